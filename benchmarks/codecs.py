@@ -1,0 +1,279 @@
+"""Reading and writing pictures: time and size beside Pillow's defaults, and what the worst legal files cost.
+
+    python -m benchmarks.codecs            prints two markdown tables; about two minutes on 2 cores
+    python -m benchmarks.codecs speed      the first alone
+
+The first table: one photograph with mild noise at three sizes, the best of three runs, everything in this process.
+The second: files at the limits of `PictureLimits`, each decoded in a process of its own; seconds of processor time
+and the most memory that process held. The promise is 3 s and 700 MB.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import skimage.data
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from inpainting.core.codecs import decode_picture, encode_png
+from inpainting.core.errors import InvalidPicture
+from inpainting.core.picture import Picture
+
+SIZES = (512, 1024, 2048)
+WIDTH, HEIGHT = 8192, 4882  # just under 40 megapixels
+HEIGHT_16_BIT = 2441  # just under 20
+BYTES = 32 * 2**20
+PROMISED_SECONDS, PROMISED_MB = 3, 700
+
+
+def main(part: str) -> None:
+    if part != "worst":
+        speed()
+    if part != "speed":
+        worst()
+
+
+# The first table
+
+
+def speed() -> None:
+    print("| what | size | ours | Pillow | ratio | ours kB | Pillow kB |\n|---|---|---|---|---|---|---|")
+    for side in SIZES:
+        for name, ours, theirs in contests(side):
+            our_seconds, our_bytes = best(ours)
+            their_seconds, their_bytes = best(theirs)
+            print(
+                f"| {name} | {side} | {our_seconds * 1e3:.1f} ms | {their_seconds * 1e3:.1f} ms "
+                f"| {their_seconds / our_seconds:.1f}x | {our_bytes} | {their_bytes} |",
+                flush=True,
+            )
+    print()
+
+
+def contests(side: int) -> Iterator[tuple[str, Callable[[], Any], Callable[[], Any]]]:
+    pixels = noisy_photo(side)
+    image, picture = Image.fromarray(pixels), Picture(pixels)
+    yield "encode PNG RGB", lambda: encode_png(picture), lambda: saved(image, "PNG")
+    clear = np.dstack([pixels, pixels[:, :, 1]])
+    yield (
+        "encode PNG RGBA",
+        lambda: encode_png(Picture(clear)),
+        lambda: saved(Image.fromarray(clear), "PNG"),
+    )
+    grey = pixels[:, :, :1].astype(np.uint16) * 257
+    yield (
+        "encode PNG L, 16 bits",
+        lambda: encode_png(Picture(grey)),
+        lambda: saved(Image.fromarray(grey[:, :, 0]), "PNG"),
+    )
+    for name, data in (
+        ("decode PNG RGB", encode_png(picture)),
+        ("decode PNG RGB by Pillow", saved(image, "PNG")),
+        ("decode JPEG", saved(image, "JPEG", quality=90)),
+        ("decode WebP", saved(image, "WEBP", quality=90, method=0)),
+    ):
+        yield name, lambda data=data: decode_picture(data), lambda data=data: np.asarray(Image.open(io.BytesIO(data)))
+
+
+def best(run: Callable[[], Any], times: int = 3) -> tuple[float, str]:
+    """Seconds of the fastest run, and kB where it gives bytes."""
+    seconds, result = float("inf"), None
+    for _ in range(times):
+        start = time.perf_counter()
+        result = run()
+        seconds = min(seconds, time.perf_counter() - start)
+    return seconds, str(len(result) // 1024) if isinstance(result, bytes) else ""
+
+
+def noisy_photo(side: int) -> NDArray[np.uint8]:
+    scaled = cv2.resize(skimage.data.astronaut(), (side, side), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    noise = np.random.default_rng(0).integers(-3, 4, scaled.shape, dtype=np.int16)
+    return np.clip(scaled + noise, 0, 255).astype(np.uint8)
+
+
+def saved(image: Image.Image, format: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+# The second table
+
+
+def worst() -> None:
+    print("| file | MB | outcome | seconds | MB of memory | kept |\n|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in giants():
+            path = Path(folder, "giant")
+            path.write_bytes(data)
+            child = subprocess.run(
+                [sys.executable, "-m", "benchmarks.codecs", "--decode", path],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            outcome, seconds, megabytes = child.stdout.strip().split("|")
+            kept = float(seconds) <= PROMISED_SECONDS and float(megabytes) <= PROMISED_MB
+            weight = len(data) / 2**20
+            print(
+                f"| {name} | {weight:.1f} | {outcome} | {seconds} | {megabytes} | {'yes' if kept else 'NO'} |",
+                flush=True,
+            )
+
+
+def decode(path: str) -> None:
+    """What the child does: decode, and tell what it cost."""
+    data = Path(path).read_bytes()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        picture = decode_picture(data).picture
+        outcome = f"{picture.size} {picture.mode} {picture.bits} bits"
+    except InvalidPicture as refusal:
+        outcome = refusal.message
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    # Not ru_maxrss: Linux lets a child inherit its parent's.
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert peak is not None
+    print(f"{outcome}|{seconds:.2f}|{int(peak[1]) // 1024}")
+
+
+def giants() -> Iterator[tuple[str, bytes]]:
+    """The slowest and the largest files that are still let in."""
+    flat = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    yield "PNG RGBA, flat", encode_png(Picture(flat))
+    yield "PNG RGBA, interlaced", interlaced(WIDTH, HEIGHT)
+    yield "PNG RGBA 16 bits, flat", encode_png(Picture(flat[:HEIGHT_16_BIT].astype(np.uint16)))
+    yield "PNG RGB 16 bits, one transparent colour", keyed_16_bit()
+    yield "PNG palette with transparency, turned by EXIF", palette_png()
+    soft = smooth()
+    yield "PNG RGB, 32 MiB of a noisy photograph", cropped_to_limit(soft)
+    image = Image.fromarray(soft)
+    yield "JPEG baseline 4:4:4", saved(image, "JPEG", quality=90, subsampling=0)
+    progressive = saved(image, "JPEG", quality=60, subsampling=0, progressive=True)
+    yield "JPEG progressive", progressive
+    for scans in (20, 21):
+        yield f"JPEG progressive, {scans} scans, the richest repeated", rescanned(progressive, scans)
+    yield (
+        "JPEG progressive, 64 scans, 12 megapixels",
+        rescanned(saved(Image.fromarray(soft[:1525]), "JPEG", quality=60, subsampling=0, progressive=True), 64),
+    )
+    ink = saved(image.convert("CMYK"), "JPEG", quality=60, progressive=True)
+    yield "JPEG CMYK progressive, 15 scans", rescanned(ink, 15)
+    yield "JPEG CMYK progressive, 15 scans, profile", rescanned(with_profile(ink, cmyk_profile()), 15)
+    yield "JPEG progressive, turned by EXIF", with_orientation(progressive)
+    yield "GIF, noise", saved(Image.fromarray(noise_rows()), "GIF")
+    yield "GIF, flat, transparent", saved(Image.new("P", (WIDTH, HEIGHT)), "GIF", transparency=0)
+    clear = Image.fromarray(np.dstack([soft, soft[:, :, 0]]))
+    yield "WebP lossy with alpha", saved(clear, "WEBP", quality=30, method=0)
+    yield (
+        "WebP lossless RGBA",
+        saved(Image.fromarray(np.asarray(clear) & 0xF0), "WEBP", lossless=True, quality=0, method=0),
+    )
+
+
+def smooth() -> NDArray[np.uint8]:
+    across, down = np.meshgrid(np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32))
+    base = (np.sin(across / 97) + np.cos(down / 83)) * 60 + 128
+    base += np.random.default_rng(0).normal(0, 3, base.shape).astype(np.float32)
+    return np.clip(np.stack([base, base * 0.8 + 20, 255 - base], axis=2), 0, 255).astype(np.uint8)
+
+
+def noise_rows() -> NDArray[np.uint8]:
+    """As many rows of noise as a GIF of 32 MiB holds, the rest flat."""
+    pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    pixels[:2600] = np.random.default_rng(0).integers(0, 256, (2600, WIDTH), dtype=np.uint8)
+    return pixels
+
+
+def cropped_to_limit(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG at the limit of bytes: rows of photograph until it is full, then flat ones."""
+    rows = pixels.copy()
+    share = BYTES / len(encode_png(Picture(pixels)))
+    rows[int(HEIGHT * share * 0.97) :] = 0
+    return encode_png(Picture(rows))
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width: int, height: int, depth: int, colour_type: int, interlace: int, extra: bytes, raw_bytes: int) -> bytes:
+    """A PNG of zeros."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, interlace)
+    body = zlib.compress(bytes(raw_bytes), 1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def interlaced(width: int, height: int) -> bytes:
+    return png(width, height, 8, 6, 1, b"", width * height * 4 + 2 * height + 100)
+
+
+def keyed_16_bit() -> bytes:
+    return png(WIDTH, HEIGHT_16_BIT, 16, 2, 0, chunk(b"tRNS", bytes(6)), HEIGHT_16_BIT * (WIDTH * 6 + 1))
+
+
+def palette_png() -> bytes:
+    exif = b"II*\0\x08\0\0\0\1\0" + struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)
+    extra = chunk(b"PLTE", bytes(range(256)) * 3) + chunk(b"tRNS", bytes(range(256))) + chunk(b"eXIf", exif)
+    return png(WIDTH, HEIGHT, 8, 3, 0, extra, HEIGHT * (WIDTH + 1))
+
+
+def rescanned(data: bytes, scans: int) -> bytes:
+    """A progressive JPEG with its first scan, the one that touches every block of every colour, repeated."""
+    starts = [found.start() for found in re.finditer(rb"\xff\xda\0", data)]
+    after = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]").search(data, starts[0] + 2)
+    assert after is not None
+    first = data[starts[0] : after.start()]
+    room = (BYTES - len(data)) // len(first)
+    return data[: starts[0]] + first * min(room, scans - len(starts)) + data[starts[0] :]
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def with_orientation(data: bytes) -> bytes:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)
+    return data[:2] + segment(0xE1, exif) + data[2:]
+
+
+def with_profile(data: bytes, profile: bytes) -> bytes:
+    return data[:2] + segment(0xE2, b"ICC_PROFILE\0\1\1" + profile) + data[2:]
+
+
+def cmyk_profile() -> bytes:
+    """A CMYK profile of one table, ICC.1:2022 section 10.11: as slow to apply as any."""
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    grid = 9
+    identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    points = np.random.default_rng(0).integers(0, 256, grid**4 * 3, dtype=np.uint8).tobytes()
+    ramp = bytes(range(256))
+    table = b"mft1" + bytes(4) + bytes([4, 3, grid, 0]) + identity + ramp * 4 + points + ramp * 3
+    table += bytes(-len(table) % 4)
+    directory = struct.pack(">I", 2) + b"wtpt" + struct.pack(">II", 156, 20)
+    directory += b"A2B0" + struct.pack(">II", 176, len(table))
+    header = struct.pack(">I", 176 + len(table)) + bytes(4) + lab[8:12] + b"prtrCMYKLab " + lab[24:128]
+    return header + directory + white + table
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--decode"]:
+        decode(sys.argv[2])
+    else:
+        main(sys.argv[1] if sys.argv[1:] else "all")

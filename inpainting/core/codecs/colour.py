@@ -1,0 +1,82 @@
+"""Colour: which ICC profiles belong to which pixels, and the conversions that need them."""
+
+from __future__ import annotations
+
+import io
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from inpainting.core.codecs.anatomy import PILLOW_ERRORS
+from inpainting.core.picture import Picture, Pixels
+
+MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+PROFILE_ERRORS = (ImageCms.PyCMSError, *PILLOW_ERRORS)
+
+
+def fits(profile: bytes | None, space: str) -> bool:
+    """Whether an ICC profile can be used, and describes pixels of this colour space ("RGB ", "GRAY" or "CMYK").
+
+    ICC.1:2022 section 7.2: size in bytes 0-3, colour space in 16-19, "acsp" in 36-39. Whether the rest makes sense is
+    what building a conversion to sRGB tells.
+    """
+    if not profile or len(profile) < 128 or profile[36:40] != b"acsp" or profile[16:20] != space.encode():
+        return False
+    if int.from_bytes(profile[:4]) > len(profile):
+        return False
+    try:
+        _to_srgb(profile, MODES[space])
+    except PROFILE_ERRORS:
+        return False
+    return True
+
+
+def cmyk_to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """A CMYK picture in sRGB: by its profile, or (1-C)(1-K) for each colour where there is none."""
+    if profile is None:
+        return image.convert("RGB")
+    return _to_srgb(profile, "CMYK").apply(image)
+
+
+def to_rgb8(picture: Picture) -> NDArray[np.uint8]:
+    """What an engine for 8-bit RGB sees: [height, width, 3], read-only, sharing memory with the picture where it can.
+
+    16 bits are rounded to the nearest of 8 (value / 257); grey is repeated; alpha is dropped, so that under transparent
+    pixels the stored colours show. The numbers stay in the picture's own colour space.
+    """
+    colour = to_8_bits(picture.colour)
+    if colour.shape[2] == 1:
+        colour = np.repeat(colour, 3, axis=2)
+    colour = np.ascontiguousarray(colour).view()
+    colour.flags.writeable = False
+    return colour
+
+
+def to_8_bits(pixels: Pixels) -> NDArray[np.uint8]:
+    """Nearest of 256 levels: 65535 = 255 * 257, and no value / 257 lies half-way, so float rounding is exact."""
+    if pixels.dtype == np.uint8:
+        return cast(NDArray[np.uint8], pixels)
+    return cv2.convertScaleAbs(np.ascontiguousarray(pixels), alpha=1 / 257).reshape(pixels.shape)
+
+
+def to_srgb(colour: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:
+    """8-bit grey or RGB [height, width, 1 or 3] as sRGB [height, width, 3]; a profile that is unfit is ignored."""
+    grey = colour.shape[2] == 1
+    if profile is not None and fits(profile, "GRAY" if grey else "RGB "):
+        image = Image.fromarray(np.ascontiguousarray(colour[:, :, 0] if grey else colour))
+        return np.asarray(_to_srgb(profile, image.mode).apply(image))
+    return np.repeat(colour, 3, axis=2) if grey else colour
+
+
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.createProfile("sRGB"),
+        mode,
+        "RGB",
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )

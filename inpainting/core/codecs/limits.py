@@ -1,0 +1,94 @@
+"""How much picture we take, and the words in which more is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inpainting.core.errors import InvalidPicture
+from inpainting.core.geometry import Size
+
+MEBI = 2**20
+ACCEPTED = "PNG, JPEG, WebP or GIF"
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLimits:
+    """The most a picture may be. With these numbers no decode takes over 3 s or 700 MB (benchmarks/codecs.py).
+
+    Sides in pixels. `max_jpeg_scans` stops files that are small but slow: a 419 KiB progressive JPEG of 3,010 scans
+    takes libjpeg a minute. `max_jpeg_scan_samples` is scans x pixels x colours, for large pictures of many scans, as
+    each scan visits every block again: 64 scans up to 12 megapixels, 20 at 40 (usual encoders write about 10).
+    `max_png_chunks` does not count image data in chunks of at least 1 KiB. `max_text_bytes` and `max_profile_bytes`
+    are sizes after decompression, all texts of the file together. `max_gif_blocks` are the data blocks of the first
+    frame; whole ones hold 255 bytes, so that 32 MiB are 131,586 of them.
+    """
+
+    max_bytes: int = 32 * MEBI
+    min_side: int = 1
+    max_side: int = 8192
+    max_pixels: int = 40_000_000
+    max_pixels_16_bit: int = 20_000_000
+    max_jpeg_scans: int = 64
+    max_jpeg_scan_samples: int = 2_400_000_000
+    max_jpeg_segments: int = 4096
+    max_png_chunks: int = 4096
+    max_text_bytes: int = 16 * MEBI
+    max_profile_bytes: int = 4 * MEBI
+    max_webp_chunks: int = 4096
+    max_gif_blocks: int = 262_144
+
+
+LIMITS = PictureLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a picture comes in: the request's field it came in, and the limits there."""
+
+    field: str
+    limits: PictureLimits
+
+    @property
+    def noun(self) -> str:
+        """What people call it: "mask" for every field with mask in its name, else "image"."""
+        return "mask" if "mask" in self.field else "image"
+
+    def refusal(
+        self, code: str, message: str, *, limit: int | str | None = None, actual: int | str | None = None
+    ) -> InvalidPicture:
+        """The error to raise: `code` gets `image_` or `mask_` before it, `message` "The image" or "The mask"."""
+        return InvalidPicture(
+            f"The {self.noun} {message}", code=f"{self.noun}_{code}", field=self.field, limit=limit, actual=actual
+        )
+
+    def damaged(self, why: str) -> InvalidPicture:
+        return self.refusal("damaged", f"file is damaged: {why}.")
+
+    def too_complex(self, parts: str, *, limit: int) -> InvalidPicture:
+        return self.refusal(
+            "too_complex", f"has more than {limit} {parts}; that is the most allowed.", limit=limit, actual=f"> {limit}"
+        )
+
+    def sized(self, width: int, height: int, *, bits: int = 8) -> Size:
+        """The size, if it is within the limits; raises InvalidPicture otherwise. Called before anything is decoded."""
+        limits, actual = self.limits, f"{width}x{height}"
+        if min(width, height) < limits.min_side:
+            least = f"{limits.min_side}x{limits.min_side}"
+            raise self.refusal("too_small", f"is {actual}; at least {least} is needed.", limit=least, actual=actual)
+        megapixels = limits.max_pixels / 1e6
+        if max(width, height) > limits.max_side or width * height > limits.max_pixels:
+            raise self.refusal(
+                "dimensions",
+                f"is {actual}; at most {limits.max_side} a side and {megapixels:g} megapixels are allowed.",
+                limit=f"{limits.max_side} a side, {megapixels:g} megapixels",
+                actual=actual,
+            )
+        if bits > 8 and width * height > limits.max_pixels_16_bit:
+            megapixels = limits.max_pixels_16_bit / 1e6
+            raise self.refusal(
+                "dimensions",
+                f"is {actual} with 16 bits a channel; at most {megapixels:g} megapixels are allowed at that depth.",
+                limit=f"{megapixels:g} megapixels",
+                actual=actual,
+            )
+        return Size(width, height)

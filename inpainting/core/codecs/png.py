@@ -1,0 +1,162 @@
+"""PNG from outside: its chunks walked and measured, the ones that draw copied out.
+
+https://www.w3.org/TR/png-3/ (sections 5: chunk layout, 11: what each holds).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from typing import cast
+
+import numpy as np
+
+from inpainting.core.codecs.anatomy import Anatomy, Undrawable, draw_with_opencv, orientation_in
+from inpainting.core.codecs.limits import Door
+from inpainting.core.geometry import Size
+from inpainting.core.picture import Pixels
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
+DEPTHS = {GREY: (1, 2, 4, 8, 16), COLOUR: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), COLOUR_ALPHA: (8, 16)}
+UNCOUNTED_IDAT_BYTES = 1024  # libpng writes image data in chunks of 8 KiB, others of 4: such files are no attack
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """One chunk as it stands in a file: length, kind, body, CRC-32 of kind and body."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
+
+
+def chunks(data: bytes, door: Door) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and body of each chunk up to IEND, sums checked where the picture depends on them.
+
+    Raises InvalidPicture where the file ends early, is corrupt or has too many chunks. What follows IEND is ignored.
+    """
+    position, counted, kind = len(SIGNATURE), 0, b""
+    while kind != b"IEND":
+        if position + 12 > len(data):
+            raise door.damaged("it ends early")
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if not kind.isalpha() or (position == len(SIGNATURE)) != (kind == b"IHDR"):
+            raise door.damaged("its chunks are corrupt")
+        if end + 4 > len(data):
+            raise door.damaged("it ends early")
+        counted += kind != b"IDAT" or length < UNCOUNTED_IDAT_BYTES
+        if counted > door.limits.max_png_chunks:
+            raise door.too_complex("chunks", limit=door.limits.max_png_chunks)
+        body = data[position + 8 : end]
+        if kind in CRITICAL or kind == b"tRNS":
+            if struct.unpack_from(">I", data, end)[0] != zlib.crc32(body, zlib.crc32(kind)):
+                raise door.damaged("a checksum in it is wrong")
+        elif kind[:1].isupper():
+            raise door.damaged("it holds a part that no reader of PNG knows")
+        yield kind, body
+        position = end + 4
+
+
+def read_png(data: bytes, door: Door) -> Anatomy:
+    """Take a PNG apart. Raises InvalidPicture."""
+    found: dict[bytes, bytes] = {}  # the first of each kind
+    drawing, text_budget = [SIGNATURE], door.limits.max_text_bytes
+    for kind, body in chunks(data, door):
+        if kind == b"IHDR":
+            size, depth, colour_type = _header(body, door)
+        elif kind in TEXTS:
+            text_budget -= len(text_in(kind, body, text_budget, door)[1])
+        if kind in CRITICAL or (kind == b"tRNS" and colour_type == PALETTE):
+            drawing.append(chunk(kind, body))
+        if kind != b"IDAT":
+            found.setdefault(kind, body)
+    profile, warnings = _profile(found.get(b"iCCP"), door)
+    key = found.get(b"tRNS", b"") if colour_type in (GREY, COLOUR) else b""
+    if int.from_bytes(found.get(b"acTL", b"")[:4]) > 1:
+        warnings.append(f"The {door.noun} is animated; its first frame is used.")
+    if colour_type == PALETTE:
+        warnings.append(f"The {door.noun} has a palette; it is kept in true colour.")
+    elif depth < 8:
+        warnings.append(f"The {door.noun} has {depth} bits a pixel; it is kept with 8.")
+    if key:
+        warnings.append(f"The {door.noun} has one transparent colour; it is kept with an alpha channel.")
+    return Anatomy(
+        size=size,
+        draw=partial(_draw, b"".join(drawing), depth, colour_type, key),
+        profile_space="GRAY" if colour_type in (GREY, GREY_ALPHA) else "RGB ",
+        icc_profile=profile,
+        orientation=orientation_in(found.get(b"eXIf", b"")),
+        warnings=tuple(warnings),
+    )
+
+
+def text_in(kind: bytes, body: bytes, most: int, door: Door) -> tuple[bytes, bytes]:
+    """Keyword and text of a tEXt, zTXt or iTXt chunk, in its own encoding (Latin-1; iTXt: UTF-8).
+
+    Raises InvalidPicture where the text would be over `most` bytes. A chunk that makes no sense has no text.
+    """
+    keyword, _, rest = body.partition(b"\0")
+    compressed = kind == b"zTXt" or (kind == b"iTXt" and rest[:1] == b"\1")
+    if kind == b"zTXt":
+        rest = rest[1:]  # compression method
+    elif kind == b"iTXt":
+        rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # flag, method; language; translated keyword
+    text = _inflated(rest, most) if compressed else rest
+    if text is not None and len(text) > most:
+        raise door.damaged(f"it contains an oversized text block (over {door.limits.max_text_bytes} bytes of text)")
+    return keyword, text or b""
+
+
+def _header(body: bytes, door: Door) -> tuple[Size, int, int]:
+    if len(body) != 13:
+        raise door.damaged("its header is corrupt")
+    width, height, depth, colour_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
+    if depth not in DEPTHS.get(colour_type, ()) or compression or filtering or interlace > 1:
+        raise door.damaged("its header is corrupt")
+    return door.sized(width, height, bits=depth), depth, colour_type
+
+
+def _profile(body: bytes | None, door: Door) -> tuple[bytes | None, list[str]]:
+    """The colour profile of an iCCP chunk: name, NUL, method, zlib stream."""
+    if body is None:
+        return None, []
+    profile = _inflated(body.partition(b"\0")[2][1:], door.limits.max_profile_bytes)
+    if profile is None:
+        return None, [f"The {door.noun}'s colour profile is damaged and was left out."]
+    if len(profile) > door.limits.max_profile_bytes:
+        raise door.damaged(f"it contains an oversized colour profile (over {door.limits.max_profile_bytes} bytes)")
+    return profile, []
+
+
+def _inflated(compressed: bytes, most: int) -> bytes | None:
+    """What a zlib stream holds, cut off one byte after `most`; None where it is not one."""
+    try:
+        return zlib.decompressobj().decompress(compressed, most + 1)
+    except zlib.error:
+        return None
+
+
+def _draw(drawing: bytes, depth: int, colour_type: int, key: bytes) -> Pixels:
+    pixels = draw_with_opencv(drawing)
+    if colour_type == GREY_ALPHA:
+        # OpenCV asks libpng for colour: grey three times, then alpha.
+        return cast(Pixels, np.ascontiguousarray(pixels[:, :, ::3]))
+    if not key:
+        return pixels
+    # tRNS of grey and true colour: 2 bytes a channel, the one value that is transparent (section 11.3.1.1). It is
+    # read here because OpenCV leaves it out for grey.
+    height, width, channels = pixels.shape
+    if len(key) < 2 * channels:
+        raise Undrawable("its transparent colour is corrupt")
+    most = np.iinfo(pixels.dtype).max
+    keyed = np.empty((height, width, channels + 1), pixels.dtype)
+    opaque = np.zeros((height, width), np.bool_)
+    for channel, value in enumerate(struct.unpack_from(f">{channels}H", key)):
+        shown = (value & (2**depth - 1)) * (most // (2**depth - 1) if depth < 8 else 1)
+        keyed[:, :, channel] = pixels[:, :, channel]
+        opaque |= pixels[:, :, channel] != shown
+    keyed[:, :, -1] = opaque
+    keyed[:, :, -1] *= most
+    return keyed

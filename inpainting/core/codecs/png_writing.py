@@ -1,0 +1,71 @@
+"""Pictures to PNG, fast and without loss: depth, alpha, colour profile and recipe as they are.
+
+Written by hand because nothing else does it all: OpenCV has neither grey with alpha, nor profiles, nor texts; Pillow
+takes ten times as long and cuts 16-bit colour to 8. zlib does the work; what is left is the frame around it
+(https://www.w3.org/TR/png-3/).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.core.codecs.png import SIGNATURE, chunk
+from inpainting.core.codecs.recipe import recipe_chunks
+from inpainting.core.picture import Picture, Pixels
+
+COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
+UP = 2
+"""The filter that writes each row as its difference from the row above: as small on photos as any other but Paeth's,
+and one subtraction for numpy."""
+BAND_BYTES = 2**20
+"""Rows are filtered and compressed in bands of about this size: they stay in the processor's cache."""
+
+
+def encode_png(picture: Picture, *, recipe: Mapping[str, str] | None = None) -> bytes:
+    """The picture as a PNG that decodes to the same pixels, depth and profile, bit for bit.
+
+    recipe: how the picture was made, one iTXt chunk for each entry; `read_recipe` gives it back. Raises ValueError
+    where a keyword or text cannot stand in one.
+    """
+    colour_type = COLOUR_TYPES[picture.mode]
+    header = struct.pack(">IIBBBBB", picture.size.width, picture.size.height, picture.bits, colour_type, 0, 0, 0)
+    parts = [SIGNATURE, chunk(b"IHDR", header)]
+    if picture.icc_profile is not None:
+        parts.append(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc_profile)))
+    parts.extend(recipe_chunks(recipe or {}))
+    parts.extend(chunk(b"IDAT", body) for body in _compressed(picture.pixels))
+    parts.append(chunk(b"IEND", b""))
+    return b"".join(parts)
+
+
+def _compressed(pixels: Pixels) -> Iterator[bytes]:
+    """The zlib stream of all filtered rows, in pieces.
+
+    Run lengths only (Z_RLE), at level 1: on filtered photographs it is twice as fast as a search for repeats and the
+    file is smaller, on flat pictures it still finds the runs.
+    """
+    stream = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    height, row_bytes = pixels.shape[0], pixels[0].nbytes
+    rows_a_band = max(1, BAND_BYTES // row_bytes)
+    above = np.zeros((1, row_bytes), np.uint8)
+    for top in range(0, height, rows_a_band):
+        rows = _big_endian_bytes(pixels[top : top + rows_a_band])
+        filtered = np.empty((len(rows), 1 + row_bytes), np.uint8)
+        filtered[:, 0] = UP
+        np.subtract(rows[:1], above, out=filtered[:1, 1:])
+        np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+        above = rows[-1:]
+        if body := stream.compress(filtered.data):
+            yield body
+    yield stream.flush()
+
+
+def _big_endian_bytes(rows: Pixels) -> NDArray[np.uint8]:
+    """[rows, bytes of a row]; 16 bits with the high byte first (section 7.1)."""
+    ordered = np.ascontiguousarray(rows if rows.dtype == np.uint8 else rows.astype(">u2"))
+    return ordered.reshape(len(rows), -1).view(np.uint8)

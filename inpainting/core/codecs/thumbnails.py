@@ -1,0 +1,55 @@
+"""Small WebP pictures for lists and previews."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.core.codecs.colour import to_8_bits, to_srgb
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.picture import Picture, Pixels
+
+QUALITY = 80
+
+
+def thumbnail_webp(picture: Picture, *, side: int) -> bytes:
+    """The picture in 8-bit sRGB, scaled down to fit into side x side pixels (never up), as WebP; alpha is kept.
+
+    Raises InvalidRequest for a side under 1 pixel.
+    """
+    if side < 1:
+        raise InvalidRequest(f"a thumbnail is at least 1 pixel wide, got {side}", field="side", limit=1, actual=side)
+    share = min(1.0, side / picture.size.longer)
+    small = (max(1, round(picture.size.width * share)), max(1, round(picture.size.height * share)))
+    colour, alpha = _scaled(picture, small)
+    pixels = cv2.cvtColor(np.ascontiguousarray(to_srgb(colour, picture.icc_profile)), cv2.COLOR_RGB2BGR)
+    if alpha is not None:
+        pixels = np.dstack([pixels, alpha])
+    done, encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
+    if not done:
+        raise ValueError(f"OpenCV cannot write a WebP of {small[0]}x{small[1]}")
+    return encoded.tobytes()
+
+
+def _scaled(picture: Picture, small: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Colour [h, w, 1 or 3] and alpha [h, w] of 8 bits, averaged over areas.
+
+    Colours are weighted with their alpha, or what lies under transparent pixels would bleed into the edges.
+    """
+    colour = cast(Pixels, np.ascontiguousarray(picture.colour))
+    if picture.alpha is None:
+        return to_8_bits(_area(colour, small)), None
+    alpha = cast(Pixels, np.ascontiguousarray(picture.alpha))
+    most = float(np.iinfo(alpha.dtype).max)
+    weighted = cv2.multiply(colour, cv2.merge([alpha] * colour.shape[2]), scale=1 / most).reshape(colour.shape)
+    small_alpha = _area(alpha[:, :, np.newaxis], small)
+    shares = np.maximum(small_alpha, 1).astype(np.float32) / most
+    small_colour = np.minimum(_area(weighted, small) / shares, most).round()
+    return to_8_bits(cast(Pixels, small_colour.astype(colour.dtype))), to_8_bits(small_alpha)[:, :, 0]
+
+
+def _area(pixels: Pixels, small: tuple[int, int]) -> Pixels:
+    return cv2.resize(pixels, small, interpolation=cv2.INTER_AREA).reshape(small[1], small[0], pixels.shape[2])

@@ -1,0 +1,186 @@
+"""Sizes, boxes and the window between image and engine coordinates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from inpainting.core.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise InvalidRequest(f"a picture is at least 1x1, got {self.width}x{self.height}")
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    @property
+    def area(self) -> int:
+        return self.width * self.height
+
+    @property
+    def longer(self) -> int:
+        return max(self.width, self.height)
+
+    @property
+    def shorter(self) -> int:
+        return min(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle of pixels: left and top inside, right and bottom just outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def __post_init__(self) -> None:
+        if self.right <= self.left or self.bottom <= self.top:
+            raise InvalidRequest(f"a box holds at least one pixel, got {self}")
+
+    @property
+    def size(self) -> Size:
+        return Size(self.right - self.left, self.bottom - self.top)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """For indexing pixels: `pixels[box.slices]`."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @classmethod
+    def whole(cls, image: Size) -> Box:
+        """All of an image."""
+        return cls(0, 0, image.width, image.height)
+
+    def expanded(self, pixels: int) -> Box:
+        """Wider by `pixels` on every side; it may leave the image."""
+        return Box(self.left - pixels, self.top - pixels, self.right + pixels, self.bottom + pixels)
+
+    def clipped(self, to: Box) -> Box:
+        """The part that lies in `to`. Raises InvalidRequest when there is none."""
+        return Box(
+            max(self.left, to.left), max(self.top, to.top), min(self.right, to.right), min(self.bottom, to.bottom)
+        )
+
+    def contains(self, other: Box) -> bool:
+        return (
+            self.left <= other.left
+            and self.top <= other.top
+            and self.right >= other.right
+            and self.bottom >= other.bottom
+        )
+
+    def seen_from(self, other: Box) -> Box:
+        """This box in coordinates whose origin is the top left corner of `other`."""
+        return Box(self.left - other.left, self.top - other.top, self.right - other.left, self.bottom - other.top)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRule:
+    """How an engine wants to see the surroundings of a mask.
+
+    context: pixels added on each side, as a share of the mask's longer side, and never under `least_context` pixels.
+    least_side, most_side: the window is widened, or scaled for the engine, until the sides of its work size lie
+    between them (most_side None: no limit). multiple: the work size's sides are multiples of this.
+    Raises ValueError for a rule that no window can keep: a rule is written by an engine's author, not by a caller.
+    """
+
+    context: float
+    least_context: int = 32
+    least_side: int = 1
+    most_side: int | None = None
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.context) and self.context >= 0 and self.least_context >= 0):
+            raise ValueError(f"context is a share and pixels of at least 0, got {self.context}, {self.least_context}")
+        if self.least_side < 1 or self.multiple < 1:
+            raise ValueError(f"sides and multiples are at least 1, got {self.least_side}, {self.multiple}")
+        if self.largest is not None and self.largest < self.smallest:
+            raise ValueError(f"no multiple of {self.multiple} lies from {self.least_side} to {self.most_side}")
+
+    @property
+    def smallest(self) -> int:
+        """The least work side: `least_side` rounded up to a multiple."""
+        return -(-self.least_side // self.multiple) * self.multiple
+
+    @property
+    def largest(self) -> int | None:
+        """The longest work side: `most_side` rounded down to a multiple."""
+        return None if self.most_side is None else self.most_side // self.multiple * self.multiple
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of the image (`box`, image coordinates) and the size at which the engine sees it (`work`).
+
+    Points are measured in pixels from the top left corner of the top left pixel, so a pixel's centre is at .5.
+    """
+
+    box: Box
+    work: Size
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Work pixels for one image pixel, across and down."""
+        return self.work.width / self.box.size.width, self.work.height / self.box.size.height
+
+    def to_work(self, x: float, y: float) -> tuple[float, float]:
+        """A point of the image, in work coordinates."""
+        across, down = self.scale
+        return (x - self.box.left) * across, (y - self.box.top) * down
+
+    def to_image(self, x: float, y: float) -> tuple[float, float]:
+        """A point of the work picture, in image coordinates: the inverse of `to_work`."""
+        across, down = self.scale
+        return self.box.left + x / across, self.box.top + y / down
+
+
+MOST_UPSCALED = 8
+"""Without a `most_side`, a thin picture is scaled up to at most this many times `least_side`: nobody paints 8192x64."""
+
+
+def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
+    """The part of an image of size `image` to show an engine with this `rule`, and at what size.
+
+    The window lies in the image and holds `mask_bounds` with at least one kept pixel around it wherever the image
+    has one. To reach the sides the engine wants it is widened first, so that the engine sees true pixels at their
+    own scale; only where the image ends, or the window is over `most_side`, is it scaled, both axes alike but for
+    rounding to `multiple`. Where the picture is too thin for both limits, `most_side` is kept and `least_side` is not.
+    Raises InvalidRequest when `mask_bounds` leaves the image.
+    """
+    if not Box.whole(image).contains(mask_bounds):
+        raise InvalidRequest(f"{mask_bounds} leaves the image of {image}")
+    margin = max(1, rule.least_context, math.ceil(rule.context * mask_bounds.size.longer))
+    box = mask_bounds.expanded(margin).clipped(Box.whole(image))
+    width = min(max(box.size.width, rule.smallest), image.width)
+    height = min(max(box.size.height, rule.smallest), image.height)
+    longer, shorter = max(width, height), min(width, height)
+    most = rule.largest or max(longer, MOST_UPSCALED * rule.smallest)
+    scale = min(max(1.0, rule.smallest / shorter), most / longer)
+    left, right, work_width = _axis(box.left, box.right, width, image.width, scale, rule)
+    top, bottom, work_height = _axis(box.top, box.bottom, height, image.height, scale, rule)
+    return Window(Box(left, top, right, bottom), Size(work_width, work_height))
+
+
+def _axis(start: int, end: int, side: int, limit: int, scale: float, rule: WindowRule) -> tuple[int, int, int]:
+    """Along one axis: widen start..end to `side` or a little more, within 0..limit; its ends and its work side."""
+    # Binary fractions: 3 * (512 / 3) may come out a hair over 512 and must not round up to the next multiple.
+    work = max(math.ceil(side * scale / rule.multiple - 1e-9) * rule.multiple, rule.smallest)
+    if work / scale <= limit:
+        side = max(round(work / scale), side)
+    else:
+        side = limit
+        work = max(round(side * scale / rule.multiple), 1) * rule.multiple
+    if rule.largest is not None:
+        work = min(work, rule.largest)
+    start = min(max(start - (side - (end - start)) // 2, 0), limit - side)
+    return start, start + side, work

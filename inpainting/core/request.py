@@ -1,0 +1,83 @@
+"""The one request type that every surface makes and every engine reads."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.picture import Mask, Picture
+
+MAX_SEED = 2**63 - 1
+MAX_PROMPT_CHARACTERS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class PaintSettings:
+    """How to paint. Checked when built; raises InvalidRequest with the field, the limit and what was seen.
+
+    strength: 0 (leave it) to 1 (invent freely). seed: 0 to 2**63-1. mask_grow: pixels, negative shrinks.
+    mask_blur: width in pixels of the ramp that fades the painting in, inward from the mask's edge.
+    """
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    strength: float = 0.75
+    seed: int = 0
+    num_images: int = 1
+    mask_grow: int = 0
+    mask_blur: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "negative_prompt"):
+            text: str = getattr(self, name)
+            if len(text) > MAX_PROMPT_CHARACTERS:
+                raise InvalidRequest(
+                    f"{name} has {len(text)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed.",
+                    code="field_out_of_range",
+                    field=name,
+                    limit=MAX_PROMPT_CHARACTERS,
+                    actual=len(text),
+                )
+            if "\x00" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
+                raise InvalidRequest(f"{name} holds characters that are not text.", field=name)
+        within("strength", self.strength, 0.0, 1.0)
+        within("seed", self.seed, 0, MAX_SEED)
+        within("num_images", self.num_images, 1, 8)
+        within("mask_grow", self.mask_grow, -256, 256)
+        within("mask_blur", self.mask_blur, 0, 256)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InpaintRequest:
+    """A picture, what to repaint in it (house form: [height, width], 255 = repaint), and how."""
+
+    image: Picture
+    mask: Mask
+    settings: PaintSettings = field(default_factory=PaintSettings)
+
+    def __post_init__(self) -> None:
+        if self.mask.ndim != 2 or self.mask.dtype != np.uint8:
+            raise InvalidRequest(f"a mask is [height, width] of 8 bits, got {self.mask.shape} {self.mask.dtype}")
+        if self.mask.shape != self.image.pixels.shape[:2]:
+            height, width = self.mask.shape
+            raise InvalidRequest(
+                f"mask is {width}x{height}, image is {self.image.size}", code="mask_size_mismatch", field="mask"
+            )
+        view = self.mask.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "mask", view)
+
+
+def within(name: str, value: float, lowest: float, highest: float) -> None:
+    """Raise InvalidRequest unless lowest <= value <= highest (NaN is never within)."""
+    if not math.isfinite(value) or not lowest <= value <= highest:
+        raise InvalidRequest(
+            f"{name} is {value}; it must be between {lowest} and {highest}.",
+            code="field_out_of_range",
+            field=name,
+            limit=highest if value > highest else lowest,
+            actual=value if math.isfinite(value) else str(value),
+        )

@@ -1,0 +1,106 @@
+"""Seams: how visible the line between painted and kept pixels is, as a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.core.picture import Mask, Picture, Pixels
+
+STRETCH = 16
+"""Pixels of edge over which a jump is averaged with its sign: the eye joins a step that keeps its direction into a
+line, and forgives as much in texture, where the sign changes from pixel to pixel."""
+
+NATURAL_FLOOR = 1.0
+"""Levels of 255: in a clear sky nothing varies, yet a step of one level is still unseen."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seam:
+    """All places where a repainted pixel touches a known one (4-neighbours), and how restless the known side is.
+
+    rows, columns: the repainted pixel of each pair. beside: the known one's colour, [pairs, channels] in levels 0-255.
+    stretch: the number of the stretch of edge a pair belongs to. natural: the mean jump between known pixels nearby.
+    """
+
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    beside: NDArray[np.float32]
+    stretch: NDArray[np.intp]
+    natural: float
+
+    @classmethod
+    def around(
+        cls, colour: Pixels, inside: NDArray[np.bool_], known: NDArray[np.bool_], corner: tuple[int, int] = (0, 0)
+    ) -> Seam:
+        """The edge of `inside` [height, width] against `known` in `colour` [height, width, 1 or 3].
+
+        corner: left and top of these arrays in the image, so that a part of it is measured in the same stretches.
+        """
+        height, width = inside.shape
+        found = [_pairs(inside, known, *step) for step in ((0, 1), (0, -1), (1, 0), (-1, 0))]
+        rows, columns, down, across = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        if not rows.size:
+            return cls(rows, columns, np.zeros((0, colour.shape[2]), np.float32), rows, 0.0)
+        left, top = corner[0] % STRETCH, corner[1] % STRETCH
+        stretch = (rows + top) // STRETCH * ((width + left) // STRETCH + 1) + (columns + left) // STRETCH
+
+        def at(steps: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+            y, x = rows + steps * down, columns + steps * across
+            there = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
+            return levels(colour[y, x]), there & known[y, x]
+
+        (first, _), (second, has_second), (third, has_third) = at(1), at(2), at(3)
+        steps = np.concatenate([(first - second)[has_second], (second - third)[has_second & has_third]])
+        # Two rows deep, each averaged by itself, as the edge is one row deep.
+        where = np.concatenate([stretch[has_second], stretch[has_second & has_third] + stretch.max() + 1])
+        return cls(rows, columns, first, stretch, _mean_jump(steps, where))
+
+    def score(self, painted: NDArray[np.float32]) -> float:
+        """The seam score with these colours ([pairs, channels], levels) at `rows`, `columns`; see `seam_score`."""
+        return _mean_jump(painted - self.beside, self.stretch) / (2 * (self.natural + NATURAL_FLOOR))
+
+
+def seam_score(picture: Picture, mask: Mask) -> float:
+    """How visible the mask's edge is in a picture: 1 and over is seen, lower is better, 0 where there is no edge.
+
+    J: over all pairs of 4-neighbours p (mask > 0) and q (mask = 0), the difference of colour p - q, averaged with its
+    sign over stretches of 16 pixels of edge, its root mean square over the channels averaged over the stretches, each
+    by its number of pairs. N: the same, of the two next pairs further out, both kept: the picture's own variation
+    nearby, which no painting changes. The score is J / 2(N + 1), in levels of 255: at 1 the edge jumps twice as much
+    as its surroundings do (or by two levels where these are flat). A natural continuation scores about 0.5 or less.
+    Colours under transparent kept pixels are not looked at.
+    """
+    inside = mask > 0
+    known = ~inside if picture.alpha is None else ~inside & (picture.alpha > 0)
+    seam = Seam.around(picture.colour, inside, known)
+    return seam.score(levels(picture.colour[seam.rows, seam.columns]))
+
+
+def levels(pixels: Pixels) -> NDArray[np.float32]:
+    """8 or 16 bits as levels 0-255: one unit for both depths, exact to a hundredth of a 16-bit step."""
+    return pixels.astype(np.float32) * np.float32(1 if pixels.dtype == np.uint8 else 1 / 257)
+
+
+def _pairs(
+    inside: NDArray[np.bool_], known: NDArray[np.bool_], down: int, across: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Pixels inside whose neighbour at (down, across) is known: rows, columns, and the step to it."""
+    height, width = inside.shape
+    top, left = max(-down, 0), max(-across, 0)
+    here = inside[top : height - max(down, 0), left : width - max(across, 0)]
+    there = known[max(down, 0) : height - top, max(across, 0) : width - left]
+    rows, columns = np.nonzero(here & there)
+    return rows + top, columns + left, np.full_like(rows, down), np.full_like(rows, across)
+
+
+def _mean_jump(steps: NDArray[np.float32], stretch: NDArray[np.intp]) -> float:
+    """Steps [n, channels] averaged with their sign in each stretch; the mean size of those, each weighted by its n."""
+    if not stretch.size:
+        return 0.0
+    count = np.bincount(stretch)
+    means = np.stack([np.bincount(stretch, weights=channel) for channel in steps.T]) / np.maximum(count, 1)
+    return float((np.sqrt((means**2).mean(axis=0)) * count).sum() / count.sum())

@@ -1,0 +1,74 @@
+"""Colour match: the change of tone an engine made to pixels it should have left alone, undone in what it painted.
+
+An engine paints the kept surroundings of the mask too. There, and only there, both what the picture has and what the
+engine made of it are known, pixel by pixel; so the change is fitted on these pairs. Matching the statistics of the
+whole window instead lets a removed red object tint what replaces it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAST_PAIRS = 16
+MOST_PAIRS = 100_000
+GAIN_LIMITS = 0.5, 2.0
+LEAST_CORRELATION = 0.9
+"""Under this the engine painted something else there, and contrasts cannot be compared; means still can."""
+LEAST_SPREAD = 2.0
+"""Levels: a flat ring says nothing of contrast."""
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tone:
+    """Per channel, in levels 0-255: colour -> gain * colour + offset. gain, offset: [channels]."""
+
+    gain: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+    def __call__(self, colour: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Another array of colours [..., channels]."""
+        return colour * self.gain + self.offset
+
+
+def tone_between(painted: NDArray[np.float32], kept: NDArray[np.float32]) -> Tone | None:
+    """The tone that takes `painted` to `kept`, two lists [pixels, channels] of the same places, levels 0-255.
+
+    Robust: pairs that the fit cannot explain (a shadow painted away) are left out, by their distance in median
+    absolute deviations. The gain is the ratio of the spreads (reduced major axis): least squares would give too low
+    a one where both sides are noisy. None where there are too few pairs, or nothing to change.
+    """
+    if len(painted) < LEAST_PAIRS:
+        return None
+    every = -(-len(painted) // MOST_PAIRS)
+    pairs = zip(painted[::every].T.astype(np.float64), kept[::every].T.astype(np.float64), strict=True)
+    fits = [_line(x, y) for x, y in pairs]
+    gain, offset = (np.array(numbers, np.float32) for numbers in zip(*fits, strict=True))
+    if np.allclose(gain, 1) and np.allclose(offset, 0):
+        return None
+    return Tone(gain, offset)
+
+
+def _line(painted: NDArray[np.float64], kept: NDArray[np.float64]) -> tuple[float, float]:
+    gain, offset = 1.0, float(np.median(kept - painted))
+    for _ in range(ROUNDS):
+        error = np.abs(kept - gain * painted - offset)
+        # 1.4826 MAD estimates a normal spread (Rousseeuw and Croux 1993); a level is added for rounding.
+        trusted = error <= 2.5 * 1.4826 * float(np.median(error)) + 1
+        x, y = painted[trusted], kept[trusted]
+        gain = _gain(x, y)
+        offset = float(y.mean() - gain * x.mean())
+    return gain, offset
+
+
+def _gain(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    spread_x, spread_y = float(x.std()), float(y.std())
+    if min(spread_x, spread_y) < LEAST_SPREAD:
+        return 1.0
+    correlation = float(((x - x.mean()) * (y - y.mean())).mean()) / (spread_x * spread_y)
+    if correlation < LEAST_CORRELATION:
+        return 1.0
+    return min(max(spread_y / spread_x, GAIN_LIMITS[0]), GAIN_LIMITS[1])

@@ -1,0 +1,293 @@
+"""Compositing: the painting goes in where the mask says so, without a seam, and not one pixel beyond."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import color, data
+
+from inpainting.core.compositing import Composite, composite, cut, outside_mask_changed_pixels
+from inpainting.core.errors import EngineFailed, InvalidRequest
+from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
+from inpainting.core.masks import bounds
+from inpainting.core.picture import Mask, Picture, Pixels
+from inpainting.core.seams import seam_score
+
+
+def disc(height: int, width: int, radius: int) -> Mask:
+    y, x = np.mgrid[:height, :width]
+    return np.where((y - height // 2) ** 2 + (x - width // 2) ** 2 <= radius**2, np.uint8(255), np.uint8(0))
+
+
+def whole(size: Size) -> Window:
+    return Window(Box.whole(size), size)
+
+
+def deep(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """The same picture in 16 bits."""
+    return (pixels.astype(np.uint32) * 257).astype(np.uint16)
+
+
+def cast(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Warmer, lighter and flatter, without clipping."""
+    return np.rint(pixels * [0.8, 0.78, 0.7] + [38, 25, 15]).astype(np.uint8)
+
+
+def put(picture: Picture, mask: Mask, painting: NDArray[np.uint8], blur: int = 0) -> Composite:
+    return composite(picture, mask, whole(picture.size), painting, blur=blur)
+
+
+PHOTOS = {"astronaut": data.astronaut, "cat": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
+
+
+@pytest.fixture(params=list(PHOTOS))
+def scene(request: pytest.FixtureRequest) -> tuple[Picture, Mask, NDArray[np.uint8]]:
+    """A photo with a strange object in it, the object's mask, and the photo as it is without: the truth."""
+    truth = PHOTOS[request.param]()
+    height, width = truth.shape[:2]
+    mask = disc(height, width, 70)
+    picture = truth.copy()
+    picture[disc(height, width, 66) > 0] = 30, 200, 60
+    return Picture(picture), mask, truth
+
+
+def residual(pixels: NDArray[np.uint8], truth: NDArray[np.uint8], mask: Mask) -> float:
+    """Mean CIEDE2000 inside the mask."""
+    box = bounds(mask)
+    assert box is not None
+    part = box.slices
+    difference = color.deltaE_ciede2000(color.rgb2lab(pixels[part]), color.rgb2lab(truth[part]))
+    return float(difference[mask[part] > 0].mean())
+
+
+def matched_by_the_whole_crop(painting: NDArray[np.uint8], crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The usual correction: mean and standard deviation of everything, the removed object included."""
+    made, wanted = painting.reshape(-1, 3).astype(float), crop.reshape(-1, 3).astype(float)
+    shifted = (painting - made.mean(0)) / made.std(0) * wanted.std(0) + wanted.mean(0)
+    return np.clip(np.rint(shifted), 0, 255).astype(np.uint8)
+
+
+def test_a_colour_cast_leaves_less_than_no_correction_and_less_than_matching_the_crop(
+    scene: tuple[Picture, Mask, NDArray[np.uint8]],
+) -> None:
+    picture, mask, truth = scene
+    marked = bounds(mask)
+    assert marked is not None
+    window = plan_window(marked, picture.size, WindowRule(0.25))
+    noise = np.random.default_rng(0).normal(0, 2, truth.shape)
+    painting = np.clip(cast(truth) + noise, 0, 255).astype(np.uint8)[window.box.slices]
+    ours = composite(picture, mask, window, painting, blur=0)
+    crop = np.asarray(picture.pixels[window.box.slices], np.uint8)
+
+    def pasted(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        pixels = truth.copy()
+        pixels[window.box.slices] = patch
+        return pixels
+
+    uncorrected = residual(pasted(painting), truth, mask)
+    by_crop = residual(pasted(matched_by_the_whole_crop(painting, crop)), truth, mask)
+    left = residual(np.asarray(ours.picture.pixels, np.uint8), truth, mask)
+    assert left < 0.5 * uncorrected
+    assert left < 0.5 * by_crop
+    assert ours.colour_matched
+    assert ours.seam_score < 0.7 < ours.seam_score_plain
+
+
+def test_a_cast_that_changes_across_the_patch_is_closed_by_the_blend(
+    scene: tuple[Picture, Mask, NDArray[np.uint8]],
+) -> None:
+    picture, mask, truth = scene
+    slope = np.linspace(-25, 25, truth.shape[1])[np.newaxis, :, np.newaxis]
+    painting = np.clip(truth * 0.7 + 38 + slope, 0, 255).astype(np.uint8)
+    done = put(picture, mask, painting)
+    assert done.seam_blended
+    assert done.seam_score < 0.5 * done.seam_score_plain
+    assert residual(np.asarray(done.picture.pixels, np.uint8), truth, mask) < 0.5 * residual(painting, truth, mask)
+
+
+def test_a_painting_that_fits_is_put_in_as_it_is(scene: tuple[Picture, Mask, NDArray[np.uint8]]) -> None:
+    picture, mask, truth = scene
+    done = put(picture, mask, truth)
+    assert (done.colour_matched, done.seam_blended) == (False, False)
+    assert done.seam_score == done.seam_score_plain
+    assert np.array_equal(done.picture.pixels[mask > 0], truth[mask > 0])
+
+
+def test_corrections_never_raise_the_score_and_it_is_that_of_the_result() -> None:
+    truth = data.astronaut()
+    mask = disc(512, 512, 90)
+    for painting in (cast(truth), np.roll(truth, 130, axis=1), 255 - truth, np.full_like(truth, 128)):
+        done = put(Picture(truth), mask, painting)
+        assert done.seam_score <= done.seam_score_plain
+        assert done.seam_score == pytest.approx(seam_score(done.picture, mask), abs=0.2, rel=0.2)
+
+
+def test_each_mode_and_depth_gets_the_painting_in_its_own_numbers() -> None:
+    mask = disc(60, 60, 20)
+    painting = np.full((60, 60, 3), (200, 100, 50), np.uint8)
+    for channels, expected in ((1, [124]), (2, [124, 255]), (3, [200, 100, 50]), (4, [200, 100, 50, 255])):
+        kept = np.full((60, 60, channels), 255, np.uint8)
+        kept[:, :, :3] = [200, 100, 50][:channels] if channels > 2 else 124
+        if channels in (2, 4):
+            kept[:, :, -1] = 255
+        kept[disc(60, 60, 18) > 0] = 0
+        for pixels, factor in ((kept, 1), (deep(kept), 257)):
+            done = put(Picture(pixels, b"icc"), mask, painting)
+            assert done.picture.pixels[30, 30].tolist() == [value * factor for value in expected]
+            assert done.picture.pixels.dtype == pixels.dtype
+            assert done.picture.icc_profile == b"icc"
+
+
+def test_a_sixteen_bit_blend_is_finer_than_eight_bits() -> None:
+    mask = disc(80, 80, 30)
+    ramp = np.linspace(10_000, 14_000, 80)[np.newaxis, :, np.newaxis] * np.ones((80, 1, 1))
+    done = put(Picture(ramp.astype(np.uint16)), mask, np.full((80, 80, 3), 90, np.uint8))
+    assert done.seam_blended
+    assert len(np.unique(done.picture.pixels[40, 15:65])) > 40
+    assert np.abs(done.picture.pixels - ramp)[mask > 0].max() < 257
+
+
+def test_grey_pixels_of_the_mask_are_blended_by_their_share() -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:30, 10:30] = 51
+    picture = Picture(np.full((40, 40, 3), 100, np.uint8))
+    painting = np.full((40, 40, 3), 100, np.uint8)
+    painting[12:28, 12:28] = 200
+    assert put(picture, mask, painting).picture.pixels[20, 20].tolist() == [120] * 3
+
+
+def test_a_blur_fades_the_painting_in_from_the_edge_inward() -> None:
+    mask = disc(100, 100, 40)
+    picture = Picture(np.full((100, 100, 1), 100, np.uint8))
+    painting = np.full((100, 100, 3), 100, np.uint8)
+    painting[mask > 0] = 200
+    line = put(picture, mask, painting, blur=10).picture.pixels[50, :51, 0].astype(int)
+    assert (line[:10] == 100).all()
+    assert (np.diff(line[10:]) >= 0).all()
+    assert 100 <= line[10] < 103
+    assert (line[21:] == 200).all()
+    assert len(np.unique(line)) > 8
+
+
+def test_transparency_around_the_mask_goes_on_inside_it() -> None:
+    mask = disc(80, 80, 30)
+    pixels = np.full((80, 80, 4), 255, np.uint8)
+    pixels[:, :, 3] = np.linspace(40, 240, 80)[np.newaxis]
+    truth = pixels[:, :, 3].astype(int)
+    pixels[disc(80, 80, 25) > 0] = 0
+    for some, factor in ((pixels, 1), (deep(pixels), 257)):
+        done = put(Picture(some), mask, np.full((80, 80, 3), 255, np.uint8))
+        assert np.abs(done.picture.pixels[:, :, 3] / factor - truth).max() < 3
+
+
+def test_what_is_opaque_all_around_becomes_opaque_inside() -> None:
+    pixels = np.full((80, 80, 4), 255, np.uint8)
+    pixels[disc(80, 80, 25) > 0] = 0
+    done = put(Picture(pixels), disc(80, 80, 30), np.full((80, 80, 3), 9, np.uint8))
+    assert (done.picture.pixels[:, :, 3] == 255).all()
+
+
+def test_a_picture_painted_over_wholly_is_opaque() -> None:
+    done = put(Picture(np.zeros((9, 9, 4), np.uint8)), np.full((9, 9), 255, np.uint8), np.full((9, 9, 3), 7, np.uint8))
+    assert done.picture.pixels[4, 4].tolist() == [7, 7, 7, 255]
+    assert (done.seam_score, done.seam_score_plain) == (0, 0)
+
+
+def test_colours_under_transparent_pixels_do_not_tint_the_painting() -> None:
+    mask = disc(80, 80, 30)
+    pixels = np.full((80, 80, 4), 255, np.uint8)
+    pixels[mask == 0] = 255, 0, 0, 0
+    done = put(Picture(pixels), mask, np.full((80, 80, 3), 90, np.uint8))
+    assert done.picture.pixels[40, 40, :3].tolist() == [90] * 3
+    assert not done.colour_matched
+    assert not done.seam_blended
+
+
+def test_the_picture_and_the_painting_are_left_as_they_were() -> None:
+    truth, mask = data.astronaut(), disc(512, 512, 60)
+    picture, painting = Picture(truth.copy()), cast(truth)
+    put(picture, mask, painting, blur=5)
+    assert np.array_equal(picture.pixels, truth)
+    assert np.array_equal(painting, cast(truth))
+    assert np.array_equal(mask, disc(512, 512, 60))
+
+
+def test_an_empty_mask_leaves_the_picture() -> None:
+    picture = Picture(data.astronaut())
+    done = put(picture, np.zeros((512, 512), np.uint8), cast(data.astronaut()))
+    assert done.picture.same_as(picture)
+
+
+@pytest.mark.parametrize("work", [Size(150, 100), Size(600, 400), Size(200, 300)])
+def test_a_window_cut_at_another_size_comes_back_to_its_place(work: Size) -> None:
+    pixels = data.astronaut()
+    mask = disc(512, 512, 50)
+    window = Window(Box(106, 156, 406, 356), work)
+    part, part_mask = cut(Picture(pixels), mask, window)
+    assert part.pixels.shape == (work.height, work.width, 3)
+    assert part_mask.shape == (work.height, work.width)
+    assert set(np.unique(part_mask)) == {0, 255}
+    done = composite(Picture(pixels), mask, window, np.asarray(part.pixels, np.uint8), blur=0)
+    assert np.abs(done.picture.pixels.astype(int) - pixels)[mask > 0].mean() < 9
+    assert outside_mask_changed_pixels(Picture(pixels), done.picture, mask) == 0
+
+
+def test_an_engine_sees_eight_bit_colour_of_any_picture() -> None:
+    grey = np.arange(64, dtype=np.uint16).reshape(8, 8, 1) * 1000
+    picture = Picture(np.concatenate([grey, grey], axis=2))
+    part, _ = cut(picture, np.full((8, 8), 255, np.uint8), Window(Box(2, 0, 6, 8), Size(4, 8)))
+    assert (part.mode, part.bits, part.size) == ("RGB", 8, Size(4, 8))
+    assert part.pixels[1, 0].tolist() == [round(10_000 / 257)] * 3
+
+
+def test_it_refuses_a_painting_of_another_shape() -> None:
+    picture, mask = Picture(data.astronaut()), disc(512, 512, 60)
+    with pytest.raises(EngineFailed, match="512x512"):
+        put(picture, mask, np.zeros((511, 512, 3), np.uint8))
+    with pytest.raises(EngineFailed, match="float32"):
+        put(picture, mask, np.zeros((512, 512, 3), np.float32))
+
+
+def test_it_refuses_a_window_that_misses_part_of_the_mask() -> None:
+    window = Window(Box(0, 0, 250, 250), Size(250, 250))
+    with pytest.raises(InvalidRequest, match="leaves"):
+        composite(Picture(data.astronaut()), disc(512, 512, 60), window, np.zeros((250, 250, 3), np.uint8), blur=0)
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (90, 70, 4), np.uint8)
+
+
+@pytest.mark.parametrize("pixels", [NOISE, deep(NOISE)])
+def test_one_wrong_pixel_outside_the_mask_is_counted(pixels: Pixels) -> None:
+    mask = disc(90, 70, 20)
+    wrong = pixels.copy()
+    wrong[mask > 0] ^= 1
+    assert outside_mask_changed_pixels(Picture(pixels), Picture(wrong), mask) == 0
+    wrong[89, 69, 3] ^= 1
+    assert outside_mask_changed_pixels(Picture(pixels), Picture(wrong), mask) == 1
+    wrong[0, 0] ^= 1
+    assert outside_mask_changed_pixels(Picture(pixels), Picture(wrong), mask) == 2
+
+
+def test_a_hardly_grey_pixel_of_the_mask_is_not_outside() -> None:
+    mask = np.zeros((4, 4), np.uint8)
+    mask[1, 1] = 1
+    pixels = np.zeros((4, 4, 1), np.uint8)
+    wrong = pixels.copy()
+    wrong[1, 1] = 9
+    assert outside_mask_changed_pixels(Picture(pixels), Picture(wrong), mask) == 0
+
+
+def test_pictures_of_another_kind_cannot_be_compared() -> None:
+    pixels, mask = np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), np.uint8)
+    others: dict[str, Pixels] = {
+        "size": np.zeros((5, 4, 3), np.uint8),
+        "mode": np.zeros((4, 5, 4), np.uint8),
+        "bits": np.zeros((4, 5, 3), np.uint16),
+    }
+    for name, other in others.items():
+        with pytest.raises(InvalidRequest, match=name):
+            outside_mask_changed_pixels(Picture(pixels), Picture(other), mask)
+    with pytest.raises(InvalidRequest, match="4x5"):
+        outside_mask_changed_pixels(Picture(pixels), Picture(pixels), np.zeros((5, 4), np.uint8))

@@ -1,0 +1,129 @@
+"""Windows: they lie in the image, hold the mask, please the engine and can be gone through both ways."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
+from tests.strategies import boxes_in, sizes, window_rules
+
+PLANS = sizes(300).flatmap(lambda size: st.tuples(st.just(size), boxes_in(size), window_rules()))
+
+
+@given(PLANS)
+@settings(max_examples=300, deadline=None)
+def test_a_window_lies_in_the_image_and_holds_the_mask(plan: tuple[Size, Box, WindowRule]) -> None:
+    image, marked, rule = plan
+    window = plan_window(marked, image, rule)
+    assert Box.whole(image).contains(window.box)
+    assert window.box.contains(marked.expanded(max(1, rule.least_context)).clipped(Box.whole(image)))
+
+
+@given(PLANS)
+@settings(max_examples=300, deadline=None)
+def test_the_work_size_has_the_sides_the_engine_wants(plan: tuple[Size, Box, WindowRule]) -> None:
+    image, marked, rule = plan
+    window = plan_window(marked, image, rule)
+    for side in (window.work.width, window.work.height):
+        assert side % rule.multiple == 0
+        assert rule.most_side is None or side <= rule.most_side
+    too_thin = rule.most_side is not None and window.work.longer == rule.largest
+    assert window.work.shorter >= rule.least_side or too_thin or rule.most_side is None
+
+
+@given(PLANS)
+@settings(max_examples=300, deadline=None)
+def test_both_axes_are_scaled_alike_but_for_rounding(plan: tuple[Size, Box, WindowRule]) -> None:
+    image, marked, rule = plan
+    window = plan_window(marked, image, rule)
+    axes = ((window.work.width, window.box.size.width), (window.work.height, window.box.size.height))
+    lowest = max((work - rule.multiple) / side for work, side in axes)
+    highest = min((work + rule.multiple) / side for work, side in axes)
+    assert lowest <= highest
+
+
+@given(boxes_in(Size(50, 50)), st.integers(0, 700), st.integers(0, 500), window_rules())
+@settings(max_examples=200, deadline=None)
+def test_a_window_is_widened_rather_than_scaled_where_the_image_has_room(
+    marked: Box, x: int, y: int, rule: WindowRule
+) -> None:
+    moved = Box(marked.left + x, marked.top + y, marked.right + x, marked.bottom + y)
+    window = plan_window(moved, Size(750, 550), replace(rule, most_side=None))
+    assert window.work == window.box.size
+
+
+@given(
+    sizes(8192).flatmap(lambda size: st.tuples(boxes_in(size), sizes(2048))),
+    st.floats(-10_000, 10_000),
+    st.floats(-10_000, 10_000),
+)
+@settings(max_examples=200, deadline=None)
+def test_work_and_image_coordinates_are_each_others_inverse(boxed: tuple[Box, Size], x: float, y: float) -> None:
+    window = Window(*boxed)
+    assert window.to_image(*window.to_work(x, y)) == pytest.approx((x, y), abs=1e-6)
+    assert window.to_work(*window.to_image(x, y)) == pytest.approx((x, y), abs=1e-4)
+
+
+def test_a_windows_corners_are_the_work_pictures_corners() -> None:
+    window = Window(Box(10, 20, 110, 70), Size(200, 25))
+    assert window.to_work(10, 20) == (0, 0)
+    assert window.to_work(110, 70) == (200, 25)
+    assert window.to_image(100, 25) == (60, 70)
+
+
+def test_a_small_mask_gets_true_pixels_around_it_instead_of_scaled_ones() -> None:
+    window = plan_window(Box(500, 500, 520, 520), Size(2000, 1500), WindowRule(0.5, least_side=512, multiple=64))
+    assert window == Window(Box(254, 254, 766, 766), Size(512, 512))
+
+
+def test_a_square_only_engine_gets_squares_where_the_image_has_them() -> None:
+    rule = WindowRule(0.25, least_side=512, most_side=512)
+    window = plan_window(Box(100, 600, 1100, 700), Size(2000, 1500), rule)
+    assert window.work == Size(512, 512)
+    assert window.box == Box(0, 0, 1350, 1350)
+
+
+def test_a_large_mask_is_scaled_down_to_what_the_engine_can_do() -> None:
+    window = plan_window(Box(100, 100, 3900, 2900), Size(4000, 3000), WindowRule(0.25, most_side=1024, multiple=8))
+    assert window == Window(Box(0, 0, 4000, 3000), Size(1024, 768))
+
+
+def test_a_thread_of_a_picture_is_not_blown_up_without_end() -> None:
+    window = plan_window(Box(0, 0, 1, 1), Size(1, 8192), WindowRule(0.25, least_side=64))
+    assert window.work.area < 2**20
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"context": -0.1},
+        {"context": float("nan")},
+        {"context": 1.0, "least_context": -1},
+        {"context": 1.0, "multiple": 0},
+        {"context": 1.0, "least_side": 0},
+        {"context": 1.0, "least_side": 64, "most_side": 32},
+        {"context": 1.0, "most_side": 60, "multiple": 64},
+    ],
+)
+def test_it_refuses_a_rule_that_no_window_can_keep(numbers: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"\d|nan"):
+        WindowRule(**numbers)  # type: ignore[arg-type]
+
+
+def test_it_refuses_a_mask_that_leaves_the_image() -> None:
+    with pytest.raises(InvalidRequest, match="leaves the image"):
+        plan_window(Box(0, 0, 11, 5), Size(10, 10), WindowRule(0.5))
+
+
+def test_boxes_grow_are_clipped_and_seen_from_each_other() -> None:
+    box = Box(3, 4, 10, 12)
+    assert box.expanded(2) == Box(1, 2, 12, 14)
+    assert box.expanded(5).clipped(Box.whole(Size(12, 100))) == Box(0, 0, 12, 17)
+    assert box.seen_from(Box(1, 2, 50, 50)) == Box(2, 2, 9, 10)
+    with pytest.raises(InvalidRequest):
+        box.clipped(Box(10, 0, 20, 20))
