@@ -1,0 +1,1 @@
+"""What paints. An engine knows the core and nothing else of the house."""

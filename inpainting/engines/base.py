@@ -1,0 +1,44 @@
+"""What an engine is: one method, and two facts about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.core.geometry import WindowRule
+from inpainting.core.request import InpaintRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step is done: `done` of `of`, and perhaps a small RGB picture [height, width, 3] of how it looks so far."""
+
+    done: int
+    of: int
+    preview: NDArray[np.uint8] | None = None
+
+
+OnStep = Callable[[Step], None]
+"""Called after each step, at least once a second; raises `core.errors.Cancelled` to stop the engine."""
+
+
+class Engine(Protocol):
+    """Paints windows. Deterministic: the same request gives the same bytes."""
+
+    name: str
+    ignores: frozenset[str]
+    """Names of `PaintSettings` fields that change nothing here."""
+    window: WindowRule
+    """How much of the picture it wants to see around the mask, and at what size."""
+
+    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        """Paint the masked part of an 8-bit RGB window.
+
+        Returns `settings.num_images` pictures [height, width, 3] of the window's size; what they show outside the
+        mask does not matter. Raises EngineFailed, and lets Cancelled from `on_step` pass.
+        """
+        ...

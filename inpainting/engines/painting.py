@@ -1,0 +1,75 @@
+"""One request, painted: window, engine, compositing. Every surface and every engine goes through here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from inpainting.core.compositing import composite, cut
+from inpainting.core.errors import EngineFailed
+from inpainting.core.geometry import Size, Window, plan_window
+from inpainting.core.masks import check, coverage, effective_mask, marked
+from inpainting.core.picture import Mask, Picture
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.base import Engine, OnStep
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Painting:
+    """One result and how it came about.
+
+    picture: the whole image, painted; where `mask` (the effective one, after grow) is 0 its pixels are the request's.
+    window: what the engine saw, at `window.work`. coverage: share of the image that was repainted, 0 to 1.
+    seam_score, seam_score_plain, colour_matched, seam_blended: see `compositing.Composite`.
+    warnings: sentences for people.
+    """
+
+    picture: Picture
+    mask: Mask
+    window: Window
+    coverage: float
+    seam_score: float
+    seam_score_plain: float
+    colour_matched: bool
+    seam_blended: bool
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def work(self) -> Size:
+        """The size at which the engine painted."""
+        return self.window.work
+
+
+def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Painting]:
+    """`settings.num_images` paintings of the request; the request itself is never changed.
+
+    The engine gets the window alone, with `mask_grow` and `mask_blur` of 0: the first is done, the second comes after.
+    Raises InvalidRequest (`mask_empty`) when nothing is marked, EngineFailed when the engine gives something else than
+    it was asked for, and lets EngineFailed and Cancelled from the engine pass.
+    """
+    settings, image = request.settings, request.image
+    mask = effective_mask(request.mask, settings)
+    warnings = check(mask)
+    window = plan_window(marked(mask), image.size, engine.window)
+    part, part_mask = cut(image, mask, window)
+    seen = InpaintRequest(part, part_mask, replace(settings, mask_grow=0, mask_blur=0))
+    pictures = engine.inpaint(seen, on_step)
+    if len(pictures) != settings.num_images:
+        raise EngineFailed(f"asked {engine.name} for {settings.num_images} pictures, got {len(pictures)}")
+    share = coverage(mask)
+    paintings = []
+    for picture in pictures:
+        done = composite(image, mask, window, picture, blur=settings.mask_blur)
+        paintings.append(
+            Painting(
+                picture=done.picture,
+                mask=mask,
+                window=window,
+                coverage=share,
+                seam_score=done.seam_score,
+                seam_score_plain=done.seam_score_plain,
+                colour_matched=done.colour_matched,
+                seam_blended=done.seam_blended,
+                warnings=warnings,
+            )
+        )
+    return paintings

@@ -1,0 +1,122 @@
+"""Splits a mask into thin damage and holes, and gives each hole the crop of the picture it is filled from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+THIN_RADIUS = 4.0
+"""Pixels: a component nowhere deeper than this is a scratch or a speck."""
+CROSSING_RADIUS = 8.0
+"""Pixels: where scratches cross, thin damage may be this deep."""
+MANY = 150
+MANY_RADIUS = 10.0
+"""With more than MANY holes, those nowhere deeper than this count as thin too: time stays bounded."""
+STRIP = 12
+LEAST_TILE = 96
+"""A hole longer than STRIP times its depth is cut into tiles, at least this many pixels wide: a wire across the picture
+is filled bit by bit from what is near."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """The bounds of one hole, or of several close together: image rows and columns, ends excluded."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def longer(self) -> int:
+        return max(self.bottom - self.top, self.right - self.left)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def split(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Hole]]:
+    """(thin damage [h, w], holes): together they cover the mask.
+
+    A component that is mostly deep is a hole, thin ends and all. One that is mostly thin, such as crossing scratches,
+    keeps as holes only the parts too deep for a crossing.
+    """
+    deep = depth_of(mask)
+    count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    body = grown(deep > THIN_RADIUS) & mask
+    sizes = np.bincount(numbers[mask], minlength=count)
+    bodies = np.bincount(numbers[body], minlength=count)
+    solid = bodies > sizes / 2
+    loose = mask & ~solid[numbers]
+    holes = mask & solid[numbers] | body & loose
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats(holes.astype(np.uint8), connectivity=8)
+    deepest = np.zeros(count, np.float32)
+    np.maximum.at(deepest, numbers[holes], deep[holes])
+    from_scratches = np.zeros(count, bool)
+    from_scratches[numbers[body & loose]] = True
+    thick = deepest > np.where(from_scratches, CROSSING_RADIUS, THIN_RADIUS)
+    found = cut(grouped(stats[thick], mask.shape), deep)
+    if len(found) > MANY:
+        thick &= deepest > MANY_RADIUS
+        found = cut(grouped(stats[thick], mask.shape), deep)
+    return mask & ~thick[numbers], found
+
+
+def depth_of(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance in pixels to the nearest pixel outside; the picture's border is no edge, nothing is known beyond it."""
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+
+
+def grown(core: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    side = 2 * int(np.ceil(THIN_RADIUS)) + 3
+    return cv2.dilate(core.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))) > 0
+
+
+def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Hole]:
+    """Components whose surroundings (an eighth of their size, at least 8 pixels) touch become one hole."""
+    canvas = np.zeros((shape[0] // 4 + 2, shape[1] // 4 + 2), np.uint8)
+    boxes = [(left, top, left + width, top + height) for left, top, width, height, _ in stats.tolist()]
+    for left, top, right, bottom in boxes:
+        reach = max(8, max(right - left, bottom - top) // 8)
+        cv2.rectangle(
+            canvas,
+            (max(0, left - reach) // 4, max(0, top - reach) // 4),
+            ((right + reach) // 4, (bottom + reach) // 4),
+            1,
+            -1,
+        )
+    _, numbers = cv2.connectedComponents(canvas)
+    groups: dict[int, Hole] = {}
+    for left, top, right, bottom in boxes:
+        group = int(numbers[top // 4, left // 4])
+        seen = groups.get(group, Hole(top, left, bottom, right))
+        groups[group] = Hole(
+            min(top, seen.top), min(left, seen.left), max(bottom, seen.bottom), max(right, seen.right)
+        )
+    return list(groups.values())
+
+
+def cut(holes: list[Hole], deep: NDArray[np.float32]) -> list[Hole]:
+    """Long and slender holes in tiles that hold a part of them; others as they are."""
+    tiles = []
+    for hole in holes:
+        depth = float(deep[hole.slices].max())
+        side = max(LEAST_TILE, int(STRIP * depth))
+        if hole.longer <= 2 * side or coverage_of(hole, deep) > 0.3:
+            tiles.append(hole)
+            continue
+        for top in range(hole.top, hole.bottom, side):
+            for left in range(hole.left, hole.right, side):
+                tile = Hole(top, left, min(top + side, hole.bottom), min(left + side, hole.right))
+                if deep[tile.slices].any():
+                    tiles.append(tile)
+    return tiles
+
+
+def coverage_of(hole: Hole, deep: NDArray[np.float32]) -> float:
+    return float(np.count_nonzero(deep[hole.slices])) / ((hole.bottom - hole.top) * (hole.right - hole.left))

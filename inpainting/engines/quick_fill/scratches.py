@@ -1,0 +1,80 @@
+"""Thin damage: scratches, dust and specks closed by the smoothest surface through their edges.
+
+The biharmonic fill minimises the squared Laplacian over the hole (S. B. Damelin and N. S. Hoang, "On Surface Completion
+and Image Inpainting by Biharmonic Functions", 2018); a little tension keeps it from overshooting at edges.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.linalg import splu
+
+from inpainting.engines.quick_fill.progress import Report
+
+TENSION = 0.3
+"""Measured: 0.03, 0.1, 0.3, 1 and 3 on four photos with scratches 1, 3 and 5 pixels wide; 0.3 to 1 is the best."""
+TILE = 256
+MARGIN = 24
+"""Pixels of a neighbouring tile's damage that are solved again, so that tiles meet without a seam."""
+
+
+def close_scratches(image: NDArray[np.uint8], damage: NDArray[np.bool_], report: Report) -> NDArray[np.uint8]:
+    """A copy of `image` [h, w, 3] with `damage` [h, w] closed, tile by tile."""
+    out = image.copy()
+    height, width = damage.shape
+    starts = [(top, left) for top in range(0, height, TILE) for left in range(0, width, TILE)]
+    for index, (top, left) in enumerate(starts):
+        core = slice(top, min(top + TILE, height)), slice(left, min(left + TILE, width))
+        if damage[core].any():
+            around = (
+                slice(max(0, top - MARGIN), min(height, top + TILE + MARGIN)),
+                slice(max(0, left - MARGIN), min(width, left + TILE + MARGIN)),
+            )
+            filled = smoothest(image[around], damage[around])
+            inner = (
+                slice(top - around[0].start, core[0].stop - around[0].start),
+                slice(left - around[1].start, core[1].stop - around[1].start),
+            )
+            out[core][damage[core]] = filled[inner][damage[core]]
+        report((index + 1) / len(starts))
+    return out
+
+
+def smoothest(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """`image` [h, w, 3] with `hole` [h, w] filled so that squared Laplacian + TENSION * squared gradient is least."""
+    if hole.all():
+        return image.copy()
+    reach = cv2.dilate(hole.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) > 0
+    inside = np.flatnonzero(hole)
+    bending, stretching = laplacian_rows(reach), laplacian_rows(hole)
+    flat = image.reshape(-1, 3).astype(np.float64)
+    flat[inside] = 0
+    unknown = bending[:, inside]
+    system = (unknown.T @ unknown + TENSION * stretching[:, inside]).tocsc()
+    force = -(unknown.T @ (bending @ flat)) - TENSION * (stretching @ flat)
+    # a part without any known pixel in this crop would be singular
+    system.setdiag(system.diagonal() + 1e-6)
+    values = splu(system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(force)
+    out = image.copy().reshape(-1, 3)
+    out[inside] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return out.reshape(image.shape)
+
+
+def laplacian_rows(at: NDArray[np.bool_]) -> csr_matrix:
+    """[pixels of `at`, all pixels]: each row a pixel's count of neighbours times itself, less its neighbours."""
+    height, width = at.shape
+    rows, columns = np.nonzero(at)
+    number = np.arange(len(rows))
+    degree = np.zeros(len(rows))
+    parts = []
+    for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+        there_row, there_column = rows + down, columns + right
+        ok = (there_row >= 0) & (there_row < height) & (there_column >= 0) & (there_column < width)
+        degree += ok
+        parts.append((number[ok], (there_row * width + there_column)[ok], -np.ones(np.count_nonzero(ok))))
+    parts.append((number, rows * width + columns, degree))
+    row, column, value = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return coo_matrix((value, (row, column)), shape=(len(rows), height * width)).tocsr()

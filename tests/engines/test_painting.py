@@ -1,0 +1,178 @@
+"""Painting: whatever an engine does, what was to be kept is kept, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from inpainting.core.compositing import outside_mask_changed_pixels
+from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
+from inpainting.core.geometry import Box, Size, WindowRule
+from inpainting.core.masks import effective_mask
+from inpainting.core.picture import Mask, Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import OnStep, Step
+from inpainting.engines.painting import Painting, paint
+from tests.strategies import masks, pictures, sizes, window_rules
+
+
+@dataclass
+class NoiseEngine:
+    """Paints noise everywhere, outside the mask too."""
+
+    window: WindowRule = field(default_factory=lambda: WindowRule(0.5))
+    name: str = "noise"
+    ignores: frozenset[str] = frozenset()
+    seen: list[InpaintRequest] = field(default_factory=list)
+
+    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        self.seen.append(request)
+        on_step(Step(1, 1))
+        rng = np.random.default_rng(request.settings.seed)
+        shape = (request.settings.num_images, *request.image.pixels.shape)
+        return list(rng.integers(0, 256, shape, np.uint8))
+
+
+def nothing(step: Step) -> None:
+    pass
+
+
+def done(request: InpaintRequest, engine: NoiseEngine) -> list[Painting]:
+    return paint(request, engine, nothing)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> InpaintRequest:
+    size = draw(sizes(80))
+    return InpaintRequest(
+        draw(pictures(size)),
+        draw(masks(size)),
+        PaintSettings(
+            mask_grow=draw(st.integers(-2, 30)),
+            mask_blur=draw(st.integers(0, 20)),
+            seed=draw(st.integers(0, 100)),
+            num_images=draw(st.integers(1, 2)),
+        ),
+    )
+
+
+@given(requests(), window_rules())
+@settings(max_examples=100, deadline=None)
+def test_outside_the_mask_every_pixel_is_the_pictures_own(request: InpaintRequest, rule: WindowRule) -> None:
+    image = Picture(request.image.pixels.copy(), request.image.icc_profile)
+    mask = request.mask.copy()
+    try:
+        grown = effective_mask(mask, request.settings)
+    except InvalidRequest:
+        with pytest.raises(InvalidRequest, match="shrinking"):
+            done(request, NoiseEngine(rule))
+        return
+    results = done(request, NoiseEngine(rule))
+    assert len(results) == request.settings.num_images
+    for result in results:
+        kept = grown == 0
+        assert np.array_equal(result.mask, grown)
+        assert result.picture.pixels.shape == image.pixels.shape
+        assert result.picture.pixels.dtype == image.pixels.dtype
+        assert result.picture.icc_profile == image.icc_profile
+        assert np.array_equal(result.picture.pixels[kept], image.pixels[kept])
+        assert outside_mask_changed_pixels(image, result.picture, grown) == 0
+        assert 0 <= result.seam_score <= result.seam_score_plain
+    assert request.image.same_as(image)
+    assert np.array_equal(request.mask, mask)
+
+
+@given(requests(), window_rules())
+@settings(max_examples=50, deadline=None)
+def test_an_engine_gets_a_window_as_its_rule_says(request: InpaintRequest, rule: WindowRule) -> None:
+    engine = NoiseEngine(rule)
+    try:
+        result = done(request, engine)[0]
+    except InvalidRequest:
+        return
+    (seen,) = engine.seen
+    assert (seen.image.mode, seen.image.bits, seen.image.size) == ("RGB", 8, result.work)
+    assert seen.mask.shape == (result.work.height, result.work.width)
+    assert seen.mask.any()
+    assert result.work.width % rule.multiple == result.work.height % rule.multiple == 0
+    assert (seen.settings.mask_grow, seen.settings.mask_blur) == (0, 0)
+    assert seen.settings.seed == request.settings.seed
+
+
+def scene(**changes: Any) -> InpaintRequest:
+    pixels = np.random.default_rng(5).integers(0, 256, (90, 120, 3), np.uint8)
+    mask = np.zeros((90, 120), np.uint8)
+    mask[40:50, 50:70] = 255
+    return InpaintRequest(Picture(pixels), mask, PaintSettings(**changes))
+
+
+def test_the_masked_part_is_painted_and_only_its_surroundings_are_shown() -> None:
+    engine = NoiseEngine(WindowRule(0.5, least_context=4))
+    request = scene()
+    result = done(request, engine)[0]
+    assert result.window.box == Box(40, 30, 80, 60)
+    assert engine.seen[0].image.size == result.work == Size(40, 30)
+    assert result.coverage == 200 / (90 * 120)
+    changed = (result.picture.pixels != request.image.pixels).any(axis=2)
+    assert changed[40:50, 50:70].mean() > 0.95
+    assert result.warnings == ()
+
+
+def test_growing_and_blurring_are_done_for_the_engine() -> None:
+    engine = NoiseEngine()
+    result = done(scene(mask_grow=3, mask_blur=4), engine)[0]
+    assert result.mask[40, 47] == 255
+    assert result.mask[40, 46] == 0
+    assert np.count_nonzero(engine.seen[0].mask) == np.count_nonzero(result.mask)
+
+
+def test_each_image_asked_for_is_painted_and_the_same_seed_gives_the_same() -> None:
+    first = done(scene(num_images=3, seed=8), NoiseEngine())
+    again = done(scene(num_images=3, seed=8), NoiseEngine())
+    assert len({result.picture.pixels.tobytes() for result in first}) == 3
+    assert all(a.picture.same_as(b.picture) for a, b in zip(first, again, strict=True))
+
+
+def test_it_refuses_an_empty_mask_before_the_engine_starts() -> None:
+    engine = NoiseEngine()
+    request = InpaintRequest(scene().image, np.zeros((90, 120), np.uint8))
+    with pytest.raises(InvalidRequest, match="Nothing to repaint") as refused:
+        done(request, engine)
+    assert refused.value.code == "mask_empty"
+    assert not engine.seen
+
+
+def test_a_nearly_full_mask_is_painted_with_a_warning() -> None:
+    full: Mask = np.full((90, 120), 255, np.uint8)
+    result = done(InpaintRequest(scene().image, full), NoiseEngine())[0]
+    assert "all of the picture" in result.warnings[0]
+    assert result.coverage == 1
+
+
+def test_it_says_so_when_an_engine_gives_too_few_pictures_or_wrong_ones() -> None:
+    class Lazy(NoiseEngine):
+        def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+            return super().inpaint(request, on_step)[:1]
+
+    class Large(NoiseEngine):
+        def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+            return [np.zeros((7, 7, 3), np.uint8)]
+
+    with pytest.raises(EngineFailed, match="2 pictures, got 1"):
+        done(scene(num_images=2), Lazy())
+    with pytest.raises(EngineFailed, match=r"\(7, 7, 3\)"):
+        done(scene(), Large())
+
+
+def test_a_cancel_passes_through() -> None:
+    def stop(step: Step) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        paint(scene(), NoiseEngine(), stop)

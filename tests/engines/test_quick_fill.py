@@ -1,0 +1,233 @@
+"""What quick-fill promises: same request same bytes, every masked pixel filled, the rest untouched, scenes closed."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from inpainting.core.errors import Cancelled, EngineFailed
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import Step
+from inpainting.engines.quick_fill.engine import QuickFill
+
+Bytes = NDArray[np.uint8]
+
+
+def paint(image: Bytes, mask: Bytes, *, seed: int = 0, num_images: int = 1) -> list[Bytes]:
+    request = InpaintRequest(Picture(image), mask, PaintSettings(seed=seed, num_images=num_images))
+    return QuickFill().inpaint(request, lambda step: None)
+
+
+def disc(shape: tuple[int, ...], centre: tuple[int, int], radius: int) -> Bytes:
+    mask = np.zeros(shape[:2], np.uint8)
+    cv2.circle(mask, centre, radius, 255, -1)
+    return mask
+
+
+def flat_error(left: Bytes, right: Bytes, mask: Bytes) -> float:
+    """Mean squared error over the masked pixels."""
+    return float(((left.astype(np.float64) - right) ** 2)[mask > 0].mean())
+
+
+def weave(height: int, width: int) -> Bytes:
+    """A pattern with a period of 24x16 pixels and detail in all three channels."""
+    rng = np.random.default_rng(3)
+    tile = cv2.resize(rng.integers(0, 256, (12, 8, 3)).astype(np.uint8), (16, 24), interpolation=cv2.INTER_CUBIC)
+    return np.tile(tile, (height // 24 + 1, width // 16 + 1, 1))[:height, :width].copy()
+
+
+@pytest.fixture(scope="module")
+def coffee() -> Bytes:
+    return cv2.resize(skimage.data.coffee(), (240, 160), interpolation=cv2.INTER_AREA)
+
+
+def test_the_same_request_gives_the_same_bytes(coffee: Bytes) -> None:
+    mask = disc(coffee.shape, (120, 80), 26)
+    first, again = paint(coffee, mask, seed=9)[0], paint(coffee, mask, seed=9)[0]
+    assert first.tobytes() == again.tobytes()
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_threads(coffee: Bytes) -> None:
+    mask = disc(coffee.shape, (120, 80), 26)
+    threads = cv2.getNumThreads()
+    several = paint(coffee, mask)[0]
+    try:
+        cv2.setNumThreads(1)
+        alone = paint(coffee, mask)[0]
+    finally:
+        cv2.setNumThreads(threads)
+    assert several.tobytes() == alone.tobytes()
+
+
+def test_each_of_several_images_comes_from_its_own_seed(coffee: Bytes) -> None:
+    mask = disc(coffee.shape, (120, 80), 40)
+    first, second = paint(coffee, mask, num_images=2)
+    assert first.tobytes() == paint(coffee, mask)[0].tobytes()
+    assert first.tobytes() != second.tobytes()
+
+
+def test_it_leaves_everything_outside_the_mask_and_its_input_alone(coffee: Bytes) -> None:
+    mask = disc(coffee.shape, (60, 60), 25) | disc(coffee.shape, (180, 100), 2)
+    image_before, mask_before = coffee.tobytes(), mask.tobytes()
+    painted = paint(coffee, mask)[0]
+    assert (painted[mask == 0] == coffee[mask == 0]).all()
+    assert (painted[mask > 0] != coffee[mask > 0]).any()
+    assert (coffee.tobytes(), mask.tobytes()) == (image_before, mask_before)
+
+
+def test_the_result_owes_nothing_to_what_was_under_the_mask(coffee: Bytes) -> None:
+    mask = disc(coffee.shape, (120, 80), 26) | disc(coffee.shape, (20, 20), 2)
+    other = coffee.copy()
+    other[mask > 0] = (255, 0, 255)
+    assert paint(coffee, mask)[0].tobytes() == paint(other, mask)[0].tobytes()
+
+
+def test_a_faintly_masked_pixel_is_repainted_too() -> None:
+    image = np.full((40, 40, 3), 90, np.uint8)
+    image[20, 20] = 255
+    mask = np.zeros((40, 40), np.uint8)
+    mask[20, 20] = 1
+    assert (paint(image, mask)[0] == 90).all()
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (0, 0, 40, 30),
+        (60, 50, 96, 64),
+        (0, 20, 96, 44),
+        (30, 0, 60, 64),
+        (50, 30, 51, 31),
+        (0, 0, 1, 1),
+        (0, 0, 88, 64),
+    ],
+)
+def test_it_fills_every_masked_pixel_of_a_flat_picture(box: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = box
+    truth = np.empty((64, 96, 3), np.uint8)
+    truth[:] = (40, 120, 200)
+    mask = np.zeros((64, 96), np.uint8)
+    mask[top:bottom, left:right] = 255
+    image = truth.copy()
+    image[mask > 0] = (255, 0, 255)
+    assert np.abs(paint(image, mask)[0].astype(int) - truth).max() <= 2
+
+
+def test_all_but_a_corner_masked_spreads_the_corner() -> None:
+    image = np.full((120, 160, 3), 255, np.uint8)
+    image[:10, :10] = (30, 60, 90)
+    mask = np.full((120, 160), 255, np.uint8)
+    mask[:10, :10] = 0
+    painted = paint(image, mask)[0]
+    assert np.abs(painted.astype(int) - (30, 60, 90)).max() <= 2
+
+
+def test_it_refuses_a_mask_that_leaves_nothing_to_paint_from() -> None:
+    with pytest.raises(EngineFailed, match="covers the whole picture"):
+        paint(np.zeros((32, 32, 3), np.uint8), np.full((32, 32), 255, np.uint8))
+
+
+def test_an_empty_mask_changes_nothing(coffee: Bytes) -> None:
+    assert (paint(coffee, np.zeros(coffee.shape[:2], np.uint8))[0] == coffee).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_it_takes_tiny_pictures_and_any_mask(data: st.DataObject) -> None:
+    height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+    mask = np.where(rng.random((height, width)) < data.draw(st.floats(0, 0.99)), 255, 0).astype(np.uint8)
+    if data.draw(st.booleans()):
+        mask = cv2.dilate(mask, np.ones((5, 5), np.uint8))
+    mask[data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))] = 0
+    painted = paint(image, mask)[0]
+    assert painted.shape == image.shape
+    assert painted.dtype == np.uint8
+    assert (painted[mask == 0] == image[mask == 0]).all()
+
+
+def test_many_islands_are_all_filled() -> None:
+    truth = weave(400, 600)
+    mask = np.zeros(truth.shape[:2], np.uint8)
+    for row in range(20, 400, 60):
+        for column in range(20, 600, 80):
+            cv2.circle(mask, (column, row), 9, 255, -1)
+    image = truth.copy()
+    image[mask > 0] = (255, 0, 255)
+    painted = paint(image, mask)[0]
+    assert flat_error(painted, truth, mask) < 0.2 * flat_error(cv2.inpaint(image, mask, 3, cv2.INPAINT_TELEA), truth, mask)
+
+
+def test_progress_never_falls_and_ends_complete(coffee: Bytes) -> None:
+    steps: list[Step] = []
+    mask = disc(coffee.shape, (120, 80), 26) | disc(coffee.shape, (20, 20), 2) | disc(coffee.shape, (210, 130), 12)
+    QuickFill().inpaint(InpaintRequest(Picture(coffee), mask, PaintSettings(num_images=3)), steps.append)
+    assert len(steps) >= 20
+    assert all(before.done < after.done for before, after in pairwise(steps))
+    assert steps[-1].done == steps[-1].of
+    assert len({step.of for step in steps}) == 1
+
+
+@pytest.mark.parametrize("at", [1, 7, 20])
+def test_a_cancel_passes_through(coffee: Bytes, at: int) -> None:
+    calls = 0
+
+    def stop(step: Step) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise Cancelled
+
+    mask = disc(coffee.shape, (120, 80), 26)
+    with pytest.raises(Cancelled):
+        QuickFill().inpaint(InpaintRequest(Picture(coffee), mask), stop)
+    assert calls == at
+
+
+def test_a_repeating_pattern_closes_where_telea_smears() -> None:
+    truth = weave(160, 200)
+    mask = disc(truth.shape, (100, 80), 30)
+    image = truth.copy()
+    image[mask > 0] = 0
+    telea = cv2.inpaint(image, mask, 3, cv2.INPAINT_TELEA)
+    assert flat_error(paint(image, mask)[0], truth, mask) < 0.05 * flat_error(telea, truth, mask)
+
+
+def test_a_brick_wall_closes_better_than_telea() -> None:
+    truth = cv2.cvtColor(skimage.data.brick(), cv2.COLOR_GRAY2RGB)[:320, :320]
+    mask = disc(truth.shape, (160, 160), 45)
+    image = truth.copy()
+    image[mask > 0] = 0
+    telea = cv2.inpaint(image, mask, 3, cv2.INPAINT_TELEA)
+    assert flat_error(paint(image, mask)[0], truth, mask) < 0.9 * flat_error(telea, truth, mask)
+
+
+def test_a_gradient_continues_smoothly() -> None:
+    rows, columns = np.mgrid[0:180, 0:240]
+    truth = np.stack([rows, columns, 255 - (rows + columns) // 2], axis=-1).astype(np.uint8)
+    mask = disc(truth.shape, (120, 90), 30)
+    image = truth.copy()
+    image[mask > 0] = 0
+    assert flat_error(paint(image, mask)[0], truth, mask) < 5**2
+
+
+def test_scratches_are_closed_at_least_as_well_as_by_navier_stokes() -> None:
+    truth = skimage.data.chelsea()
+    rng = np.random.default_rng(1)
+    mask = np.zeros(truth.shape[:2], np.uint8)
+    for _ in range(14):
+        start, end = rng.integers(0, 300, 2), rng.integers(0, 300, 2)
+        cv2.line(mask, (int(start[0]) + 100, int(start[1])), (int(end[0]) + 100, int(end[1])), 255, 3)
+    image = truth.copy()
+    image[mask > 0] = 255
+    stokes = cv2.inpaint(image, mask, 3, cv2.INPAINT_NS)
+    assert flat_error(paint(image, mask)[0], truth, mask) <= flat_error(stokes, truth, mask)
