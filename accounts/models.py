@@ -1,0 +1,119 @@
+"""People and the keys of their programs."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import zlib
+from typing import ClassVar
+
+from django.contrib.auth.base_user import BaseUserManager
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.utils import timezone
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+KEY_START = "dl_live_"
+SECRET_CHARACTERS = 43
+"""43 characters out of 62 hold 256 bits."""
+
+
+class UserManager(BaseUserManager["User"]):
+    """Users are known by their e-mail address, kept in lower case; there is no user name."""
+
+    def create_user(self, email: str, password: str | None = None, *, is_staff: bool = False) -> User:
+        return self._make(email, password, is_staff=is_staff, is_superuser=False)
+
+    def create_superuser(self, email: str, password: str | None = None) -> User:
+        return self._make(email, password, is_staff=True, is_superuser=True)
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(email__iexact=username)
+
+    def _make(self, email: str, password: str | None, *, is_staff: bool, is_superuser: bool) -> User:
+        user = self.model(email=email.lower(), is_staff=is_staff, is_superuser=is_superuser)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+
+class User(AbstractUser):
+    username = None  # type: ignore[assignment]
+    email = models.EmailField("e-mail address", unique=True)
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    objects = UserManager()  # type: ignore[assignment, misc]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class ApiKey(models.Model):
+    """A program's key. Only its prefix and the hash of the whole are kept; the key itself is shown once."""
+
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100, default="key")
+    prefix = models.CharField(max_length=20, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-created_at"]
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    @classmethod
+    def issue(cls, owner: User, *, name: str = "key") -> tuple[ApiKey, str]:
+        """Make a key. Returns its row and the key's text, which nobody can read again.
+
+        The text is dl_live_<8 characters>_<43 of secret><6 of CRC-32>: a fixed start and a checksum let scanners find
+        keys that were published by mistake, as GitHub's tokens do.
+        """
+        prefix = KEY_START + _random(8)
+        body = f"{prefix}_{_random(SECRET_CHARACTERS)}"
+        text = body + _checksum(body)
+        return cls.objects.create(owner=owner, name=name, prefix=prefix, digest=_digest(text)), text
+
+    @classmethod
+    def find(cls, text: str) -> ApiKey | None:
+        """The key whose text this is, revoked or not; None for anything else."""
+        if not text.startswith(KEY_START) or _checksum(text[:-6]) != text[-6:]:
+            return None
+        prefix = text[: len(KEY_START) + 8]
+        key = cls.objects.select_related("owner").filter(prefix=prefix).first()
+        # A plain fast hash is enough for 256 random bits (ASVS 5.0, 6.5.2).
+        return key if key and hmac.compare_digest(key.digest, _digest(text)) else None
+
+    def touch(self) -> None:
+        """Note that the key was used, at most once a minute."""
+        now = timezone.now()
+        if self.last_used_at is None or (now - self.last_used_at).total_seconds() > 60:
+            ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
+
+    def revoke(self) -> bool:
+        """End the key from the next request on. False if it was revoked before."""
+        return bool(ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now()))
+
+
+def _random(characters: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(characters))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _checksum(text: str) -> str:
+    """CRC-32 in six characters of base 62."""
+    number, characters = zlib.crc32(text.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        characters = ALPHABET[digit] + characters
+    return characters

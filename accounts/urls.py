@@ -1,0 +1,9 @@
+from django.urls import path
+
+from accounts import views
+
+urlpatterns = [
+    path("keys/", views.api_keys, name="api-keys"),
+    path("keys/<int:pk>/revoke/", views.revoke_api_key, name="api-key-revoke"),
+    path("setup/<str:token>/", views.first_administrator, name="setup"),
+]

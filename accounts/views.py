@@ -1,0 +1,55 @@
+"""A person's keys, and the first administrator's form."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import login
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts import setup
+from accounts.forms import ApiKeyForm, FirstAdministratorForm
+from accounts.models import ApiKey, User
+
+
+class SignedInRequest(HttpRequest):
+    """What a view behind `login_required` gets."""
+
+    user: User
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def api_keys(request: SignedInRequest) -> HttpResponse:
+    new_key = None
+    form = ApiKeyForm(request.POST or None)
+    if form.is_valid():
+        _, new_key = ApiKey.issue(request.user, name=form.cleaned_data["name"])
+    keys = request.user.api_keys.filter(revoked_at=None)
+    return render(request, "api_keys.html", {"keys": keys, "new_key": new_key, "form": form})
+
+
+@login_required
+@require_POST
+def revoke_api_key(request: SignedInRequest, pk: int) -> HttpResponse:
+    key = get_object_or_404(ApiKey, pk=pk, owner=request.user)
+    if key.revoke():
+        messages.success(request, f"The key “{key.name}” no longer works.")
+    return redirect("api-keys")
+
+
+@require_http_methods(["GET", "POST"])
+def first_administrator(request: HttpRequest, token: str) -> HttpResponse:
+    if not setup.is_valid(token):
+        raise Http404
+    form = FirstAdministratorForm(request.POST or None)
+    if form.is_valid():
+        user = setup.make_first_administrator(form.cleaned_data["email"], form.cleaned_data["password1"])
+        if user is None:
+            raise Http404
+        login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+        return redirect("editor")
+    return render(request, "setup.html", {"form": form})

@@ -1,0 +1,97 @@
+"""Keys: made once, kept as a hash, ended at the next request."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from accounts.models import ApiKey, User
+
+
+def test_only_a_hash_of_the_key_is_kept(alice: User) -> None:
+    key, text = ApiKey.issue(alice)
+    assert re.fullmatch(r"dl_live_\w{8}_\w{49}", text)
+    stored = ApiKey.objects.filter(pk=key.pk).values().get()
+    assert not [value for value in stored.values() if isinstance(value, str) and text[17:] in value]
+    assert ApiKey.find(text) == key
+
+
+def test_a_key_with_one_other_character_is_nobodys(alice: User) -> None:
+    _, text = ApiKey.issue(alice)
+    for place in (10, 30, len(text) - 1):
+        other = "x" if text[place] != "x" else "y"
+        assert ApiKey.find(text[:place] + other + text[place + 1 :]) is None
+
+
+@pytest.mark.parametrize("header", ["bearer", "x-api-key"])
+def test_a_program_signs_in_with_its_key(alices_key: str, header: str) -> None:
+    headers = {"Authorization": f"Bearer {alices_key}"} if header == "bearer" else {"X-API-Key": alices_key}
+    answer = Client(headers=headers).post("/api/img2img")
+    assert answer.status_code == 400  # known, but nothing was sent
+    assert ApiKey.objects.get().last_used_at is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [(None, "key_missing"), ("dl_live_nonsense", "key_invalid"), ("", "key_invalid"), ("ключ", "key_invalid")],
+)
+def test_no_key_and_a_wrong_key_are_told_apart(db: None, text: str | None, code: str) -> None:
+    client = Client(headers={"X-API-Key": text.encode().decode("latin-1")}) if text is not None else Client()
+    answer = client.post("/api/img2img")
+    assert (answer.status_code, answer.json()["code"]) == (401, code)
+    assert answer.json()["status"] == "error"
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_revoked_key_ends_at_the_next_request(alices_key: str, alices_program: Client) -> None:
+    assert alices_program.post("/api/img2img").status_code == 400
+    assert ApiKey.objects.get().revoke()
+    answer = alices_program.post("/api/img2img")
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_revoked")
+    assert not ApiKey.objects.get().revoke()
+
+
+def test_the_key_of_a_disabled_account_does_not_work(alice: User, alices_program: Client) -> None:
+    alice.is_active = False
+    alice.save()
+    assert alices_program.post("/api/img2img").json()["code"] == "key_invalid"
+
+
+def test_the_command_prints_the_key_alone(alice: User) -> None:
+    out = io.StringIO()
+    call_command("create_api_key", "Alice@Example.com", "--name", "laptop", stdout=out)
+    text = out.getvalue()
+    assert text.endswith("\n")
+    key = ApiKey.find(text.strip())
+    assert key is not None
+    assert (key.owner, key.name) == (alice, "laptop")
+
+
+def test_the_command_makes_an_account_only_when_asked(db: None) -> None:
+    with pytest.raises(CommandError, match="--create-user"):
+        call_command("create_api_key", "new@example.com")
+    call_command("create_api_key", "new@example.com", "--create-user", stdout=io.StringIO())
+    assert not User.objects.get(email="new@example.com").has_usable_password()
+    with pytest.raises(CommandError, match="not an e-mail address"):
+        call_command("create_api_key", "nonsense", "--create-user")
+
+
+def test_a_person_makes_sees_and_revokes_their_keys(client: Client, alice: User, bob: User) -> None:
+    client.force_login(alice)
+    page = client.post("/keys/", {"name": "my laptop"}).content.decode()
+    shown = re.search(r"dl_live_\w+", page)
+    assert shown
+    key = ApiKey.objects.get()
+    assert ApiKey.find(max(re.findall(r"dl_live_\w+", page), key=len)) == key
+    assert "my laptop" in client.get("/keys/").content.decode()
+    client.force_login(bob)
+    assert client.post(f"/keys/{key.pk}/revoke/").status_code == 404
+    client.force_login(alice)
+    assert client.post(f"/keys/{key.pk}/revoke/").status_code == 302
+    assert "my laptop" not in client.get("/keys/").content.decode().partition("no longer works")[2]
+    key.refresh_from_db()
+    assert key.revoked_at is not None

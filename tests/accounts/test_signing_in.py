@@ -1,0 +1,76 @@
+"""People: sign-up, sign-in, sign-out by e-mail, and the first administrator."""
+
+from __future__ import annotations
+
+import pytest
+from django.core import signing
+from django.test import Client
+from pytest_django import Settings
+
+from accounts import setup
+from accounts.models import User
+
+PASSWORD = "a rather long one 42"
+
+
+def test_a_stranger_signs_up_out_and_in_again(client: Client, db: None) -> None:
+    form = {"email": "Carol@Example.com", "password1": PASSWORD, "password2": PASSWORD}
+    answer = client.post("/accounts/signup/", form)
+    assert (answer.status_code, answer["Location"]) == (302, "/")
+    assert client.get("/").status_code == 200
+    client.post("/accounts/logout/")
+    assert client.get("/")["Location"] == "/accounts/login/?next=/"
+    answer = client.post("/accounts/login/", {"login": "carol@example.com", "password": PASSWORD})
+    assert (answer.status_code, answer["Location"]) == (302, "/")
+
+
+def test_a_wrong_password_is_refused(client: Client, alice: User) -> None:
+    answer = client.post("/accounts/login/", {"login": alice.email, "password": "wrong"})
+    assert answer.status_code == 200
+    assert "_auth_user_id" not in client.session
+
+
+def test_signing_up_can_be_closed(client: Client, db: None, settings: Settings) -> None:
+    settings.SIGNUP_OPEN = False
+    form = {"email": "carol@example.com", "password1": PASSWORD, "password2": PASSWORD}
+    client.post("/accounts/signup/", form)
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["login", "signup", "password/reset"])
+def test_every_account_page_is_one_of_ours(client: Client, db: None, path: str) -> None:
+    page = client.get(f"/accounts/{path}/").content.decode()
+    assert "css/dreamlayer.css" in page
+
+
+def test_the_one_time_link_makes_the_first_administrator(client: Client, db: None) -> None:
+    link = f"/setup/{setup.make_token()}/"
+    assert client.get(link).status_code == 200
+    form = {"email": "Boss@example.com", "password1": PASSWORD, "password2": PASSWORD}
+    assert client.post(link, form)["Location"] == "/"
+    boss = User.objects.get()
+    assert boss.is_superuser
+    assert boss.email == "boss@example.com"
+    assert client.get("/admin/").status_code == 200
+    assert client.get(link).status_code == 404  # once
+
+
+def test_a_setup_link_that_was_made_up_or_is_old_is_not_there(
+    client: Client, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.get(f"/setup/{signing.dumps('setup', salt='other')}/").status_code == 404
+    link = f"/setup/{setup.make_token()}/"
+    monkeypatch.setattr(setup, "LINK_SECONDS", -1)
+    assert client.get(link).status_code == 404
+
+
+def test_a_weak_password_makes_no_administrator(client: Client, db: None) -> None:
+    form = {"email": "boss@example.com", "password1": "12345", "password2": "12345"}
+    assert client.post(f"/setup/{setup.make_token()}/", form).status_code == 200
+    assert not User.objects.exists()
+
+
+def test_the_admin_is_behind_the_same_sign_in(client: Client, alice: User) -> None:
+    assert client.get("/admin/login/")["Location"].startswith("/accounts/login/")
+    client.force_login(alice)
+    assert client.get("/admin/", follow=True).status_code == 403
