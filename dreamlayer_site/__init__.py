@@ -1,0 +1,1 @@
+"""Wiring. Nothing imports it but Django, Celery and `manage.py`."""

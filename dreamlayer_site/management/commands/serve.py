@@ -1,0 +1,101 @@
+"""Serve DreamLayer from one process: pages, API, websockets, and the workers that paint.
+
+`manage.py serve` itself is the small parent in dreamlayer_site/supervisor.py; this is its child.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from daphne.server import Server
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.urls import reverse
+
+from accounts import setup
+from dreamlayer_site import supervisor
+from dreamlayer_site.asgi import application
+from dreamlayer_site.celery import app
+from dreamlayer_site.hosts import EVERYWHERE
+from inpainting.generations.recover import recover
+
+LOCK_PATIENCE_SECONDS = supervisor.DRAIN_SECONDS + 5
+
+
+class Command(BaseCommand):
+    help = "Serve DreamLayer: pages, API, live progress and workers in one process."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        supervisor.add_arguments(parser)
+        parser.add_argument("--child", action="store_true", help="for the parent's use")
+        parser.add_argument("--listener-fd", type=int, help="for the parent's use")
+        parser.add_argument("--parent-fd", type=int, help="for the parent's use")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["listener_fd"] is None:
+            raise CommandError("Call it as “python manage.py serve”, without --child.")
+        threading.Thread(target=stop_with_parent, args=[options["parent_fd"]], daemon=True).start()
+        with only_server_of(settings.DATA_DIR):
+            start_workers(settings.WORKERS)
+            waiting = recover()
+            self.say_hello(options["listener_fd"], waiting)
+            endpoint = f"fd:fileno={options['listener_fd']}"
+            Server(application, endpoints=[endpoint], server_name="DreamLayer").run()
+
+    def say_hello(self, listener_fd: int, waiting: int) -> None:
+        site = site_address(listener_fd)
+        self.stdout.write(f"DreamLayer is at {site}/  (Ctrl-C stops it)")
+        if waiting:
+            self.stdout.write(f"{waiting} generation(s) of the last run go on now.")
+        if setup.needed():
+            self.stdout.write("There is no administrator yet. This link makes one, once, within a day:")
+            self.stdout.write(f"  {site}{reverse('setup', args=[setup.make_token()])}")
+        self.stdout.flush()
+
+
+def site_address(listener_fd: int) -> str:
+    with socket.socket(fileno=os.dup(listener_fd)) as listener:
+        host, port = listener.getsockname()[:2]
+    if host in EVERYWHERE:
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def stop_with_parent(parent_fd: int) -> None:
+    """The parent holds the other end of this pipe: when it closes, nobody would start us again, so we end."""
+    os.read(parent_fd, 1)
+    os._exit(1)
+
+
+def only_server_of(folder: Path) -> IO[str]:
+    """The folder's lock, held while the file is open: two servers on one folder would paint everything twice."""
+    lock = open(folder / "serve.lock", "w")  # noqa: SIM115 - its caller closes it
+    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise CommandError(f"Another server uses {folder}; stop it or set DREAMLAYER_DATA_DIR.") from None
+            time.sleep(0.2)
+
+
+def start_workers(count: int) -> None:
+    """Real Celery workers on threads of this process, fed by the in-memory broker."""
+    app.finalize()
+    worker = app.WorkController(
+        pool_cls="threads",
+        concurrency=count,
+        queues=["cpu"],
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    threading.Thread(target=worker.start, name="workers", daemon=True).start()

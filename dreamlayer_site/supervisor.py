@@ -1,0 +1,97 @@
+"""The parent of `serve`: it holds the listening socket and one child, and starts the child again when it dies.
+
+No Django in here: whatever happens while painting cannot take the parent down, and connections made while a new child
+starts wait in the socket's queue instead of being refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
+DRAIN_SECONDS = 30
+"""How long a child may take to finish after it is told to stop."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default=DEFAULT_HOST, help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to listen on (default %(default)s)")
+
+
+def supervise(arguments: list[str]) -> int:
+    """Serve until told to stop (Ctrl-C, SIGTERM); returns the exit status."""
+    parser = argparse.ArgumentParser(prog="manage.py serve", description="Serve DreamLayer.")
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    try:
+        listener = listen(options.host, options.port)
+    except OSError as error:
+        print(f"Cannot listen on {options.host}:{options.port}: {error.strerror}.", file=sys.stderr)
+        return 1
+    return Supervisor(listener, options.host).run()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host.strip("[]"), port))
+    listener.listen(1024)
+    return listener
+
+
+class Supervisor:
+    def __init__(self, listener: socket.socket, host: str) -> None:
+        self.listener = listener
+        self.host = host
+        self.stopping = False
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> int:
+        signal.signal(signal.SIGINT, self.stop)
+        signal.signal(signal.SIGTERM, self.stop)
+        pause_seconds = 0.0
+        while not self.stopping:
+            started = time.monotonic()
+            status = self.run_child()
+            if self.stopping:
+                return 0
+            lived_seconds = time.monotonic() - started
+            # A child that dies at once is tried again ever more slowly; one that lived a while, at once.
+            pause_seconds = 0.0 if lived_seconds > 10 else min(max(0.5, pause_seconds * 2), 30)
+            print(f"serve: the server ended with status {status}; starting it again", file=sys.stderr, flush=True)
+            time.sleep(pause_seconds)
+        return 0
+
+    def run_child(self) -> int:
+        # The child reads this pipe: when the parent is gone, however it went, the pipe closes and the child stops.
+        alive_read, alive_write = os.pipe()
+        command = [sys.executable, sys.argv[0], "serve", "--child"]
+        command += ["--listener-fd", str(self.listener.fileno()), "--parent-fd", str(alive_read)]
+        environment = {**os.environ, "DREAMLAYER_BIND_HOST": self.host}
+        self.child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+            command, pass_fds=[self.listener.fileno(), alive_read], env=environment
+        )
+        os.close(alive_read)
+        try:
+            return self.child.wait()
+        finally:
+            os.close(alive_write)
+
+    def stop(self, signum: int, frame: object) -> None:
+        self.stopping = True
+        if self.child is None or self.child.poll() is not None:
+            raise SystemExit(0)  # between two children
+        self.child.send_signal(signal.SIGTERM)
+        signal.signal(signal.SIGALRM, self.kill)
+        signal.alarm(DRAIN_SECONDS)
+
+    def kill(self, signum: int, frame: object) -> None:
+        if self.child is not None:
+            self.child.kill()

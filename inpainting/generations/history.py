@@ -1,0 +1,23 @@
+"""The only way a surface gets a generation: through its owner."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Prefetch, QuerySet
+
+from inpainting.models import GeneratedImage, Generation
+
+
+def of(user: Any) -> QuerySet[Generation]:
+    """The user's generations, newest first, with what showing them needs. Nobody's for who is not signed in."""
+    if not user.is_authenticated:
+        return Generation.objects.none()
+    images = Prefetch("images", GeneratedImage.objects.order_by("index"))
+    return Generation.objects.filter(owner=user).select_related("source", "mask").prefetch_related(images)
+
+
+def find(user: Any, pk: UUID) -> Generation | None:
+    """The user's own generation, or None: missing and somebody else's look alike."""
+    return of(user).filter(pk=pk).first()

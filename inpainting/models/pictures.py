@@ -1,0 +1,121 @@
+"""Pictures on disk: source images, masks, generated images. Files have random names and are never public."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.db import models
+
+from inpainting.core.codecs import PictureLimits, decode_picture, encode_png, thumbnail_webp
+from inpainting.core.picture import Mask as MaskPixels
+from inpainting.core.picture import Picture
+
+THUMBNAIL_SIDE = 384
+# Our own files were checked when they came in; losslessly written they may be larger than what a caller may send.
+STORED_LIMITS = PictureLimits(max_bytes=2**30)
+
+
+def private_name(instance: models.Model, filename: str) -> str:
+    """A random name, spread over 256 folders; only the ending of the given one is kept."""
+    name = uuid.uuid4().hex
+    return f"{instance._meta.model_name}/{name[:2]}/{name}.{filename.rpartition('.')[2]}"
+
+
+class StoredPicture(models.Model):
+    """A lossless PNG and what is known of it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    file = models.FileField(upload_to=private_name, max_length=200)
+    sha256 = models.CharField(max_length=64, editable=False)
+    byte_count = models.PositiveBigIntegerField(editable=False)
+    width = models.PositiveIntegerField(editable=False)
+    height = models.PositiveIntegerField(editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        abstract = True
+
+    def write(self, png: bytes, picture: Picture) -> None:
+        """Put the bytes into storage; the row itself is saved by whoever holds the transaction."""
+        self.sha256 = hashlib.sha256(png).hexdigest()
+        self.byte_count = len(png)
+        self.width, self.height = picture.size.width, picture.size.height
+        self.file.save("picture.png", ContentFile(png), save=False)
+
+    def read(self) -> Picture:
+        """The picture, decoded from its file. Raises FileNotFoundError where the file is gone."""
+        with self.file.open("rb") as file:
+            return decode_picture(file.read(), limits=STORED_LIMITS).picture
+
+    def delete_files(self) -> None:
+        self.file.delete(save=False)
+
+
+class WithThumbnail(StoredPicture):
+    thumbnail = models.FileField(upload_to=private_name, max_length=200)
+
+    class Meta:
+        abstract = True
+
+    def write_thumbnail(self, picture: Picture) -> None:
+        data = thumbnail_webp(picture, side=THUMBNAIL_SIDE)
+        self.thumbnail.save("thumbnail.webp", ContentFile(data), save=False)
+
+    def delete_files(self) -> None:
+        super().delete_files()
+        self.thumbnail.delete(save=False)
+
+
+class SourceImage(WithThumbnail):
+    """A canonical picture as it was given to us: upright, lossless, without its metadata."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="source_images")
+    name = models.CharField(max_length=255, blank=True, help_text="what its owner's file was called")
+
+    @classmethod
+    def written(cls, owner: Any, picture: Picture, *, name: str = "") -> SourceImage:
+        """Its files are in storage, its row is not saved yet."""
+        image = cls(owner=owner, name=name[-255:])
+        image.write(encode_png(picture), picture)
+        image.write_thumbnail(picture)
+        return image
+
+
+class Mask(StoredPicture):
+    """A mask in the house's form: 255 = repaint, 0 = keep."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="masks")
+
+    @classmethod
+    def written(cls, owner: Any, pixels: MaskPixels) -> Mask:
+        """Its file is in storage, its row is not saved yet."""
+        mask, picture = cls(owner=owner), Picture(pixels[:, :, None])
+        mask.write(encode_png(picture), picture)
+        return mask
+
+    def read_pixels(self) -> MaskPixels:
+        pixels: MaskPixels = self.read().pixels[:, :, 0].astype("uint8", copy=False)
+        return pixels
+
+
+class GeneratedImage(WithThumbnail):
+    """One result picture of a generation, and what was counted on its stored file."""
+
+    generation = models.ForeignKey("inpainting.Generation", on_delete=models.CASCADE, related_name="images")
+    index = models.PositiveSmallIntegerField()
+    outside_mask_changed_pixels = models.PositiveBigIntegerField()
+    seam_score = models.FloatField()
+    report = models.JSONField(default=dict, help_text="window, coverage, what was done at the seam")
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["index"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["generation", "index"], name="one_image_per_index")
+        ]
+
+    def __str__(self) -> str:
+        return f"image {self.index} of {self.generation_id}"

@@ -1,0 +1,114 @@
+"""`/api/generations/<id>/` and everything under it: the owner's, and nobody else's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.conf import settings
+from django.test import Client
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.api.links import SIGNER
+from inpainting.core.codecs import decode_picture
+from inpainting.models import Generation, Status
+
+Generate = Callable[..., Generation]
+BELOW = ["", "source/", "source/thumbnail/", "mask/", "images/0/", "images/0/thumbnail/"]
+
+
+def test_the_owner_reads_the_whole_generation(
+    alice: User, alices_program: Client, generate: Generate, photo: NDArray[np.uint8], hole: NDArray[np.uint8]
+) -> None:
+    generation = generate(alice, prompt="a lawn")
+    said = alices_program.get(f"/api/generations/{generation.pk}/").json()
+    assert (said["status"], said["engine"], said["prompt"]) == ("succeeded", "quick-fill", "a lawn")
+    assert said["error"] is None
+    assert said["progress"]["percent"] == 100
+    (image,) = said["images"]
+    assert image["outside_mask_changed_pixels"] == 0
+    result = alices_program.get(image["url"])
+    assert hashlib.sha256(result.content).hexdigest() == image["sha256"]
+    assert np.array_equal(decode_picture(alices_program.get(said["source"]).content).picture.pixels, photo)
+    mask = decode_picture(alices_program.get(said["mask"]).content).picture.pixels
+    assert np.array_equal(mask[:, :, 0], hole)
+
+
+def test_a_download_has_a_name_and_pictures_cannot_run(alice: User, alices_program: Client, generate: Generate) -> None:
+    url = f"/api/generations/{generate(alice).pk}/images/0/"
+    assert "Content-Disposition" not in alices_program.get(url)
+    answer = alices_program.get(url + "?download")
+    assert answer["Content-Disposition"].startswith('attachment; filename="dreamlayer-')
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in answer["Content-Security-Policy"]
+    assert answer["Cache-Control"].startswith("private")
+
+
+@pytest.mark.parametrize("below", BELOW)
+def test_somebody_elses_generation_is_not_there(
+    alice: User, bobs_program: Client, generate: Generate, below: str
+) -> None:
+    generation = generate(alice)
+    theirs = bobs_program.get(f"/api/generations/{generation.pk}/{below}")
+    missing = bobs_program.get(f"/api/generations/{'0' * 8}-0000-4000-8000-{'0' * 12}/{below}")
+    assert theirs.status_code == missing.status_code == 404
+    assert theirs.content == missing.content
+    assert Client().get(f"/api/generations/{generation.pk}/{below}").status_code == 401
+
+
+def test_cancelling_is_for_the_owner_and_for_what_has_not_ended(
+    alice: User, alices_program: Client, bobs_program: Client, generate: Generate
+) -> None:
+    waiting = generate(alice, run=False)
+    url = f"/api/generations/{waiting.pk}/cancel/"
+    assert bobs_program.post(url).status_code == 404
+    assert alices_program.post(url).json()["status"] == "cancelled"
+    again = alices_program.post(url)
+    assert (again.status_code, again.json()["code"]) == (409, "already_ended")
+
+
+def test_a_failure_is_told(alice: User, alices_program: Client, generate: Generate) -> None:
+    generation = generate(alice, run=False)
+    generation.fail(code="engine_failed", message="There is nothing left to copy from.")
+    said = alices_program.get(f"/api/generations/{generation.pk}/").json()
+    assert said["error"] == {"code": "engine_failed", "message": "There is nothing left to copy from."}
+    assert said["images"] == []
+
+
+def test_a_picture_whose_file_is_gone_is_not_there(alice: User, alices_program: Client, generate: Generate) -> None:
+    generation = generate(alice)
+    Path(settings.DATA_DIR, "pictures", str(generation.images.get().file.name)).unlink()
+    assert alices_program.get(f"/api/generations/{generation.pk}/images/0/").status_code == 404
+
+
+def test_a_public_link_ends_and_cannot_be_altered(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = SIGNER.sign(generate(alice).images.get().pk.hex)
+    assert Client().get(f"/images/{token}.png").status_code == 200
+    assert Client().get(f"/images/{token[:-1]}{'A' if token[-1] != 'A' else 'B'}.png").status_code == 404
+    monkeypatch.setattr(settings, "RESULT_LINK_HOURS", -1)
+    answer = Client().get(f"/images/{token}.png")
+    assert (answer.status_code, answer.json()["status"]) == (404, "error")
+
+
+def test_the_folder_of_pictures_is_served_by_nothing(alice: User, generate: Generate) -> None:
+    name = generate(alice).images.get().file.name
+    for path in (f"/{name}", f"/static/{name}", f"/media/{name}", f"/pictures/{name}"):
+        assert Client().get(path).status_code == 404
+
+
+def test_a_status_moves_only_by_its_verbs(alice: User, generate: Generate) -> None:
+    generation = generate(alice)
+    assert generation.status == Status.SUCCEEDED
+    assert not generation.start()
+    assert not generation.cancel()
+    assert not generation.fail(code="late", message="too late")
+    assert not generation.advance(1, 2)
+    assert not generation.succeed([])
+    generation.refresh_from_db()
+    assert (generation.status, generation.error_code) == (Status.SUCCEEDED, "")

@@ -1,0 +1,214 @@
+"""`POST /api/img2img`, as the published document has it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.core.codecs import decode_picture, read_recipe
+from inpainting.models import Generation, SourceImage, Status
+from tests.conftest import png
+
+pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+
+
+def upload(data: bytes, *, name: str = "input.png", content_type: str = "image/png") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, data, content_type)
+
+
+@pytest.fixture
+def body(photo_png: bytes, mask_png: bytes) -> dict[str, Any]:
+    """What the published example sends: numbers come as text."""
+    return {
+        "image": upload(photo_png),
+        "mask": upload(mask_png, name="mask.png"),
+        "prompt": "a stone path",
+        "negative_prompt": "people",
+        "denoising_strength": "0.75",
+    }
+
+
+def pixels(data: bytes) -> NDArray[np.uint8]:
+    return np.asarray(decode_picture(data).picture.pixels)
+
+
+def test_the_published_request_gets_the_published_answer(
+    alices_program: Client, body: dict[str, Any], photo: NDArray[np.uint8], hole: NDArray[np.uint8]
+) -> None:
+    answer = alices_program.post("/api/img2img", body)
+    assert answer.status_code == 200
+    said = answer.json()
+    assert said["status"] == "success"
+    metadata = said["metadata"]
+    assert metadata["prompt"] == "a stone path"
+    assert metadata["negative_prompt"] == "people"
+    assert metadata["denoising_strength"] == 0.75
+    assert metadata["engine"] == "quick-fill"
+    assert {"prompt", "negative_prompt", "denoising_strength"} <= set(metadata["ignored"])
+    assert metadata["results"][0]["outside_mask_changed_pixels"] == 0
+    generation = Generation.objects.get()
+    assert said["id"] == str(generation.pk)
+    assert said["images"] == [entry["url"] for entry in said["comfy_response"]["generated_images"]]
+
+    result = Client().get(said["images"][0])  # the link alone is enough
+    assert result["Content-Type"] == "image/png"
+    assert result["Access-Control-Allow-Origin"] == "*"
+    painted = pixels(result.content)
+    assert np.array_equal(painted[hole == 0], photo[hole == 0])
+    assert not np.array_equal(painted[hole > 0], photo[hole > 0])
+    assert json.loads(read_recipe(result.content)["dreamlayer"])["seed"] == metadata["seed"]
+
+
+def test_white_is_kept_and_black_is_repainted_unless_said_otherwise(
+    alices_program: Client, body: dict[str, Any], photo: NDArray[np.uint8], hole: NDArray[np.uint8]
+) -> None:
+    body["mask_polarity"] = "white_repaints"
+    said = alices_program.post("/api/img2img", body).json()
+    painted = pixels(Client().get(said["images"][0]).content)
+    assert np.array_equal(painted[hole > 0], photo[hole > 0])
+    assert not np.array_equal(painted[hole == 0], photo[hole == 0])
+
+
+def test_the_slash_form_is_served_too(alices_program: Client, body: dict[str, Any]) -> None:
+    assert alices_program.post("/api/img2img/", body).status_code == 200
+
+
+def test_the_same_seed_paints_the_same_picture(alices_program: Client, body: dict[str, Any]) -> None:
+    digests = set()
+    for _ in range(2):
+        for file in (body["image"], body["mask"]):
+            file.seek(0)
+        said = alices_program.post("/api/img2img", {**body, "seed": "77"}).json()
+        assert said["metadata"]["seed"] == 77
+        digests.add(said["metadata"]["results"][0]["sha256"])
+    assert len(digests) == 1
+
+
+def test_a_random_seed_is_told(alices_program: Client, body: dict[str, Any]) -> None:
+    assert 1 <= alices_program.post("/api/img2img", {**body, "seed": "-1"}).json()["metadata"]["seed"] < 2**31
+
+
+def test_a_mask_of_another_size_is_scaled_and_said_so(alices_program: Client, body: dict[str, Any]) -> None:
+    mask = np.full((32, 48), 255, np.uint8)
+    mask[10:20, 20:30] = 0
+    said = alices_program.post("/api/img2img", {**body, "mask": upload(png(mask))}).json()
+    assert any("48x32" in warning and "96x64" in warning for warning in said["metadata"]["warnings"])
+    assert said["metadata"]["results"][0]["outside_mask_changed_pixels"] == 0
+
+
+def test_an_impatient_program_is_answered_at_once(alices_program: Client, body: dict[str, Any]) -> None:
+    answer = alices_program.post("/api/img2img", body, headers={"Prefer": "respond-async"})
+    assert answer.status_code == 202
+    said = answer.json()
+    assert said["status"] == "processing"
+    assert said["url"] == f"/api/generations/{said['id']}/"
+    assert alices_program.get(said["url"]).json()["id"] == said["id"]
+
+
+def without(name: str) -> dict[str, Any]:
+    return {name: None}
+
+
+PNG_OF_AN_IMAGE = png(np.full((64, 96, 3), 90, np.uint8))
+JPEG = cv2.imencode(".jpg", np.zeros((64, 96), np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code", "field", "message"),
+    [
+        (without("image"), 400, "field_missing", "image", "No image file provided"),
+        (without("mask"), 400, "mask_required", "mask", "No mask file provided"),
+        (without("prompt"), 400, "field_missing", "prompt", "Missing required field: prompt"),
+        ({"denoising_strength": "1.5"}, 400, "field_out_of_range", "denoising_strength", "between 0.0 and 1.0"),
+        ({"denoising_strength": "nan"}, 400, "field_invalid", "denoising_strength", "number"),
+        ({"denoising_strength": "much"}, 400, "field_invalid", "denoising_strength", "number"),
+        ({"seed": str(2**63)}, 400, "field_out_of_range", "seed", "between"),
+        ({"seed": "1.5"}, 400, "field_invalid", "seed", "integer"),
+        ({"prompt": "x" * 10_001}, 400, "field_out_of_range", "prompt", "10000"),
+        ({"prompt": "a\x00b"}, 400, "field_invalid", "prompt", ""),
+        ({"engine": "../../etc/passwd"}, 400, "engine_not_found", "engine", "quick-fill"),
+        ({"mask_polarity": "sideways"}, 400, "field_invalid", "mask_polarity", "sideways"),
+        ({"mask_grow": "999"}, 400, "field_out_of_range", "mask_grow", "256"),
+        ({"image": upload(b"")}, 400, "image_empty", "image", "Invalid input image: "),
+        ({"image": upload(b"hello")}, 400, "image_type_unsupported", "image", "Invalid input image: "),
+        ({"mask": upload(JPEG)}, 400, "mask_type_unsupported", "mask", "Mask file must be PNG format"),
+        (
+            {"mask": upload(PNG_OF_AN_IMAGE, content_type="image/jpeg")},
+            *(400, "mask_type_unsupported", "mask", "Mask file must be PNG format"),
+        ),
+        (
+            {"mask": upload(PNG_OF_AN_IMAGE + b"\0" * (10 * 2**20))},
+            *(400, "mask_too_large", "mask", "Mask file size must be 10 MB or less"),
+        ),
+        ({"mask": upload(png(np.full((64, 96), 255, np.uint8)))}, 400, "mask_empty", "mask", "repaint"),
+        ({"image": upload(b"\x89PNG\r\n\x1a\n" + b"\0" * (32 * 2**20))}, 413, "image_too_large", "image", "33554432"),
+    ],
+)
+def test_what_was_wrong_is_said(
+    alices_program: Client,
+    body: dict[str, Any],
+    changes: dict[str, Any],
+    status: int,
+    code: str,
+    field: str,
+    message: str,
+) -> None:
+    sent = {name: value for name, value in {**body, **changes}.items() if value is not None}
+    for value in sent.values():
+        if isinstance(value, SimpleUploadedFile):
+            value.seek(0)
+    answer = alices_program.post("/api/img2img", sent)
+    said = answer.json()
+    assert (answer.status_code, said["status"], said["code"], said["field"]) == (status, "error", code, field)
+    assert message in said["message"]
+    assert not Generation.objects.exists()
+    assert not SourceImage.objects.exists()
+
+
+def test_a_body_of_another_type_is_refused_in_the_same_shape(alices_program: Client) -> None:
+    answer = alices_program.post("/api/img2img", b"<x/>", content_type="application/xml")
+    assert (answer.status_code, answer.json()["code"]) == (415, "body_type_unsupported")
+    answer = alices_program.get("/api/img2img")
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+
+
+def test_a_page_needs_its_csrf_token_and_a_program_does_not(alice: User, body: dict[str, Any]) -> None:
+    page = Client(enforce_csrf_checks=True)
+    page.force_login(alice)
+    answer = page.post("/api/img2img", body)
+    assert (answer.status_code, answer.json()["code"]) == (403, "csrf")
+
+
+def test_what_breaks_inside_is_answered_without_its_insides(
+    alices_program: Client, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("secret path /here")
+
+    monkeypatch.setattr("inpainting.generations.run.paint", broken)
+    answer = alices_program.post("/api/img2img", body)
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert "secret" not in answer.content.decode()
+    assert Generation.objects.get().status == Status.FAILED
+
+
+def test_nothing_is_left_of_a_generation_that_could_not_be_accepted(
+    alices_program: Client, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Any, settings: Any
+) -> None:
+    settings.STORAGES = {**settings.STORAGES, "default": {**settings.STORAGES["default"]}}
+    settings.STORAGES["default"]["OPTIONS"] = {"location": tmp_path}
+
+    def broken(self: Generation) -> None:
+        raise RuntimeError("the database went away")
+
+    monkeypatch.setattr(Generation, "save_new", broken)
+    assert alices_program.post("/api/img2img", body).status_code == 500
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -1,0 +1,115 @@
+"""`manage.py inpaint`: one picture, folders of them, and going on where it stopped."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+from numpy.typing import NDArray
+
+from inpainting.core.codecs import decode_picture
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> Path:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "images" / f"{name}.png").write_bytes(photo_png)
+        (tmp_path / "masks" / f"{name}_mask.png").write_bytes(mask_png)
+    return tmp_path
+
+
+def inpaint(*arguments: object) -> tuple[str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    call_command("inpaint", *map(str, arguments), stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def pixels(path: Path) -> NDArray[np.uint8]:
+    return np.asarray(decode_picture(path.read_bytes()).picture.pixels)
+
+
+def test_it_paints_the_hole_and_nothing_else(folder: Path, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
+    out = folder / "out.png"
+    said, _ = inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", out, "--seed", 3)
+    assert said.strip() == str(out)
+    assert np.array_equal(pixels(out)[hole == 0], photo[hole == 0])
+    assert not np.array_equal(pixels(out), photo)
+
+
+def test_it_reads_a_mask_of_the_other_polarity(folder: Path, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
+    cv2.imwrite(str(folder / "white.png"), hole)
+    out = folder / "out.png"
+    arguments = ("--mask-polarity", "white_repaints", "--seed", 3)
+    inpaint(folder / "images/a.png", folder / "white.png", "-o", out, *arguments)
+    again = folder / "again.png"
+    inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", again, "--seed", 3)
+    assert out.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_it_paints_folders(folder: Path, at_once: int) -> None:
+    said, _ = inpaint(folder / "images", folder / "masks", "-o", folder / "out", "--jobs", at_once)
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png", "b.png", "c.png"]
+    assert len(said.splitlines()) == 3
+
+
+def test_one_mask_serves_a_whole_folder(folder: Path) -> None:
+    inpaint(folder / "images", folder / "masks/a_mask.png", "-o", folder / "out")
+    assert len(list((folder / "out").iterdir())) == 3
+
+
+def test_it_goes_on_where_it_stopped(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out/b.png").write_bytes(b"there already")
+    said, notes = inpaint(folder / "images", folder / "masks", "-o", folder / "out")
+    assert (folder / "out/b.png").read_bytes() == b"there already"
+    assert len(said.splitlines()) == 2
+    assert "1 of 3" in notes
+
+
+def test_one_bad_picture_does_not_stop_the_others(folder: Path) -> None:
+    (folder / "images/b.png").write_bytes(b"<html>")
+    err = io.StringIO()
+    with pytest.raises(CommandError, match="1 of 3") as caught:
+        call_command(
+            "inpaint", str(folder / "images"), str(folder / "masks"), "-o", str(folder / "out"),
+            stdout=io.StringIO(), stderr=err,
+        )  # fmt: skip
+    assert caught.value.returncode == 1
+    assert "b.png: " in err.getvalue()
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("images/none.png", "masks/a_mask.png", "-o", "out.png"), "does not exist"),
+        (("images/a.png", "masks/a_mask.png", "-o", "out.jpg"), "PNG"),
+        (("images/a.png", "masks/a_mask.png", "-o", "out.png", "--engine", "magic"), "quick-fill"),
+        (("images/a.png", "masks/a_mask.png", "-o", "out.png", "--strength", "2"), "strength"),
+        (("images/a.png", "masks/a_mask.png", "-o", "nowhere/out.png"), "No such file"),
+        (("images", "images", "-o", "out"), "has no mask"),
+        (("images", "masks", "-o", "images"), "folder of their own"),
+        (("images", "masks", "-o", "out", "--jobs", "0"), "--jobs"),
+        (("masks", "masks", "-o", "out"), "no picture"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(CommandError, match=message) as caught:
+        inpaint(*arguments)
+    assert caught.value.returncode == 1
+
+
+def test_two_pictures_that_would_share_a_result_are_refused(folder: Path) -> None:
+    (folder / "images/a.jpg").write_bytes((folder / "images/a.png").read_bytes())
+    with pytest.raises(CommandError, match=r"a\.jpg and a\.png"):
+        inpaint(folder / "images", folder / "masks", "-o", folder / "out")

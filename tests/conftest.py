@@ -1,0 +1,109 @@
+"""The shared cast: alice and bob, their keys, and small pictures."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+import pytest
+from django.conf import settings
+from django.test import Client
+from numpy.typing import NDArray
+
+from accounts.models import ApiKey, User
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.generations.submit import submit
+from inpainting.models import Generation
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _data_folder() -> Iterator[None]:
+    yield
+    shutil.rmtree(settings.DATA_DIR)
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice@example.com", "correct horse")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create_user("bob@example.com", "battery staple")
+
+
+@pytest.fixture
+def alices_key(alice: User) -> str:
+    return ApiKey.issue(alice, name="alice's program")[1]
+
+
+@pytest.fixture
+def bobs_key(bob: User) -> str:
+    return ApiKey.issue(bob, name="bob's program")[1]
+
+
+@pytest.fixture
+def alices_program(alices_key: str) -> Client:
+    """A client that sends alice's key."""
+    return Client(headers={"X-API-Key": alices_key})
+
+
+@pytest.fixture
+def bobs_program(bobs_key: str) -> Client:
+    return Client(headers={"X-API-Key": bobs_key})
+
+
+@pytest.fixture
+def photo() -> NDArray[np.uint8]:
+    """[64, 96, 3] RGB: a smooth scene with some texture, the same every time."""
+    rng = np.random.default_rng(7)
+    rows, columns = np.mgrid[0:64, 0:96]
+    base = np.stack([rows * 3, columns * 2, 255 - rows - columns], axis=-1)
+    return np.clip(base + rng.integers(-6, 7, base.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def hole() -> NDArray[np.uint8]:
+    """[64, 96] in the house's form: a disc to repaint."""
+    mask = np.zeros((64, 96), np.uint8)
+    cv2.circle(mask, (50, 30), 10, 255, -1)
+    return mask
+
+
+@pytest.fixture
+def photo_png(photo: NDArray[np.uint8]) -> bytes:
+    return png(photo)
+
+
+@pytest.fixture
+def mask_png(hole: NDArray[np.uint8]) -> bytes:
+    """As the native API wants it: black is repainted, white is kept."""
+    return png(255 - hole)
+
+
+@pytest.fixture
+def generate(
+    photo: NDArray[np.uint8], hole: NDArray[np.uint8], django_capture_on_commit_callbacks: Callable[..., object]
+) -> Callable[..., Generation]:
+    """generate(owner) -> a generation that has run to its end."""
+
+    def make(owner: User, *, prompt: str = "", seed: int = 5, run: bool = True) -> Generation:
+        request = InpaintRequest(Picture(photo), hole, PaintSettings(prompt=prompt, seed=seed))
+        with django_capture_on_commit_callbacks(execute=run):  # type: ignore[attr-defined]
+            generation = submit(request, owner=owner, source_name="photo.png")
+        generation.refresh_from_db()
+        return generation
+
+    return make
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """PNG bytes of grey, RGB or RGBA pixels."""
+    if pixels.ndim == 3:
+        pixels = pixels[:, :, [2, 1, 0, *range(3, pixels.shape[2])]]
+    done, data = cv2.imencode(".png", pixels)
+    assert done
+    return data.tobytes()

@@ -1,0 +1,130 @@
+"""Imports point one way, and what must stay light stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("torch", "diffusers", "transformers", "accelerate")
+
+# From the top down: a room may import what stands below it, and its neighbours on the same line.
+FLOORS = [
+    [
+        *("inpainting.api", "inpainting.web", "inpainting.admin", "inpainting.realtime.consumers"),
+        *("inpainting.realtime.routing", "inpainting.management"),
+    ],
+    ["inpainting.generations.recover"],
+    ["inpainting.generations.submit"],
+    ["inpainting.tasks"],
+    ["inpainting.generations.run"],
+    ["inpainting.generations.wait", "inpainting.generations.history", "inpainting.picture_files"],
+    ["inpainting.models", "inpainting.realtime.events", "inpainting.realtime.layers", "inpainting.apps"],
+    ["inpainting.engines"],
+    ["inpainting.core"],
+]
+
+
+def modules(package: str) -> dict[str, ast.Module]:
+    found = {}
+    for path in (ROOT / package).rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = ast.parse(path.read_text())
+    return found
+
+
+def imports(tree: ast.Module, *, everywhere: bool = True) -> set[str]:
+    nodes = ast.walk(tree) if everywhere else tree.body
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def floor_of(name: str) -> int | None:
+    return next(
+        (
+            number
+            for number, floor in enumerate(FLOORS)
+            if any(name == room or name.startswith(f"{room}.") for room in floor)
+        ),
+        None,
+    )
+
+
+def test_every_room_imports_only_what_stands_below_it() -> None:
+    wrong = []
+    for name, tree in modules("inpainting").items():
+        if name.startswith("inpainting.migrations"):
+            continue
+        here = floor_of(name)
+        if here is None:
+            assert not imports(tree), f"{name} stands on no floor"
+            continue
+        for imported in imports(tree):
+            there = floor_of(imported)
+            if there is not None and there < here:
+                wrong.append(f"{name} imports {imported}")
+    assert wrong == []
+
+
+def test_nothing_imports_the_wiring_and_accounts_knows_nothing_of_inpainting() -> None:
+    for name, tree in {**modules("inpainting"), **modules("accounts")}.items():
+        assert not [found for found in imports(tree) if found.startswith("dreamlayer_site")], name
+    for name, tree in modules("accounts").items():
+        assert not [found for found in imports(tree) if found.startswith("inpainting")], name
+
+
+def test_the_core_is_pure() -> None:
+    allowed = {*sys.stdlib_module_names, "numpy", "cv2", "PIL", "inpainting"}
+    for name, tree in modules("inpainting/core").items():
+        assert {found.partition(".")[0] for found in imports(tree)} <= allowed, name
+
+
+def test_heavy_libraries_are_imported_by_the_diffusion_engine_alone() -> None:
+    for package in ("inpainting", "accounts", "dreamlayer_site"):
+        for name, tree in modules(package).items():
+            if not name.startswith("inpainting.engines.diffusion"):
+                assert not [found for found in imports(tree) if found.partition(".")[0] in HEAVY], name
+
+
+def test_serving_and_painting_with_the_built_in_engine_never_import_torch() -> None:
+    program = """
+import sys, numpy as np
+import django; django.setup()
+from django.test import Client
+import dreamlayer_site.asgi, dreamlayer_site.celery, dreamlayer_site.urls, inpainting.tasks
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest
+from inpainting.engines import registry
+from inpainting.engines.painting import paint
+mask = np.zeros((48, 48), np.uint8); mask[20:30, 20:30] = 255
+image = np.random.default_rng(1).integers(0, 255, (48, 48, 3), np.uint8)
+paint(InpaintRequest(Picture(image), mask), registry.find("auto"), lambda step: None)
+assert Client().get("/livez", headers={"host": "localhost"}).status_code == 200
+print(sorted(name for name in ("torch", "diffusers", "transformers", "accelerate") if name in sys.modules))
+"""
+    pytest.importorskip("torch", reason="torch is not installed, so nothing could import it", exc_type=ImportError)
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"DJANGO_SETTINGS_MODULE": "tests.settings", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("word", ["torch.load", "pickle.load", "trust_remote_code=True", "allow_pickle=True"])
+def test_nothing_reads_pickles_or_runs_remote_code(word: str) -> None:
+    for package in ("inpainting", "accounts", "dreamlayer_site"):
+        for path in (ROOT / package).rglob("*.py"):
+            assert word not in path.read_text(), path

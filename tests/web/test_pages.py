@@ -1,0 +1,76 @@
+"""The pages answer, show what is there, and show nobody else's things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from inpainting.models import Generation
+
+Generate = Callable[..., Generation]
+
+
+@pytest.mark.parametrize("path", ["/", "/history/", "/keys/", "/generations/00000000-0000-4000-8000-000000000000/"])
+def test_a_stranger_is_asked_to_sign_in(client: Client, db: None, path: str) -> None:
+    assert client.get(path)["Location"] == f"/accounts/login/?next={path}"
+
+
+def test_the_editor_knows_the_engines_and_what_they_ignore(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    page = client.get("/")
+    assert page.context["engines"][0]["name"] == "quick-fill"
+    assert "prompt" in page.context["engines"][0]["ignores"]
+    assert "csrfmiddlewaretoken" in page.content.decode()
+
+
+def test_the_history_starts_empty_and_shows_what_was_painted(client: Client, alice: User, generate: Generate) -> None:
+    client.force_login(alice)
+    assert client.get("/history/").context["cards"] == []
+    generation = generate(alice, prompt="a <b>lawn</b>")
+    page = client.get("/history/").content.decode()
+    assert f"/generations/{generation.pk}/" in page
+    assert "a &lt;b&gt;lawn" in page
+    assert f"/api/generations/{generation.pk}/images/0/thumbnail/" in page
+
+
+def test_the_page_of_a_generation_shows_its_parts_to_its_owner_alone(
+    client: Client, alice: User, bob: User, generate: Generate
+) -> None:
+    generation = generate(alice, prompt="a lawn")
+    client.force_login(alice)
+    page = client.get(f"/generations/{generation.pk}/").content.decode()
+    for part in ("source/", "mask/", "images/0/"):
+        assert f"/api/generations/{generation.pk}/{part}" in page
+    client.force_login(bob)
+    assert client.get(f"/generations/{generation.pk}/").status_code == 404
+    assert str(generation.pk) not in client.get("/history/").content.decode()
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "failed", "cancelled"])
+def test_every_state_has_a_page(client: Client, alice: User, generate: Generate, state: str) -> None:
+    generation = generate(alice, run=False)
+    if state == "running":
+        generation.start()
+    elif state == "failed":
+        generation.fail(code="engine_failed", message="nothing to copy from")
+    elif state == "cancelled":
+        generation.cancel()
+    client.force_login(alice)
+    for path in ("/history/", f"/generations/{generation.pk}/"):
+        page = client.get(path)
+        assert page.status_code == 200
+        assert state in page.content.decode().lower()
+
+
+def test_a_page_that_is_not_there_is_one_of_ours(client: Client, db: None) -> None:
+    page = client.get("/nowhere/")
+    assert page.status_code == 404
+    assert "css/dreamlayer.css" in page.content.decode()
+
+
+def test_the_service_says_that_it_is_ready(client: Client, db: None) -> None:
+    assert client.get("/livez").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok"}
