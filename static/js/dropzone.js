@@ -1,0 +1,39 @@
+// A place that takes files: dropped on it or picked with its file input. Listens on the zone only.
+
+/** Calls `onFiles(File[])`. While a file hovers the zone has the class `over`. */
+export function dropzone(zone, input, onFiles) {
+  let depth = 0 // enter and leave also fire for every child
+  const hover = (change) => {
+    depth = Math.max(0, depth + change)
+    zone.classList.toggle("over", depth > 0)
+  }
+  zone.addEventListener("dragenter", (event) => { if (hasFiles(event)) hover(+1) })
+  zone.addEventListener("dragleave", (event) => { if (hasFiles(event)) hover(-1) })
+  zone.addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return
+    event.preventDefault()
+    hover(-Infinity)
+    const files = [...event.dataTransfer.files]
+    if (files.length) onFiles(files)
+  })
+  input.addEventListener("change", () => {
+    const files = [...input.files]
+    input.value = "" // so that the same file can be picked again
+    if (files.length) onFiles(files)
+  })
+}
+
+/** A file that misses every zone must not replace the page. Pasted pictures go to `onPaste(File[])`. */
+export function guardPage(onPaste) {
+  for (const type of ["dragover", "drop"]) {
+    document.addEventListener(type, (event) => { if (hasFiles(event)) event.preventDefault() })
+  }
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"))
+    if (!files.length) return
+    event.preventDefault()
+    onPaste(files)
+  })
+}
+
+const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files")

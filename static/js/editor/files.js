@@ -1,0 +1,81 @@
+// From a file on somebody's disk to a photo or a mask in the editor, or a sentence that says why not.
+
+import { bytes } from "format"
+import { readMask } from "editor/mask"
+
+const PHOTO_TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif"]
+const PREVIEW_SIDE = 128
+
+/** The file is not what this place takes. Its message is for the person. */
+export class Refused extends Error {}
+
+/** @returns {Promise<{file: File, bitmap: ImageBitmap, name: string, width: number, height: number}>} */
+export async function readPhoto(file, limitBytes) {
+  if (!PHOTO_TYPES.includes(file.type)) {
+    throw new Refused(`“${file.name}” is not a photo I can read. Take a PNG, JPEG, WebP or GIF.`)
+  }
+  if (file.size > limitBytes) {
+    throw new Refused(`This photo has ${bytes(file.size)}; at most ${bytes(limitBytes)} are allowed.`)
+  }
+  const bitmap = await decode(file)
+  return { file, bitmap, name: file.name, width: bitmap.width, height: bitmap.height }
+}
+
+/** Whether a mask file may be taken at all: by type and size, before anything is decoded. */
+export function checkMaskFile(file, limitBytes) {
+  if (file.type !== "image/png") {
+    throw new Refused(`Masks must be PNG files; “${file.name}” is ${kind(file)}.`)
+  }
+  if (file.size > limitBytes) {
+    throw new Refused(`Masks must be ${bytes(limitBytes)} or less; this one has ${bytes(file.size)}.`)
+  }
+}
+
+/** `known` names the part that is repainted, where that is known.
+ *  @returns {Promise<{name: string, picture: HTMLCanvasElement, repaints: string, flat: boolean, scaledFrom: ?object}>} */
+export async function readMaskFile(file, limitBytes, photo, known = null) {
+  checkMaskFile(file, limitBytes)
+  const bitmap = await decode(file)
+  const size = { width: bitmap.width, height: bitmap.height }
+  const picture = document.createElement("canvas")
+  Object.assign(picture, size)
+  const context = picture.getContext("2d", { willReadFrequently: true })
+  context.drawImage(bitmap, 0, 0)
+  bitmap.close()
+  const pixels = context.getImageData(0, 0, size.width, size.height)
+  const { repaints, flat } = readMask(pixels.data, known)
+  context.putImageData(pixels, 0, 0)
+  const sameSize = size.width === photo.width && size.height === photo.height
+  return { name: file.name, picture, repaints, flat, scaledFrom: sameSize ? null : size }
+}
+
+/** A mask in a 128-pixel square, whole, with empty space beside it: what is repainted is dark, as the API has it. */
+export function drawPreview(canvas, picture) {
+  canvas.width = canvas.height = PREVIEW_SIDE
+  const context = canvas.getContext("2d")
+  const scale = PREVIEW_SIDE / Math.max(picture.width, picture.height)
+  const [width, height] = [picture.width * scale, picture.height * scale]
+  const [x, y] = [(PREVIEW_SIDE - width) / 2, (PREVIEW_SIDE - height) / 2]
+  context.fillStyle = "white"
+  context.fillRect(x, y, width, height)
+  context.imageSmoothingQuality = "high"
+  context.drawImage(picture, x, y, width, height)
+}
+
+/** Of files that came together, which is the photo and which the mask: the name says so. */
+export function sortFiles(files) {
+  const mask = files.find((file) => /mask/i.test(file.name)) ?? null
+  const photo = files.find((file) => file !== mask) ?? null
+  return { photo, mask }
+}
+
+async function decode(file) {
+  try {
+    return await createImageBitmap(file) // turns the photo upright by its EXIF orientation, as the server does
+  } catch (error) {
+    if (error.name !== "InvalidStateError" && error.name !== "EncodingError") throw error
+    throw new Refused(`“${file.name}” cannot be read as a picture; it may be damaged.`)
+  }
+}
+
+const kind = (file) => (file.type ? `a ${file.type.replace(/^image\//, "").toUpperCase()} file` : "of an unknown kind")

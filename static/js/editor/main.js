@@ -1,0 +1,314 @@
+// The editor page: brings its parts together. What is a rule or a picture lives in them; here is only who hears whom.
+
+import { ApiError, fetchFile, get, post } from "api"
+import { dropzone, guardPage } from "dropzone"
+import { brush } from "editor/brush"
+import { Refused, drawPreview, readMaskFile, readPhoto, sortFiles } from "editor/files"
+import { History } from "editor/history"
+import { listenKeys } from "editor/keyboard"
+import { listen } from "editor/pointer"
+import { Progress } from "editor/progress"
+import { Recipe } from "editor/recipe"
+import { Result } from "editor/result"
+import { Stage } from "editor/stage"
+import { CLEAR, INVERT, brushSize, fileBeneath, maskFile, nextBrushSize } from "editor/strokes"
+import { follow } from "follow"
+import { share } from "format"
+
+const $ = (id) => document.getElementById(id)
+const root = $("editor")
+const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
+
+const history = new History()
+const now = { photo: null, photoUrl: "", covered: 0, erases: false, size: 40, painting: null }
+
+const stage = new Stage(
+  { surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas"), cursor: $("brush-cursor") },
+  (fitted) => { $("fit").hidden = fitted },
+)
+const recipe = new Recipe($("recipe"), JSON.parse($("engines").textContent))
+const progress = new Progress(
+  { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
+  cancel,
+)
+const result = new Result({
+  root: $("result"), source: $("result-source"), image: $("result-image"), peek: $("result-peek"), compare: $("compare"), download: $("download"),
+  details: $("details"), warnings: $("warnings"),
+  figures: { outside: $("figure-outside"), seam: $("figure-seam"), engine: $("figure-engine"), time: $("figure-time") },
+})
+
+// --- photo and mask -----------------------------------------------------------------------------------------------
+
+async function takeFiles(files) {
+  const { photo, mask } = now.photo || files.length > 1 ? sortFiles(files) : { photo: files[0], mask: null }
+  if (photo) await takePhoto(photo)
+  if (mask && now.photo) await takeMask(mask)
+}
+
+async function takePhoto(file) {
+  if (now.painting) return
+  await saying("photo", async () => {
+    const photo = await readPhoto(file, limits.image)
+    URL.revokeObjectURL(now.photoUrl)
+    now.photo = photo
+    now.photoUrl = URL.createObjectURL(file)
+    history.forget()
+    root.dataset.state = "editing"
+    result.hide()
+    stage.open(photo)
+    rememberInAddress("")
+    say("mask", "")
+    say("generate", "")
+    marksChanged()
+  })
+}
+
+async function takeMask(file, repaints = null) {
+  if (!now.photo || now.painting) return
+  await saying("mask", async () => {
+    const mask = await readMaskFile(file, limits.mask, now.photo, repaints)
+    edit()
+    history.push(maskFile(mask))
+    $("mask-about").textContent = aboutMask(mask)
+    marksChanged()
+    if (mask.flat) say("mask", "Nothing is chosen by this mask. Invert chooses everything.")
+  })
+}
+
+function aboutMask({ repaints, flat, scaledFrom }) {
+  if (flat) return "It has one colour only."
+  const scaled = scaledFrom ? ` Scaled from ${scaledFrom.width} × ${scaledFrom.height}.` : ""
+  return `Its ${repaints} part is repainted. Wrong way round? Invert.${scaled}`
+}
+
+function marksChanged() {
+  const { marks } = history
+  stage.drawMarks(marks)
+  now.covered = now.photo ? stage.coverage() : 0
+  const file = fileBeneath(marks)
+  $("mask-file").hidden = !file
+  $("mask-empty").hidden = Boolean(file)
+  if (file) {
+    $("mask-name").textContent = $("mask-name").title = file.name
+    drawPreview($("mask-preview"), file.picture)
+  }
+  refresh()
+}
+
+// --- tools --------------------------------------------------------------------------------------------------------
+
+const tool = brush({
+  settings: () => ({ size: now.size, erases: now.erases }),
+  onGrow: (stroke) => stage.drawGrowing(stroke),
+  onDone: (stroke) => { mark(stroke) },
+  onDrop: () => stage.drawMarks(history.marks),
+})
+
+function mark(deed) {
+  if (!isEditing()) return
+  history.push(deed)
+  say("generate", "")
+  say("mask", "")
+  marksChanged()
+}
+
+const isEditing = () => root.dataset.state === "editing" && !now.painting
+
+function setSize(size) {
+  now.size = brushSize(size)
+  $("size").value = now.size
+  $("size-shown").value = `${now.size} px`
+  if (now.hover) stage.showCursor(now.hover, now.size)
+}
+
+function setErases(erases) {
+  now.erases = erases
+  $("brush").setAttribute("aria-pressed", String(!erases))
+  $("eraser").setAttribute("aria-pressed", String(erases))
+}
+
+const actions = {
+  smaller: () => setSize(nextBrushSize(now.size, -1)),
+  larger: () => setSize(nextBrushSize(now.size, +1)),
+  brush: () => setErases(false),
+  eraser: () => setErases(!now.erases),
+  invert: () => mark(INVERT),
+  clear: () => { if (now.covered > 0) mark(CLEAR) },
+  undo: () => { if (isEditing() && history.undo()) marksChanged() },
+  redo: () => { if (isEditing() && history.redo()) marksChanged() },
+  fit: () => stage.fit(),
+  handOn: () => { $("surface").dataset.hand = "true" },
+  handOff: () => { $("surface").dataset.hand = "false" },
+  generate: () => $("recipe").requestSubmit(),
+}
+
+// --- generating ---------------------------------------------------------------------------------------------------
+
+async function generate() {
+  if (now.painting) return
+  const missing = whatIsMissing()
+  if (missing) return say("generate", missing)
+  edit()
+  await paint(async () => {
+    const form = new FormData()
+    form.append("image", now.photo.file, now.photo.name)
+    form.append("mask", await stage.exportMask(history.marks), "mask.png")
+    for (const [name, value] of Object.entries(recipe.values())) form.append(name, value)
+    const accepted = await post(root.dataset.submitUrl, form, { Prefer: "respond-async" })
+    rememberInAddress(accepted.id)
+    return accepted
+  })
+}
+
+/** Runs `begin`, which gives {id, url} of a generation, and follows that to its end. */
+async function paint(begin) {
+  for (const place of ["photo", "mask", "prompt", "generate"]) say(place, "")
+  now.painting = {}
+  progress.start()
+  refresh()
+  try {
+    now.painting = await begin()
+    progress.show({ status: "queued" })
+    const generation = await follow(now.painting, (news) => progress.show(news))
+    await finish(generation)
+  } catch (error) {
+    if (!(error instanceof Refused || error instanceof ApiError)) throw error
+    say(placeOf(error.field), error.message)
+  } finally {
+    now.painting = null
+    progress.end()
+    refresh()
+  }
+}
+
+async function finish(generation) {
+  if (generation.status === "succeeded") {
+    root.dataset.state = "done"
+    await result.show(generation, now.photoUrl, now.photo.name)
+    $("result").focus({ preventScroll: true })
+    $("stage").scrollIntoView({ block: "nearest" })
+  } else if (generation.status === "failed") {
+    say("generate", generation.error?.message ?? "The painting failed.")
+  } else {
+    say("generate", "Cancelled. Your mask is still here.")
+  }
+}
+
+async function cancel() {
+  try {
+    await post(`/api/generations/${now.painting.id}/cancel/`)
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error
+    if (error.status !== 409) progress.allowCancel() // 409: it has ended by itself, which follow() hears
+  }
+}
+
+function whatIsMissing() {
+  if (!now.photo) return "First drop or choose a photo."
+  if (now.covered === 0) return "Paint over what should go, or drop a mask."
+  return ""
+}
+
+/** Back from the result to the mask. */
+function edit() {
+  if (!now.photo) return
+  result.hide()
+  root.dataset.state = "editing"
+}
+
+async function useResult() {
+  const { url, name } = result
+  await saying("generate", async () => takePhoto(await fetchFile(url, name)))
+}
+
+/** After a reload, or from the history: ?generation=… is shown or followed, ?source=… opens its photo. */
+async function openFromAddress() {
+  const wanted = new URLSearchParams(location.search)
+  const id = wanted.get("generation") ?? wanted.get("source")
+  if (!id) return
+  await saying("photo", async () => {
+    const url = `/api/generations/${encodeURIComponent(id)}/`
+    const generation = await get(url)
+    await takePhoto(await fetchFile(generation.source, "photo.png"))
+    recipe.fill(generation.metadata)
+    if (!wanted.has("generation")) return
+    await takeMask(await fetchFile(generation.mask, "mask.png"), "light") // the server's own form: white = repaint
+    rememberInAddress(id)
+    await paint(async () => ({ id, url }))
+  })
+}
+
+function rememberInAddress(id) {
+  window.history.replaceState(null, "", id ? `?generation=${encodeURIComponent(id)}` : location.pathname)
+}
+
+// --- what the page says -------------------------------------------------------------------------------------------
+
+function refresh() {
+  const busy = Boolean(now.painting)
+  const missing = whatIsMissing()
+  root.classList.toggle("busy", busy)
+  for (const id of ["brush", "eraser", "size", "invert", "change-photo"]) $(id).disabled = busy || !now.photo
+  $("clear").disabled = busy || now.covered === 0
+  $("undo").disabled = busy || !history.canUndo
+  $("redo").disabled = busy || !history.canRedo
+  $("mask-input").disabled = busy || !now.photo
+  $("mask-zone").classList.toggle("disabled", busy || !now.photo)
+  $("generate").disabled = busy || Boolean(missing)
+  $("generate-hint").textContent = busy ? "" : missing
+  if (now.photo) {
+    const { name, width, height } = now.photo
+    $("photo-name").textContent = $("photo-name").title = name
+    $("photo-size").textContent = `${width} × ${height}`
+    $("photo-covered").classList.toggle("nothing", !now.covered)
+    $("photo-covered").textContent = now.covered ? `${share(now.covered)} to repaint` : "nothing to repaint yet"
+  }
+}
+
+/** Puts words for a person at one of the places of the page; none takes them away. */
+function say(place, message) {
+  const element = $(`${place}-message`)
+  element.textContent = message
+  element.hidden = !message
+}
+
+/** Does something and says at `place` why it could not be done. */
+async function saying(place, deed) {
+  say(place, "")
+  try {
+    await deed()
+  } catch (error) {
+    if (!(error instanceof Refused || error instanceof ApiError)) throw error
+    say(place, error.message)
+  }
+}
+
+const placeOf = (field) => ({ image: "photo", mask: "mask", prompt: "prompt", negative_prompt: "prompt" })[field] ?? "generate"
+
+// --- who hears whom -----------------------------------------------------------------------------------------------
+
+dropzone($("stage"), $("photo-input"), takeFiles)
+dropzone($("mask-zone"), $("mask-input"), ([file]) => takeMask(file))
+guardPage(takeFiles)
+listen($("surface"), {
+  view: stage,
+  tool,
+  onHover(screenPoint) {
+    now.hover = screenPoint
+    stage.showCursor(screenPoint, now.size)
+  },
+})
+listenKeys(actions)
+for (const id of ["brush", "invert", "clear", "undo", "redo", "fit"]) $(id).addEventListener("click", actions[id])
+$("eraser").addEventListener("click", () => setErases(true))
+$("size").addEventListener("input", (event) => setSize(Number(event.target.value)))
+for (const id of ["choose-photo", "change-photo"]) $(id).addEventListener("click", () => $("photo-input").click())
+$("recipe").addEventListener("submit", (event) => { event.preventDefault(); generate() })
+$("edit-mask").addEventListener("click", () => { edit(); refresh() })
+$("use-result").addEventListener("click", useResult)
+
+setSize(now.size)
+setErases(false)
+refresh()
+root.dataset.ready = "true" // from here on the page hears; its tests wait for it
+openFromAddress()

@@ -1,0 +1,50 @@
+// The bar that says how far the painting is, and its Cancel button.
+
+const WORDS = { sending: "Sending the picture…", queued: "Waiting for its turn…", running: "Painting…" }
+
+export class Progress {
+  #elements
+  #shown = {}
+
+  /** `elements` is {root, bar, text, detail, cancel}. */
+  constructor(elements, onCancel) {
+    this.#elements = elements
+    elements.cancel.addEventListener("click", () => {
+      elements.cancel.disabled = true
+      elements.text.textContent = "Stopping…"
+      onCancel()
+    })
+  }
+
+  start() {
+    const { root, bar, cancel } = this.#elements
+    root.hidden = false
+    bar.removeAttribute("value") // a bar that moves without a number
+    cancel.disabled = true
+    this.#shown = {}
+    this.show({ status: "sending" })
+  }
+
+  show({ status, step, of, percent, connected = true }) {
+    const { bar, text, detail, cancel } = this.#elements
+    if (status && status !== this.#shown.status) {
+      cancel.disabled = status === "sending"
+      text.textContent = WORDS[status] ?? "Painting…"
+      this.#shown.status = status
+    }
+    if (typeof percent === "number") bar.value = percent
+    if (!connected) detail.textContent = "No connection; trying again…"
+    else if (of) detail.textContent = `Step ${step} of ${of} · ${Math.round(percent)} %`
+    else detail.textContent = ""
+  }
+
+  /** The cancel did not get through: it may be pressed again. */
+  allowCancel() {
+    this.#elements.cancel.disabled = false
+    this.#elements.text.textContent = WORDS[this.#shown.status] ?? "Painting…"
+  }
+
+  end() {
+    this.#elements.root.hidden = true
+  }
+}

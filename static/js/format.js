@@ -1,0 +1,30 @@
+// Numbers as people read them. Pure.
+
+/** 10485760 -> "10 MB" */
+export function bytes(count) {
+  if (count < 1024) return `${count} bytes`
+  const [size, unit] = count < 1024 ** 2 ? [count / 1024, "KB"] : [count / 1024 ** 2, "MB"]
+  return `${size < 10 && !Number.isInteger(size) ? size.toFixed(1) : Math.round(size)} ${unit}`
+}
+
+/** 0.1234 -> "12 %"; a little is never "0 %", nearly all is never "100 %". */
+export function share(fraction) {
+  if (fraction === 0) return "0 %"
+  if (fraction < 0.001) return "under 0.1 %"
+  if (fraction > 0.999 && fraction < 1) return "over 99.9 %"
+  const percent = fraction * 100
+  return `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`
+}
+
+/** 3.14159 -> "3.1 s"; 75 -> "1 min 15 s" */
+export function duration(seconds) {
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`
+  const whole = Math.round(seconds)
+  return `${Math.floor(whole / 60)} min ${whole % 60} s`
+}
+
+/** "holiday.final.jpg" -> "holiday.final" */
+export const stem = (filename) => filename.replace(/\.[^.]+$/, "") || filename
+
+/** A score of the server, or a dash where there is none. */
+export const score = (value) => (typeof value === "number" ? value.toFixed(2) : "–")

@@ -1,0 +1,43 @@
+// What every page does: menus and messages close, buttons copy, dangerous forms ask first, times are local, running generations refresh.
+
+for (const menu of document.querySelectorAll("details.menu")) {
+  document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false })
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return
+    menu.open = false
+    menu.querySelector("summary").focus()
+  })
+}
+
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copy)
+    const label = button.querySelector(".label")
+    try {
+      await navigator.clipboard.writeText(source.textContent.trim())
+      label.textContent = "Copied"
+    } catch {
+      getSelection().selectAllChildren(source) // no clipboard without HTTPS: select it for Ctrl+C
+      label.textContent = "Press Ctrl+C"
+    }
+  })
+}
+
+for (const button of document.querySelectorAll(".message .close")) {
+  button.addEventListener("click", () => button.closest(".message").remove())
+}
+
+for (const time of document.querySelectorAll("time[datetime]")) {
+  time.textContent = new Date(time.dateTime).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })
+}
+
+for (const form of document.querySelectorAll("form[data-confirm]")) {
+  form.addEventListener("submit", (event) => { if (!confirm(form.dataset.confirm)) event.preventDefault() })
+}
+
+for (const element of document.querySelectorAll("[data-follow]")) {
+  const { follow } = await import("follow")
+  follow({ id: element.dataset.follow, url: element.dataset.url }, ({ percent }) => {
+    if (typeof percent === "number") element.querySelector("progress").value = percent
+  }).then(() => location.reload(), () => {})
+}

@@ -1,0 +1,329 @@
+"""A person's walk through the pages: sign up, drop a photo, choose what goes, generate, download."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Page, expect
+from skimage import data
+
+from tests.browser.conftest import sign_up
+
+pytestmark = pytest.mark.browser
+
+SIDE = 256
+Pixels = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def photo() -> Pixels:
+    return np.ascontiguousarray(data.astronaut()[:SIDE, 100 : 100 + SIDE])
+
+
+@pytest.fixture
+def photo_file(photo: Pixels, tmp_path: Path) -> Path:
+    return written(photo, tmp_path / "astronaut.png")
+
+
+def written(pixels: Pixels, path: Path) -> Path:
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def white_square(side: int = SIDE) -> Pixels:
+    """Black with a white square in the middle, an eighth as wide as the picture."""
+    mask = np.zeros((side, side), np.uint8)
+    middle, half = side // 2, side // 16
+    mask[middle - half : middle + half, middle - half : middle + half] = 255
+    return mask
+
+
+def drop(page: Page, selector: str, *paths: Path) -> None:
+    """Drop files on an element, as from a folder."""
+    types = {".png": "image/png", ".jpg": "image/jpeg"}
+    files = [[path.name, list(path.read_bytes()), types[path.suffix]] for path in paths]
+    page.evaluate(
+        """([selector, files]) => {
+            const dataTransfer = new DataTransfer()
+            for (const [name, bytes, type] of files) {
+                dataTransfer.items.add(new File([new Uint8Array(bytes)], name, { type }))
+            }
+            for (const type of ["dragenter", "dragover", "drop"]) {
+                const event = new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true })
+                document.querySelector(selector).dispatchEvent(event)
+            }
+        }""",
+        [selector, files],
+    )
+
+
+def open_photo(page: Page, path: Path) -> None:
+    page.set_input_files("#photo-input", path)
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+
+
+def is_red(page: Page, across: float = 0.5, down: float = 0.5) -> bool:
+    """Whether the overlay is red at this place of the stage (0 to 1), after the next frame is drawn."""
+    red, green, blue, alpha = page.evaluate(
+        """async ([across, down]) => {
+            await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))
+            const canvas = document.getElementById("mask-canvas")
+            const [x, y] = [Math.floor(canvas.width * across), Math.floor(canvas.height * down)]
+            return [...canvas.getContext("2d").getImageData(x, y, 1, 1).data]
+        }""",
+        [across, down],
+    )
+    return bool(alpha > 64 and red > 200 and green < 100 and blue < 120)
+
+
+def paint_line(page: Page, *, from_left: float, to_left: float, down: float = 0.5) -> None:
+    """Lead the mouse along the stage, places 0 to 1."""
+    box = page.locator("#surface").bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] * down
+    page.mouse.move(box["x"] + box["width"] * from_left, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * to_left, y, steps=8)
+    page.mouse.up()
+
+
+def generate(page: Page) -> None:
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#result")).to_be_visible()
+    expect(page.locator("#figure-outside")).to_have_text("0")
+
+
+def downloaded(page: Page) -> Pixels:
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "astronaut-dreamlayer.png"
+    with Image.open(download.value.path()) as image:
+        return np.asarray(image)
+
+
+def stored_mask(page: Page) -> Pixels:
+    """The mask as the server understood it: 255 = repaint."""
+    generation = re.search(r"generation=([0-9a-f-]{36})", page.url)
+    assert generation is not None
+    answer = page.request.get(f"/api/generations/{generation[1]}/mask/")
+    with Image.open(io.BytesIO(answer.body())) as image:
+        return np.asarray(image.convert("L"))
+
+
+def test_somebody_new_drops_a_photo_and_a_mask_and_gets_the_object_removed(
+    visitor: Page, photo: Pixels, photo_file: Path, tmp_path: Path
+) -> None:
+    email = sign_up(visitor)
+    expect(visitor.locator(".account-email")).to_have_text(email)
+    drop(visitor, "#stage", photo_file)
+    expect(visitor.locator("#photo-name")).to_have_text("astronaut.png")
+    expect(visitor.get_by_role("button", name="Generate")).to_be_disabled()
+
+    drop(visitor, "#mask-zone", written(white_square(), tmp_path / "hole.png"))
+    expect(visitor.locator("#mask-name")).to_have_text("hole.png")
+    preview = visitor.locator("#mask-preview")
+    assert preview.evaluate("canvas => [canvas.width, canvas.height]") == [128, 128]
+    assert is_red(visitor)
+    assert not is_red(visitor, 0.3, 0.3)
+
+    generate(visitor)
+    result = downloaded(visitor)
+    outside = white_square() == 0
+    assert np.array_equal(stored_mask(visitor), white_square())
+    assert np.array_equal(result[outside], photo[outside])
+    assert not np.array_equal(result[~outside], photo[~outside])
+
+    visitor.get_by_role("link", name="History").click()
+    visitor.locator(".card a").click()
+    expect(visitor.locator(".triptych figure")).to_have_count(3)
+    expect(visitor.locator(".recipe")).to_contain_text("quick-fill")
+
+
+def test_the_brush_paints_what_is_repainted_and_every_deed_can_be_taken_back(
+    page: Page, photo: Pixels, photo_file: Path
+) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.45, to_left=0.55)
+    assert is_red(page)
+    page.get_by_role("button", name="Undo").click()
+    assert not is_red(page)
+    expect(page.get_by_role("button", name="Generate")).to_be_disabled()
+    page.keyboard.press("Control+Shift+Z")
+    assert is_red(page)
+
+    page.get_by_role("button", name="Invert").click()
+    assert not is_red(page)
+    assert is_red(page, 0.4, 0.2)
+    page.keyboard.press("x")
+    assert is_red(page)
+    assert not is_red(page, 0.4, 0.2)
+
+    page.keyboard.press("e")
+    paint_line(page, from_left=0.45, to_left=0.55)
+    assert not is_red(page)
+    page.keyboard.press("Control+Z")
+    page.keyboard.press("b")
+    page.get_by_role("button", name="Clear").click()
+    assert not is_red(page)
+    page.keyboard.press("Control+Z")
+    assert is_red(page)
+
+    generate(page)
+    result, mask = downloaded(page), stored_mask(page)
+    assert mask[SIDE // 2, SIDE // 2] == 255
+    assert mask[:40].max() == 0
+    assert np.array_equal(result[mask == 0], photo[mask == 0])
+    assert not np.array_equal(result, photo)
+
+
+def test_keys_change_the_brush_and_a_wider_brush_covers_more(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    page.keyboard.press("]")
+    expect(page.locator("#size-shown")).to_have_text("44 px")
+    page.keyboard.press("[")
+    expect(page.locator("#size-shown")).to_have_text("40 px")
+    assert page.locator("#size").get_attribute("min") == "1"
+    assert page.locator("#size").get_attribute("max") == "100"
+    page.locator("#size").fill("100")
+    paint_line(page, from_left=0.5, to_left=0.5)
+    covered = page.locator("#photo-covered")
+    expect(covered).to_have_text("12 % to repaint")  # a disc of 100 in 256 x 256: pi * 50 ** 2 / 256 ** 2
+
+
+def test_one_finger_paints_and_two_fingers_zoom_without_painting(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    box = page.locator("#surface").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    devtools = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        touches = [{"x": x + right, "y": y + down, "id": number} for number, (right, down) in enumerate(points)]
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    touch("touchStart", (-10, 0))
+    touch("touchStart", (-10, 0), (10, 0))
+    touch("touchMove", (-60, 0), (60, 0))
+    touch("touchEnd")
+    expect(page.get_by_role("button", name="Fit")).to_be_visible()
+    assert not is_red(page)
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    page.get_by_role("button", name="Fit").click()
+
+    touch("touchStart", (-10, 0))
+    touch("touchMove", (10, 0))
+    touch("touchEnd")
+    assert is_red(page)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_it_shows_the_smaller_part_of_a_mask_in_red_whatever_its_polarity(
+    page: Page, photo_file: Path, tmp_path: Path, inverted: bool
+) -> None:
+    open_photo(page, photo_file)
+    mask = white_square()
+    page.set_input_files("#mask-input", written(255 - mask if inverted else mask, tmp_path / "any.png"))
+    expect(page.locator("#mask-name")).to_have_text("any.png")
+    assert is_red(page)
+    assert not is_red(page, 0.3, 0.3)
+
+
+def test_a_mask_of_another_size_is_scaled_to_the_photo(page: Page, photo_file: Path, tmp_path: Path) -> None:
+    open_photo(page, photo_file)
+    page.set_input_files("#mask-input", written(white_square(64), tmp_path / "small.png"))
+    expect(page.locator("#mask-about")).to_contain_text("Scaled from 64 × 64")
+    generate(page)
+    mask = stored_mask(page)
+    assert mask.shape == (SIDE, SIDE)
+    assert mask[SIDE // 2, SIDE // 2] == 255
+    assert mask[0, 0] == 0
+
+
+def test_it_refuses_a_mask_that_is_not_a_png(page: Page, photo: Pixels, photo_file: Path, tmp_path: Path) -> None:
+    open_photo(page, photo_file)
+    drop(page, "#mask-zone", written(photo, tmp_path / "mask.jpg"))
+    expect(page.locator("#mask-message")).to_have_text("Masks must be PNG files; “mask.jpg” is a JPEG file.")
+    assert not is_red(page)
+
+
+def test_it_refuses_a_mask_over_ten_megabytes(page: Page, photo_file: Path, tmp_path: Path) -> None:
+    open_photo(page, photo_file)
+    path = tmp_path / "huge.png"
+    path.write_bytes(bytes(11 * 2**20))
+    page.set_input_files("#mask-input", path)
+    expect(page.locator("#mask-message")).to_have_text("Masks must be 10 MB or less; this one has 11 MB.")
+
+
+def test_it_refuses_a_damaged_photo_and_keeps_the_page_usable(page: Page, photo_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"not a picture")
+    page.set_input_files("#photo-input", path)
+    expect(page.locator("#photo-message")).to_contain_text("cannot be read as a picture")
+    open_photo(page, photo_file)
+    expect(page.locator("#photo-message")).to_be_hidden()
+
+
+def test_what_the_engine_ignores_is_grey_and_says_why(page: Page) -> None:
+    for name in ("prompt", "negative_prompt", "denoising_strength"):
+        expect(page.locator(f"[name={name}]")).to_be_disabled()
+    expect(page.locator("#ignored-reason")).to_contain_text("it does not read prompts")
+
+
+def test_a_reload_shows_the_result_again_and_the_result_can_be_the_next_source(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    generate(page)
+    page.reload()
+    expect(page.locator("#result")).to_be_visible()
+    page.get_by_role("button", name="Edit the mask").click()
+    assert is_red(page)
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#result")).to_be_visible()
+    page.get_by_role("button", name="Use as source").click()
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+    expect(page.locator("#photo-name")).to_have_text(re.compile("-dreamlayer.png$"))
+    assert not is_red(page)
+
+
+def test_without_a_websocket_it_asks_until_the_result_is_there(page: Page, photo_file: Path) -> None:
+    page.add_init_script(
+        """window.WebSocket = class extends EventTarget {
+            constructor() { super(); setTimeout(() => this.dispatchEvent(new Event("close"))) }
+            close() {}
+        }"""
+    )
+    page.reload()
+    page.wait_for_selector("#editor[data-ready]")
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    generate(page)
+
+
+def test_the_servers_refusal_is_said_beside_what_it_is_about(page: Page, photo_file: Path) -> None:
+    refusal = {"status": "error", "message": "The mask is empty.", "code": "mask_empty", "field": "mask"}
+    page.route("**/api/img2img", lambda route: route.fulfill(status=400, json=refusal))
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#mask-message")).to_have_text("The mask is empty.")
+    expect(page.get_by_role("button", name="Generate")).to_be_enabled()
+    assert is_red(page)
+
+
+def test_a_key_is_shown_once_and_can_be_revoked(page: Page) -> None:
+    page.goto("/keys/")
+    page.get_by_label("Name").fill("photo script")
+    page.get_by_role("button", name="Make key").click()
+    key = page.locator("#new-key").inner_text()
+    assert page.locator("#curl-line").inner_text().count(key) == 1
+    page.goto("/keys/")
+    assert key not in page.content()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Revoke photo script").click()
+    expect(page.locator("main")).to_contain_text("None yet")
