@@ -20,6 +20,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,17 @@ from inpainting.core.picture import Picture
 
 SIZES = (512, 1024, 2048)
 WIDTH, HEIGHT = 8192, 4882  # just under 40 megapixels
-HEIGHT_16_BIT = 2441  # just under 20
+HALF_HEIGHT = 2441  # just under 20: the most with 16 bits, or in CMYK
 BYTES = 32 * 2**20
 PROMISED_SECONDS, PROMISED_MB = 3, 700
+
+
+def of_all_colours(scan: bytes) -> bool:
+    return scan[4] > 1
+
+
+def of_one_colour(scan: bytes) -> bool:
+    return scan[4] == 1
 
 
 def main(part: str) -> None:
@@ -86,7 +95,7 @@ def contests(side: int) -> Iterator[tuple[str, Callable[[], Any], Callable[[], A
         ("decode JPEG", saved(image, "JPEG", quality=90)),
         ("decode WebP", saved(image, "WEBP", quality=90, method=0)),
     ):
-        yield name, lambda data=data: decode_picture(data), lambda data=data: np.asarray(Image.open(io.BytesIO(data)))
+        yield name, partial(decode_picture, data), partial(decoded_by_pillow, data)
 
 
 def best(run: Callable[[], Any], times: int = 3) -> tuple[float, str]:
@@ -102,7 +111,12 @@ def best(run: Callable[[], Any], times: int = 3) -> tuple[float, str]:
 def noisy_photo(side: int) -> NDArray[np.uint8]:
     scaled = cv2.resize(skimage.data.astronaut(), (side, side), interpolation=cv2.INTER_CUBIC).astype(np.int16)
     noise = np.random.default_rng(0).integers(-3, 4, scaled.shape, dtype=np.int16)
-    return np.clip(scaled + noise, 0, 255).astype(np.uint8)
+    noisy: NDArray[np.int16] = scaled + noise
+    return noisy.clip(0, 255).astype(np.uint8)
+
+
+def decoded_by_pillow(data: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(data)))
 
 
 def saved(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -157,7 +171,7 @@ def giants() -> Iterator[tuple[str, bytes]]:
     flat = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
     yield "PNG RGBA, flat", encode_png(Picture(flat))
     yield "PNG RGBA, interlaced", interlaced(WIDTH, HEIGHT)
-    yield "PNG RGBA 16 bits, flat", encode_png(Picture(flat[:HEIGHT_16_BIT].astype(np.uint16)))
+    yield "PNG RGBA 16 bits, flat", encode_png(Picture(flat[:HALF_HEIGHT].astype(np.uint16)))
     yield "PNG RGB 16 bits, one transparent colour", keyed_16_bit()
     yield "PNG palette with transparency, turned by EXIF", palette_png()
     soft = smooth()
@@ -166,19 +180,24 @@ def giants() -> Iterator[tuple[str, bytes]]:
     yield "JPEG baseline 4:4:4", saved(image, "JPEG", quality=90, subsampling=0)
     progressive = saved(image, "JPEG", quality=60, subsampling=0, progressive=True)
     yield "JPEG progressive", progressive
-    for scans in (20, 21):
-        yield f"JPEG progressive, {scans} scans, the richest repeated", rescanned(progressive, scans)
-    yield (
-        "JPEG progressive, 64 scans, 12 megapixels",
-        rescanned(saved(Image.fromarray(soft[:1525]), "JPEG", quality=60, subsampling=0, progressive=True), 64),
-    )
-    ink = saved(image.convert("CMYK"), "JPEG", quality=60, progressive=True)
-    yield "JPEG CMYK progressive, 15 scans", rescanned(ink, 15)
-    yield "JPEG CMYK progressive, 15 scans, profile", rescanned(with_profile(ink, cmyk_profile()), 15)
+    for kind, picks in (("all colours", of_all_colours), ("one colour", of_one_colour)):
+        yield f"JPEG progressive, scans of {kind} repeated up to the limit", rescanned(progressive, picks, 25)
+    yield "JPEG progressive, one scan more", rescanned(progressive, of_one_colour, 26)
+    small = saved(Image.fromarray(soft[:1831]), "JPEG", quality=60, subsampling=0, progressive=True)
+    yield "JPEG progressive, 60 scans, 15 megapixels", rescanned(small, of_one_colour, 64)
+    rough = Image.fromarray(roughened(soft))
+    yield "JPEG progressive, noise", saved(rough, "JPEG", quality=85, subsampling=0, progressive=True)
+    rough_ink = rough.crop((0, 0, WIDTH, HALF_HEIGHT)).convert("CMYK")
+    rich = saved(rough_ink, "JPEG", quality=92, progressive=True)
+    yield "JPEG CMYK progressive, noise, profile", with_profile(rich, cmyk_profile())
+    ink = saved(image.crop((0, 0, WIDTH, HALF_HEIGHT)).convert("CMYK"), "JPEG", quality=60, progressive=True)
+    for kind, picks in (("all colours", of_all_colours), ("one colour", of_one_colour)):
+        painted = rescanned(with_profile(ink, cmyk_profile()), picks, 50)
+        yield f"JPEG CMYK progressive, profile, scans of {kind} repeated up to the limit", painted
     yield "JPEG progressive, turned by EXIF", with_orientation(progressive)
     yield "GIF, noise", saved(Image.fromarray(noise_rows()), "GIF")
     yield "GIF, flat, transparent", saved(Image.new("P", (WIDTH, HEIGHT)), "GIF", transparency=0)
-    clear = Image.fromarray(np.dstack([soft, soft[:, :, 0]]))
+    clear = Image.fromarray(np.dstack([soft, soft[:, :, 0] & 0x80]))
     yield "WebP lossy with alpha", saved(clear, "WEBP", quality=30, method=0)
     yield (
         "WebP lossless RGBA",
@@ -190,7 +209,17 @@ def smooth() -> NDArray[np.uint8]:
     across, down = np.meshgrid(np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32))
     base = (np.sin(across / 97) + np.cos(down / 83)) * 60 + 128
     base += np.random.default_rng(0).normal(0, 3, base.shape).astype(np.float32)
-    return np.clip(np.stack([base, base * 0.8 + 20, 255 - base], axis=2), 0, 255).astype(np.uint8)
+    colours: NDArray[np.float32] = np.stack([base, base * 0.8 + 20, 255 - base], axis=2)
+    return colours.clip(0, 255).astype(np.uint8)
+
+
+def roughened(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Noise that a JPEG cannot leave out, a hundred rows at a time to stay small."""
+    generator, rough = np.random.default_rng(1), pixels.copy()
+    for top in range(0, len(rough), 100):
+        band = rough[top : top + 100]
+        band += generator.integers(0, 48, band.shape, dtype=np.uint8)
+    return rough
 
 
 def noise_rows() -> NDArray[np.uint8]:
@@ -224,7 +253,7 @@ def interlaced(width: int, height: int) -> bytes:
 
 
 def keyed_16_bit() -> bytes:
-    return png(WIDTH, HEIGHT_16_BIT, 16, 2, 0, chunk(b"tRNS", bytes(6)), HEIGHT_16_BIT * (WIDTH * 6 + 1))
+    return png(WIDTH, HALF_HEIGHT, 16, 2, 0, chunk(b"tRNS", bytes(6)), HALF_HEIGHT * (WIDTH * 6 + 1))
 
 
 def palette_png() -> bytes:
@@ -233,14 +262,18 @@ def palette_png() -> bytes:
     return png(WIDTH, HEIGHT, 8, 3, 0, extra, HEIGHT * (WIDTH + 1))
 
 
-def rescanned(data: bytes, scans: int) -> bytes:
-    """A progressive JPEG with its first scan, the one that touches every block of every colour, repeated."""
-    starts = [found.start() for found in re.finditer(rb"\xff\xda\0", data)]
-    after = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]").search(data, starts[0] + 2)
-    assert after is not None
-    first = data[starts[0] : after.start()]
-    room = (BYTES - len(data)) // len(first)
-    return data[: starts[0]] + first * min(room, scans - len(starts)) + data[starts[0] :]
+def rescanned(data: bytes, pick: Callable[[bytes], bool], colours: int) -> bytes:
+    """A progressive JPEG whose largest scan of a kind is repeated until all scans have so many colours together."""
+    ends = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
+    scans = []
+    for found in re.finditer(rb"\xff\xda\0", data):
+        after = ends.search(data, found.start() + 2)
+        assert after is not None
+        scans.append((found.start(), data[found.start() : after.start()]))
+    start, chosen = max((scan for scan in scans if pick(scan[1])), key=lambda scan: len(scan[1]))
+    room = (BYTES - len(data)) // len(chosen)
+    missing = (colours - sum(scan[4] for _, scan in scans)) // chosen[4]
+    return data[:start] + chosen * min(room, missing) + data[start:]
 
 
 def segment(marker: int, body: bytes) -> bytes:

@@ -40,7 +40,8 @@ class FileJob:
         painting = paint(request, registry.find(self.engine), on_step)[0]
         recipe = {"dreamlayer": json.dumps({"engine": self.engine, **asdict(self.settings)})}
         write_whole(self.out, encode_png(painting.picture, recipe=recipe))
-        return (*image.warnings, *mask.warnings, *painting.warnings)
+        scaled = masks.scaling_note(mask.picture.size, image.picture.size)
+        return (*image.warnings, *mask.warnings, *([scaled] if scaled else []), *painting.warnings)
 
 
 def write_whole(path: Path, data: bytes) -> None:

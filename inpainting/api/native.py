@@ -69,9 +69,8 @@ def accept(request: Request) -> Generation:
         )
     mask = uploaded_mask(mask_file)
     size = image.picture.size
-    warnings = [*image.warnings, *mask.warnings]
-    if mask.picture.size != size:
-        warnings.append(f"The mask was {mask.picture.size} and was scaled to the image's {size}.")
+    scaled = masks.scaling_note(mask.picture.size, size)
+    warnings = [*image.warnings, *mask.warnings, *([scaled] if scaled else [])]
     pixels = masks.normalise(mask.picture, polarity=MaskPolarity(values["mask_polarity"]), size=size)
     return submit(
         InpaintRequest(image.picture, pixels, settings),

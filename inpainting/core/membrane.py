@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 SWEEPS = 24
 SLOWEST = 0.02
-"""Each level's sweeps damp all errors whose eigenvalue of I - J (J: mean of the four neighbours) is from SLOWEST to 2,
-waves up to some 22 pixels long, to a third or less; longer ones are short on the next coarser level."""
+"""Each level's sweeps damp the errors whose eigenvalue of I - J (J: the mean of the four neighbours) is from SLOWEST to
+2, waves up to 22 pixels long, to a sixtieth; longer ones are short enough on a coarser level."""
 
 
 class Membrane:

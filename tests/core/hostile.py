@@ -112,12 +112,17 @@ def with_scans(count: int) -> bytes:
     return data[:-2] + data[last:-2] * (count - scans) + b"\xff\xd9"
 
 
-def jpeg_claiming(width: int, height: int, **options: object) -> bytes:
-    data = bytearray(jpeg(**options))
-    frame = re.search(rb"\xff[\xc0-\xc2]\x00\x11\x08", data)
+def jpeg_claiming(width: int, height: int) -> bytes:
+    return sized_jpeg(jpeg(), width, height)
+
+
+def sized_jpeg(data: bytes, width: int, height: int) -> bytes:
+    """The same JPEG with another size in its header."""
+    changed = bytearray(data)
+    frame = re.search(rb"\xff[\xc0-\xc2]\x00[\x0b\x11\x14]\x08", data)
     assert frame is not None
-    struct.pack_into(">HH", data, frame.end(), height, width)
-    return bytes(data)
+    struct.pack_into(">HH", changed, frame.end(), height, width)
+    return bytes(changed)
 
 
 def exif(orientation: int | None = None, *, order: str = "<", gps: bool = False) -> bytes:

@@ -170,6 +170,16 @@ def test_a_blur_fades_the_painting_in_from_the_edge_inward() -> None:
     assert len(np.unique(line)) > 8
 
 
+def test_a_blur_fades_in_even_where_the_window_ends_with_the_mask() -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:30, 10:30] = 255
+    picture = Picture(np.full((40, 40, 3), 100, np.uint8))
+    window = Window(Box(10, 10, 30, 30), Size(20, 20))
+    done = composite(picture, mask, window, np.full((20, 20, 3), 200, np.uint8), blur=6)
+    assert done.picture.pixels[20, 10, 0] < 110
+    assert done.picture.pixels[20, 20, 0] == 200
+
+
 def test_transparency_around_the_mask_goes_on_inside_it() -> None:
     mask = disc(80, 80, 30)
     pixels = np.full((80, 80, 4), 255, np.uint8)
@@ -202,6 +212,21 @@ def test_colours_under_transparent_pixels_do_not_tint_the_painting() -> None:
     assert done.picture.pixels[40, 40, :3].tolist() == [90] * 3
     assert not done.colour_matched
     assert not done.seam_blended
+
+
+def test_a_patch_too_large_for_one_strip_is_painted_without_a_trace_of_the_strips() -> None:
+    y, x = np.mgrid[:2300, :700]
+    truth = np.repeat((120 + 50 * np.sin(x / 90) * np.cos(y / 150))[:, :, np.newaxis], 3, axis=2)
+    mask = np.where((x - 350) ** 2 / 300**2 + (y - 1150) ** 2 / 1100**2 < 1, np.uint8(255), np.uint8(0))
+    picture = Picture(truth.astype(np.uint8))
+    painting = (truth + 30 * np.cos(y / 700)[:, :, np.newaxis]).astype(np.uint8)
+    done = put(picture, mask, painting, blur=3)
+    assert done.seam_blended
+    assert outside_mask_changed_pixels(picture, done.picture, mask) == 0
+    # What is left of a smooth cast is smooth: no row differs from the next by more than 8 bits make it.
+    left = done.picture.pixels.astype(int) - picture.pixels
+    assert np.abs(np.diff(left[:, 300:400].mean(axis=(1, 2)))).max() < 1.5
+    assert np.abs(left).mean() < 0.4 * np.abs(painting.astype(int) - picture.pixels)[mask > 0].mean()
 
 
 def test_the_picture_and_the_painting_are_left_as_they_were() -> None:

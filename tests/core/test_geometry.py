@@ -94,7 +94,7 @@ def test_a_large_mask_is_scaled_down_to_what_the_engine_can_do() -> None:
 
 
 def test_a_thread_of_a_picture_is_not_blown_up_without_end() -> None:
-    window = plan_window(Box(0, 0, 1, 1), Size(1, 8192), WindowRule(0.25, least_side=64))
+    window = plan_window(Box(0, 0, 1, 8192), Size(1, 8192), WindowRule(0.25, least_side=64))
     assert window.work.area < 2**20
 
 

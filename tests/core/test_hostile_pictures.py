@@ -62,7 +62,16 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "sides of 2^31-1": (lambda: hostile.claims(2**31 - 1, 2**31 - 1), "dimensions", "2147483647x2147483647"),
     "100000x16": (lambda: hostile.claims(100_000, 16), "dimensions", "100000x16"),
     "67 megapixels": (lambda: hostile.claims(8192, 8192), "dimensions", "8192x8192"),
-    "21 megapixels of 16 bits": (lambda: hostile.claims(5000, 4200, 16), "dimensions", "20 megapixels"),
+    "21 megapixels of 16 bits": (
+        lambda: hostile.claims(5000, 4200, 16),
+        "dimensions",
+        "is 5000x4200 with 16 bits a channel; at most 8192 a side and 20 megapixels are allowed.",
+    ),
+    "21 megapixels of CMYK": (
+        lambda: hostile.sized_jpeg(hostile.cmyk_jpeg(), 5000, 4200),
+        "dimensions",
+        "is 5000x4200 in CMYK; at most 8192 a side and 20 megapixels are allowed.",
+    ),
     "JPEG of 65500x65500": (lambda: hostile.jpeg_claiming(65_500, 65_500), "dimensions", "65500x65500"),
     "WebP canvas of 16384x16384": (
         lambda: hostile.webp_with(b"XMP ", b"").replace(b"\x27\0\0\x1d\0\0", b"\xff\x3f\0\xff\x3f\0", 1),
@@ -206,17 +215,19 @@ def test_a_mask_is_refused_in_its_own_words(name: str) -> None:
 def test_a_refusal_says_what_is_allowed_and_what_came() -> None:
     with pytest.raises(InvalidPicture) as size:
         decode_picture(hostile.claims(50_000, 50_000))
-    assert (size.value.limit, size.value.actual) == ("8192 a side, 40 megapixels", "50000x50000")
+    assert (size.value.limit, size.value.actual) == ("8192 a side and 40 megapixels", "50000x50000")
     with pytest.raises(InvalidPicture) as weight:
         decode_picture(hostile.tiny_png(), limits=PictureLimits(max_bytes=100))
     assert (weight.value.limit, weight.value.actual) == (100, len(hostile.tiny_png()))
 
 
 def test_it_weighs_scans_with_pixels() -> None:
-    limits = replace(PictureLimits(), max_jpeg_scan_samples=40 * 30 * 3 * 20)
+    # Pillow's ten scans: two of three colours, eight of one; the repeated last is of one.
+    limits = replace(PictureLimits(), max_jpeg_scan_samples=40 * 30 * (2 * 3 + 8 + 10))
     assert decode_picture(hostile.with_scans(20), limits=limits).format == "JPEG"
-    with pytest.raises(InvalidPicture, match="more than 20 scans at 40x30"):
+    with pytest.raises(InvalidPicture, match="has 21 or more scans at 40x30") as refusal:
         decode_picture(hostile.with_scans(21), limits=limits)
+    assert refusal.value.code == "image_too_complex"
 
 
 def test_sixty_four_scans_are_taken() -> None:

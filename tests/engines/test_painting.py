@@ -126,9 +126,13 @@ def test_the_masked_part_is_painted_and_only_its_surroundings_are_shown() -> Non
 
 def test_growing_and_blurring_are_done_for_the_engine() -> None:
     engine = NoiseEngine()
-    result = done(scene(mask_grow=3, mask_blur=4), engine)[0]
+    request = scene(mask_grow=3, mask_blur=4)
+    result = done(request, engine)[0]
     assert result.mask[40, 47] == 255
     assert result.mask[40, 46] == 0
+    change = np.abs(result.picture.pixels.astype(int) - request.image.pixels)
+    assert change[44, 47].max() <= 0.05 * 255
+    assert change[44, 60].max() > 0.05 * 255
     assert np.count_nonzero(engine.seen[0].mask) == np.count_nonzero(result.mask)
 
 

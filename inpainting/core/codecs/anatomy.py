@@ -16,7 +16,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.picture import Pixels
 
 UPRIGHT = 1
-PILLOW_ERRORS = (
+PILLOW_ERRORS: tuple[type[Exception], ...] = (
     UnidentifiedImageError,
     Image.DecompressionBombError,
     OSError,

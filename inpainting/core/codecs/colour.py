@@ -14,7 +14,7 @@ from inpainting.core.codecs.anatomy import PILLOW_ERRORS
 from inpainting.core.picture import Picture, Pixels
 
 MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-PROFILE_ERRORS = (ImageCms.PyCMSError, *PILLOW_ERRORS)
+PROFILE_ERRORS: tuple[type[Exception], ...] = (ImageCms.PyCMSError, *PILLOW_ERRORS)
 
 
 def fits(profile: bytes | None, space: str) -> bool:

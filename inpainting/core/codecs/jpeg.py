@@ -43,7 +43,7 @@ def read_jpeg(data: bytes, door: Door) -> Anatomy:
     drawing = [b"\xff\xd8"]
     exif, profile_parts, warnings = b"", {}, []
     frame: bytes | None = None
-    segments = scans = coded_bytes = 0
+    segments = scans = samples = coded_bytes = 0
     position = 2
     while True:
         found = MARKER.search(data, position)
@@ -69,16 +69,26 @@ def read_jpeg(data: bytes, door: Door) -> Anatomy:
             if frame is not None or len(body) < 6:
                 raise door.damaged("its header is corrupt")
             frame, coding = body, marker
-            size = door.sized(int.from_bytes(body[3:5]), int.from_bytes(body[1:3]))
+            width, height = int.from_bytes(body[3:5]), int.from_bytes(body[1:3])
+            if body[5] == 4:
+                size = door.sized(width, height, most_pixels=limits.max_pixels_cmyk, kind=" in CMYK")
+            else:
+                size = door.sized(width, height)
         elif marker == SOS:
             scans += 1
             if frame is None:
                 raise door.damaged("it has no header before its image data")
             if scans > limits.max_jpeg_scans:
                 raise door.too_complex("scans", limit=limits.max_jpeg_scans)
-            samples = size.area * max(1, frame[5])
-            if scans * samples > limits.max_jpeg_scan_samples:
-                raise door.too_complex(f"scans at {size}", limit=limits.max_jpeg_scan_samples // samples)
+            samples += size.area * (body[0] if body else 0)  # colours in this scan (T.81 B.2.3)
+            if samples > limits.max_jpeg_scan_samples:
+                raise door.refusal(
+                    "too_complex",
+                    f"has {scans} or more scans at {size}, {samples / 1e6:.0f} million samples to read; "
+                    f"at most {limits.max_jpeg_scan_samples / 1e6:g} million are allowed.",
+                    limit=limits.max_jpeg_scan_samples,
+                    actual=samples,
+                )
             after = MARKER.search(data, position)
             if after is None:
                 raise door.damaged("it ends early")

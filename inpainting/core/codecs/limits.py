@@ -15,9 +15,10 @@ ACCEPTED = "PNG, JPEG, WebP or GIF"
 class PictureLimits:
     """The most a picture may be. With these numbers no decode takes over 3 s or 700 MB (benchmarks/codecs.py).
 
-    Sides in pixels. `max_jpeg_scans` stops files that are small but slow: a 419 KiB progressive JPEG of 3,010 scans
-    takes libjpeg a minute. `max_jpeg_scan_samples` is scans x pixels x colours, for large pictures of many scans, as
-    each scan visits every block again: 64 scans up to 12 megapixels, 20 at 40 (usual encoders write about 10).
+    Sides in pixels. CMYK pixels take a second for 20 million to convert. `max_jpeg_scans` stops files that are small but slow: a 419 KiB progressive JPEG of 3,010 scans
+    takes libjpeg a minute. `max_jpeg_scan_samples` is the sum over all scans of pixels x colours in that scan, for
+    large pictures of many scans: each visits every block again. At 40 megapixels it leaves 25 scans of one colour;
+    libjpeg's own progressive pictures come to 14 (CMYK: 24).
     `max_png_chunks` does not count image data in chunks of at least 1 KiB. `max_text_bytes` and `max_profile_bytes`
     are sizes after decompression, all texts of the file together. `max_gif_blocks` are the data blocks of the first
     frame; whole ones hold 255 bytes, so that 32 MiB are 131,586 of them.
@@ -28,8 +29,9 @@ class PictureLimits:
     max_side: int = 8192
     max_pixels: int = 40_000_000
     max_pixels_16_bit: int = 20_000_000
+    max_pixels_cmyk: int = 20_000_000
     max_jpeg_scans: int = 64
-    max_jpeg_scan_samples: int = 2_400_000_000
+    max_jpeg_scan_samples: int = 1_000_000_000
     max_jpeg_segments: int = 4096
     max_png_chunks: int = 4096
     max_text_bytes: int = 16 * MEBI
@@ -69,26 +71,19 @@ class Door:
             "too_complex", f"has more than {limit} {parts}; that is the most allowed.", limit=limit, actual=f"> {limit}"
         )
 
-    def sized(self, width: int, height: int, *, bits: int = 8) -> Size:
-        """The size, if it is within the limits; raises InvalidPicture otherwise. Called before anything is decoded."""
+    def sized(self, width: int, height: int, *, most_pixels: int | None = None, kind: str = "") -> Size:
+        """The size, if it is within the limits; raises InvalidPicture otherwise. Called before anything is decoded.
+
+        most_pixels: a lower limit for pictures of a `kind` ("in CMYK").
+        """
         limits, actual = self.limits, f"{width}x{height}"
         if min(width, height) < limits.min_side:
             least = f"{limits.min_side}x{limits.min_side}"
             raise self.refusal("too_small", f"is {actual}; at least {least} is needed.", limit=least, actual=actual)
-        megapixels = limits.max_pixels / 1e6
-        if max(width, height) > limits.max_side or width * height > limits.max_pixels:
+        most = limits.max_pixels if most_pixels is None else min(most_pixels, limits.max_pixels)
+        if max(width, height) > limits.max_side or width * height > most:
+            allowed = f"{limits.max_side} a side and {most / 1e6:g} megapixels"
             raise self.refusal(
-                "dimensions",
-                f"is {actual}; at most {limits.max_side} a side and {megapixels:g} megapixels are allowed.",
-                limit=f"{limits.max_side} a side, {megapixels:g} megapixels",
-                actual=actual,
-            )
-        if bits > 8 and width * height > limits.max_pixels_16_bit:
-            megapixels = limits.max_pixels_16_bit / 1e6
-            raise self.refusal(
-                "dimensions",
-                f"is {actual} with 16 bits a channel; at most {megapixels:g} megapixels are allowed at that depth.",
-                limit=f"{megapixels:g} megapixels",
-                actual=actual,
+                "dimensions", f"is {actual}{kind}; at most {allowed} are allowed.", limit=allowed, actual=actual + kind
             )
         return Size(width, height)

@@ -115,7 +115,12 @@ def _header(body: bytes, door: Door) -> tuple[Size, int, int]:
     width, height, depth, colour_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
     if depth not in DEPTHS.get(colour_type, ()) or compression or filtering or interlace > 1:
         raise door.damaged("its header is corrupt")
-    return door.sized(width, height, bits=depth), depth, colour_type
+    if depth == 16:
+        most_pixels = door.limits.max_pixels_16_bit
+        size = door.sized(width, height, most_pixels=most_pixels, kind=" with 16 bits a channel")
+    else:
+        size = door.sized(width, height)
+    return size, depth, colour_type
 
 
 def _profile(body: bytes | None, door: Door) -> tuple[bytes | None, list[str]]:

@@ -65,7 +65,6 @@ def kind_of(data: bytes) -> str:
 
 def _is_text(start: bytes) -> bool:
     try:
-        _, understood = codecs.utf_8_decode(start, "strict", False)  # not final: we may have cut a character in two
+        return codecs.getincrementaldecoder("utf-8")().decode(start) != ""  # may end inside a character
     except UnicodeDecodeError:
         return False
-    return understood > 0

@@ -46,9 +46,11 @@ def _scaled(picture: Picture, small: tuple[int, int]) -> tuple[NDArray[np.uint8]
     most = float(np.iinfo(alpha.dtype).max)
     weighted = cv2.multiply(colour, cv2.merge([alpha] * colour.shape[2]), scale=1 / most).reshape(colour.shape)
     small_alpha = _area(alpha[:, :, np.newaxis], small)
-    shares = np.maximum(small_alpha, 1).astype(np.float32) / most
-    small_colour = np.minimum(_area(weighted, small) / shares, most).round()
-    return to_8_bits(cast(Pixels, small_colour.astype(colour.dtype))), to_8_bits(small_alpha)[:, :, 0]
+    shares = np.maximum(small_alpha.astype(np.float32), 1) / most
+    small_colour = _area(weighted, small) / shares
+    return to_8_bits(cast(Pixels, small_colour.clip(0, most).round().astype(colour.dtype))), to_8_bits(small_alpha)[
+        :, :, 0
+    ]
 
 
 def _area(pixels: Pixels, small: tuple[int, int]) -> Pixels:
