@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from celery import Celery
+from celery.signals import worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dreamlayer_site.settings")
 
@@ -12,3 +13,11 @@ app = Celery("dreamlayer")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.set_default()
 app.autodiscover_tasks(["inpainting"])
+
+
+@worker_ready.connect
+def look_out(**_: object) -> None:
+    """Every process that paints looks by itself too, should a bell be lost."""
+    from inpainting.generations.recover import start_lookout  # the models are there only now
+
+    start_lookout()

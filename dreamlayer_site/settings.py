@@ -103,7 +103,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Pictures: private files, reached through their owner. The names are random; nothing serves this folder.
 STORAGES = {
     "default": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "BACKEND": "inpainting.storage.DurableFileSystemStorage",
         "OPTIONS": {
             "location": DATA_DIR / "pictures",
             "file_permissions_mode": 0o600,
@@ -176,6 +176,9 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+# A running generation is its worker's for this long after its last sign of progress.
+LEASE_SECONDS = env.float("DREAMLAYER_LEASE_SECONDS", 30)
 
 CHANNEL_LAYERS = {"default": {"BACKEND": "inpainting.realtime.layers.ThreadSafeInMemoryChannelLayer"}}
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from celery import shared_task
 
-from inpainting.generations.run import run
+from inpainting.generations.run import run_waiting as run_all_waiting
 
 
-@shared_task(name="run_generation")
-def run_generation(pk: str) -> None:
-    run(UUID(pk))
+@shared_task(name="run_waiting")
+def run_waiting() -> None:
+    run_all_waiting()

@@ -22,8 +22,14 @@ FLOORS = [
     ["inpainting.generations.submit"],
     ["inpainting.tasks"],
     ["inpainting.generations.run"],
-    ["inpainting.generations.wait", "inpainting.generations.history", "inpainting.picture_files"],
-    ["inpainting.models", "inpainting.realtime.events", "inpainting.realtime.layers", "inpainting.apps"],
+    [
+        *("inpainting.generations.line", "inpainting.generations.watch", "inpainting.generations.wait"),
+        *("inpainting.generations.history", "inpainting.picture_files"),
+    ],
+    [
+        *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.layers"),
+        *("inpainting.storage", "inpainting.apps", "inpainting.net"),
+    ],
     ["inpainting.engines"],
     ["inpainting.core"],
 ]

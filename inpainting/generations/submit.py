@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
+from kombu.exceptions import OperationalError
 
 from inpainting import tasks
 from inpainting.core import masks
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.models import Generation
+
+logger = logging.getLogger(__name__)
 
 
 def submit(
@@ -29,7 +33,7 @@ def submit(
     try:
         with transaction.atomic(durable=True):
             generation.save_new()
-            transaction.on_commit(lambda: ring(generation))
+            transaction.on_commit(ring)
     except BaseException:
         generation.source.delete_files()
         generation.mask.delete_files()
@@ -37,6 +41,9 @@ def submit(
     return generation
 
 
-def ring(generation: Generation) -> None:
-    """Tell the workers to look. The row is the truth; a bell that is lost costs time, not the generation."""
-    tasks.run_generation.delay(str(generation.pk))
+def ring() -> None:
+    """Tell a worker to look. The rows are the truth; a bell that is lost costs time, not a generation."""
+    try:
+        tasks.run_waiting.delay()
+    except OperationalError:
+        logger.warning("The broker does not answer; the workers look by themselves", exc_info=True)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import socket
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models.pictures import GeneratedImage, Mask, SourceImage
 from inpainting.realtime import events
 
 MAX_ATTEMPTS = 3
+WORKER = f"{socket.gethostname()}:{os.getpid()}"
+"""Which process holds a running generation."""
 
 
 class Status(models.TextChoices):
@@ -30,7 +35,11 @@ ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
 class Generation(models.Model):
-    """State moves by the verbs below alone. Each is one conditional UPDATE and returns False when it lost."""
+    """State moves by the verbs below alone. Each is one conditional UPDATE and returns False when it lost.
+
+    A worker holds a running generation by its fence, a number that grows with every start, until its lease runs out;
+    progress renews the lease. Whoever comes late, with an older fence, changes nothing. Times are the database's.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="generations")
@@ -42,7 +51,12 @@ class Generation(models.Model):
 
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED, editable=False)
     cancel_requested = models.BooleanField(default=False, editable=False)
-    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    attempts = models.PositiveSmallIntegerField(default=0, editable=False, help_text="starts, less those handed back")
+    fence = models.PositiveBigIntegerField(default=0, editable=False)
+    lease_until = models.DateTimeField(
+        null=True, editable=False, help_text="running: its worker's until then; queued: not to be started before"
+    )
+    worker = models.CharField(max_length=300, blank=True, editable=False)
     step = models.PositiveIntegerField(default=0, editable=False)
     steps = models.PositiveIntegerField(default=0, editable=False)
     error_code = models.CharField(max_length=60, blank=True, editable=False)
@@ -91,35 +105,51 @@ class Generation(models.Model):
             self.save(force_insert=True)
 
     def start(self) -> bool:
+        """Take a waiting generation: from here it is ours, by our fence, until the lease runs out."""
         return self._move(
-            models.Q(status=Status.QUEUED),
+            models.Q(status=Status.QUEUED, cancel_requested=False),
             events.running(),
             status=Status.RUNNING,
-            started_at=timezone.now(),
+            started_at=Now(),
             attempts=models.F("attempts") + 1,
+            fence=models.F("fence") + 1,
+            lease_until=in_seconds(settings.LEASE_SECONDS),
+            worker=WORKER,
+            step=0,
+            steps=0,
         )
 
     def advance(self, step: int, steps: int) -> bool:
-        """Note a step. False: stop painting, it was cancelled or is somebody else's by now."""
-        running = models.Q(status=Status.RUNNING, cancel_requested=False)
-        return self._move(running, events.progress(step, steps), step=step, steps=steps)
+        """Note a step, which renews the lease. False: stop, it was cancelled or is somebody else's by now."""
+        return self._move(
+            self._ours & models.Q(cancel_requested=False),
+            events.progress(step, steps),
+            step=step,
+            steps=steps,
+            lease_until=in_seconds(settings.LEASE_SECONDS),
+        )
 
     def succeed(self, images: Sequence[GeneratedImage]) -> bool:
         """Keep the result pictures, all or none. A generation whose cancelling was asked for does not succeed."""
         with transaction.atomic():
-            running = models.Q(status=Status.RUNNING, cancel_requested=False)
-            if not self._move(running, events.succeeded(), status=Status.SUCCEEDED, finished_at=timezone.now()):
+            if not self._move(
+                self._ours & models.Q(cancel_requested=False),
+                events.succeeded(),
+                status=Status.SUCCEEDED,
+                finished_at=Now(),
+            ):
                 return False
             for image in images:
                 image.save(force_insert=True)
         return True
 
     def fail(self, *, code: str, message: str) -> bool:
+        """It cannot be painted, its holder says."""
         return self._move(
-            models.Q(status__in=[Status.QUEUED, Status.RUNNING]),
+            self._ours,
             events.failed(code=code, message=message),
             status=Status.FAILED,
-            finished_at=timezone.now(),
+            finished_at=Now(),
             error_code=code,
             error_message=message,
         )
@@ -127,23 +157,37 @@ class Generation(models.Model):
     def cancel(self) -> bool:
         """Cancel: at once while it waits, at the next step while it runs. False if it has ended."""
         queued = models.Q(status=Status.QUEUED)
-        if self._move(queued, events.cancelled(), status=Status.CANCELLED, finished_at=timezone.now()):
+        if self._move(queued, events.cancelled(), status=Status.CANCELLED, finished_at=Now()):
             return True
         return self._move(models.Q(status=Status.RUNNING), None, cancel_requested=True)
 
     def end_cancelled(self) -> bool:
         """The engine has stopped, as asked."""
-        running = models.Q(status=Status.RUNNING, cancel_requested=True)
-        return self._move(running, events.cancelled(), status=Status.CANCELLED, finished_at=timezone.now())
+        ours = self._ours & models.Q(cancel_requested=True)
+        return self._move(ours, events.cancelled(), status=Status.CANCELLED, finished_at=Now())
 
     def put_back(self) -> bool:
-        """The process that ran it is gone: it waits again, or fails where that has happened too often."""
+        """Its holder is gone: it waits again, or ends where it was cancelled or has cost too many workers."""
+        if self.cancel_requested:
+            return self.end_cancelled()
         if self.attempts >= MAX_ATTEMPTS:
             message = f"The server stopped {self.attempts} times while painting this picture."
             return self.fail(code="job_crashed_worker", message=message)
-        if self.cancel_requested:
-            return self.end_cancelled()
-        return self._move(models.Q(status=Status.RUNNING), events.queued(), status=Status.QUEUED, step=0)
+        return self._wait_again(lease_until=None)
+
+    def hand_back(self, *, pause_seconds: float = 0) -> bool:
+        """We cannot go on, and it is not the generation's fault: it waits again and this attempt does not count."""
+        return self._wait_again(lease_until=in_seconds(pause_seconds), attempts=models.F("attempts") - 1)
+
+    def _wait_again(self, **changes: Any) -> bool:
+        # The fence grows here too: a holder who only seemed gone finds that it is no longer his.
+        fence = models.F("fence") + 1
+        return self._move(self._ours, events.queued(), status=Status.QUEUED, step=0, fence=fence, **changes)
+
+    @property
+    def _ours(self) -> models.Q:
+        """Running, and nobody has taken it over since we read it."""
+        return models.Q(status=Status.RUNNING, fence=self.fence)
 
     def _move(self, allowed: models.Q, event: events.Event | None, **changes: Any) -> bool:
         """One UPDATE of this row where `allowed` holds; the event leaves when it is committed."""
@@ -152,8 +196,22 @@ class Generation(models.Model):
                 return False
             if event is not None:
                 transaction.on_commit(lambda: events.publish(self.pk, event))
-        self.refresh_from_db(fields=list(changes))
+            # In the same transaction: the fence we read is the one we set.
+            self.refresh_from_db(fields=list(changes))
         return True
+
+    # Queries
+
+    @classmethod
+    def startable(cls) -> models.QuerySet[Generation]:
+        """Waiting, and not told to wait longer."""
+        rested = models.Q(lease_until=None) | models.Q(lease_until__lte=Now())
+        return cls.objects.filter(rested, status=Status.QUEUED)
+
+    @classmethod
+    def abandoned(cls, *, grace_seconds: float) -> models.QuerySet[Generation]:
+        """Running, by a lease that ran out at least `grace_seconds` ago."""
+        return cls.objects.filter(status=Status.RUNNING, lease_until__lt=in_seconds(-grace_seconds))
 
     # Properties
 
@@ -191,3 +249,8 @@ class Generation(models.Model):
             case Status.CANCELLED:
                 return events.cancelled()
         return events.queued()
+
+
+def in_seconds(seconds: float) -> models.ExpressionWrapper:
+    """A time by the database's clock, which is the same for every worker."""
+    return models.ExpressionWrapper(Now() + timedelta(seconds=seconds), output_field=models.DateTimeField())

@@ -20,7 +20,10 @@ STORED_LIMITS = PictureLimits(max_bytes=2**30)
 
 
 def private_name(instance: models.Model, filename: str) -> str:
-    """A random name, spread over 256 folders; only the ending of the given one is kept."""
+    """A random name, spread over 256 folders; only the ending of the given one is kept.
+
+    No two attempts ever share a name, so a worker that comes late cannot write over what another has kept.
+    """
     name = uuid.uuid4().hex
     return f"{instance._meta.model_name}/{name[:2]}/{name}.{filename.rpartition('.')[2]}"
 
@@ -52,7 +55,9 @@ class StoredPicture(models.Model):
             return decode_picture(file.read(), limits=STORED_LIMITS).picture
 
     def delete_files(self) -> None:
-        self.file.delete(save=False)
+        """Remove what was written; nothing written is fine too."""
+        if self.file:
+            self.file.delete(save=False)
 
 
 class WithThumbnail(StoredPicture):
@@ -67,7 +72,8 @@ class WithThumbnail(StoredPicture):
 
     def delete_files(self) -> None:
         super().delete_files()
-        self.thumbnail.delete(save=False)
+        if self.thumbnail:
+            self.thumbnail.delete(save=False)
 
 
 class SourceImage(WithThumbnail):

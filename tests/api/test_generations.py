@@ -73,6 +73,7 @@ def test_cancelling_is_for_the_owner_and_for_what_has_not_ended(
 
 def test_a_failure_is_told(alice: User, alices_program: Client, generate: Generate) -> None:
     generation = generate(alice, run=False)
+    generation.start()
     generation.fail(code="engine_failed", message="There is nothing left to copy from.")
     said = alices_program.get(f"/api/generations/{generation.pk}/").json()
     assert said["error"] == {"code": "engine_failed", "message": "There is nothing left to copy from."}

@@ -15,10 +15,12 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Step
+from inpainting.engines.painting import Painting
 from inpainting.generations import run as running
 from inpainting.generations.recover import recover
-from inpainting.generations.run import run
+from inpainting.generations.run import run, run_waiting
 from inpainting.generations.submit import submit
+from inpainting.generations.watch import Watch
 from inpainting.models import GeneratedImage, Generation, Status
 
 Generate = Callable[..., Generation]
@@ -47,6 +49,11 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeEngine], None]:
     return lambda engine: monkeypatch.setattr(registry, "find", lambda name: engine)
 
 
+def started(generation: Generation) -> Generation:
+    assert generation.start()
+    return generation
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_a_request_comes_back_as_it_went_in(alice: User, channels: int, depth: type[np.uint8 | np.uint16]) -> None:
@@ -67,7 +74,7 @@ def test_a_request_comes_back_as_it_went_in(alice: User, channels: int, depth: t
 def test_a_cancel_is_obeyed_at_the_next_step(
     alice: User, generate: Generate, use: Callable[[FakeEngine], None]
 ) -> None:
-    generation, reached = generate(alice, run=False), []
+    generation, reached = started(generate(alice, run=False)), []
 
     def cancel_before_the_second(number: int) -> None:
         reached.append(number)
@@ -75,7 +82,7 @@ def test_a_cancel_is_obeyed_at_the_next_step(
             assert Generation.objects.get(pk=generation.pk).cancel()
 
     use(FakeEngine(cancel_before_the_second))
-    run(generation.pk)
+    run(generation)
     generation.refresh_from_db()
     assert generation.status == Status.CANCELLED
     assert reached == [1, 2]
@@ -85,15 +92,15 @@ def test_a_cancel_is_obeyed_at_the_next_step(
 def test_a_cancel_that_comes_after_the_last_step_still_wins(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generation = generate(alice, run=False)
-    stored = running.stored
+    generation = started(generate(alice, run=False))
+    store = running.store
 
-    def cancelled_meanwhile(*args: object) -> GeneratedImage:
+    def cancelled_meanwhile(image: GeneratedImage, painting: Painting, canonical: Picture) -> None:
+        store(image, painting, canonical)
         Generation.objects.get(pk=generation.pk).cancel()
-        return stored(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(running, "stored", cancelled_meanwhile)
-    run(generation.pk)
+    monkeypatch.setattr(running, "store", cancelled_meanwhile)
+    run(generation)
     generation.refresh_from_db()
     assert generation.status == Status.CANCELLED
     assert not GeneratedImage.objects.exists()
@@ -105,17 +112,17 @@ def test_an_engine_that_cannot_paint_says_why(
     def refuse(number: int) -> None:
         raise EngineFailed("there is nothing to copy from", code="nothing_known")
 
-    generation = generate(alice, run=False)
+    generation = started(generate(alice, run=False))
     use(FakeEngine(refuse))
-    run(generation.pk)
+    run(generation)
     generation.refresh_from_db()
     assert (generation.status, generation.error_code) == (Status.FAILED, "nothing_known")
     assert generation.error_message == "there is nothing to copy from"
 
 
 def test_a_second_bell_for_the_same_generation_does_nothing(alice: User, generate: Generate) -> None:
-    generation = generate(alice)
-    run(generation.pk)
+    generate(alice)
+    run_waiting()
     assert GeneratedImage.objects.count() == 1
 
 
@@ -127,11 +134,8 @@ def test_an_empty_mask_is_refused_before_anything_is_kept(alice: User, photo: ND
     assert not Generation.objects.exists()
 
 
-def test_what_a_dead_process_left_running_is_run_again(
-    alice: User, generate: Generate, django_capture_on_commit_callbacks: Callable[..., object]
-) -> None:
-    waiting, running_one = generate(alice, run=False), generate(alice, run=False)
-    assert running_one.start()
+def test_what_a_dead_process_left_running_is_run_again(alice: User, generate: Generate) -> None:
+    waiting, running_one = generate(alice, run=False), started(generate(alice, run=False))
     assert recover() == 2  # the bell is answered at once in these tests
     for generation in (waiting, running_one):
         generation.refresh_from_db()
@@ -155,9 +159,8 @@ def test_a_cancel_asked_of_a_dead_process_is_still_obeyed(alice: User, generate:
 
 
 def test_the_reporter_writes_the_last_step_however_soon_it_comes(alice: User, generate: Generate) -> None:
-    generation = generate(alice, run=False)
-    generation.start()
-    report = running.Reporter(generation)
+    generation = started(generate(alice, run=False))
+    report = running.Reporter(generation, Watch("a test"))
     for number in (1, 2, 3):
         report(Step(number, 3))
     assert (generation.step, generation.steps) == (3, 3)

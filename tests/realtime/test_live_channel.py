@@ -19,7 +19,7 @@ from accounts.models import User
 from dreamlayer_site.asgi import application
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
-from inpainting.generations.run import run
+from inpainting.generations.run import run_waiting
 from inpainting.models import Generation
 from inpainting.realtime import events
 from inpainting.realtime.consumers import NOT_FOUND
@@ -56,7 +56,7 @@ async def test_the_owner_hears_it_from_waiting_to_done(alice: User, waiting: Gen
     socket = await database_sync_to_async(socket_of)(alice, f"/ws/generations/{waiting.pk}/")
     assert (await socket.connect())[0]
     assert await socket.receive_json_from() == {"type": "queued"}
-    worker = threading.Thread(target=run, args=[waiting.pk])  # as Celery's: another thread, no loop of its own
+    worker = threading.Thread(target=run_waiting)  # as Celery's: another thread, no loop of its own
     worker.start()
     messages = await heard(socket)
     await asyncio.to_thread(worker.join)
@@ -71,6 +71,7 @@ async def test_the_owner_hears_it_from_waiting_to_done(alice: User, waiting: Gen
 
 
 async def test_who_comes_late_hears_how_it_ended(alice: User, waiting: Generation) -> None:
+    await database_sync_to_async(waiting.start)()
     await database_sync_to_async(waiting.fail)(code="engine_failed", message="no")
     socket = await database_sync_to_async(socket_of)(alice, f"/ws/generations/{waiting.pk}/")
     await socket.connect()

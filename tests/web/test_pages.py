@@ -55,6 +55,7 @@ def test_every_state_has_a_page(client: Client, alice: User, generate: Generate,
     if state == "running":
         generation.start()
     elif state == "failed":
+        generation.start()
         generation.fail(code="engine_failed", message="nothing to copy from")
     elif state == "cancelled":
         generation.cancel()

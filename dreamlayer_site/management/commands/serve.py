@@ -23,7 +23,7 @@ from dreamlayer_site import supervisor
 from dreamlayer_site.asgi import application
 from dreamlayer_site.celery import app
 from dreamlayer_site.hosts import EVERYWHERE
-from inpainting.generations.recover import recover
+from inpainting.generations.recover import hand_back_ours, recover
 
 LOCK_PATIENCE_SECONDS = supervisor.DRAIN_SECONDS + 5
 
@@ -47,6 +47,7 @@ class Command(BaseCommand):
             self.say_hello(options["listener_fd"], waiting)
             endpoint = f"fd:fileno={options['listener_fd']}"
             Server(application, endpoints=[endpoint], server_name="DreamLayer").run()
+            hand_back_ours()
 
     def say_hello(self, listener_fd: int, waiting: int) -> None:
         site = site_address(listener_fd)

@@ -1,0 +1,55 @@
+"""Whose turn it is: round robin between users, oldest first within one."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Max
+
+from inpainting.models import Generation, Status
+
+
+def fair_order(waiting: Iterable[tuple[UUID, int]], last_served: Mapping[int, datetime]) -> Iterator[UUID]:
+    """The generations in the order in which they start.
+
+    waiting: (generation, owner), oldest first. last_served: when each owner's generation last started; whoever was
+    served longest ago comes first, and who never was before all others.
+    """
+    queues: dict[int, deque[UUID]] = defaultdict(deque)
+    for generation, owner in waiting:
+        queues[owner].append(generation)
+    never = [owner for owner in queues if owner not in last_served]
+    served = sorted((owner for owner in queues if owner in last_served), key=lambda owner: last_served[owner])
+    turn = deque(never + served)
+    while turn:
+        owner = turn.popleft()
+        yield queues[owner].popleft()
+        if queues[owner]:
+            turn.append(owner)
+
+
+def in_line() -> Iterator[UUID]:
+    """The generations that may start now, in their order."""
+    waiting = list(Generation.startable().order_by("created_at", "id").values_list("id", "owner_id"))
+    owners = {owner for _, owner in waiting}
+    served = Generation.objects.filter(owner__in=owners, started_at__isnull=False).order_by()
+    return fair_order(waiting, dict(served.values_list("owner").annotate(Max("started_at"))))
+
+
+def position_of(generation: Generation) -> int | None:
+    """1 for whoever starts next; None for what does not wait."""
+    if generation.status != Status.QUEUED:
+        return None
+    return next((place for place, pk in enumerate(in_line(), start=1) if pk == generation.pk), None)
+
+
+def start_next() -> Generation | None:
+    """Start whose turn it is. None when nobody waits, or others were faster with all who do."""
+    for pk in in_line():
+        generation = Generation.objects.select_related("source", "mask").filter(pk=pk).first()
+        if generation is not None and generation.start():
+            return generation
+    return None

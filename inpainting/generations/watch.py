@@ -1,0 +1,69 @@
+"""What this process is painting, and the end of a process whose painting hangs.
+
+No call stops a thread that hangs in a library or on a device. So a process that let a lease run out ends itself; its
+parent starts another, and the generation is run again there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+
+HUNG = 70
+"""Exit status of a process that ended itself."""
+
+
+class Watch:
+    """One piece of work and its last sign of progress."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.progressed()
+
+    def progressed(self) -> None:
+        self.last_progress = time.monotonic()
+
+    @property
+    def silent_seconds(self) -> float:
+        return time.monotonic() - self.last_progress
+
+
+_watches: set[Watch] = set()
+_lock = threading.Lock()
+
+
+@contextmanager
+def watched(what: str) -> Iterator[Watch]:
+    """Watch over a piece of work: it must call `progressed` more often than the lease lasts."""
+    watch = Watch(what)
+    with _lock:
+        _watches.add(watch)
+    try:
+        yield watch
+    finally:
+        with _lock:
+            _watches.discard(watch)
+
+
+def busy() -> int:
+    """How many pieces of work are under way."""
+    with _lock:
+        return len(_watches)
+
+
+def end_if_hung() -> None:
+    """End this process if any of its work has been silent for longer than the lease."""
+    with _lock:
+        hung = [watch for watch in _watches if watch.silent_seconds > settings.LEASE_SECONDS]
+    if hung:
+        logger.critical("%s made no progress for %.0f s; ending this process", hung[0].what, hung[0].silent_seconds)
+        logging.shutdown()
+        os._exit(HUNG)
