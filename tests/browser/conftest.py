@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 try:
-    from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
+    from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect, sync_playwright
 except ImportError:  # without the development extras there is no browser either
     collect_ignore_glob = ["test_*.py"]
     if os.environ.get("CI") == "true":
@@ -79,6 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Of the module, not the session: while Playwright is open its event loop runs here, which Django minds."""
+    expect.set_options(timeout=PATIENCE_MS)  # its own five seconds are too few on a busy machine
     with sync_playwright() as playwright:
         path = chromium_path(Path(playwright.chromium.executable_path))
         if path is None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from skimage import data
 
 from tests.browser.conftest import sign_up
@@ -291,7 +291,7 @@ def test_a_reload_shows_the_result_again_and_the_result_can_be_the_next_source(p
     assert not is_red(page)
 
 
-def test_without_a_websocket_it_asks_until_the_result_is_there(page: Page, photo_file: Path) -> None:
+def lose_websockets(page: Page) -> None:
     page.add_init_script(
         """window.WebSocket = class extends EventTarget {
             constructor() { super(); setTimeout(() => this.dispatchEvent(new Event("close"))) }
@@ -300,9 +300,45 @@ def test_without_a_websocket_it_asks_until_the_result_is_there(page: Page, photo
     )
     page.reload()
     page.wait_for_selector("#editor[data-ready]")
+
+
+def test_without_a_websocket_it_asks_until_the_result_is_there(page: Page, photo_file: Path) -> None:
+    lose_websockets(page)
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     generate(page)
+
+
+def test_a_lost_connection_is_waited_out_and_cancel_leaves_the_mask(page: Page, photo_file: Path) -> None:
+    here = "/api/generations/0b0c7c1e-0000-4000-8000-000000000000/"
+    state = {"status": "running", "progress": {"step": 3, "of": 12, "percent": 25}}
+    offline = False
+
+    def answer(route: Route) -> None:
+        if offline:
+            route.abort()
+        elif route.request.url.endswith("/cancel/"):
+            state["status"] = "cancelled"
+            route.fulfill(json=state)
+        else:
+            route.fulfill(json=state)
+
+    accepted = {"status": "processing", "id": here.split("/")[3], "url": here}
+    page.route("**/api/img2img", lambda route: route.fulfill(status=202, json=accepted))
+    page.route(f"**{here}**", answer)
+    lose_websockets(page)
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    page.get_by_role("button", name="Generate").click()
+    detail = page.locator("#progress-detail")
+    expect(detail).to_have_text("Step 3 of 12 · 25 %")
+    offline = True
+    expect(detail).to_have_text("No connection; trying again…")
+    offline = False
+    expect(detail).to_have_text("Step 3 of 12 · 25 %")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#generate-message")).to_have_text("Cancelled. Your mask is still here.")
+    assert is_red(page)
 
 
 def test_the_servers_refusal_is_said_beside_what_it_is_about(page: Page, photo_file: Path) -> None:

@@ -3,9 +3,10 @@
 import { ApiError, fetchFile, get, post } from "api"
 import { dropzone, guardPage } from "dropzone"
 import { brush } from "editor/brush"
-import { Refused, drawPreview, readMaskFile, readPhoto, sortFiles } from "editor/files"
+import { drawPreview, readMaskFile, readPhoto, sortFiles } from "editor/files"
 import { History } from "editor/history"
 import { listenKeys } from "editor/keyboard"
+import { isForPeople, placeOf, say, saying } from "editor/messages"
 import { listen } from "editor/pointer"
 import { Progress } from "editor/progress"
 import { Recipe } from "editor/recipe"
@@ -64,7 +65,8 @@ async function takePhoto(file) {
 }
 
 async function takeMask(file, repaints = null) {
-  if (!now.photo || now.painting) return
+  if (!now.photo) return say("mask", "First a photo, then its mask.")
+  if (now.painting) return
   await saying("mask", async () => {
     const mask = await readMaskFile(file, limits.mask, now.photo, repaints)
     edit()
@@ -172,7 +174,7 @@ async function paint(begin) {
     const generation = await follow(now.painting, (news) => progress.show(news))
     await finish(generation)
   } catch (error) {
-    if (!(error instanceof Refused || error instanceof ApiError)) throw error
+    if (!isForPeople(error)) throw error
     say(placeOf(error.field), error.message)
   } finally {
     now.painting = null
@@ -264,26 +266,6 @@ function refresh() {
     $("photo-covered").textContent = now.covered ? `${share(now.covered)} to repaint` : "nothing to repaint yet"
   }
 }
-
-/** Puts words for a person at one of the places of the page; none takes them away. */
-function say(place, message) {
-  const element = $(`${place}-message`)
-  element.textContent = message
-  element.hidden = !message
-}
-
-/** Does something and says at `place` why it could not be done. */
-async function saying(place, deed) {
-  say(place, "")
-  try {
-    await deed()
-  } catch (error) {
-    if (!(error instanceof Refused || error instanceof ApiError)) throw error
-    say(place, error.message)
-  }
-}
-
-const placeOf = (field) => ({ image: "photo", mask: "mask", prompt: "prompt", negative_prompt: "prompt" })[field] ?? "generate"
 
 // --- who hears whom -----------------------------------------------------------------------------------------------
 
