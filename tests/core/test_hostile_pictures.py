@@ -139,6 +139,16 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "half a WebP": (lambda: half(hostile.webp()), "damaged", "ends early"),
     "half a GIF": (lambda: half(hostile.gif()), "damaged", "ends early"),
     "a WebP a byte short": (lambda: hostile.webp()[:-2], "damaged", "ends early"),
+    "WebP that claims to be longer": (
+        lambda: with_riff_length(hostile.webp(), len(hostile.webp()) + 100),
+        "damaged",
+        "ends early",
+    ),
+    "WebP that claims to be shorter": (
+        lambda: with_riff_length(hostile.webp(), len(hostile.webp()) - 50),
+        "damaged",
+        "ends early",
+    ),
     "WebP whose chunk outgrows the file": (
         lambda: hostile.webp()[:16] + b"\xff\xff\xff\x7f" + hostile.webp()[20:],
         "damaged",

@@ -16,19 +16,9 @@ from inpainting.core.codecs.limits import Door
 from inpainting.core.picture import Pixels
 
 SIGNATURE = b"\xff\xd8\xff"
-SOI, EOI, SOS, DQT, DHT, DRI, DNL, APP0, APP1, APP2, APP14 = (
-    0xD8,
-    0xD9,
-    0xDA,
-    0xDB,
-    0xC4,
-    0xDD,
-    0xDC,
-    0xE0,
-    0xE1,
-    0xE2,
-    0xEE,
-)
+SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
+DQT, DHT, DRI = 0xDB, 0xC4, 0xDD
+APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 OTHER_FRAMES = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 DRAWING = frozenset({APP0, APP14, DQT, DHT, DRI, BASELINE, EXTENDED, PROGRESSIVE, SOS})  # JFIF and Adobe: which colours

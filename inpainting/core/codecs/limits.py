@@ -15,13 +15,13 @@ ACCEPTED = "PNG, JPEG, WebP or GIF"
 class PictureLimits:
     """The most a picture may be. With these numbers no decode takes over 3 s or 700 MB (benchmarks/codecs.py).
 
-    Sides in pixels. CMYK pixels take a second for 20 million to convert. `max_jpeg_scans` stops files that are small but slow: a 419 KiB progressive JPEG of 3,010 scans
-    takes libjpeg a minute. `max_jpeg_scan_samples` is the sum over all scans of pixels x colours in that scan, for
-    large pictures of many scans: each visits every block again. At 40 megapixels it leaves 25 scans of one colour;
-    libjpeg's own progressive pictures come to 14 (CMYK: 24).
-    `max_png_chunks` does not count image data in chunks of at least 1 KiB. `max_text_bytes` and `max_profile_bytes`
-    are sizes after decompression, all texts of the file together. `max_gif_blocks` are the data blocks of the first
-    frame; whole ones hold 255 bytes, so that 32 MiB are 131,586 of them.
+    Sides in pixels. `max_pixels_cmyk`: 20 million pixels of CMYK take about a second to convert. `max_jpeg_scans` stops
+    files that are small but slow: a 419 KiB progressive JPEG of 3,010 scans takes libjpeg a minute.
+    `max_jpeg_scan_samples` is the sum over all scans of pixels x colours in that scan, for large pictures of many
+    scans, as each visits every block again. At 40 megapixels it leaves 25 scans of one colour; libjpeg's own
+    progressive pictures come to 14 (CMYK: 24). `max_png_chunks` does not count image data in chunks of at least 1 KiB.
+    `max_text_bytes` and `max_profile_bytes` are sizes after decompression, all texts of the file together.
+    `max_gif_blocks` are the data blocks of the first frame; whole ones hold 255 bytes, so 32 MiB are 131,586 of them.
     """
 
     max_bytes: int = 32 * MEBI
