@@ -1,0 +1,53 @@
+"""How far, how long and how much: the limits of one call to the outside, checked when built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from inpainting.net.addresses import Network
+
+USUAL_PORTS = frozenset({80, 443})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one fetch or one post may do. ValueError for a limit that is none.
+
+    allowed_networks, allowed_ports: opened by an administrator, beside public addresses and ports 80 and 443.
+    own_names: the names of this site itself, lower case; not called unless their addresses were opened.
+    total_seconds: from the first look at the URL to the last byte, redirects included. connect_seconds: per address.
+    """
+
+    allowed_networks: tuple[Network, ...] = ()
+    allowed_ports: frozenset[int] = frozenset()
+    own_names: frozenset[str] = frozenset()
+    max_bytes: int = 32 * 2**20
+    max_redirects: int = 3
+    total_seconds: float = 15.0
+    connect_seconds: float = 3.0
+    dns_seconds: float = 3.0
+
+    def __post_init__(self) -> None:
+        for port in self.allowed_ports:
+            if not 1 <= port <= 65_535:
+                raise ValueError(f"a port is 1 to 65535, got {port}")
+        for name in ("max_bytes", "total_seconds", "connect_seconds", "dns_seconds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.max_redirects < 0:
+            raise ValueError(f"max_redirects must be 0 or more, got {self.max_redirects}")
+
+    @property
+    def ports(self) -> frozenset[int]:
+        return USUAL_PORTS | self.allowed_ports
+
+
+def site_limits() -> Limits:
+    """The limits of this site: what its administrator opened, and the names it answers to."""
+    return Limits(
+        allowed_networks=tuple(settings.ALLOWED_NETWORKS),
+        allowed_ports=frozenset(settings.ALLOWED_PORTS),
+        own_names=frozenset(name.lower() for name in settings.ALLOWED_HOSTS),
+    )
