@@ -17,7 +17,7 @@ app.autodiscover_tasks(["inpainting"])
 
 @worker_ready.connect
 def look_out(**_: object) -> None:
-    """Every process that paints looks by itself too, should a bell be lost."""
+    """A worker on its own looks by itself too, should a bell be lost; `serve` starts its own lookout."""
     from inpainting.generations.recover import start_lookout  # the models are there only now
 
     start_lookout()

@@ -15,8 +15,11 @@ import sys
 import time
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
+CANNOT_START_SECONDS = 1.5
 DRAIN_SECONDS = 30
 """How long a child may take to finish after it is told to stop."""
+WRONG_SETTINGS = 78
+"""With this status a child says that its settings are refused, so that no other would start (EX_CONFIG, sysexits.h)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,9 +65,11 @@ class Supervisor:
             status = self.run_child()
             if self.stopping:
                 return 0
+            if status == WRONG_SETTINGS:
+                return 1
             lived_seconds = time.monotonic() - started
-            # A child that dies at once is tried again ever more slowly; one that lived a while, at once.
-            pause_seconds = 0.0 if lived_seconds > 10 else min(max(0.5, pause_seconds * 2), 30)
+            # A child that cannot even start is tried again ever more slowly; one that served, at once.
+            pause_seconds = 0.0 if lived_seconds > CANNOT_START_SECONDS else min(max(0.5, pause_seconds * 2), 10)
             print(f"serve: the server ended with status {status}; starting it again", file=sys.stderr, flush=True)
             time.sleep(pause_seconds)
         return 0

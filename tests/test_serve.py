@@ -9,96 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Installation:
-    """A data folder, a port, and the commands of one installation."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("DREAMLAYER_", "DJANGO_"))},
-            "DREAMLAYER_DATA_DIR": str(folder),
-            "DREAMLAYER_LOG_LEVEL": "WARNING",
-        }
-
-    def manage(self, *arguments: str) -> str:
-        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    @contextmanager
-    def serving(self) -> Iterator[subprocess.Popen[str]]:
-        command = [sys.executable, str(ROOT / "manage.py"), "serve", "--port", str(self.port)]
-        with (self.folder / "serve.log").open("a") as log:
-            server = subprocess.Popen(
-                command, env=self.environment, stdout=log, stderr=log, text=True, start_new_session=True
-            )
-        try:
-            self.wait_until(lambda: self.get("/readyz")[0] == 200)
-            yield server
-        finally:
-            if server.poll() is None:
-                server.send_signal(signal.SIGTERM)
-                server.wait(40)
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "serve.log").read_text()
-
-    def get(
-        self, path: str, *, key: str = "", data: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, bytes]:
-        url = f"http://127.0.0.1:{self.port}{path}"
-        request = urllib.request.Request(url, data=data, headers={"X-API-Key": key, **(headers or {})})
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own server
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read()
-        except OSError:
-            return 0, b""
-
-    def img2img(
-        self, key: str, photo_png: bytes, mask_png: bytes, *, prefer: str = ""
-    ) -> tuple[int, dict[str, object]]:
-        """The published multipart request, written by hand."""
-        boundary = uuid4().hex
-        parts = b"".join(
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'.encode() + value + b"\r\n"
-            for name, extra, value in [
-                ("image", '; filename="input.png"\r\nContent-Type: image/png', photo_png),
-                ("mask", '; filename="mask.png"\r\nContent-Type: image/png', mask_png),
-                ("prompt", "", b"a lawn"),
-            ]
-        )
-        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Prefer": prefer}
-        status, body = self.get("/api/img2img", key=key, data=parts + f"--{boundary}--\r\n".encode(), headers=headers)
-        return status, json.loads(body)
-
-    @staticmethod
-    def wait_until(is_so: Callable[[], object], *, seconds: float = 40) -> None:
-        deadline = time.monotonic() + seconds
-        while not is_so():
-            assert time.monotonic() < deadline, "it never came true"
-            time.sleep(0.1)
+from tests.installation import ROOT, Installation
 
 
 @pytest.fixture
@@ -113,11 +29,6 @@ def key(installation: Installation) -> str:
     return installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
 
 
-def children_of(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in listed.stdout.split()]
-
-
 def test_a_program_paints_through_real_workers(
     installation: Installation, key: str, photo_png: bytes, mask_png: bytes
 ) -> None:
@@ -125,7 +36,7 @@ def test_a_program_paints_through_real_workers(
         status, said = installation.img2img(key, photo_png, mask_png)
         assert (status, said["status"]) == (200, "success")
         link = said["images"][0]  # type: ignore[index]
-        with urllib.request.urlopen(link, timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(link, timeout=20) as answer:
             assert answer.read(8) == b"\x89PNG\r\n\x1a\n"
         assert installation.get("/livez")[0] == 200
         page = installation.get("/accounts/login/")[1].decode()
@@ -139,7 +50,7 @@ def test_the_child_is_started_again_and_what_it_left_goes_on(
 ) -> None:
     with installation.serving() as server:
         accepted = [installation.img2img(key, photo_png, mask_png, prefer="respond-async")[1] for _ in range(6)]
-        (child,) = children_of(server.pid)
+        (child,) = installation.children_of(server.pid)
         os.kill(child, signal.SIGKILL)
         for said in accepted:
             url = str(said["url"])
@@ -147,7 +58,7 @@ def test_the_child_is_started_again_and_what_it_left_goes_on(
                 lambda url=url: b'"succeeded"' in installation.get(url, key=key)[1]  # type: ignore[misc]
             )
         assert server.poll() is None
-        assert children_of(server.pid) != [child]
+        assert installation.children_of(server.pid) != [child]
 
 
 def test_the_child_ends_with_its_parent_and_the_next_server_goes_on(
@@ -164,7 +75,7 @@ def test_the_child_ends_with_its_parent_and_the_next_server_goes_on(
 
 def test_it_stops_cleanly_when_told(installation: Installation) -> None:
     with installation.serving() as server:
-        (child,) = children_of(server.pid)
+        (child,) = installation.children_of(server.pid)
         os.killpg(server.pid, signal.SIGINT)  # as Ctrl-C does: to both
         assert server.wait(40) == 0
         assert not Path(f"/proc/{child}").exists()

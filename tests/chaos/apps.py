@@ -1,0 +1,84 @@
+"""Puts the fail points into a serving process: it dies where the file `fail-point` of its data folder says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from django.apps import AppConfig
+from django.conf import settings
+from numpy.typing import NDArray
+
+from inpainting.core.geometry import WindowRule
+from inpainting.core.request import InpaintRequest
+from inpainting.engines import registry
+from inpainting.engines.base import OnStep, Step
+
+FAIL_POINTS = ["accept before", "accept after", "result before", "result after", "commit before", "commit after"]
+STEPS, STEP_SECONDS = 6, 0.03
+
+
+class SlowEngine:
+    name = "quick-fill"
+    ignores: frozenset[str] = frozenset()
+    window = WindowRule(context=0.5)
+
+    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        """Grey after six short steps; hangs for ever where the file `hang` says so, once."""
+        for done in range(1, STEPS + 1):
+            hang = settings.DATA_DIR / "hang"
+            if hang.exists():
+                hang.unlink()
+                time.sleep(3600)
+            time.sleep(STEP_SECONDS)
+            on_step(Step(done, STEPS))
+        return [np.full(request.image.pixels.shape, 128, np.uint8)]
+
+
+def die_here(name: str) -> None:
+    path = settings.DATA_DIR / "fail-point"
+    if path.exists() and path.read_text() == name:
+        path.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def with_fail_points(owner: Any, function: str, what: str) -> None:
+    real: Callable[..., Any] = getattr(owner, function)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        die_here(f"{what} before")
+        answer = real(*args, **kwargs)
+        die_here(f"{what} after")
+        return answer
+
+    setattr(owner, function, wrapped)
+
+
+class ChaosConfig(AppConfig):
+    name = "tests.chaos"
+    label = "chaos"
+
+    def ready(self) -> None:
+        from inpainting.generations import run, submit  # the models are there only now
+        from inpainting.models import Generation
+
+        registry.engines()["quick-fill"] = SlowEngine()
+        with_fail_points(run, "store", "result")
+        with_fail_points(Generation, "succeed", "commit")
+        # Accepting commits when the transaction ends: just before that, and when the bell is about to be rung.
+        accept, ring = Generation.save_new, submit.ring
+
+        def save_new(self: Generation) -> None:
+            accept(self)
+            die_here("accept before")
+
+        def ring_after() -> None:
+            die_here("accept after")
+            ring()
+
+        Generation.save_new = save_new  # type: ignore[method-assign]
+        submit.ring = ring_after

@@ -1,0 +1,107 @@
+"""An installation of its own for tests with real processes: a data folder, a port, and its commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Installation:
+    """A data folder, a port, and the commands of one installation."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("DREAMLAYER_", "DJANGO_"))},
+            "DREAMLAYER_DATA_DIR": str(folder),
+            "DREAMLAYER_LOG_LEVEL": "WARNING",
+            **environment,
+        }
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, str(ROOT / "manage.py"), "serve", "--port", str(self.port)]
+        with (self.folder / "serve.log").open("a") as log:
+            return subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log, text=True, start_new_session=True
+            )
+
+    @contextmanager
+    def serving(self) -> Iterator[subprocess.Popen[str]]:
+        server = self.start()
+        try:
+            self.wait_until(lambda: self.get("/readyz")[0] == 200)
+            yield server
+        finally:
+            if server.poll() is None:
+                server.send_signal(signal.SIGTERM)
+                server.wait(40)
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "serve.log").read_text()
+
+    def get(
+        self, path: str, *, key: str = "", data: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        request = urllib.request.Request(url, data=data, headers={"X-API-Key": key, **(headers or {})})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+        except OSError:
+            return 0, b""
+
+    def img2img(
+        self, key: str, photo_png: bytes, mask_png: bytes, *, prefer: str = ""
+    ) -> tuple[int, dict[str, object]]:
+        """The published multipart request, written by hand."""
+        boundary = uuid4().hex
+        parts = b"".join(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'.encode() + value + b"\r\n"
+            for name, extra, value in [
+                ("image", '; filename="input.png"\r\nContent-Type: image/png', photo_png),
+                ("mask", '; filename="mask.png"\r\nContent-Type: image/png', mask_png),
+                ("prompt", "", b"a lawn"),
+            ]
+        )
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Prefer": prefer}
+        status, body = self.get("/api/img2img", key=key, data=parts + f"--{boundary}--\r\n".encode(), headers=headers)
+        return status, json.loads(body)
+
+    @staticmethod
+    def wait_until(is_so: Callable[[], object], *, seconds: float = 40) -> None:
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < deadline, "it never came true"
+            time.sleep(0.1)
+
+    def children_of(self, pid: int) -> list[int]:
+        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+        return [int(line) for line in listed.stdout.split()]
