@@ -1,12 +1,23 @@
-"""The site's own settings, on a data folder of this run alone; tasks run where they are rung for."""
+"""The site's own settings, on a data folder of this run alone; tasks run where they are rung for.
+
+DREAMLAYER_TEST_POSTGRES=1 runs them on a PostgreSQL that is started for the run.
+"""
 
 import os
 import tempfile
 
+from tests import postgres
+
 os.environ["DREAMLAYER_DATA_DIR"] = tempfile.mkdtemp(prefix="dreamlayer-tests-")
+if os.environ.get("DREAMLAYER_TEST_POSTGRES"):
+    os.environ["DREAMLAYER_DATABASE_URL"] = postgres.start()
 
 from dreamlayer_site.settings import *  # noqa: F403
+from dreamlayer_site.settings import DATA_DIR, DATABASES
 
+# A file, as in real life: an in-memory database locks in other ways when several threads use it.
+if "sqlite3" in DATABASES["default"]["ENGINE"]:
+    DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.sqlite3"}
 CELERY_TASK_ALWAYS_EAGER = True
 CELERY_TASK_EAGER_PROPAGATES = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

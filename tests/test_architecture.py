@@ -24,7 +24,8 @@ FLOORS = [
     ["inpainting.generations.run"],
     [
         *("inpainting.generations.line", "inpainting.generations.watch", "inpainting.generations.wait"),
-        *("inpainting.generations.history", "inpainting.picture_files"),
+        *("inpainting.generations.history", "inpainting.generations.estimate", "inpainting.generations.limits"),
+        *("inpainting.generations.idempotency", "inpainting.picture_files"),
     ],
     [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.layers"),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
+import numpy as np
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models.functions import Now
@@ -47,6 +48,7 @@ class Generation(models.Model):
     mask = models.ForeignKey(Mask, on_delete=models.PROTECT, related_name="generations")
     engine = models.CharField(max_length=40)
     settings = models.JSONField(help_text="the fields of PaintSettings")
+    painted_pixels = models.PositiveBigIntegerField(default=0, help_text="how many pixels the mask marks")
     warnings = models.JSONField(default=list)
 
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED, editable=False)
@@ -88,6 +90,7 @@ class Generation(models.Model):
             mask=Mask.written(owner, request.mask),
             engine=engine,
             settings=dataclasses.asdict(request.settings),
+            painted_pixels=int(np.count_nonzero(request.mask)),
             warnings=list(warnings),
         )
 

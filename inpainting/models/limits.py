@@ -1,0 +1,41 @@
+"""How much somebody may ask for. Nothing is limited until an administrator says so."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+
+class UserLimits(models.Model):
+    """One person's limits, or with no person everybody's who has none of their own. Empty: no limit."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="limits",
+        help_text="empty: for everybody who has no limits of their own",
+    )  # fmt: skip
+    waiting = models.PositiveIntegerField(null=True, blank=True, help_text="generations that wait or run at once")
+    per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="generations accepted in a minute")
+    per_day = models.PositiveIntegerField(null=True, blank=True, help_text="generations accepted in 24 hours")
+    megapixels_per_day = models.PositiveIntegerField(
+        null=True, blank=True, help_text="megapixels of pictures accepted in 24 hours"
+    )
+    stored_megabytes = models.PositiveIntegerField(null=True, blank=True, help_text="kept in all, in millions of bytes")
+
+    class Meta:
+        verbose_name = verbose_name_plural = "limits"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                models.Value(1), condition=models.Q(user=None), name="one_row_of_limits_for_everybody"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"limits of {self.user or 'everybody'}"
+
+    @classmethod
+    def of(cls, user: object) -> UserLimits | None:
+        """The limits that hold for a user, or None."""
+        rows = cls.objects.filter(models.Q(user=user) | models.Q(user=None))
+        return rows.order_by(models.F("user").asc(nulls_last=True)).first()

@@ -1,0 +1,134 @@
+"""Every order in which things can happen to a generation: submit, start, beat, commit, late commit, cancel, crash."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from accounts.models import User
+from inpainting.generations import line
+from inpainting.models import GeneratedImage, Generation, Mask, SourceImage, Status
+from inpainting.models.generation import MAX_ATTEMPTS
+
+
+class Lives(RuleBasedStateMachine):
+    """Workers hold the generation objects that they started, however stale: each is a fence in somebody's hand."""
+
+    held = Bundle("held")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owner = User.objects.create_user(f"user-{User.objects.count()}@example.com")
+        self.ends: dict[object, str] = {}
+
+    def mine(self) -> list[Generation]:
+        return list(Generation.objects.filter(owner=self.owner))
+
+    @rule()
+    def submit(self) -> None:
+        facts = {"owner": self.owner, "byte_count": 1, "width": 1, "height": 1}
+        source, mask = SourceImage.objects.create(**facts), Mask.objects.create(**facts)
+        Generation.objects.create(owner=self.owner, source=source, mask=mask, engine="quick-fill", settings={})
+
+    @rule(target=held)
+    def start(self) -> Generation | None:
+        for pk in line.in_line():
+            generation = Generation.objects.get(pk=pk)
+            if generation.owner == self.owner and generation.start():
+                return generation
+        return None
+
+    @rule(generation=held)
+    def beat(self, generation: Generation | None) -> None:
+        if generation is not None and generation.advance(1, 2):
+            assert generation.fence == Generation.objects.get(pk=generation.pk).fence
+
+    @rule(generation=held)
+    def commit(self, generation: Generation | None) -> None:
+        """By its holder, or by a holder of long ago: only the present one is heard."""
+        if generation is None:
+            return
+        present = Generation.objects.get(pk=generation.pk)
+        allowed = (
+            present.status == Status.RUNNING and present.fence == generation.fence and not present.cancel_requested
+        )
+        image = GeneratedImage(
+            generation=generation, index=0, byte_count=1, width=1, height=1,
+            outside_mask_changed_pixels=0, seam_score=0,
+        )  # fmt: skip
+        assert generation.succeed([image]) == allowed
+
+    @rule(generation=held)
+    def break_off(self, generation: Generation | None) -> None:
+        if generation is not None:
+            generation.fail(code="engine_failed", message="no")
+
+    @rule(generation=held)
+    def obey_a_cancel(self, generation: Generation | None) -> None:
+        if generation is not None:
+            generation.end_cancelled()
+
+    @rule(generation=held)
+    def stop_cleanly(self, generation: Generation | None) -> None:
+        if generation is not None:
+            generation.hand_back()
+
+    @rule(generation=held)
+    def cancel(self, generation: Generation | None) -> None:
+        if generation is not None:
+            Generation.objects.get(pk=generation.pk).cancel()
+
+    @rule()
+    def cancel_the_newest(self) -> None:
+        for generation in self.mine()[:1]:
+            open_still = not generation.has_ended
+            assert generation.cancel() == open_still
+
+    @rule()
+    def crash(self) -> None:
+        """Every worker dies; their leases run out, and the survivors look."""
+        Generation.objects.filter(owner=self.owner, status=Status.RUNNING).update(
+            lease_until=timezone.now() - timedelta(hours=1)
+        )
+        for generation in Generation.abandoned(grace_seconds=1):
+            generation.put_back()
+
+    @invariant()
+    def what_has_ended_stays_so(self) -> None:
+        for generation in self.mine():
+            if generation.pk in self.ends:
+                assert generation.status == self.ends[generation.pk]
+            elif generation.has_ended:
+                self.ends[generation.pk] = generation.status
+
+    @invariant()
+    def results_belong_to_success_alone(self) -> None:
+        for generation in self.mine():
+            assert generation.images.count() == (generation.status == Status.SUCCEEDED)
+            assert (generation.finished_at is not None) == generation.has_ended
+
+    @invariant()
+    def nobody_is_tried_for_ever(self) -> None:
+        for generation in self.mine():
+            assert 0 <= generation.attempts <= MAX_ATTEMPTS
+
+    def teardown(self) -> None:
+        """Left alone, everything ends."""
+        for _ in range(MAX_ATTEMPTS + 1):
+            self.crash()
+            while (generation := self.start()) is not None:
+                pass
+        self.crash()
+        assert all(generation.has_ended for generation in self.mine()), generation
+
+
+@pytest.mark.django_db
+def test_every_generation_ends_exactly_once_whatever_happens() -> None:
+    checks = settings(
+        max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
+    run_state_machine_as_test(Lives, settings=checks)
