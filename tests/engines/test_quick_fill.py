@@ -136,7 +136,10 @@ def test_it_refuses_a_mask_that_leaves_nothing_to_paint_from() -> None:
 
 
 def test_an_empty_mask_changes_nothing(coffee: Bytes) -> None:
-    assert (paint(coffee, np.zeros(coffee.shape[:2], np.uint8))[0] == coffee).all()
+    steps: list[Step] = []
+    request = InpaintRequest(Picture(coffee), np.zeros(coffee.shape[:2], np.uint8))
+    assert (QuickFill().inpaint(request, steps.append)[0] == coffee).all()
+    assert steps[-1].done == steps[-1].of
 
 
 @settings(max_examples=60, deadline=None)
@@ -164,7 +167,25 @@ def test_many_islands_are_all_filled() -> None:
     image = truth.copy()
     image[mask > 0] = (255, 0, 255)
     painted = paint(image, mask)[0]
-    assert flat_error(painted, truth, mask) < 0.2 * flat_error(cv2.inpaint(image, mask, 3, cv2.INPAINT_TELEA), truth, mask)
+    assert flat_error(painted, truth, mask) < 0.2 * flat_error(
+        cv2.inpaint(image, mask, 3, cv2.INPAINT_TELEA), truth, mask
+    )
+
+
+@pytest.mark.parametrize("wire", [True, False])
+def test_wires_hairs_and_holes_within_holes_are_all_filled(*, wire: bool) -> None:
+    truth = np.empty((360, 520, 3), np.uint8)
+    truth[:] = (90, 140, 60)
+    mask = np.zeros(truth.shape[:2], np.uint8)
+    if wire:  # so long that it is filled in tiles, one of which holds nothing but a hair
+        cv2.line(mask, (0, 350), (519, 110), 255, 12)
+        cv2.line(mask, (40, 125), (90, 140), 255, 2)
+    else:
+        cv2.rectangle(mask, (40, 40), (200, 200), 255, 14)
+        cv2.circle(mask, (120, 120), 15, 255, -1)
+    image = truth.copy()
+    image[mask > 0] = (255, 0, 255)
+    assert np.abs(paint(image, mask)[0].astype(int) - truth).max() <= 2
 
 
 def test_progress_never_falls_and_ends_complete(coffee: Bytes) -> None:

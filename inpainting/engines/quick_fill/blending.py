@@ -1,4 +1,4 @@
-"""Evens out brightness and colour where pieces from different places meet: a gradient-domain blend.
+"""Copies the pixels a labelling chose and evens out light where pieces meet: a gradient-domain blend.
 
 P. Pérez, M. Gangnet, A. Blake, "Poisson Image Editing" (SIGGRAPH 2003), with two restraints: a jump too large to be a
 change of light is an edge of the scene and stays, and a screening term keeps a correction near its seam.
@@ -6,83 +6,76 @@ change of light is an edge of the scene and stays, and a screening term keeps a 
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from inpainting.engines.quick_fill.membrane import membrane, smooth_fill
+from inpainting.engines.quick_fill.progress import Report
+from inpainting.engines.quick_fill.scene import Box, Bytes, Floats, Indexes, Ints, Scene, bounds
 
-CYCLES = 6
-SMOOTHINGS = 2
-OMEGA = np.float32(0.8)
-NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
-
-
-def membrane(force: Floats, hole: NDArray[np.bool_], screening: float) -> Floats:
-    """The correction c [h, w, 3] with (degree + screening) c - sum of neighbours = force in the hole, and 0 outside it.
-
-    Multigrid V-cycles; what lies beyond the picture's border has no say.
-    """
-    levels = [(hole.astype(np.float32), np.float32(screening))]
-    while min(levels[-1][0].shape) > 4:
-        fine, screen = levels[-1]
-        levels.append((halved(fine), screen * 4))
-    operators = []
-    for mask, screen in levels:
-        degree = cv2.filter2D(np.ones_like(mask), -1, NEIGHBOURS, borderType=cv2.BORDER_CONSTANT)
-        solid = (mask > 0.5).astype(np.float32)[:, :, None]
-        operators.append((solid, (degree + screen)[:, :, None]))
-    correction = np.zeros_like(force)
-    for _ in range(CYCLES):
-        correction = cycle(correction, force * operators[0][0], operators, 0)
-    return correction
+SCREENING = 1e-3
+"""A correction fades over about 1 / sqrt(SCREENING) = 32 pixels."""
+SAME_LIGHT = 16.0
+"""Levels of 0..255: jumps across a seam well above this are edges of the scene, not changes of light."""
 
 
-def cycle(value: Floats, force: Floats, operators: list[tuple[Floats, Floats]], level: int) -> Floats:
-    mask, diagonal = operators[level]
-    last = level == len(operators) - 1
-    for _ in range(30 if last else SMOOTHINGS):
-        value = value + OMEGA * mask * (force - applied(value, diagonal)) / diagonal
-    if last:
-        return value
-    residual = mask * (force - applied(value, diagonal))
-    coarse = operators[level + 1][0]
-    shrunk = halved(residual) * 4 * coarse
-    update = cycle(np.zeros_like(shrunk), shrunk, operators, level + 1)
-    height, width = mask.shape[:2]
-    grown = cv2.resize(update, (2 * update.shape[1], 2 * update.shape[0]), interpolation=cv2.INTER_LINEAR)
-    update = mask * grown[:height, :width]
-    # the coarse hole's edge lies up to half a cell off, so its answer is only a direction: go as far as it helps
-    rise = applied(update, diagonal)
-    length = float(np.vdot(update, rise))
-    if length > 0:
-        value = value + np.float32(max(0.0, float(np.vdot(update, residual)) / length)) * update
-    for _ in range(SMOOTHINGS):
-        value = value + OMEGA * mask * (force - applied(value, diagonal)) / diagonal
-    return value
+def blend(image: Bytes, scene: Scene, offsets: Ints, labels: Ints, report: Report) -> Bytes:
+    """A copy of `image` [h, w, 3] with the hole's pixels copied and evened; smooth where no label has a source."""
+    box = bounds(scene.hole, 1)
+    top, left = box[0].start, box[1].start
+    source = scene.source(slice(None), offsets[labels])
+    picture = image[box].astype(np.float32)
+    picture[scene.rows - top, scene.columns - left] = image.reshape(-1, 3)[source]
+    hole = scene.hole[box]
+    picture += membrane(jumps(image, scene, offsets, labels, box), hole, SCREENING, report)
+    bare = np.zeros(hole.shape, bool)
+    bare[scene.rows - top, scene.columns - left] = source < 0
+    if bare.any():
+        picture = smooth_fill(picture, (scene.known | scene.hole)[box] & ~bare)
+    out = image.copy()
+    out[box][hole] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)[hole]
+    return out
 
 
-def applied(value: Floats, diagonal: Floats) -> Floats:
-    return diagonal * value - cv2.filter2D(value, -1, NEIGHBOURS, borderType=cv2.BORDER_CONSTANT)
+def jumps(image: Bytes, scene: Scene, offsets: Ints, labels: Ints, box: Box) -> Floats:
+    """[box, 3]: the divergence of what the seams should lose; zero away from them."""
+    pixels = image.reshape(-1, 3)
+    top, left = box[0].start, box[1].start
+    force = np.zeros((box[0].stop - top, box[1].stop - left, 3), np.float32)
+    source = scene.source(slice(None), offsets[labels])
+
+    def colour(flat: Indexes) -> Floats:
+        return pixels[flat].astype(np.float32)
+
+    def push(nodes: Indexes, jump: Floats) -> None:
+        np.add.at(force, (scene.rows[nodes] - top, scene.columns[nodes] - left), jump)
+
+    seam = labels[scene.first] != labels[scene.second]
+    first, second = scene.first[seam], scene.second[seam]
+    first_alien = scene.source(first, offsets[labels[second]])
+    second_alien = scene.source(second, offsets[labels[first]])
+    ok = (np.stack([first_alien, second_alien, source[first], source[second]]) >= 0).all(axis=0)
+    first, second, first_alien, second_alien = first[ok], second[ok], first_alien[ok], second_alien[ok]
+    here, there = colour(first_alien) - colour(source[first]), colour(source[second]) - colour(second_alien)
+    jump = restrained((here + there) * np.float32(0.5))
+    push(first, jump)
+    push(second, -jump)
+
+    height, width = scene.shape
+    for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+        rows, columns = scene.rows + down, scene.columns + right
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width) & (source >= 0)
+        nodes = np.flatnonzero(inside)
+        nodes = nodes[scene.known[rows[nodes], columns[nodes]]]
+        rows, columns = rows[nodes], columns[nodes]
+        there_rows, there_columns = rows + offsets[labels[nodes], 0], columns + offsets[labels[nodes], 1]
+        inside = (there_rows >= 0) & (there_rows < height) & (there_columns >= 0) & (there_columns < width)
+        inside[inside] = scene.known[there_rows[inside], there_columns[inside]]
+        neighbour = image[rows[inside], columns[inside]].astype(np.float32)
+        push(nodes[inside], restrained(neighbour - image[there_rows[inside], there_columns[inside]]))
+    return force
 
 
-def halved(plane: Floats) -> Floats:
-    """Means of 2x2 blocks; an odd last row or column is met by zeros."""
-    height, width = plane.shape[:2]
-    if height % 2 or width % 2:
-        plane = cv2.copyMakeBorder(plane, 0, height % 2, 0, width % 2, cv2.BORDER_CONSTANT)
-    return cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
-
-
-def smooth_fill(image: Floats, known: NDArray[np.bool_]) -> Floats:
-    """`image` [h, w, c] where known; elsewhere the means of what is known nearby, from coarser and coarser levels."""
-    weight = known.astype(np.float32)[:, :, None]
-    if known.all() or min(known.shape) < 2 and max(known.shape) < 2:
-        return image
-    value = halved(image * weight).reshape((known.shape[0] + 1) // 2, (known.shape[1] + 1) // 2, -1)
-    share = halved(weight[:, :, 0])[:, :, None]
-    value = np.where(share > 0, value / np.maximum(share, 1e-6), 0).astype(np.float32)
-    coarse = smooth_fill(value, share[:, :, 0] > 0)
-    grown = cv2.resize(coarse, (2 * coarse.shape[1], 2 * coarse.shape[0]), interpolation=cv2.INTER_LINEAR)
-    grown = grown.reshape(2 * coarse.shape[0], 2 * coarse.shape[1], -1)
-    return np.where(known[:, :, None], image, grown[: known.shape[0], : known.shape[1]])
+def restrained(jump: Floats) -> Floats:
+    """`jump` [n, 3], the larger the less of it."""
+    squared = (jump**2).sum(axis=1, keepdims=True)
+    return jump * np.exp(-squared / np.float32(SAME_LIGHT**2))

@@ -95,9 +95,7 @@ def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Hole]:
     for left, top, right, bottom in boxes:
         group = int(numbers[top // 4, left // 4])
         seen = groups.get(group, Hole(top, left, bottom, right))
-        groups[group] = Hole(
-            min(top, seen.top), min(left, seen.left), max(bottom, seen.bottom), max(right, seen.right)
-        )
+        groups[group] = Hole(min(top, seen.top), min(left, seen.left), max(bottom, seen.bottom), max(right, seen.right))
     return list(groups.values())
 
 
