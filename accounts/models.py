@@ -6,10 +6,14 @@ import hashlib
 import hmac
 import secrets
 import zlib
+from collections.abc import Iterable
+from datetime import datetime
 from typing import ClassVar
 
 from django.contrib.auth.base_user import BaseUserManager
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
@@ -17,6 +21,31 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 KEY_START = "dl_live_"
 SECRET_CHARACTERS = 43
 """43 characters out of 62 hold 256 bits."""
+LOCAL_EMAIL = "local@localhost"
+"""The account that requests without a key act as, where DREAMLAYER_ANONYMOUS_API lets them in. Nobody can take it."""
+
+
+class Scope(models.TextChoices):
+    """What a key may do. A person who is signed in may do all of it."""
+
+    GENERATE = "generate", "generate: start generations and cancel them"
+    READ = "read", "read: see the history and its pictures"
+    MANAGE = "manage", "manage: delete generations, manage webhooks"
+
+
+def all_scopes() -> list[str]:
+    return list(Scope.values)
+
+
+def check_scopes(scopes: object) -> None:
+    """Raises ValidationError for anything but a list of one or more different scopes."""
+    if not isinstance(scopes, list) or not scopes:
+        raise ValidationError("A key needs at least one scope.", code="scope_required")
+    unknown = [scope for scope in scopes if scope not in Scope.values]
+    if unknown:
+        raise ValidationError(f"There is no scope {unknown[0]!r}; there are {', '.join(Scope.values)}.", code="scope")
+    if len(set(scopes)) != len(scopes):
+        raise ValidationError("A scope is named twice.", code="scope")
 
 
 class UserManager(BaseUserManager["User"]):
@@ -27,6 +56,10 @@ class UserManager(BaseUserManager["User"]):
 
     def create_superuser(self, email: str, password: str | None = None) -> User:
         return self._make(email, password, is_staff=True, is_superuser=True)
+
+    def local(self) -> User:
+        """The account of requests without a key; made when first needed, without a password."""
+        return self.get_or_create(email=LOCAL_EMAIL, defaults={"password": make_password(None)})[0]
 
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(email__iexact=username)
@@ -58,8 +91,10 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=100, default="key")
     prefix = models.CharField(max_length=20, unique=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)
+    scopes = models.JSONField(default=all_scopes, validators=[check_scopes], editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField(null=True, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -70,26 +105,43 @@ class ApiKey(models.Model):
         return f"{self.name} ({self.prefix}…)"
 
     @classmethod
-    def issue(cls, owner: User, *, name: str = "key") -> tuple[ApiKey, str]:
-        """Make a key. Returns its row and the key's text, which nobody can read again.
+    def issue(
+        cls,
+        owner: User,
+        *,
+        name: str = "key",
+        scopes: Iterable[str] = tuple(Scope.values),
+        expires_at: datetime | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Make a key, of all scopes and for ever unless said otherwise. Raises ValidationError for wrong scopes.
 
+        Returns its row and the key's text, which nobody can read again.
         The text is dl_live_<8 characters>_<43 of secret><6 of CRC-32>: a fixed start and a checksum let scanners find
         keys that were published by mistake, as GitHub's tokens do.
         """
         prefix = KEY_START + _random(8)
         body = f"{prefix}_{_random(SECRET_CHARACTERS)}"
         text = body + _checksum(body)
-        return cls.objects.create(owner=owner, name=name, prefix=prefix, digest=_digest(text)), text
+        granted = list(scopes)
+        check_scopes(granted)
+        key = cls.objects.create(
+            owner=owner, name=name, prefix=prefix, digest=_digest(text), scopes=granted, expires_at=expires_at
+        )
+        return key, text
 
     @classmethod
     def find(cls, text: str) -> ApiKey | None:
-        """The key whose text this is, revoked or not; None for anything else."""
+        """The key whose text this is, revoked and expired ones too; None for anything else."""
         if not text.startswith(KEY_START) or _checksum(text[:-6]) != text[-6:]:
             return None
         prefix = text[: len(KEY_START) + 8]
         key = cls.objects.select_related("owner").filter(prefix=prefix).first()
         # A plain fast hash is enough for 256 random bits (ASVS 5.0, 6.5.2).
         return key if key and hmac.compare_digest(key.digest, _digest(text)) else None
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
 
     def touch(self) -> None:
         """Note that the key was used, at most once a minute."""

@@ -27,7 +27,11 @@ def api_keys(request: SignedInRequest) -> HttpResponse:
     new_key = None
     form = ApiKeyForm(request.POST or None)
     if form.is_valid():
-        _, new_key = ApiKey.issue(request.user, name=form.cleaned_data["name"])
+        chosen = form.cleaned_data
+        _, new_key = ApiKey.issue(
+            request.user, name=chosen["name"], scopes=chosen["scopes"], expires_at=form.expires_at()
+        )
+        form = ApiKeyForm()
     keys = request.user.api_keys.filter(revoked_at=None)
     return render(request, "api_keys.html", {"keys": keys, "new_key": new_key, "form": form})
 

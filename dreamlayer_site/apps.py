@@ -8,4 +8,5 @@ class WiringConfig(AppConfig):
     verbose_name = "DreamLayer"
 
     def ready(self) -> None:
-        from dreamlayer_site import celery  # noqa: F401 - whoever rings must ring this one
+        # Whoever rings must ring this Celery; checks are known by being imported.
+        from dreamlayer_site import celery, checks  # noqa: F401

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from ipaddress import ip_address
 
 LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
 EVERYWHERE = {"0.0.0.0", "::", "[::]", ""}  # noqa: S104 - compared with, not bound to
 
 
+def is_loopback(bind_host: str) -> bool:
+    """True for an address that only this machine can reach: localhost, 127.0.0.0/8, ::1."""
+    if bind_host == "localhost":
+        return True
+    try:
+        return ip_address(bind_host.strip("[]")).is_loopback
+    except ValueError:  # a name: whoever resolves it decides where it leads
+        return False
+
+
 def own_hosts(bind_host: str) -> list[str]:
     """Host headers to accept for a server bound to `bind_host`: never a wildcard."""
     if bind_host not in EVERYWHERE:
-        return [*LOOPBACK, bind_host]
+        bare = bind_host.strip("[]")
+        return [*LOOPBACK, f"[{bare}]" if ":" in bare else bare]
     name = socket.gethostname()
     hosts = {*LOOPBACK, name.lower(), f"{name.lower()}.local", socket.getfqdn().lower()}
     with suppress(socket.gaierror):  # a machine that its own resolver does not know still has its loopback names

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 import environ
+from csp.constants import NONCE, NONE, SELF
 
 from dreamlayer_site.hosts import own_hosts
 from dreamlayer_site.secret_key import secret_key_in
@@ -26,6 +28,18 @@ BIND_HOST = env.str("DREAMLAYER_BIND_HOST", "127.0.0.1")
 ALLOWED_HOSTS = env.list("DREAMLAYER_ALLOWED_HOSTS", default=own_hosts(BIND_HOST))
 CSRF_TRUSTED_ORIGINS = env.list("DREAMLAYER_TRUSTED_ORIGINS", default=[])
 
+# Pages of these origins may call the API, with a key of their own: cookies are never let through.
+CORS_ALLOWED_ORIGINS = env.list("DREAMLAYER_CORS_ORIGINS", default=[])
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_METHODS = ["DELETE", "GET", "OPTIONS", "PATCH", "POST"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "idempotency-key", "prefer", "x-api-key"]
+CORS_EXPOSE_HEADERS = ["content-disposition", "location", "preference-applied", "retry-after"]
+
+# Who asks the API without a key is one local user: "" (nobody), "on" (from this machine alone) or "force".
+ANONYMOUS_API = env.str("DREAMLAYER_ANONYMOUS_API", "").lower()
+if ANONYMOUS_API != "force":
+    ANONYMOUS_API = "on" if env.bool("DREAMLAYER_ANONYMOUS_API", False) else ""
+
 # Behind a proxy that ends TLS and sets X-Forwarded-Proto.
 BEHIND_TLS = env.bool("DREAMLAYER_BEHIND_TLS", False)
 if BEHIND_TLS:
@@ -34,10 +48,31 @@ if BEHIND_TLS:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
     SECURE_SSL_REDIRECT = True
+    # The browser takes cookies of these names only over TLS, from this very host, for all of it.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+
+# What a page may load and run: our own files, the pictures and workers that it makes itself, and no inline script but
+# the import map, which carries the answer's nonce. Old Safari does not count a websocket as 'self'.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "blob:", "data:"],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF],
+        "connect-src": [SELF, "ws:", "wss:"],
+        "worker-src": [SELF, "blob:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
 
 INSTALLED_APPS = [
     "daphne",
@@ -50,7 +85,11 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "channels",
+    "corsheaders",
+    "csp",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "accounts",
     "inpainting",
     "dreamlayer_site",
@@ -58,6 +97,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "dreamlayer_site.headers.PageHeaders",
+    "corsheaders.middleware.CorsMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -86,18 +127,16 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": DATA_DIR / "dreamlayer.sqlite3",
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            # FULL: in WAL mode anything less may lose an accepted generation when the power goes.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
-        },
+DATABASES = {"default": env.db_url("DREAMLAYER_DATABASE_URL", f"sqlite:///{DATA_DIR / 'dreamlayer.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        # FULL: in WAL mode anything less may lose an accepted generation when the power goes.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
     }
-}
+else:
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Pictures: private files, reached through their owner. The names are random; nothing serves this folder.
@@ -160,13 +199,37 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.authentication.ApiKeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
+        "accounts.authentication.LocalAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "accounts.permissions.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "inpainting.api.errors.answer",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
+SPECTACULAR_SETTINGS = {
+    "TITLE": "DreamLayer",
+    "VERSION": "1",
+    "DESCRIPTION": "Repaint parts of a picture.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api",
+    "PREPROCESSING_HOOKS": ["inpainting.api.schema.ours_once"],
+    "POSTPROCESSING_HOOKS": [],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "bearerKey": {"type": "http", "scheme": "bearer"},
+            "headerKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "session": {"type": "apiKey", "in": "cookie", "name": "sessionid"},
+        }
+    },
+}
 RESULT_LINK_HOURS = env.int("DREAMLAYER_RESULT_LINK_HOURS", 24)
+
+# Pictures and webhooks go to public addresses on ports 80 and 443; for machines on one's own network: 192.168.1.0/24.
+ALLOWED_NETWORKS = [ip_network(text) for text in env.list("DREAMLAYER_ALLOWED_NETWORKS", default=[])]
+ALLOWED_PORTS = [int(text) for text in env.list("DREAMLAYER_ALLOWED_PORTS", default=[])]
 
 # Workers: threads of this process unless a broker is named.
 WORKERS = env.int("DREAMLAYER_WORKERS", max(1, (os.cpu_count() or 2) // 2))
@@ -174,6 +237,7 @@ CELERY_BROKER_URL = "memory://embedded"
 CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.05}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
+CELERY_TASK_ROUTES = {"deliver_webhooks": {"queue": "hooks"}}  # these wait for other machines
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 

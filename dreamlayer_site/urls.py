@@ -12,6 +12,7 @@ from dreamlayer_site import health
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.site_header = admin.site.site_title = "DreamLayer"
 
+handler404 = "inpainting.api.errors.page_not_found"
 urlpatterns = [
     path("", include("inpainting.web.urls")),
     path("", include("inpainting.api.urls")),

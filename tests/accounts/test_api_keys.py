@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Scope, User
 
 
 def test_only_a_hash_of_the_key_is_kept(alice: User) -> None:
@@ -82,7 +82,7 @@ def test_the_command_makes_an_account_only_when_asked(db: None) -> None:
 
 def test_a_person_makes_sees_and_revokes_their_keys(client: Client, alice: User, bob: User) -> None:
     client.force_login(alice)
-    page = client.post("/keys/", {"name": "my laptop"}).content.decode()
+    page = client.post("/keys/", {"name": "my laptop", "scopes": list(Scope.values)}).content.decode()
     shown = re.search(r"dl_live_\w+", page)
     assert shown
     key = ApiKey.objects.get()

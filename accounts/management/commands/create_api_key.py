@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
+from django.utils import timezone
 
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Scope, User
 
 
 class Command(BaseCommand):
@@ -18,6 +21,13 @@ class Command(BaseCommand):
         parser.add_argument("email")
         parser.add_argument("--name", default="command line", help="what the key is for (default: %(default)s)")
         parser.add_argument("--create-user", action="store_true", help="make the account if there is none")
+        parser.add_argument(
+            "--scope",
+            action="append",
+            choices=Scope.values,
+            help="what the key may do; name it again for more (default: all of them)",
+        )
+        parser.add_argument("--expires-in-days", type=positive, help="after so many days it ends (default: never)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         email = options["email"].lower()
@@ -30,5 +40,18 @@ class Command(BaseCommand):
             user = User.objects.create_user(email)  # no password: it can be set by "forgot password"
         if user is None:
             raise CommandError(f"No account has the address {email}; add --create-user to make one.")
-        _, key = ApiKey.issue(user, name=options["name"][:100])
+        days: int | None = options["expires_in_days"]
+        _, key = ApiKey.issue(
+            user,
+            name=options["name"][:100],
+            scopes=dict.fromkeys(options["scope"] or Scope.values),
+            expires_at=None if days is None else timezone.now() + timedelta(days=days),
+        )
         self.stdout.write(key)
+
+
+def positive(text: str) -> int:
+    """A number of days, 1 to 36500."""
+    if not text.isdecimal() or not 1 <= int(text) <= 36_500:
+        raise ArgumentTypeError(f"{text} is not a number of days from 1 to 36500")
+    return int(text)

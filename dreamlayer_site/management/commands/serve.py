@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from daphne.server import Server
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 from django.urls import reverse
 
 from accounts import setup
@@ -23,9 +23,11 @@ from dreamlayer_site import supervisor
 from dreamlayer_site.asgi import application
 from dreamlayer_site.celery import app
 from dreamlayer_site.hosts import EVERYWHERE
-from inpainting.generations.recover import hand_back_ours, recover
+from inpainting.generations.recover import hand_back_ours, recover, start_lookout
 
 LOCK_PATIENCE_SECONDS = supervisor.DRAIN_SECONDS + 5
+WEBHOOK_WORKERS = 4
+"""They wait for other machines, and for the slow ones among them up to 15 s."""
 
 
 class Command(BaseCommand):
@@ -42,12 +44,21 @@ class Command(BaseCommand):
             raise CommandError("Call it as “python manage.py serve”, without --child.")
         threading.Thread(target=stop_with_parent, args=[options["parent_fd"]], daemon=True).start()
         with only_server_of(settings.DATA_DIR):
-            start_workers(settings.WORKERS)
+            start_workers("cpu", settings.WORKERS)
+            start_workers("hooks", WEBHOOK_WORKERS)
             waiting = recover()
+            start_lookout()
             self.say_hello(options["listener_fd"], waiting)
             endpoint = f"fd:fileno={options['listener_fd']}"
             Server(application, endpoints=[endpoint], server_name="DreamLayer").run()
             hand_back_ours()
+
+    def check(self, *args: Any, **options: Any) -> None:
+        try:
+            super().check(*args, **options)
+        except SystemCheckError as error:
+            error.returncode = supervisor.WRONG_SETTINGS
+            raise
 
     def say_hello(self, listener_fd: int, waiting: int) -> None:
         site = site_address(listener_fd)
@@ -88,15 +99,16 @@ def only_server_of(folder: Path) -> IO[str]:
             time.sleep(0.2)
 
 
-def start_workers(count: int) -> None:
-    """Real Celery workers on threads of this process, fed by the in-memory broker."""
+def start_workers(queue: str, count: int) -> None:
+    """Real Celery workers on threads of this process, fed from one queue of the in-memory broker."""
     app.finalize()
     worker = app.WorkController(
         pool_cls="threads",
         concurrency=count,
-        queues=["cpu"],
+        queues=[queue],
+        hostname=f"{queue}@{socket.gethostname()}",
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
     )
-    threading.Thread(target=worker.start, name="workers", daemon=True).start()
+    threading.Thread(target=worker.start, name=f"{queue} workers", daemon=True).start()

@@ -1,0 +1,148 @@
+"""DREAMLAYER_ANONYMOUS_API: programs that know no keys are one local user, and nobody else gets in by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.models import LOCAL_EMAIL, ApiKey, User
+from dreamlayer_site.checks import anonymous_api_is_for_this_machine, hosts_have_names
+from inpainting.models import Generation
+
+Generate = Callable[..., Generation]
+pytestmark = pytest.mark.django_db
+OWN = "http://testserver"
+FOREIGN = "http://elsewhere.example"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound to it
+
+
+@pytest.fixture
+def anonymous(settings: Settings) -> Client:
+    """A program without a key, on this machine, where the setting lets it in."""
+    settings.ANONYMOUS_API = "on"
+    return Client()
+
+
+def code_of(client: Client, **headers: str) -> tuple[int, str]:
+    answer = client.post("/api/img2img", headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return answer.status_code, answer.json()["code"]
+
+
+LET_IN = (400, "field_missing")  # nothing was sent
+OUTSIDE = (401, "key_missing")
+
+
+def test_without_the_setting_nobody_gets_in_without_a_key(client: Client) -> None:
+    assert code_of(client) == OUTSIDE
+    assert not User.objects.exists()
+
+
+def test_who_sends_no_key_is_the_local_user(anonymous: Client, generate: Generate, alice: User) -> None:
+    assert code_of(anonymous) == LET_IN
+    local = User.objects.get(email=LOCAL_EMAIL)
+    assert not local.has_usable_password()
+    assert not local.is_staff
+    assert anonymous.get(f"/api/generations/{generate(local).pk}/").status_code == 200
+    assert anonymous.get(f"/api/generations/{generate(alice).pk}/").status_code == 404
+    assert User.objects.filter(email=LOCAL_EMAIL).count() == 1
+
+
+@pytest.mark.parametrize("text", ["", "dl_live_nonsense", "Bearer"])
+def test_a_wrong_key_is_refused_all_the_same(anonymous: Client, text: str) -> None:
+    assert code_of(anonymous, x_api_key=text) == (401, "key_invalid")
+
+
+def test_a_revoked_key_does_not_become_the_local_user(anonymous: Client, alice: User) -> None:
+    key, text = ApiKey.issue(alice)
+    key.revoke()
+    assert code_of(anonymous, x_api_key=text) == (401, "key_revoked")
+
+
+def test_a_key_and_a_session_are_whose_they_are(anonymous: Client, alice: User, alices_key: str) -> None:
+    assert code_of(anonymous, x_api_key=alices_key) == LET_IN
+    anonymous.force_login(alice)
+    assert code_of(anonymous) == LET_IN
+    assert not User.objects.filter(email=LOCAL_EMAIL).exists()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": FOREIGN},
+        {"origin": "null"},
+        {"origin": "http://testserver:3000"},
+        {"origin": "https://testserver"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+        {"origin": OWN, "sec_fetch_site": "same-site"},
+    ],
+)
+def test_a_page_of_another_origin_cannot_ask_unseen(anonymous: Client, headers: dict[str, str]) -> None:
+    assert code_of(anonymous, **headers) == (403, "csrf")
+
+
+@pytest.mark.parametrize(
+    "headers", [{"origin": OWN}, {"origin": OWN, "sec_fetch_site": "same-origin"}, {"sec_fetch_site": "none"}]
+)
+def test_our_own_pages_and_the_address_bar_may_ask(anonymous: Client, headers: dict[str, str]) -> None:
+    assert code_of(anonymous, **headers) == LET_IN
+
+
+def test_a_page_of_an_origin_that_cors_lets_in_may_ask(anonymous: Client, settings: Settings) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
+    assert code_of(anonymous, origin=FOREIGN, sec_fetch_site="cross-site") == LET_IN
+
+
+@pytest.mark.parametrize("address", ["192.168.1.7", "::ffff:10.0.0.1", "", "2001:db8::1"])
+def test_another_machine_stays_outside_unless_forced(anonymous: Client, settings: Settings, address: str) -> None:
+    anonymous.defaults["REMOTE_ADDR"] = address
+    assert code_of(anonymous) == OUTSIDE
+    settings.ANONYMOUS_API = "force"
+    assert code_of(anonymous) == LET_IN
+
+
+def test_a_local_user_that_somebody_could_sign_in_as_stands_for_nobody(anonymous: Client) -> None:
+    local = User.objects.create_user(LOCAL_EMAIL, "a password of somebody")
+    assert code_of(anonymous) == OUTSIDE
+    local.set_unusable_password()
+    local.is_active = False
+    local.save()
+    assert code_of(anonymous) == OUTSIDE
+
+
+def test_nobody_can_sign_up_as_the_local_user(client: Client) -> None:
+    form = {"email": "Local@localhost", "password1": "a rather long one 42", "password2": "a rather long one 42"}
+    assert client.post("/accounts/signup/", form).status_code == 200
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("anonymous_api", "bind_host", "behind_tls", "refused"),
+    [
+        ("", EVERYWHERE, True, False),
+        ("on", "127.0.0.1", False, False),
+        ("on", "localhost", False, False),
+        ("on", "::1", False, False),
+        ("on", EVERYWHERE, False, True),
+        ("on", "", False, True),
+        ("on", "192.168.1.7", False, True),
+        ("on", "dreamlayer.example.org", False, True),
+        ("on", "127.0.0.1", True, True),
+        ("force", EVERYWHERE, True, False),
+    ],
+)
+def test_it_is_refused_where_others_could_reach_it(
+    settings: Settings, anonymous_api: str, bind_host: str, behind_tls: bool, refused: bool
+) -> None:
+    settings.ANONYMOUS_API, settings.BIND_HOST, settings.BEHIND_TLS = anonymous_api, bind_host, behind_tls
+    errors = anonymous_api_is_for_this_machine(None)
+    assert [error.id for error in errors] == (["dreamlayer.E001"] if refused else [])
+
+
+def test_a_wildcard_host_is_refused(settings: Settings) -> None:
+    assert hosts_have_names(None) == []
+    settings.ALLOWED_HOSTS = ["localhost", "*"]
+    assert [error.id for error in hosts_have_names(None)] == ["dreamlayer.E002"]

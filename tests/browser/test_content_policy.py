@@ -1,0 +1,139 @@
+"""Every page works under the content policy: the browser reports nothing that it had to refuse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from skimage import data
+
+from tests.browser.conftest import PASSWORD, PATIENCE_MS, Site
+
+pytestmark = pytest.mark.browser
+
+REPORTED = """
+document.addEventListener("securitypolicyviolation", (event) =>
+  console.error(`refused by policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`))
+"""
+
+
+class Listener:
+    """What the browser's console complained of, page by page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.add_init_script(REPORTED)
+        page.on("pageerror", lambda error: self.complaints.append(f"{page.url}: {error}"))
+        page.on("console", self.note)
+
+    def note(self, said: ConsoleMessage) -> None:
+        where = said.location["url"]
+        # The admin's pages name no icon, so the browser asks for the one that sites used to have.
+        if said.type in ("error", "warning") and not where.endswith("/favicon.ico"):
+            self.complaints.append(f"{self.page.url}: {said.text} {where}")
+
+    def visit(self, path: str, *, status: int = 200) -> None:
+        answer = self.page.goto(path, wait_until="networkidle")
+        assert answer is not None
+        assert answer.status == status, path
+
+
+@pytest.fixture
+def heard(browser: Browser, site: Site) -> Iterator[Listener]:
+    context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
+    yield Listener(context.new_page())
+    context.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
+    Image.fromarray(data.astronaut()[:128, 100:228]).save(photo)
+    hole = np.full((128, 128), 255, np.uint8)
+    hole[60:70, 60:70] = 0
+    Image.fromarray(hole).save(mask)
+    return photo, mask
+
+
+def test_no_page_asks_for_what_its_policy_forbids(heard: Listener, site: Site, files: tuple[Path, Path]) -> None:
+    page = heard.page
+    for path in ("login", "signup", "password/reset"):
+        heard.visit(f"/accounts/{path}/")
+
+    link = re.search(r"http://\S+(/setup/\S+)", site.log.read_text())
+    assert link
+    heard.visit(link[1])
+    page.get_by_label("E-mail").fill("boss@example.org")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label(re.compile("Password confirmation|Password .again.")).fill(PASSWORD)
+    page.locator("main form button[type=submit]").click()
+    page.wait_for_selector("#editor[data-ready]")
+
+    photo, mask = files
+    page.set_input_files("#photo-input", photo)
+    page.set_input_files("#mask-input", mask)
+    page.click("#generate")
+    expect(page.locator("#result")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    generation = page.get_attribute("#details", "href")
+    assert generation
+    number = generation.strip("/").rpartition("/")[2]
+    page.mouse.move(400, 400)
+
+    heard.visit("/keys/")
+    page.get_by_label("Name").fill("for the walk")
+    page.get_by_role("button", name="Make key").click()
+    expect(page.locator("#new-key")).to_be_visible()
+    page.locator("[data-copy=new-key]").click()
+
+    for path in ("/history/", generation, f"/?source={number}"):
+        heard.visit(path)
+    for path in ("email", "password/change", "logout"):
+        heard.visit(f"/accounts/{path}/")
+
+    heard.visit("/admin/")
+    tables = page.locator("#content-main a[href^='/admin/']:not([href$='/add/'])").evaluate_all(
+        "links => [...new Set(links.map(link => link.getAttribute('href')))]"
+    )
+    assert {"/admin/inpainting/generation/", "/admin/accounts/user/", "/admin/accounts/apikey/"} <= set(tables)
+    for table in tables:
+        heard.visit(table)
+        row = page.locator("#result_list tbody a:visible").first
+        if row.count():
+            row.click()
+            page.wait_for_load_state("networkidle")
+    for path in (
+        "/admin/accounts/user/add/",
+        "/admin/auth/group/add/",
+        f"/admin/inpainting/generation/{number}/history/",
+    ):
+        heard.visit(path)
+    heard.visit("/admin/accounts/apikey/")
+    page.check("#action-toggle")
+    page.select_option("select[name=action]", "revoke")
+    page.get_by_role("button", name="Go", exact=True).or_(page.get_by_role("button", name="Run", exact=True)).click()
+    expect(page.locator(".messagelist")).to_contain_text("revoked")
+    assert heard.complaints == []
+    heard.visit("/nowhere/", status=404)
+    (complaint,) = heard.complaints
+    assert "404" in complaint  # of the page itself, as was asked for
+
+
+def test_a_script_that_somebody_smuggled_in_does_not_run(heard: Listener) -> None:
+    heard.visit("/accounts/login/")
+    heard.page.evaluate(
+        """() => {
+            const script = document.createElement("script")
+            script.textContent = "window.smuggled = true"
+            document.body.append(script)
+        }"""
+    )
+    assert heard.page.evaluate("window.smuggled") is None
+    assert any("script-src" in text for text in heard.complaints)

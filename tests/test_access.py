@@ -1,0 +1,295 @@
+"""Who gets what: every route with an object in it, against everybody who may ask; each cell is one exact status.
+
+The routes are read from the URL configuration, the admin's and the websockets' among them: a route that is not in the
+matrix fails `test_every_route_with_an_object_has_its_row`. To add one, say below who gets which status, and why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from allauth.account.forms import default_token_generator
+from allauth.account.models import EmailAddress, EmailConfirmationHMAC
+from allauth.account.utils import user_pk_to_url_str
+from channels.db import database_sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
+from numpy.typing import NDArray
+from rest_framework.views import APIView
+
+from accounts import setup
+from accounts.models import ApiKey, Scope, User
+from dreamlayer_site.asgi import application
+from inpainting.api.links import SIGNER
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest
+from inpainting.models import Generation
+from inpainting.realtime.consumers import NOT_FOUND
+from inpainting.realtime.routing import websocket_urlpatterns
+
+Cell = int | str
+OPEN = 101
+"""A websocket that was accepted and stays open; otherwise its cell is the code with which it was closed."""
+SIGN_IN = "302 to the sign-in page"
+
+# Alice owns the objects, and all keys but bob's. On pages keys do not count.
+ACTORS = (
+    *("nobody", "alice", "alice's key", "bob", "bob's key", "key of other scopes", "revoked key", "expired key"),
+    *("staff without rights", "superuser"),
+)
+OWNERS = {"alice", "alice's key"}
+
+# nobody, alice, her key | bob, his key | her key: too small, revoked, expired | staff, superuser
+API = (401, 200, 200, 404, 404, 403, 401, 401, 404, 404)
+PAGE: tuple[Cell, ...] = (SIGN_IN, 200, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
+PAGE_ACTION: tuple[Cell, ...] = (SIGN_IN, 302, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
+SOCKET = (NOT_FOUND, OPEN, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND)
+# Whoever has the link has the thing: that is what the link is for.
+LINK = (200,) * 10
+LINK_ON = (302,) * 10
+GONE = (404,) * 10
+# The admin sends everybody but staff to the sign-in page.
+ADMIN: tuple[Cell, ...] = (*[SIGN_IN] * 8, 403, 200)
+ADMIN_HIDDEN: tuple[Cell, ...] = (*[SIGN_IN] * 8, 404, 200)
+ADMIN_NOTHING: tuple[Cell, ...] = (*[SIGN_IN] * 8, 404, 404)
+ADMIN_ON: tuple[Cell, ...] = (*[SIGN_IN] * 8, 302, 302)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A route as the URL configuration has it, a path of it with the world's names in braces, and its cells."""
+
+    route: str
+    path: str
+    cells: tuple[Cell, ...]
+    method: str = "GET"
+    scope: Scope = Scope.READ
+    unknown: Cell = 404
+    """What alice gets for an object that was never there; in the admin, she is sent to sign in."""
+    hides: bool = True
+    """False where even those who may not see the object can tell whether it is there."""
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.route}"
+
+
+ONE = "api/generations/<uuid:pk>/"
+MODELS = {
+    "admin/auth/group/": "group",
+    "admin/account/emailaddress/": "email",
+    "admin/accounts/user/": "user",
+    "admin/accounts/apikey/": "key",
+    "admin/inpainting/generation/": "generation",
+}
+ROWS = [
+    Row("generations/<uuid:pk>/", "/generations/{generation}/", PAGE),
+    Row(ONE, "/api/generations/{generation}/", API),
+    Row(ONE + "cancel/", "/api/generations/{waiting}/cancel/", API, method="POST", scope=Scope.GENERATE),
+    # A waiting one: each of its owners deletes one of their own.
+    Row(ONE, "/api/generations/{waiting}/", (401, 204, 204, *API[3:]), method="DELETE", scope=Scope.MANAGE),
+    Row(
+        ONE + "run-again/",
+        "/api/generations/{generation}/run-again/",
+        (401, 202, 202, *API[3:]),
+        method="POST",
+        scope=Scope.GENERATE,
+    ),
+    Row(ONE + "source/", "/api/generations/{generation}/source/", API),
+    Row(ONE + "source/thumbnail/", "/api/generations/{generation}/source/thumbnail/", API),
+    Row(ONE + "mask/", "/api/generations/{generation}/mask/", API),
+    Row(ONE + "images/<int:index>/", "/api/generations/{generation}/images/0/", API),
+    Row(ONE + "images/<int:index>/thumbnail/", "/api/generations/{generation}/images/0/thumbnail/", API),
+    Row("images/<str:token>.png", "/images/{token}.png", LINK),
+    Row("api/images/<str:token>.png", "/api/images/{token}.png", LINK),
+    Row("keys/<int:pk>/revoke/", "/keys/{key}/revoke/", PAGE_ACTION, method="POST"),
+    Row("setup/<str:token>/", "/setup/{setup}/", GONE),  # there is an administrator: the link has done its work
+    Row(r"accounts/^confirm-email/(?P<key>[-:\w]+)/$", "/accounts/confirm-email/{confirmation}/", LINK, unknown=200),
+    Row(
+        r"accounts/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
+        "/accounts/password/reset/key/{reset}/",
+        LINK_ON,
+        unknown=200,  # allauth's page says that the link is not good
+    ),
+    Row("admin/accounts/user/<id>/password/", "/admin/accounts/user/{user}/password/", ADMIN),
+    Row(
+        "admin/inpainting/generation/<uuid:pk>/picture/<str:which>/",
+        "/admin/inpainting/generation/{generation}/picture/source/",
+        ADMIN_HIDDEN,
+    ),
+    *(
+        row
+        for base, name in MODELS.items()
+        for row in (
+            Row(f"{base}<path:object_id>/change/", f"/{base}{{{name}}}/change/", ADMIN),
+            Row(f"{base}<path:object_id>/delete/", f"/{base}{{{name}}}/delete/", ADMIN),
+            # Django looks whether the object is there before it asks whether this member of the staff may see it.
+            Row(f"{base}<path:object_id>/history/", f"/{base}{{{name}}}/history/", ADMIN, hides=False),
+            Row(f"{base}<path:object_id>/", f"/{base}{{{name}}}/", ADMIN_ON),  # on to …/change/
+        )
+    ),
+    Row("admin/r/<path:content_type_id>/<path:object_id>/", "/admin/r/{content_type}/{generation}/", ADMIN_NOTHING),
+    Row(r"admin/^(?P<app_label>auth|account|accounts|inpainting)/$", "/admin/accounts/", ADMIN_HIDDEN),
+    Row(r"admin/(?P<url>.*)$", "/admin/no/such/page/", ADMIN_NOTHING),
+    Row("ws/generations/<uuid:pk>/", "/ws/generations/{generation}/", SOCKET),
+]
+MISSING = {
+    "generation": UUID(int=4 << 76 | 8 << 60),
+    "waiting": UUID(int=4 << 76 | 8 << 60),
+    **dict.fromkeys(("key", "user", "group", "email", "content_type"), 999999),
+    **dict.fromkeys(("token", "setup", "confirmation", "reset"), "made-up"),
+}
+HTTP_ROWS = [row for row in ROWS if not row.route.startswith("ws/")]
+SOCKET_ROWS = [row for row in ROWS if row.route.startswith("ws/")]
+
+
+@pytest.fixture
+def waiting(alice: User, photo: NDArray[Any], hole: NDArray[Any]) -> Generation:
+    generation = Generation.from_request(InpaintRequest(Picture(photo), hole), owner=alice, engine="quick-fill")
+    generation.save_new()
+    return generation
+
+
+@pytest.fixture
+def actors(alice: User, bob: User) -> Callable[[Row], dict[str, Client]]:
+    """actors(row) -> a client for each, in the order of the matrix."""
+
+    def make(row: Row) -> dict[str, Client]:
+        staff = User.objects.create_user("staff@example.com", is_staff=True)
+        boss = User.objects.create_superuser("boss@example.com")
+        revoked, revoked_text = ApiKey.issue(alice)
+        revoked.revoke()
+        other_scopes = [scope for scope in Scope.values if scope != row.scope]
+        clients = (
+            *(Client(), signed_in(alice), program(ApiKey.issue(alice)[1])),
+            *(signed_in(bob), program(ApiKey.issue(bob)[1])),
+            program(ApiKey.issue(alice, scopes=other_scopes)[1]),
+            program(revoked_text),
+            program(ApiKey.issue(alice, expires_at=timezone.now() - timedelta(seconds=1))[1]),
+            *(signed_in(staff), signed_in(boss)),
+        )
+        return dict(zip(ACTORS, clients, strict=True))
+
+    return make
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def program(key: str) -> Client:
+    return Client(headers={"X-API-Key": key})
+
+
+@pytest.mark.parametrize("row", HTTP_ROWS, ids=str)
+def test_everybody_gets_exactly_what_is_theirs(
+    row: Row, actors: Callable[[Row], dict[str, Client]], alice: User, generate: Callable[..., Generation]
+) -> None:
+    clients = actors(row)
+    alice.refresh_from_db()  # she signed in, which ends older links to a new password
+    generation = generate(alice)
+    email = EmailAddress.objects.create(user=alice, email=alice.email, primary=True)
+    world = {
+        "generation": generation.pk,
+        "key": ApiKey.issue(alice)[0].pk,
+        "user": alice.pk,
+        "group": Group.objects.create(name="reviewers").pk,
+        "email": email.pk,
+        "content_type": ContentType.objects.get_for_model(Generation).pk,
+        "token": SIGNER.sign(generation.images.get().pk.hex),
+        "setup": setup.make_token(),
+        "confirmation": EmailConfirmationHMAC(email).key,
+        "reset": f"{user_pk_to_url_str(alice)}-{default_token_generator.make_token(alice)}",
+    }
+    got, told_apart = {}, []
+    for actor in sorted(clients, key=lambda actor: actor in OWNERS):  # last who may change the object
+        if "{waiting}" in row.path:
+            world["waiting"] = generate(alice, run=False).pk
+        answer = asked(clients[actor], row, world)
+        got[actor] = cell(answer)
+        missing = asked(clients[actor], row, {**MISSING, "content_type": world["content_type"]})
+        if actor not in OWNERS and answer.status_code in (401, 403, 404) and what(answer) != what(missing):
+            told_apart.append(actor)
+        if actor == "alice":
+            assert cell(missing) == (SIGN_IN if row.cells[1] == SIGN_IN else row.unknown)
+    assert got == dict(zip(ACTORS, row.cells, strict=True))
+    assert told_apart == ([] if row.hides else ["staff without rights"])
+
+
+def asked(client: Client, row: Row, world: dict[str, Any]) -> HttpResponse:
+    return cast("HttpResponse", client.generic(row.method, row.path.format(**world)))
+
+
+def cell(answer: HttpResponse) -> Cell:
+    return SIGN_IN if "/login/?next=" in answer.headers.get("Location", "") else answer.status_code
+
+
+def what(answer: HttpResponse) -> tuple[int, str, dict[str, str]]:
+    """The answer without what is new in each: the policy's nonce and the form's token."""
+    body = re.sub(r'(nonce|csrfmiddlewaretoken" value)="[^"]+"', "", answer.content.decode("latin-1"))
+    headers = {name: re.sub(r"'nonce-[^']+'", "", value) for name, value in answer.headers.items()}
+    return answer.status_code, body, headers
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("actor", ACTORS)
+@pytest.mark.parametrize("row", SOCKET_ROWS, ids=str)
+async def test_a_socket_is_open_to_its_owner_alone(
+    row: Row, actor: str, actors: Callable[[Row], dict[str, Client]], waiting: Generation
+) -> None:
+    client = (await database_sync_to_async(actors)(row))[actor]
+    cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+    headers = [(b"host", b"localhost"), (b"origin", b"http://localhost"), (b"cookie", cookies.encode())]
+    headers += [(b"x-api-key", value.encode()) for name, value in client.defaults.items() if name == "HTTP_X_API_KEY"]
+    codes = []
+    for pk in (waiting.pk, MISSING["generation"]):
+        socket = WebsocketCommunicator(application, row.path.format(generation=pk), headers=headers)
+        await socket.connect()
+        said = await socket.receive_output()
+        codes.append(said["code"] if said["type"] == "websocket.close" else OPEN)
+        await socket.disconnect()
+    assert codes == [dict(zip(ACTORS, row.cells, strict=True))[actor], NOT_FOUND]
+
+
+def routes(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, URLPattern]]:
+    for entry in resolver.url_patterns:
+        if isinstance(entry, URLResolver):
+            yield from routes(entry, before + str(entry.pattern))
+        else:
+            yield before + str(entry.pattern), entry
+
+
+def has_an_object(pattern: URLPattern) -> bool:
+    return bool(pattern.pattern.converters or pattern.pattern.regex.groups)
+
+
+def methods_of(pattern: URLPattern) -> set[str]:
+    """What the view behind a route answers to: all that an API view has, at least one thing of any other."""
+    view = getattr(pattern.callback, "cls", None) or getattr(pattern.callback, "view_class", None)
+    if view is None or not issubclass(view, APIView):
+        return set()
+    return {name.upper() for name in view.http_method_names if hasattr(view, name)} - {"OPTIONS", "HEAD"}
+
+
+def test_every_route_with_an_object_has_its_row() -> None:
+    configured = [*routes(get_resolver()), *((str(entry.pattern), entry) for entry in websocket_urlpatterns)]
+    listed: dict[str, set[str]] = {}
+    for row in ROWS:
+        listed.setdefault(row.route, set()).add(row.method)
+    there = {route: methods_of(entry) for route, entry in configured if has_an_object(entry)}
+    assert sorted(set(there) - set(listed)) == [], "say in ROWS who may reach these"
+    assert sorted(set(listed) - set(there)) == [], "these are gone"
+    for route, methods in there.items():
+        assert not methods or listed[route] == methods, route

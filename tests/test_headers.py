@@ -1,0 +1,234 @@
+"""The headers of every answer, the doors behind TLS, the hosts that are ours, and the origins that may call."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.models import User
+from dreamlayer_site import settings as own_settings
+from dreamlayer_site.hosts import own_hosts
+from inpainting.api.links import SIGNER
+from inpainting.models import Generation
+from tests.installation import ROOT, Installation
+
+Generate = Callable[..., Generation]
+FOREIGN = "https://front.example"
+PAGES = ["/", "/history/", "/keys/", "/accounts/login/", "/accounts/password/reset/", "/admin/", "/nowhere/"]
+
+
+@pytest.fixture
+def boss(client: Client, db: None) -> Client:
+    client.force_login(User.objects.create_superuser("boss@example.com", "a long one"))
+    return client
+
+
+def directives(policy: str) -> dict[str, list[str]]:
+    parts = [part.split() for part in policy.split(";") if part.strip()]
+    return {name: sorted(sources) for name, *sources in parts}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_says_what_it_may_load(boss: Client, path: str) -> None:
+    said = directives(boss.get(path)["Content-Security-Policy"])
+    nonces = [source for source in said["script-src"] if source.startswith("'nonce-")]
+    assert said == {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "blob:", "data:"],
+        "script-src": sorted(["'self'", *nonces]),
+        "style-src": ["'self'"],
+        "connect-src": ["'self'", "ws:", "wss:"],
+        "worker-src": ["'self'", "blob:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+
+
+@pytest.mark.parametrize("path", ["/", "/history/", "/accounts/login/", "/nowhere/"])
+def test_the_inline_script_of_a_page_carries_the_nonce_of_that_answer(client: Client, alice: User, path: str) -> None:
+    client.force_login(alice)
+    seen = set()
+    for _ in range(2):
+        answer = client.get(path, follow=True)
+        (nonce,) = re.findall(r"'nonce-([^']+)'", answer["Content-Security-Policy"])
+        inline = re.findall(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)([^>]*)>", answer.content.decode())
+        assert inline
+        assert all(f'nonce="{nonce}"' in attributes for attributes in inline)
+        seen.add(nonce)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/livez", "/api/img2img", "/static/css/dreamlayer.css"])
+def test_every_answer_is_kept_from_other_origins(boss: Client, path: str) -> None:
+    headers = boss.get(path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "camera=()" in headers["Permissions-Policy"]
+    assert headers["Content-Security-Policy"]
+
+
+def test_a_picture_keeps_its_own_stricter_words(alice: User, alices_program: Client, generate: Generate) -> None:
+    generation = generate(alice)
+    for path in ("source/", "mask/", "images/0/"):
+        headers = alices_program.get(f"/api/generations/{generation.pk}/{path}").headers
+        assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    token = SIGNER.sign(generation.images.get().pk.hex)
+    assert Client().get(f"/images/{token}.png")["Cross-Origin-Resource-Policy"] == "cross-origin"
+
+
+@pytest.mark.parametrize("path", ["/", "/api/img2img", "/accounts/login/", "/admin/", "/livez", "/nowhere/"])
+def test_a_forged_host_is_refused(client: Client, db: None, path: str) -> None:
+    answer = client.get(path, headers={"host": "evil.example"})
+    assert answer.status_code == 400
+    assert "evil.example" not in answer.content.decode()
+
+
+def test_a_server_answers_to_the_address_it_is_bound_to() -> None:
+    assert own_hosts("192.168.1.7") == ["localhost", "127.0.0.1", "[::1]", "192.168.1.7"]
+    assert own_hosts("fd00::7")[-1] == own_hosts("[fd00::7]")[-1] == "[fd00::7]"
+    assert "*" not in own_hosts("")
+
+
+def test_passwords_are_kept_with_argon2() -> None:
+    assert own_settings.PASSWORD_HASHERS[0] == "django.contrib.auth.hashers.Argon2PasswordHasher"
+
+
+# Other origins
+
+
+def preflight(client: Client, path: str, origin: str) -> dict[str, str]:
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization, prefer",
+    }
+    answer = client.options(path, headers=headers)
+    return {name: value for name, value in answer.headers.items() if name.startswith("access-control")}
+
+
+def test_no_other_origin_may_call_unless_it_is_named(client: Client, db: None, settings: Settings) -> None:
+    assert preflight(client, "/api/img2img", FOREIGN) == {}
+    settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
+    said = preflight(client, "/api/img2img", FOREIGN)
+    assert said["access-control-allow-origin"] == FOREIGN
+    assert {"authorization", "x-api-key", "prefer", "content-type"} <= set(
+        said["access-control-allow-headers"].replace(" ", "").split(",")
+    )
+    assert "access-control-allow-credentials" not in said
+    assert preflight(client, "/api/img2img", "https://front.example.evil.example") == {}
+    for path in ("/", "/keys/", "/accounts/login/", "/admin/"):
+        assert preflight(client, path, FOREIGN) == {}
+
+
+def test_a_named_origin_reads_the_answer_to_its_key_and_not_to_a_session(
+    client: Client, alice: User, alices_program: Client, settings: Settings
+) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
+    answer = alices_program.post("/api/img2img", headers={"Origin": FOREIGN})
+    assert answer["Access-Control-Allow-Origin"] == FOREIGN
+    assert "origin" in answer["Vary"].lower()
+    page = Client(enforce_csrf_checks=True)
+    page.force_login(alice)
+    assert page.post("/api/img2img", headers={"Origin": FOREIGN}).json()["code"] == "csrf"
+
+
+# Behind TLS, with the site's own settings in a process of its own
+
+
+def python(program: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DREAMLAYER_", "DJANGO_"))}
+    environment = {**kept, "DREAMLAYER_DATA_DIR": str(folder), "DREAMLAYER_BEHIND_TLS": "1", **environment}
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_behind_tls_cookies_and_answers_stay_in_tls(tmp_path: Path) -> None:
+    program = """
+import json, os, re, django
+os.environ["DJANGO_SETTINGS_MODULE"] = "dreamlayer_site.settings"
+django.setup()
+from django.core.management import call_command
+from django.test import Client
+from accounts.models import User
+call_command("migrate", verbosity=0)
+User.objects.create_user("alice@example.com", "correct horse")
+plain = Client().get("/accounts/login/", headers={"host": "localhost"})
+tls = Client(headers={"host": "localhost", "x-forwarded-proto": "https"}, enforce_csrf_checks=True)
+page = tls.get("/accounts/login/")
+form = {
+    "login": "alice@example.com",
+    "password": "correct horse",
+    "csrfmiddlewaretoken": re.search(r'csrfmiddlewaretoken" value="([A-Za-z0-9]+)"', page.content.decode())[1],
+}
+signed_in = tls.post("/accounts/login/", form, headers={"referer": "https://localhost/accounts/login/"})
+cookies = {
+    name: [bool(morsel["secure"]), bool(morsel["httponly"]), morsel["path"], morsel["domain"], morsel["samesite"]]
+    for name, morsel in tls.cookies.items()
+}
+print(json.dumps({
+    "plain": [plain.status_code, plain["Location"]],
+    "hsts": page["Strict-Transport-Security"],
+    "signed in": [signed_in.status_code, tls.get("/").status_code],
+    "cookies": cookies,
+    "hash": User.objects.get().password.partition("$")[0],
+}))
+"""
+    done = python(program, tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["plain"] == [301, "https://localhost/accounts/login/"]
+    assert said["hsts"] == "max-age=31536000; includeSubDomains; preload"
+    assert said["signed in"] == [302, 200]
+    assert {"__Host-sessionid", "__Host-csrftoken"} <= set(said["cookies"])
+    for name, attributes in said["cookies"].items():
+        if name.startswith("__Host-"):
+            assert attributes == [True, True, "/", "", "Lax"]
+    assert said["hash"] == "argon2"
+
+
+def test_the_deployment_check_finds_nothing(tmp_path: Path) -> None:
+    program = """
+import sys
+sys.argv = ["manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+import manage
+manage.main()
+"""
+    done = python(program, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["--host", "0.0.0.0"], {"DREAMLAYER_ANONYMOUS_API": "1"}),  # noqa: S104 - refused before anything listens long
+        ([], {"DREAMLAYER_ALLOWED_HOSTS": "*"}),
+    ],
+)
+def test_serve_does_not_start_with_settings_that_let_everybody_in(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str]
+) -> None:
+    installation = Installation(tmp_path, **environment)
+    command = [sys.executable, str(ROOT / "manage.py"), "serve", "--port", str(installation.port), *arguments]
+    done = subprocess.run(
+        command, env=installation.environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert "dreamlayer.E00" in done.stderr
+    assert "starting it again" not in done.stderr
+    assert "Traceback" not in done.stderr
