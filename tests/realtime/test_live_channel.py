@@ -90,8 +90,9 @@ async def test_nobody_else_hears_anything(alice: User, bob: User, waiting: Gener
     assert await socket.receive_nothing()
 
 
-async def test_a_foreign_page_cannot_connect(alice: User, waiting: Generation) -> None:
-    foreign = (b"origin", b"https://elsewhere.example")
+@pytest.mark.parametrize("origin", [b"https://elsewhere.example", b"http://localhost:3000", b"null", b""])
+async def test_a_foreign_page_cannot_connect(alice: User, waiting: Generation, origin: bytes) -> None:
+    foreign = (b"origin", origin)
     socket = await database_sync_to_async(socket_of)(alice, f"/ws/generations/{waiting.pk}/", origin=foreign)
     assert not (await socket.connect())[0]
 
