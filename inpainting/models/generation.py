@@ -7,7 +7,6 @@ import os
 import socket
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +15,9 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.models.clock import in_seconds
 from inpainting.models.pictures import GeneratedImage, Mask, SourceImage
+from inpainting.models.webhooks import MAX_URL_CHARACTERS, WebhookDelivery
 from inpainting.realtime import events
 
 MAX_ATTEMPTS = 3
@@ -44,12 +45,21 @@ class Generation(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="generations")
-    source = models.ForeignKey(SourceImage, on_delete=models.PROTECT, related_name="generations")
-    mask = models.ForeignKey(Mask, on_delete=models.PROTECT, related_name="generations")
+    source = models.ForeignKey(SourceImage, on_delete=models.RESTRICT, related_name="generations")
+    mask = models.ForeignKey(Mask, on_delete=models.RESTRICT, related_name="generations")
+    parent = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="children",
+        help_text="it ran again as this",
+    )
     engine = models.CharField(max_length=40)
     settings = models.JSONField(help_text="the fields of PaintSettings")
     painted_pixels = models.PositiveBigIntegerField(default=0, help_text="how many pixels the mask marks")
     warnings = models.JSONField(default=list)
+    webhook_url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True, help_text="told when it has ended")
 
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED, editable=False)
     cancel_requested = models.BooleanField(default=False, editable=False)
@@ -81,17 +91,31 @@ class Generation(models.Model):
 
     @classmethod
     def from_request(
-        cls, request: InpaintRequest, *, owner: Any, engine: str, source_name: str = "", warnings: Sequence[str] = ()
+        cls,
+        request: InpaintRequest,
+        *,
+        owner: Any,
+        engine: str,
+        source_name: str = "",
+        warnings: Sequence[str] = (),
+        webhook_url: str = "",
     ) -> Generation:
         """A generation whose pictures are in storage and whose rows are not saved yet; see `save_new`."""
+        source = SourceImage.written(owner, request.image, name=source_name)
+        try:
+            mask = Mask.written(owner, request.mask)
+        except OSError:
+            source.delete_files()
+            raise
         return cls(
             owner=owner,
-            source=SourceImage.written(owner, request.image, name=source_name),
-            mask=Mask.written(owner, request.mask),
+            source=source,
+            mask=mask,
             engine=engine,
             settings=dataclasses.asdict(request.settings),
             painted_pixels=int(np.count_nonzero(request.mask)),
             warnings=list(warnings),
+            webhook_url=webhook_url,
         )
 
     def to_request(self) -> InpaintRequest:
@@ -171,9 +195,7 @@ class Generation(models.Model):
 
     def put_back(self) -> bool:
         """Its holder is gone: it waits again, or ends where it was cancelled or has cost too many workers."""
-        if self.cancel_requested:
-            return self.end_cancelled()
-        if self.attempts >= MAX_ATTEMPTS:
+        if self.attempts >= MAX_ATTEMPTS and not self.cancel_requested:
             message = f"The server stopped {self.attempts} times while painting this picture."
             return self.fail(code="job_crashed_worker", message=message)
         return self._wait_again(lease_until=None)
@@ -185,7 +207,10 @@ class Generation(models.Model):
     def _wait_again(self, **changes: Any) -> bool:
         # The fence grows here too: a holder who only seemed gone finds that it is no longer his.
         fence = models.F("fence") + 1
-        return self._move(self._ours, events.queued(), status=Status.QUEUED, step=0, fence=fence, **changes)
+        wanted = self._ours & models.Q(cancel_requested=False)
+        if self._move(wanted, events.queued(), status=Status.QUEUED, step=0, fence=fence, **changes):
+            return True
+        return self.end_cancelled()
 
     @property
     def _ours(self) -> models.Q:
@@ -198,9 +223,12 @@ class Generation(models.Model):
             if not Generation.objects.filter(allowed, pk=self.pk).update(**changes):
                 return False
             if event is not None:
-                transaction.on_commit(lambda: events.publish(self.pk, event))
+                # Robust: a hint that cannot be sent must not look like a change that was not made.
+                transaction.on_commit(lambda: events.publish(self.pk, event), robust=True)
             # In the same transaction: the fence we read is the one we set.
             self.refresh_from_db(fields=list(changes))
+            if changes.get("status") in ENDED:
+                WebhookDelivery.announce(self)
         return True
 
     # Queries
@@ -252,8 +280,3 @@ class Generation(models.Model):
             case Status.CANCELLED:
                 return events.cancelled()
         return events.queued()
-
-
-def in_seconds(seconds: float) -> models.ExpressionWrapper:
-    """A time by the database's clock, which is the same for every worker."""
-    return models.ExpressionWrapper(Now() + timedelta(seconds=seconds), output_field=models.DateTimeField())

@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.files.base import ContentFile
-from django.db import models
+from django.db import models, transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
 
 from inpainting.core.codecs import PictureLimits, decode_picture, encode_png, thumbnail_webp
 from inpainting.core.picture import Mask as MaskPixels
@@ -86,8 +88,12 @@ class SourceImage(WithThumbnail):
     def written(cls, owner: Any, picture: Picture, *, name: str = "") -> SourceImage:
         """Its files are in storage, its row is not saved yet."""
         image = cls(owner=owner, name=name[-255:])
-        image.write(encode_png(picture), picture)
-        image.write_thumbnail(picture)
+        try:
+            image.write(encode_png(picture), picture)
+            image.write_thumbnail(picture)
+        except OSError:
+            image.delete_files()
+            raise
         return image
 
 
@@ -125,3 +131,14 @@ class GeneratedImage(WithThumbnail):
 
     def __str__(self) -> str:
         return f"image {self.index} of {self.generation_id}"
+
+
+@receiver(post_delete, sender=SourceImage)
+@receiver(post_delete, sender=Mask)
+@receiver(post_delete, sender=GeneratedImage)
+def delete_files_of(instance: StoredPicture, **_: object) -> None:
+    """The files go with their row, however it goes: a user's deletion takes pictures along without asking their model.
+
+    Once the row is gone for good. Who dies in between leaves files without a row, never a row without its files.
+    """
+    transaction.on_commit(instance.delete_files, robust=True)

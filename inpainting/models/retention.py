@@ -1,0 +1,64 @@
+"""How long generations are kept. For ever, until somebody says otherwise."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+MAX_DAYS = 36_500
+
+
+class Retention(models.Model):
+    """What one person chose, or with no person the longest that anybody may keep. The shorter of the two holds."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="retention",
+        help_text="empty: the longest that anybody may keep",
+    )  # fmt: skip
+    days = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(MAX_DAYS)],
+        help_text="after so many days, what has ended is deleted with its pictures; empty: never",
+    )  # fmt: skip
+
+    class Meta:
+        verbose_name = verbose_name_plural = "retention"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(models.Value(1), condition=models.Q(user=None), name="one_retention_for_everybody"),
+            models.CheckConstraint(condition=models.Q(days=None) | models.Q(days__gte=1), name="retention_of_a_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"retention of {self.user or 'everybody'}"
+
+    def clean(self) -> None:
+        """Nobody chooses to keep longer than the administrator lets everybody."""
+        longest = Retention.maximum()
+        if self.user_id is not None and self.days is not None and longest is not None and self.days > longest:
+            raise ValidationError({"days": f"At most {longest} days are allowed, not {self.days}."})
+
+    @classmethod
+    def set(cls, user: Any, days: int | None) -> Retention:
+        """Keep somebody's generations, or with None everybody's, for so many days; None: as long as is allowed.
+
+        Raises ValidationError for less than a day and for more than is allowed.
+        """
+        retention = cls.objects.filter(user=user).first() or cls(user=user)
+        retention.days = days
+        retention.full_clean()
+        retention.save()
+        return retention
+
+    @classmethod
+    def maximum(cls) -> int | None:
+        """The days that hold for everybody; None: for ever."""
+        return cls.objects.filter(user=None).values_list("days", flat=True).first()
+
+    @classmethod
+    def of(cls, user: Any) -> int | None:
+        """After how many days a user's generations are deleted; None: never."""
+        rows = cls.objects.filter(models.Q(user=user) | models.Q(user=None), days__isnull=False)
+        return min(rows.values_list("days", flat=True), default=None)
