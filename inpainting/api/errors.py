@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.http import Http404
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
-from inpainting.core.errors import InvalidRequest, PaintingError
+from inpainting.core.errors import InvalidPicture, InvalidRequest, PaintingError
+from inpainting.generations.limits import LimitReached
 
 logger = logging.getLogger(__name__)
 
+RETRY_SECONDS = 5
+MOST_CHARACTERS = 300
+"""Of a message that repeats what was sent."""
 CODES = {
     exceptions.NotAuthenticated: "key_missing",
     exceptions.ParseError: "body_invalid",
@@ -22,6 +29,8 @@ CODES = {
     exceptions.NotAcceptable: "not_acceptable",
     exceptions.Throttled: "rate_limited",
 }
+HTTP_STATUSES = {"idempotency_in_progress": 409, "idempotency_key_reused": 422}
+"""Of what is wrong with a request; everything else is a 400."""
 FIELD_CODES = {"required": "field_missing", "null": "field_missing"}
 
 
@@ -31,9 +40,23 @@ class Conflict(exceptions.APIException):
     status_code = status.HTTP_409_CONFLICT
 
 
+class Gone(exceptions.APIException):
+    """A picture whose row is there and whose file is not: lost, or deleted by hand."""
+
+    status_code = status.HTTP_410_GONE
+    default_detail = "The file of this picture is gone."
+    default_code = "result_expired"
+
+
+class TooLarge(InvalidPicture):
+    """More bytes than are taken, whatever they are."""
+
+
 def answer(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's exception handler: any exception of an API view -> its answer."""
     match error:
+        case LimitReached():
+            return over_limit(error)
         case PaintingError():
             return painting_error(error)
         case exceptions.ValidationError():
@@ -48,8 +71,23 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
             return refusal(413, "The request is too large.", code="body_too_large")
         case SuspiciousOperation():
             return refusal(400, "The request cannot be read.", code="body_invalid")
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            logger.error("No space left", exc_info=error)
+            return refusal(507, "There is no space left on the server.", code="storage_full")
+        case OperationalError() | InterfaceError():
+            logger.error("The database does not answer", exc_info=error)
+            response = refusal(503, "The server is busy with itself; try again in a moment.", code="try_again")
+            response["Retry-After"] = str(RETRY_SECONDS)
+            return response
     logger.error("%s broke", type(context.get("view")).__name__, exc_info=error)
     return refusal(500, "Something broke on the server; its log says why.", code="internal_error")
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 404 for addresses that no route knows: JSON below /api/, the page elsewhere."""
+    if request.path.startswith("/api/"):
+        return JsonResponse({"status": "error", "message": "There is nothing here.", "code": "not_found"}, status=404)
+    return defaults.page_not_found(request, exception)
 
 
 def refusal(http_status: int, message: str, *, code: str, details: dict[str, Any] | None = None) -> Response:
@@ -58,12 +96,19 @@ def refusal(http_status: int, message: str, *, code: str, details: dict[str, Any
 
 
 def painting_error(error: PaintingError) -> Response:
-    details = {"field": error.field, "limit": error.limit, "actual": error.actual}
-    http_status = 400 if isinstance(error, InvalidRequest) else 500
-    if error.code == "image_too_large":
+    http_status = HTTP_STATUSES.get(error.code, 400) if isinstance(error, InvalidRequest) else 500
+    if isinstance(error, TooLarge):
         http_status = 413
-    said = {name: value for name, value in details.items() if value is not None}
-    return refusal(http_status, error.message, code=error.code, details=said)
+    details = {"field": error.field, "limit": error.limit, "actual": error.actual}
+    known = {name: value for name, value in details.items() if value is not None}
+    return refusal(http_status, error.message, code=error.code, details=known)
+
+
+def over_limit(error: LimitReached) -> Response:
+    response = refusal(429, error.message, code=error.code, details={"limit": error.limit, "actual": error.actual})
+    if error.retry_after_seconds is not None:
+        response["Retry-After"] = str(error.retry_after_seconds)
+    return response
 
 
 def invalid_field(error: exceptions.ValidationError) -> Response:
@@ -71,7 +116,7 @@ def invalid_field(error: exceptions.ValidationError) -> Response:
     details = cast("dict[str, list[exceptions.ErrorDetail]]", error.detail)  # what a serializer raises
     field, (problem, *_) = next(iter(details.items()))
     code = FIELD_CODES.get(problem.code or "", "field_invalid")
-    message = f"Missing required field: {field}" if code == "field_missing" else f"{field}: {problem}"
+    message = f"Missing required field: {field}" if code == "field_missing" else f"{field}: {problem[:MOST_CHARACTERS]}"
     return refusal(400, message, code=code, details={"field": field})
 
 

@@ -1,24 +1,26 @@
-"""`/api/generations/<id>/`: one generation, for its owner."""
+"""`/api/generations/`: the caller's own, to find, read, cancel, delete and run again."""
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpResponse
-from django.shortcuts import get_object_or_404
-from django.urls import reverse
+from django.http import Http404
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.models import Scope
+from inpainting.api.answers import pending, rendered, rendered_whole
+from inpainting.api.bodies import TakesBodies, body_of
+from inpainting.api.documents import ACCEPTING, KEY, PageDocument, Pending, WholeGenerationDocument, documented
 from inpainting.api.errors import Conflict
-from inpainting.api.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, picture_response
-from inpainting.api.links import public_image
-from inpainting.api.native import metadata
+from inpainting.api.fields import ChangesForm, checked, settings_from
+from inpainting.api.requests import idempotency_of
+from inpainting.api.search import Search, page_of
 from inpainting.generations import history
+from inpainting.generations.delete import delete
+from inpainting.generations.run_again import run_again
 from inpainting.models import Generation
-from inpainting.realtime import events
 
 
 def own_generation(request: Request, pk: UUID) -> Generation:
@@ -28,89 +30,71 @@ def own_generation(request: Request, pk: UUID) -> Generation:
     return generation
 
 
-def rendered(generation: Generation) -> dict[str, Any]:
-    """The generation as JSON."""
-    return {
-        "id": str(generation.pk),
-        "status": generation.status,
-        "engine": generation.engine,
-        "prompt": generation.prompt,
-        "created_at": generation.created_at,
-        "started_at": generation.started_at,
-        "finished_at": generation.finished_at,
-        "seconds": generation.seconds,
-        "progress": events.progress(generation.step, generation.steps) if generation.steps else None,
-        "source": reverse("generation-source", args=[generation.pk]),
-        "mask": reverse("generation-mask", args=[generation.pk]),
-        "images": [
-            {
-                "url": reverse("generation-image", args=[generation.pk, image.index]),
-                "width": image.width,
-                "height": image.height,
-                "sha256": image.sha256,
-                "outside_mask_changed_pixels": image.outside_mask_changed_pixels,
-                "seam_score": image.seam_score,
-            }
-            for image in generation.images.all()
-        ],
-        "error": {"code": generation.error_code, "message": generation.error_message}
-        if generation.error_code
-        else None,
-        "metadata": metadata(generation),
-    }
+class GenerationList(APIView):
+    required_scope = Scope.READ
+
+    @documented(
+        "One's generations, newest first",
+        {200: PageDocument},
+        problems=(400, 404),
+        parameters=[Search],
+        name="generations_list",
+    )
+    def get(self, request: Request) -> Response:
+        search = Search(data=request.query_params.dict())
+        search.is_valid(raise_exception=True)
+        return Response(page_of(search.validated_data, request, rendered))
 
 
 class GenerationDetail(APIView):
+    required_scope = {"GET": Scope.READ, "DELETE": Scope.MANAGE}  # noqa: RUF012 - DRF reads such attributes, nobody writes
+
+    @documented("One generation", {200: WholeGenerationDocument}, problems=(404,))
     def get(self, request: Request, pk: UUID) -> Response:
-        return Response(rendered(own_generation(request, pk)))
+        return Response(rendered_whole(own_generation(request, pk)))
+
+    @documented("Delete it and its pictures", {204: None}, problems=(404, 409))
+    def delete(self, request: Request, pk: UUID) -> Response:
+        """It and its pictures are gone. A running one is cancelled first: 409 until it has ended."""
+        if not delete(own_generation(request, pk)):
+            raise Conflict(
+                "This generation still runs. It is being cancelled; delete it again once it has ended.",
+                code="still_running",
+            )
+        return Response(status=204)
 
 
 class GenerationCancel(APIView):
+    required_scope = Scope.GENERATE
+
+    @documented("Cancel it", {200: WholeGenerationDocument}, problems=(404, 409))
     def post(self, request: Request, pk: UUID) -> Response:
         generation = own_generation(request, pk)
         if not generation.cancel():
             raise Conflict("This generation has ended already.", code="already_ended")
-        return Response(rendered(own_generation(request, pk)))
+        return Response(rendered_whole(own_generation(request, pk)))
 
 
-class GenerationSource(APIView):
-    def get(self, request: Request, pk: UUID) -> HttpResponse:
-        return picture_response(own_generation(request, pk).source.file, OWNERS_ONLY)
+class GenerationRunAgain(TakesBodies):
+    """A new generation of the same picture and mask, with the settings that are sent and all others as they were."""
 
+    required_scope = Scope.GENERATE
 
-class GenerationSourceThumbnail(APIView):
-    def get(self, request: Request, pk: UUID) -> HttpResponse:
-        return picture_response(own_generation(request, pk).source.thumbnail, OWNERS_ONLY)
-
-
-class GenerationMask(APIView):
-    def get(self, request: Request, pk: UUID) -> HttpResponse:
-        return picture_response(own_generation(request, pk).mask.file, OWNERS_ONLY)
-
-
-class GenerationImage(APIView):
-    """A result; `?download` answers with a file name."""
-
-    def get(self, request: Request, pk: UUID, index: int) -> HttpResponse:
-        image = get_object_or_404(own_generation(request, pk).images, index=index)
-        name = f"dreamlayer-{str(pk)[:8]}-{index}.png" if "download" in request.query_params else None
-        return picture_response(image.file, OWNERS_ONLY, filename=name)
-
-
-class GenerationImageThumbnail(APIView):
-    def get(self, request: Request, pk: UUID, index: int) -> HttpResponse:
-        image = get_object_or_404(own_generation(request, pk).images, index=index)
-        return picture_response(image.thumbnail, OWNERS_ONLY)
-
-
-class PublicImage(APIView):
-    """A result by its signed link: no key, any origin."""
-
-    authentication_classes = ()
-    permission_classes = ()
-
-    def get(self, request: Request, token: str) -> HttpResponse:
-        image = public_image(token)
-        if image is None:
-            raise Http404
-        return picture_response(image.file, FOR_EVERY_ORIGIN)
+    @documented(
+        "Run it again, with changes",
+        {202: Pending},
+        problems=(*ACCEPTING, 404),
+        request={"application/json": ChangesForm, "multipart/form-data": ChangesForm},
+        parameters=[KEY],
+    )
+    def post(self, request: Request, pk: UUID) -> Response:
+        generation, body = own_generation(request, pk), body_of(request)
+        values, warnings = checked(ChangesForm, body.fields, clamp=False)
+        again = run_again(
+            generation,
+            settings_from(values, generation.paint_settings),
+            engine=values.get("engine", generation.engine),
+            warnings=warnings,
+            idempotency=idempotency_of(request, body),
+        )
+        return Response(pending(again), status=202)

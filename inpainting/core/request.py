@@ -12,6 +12,27 @@ from inpainting.core.picture import Mask, Picture
 
 MAX_SEED = 2**63 - 1
 MAX_PROMPT_CHARACTERS = 10_000
+RANGES: dict[str, tuple[float, float]] = {
+    "strength": (0.0, 1.0),
+    "seed": (0, MAX_SEED),
+    "num_images": (1, 8),
+    "mask_grow": (-256, 256),
+    "mask_blur": (0, 256),
+    "only_masked_padding": (0, 1024),
+    "steps": (1, 150),
+    "guidance_scale": (1.0, 20.0),
+    "width": (64, 2048),
+    "height": (64, 2048),
+}
+"""The lowest and the highest value of each number, both allowed."""
+SCHEDULERS = (
+    *("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler"),
+    *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler"),
+    *("KDPM2DiscreteScheduler", "DPMSolverSinglestepScheduler", "KDPM2AncestralDiscreteScheduler"),
+    *("UniPCMultistepScheduler", "DDIMInverseScheduler", "DEISMultistepScheduler", "IPNDMScheduler"),
+    *("KarrasVeScheduler", "ScoreSdeVeScheduler", "LCMScheduler"),
+)
+"""The public names, as diffusers has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +41,10 @@ class PaintSettings:
 
     strength: 0 (leave it) to 1 (invent freely). seed: 0 to 2**63-1. mask_grow: pixels, negative shrinks.
     mask_blur: width in pixels of the ramp that fades the painting in, inward from the mask's edge.
+
+    None is the engine's own choice: steps of denoising; guidance_scale, how closely the prompt is followed; scheduler,
+    one of SCHEDULERS; width and height, pixels at which the engine works; only_masked_padding, pixels of the picture
+    that it sees around the mask.
     """
 
     prompt: str = ""
@@ -29,6 +54,12 @@ class PaintSettings:
     num_images: int = 1
     mask_grow: int = 0
     mask_blur: int = 0
+    only_masked_padding: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    scheduler: str | None = None
+    width: int | None = None
+    height: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt"):
@@ -43,11 +74,16 @@ class PaintSettings:
                 )
             if "\x00" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
                 raise InvalidRequest(f"{name} holds characters that are not text.", field=name)
-        within("strength", self.strength, 0.0, 1.0)
-        within("seed", self.seed, 0, MAX_SEED)
-        within("num_images", self.num_images, 1, 8)
-        within("mask_grow", self.mask_grow, -256, 256)
-        within("mask_blur", self.mask_blur, 0, 256)
+        for name, (lowest, highest) in RANGES.items():
+            number: float | None = getattr(self, name)
+            if number is not None:
+                within(name, number, lowest, highest)
+        if self.scheduler is not None and self.scheduler not in SCHEDULERS:
+            raise InvalidRequest(
+                f"There is no scheduler of that name; the schedulers are: {', '.join(SCHEDULERS)}.",
+                code="scheduler_not_found",
+                field="scheduler",
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,6 +32,8 @@ class Engine(Protocol):
     name: str
     ignores: frozenset[str]
     """Names of `PaintSettings` fields that change nothing here."""
+    needs_surroundings: bool
+    """Whether it paints from what is kept, so that a mask over the whole picture leaves it nothing."""
     window: WindowRule
     """How much of the picture it wants to see around the mask, and at what size."""
 

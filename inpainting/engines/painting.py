@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from inpainting.core.compositing import composite, cut
-from inpainting.core.errors import EngineFailed
+from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size, Window, plan_window
 from inpainting.core.masks import check, coverage, effective_mask, marked
 from inpainting.core.picture import Mask, Picture
@@ -39,16 +39,32 @@ class Painting:
         return self.window.work
 
 
+def checked_mask(request: InpaintRequest, engine: Engine) -> tuple[Mask, tuple[str, ...]]:
+    """The mask that is painted, and warnings about it. Surfaces ask before they accept, `paint` before it paints.
+
+    Raises InvalidRequest: `mask_empty`, or `mask_full` where the engine needs something that is kept.
+    """
+    mask = effective_mask(request.mask, request.settings)
+    warnings = check(mask)
+    if engine.needs_surroundings and mask.all():
+        raise InvalidRequest(
+            f"The mask covers the whole picture, and {engine.name} paints from what is kept. "
+            "If the mask is meant the other way round, invert it or say so with mask_polarity.",
+            code="mask_full",
+            field="mask",
+        )
+    return mask, warnings
+
+
 def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Painting]:
     """`settings.num_images` paintings of the request; the request itself is never changed.
 
     The engine gets the window alone, with `mask_grow` and `mask_blur` of 0: the first is done, the second comes after.
-    Raises InvalidRequest (`mask_empty`) when nothing is marked, EngineFailed when the engine gives something else than
+    Raises InvalidRequest for a mask that `checked_mask` refuses, EngineFailed when the engine gives something else than
     it was asked for, and lets EngineFailed and Cancelled from the engine pass.
     """
     settings, image = request.settings, request.image
-    mask = effective_mask(request.mask, settings)
-    warnings = check(mask)
+    mask, warnings = checked_mask(request, engine)
     window = plan_window(marked(mask), image.size, engine.window)
     part, part_mask = cut(image, mask, window)
     seen = InpaintRequest(part, part_mask, replace(settings, mask_grow=0, mask_blur=0))

@@ -12,6 +12,10 @@ AUTO = "auto"
 DEFAULT = "quick-fill"
 
 
+LABELS = {"quick-fill": "Quick fill"}
+"""What people call an engine."""
+
+
 @cache
 def engines() -> dict[str, Engine]:
     return {engine.name: engine for engine in [QuickFill()]}
@@ -29,3 +33,7 @@ def find(name: str) -> Engine:
             actual=name[:60],
         )
     return engine
+
+
+def label(name: str) -> str:
+    return LABELS.get(name, name)

@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
-from inpainting.api.generations import rendered
-from inpainting.api.native import PUBLIC_NAMES
+from inpainting.api.answers import rendered
+from inpainting.api.fields import PUBLIC_NAMES
 from inpainting.api.pictures import MAX_MASK_BYTES
 from inpainting.core.codecs import PictureLimits
 from inpainting.engines import registry

@@ -80,10 +80,20 @@ def test_a_failure_is_told(alice: User, alices_program: Client, generate: Genera
     assert said["images"] == []
 
 
-def test_a_picture_whose_file_is_gone_is_not_there(alice: User, alices_program: Client, generate: Generate) -> None:
+def test_a_picture_whose_file_is_gone_says_so_to_who_may_see_it(
+    alice: User, alices_program: Client, bobs_program: Client, generate: Generate
+) -> None:
     generation = generate(alice)
-    Path(settings.DATA_DIR, "pictures", str(generation.images.get().file.name)).unlink()
-    assert alices_program.get(f"/api/generations/{generation.pk}/images/0/").status_code == 404
+    image = generation.images.get()
+    for file in (generation.source.file, generation.mask.file, image.file, image.thumbnail):
+        Path(file.path).unlink()
+    url = f"/api/generations/{generation.pk}/"
+    for path in (url + "source/", url + "mask/", url + "images/0/", url + "images/0/thumbnail/"):
+        answer = alices_program.get(path)
+        assert (answer.status_code, answer.json()["status"], answer.json()["code"]) == (410, "error", "result_expired")
+        assert bobs_program.get(path).status_code == 404
+    public = Client().get(f"/images/{SIGNER.sign(image.pk.hex)}.png")
+    assert (public.status_code, public.json()["code"]) == (410, "result_expired")
 
 
 def test_a_public_link_ends_and_cannot_be_altered(

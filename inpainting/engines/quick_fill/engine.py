@@ -30,6 +30,7 @@ class QuickFill:
             "only_masked_padding",
         }
     )
+    needs_surroundings = True
     window = WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT)
 
     def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:

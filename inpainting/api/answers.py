@@ -1,0 +1,124 @@
+"""A generation -> what the native API says of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+from rest_framework.request import Request
+
+from inpainting.api.fields import PUBLIC_NAMES
+from inpainting.api.links import public_image_url
+from inpainting.engines import registry
+from inpainting.generations.estimate import place_in_line
+from inpainting.models import Generation
+from inpainting.realtime import events
+
+
+def pending(generation: Generation) -> dict[str, Any]:
+    return {
+        "status": "processing",
+        "id": str(generation.pk),
+        "url": reverse("generation-detail", args=[generation.pk]),
+        **place(generation),
+    }
+
+
+def place(generation: Generation) -> dict[str, Any]:
+    """Where it stands in line: 1 starts next; null once it does not wait. eta: seconds until it is painted, or null."""
+    position, seconds = place_in_line(generation) or (None, None)
+    return {"position": position, "eta": seconds}
+
+
+def unsuccessful(generation: Generation) -> dict[str, Any]:
+    message = generation.error_message or "The generation was cancelled."
+    code = generation.error_code or "cancelled"
+    return {"status": "error", "message": message, "code": code, "id": str(generation.pk)}
+
+
+def success(generation: Generation, request: Request) -> dict[str, Any]:
+    """The union of what the published document and its front end read."""
+    urls = [public_image_url(image, request) for image in generation.images.all()]
+    generated = [{"filename": url.rpartition("/")[2], "url": url, "type": "output", "subfolder": ""} for url in urls]
+    return {
+        "status": "success",
+        "message": "Image generated" if len(urls) == 1 else f"{len(urls)} images generated",
+        "id": str(generation.pk),
+        "images": urls,
+        "metadata": metadata(generation),
+        "comfy_response": {
+            "prompt_id": str(generation.pk),
+            "generated_images": generated,
+            "all_images": generated,
+        },
+        "workflow": {},
+        "run_id": None,
+    }
+
+
+def metadata(generation: Generation) -> dict[str, Any]:
+    """The settings that were made, under their public names, and what was measured on the results."""
+    settings = {name: value for name, value in generation.settings.items() if value is not None}
+    return {
+        **{PUBLIC_NAMES.get(name, name): value for name, value in settings.items()},
+        "width": generation.source.width,
+        "height": generation.source.height,
+        "engine": generation.engine,
+        "ignored": ignored(generation.engine, settings),
+        "warnings": generation.warnings,
+        "seconds": generation.seconds,
+        "results": [
+            {
+                "sha256": image.sha256,
+                "outside_mask_changed_pixels": image.outside_mask_changed_pixels,
+                "seam_score": image.seam_score,
+                **image.report,
+            }
+            for image in generation.images.all()
+        ],
+    }
+
+
+def ignored(engine: str, settings: dict[str, Any]) -> list[str]:
+    """Public names of the settings that were made and that the engine does not read."""
+    made = {name for name, value in settings.items() if value not in (None, "")}
+    return sorted(PUBLIC_NAMES.get(name, name) for name in registry.find(engine).ignores & made)
+
+
+def rendered_whole(generation: Generation) -> dict[str, Any]:
+    """The generation as its owner sees it alone: also its place in line and what was made from it."""
+    children = generation.children.order_by("created_at").values_list("pk", flat=True)
+    return {**rendered(generation), **place(generation), "children": [str(pk) for pk in children]}
+
+
+def rendered(generation: Generation) -> dict[str, Any]:
+    """The generation as its owner sees it in a list."""
+    return {
+        "id": str(generation.pk),
+        "status": generation.status,
+        "engine": generation.engine,
+        "prompt": generation.prompt,
+        "created_at": generation.created_at,
+        "started_at": generation.started_at,
+        "finished_at": generation.finished_at,
+        "seconds": generation.seconds,
+        "progress": events.progress(generation.step, generation.steps) if generation.steps else None,
+        "source": reverse("generation-source", args=[generation.pk]),
+        "mask": reverse("generation-mask", args=[generation.pk]),
+        "images": [
+            {
+                "url": reverse("generation-image", args=[generation.pk, image.index]),
+                "width": image.width,
+                "height": image.height,
+                "sha256": image.sha256,
+                "outside_mask_changed_pixels": image.outside_mask_changed_pixels,
+                "seam_score": image.seam_score,
+            }
+            for image in generation.images.all()
+        ],
+        "error": {"code": generation.error_code, "message": generation.error_message}
+        if generation.error_code
+        else None,
+        "parent": str(generation.parent_id) if generation.parent_id else None,
+        "metadata": metadata(generation),
+    }

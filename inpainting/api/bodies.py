@@ -1,0 +1,141 @@
+"""What was sent, in any of the published shapes -> its fields and pictures by name.
+
+A: form fields and files. B: files and a form field `params`, whose text is JSON. C: a JSON object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import IO, Any, cast
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, QueryDict
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from inpainting.core.errors import InvalidRequest
+
+
+class Shape(Enum):
+    FORM = "A"
+    FORM_WITH_PARAMS = "B"
+    JSON = "C"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A picture as it came: the field it came in, and a file or a text."""
+
+    field: str
+    value: UploadedFile | str
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The fields of a request. What was sent as nothing - null, or an empty text in a form - is not among them."""
+
+    shape: Shape
+    fields: Mapping[str, Any]
+    files: Mapping[str, UploadedFile]
+
+    @property
+    def is_lenient(self) -> bool:
+        """Shapes B and C are filled in by front ends: their numbers are clamped, those of shape A are refused."""
+        return self.shape is not Shape.FORM
+
+    def picture(self, *names: str) -> Sent | None:
+        """The picture sent under the first of these names that is there. Raises InvalidRequest where it is none."""
+        for name in names:
+            if name in self.files:
+                return Sent(name, self.files[name])
+            if name in self.fields:
+                value = self.fields[name]
+                if not isinstance(value, str):
+                    raise InvalidRequest(f"{name} must be a file, base64, a data URL or a URL.", field=name)
+                return Sent(name, value)
+        return None
+
+    def digest(self, route: str) -> str:
+        """SHA-256 of all that was sent, and whereto, the same however a client orders or separates it."""
+        whole = hashlib.sha256(json.dumps([route, self.shape.value, self.fields], sort_keys=True).encode())
+        for name, file in sorted(self.files.items()):
+            whole.update(json.dumps([name, file.size]).encode())
+            for chunk in file.chunks():
+                whole.update(chunk)
+            file.seek(0)
+        return whole.hexdigest()
+
+
+def body_of(request: Request) -> Body:
+    """The request's body. Raises InvalidRequest for `params` that are no JSON object, and what DRF's parsers raise."""
+    if not isinstance(request.data, QueryDict):
+        return Body(Shape.JSON, said(cast("dict[str, Any]", request.data)), {})  # see JsonObjectParser
+    plain = said(request.data.dict(), empty=("", None))
+    files = {name: file for name, file in request.FILES.items() if file is not None}
+    plain = {name: value for name, value in plain.items() if name not in files}
+    text = plain.pop("params", None)
+    if text is None:
+        return Body(Shape.FORM, plain, files)
+    try:
+        params = json_object(str(text).encode())
+    except ValueError as error:
+        raise InvalidRequest(f"Invalid parameters format: {error}", field="params") from error
+    return Body(Shape.FORM_WITH_PARAMS, {**said(params), **plain}, files)
+
+
+def said(fields: Mapping[str, Any], *, empty: tuple[Any, ...] = (None,)) -> dict[str, Any]:
+    """Without the fields that say nothing. An empty prompt says something."""
+    return {name: value for name, value in fields.items() if value not in empty or ("prompt" in name and value == "")}
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """Raises ValueError for anything but one JSON object whose texts are Unicode. Of a doubled key the last counts."""
+    try:
+        value = json.loads(data, parse_constant=refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text, and could not be answered
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except UnicodeEncodeError as error:
+        raise ValueError("it holds characters that are not text") from error
+    if not isinstance(value, dict):
+        raise ValueError("it is not an object")
+    return value
+
+
+def refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+class JsonObjectParser(BaseParser):
+    """A JSON object in UTF-8, or no body at all. Raises ParseError for everything else."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        data = stream.read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+        if len(data) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            raise RequestDataTooBig
+        try:
+            return json_object(data) if data.strip() else {}
+        except ValueError as error:
+            raise ParseError(f"The body cannot be read as JSON: {error}") from error
+
+
+class TakesBodies(APIView):
+    """A view that reads any of the shapes, always in UTF-8: a charset that a client makes up is not looked for."""
+
+    parser_classes = (MultiPartParser, FormParser, JsonObjectParser)
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        request.encoding = "utf-8"
+        return super().initialize_request(request, *args, **kwargs)

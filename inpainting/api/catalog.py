@@ -1,0 +1,70 @@
+"""What there is to paint with, and what the caller has used: engines, models, usage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count
+from django.forms.models import model_to_dict
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import Scope
+from inpainting.api.documents import EnginesDocument, ModelsDocument, UsageDocument, documented
+from inpainting.api.fields import PUBLIC_NAMES
+from inpainting.engines import registry
+from inpainting.engines.base import Engine
+from inpainting.generations import history
+from inpainting.generations.limits import stored_bytes
+from inpainting.models import Status, UserLimits
+
+
+class Engines(APIView):
+    required_scope = Scope.READ
+
+    @documented("The engines", {200: EnginesDocument})
+    def get(self, request: Request) -> Response:
+        default = registry.find(registry.AUTO)
+        engines = [said_of(engine, is_default=engine is default) for engine in registry.engines().values()]
+        return Response({"status": "success", "engines": engines})
+
+
+def said_of(engine: Engine, *, is_default: bool) -> dict[str, Any]:
+    return {
+        "name": engine.name,
+        "label": registry.label(engine.name),
+        "is_default": is_default,
+        "accepts_prompt": "prompt" not in engine.ignores,
+        "ignores": sorted(PUBLIC_NAMES.get(name, name) for name in engine.ignores),
+    }
+
+
+class Models(APIView):
+    """Checkpoints that an engine can load. The built-in engine needs none."""
+
+    required_scope = Scope.READ
+
+    @documented("The models", {200: ModelsDocument})
+    def get(self, request: Request) -> Response:
+        return Response({"status": "success", "models": []})
+
+
+class Usage(APIView):
+    """How much the caller has and may have; a limit of null is none."""
+
+    required_scope = Scope.READ
+
+    @documented("What one has used", {200: UsageDocument})
+    def get(self, request: Request) -> Response:
+        counted = history.of(request.user).order_by().values_list("status").annotate(Count("pk"))
+        counts: dict[str, int] = dict.fromkeys(Status.values, 0) | dict(counted)
+        limits = UserLimits.of(request.user) or UserLimits()
+        return Response(
+            {
+                "status": "success",
+                "generations": {**counts, "total": sum(counts.values())},
+                "stored_bytes": stored_bytes(request.user),
+                "limits": model_to_dict(limits, exclude=["id", "user"]),
+            }
+        )

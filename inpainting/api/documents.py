@@ -1,0 +1,288 @@
+"""What the schema says: the bodies of requests and answers, and how each operation is described."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
+from rest_framework import serializers
+
+from inpainting.api.fields import Img2ImgForm
+from inpainting.models import Status
+
+Described = TypeVar("Described", bound=Callable[..., Any])
+
+MEANINGS = {
+    400: "Something is wrong with what was sent; `field`, `limit` and `actual` say what.",
+    401: "No key, or one that is not valid, expired or revoked.",
+    403: "The key lacks the scope, or a page its CSRF token.",
+    404: "Not there, or somebody else's.",
+    409: "It does not fit the state of the generation.",
+    410: "The file of this picture is gone.",
+    413: "More bytes than are taken.",
+    415: "A body of a type that is not read.",
+    416: "The range lies beyond the picture.",
+    422: "The same Idempotency-Key came with another request.",
+    429: "Over a limit of this user; Retry-After says when it may be less.",
+    500: "The painting failed.",
+    503: "The server is busy with itself; Retry-After says when to try again.",
+    507: "No space left on the server.",
+}
+ACCEPTING = (400, 409, 413, 415, 422, 429, 503, 507)
+"""What may come of asking for a painting."""
+
+
+@extend_schema_field({"oneOf": [{"type": "number"}, {"type": "string"}]})
+class NumberOrText(serializers.Field):
+    pass
+
+
+@extend_schema_field({"type": "object", "additionalProperties": True})
+class Free(serializers.Field):
+    """An object whose keys depend on the engine."""
+
+
+class Problem(serializers.Serializer):
+    """Every error."""
+
+    status = serializers.ChoiceField(["error"])
+    message = serializers.CharField(help_text="For people.")
+    code = serializers.CharField(help_text="For programs; stable.")
+    field = serializers.CharField(required=False, help_text="The field that is wrong.")
+    limit = NumberOrText(required=False, help_text="What is allowed.")
+    actual = NumberOrText(required=False, help_text="What was sent.")
+    id = serializers.UUIDField(required=False, help_text="The generation that failed or was cancelled.")
+
+
+class Upload(Img2ImgForm):
+    """Form fields and files. A text field `params` may hold them all as JSON; then numbers are clamped as in JSON."""
+
+    image = serializers.FileField(help_text="PNG, JPEG, WebP or GIF, up to 32 MB; or as text, see JSON.")
+    mask = serializers.FileField(help_text="PNG up to 10 MB: white is kept, black is repainted, unless mask_polarity.")
+
+
+class Json(serializers.Serializer):
+    """The same fields as in the form; numbers outside their range are clamped, with a warning."""
+
+    input_image = serializers.CharField(help_text="Base64, a data URL, an http(s) URL, or a link of this site.")
+    mask = serializers.CharField(help_text="PNG, as input_image.")
+    prompt = Img2ImgForm().fields["prompt"]
+
+
+class Metadata(serializers.Serializer):
+    """Every setting that was made, under its public name, and:"""
+
+    prompt = serializers.CharField()
+    negative_prompt = serializers.CharField()
+    denoising_strength = serializers.FloatField()
+    seed = serializers.IntegerField()
+    width = serializers.IntegerField(help_text="The picture's and the result's.")
+    height = serializers.IntegerField()
+    engine = serializers.CharField()
+    ignored = serializers.ListField(child=serializers.CharField(), help_text="Settings that the engine does not read.")
+    warnings = serializers.ListField(child=serializers.CharField())
+    seconds = serializers.FloatField(allow_null=True)
+    results = serializers.ListField(child=Free(), help_text="What was measured on each result.")
+
+
+class ComfyImage(serializers.Serializer):
+    filename = serializers.CharField()
+    url = serializers.URLField()
+    type = serializers.CharField()
+    subfolder = serializers.CharField()
+
+
+class ComfyResponse(serializers.Serializer):
+    prompt_id = serializers.UUIDField()
+    generated_images = ComfyImage(many=True)
+    all_images = ComfyImage(many=True)
+
+
+class Painted(serializers.Serializer):
+    status = serializers.ChoiceField(["success"])
+    message = serializers.CharField()
+    id = serializers.UUIDField()
+    images = serializers.ListField(child=serializers.URLField(), help_text="Signed links; they end after a day.")
+    metadata = Metadata()
+    comfy_response = ComfyResponse()
+    workflow = Free()
+    run_id = serializers.CharField(allow_null=True)
+
+
+class Pending(serializers.Serializer):
+    status = serializers.ChoiceField(["processing"])
+    id = serializers.UUIDField()
+    url = serializers.CharField(help_text="Ask here how it goes.")
+    position = serializers.IntegerField(allow_null=True, min_value=1, help_text="1 starts next.")
+    eta = serializers.FloatField(allow_null=True, help_text="Seconds until it is painted, as far as we can tell.")
+
+
+class Received(serializers.Serializer):
+    status = serializers.ChoiceField(["received"])
+
+
+class Foreseen(serializers.Serializer):
+    status = serializers.ChoiceField(["success"])
+    engine = serializers.CharField()
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    mode = serializers.ChoiceField(["L", "LA", "RGB", "RGBA"])
+    bits = serializers.ChoiceField([8, 16])
+    mask = serializers.CharField(help_text="Data URL of a PNG: white is repainted.")
+    coverage = serializers.FloatField(min_value=0, max_value=1)
+    window = serializers.ListField(child=serializers.IntegerField(), help_text="Left, top, right, bottom.")
+    work_size = serializers.ListField(child=serializers.IntegerField(), help_text="Width, height.")
+    estimate_seconds = serializers.FloatField(allow_null=True)
+    ignored = serializers.ListField(child=serializers.CharField())
+    warnings = serializers.ListField(child=serializers.CharField())
+
+
+class GeneratedImageDocument(serializers.Serializer):
+    url = serializers.CharField()
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    sha256 = serializers.CharField()
+    outside_mask_changed_pixels = serializers.IntegerField()
+    seam_score = serializers.FloatField()
+
+
+class ProgressDocument(serializers.Serializer):
+    type = serializers.ChoiceField(["progress"])
+    step = serializers.IntegerField()
+    of = serializers.IntegerField()
+    percent = serializers.IntegerField()
+
+
+class ErrorDocument(serializers.Serializer):
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class GenerationDocument(serializers.Serializer):
+    # Some names are DRF's too, but its metaclass takes these fields away before they could hide anything.
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(Status.values)
+    engine = serializers.CharField()
+    prompt = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    seconds = serializers.FloatField(allow_null=True)
+    progress = ProgressDocument(allow_null=True)
+    source = serializers.CharField()  # type: ignore[assignment]
+    mask = serializers.CharField()
+    images = GeneratedImageDocument(many=True)
+    error = ErrorDocument(allow_null=True)
+    parent = serializers.UUIDField(allow_null=True, help_text="It ran again as this.")  # type: ignore[assignment]
+    metadata = Metadata()
+
+
+class WholeGenerationDocument(GenerationDocument):
+    position = serializers.IntegerField(allow_null=True, min_value=1)
+    eta = serializers.FloatField(allow_null=True)
+    children = serializers.ListField(child=serializers.UUIDField())
+
+
+class PageDocument(serializers.Serializer):
+    count = serializers.IntegerField()
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = GenerationDocument(many=True)
+
+
+class EngineDocument(serializers.Serializer):
+    name = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
+    is_default = serializers.BooleanField()
+    accepts_prompt = serializers.BooleanField()
+    ignores = serializers.ListField(child=serializers.CharField())
+
+
+class EnginesDocument(serializers.Serializer):
+    status = serializers.ChoiceField(["success"])
+    engines = EngineDocument(many=True)
+
+
+class ModelDocument(serializers.Serializer):
+    id = serializers.CharField()
+    name = serializers.CharField()
+    filename = serializers.CharField()
+
+
+class ModelsDocument(serializers.Serializer):
+    status = serializers.ChoiceField(["success"])
+    models = ModelDocument(many=True)
+
+
+class CountsDocument(serializers.Serializer):
+    queued = serializers.IntegerField()
+    running = serializers.IntegerField()
+    succeeded = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+    total = serializers.IntegerField()
+
+
+class LimitsDocument(serializers.Serializer):
+    waiting = serializers.IntegerField(allow_null=True)
+    per_minute = serializers.IntegerField(allow_null=True)
+    per_day = serializers.IntegerField(allow_null=True)
+    megapixels_per_day = serializers.IntegerField(allow_null=True)
+    stored_megabytes = serializers.IntegerField(allow_null=True)
+
+
+class UsageDocument(serializers.Serializer):
+    status = serializers.ChoiceField(["success"])
+    generations = CountsDocument()
+    stored_bytes = serializers.IntegerField()
+    limits = LimitsDocument()
+
+
+SIGNED_IN: list[dict[str, list[str]]] = [{"bearerKey": []}, {"headerKey": []}, {"session": []}]
+IMG2IMG = {"multipart/form-data": Upload, "application/json": Json}
+HOW_LONG = OpenApiParameter(
+    "Prefer", str, OpenApiParameter.HEADER,
+    description="respond-async: answer 202 at once. wait=N: wait N seconds at most. Neither: wait to the end.",
+)  # fmt: skip
+KEY = OpenApiParameter(
+    "Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    OpenApiParameter.HEADER, description="The same key with the same request is the same generation.",
+)  # fmt: skip
+DOWNLOAD = OpenApiParameter("download", str, description="There at all: as a download, with a file name.")
+PICTURE = {
+    (200, "image/png"): OpenApiTypes.BINARY,
+    (206, "image/png"): OpenApiTypes.BINARY,
+    304: OpenApiResponse(description="The client has it: see ETag."),
+}
+THUMBNAIL = {
+    (200, "image/webp"): OpenApiTypes.BINARY,
+    (206, "image/webp"): OpenApiTypes.BINARY,
+    304: OpenApiResponse(description="The client has it: see ETag."),
+}
+
+
+def documented(
+    summary: str,
+    answers: Mapping[Any, Any],
+    *,
+    problems: Iterable[int] = (),
+    request: Any = None,
+    parameters: Sequence[Any] = (),
+    name: str | None = None,
+    is_public: bool = False,
+) -> Callable[[Described], Described]:
+    """Describe an operation: its good answers, and the statuses of its problems beside those of signing in.
+
+    name: its operationId, where the path does not make a good one.
+    """
+    statuses = sorted({*problems, *(() if is_public else (401, 403))})
+    return extend_schema(
+        operation_id=name,
+        summary=summary,
+        auth=cast("list[str]", [] if is_public else SIGNED_IN),
+        request=request,
+        parameters=list(parameters),
+        responses={**answers, **{code: OpenApiResponse(Problem, MEANINGS[code]) for code in statuses}},
+    )

@@ -1,0 +1,58 @@
+"""`POST /api/img2img/dry-run`: what would be painted, and nothing is."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Scope
+from inpainting.api.answers import ignored
+from inpainting.api.bodies import TakesBodies, body_of
+from inpainting.api.documents import IMG2IMG, Foreseen, documented
+from inpainting.api.requests import Asked, read
+from inpainting.core import masks
+from inpainting.core.codecs import encode_png
+from inpainting.core.geometry import plan_window
+from inpainting.core.picture import Picture
+from inpainting.engines import registry
+from inpainting.engines.painting import checked_mask
+from inpainting.generations.estimate import likely_seconds, past_of
+
+
+class DryRun(TakesBodies):
+    """The same body as for painting; nothing of it is kept."""
+
+    required_scope = Scope.GENERATE
+
+    @documented("What would be painted", {200: Foreseen}, problems=(400, 413, 415, 503), request=IMG2IMG)
+    def post(self, request: Request) -> Response:
+        return Response(foreseen(read(body_of(request), request)))
+
+
+def foreseen(asked: Asked) -> dict[str, Any]:
+    """mask: as the house has it, grown, white = repaint. window: left, top, right, bottom of what the engine sees."""
+    settings, image = asked.request.settings, asked.request.image
+    engine = registry.find(asked.engine)
+    mask, mask_warnings = checked_mask(asked.request, engine)
+    window = plan_window(masks.marked(mask), image.size, engine.window)
+    box, png = window.box, encode_png(Picture(mask[:, :, None]))
+    made = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+    return {
+        "status": "success",
+        "engine": asked.engine,
+        "width": image.size.width,
+        "height": image.size.height,
+        "mode": image.mode,
+        "bits": image.bits,
+        "mask": "data:image/png;base64," + base64.b64encode(png).decode(),
+        "coverage": round(masks.coverage(mask), 6),
+        "window": [box.left, box.top, box.right, box.bottom],
+        "work_size": [window.work.width, window.work.height],
+        "estimate_seconds": likely_seconds(int(np.count_nonzero(asked.request.mask)), past_of(asked.engine)),
+        "ignored": ignored(asked.engine, made),
+        "warnings": [*asked.warnings, *mask_warnings],
+    }

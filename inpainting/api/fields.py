@@ -1,0 +1,194 @@
+"""The fields of the native API: their names, types and ranges, and what becomes of a value outside its range."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rest_framework import serializers
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.masks import MaskPolarity
+from inpainting.core.request import MAX_PROMPT_CHARACTERS, MAX_SEED, RANGES, SCHEDULERS, PaintSettings, within
+from inpainting.engines import registry
+
+PUBLIC_NAMES = {"strength": "denoising_strength"}
+"""Settings whose name in this API differs from the house's."""
+HOUSE_NAMES = {public: house for house, public in PUBLIC_NAMES.items()}
+ALIASES = {"cfg_scale": "guidance_scale", "batch_size": "num_images"}
+SAMPLERS = {
+    "euler": "EulerDiscreteScheduler",
+    "euler_ancestral": "EulerAncestralDiscreteScheduler",
+    "heun": "HeunDiscreteScheduler",
+    "dpm_2": "KDPM2DiscreteScheduler",
+    "dpm_2_ancestral": "KDPM2AncestralDiscreteScheduler",
+    "lms": "LMSDiscreteScheduler",
+    "dpmpp_2m": "DPMSolverMultistepScheduler",
+    "dpmpp_sde": "DPMSolverSinglestepScheduler",
+    "ddim": "DDIMScheduler",
+    "ddpm": "DDPMScheduler",
+    "deis": "DEISMultistepScheduler",
+    "ipndm": "IPNDMScheduler",
+    "lcm": "LCMScheduler",
+    "uni_pc": "UniPCMultistepScheduler",
+}
+"""ComfyUI's names, which the published front end sends as `sampler_name`."""
+RANDOM = -1
+
+
+class Whole(serializers.IntegerField):
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or (isinstance(data, float) and not data.is_integer()):
+            self.fail("invalid")
+        return int(in_range(self, super().to_internal_value(data)))
+
+
+class Number(serializers.FloatField):
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool):
+            self.fail("invalid")
+        try:
+            value = super().to_internal_value(data)
+        except OverflowError:
+            self.fail("invalid")
+        if not math.isfinite(value):
+            self.fail("invalid")
+        return float(in_range(self, value))
+
+
+def in_range(field: Whole | Number, value: float) -> float:
+    """A value between the field's `min_value` and `max_value`; outside, it is clamped with a warning, or refused."""
+    lowest = -math.inf if field.min_value is None else field.min_value
+    highest = math.inf if field.max_value is None else field.max_value
+    if not field.context.get("clamp"):
+        within(str(field.field_name), value, lowest, highest)
+        return value
+    nearest = min(max(value, lowest), highest)
+    if nearest != value:
+        field.context["warnings"].append(f"{field.field_name} was {value}; {nearest} was used.")
+    return nearest
+
+
+class Seed(Whole):
+    """0 or less is random; where numbers are clamped, so is what is no number."""
+
+    def to_internal_value(self, data: Any) -> int:
+        try:
+            return super().to_internal_value(data)
+        except serializers.ValidationError:
+            if not self.context.get("clamp"):
+                raise
+            return RANDOM
+
+
+class Text(serializers.CharField):
+    """Text as it is: numbers are none, nothing is cut off, and what is too long is refused with its length."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        if self.max_length is not None and len(data) > self.max_length:
+            raise InvalidRequest(
+                f"{self.field_name} has {len(data)} characters; at most {self.max_length} are allowed.",
+                code="field_out_of_range",
+                field=self.field_name,
+                limit=self.max_length,
+                actual=len(data),
+            )
+        return str(super().to_internal_value(data))
+
+
+def whole(house_name: str, **kwargs: Any) -> Whole:
+    lowest, highest = RANGES[house_name]
+    return Whole(min_value=int(lowest), max_value=int(highest), required=False, **kwargs)
+
+
+def number(house_name: str, **kwargs: Any) -> Number:
+    lowest, highest = RANGES[house_name]
+    return Number(min_value=lowest, max_value=highest, required=False, **kwargs)
+
+
+def words(**kwargs: Any) -> Text:
+    return Text(allow_blank=True, trim_whitespace=False, max_length=MAX_PROMPT_CHARACTERS, **kwargs)
+
+
+class ChangesForm(serializers.Serializer):
+    """Every setting; what is not sent is not there."""
+
+    prompt = words(required=False, help_text="What should appear in the repainted area.")
+    negative_prompt = words(required=False, help_text="What should not appear.")
+    denoising_strength = number("strength", help_text="0 keeps what was there, 1 invents freely.")
+    seed = Seed(max_value=MAX_SEED, required=False, help_text="0 or less: a random one, which the metadata names.")
+    num_images = whole("num_images", help_text="Results to paint. Alias: batch_size.")
+    steps = whole("steps", help_text="Steps of denoising; the engine's own number unless sent.")
+    guidance_scale = number("guidance_scale", help_text="How closely the prompt is followed. Alias: cfg_scale.")
+    scheduler = Text(
+        required=False, allow_blank=True, max_length=200, help_text=f"One of {', '.join(SCHEDULERS)}; others fall back."
+    )
+    sampler_name = Text(
+        required=False, allow_blank=True, max_length=200, help_text=f"One of {', '.join(SAMPLERS)}; others fall back."
+    )
+    width = whole("width", help_text="Pixels at which the engine works; the result keeps the picture's size.")
+    height = whole("height", help_text="See width.")
+    only_masked_padding = whole("only_masked_padding", help_text="Pixels that the engine sees around the mask.")
+    mask_grow = whole("mask_grow", help_text="Pixels by which the mask grows; negative shrinks it.")
+    mask_blur = whole("mask_blur", help_text="Pixels of the fade inward from the mask's edge.")
+    engine = Text(required=False, max_length=60, help_text="A name from /api/engines/, or auto.")
+    model = Text(required=False, max_length=200, help_text="An id from /api/models; an unknown one is refused.")
+    model_name = Text(
+        required=False, allow_blank=True, max_length=200, help_text="Like model, but an unknown one falls back."
+    )
+
+
+class Img2ImgForm(ChangesForm):
+    prompt = words(help_text="What should appear in the repainted area.")
+    mask_polarity = serializers.ChoiceField(
+        [polarity.value for polarity in MaskPolarity],
+        default=MaskPolarity.BLACK_REPAINTS.value,
+        help_text="Which part of the mask is repainted.",
+    )
+
+
+def checked(
+    form: type[serializers.Serializer], fields: Mapping[str, Any], *, clamp: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """The form's values under their own names, and warnings about what was clamped or fell back.
+
+    Raises DRF's ValidationError, or InvalidRequest with the limit where a value is outside its range.
+    """
+    named = {ALIASES[name]: value for name, value in fields.items() if name in ALIASES} | dict(fields)
+    warnings: list[str] = []
+    serializer = form(data=named, context={"clamp": clamp, "warnings": warnings})
+    serializer.is_valid(raise_exception=True)
+    return fall_back(dict(serializer.validated_data), warnings), warnings
+
+
+def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+    """Names of other services' samplers and models -> ours, or the engine's own choice with a warning."""
+    scheduler, sampler = values.pop("scheduler", None), values.pop("sampler_name", None)
+    chosen = scheduler if scheduler in SCHEDULERS else sampler if sampler in SCHEDULERS else SAMPLERS.get(sampler or "")
+    if chosen is not None:
+        values["scheduler"] = chosen
+    for name, value in (("scheduler", scheduler), ("sampler_name", sampler)):
+        if value and value not in SCHEDULERS and value not in SAMPLERS:
+            warnings.append(f"{name} “{value}” is not known here; {chosen or 'the engine’s own'} was used.")
+    model, legacy = values.pop("model", None), values.pop("model_name", None)
+    if model not in (None, registry.AUTO):
+        raise InvalidRequest(
+            "There is no such model here; /api/models lists those there are.", code="model_not_found", field="model"
+        )
+    if legacy not in (None, "", registry.AUTO):
+        warnings.append(f"The model “{legacy}” is not installed; the engine's own was used.")
+    return values
+
+
+def settings_from(values: Mapping[str, Any], start: PaintSettings | None = None) -> PaintSettings:
+    """The values of a form as settings, on top of others where `start` is given; a random seed is drawn here."""
+    named = {HOUSE_NAMES.get(name, name): value for name, value in values.items()}
+    named = {name: value for name, value in named.items() if name in PaintSettings.__dataclass_fields__}
+    if named.get("seed", RANDOM if start is None else start.seed) <= 0:
+        named["seed"] = 1 + secrets.randbelow(2**31 - 1)
+    return replace(start or PaintSettings(), **named)

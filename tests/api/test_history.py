@@ -1,0 +1,291 @@
+"""Finding, deleting and running again; what there is to paint with; what was used; what would be painted."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.test.client import MULTIPART_CONTENT
+from django.utils import timezone
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.core.codecs import decode_picture
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.models import GeneratedImage, Generation, Mask, SourceImage, Status, UserLimits
+from tests.api.bodies import shape_a, shape_c
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Generate = Callable[..., Generation]
+
+
+@pytest.fixture
+def waits(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Callable[..., Generation]:
+    """waits(owner) -> a generation for which no bell has rung."""
+
+    def make(owner: User, prompt: str = "") -> Generation:
+        request = InpaintRequest(Picture(photo), hole, PaintSettings(prompt=prompt, seed=5))
+        generation = Generation.from_request(request, owner=owner, engine="quick-fill")
+        generation.save_new()
+        return generation
+
+    return make
+
+
+def found(client: Client, **query: Any) -> list[str]:
+    return [one["id"] for one in client.get("/api/generations/", query).json()["results"]]
+
+
+def test_everybody_finds_their_own_newest_first(
+    alice: User, bob: User, alices_program: Client, bobs_program: Client, generate: Generate
+) -> None:
+    older, newer, theirs = generate(alice), generate(alice), generate(bob)
+    assert found(alices_program) == [str(newer.pk), str(older.pk)]
+    assert found(bobs_program) == [str(theirs.pk)]
+    assert Client().get("/api/generations/").status_code == 401
+
+
+def test_the_list_is_narrowed_by_what_is_asked(
+    alice: User, alices_program: Client, generate: Generate, waits: Generate
+) -> None:
+    lawn, path = generate(alice, prompt="A green lawn"), waits(alice, "a stone path")
+    week = timezone.now() - timedelta(days=7)
+    Generation.objects.filter(pk=path.pk).update(created_at=week)
+    assert found(alices_program, status="succeeded") == [str(lawn.pk)]
+    assert found(alices_program, status="queued") == [str(path.pk)]
+    assert found(alices_program, engine="quick-fill") == [str(lawn.pk), str(path.pk)]
+    assert found(alices_program, engine="none") == []
+    assert found(alices_program, prompt="LAWN green") == [str(lawn.pk)]
+    assert found(alices_program, prompt="green path") == []
+    assert found(alices_program, prompt="%") == []
+    day_ago = (timezone.now() - timedelta(days=1)).isoformat()
+    assert found(alices_program, created_after=day_ago) == [str(lawn.pk)]
+    assert found(alices_program, created_before=day_ago) == [str(path.pk)]
+
+
+def test_the_list_comes_in_pages_that_lead_to_each_other(
+    alice: User, alices_program: Client, generate: Generate, waits: Generate
+) -> None:
+    every = [str(waits(alice).pk) for _ in range(5)][::-1]
+    url: str | None = "/api/generations/?page_size=2&status=queued"
+    seen, counts = [], set()
+    while url:
+        page = alices_program.get(url).json()
+        seen += [one["id"] for one in page["results"]]
+        counts.add(page["count"])
+        url = page["next"]
+    assert (seen, counts) == (every, {5})
+    assert "page=2" in page["previous"]
+    assert "status=queued" in page["previous"]
+    assert alices_program.get("/api/generations/?page=2").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"status": "sleeping"}, "status"),
+        ({"page": "0"}, "page"),
+        ({"page": str(10**30)}, "page"),
+        ({"page_size": "101"}, "page_size"),
+        ({"created_after": "yesterday"}, "created_after"),
+        ({"created_before": "0001-01-01T00:00:00+14:00"}, "created_before"),
+        ({"prompt": "a\x00"}, "prompt"),
+        ({"prompt": "x" * 301}, "prompt"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(alices_program: Client, query: dict[str, str], field: str) -> None:
+    answer = alices_program.get("/api/generations/", query)
+    assert (answer.status_code, answer.json()["field"]) == (400, field)
+
+
+def files() -> set[Path]:
+    return {path for path in Path(settings.DATA_DIR, "pictures").rglob("*") if path.is_file()}
+
+
+def test_what_is_deleted_leaves_neither_rows_nor_files(alice: User, alices_program: Client, generate: Generate) -> None:
+    kept = generate(alice)
+    before = files()
+    gone = generate(alice)
+    url = f"/api/generations/{gone.pk}/"
+    assert len(files() - before) == 5  # source, mask, result and two thumbnails
+    answer = alices_program.delete(url)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert files() == before
+    for model in (Generation, SourceImage, Mask, GeneratedImage):
+        assert model._default_manager.count() == 1
+    assert alices_program.delete(url).status_code == alices_program.get(url).status_code == 404
+    assert alices_program.get(f"/api/generations/{kept.pk}/images/0/").status_code == 200
+
+
+def test_what_waits_is_cancelled_and_deleted(
+    alice: User, alices_program: Client, generate: Generate, waits: Generate
+) -> None:
+    waiting = waits(alice)
+    assert alices_program.delete(f"/api/generations/{waiting.pk}/").status_code == 204
+    assert not SourceImage.objects.exists()
+
+
+def test_what_runs_is_cancelled_first_and_can_be_deleted_once_it_has_ended(
+    alice: User, alices_program: Client, generate: Generate, waits: Generate
+) -> None:
+    running = waits(alice)
+    running.start()
+    answer = alices_program.delete(f"/api/generations/{running.pk}/")
+    assert (answer.status_code, answer.json()["code"]) == (409, "still_running")
+    assert not running.advance(1, 2)
+    assert running.end_cancelled()
+    assert alices_program.delete(f"/api/generations/{running.pk}/").status_code == 204
+
+
+def test_a_generation_runs_again_with_what_is_changed(alice: User, alices_program: Client, generate: Generate) -> None:
+    parent = generate(alice, prompt="a lawn", seed=5)
+    url = f"/api/generations/{parent.pk}/"
+    answer = alices_program.post(
+        url + "run-again/", {"prompt": "a path", "mask_grow": 2}, content_type="application/json"
+    )
+    assert answer.status_code == 202
+    child = alices_program.get(answer.json()["url"]).json()
+    assert (child["status"], child["parent"]) == ("succeeded", str(parent.pk))
+    assert (child["metadata"]["prompt"], child["metadata"]["mask_grow"], child["metadata"]["seed"]) == ("a path", 2, 5)
+    assert alices_program.get(url).json()["children"] == [child["id"]]
+    assert alices_program.delete(url).status_code == 204
+    orphan = alices_program.get(answer.json()["url"]).json()
+    assert (orphan["parent"], alices_program.get(orphan["source"]).status_code) == (None, 200)
+
+
+def test_running_again_without_a_change_paints_the_same_picture(
+    alice: User, alices_program: Client, generate: Generate
+) -> None:
+    parent = generate(alice, seed=5)
+    again = alices_program.post(f"/api/generations/{parent.pk}/run-again/").json()
+    assert again["id"] != str(parent.pk)
+    assert Generation.objects.get(pk=again["id"]).images.get().sha256 == parent.images.get().sha256
+    other = alices_program.post(f"/api/generations/{parent.pk}/run-again/", {"seed": "-1"}).json()
+    assert Generation.objects.get(pk=other["id"]).settings["seed"] != 5
+
+
+def test_running_again_is_strict_and_keeps_idempotency_keys(
+    alice: User, alices_program: Client, generate: Generate
+) -> None:
+    first, second = generate(alice), generate(alice)
+    answer = alices_program.post(f"/api/generations/{first.pk}/run-again/", {"steps": "0"})
+    assert (answer.status_code, answer.json()["field"]) == (400, "steps")
+    headers = {"Idempotency-Key": "again"}
+    ids = {alices_program.post(f"/api/generations/{first.pk}/run-again/", headers=headers).json()["id"] for _ in "ab"}
+    assert len(ids) == 1
+    assert alices_program.post(f"/api/generations/{second.pk}/run-again/", headers=headers).status_code == 422
+
+
+def test_running_again_what_has_lost_its_file_is_refused(
+    alice: User, alices_program: Client, generate: Generate
+) -> None:
+    parent = generate(alice)
+    Path(settings.DATA_DIR, "pictures", str(parent.mask.file.name)).unlink()
+    answer = alices_program.post(f"/api/generations/{parent.pk}/run-again/")
+    assert (answer.status_code, answer.json()["code"]) == (400, "image_gone")
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_interrupting_stops_the_callers_newest_alone(
+    alice: User, bob: User, alices_program: Client, generate: Generate, waits: Generate, slash: str
+) -> None:
+    ended, older, newer, theirs = generate(alice), *(waits(owner) for owner in (alice, alice, bob))
+    newer.start()
+    url = "/api/img2img/interrupt" + slash
+    for _ in range(2):  # the newest first, then what is left
+        answer = alices_program.post(url, {}, content_type="application/json")
+        assert (answer.status_code, answer.json()) == (200, {"status": "received"})
+        assert not newer.advance(1, 2)
+    states = [Generation.objects.get(pk=one.pk).status for one in (ended, older, newer, theirs)]
+    assert states == [Status.SUCCEEDED, Status.CANCELLED, Status.RUNNING, Status.QUEUED]
+    assert alices_program.post(url).json() == {"status": "received"}
+
+
+def test_a_waiting_generation_says_where_it_stands(
+    alice: User, alices_program: Client, generate: Generate, waits: Generate
+) -> None:
+    generate(alice)
+    waiting = [waits(alice) for _ in range(2)]
+    places = [alices_program.get(f"/api/generations/{one.pk}/").json() for one in waiting]
+    assert [place["position"] for place in places] == [1, 2]
+    assert 0 <= places[0]["eta"] <= places[1]["eta"]
+
+
+def test_what_there_is_to_paint_with(alices_program: Client) -> None:
+    (engine,) = alices_program.get("/api/engines/").json()["engines"]
+    assert (engine["name"], engine["label"]) == ("quick-fill", "Quick fill")
+    assert (engine["accepts_prompt"], engine["is_default"]) == (False, True)
+    assert "denoising_strength" in engine["ignores"]
+    for path in ("/api/models", "/api/models/"):
+        assert alices_program.get(path).json() == {"status": "success", "models": []}
+
+
+def test_usage_counts_ones_own(
+    alice: User, bob: User, alices_program: Client, generate: Generate, waits: Generate
+) -> None:
+    done, _, _ = generate(alice), generate(bob), waits(alice)
+    UserLimits.objects.create(per_day=7)
+    used = alices_program.get("/api/usage/").json()
+    counts = {"queued": 1, "running": 0, "succeeded": 1, "failed": 0, "cancelled": 0, "total": 2}
+    assert used["generations"] == counts
+    assert used["limits"]["per_day"] == 7
+    assert used["limits"]["waiting"] is None
+    assert used["stored_bytes"] > done.images.get().byte_count
+
+
+def test_over_a_limit_says_which_and_until_when(
+    alice: User, alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    UserLimits.objects.create(user=alice, per_minute=1)
+    assert alices_program.post("/api/img2img", shape_a(photo_png, mask_png)).status_code == 200
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png))
+    assert (answer.status_code, answer.json()["code"], answer.json()["limit"]) == (429, "rate_limited", 1)
+    assert 1 <= int(answer["Retry-After"]) <= 60
+
+
+def test_a_dry_run_says_what_would_be_painted_and_keeps_nothing(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, hole: NDArray[np.uint8]
+) -> None:
+    before = files()
+    for slash, body, content_type in (
+        ("", shape_c(photo_png, mask_png), "application/json"),
+        ("/", shape_a(photo_png, mask_png), MULTIPART_CONTENT),
+    ):
+        answer = alices_program.post("/api/img2img/dry-run" + slash, body, content_type=content_type)
+        assert answer.status_code == 200
+        said = answer.json()
+        mask = decode_picture(base64.b64decode(said["mask"].removeprefix("data:image/png;base64,"))).picture.pixels
+        assert np.array_equal(mask[:, :, 0], hole)
+        assert (said["engine"], said["width"], said["height"], said["mode"]) == ("quick-fill", 96, 64, "RGB")
+        assert said["coverage"] == pytest.approx(np.count_nonzero(hole) / hole.size, abs=1e-6)
+        assert said["window"] == [0, 0, 96, 64]
+        assert "prompt" in said["ignored"]
+    assert any(
+        "normal" in warning
+        for warning in alices_program.post(
+            "/api/img2img/dry-run", shape_c(photo_png, mask_png), content_type="application/json"
+        ).json()["warnings"]
+    )
+    assert not Generation.objects.exists()
+    assert files() == before
+
+
+def test_a_dry_run_grows_the_mask_and_refuses_what_would_be_refused(
+    alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    shares = [
+        alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, mask_grow=grow)).json()["coverage"]
+        for grow in (0, 4)
+    ]
+    assert shares[0] < shares[1]
+    answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, mask_grow=-200))
+    assert (answer.status_code, answer.json()["code"]) == (400, "mask_empty")

@@ -1,0 +1,268 @@
+"""Every way a picture arrives, and every way it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.conf import settings
+from django.test import Client
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.api.links import SIGNER
+from inpainting.core.codecs import decode_picture
+from inpainting.core.errors import InvalidRequest
+from inpainting.models import Generation
+from tests.api.bodies import data_url, shape_c, text
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Generate = Callable[..., Generation]
+PUBLIC = "https://pictures.example/photo.png"
+
+
+class Network:
+    """Stands in for the door to the outside: what lies where, and what was asked for."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked: list[tuple[str, str, int]] = []
+
+    def __call__(self, url: str, *, field: str, limits: Any) -> bytes:
+        self.asked.append((url, field, limits.max_bytes))
+        if url not in self.files:
+            raise InvalidRequest("no", code="url_not_allowed", field=field)
+        return self.files[url]
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    network = Network()
+    monkeypatch.setattr("inpainting.api.pictures.fetch_picture_bytes", network)
+    return network
+
+
+def ask(client: Client, image: bytes, mask: bytes, /, **changes: Any) -> Any:
+    return client.post("/api/img2img", shape_c(image, mask, **changes), content_type="application/json")
+
+
+def wrapped(data: bytes) -> str:
+    """In lines of 76, as mail has it."""
+    bare = text(data)
+    return "\r\n".join(bare[start : start + 76] for start in range(0, len(bare), 76))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        text,
+        data_url,
+        wrapped,
+        lambda data: f"  {text(data)}\n",
+        lambda data: f"data:;base64,{text(data)}",
+        lambda data: f"DATA:image/jpeg;charset=x;BASE64,{text(data)}",
+    ],
+)
+def test_base64_is_read_however_it_is_wrapped(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, write: Callable[[bytes], str]
+) -> None:
+    assert (
+        ask(alices_program, photo_png, mask_png, input_image=write(photo_png), mask=write(mask_png)).status_code == 200
+    )
+
+
+@pytest.mark.parametrize("field", ["input_image", "mask"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda data: text(data).rstrip("=") + "=====",
+        lambda data: text(data)[:-1],
+        lambda data: text(data)[:40] + "!" + text(data)[41:],
+        lambda data: "é" * 100,
+        lambda data: f"data:image/png,{text(data)}",
+        lambda data: "data:image/png;base64",
+        lambda data: "file:///etc/passwd",
+        lambda data: "ftp://pictures.example/a.png",
+    ],
+)
+def test_base64_that_is_none_is_refused(
+    alices_program: Client,
+    photo_png: bytes,
+    mask_png: bytes,
+    network: Network,
+    field: str,
+    broken: Callable[[bytes], str],
+) -> None:
+    data = photo_png + b"\0" * (-(len(photo_png) - 1) % 3)  # so that its base64 ends with one =
+    answer = ask(alices_program, photo_png, mask_png, **{field: broken(data)})
+    noun = "mask" if field == "mask" else "image"
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, f"{noun}_base64_invalid", field)
+    assert network.asked == []
+
+
+def test_a_picture_is_measured_before_it_is_decoded(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inpainting.api.pictures.base64.b64decode", None)
+    answer = ask(alices_program, photo_png, mask_png, input_image="A" * (44 * 2**20))
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["field"]) == (413, "image_too_large", "input_image")
+    assert (problem["limit"], problem["actual"]) == (32 * 2**20, 33 * 2**20)
+
+
+def test_a_picture_elsewhere_is_fetched_through_the_one_door(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, network: Network
+) -> None:
+    network.files = {PUBLIC: photo_png, PUBLIC + "?mask": mask_png}
+    answer = ask(alices_program, photo_png, mask_png, input_image=PUBLIC, mask=PUBLIC + "?mask")
+    assert answer.status_code == 200
+    assert network.asked == [(PUBLIC, "input_image", 32 * 2**20), (PUBLIC + "?mask", "mask", 10 * 2**20)]
+    refused = ask(alices_program, photo_png, mask_png, input_image="http://169.254.169.254/")
+    assert (refused.status_code, refused.json()["code"]) == (400, "url_not_allowed")
+
+
+@pytest.mark.parametrize("host", ["", "http://testserver", "https://testserver:8443", "http://localhost:8000"])
+def test_our_own_links_are_read_from_storage_and_never_fetched(
+    alice: User,
+    alices_program: Client,
+    generate: Generate,
+    photo: NDArray[np.uint8],
+    photo_png: bytes,
+    mask_png: bytes,
+    network: Network,
+    host: str,
+) -> None:
+    earlier = generate(alice)
+    image = earlier.images.get()
+    links = [
+        f"{host}/api/generations/{earlier.pk}/source/",
+        f"{host}/api/generations/{earlier.pk}/images/0/",
+        f"{host}/images/{SIGNER.sign(image.pk.hex)}.png",
+        f"{host}/api/images/{SIGNER.sign(image.pk.hex)}.png",
+    ]
+    for link in links:
+        answer = ask(alices_program, photo_png, mask_png, input_image=link)
+        assert answer.status_code == 200, link
+        source = Generation.objects.get(pk=answer.json()["id"]).source.read().pixels
+        assert np.array_equal(source, photo if link.endswith("source/") else image.read().pixels)
+    mask = f"{host}/api/generations/{earlier.pk}/mask/"
+    assert ask(alices_program, photo_png, mask_png, mask=mask, mask_polarity="white_repaints").status_code == 200
+    assert network.asked == []
+
+
+@pytest.mark.parametrize("host", ["", "http://testserver"])
+def test_a_link_of_ours_that_leads_to_nothing_of_the_callers_is_refused_in_one_way(
+    alice: User,
+    bobs_program: Client,
+    generate: Generate,
+    photo_png: bytes,
+    mask_png: bytes,
+    network: Network,
+    host: str,
+) -> None:
+    theirs = generate(alice)
+    token = SIGNER.sign(theirs.images.get().pk.hex)
+    answers = set()
+    for path in (
+        f"/api/generations/{theirs.pk}/source/",
+        f"/api/generations/{theirs.pk}/images/0/",
+        f"/api/generations/{theirs.pk}/images/7/",
+        "/api/generations/0b0c7c1e-0000-4000-8000-000000000000/source/",
+        f"/images/{token}.png",
+        f"/images/{token[:-1]}.png",
+    ):
+        answer = ask(bobs_program, photo_png, mask_png, input_image=host + path)
+        answers.add((answer.status_code, answer.content))
+    assert len(answers) == 1
+    assert answers.pop()[0] == 400
+    assert network.asked == []
+
+
+def test_a_link_of_ours_whose_file_is_gone_is_refused(
+    alice: User, alices_program: Client, generate: Generate, photo_png: bytes, mask_png: bytes
+) -> None:
+    generation = generate(alice)
+    Path(settings.DATA_DIR, "pictures", str(generation.source.file.name)).unlink()
+    answer = ask(alices_program, photo_png, mask_png, input_image=f"/api/generations/{generation.pk}/source/")
+    assert (answer.status_code, answer.json()["code"]) == (400, "url_not_allowed")
+
+
+# Leaving
+
+
+@pytest.fixture
+def url(alice: User, generate: Generate) -> str:
+    return f"/api/generations/{generate(alice).pk}/images/0/"
+
+
+@pytest.mark.parametrize("accept", ["image/png", "image/*", "image/webp,image/avif", "text/html", "nonsense", "*/*"])
+def test_a_picture_comes_whatever_the_client_says_that_it_accepts(
+    alices_program: Client, url: str, accept: str
+) -> None:
+    assert alices_program.get(url, headers={"Accept": accept})["Content-Type"] == "image/png"
+    missing = alices_program.get(url.replace("images/0", "images/9"), headers={"Accept": accept})
+    assert (missing.status_code, missing.json()["status"]) == (404, "error")
+    link = Client().get("/images/made-up.png", headers={"Accept": accept})
+    assert (link.status_code, link.json()["message"]) == (404, "Image not found")
+
+
+def test_a_signed_link_has_a_twin_below_api(alice: User, generate: Generate) -> None:
+    token = SIGNER.sign(generate(alice).images.get().pk.hex)
+    assert Client().get(f"/api/images/{token}.png").content == Client().get(f"/images/{token}.png").content
+    assert Client().get("/api/images/made-up.png").json() == {
+        "status": "error",
+        "message": "Image not found",
+        "code": "not_found",
+    }
+
+
+def test_a_picture_that_the_client_has_is_not_sent_again(alices_program: Client, url: str) -> None:
+    first = alices_program.get(url)
+    again = alices_program.get(url, headers={"If-None-Match": first["ETag"]})
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
+    assert alices_program.get(url, headers={"If-None-Match": '"other"'}).content == first.content
+    assert first["ETag"] != alices_program.get(url.replace("images/0", "source"))["ETag"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("bytes=0-9", slice(0, 10)),
+        ("bytes=10-", slice(10, None)),
+        ("bytes=-10", slice(-10, None)),
+        ("bytes=5-99999999", slice(5, None)),
+        ("bytes=-99999999", slice(0, None)),
+    ],
+)
+def test_a_part_of_a_picture_can_be_fetched_alone(alices_program: Client, url: str, asked: str, part: slice) -> None:
+    whole = alices_program.get(url)
+    assert whole["Accept-Ranges"] == "bytes"
+    answer = alices_program.get(url, headers={"Range": asked})
+    assert (answer.status_code, answer.content) == (206, whole.content[part])
+    start, end, size = part.indices(len(whole.content))[0], part.indices(len(whole.content))[1] - 1, len(whole.content)
+    assert answer["Content-Range"] == f"bytes {start}-{end}/{size}"
+    assert answer["Content-Length"] == str(len(answer.content))
+    resumed = alices_program.get(url, headers={"Range": asked, "If-Range": '"another file"'})
+    assert (resumed.status_code, resumed.content) == (200, whole.content)
+
+
+@pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0"])
+def test_a_part_beyond_the_picture_is_refused(alices_program: Client, url: str, asked: str) -> None:
+    answer = alices_program.get(url, headers={"Range": asked})
+    size = len(alices_program.get(url).content)
+    assert (answer.status_code, answer["Content-Range"]) == (416, f"bytes */{size}")
+    assert answer.json()["code"] == "range_invalid"
+
+
+@pytest.mark.parametrize("asked", ["bytes=-", "bytes=9-2", "bytes=0-1,4-5", "lines=0-1", "bytes=a-b", "bytes=²-3"])
+def test_a_range_that_says_nothing_is_passed_over(alices_program: Client, url: str, asked: str) -> None:
+    assert alices_program.get(url, headers={"Range": asked}).status_code == 200
+
+
+def test_what_is_sent_as_a_part_is_still_a_picture(alices_program: Client, url: str) -> None:
+    halves = [alices_program.get(url, headers={"Range": asked}).content for asked in ("bytes=0-99", "bytes=100-")]
+    assert decode_picture(b"".join(halves)).format == "PNG"

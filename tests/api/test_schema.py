@@ -1,0 +1,202 @@
+"""The schema is true: what it promises is asked for by a machine that likes to be difficult."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import schemathesis
+from django.contrib.staticfiles import finders
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection
+
+from accounts.models import User
+from inpainting.api.links import SIGNER
+from inpainting.models import Generation, WebhookDelivery
+from tests.api.bodies import text
+
+EXAMPLES = int(os.environ.get("DREAMLAYER_SCHEMA_EXAMPLES", "6"))
+"""For each operation, of right and of wrong requests. More take longer and find more."""
+Generate = Callable[..., Generation]
+OPERATIONS = [
+    "DELETE /api/generations/{id}/",
+    "GET /api/engines/",
+    "GET /api/generations/",
+    "GET /api/generations/{id}/",
+    "GET /api/generations/{id}/images/{index}/",
+    "GET /api/generations/{id}/images/{index}/thumbnail/",
+    "GET /api/generations/{id}/mask/",
+    "GET /api/generations/{id}/source/",
+    "GET /api/generations/{id}/source/thumbnail/",
+    "GET /api/models",
+    "GET /api/usage/",
+    "GET /api/webhooks/deliveries/",
+    "GET /api/webhooks/secret/",
+    "GET /images/{token}.png",
+    "POST /api/generations/{id}/cancel/",
+    "POST /api/generations/{id}/run-again/",
+    "POST /api/img2img",
+    "POST /api/img2img/dry-run",
+    "POST /api/img2img/interrupt",
+    "POST /api/webhooks/deliveries/{webhook_id}/resend/",
+    "POST /api/webhooks/secret/rotate/",
+    "POST /api/webhooks/test/",
+]
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> dict[str, Any]:
+    """The schema, which must be valid and made without a warning."""
+    file = tmp_path / "schema.json"
+    call_command("spectacular", file=str(file), format="openapi-json", validate=True, fail_on_warn=True)
+    schema: dict[str, Any] = json.loads(file.read_text())
+    return schema
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def test_every_operation_is_described_and_tried_below(document: dict[str, Any]) -> None:
+    described = dict(operations(document))
+    assert sorted(described) == OPERATIONS
+    for name, operation in described.items():
+        assert operation["summary"], name
+        if not name.endswith("{token}.png"):
+            assert {"401", "403"} <= set(operation["responses"]), name
+        for status, response in operation["responses"].items():
+            assert response["description"] or response.get("content"), (name, status)
+            if status >= "400":
+                (content,) = response["content"].values()
+                assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_fields_have_their_ranges_in_the_form_and_none_in_json(document: dict[str, Any]) -> None:
+    form = document["components"]["schemas"]["Upload"]["properties"]
+    assert (form["steps"]["minimum"], form["steps"]["maximum"]) == (1, 150)
+    assert (form["denoising_strength"]["minimum"], form["denoising_strength"]["maximum"]) == (0, 1)
+    assert form["mask_polarity"]["enum"] == ["black_repaints", "white_repaints", "transparent_repaints"]
+    assert all(value.get("description") for value in form.values())
+
+
+def test_the_schema_and_its_page_are_open_and_load_nothing_from_elsewhere(client: Client, db: None) -> None:
+    assert client.get("/api/schema/").status_code == 200
+    page = client.get("/api/docs/")
+    html = page.content.decode()
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', html)
+    assert len(loaded) == 5
+    for address in loaded:
+        if address.startswith("/static/"):
+            assert finders.find(address.removeprefix("/static/")), address
+        else:
+            script = client.get(address)
+            assert script["Content-Type"].startswith("application/javascript")
+            assert "/api/schema/" in script.content.decode()
+    assert "<style" not in html
+    assert re.findall(r"<script(?![^>]*\bsrc=)", html) == []
+
+
+def test_an_address_below_api_that_is_none_is_answered_in_json(client: Client, db: None) -> None:
+    for path in ("/api/nowhere/", "/api/generations/7/", "/api/generations/x/images/-1/"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert client.get("/nowhere/")["Content-Type"].startswith("text/html")
+
+
+@pytest.fixture
+def world(
+    alice: User, alices_key: str, generate: Generate, photo_png: bytes, mask_png: bytes
+) -> Callable[[str], dict[str, Any]]:
+    """world(operation) -> path parameters that lead to something of alice's."""
+    done = generate(alice)
+    token = SIGNER.sign(done.images.get().pk.hex)
+    webhook = WebhookDelivery.test(alice, "https://alice.example/hook").webhook_id
+
+    def make(operation: str) -> dict[str, Any]:
+        fresh = operation.startswith("DELETE") or "cancel" in operation
+        if not fresh:
+            return {"id": str(done.pk), "index": 0, "token": token, "webhook_id": webhook}
+        waiting = Generation.from_request(done.to_request(), owner=alice, engine="quick-fill")
+        waiting.save_new()
+        return {"id": str(waiting.pk)}
+
+    return make
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_whatever_is_asked_is_answered_as_the_schema_says(
+    name: str,
+    mode: GenerationMode,
+    document: dict[str, Any],
+    world: Callable[[str], dict[str, Any]],
+    alices_key: str,
+    photo_png: bytes,
+    mask_png: bytes,
+) -> None:
+    if mode is GenerationMode.NEGATIVE and not can_be_got_wrong(dict(operations(document))[name]):
+        return
+    config = SchemathesisConfig.from_dict({"generation": {"allow-x00": False, "with-security-parameters": False}})
+    schema = schemathesis.openapi.from_dict(document, config=config)
+    schema.app = get_wsgi_application()
+    operation = schema.find_operation_by_label(name)
+    assert operation is not None
+    reached: dict[int, int] = defaultdict(int)
+
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Case) -> None:
+        if case.path_parameters and mode is GenerationMode.POSITIVE:
+            there = world(name)
+            case.path_parameters = {parameter: there[parameter] for parameter in case.path_parameters}
+        if isinstance(case.body, dict) and mode is GenerationMode.POSITIVE:
+            case.body = sensible(case.body, photo_png, mask_png)
+        if mode is GenerationMode.POSITIVE and "Idempotency-Key" in (case.headers or {}):
+            case.headers["Idempotency-Key"] = str(uuid4())  # each request is another one
+        # What was made to be right is not to be judged as wrong: a text in the place of a file among it.
+        beside = [ignored_auth if mode is GenerationMode.NEGATIVE else negative_data_rejection]
+        headers = {"X-API-Key": alices_key, "Host": "testserver"}
+        answer = case.call_and_validate(headers=headers, excluded_checks=beside)
+        reached[answer.status_code] += 1
+
+    ask()
+    if mode is GenerationMode.POSITIVE:
+        assert any(status < 300 for status in reached), reached
+
+
+def can_be_got_wrong(operation: dict[str, Any]) -> bool:
+    """False where every request is a right one: no body, and no parameter that is more than text in the path."""
+    demanding = [
+        one for one in operation.get("parameters", []) if one["in"] != "path" or one["schema"] != {"type": "string"}
+    ]
+    return "requestBody" in operation or bool(demanding)
+
+
+def sensible(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
+    """The body with what no schema can say: pictures that are some, names of what is there, a mask that stays."""
+    pictures = {"input_image": text(image), "image": text(image), "mask": text(mask)}
+    there = {**body, **{part: picture for part, picture in pictures.items() if part in body}}
+    if "url" in there:
+        there["url"] = "https://alice.example/hook"
+    if there.get("prompt") == "":
+        there["prompt"] = "a lawn"  # the machine sends no empty form fields
+    there.pop("engine", None)
+    there.pop("model", None)
+    if isinstance(there.get("mask_grow"), int):
+        there["mask_grow"] = abs(there["mask_grow"]) % 20
+    return there
