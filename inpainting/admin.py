@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from inpainting.api.errors import Gone
 from inpainting.api.files import OWNERS_ONLY, picture_response
-from inpainting.models import Generation
+from inpainting.generations.delete import delete
+from inpainting.models import Generation, Retention, UserLimits, WebhookAttempt, WebhookDelivery
 
 
 @admin.register(Generation)
@@ -44,7 +49,7 @@ class GenerationAdmin(admin.ModelAdmin):
         )
         return [picture, *super().get_urls()]
 
-    def picture(self, request: HttpRequest, pk: UUID, which: str) -> HttpResponse:
+    def picture(self, request: HttpRequest, pk: UUID, which: str) -> HttpResponseBase:
         """One picture of a generation for a reviewer: source, mask, small, or a result's index."""
         generation = get_object_or_404(Generation.objects.select_related("source", "mask"), pk=pk)
         if not self.has_view_permission(request, generation):
@@ -57,7 +62,25 @@ class GenerationAdmin(admin.ModelAdmin):
         }
         if which not in files:
             raise Http404
-        return picture_response(files[which], OWNERS_ONLY)
+        try:
+            return picture_response(request, files[which], OWNERS_ONLY)
+        except Gone as gone:
+            return HttpResponse(gone.detail, status=gone.status_code, content_type="text/plain")
+
+    def get_deleted_objects(
+        self, objs: Sequence[Generation] | QuerySet[Generation], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """What waits or runs stands in the way of deleting, with its name."""
+        to_delete, counts, forbidden, in_the_way = super().get_deleted_objects(objs, request)
+        in_the_way += [f"{generation}: {generation.status}" for generation in objs if not generation.has_ended]
+        return to_delete, counts, forbidden, in_the_way
+
+    def delete_model(self, request: HttpRequest, obj: Generation) -> None:
+        delete(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Generation]) -> None:
+        for generation in queryset:
+            delete(generation)
 
     @admin.display(description="Source, mask, result")
     def side_by_side(self, generation: Generation) -> SafeString:
@@ -87,3 +110,56 @@ class GenerationAdmin(admin.ModelAdmin):
 
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["css/admin.css"]}
+
+
+@admin.register(Retention)
+class RetentionAdmin(admin.ModelAdmin):
+    """One row without a user is the longest that anybody may keep; the others are what people chose themselves."""
+
+    list_display = ("__str__", "days")
+    list_select_related = ("user",)
+    autocomplete_fields = ("user",)
+
+
+@admin.register(UserLimits)
+class UserLimitsAdmin(admin.ModelAdmin):
+    """One row without a user holds for everybody who has none of their own."""
+
+    list_display = ("__str__", "waiting", "per_minute", "per_day", "megapixels_per_day", "stored_megabytes")
+    list_select_related = ("user",)
+    autocomplete_fields = ("user",)
+
+
+class AttemptInline(admin.TabularInline):
+    model = WebhookAttempt
+    fields = readonly_fields = ("at", "status", "failure", "milliseconds", "answer_text")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: WebhookDelivery | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: WebhookDelivery | None = None) -> bool:
+        return False
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(admin.ModelAdmin):
+    """What was told to whom, and how each try went."""
+
+    list_display = ("created_at", "owner", "event", "url", "state", "tries", "next_attempt_at", "delivered_at")
+    list_filter = ("state", "event", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("webhook_id", "owner__email", "url")
+    readonly_fields = (
+        *("webhook_id", "owner", "generation", "event", "url", "data"),
+        *("state", "tries", "next_attempt_at", "created_at", "delivered_at"),
+    )
+    fields = readonly_fields
+    inlines = (AttemptInline,)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: WebhookDelivery | None = None) -> bool:
+        return False

@@ -1,0 +1,62 @@
+"""Compare rows with files, and say what is wrong."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from datetime import timedelta
+from typing import Any
+
+from django.core.files.storage import default_storage
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from inpainting.generations.files import altered, missing, named, older, stored
+
+
+class Command(BaseCommand):
+    help = (
+        "Look for rows without files and files without rows; the exit status is 1 when there are any. "
+        "May run while the server does."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--hashes", action="store_true", help="read every picture: are its bytes those of its row?")
+        parser.add_argument("--repair", action="store_true", help="delete files without rows; nothing else is changed")
+        parser.add_argument(
+            "--older-than-hours",
+            type=hours,
+            default=24,
+            metavar="N",
+            help="younger files may belong to what is accepted or painted just now (default %(default)s, at least 1)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        before = timezone.now() - timedelta(hours=options["older_than_hours"])
+        # Files first, then rows: what is accepted in between has its row by then.
+        files = set(stored())
+        rows = list(named())
+        gone = [name for name in rows if name.file not in files and missing(name)]
+        changed = [name for name in rows if options["hashes"] and name.file in files and altered(name)]
+        unnamed = sorted(files - {name.file for name in rows})
+        orphans = [file for file in unnamed if older(file, than=before)]
+        for name in gone:
+            self.stdout.write(f"missing  {name}")
+        for name in changed:
+            self.stdout.write(f"altered  {name}")
+        for file in orphans:
+            self.stdout.write(f"orphan   {file}")
+            if options["repair"]:
+                default_storage.delete(file)
+        summary = f"{len(rows)} named by rows, {len(files)} files: {len(gone)} missing, {len(orphans)} without a row"
+        summary += " (deleted)" if options["repair"] and orphans else ""
+        summary += f", {len(changed)} altered." if options["hashes"] else "; hashes not compared."
+        self.stdout.write(summary)
+        if gone or changed or (orphans and not options["repair"]):
+            raise CommandError("Rows and files do not agree.")
+
+
+def hours(text: str) -> int:
+    """1 to 100000. Less could take the files from a generation that is just being accepted or painted."""
+    if not text.isdecimal() or not 1 <= int(text) <= 100_000:
+        raise ArgumentTypeError(f"{text} is not a number of hours from 1 to 100000")
+    return int(text)
