@@ -1,4 +1,7 @@
-"""Refuses a request's body that is too large, by its declared length or while it comes in."""
+"""Refuses a request's body that is too large, whatever server is in front.
+
+`serve` refuses earlier, in dreamlayer_site/daphne_server.py, before the body is there at all.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,16 @@ Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+
+def refusal(max_bytes: int) -> Message:
+    """The answer, in the native API's shape."""
+    return {
+        "status": "error",
+        "message": f"The request is too large; at most {max_bytes} bytes are allowed.",
+        "code": "body_too_large",
+        "limit": max_bytes,
+    }
 
 
 class BodyTooLarge(Exception):
@@ -44,12 +57,7 @@ class BodyLimit:
             await self.refuse(send)
 
     async def refuse(self, send: Send) -> None:
-        body = {
-            "status": "error",
-            "message": f"The request is too large; at most {self.max_bytes} bytes are allowed.",
-            "code": "body_too_large",
-            "limit": self.max_bytes,
-        }
+        body = refusal(self.max_bytes)
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(body).encode()})

@@ -18,14 +18,15 @@ FLOORS = [
         *("inpainting.api", "inpainting.web", "inpainting.admin", "inpainting.realtime.consumers"),
         *("inpainting.realtime.routing", "inpainting.management"),
     ],
-    ["inpainting.generations.recover"],
+    ["inpainting.generations.recover", "inpainting.generations.run_again"],
     ["inpainting.generations.submit"],
     ["inpainting.tasks"],
-    ["inpainting.generations.run"],
+    ["inpainting.generations.run", "inpainting.webhooks"],
     [
         *("inpainting.generations.line", "inpainting.generations.watch", "inpainting.generations.wait"),
         *("inpainting.generations.history", "inpainting.generations.estimate", "inpainting.generations.limits"),
-        *("inpainting.generations.idempotency", "inpainting.picture_files"),
+        *("inpainting.generations.idempotency", "inpainting.generations.delete", "inpainting.picture_files"),
+        *("inpainting.generations.retention", "inpainting.generations.files"),
     ],
     [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.layers"),

@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,12 +75,16 @@ def test_the_child_ends_with_its_parent_and_the_next_server_goes_on(
         installation.wait_until(lambda: b'"succeeded"' in installation.get(str(said["url"]), key=key)[1])
 
 
-def test_it_stops_cleanly_when_told(installation: Installation) -> None:
-    with installation.serving() as server:
+def test_it_stops_cleanly_when_told(installation: Installation, key: str, photo_png: bytes, mask_png: bytes) -> None:
+    with installation.serving() as server, ThreadPoolExecutor(4) as callers:
         (child,) = installation.children_of(server.pid)
+        for _ in range(40):  # somebody waits for a picture while it stops
+            callers.submit(installation.img2img, key, photo_png, mask_png)
+        time.sleep(1)
         os.killpg(server.pid, signal.SIGINT)  # as Ctrl-C does: to both
-        assert server.wait(40) == 0
+        assert server.wait(20) == 0
         assert not Path(f"/proc/{child}").exists()
+        callers.shutdown(cancel_futures=True)
     assert "Traceback" not in installation.log
 
 

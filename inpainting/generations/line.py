@@ -9,7 +9,8 @@ from uuid import UUID
 
 from django.db.models import Max
 
-from inpainting.models import Generation, Status
+from inpainting.generations import watch
+from inpainting.models import Generation
 
 
 def fair_order(waiting: Iterable[tuple[UUID, int]], last_served: Mapping[int, datetime]) -> Iterator[UUID]:
@@ -39,16 +40,11 @@ def in_line() -> Iterator[UUID]:
     return fair_order(waiting, dict(served.values_list("owner").annotate(Max("started_at"))))
 
 
-def position_of(generation: Generation) -> int | None:
-    """1 for whoever starts next; None for what does not wait."""
-    if generation.status != Status.QUEUED:
-        return None
-    return next((place for place, pk in enumerate(in_line(), start=1) if pk == generation.pk), None)
-
-
 def start_next() -> Generation | None:
-    """Start whose turn it is. None when nobody waits, or others were faster with all who do."""
+    """Start whose turn it is. None when nobody waits, others were faster with all who do, or we are stopping."""
     for pk in in_line():
+        if watch.stopping.is_set():
+            return None
         generation = Generation.objects.select_related("source", "mask").filter(pk=pk).first()
         if generation is not None and generation.start():
             return generation

@@ -1,16 +1,21 @@
-"""Bring back what was lost: leases that ran out, bells that nobody heard."""
+"""Look by ourselves: for leases that ran out, for bells that nobody heard, and hourly for what was kept long enough."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
+from django.utils import timezone
+from kombu.exceptions import OperationalError
 
+from inpainting import tasks
 from inpainting.generations import watch
+from inpainting.generations.retention import SWEEP_EVERY_SECONDS, sweep
 from inpainting.generations.submit import ring
-from inpainting.models import Generation, Status
+from inpainting.models import Generation, Status, WebhookDelivery
 from inpainting.models.generation import WORKER
 
 logger = logging.getLogger(__name__)
@@ -24,6 +29,7 @@ def recover() -> int:
     """For a process that owns this database alone, at its start. Returns how many generations wait."""
     for generation in Generation.objects.filter(status=Status.RUNNING):
         generation.put_back()
+    WebhookDelivery.let_go()
     waiting = Generation.objects.filter(status=Status.QUEUED).count()
     for _ in range(min(waiting, settings.WORKERS)):
         ring()
@@ -32,6 +38,7 @@ def recover() -> int:
 
 def hand_back_ours() -> None:
     """This process is told to stop: what it still runs waits for the next one, uncounted."""
+    watch.stopping.set()
     for generation in Generation.objects.filter(status=Status.RUNNING, worker=WORKER):
         generation.hand_back()
 
@@ -42,11 +49,13 @@ def start_lookout() -> None:
 
 
 def _look_out() -> None:
-    never = threading.Event()
+    never, sweep_at = threading.Event(), 0.0
     while not never.wait(LOOK_EVERY_SECONDS):
         watch.end_if_hung()
         try:
             look()
+            if time.monotonic() >= sweep_at and sweep(timezone.now()):
+                sweep_at = time.monotonic() + SWEEP_EVERY_SECONDS
         except DatabaseError:
             logger.warning("The database does not answer; looking again in a moment", exc_info=True)
         finally:
@@ -54,8 +63,17 @@ def _look_out() -> None:
 
 
 def look() -> None:
-    """Put back what was abandoned, and ring for what waits while a worker of ours is idle."""
+    """Put back what was abandoned, and ring for what waits while a worker of ours is idle, and for webhooks."""
     for generation in Generation.abandoned(grace_seconds=settings.LEASE_SECONDS * GRACE):
         generation.put_back()
     if watch.busy() < settings.WORKERS and Generation.startable().exists():
         ring()
+    if WebhookDelivery.due().exists():
+        ring_for_webhooks()
+
+
+def ring_for_webhooks() -> None:
+    try:
+        tasks.deliver_webhooks.delay()
+    except OperationalError:
+        logger.warning("The broker does not answer; what webhooks are due waits for it", exc_info=True)

@@ -9,12 +9,12 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from kombu.exceptions import OperationalError
 
-from inpainting import tasks
-from inpainting.core import masks
+from inpainting import tasks, webhooks
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
+from inpainting.engines.painting import checked_mask
 from inpainting.generations.idempotency import Idempotency
-from inpainting.generations.limits import check_limits
+from inpainting.generations.limits import LimitReached, check_limits
 from inpainting.models import Generation
 
 logger = logging.getLogger(__name__)
@@ -28,16 +28,24 @@ def submit(
     source_name: str = "",
     warnings: Sequence[str] = (),
     idempotency: Idempotency | None = None,
+    webhook_url: str = "",
 ) -> Generation:
     """The accepted generation, which waits for a worker; the earlier one where its Idempotency-Key made one before.
 
-    Raises InvalidRequest for an unknown engine, for a mask that leaves nothing to repaint and for a key that came with
-    another request, and LimitReached where the owner may have no more.
+    Raises InvalidRequest for an unknown engine, a mask that leaves nothing to repaint or to paint from, a key that came
+    with another request and a webhook_url that may not be called; LimitReached where the owner may have no more.
     """
-    name = registry.find(engine).name
-    mask_warnings = masks.check(masks.effective_mask(request.mask, request.settings))
+    if webhook_url:
+        webhooks.check_url(webhook_url, field="webhook_url")
+    painter = registry.find(engine)
+    _, mask_warnings = checked_mask(request, painter)
     generation = Generation.from_request(
-        request, owner=owner, engine=name, source_name=source_name, warnings=[*warnings, *mask_warnings]
+        request,
+        owner=owner,
+        engine=painter.name,
+        source_name=source_name,
+        warnings=[*warnings, *mask_warnings],
+        webhook_url=webhook_url,
     )
     try:
         with transaction.atomic(durable=True):
@@ -45,11 +53,11 @@ def submit(
             generation.save_new()
             if idempotency is not None:
                 idempotency.remember(generation)
-            transaction.on_commit(ring)
+            transaction.on_commit(ring, robust=True)
     except BaseException as error:
         generation.source.delete_files()
         generation.mask.delete_files()
-        if isinstance(error, IntegrityError) and idempotency is not None:
+        if isinstance(error, IntegrityError | LimitReached) and idempotency is not None:
             earlier = idempotency.earlier(owner)
             if earlier is not None:
                 return earlier  # the same request, a moment sooner

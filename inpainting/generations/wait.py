@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import time
-
+from inpainting.generations import watch
 from inpainting.models import Generation
 
 FIRST_LOOK_SECONDS, LONGEST_PAUSE_SECONDS = 0.03, 0.5
 
 
 def wait_until_ended(generation: Generation, *, patience_seconds: float | None = None) -> bool:
-    """True once it has ended; False when the patience (None: endless) ran out first. Refreshes the generation."""
+    """True once it has ended; False when the patience (None: endless) ran out or this process stops before.
+
+    Refreshes the generation.
+    """
     waited, pause = 0.0, FIRST_LOOK_SECONDS
     while True:
         generation.refresh_from_db()
@@ -18,6 +20,7 @@ def wait_until_ended(generation: Generation, *, patience_seconds: float | None =
             return True
         if patience_seconds is not None and waited >= patience_seconds:
             return False
-        time.sleep(pause)
+        if watch.stopping.wait(pause):
+            return False
         waited += pause
         pause = min(pause * 1.3, LONGEST_PAUSE_SECONDS)

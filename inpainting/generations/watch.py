@@ -36,6 +36,9 @@ class Watch:
         return time.monotonic() - self.last_progress
 
 
+stopping = threading.Event()
+"""Set when this process is told to stop: nothing is started any more, and who waits for a picture waits no longer."""
+
 _watches: set[Watch] = set()
 _lock = threading.Lock()
 

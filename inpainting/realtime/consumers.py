@@ -37,8 +37,8 @@ class GenerationConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # c
         if self.group is not None:
             await self.channel_layer.group_discard(self.group, self.channel_name)
 
-    async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        pass
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
+        """Nothing that a client says is read, be it JSON or not."""
 
     async def generation_event(self, message: dict[str, Any]) -> None:
         await self.send_json(message["event"])

@@ -25,6 +25,7 @@ STEPS, STEP_SECONDS = 6, 0.03
 class SlowEngine:
     name = "quick-fill"
     ignores: frozenset[str] = frozenset()
+    needs_surroundings = False
     window = WindowRule(context=0.5)
 
     def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:

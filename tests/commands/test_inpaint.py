@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -36,8 +37,10 @@ def pixels(path: Path) -> NDArray[np.uint8]:
 
 def test_it_paints_the_hole_and_nothing_else(folder: Path, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
     out = folder / "out.png"
-    said, _ = inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", out, "--seed", 3)
+    said, notes = inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", out, "--seed", 3)
     assert said.strip() == str(out)
+    assert "0 pixels changed outside the mask" in notes
+    assert hashlib.sha256(out.read_bytes()).hexdigest() in notes
     assert np.array_equal(pixels(out)[hole == 0], photo[hole == 0])
     assert not np.array_equal(pixels(out), photo)
 
@@ -98,6 +101,7 @@ def test_one_bad_picture_does_not_stop_the_others(folder: Path) -> None:
         (("images", "masks", "-o", "images"), "folder of their own"),
         (("images", "masks", "-o", "out", "--jobs", "0"), "--jobs"),
         (("masks", "masks", "-o", "out"), "no picture"),
+        (("images/a.png", "images", "-o", "out.png"), "a.png has no mask"),
     ],
 )
 def test_what_is_wrong_is_said(
@@ -110,6 +114,8 @@ def test_what_is_wrong_is_said(
 
 
 def test_two_pictures_that_would_share_a_result_are_refused(folder: Path) -> None:
-    (folder / "images/a.jpg").write_bytes((folder / "images/a.png").read_bytes())
+    for name in ("a.jpg", "a.k.png"):  # the second sorts between the two that clash
+        (folder / "images" / name).write_bytes((folder / "images/a.png").read_bytes())
+        (folder / "masks/a.k.png").write_bytes((folder / "masks/a_mask.png").read_bytes())
     with pytest.raises(CommandError, match=r"a\.jpg and a\.png"):
         inpaint(folder / "images", folder / "masks", "-o", folder / "out")

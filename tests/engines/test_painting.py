@@ -29,6 +29,7 @@ class NoiseEngine:
     window: WindowRule = field(default_factory=lambda: WindowRule(0.5))
     name: str = "noise"
     ignores: frozenset[str] = frozenset()
+    needs_surroundings = False
     seen: list[InpaintRequest] = field(default_factory=list)
 
     def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:

@@ -16,10 +16,12 @@ from kombu.exceptions import OperationalError as BrokerDown
 
 from accounts.models import User
 from inpainting import tasks
-from inpainting.generations import line, recover
+from inpainting.generations import line, recover, submit
 from inpainting.generations import run as running
 from inpainting.generations.run import run, run_waiting
+from inpainting.generations.wait import wait_until_ended
 from inpainting.models import GeneratedImage, Generation, Status
+from inpainting.realtime import events
 
 Generate = Callable[..., Generation]
 
@@ -108,6 +110,38 @@ def test_a_stopping_server_hands_back_without_counting(alice: User, generate: Ge
         assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
 
 
+def test_a_hand_back_after_a_cancel_ends_it(alice: User, generate: Generate) -> None:
+    generation = generate(alice, run=False)
+    generation.start()
+    Generation.objects.get(pk=generation.pk).cancel()
+    assert generation.hand_back()
+    assert generation.status == Status.CANCELLED
+    assert not Generation.startable().exists()
+
+
+def test_a_stopping_process_starts_nothing(alice: User, generate: Generate) -> None:
+    generation = generate(alice, run=False)
+    recover.hand_back_ours()
+    assert line.start_next() is None
+    assert not wait_until_ended(generation)  # and nobody waits for it any longer
+
+
+@pytest.mark.parametrize("broken", ["publish", "ring"])
+def test_a_message_that_cannot_be_sent_undoes_nothing(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def out_of_order(*args: object) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(*{"publish": (events, "publish"), "ring": (submit, "ring")}[broken], out_of_order)
+    generation = generate(alice)
+    run_waiting()
+    generation.refresh_from_db()
+    assert generation.status == Status.SUCCEEDED
+    assert default_storage.exists(str(generation.images.get().file.name))
+    assert default_storage.exists(str(generation.source.file.name))
+
+
 def test_a_full_disk_costs_no_attempt_and_no_result(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,10 +198,8 @@ def test_users_take_turns_and_each_ones_oldest_comes_first(alice: User, bob: Use
     first, second, third = (generate(alice, run=False) for _ in range(3))
     bobs = generate(bob, run=False)
     assert list(line.in_line()) == [first.pk, bobs.pk, second.pk, third.pk]
-    assert [line.position_of(generation) for generation in (first, bobs, second, third)] == [1, 2, 3, 4]
     assert line.start_next() == first
     assert line.start_next() == bobs  # alice was served last
     assert line.start_next() == second
-    assert line.position_of(first) is None
     assert line.start_next() == third
     assert line.start_next() is None

@@ -31,6 +31,7 @@ class FakeEngine:
 
     name = "quick-fill"
     ignores: frozenset[str] = frozenset()
+    needs_surroundings = False
     window = WindowRule(context=0.5)
 
     def __init__(self, before_step: Callable[[int], None]) -> None:
@@ -131,6 +132,16 @@ def test_an_empty_mask_is_refused_before_anything_is_kept(alice: User, photo: ND
     with pytest.raises(InvalidRequest) as caught:
         submit(request, owner=alice)
     assert caught.value.code == "mask_empty"
+    assert not Generation.objects.exists()
+
+
+def test_a_mask_over_everything_is_refused_where_the_engine_needs_what_is_kept(
+    alice: User, photo: NDArray[np.uint8]
+) -> None:
+    request = InpaintRequest(Picture(photo), np.full((64, 96), 255, np.uint8))
+    with pytest.raises(InvalidRequest, match="other way round") as caught:
+        submit(request, owner=alice)
+    assert caught.value.code == "mask_full"
     assert not Generation.objects.exists()
 
 

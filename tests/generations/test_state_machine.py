@@ -114,6 +114,7 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def nobody_is_tried_for_ever(self) -> None:
         for generation in self.mine():
+            assert not (generation.status == Status.QUEUED and generation.cancel_requested)
             assert 0 <= generation.attempts <= MAX_ATTEMPTS
 
     def teardown(self) -> None:

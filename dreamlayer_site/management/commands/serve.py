@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import socket
 import threading
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from daphne.server import Server
+from celery import Celery
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 from django.urls import reverse
@@ -22,6 +23,7 @@ from accounts import setup
 from dreamlayer_site import supervisor
 from dreamlayer_site.asgi import application
 from dreamlayer_site.celery import app
+from dreamlayer_site.daphne_server import LimitedServer
 from dreamlayer_site.hosts import EVERYWHERE
 from inpainting.generations.recover import hand_back_ours, recover, start_lookout
 
@@ -50,8 +52,10 @@ class Command(BaseCommand):
             start_lookout()
             self.say_hello(options["listener_fd"], waiting)
             endpoint = f"fd:fileno={options['listener_fd']}"
-            Server(application, endpoints=[endpoint], server_name="DreamLayer").run()
-            hand_back_ours()
+            LimitedServer(application, endpoints=[endpoint], server_name="DreamLayer").run(before_stop=hand_back_ours)
+        # What was being painted is handed back: there is nothing left to wait for, and threads cannot be stopped.
+        logging.shutdown()
+        os._exit(0)
 
     def check(self, *args: Any, **options: Any) -> None:
         try:
@@ -100,9 +104,14 @@ def only_server_of(folder: Path) -> IO[str]:
 
 
 def start_workers(queue: str, count: int) -> None:
-    """Real Celery workers on threads of this process, fed from one queue of the in-memory broker."""
+    """Real Celery workers on threads of this process, fed from one queue of the in-memory broker.
+
+    By an app of their own: of all workers of one app, each reads the queues that were chosen last.
+    """
     app.finalize()
-    worker = app.WorkController(
+    own = Celery(queue, set_as_current=False)
+    own.config_from_object(app.conf)
+    worker = own.WorkController(
         pool_cls="threads",
         concurrency=count,
         queues=[queue],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
 import secrets
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Step
-from inpainting.picture_files import FileJob, pairs
+from inpainting.picture_files import FileJob, FileReport, mask_of, pairs
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -87,23 +87,23 @@ class Command(BaseCommand):
         engine = registry.find(options["engine"]).name
         polarity = MaskPolarity(options["mask_polarity"])
         if image.is_dir():
-            out.mkdir(parents=True, exist_ok=True)
             found = [(picture, its_mask, out / f"{picture.stem}.png") for picture, its_mask in pairs(image, mask)]
             if not found:
                 raise CommandError(f"There is no picture in {image}.")
-            for one, other in itertools.pairwise(found):
-                if one[2] == other[2]:
-                    raise CommandError(f"{one[0].name} and {other[0].name} would share the result {one[2].name}.")
+            results: dict[Path, Path] = {}
+            for picture, _, result in found:
+                other = results.setdefault(result, picture)
+                if other != picture:
+                    raise CommandError(f"{other.name} and {picture.name} would share the result {result.name}.")
             if out.resolve() in {image.resolve(), mask.resolve()}:
                 raise CommandError("The results need a folder of their own.")
+            out.mkdir(parents=True, exist_ok=True)
         else:
-            if mask.is_dir():
-                mask = next(its_mask for picture, its_mask in pairs(image.parent, mask) if picture == image)
             if out.is_dir():
                 out = out / f"{image.stem}.png"
             if out.suffix.lower() != ".png":
                 raise CommandError(f"Results are PNG files, which lose nothing; {out.name} is not called .png.")
-            found = [(image, mask, out)]
+            found = [(image, mask_of(image, mask), out)]
         return [FileJob(*paths, settings=settings, polarity=polarity, engine=engine) for paths in found]
 
     def paint_one(self, job: FileJob) -> int:
@@ -115,12 +115,12 @@ class Command(BaseCommand):
                 bar.update(step.done - bar.n)
 
             try:
-                warnings = job.run(on_step)
+                report = job.run(on_step)
             except (PaintingError, OSError) as error:
                 bar.close()
                 raise CommandError(f"{job.image.name}: {said(error)}", returncode=FAILED) from error
-        for warning in warnings:
-            self.stderr.write(f"{job.image.name}: {warning}")
+        for line in [*report.warnings, str(report)]:
+            self.stderr.write(f"{job.image.name}: {line}")
         self.stdout.write(str(job.out))
         return 0
 
@@ -138,10 +138,14 @@ class Command(BaseCommand):
                 for future in as_completed(futures):
                     bar.update()
                     job = futures[future]
-                    warnings, problem = future.result()
-                    for line in [*warnings, *([problem] if problem else [])]:
+                    try:
+                        report = future.result()
+                    except BrokenProcessPool:
+                        report = "The process that painted it was killed, perhaps for lack of memory."
+                    lines = [report] if isinstance(report, str) else [*report.warnings, str(report)]
+                    for line in lines:
                         bar.write(f"{job.image.name}: {line}", file=self.stderr._out)
-                    if problem:
+                    if isinstance(report, str):
                         failed += 1
                     else:
                         bar.write(str(job.out), file=self.stdout._out)
@@ -151,12 +155,12 @@ class Command(BaseCommand):
         return failed
 
 
-def run_quietly(job: FileJob) -> tuple[tuple[str, ...], str | None]:
-    """In a process of its own: the warnings, and the problem if there was one."""
+def run_quietly(job: FileJob) -> FileReport | str:
+    """In a process of its own: what came of it, or the problem in words."""
     try:
-        return job.run(lambda step: None), None
+        return job.run(lambda step: None)
     except (PaintingError, OSError) as error:
-        return (), said(error)
+        return said(error)
 
 
 def said(error: PaintingError | OSError) -> str:

@@ -1,0 +1,71 @@
+"""Daphne, made to refuse a body that is too large while it comes in.
+
+Daphne hands a request to the application only when all of its body has arrived, on disk and then in memory; by then a
+limit inside the application saves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from daphne import server as daphne_server
+from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.server import Server, reactor
+from django.conf import settings
+
+from dreamlayer_site.body_limit import refusal
+
+LINGER_SECONDS = 10
+"""How long a refused client may go on sending, which is dropped, so that it can read why."""
+
+
+class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
+    """A request whose body is at most MAX_BODY_BYTES, by its declared length and by what really comes."""
+
+    received = 0
+    refused = False
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
+        super().gotLength(min(length or 0, settings.MAX_BODY_BYTES))
+        if length is not None and length > settings.MAX_BODY_BYTES:
+            self.refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        self.received += len(data)
+        if not self.refused and self.received > settings.MAX_BODY_BYTES:
+            self.refuse()
+        if not self.refused:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, *arguments: Any) -> None:  # noqa: N802 - Twisted's name
+        if not self.refused:
+            super().requestReceived(*arguments)
+
+    def refuse(self) -> None:
+        self.refused = True
+        self.content.truncate(0)
+        body = json.dumps(refusal(settings.MAX_BODY_BYTES)).encode()
+        head = f"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self.channel.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        reactor.callLater(LINGER_SECONDS, self.cut_off)
+
+    def cut_off(self) -> None:
+        if self.channel is not None and self.channel.transport is not None:
+            self.channel.transport.loseConnection()
+
+
+class LimitedFactory(HTTPFactory):  # type: ignore[misc]
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 - Twisted's name
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = LimitedRequest
+        return protocol
+
+
+class LimitedServer(Server):  # type: ignore[misc]
+    def run(self, *, before_stop: Callable[[], None]) -> None:
+        """Serve until SIGINT or SIGTERM; then call `before_stop`, let go of who waits, and return."""
+        reactor.addSystemEventTrigger("before", "shutdown", before_stop)
+        daphne_server.HTTPFactory = LimitedFactory  # the one place where Daphne names its factory
+        super().run()
