@@ -34,7 +34,7 @@ from dreamlayer_site.asgi import application
 from inpainting.api.links import SIGNER
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
-from inpainting.models import Generation
+from inpainting.models import Generation, Retention, UserLimits, WebhookDelivery
 from inpainting.realtime.consumers import NOT_FOUND
 from inpainting.realtime.routing import websocket_urlpatterns
 
@@ -91,6 +91,9 @@ MODELS = {
     "admin/accounts/user/": "user",
     "admin/accounts/apikey/": "key",
     "admin/inpainting/generation/": "generation",
+    "admin/inpainting/retention/": "retention",
+    "admin/inpainting/userlimits/": "limits",
+    "admin/inpainting/webhookdelivery/": "delivery",
 }
 ROWS = [
     Row("generations/<uuid:pk>/", "/generations/{generation}/", PAGE),
@@ -110,6 +113,13 @@ ROWS = [
     Row(ONE + "mask/", "/api/generations/{generation}/mask/", API),
     Row(ONE + "images/<int:index>/", "/api/generations/{generation}/images/0/", API),
     Row(ONE + "images/<int:index>/thumbnail/", "/api/generations/{generation}/images/0/thumbnail/", API),
+    Row(
+        "api/webhooks/deliveries/<str:webhook_id>/resend/",
+        "/api/webhooks/deliveries/{webhook}/resend/",
+        API,
+        method="POST",
+        scope=Scope.MANAGE,
+    ),
     Row("images/<str:token>.png", "/images/{token}.png", LINK),
     Row("api/images/<str:token>.png", "/api/images/{token}.png", LINK),
     Row("keys/<int:pk>/revoke/", "/keys/{key}/revoke/", PAGE_ACTION, method="POST"),
@@ -146,8 +156,8 @@ ROWS = [
 MISSING = {
     "generation": UUID(int=4 << 76 | 8 << 60),
     "waiting": UUID(int=4 << 76 | 8 << 60),
-    **dict.fromkeys(("key", "user", "group", "email", "content_type"), 999999),
-    **dict.fromkeys(("token", "setup", "confirmation", "reset"), "made-up"),
+    **dict.fromkeys(("key", "user", "group", "email", "content_type", "retention", "limits", "delivery"), 999999),
+    **dict.fromkeys(("token", "setup", "confirmation", "reset", "webhook"), "made-up"),
 }
 HTTP_ROWS = [row for row in ROWS if not row.route.startswith("ws/")]
 SOCKET_ROWS = [row for row in ROWS if row.route.startswith("ws/")]
@@ -200,6 +210,7 @@ def test_everybody_gets_exactly_what_is_theirs(
     clients = actors(row)
     alice.refresh_from_db()  # she signed in, which ends older links to a new password
     generation = generate(alice)
+    delivery = WebhookDelivery.test(alice, "https://alice.example/hook")
     email = EmailAddress.objects.create(user=alice, email=alice.email, primary=True)
     world = {
         "generation": generation.pk,
@@ -207,7 +218,11 @@ def test_everybody_gets_exactly_what_is_theirs(
         "user": alice.pk,
         "group": Group.objects.create(name="reviewers").pk,
         "email": email.pk,
+        "retention": Retention.set(alice, 30).pk,
+        "limits": UserLimits.objects.create(user=alice).pk,
         "content_type": ContentType.objects.get_for_model(Generation).pk,
+        "delivery": delivery.pk,
+        "webhook": delivery.webhook_id,
         "token": SIGNER.sign(generation.images.get().pk.hex),
         "setup": setup.make_token(),
         "confirmation": EmailConfirmationHMAC(email).key,

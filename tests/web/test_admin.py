@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -29,6 +30,8 @@ def test_source_mask_and_result_stand_side_by_side(client: Client, boss: User, a
         assert url in page
         assert client.get(url)["Content-Type"] == "image/png"
     assert client.get(f"/admin/inpainting/generation/{generation.pk}/picture/7/").status_code == 404
+    Path(generation.mask.file.path).unlink()
+    assert client.get(f"/admin/inpainting/generation/{generation.pk}/picture/mask/").status_code == 410
 
 
 def test_the_pictures_are_for_reviewers_alone(client: Client, alice: User, generate: Generate) -> None:
