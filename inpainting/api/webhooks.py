@@ -129,7 +129,8 @@ class SecretRotate(APIView):
 
 
 def own_deliveries(request: Request) -> QuerySet[WebhookDelivery]:
-    return WebhookDelivery.objects.filter(owner=request.user).prefetch_related("attempts")
+    owner: Any = request.user
+    return WebhookDelivery.objects.filter(owner=owner).prefetch_related("attempts")
 
 
 def secret_response(request: Request) -> Response:

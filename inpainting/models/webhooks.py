@@ -91,7 +91,7 @@ class WebhookSecret(models.Model):
         keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
         return [SECRET_START + base64.b64encode(self._derived(key)).decode() for key in keys]
 
-    def _derived(self, key: str) -> bytes:
+    def _derived(self, key: str | bytes) -> bytes:
         return salted_hmac("dreamlayer.webhook-secret", self.seed, secret=key, algorithm="sha256").digest()
 
 

@@ -1,0 +1,119 @@
+"""What an owner sees and does: deliveries with their attempts, sending again, trying a receiver, the secret."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.models import ApiKey, Scope, User
+from inpainting.models import DeliveryState, WebhookDelivery
+from inpainting.webhooks import active_secrets, deliver_due
+from tests.net.outside import Listener, answer
+from tests.webhooks.receiving import messages, open_to, url_of
+
+URL = "https://alice.example/hook"
+
+
+def test_a_test_event_is_sent_and_its_attempt_is_listed(
+    alice: User, alices_program: Client, settings: Settings
+) -> None:
+    with Listener(answer("200 OK")) as receiver:
+        open_to(settings, receiver)
+        asked = {"url": url_of(receiver)}
+        made = alices_program.post("/api/webhooks/test/", asked, content_type="application/json")
+        assert made.status_code == 201
+        said = made.json()
+        assert (said["type"], said["state"], said["attempts"]) == ("test", "pending", [])
+        deliver_due()
+        (message,) = messages(receiver)
+    secret = alices_program.get("/api/webhooks/secret/")
+    assert secret["Cache-Control"] == "no-store"
+    assert message.verifies_with(secret.json()["secret"])
+    (listed,) = alices_program.get("/api/webhooks/deliveries/").json()["results"]
+    assert listed["id"] == said["id"] == message.id
+    assert (listed["state"], listed["url"], listed["next_attempt_at"]) == ("delivered", asked["url"], None)
+    (attempt,) = listed["attempts"]
+    assert (attempt["status"], attempt["failure"], attempt["answer"]) == (200, None, "")
+    assert attempt["milliseconds"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "field_missing"),
+        ({"url": 7}, "url_not_allowed"),
+        ({"url": "http://127.0.0.1/"}, "url_not_allowed"),
+        ({"url": "http://169.254.169.254/"}, "url_not_allowed"),
+        ({"url": "ftp://alice.example/"}, "url_not_allowed"),
+        ({"url": "https://alice.example/" + "x" * 2000}, "field_invalid"),
+    ],
+)
+def test_a_url_that_nothing_can_be_sent_to_is_refused(
+    alices_program: Client, body: dict[str, object], code: str
+) -> None:
+    answer = alices_program.post("/api/webhooks/test/", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, "url")
+    assert not WebhookDelivery.objects.exists()
+
+
+def test_everybody_sees_their_own_newest_first_a_page_at_a_time(alice: User, bob: User, alices_program: Client) -> None:
+    ids = [WebhookDelivery.test(alice, URL).webhook_id for _ in range(3)]
+    WebhookDelivery.test(bob, URL)
+    first = alices_program.get("/api/webhooks/deliveries/?page_size=2").json()
+    second = alices_program.get(first["next"]).json()
+    assert [one["id"] for one in [*first["results"], *second["results"]]] == ids[::-1]
+    assert (first["count"], second["next"]) == (3, None)
+    assert alices_program.get("/api/webhooks/deliveries/?page=9").status_code == 404
+    assert alices_program.get("/api/webhooks/deliveries/?page=x").status_code == 400
+
+
+def test_resending_makes_it_due_again_under_its_id(alice: User, alices_program: Client) -> None:
+    delivery = WebhookDelivery.test(alice, URL)
+    WebhookDelivery.objects.update(state=DeliveryState.DISABLED, next_attempt_at=None)
+    answer = alices_program.post(f"/api/webhooks/deliveries/{delivery.webhook_id}/resend/")
+    assert answer.status_code == 200
+    assert (answer.json()["id"], answer.json()["state"]) == (delivery.webhook_id, "pending")
+    assert WebhookDelivery.due().get() == delivery
+
+
+def test_a_rotation_gives_a_new_secret_and_says_how_long_the_former_one_signs(
+    alice: User, bob: User, alices_program: Client
+) -> None:
+    before = alices_program.get("/api/webhooks/secret/").json()
+    assert before["former_secret_until"] is None
+    after = alices_program.post("/api/webhooks/secret/rotate/").json()
+    assert after["secret"] != before["secret"]
+    assert after["former_secret_until"] is not None
+    assert alices_program.get("/api/webhooks/secret/").json() == after
+    assert active_secrets(alice) == [after["secret"], before["secret"]]
+    assert len(active_secrets(bob)) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "deliveries/"),
+        ("POST", "deliveries/msg_1/resend/"),
+        ("POST", "test/"),
+        ("GET", "secret/"),
+        ("POST", "secret/rotate/"),
+    ],
+)
+def test_a_key_needs_the_scope_manage(alice: User, client: Client, method: str, path: str) -> None:
+    assert client.generic(method, f"/api/webhooks/{path}").status_code == 401
+    key = ApiKey.issue(alice, scopes=[Scope.GENERATE, Scope.READ])[1]
+    answer = Client(headers={"X-API-Key": key}).generic(method, f"/api/webhooks/{path}")
+    assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing")
+
+
+def test_an_administrator_reads_deliveries_and_attempts(client: Client, alice: User) -> None:
+    with Listener(answer("200 OK")) as receiver:  # closed to us
+        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        deliver_due()
+    client.force_login(User.objects.create_superuser("boss@example.com", "a long one"))
+    assert url_of(receiver) in client.get("/admin/inpainting/webhookdelivery/?q=alice").content.decode()
+    page = client.get(f"/admin/inpainting/webhookdelivery/{delivery.pk}/change/").content.decode()
+    assert delivery.webhook_id in page
+    assert "not_allowed" in page
+    assert client.post(f"/admin/inpainting/webhookdelivery/{delivery.pk}/change/").status_code == 403

@@ -1,0 +1,320 @@
+"""Messages go to real receivers on this machine, some of which misbehave."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+from django.db import OperationalError, close_old_connections, connection
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.models import User
+from inpainting import webhooks
+from inpainting.generations import recover
+from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookSecret
+from inpainting.net import Failure, Limits, NotDelivered
+from inpainting.webhooks import PAUSES_SECONDS, active_secrets, deliver, deliver_due
+from tests.net.outside import PUBLIC, Handler, Listener, World, answer, silent
+from tests.webhooks.receiving import let_time_pass, messages, open_to, seeded, url_of
+
+
+def fresh(delivery: WebhookDelivery) -> WebhookDelivery:
+    return WebhookDelivery.objects.get(pk=delivery.pk)
+
+
+def in_turn(*handlers: Handler) -> Handler:
+    """The first call gets the first handler, and so on; the last stays."""
+    calls = iter([*handlers[:-1]])
+    return lambda visitor, request: next(calls, handlers[-1])(visitor, request)
+
+
+def seconds_until_the_next(delivery: WebhookDelivery) -> float:
+    next_attempt_at = fresh(delivery).next_attempt_at
+    assert next_attempt_at is not None
+    return (next_attempt_at - timezone.now()).total_seconds()
+
+
+def test_a_message_arrives_once_and_its_signature_verifies(alice: User, settings: Settings) -> None:
+    with Listener(answer("204 No Content")) as receiver:
+        open_to(settings, receiver)
+        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        before = int(time.time())
+        deliver_due()
+        deliver_due()
+        (message,) = messages(receiver)
+    assert all(message.verifies_with(secret) for secret in active_secrets(alice))
+    assert message.id == delivery.webhook_id
+    assert before <= int(message.headers["webhook-timestamp"]) <= time.time()
+    assert message.headers["content-type"] == "application/json"
+    assert message.said["type"] == "test"
+    assert message.said["timestamp"] == delivery.created_at.isoformat()
+    assert message.said["data"]["sequence"] > 0
+    delivery = fresh(delivery)
+    assert (delivery.state, delivery.tries, delivery.next_attempt_at) == (DeliveryState.DELIVERED, 0, None)
+    assert delivery.delivered_at is not None
+    attempt = delivery.attempts.get()
+    assert (attempt.status, attempt.failure) == (204, "")
+
+
+def test_what_fails_is_sent_again_with_the_same_id_and_body_at_another_time(
+    alice: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([1700000000.9, 1700000007.2])
+    monkeypatch.setattr(webhooks, "time", SimpleNamespace(time=lambda: next(times)))
+    with Listener(in_turn(answer("500 Oh"), answer("200 OK"))) as receiver:
+        open_to(settings, receiver)
+        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        deliver_due()
+        assert fresh(delivery).state == DeliveryState.PENDING
+        assert 3 < seconds_until_the_next(delivery) <= 6
+        deliver_due()  # too early
+        assert len(receiver.requests) == 1
+        let_time_pass()
+        deliver_due()
+        first, second = messages(receiver)
+    assert (first.id, first.body) == (second.id, second.body)
+    assert [one.headers["webhook-timestamp"] for one in (first, second)] == ["1700000000", "1700000007"]
+    assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
+    assert second.verifies_with(*active_secrets(alice))
+    assert fresh(delivery).state == DeliveryState.DELIVERED
+    assert [attempt.status for attempt in delivery.attempts.all()] == [500, 200]
+
+
+def test_after_ten_tries_it_is_given_up(alice: User, settings: Settings) -> None:
+    with Listener(answer("503 Later")) as receiver:
+        open_to(settings, receiver)
+        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        for pause in PAUSES_SECONDS:
+            let_time_pass()
+            deliver_due()
+            assert fresh(delivery).state == DeliveryState.PENDING
+            assert 0.7 * pause < seconds_until_the_next(delivery) <= 1.2 * pause
+        let_time_pass()
+        deliver_due()
+        assert len(receiver.requests) == 10
+    assert (fresh(delivery).state, fresh(delivery).next_attempt_at) == (DeliveryState.FAILED, None)
+    let_time_pass()
+    assert not WebhookDelivery.due().exists()
+
+
+def test_a_receiver_that_hangs_is_left_at_the_deadline(alice: User, settings: Settings) -> None:
+    with Listener(silent) as receiver:
+        open_to(settings, receiver)
+        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        assert deliver(delivery, deadline_seconds=0.3)
+    attempt = delivery.attempts.get()
+    assert (attempt.status, attempt.failure) == (None, "timeout")
+    assert 250 <= attempt.milliseconds < 10_000
+    assert fresh(delivery).state == DeliveryState.PENDING
+
+
+def test_a_redirect_is_a_failure_and_nobody_goes_there(alice: User, settings: Settings) -> None:
+    with Listener(answer("200 OK")) as elsewhere:
+        with Listener(answer("302 Found", location=url_of(elsewhere))) as receiver:
+            open_to(settings, receiver, elsewhere)
+            delivery = WebhookDelivery.test(alice, url_of(receiver))
+            deliver_due()
+        assert elsewhere.visitors() == 0
+    assert delivery.attempts.get().status == 302
+    assert fresh(delivery).state == DeliveryState.PENDING
+
+
+def test_a_receiver_that_is_gone_gets_nothing_more_of_its_owners(alice: User, bob: User, settings: Settings) -> None:
+    with Listener(in_turn(answer("410 Gone"), answer("200 OK"))) as receiver:
+        open_to(settings, receiver)
+        url = url_of(receiver)
+        first, second, elsewhere = (WebhookDelivery.test(alice, to) for to in (url, url, f"{url}/other"))
+        bobs = WebhookDelivery.test(bob, url)
+        assert deliver(first)
+        for delivery in (first, second):
+            assert (fresh(delivery).state, fresh(delivery).next_attempt_at) == (DeliveryState.DISABLED, None)
+        deliver_due()
+        assert {message.id for message in messages(receiver)} == {
+            first.webhook_id,
+            elsewhere.webhook_id,
+            bobs.webhook_id,
+        }
+        assert len(receiver.requests) == 3
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [("600", 600), ("172800", 24 * 3600)])
+def test_a_receiver_that_wants_time_gets_it_up_to_a_day(
+    alice: User, settings: Settings, asked: str, seconds: int
+) -> None:
+    with Listener(answer("429 Too Many Requests", retry_after=asked)) as receiver:
+        open_to(settings, receiver)
+        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        deliver_due()
+    assert seconds - 60 < seconds_until_the_next(delivery) <= seconds
+
+
+def test_of_a_reply_of_a_hundred_megabytes_512_bytes_are_kept(alice: User) -> None:
+    sent_bytes = 0
+
+    def pour(visitor: socket.socket, request: bytes) -> None:
+        nonlocal sent_bytes
+        visitor.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n\xff\x00")
+        while sent_bytes < 100 * 2**20:
+            visitor.sendall(b"y" * 65536)
+            sent_bytes += 65536
+
+    with Listener(pour) as receiver:
+        world = World({"hooks.example": [[PUBLIC]]}, {(PUBLIC, 80): receiver})
+        delivery = WebhookDelivery.test(alice, "http://hooks.example/")
+        assert deliver(delivery, limits=Limits(), outside=world.outside())
+    assert sent_bytes < 50 * 2**20
+    attempt = WebhookAttempt.objects.get()
+    assert bytes(attempt.answer) == b"\xff\x00" + b"y" * 510
+    assert attempt.answer_text.startswith("�\x00yy")
+    assert fresh(delivery).state == DeliveryState.DELIVERED
+
+
+def test_nothing_goes_to_a_private_address_though_the_name_was_public_before(alice: User, settings: Settings) -> None:
+    with Listener(answer("200 OK")) as private:
+        settings.ALLOWED_PORTS = [private.port]
+        direct = WebhookDelivery.test(alice, url_of(private))
+        world = World({"hooks.example": [[PUBLIC], ["127.0.0.1"]]}, {("127.0.0.1", 80): private})
+        moved = WebhookDelivery.test(alice, "http://hooks.example/")
+        deliver(moved, limits=Limits(), outside=world.outside())  # nobody there
+        let_time_pass()
+        deliver(moved, limits=Limits(), outside=world.outside())
+        deliver(direct)
+        assert private.visitors() == 0
+    assert [attempt.failure for attempt in moved.attempts.all()] == ["connect_failed", "not_allowed"]
+    assert [attempt.failure for attempt in direct.attempts.all()] == ["not_allowed"]
+
+
+def test_what_an_opened_machine_answers_is_not_kept(alice: User, settings: Settings) -> None:
+    with Listener(answer("200 OK", b"the router's password")) as receiver:
+        open_to(settings, receiver)
+        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        deliver_due()
+    assert delivery.attempts.get().answer_text == ""
+
+
+def test_sending_again_keeps_the_id_and_starts_the_schedule_anew(alice: User, settings: Settings) -> None:
+    with Listener(in_turn(answer("200 OK"), answer("500 Oh"), answer("200 OK"))) as receiver:
+        open_to(settings, receiver)
+        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        deliver_due()
+        assert fresh(delivery).resend()
+        assert fresh(delivery).delivered_at is None
+        deliver_due()
+        assert fresh(delivery).tries == 1
+        WebhookDelivery.objects.update(state=DeliveryState.FAILED, tries=10, next_attempt_at=None)
+        assert fresh(delivery).resend()
+        assert fresh(delivery).tries == 0
+        deliver_due()
+        assert {message.id for message in messages(receiver)} == {delivery.webhook_id}
+        assert len(receiver.requests) == 3
+    assert fresh(delivery).state == DeliveryState.DELIVERED
+    assert delivery.attempts.count() == 3
+
+
+def test_a_secret_that_is_rotated_between_two_tries_signs_the_second_with_both(alice: User, settings: Settings) -> None:
+    (former,) = active_secrets(alice)
+    with Listener(in_turn(answer("500 Oh"), answer("200 OK"))) as receiver:
+        open_to(settings, receiver)
+        WebhookDelivery.test(alice, url_of(receiver))
+        deliver_due()
+        (present,) = WebhookSecret.rotate(alice).texts
+        let_time_pass()
+        deliver_due()
+        first, second = messages(receiver)
+    assert (first.verifies_with(former), first.verifies_with(present)) == (True, False)
+    assert (second.verifies_with(former), second.verifies_with(present)) == (True, True)
+    assert len(second.headers["webhook-signature"].split(" ")) == 2
+
+
+def test_a_sender_that_dies_before_writing_it_down_sends_it_again_under_the_same_id(
+    alice: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Listener(answer("200 OK")) as receiver:
+        open_to(settings, receiver)
+        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        with monkeypatch.context() as dying:
+            dying.setattr(webhooks, "record", lambda *args: (_ for _ in ()).throw(OperationalError("gone")))
+            with pytest.raises(OperationalError):
+                deliver(delivery)
+        deliver_due()  # its lease still holds
+        assert len(receiver.requests) == 1
+        let_time_pass()
+        recover.look()  # the lookout rings, and the bell is answered at once in these tests
+        first, second = messages(receiver)
+    assert first.id == second.id
+    assert fresh(delivery).state == DeliveryState.DELIVERED
+    assert delivery.attempts.count() == 1
+
+
+def test_a_late_sender_changes_nothing(alice: User) -> None:
+    delivery = WebhookDelivery.test(alice, "https://alice.example/")
+    late = fresh(delivery)
+    assert late.claim(lease_seconds=30)
+    assert not fresh(delivery).claim(lease_seconds=30)
+    let_time_pass()
+    holder = fresh(delivery)
+    assert holder.claim(lease_seconds=30)
+    assert not late.give_up(WebhookAttempt(delivery=late, failure="timeout", milliseconds=1))
+    assert not late.try_again(WebhookAttempt(delivery=late, failure="timeout", milliseconds=1), pause_seconds=9)
+    assert not late.disable(WebhookAttempt(delivery=late, status=410, milliseconds=1))
+    assert holder.arrive(WebhookAttempt(delivery=holder, status=200, milliseconds=1))
+    assert not holder.arrive(WebhookAttempt(delivery=holder, status=200, milliseconds=1))
+    assert [attempt.status for attempt in delivery.attempts.all()] == [200]
+    assert fresh(delivery).state == DeliveryState.DELIVERED
+
+
+def test_an_owner_to_whom_less_is_being_sent_comes_first(alice: User, bob: User) -> None:
+    first, second = (WebhookDelivery.test(alice, f"https://alice.example/{n}") for n in (1, 2))
+    bobs = WebhookDelivery.test(bob, "https://bob.example/")
+    assert list(WebhookDelivery.due()) == [first, second, bobs]
+    assert first.claim(lease_seconds=30)
+    assert list(WebhookDelivery.due()) == [bobs, second]
+
+
+def test_the_jitter_comes_from_the_chance_that_is_given(alice: User) -> None:
+    pauses = []
+    for _ in range(2):
+        delivery = WebhookDelivery.test(alice, "http://nowhere.example/")
+        deliver(delivery, limits=Limits(), outside=World().outside(), chance=seeded(4))
+        pauses.append(seconds_until_the_next(delivery))
+    assert abs(pauses[0] - pauses[1]) < 1
+    assert fresh(delivery).attempts.get().failure == "dns_failed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_senders_send_each_message_once(alice: User, settings: Settings) -> None:
+    with Listener(answer("200 OK")) as receiver:
+        open_to(settings, receiver)
+        sent = {WebhookDelivery.test(alice, url_of(receiver)).webhook_id for _ in range(12)}
+        senders = [threading.Thread(target=with_own_connection, args=(deliver_due,)) for _ in range(4)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join(60)
+        ids = [message.id for message in messages(receiver)]
+    assert len(ids) == 12
+    assert set(ids) == sent
+    assert not WebhookDelivery.objects.exclude(state=DeliveryState.DELIVERED).exists()
+
+
+def with_own_connection(work: Callable[[], None]) -> None:
+    try:
+        work()
+    finally:
+        close_old_connections()
+        connection.close()
+
+
+def test_a_deleted_message_is_no_trouble_for_who_sends_it(alice: User) -> None:
+    delivery = WebhookDelivery.test(alice, "https://alice.example/")
+    assert delivery.claim(lease_seconds=30)
+    WebhookDelivery.objects.all().delete()
+    failed = NotDelivered(Failure.TIMEOUT, 0.1)
+    webhooks.record(delivery, failed, seeded(1))
+    assert not WebhookAttempt.objects.exists()
+    assert not delivery.resend()

@@ -1,0 +1,149 @@
+"""A message exists exactly where its generation has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from django.db import IntegrityError, OperationalError, transaction
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest
+from inpainting.generations.submit import submit
+from inpainting.models import GeneratedImage, Generation, Status, WebhookDelivery
+from inpainting.webhooks import body_of
+
+URL = "https://alice.example/hook"
+Wait = Callable[..., Generation]
+
+
+@pytest.fixture
+def waits(alice: User, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Wait:
+    """waits() -> a generation of alice's that nobody has started."""
+
+    def make(url: str = URL) -> Generation:
+        request = InpaintRequest(Picture(photo), hole)
+        generation = Generation.from_request(request, owner=alice, engine="quick-fill", webhook_url=url)
+        generation.save_new()
+        return generation
+
+    return make
+
+
+def told() -> list[tuple[object, str, str, str]]:
+    rows = WebhookDelivery.objects.order_by("id")
+    return [(row.generation_id, row.event, row.url, row.state) for row in rows]
+
+
+def test_nothing_is_told_before_it_ends(waits: Wait) -> None:
+    generation = waits()
+    assert generation.start()
+    assert generation.advance(1, 2)
+    assert generation.hand_back()
+    assert generation.start()
+    assert generation.cancel()  # asked for, not done
+    assert told() == []
+
+
+def test_each_end_has_its_message(waits: Wait) -> None:
+    succeeded, failed, cancelled, stopped, given_up = (waits() for _ in range(5))
+    for generation in (succeeded, failed, stopped):
+        assert generation.start()
+    assert succeeded.succeed([])
+    assert failed.fail(code="nothing_known", message="there is nothing to copy from")
+    assert cancelled.cancel()
+    assert stopped.cancel()
+    assert stopped.end_cancelled()
+    for _ in range(3):
+        assert given_up.start()
+        assert given_up.put_back()
+    assert told() == [
+        (succeeded.pk, "generation.succeeded", URL, "pending"),
+        (failed.pk, "generation.failed", URL, "pending"),
+        (cancelled.pk, "generation.cancelled", URL, "pending"),
+        (stopped.pk, "generation.cancelled", URL, "pending"),
+        (given_up.pk, "generation.failed", URL, "pending"),
+    ]
+    assert WebhookDelivery.due().count() == 5
+    assert failed.webhook_deliveries.get().data["error"] == {
+        "code": "nothing_known",
+        "message": "there is nothing to copy from",
+    }
+
+
+def test_who_loses_tells_nothing(waits: Wait) -> None:
+    generation = waits()
+    assert generation.start()
+    late = Generation.objects.get(pk=generation.pk)
+    assert generation.succeed([])
+    assert not late.succeed([])
+    assert not late.fail(code="late", message="too late")
+    assert not late.cancel()
+    assert [event for _, event, _, _ in told()] == ["generation.succeeded"]
+
+
+def test_who_gave_no_url_is_told_nothing(waits: Wait) -> None:
+    assert waits("").cancel()
+    assert told() == []
+
+
+def test_an_end_that_is_not_kept_is_not_told(waits: Wait) -> None:
+    generation = waits()
+    assert generation.start()
+    twice = GeneratedImage(generation=generation, index=0, width=1, height=1)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        generation.succeed([twice, GeneratedImage(generation=generation, index=0, width=1, height=1)])
+    generation.refresh_from_db()
+    assert generation.status == Status.RUNNING
+    assert told() == []
+
+
+def test_a_message_that_cannot_be_kept_keeps_the_generation_from_ending(
+    waits: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = waits()
+    assert generation.start()
+
+    def away(ended: Generation) -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(WebhookDelivery, "announce", away)
+    with pytest.raises(OperationalError), transaction.atomic():
+        generation.succeed([])
+    assert Generation.objects.get().status == Status.RUNNING
+
+
+def test_a_generation_tells_each_thing_once(waits: Wait) -> None:
+    generation = waits()
+    assert generation.cancel()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        WebhookDelivery.announce(generation)
+
+
+def test_the_body_is_thin_and_the_same_every_time(waits: Wait) -> None:
+    generation = waits()
+    assert generation.start()
+    assert generation.fail(code="engine_failed", message="😱" * 5000)
+    delivery = WebhookDelivery.objects.get()
+    body = body_of(delivery)
+    assert len(body) <= 20_000
+    generation.delete()
+    assert body_of(WebhookDelivery.objects.get()) == body  # it is told though the generation is gone
+
+
+def test_a_submitted_url_is_kept_and_a_private_one_refused(
+    alice: User, photo: NDArray[np.uint8], hole: NDArray[np.uint8], transactional_db: None
+) -> None:
+    request = InpaintRequest(Picture(photo), hole)
+    assert submit(request, owner=alice, webhook_url=URL).webhook_url == URL
+    refused = ["http://127.0.0.1/", "https://[::1]/", "ftp://alice.example/", "hook", "https://alice.example:22/"]
+    for url in [*refused, f"https://alice.example/{'x' * 2000}", f"https://{uuid4().hex}@alice.example/"]:
+        with pytest.raises(InvalidRequest) as caught:
+            submit(request, owner=alice, webhook_url=url)
+        assert (caught.value.code, caught.value.field) == ("url_not_allowed", "webhook_url")
+    assert Generation.objects.count() == 1
