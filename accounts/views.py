@@ -12,13 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import setup
 from accounts.forms import ApiKeyForm, FirstAdministratorForm
-from accounts.models import ApiKey, User
-
-
-class SignedInRequest(HttpRequest):
-    """What a view behind `login_required` gets."""
-
-    user: User
+from accounts.models import ApiKey, SignedInRequest
 
 
 @login_required

@@ -15,7 +15,7 @@ from typing import IO, Any, cast
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, QueryDict
+from django.http import QueryDict
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.request import Request
@@ -132,10 +132,6 @@ class JsonObjectParser(BaseParser):
 
 
 class TakesBodies(APIView):
-    """A view that reads any of the shapes, always in UTF-8: a charset that a client makes up is not looked for."""
+    """A view that reads any of the shapes."""
 
     parser_classes = (MultiPartParser, FormParser, JsonObjectParser)
-
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        request.encoding = "utf-8"
-        return super().initialize_request(request, *args, **kwargs)

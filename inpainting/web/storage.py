@@ -5,10 +5,11 @@ from __future__ import annotations
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from accounts.models import SignedInRequest
 from inpainting.generations import history
 from inpainting.generations.delete import delete_everything_of
 from inpainting.generations.limits import stored_bytes
@@ -23,7 +24,7 @@ class RetentionForm(forms.ModelForm):
 
 @require_http_methods(["GET", "POST"])
 @login_required
-def storage(request: HttpRequest) -> HttpResponse:
+def storage(request: SignedInRequest) -> HttpResponse:
     chosen = Retention.objects.filter(user=request.user).first() or Retention(user=request.user)
     form = RetentionForm(request.POST if request.method == "POST" else None, instance=chosen)
     if form.is_valid():
@@ -41,7 +42,7 @@ def storage(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @login_required
-def delete_everything(request: HttpRequest) -> HttpResponse:
+def delete_everything(request: SignedInRequest) -> HttpResponse:
     count = delete_everything_of(request.user)
     messages.success(request, f"{count} generation{'' if count == 1 else 's'} deleted, with all pictures.")
     return redirect("storage")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -112,7 +112,12 @@ def test_the_lookout_sweeps(alice: User, generate: Generate, monkeypatch: pytest
     monkeypatch.setattr(recover, "LOOK_EVERY_SECONDS", 0.001)
     monkeypatch.setattr(recover, "close_old_connections", lambda: None)
     sweeps = []
-    monkeypatch.setattr(recover, "sweep", lambda now: sweeps.append(now) or sweep(now))
+
+    def counted(now: datetime) -> bool:
+        sweeps.append(now)
+        return sweep(now)
+
+    monkeypatch.setattr(recover, "sweep", counted)
     with pytest.raises(Enough):
         recover._look_out()
     assert looks == [1, 0, 0]
