@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
+import threading
 from dataclasses import dataclass, replace
 
 from django.core.files.uploadedfile import UploadedFile
@@ -105,9 +107,14 @@ def too_large(sent: Sent, part: Part, size: int) -> TooLarge:
     )
 
 
+# A picture may take hundreds of megabytes while it is read; however many are sent at once, few are read at once.
+_READING = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+
+
 def decoded(data: bytes, sent: Sent, part: Part) -> DecodedPicture:
     try:
-        return decode_picture(data, field=sent.field)
+        with _READING:
+            return decode_picture(data, field=sent.field)
     except InvalidPicture as error:
         raise InvalidPicture(
             f"{part.prefix}: {error.message}", code=error.code, field=sent.field, limit=error.limit, actual=error.actual
