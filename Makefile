@@ -38,7 +38,7 @@ $(BIN)/pip:
 
 $(VENV)/installed-run$(LIGHT): pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing DreamLayer into $(VENV); the first time takes a minute or more."
-	$(INSTALL) --editable ".[$(EXTRAS)]"
+	$(INSTALL) --editable ".$(if $(EXTRAS),[$(EXTRAS)])"
 	@touch $@
 
 $(VENV)/installed-dev$(LIGHT): pyproject.toml constraints.txt | $(BIN)/pip
