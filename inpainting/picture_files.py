@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from inpainting.core import masks
-from inpainting.core.codecs import PictureLimits, decode_picture, encode_png
+from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
@@ -20,8 +20,6 @@ from inpainting.engines.base import OnStep
 from inpainting.engines.painting import paint
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
-# Losslessly written, a result may be larger than what a caller may send.
-OUR_OWN = PictureLimits(max_bytes=2**30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class FileJob:
         recipe = {"dreamlayer": json.dumps({"engine": self.engine, **asdict(self.settings)})}
         png = encode_png(painting.picture, recipe=recipe)
         write_whole(self.out, png)
-        kept = decode_picture(self.out.read_bytes(), limits=OUR_OWN).picture
+        kept = decode_picture(self.out.read_bytes(), limits=STORED_LIMITS).picture
         scaled = masks.scaling_note(mask.picture.size, image.picture.size)
         return FileReport(
             outside_mask_changed_pixels=outside_mask_changed_pixels(image.picture, kept, painting.mask),

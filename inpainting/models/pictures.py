@@ -12,13 +12,11 @@ from django.db import models, transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
-from inpainting.core.codecs import PictureLimits, decode_picture, encode_png, thumbnail_webp
+from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, thumbnail_webp
 from inpainting.core.picture import Mask as MaskPixels
 from inpainting.core.picture import Picture
 
 THUMBNAIL_SIDE = 384
-# Our own files were checked when they came in; losslessly written they may be larger than what a caller may send.
-STORED_LIMITS = PictureLimits(max_bytes=2**30)
 
 
 def private_name(instance: models.Model, filename: str) -> str:

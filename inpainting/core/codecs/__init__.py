@@ -7,12 +7,13 @@ frame. A decoder sees those parts alone: no metadata, no second frame, no traili
 
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.codecs.decoding import DecodedPicture, decode_picture
-from inpainting.core.codecs.limits import PictureLimits
+from inpainting.core.codecs.limits import STORED_LIMITS, PictureLimits
 from inpainting.core.codecs.png_writing import encode_png
 from inpainting.core.codecs.recipe import read_recipe
 from inpainting.core.codecs.thumbnails import thumbnail_webp
 
 __all__ = [
+    "STORED_LIMITS",
     "DecodedPicture",
     "PictureLimits",
     "decode_picture",

@@ -41,6 +41,8 @@ class PictureLimits:
 
 
 LIMITS = PictureLimits()
+STORED_LIMITS = PictureLimits(max_bytes=2**30)
+"""For files that we wrote ourselves: they were checked when they came in, and losslessly written they may be larger."""
 
 
 @dataclass(frozen=True, slots=True)
