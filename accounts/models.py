@@ -7,7 +7,7 @@ import hmac
 import secrets
 import zlib
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.contrib.auth.base_user import BaseUserManager
@@ -18,10 +18,14 @@ from django.db import models
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts import live
+
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 KEY_START = "dl_live_"
 SECRET_CHARACTERS = 43
 """43 characters out of 62 hold 256 bits."""
+TICKET_SECONDS = 60
+"""How long a ticket may lie unused."""
 LOCAL_EMAIL = "local@localhost"
 """The account that requests without a key act as, where DREAMLAYER_ANONYMOUS_API lets them in. Nobody can take it."""
 
@@ -157,8 +161,46 @@ class ApiKey(models.Model):
             ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
 
     def revoke(self) -> bool:
-        """End the key from the next request on. False if it was revoked before."""
-        return bool(ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now()))
+        """End the key from the next request on, and its sockets now. False if it was revoked before."""
+        revoked = bool(ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now()))
+        if revoked:
+            live.end(live.group_of_key(self.pk))
+        return revoked
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether it works now, for this: neither revoked nor expired, its owner active, the scope among its own."""
+        return self.revoked_at is None and not self.has_expired and self.owner.is_active and scope in self.scopes
+
+
+class Ticket(models.Model):
+    """Opens one websocket for a key, once and within TICKET_SECONDS: the key itself never stands in an address."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="tickets")
+    digest = models.CharField(max_length=64, unique=True)
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"ticket of {self.key}"
+
+    @classmethod
+    def issue(cls, key: ApiKey) -> str:
+        """The ticket's text, of which only the hash is kept. Tickets that nobody used in time go on the way."""
+        now, text = timezone.now(), _random(SECRET_CHARACTERS)
+        cls.objects.filter(expires_at__lte=now).delete()
+        cls.objects.create(key=key, digest=_digest(text), expires_at=now + timedelta(seconds=TICKET_SECONDS))
+        return text
+
+    @classmethod
+    def redeem(cls, text: str) -> ApiKey | None:
+        """The key that may read by this ticket, which is used up by asking; None for anything else.
+
+        Of two who bring the same one, the database lets one delete it.
+        """
+        fresh = cls.objects.select_related("key__owner").filter(digest=_digest(text), expires_at__gt=timezone.now())
+        ticket = fresh.first()
+        if ticket is None or not cls.objects.filter(pk=ticket.pk).delete()[0]:
+            return None
+        return ticket.key if ticket.key.allows(Scope.READ) else None
 
 
 def _random(characters: int) -> str:

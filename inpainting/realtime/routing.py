@@ -1,5 +1,8 @@
 from django.urls import path
 
-from inpainting.realtime.consumers import GenerationConsumer
+from inpainting.realtime.consumers import AllMineConsumer, GenerationConsumer
 
-websocket_urlpatterns = [path("ws/generations/<uuid:pk>/", GenerationConsumer.as_asgi())]
+websocket_urlpatterns = [
+    path("ws/generations/", AllMineConsumer.as_asgi()),
+    path("ws/generations/<uuid:pk>/", GenerationConsumer.as_asgi()),
+]

@@ -7,7 +7,7 @@ const ASK_MS = 1000 // without a socket
 const CHECK_MS = 10_000 // with one: it may be dead without having said so
 
 /**
- * Tells `onNews({status, step, of, percent, connected})` what happens and resolves with the generation as the API
+ * Tells `onNews({status, position, eta, step, of, percent, seconds_left, preview, connected})` what happens and resolves with the generation as the API
  * renders it, once it has ended. Losing the connection is not an end; being refused (signed out, deleted) is, and
  * rejects with an ApiError.
  */
@@ -19,7 +19,7 @@ export async function follow({ url, id }, onNews) {
       try {
         const generation = await get(url)
         if (ENDED.has(generation.status)) return generation
-        if (!socket.open) onNews({ status: generation.status, connected: true, ...generation.progress })
+        if (!socket.open) onNews(newsOf(generation))
       } catch (error) {
         if (error.status >= 400 && error.status < 500 && error.status !== 429) throw error
         onNews({ connected: false })
@@ -29,6 +29,9 @@ export async function follow({ url, id }, onNews) {
     socket.close()
   }
 }
+
+/** What a socket would have told, but for the preview. */
+const newsOf = ({ status, position, eta, progress }) => ({ status, position, eta, connected: true, ...progress })
 
 /** A socket that passes on news. `open` is true while it can be relied on; `ended` resolves when it tells of the end or is lost. */
 function listen(id, onNews) {

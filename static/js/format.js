@@ -23,6 +23,15 @@ export function duration(seconds) {
   return `${Math.floor(whole / 60)} min ${whole % 60} s`
 }
 
+/** An estimate has no tenths: 3.14159 -> "3 s"; 75 -> "1 min 15 s" */
+export const roughly = (seconds) => (seconds < 60 ? `${Math.max(1, Math.round(seconds))} s` : duration(seconds))
+
+/** 1 -> "1st", 12 -> "12th", 23 -> "23rd" */
+export function ordinal(number) {
+  const teen = number % 100 > 10 && number % 100 < 14
+  return `${number}${(teen ? "" : ["", "st", "nd", "rd"][number % 10]) || "th"}`
+}
+
 /** "holiday.final.jpg" -> "holiday.final" */
 export const stem = (filename) => filename.replace(/\.[^.]+$/, "") || filename
 

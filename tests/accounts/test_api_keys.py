@@ -83,15 +83,20 @@ def test_the_command_makes_an_account_only_when_asked(db: None) -> None:
 def test_a_person_makes_sees_and_revokes_their_keys(client: Client, alice: User, bob: User) -> None:
     client.force_login(alice)
     page = client.post("/keys/", {"name": "my laptop", "scopes": list(Scope.values)}).content.decode()
-    shown = re.search(r"dl_live_\w+", page)
-    assert shown
+    shown_key = max(re.findall(r"dl_live_\w+", page), key=len)
     key = ApiKey.objects.get()
-    assert ApiKey.find(max(re.findall(r"dl_live_\w+", page), key=len)) == key
+    assert Client(headers={"X-API-Key": shown_key}).get("/api/generations/").status_code == 200
     assert "my laptop" in client.get("/keys/").content.decode()
     client.force_login(bob)
+    assert "my laptop" not in client.get("/keys/").content.decode()
     assert client.post(f"/keys/{key.pk}/revoke/").status_code == 404
     client.force_login(alice)
-    assert client.post(f"/keys/{key.pk}/revoke/").status_code == 302
-    assert "my laptop" not in client.get("/keys/").content.decode().partition("no longer works")[2]
-    key.refresh_from_db()
-    assert key.revoked_at is not None
+    assert client.get(f"/keys/{key.pk}/revoke/").status_code == 405
+    assert "my laptop" in client.get("/keys/").content.decode()
+
+    after = client.post(f"/keys/{key.pk}/revoke/", follow=True)
+    assert [str(message) for message in after.context["messages"]] == ["The key “my laptop” no longer works."]
+    assert list(after.context["keys"]) == []
+    assert "my laptop" not in client.get("/keys/").content.decode()
+    answer = Client(headers={"X-API-Key": shown_key}).get("/api/generations/")
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_revoked")

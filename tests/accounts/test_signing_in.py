@@ -43,6 +43,18 @@ def test_every_account_page_is_one_of_ours(client: Client, db: None, path: str) 
     assert "css/dreamlayer.css" in page
 
 
+@pytest.mark.parametrize(("verification", "said"), [("none", False), ("mandatory", True)])
+def test_nobody_is_told_to_verify_an_address_where_no_mail_is_sent(
+    client: Client, alice: User, settings: Settings, verification: str, said: bool
+) -> None:
+    settings.ACCOUNT_EMAIL_VERIFICATION = verification
+    client.force_login(alice)
+    page = client.get("/accounts/email/").content.decode()
+    assert alice.email in page
+    assert ("Unverified" in page) is said
+    assert ("action_send" in page) is said
+
+
 def test_the_one_time_link_makes_the_first_administrator(client: Client, db: None) -> None:
     link = f"/setup/{setup.make_token()}/"
     assert client.get(link).status_code == 200

@@ -1,5 +1,7 @@
 // The bar that says how far the painting is, and its Cancel button.
 
+import { ordinal, roughly } from "format"
+
 const WORDS = { sending: "Sending the picture…", queued: "Waiting for its turn…", running: "Painting…" }
 
 export class Progress {
@@ -25,7 +27,7 @@ export class Progress {
     this.show({ status: "sending" })
   }
 
-  show({ status, step, of, percent, connected = true }) {
+  show({ status, position, eta, step, of, percent, seconds_left, connected = true }) {
     const { bar, text, detail, cancel } = this.#elements
     if (status && status !== this.#shown.status) {
       cancel.disabled = status === "sending"
@@ -34,7 +36,8 @@ export class Progress {
     }
     if (typeof percent === "number") bar.value = percent
     if (!connected) detail.textContent = "No connection; trying again…"
-    else if (of) detail.textContent = `Step ${step} of ${of} · ${Math.round(percent)} %`
+    else if (of) detail.textContent = joined(`Step ${step} of ${of}`, about(seconds_left, "left") || `${Math.round(percent)} %`)
+    else if (position) detail.textContent = joined(`${ordinal(position)} in line`, about(eta, "to go"))
     else detail.textContent = ""
   }
 
@@ -48,3 +51,8 @@ export class Progress {
     this.#elements.root.hidden = true
   }
 }
+
+/** "about 12 s left"; nothing where nobody can tell. */
+const about = (seconds, what) => (typeof seconds === "number" ? `about ${roughly(seconds)} ${what}` : "")
+
+const joined = (...parts) => parts.filter(Boolean).join(" · ")

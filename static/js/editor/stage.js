@@ -19,6 +19,8 @@ export class Stage {
   #fitted = true
   #frame = 0
   #mask = document.createElement("canvas")
+  #preview = null
+  #previewUrl = ""
   #elements
 
   /** `elements` is {surface, photo, overlay, cursor}; `onZoom(fitted)` hears whether the whole photo is shown. */
@@ -79,6 +81,34 @@ export class Stage {
     this.#redrawOverlay()
   }
 
+  /**
+   * Shows an unfinished picture inside the mask, in the place of the red. @param {{url: string, box: number[]}} preview:
+   * the part of the photo that it shows, as left, top, right and bottom in its pixels.
+   */
+  async showPreview({ url, box: [left, top, right, bottom] }) {
+    const picture = new Image()
+    picture.src = this.#previewUrl = url
+    await picture.decode()
+    if (this.#previewUrl !== url) return // there is a newer one, or it is over
+    const canvas = document.createElement("canvas")
+    Object.assign(canvas, { width: this.#mask.width, height: this.#mask.height })
+    const context = canvas.getContext("2d")
+    context.drawImage(this.#mask, 0, 0)
+    context.globalCompositeOperation = "source-in" // only where the mask is
+    context.imageSmoothingQuality = "high"
+    context.scale(canvas.width / this.#photo.width, canvas.height / this.#photo.height)
+    context.drawImage(picture, left, top, right - left, bottom - top)
+    this.#preview = canvas
+    this.#redrawOverlay()
+  }
+
+  hidePreview() {
+    this.#previewUrl = ""
+    if (!this.#preview) return
+    this.#preview = null
+    this.#redrawOverlay()
+  }
+
   /** The share of the photo that is red, 0 to 1. */
   coverage() {
     const scale = Math.min(1, SAMPLE_SIDE / Math.max(this.#mask.width, this.#mask.height))
@@ -129,14 +159,19 @@ export class Stage {
   #redrawAll() {
     if (!this.#photo || !this.#box().width) return
     this.#drawOn(this.#elements.photo, this.#photo.bitmap, 1)
-    this.#drawOn(this.#elements.overlay, this.#mask, OVERLAY_OPACITY)
+    this.#drawOverlay()
   }
 
   #redrawOverlay() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0
-      this.#drawOn(this.#elements.overlay, this.#mask, OVERLAY_OPACITY)
+      this.#drawOverlay()
     })
+  }
+
+  #drawOverlay() {
+    if (this.#preview) this.#drawOn(this.#elements.overlay, this.#preview, 1)
+    else this.#drawOn(this.#elements.overlay, this.#mask, OVERLAY_OPACITY)
   }
 
   #drawOn(canvas, picture, opacity) {

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest
+from inpainting.models import Generation
+from inpainting.realtime import places
+
+Wait = Callable[..., Generation]
+
+
+@pytest.fixture(autouse=True)
+def _moving_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "LOOK_EVERY_SECONDS", 0.02)
+
+
+@pytest.fixture
+def wait(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Wait:
+    """wait(owner) -> a generation that waits for a worker."""
+
+    def make(owner: User, *, engine: str = "quick-fill") -> Generation:
+        generation = Generation.from_request(InpaintRequest(Picture(photo), hole), owner=owner, engine=engine)
+        generation.save_new()
+        return generation
+
+    return make
+
+
+@pytest.fixture
+def waiting(alice: User, wait: Wait) -> Generation:
+    return wait(alice)

@@ -1,0 +1,82 @@
+"""A step that shows something is seen by who listens: small, with its place in the picture."""
+
+from __future__ import annotations
+
+import base64
+import threading
+
+import cv2
+import numpy as np
+import pytest
+from channels.db import database_sync_to_async as in_database
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.core.geometry import Box
+from inpainting.core.request import InpaintRequest
+from inpainting.engines import registry
+from inpainting.engines.base import OnStep, Step
+from inpainting.engines.quick_fill.engine import QuickFill
+from inpainting.generations.run import preview_of, run_waiting
+from tests.realtime.conftest import Wait
+from tests.realtime.sockets import heard, socket_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+GREEN = (20, 200, 40)
+
+
+class Showing(QuickFill):
+    """Paints everything green and shows it once."""
+
+    name = "showing"
+
+    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        size = request.image.size
+        picture = np.full((size.height, size.width, 3), GREEN, np.uint8)
+        on_step(Step(1, 3))
+        on_step(Step(2, 3, preview=picture))  # too soon after the first to be written down
+        on_step(Step(3, 3))
+        return [picture]
+
+
+async def test_who_listens_sees_the_unfinished_picture(
+    alice: User, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.engines(), "showing", Showing())
+    generation = await in_database(wait)(alice, engine="showing")
+    socket = await in_database(socket_of)(alice, f"/ws/generations/{generation.pk}/")
+    await socket.connect()
+    worker = threading.Thread(target=run_waiting)
+    worker.start()
+    messages = await heard(socket)
+    worker.join()
+    await socket.disconnect()
+    assert messages[-1]["type"] == "succeeded"
+    (shown,) = [message["preview"] for message in messages if "preview" in message]
+    report = await in_database(lambda: generation.images.get().report)()
+    assert shown["box"] == report["window"]
+    picture = decoded(shown["url"])
+    left, top, right, bottom = shown["box"]
+    assert picture.shape == (bottom - top, right - left, 3)
+    assert np.abs(picture.astype(int) - GREEN).max() < 8
+
+
+def test_a_preview_is_at_most_256_pixels_wide_or_high() -> None:
+    step = Step(1, 2, preview=np.zeros((300, 1200, 3), np.uint8), box=Box(10, 20, 2410, 620))
+    preview = preview_of(step, None)
+    assert preview is not None
+    assert preview["box"] == [10, 20, 2410, 620]
+    assert decoded(preview["url"]).shape == (64, 256, 3)
+
+
+def test_a_step_that_shows_nothing_has_no_preview() -> None:
+    assert preview_of(Step(1, 2), None) is None
+
+
+def decoded(url: str) -> NDArray[np.uint8]:
+    start = "data:image/webp;base64,"
+    assert url.startswith(start)
+    data = np.frombuffer(base64.b64decode(url.removeprefix(start)), np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert picture is not None
+    return picture[:, :, ::-1].astype(np.uint8)
