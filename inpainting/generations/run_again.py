@@ -18,23 +18,30 @@ def run_again(
     engine: str,
     warnings: Sequence[str] = (),
     idempotency: Idempotency | None = None,
+    webhook_url: str = "",
 ) -> Generation:
-    """The new generation, which has pictures of its own. Raises what `submit` raises, and InvalidPicture (`image_gone`)
-    where a file of the old one is not there any more."""
+    """The new generation, which has pictures of its own, and tells nobody but this webhook_url that it has ended.
+
+    Raises what `submit` and `request_of` raise.
+    """
     earlier = idempotency.earlier(generation.owner) if idempotency else None
     if earlier is not None:
         return earlier
-    try:
-        request = InpaintRequest(generation.source.read(), generation.mask.read_pixels(), settings)
-    except FileNotFoundError as error:
-        raise InvalidPicture("A picture of this generation is gone.", code="image_gone", field="image") from error
-    again = submit(
-        request,
+    return submit(
+        request_of(generation, settings),
         owner=generation.owner,
         engine=engine,
         source_name=generation.source.name,
         warnings=warnings,
         idempotency=idempotency,
+        webhook_url=webhook_url,
+        parent=generation,
     )
-    Generation.objects.filter(pk=again.pk).update(parent=generation)
-    return again
+
+
+def request_of(generation: Generation, settings: PaintSettings) -> InpaintRequest:
+    """What it was asked to paint, with these settings. Raises InvalidPicture (`image_gone`) where a file is gone."""
+    try:
+        return InpaintRequest(generation.source.read(), generation.mask.read_pixels(), settings)
+    except FileNotFoundError as error:
+        raise InvalidPicture("A picture of this generation is gone.", code="image_gone", field="image") from error

@@ -1,4 +1,4 @@
-"""Which generation answered which Idempotency-Key."""
+"""Which generation, or which batch, answered which Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from django.db import models
 
 
 class IdempotencyKey(models.Model):
-    """One key of one owner, the request it came with, and the generation that it made."""
+    """One key of one owner, the request it came with, and what it made: a generation or a batch."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
     digest = models.CharField(max_length=64, help_text="SHA-256 of the request")
-    generation = models.ForeignKey("inpainting.Generation", on_delete=models.CASCADE, related_name="+")
+    generation = models.ForeignKey("inpainting.Generation", on_delete=models.CASCADE, null=True, related_name="+")
+    batch = models.ForeignKey("inpainting.Batch", on_delete=models.CASCADE, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(fields=["owner", "key"], name="one_generation_per_idempotency_key")
+            models.UniqueConstraint(fields=["owner", "key"], name="one_generation_per_idempotency_key"),
+            models.CheckConstraint(
+                condition=models.Q(generation=None) ^ models.Q(batch=None), name="an_idempotency_key_made_one_thing"
+            ),
         ]
 
     def __str__(self) -> str:

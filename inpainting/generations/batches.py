@@ -1,0 +1,236 @@
+"""Batches: many pictures accepted, cancelled, retried and deleted together, and painted each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Prefetch, Q, QuerySet
+
+from inpainting import webhooks
+from inpainting.core.errors import InvalidPicture, InvalidRequest
+from inpainting.core.request import InpaintRequest
+from inpainting.engines import registry
+from inpainting.generations.delete import delete_ended
+from inpainting.generations.idempotency import Idempotency
+from inpainting.generations.limits import Allowance, LimitReached
+from inpainting.generations.submit import keep, kept_or_removed, prepared
+from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status
+from inpainting.models.batch import DELETED, REFUSED
+
+LIVE = (Status.QUEUED, Status.RUNNING)
+RETRIED = (Status.FAILED, Status.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """A picture of a batch: what it was called, and what to paint or why that cannot be read."""
+
+    name: str
+    request: InpaintRequest | InvalidRequest
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Of what can be retried, by index: the items that wait again, and those that could not be accepted again."""
+
+    accepted: tuple[int, ...]
+    refused: dict[int, InvalidRequest]
+
+
+def of(user: Any) -> QuerySet[Batch]:
+    """The user's batches, newest first, each with how many items are in which state: `queued_count` …"""
+    statuses = {f"{status}_count": Count("items", filter=Q(items__generation__status=status)) for status in Status}
+    refused = Count("items", filter=Q(items__refusal__isnull=False))
+    deleted = Count("items", filter=Q(items__refusal__isnull=True, items__generation=None))
+    counts = {**statuses, f"{REFUSED}_count": refused, f"{DELETED}_count": deleted}
+    return Batch.objects.filter(owner=user).annotate(**counts).order_by("-created_at", "-pk")
+
+
+def find(user: Any, pk: UUID) -> Batch | None:
+    """The user's own batch with its items and their results, or None: missing and somebody else's look alike."""
+    images = Prefetch("generation__images", GeneratedImage.objects.order_by("index"))
+    items = BatchItem.objects.select_related("generation__source", "generation__mask").prefetch_related(images)
+    return of(user).prefetch_related(Prefetch("items", items)).filter(pk=pk).first()
+
+
+def submit_batch(
+    wanted: Iterable[Wanted],
+    *,
+    owner: Any,
+    engine: str = "auto",
+    webhook_url: str = "",
+    idempotency: Idempotency | None = None,
+) -> Batch:
+    """The accepted batch; the earlier one where its Idempotency-Key made one before.
+
+    What cannot be accepted is refused by itself, and so is everything from the picture on that reaches a limit of the
+    owner. Where nothing at all can be accepted nothing is kept, and the first refusal is raised: the key stays free.
+    Raises InvalidRequest also for an unknown engine, a webhook_url that may not be called and a key that came with
+    another request.
+    """
+    if webhook_url:
+        webhooks.check_url(webhook_url, field="webhook_url")
+    registry.find(engine)
+    refusals: dict[int, InvalidRequest] = {}
+    items: list[BatchItem] = []
+    try:
+        with kept_or_removed() as made:
+            for one in wanted:
+                item = BatchItem(index=len(items), name=one.name)
+                items.append(item)
+                try:
+                    if isinstance(one.request, InvalidRequest):
+                        raise one.request
+                    item.generation = prepared(
+                        one.request,
+                        owner=owner,
+                        engine=engine,
+                        source_name=one.name,
+                        warnings=one.warnings,
+                        webhook_url=webhook_url,
+                    )
+                    made.append(item.generation)
+                except InvalidRequest as error:
+                    refusals[item.index] = bare(error)
+                del one  # before the next is read
+            if not items:
+                raise InvalidRequest("A batch has at least one picture.", code="field_missing", field="images")
+            waiting = {item.index: item.generation for item in items if item.generation is not None}
+            with transaction.atomic(durable=True):
+                batch = Batch.objects.create(owner=owner)
+                refusals |= keep_until_a_limit(waiting, Allowance(owner))
+                if len(refusals) == len(items):
+                    raise refusals[0]
+                for item in items:
+                    save_item(item, batch, refusals.get(item.index))
+                if idempotency is not None:
+                    idempotency.remember_batch(batch)
+    except (IntegrityError, InvalidRequest):
+        earlier = idempotency.earlier_batch(owner) if idempotency else None
+        if earlier is None:
+            raise
+        return earlier  # the same request, a moment sooner
+    return batch
+
+
+def bare(error: InvalidRequest) -> InvalidRequest:
+    """Without where it was raised: those frames hold the picture, and the error is kept for as long as the batch."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def keep_until_a_limit(waiting: dict[int, Generation], allowance: Allowance) -> dict[int, InvalidRequest]:
+    """Save them in their order, by index. Returns what the first that is one too many, and all after it, hit."""
+    over: dict[int, InvalidRequest] = {}
+    reached: LimitReached | None = None
+    for index, generation in waiting.items():
+        try:
+            if reached is None:
+                keep(generation, allowance)
+        except LimitReached as error:
+            reached = error
+        if reached is not None:
+            over[index] = reached
+    return over
+
+
+def save_item(item: BatchItem, batch: Batch, refusal: InvalidRequest | None) -> None:
+    item.batch = batch
+    if refusal is not None:
+        item.generation, item.refusal = None, said_of(refusal)
+    item.save(force_insert=True)
+
+
+def said_of(error: InvalidRequest) -> dict[str, Any]:
+    """An error as it is kept and answered: message, code, and what else is known."""
+    details = {"field": error.field, "limit": error.limit, "actual": error.actual}
+    known = {name: value for name, value in details.items() if value is not None}
+    return {"message": error.message, "code": error.code, **known}
+
+
+def cancel(batch: Batch) -> bool:
+    """Cancel what waits or runs, as each generation is. False where nothing does."""
+    live = Generation.objects.filter(batch_item__batch=batch, status__in=LIVE)
+    return sum(generation.cancel() for generation in live) > 0
+
+
+def retry(batch: Batch) -> Retried:
+    """Run what failed or was cancelled again, as it was asked for: each is a new generation, child of the one before,
+    and shares its pictures.
+
+    As with a new batch, where nothing can be accepted nothing is kept, and the first refusal is raised. Nothing to
+    retry, or all of it retried by somebody else a moment sooner, is an empty answer.
+    """
+    read = ("generation__owner", "generation__source", "generation__mask")
+    ended = batch.items.select_related(*read).filter(generation__status__in=RETRIED)
+    items = {item.index: item for item in ended}
+    refusals: dict[int, InvalidRequest] = {}
+    again: dict[int, Generation] = {}
+    for index, item in items.items():
+        former: Any = item.generation
+        try:
+            check_again(former)
+        except InvalidRequest as error:
+            refusals[index] = error
+        else:
+            again[index] = former.once_more()
+    with transaction.atomic(durable=True):
+        # One retry or deletion of a batch after the other. SQLite's transactions are exclusive anyway.
+        list(Batch.objects.select_for_update().filter(pk=batch.pk))
+        waiting = {index: again[index] for index in still_ended(items) if index in again}
+        if waiting:
+            refusals |= keep_until_a_limit(waiting, Allowance(batch.owner))
+        done = [index for index in waiting if index not in refusals]
+        for index in done:
+            items[index].stand_for(waiting[index])
+        if refusals and not done:
+            raise refusals[min(refusals)]
+    return Retried(tuple(done), refusals)
+
+
+def check_again(former: Generation) -> None:
+    """Whether what was accepted once could be today, without reading its pictures. Raises InvalidRequest: its engine,
+    its model or a file of it is gone (`image_gone`), or its webhook_url may no longer be called."""
+    if former.webhook_url:
+        webhooks.check_url(former.webhook_url, field="webhook_url")
+    settings = former.paint_settings
+    registry.find(former.engine, settings).settled(settings)
+    for picture in (former.source, former.mask):
+        if not picture.file.storage.exists(picture.file.name):
+            raise InvalidPicture("A picture of this generation is gone.", code="image_gone", field="image")
+
+
+def still_ended(items: Mapping[int, BatchItem]) -> list[int]:
+    """The indexes of those that still stand for the generation that we read; it stays until the transaction ends."""
+    read = {item.generation.pk: index for index, item in items.items() if item.generation is not None}
+    formers = Generation.objects.select_for_update(of=["self"], no_key=True).filter(pk__in=read).order_by("pk")
+    return sorted(read[pk] for pk in formers.filter(batch_item__isnull=False).values_list("pk", flat=True))
+
+
+def delete_batch(batch: Batch) -> bool:
+    """Remove it with all of its generations, those that were retried too. False while one of them runs: then all that
+    is live is being cancelled, nothing is removed yet, and the batch can be deleted soon."""
+    cancel(batch)
+    with transaction.atomic():
+        Batch.objects.select_for_update().filter(pk=batch.pk).first()
+        present = Generation.objects.filter(batch_item__batch=batch)
+        if present.filter(status__in=LIVE).exists():
+            return False
+        for pk in with_former(list(present.values_list("pk", flat=True))):
+            delete_ended(pk)
+        batch.delete()
+    return True
+
+
+def with_former(pks: Sequence[UUID]) -> list[UUID]:
+    """These generations and those that they were retried from."""
+    every: list[UUID] = []
+    while pks:
+        every += pks
+        pks = list(Generation.objects.filter(children__in=pks).values_list("pk", flat=True))
+    return every

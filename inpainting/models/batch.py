@@ -1,0 +1,78 @@
+"""A batch: many pictures that came in one call, each a generation of its own."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from inpainting.models.generation import Generation, Status
+
+REFUSED, DELETED = "refused", "deleted"
+ITEM_STATES = (*Status.values, REFUSED, DELETED)
+"""What an item may be: the status of its generation, or that it never had or no longer has one."""
+
+
+class Batch(models.Model):
+    """What holds its items together. It has no state of its own: that is what its generations are in."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="batches")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-created_at", "-id"]
+        verbose_name_plural = "batches"
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["owner", "-created_at"])]
+
+    def __str__(self) -> str:
+        return f"batch {self.id}"
+
+    @classmethod
+    def emptied(cls, *, before: datetime) -> models.QuerySet[Batch]:
+        """Made before that, and all of its generations are deleted."""
+        return cls.objects.filter(created_at__lt=before).exclude(items__generation__isnull=False)
+
+
+class BatchItem(models.Model):
+    """One picture of a batch: the generation that it became, or why it was refused. Neither: that one is deleted."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="items")
+    index = models.PositiveSmallIntegerField(help_text="its place in the call, from 0")
+    name = models.CharField(max_length=255, blank=True, help_text="what its owner's file was called")
+    generation = models.OneToOneField(
+        Generation, on_delete=models.SET_NULL, null=True, related_name="batch_item",
+        help_text="empty: refused, or deleted since",
+    )  # fmt: skip
+    refusal = models.JSONField(null=True, help_text="of what was refused: message, code, field, limit, actual")
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["index"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["batch", "index"], name="one_item_per_index"),
+            models.CheckConstraint(
+                condition=models.Q(generation=None) | models.Q(refusal__isnull=True),
+                name="refused_items_have_no_generation",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"item {self.index} of {self.batch_id}"
+
+    def stand_for(self, again: Generation) -> bool:
+        """From now on it is this generation. False: it is no longer the one that we read."""
+        read: Any = self.generation
+        if not BatchItem.objects.filter(pk=self.pk, generation=read).update(generation=again):
+            return False
+        self.generation = again
+        return True
+
+    @property
+    def state(self) -> str:
+        """One of ITEM_STATES."""
+        if self.refusal is not None:
+            return REFUSED
+        return DELETED if self.generation is None else self.generation.status

@@ -1,0 +1,714 @@
+"""`/api/batches/`: many pictures in one call, each accepted, painted, refused, retried and deleted by itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import weakref
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import numpy as np
+import pytest
+from channels.db import database_sync_to_async
+from django.conf import settings as site
+from django.db import OperationalError, connection, connections
+from django.http import HttpResponse
+from django.test import AsyncClient, Client
+from django.utils import timezone
+from numpy.typing import NDArray
+from pytest_django import Settings
+
+from accounts.models import User
+from inpainting import tasks
+from inpainting.api import archives, batch_answers, batch_requests
+from inpainting.core.codecs import DecodedPicture, decode_picture
+from inpainting.generations import batches, submit
+from inpainting.generations.delete import delete_everything_of
+from inpainting.generations.idempotency import Idempotency
+from inpainting.generations.retention import sweep
+from inpainting.models import Batch, BatchItem, Generation, Retention, UserLimits, WebhookDelivery
+from inpainting.models.pictures import StoredPicture
+from tests.api.bodies import data_url, text, upload
+from tests.conftest import png
+from tests.lost_answers import lose_the_answer
+
+pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+
+URL = "/api/batches/"
+HOOK = "https://alice.example/hook"
+Ask = Callable[..., HttpResponse]
+Waits = Callable[..., Batch]
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> None:
+    """Files of other tests, whose rows are rolled back, are not ours to count."""
+    for path in files():
+        path.unlink()
+
+
+@pytest.fixture
+def ask(alices_program: Client, photo_png: bytes, mask_png: bytes) -> Ask:
+    """ask(images=…, masks=…, …) -> what alice's form of these is answered; one picture and its mask unless said."""
+
+    def post(*, headers: dict[str, str] | None = None, **fields: Any) -> HttpResponse:
+        form = {"images": [upload(photo_png)], "masks": [upload(mask_png)], "prompt": "", **fields}
+        return cast("HttpResponse", alices_program.post(URL, form, headers=headers))
+
+    return post
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker hears the bell."""
+    monkeypatch.setattr(tasks.run_waiting, "delay", lambda: None)
+
+
+def pictures(count: int, name: str = "photo-{}.png") -> list[Any]:
+    """Different ones, 96x64."""
+    rng = np.random.default_rng(11)
+    return [
+        upload(png(rng.integers(0, 255, (64, 96, 3), np.uint8)), name=name.format(number)) for number in range(count)
+    ]
+
+
+def said(answer: HttpResponse) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(answer.content)
+    return body
+
+
+def made(answer: HttpResponse) -> Batch:
+    assert answer.status_code == 202, answer.content
+    return Batch.objects.get(pk=said(answer)["id"])
+
+
+def whole(client: Client, batch: Batch) -> dict[str, Any]:
+    return said(cast("HttpResponse", client.get(f"{URL}{batch.pk}/")))
+
+
+def states(client: Client, batch: Batch) -> list[str]:
+    return [item["status"] for item in whole(client, batch)["items"]]
+
+
+def files() -> set[Path]:
+    return {path for path in Path(site.DATA_DIR, "pictures").rglob("*") if path.is_file()}
+
+
+# Accepting
+
+
+def test_one_mask_serves_many_pictures(ask: Ask, alices_program: Client, hole: NDArray[np.uint8]) -> None:
+    answer = ask(images=pictures(3), seed="7", prompt="a lawn")
+    batch, body = made(answer), said(answer)
+    assert (body["status"], body["url"]) == ("processing", f"{URL}{batch.pk}/")
+    assert [(item["index"], item["name"]) for item in body["items"]] == [(n, f"photo-{n}.png") for n in range(3)]
+    assert [item["url"] for item in body["items"]] == [f"/api/generations/{i['generation']}/" for i in body["items"]]
+    found = whole(alices_program, batch)
+    assert (found["status"], found["done"], found["total"]) == ("done", 3, 3)
+    assert found["counts"] == {
+        **dict.fromkeys(("queued", "running", "failed", "cancelled", "refused", "deleted"), 0),
+        "succeeded": 3,
+    }
+    for item, sent in zip(found["items"], pictures(3), strict=True):
+        generation = Generation.objects.get(pk=item["generation"])
+        assert (generation.settings["seed"], generation.prompt, generation.source.name) == (7, "a lawn", item["name"])
+        assert np.array_equal(generation.source.read().pixels, decode_picture(sent.read()).picture.pixels)
+        assert np.array_equal(generation.mask.read_pixels(), hole)
+        assert alices_program.get(item["images"][0])["Content-Type"] == "image/png"
+
+
+def test_a_mask_for_each_picture_goes_to_the_picture_of_its_place(ask: Ask) -> None:
+    masks = []
+    for number in range(3):
+        mask = np.full((64, 96), 255, np.uint8)
+        mask[20:30, 10 + 20 * number : 20 + 20 * number] = 0
+        masks.append(mask)
+    batch = made(ask(images=pictures(3), masks=[upload(png(mask)) for mask in masks]))
+    for item, mask in zip(batch.items.all(), masks, strict=True):
+        assert item.generation is not None
+        assert np.array_equal(item.generation.mask.read_pixels(), 255 - mask)
+
+
+def test_json_takes_lists_of_texts(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    body = {"images": [text(photo_png), data_url(photo_png)], "masks": [text(mask_png)], "prompt": "", "steps": 1000}
+    answer = alices_program.post(URL, body, content_type="application/json")
+    batch = made(cast("HttpResponse", answer))
+    assert states(alices_program, batch) == ["succeeded"] * 2
+    assert all("steps was 1000" in item.generation.warnings[0] for item in batch.items.all() if item.generation)
+
+
+def test_a_form_takes_texts_too_and_settings_as_params(ask: Ask, photo_png: bytes, mask_png: bytes) -> None:
+    batch = made(
+        ask(images=[text(photo_png)] * 2, masks=[text(mask_png)], params=json.dumps({"prompt": "p", "seed": 3}))
+    )
+    assert [item.generation.settings["seed"] for item in batch.items.all() if item.generation] == [3, 3]
+
+
+def test_our_own_links_are_read_from_storage(alices_program: Client, ask: Ask, mask_png: bytes) -> None:
+    first = whole(alices_program, made(ask()))["items"][0]
+    body = {"images": [first["images"][0]], "masks": [text(mask_png)], "prompt": ""}
+    answer = alices_program.post(URL, body, content_type="application/json")
+    assert states(alices_program, made(cast("HttpResponse", answer))) == ["succeeded"]
+
+
+def test_it_is_accepted_before_anything_is_painted(ask: Ask, away: None) -> None:
+    items = said(ask(images=pictures(3)))["items"]
+    assert [(item["status"], item["position"], item["images"]) for item in items] == [
+        ("queued", 1, []),
+        ("queued", 2, []),
+        ("queued", 3, []),
+    ]
+
+
+def test_what_cannot_be_accepted_is_refused_by_itself(ask: Ask, alices_program: Client, mask_png: bytes) -> None:
+    images = [*pictures(1), upload(b"no picture", name="notes.txt"), *pictures(2, "more-{}.png")]
+    masks = [upload(mask_png), upload(mask_png), upload(png(np.full((64, 96), 255, np.uint8))), upload(mask_png)]
+    batch = made(ask(images=images, masks=masks))
+    found = whole(alices_program, batch)
+    assert [item["status"] for item in found["items"]] == ["succeeded", "refused", "refused", "succeeded"]
+    broken, empty = found["items"][1:3]
+    assert (broken["generation"], broken["url"], broken["name"]) == (None, None, "notes.txt")
+    assert (broken["error"]["code"], broken["error"]["field"]) == ("image_type_unsupported", "images[1]")
+    assert broken["error"]["message"].startswith("Invalid input image")
+    assert (empty["error"]["code"], found["counts"]["refused"]) == ("mask_empty", 2)
+    assert Generation.objects.count() == 2
+
+
+def test_a_broken_mask_for_each_is_said_of_its_picture_alone(ask: Ask, alices_program: Client, mask_png: bytes) -> None:
+    batch = made(ask(images=pictures(2), masks=[upload(b"none"), upload(mask_png)]))
+    first = whole(alices_program, batch)["items"][0]
+    assert (first["status"], first["error"]["field"]) == ("refused", "masks[0]")
+
+
+def test_where_nothing_can_be_accepted_nothing_is_kept(ask: Ask) -> None:
+    before = files()
+    answer = ask(images=[upload(b"a"), upload(b"b")], headers={"Idempotency-Key": "one"})
+    assert (answer.status_code, said(answer)["field"]) == (400, "images[0]")
+    assert not Batch.objects.exists()
+    assert files() == before
+    assert ask(headers={"Idempotency-Key": "one"}).status_code == 202  # the key is still free
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"images": []}, {"code": "field_missing", "field": "images"}),
+        ({"masks": []}, {"code": "mask_required", "field": "masks"}),
+        ({"masks": [b"m"] * 2}, {"field": "masks", "limit": 3, "actual": 2}),
+        ({"masks": [b"m"]}, {"code": "mask_type_unsupported", "field": "masks[0]"}),
+        ({"steps": "0"}, {"code": "field_out_of_range", "field": "steps", "limit": 1, "actual": 0}),
+        ({"engine": "none"}, {"field": "engine"}),
+        ({"webhook_url": "http://127.0.0.1/"}, {"code": "url_not_allowed", "field": "webhook_url"}),
+        ({"params": "["}, {"field": "params"}),
+        ({"images": ["text", b"file"]}, {"code": "field_invalid", "field": "images"}),
+    ],
+    ids=lambda value: ",".join(value),
+)
+def test_what_is_wrong_for_all_refuses_the_call(ask: Ask, fields: dict[str, Any], problem: dict[str, Any]) -> None:
+    for name in ("images", "masks"):
+        if name in fields:
+            fields[name] = [upload(part) if isinstance(part, bytes) else part for part in fields[name]]
+    before = files()
+    answer = ask(**{"images": pictures(3), **fields})
+    assert answer.status_code == 400, answer.content
+    assert problem.items() <= said(answer).items()
+    assert not Batch.objects.exists()
+    assert files() == before
+
+
+@pytest.mark.parametrize("images", ["text", {"a": 1}, 7, [7], [None, 7], []])
+def test_json_that_lists_no_pictures_is_refused(alices_program: Client, mask_png: bytes, images: Any) -> None:
+    body = {"images": images, "masks": [text(mask_png)], "prompt": ""}
+    answer = alices_program.post(URL, body, content_type="application/json")
+    assert (answer.status_code, answer.json()["field"].partition("[")[0]) == (400, "images")
+
+
+def test_a_batch_has_its_bounds(ask: Ask, settings: Settings) -> None:
+    settings.BATCH_MAX_ITEMS = 2
+    assert ask(images=pictures(2)).status_code == 202
+    answer = ask(images=pictures(3))
+    problem = {"code": "field_out_of_range", "field": "images", "limit": 2, "actual": 3}
+    assert answer.status_code == 400
+    assert problem.items() <= said(answer).items()
+
+
+def test_as_many_as_are_allowed_are_read(ask: Ask, alices_program: Client, mask_png: bytes, away: None) -> None:
+    most = site.BATCH_MAX_ITEMS
+    batch = made(ask(images=pictures(most), masks=[upload(mask_png) for _ in range(most)]))
+    assert whole(alices_program, batch)["counts"]["queued"] == most
+
+
+def test_a_body_of_endless_parts_is_refused(ask: Ask, settings: Settings) -> None:
+    settings.DATA_UPLOAD_MAX_NUMBER_FILES = 5
+    answer = ask(images=pictures(9))
+    assert (answer.status_code, said(answer)["code"], said(answer)["limit"]) == (400, "body_too_many_parts", 5)
+
+
+def test_a_limit_reached_on_the_way_refuses_the_rest(ask: Ask, alice: User, alices_program: Client) -> None:
+    UserLimits.objects.create(user=alice, per_day=2)
+    before = files()
+    found = whole(alices_program, made(ask(images=pictures(4))))
+    assert [item["status"] for item in found["items"]] == ["succeeded", "succeeded", "refused", "refused"]
+    error = found["items"][3]["error"]
+    assert (error["code"], error["limit"], error["actual"]) == ("quota_exceeded", 2, 2)
+    assert len(files() - before) == 2 * 5  # of what was refused nothing stays
+    answer = ask(images=pictures(2))
+    assert (answer.status_code, said(answer)["code"]) == (429, "quota_exceeded")
+    assert int(answer["Retry-After"]) > 0
+    assert Batch.objects.count() == 1
+
+
+def test_a_disk_without_space_keeps_nothing(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, prepared, count = files(), submit.prepared, iter(range(9))
+
+    def full(*args: Any, **kwargs: Any) -> Generation:
+        if next(count) == 2:
+            raise OSError(28, "No space left on device")
+        return prepared(*args, **kwargs)
+
+    monkeypatch.setattr(batches, "prepared", full)
+    answer = ask(images=pictures(3))
+    assert (answer.status_code, said(answer)["code"]) == (507, "storage_full")
+    assert files() == before
+    assert not Batch.objects.exists()
+
+
+def test_refused_pictures_are_let_go_before_the_next_is_read(
+    ask: Ask, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, seen, in_memory = batch_requests.source_image, [], []
+
+    def watched(*args: Any) -> DecodedPicture:
+        in_memory.append(sum(picture() is not None for picture in seen))
+        picture = read(*args)
+        seen.append(weakref.ref(picture.picture.pixels))
+        return picture
+
+    monkeypatch.setattr(batch_requests, "source_image", watched)
+    kept = png(np.full((64, 96), 255, np.uint8))
+    masks = [upload(kept), upload(b"none"), upload(kept), upload(mask_png), upload(mask_png)]
+    made(ask(images=pictures(5), masks=masks))
+    assert in_memory == [0] * 5
+
+
+def test_a_limit_and_then_a_commit_that_fails_keep_nothing(
+    ask: Ask, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    UserLimits.objects.create(user=alice, per_day=1)
+    before = files()
+
+    def locked(*_: object) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(Idempotency, "remember_batch", locked)
+    answer = ask(images=pictures(3), headers={"Idempotency-Key": "one"})
+    assert (answer.status_code, said(answer)["code"]) == (503, "try_again")
+    assert files() == before
+
+
+def test_a_commit_whose_answer_is_lost_keeps_what_was_accepted(
+    ask: Ask, alice: User, away: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    UserLimits.objects.create(user=alice, per_day=2)
+    before, remember = files(), Idempotency.remember_batch
+
+    def remember_unheard(self: Idempotency, batch: Batch) -> None:
+        remember(self, batch)
+        lose_the_answer()
+
+    monkeypatch.setattr(Idempotency, "remember_batch", remember_unheard)
+    headers = {"Idempotency-Key": "one"}
+    assert ask(images=pictures(3), headers=headers).status_code == 503
+    assert len(files() - before) == 2 * 3
+    for generation in Generation.objects.all():
+        assert generation.to_request().mask.any()
+
+
+def test_who_comes_a_moment_late_with_a_bad_picture_first_gets_the_same_batch(
+    ask: Ask, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    UserLimits.objects.create(user=alice, per_day=1)
+    headers, earlier, looks = {"Idempotency-Key": "one"}, Idempotency.earlier_batch, iter([True])
+
+    def too_early(self: Idempotency, owner: User) -> Batch | None:
+        return None if next(looks, False) else earlier(self, owner)
+
+    images = [b"none", pictures(1)[0].read()]
+    first = made(ask(images=[upload(image) for image in images], headers=headers))
+    monkeypatch.setattr(Idempotency, "earlier_batch", too_early)
+    assert made(ask(images=[upload(image) for image in images], headers=headers)) == first
+
+
+def test_each_of_it_tells_that_it_has_ended(ask: Ask) -> None:
+    batch = made(ask(images=pictures(2), webhook_url=HOOK))
+    told = WebhookDelivery.objects.values_list("generation", "url").order_by("id")
+    assert sorted(told) == sorted((item.generation_id, HOOK) for item in batch.items.all())
+
+
+def test_the_same_key_and_body_are_the_same_batch(ask: Ask, alices_program: Client) -> None:
+    headers = {"Idempotency-Key": "one"}
+    first, again = (said(ask(images=pictures(2), headers=headers)) for _ in "ab")
+    assert first["id"] == again["id"]
+    assert Generation.objects.count() == 2
+    answer = ask(images=pictures(3), headers=headers)
+    assert (answer.status_code, said(answer)["code"]) == (422, "idempotency_key_reused")
+    swapped = ask(images=pictures(2)[::-1], headers=headers)
+    assert swapped.status_code == 422
+    single = {"image": pictures(1)[0], "mask": upload(b""), "prompt": ""}
+    assert alices_program.post("/api/img2img", single, headers=headers).status_code == 422
+
+
+def test_parallel_calls_with_one_key_make_one_batch(
+    alices_key: str, photo_png: bytes, mask_png: bytes, away: None
+) -> None:
+    before = files()
+
+    def call(_: int) -> str:
+        try:
+            form = {"images": [upload(photo_png)], "masks": [upload(mask_png)], "prompt": "", "seed": "1"}
+            headers = {"X-API-Key": alices_key, "Idempotency-Key": "one"}
+            answer = cast("HttpResponse", Client().post(URL, form, headers=headers))
+            return str(said(answer)["id"])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        ids = set(threads.map(call, range(8)))
+    assert ids == {str(Batch.objects.get().pk)}
+    assert Generation.objects.count() == 1
+    assert len(files() - before) == 3
+
+
+# Following
+
+
+def test_everybody_finds_their_own_a_page_at_a_time(ask: Ask, alices_program: Client, bobs_program: Client) -> None:
+    every = [str(made(ask(images=pictures(2))).pk) for _ in range(3)][::-1]
+    url: str | None = URL + "?page_size=2"
+    seen = []
+    while url:
+        page = alices_program.get(url).json()
+        assert page["count"] == 3
+        seen += page["results"]
+        url = page["next"]
+    assert [one["id"] for one in seen] == every
+    assert [(one["done"], one["total"], one["status"]) for one in seen] == [(2, 2, "done")] * 3
+    assert bobs_program.get(URL).json()["count"] == 0
+    assert alices_program.get(URL + "?page=9").status_code == 404
+    assert alices_program.get(URL + "?page_size=0").status_code == 400
+
+
+def test_a_batch_counts_what_has_happened(ask: Ask, alices_program: Client, away: None) -> None:
+    batch = made(ask(images=[*pictures(5), upload(b"none")]))
+    succeeded, failed, cancelled, running, _ = (item.generation for item in batch.items.all()[:5])
+    for generation in (succeeded, failed, running):
+        assert generation is not None
+        assert generation.start()
+    assert succeeded is not None
+    assert succeeded.succeed([])
+    assert failed is not None
+    assert failed.fail(code="engine_failed", message="It broke.")
+    assert cancelled is not None
+    assert cancelled.cancel()
+    found = whole(alices_program, batch)
+    counts = {"queued": 1, "running": 1, "succeeded": 1, "failed": 1, "cancelled": 1, "refused": 1, "deleted": 0}
+    assert found["counts"] == counts
+    assert (found["done"], found["total"], found["status"]) == (4, 6, "processing")
+    assert found["items"][1]["error"] == {"message": "It broke.", "code": "engine_failed"}
+    assert [item["position"] for item in found["items"]] == [None, None, None, None, 1, None]
+    assert alices_program.get(URL).json()["results"][0]["counts"] == counts
+
+
+def test_a_deleted_generation_leaves_its_item_saying_so(ask: Ask, alices_program: Client) -> None:
+    batch = made(ask(images=pictures(2)))
+    gone = whole(alices_program, batch)["items"][0]
+    assert alices_program.delete(gone["url"]).status_code == 204
+    found = whole(alices_program, batch)
+    assert [item["status"] for item in found["items"]] == ["deleted", "succeeded"]
+    assert (found["items"][0]["generation"], found["counts"]["deleted"], found["done"]) == (None, 1, 2)
+
+
+# Cancelling and retrying
+
+
+def test_cancelling_stops_what_waits_and_what_runs_and_nothing_else(
+    ask: Ask, alices_program: Client, away: None
+) -> None:
+    other, batch = made(ask()), made(ask(images=pictures(3)))
+    running = batch.items.all()[1].generation
+    assert running is not None
+    assert running.start()
+    answer = alices_program.post(f"{URL}{batch.pk}/cancel/")
+    assert (answer.status_code, answer.json()["counts"]["cancelled"]) == (200, 2)
+    assert not running.advance(1, 2)
+    assert running.end_cancelled()
+    again = alices_program.post(f"{URL}{batch.pk}/cancel/")
+    assert (again.status_code, again.json()["code"]) == (409, "already_ended")
+    assert states(alices_program, other) == ["queued"]
+
+
+@pytest.fixture
+def partly(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Batch:
+    """One that succeeded, one that failed, one that was cancelled and one that was refused."""
+    with monkeypatch.context() as patched:
+        patched.setattr(tasks.run_waiting, "delay", lambda: None)
+        batch = made(ask(images=[*pictures(3), upload(b"none")], seed="4", webhook_url=HOOK))
+        succeeded, failed, cancelled, _ = (item.generation for item in batch.items.all())
+        assert succeeded is not None
+        assert succeeded.start()
+        assert succeeded.succeed([])
+        assert failed is not None
+        assert failed.start()
+        assert failed.fail(code="engine_failed", message="It broke.")
+        assert cancelled is not None
+        assert cancelled.cancel()
+    return batch
+
+
+def test_what_failed_or_was_cancelled_is_retried_alone(partly: Batch, alices_program: Client) -> None:
+    before = [item.generation for item in partly.items.all()]
+    answer = alices_program.post(f"{URL}{partly.pk}/retry/")
+    assert answer.status_code == 202
+    body = answer.json()
+    assert body["retried"] == [1, 2]
+    (refused,) = body["not_retried"]
+    assert (refused["index"], refused["code"]) == (3, "new_picture_needed")
+    after = [item.generation for item in partly.items.all()]
+    assert after[0] == before[0]
+    for former, again in zip(before[1:3], after[1:3], strict=True):
+        assert former is not None
+        assert again is not None
+        assert (again.parent, again.settings, again.source.name) == (former, former.settings, former.source.name)
+        assert (again.source, again.mask, again.warnings) == (former.source, former.mask, former.warnings)
+        assert WebhookDelivery.objects.filter(generation=again, url=HOOK).exists()  # as it was asked for
+    assert states(alices_program, partly) == ["succeeded", "succeeded", "succeeded", "refused"]
+    again_ = alices_program.post(f"{URL}{partly.pk}/retry/")
+    assert (again_.status_code, again_.json()["code"]) == (409, "nothing_to_retry")
+    assert "new picture" in again_.json()["message"]
+
+
+def test_parallel_retries_paint_each_once(partly: Batch, alices_key: str, away: None) -> None:
+    before = files()
+
+    def call(_: int) -> int:
+        try:
+            return Client(headers={"X-API-Key": alices_key}).post(f"{URL}{partly.pk}/retry/").status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as threads:
+        statuses = sorted(threads.map(call, range(6)))
+    assert statuses == [202, 409, 409, 409, 409, 409]
+    assert Generation.objects.count() == 3 + 2
+    assert files() == before  # they share their pictures
+
+
+def test_a_retry_reads_and_writes_no_picture(
+    partly: Batch, alices_program: Client, away: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwanted(*_: object) -> None:
+        raise AssertionError("a picture was read or written")
+
+    for name in ("read", "write"):
+        monkeypatch.setattr(StoredPicture, name, unwanted)
+    assert alices_program.post(f"{URL}{partly.pk}/retry/").json()["retried"] == [1, 2]
+
+
+def test_what_was_retried_keeps_its_pictures_when_the_one_before_is_deleted(
+    partly: Batch, alices_program: Client
+) -> None:
+    former = partly.items.all()[1].generation
+    assert former is not None
+    assert alices_program.post(f"{URL}{partly.pk}/retry/").status_code == 202
+    assert alices_program.delete(f"/api/generations/{former.pk}/").status_code == 204
+    again = partly.items.all()[1].generation
+    assert again is not None
+    assert again.to_request().mask.any()
+
+
+def test_a_retry_whose_engine_is_gone_is_refused(partly: Batch, alices_program: Client) -> None:
+    Generation.objects.update(engine="gone")
+    answer = alices_program.post(f"{URL}{partly.pk}/retry/")
+    assert (answer.status_code, answer.json()["code"]) == (400, "engine_not_found")
+
+
+def test_a_retry_over_a_limit_says_which_items_stay_as_they_are(
+    partly: Batch, alice: User, alices_program: Client
+) -> None:
+    UserLimits.objects.create(user=alice, per_day=4)
+    body = alices_program.post(f"{URL}{partly.pk}/retry/").json()
+    assert body["retried"] == [1]
+    assert [(one["index"], one["code"]) for one in body["not_retried"]] == [
+        (2, "quota_exceeded"),
+        (3, "new_picture_needed"),
+    ]
+    assert states(alices_program, partly)[2] == "cancelled"
+    answer = alices_program.post(f"{URL}{partly.pk}/retry/")
+    assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded")
+
+
+def test_a_retry_without_its_picture_is_refused_alone(partly: Batch, alices_program: Client) -> None:
+    failed = partly.items.all()[1].generation
+    assert failed is not None
+    Path(failed.source.file.path).unlink()
+    body = alices_program.post(f"{URL}{partly.pk}/retry/").json()
+    assert (body["retried"], body["not_retried"][0]["code"]) == ([2], "image_gone")
+
+
+# Downloading
+
+
+def archive_of(client: Client, batch: Batch) -> zipfile.ZipFile:
+    answer = cast("Any", client.get(f"{URL}{batch.pk}/results.zip"))
+    assert answer.status_code == 200
+    assert answer.streaming
+    assert answer["Content-Type"] == "application/zip"
+    assert answer["Cache-Control"] == "private, no-store"
+    assert answer["Content-Disposition"] == f'attachment; filename="dreamlayer-batch-{str(batch.pk)[:8]}.zip"'
+    return zipfile.ZipFile(io.BytesIO(answer.getvalue()))
+
+
+def test_the_results_come_as_they_are_with_a_manifest(ask: Ask, alices_program: Client) -> None:
+    images = [*pictures(2, "holiday.jpg"), upload(b"none"), *pictures(1)]
+    batch = made(ask(images=images))
+    archive = archive_of(alices_program, batch)
+    assert archive.testzip() is None
+    assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
+    assert {entry.flag_bits & 8 for entry in archive.infolist()} == {0}  # sizes stand before the bytes
+    generations = [item.generation for item in batch.items.all() if item.generation]
+    stored = [image.file for generation in generations for image in generation.images.all()]
+    names = [name for name in archive.namelist() if name != "manifest.json"]
+    assert names == ["holiday.png", "holiday-2.png", "photo-0.png"]
+    for name, file in zip(names, stored, strict=True):
+        assert archive.read(name) == Path(file.path).read_bytes()
+    manifest = json.loads(archive.read("manifest.json"))
+    assert [one["file"] for one in manifest["files"]] == names
+    assert manifest["items"][2]["status"] == "refused"
+    assert datetime.fromisoformat(manifest["created_at"]) - batch.created_at < timedelta(milliseconds=1)
+    assert {UUID(one["generation"]) for one in manifest["files"]} == {generation.pk for generation in generations}
+
+
+def test_names_are_safe_and_unique() -> None:
+    names = archives.Names("manifest.json")
+    wanted = [
+        "../../etc/passwd",
+        "C:\\a\\b.png",
+        "b.PNG",
+        "B.gif",
+        "con.png",
+        "..",
+        "",
+        "Ünï ©.jpg",
+        "manifest.json",
+        "x" * 300,
+    ]
+    got = [names.unique(name, otherwise="picture-001") for name in wanted]
+    assert got == [
+        *("passwd.png", "b.png", "b-2.png", "B-3.png", "_con.png", "picture-001.png", "picture-001-2.png"),
+        *("Ünï _.png", "manifest.png", "x" * 80 + ".png"),
+    ]
+
+
+def test_a_zip_of_nothing_is_refused(ask: Ask, alices_program: Client, away: None) -> None:
+    batch = made(ask())
+    assert whole(alices_program, batch)["results"] is None
+    answer = alices_program.get(f"{URL}{batch.pk}/results.zip")
+    assert (answer.status_code, answer.json()["code"]) == (409, "nothing_succeeded")
+
+
+def test_a_result_whose_file_is_gone_is_left_out_and_said(ask: Ask, alices_program: Client) -> None:
+    batch = made(ask(images=pictures(2)))
+    first = batch.items.all()[0].generation
+    assert first is not None
+    Path(first.images.get().file.path).unlink()
+    archive = archive_of(alices_program, batch)
+    assert archive.namelist() == ["photo-1.png", "manifest.json"]
+    assert [one["file"] for one in json.loads(archive.read("manifest.json"))["files"]] == [None, "photo-1.png"]
+
+
+def test_no_more_than_one_result_is_held_at_a_time(ask: Ask, alices_program: Client) -> None:
+    batch = made(ask(images=pictures(3)))
+    url = f"{URL}{batch.pk}/results.zip"
+    chunks = list(cast("Any", alices_program.get(url)).streaming_content)
+    sizes = [generation.images.get().byte_count for generation in Generation.objects.all()]
+    assert len(chunks) == 4
+    assert max(len(chunk) for chunk in chunks[:3]) < max(sizes) + 200
+
+
+async def test_an_asynchronous_server_streams_it_too(ask: Ask, alices_key: str) -> None:
+    batch = await database_sync_to_async(lambda: made(ask(images=pictures(2))))()
+    url, headers = f"{URL}{batch.pk}/results.zip", {"X-API-Key": alices_key}
+    answer: Any = await AsyncClient().get(url, headers=headers)
+    assert answer.status_code == 200, answer.content
+    chunks = [chunk async for chunk in answer]
+    await database_sync_to_async(connections.close_all)()  # those of the view's thread, which stays
+    assert len(chunks) == 3
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(chunks)))
+    assert archive.namelist() == ["photo-0.png", "photo-1.png", "manifest.json"]
+    assert archive.testzip() is None
+
+
+# Deleting
+
+
+def test_what_is_deleted_leaves_neither_rows_nor_files(partly: Batch, ask: Ask, alices_program: Client) -> None:
+    before = files()
+    kept = made(ask())
+    after = files()
+    assert alices_program.post(f"{URL}{partly.pk}/retry/").status_code == 202
+    assert Generation.objects.count() == 6
+    answer = alices_program.delete(f"{URL}{partly.pk}/")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert list(Batch.objects.all()) == [kept]
+    assert Generation.objects.count() == 1
+    assert files() == after - before
+    assert alices_program.get(f"{URL}{partly.pk}/").status_code == 404
+
+
+def test_what_runs_is_cancelled_first(ask: Ask, alices_program: Client, away: None) -> None:
+    batch = made(ask(images=pictures(2)))
+    running = batch.items.all()[0].generation
+    assert running is not None
+    assert running.start()
+    answer = alices_program.delete(f"{URL}{batch.pk}/")
+    assert (answer.status_code, answer.json()["code"]) == (409, "still_running")
+    assert BatchItem.objects.filter(generation__isnull=False).count() == 2
+    assert running.end_cancelled()
+    assert alices_program.delete(f"{URL}{batch.pk}/").status_code == 204
+    assert not Generation.objects.exists()
+
+
+def test_what_was_kept_long_enough_goes_with_its_batch(ask: Ask, alice: User) -> None:
+    old, young = made(ask()), made(ask())
+    long_ago = timezone.now() - timedelta(days=9)
+    Batch.objects.filter(pk=old.pk).update(created_at=long_ago)
+    Generation.objects.filter(batch_item__batch=old).update(created_at=long_ago, finished_at=long_ago)
+    Retention.set(alice, 7)
+    assert sweep(timezone.now())
+    assert list(Batch.objects.all()) == [young]
+
+
+def test_everything_of_somebody_goes_with_their_batches(ask: Ask, alice: User) -> None:
+    made(ask())
+    delete_everything_of(alice)
+    assert not Batch.objects.exists()
+    assert not BatchItem.objects.exists()
+
+
+def test_another_person_finds_nothing(ask: Ask, bobs_program: Client) -> None:
+    url = f"{URL}{made(ask()).pk}/"
+    answers = [
+        bobs_program.get(url),
+        bobs_program.delete(url),
+        bobs_program.post(url + "cancel/"),
+        bobs_program.post(url + "retry/"),
+        bobs_program.get(url + "results.zip"),
+    ]
+    assert [answer.status_code for answer in answers] == [404] * 5
+    assert Batch.objects.exists()

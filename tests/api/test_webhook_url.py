@@ -1,0 +1,102 @@
+"""`webhook_url` of a painting: who is told that it has ended; and whose child it is, from the moment it is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.test.client import MULTIPART_CONTENT
+
+from accounts.models import User
+from inpainting import tasks
+from inpainting.core.request import InpaintRequest
+from inpainting.generations import run_again
+from inpainting.models import Generation, WebhookDelivery
+from tests.api.bodies import shape_a, shape_b, shape_c
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOOK = "https://alice.example/hook"
+Generate = Callable[..., Generation]
+Shape = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize("shape", [shape_a, shape_b, shape_c])
+def test_its_end_is_told(shape: Shape, alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    kind = "application/json" if shape is shape_c else MULTIPART_CONTENT
+    body = shape(photo_png, mask_png, webhook_url=HOOK)
+    answer = alices_program.post("/api/img2img", body, content_type=kind)
+    assert answer.status_code == 200
+    assert "webhook_url" not in answer.json()["metadata"]
+    told = WebhookDelivery.objects.get()
+    assert (str(told.generation_id), told.event, told.url) == (answer.json()["id"], "generation.succeeded", HOOK)
+
+
+def test_who_names_none_or_nothing_is_told_nothing(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    for changes in ({}, {"webhook_url": ""}):
+        assert alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **changes)).status_code == 200
+    assert not WebhookDelivery.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://127.0.0.1/", "url_not_allowed"),
+        ("http://169.254.169.254/latest", "url_not_allowed"),
+        ("ftp://alice.example/", "url_not_allowed"),
+        ("hook", "url_not_allowed"),
+        ("https://alice.example/" + "x" * 2000, "field_out_of_range"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/img2img", "/api/img2img/dry-run"])
+def test_an_address_that_may_not_be_called_is_refused(
+    path: str, url: str, code: str, alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    answer = alices_program.post(path, shape_a(photo_png, mask_png, webhook_url=url))
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, "webhook_url")
+    assert not Generation.objects.exists()
+
+
+def test_what_is_no_text_is_no_address(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    body = shape_c(photo_png, mask_png, webhook_url=7)
+    answer = alices_program.post("/api/img2img", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["field"]) == (400, "webhook_url")
+
+
+def test_running_again_tells_only_whom_it_names(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    first = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, webhook_url=HOOK)).json()["id"]
+    url = f"/api/generations/{first}/run-again/"
+    silent = alices_program.post(url).json()["id"]
+    told = alices_program.post(url, {"webhook_url": HOOK + "/again"}).json()["id"]
+    assert alices_program.post(url, {"webhook_url": "http://127.0.0.1/"}).json()["field"] == "webhook_url"
+    by_generation = {str(one.generation_id): one.url for one in WebhookDelivery.objects.all()}
+    assert by_generation == {first: HOOK, told: HOOK + "/again"}
+    assert Generation.objects.filter(pk=silent).exists()
+
+
+def test_a_child_has_its_parent_before_anybody_hears_of_it(
+    alice: User, alices_program: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = generate(alice)
+    parents: list[object] = []
+    latest = Generation.objects.order_by("created_at")
+    monkeypatch.setattr(tasks.run_waiting, "delay", lambda: parents.extend(latest.values_list("parent", flat=True)))
+    assert alices_program.post(f"/api/generations/{parent.pk}/run-again/").status_code == 202
+    assert parents == [None, parent.pk]
+
+
+def test_a_parent_that_is_deleted_on_the_way_is_none(
+    alice: User, alices_program: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, read = generate(alice), run_again.request_of
+
+    def read_and_gone(generation: Generation, *args: Any) -> InpaintRequest:
+        request = read(generation, *args)
+        Generation.objects.filter(pk=generation.pk).delete()
+        return request
+
+    monkeypatch.setattr(run_again, "request_of", read_and_gone)
+    assert alices_program.post(f"/api/generations/{parent.pk}/run-again/").status_code == 202
+    assert Generation.objects.get().parent is None
