@@ -9,6 +9,8 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from django.conf import settings
+
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -25,6 +27,13 @@ def refusal(max_bytes: int) -> Message:
     }
 
 
+def cors_headers(origin: str) -> dict[str, str]:
+    """What lets a page of another origin read the refusal, where the API may be called from there."""
+    if origin not in settings.CORS_ALLOWED_ORIGINS:
+        return {}
+    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+
+
 class BodyTooLarge(Exception):
     pass
 
@@ -37,9 +46,10 @@ class BodyLimit:
         self.max_bytes = max_bytes
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        length = dict(scope["headers"]).get(b"content-length", b"0")
+        asked = dict(scope["headers"])
+        length, origin = asked.get(b"content-length", b"0"), asked.get(b"origin", b"").decode("latin-1")
         if not length.isdigit() or int(length) > self.max_bytes:
-            await self.refuse(send)
+            await self.refuse(send, origin)
             return
         received = 0
 
@@ -54,10 +64,11 @@ class BodyLimit:
         try:
             await self.application(scope, counted, send)
         except BodyTooLarge:
-            await self.refuse(send)
+            await self.refuse(send, origin)
 
-    async def refuse(self, send: Send) -> None:
+    async def refuse(self, send: Send, origin: str) -> None:
         body = refusal(self.max_bytes)
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        said = {"Content-Type": "application/json", "Connection": "close", **cors_headers(origin)}
+        headers = [(name.lower().encode(), value.encode()) for name, value in said.items()]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(body).encode()})

@@ -1,12 +1,17 @@
-"""Files that survive a power cut: what a row names is on the disk before the row is."""
+"""Files that survive a power cut: what a row names is on the disk before the row is. And how a full disk is known."""
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from sqlite3 import SQLITE_FULL
 
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage
+
+DISK_FULL = "53100"
+"""https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
 class DurableFileSystemStorage(FileSystemStorage):
@@ -27,3 +32,11 @@ class DurableFileSystemStorage(FileSystemStorage):
             finally:
                 os.close(descriptor)
         return saved
+
+
+def out_of_space(error: Exception) -> bool:
+    """Whether it says that a disk, or somebody's share of it, is full: the files', SQLite's or PostgreSQL's."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    raised = error.__cause__  # by the database's own library
+    return getattr(raised, "sqlite_errorcode", 0) == SQLITE_FULL or getattr(raised, "sqlstate", "") == DISK_FULL

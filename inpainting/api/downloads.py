@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+from typing import ClassVar
 from uuid import UUID
 
+from django.db.models.fields.files import FieldFile
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import NotFound
@@ -14,30 +17,34 @@ from inpainting.api.documents import DOWNLOAD, PICTURE, THUMBNAIL, documented
 from inpainting.api.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, PictureView, picture_response
 from inpainting.api.generations import own_generation
 from inpainting.api.links import public_image
+from inpainting.models import GeneratedImage
+
+PROBLEMS = (404, 410, 416)
 
 
-class GenerationSource(PictureView):
+class OwnPicture(PictureView):
+    """A picture of one of the caller's generations."""
+
     required_scope = Scope.READ
+    file_of: ClassVar[attrgetter[FieldFile]]
 
-    @documented("The picture as it was given", PICTURE, problems=(404, 410, 416))
     def get(self, request: Request, pk: UUID) -> HttpResponseBase:
-        return picture_response(request, own_generation(request, pk).source.file, OWNERS_ONLY)
+        return picture_response(request, self.file_of(own_generation(request, pk)), OWNERS_ONLY)
 
 
-class GenerationSourceThumbnail(PictureView):
-    required_scope = Scope.READ
-
-    @documented("Its thumbnail", THUMBNAIL, problems=(404, 410, 416))
-    def get(self, request: Request, pk: UUID) -> HttpResponseBase:
-        return picture_response(request, own_generation(request, pk).source.thumbnail, OWNERS_ONLY)
+@documented("The picture as it was given", PICTURE, problems=PROBLEMS)
+class GenerationSource(OwnPicture):
+    file_of = attrgetter("source.file")
 
 
-class GenerationMask(PictureView):
-    required_scope = Scope.READ
+@documented("Its thumbnail", THUMBNAIL, problems=PROBLEMS)
+class GenerationSourceThumbnail(OwnPicture):
+    file_of = attrgetter("source.thumbnail")
 
-    @documented("The mask: white is repainted", PICTURE, problems=(404, 410, 416))
-    def get(self, request: Request, pk: UUID) -> HttpResponseBase:
-        return picture_response(request, own_generation(request, pk).mask.file, OWNERS_ONLY)
+
+@documented("The mask: white is repainted", PICTURE, problems=PROBLEMS)
+class GenerationMask(OwnPicture):
+    file_of = attrgetter("mask.file")
 
 
 class GenerationImage(PictureView):
@@ -45,20 +52,18 @@ class GenerationImage(PictureView):
 
     required_scope = Scope.READ
 
-    @documented("A result", PICTURE, problems=(404, 410, 416), parameters=[DOWNLOAD])
+    @documented("A result", PICTURE, problems=PROBLEMS, parameters=[DOWNLOAD])
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
-        image = get_object_or_404(own_generation(request, pk).images, index=index)
         name = f"dreamlayer-{str(pk)[:8]}-{index}.png" if "download" in request.query_params else None
-        return picture_response(request, image.file, OWNERS_ONLY, filename=name)
+        return picture_response(request, own_image(request, pk, index).file, OWNERS_ONLY, filename=name)
 
 
 class GenerationImageThumbnail(PictureView):
     required_scope = Scope.READ
 
-    @documented("A result's thumbnail", THUMBNAIL, problems=(404, 410, 416))
+    @documented("A result's thumbnail", THUMBNAIL, problems=PROBLEMS)
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
-        image = get_object_or_404(own_generation(request, pk).images, index=index)
-        return picture_response(request, image.thumbnail, OWNERS_ONLY)
+        return picture_response(request, own_image(request, pk, index).thumbnail, OWNERS_ONLY)
 
 
 class PublicImage(PictureView):
@@ -67,9 +72,13 @@ class PublicImage(PictureView):
     authentication_classes = ()
     permission_classes = ()
 
-    @documented("A result, by its signed link", PICTURE, problems=(404, 410, 416), is_public=True)
+    @documented("A result, by its signed link", PICTURE, problems=PROBLEMS, is_public=True)
     def get(self, request: Request, token: str) -> HttpResponseBase:
         image = public_image(token)
         if image is None:
             raise NotFound("Image not found", code="not_found")
         return picture_response(request, image.file, FOR_EVERY_ORIGIN)
+
+
+def own_image(request: Request, pk: UUID, index: int) -> GeneratedImage:
+    return get_object_or_404(own_generation(request, pk).images, index=index)

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from inpainting.api.errors import Gone
+from inpainting.api.streaming import Streamed, chunks
 
 INERT = {
     "X-Content-Type-Options": "nosniff",
@@ -27,6 +28,7 @@ FOR_EVERY_ORIGIN = {
     "Cache-Control": "private, no-store",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "accept-ranges, content-range, etag",
 }
 RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 
@@ -54,37 +56,46 @@ def picture_response(
     304 where the client has them, 416 for a range beyond them. Raises Gone where the file is.
     """
     try:
-        with file.open("rb") as opened:
-            data = opened.read()
+        size = file.size
     except (FileNotFoundError, ValueError) as error:
         raise Gone from error
-    content_type = "image/webp" if str(file.name).endswith(".webp") else "image/png"
     # No file is ever written over, so its name stands for its bytes; the name itself is ours to know.
     etag = f'"{hashlib.sha256(str(file.name).encode()).hexdigest()[:32]}"'
-    response = HttpResponse(data, content_type=content_type, headers={**headers, "Accept-Ranges": "bytes"})
-    response["ETag"] = etag
+    content_type = "image/webp" if str(file.name).endswith(".webp") else "image/png"
+    headers = {**headers, "Content-Type": content_type, "ETag": etag, "Accept-Ranges": "bytes"}
     if filename:
-        response["Content-Disposition"] = f'attachment; filename="{filename}"'
-    if request.headers.get("If-Range", etag) == etag:
-        response = part_of(response, data, request.headers.get("Range", ""))
+        headers["Content-Disposition"] = f'attachment; filename="{filename}"'
+    bare = HttpResponse(headers={**headers, "Content-Length": str(size)})
     # DRF's request passes on what this reads of Django's own.
-    answered = get_conditional_response(request, etag=etag, response=response)
-    return answered or response
+    answer = get_conditional_response(request, etag=etag, response=bare) or bare
+    if answer is not bare or request.method == "HEAD":
+        return answer
+    asked = request.headers.get("Range", "") if request.headers.get("If-Range", etag) == etag else ""
+    part = part_of(size, asked)
+    if part is None:
+        return sent(file, range(size), headers)
+    if not part:
+        problem = {"status": "error", "message": "The range lies beyond the picture.", "code": "range_invalid"}
+        return JsonResponse(problem, status=416, headers={"Content-Range": f"bytes */{size}"})
+    headers["Content-Range"] = f"bytes {part[0]}-{part[-1]}/{size}"
+    return sent(file, part, headers, status=206)
 
 
-def part_of(response: HttpResponse, data: bytes, header: str) -> HttpResponse:
-    """What a Range header asks for (RFC 9110, section 14); one that we cannot read, or of several, is ignored."""
+def sent(file: FieldFile, part: range, headers: dict[str, str], *, status: int = 200) -> Streamed:
+    return Streamed(chunks(file, part), status=status, headers={**headers, "Content-Length": str(len(part))})
+
+
+def part_of(size: int, header: str) -> range | None:
+    """The bytes that a Range header asks for (RFC 9110, section 14), which may be none of those that there are.
+
+    None for all of them: no header, one that we cannot read, or of several ranges.
+    """
     asked = RANGE.fullmatch(header.strip())
     if asked is None or asked[0] == "bytes=-":
-        return response
+        return None
     first, last = asked.groups()
-    start = int(first) if first else max(0, len(data) - int(last))
-    end = min(int(last), len(data) - 1) if first and last else len(data) - 1
-    if first and last and int(last) < start:
-        return response
-    if start > end:
-        problem = {"status": "error", "message": "The range lies beyond the picture.", "code": "range_invalid"}
-        return JsonResponse(problem, status=416, headers={"Content-Range": f"bytes */{len(data)}"})
-    response.status_code, response.content = 206, data[start : end + 1]
-    response["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
-    return response
+    if not first:
+        return range(max(0, size - int(last)), size)
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), min(int(last) + 1, size) if last else size)

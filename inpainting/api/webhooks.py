@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from rest_framework import serializers
@@ -16,6 +17,7 @@ from inpainting import webhooks
 from inpainting.api.bodies import TakesBodies, body_of
 from inpainting.api.documents import documented
 from inpainting.api.search import MOST_A_PAGE, MOST_PAGES, paged
+from inpainting.generations.limits import spend_webhook
 from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret
 from inpainting.models.webhooks import MAX_URL_CHARACTERS
 
@@ -85,11 +87,13 @@ class Deliveries(APIView):
 class DeliveryResend(APIView):
     required_scope = Scope.MANAGE
 
-    @documented("Send it again, whatever became of it", {200: DeliveryDocument}, problems=(404,))
+    @documented("Send it again, whatever became of it", {200: DeliveryDocument}, problems=(404, 429))
     def post(self, request: Request, webhook_id: str) -> Response:
         """Within a second or two, and by the whole schedule should it fail; under the same id."""
         delivery = get_object_or_404(own_deliveries(request), webhook_id=webhook_id)
-        delivery.resend()
+        with transaction.atomic():
+            spend_webhook(request.user)
+            delivery.resend()
         return Response(rendered(delivery))
 
 
@@ -99,15 +103,19 @@ class SendTest(TakesBodies):
     @documented(
         "Send a test event",
         {201: DeliveryDocument},
-        problems=(400, 413, 415),
+        problems=(400, 413, 415, 429),
         request={"application/json": Receiver, "multipart/form-data": Receiver},
     )
     def post(self, request: Request) -> Response:
         """An event of the type `test`, within a second or two; the deliveries tell how it went."""
         asked = Receiver(data=dict(body_of(request).fields))
         asked.is_valid(raise_exception=True)
-        webhooks.check_url(asked.validated_data["url"], field="url")
-        return Response(rendered(WebhookDelivery.test(request.user, asked.validated_data["url"])), status=201)
+        url = asked.validated_data["url"]
+        webhooks.check_url(url, field="url")
+        with transaction.atomic():
+            spend_webhook(request.user)
+            delivery = WebhookDelivery.test(request.user, url)
+        return Response(rendered(delivery), status=201)
 
 
 class Secret(APIView):

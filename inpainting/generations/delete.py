@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from inpainting.models import Generation, Mask, SourceImage
+from inpainting.models import Batch, Generation, Mask, SourceImage, endings
 from inpainting.models.generation import ENDED
 
 
@@ -23,6 +23,8 @@ def delete_ended(pk: UUID) -> bool:
     False where there is nothing of that kind: it has not ended, or somebody else has deleted it.
     """
     with transaction.atomic():
+        # The picture first: of two that share it, the one deleted last must see that it is the last.
+        list(SourceImage.objects.select_for_update(of=["self"], no_key=True).filter(generations=pk))
         generation = Generation.objects.select_for_update().filter(pk=pk, status__in=ENDED).first()
         if generation is None:
             return False
@@ -33,14 +35,17 @@ def delete_ended(pk: UUID) -> bool:
 
 
 def delete_everything_of(user: Any) -> int:
-    """Remove all generations and pictures of somebody, waiting and running ones too. Returns how many generations.
+    """Remove all generations, batches and pictures of somebody, what waits and runs too. Returns how many generations.
 
     Whoever paints one of them finds at the next step that it is no longer there, and keeps nothing.
     """
     with transaction.atomic():
-        # Held until the end, so that no worker commits a result in between.
+        # Held until the end, so that no worker commits a result in between; in the order of `delete_ended`.
+        list(SourceImage.objects.select_for_update(no_key=True).filter(owner=user).values_list("pk"))
         theirs = list(Generation.objects.select_for_update().filter(owner=user).values_list("pk", flat=True))
         Generation.objects.filter(owner=user).delete()
+        Batch.objects.filter(owner=user).delete()
         SourceImage.objects.filter(owner=user, generations=None).delete()
         Mask.objects.filter(owner=user, generations=None).delete()
+        transaction.on_commit(lambda: [endings.wake(pk) for pk in theirs], robust=True)
     return len(theirs)

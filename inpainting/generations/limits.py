@@ -1,20 +1,26 @@
-"""Whether somebody may have one more generation, asked inside the transaction that accepts it, so that it is exact."""
+"""Whether somebody may do one more of something, asked inside the transaction that does it, so that it is exact."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import F, QuerySet, Sum
+from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
-from inpainting.models import GeneratedImage, Generation, Mask, SourceImage, Status, UserLimits
+from inpainting.models import Act, GeneratedImage, Generation, LedgerEntry, Mask, SourceImage, Status, UserLimits
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+LONGEST_WINDOW = DAY
+RATE, QUOTA = "rate_limited", "quota_exceeded"
+WEBHOOKS_PER_MINUTE = 30
+"""Tests and resendings: each makes us call another machine, so everybody has this limit."""
 
 
 class LimitReached(InvalidRequest):
@@ -25,36 +31,121 @@ class LimitReached(InvalidRequest):
         self.retry_after_seconds = retry_after_seconds
 
 
-def check_limits(owner: Any, size: Size) -> None:
-    """Raise LimitReached where a picture of this size would be one too many. Call it in the accepting transaction."""
-    limits = UserLimits.of(owner)
-    if limits is None:
-        return
-    # Two transactions of one owner must not count at the same time. SQLite's are exclusive anyway.
-    get_user_model().objects.select_for_update().get(pk=owner.pk)
-    theirs = Generation.objects.filter(owner=owner)
-    now = timezone.now()
-    today, this_minute = theirs.filter(created_at__gt=now - DAY), theirs.filter(created_at__gt=now - MINUTE)
+class Allowance:
+    """What somebody may still have. Made in the accepting transaction, it holds off their other calls until that ends.
 
-    soon, tomorrow = _until_free(this_minute, MINUTE, now), _until_free(today, DAY, now)
-    refuse_over(limits.waiting, _waiting(theirs), "generations wait or run", None)
-    refuse_over(limits.per_minute, this_minute.count(), "generations in a minute", soon)
-    refuse_over(limits.per_day, today.count(), "generations in 24 hours", tomorrow)
-    asked = math.ceil(size.area / 1e6)
-    spent = math.ceil((today.aggregate(n=Sum(F("source__width") * F("source__height")))["n"] or 0) / 1e6)
-    refuse_over(limits.megapixels_per_day, spent, "megapixels in 24 hours", tomorrow, adding=asked)
-    refuse_over(limits.stored_megabytes, stored_bytes(owner) // 10**6, "megabytes stored", None)
+    What counts is read once, and only where it is limited; what is accepted is added to it.
+    """
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+        self.limits = UserLimits.of(owner)
+        self.accepted = self.accepted_pixels = self.accepted_bytes = 0
+        if self.limits is not None:
+            _lock(owner)
+
+    def spend(self, generation: Generation) -> None:
+        """Note that it is accepted, before its rows are saved. Raises LimitReached where it would be one too many."""
+        source = generation.source
+        pixels = Size(source.width, source.height).area
+        if self.limits is not None:
+            self._check(self.limits, pixels)
+        LedgerEntry.objects.create(owner=self.owner, act=Act.GENERATION, pixels=pixels)
+        self.accepted += 1
+        self.accepted_pixels += pixels
+        if source._state.adding:  # otherwise it is stored already
+            self.accepted_bytes += source.byte_count + generation.mask.byte_count
+
+    def _check(self, limits: UserLimits, pixels: int) -> None:
+        if limits.waiting is not None:
+            used = self._waiting_before + self.accepted
+            refuse_over(limits.waiting, used, "generations that wait or run", QUOTA, None)
+        if limits.per_minute is not None:
+            used = self._this_minute_before + self.accepted
+            refuse_over(limits.per_minute, used, "generations in a minute", RATE, lambda: self._until_free(MINUTE))
+        if limits.per_day is not None:
+            used = self._today_before + self.accepted
+            refuse_over(limits.per_day, used, "generations in 24 hours", QUOTA, lambda: self._until_free(DAY))
+        if limits.megapixels_per_day is not None:
+            used, asked = megapixels(self._pixels_before + self.accepted_pixels), megapixels(pixels)
+            what, soon = "megapixels in 24 hours", lambda: self._until_free(DAY)
+            refuse_over(limits.megapixels_per_day, used, what, QUOTA, soon, adding=asked)
+        if limits.stored_megabytes is not None:
+            used = (self._bytes_before + self.accepted_bytes) // 10**6
+            refuse_over(limits.stored_megabytes, used, "megabytes stored", QUOTA, None)
+
+    @cached_property
+    def _waiting_before(self) -> int:
+        return _waiting(self.owner)
+
+    @cached_property
+    def _this_minute_before(self) -> int:
+        return _noted(self.owner, Act.GENERATION, MINUTE).count()
+
+    @cached_property
+    def _today_before(self) -> int:
+        return _noted(self.owner, Act.GENERATION, DAY).count()
+
+    @cached_property
+    def _pixels_before(self) -> int:
+        return _noted(self.owner, Act.GENERATION, DAY).aggregate(n=Sum("pixels"))["n"] or 0
+
+    @cached_property
+    def _bytes_before(self) -> int:
+        return stored_bytes(self.owner)
+
+    def _until_free(self, window: timedelta) -> int:
+        return _until_free(_noted(self.owner, Act.GENERATION, window), window)
 
 
-def refuse_over(limit: int | None, used: int, what: str, retry_after_seconds: int | None, *, adding: int = 1) -> None:
-    if limit is not None and used + adding > limit:
+def megapixels(pixels: int) -> int:
+    return math.ceil(pixels / 1e6)
+
+
+def spend_webhook(owner: Any) -> None:
+    """Note that a message is sent by hand. Call it in the transaction that makes it due; raises LimitReached."""
+    _lock(owner)
+    this_minute = _noted(owner, Act.WEBHOOK, MINUTE)
+    soon = _until_free(this_minute, MINUTE)
+    refuse_over(WEBHOOKS_PER_MINUTE, this_minute.count(), "webhooks sent by hand in a minute", RATE, soon)
+    LedgerEntry.objects.create(owner=owner, act=Act.WEBHOOK)
+
+
+def _lock(owner: Any) -> None:
+    """Two transactions of one owner must not count at the same time. SQLite's are exclusive anyway.
+
+    Not against keys: rows that name the owner are written meanwhile, by others too.
+    """
+    get_user_model().objects.select_for_update(no_key=True).get(pk=owner.pk)
+
+
+def refuse_over(
+    limit: int, used: int, what: str, code: str, retry_after_seconds: Callable[[], int] | int | None, *, adding: int = 1
+) -> None:
+    """Raises LimitReached where `used` and `adding` are more than the limit."""
+    if used + adding > limit:
         raise LimitReached(
             f"Your limit is {limit} {what}, and you are at {used}.",
-            code="rate_limited" if "minute" in what else "quota_exceeded",
+            code=code,
             limit=limit,
             actual=used,
-            retry_after_seconds=retry_after_seconds,
+            retry_after_seconds=retry_after_seconds() if callable(retry_after_seconds) else retry_after_seconds,
         )
+
+
+def forget_spent(now: datetime) -> int:
+    """Drop from the ledger what no limit counts any more. Returns how much."""
+    return LedgerEntry.objects.filter(at__lt=now - LONGEST_WINDOW).delete()[0]
+
+
+def spent(owner: Any) -> dict[str, int]:
+    """What the limits of a minute and of 24 hours count now, under their names; what was deleted since is in it."""
+    today = _noted(owner, Act.GENERATION, DAY)
+    return {
+        "per_minute": _noted(owner, Act.GENERATION, MINUTE).count(),
+        "per_day": today.count(),
+        "megapixels_per_day": megapixels(today.aggregate(n=Sum("pixels"))["n"] or 0),
+    }
 
 
 def stored_bytes(owner: Any) -> int:
@@ -67,11 +158,15 @@ def stored_bytes(owner: Any) -> int:
     return sum(pictures.aggregate(n=Sum("byte_count"))["n"] or 0 for pictures in kept)
 
 
-def _waiting(theirs: QuerySet[Generation]) -> int:
-    return theirs.filter(status__in=[Status.QUEUED, Status.RUNNING]).count()
+def _waiting(owner: Any) -> int:
+    return Generation.objects.filter(owner=owner, status__in=[Status.QUEUED, Status.RUNNING]).count()
 
 
-def _until_free(counted: QuerySet[Generation], window: timedelta, now: datetime) -> int:
+def _noted(owner: Any, act: Act, window: timedelta) -> QuerySet[LedgerEntry]:
+    return LedgerEntry.objects.filter(owner=owner, act=act, at__gt=timezone.now() - window)
+
+
+def _until_free(counted: QuerySet[LedgerEntry], window: timedelta) -> int:
     """Seconds until the oldest of those counted no longer counts."""
-    oldest = counted.order_by("created_at").values_list("created_at", flat=True).first()
-    return 1 if oldest is None else max(1, math.ceil((oldest + window - now).total_seconds()))
+    oldest = counted.order_by("at").values_list("at", flat=True).first()
+    return 1 if oldest is None else max(1, math.ceil((oldest + window - timezone.now()).total_seconds()))

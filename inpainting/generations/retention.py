@@ -1,4 +1,4 @@
-"""Delete what is older than its owner, or the administrator, wants to keep."""
+"""Delete what is older than its owner, or the administrator, wants to keep, and what nobody needs any more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from django.db.models import QuerySet
 
 from inpainting.generations.delete import delete_ended
-from inpainting.models import Generation, Retention
+from inpainting.generations.limits import forget_spent
+from inpainting.models import Batch, DeliveryState, Generation, Retention, WebhookDelivery
 from inpainting.models.generation import ENDED
 
 logger = logging.getLogger(__name__)
@@ -20,16 +21,19 @@ AT_ONCE = 50
 
 
 def sweep(now: datetime, *, at_most: int = AT_ONCE) -> bool:
-    """Delete what is too old with all of its pictures, about `at_most` so many. True: that was all of it.
+    """Delete what is too old, generations with all of their pictures, about `at_most` so many. True: that was all.
 
     By the administrator's rule, then by each one's own: so the shorter of the two holds.
     """
+    forget_spent(now)
     deleted = 0
     for retention in Retention.objects.exclude(days=None):
         too_old = too_old_after(retention.days, retention.user_id, now=now).order_by("finished_at")
         deleted += sum(delete_ended(pk) for pk in too_old.values_list("pk", flat=True)[:at_most])
         if deleted >= at_most:
             break
+        old_webhooks(retention.days, retention.user_id, now=now).delete()
+        emptied_batches(retention.days, retention.user_id, now=now).delete()
     if deleted:
         logger.info("Deleted %d generations that were kept long enough", deleted)
     return deleted < at_most
@@ -41,3 +45,20 @@ def too_old_after(days: int | None, user: Any, *, now: datetime) -> QuerySet[Gen
         return Generation.objects.none()
     ended = Generation.objects.filter(status__in=ENDED, finished_at__lt=now - timedelta(days=days))
     return ended if user is None else ended.filter(owner=user)
+
+
+def old_webhooks(days: int | None, user: Any, *, now: datetime) -> QuerySet[WebhookDelivery]:
+    """As `too_old_after`: deliveries made so long ago that nothing more is sent of, with their attempts."""
+    if days is None:
+        return WebhookDelivery.objects.none()
+    made = WebhookDelivery.objects.filter(created_at__lt=now - timedelta(days=days))
+    ended = made.exclude(state=DeliveryState.PENDING)
+    return ended if user is None else ended.filter(owner=user)
+
+
+def emptied_batches(days: int | None, user: Any, *, now: datetime) -> QuerySet[Batch]:
+    """As `too_old_after`: batches made so long ago, none of whose generations is there any more."""
+    if days is None:
+        return Batch.objects.none()
+    emptied = Batch.emptied(before=now - timedelta(days=days))
+    return emptied if user is None else emptied.filter(owner=user)

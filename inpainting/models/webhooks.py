@@ -20,7 +20,7 @@ from inpainting.models.clock import in_seconds
 if TYPE_CHECKING:  # a generation makes its message when it ends
     from inpainting.models.generation import Generation
 
-SECRET_START = "whsec_"  # noqa: S105 - what secrets start with
+SECRET_START = "whsec_"  # noqa: S105 - what secrets start with  # nosec B105
 SECRET_BYTES = 32
 ROTATION = timedelta(hours=24)
 """How long messages are signed with the former secret too."""

@@ -32,9 +32,9 @@ def test_the_owner_reads_the_whole_generation(
     (image,) = said["images"]
     assert image["outside_mask_changed_pixels"] == 0
     result = alices_program.get(image["url"])
-    assert hashlib.sha256(result.content).hexdigest() == image["sha256"]
-    assert np.array_equal(decode_picture(alices_program.get(said["source"]).content).picture.pixels, photo)
-    mask = decode_picture(alices_program.get(said["mask"]).content).picture.pixels
+    assert hashlib.sha256(result.getvalue()).hexdigest() == image["sha256"]
+    assert np.array_equal(decode_picture(alices_program.get(said["source"]).getvalue()).picture.pixels, photo)
+    mask = decode_picture(alices_program.get(said["mask"]).getvalue()).picture.pixels
     assert np.array_equal(mask[:, :, 0], hole)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from accounts.models import User
+from inpainting.api import batch_answers
 from inpainting.core.codecs import decode_picture
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.models import GeneratedImage, Generation, Mask, SourceImage, Status, UserLimits
+from inpainting.engines.catalog import SHIPPED
+from inpainting.models import Batch, GeneratedImage, Generation, Mask, SourceImage, Status, UserLimits
 from tests.api.bodies import shape_a, shape_c
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -220,13 +223,33 @@ def test_a_waiting_generation_says_where_it_stands(
     assert 0 <= places[0]["eta"] <= places[1]["eta"]
 
 
+def test_the_line_is_looked_at_only_for_a_batch_of_which_something_waits(
+    alice: User,
+    alices_program: Client,
+    generate: Generate,
+    waits: Generate,
+    batch_of: Callable[..., Batch],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look = Mock(return_value={})
+    monkeypatch.setattr(batch_answers, "places", look)
+    for batch, looks in ((batch_of(generate(alice)), 0), (batch_of(generate(alice), waits(alice)), 1)):
+        assert alices_program.get(f"/api/batches/{batch.pk}/").status_code == 200
+        assert look.call_count == looks
+
+
 def test_what_there_is_to_paint_with(alices_program: Client) -> None:
-    (engine,) = alices_program.get("/api/engines/").json()["engines"]
-    assert (engine["name"], engine["label"]) == ("quick-fill", "Quick fill")
-    assert (engine["accepts_prompt"], engine["is_default"]) == (False, True)
-    assert "denoising_strength" in engine["ignores"]
+    filling, dreaming = alices_program.get("/api/engines/").json()["engines"]
+    assert (filling["name"], filling["label"]) == ("quick-fill", "Quick fill")
+    assert (filling["accepts_prompt"], filling["is_default"], filling["unavailable"]) == (False, True, None)
+    assert "denoising_strength" in filling["ignores"]
+    assert (dreaming["name"], dreaming["is_default"], dreaming["ignores"]) == ("diffusion", False, [])
+    assert "pull_model" in dreaming["unavailable"]
     for path in ("/api/models", "/api/models/"):
-        assert alices_program.get(path).json() == {"status": "success", "models": []}
+        models = alices_program.get(path).json()["models"]
+        assert [model["id"] for model in models] == [spec.slug for spec in SHIPPED]
+        assert {"name", "filename", "family", "defaults"} < models[0].keys()
+        assert not any(model["installed"] for model in models)
 
 
 def test_usage_counts_ones_own(
@@ -240,6 +263,16 @@ def test_usage_counts_ones_own(
     assert used["limits"]["per_day"] == 7
     assert used["limits"]["waiting"] is None
     assert used["stored_bytes"] > done.images.get().byte_count
+
+
+def test_usage_tells_what_the_limits_count_though_it_was_deleted(
+    alice: User, bob: User, alices_program: Client, generate: Generate
+) -> None:
+    first, _, _ = generate(alice), generate(alice), generate(bob)
+    assert alices_program.delete(f"/api/generations/{first.pk}/").status_code == 204
+    used = alices_program.get("/api/usage/").json()
+    assert used["generations"]["total"] == 1
+    assert used["spent"] == {"per_minute": 2, "per_day": 2, "megapixels_per_day": 1}
 
 
 def test_over_a_limit_says_which_and_until_when(

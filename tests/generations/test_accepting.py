@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from numpy.typing import NDArray
 
@@ -20,10 +21,11 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.generations import estimate, submit
-from inpainting.generations.estimate import likely_seconds, place_in_line
+from inpainting.generations.delete import delete_everything_of
+from inpainting.generations.estimate import Past, Place, Work, place_in_line, seconds_left
 from inpainting.generations.idempotency import Idempotency
-from inpainting.generations.limits import LimitReached
-from inpainting.models import Generation, SourceImage, UserLimits
+from inpainting.generations.limits import Allowance, LimitReached
+from inpainting.models import Batch, Generation, LedgerEntry, SourceImage, UserLimits
 
 Generate = Callable[..., Generation]
 ONE, OTHER = Idempotency("key-1", "a" * 64), Idempotency("key-1", "b" * 64)
@@ -36,7 +38,7 @@ def request_(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> InpaintReques
 
 @pytest.fixture
 def _no_bell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "ring", lambda: None)
+    monkeypatch.setattr(submit, "ring", lambda lane: None)
 
 
 def all_at_once(count: int, call: Callable[[int], object]) -> list[object]:
@@ -119,8 +121,31 @@ def test_a_persons_own_limits_come_before_everybodys(alice: User, bob: User, req
 def test_what_is_older_than_the_window_does_not_count(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, per_day=1, megapixels_per_day=1)
     submit.submit(request_, owner=alice)
-    Generation.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    LedgerEntry.objects.update(at=timezone.now() - timedelta(hours=25))
     submit.submit(request_, owner=alice)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.parametrize("limit", ["per_minute", "per_day", "megapixels_per_day"])
+def test_deleting_gives_nothing_of_a_limit_back(alice: User, bob: User, request_: InpaintRequest, limit: str) -> None:
+    UserLimits.objects.create(user=None, **{limit: 1})
+    submit.submit(request_, owner=alice)
+    delete_everything_of(alice)
+    with pytest.raises(LimitReached) as caught:
+        submit.submit(request_, owner=alice)
+    assert caught.value.code == ("rate_limited" if limit == "per_minute" else "quota_exceeded")
+    submit.submit(request_, owner=bob)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_no_bell")
+def test_what_was_refused_costs_nothing(alice: User, request_: InpaintRequest) -> None:
+    UserLimits.objects.create(user=alice, waiting=1)
+    submit.submit(request_, owner=alice)
+    with pytest.raises(LimitReached):
+        submit.submit(request_, owner=alice)
+    assert LedgerEntry.objects.get().pixels == request_.image.size.area
 
 
 @pytest.mark.django_db
@@ -129,17 +154,90 @@ def test_what_is_older_than_the_window_does_not_count(alice: User, request_: Inp
 def test_pixels_and_bytes_are_limited_too(alice: User, request_: InpaintRequest, limit: str) -> None:
     UserLimits.objects.create(user=alice, **{limit: 1})
     submit.submit(request_, owner=alice)
-    SourceImage.objects.update(byte_count=2_000_000, width=1000, height=1000)
+    SourceImage.objects.update(byte_count=2_000_000)
+    LedgerEntry.objects.update(pixels=1_000_000)
     with pytest.raises(LimitReached):
         submit.submit(request_, owner=alice)
     assert Generation.objects.count() == 1
 
 
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_no_bell")
+def test_only_what_is_limited_is_counted(alice: User, request_: InpaintRequest) -> None:
+    UserLimits.objects.create(user=alice, per_day=9)
+    with CaptureQueriesContext(connection) as queries:
+        submit.submit(request_, owner=alice)
+    counting = [query["sql"] for query in queries if "COUNT(" in query["sql"] or "SUM(" in query["sql"]]
+    assert [LedgerEntry._meta.db_table in sql for sql in counting] == [True]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.parametrize(
+    ("limit", "most"),
+    [("waiting", 2), ("per_minute", 2), ("per_day", 2), ("megapixels_per_day", 2), ("stored_megabytes", 4)],
+)
+def test_what_is_accepted_together_is_counted_once_and_carried_on(
+    alice: User, request_: InpaintRequest, limit: str, most: int
+) -> None:
+    UserLimits.objects.create(user=alice, **{limit: most})
+    many = [submit.prepared(request_, owner=alice) for _ in range(3)]
+    for generation in many:
+        generation.source.width, generation.source.height = 1000, 1000
+        generation.source.byte_count = 1_999_999
+    with CaptureQueriesContext(connection) as queries, transaction.atomic():
+        allowance = Allowance(alice)
+        for generation in many[:2]:
+            submit.keep(generation, allowance)
+        counting = [query for query in queries if "COUNT(" in query["sql"] or "SUM(" in query["sql"]]
+        assert len(counting) == (3 if limit == "stored_megabytes" else 1)
+        with pytest.raises(LimitReached) as caught:
+            submit.keep(many[2], allowance)
+    assert caught.value.actual == most
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_no_bell")
+def test_who_asks_for_more_does_not_wait_for_other_rows_of_theirs(alice: User, request_: InpaintRequest) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("transactions of SQLite come one after the other")
+    UserLimits.objects.create(user=alice, per_day=9)
+    with transaction.atomic():
+        Batch.objects.create(owner=alice)  # holds alice's row against a change of its key
+
+        def elsewhere(_: int) -> object:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '5s'")
+            return submit.submit(request_, owner=alice)
+
+        assert isinstance(all_at_once(1, elsewhere)[0], Generation)
+
+
 def test_the_likely_time_is_that_of_the_most_similar() -> None:
-    past = [(100, 1.0)] * 9 + [(10_000, 5.0)] * 9
-    assert likely_seconds(150, past) == 1.0
-    assert likely_seconds(9_000, past) == 5.0
-    assert likely_seconds(9_000, []) is None
+    small, large = Work(100, 10_000, 300), Work(10_000, 1_000_000, 5_000)
+    past = Past([(small, 1.0)] * 9 + [(large, 5.0)] * 9)
+    assert past.seconds([small, large]) == [pytest.approx(1.0, rel=0.05), pytest.approx(5.0, rel=0.05)]
+    assert Past([]).seconds([small]) == [None]
+
+
+def test_of_masks_of_the_same_area_the_ragged_one_takes_its_own_time() -> None:
+    blob, scratches = Work(10_000, 1_000_000, 900), Work(10_000, 1_000_000, 9_000)
+    foreseen = Past([(blob, 4.0), (scratches, 0.25)] * 8).seconds([blob, scratches])
+    assert foreseen == [pytest.approx(4.0, rel=0.2), pytest.approx(0.25, rel=0.2)]
+
+
+def test_of_what_is_alike_the_newest_counts() -> None:
+    work = Work(10_000, 1_000_000, 900)
+    assert Past([(work, 6.0)] * 10 + [(work, 1.0)] * 100).seconds([work]) == [pytest.approx(6.0, rel=0.01)]
+
+
+def test_the_rest_is_told_by_the_past_first_and_then_by_the_pace() -> None:
+    assert seconds_left(1.0, 0, 10, None) is None
+    assert seconds_left(1.0, 0, 10, 5.0) == 4.0
+    assert seconds_left(2.0, 5, 10, 100.0) == 2.0
+    assert seconds_left(1.0, 1, 10, None) == 9.0
+    assert 4.0 < (seconds_left(1.0, 1, 10, 5.0) or 0) < 9.0
+    assert seconds_left(9.0, 10, 10, 100.0) == 0.0
 
 
 @pytest.mark.django_db
@@ -147,11 +245,11 @@ def test_who_waits_knows_the_place_and_the_time(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = generate(alice, run=False), generate(alice, run=False)
-    assert place_in_line(second) == (2, None)  # nothing was painted yet
-    monkeypatch.setattr(estimate, "past_of", lambda engine: [(first.painted_pixels, 4.0)])
+    assert place_in_line(second) == Place(2, None)  # nothing was painted yet
+    monkeypatch.setattr(estimate, "past_of", lambda engine: Past([(estimate.work(first), 4.0)]))
     monkeypatch.setattr(settings, "WORKERS", 1)
-    assert place_in_line(first) == (1, 4.0)
-    assert place_in_line(second) == (2, 8.0)
+    assert place_in_line(first) == Place(1, 4.0)
+    assert place_in_line(second) == Place(2, 8.0)
     first.start()
     assert place_in_line(first) is None
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 
 from accounts.models import User
 from inpainting import tasks
 from inpainting.generations import run as running
-from inpainting.generations.delete import delete, delete_everything_of
+from inpainting.generations.delete import delete, delete_ended, delete_everything_of
 from inpainting.generations.run import run
 from inpainting.models import GeneratedImage, Generation, Mask, SourceImage
 
@@ -190,3 +192,33 @@ def test_an_administrator_deletes_what_has_ended_with_its_files(
     assert list(Generation.objects.all()) == [held]
     assert len(files()) == 3
     assert rows() == 3
+
+
+def test_of_two_that_share_pictures_and_are_deleted_at_once_nothing_stays(alice: User, generate: Generate) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("transactions of SQLite come one after the other")
+    first = generate(alice)
+    second = first.once_more()
+    second.save_new()
+    assert second.cancel()
+
+    def delete_second() -> None:
+        try:
+            assert delete_ended(second.pk)
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=delete_second)
+    with transaction.atomic():
+        assert delete_ended(first.pk)
+        other.start()
+        while other.is_alive() and not somebody_waits_for_a_lock():
+            time.sleep(0.01)
+    other.join()
+    assert (files(), rows()) == (set(), 0)
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import OperationalError
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerDown
 
@@ -140,43 +138,6 @@ def test_a_message_that_cannot_be_sent_undoes_nothing(
     assert generation.status == Status.SUCCEEDED
     assert default_storage.exists(str(generation.images.get().file.name))
     assert default_storage.exists(str(generation.source.file.name))
-
-
-def test_a_full_disk_costs_no_attempt_and_no_result(
-    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    generation, store = generate(alice, run=False), running.store
-
-    def full(*args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(running, "store", full)
-    run_waiting()  # returns: it does not try again at once
-    generation.refresh_from_db()
-    assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
-    assert not Generation.startable().exists()
-    monkeypatch.setattr(running, "store", store)
-    Generation.objects.update(lease_until=None)
-    run_waiting()
-    generation.refresh_from_db()
-    assert generation.status == Status.SUCCEEDED
-
-
-def test_a_database_that_goes_away_while_painting_costs_time_only(
-    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    generation = generate(alice, run=False)
-    with monkeypatch.context() as away:
-        away.setattr(Generation, "succeed", lambda self, images: (_ for _ in ()).throw(OperationalError("away")))
-        run_waiting()
-    generation.refresh_from_db()
-    assert generation.status == Status.RUNNING
-    assert not GeneratedImage.objects.exists()
-    let_the_lease_run_out(generation)
-    recover.look()
-    run_waiting()
-    generation.refresh_from_db()
-    assert generation.status == Status.SUCCEEDED
 
 
 def test_a_bell_that_cannot_be_rung_loses_nothing(

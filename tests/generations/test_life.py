@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from django.test import Client
+from django.utils import timezone
 from numpy.typing import NDArray
 
 from accounts.models import User
+from inpainting.core.codecs import encode_png
 from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
-from inpainting.core.geometry import WindowRule
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.base import OnStep, Step
+from inpainting.engines.base import Lane, OnStep, Step
 from inpainting.engines.painting import Painting
 from inpainting.generations import run as running
+from inpainting.generations import watch as watching
 from inpainting.generations.recover import recover
 from inpainting.generations.run import run, run_waiting
 from inpainting.generations.submit import submit
 from inpainting.generations.watch import Watch
 from inpainting.models import GeneratedImage, Generation, Status
+from tests.fakes import PlainEngine
 
 Generate = Callable[..., Generation]
 
 
-class FakeEngine:
+class FakeEngine(PlainEngine):
     """Paints everything grey in three steps; `before_step` may interfere."""
-
-    name = "quick-fill"
-    ignores: frozenset[str] = frozenset()
-    needs_surroundings = False
-    window = WindowRule(context=0.5)
 
     def __init__(self, before_step: Callable[[int], None]) -> None:
         self.before_step = before_step
@@ -47,7 +49,7 @@ class FakeEngine:
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeEngine], None]:
     monkeypatch.setattr(running, "PROGRESS_EVERY_SECONDS", 0)
-    return lambda engine: monkeypatch.setattr(registry, "find", lambda name: engine)
+    return lambda engine: monkeypatch.setattr(registry, "find", lambda name, **_: engine)
 
 
 def started(generation: Generation) -> Generation:
@@ -145,6 +147,25 @@ def test_a_mask_over_everything_is_refused_where_the_engine_needs_what_is_kept(
     assert not Generation.objects.exists()
 
 
+def test_a_pixel_that_went_wrong_on_the_way_into_storage_is_counted_and_told(
+    alice: User, alices_program: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = GeneratedImage.write
+
+    def write_wrongly(image: GeneratedImage, data: bytes, picture: Picture) -> None:
+        write(image, data, picture)
+        pixels = picture.pixels.copy()
+        pixels[0, 0, 0] ^= 1  # the mask keeps this one
+        Path(image.file.path).write_bytes(encode_png(Picture(pixels)))
+
+    monkeypatch.setattr(GeneratedImage, "write", write_wrongly)
+    generation = generate(alice)
+    assert generation.status == Status.SUCCEEDED
+    assert generation.images.get().outside_mask_changed_pixels == 1
+    (told,) = alices_program.get(f"/api/generations/{generation.pk}/").json()["images"]
+    assert told["outside_mask_changed_pixels"] == 1
+
+
 def test_what_a_dead_process_left_running_is_run_again(alice: User, generate: Generate) -> None:
     waiting, running_one = generate(alice, run=False), started(generate(alice, run=False))
     assert recover() == 2  # the bell is answered at once in these tests
@@ -169,12 +190,55 @@ def test_a_cancel_asked_of_a_dead_process_is_still_obeyed(alice: User, generate:
     assert generation.status == Status.CANCELLED
 
 
-def test_the_reporter_writes_the_last_step_however_soon_it_comes(alice: User, generate: Generate) -> None:
+def test_the_reporter_writes_the_last_step_however_soon_it_comes(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generation = started(generate(alice, run=False))
-    report = running.Reporter(generation, Watch("a test"))
+    report = running.Reporter(generation, Watch("a test", Lane.CPU))
     for number in (1, 2, 3):
         report(Step(number, 3))
     assert (generation.step, generation.steps) == (3, 3)
     generation.cancel()
+    report(Step(3, 3))  # told again as soon, it is not written again
+    monkeypatch.setattr(running, "PROGRESS_EVERY_SECONDS", 0)
     with pytest.raises(Cancelled):
         report(Step(3, 3))
+
+
+def test_each_result_that_is_stored_renews_the_lease_and_is_a_sign_of_life(
+    alice: User, generate: Generate, use: Callable[[FakeEngine], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation, store, held, silent = started(generate(alice, run=False, num_images=3)), running.store, [], []
+    long_ago = timezone.now() - timedelta(hours=1)
+
+    def store_slowly(*args: Any) -> None:
+        (watch,) = watching._watches
+        silent.append(watch.silent_seconds > 1000)
+        held.append(not Generation.abandoned(grace_seconds=0).exists())
+        store(*args)
+        watch.last_progress -= 3600
+        Generation.objects.filter(pk=generation.pk).update(lease_until=long_ago)
+
+    monkeypatch.setattr(running, "store", store_slowly)
+    use(FakeEngine(lambda number: None))
+    run(generation)
+    assert (held, silent) == ([True] * 3, [False] * 3)
+    assert GeneratedImage.objects.count() == 3
+
+
+def test_a_cancel_between_two_results_stores_no_other(
+    alice: User, generate: Generate, use: Callable[[FakeEngine], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation, store, stored = started(generate(alice, run=False, num_images=3)), running.store, []
+
+    def cancelled_meanwhile(*args: Any) -> None:
+        store(*args)
+        stored.append(args[0])
+        Generation.objects.get(pk=generation.pk).cancel()
+
+    monkeypatch.setattr(running, "store", cancelled_meanwhile)
+    use(FakeEngine(lambda number: None))
+    run(generation)
+    generation.refresh_from_db()
+    assert (generation.status, len(stored)) == (Status.CANCELLED, 1)
+    assert not stored[0].file  # removed

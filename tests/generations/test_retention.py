@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts.models import User
 from inpainting.generations import recover
 from inpainting.generations.retention import sweep
-from inpainting.models import Generation, Retention, Status
+from inpainting.models import Act, DeliveryState, Generation, LedgerEntry, Retention, Status, WebhookDelivery
 
 Generate = Callable[..., Generation]
 
@@ -75,6 +75,26 @@ def test_the_files_go_too(alice: User, generate: Generate) -> None:
     assert path.exists()
     sweep(timezone.now())
     assert not path.exists()
+
+
+def test_webhooks_go_too_unless_they_are_still_to_be_sent(alice: User, bob: User) -> None:
+    Retention.set(alice, 7)
+    _, waiting, young, bobs = (WebhookDelivery.test(owner, "https://a.example") for owner in (alice, alice, alice, bob))
+    WebhookDelivery.objects.exclude(pk=waiting.pk).update(state=DeliveryState.DELIVERED)
+    WebhookDelivery.objects.exclude(pk=young.pk).update(created_at=timezone.now() - timedelta(days=8))
+    sweep(timezone.now())
+    assert set(WebhookDelivery.objects.all()) == {waiting, young, bobs}
+    Retention.set(None, 7)
+    sweep(timezone.now())
+    assert set(WebhookDelivery.objects.all()) == {waiting, young}
+
+
+def test_the_ledger_forgets_what_no_limit_counts(alice: User) -> None:
+    now = timezone.now()
+    for hours in (23.9, 24.1):
+        LedgerEntry.objects.create(owner=alice, act=Act.GENERATION, at=now - timedelta(hours=hours))
+    sweep(now)
+    assert LedgerEntry.objects.get().at == now - timedelta(hours=23.9)
 
 
 def test_many_go_a_few_at_a_time_the_oldest_first(alice: User, generate: Generate) -> None:

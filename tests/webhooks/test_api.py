@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
 import pytest
+from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
-from inpainting.models import DeliveryState, WebhookDelivery
+from inpainting.generations import limits
+from inpainting.models import DeliveryState, LedgerEntry, WebhookDelivery
 from inpainting.webhooks import active_secrets, deliver_due
 from tests.net.outside import Listener, answer
 from tests.webhooks.receiving import messages, open_to, url_of
@@ -75,6 +82,35 @@ def test_resending_makes_it_due_again_under_its_id(alice: User, alices_program: 
     assert answer.status_code == 200
     assert (answer.json()["id"], answer.json()["state"]) == (delivery.webhook_id, "pending")
     assert WebhookDelivery.due().get() == delivery
+
+
+@pytest.mark.django_db(transaction=True)
+def test_messages_by_hand_are_limited_exactly_and_together(
+    alice: User, alices_key: str, bobs_program: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WEBHOOKS_PER_MINUTE", 5)
+    delivery = WebhookDelivery.test(alice, URL)
+
+    def send(number: int) -> Any:
+        program = Client(headers={"X-API-Key": alices_key})
+        try:
+            if number % 2:
+                return program.post(f"/api/webhooks/deliveries/{delivery.webhook_id}/resend/")
+            return program.post("/api/webhooks/test/", {"url": URL}, content_type="application/json")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(24) as threads:
+        answers = list(threads.map(send, range(24)))
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(refused) == 19
+    assert {(answer.json()["code"], answer.json()["limit"]) for answer in refused} == {("rate_limited", 5)}
+    assert all(1 <= int(answer["Retry-After"]) <= 60 for answer in refused)
+    sent = [answer for answer in answers if answer.status_code == 201]
+    assert WebhookDelivery.objects.count() == 1 + len(sent)  # what was refused made nothing
+    assert bobs_program.post("/api/webhooks/test/", {"url": URL}, content_type="application/json").status_code == 201
+    LedgerEntry.objects.update(at=timezone.now() - timedelta(seconds=61))
+    assert send(0).status_code == 201
 
 
 def test_a_rotation_gives_a_new_secret_and_says_how_long_the_former_one_signs(

@@ -1,0 +1,32 @@
+"""What everybody was let do in the last day. Limits count here, so that deleting gives nothing back."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+
+class Act(models.TextChoices):
+    """What is counted."""
+
+    GENERATION = "generation"
+    WEBHOOK = "webhook"  # sent by hand: a test, or once more
+
+
+class LedgerEntry(models.Model):
+    """Somebody was let do something: written in the transaction that lets them, kept for as long as a limit counts."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    act = models.CharField(max_length=10, choices=Act.choices, editable=False)
+    pixels = models.PositiveBigIntegerField(default=0, editable=False, help_text="of the picture")
+    at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name_plural = "ledger entries"
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["owner", "act", "at"])]
+
+    def __str__(self) -> str:
+        return f"{self.act} of {self.owner} at {self.at}"

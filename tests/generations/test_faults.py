@@ -1,0 +1,399 @@
+"""Disks that are full, databases that are full, locked or gone, files that are missing: real ones, no made-up errors.
+
+Nothing that was accepted is lost, and nothing half is kept.
+"""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError, connection, connections
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.models import User
+from inpainting import tasks
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.base import Lane
+from inpainting.generations import recover, submit, watch
+from inpainting.generations import run as running
+from inpainting.generations.run import run_waiting
+from inpainting.models import Act, GeneratedImage, Generation, IdempotencyKey, LedgerEntry, Mask, SourceImage, Status
+from tests.lost_answers import lose_the_answer
+from tests.small_disk import fill, make_room, small_disk
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Generate = Callable[..., Generation]
+ROWS = (Generation, SourceImage, Mask, GeneratedImage, IdempotencyKey, LedgerEntry)
+
+
+@pytest.fixture
+def sqlite() -> str:
+    """The path of the database."""
+    if connection.vendor != "sqlite":
+        pytest.skip("this is how SQLite breaks")
+    return str(connection.settings_dict["NAME"])
+
+
+@pytest.fixture
+def waits(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Generate:
+    """waits(owner) -> a generation for which no bell was rung."""
+
+    def make(owner: User) -> Generation:
+        with monkeypatch.context() as away:
+            away.setattr(tasks.run_waiting, "delay", lambda: None)
+            return generate(owner)
+
+    return make
+
+
+@pytest.fixture
+def ask(alices_program: Client, photo_png: bytes, mask_png: bytes) -> Callable[[], Any]:
+    """ask() -> the answer to the published request, always with the same Idempotency-Key."""
+
+    def send() -> Any:
+        body = {
+            "image": SimpleUploadedFile("input.png", photo_png, "image/png"),
+            "mask": SimpleUploadedFile("mask.png", mask_png, "image/png"),
+            "prompt": "a lawn",
+        }
+        return alices_program.post("/api/img2img", body, headers={"Idempotency-Key": "once"})
+
+    return send
+
+
+@pytest.fixture
+def disk(tmp_path: Path, settings: Settings) -> Iterator[Path]:
+    """Pictures lie on a disk of one megabyte."""
+    with small_disk(tmp_path, megabytes=1) as folder:
+        kept = settings.STORAGES["default"]
+        settings.STORAGES = {
+            **settings.STORAGES,
+            "default": {**kept, "OPTIONS": {**kept["OPTIONS"], "location": folder / "pictures"}},
+        }
+        yield folder
+
+
+def files() -> set[Path]:
+    return {path for path in Path(default_storage.path("")).rglob("*") if path.is_file()}
+
+
+def kept() -> tuple[list[int], set[Path]]:
+    return [model._default_manager.count() for model in ROWS], files()
+
+
+def pragma(statement: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(f"PRAGMA {statement}")
+        return int(cursor.fetchone()[0])
+
+
+@contextmanager
+def full_of(make: Callable[[int], object]) -> Iterator[None]:
+    """The database takes not one more row of this kind: it may not grow, as on a disk that is full."""
+    most = pragma("max_page_count")
+    pragma("max_page_count = 1")  # SQLite makes the present size of it
+    with suppress(OperationalError):
+        for number in count():
+            make(number)
+    try:
+        yield
+    finally:
+        pragma(f"max_page_count = {most}")
+
+
+def waits_uncounted(generation: Generation) -> bool:
+    generation.refresh_from_db()
+    return (generation.status, generation.attempts) == (Status.QUEUED, 0) and not Generation.startable().exists()
+
+
+def succeeds_after_its_pause(generation: Generation) -> bool:
+    Generation.objects.update(lease_until=None)
+    run_waiting()
+    generation.refresh_from_db()
+    return generation.status == Status.SUCCEEDED
+
+
+# Accepting
+
+
+@pytest.mark.usefixtures("sqlite")
+def test_a_full_database_accepts_nothing_and_keeps_nothing(ask: Callable[[], Any], bob: User) -> None:
+    with full_of(lambda number: LedgerEntry.objects.create(owner=bob, act=Act.GENERATION)):
+        before = kept()
+        answer = ask()
+        assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+        assert kept() == before
+    assert ask().status_code == 200
+
+
+@pytest.mark.parametrize("pages", [0, 1, 3, 4])  # room for: nothing, half the photo, the photo, its thumbnail too
+def test_a_full_disk_accepts_nothing_and_keeps_nothing(ask: Callable[[], Any], disk: Path, pages: int) -> None:
+    fill(disk, leaving_bytes=pages * 4096)
+    answer = ask()
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+    assert kept() == ([0] * len(ROWS), set())
+    make_room(disk)
+    assert ask().status_code == 200
+
+
+def test_a_locked_database_asks_to_come_again(
+    ask: Callable[[], Any], sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient(monkeypatch)
+    before = kept()
+    with locked(sqlite):
+        answer = ask()
+        assert (answer.status_code, answer.json()["code"], answer["Retry-After"]) == (503, "try_again", "5")
+        assert kept() == before
+    assert ask().status_code == 200
+    assert ask().status_code == 200
+    assert Generation.objects.count() == 1
+
+
+# Painting
+
+
+@pytest.mark.usefixtures("sqlite")
+def test_a_database_that_is_full_at_the_end_costs_no_attempt(alice: User, bob: User, waits: Generate) -> None:
+    generation, other = waits(alice), waits(bob)
+    other.cancel()
+    facts = {"byte_count": 1, "width": 1, "height": 1, "outside_mask_changed_pixels": 0, "seam_score": 0.0}
+    with full_of(lambda number: GeneratedImage.objects.create(generation=other, index=number, **facts)):
+        before = kept()
+        run_waiting()
+        assert waits_uncounted(generation)
+        assert kept() == before
+    assert succeeds_after_its_pause(generation)
+
+
+def test_a_disk_that_is_full_at_the_end_costs_no_attempt(alice: User, waits: Generate, disk: Path) -> None:
+    generation = waits(alice)
+    before = kept()
+    fill(disk)
+    run_waiting()  # returns: it does not try again at once
+    assert waits_uncounted(generation)
+    make_room(disk)
+    assert kept() == before
+    assert succeeds_after_its_pause(generation)
+
+
+def test_a_worker_outlasts_a_locked_database(
+    alice: User, waits: Generate, sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation, lock = waits(alice), sqlite3.connect(sqlite, isolation_level=None)
+    impatient(monkeypatch)
+    pauses = in_a_pause(monkeypatch, lock.rollback)
+    once_started(monkeypatch, lambda: lock.execute("BEGIN EXCLUSIVE"))
+    run_waiting()
+    lock.close()
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempts, len(pauses)) == (Status.SUCCEEDED, 1, 1)
+    assert generation.images.get().read().size == generation.source.read().size
+
+
+def test_a_worker_outlasts_a_database_that_was_restarted(
+    alice: User, waits: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("this is how connections to PostgreSQL end")
+    generation = waits(alice)
+    pauses = in_a_pause(monkeypatch, lambda: None)
+
+    def hang_up() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            (pid,) = cursor.fetchone()
+        other = connection.copy()
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        other.close()
+
+    once_started(monkeypatch, hang_up)
+    run_waiting()
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempts) == (Status.SUCCEEDED, 1)
+    assert len(pauses) <= 1  # a step may have found it out before the end did
+
+
+def test_what_waits_for_the_database_is_not_abandoned(
+    alice: User, waits: Generate, sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease has run out meanwhile; the lookout of the same process knows better."""
+    generation, lock = waits(alice), sqlite3.connect(sqlite, isolation_level=None)
+    impatient(monkeypatch)
+
+    def look() -> None:
+        lock.rollback()
+        Generation.objects.update(lease_until="2020-01-01T00:00:00Z")
+        recover.look()
+
+    in_a_pause(monkeypatch, look)
+    once_started(monkeypatch, lambda: lock.execute("BEGIN EXCLUSIVE"))
+    run_waiting()
+    lock.close()
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempts) == (Status.SUCCEEDED, 1)
+
+
+def test_what_a_stopping_process_cannot_write_down_is_run_again(
+    alice: User, waits: Generate, sqlite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation, lock = waits(alice), sqlite3.connect(sqlite, isolation_level=None)
+    impatient(monkeypatch)
+    before = files()
+
+    def stop() -> None:
+        lock.execute("BEGIN EXCLUSIVE")
+        watch.stopping.set()
+
+    once_started(monkeypatch, stop)
+    run_waiting()
+    lock.close()
+    generation.refresh_from_db()
+    assert generation.status == Status.RUNNING
+    assert files() == before
+    watch.stopping.clear()
+    assert recover.recover() == 1
+    generation.refresh_from_db()
+    assert generation.status == Status.SUCCEEDED
+
+
+@pytest.mark.usefixtures("sqlite")
+def test_what_the_disk_refuses_at_the_very_commit_is_written_down_later(
+    alice: User, waits: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite writes nothing before it commits. By then we have read the new fence, which is not true after all."""
+    generation = waits(alice)
+    assert generation.start()
+    pragma("wal_checkpoint(TRUNCATE)")
+    monkeypatch.setattr(running.logger, "disabled", True)  # it may have no room for its lines either
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    pauses = in_a_pause(monkeypatch, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))  # no file may become larger
+    try:
+        assert running.insist(generation.hand_back, watch.Watch("a test", Lane.CPU))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(pauses) == 1
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
+
+
+@pytest.mark.parametrize("part", ["source", "mask"])
+def test_a_picture_that_is_gone_before_it_is_painted_fails_with_its_name(
+    alice: User, alices_program: Client, waits: Generate, part: str
+) -> None:
+    generation = waits(alice)
+    Path(getattr(generation, part).file.path).unlink()
+    run_waiting()
+    error = alices_program.get(f"/api/generations/{generation.pk}/").json()["error"]
+    assert error["code"] == "image_gone"
+    assert "gone" in error["message"]
+
+
+# Answers that are lost
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_result_whose_commit_was_not_answered_keeps_its_files(
+    alice: User, waits: Generate, monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    generation, succeed = waits(alice), Generation.succeed
+    pauses = in_a_pause(monkeypatch, lambda: None)
+
+    def succeed_unheard(self: Generation, images: list[GeneratedImage]) -> bool:
+        monkeypatch.setattr(Generation, "succeed", succeed)
+        lose_the_answer(watch.stopping.set if stops else lambda: None)
+        return self.succeed(images)
+
+    monkeypatch.setattr(Generation, "succeed", succeed_unheard)
+    run_waiting()
+    generation.refresh_from_db()
+    assert (generation.status, len(pauses)) == (Status.SUCCEEDED, 0 if stops else 1)
+    image = generation.images.get()
+    assert image.read().size == generation.source.read().size
+    assert Path(image.thumbnail.path).exists()
+
+
+@pytest.mark.parametrize("goes_away", [False, True])
+def test_what_was_accepted_unheard_keeps_its_files_and_is_found_by_its_key(
+    ask: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, goes_away: bool
+) -> None:
+    keep, gone = submit.keep, []
+
+    def away(*_: object) -> None:
+        raise OperationalError("connection refused")
+
+    def go() -> None:
+        if goes_away:
+            gone.append(connections["default"])
+            vars(gone[0])["_cursor"] = away
+
+    def keep_unheard(*args: Any) -> None:
+        keep(*args)
+        lose_the_answer(go)
+
+    monkeypatch.setattr(submit, "keep", keep_unheard)
+    answer = ask()
+    monkeypatch.setattr(submit, "keep", keep)
+    for one in gone:
+        del vars(one)["_cursor"]
+    assert (answer.status_code, answer.json()["code"]) == (503, "try_again")
+    run_waiting()  # no bell was rung; the lookout does
+    assert Generation.objects.get().status == Status.SUCCEEDED
+    answer = ask()
+    assert (answer.status_code, answer.json()["id"]) == (200, str(Generation.objects.get().pk))
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite waits for a lock no longer than a moment, on this connection and those after it."""
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.05)
+    connection.close()
+
+
+@contextmanager
+def locked(path: str) -> Iterator[None]:
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def once_started(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """It happens when a worker has started a generation and not painted a step."""
+    read = running.request_of
+
+    def read_and_break(generation: Generation) -> InpaintRequest:
+        request = read(generation)
+        monkeypatch.setattr(running, "request_of", read)
+        happens()
+        return request
+
+    monkeypatch.setattr(running, "request_of", read_and_break)
+
+
+def in_a_pause(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> list[float | None]:
+    """It happens when a worker waits for the database. Returns how long each pause was to be."""
+    pauses: list[float | None] = []
+
+    class Stopping(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout)
+            happens()
+            return self.is_set()
+
+    monkeypatch.setattr(watch, "stopping", Stopping())
+    return pauses

@@ -1,0 +1,87 @@
+"""What whoever watches the service is told: the truth, and seldom looked up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from django.core.files import File
+from django.db import connection
+from django.test import Client
+from pytest_django import Settings
+
+from dreamlayer_site import health
+from inpainting.storage import DurableFileSystemStorage
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """clock[0]: what time it is, in seconds."""
+    now = [1000.0]
+    monkeypatch.setattr(health, "_last", None)
+    monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def pictures_in(settings: Settings, folder: Path) -> None:
+    kept = settings.STORAGES["default"]
+    options = {**kept["OPTIONS"], "location": folder}
+    settings.STORAGES = {**settings.STORAGES, "default": {**kept, "OPTIONS": options}}
+
+
+def test_it_is_ready_and_leaves_nothing(client: Client, db: None, settings: Settings, tmp_path: Path) -> None:
+    pictures_in(settings, tmp_path)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_so_is_its_return(
+    client: Client, db: None, settings: Settings, tmp_path: Path, clock: list[float]
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.write_text("a file where the folder should be")
+    pictures_in(settings, folder)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "storage": "cannot be written"})
+    assert client.get("/livez").status_code == 200
+    folder.unlink()
+    assert client.get("/readyz").status_code == 503  # as of a moment ago
+    clock[0] += health.REMEMBERED_SECONDS
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_database_without_our_tables_is_named(client: Client, db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE inpainting_generation RENAME TO inpainting_elsewhere")
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "database": "does not answer"})
+
+
+def test_strangers_make_it_write_once_a_second(
+    client: Client, db: None, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, save = [], DurableFileSystemStorage._save
+
+    def counted(self: DurableFileSystemStorage, name: str, content: File) -> str:
+        written.append(name)
+        clock[0] += 5  # a slow disk: looking may itself take longer than what was seen is remembered
+        return save(self, name, content)
+
+    monkeypatch.setattr(DurableFileSystemStorage, "_save", counted)
+    for _ in range(20):
+        clock[0] += 0.3
+        assert client.get("/readyz").status_code == 200
+    assert len(written) == 5
+
+
+def test_who_comes_during_a_look_hears_of_the_last_unless_it_hangs(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_last", (clock[0], {}))
+    with health._lock:  # somebody looks
+        clock[0] += health.REMEMBERED_SECONDS + 1
+        assert health.remembered() == {}
+        clock[0] += health.HANGING_SECONDS
+        assert health.remembered() == {"service": "takes long to answer"}
