@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from inpainting.core import masks
-from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png
+from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, recipe_of
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
+from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep
-from inpainting.engines.painting import paint
+from inpainting.engines.painting import Painting, paint
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
 
@@ -26,6 +28,7 @@ PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
 class FileReport:
     """What was measured on a written file, and what its owner should know."""
 
+    out: Path
     outside_mask_changed_pixels: int
     sha256: str
     seam_score: float
@@ -40,32 +43,59 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class FileJob:
-    """One picture to paint: where its parts lie, where the result goes, and how to paint it."""
+    """One picture to paint: where its parts lie, where the results go, and how to paint it.
+
+    mask: None repaints all of the picture. Of several results the second lies beside `out` as NAME-2.png, and so on.
+    """
 
     image: Path
-    mask: Path
+    mask: Path | None
     out: Path
     settings: PaintSettings
     polarity: MaskPolarity
     engine: str
 
-    def run(self, on_step: OnStep) -> FileReport:
-        """Paint, write the PNG, read it again and count. Raises PaintingError and OSError; then nothing is kept."""
+    def run(self, on_step: OnStep) -> list[FileReport]:
+        """Paint, write each PNG, read it again and count. Raises PaintingError and OSError.
+
+        The first result is written last: where it lies, all of them do.
+        """
         image = decode_picture(self.image.read_bytes())
+        request, warnings = self.request(image.picture)
+        warnings = (*image.warnings, *warnings)
+        paintings = paint(request, registry.find(self.engine), on_step)
+        reports = [
+            self.keep(index, painting, warnings, image.picture) for index, painting in reversed([*enumerate(paintings)])
+        ]
+        return reports[::-1]
+
+    def request(self, image: Picture) -> tuple[InpaintRequest, tuple[str, ...]]:
+        """What is painted, and warnings about the mask."""
+        if self.mask is None:
+            return InpaintRequest(image, np.full(image.pixels.shape[:2], 255, np.uint8), self.settings), ()
         mask = decode_picture(self.mask.read_bytes(), field="mask")
-        pixels = masks.normalise(mask.picture, polarity=self.polarity, size=image.picture.size)
-        request = InpaintRequest(image.picture, pixels, self.settings)
-        painting = paint(request, registry.find(self.engine), on_step)[0]
-        recipe = {"dreamlayer": json.dumps({"engine": self.engine, **asdict(self.settings)})}
-        png = encode_png(painting.picture, recipe=recipe)
-        write_whole(self.out, png)
-        kept = decode_picture(self.out.read_bytes(), limits=STORED_LIMITS).picture
-        scaled = masks.scaling_note(mask.picture.size, image.picture.size)
+        pixels = masks.normalise(mask.picture, polarity=self.polarity, size=image.size)
+        scaled = masks.scaling_note(mask.picture.size, image.size)
+        return InpaintRequest(image, pixels, self.settings), (*mask.warnings, *([scaled] if scaled else []))
+
+    def result(self, index: int) -> Path:
+        return self.out if index == 0 else self.out.with_stem(f"{self.out.stem}-{index + 1}")
+
+    @property
+    def results(self) -> list[Path]:
+        return [self.result(index) for index in range(self.settings.num_images)]
+
+    def keep(self, index: int, painting: Painting, warnings: tuple[str, ...], image: Picture) -> FileReport:
+        out = self.result(index)
+        png = encode_png(painting.picture, recipe=recipe_of(self.engine, asdict(self.settings), index=index))
+        write_whole(out, png)
+        kept = decode_picture(out.read_bytes(), limits=STORED_LIMITS).picture
         return FileReport(
-            outside_mask_changed_pixels=outside_mask_changed_pixels(image.picture, kept, painting.mask),
+            out=out,
+            outside_mask_changed_pixels=outside_mask_changed_pixels(image, kept, painting.mask),
             sha256=hashlib.sha256(png).hexdigest(),
             seam_score=painting.seam_score,
-            warnings=(*image.warnings, *mask.warnings, *([scaled] if scaled else []), *painting.warnings),
+            warnings=(*warnings, *painting.warnings, *painting.notes),
         )
 
 

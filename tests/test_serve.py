@@ -12,10 +12,13 @@ import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from dreamlayer_site.hosts import is_address, own_hosts
 from tests.installation import ROOT, Installation
 
 
@@ -45,6 +48,32 @@ def test_a_program_paints_through_real_workers(
         style = re.search(r'href="(/static/css/[^"]+)"', page)
         assert style
         assert installation.get(style[1])[0] == 200
+
+
+def test_a_server_that_paints_with_the_built_in_engine_imports_nothing_heavy(
+    tmp_path: Path, photo_png: bytes, mask_png: bytes
+) -> None:
+    heavy = {"torch", "diffusers", "transformers", "accelerate"}
+    assert find_spec("torch") or os.environ.get("CI") != "true", "without torch here, nothing could import it"
+    installation = Installation(tmp_path)
+    installation.manage("migrate", "--verbosity", "0")
+    key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
+    # Every process then writes each module that it imports into its log, ours and other people's, early or late.
+    installation.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    with installation.serving():
+        status, said = installation.img2img(key, photo_png, mask_png)
+        assert (status, said["status"]) == (200, "success")
+    imported = set(re.findall(r"^import time:.*\| +(\S+)$", installation.log, re.MULTILINE))
+    assert {"inpainting.engines.quick_fill.engine", "inpainting.generations.run", "cv2"} <= imported
+    assert not heavy & imported
+
+
+def test_a_model_to_warm_up_that_is_not_there_is_a_warning_and_pages_are_served(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, DREAMLAYER_DIFFUSION_WARM_UP="nothing")
+    installation.manage("migrate", "--verbosity", "0")
+    with installation.serving():
+        assert installation.get("/")[0] == 200
+        installation.wait_until(lambda: "DREAMLAYER_DIFFUSION_WARM_UP" in installation.log)
 
 
 def test_the_child_is_started_again_and_what_it_left_goes_on(
@@ -96,6 +125,17 @@ def test_it_prints_its_address_and_a_link_that_makes_the_administrator(installat
         assert installation.get(link[1])[0] == 200
 
 
+def test_a_server_for_the_whole_network_prints_what_to_type_in_elsewhere(installation: Installation) -> None:
+    installation.host = "0.0.0.0"  # noqa: S104 - the free port of one test
+    own = {f"http://{host}:{installation.port}" for host in own_hosts("0.0.0.0") if is_address(host)}  # noqa: S104
+    others = {url for url in own if not url.startswith(("http://127.", "http://["))}
+    with installation.serving():
+        assert set(re.findall(r"on other machines: (\S+)/$", installation.log, re.MULTILINE)) == others
+        for url in others:
+            with urllib.request.urlopen(f"{url}/livez", timeout=20) as answer:
+                assert answer.status == 200
+
+
 def test_a_port_that_is_taken_is_said_plainly(installation: Installation) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", installation.port))
@@ -113,6 +153,22 @@ def test_a_body_that_is_too_large_is_refused(installation: Installation, key: st
         assert (status, json.loads(body)["code"]) == (413, "body_too_large")
 
 
+def test_a_page_elsewhere_that_may_call_can_read_that_its_body_is_too_large(tmp_path: Path) -> None:
+    installation = Installation(tmp_path, DREAMLAYER_CORS_ORIGINS="https://front.example")
+    installation.manage("migrate", "--verbosity", "0")
+    with installation.serving():
+        for origin, allowed in (("https://front.example", "https://front.example"), ("https://evil.example", None)):
+            asking = HTTPConnection("127.0.0.1", installation.port, timeout=20)
+            asking.putrequest("POST", "/api/img2img")
+            asking.putheader("Origin", origin)
+            asking.putheader("Content-Length", str(65 * 2**20))
+            asking.endheaders()
+            answer = asking.getresponse()
+            assert (answer.status, json.load(answer)["code"]) == (413, "body_too_large")
+            assert answer.headers["Access-Control-Allow-Origin"] == allowed
+            asking.close()
+
+
 def test_the_secret_key_is_its_owners_alone_and_stays(installation: Installation) -> None:
     path = installation.folder / "secret-key"
     first = path.read_text()
@@ -120,3 +176,17 @@ def test_the_secret_key_is_its_owners_alone_and_stays(installation: Installation
     assert len(first) > 50
     installation.manage("check")
     assert path.read_text() == first
+
+
+def test_a_form_that_cannot_be_read_is_refused_in_the_api_s_own_shape(installation: Installation, key: str) -> None:
+    """Twisted reads forms too, unless it is told not to, and answers those that it cannot read with an empty 400."""
+    with installation.serving():
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{installation.port}/api/img2img",
+            data=b"no form",
+            headers={"X-API-Key": key, "Content-Type": "multipart/form-data"},
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=20)
+        assert refused.value.code == 400
+        assert json.loads(refused.value.read())["status"] == "error"

@@ -162,8 +162,11 @@ class _Patch:
 
     def tone(self) -> Tone | None:
         """The tone that the engine lost, told by the ring."""
-        ring = np.nonzero(_within(self.inside, cv2.MORPH_RECT, RING) & self.known)
-        return tone_between(levels(self.painted[ring]), levels(self.colour[ring]))
+        ring = _within(self.inside, cv2.MORPH_RECT, RING) & self.known
+        painted, colour = self.painted[ring], self.colour[ring]
+        if np.array_equal(painted, colour):
+            return None  # nothing was lost: the engine copied what is kept
+        return tone_between(levels(painted), levels(colour))
 
     def membrane(self, tone: Tone | None) -> Membrane | None:
         """What to add so that the painting meets the known pixels around it; None where it does, or none is known."""
@@ -191,29 +194,26 @@ class _Patch:
         alpha = None if self.alpha is None else self.continued_alpha(self.alpha)
         full, unit = (255, 1) if pixels.dtype == np.uint8 else (65535, 257)
         for top, bottom in strips(*self.mask.shape):
-            inside = self.inside[top:bottom]
-            if not inside.any():
+            # Pixel by pixel of the mask, not of its bounds: scratches all over a picture are a few percent of it.
+            inside = np.nonzero(self.inside[top:bottom])
+            if not inside[0].size:
                 continue
-            colour = levels(self.painted[top:bottom])
+            colour = levels(self.painted[top:bottom][inside])
             if tone is not None:
                 colour = tone(colour)
             if membrane is not None:
-                colour += membrane.strip(top, bottom)
+                colour += membrane.strip(top, bottom)[inside]
             if alpha is not None:
                 layer = (
-                    np.full((*inside.shape, 1), alpha, np.float32)
+                    np.full((len(colour), 1), alpha, np.float32)
                     if isinstance(alpha, float)
-                    else alpha.strip(top, bottom)
+                    else alpha.strip(top, bottom)[inside]
                 )
-                colour = np.concatenate([colour, layer], axis=2)
-            kept = levels(pixels[top:bottom])
-            part = self.mask[top:bottom] / np.float32(255) if weights is None else weights[top:bottom]
-            mixed = kept + part[:, :, np.newaxis] * (colour - kept)
-            np.copyto(
-                pixels[top:bottom],
-                np.clip(np.rint(mixed * unit), 0, full).astype(pixels.dtype),
-                where=inside[:, :, np.newaxis],
-            )
+                colour = np.concatenate([colour, layer], axis=1)
+            kept = levels(pixels[top:bottom][inside])
+            part = self.mask[top:bottom][inside] / np.float32(255) if weights is None else weights[top:bottom][inside]
+            mixed = kept + part[:, np.newaxis] * (colour - kept)
+            pixels[top:bottom][inside] = np.clip(np.rint(mixed * unit), 0, full).astype(pixels.dtype)
 
 
 def _weights(mask: Mask, box: Box, blur: int) -> NDArray[np.float32] | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from inpainting.generations import watch
-from inpainting.models import Generation
+from inpainting.models import Generation, Status, endings
 
 FIRST_LOOK_SECONDS, LONGEST_PAUSE_SECONDS = 0.03, 0.5
 
@@ -11,16 +13,25 @@ FIRST_LOOK_SECONDS, LONGEST_PAUSE_SECONDS = 0.03, 0.5
 def wait_until_ended(generation: Generation, *, patience_seconds: float | None = None) -> bool:
     """True once it has ended; False when the patience (None: endless) ran out or this process stops before.
 
-    Refreshes the generation.
+    Refreshes the generation. An end in this process is heard of at once, one in another at the next look.
+    What is deleted meanwhile was cancelled.
     """
-    waited, pause = 0.0, FIRST_LOOK_SECONDS
-    while True:
-        generation.refresh_from_db()
-        if generation.has_ended:
-            return True
-        if patience_seconds is not None and waited >= patience_seconds:
-            return False
-        if watch.stopping.wait(pause):
-            return False
-        waited += pause
-        pause = min(pause * 1.3, LONGEST_PAUSE_SECONDS)
+    started, pause = time.monotonic(), FIRST_LOOK_SECONDS
+    with endings.awaited(generation.pk) as ended:  # before the first look: an end after it is heard
+        while True:
+            try:
+                generation.refresh_from_db()
+            except Generation.DoesNotExist:
+                generation.status = Status.CANCELLED  # deleted while it waited or ran; there is no row to say so
+            if generation.has_ended:
+                return True
+            if watch.stopping.is_set():
+                return False
+            left = pause
+            if patience_seconds is not None:
+                left = min(pause, started + patience_seconds - time.monotonic())
+                if left <= 0:
+                    return False
+            if ended.wait(left):
+                ended.clear()
+            pause = min(pause * 1.3, LONGEST_PAUSE_SECONDS)

@@ -9,7 +9,7 @@ from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.codecs.decoding import DecodedPicture, decode_picture
 from inpainting.core.codecs.limits import STORED_LIMITS, PictureLimits
 from inpainting.core.codecs.png_writing import encode_png
-from inpainting.core.codecs.recipe import read_recipe
+from inpainting.core.codecs.recipe import read_recipe, recipe_of
 from inpainting.core.codecs.thumbnails import thumbnail_webp
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "decode_picture",
     "encode_png",
     "read_recipe",
+    "recipe_of",
     "thumbnail_webp",
     "to_rgb8",
 ]

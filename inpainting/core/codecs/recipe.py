@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 
@@ -11,6 +12,14 @@ from inpainting.core.codecs.png import SIGNATURE, TEXTS, chunk, chunks, text_in
 KEYWORD = re.compile(r"[!-~\xa1-\xff](?: ?[!-~\xa1-\xff])*")
 """Printable Latin-1, no space at the ends and no two together (section 11.3.3.1)."""
 MAX_KEYWORD = 79
+
+
+def recipe_of(engine: str, settings: Mapping[str, object], *, index: int) -> dict[str, str]:
+    """What travels inside a result, so that it can be made again: its engine, PaintSettings' fields, which of several.
+
+    Raises TypeError for settings that JSON does not know.
+    """
+    return {"dreamlayer": json.dumps({"engine": engine, **settings, "index": index})}
 
 
 def recipe_chunks(recipe: Mapping[str, str]) -> Iterator[bytes]:

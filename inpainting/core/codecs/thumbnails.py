@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from inpainting.core.codecs.colour import to_8_bits, to_srgb
 from inpainting.core.errors import InvalidRequest
@@ -25,13 +27,13 @@ def thumbnail_webp(picture: Picture, *, side: int) -> bytes:
     share = min(1.0, side / picture.size.longer)
     small = (max(1, round(picture.size.width * share)), max(1, round(picture.size.height * share)))
     colour, alpha = _scaled(picture, small)
-    pixels = cv2.cvtColor(np.ascontiguousarray(to_srgb(colour, picture.icc_profile)), cv2.COLOR_RGB2BGR)
+    pixels = np.ascontiguousarray(to_srgb(colour, picture.icc_profile))
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])
-    done, encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
-    if not done:
-        raise ValueError(f"OpenCV cannot write a WebP of {small[0]}x{small[1]}")
-    return encoded.tobytes()
+    encoded = io.BytesIO()
+    # Method 0 is three times as fast as OpenCV's 4, which cannot be set there, and the file a fifth larger.
+    Image.fromarray(pixels).save(encoded, "WEBP", quality=QUALITY, method=0)
+    return encoded.getvalue()
 
 
 def _scaled(picture: Picture, small: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:

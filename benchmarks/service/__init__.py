@@ -1,0 +1,5 @@
+"""The service around the engine, measured through its own doors: `python -m benchmarks.service`."""
+
+from benchmarks.service.sites import ROOT, Site, encoded, free_port, iopaint, ours, running, scene
+
+__all__ = ["ROOT", "Site", "encoded", "free_port", "iopaint", "ours", "running", "scene"]
