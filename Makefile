@@ -26,6 +26,7 @@ lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+	$(BIN)/bandit --configfile pyproject.toml --quiet --recursive accounts dreamlayer_site inpainting manage.py
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	DREAMLAYER_BEHIND_TLS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
 

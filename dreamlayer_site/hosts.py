@@ -20,6 +20,15 @@ def is_loopback(bind_host: str) -> bool:
         return False
 
 
+def is_address(host: str) -> bool:
+    """Whether this is an address in numbers, not a name."""
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 def own_hosts(bind_host: str) -> list[str]:
     """Host headers to accept for a server bound to `bind_host`: never a wildcard."""
     if bind_host not in EVERYWHERE:

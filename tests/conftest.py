@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from django.conf import settings
 from django.test import Client
 from numpy.typing import NDArray
 
@@ -16,13 +15,7 @@ from accounts.models import ApiKey, User
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.generations.submit import submit
-from inpainting.models import Generation
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _data_folder() -> Iterator[None]:
-    yield
-    shutil.rmtree(settings.DATA_DIR)
+from inpainting.models import Batch, BatchItem, Generation
 
 
 @pytest.fixture
@@ -90,12 +83,27 @@ def generate(
 ) -> Callable[..., Generation]:
     """generate(owner) -> a generation that has run to its end."""
 
-    def make(owner: User, *, prompt: str = "", seed: int = 5, run: bool = True) -> Generation:
-        request = InpaintRequest(Picture(photo), hole, PaintSettings(prompt=prompt, seed=seed))
+    def make(
+        owner: User, *, prompt: str = "", seed: int = 5, run: bool = True, engine: str = "auto", **settings: Any
+    ) -> Generation:
+        request = InpaintRequest(Picture(photo), hole, PaintSettings(prompt=prompt, seed=seed, **settings))
         with django_capture_on_commit_callbacks(execute=run):  # type: ignore[attr-defined]
-            generation = submit(request, owner=owner, source_name="photo.png")
+            generation = submit(request, owner=owner, engine=engine, source_name="photo.png")
         generation.refresh_from_db()
         return generation
+
+    return make
+
+
+@pytest.fixture
+def batch_of() -> Callable[..., Batch]:
+    """batch_of(generation, …) -> a batch of their owner's whose items they are."""
+
+    def make(*generations: Generation) -> Batch:
+        batch = Batch.objects.create(owner=generations[0].owner)
+        for index, generation in enumerate(generations):
+            BatchItem.objects.create(batch=batch, index=index, name=f"photo-{index}.png", generation=generation)
+        return batch
 
     return make
 

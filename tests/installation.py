@@ -30,6 +30,7 @@ class Installation:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
+        self.host = "127.0.0.1"
         self.port = free_port()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DREAMLAYER_", "DJANGO_"))},
@@ -44,7 +45,7 @@ class Installation:
         return done.stdout
 
     def start(self) -> subprocess.Popen[str]:
-        command = [sys.executable, str(ROOT / "manage.py"), "serve", "--port", str(self.port)]
+        command = [sys.executable, str(ROOT / "manage.py"), "serve", "--host", self.host, "--port", str(self.port)]
         with (self.folder / "serve.log").open("a") as log:
             return subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=log, text=True, start_new_session=True
@@ -103,5 +104,7 @@ class Installation:
             time.sleep(0.1)
 
     def children_of(self, pid: int) -> list[int]:
-        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-        return [int(line) for line in listed.stdout.split()]
+        try:
+            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):  # it is gone, and they with it
+            return []

@@ -4,11 +4,10 @@ DREAMLAYER_TEST_POSTGRES=1 runs them on a PostgreSQL that is started for the run
 """
 
 import os
-import tempfile
 
-from tests import postgres
+from tests import postgres, scratch
 
-os.environ["DREAMLAYER_DATA_DIR"] = tempfile.mkdtemp(prefix="dreamlayer-tests-")
+os.environ["DREAMLAYER_DATA_DIR"] = scratch.folder("dreamlayer-tests-")
 if os.environ.get("DREAMLAYER_TEST_POSTGRES"):
     os.environ["DREAMLAYER_DATABASE_URL"] = postgres.start()
 

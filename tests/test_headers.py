@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -16,6 +17,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from dreamlayer_site import settings as own_settings
+from dreamlayer_site.body_limit import BodyLimit
 from dreamlayer_site.hosts import own_hosts
 from inpainting.api.links import SIGNER
 from inpainting.models import Generation
@@ -144,6 +146,42 @@ def test_a_named_origin_reads_the_answer_to_its_key_and_not_to_a_session(
     page = Client(enforce_csrf_checks=True)
     page.force_login(alice)
     assert page.post("/api/img2img", headers={"Origin": FOREIGN}).json()["code"] == "csrf"
+
+
+def test_a_named_origin_reads_and_sends_what_downloads_and_waiting_need(
+    alices_program: Client, alice: User, generate: Generate, settings: Settings
+) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
+    asked = preflight(alices_program, "/api/img2img", FOREIGN)["access-control-allow-headers"]
+    assert {"idempotency-key", "prefer", "range", "if-range", "if-none-match"} <= set(asked.split(", "))
+    url = f"/api/generations/{generate(alice).pk}/images/0/"
+    answer = alices_program.get(url, headers={"Origin": FOREIGN, "Range": "bytes=0-9"})
+    exposed = set(answer["Access-Control-Expose-Headers"].split(", "))
+    for name in ("Accept-Ranges", "Content-Range", "ETag"):
+        assert name in answer
+        assert name.lower() in exposed
+    assert {"retry-after", "preference-applied", "location", "content-disposition"} <= exposed
+
+
+@pytest.mark.parametrize("origin", [FOREIGN, "https://evil.example", None])
+async def test_a_named_origin_can_read_that_its_body_is_too_large(origin: str | None, settings: Settings) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
+
+    said: list[Any] = []
+
+    async def nobody(*arguments: object) -> None:
+        raise AssertionError("it was let through")
+
+    async def send(message: object) -> None:
+        said.append(message)
+
+    headers = [(b"content-length", b"11"), *([(b"origin", origin.encode())] if origin else [])]
+    scope = {"type": "http", "method": "POST", "path": "/api/img2img", "headers": headers}
+    await BodyLimit(nobody, max_bytes=10)(scope, nobody, send)  # type: ignore[arg-type]  # it must not receive either
+    assert [message["type"] for message in said] == ["http.response.start", "http.response.body"]
+    told = dict(said[0]["headers"])
+    assert (said[0]["status"], told[b"content-type"]) == (413, b"application/json")
+    assert told.get(b"access-control-allow-origin") == (FOREIGN.encode() if origin == FOREIGN else None)
 
 
 # Behind TLS, with the site's own settings in a process of its own

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from inpainting.core.geometry import Box
 from inpainting.engines.quick_fill.membrane import membrane, smooth_fill
 from inpainting.engines.quick_fill.progress import Report
-from inpainting.engines.quick_fill.scene import Box, Bytes, Floats, Indexes, Ints, Scene, bounds
+from inpainting.engines.quick_fill.scene import Bytes, Floats, Indexes, Ints, Scene, bounds
 
 SCREENING = 1e-3
 """A correction fades over about 1 / sqrt(SCREENING) = 32 pixels."""
@@ -21,33 +22,32 @@ SAME_LIGHT = 16.0
 def blend(image: Bytes, scene: Scene, offsets: Ints, labels: Ints, report: Report) -> Bytes:
     """A copy of `image` [h, w, 3] with the hole's pixels copied and evened; smooth where no label has a source."""
     box = bounds(scene.hole, 1)
-    top, left = box[0].start, box[1].start
+    rows, columns = scene.rows - box.top, scene.columns - box.left
     source = scene.source(slice(None), offsets[labels])
-    picture = image[box].astype(np.float32)
-    picture[scene.rows - top, scene.columns - left] = image.reshape(-1, 3)[source]
-    hole = scene.hole[box]
+    picture = image[box.slices].astype(np.float32)
+    picture[rows, columns] = image.reshape(-1, 3)[source]
+    hole = scene.hole[box.slices]
     picture += membrane(jumps(image, scene, offsets, labels, box), hole, SCREENING, report)
     bare = np.zeros(hole.shape, bool)
-    bare[scene.rows - top, scene.columns - left] = source < 0
+    bare[rows, columns] = source < 0
     if bare.any():
-        picture = smooth_fill(picture, (scene.known | scene.hole)[box] & ~bare)
+        picture = smooth_fill(picture, (scene.known | scene.hole)[box.slices] & ~bare)
     out = image.copy()
-    out[box][hole] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)[hole]
+    out[box.slices][hole] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)[hole]
     return out
 
 
 def jumps(image: Bytes, scene: Scene, offsets: Ints, labels: Ints, box: Box) -> Floats:
     """[box, 3]: the divergence of what the seams should lose; zero away from them."""
     pixels = image.reshape(-1, 3)
-    top, left = box[0].start, box[1].start
-    force = np.zeros((box[0].stop - top, box[1].stop - left, 3), np.float32)
+    force = np.zeros((box.size.height, box.size.width, 3), np.float32)
     source = scene.source(slice(None), offsets[labels])
 
     def colour(flat: Indexes) -> Floats:
         return pixels[flat].astype(np.float32)
 
     def push(nodes: Indexes, jump: Floats) -> None:
-        np.add.at(force, (scene.rows[nodes] - top, scene.columns[nodes] - left), jump)
+        np.add.at(force, (scene.rows[nodes] - box.top, scene.columns[nodes] - box.left), jump)
 
     seam = labels[scene.first] != labels[scene.second]
     first, second = scene.first[seam], scene.second[seam]

@@ -57,10 +57,9 @@ def near(scene: Scene, nodes: Bools, reach: int) -> Bools:
 def nudged(scene: Scene, offsets: Ints, labels: Ints) -> Ints:
     """Each offset moved by up to a pixel, to where its piece fits what lies around it best."""
     box = bounds(scene.hole, 2)
-    top, left = box[0].start, box[1].start
-    picture = scene.planes[box].copy()
-    picture[~scene.known[box]] = UNKNOWN
-    rows, columns = scene.rows - top, scene.columns - left
+    picture = scene.planes[box.slices].copy()
+    picture[~scene.known[box.slices]] = UNKNOWN
+    rows, columns = scene.rows - box.top, scene.columns - box.left
     picture[rows, columns] = scene.features(slice(None), offsets[labels])
     plane = np.full(picture.shape[:2], -1, np.int32)
     plane[rows, columns] = labels
@@ -70,16 +69,16 @@ def nudged(scene: Scene, offsets: Ints, labels: Ints) -> Ints:
     for label, offset in enumerate(offsets):
         own = plane == label
         inner = bounds(own, 2)
-        piece = own[inner]
+        piece = own[inner.slices]
         ring = (cv2.dilate(piece.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~piece
         ring_rows, ring_columns = np.nonzero(ring)
-        here = picture[inner][ring]
+        here = picture[inner.slices][ring]
         nodes = np.flatnonzero(labels == label)
         best, least = offset, np.inf
         for nudge in NUDGES:
             candidate = offset + np.array(nudge, np.int32)
-            there_rows = ring_rows + inner[0].start + top + candidate[0]
-            there_columns = ring_columns + inner[1].start + left + candidate[1]
+            there_rows = ring_rows + inner.top + box.top + candidate[0]
+            there_columns = ring_columns + inner.left + box.left + candidate[1]
             inside = (there_rows >= 0) & (there_rows < height) & (there_columns >= 0) & (there_columns < width)
             flat = np.where(inside, there_rows * width + there_columns, 0)
             there = scene.planes.reshape(-1, CHANNELS)[flat]

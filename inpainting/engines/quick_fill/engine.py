@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.errors import EngineFailed
-from inpainting.core.geometry import WindowRule
-from inpainting.core.request import InpaintRequest
-from inpainting.engines.base import OnStep
+from inpainting.core.geometry import Box, Size, WindowRule
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import Lane, OnStep
 from inpainting.engines.quick_fill.filling import fill
-from inpainting.engines.quick_fill.islands import Hole, split
+from inpainting.engines.quick_fill.islands import split
 from inpainting.engines.quick_fill.progress import Progress, Report, part
 from inpainting.engines.quick_fill.scratches import close_scratches
 
@@ -27,11 +27,17 @@ class QuickFill:
     ignores = frozenset(
         {
             *("prompt", "negative_prompt", "strength", "steps", "guidance_scale", "scheduler", "width", "height"),
-            "only_masked_padding",
+            *("only_masked_padding", "model", "clip_skip", "use_karras_sigmas", "algorithm_type"),
         }
     )
     needs_surroundings = True
-    window = WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT)
+    lane = Lane.CPU
+
+    def settled(self, settings: PaintSettings) -> PaintSettings:
+        return settings
+
+    def window(self, settings: PaintSettings) -> WindowRule:
+        return WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT)
 
     def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
         """`settings.num_images` pictures [height, width, 3], equal to the request's where its mask is 0.
@@ -58,36 +64,30 @@ class QuickFill:
 
 
 def fill_all(
-    image: NDArray[np.uint8], mask: NDArray[np.bool_], holes: list[Hole], seed: tuple[int, int], report: Report
+    image: NDArray[np.uint8], mask: NDArray[np.bool_], holes: list[Box], seed: tuple[int, int], report: Report
 ) -> NDArray[np.uint8]:
     """A copy of `image` [h, w, 3] with the holes in `mask` [h, w] filled in turn; a filled one counts as known."""
     out = image.copy()
     unknown = mask.copy()
+    whole = Box.whole(Size(mask.shape[1], mask.shape[0]))
     works = np.array([0.05 * LEAST_CONTEXT**2 + np.count_nonzero(mask[hole.slices]) for hole in holes], np.float64)
     ends = np.concatenate([[0.0], np.cumsum(works) / max(1.0, works.sum())])
     effort = min(1.0, FULL_EFFORT / max(1, len(holes)))
     for number, hole in enumerate(holes):
         if not unknown[hole.slices].any():
             continue  # what is here lay within the bounds of an earlier one
-        box = surroundings(hole, mask.shape)
-        if unknown[box].all():
-            box = slice(0, mask.shape[0]), slice(0, mask.shape[1])
-        own = np.zeros(out[box].shape[:2], bool)
-        inner = tuple(
-            slice(part.start - around.start, part.stop - around.start)
-            for part, around in zip(hole.slices, box, strict=True)
-        )
-        own[inner] = unknown[hole.slices]
+        box = surroundings(hole, whole)
+        if unknown[box.slices].all():
+            box = whole
+        own = np.zeros((box.size.height, box.size.width), bool)
+        own[hole.seen_from(box).slices] = unknown[hole.slices]
         rng = np.random.default_rng([*seed, number])
-        filled = fill(out[box], ~unknown[box], own, effort, rng, part(report, ends[number], ends[number + 1]))
-        out[box][own] = filled[own]
+        around = out[box.slices]
+        filled = fill(around, ~unknown[box.slices], own, effort, rng, part(report, ends[number], ends[number + 1]))
+        around[own] = filled[own]
         unknown[hole.slices] = False
     return out
 
 
-def surroundings(hole: Hole, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    reach = max(LEAST_CONTEXT, int(CONTEXT * hole.longer))
-    return (
-        slice(max(0, hole.top - reach), min(shape[0], hole.bottom + reach)),
-        slice(max(0, hole.left - reach), min(shape[1], hole.right + reach)),
-    )
+def surroundings(hole: Box, whole: Box) -> Box:
+    return hole.expanded(max(LEAST_CONTEXT, int(CONTEXT * hole.size.longer))).clipped(whole)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from inpainting.core.geometry import Box
 
 THIN_RADIUS = 4.0
 """Pixels: a component nowhere deeper than this is a scratch or a speck."""
@@ -21,26 +21,8 @@ LEAST_TILE = 96
 is filled bit by bit from what is near."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """The bounds of one hole, or of several close together: image rows and columns, ends excluded."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def longer(self) -> int:
-        return max(self.bottom - self.top, self.right - self.left)
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-
-def split(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Hole]]:
-    """(thin damage [h, w], holes): together they cover the mask.
+def split(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
+    """(thin damage [h, w], holes): together they cover the mask. A box holds one hole, or several close together.
 
     A component that is mostly deep is a hole, thin ends and all. One that is mostly thin, such as crossing scratches,
     keeps as holes only the parts too deep for a crossing.
@@ -77,7 +59,7 @@ def grown(core: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return cv2.dilate(core.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))) > 0
 
 
-def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Hole]:
+def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Box]:
     """Components whose surroundings (an eighth of their size, at least 8 pixels) touch become one hole."""
     canvas = np.zeros((shape[0] // 4 + 2, shape[1] // 4 + 2), np.uint8)
     boxes = [(left, top, left + width, top + height) for left, top, width, height, _ in stats.tolist()]
@@ -91,30 +73,30 @@ def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Hole]:
             -1,
         )
     _, numbers = cv2.connectedComponents(canvas)
-    groups: dict[int, Hole] = {}
+    groups: dict[int, Box] = {}
     for left, top, right, bottom in boxes:
         group = int(numbers[top // 4, left // 4])
-        seen = groups.get(group, Hole(top, left, bottom, right))
-        groups[group] = Hole(min(top, seen.top), min(left, seen.left), max(bottom, seen.bottom), max(right, seen.right))
+        seen = groups.get(group, Box(left, top, right, bottom))
+        groups[group] = Box(min(left, seen.left), min(top, seen.top), max(right, seen.right), max(bottom, seen.bottom))
     return list(groups.values())
 
 
-def cut(holes: list[Hole], deep: NDArray[np.float32]) -> list[Hole]:
+def cut(holes: list[Box], deep: NDArray[np.float32]) -> list[Box]:
     """Long and slender holes in tiles that hold a part of them; others as they are."""
     tiles = []
     for hole in holes:
         depth = float(deep[hole.slices].max())
         side = max(LEAST_TILE, int(STRIP * depth))
-        if hole.longer <= 2 * side or coverage_of(hole, deep) > 0.3:
+        if hole.size.longer <= 2 * side or coverage_of(hole, deep) > 0.3:
             tiles.append(hole)
             continue
         for top in range(hole.top, hole.bottom, side):
             for left in range(hole.left, hole.right, side):
-                tile = Hole(top, left, min(top + side, hole.bottom), min(left + side, hole.right))
+                tile = Box(left, top, min(left + side, hole.right), min(top + side, hole.bottom))
                 if deep[tile.slices].any():
                     tiles.append(tile)
     return tiles
 
 
-def coverage_of(hole: Hole, deep: NDArray[np.float32]) -> float:
-    return float(np.count_nonzero(deep[hole.slices])) / ((hole.bottom - hole.top) * (hole.right - hole.left))
+def coverage_of(hole: Box, deep: NDArray[np.float32]) -> float:
+    return float(np.count_nonzero(deep[hole.slices])) / hole.size.area

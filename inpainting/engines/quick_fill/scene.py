@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.core import masks
+from inpainting.core.geometry import Box, Size
+
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Indexes = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Box = tuple[slice, slice]
-"""Rows and columns of a plane, with starts and stops."""
 
 CHANNELS = 5
 """What is compared: L, a, b in 0..255, and the slopes of L across and down."""
@@ -144,9 +145,9 @@ def shifted(planes: NDArray[np.int16], known: Bools, top: int, left: int, shape:
 
 
 def bounds(plane: Bools, margin: int) -> Box:
-    """The smallest box around what is true, and `margin` more on each side."""
-    rows, columns = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
-    return (
-        slice(max(0, int(rows[0]) - margin), min(plane.shape[0], int(rows[-1]) + margin + 1)),
-        slice(max(0, int(columns[0]) - margin), min(plane.shape[1], int(columns[-1]) + margin + 1)),
-    )
+    """The smallest box around what is true, and `margin` more on each side. Raises ValueError where nothing is."""
+    box = masks.bounds(plane.view(np.uint8))
+    if box is None:
+        raise ValueError("nothing is true here, so nothing has bounds")
+    height, width = plane.shape
+    return box.expanded(margin).clipped(Box.whole(Size(width, height)))
