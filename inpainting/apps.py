@@ -1,6 +1,45 @@
+"""The painting as an app; with every `migrate` it brings the shipped models into the catalog."""
+
+from typing import Any
+
 from django.apps import AppConfig
+from django.apps import apps as present_apps
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models.signals import post_migrate
+
+from inpainting.engines import registry
+from inpainting.engines.catalog import SHIPPED
+from inpainting.engines.diffusion.engine import Options
 
 
 class InpaintingConfig(AppConfig):
     name = "inpainting"
     verbose_name = "Inpainting"
+
+    def ready(self) -> None:
+        from inpainting.models.inference_model import Catalog
+
+        registry.use(
+            Catalog(),
+            Options(
+                device=settings.DIFFUSION_DEVICE,
+                precision=settings.DIFFUSION_PRECISION,
+                memory_bytes=settings.DIFFUSION_MEMORY_MB * 10**6 or None,
+                most_rows=settings.DIFFUSION_ROWS or None,
+                models_dir=settings.MODELS_DIR,
+            ),
+        )
+        post_migrate.connect(list_shipped_models, sender=self)
+
+
+def list_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = present_apps, **rest: Any) -> None:
+    """After a migrate or a flush: those that are not there yet come in; what administrators changed stays as it is."""
+    from inpainting.models.inference_model import columns_of  # models load after the apps that hold them
+
+    try:
+        rows = apps.get_model("inpainting", "InferenceModel").objects.using(using)
+    except LookupError:
+        return  # migrated back to before there were models
+    for spec in SHIPPED:
+        rows.get_or_create(slug=spec.slug, defaults=columns_of(spec))

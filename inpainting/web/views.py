@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -14,31 +15,37 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
 from inpainting.api.answers import rendered
-from inpainting.api.fields import PUBLIC_NAMES
 from inpainting.api.pictures import MAX_MASK_BYTES
 from inpainting.core.codecs import PictureLimits
 from inpainting.engines import registry
 from inpainting.generations import history
-from inpainting.models import Generation
+from inpainting.models import Generation, InferenceModel
+from inpainting.web.choices import choices
 
 PAGE_LENGTH = 24
+ROWS = {
+    "steps": "Steps",
+    "guidance_scale": "Guidance scale",
+    "scheduler": "Scheduler",
+    "use_karras_sigmas": "Karras sigmas",
+    "algorithm_type": "Algorithm type",
+    "clip_skip": "Clip skip",
+    "num_images": "Number of images",
+    "mask_grow": "Mask grown by, px",
+    "mask_blur": "Mask faded over, px",
+    "only_masked_padding": "Seen around the mask, px",
+}
+"""Settings that a recipe lists where they were made, and what people call them."""
+UNSAID = {"num_images": 1, "mask_grow": 0, "mask_blur": 0}
+"""What goes without saying."""
 
 
 @require_GET
 @login_required
 @ensure_csrf_cookie
 def editor(request: HttpRequest) -> HttpResponse:
-    engines = [
-        {
-            "name": engine.name,
-            "label": engine.name,
-            "ignores": sorted(PUBLIC_NAMES.get(name, name) for name in engine.ignores),
-        }
-        for engine in registry.engines().values()
-    ]
     context = {
-        "engines": engines,
-        "default_engine": registry.find(registry.AUTO).name,
+        **choices(),
         "max_image_bytes": PictureLimits().max_bytes,
         "max_mask_bytes": MAX_MASK_BYTES,
     }
@@ -49,7 +56,8 @@ def editor(request: HttpRequest) -> HttpResponse:
 @login_required
 def history_page(request: HttpRequest) -> HttpResponse:
     page = Paginator(history.of(request.user), PAGE_LENGTH).get_page(request.GET.get("page"))
-    cards = [card(generation) for generation in page]
+    models = model_labels()
+    cards = [card(generation, models) for generation in page]
     return render(request, "history.html", {"page": page, "cards": cards})
 
 
@@ -59,16 +67,50 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
     generation = history.find(request.user, pk)
     if generation is None:
         raise Http404
-    return render(request, "generation.html", {"generation": generation, "details": rendered(generation)})
+    details = rendered(generation)
+    context = {
+        "generation": generation,
+        "details": details,
+        "rows": rows(details["metadata"]),
+        "engine_label": registry.label(generation.engine),
+        "model_label": model_labels().get(generation.settings.get("model") or ""),
+    }
+    return render(request, "generation.html", context)
 
 
-def card(generation: Generation) -> dict[str, Any]:
+def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
     """What the history shows of a generation."""
     first = next(iter(generation.images.all()), None)
     return {
         "generation": generation,
+        "painter": painter(generation, models),
         "url": reverse("generation", args=[generation.pk]),
         "thumbnail": reverse("generation-image-thumbnail", args=[generation.pk, first.index])
         if first
         else reverse("generation-source-thumbnail", args=[generation.pk]),
     }
+
+
+def rows(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings of a recipe that it takes words to tell."""
+    made = [(name, metadata[name]) for name in ROWS if name in metadata and metadata[name] != UNSAID.get(name)]
+    return [
+        {
+            "label": ROWS[name],
+            "value": ("on" if value else "off") if isinstance(value, bool) else value,
+            "is_ignored": name in metadata["ignored"],
+        }
+        for name, value in made
+    ]
+
+
+def painter(generation: Generation, models: Mapping[str, str]) -> str:
+    """Who paints it, as people call it: the model, by its slug once it has left the catalog, or else the engine."""
+    model = generation.settings.get("model")
+    if not model or "model" in registry.find(generation.engine).ignores:
+        return registry.label(generation.engine)
+    return models.get(model, model)
+
+
+def model_labels() -> dict[str, str]:
+    return dict(InferenceModel.objects.values_list("slug", "label"))

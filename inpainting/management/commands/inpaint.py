@@ -1,23 +1,27 @@
-"""Paint from the command line: one picture, or folders of them."""
+"""Paint from the command line: one picture, or folders of them, in this process and its children, without a server."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import secrets
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connections
 from tqdm import tqdm
 
-from inpainting.core.errors import PaintingError
+from inpainting.core.errors import Cancelled, PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.request import PaintSettings
+from inpainting.core.request import SCHEDULERS, PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.base import Step
+from inpainting.engines.base import Lane, OnStep, Step
 from inpainting.picture_files import FileJob, FileReport, mask_of, pairs
 
 FAILED, INTERRUPTED = 1, 130
@@ -27,13 +31,13 @@ class Command(BaseCommand):
     help = (
         "Repaint the masked part of IMAGE and write a PNG. Given folders, every picture with its mask "
         "(MASK/NAME.png or MASK/NAME_mask.png, or one mask for all); pictures that are there already are left alone, "
-        "so a run that was stopped goes on where it was."
+        "so a run that was stopped goes on where it was. Without MASK an engine that dreams repaints all of it."
     )
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own way to say it
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("image", type=Path, metavar="IMAGE")
-        parser.add_argument("mask", type=Path, metavar="MASK")
+        parser.add_argument("mask", type=Path, metavar="MASK", nargs="?")
         parser.add_argument("-o", "--out", type=Path, required=True, help="the PNG to write, or a folder")
         parser.add_argument("--prompt", default="")
         parser.add_argument("--negative-prompt", default="")
@@ -47,6 +51,11 @@ class Command(BaseCommand):
         parser.add_argument("--mask-grow", type=int, default=0, metavar="PX")
         parser.add_argument("--mask-blur", type=int, default=0, metavar="PX")
         parser.add_argument("--engine", default=registry.AUTO)
+        parser.add_argument("--model", metavar="SLUG", help="an installed model (default: the administrator's choice)")
+        parser.add_argument("--steps", type=int, help="steps of denoising (default: the model's)")
+        parser.add_argument("--guidance-scale", type=float, help="1 to 20: how closely the prompt is followed")
+        parser.add_argument("--scheduler", choices=SCHEDULERS, metavar="NAME", help="(default: the model's)")
+        parser.add_argument("--num-images", type=int, default=1, help="results of each picture (default %(default)s)")
         parser.add_argument("--seed", type=int, help="same seed, same picture (default: a random one)")
         parser.add_argument("--jobs", type=int, default=1, help="pictures painted at once (default %(default)s)")
 
@@ -55,6 +64,11 @@ class Command(BaseCommand):
             jobs = self.jobs(options)
         except (PaintingError, OSError) as error:
             raise CommandError(said(error)) from error
+        except DatabaseError as error:
+            raise CommandError(
+                "The catalog of models cannot be read; “python manage.py migrate” makes it, and --engine quick-fill "
+                "paints without."
+            ) from error
         if options["jobs"] < 1:
             raise CommandError("--jobs must be at least 1.")
         waiting = [job for job in jobs if not (options["image"].is_dir() and job.out.exists())]
@@ -73,7 +87,7 @@ class Command(BaseCommand):
     def jobs(self, options: dict[str, Any]) -> list[FileJob]:
         image, mask, out = options["image"], options["mask"], options["out"]
         for path in (image, mask):
-            if not path.exists():
+            if path is not None and not path.exists():
                 raise CommandError(f"{path} does not exist.")
         seed = options["seed"] if options["seed"] is not None else 1 + secrets.randbelow(2**31 - 1)
         settings = PaintSettings(
@@ -83,19 +97,32 @@ class Command(BaseCommand):
             seed=seed,
             mask_grow=options["mask_grow"],
             mask_blur=options["mask_blur"],
+            num_images=options["num_images"],
+            steps=options["steps"],
+            guidance_scale=options["guidance_scale"],
+            scheduler=options["scheduler"],
+            model=options["model"],
         )
-        engine = registry.find(options["engine"]).name
+        engine = registry.find(options["engine"], settings)
+        if mask is None and engine.needs_surroundings:
+            raise CommandError(f"MASK is missing: {engine.name} paints from what is kept.")
+        settings = engine.settled(settings)
         polarity = MaskPolarity(options["mask_polarity"])
+
+        def job(picture: Path, its_mask: Path | None, result: Path) -> FileJob:
+            return FileJob(picture, its_mask, result, settings=settings, polarity=polarity, engine=engine.name)
+
         if image.is_dir():
-            found = [(picture, its_mask, out / f"{picture.stem}.png") for picture, its_mask in pairs(image, mask)]
+            found = [job(picture, its_mask, out / f"{picture.stem}.png") for picture, its_mask in pairs(image, mask)]
             if not found:
                 raise CommandError(f"There is no picture in {image}.")
             results: dict[Path, Path] = {}
-            for picture, _, result in found:
-                other = results.setdefault(result, picture)
-                if other != picture:
-                    raise CommandError(f"{other.name} and {picture.name} would share the result {result.name}.")
-            if out.resolve() in {image.resolve(), mask.resolve()}:
+            for one in found:
+                for result in one.results:
+                    other = results.setdefault(result, one.image)
+                    if other != one.image:
+                        raise CommandError(f"{other.name} and {one.image.name} would share the result {result.name}.")
+            if out.resolve() in {path.resolve() for path in (image, mask) if path is not None}:
                 raise CommandError("The results need a folder of their own.")
             out.mkdir(parents=True, exist_ok=True)
         else:
@@ -103,8 +130,8 @@ class Command(BaseCommand):
                 out = out / f"{image.stem}.png"
             if out.suffix.lower() != ".png":
                 raise CommandError(f"Results are PNG files, which lose nothing; {out.name} is not called .png.")
-            found = [(image, mask_of(image, mask), out)]
-        return [FileJob(*paths, settings=settings, polarity=polarity, engine=engine) for paths in found]
+            found = [job(image, None if mask is None else mask_of(image, mask), out)]
+        return found
 
     def paint_one(self, job: FileJob) -> int:
         """Paint one job with its steps shown; returns 0, or raises CommandError."""
@@ -115,52 +142,84 @@ class Command(BaseCommand):
                 bar.update(step.done - bar.n)
 
             try:
-                report = job.run(on_step)
+                reports = job.run(on_step)
             except (PaintingError, OSError) as error:
                 bar.close()
                 raise CommandError(f"{job.image.name}: {said(error)}", returncode=FAILED) from error
-        for line in [*report.warnings, str(report)]:
+        for line in lines_about(reports):
             self.stderr.write(f"{job.image.name}: {line}")
-        self.stdout.write(str(job.out))
+        for report in reports:
+            self.stdout.write(str(report.out))
         return 0
 
     def paint_all(self, jobs: list[FileJob], at_once: int) -> int:
         """Paint every job, come what may; returns how many failed."""
         failed = 0
-        # spawn: a forked child would inherit OpenCV's threads in whatever state they are.
-        context = multiprocessing.get_context("spawn")
-        with (
-            ProcessPoolExecutor(min(at_once, os.cpu_count() or 1, max(len(jobs), 1)), mp_context=context) as pool,
-            tqdm(total=len(jobs), unit="picture", leave=False) as bar,
-        ):
-            futures = {pool.submit(run_quietly, job): job for job in jobs}
+        stopped = threading.Event()
+        pool, paint = crew_for(jobs, at_once, stopped)
+        with pool, tqdm(total=len(jobs), unit="picture", leave=False) as bar:
+            futures = {pool.submit(paint, job): job for job in jobs}
             try:
                 for future in as_completed(futures):
                     bar.update()
                     job = futures[future]
                     try:
-                        report = future.result()
+                        reports = future.result()
                     except BrokenProcessPool:
-                        report = "The process that painted it was killed, perhaps for lack of memory."
-                    lines = [report] if isinstance(report, str) else [*report.warnings, str(report)]
+                        reports = "The process that painted it was killed, perhaps for lack of memory."
+                    lines = [reports] if isinstance(reports, str) else lines_about(reports)
                     for line in lines:
                         bar.write(f"{job.image.name}: {line}", file=self.stderr._out)
-                    if isinstance(report, str):
+                    if isinstance(reports, str):
                         failed += 1
                     else:
-                        bar.write(str(job.out), file=self.stdout._out)
+                        for report in reports:
+                            bar.write(str(report.out), file=self.stdout._out)
             except KeyboardInterrupt:
+                stopped.set()
                 pool.shutdown(cancel_futures=True)
                 raise
         return failed
 
 
-def run_quietly(job: FileJob) -> FileReport | str:
-    """In a process of its own: what came of it, or the problem in words."""
+def crew_for(
+    jobs: list[FileJob], at_once: int, stopped: threading.Event
+) -> tuple[Executor, Callable[[FileJob], list[FileReport] | str]]:
+    """Who paints them, and how. `stopped` ends what threads are at."""
+    at_once = min(at_once, max(len(jobs), 1))
+    if jobs and registry.find(jobs[0].engine).lane is Lane.GPU:
+        # Threads: they share the one model in this process, and each of its steps.
+        return ThreadPoolExecutor(at_once), partial(run_on_thread, stopped=stopped)
+    # spawn: a forked child would inherit OpenCV's threads in whatever state they are.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(min(at_once, os.cpu_count() or 1), mp_context=context), run_quietly
+
+
+def run_on_thread(job: FileJob, *, stopped: threading.Event) -> list[FileReport] | str:
+    def stop_when_told(step: Step) -> None:
+        if stopped.is_set():
+            raise Cancelled
+
     try:
-        return job.run(lambda step: None)
+        return run_quietly(job, stop_when_told)
+    except Cancelled:
+        return "Stopped."
+    finally:
+        connections.close_all()
+
+
+def run_quietly(job: FileJob, on_step: OnStep = lambda step: None) -> list[FileReport] | str:
+    """What came of it, or the problem in words."""
+    try:
+        return job.run(on_step)
     except (PaintingError, OSError) as error:
         return said(error)
+
+
+def lines_about(reports: list[FileReport]) -> list[str]:
+    """Each warning once, then what was measured on each result."""
+    warnings = dict.fromkeys(warning for report in reports for warning in report.warnings)
+    return [*warnings, *map(str, reports)]
 
 
 def said(error: PaintingError | OSError) -> str:

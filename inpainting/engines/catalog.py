@@ -1,0 +1,196 @@
+"""What a model is: family, where its weights come from, licence, defaults and other names; and those we ship."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.request import RANGES, SCHEDULERS, within
+
+SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
+REVISION = r"^[0-9a-f]{40}\Z"
+MB, GB = 10**6, 10**9
+
+
+class Family(StrEnum):
+    """How a model's parts fit together. Whether it was trained for inpainting is read from its weights."""
+
+    SD = "sd"
+    SDXL = "sdxl"
+
+
+class Source(StrEnum):
+    """Where the weights come from."""
+
+    HUB = "hub"
+    FOLDER = "folder"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A checkpoint that an engine can load. Checked when built; raises InvalidRequest.
+
+    repo, revision: the hub's, where it comes from there; revision is a whole commit hash, or "" for the newest at the
+    first pull. variant: the preferred flavour of the weights' files, such as "fp16"; "" is the plain one.
+    size_bytes: what a pull downloads, None where nobody knows before it asks. disk_bytes, memory_bytes: what the
+    installed files and a painting at the default size take, where known; estimates.
+    steps, guidance_scale, scheduler (one of SCHEDULERS), width and height in pixels: used where a request says nothing.
+    aliases: names by which other services' clients ask for it. path: the installed folder or `.safetensors` file.
+    """
+
+    slug: str
+    label: str
+    family: Family
+    source: Source = Source.HUB
+    repo: str = ""
+    revision: str = ""
+    variant: str = ""
+    licence: str = ""
+    licence_url: str = ""
+    size_bytes: int | None = None
+    memory_bytes: int | None = None
+    steps: int = 30
+    guidance_scale: float = 7.5
+    scheduler: str = "DPMSolverMultistepScheduler"
+    width: int = 512
+    height: int = 512
+    aliases: tuple[str, ...] = ()
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_slug(self.slug)
+        if self.revision and not re.match(REVISION, self.revision):
+            raise InvalidRequest("A revision is a whole commit hash of 40 characters.", field="revision")
+        for name in ("steps", "guidance_scale", "width", "height"):
+            within(name, getattr(self, name), *RANGES[name])
+        if self.scheduler not in SCHEDULERS:
+            raise InvalidRequest(f"There is no scheduler “{self.scheduler}”.", field="scheduler")
+
+    @property
+    def disk_bytes(self) -> int | None:
+        """Free bytes that a pull wants: the files once, for they are moved into place and never copied."""
+        return self.size_bytes
+
+
+def check_slug(slug: str) -> None:
+    """Raises InvalidRequest for anything but 1 to 64 of a-z, 0-9, `.`, `_`, `-`, the first a letter or a digit."""
+    if not re.match(SLUG, slug):
+        raise InvalidRequest(
+            "A model's slug is 1 to 64 of the characters a-z 0-9 . _ - and begins with a letter or a digit.",
+            code="model_slug_invalid",
+            field="model",
+            actual=slug[:80],
+        )
+
+
+def how_to_get(slug: str, label: str) -> str:
+    """One sentence for whoever asked for a model that is not on the machine."""
+    return f"The model {label} is not installed; “python manage.py pull_model {slug}” gets it."
+
+
+def no_model_sentence() -> str:
+    """One sentence for whoever asked for diffusion where no model is installed at all."""
+    return f"No diffusion model is installed; “python manage.py pull_model {SHIPPED[0].slug}” gets one."
+
+
+OPENRAIL_M = "CreativeML OpenRAIL-M"
+OPENRAIL_M_URL = "https://huggingface.co/spaces/CompVis/stable-diffusion-license"
+OPENRAIL_PLUS_PLUS = "CreativeML OpenRAIL++-M"
+
+# Sizes are estimates of the files that a pull takes (fp16 where there is one); the pull itself asks the hub. The
+# repositories of the first publishers of 1.5 and 2 are gone; these keep the same weights.
+SHIPPED = (
+    ModelSpec(
+        slug="sd15-inpainting",
+        label="Stable Diffusion 1.5 inpainting",
+        family=Family.SD,
+        repo="stable-diffusion-v1-5/stable-diffusion-inpainting",
+        variant="fp16",
+        licence=OPENRAIL_M,
+        licence_url=OPENRAIL_M_URL,
+        size_bytes=2_740 * MB,
+        memory_bytes=4 * GB,
+        aliases=(
+            "stable-diffusion-v1-5/stable-diffusion-inpainting",
+            "runwayml/stable-diffusion-inpainting",
+            "sd-legacy/stable-diffusion-inpainting",
+            "stable-diffusion-inpainting",
+            "sd-v1-5-inpainting",
+            "sd-v1-5-inpainting.ckpt",
+            "v51_inpainting",
+        ),
+    ),
+    ModelSpec(
+        slug="sd2-inpainting",
+        label="Stable Diffusion 2 inpainting",
+        family=Family.SD,
+        repo="sd2-community/stable-diffusion-2-inpainting",
+        variant="fp16",
+        licence=OPENRAIL_PLUS_PLUS,
+        licence_url="https://github.com/Stability-AI/stablediffusion/blob/main/LICENSE-MODEL",
+        size_bytes=2_580 * MB,
+        memory_bytes=4 * GB,
+        aliases=(
+            "sd2-community/stable-diffusion-2-inpainting",
+            "stabilityai/stable-diffusion-2-inpainting",
+            "stable-diffusion-2-inpainting",
+        ),
+    ),
+    ModelSpec(
+        slug="sdxl-inpainting",
+        label="SDXL inpainting 0.1",
+        family=Family.SDXL,
+        repo="diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+        variant="fp16",
+        licence=OPENRAIL_PLUS_PLUS,
+        licence_url="https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
+        size_bytes=6_940 * MB,
+        memory_bytes=11 * GB,
+        width=1024,
+        height=1024,
+        aliases=("diffusers/stable-diffusion-xl-1.0-inpainting-0.1", "stable-diffusion-xl-1.0-inpainting-0.1"),
+    ),
+    ModelSpec(
+        slug="sd15",
+        label="Stable Diffusion 1.5",
+        family=Family.SD,
+        repo="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        variant="fp16",
+        licence=OPENRAIL_M,
+        licence_url=OPENRAIL_M_URL,
+        size_bytes=2_740 * MB,
+        memory_bytes=4 * GB,
+        aliases=(
+            "stable-diffusion-v1-5/stable-diffusion-v1-5",
+            "runwayml/stable-diffusion-v1-5",
+            "sd-legacy/stable-diffusion-v1-5",
+            "stable-diffusion-v1-5",
+            "v1-5-pruned-emaonly.safetensors",
+            "v1-5-pruned-emaonly-fp16.safetensors",
+        ),
+    ),
+    ModelSpec(
+        slug="sdxl",
+        label="SDXL base 1.0",
+        family=Family.SDXL,
+        repo="stabilityai/stable-diffusion-xl-base-1.0",
+        variant="fp16",
+        licence=OPENRAIL_PLUS_PLUS,
+        licence_url="https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
+        size_bytes=6_940 * MB,
+        memory_bytes=11 * GB,
+        guidance_scale=7.0,
+        width=1024,
+        height=1024,
+        aliases=(
+            "stabilityai/stable-diffusion-xl-base-1.0",
+            "stable-diffusion-xl-base-1.0",
+            "sd_xl_base_1.0.safetensors",
+        ),
+    ),
+)
+"""Nothing of these is downloaded until somebody asks. The first one is what we name to whoever has none."""

@@ -1,0 +1,83 @@
+"""Add a model to the catalog: one's own checkpoint or folder, or a repository of the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from inpainting.core.errors import PaintingError
+from inpainting.engines.catalog import Family, ModelSpec, Source
+from inpainting.model_store.hub import check_repo
+from inpainting.model_store.pull import PullLost, pull
+from inpainting.model_store.supplies import LocalSupply
+from inpainting.models import InferenceModel
+
+SIDE = {Family.SD: 512, Family.SDXL: 1024}
+"""Pixels for which each family was made."""
+
+
+class Command(BaseCommand):
+    help = (
+        "Add a model: a folder in diffusers' layout or one .safetensors checkpoint, which is copied and ready at once, "
+        "or a repository of the hub, whose files pull_model gets."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("slug", help="how callers name it: a-z, 0-9, full stop, underscore, hyphen")
+        parser.add_argument("--family", required=True, choices=[family.value for family in Family])
+        parser.add_argument("--from", dest="origin", required=True, metavar="FOLDER_FILE_OR_HUB_REPO")
+        parser.add_argument(
+            "--config",
+            default="",
+            metavar="SLUG_OR_FOLDER",
+            help="for a checkpoint: an installed model, or a folder in diffusers' layout, that is configured as it is",
+        )
+        parser.add_argument("--label", help="how people call it; the slug unless given")
+        parser.add_argument("--licence", default="", help="shown with the model")
+        parser.add_argument("--variant", default="", help="preferred flavour of the files, such as fp16")
+        parser.add_argument("--alias", action="append", default=[], help="a further name for clients; may be repeated")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        path = Path(options["origin"])
+        is_local = path.exists() or options["origin"].startswith((".", "/", "~"))
+        family = Family(options["family"])
+        try:
+            model = InferenceModel.from_spec(
+                ModelSpec(
+                    slug=options["slug"],
+                    label=options["label"] or options["slug"],
+                    family=family,
+                    source=Source.FOLDER if is_local else Source.HUB,
+                    repo="" if is_local else options["origin"],
+                    variant=options["variant"],
+                    licence=options["licence"],
+                    width=SIDE[family],
+                    height=SIDE[family],
+                    aliases=tuple(options["alias"]),
+                )
+            )
+            if not is_local:
+                check_repo(model.repo)
+            model.full_clean()
+            supply = LocalSupply(path.expanduser(), config=options["config"])
+            offer = supply.offer(model) if is_local else None
+            model.save(force_insert=True)
+            if offer is not None and model.start_pull():
+                try:
+                    pull(model, supply, offer)
+                except BaseException:
+                    model.delete()  # it was not there before
+                    raise
+        except PaintingError as error:
+            raise CommandError(error.message) from error
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        except PullLost as error:
+            raise CommandError("Another pull of this model has taken over.") from error
+        if is_local:
+            self.stdout.write(f"{model.slug} is installed in {model.place}.")
+        else:
+            self.stdout.write(f"{model.slug} is in the catalog; “python manage.py pull_model {model.slug}” gets it.")

@@ -1,0 +1,1 @@
+"""How a model's files come onto the machine, and leave it."""

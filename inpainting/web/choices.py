@@ -1,0 +1,55 @@
+"""What the editor lets people choose from: engines, models, and the settings with their limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inpainting.api.fields import PUBLIC_NAMES
+from inpainting.core.request import RANGES, SCHEDULERS
+from inpainting.engines import registry
+from inpainting.engines.diffusion import engine as diffusion
+from inpainting.models import InferenceModel
+
+NEEDS_MODEL = {diffusion.Diffusion.name}
+"""Engines that paint nothing before a model is installed."""
+
+
+def choices() -> dict[str, Any]:
+    """For the editor's form. Without torch no model is offered: none could be run."""
+    is_installed = diffusion.is_installed()
+    models = [described(model) for model in InferenceModel.ready()] if is_installed else []
+    return {
+        "engines": [
+            {
+                "name": engine.name,
+                "label": registry.label(engine.name),
+                "ignores": sorted(PUBLIC_NAMES.get(name, name) for name in engine.ignores),
+                "missing": engine.name in NEEDS_MODEL and not models,
+            }
+            for engine in registry.engines().values()
+        ],
+        "models": models,
+        "diffusion_installed": is_installed,
+        "schedulers": [{"name": name, "label": name.removesuffix("Scheduler")} for name in SCHEDULERS],
+        "ranges": {
+            name: {"lowest": number_of(low), "highest": number_of(high)} for name, (low, high) in RANGES.items()
+        },
+    }
+
+
+def described(model: InferenceModel) -> dict[str, Any]:
+    """A model by the names of the API's fields: what it uses where a request says nothing."""
+    return {
+        "slug": model.slug,
+        "label": model.label,
+        "steps": model.steps,
+        "guidance_scale": model.guidance_scale,
+        "scheduler": model.scheduler,
+        "width": model.width,
+        "height": model.height,
+    }
+
+
+def number_of(limit: float) -> str:
+    """As HTML wants it: a full stop, no separators, no exponent."""
+    return str(int(limit)) if limit == int(limit) else str(limit)

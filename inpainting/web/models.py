@@ -1,0 +1,84 @@
+"""The page of models, for administrators: what there is, its licence, what is here; get, remove, on and off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.models import SignedInRequest
+from inpainting.core.errors import PaintingError
+from inpainting.model_store.pull import begin_elsewhere, remove_files
+from inpainting.models import InferenceModel
+
+Page = Callable[..., HttpResponse]
+
+
+def for_administrators(permission: str) -> Callable[[Page], Page]:
+    """Whoever is signed in and may not: there is no such page."""
+
+    def decorated(page: Page) -> Page:
+        @wraps(page)
+        @login_required
+        def guarded(request: SignedInRequest, *args: str, **kwargs: str) -> HttpResponse:
+            if not (request.user.is_staff and request.user.has_perm(permission)):
+                raise Http404
+            return page(request, *args, **kwargs)
+
+        return guarded
+
+    return decorated
+
+
+@require_GET
+@for_administrators("inpainting.view_inferencemodel")
+def models_page(request: SignedInRequest) -> HttpResponse:
+    context = {
+        "models": InferenceModel.objects.all(),
+        "may_change": request.user.has_perm("inpainting.change_inferencemodel"),
+    }
+    return render(request, "models.html", context)
+
+
+@require_POST
+@for_administrators("inpainting.change_inferencemodel")
+def pull_model(request: SignedInRequest, slug: str) -> HttpResponse:
+    model = get_object_or_404(InferenceModel, slug=slug)
+    if not model.repo:
+        messages.error(request, f"{model} has no repository to get it from; add_model copies a folder or a file.")
+    else:
+        try:
+            if not begin_elsewhere(model):
+                messages.error(request, f"{model} is on its way already.")
+        except PaintingError as error:
+            messages.error(request, f"{model}: {error.message}")
+    return redirect("models-page")
+
+
+@require_POST
+@for_administrators("inpainting.change_inferencemodel")
+def remove_model(request: SignedInRequest, slug: str) -> HttpResponse:
+    model = get_object_or_404(InferenceModel, slug=slug)
+    try:
+        removed = remove_files(model)
+    except PaintingError as error:
+        messages.error(request, error.message)
+    else:
+        if removed:
+            messages.success(request, f"The files of {model} are gone from this machine.")
+        else:
+            messages.error(request, f"{model} is on its way just now.")
+    return redirect("models-page")
+
+
+@require_POST
+@for_administrators("inpainting.change_inferencemodel")
+def switch_model(request: SignedInRequest, slug: str) -> HttpResponse:
+    model = get_object_or_404(InferenceModel, slug=slug)
+    model.switch(request.POST.get("enabled") == "on")
+    return redirect("models-page")

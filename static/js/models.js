@@ -1,0 +1,28 @@
+// The page of models: those that are on their way are looked at again, and each card changes when its news do.
+
+const PAUSE_MS = 1500
+
+async function look() {
+  const onTheirWay = [...document.querySelectorAll('.model[data-state="pulling"]')]
+  if (!onTheirWay.length) return
+  try {
+    const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } })
+    if (answer.ok) {
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html")
+      for (const card of onTheirWay) {
+        const next = fresh.getElementById(card.id)
+        if (!next) continue
+        if (next.dataset.state === card.dataset.state) {
+          card.querySelector(".model-news").replaceWith(document.adoptNode(next.querySelector(".model-news")))
+        } else {
+          card.replaceWith(document.adoptNode(next))
+        }
+      }
+    }
+  } catch {
+    // The server may be away for a moment; the next look finds it again.
+  }
+  setTimeout(look, PAUSE_MS)
+}
+
+setTimeout(look, PAUSE_MS)
