@@ -32,8 +32,14 @@ CSRF_TRUSTED_ORIGINS = env.list("DREAMLAYER_TRUSTED_ORIGINS", default=[])
 CORS_ALLOWED_ORIGINS = env.list("DREAMLAYER_CORS_ORIGINS", default=[])
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_METHODS = ["DELETE", "GET", "OPTIONS", "PATCH", "POST"]
-CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "idempotency-key", "prefer", "x-api-key"]
-CORS_EXPOSE_HEADERS = ["content-disposition", "location", "preference-applied", "retry-after"]
+CORS_ALLOW_HEADERS = [
+    *("accept", "authorization", "content-type", "idempotency-key", "if-none-match", "if-range", "prefer", "range"),
+    "x-api-key",
+]
+CORS_EXPOSE_HEADERS = [
+    *("accept-ranges", "content-disposition", "content-range", "etag", "location", "preference-applied"),
+    "retry-after",
+]
 
 # Who asks the API without a key is one local user: "" (nobody), "on" (from this machine alone) or "force".
 ANONYMOUS_API = env.str("DREAMLAYER_ANONYMOUS_API", "").lower()
@@ -124,6 +130,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "accounts.context.mail",
             ]
         },
     }
@@ -153,6 +160,12 @@ STORAGES = {
     },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+
+# Models: a folder for each, put there by pull_model and add_model. No other process ever asks the hub, nor runs code
+# that a model brings along.
+MODELS_DIR = Path(env.str("DREAMLAYER_MODELS", str(DATA_DIR / "models"))).absolute()
+os.environ["HF_HUB_OFFLINE"] = os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
+
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "build" / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -164,8 +177,9 @@ SERVESTATIC_AUTOREFRESH = DEBUG
 MAX_BODY_BYTES = 64 * 2**20
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
-DATA_UPLOAD_MAX_NUMBER_FILES = 10
+# Of a batch that is a little too large we can say so; of a body with endless parts nothing is read.
+BATCH_MAX_ITEMS = env.int("DREAMLAYER_BATCH_MAX_ITEMS", 100)
+DATA_UPLOAD_MAX_NUMBER_FIELDS = DATA_UPLOAD_MAX_NUMBER_FILES = 200 + 3 * BATCH_MAX_ITEMS
 
 # People
 AUTH_USER_MODEL = "accounts.User"
@@ -232,19 +246,37 @@ RESULT_LINK_HOURS = env.int("DREAMLAYER_RESULT_LINK_HOURS", 24)
 # Pictures and webhooks go to public addresses on ports 80 and 443; for machines on one's own network: 192.168.1.0/24.
 ALLOWED_NETWORKS = [ip_network(text) for text in env.list("DREAMLAYER_ALLOWED_NETWORKS", default=[])]
 ALLOWED_PORTS = [int(text) for text in env.list("DREAMLAYER_ALLOWED_PORTS", default=[])]
+# Pictures that one user lets a web process fetch at a time: each of them keeps a thread busy for up to 15 seconds.
+FETCHES_PER_USER = env.int("DREAMLAYER_FETCHES_PER_USER", 4)
 
-# Workers: threads of this process unless a broker is named.
+# Workers: threads of the serving process, so many paint on its CPU at once; the broker is inside it too.
 WORKERS = env.int("DREAMLAYER_WORKERS", max(1, (os.cpu_count() or 2) // 2))
-CELERY_BROKER_URL = "memory://embedded"
-CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.05}
+CELERY_BROKER_URL = "embedded://here"
+CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 1.0}  # a message wakes its reader; see there
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
-CELERY_TASK_ROUTES = {"deliver_webhooks": {"queue": "hooks"}}  # these wait for other machines
+CELERY_TASK_ROUTES = {
+    "run_waiting_on_gpu": {"queue": "gpu"},  # these wait for the one thread that owns the device
+    "deliver_webhooks": {"queue": "hooks"},  # and these for other machines
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
+# The diffusion engine. Generations under way at once, which share each step of the model; their rows are as many as
+# still make it faster, which is measured, unless a number says otherwise; 1 is deterministic to the last bit.
+DIFFUSION_AT_ONCE = env.int("DREAMLAYER_DIFFUSION_AT_ONCE", 16)
+DIFFUSION_ROWS = env.int("DREAMLAYER_DIFFUSION_ROWS", 0)
+DIFFUSION_DEVICE = env.str("DREAMLAYER_DIFFUSION_DEVICE", "auto")  # cpu, cuda, cuda:1, mps
+DIFFUSION_PRECISION = env.str("DREAMLAYER_DIFFUSION_PRECISION", "auto")  # float32, float16, bfloat16
+DIFFUSION_MEMORY_MB = env.int("DREAMLAYER_DIFFUSION_MEMORY_MB", 0)  # for weights; 0 is most of the device's
+DIFFUSION_WARM_UP = env.str("DREAMLAYER_DIFFUSION_WARM_UP", "")  # a model to load at the start
+
 # A running generation is its worker's for this long after its last sign of progress.
 LEASE_SECONDS = env.float("DREAMLAYER_LEASE_SECONDS", 30)
+
+# Who listens to a websocket is looked at again this often; and so many sockets a user may have in one process.
+LIVE_RECHECK_SECONDS = env.float("DREAMLAYER_LIVE_RECHECK_SECONDS", 60)
+LIVE_SOCKETS_PER_USER = env.int("DREAMLAYER_LIVE_SOCKETS_PER_USER", 50)
 
 CHANNEL_LAYERS = {"default": {"BACKEND": "inpainting.realtime.layers.ThreadSafeInMemoryChannelLayer"}}
 

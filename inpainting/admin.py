@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -17,13 +17,25 @@ from django.utils.safestring import SafeString
 
 from inpainting.api.errors import Gone
 from inpainting.api.files import OWNERS_ONLY, picture_response
+from inpainting.generations.batches import LIVE, delete_batch
 from inpainting.generations.delete import delete
-from inpainting.models import Generation, Retention, UserLimits, WebhookAttempt, WebhookDelivery
+from inpainting.model_store.pull import remove_files
+from inpainting.models import (
+    Batch,
+    BatchItem,
+    Generation,
+    InferenceModel,
+    ModelState,
+    Retention,
+    UserLimits,
+    WebhookAttempt,
+    WebhookDelivery,
+)
 
 
 @admin.register(Generation)
 class GenerationAdmin(admin.ModelAdmin):
-    list_display = ("created_at", "small_result", "owner", "status", "engine", "short_prompt", "took")
+    list_display = ("created_at", "small_result", "status", "owner", "engine", "short_prompt", "took")
     list_display_links = ("created_at", "small_result")
     list_filter = ("status", "engine", "created_at")
     list_select_related = ("owner", "source")
@@ -110,6 +122,100 @@ class GenerationAdmin(admin.ModelAdmin):
 
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["css/admin.css"]}
+
+
+@admin.register(InferenceModel)
+class InferenceModelAdmin(admin.ModelAdmin):
+    """The catalog. The page “Models” gets and removes the files; those of a deleted model go with it."""
+
+    list_display = ("label", "slug", "family", "enabled", "is_fallback", "state", "installed_at")
+    list_filter = ("family", "enabled", "state")
+    search_fields = ("slug", "label", "repo", "aliases")
+    readonly_fields = ("state", "message", "installed_at", "files")
+
+    def save_model(self, request: HttpRequest, obj: InferenceModel, form: Any, change: bool) -> None:
+        """Other files are wanted from now on: what was pinned of the former ones does not hold for them."""
+        if {"source", "repo", "revision", "variant"} & set(form.changed_data):
+            obj.files = {}
+        super().save_model(request, obj, form, change)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: InferenceModel | None = None) -> tuple[str, ...]:
+        # The slug names the folder of its files.
+        return self.readonly_fields if obj is None else ("slug", *self.readonly_fields)
+
+    def get_deleted_objects(
+        self, objs: Sequence[InferenceModel] | QuerySet[InferenceModel], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """What is being pulled stands in the way of deleting, with its name."""
+        to_delete, counts, forbidden, in_the_way = super().get_deleted_objects(objs, request)
+        in_the_way += [f"{model}: {model.state}" for model in objs if model.state == ModelState.PULLING]
+        return to_delete, counts, forbidden, in_the_way
+
+    def delete_model(self, request: HttpRequest, obj: InferenceModel) -> None:
+        if remove_files(obj):
+            obj.delete()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[InferenceModel]) -> None:
+        for model in queryset:
+            self.delete_model(request, model)
+
+
+class BatchItemInline(admin.TabularInline):
+    model = BatchItem
+    fields = readonly_fields = ("index", "name", "state", "generation", "refusal")
+    extra = 0
+    can_delete = False
+    show_change_link = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BatchItem]:
+        return super().get_queryset(request).select_related("generation", "batch")
+
+    def has_add_permission(self, request: HttpRequest, obj: Batch | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Batch | None = None) -> bool:
+        return False
+
+
+@admin.register(Batch)
+class BatchAdmin(admin.ModelAdmin):
+    """Which generations came in one call; each is reviewed by itself."""
+
+    list_display = ("created_at", "id", "owner", "pictures")
+    list_filter = ("created_at",)
+    list_select_related = ("owner",)
+    search_fields = ("id", "owner__email")
+    date_hierarchy = "created_at"
+    readonly_fields = fields = ("id", "owner", "created_at")
+    inlines = (BatchItemInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Batch]:
+        return super().get_queryset(request).annotate(item_count=Count("items"))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Batch | None = None) -> bool:
+        return False
+
+    def get_deleted_objects(
+        self, objs: Sequence[Batch] | QuerySet[Batch], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """Items go with their batch, with nothing to be asked about them; what waits or runs stands in the way."""
+        live = Generation.objects.filter(batch_item__batch__in=objs, status__in=LIVE)
+        in_the_way = [f"{generation}: {generation.status}" for generation in live]
+        return [str(batch) for batch in objs], {"batches": len(objs)}, set(), in_the_way
+
+    def delete_model(self, request: HttpRequest, obj: Batch) -> None:
+        delete_batch(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        for batch in queryset:
+            delete_batch(batch)
+
+    @admin.display(description="Pictures", ordering="item_count")
+    def pictures(self, batch: Batch) -> int:
+        return int(batch.item_count)  # type: ignore[attr-defined]  # see get_queryset
 
 
 @admin.register(Retention)

@@ -34,7 +34,7 @@ from dreamlayer_site.asgi import application
 from inpainting.api.links import SIGNER
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
-from inpainting.models import Generation, Retention, UserLimits, WebhookDelivery
+from inpainting.models import Batch, Generation, InferenceModel, Retention, UserLimits, WebhookDelivery
 from inpainting.realtime.consumers import NOT_FOUND
 from inpainting.realtime.routing import websocket_urlpatterns
 
@@ -54,6 +54,8 @@ OWNERS = {"alice", "alice's key"}
 API = (401, 200, 200, 404, 404, 403, 401, 401, 404, 404)
 PAGE: tuple[Cell, ...] = (SIGN_IN, 200, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
 PAGE_ACTION: tuple[Cell, ...] = (SIGN_IN, 302, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
+# Of administrators: whoever may not does not learn that there is such a page.
+STAFF_ACTION: tuple[Cell, ...] = (SIGN_IN, 404, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 302)
 SOCKET = (NOT_FOUND, OPEN, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND)
 # Whoever has the link has the thing: that is what the link is for.
 LINK = (200,) * 10
@@ -85,12 +87,15 @@ class Row:
 
 
 ONE = "api/generations/<uuid:pk>/"
+BATCH = "api/batches/<uuid:pk>/"
 MODELS = {
     "admin/auth/group/": "group",
     "admin/account/emailaddress/": "email",
     "admin/accounts/user/": "user",
     "admin/accounts/apikey/": "key",
+    "admin/inpainting/batch/": "batch",
     "admin/inpainting/generation/": "generation",
+    "admin/inpainting/inferencemodel/": "model",
     "admin/inpainting/retention/": "retention",
     "admin/inpainting/userlimits/": "limits",
     "admin/inpainting/webhookdelivery/": "delivery",
@@ -113,6 +118,17 @@ ROWS = [
     Row(ONE + "mask/", "/api/generations/{generation}/mask/", API),
     Row(ONE + "images/<int:index>/", "/api/generations/{generation}/images/0/", API),
     Row(ONE + "images/<int:index>/thumbnail/", "/api/generations/{generation}/images/0/thumbnail/", API),
+    Row(BATCH, "/api/batches/{batch}/", API),
+    Row(BATCH + "results.zip", "/api/batches/{batch}/results.zip", API),
+    Row(BATCH + "cancel/", "/api/batches/{open_batch}/cancel/", API, method="POST", scope=Scope.GENERATE),
+    Row(
+        BATCH + "retry/",
+        "/api/batches/{open_batch}/retry/",
+        (401, 202, 202, *API[3:]),
+        method="POST",
+        scope=Scope.GENERATE,
+    ),
+    Row(BATCH, "/api/batches/{open_batch}/", (401, 204, 204, *API[3:]), method="DELETE", scope=Scope.MANAGE),
     Row(
         "api/webhooks/deliveries/<str:webhook_id>/resend/",
         "/api/webhooks/deliveries/{webhook}/resend/",
@@ -123,6 +139,10 @@ ROWS = [
     Row("images/<str:token>.png", "/images/{token}.png", LINK),
     Row("api/images/<str:token>.png", "/api/images/{token}.png", LINK),
     Row("keys/<int:pk>/revoke/", "/keys/{key}/revoke/", PAGE_ACTION, method="POST"),
+    *(
+        Row(f"models/<str:slug>/{action}/", f"/models/{{slug}}/{action}/", STAFF_ACTION, method="POST")
+        for action in ("pull", "remove", "switch")
+    ),
     Row("setup/<str:token>/", "/setup/{setup}/", GONE),  # there is an administrator: the link has done its work
     Row(r"accounts/^confirm-email/(?P<key>[-:\w]+)/$", "/accounts/confirm-email/{confirmation}/", LINK, unknown=200),
     Row(
@@ -156,8 +176,10 @@ ROWS = [
 MISSING = {
     "generation": UUID(int=4 << 76 | 8 << 60),
     "waiting": UUID(int=4 << 76 | 8 << 60),
+    **dict.fromkeys(("batch", "open_batch"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(("key", "user", "group", "email", "content_type", "retention", "limits", "delivery"), 999999),
-    **dict.fromkeys(("token", "setup", "confirmation", "reset", "webhook"), "made-up"),
+    "model": 999999,
+    **dict.fromkeys(("token", "setup", "confirmation", "reset", "webhook", "slug"), "made-up"),
 }
 HTTP_ROWS = [row for row in ROWS if not row.route.startswith("ws/")]
 SOCKET_ROWS = [row for row in ROWS if row.route.startswith("ws/")]
@@ -205,20 +227,29 @@ def program(key: str) -> Client:
 
 @pytest.mark.parametrize("row", HTTP_ROWS, ids=str)
 def test_everybody_gets_exactly_what_is_theirs(
-    row: Row, actors: Callable[[Row], dict[str, Client]], alice: User, generate: Callable[..., Generation]
+    row: Row,
+    actors: Callable[[Row], dict[str, Client]],
+    alice: User,
+    generate: Callable[..., Generation],
+    batch_of: Callable[..., Batch],
 ) -> None:
     clients = actors(row)
     alice.refresh_from_db()  # she signed in, which ends older links to a new password
     generation = generate(alice)
     delivery = WebhookDelivery.test(alice, "https://alice.example/hook")
+    model = InferenceModel.objects.get(slug="sd15")
+    model.start_pull()  # by somebody: the page starts no process
     email = EmailAddress.objects.create(user=alice, email=alice.email, primary=True)
     world = {
         "generation": generation.pk,
+        "batch": batch_of(generation).pk,
         "key": ApiKey.issue(alice)[0].pk,
         "user": alice.pk,
         "group": Group.objects.create(name="reviewers").pk,
         "email": email.pk,
         "retention": Retention.set(alice, 30).pk,
+        "model": model.pk,
+        "slug": model.slug,
         "limits": UserLimits.objects.create(user=alice).pk,
         "content_type": ContentType.objects.get_for_model(Generation).pk,
         "delivery": delivery.pk,
@@ -232,6 +263,10 @@ def test_everybody_gets_exactly_what_is_theirs(
     for actor in sorted(clients, key=lambda actor: actor in OWNERS):  # last who may change the object
         if "{waiting}" in row.path:
             world["waiting"] = generate(alice, run=False).pk
+        if "{open_batch}" in row.path:
+            stopped = generate(alice, run=False)
+            stopped.cancel()
+            world["open_batch"] = batch_of(generate(alice, run=False), stopped).pk
         answer = asked(clients[actor], row, world)
         got[actor] = cell(answer)
         missing = asked(clients[actor], row, {**MISSING, "content_type": world["content_type"]})

@@ -11,8 +11,8 @@ from inpainting.api.fields import PUBLIC_NAMES
 from inpainting.api.links import public_image_url
 from inpainting.engines import registry
 from inpainting.generations.estimate import place_in_line
+from inpainting.generations.present import progress_event
 from inpainting.models import Generation
-from inpainting.realtime import events
 
 
 def pending(generation: Generation) -> dict[str, Any]:
@@ -26,8 +26,8 @@ def pending(generation: Generation) -> dict[str, Any]:
 
 def place(generation: Generation) -> dict[str, Any]:
     """Where it stands in line: 1 starts next; null once it does not wait. eta: seconds until it is painted, or null."""
-    position, seconds = place_in_line(generation) or (None, None)
-    return {"position": position, "eta": seconds}
+    its = place_in_line(generation)
+    return {"position": its.position if its else None, "eta": its.eta if its else None}
 
 
 def unsuccessful(generation: Generation) -> dict[str, Any]:
@@ -61,11 +61,12 @@ def metadata(generation: Generation) -> dict[str, Any]:
     settings = {name: value for name, value in generation.settings.items() if value is not None}
     return {
         **{PUBLIC_NAMES.get(name, name): value for name, value in settings.items()},
+        **{f"work_{side}": settings[side] for side in ("width", "height") if side in settings},
         "width": generation.source.width,
         "height": generation.source.height,
         "engine": generation.engine,
         "ignored": ignored(generation.engine, settings),
-        "warnings": generation.warnings,
+        "warnings": [*generation.warnings, *notes_of(generation)],
         "seconds": generation.seconds,
         "results": [
             {
@@ -77,6 +78,11 @@ def metadata(generation: Generation) -> dict[str, Any]:
             for image in generation.images.all()
         ],
     }
+
+
+def notes_of(generation: Generation) -> list[str]:
+    """What ran otherwise than asked; several results mostly say the same."""
+    return list(dict.fromkeys(note for image in generation.images.all() for note in image.report.get("notes", [])))
 
 
 def ignored(engine: str, settings: dict[str, Any]) -> list[str]:
@@ -102,7 +108,7 @@ def rendered(generation: Generation) -> dict[str, Any]:
         "started_at": generation.started_at,
         "finished_at": generation.finished_at,
         "seconds": generation.seconds,
-        "progress": events.progress(generation.step, generation.steps) if generation.steps else None,
+        "progress": progress_event(generation),
         "source": reverse("generation-source", args=[generation.pk]),
         "mask": reverse("generation-mask", args=[generation.pk]),
         "images": [

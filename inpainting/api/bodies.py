@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import IO, Any, cast
 
@@ -45,6 +45,8 @@ class Body:
     shape: Shape
     fields: Mapping[str, Any]
     files: Mapping[str, UploadedFile]
+    lists: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Pictures by the names that may come more than once, each a file or what was sent in its place."""
 
     @property
     def is_lenient(self) -> bool:
@@ -63,19 +65,57 @@ class Body:
                 return Sent(name, value)
         return None
 
+    def pictures(self, name: str) -> tuple[Sent | InvalidRequest, ...]:
+        """The pictures sent as a list, in their order; of what is none, why."""
+        found: list[Sent | InvalidRequest] = []
+        for index, value in enumerate(self.lists.get(name, ())):
+            place = f"{name}[{index}]"
+            if isinstance(value, UploadedFile | str):
+                found.append(Sent(place, value))
+            else:
+                found.append(InvalidRequest(f"{place} must be a file, base64, a data URL or a URL.", field=place))
+        return tuple(found)
+
     def digest(self, route: str) -> str:
         """SHA-256 of all that was sent, and whereto, the same however a client orders or separates it."""
         whole = hashlib.sha256(json.dumps([route, self.shape.value, self.fields], sort_keys=True).encode())
-        for name, file in sorted(self.files.items()):
-            whole.update(json.dumps([name, file.size]).encode())
-            for chunk in file.chunks():
+        listed = [(name, value) for name in sorted(self.lists) for value in self.lists[name]]
+        for name, value in [*sorted(self.files.items()), *listed]:
+            if not isinstance(value, UploadedFile):
+                whole.update(json.dumps([name, value], sort_keys=True).encode())
+                continue
+            whole.update(json.dumps([name, value.size]).encode())
+            for chunk in value.chunks():
                 whole.update(chunk)
-            file.seek(0)
+            value.seek(0)
         return whole.hexdigest()
 
 
-def body_of(request: Request) -> Body:
-    """The request's body. Raises InvalidRequest for `params` that are no JSON object, and what DRF's parsers raise."""
+def body_of(request: Request, *, lists: Collection[str] = ()) -> Body:
+    """The request's body. lists: the names of which there may be more than one, a JSON list or repeated parts.
+
+    Raises InvalidRequest for `params` that are no JSON object, lists that are none, and what DRF's parsers raise.
+    """
+    body = plain_body_of(request)
+    found = {name: listed(name, body, request) for name in lists}
+    fields = {name: value for name, value in body.fields.items() if name not in found}
+    files = {name: file for name, file in body.files.items() if name not in found}
+    return Body(body.shape, fields, files, found)
+
+
+def listed(name: str, body: Body, request: Request) -> Sequence[Any]:
+    """All that was sent under a name, in its order; what was sent as nothing is an empty list."""
+    parts = request.data.getlist(name) if isinstance(request.data, QueryDict) else []
+    values = parts if any(parts) else body.fields.get(name, [])
+    if not isinstance(values, list):
+        raise InvalidRequest(f"{name} must be a list.", field=name)
+    if len({isinstance(value, str) for value in parts}) > 1:
+        # A form's texts and files come to us apart: nobody could say which mask belongs to which picture.
+        raise InvalidRequest(f"In one form, {name} must be all files or all texts.", field=name)
+    return values
+
+
+def plain_body_of(request: Request) -> Body:
     if not isinstance(request.data, QueryDict):
         return Body(Shape.JSON, said(cast("dict[str, Any]", request.data)), {})  # see JsonObjectParser
     plain = said(request.data.dict(), empty=("", None))

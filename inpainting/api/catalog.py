@@ -13,11 +13,13 @@ from rest_framework.views import APIView
 from accounts.models import Scope
 from inpainting.api.documents import EnginesDocument, ModelsDocument, UsageDocument, documented
 from inpainting.api.fields import PUBLIC_NAMES
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Engine
 from inpainting.generations import history
-from inpainting.generations.limits import stored_bytes
-from inpainting.models import Status, UserLimits
+from inpainting.generations.limits import spent, stored_bytes
+from inpainting.models import InferenceModel, Status, UserLimits
 
 
 class Engines(APIView):
@@ -37,7 +39,17 @@ def said_of(engine: Engine, *, is_default: bool) -> dict[str, Any]:
         "is_default": is_default,
         "accepts_prompt": "prompt" not in engine.ignores,
         "ignores": sorted(PUBLIC_NAMES.get(name, name) for name in engine.ignores),
+        "unavailable": why_unavailable(engine),
     }
+
+
+def why_unavailable(engine: Engine) -> str | None:
+    """What is missing before it can paint; None where it can."""
+    try:
+        engine.settled(PaintSettings())
+    except InvalidRequest as error:
+        return error.message
+    return None
 
 
 class Models(APIView):
@@ -47,11 +59,33 @@ class Models(APIView):
 
     @documented("The models", {200: ModelsDocument})
     def get(self, request: Request) -> Response:
-        return Response({"status": "success", "models": []})
+        return Response({"status": "success", "models": [described(model) for model in InferenceModel.offered()]})
+
+
+def described(model: InferenceModel) -> dict[str, Any]:
+    return {
+        "id": model.slug,
+        "name": model.label,
+        "filename": model.slug,  # what clients of this route send back as model_name
+        "family": model.family,
+        "installed": model.is_installed,
+        "licence": model.licence,
+        "aliases": model.aliases,
+        "defaults": {
+            "steps": model.steps,
+            "guidance_scale": model.guidance_scale,
+            "scheduler": model.scheduler,
+            "width": model.width,
+            "height": model.height,
+        },
+    }
 
 
 class Usage(APIView):
-    """How much the caller has and may have; a limit of null is none."""
+    """How much the caller has and may have; a limit of null is none.
+
+    `spent` is what the limits by time count, in which what was deleted still is.
+    """
 
     required_scope = Scope.READ
 
@@ -65,6 +99,7 @@ class Usage(APIView):
                 "status": "success",
                 "generations": {**counts, "total": sum(counts.values())},
                 "stored_bytes": stored_bytes(request.user),
+                "spent": spent(request.user),
                 "limits": model_to_dict(limits, exclude=["id", "user"]),
             }
         )

@@ -80,6 +80,8 @@ class Metadata(serializers.Serializer):
     seed = serializers.IntegerField()
     width = serializers.IntegerField(help_text="The picture's and the result's.")
     height = serializers.IntegerField()
+    work_width = serializers.IntegerField(required=False, help_text="The request's width: what the engine worked at.")
+    work_height = serializers.IntegerField(required=False)
     engine = serializers.CharField()
     ignored = serializers.ListField(child=serializers.CharField(), help_text="Settings that the engine does not read.")
     warnings = serializers.ListField(child=serializers.CharField())
@@ -153,6 +155,7 @@ class ProgressDocument(serializers.Serializer):
     step = serializers.IntegerField()
     of = serializers.IntegerField()
     percent = serializers.IntegerField()
+    seconds_left = serializers.FloatField(allow_null=True, help_text="As far as we can tell.")
 
 
 class ErrorDocument(serializers.Serializer):
@@ -198,6 +201,7 @@ class EngineDocument(serializers.Serializer):
     is_default = serializers.BooleanField()
     accepts_prompt = serializers.BooleanField()
     ignores = serializers.ListField(child=serializers.CharField())
+    unavailable = serializers.CharField(allow_null=True, help_text="What is missing before it can paint.")
 
 
 class EnginesDocument(serializers.Serializer):
@@ -205,10 +209,23 @@ class EnginesDocument(serializers.Serializer):
     engines = EngineDocument(many=True)
 
 
+class ModelDefaultsDocument(serializers.Serializer):
+    steps = serializers.IntegerField()
+    guidance_scale = serializers.FloatField()
+    scheduler = serializers.CharField()
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+
+
 class ModelDocument(serializers.Serializer):
     id = serializers.CharField()
     name = serializers.CharField()
-    filename = serializers.CharField()
+    filename = serializers.CharField(help_text="The id again, for clients that send it back as model_name.")
+    family = serializers.ChoiceField(["sd", "sdxl"])
+    installed = serializers.BooleanField(help_text="Whether it can paint now; an administrator gets the others.")
+    licence = serializers.CharField()
+    aliases = serializers.ListField(child=serializers.CharField())
+    defaults = ModelDefaultsDocument()
 
 
 class ModelsDocument(serializers.Serializer):
@@ -233,10 +250,17 @@ class LimitsDocument(serializers.Serializer):
     stored_megabytes = serializers.IntegerField(allow_null=True)
 
 
+class SpentDocument(serializers.Serializer):
+    per_minute = serializers.IntegerField(help_text="Generations accepted in the last minute.")
+    per_day = serializers.IntegerField(help_text="Generations accepted in the last 24 hours.")
+    megapixels_per_day = serializers.IntegerField(help_text="Of their pictures, rounded up.")
+
+
 class UsageDocument(serializers.Serializer):
     status = serializers.ChoiceField(["success"])
     generations = CountsDocument()
     stored_bytes = serializers.IntegerField()
+    spent = SpentDocument()
     limits = LimitsDocument()
 
 

@@ -20,7 +20,7 @@ from inpainting.core.geometry import plan_window
 from inpainting.core.picture import Picture
 from inpainting.engines import registry
 from inpainting.engines.painting import checked_mask
-from inpainting.generations.estimate import likely_seconds, past_of
+from inpainting.generations.estimate import Work, past_of
 
 
 class DryRun(TakesBodies):
@@ -35,11 +35,13 @@ class DryRun(TakesBodies):
 
 def foreseen(asked: Asked) -> dict[str, Any]:
     """mask: as the house has it, grown, white = repaint. window: left, top, right, bottom of what the engine sees."""
-    settings, image = asked.request.settings, asked.request.image
-    engine = registry.find(asked.engine)
+    engine, image = registry.find(asked.engine), asked.request.image
+    settings = engine.settled(asked.request.settings)
     mask, mask_warnings = checked_mask(asked.request, engine)
-    window = plan_window(masks.marked(mask), image.size, engine.window)
+    window = plan_window(masks.marked(mask), image.size, engine.window(settings))
     box, png = window.box, encode_png(Picture(mask[:, :, None]))
+    painted = int(np.count_nonzero(asked.request.mask))
+    work = Work(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
     made = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
     return {
         "status": "success",
@@ -52,7 +54,7 @@ def foreseen(asked: Asked) -> dict[str, Any]:
         "coverage": round(masks.coverage(mask), 6),
         "window": [box.left, box.top, box.right, box.bottom],
         "work_size": [window.work.width, window.work.height],
-        "estimate_seconds": likely_seconds(int(np.count_nonzero(asked.request.mask)), past_of(asked.engine)),
+        "estimate_seconds": past_of(asked.engine).seconds([work])[0],
         "ignored": ignored(asked.engine, made),
         "warnings": [*asked.warnings, *mask_warnings],
     }

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from typing import Any, cast
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.conf import settings
+from django.core.exceptions import (
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions, status
@@ -15,6 +21,7 @@ from rest_framework.response import Response
 
 from inpainting.core.errors import InvalidPicture, InvalidRequest, PaintingError
 from inpainting.generations.limits import LimitReached
+from inpainting.storage import out_of_space
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +76,13 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
             return refusal(403, "You may not do this.", code="forbidden")
         case RequestDataTooBig():
             return refusal(413, "The request is too large.", code="body_too_large")
+        case TooManyFilesSent() | TooManyFieldsSent():
+            limit = settings.DATA_UPLOAD_MAX_NUMBER_FILES
+            message = f"The request has too many parts; at most {limit} are read."
+            return refusal(400, message, code="body_too_many_parts", details={"limit": limit})
         case SuspiciousOperation():
             return refusal(400, "The request cannot be read.", code="body_invalid")
-        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        case OSError() | DatabaseError() if out_of_space(error):
             logger.error("No space left", exc_info=error)
             return refusal(507, "There is no space left on the server.", code="storage_full")
         case OperationalError() | InterfaceError():

@@ -12,8 +12,18 @@ from rest_framework import serializers
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.request import MAX_PROMPT_CHARACTERS, MAX_SEED, RANGES, SCHEDULERS, PaintSettings, within
+from inpainting.core.request import (
+    ALGORITHM_TYPES,
+    MAX_PROMPT_CHARACTERS,
+    MAX_SEED,
+    RANGES,
+    SCHEDULERS,
+    PaintSettings,
+    within,
+)
 from inpainting.engines import registry
+from inpainting.models.inference_model import resolve_model
+from inpainting.models.webhooks import MAX_URL_CHARACTERS
 
 PUBLIC_NAMES = {"strength": "denoising_strength"}
 """Settings whose name in this API differs from the house's."""
@@ -131,6 +141,13 @@ class ChangesForm(serializers.Serializer):
     sampler_name = Text(
         required=False, allow_blank=True, max_length=200, help_text=f"One of {', '.join(SAMPLERS)}; others fall back."
     )
+    clip_skip = whole("clip_skip", help_text="Which layer of the text encoder is read, from its end; 1 is the last.")
+    use_karras_sigmas = serializers.BooleanField(
+        required=False, allow_null=True, help_text="Noise levels spaced as by Karras et al. 2022, where it can."
+    )
+    algorithm_type = serializers.ChoiceField(
+        ALGORITHM_TYPES, required=False, help_text="Of the DPM solvers; changes nothing for others."
+    )
     width = whole("width", help_text="Pixels at which the engine works; the result keeps the picture's size.")
     height = whole("height", help_text="See width.")
     only_masked_padding = whole("only_masked_padding", help_text="Pixels that the engine sees around the mask.")
@@ -140,6 +157,12 @@ class ChangesForm(serializers.Serializer):
     model = Text(required=False, max_length=200, help_text="An id from /api/models; an unknown one is refused.")
     model_name = Text(
         required=False, allow_blank=True, max_length=200, help_text="Like model, but an unknown one falls back."
+    )
+    webhook_url = Text(
+        required=False,
+        allow_blank=True,
+        max_length=MAX_URL_CHARACTERS,
+        help_text="Told when it has ended: an http or https URL of a public address. Running again inherits none.",
     )
 
 
@@ -175,14 +198,30 @@ def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
     for name, value in (("scheduler", scheduler), ("sampler_name", sampler)):
         if value and value not in SCHEDULERS and value not in SAMPLERS:
             warnings.append(f"{name} “{value}” is not known here; {chosen or 'the engine’s own'} was used.")
-    model, legacy = values.pop("model", None), values.pop("model_name", None)
-    if model not in (None, registry.AUTO):
-        raise InvalidRequest(
-            "There is no such model here; /api/models lists those there are.", code="model_not_found", field="model"
-        )
-    if legacy not in (None, "", registry.AUTO):
+    model = chosen_model(values.pop("model", None), values.pop("model_name", None), warnings)
+    return values if model is None else {**values, "model": model}
+
+
+def chosen_model(name: str | None, legacy: str | None, warnings: list[str]) -> str | None:
+    """The slug of the model that is meant; None: the engine's own.
+
+    `model` must be known and installed: raises InvalidRequest otherwise. Where `model_name` is not, which other
+    services' clients fill by themselves, the engine's own is used with a warning.
+    """
+    try:
+        model = resolve_model(name) or resolve_model(legacy)
+        if model is None:
+            return None
+        model.check_installed()
+    except InvalidRequest:
+        if name not in (None, "", registry.AUTO):
+            raise
         warnings.append(f"The model “{legacy}” is not installed; the engine's own was used.")
-    return values
+        return None
+    asked = name if name not in (None, "", registry.AUTO) else legacy
+    if asked not in model.names:
+        warnings.append(f"The model “{asked}” is not known here; {model.label} was used.")
+    return model.slug
 
 
 def settings_from(values: Mapping[str, Any], start: PaintSettings | None = None) -> PaintSettings:

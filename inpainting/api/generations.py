@@ -76,7 +76,10 @@ class GenerationCancel(APIView):
 
 
 class GenerationRunAgain(TakesBodies):
-    """A new generation of the same picture and mask, with the settings that are sent and all others as they were."""
+    """A new generation of the same picture and mask, with the settings that are sent and all others as they were.
+
+    A webhook_url may be among them; the one of before is not told again.
+    """
 
     required_scope = Scope.GENERATE
 
@@ -96,5 +99,6 @@ class GenerationRunAgain(TakesBodies):
             engine=values.get("engine", generation.engine),
             warnings=warnings,
             idempotency=idempotency_of(request, body),
+            webhook_url=values.get("webhook_url", ""),
         )
         return Response(pending(again), status=202)

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 
 from inpainting.api.bodies import Sent
 from inpainting.api.errors import TooLarge
+from inpainting.api.fetching import one_of_few
 from inpainting.api.links import stored_picture
 from inpainting.core.codecs import DecodedPicture, PictureLimits, decode_picture
 from inpainting.core.errors import InvalidPicture
@@ -69,7 +70,9 @@ def bytes_of(sent: Sent, part: Part, request: Request) -> bytes:
         stored = stored_picture(text, request, field=sent.field)
         if stored is not None:
             return stored
-        return fetch_picture_bytes(text, field=sent.field, limits=replace(site_limits(), max_bytes=part.max_bytes))
+        with one_of_few(request):
+            limits = replace(site_limits(), max_bytes=part.max_bytes)
+            return fetch_picture_bytes(text, field=sent.field, limits=limits)
     return base64_bytes(sent, text, part)
 
 

@@ -1,8 +1,9 @@
 from django.urls import path
 
-from inpainting.api import catalog, downloads, dry_run, generations, native, schema, webhooks
+from inpainting.api import batches, catalog, downloads, dry_run, generations, native, schema, tickets, webhooks
 
 one = "api/generations/<uuid:pk>/"
+batch = "api/batches/<uuid:pk>/"
 
 urlpatterns = [
     # Both slash forms of what other clients know: a redirect would turn their POST into a GET.
@@ -31,11 +32,17 @@ urlpatterns = [
         downloads.GenerationImageThumbnail.as_view(),
         name="generation-image-thumbnail",
     ),
+    path("api/batches/", batches.BatchList.as_view(), name="batch-list"),
+    path(batch, batches.BatchDetail.as_view(), name="batch-detail"),
+    path(batch + "cancel/", batches.BatchCancel.as_view(), name="batch-cancel"),
+    path(batch + "retry/", batches.BatchRetry.as_view(), name="batch-retry"),
+    path(batch + "results.zip", batches.BatchResults.as_view(), name="batch-results"),
     path("api/engines/", catalog.Engines.as_view(), name="engines"),
     path("api/models", catalog.Models.as_view(), name="models"),
     path("api/models/", catalog.Models.as_view()),
     path("api/schema/", schema.Schema.as_view(), name="schema"),
     path("api/docs/", schema.Docs.as_view(), name="api-docs"),
+    path("api/tickets/", tickets.Tickets.as_view(), name="tickets"),
     path("api/usage/", catalog.Usage.as_view(), name="usage"),
     path("api/webhooks/deliveries/", webhooks.Deliveries.as_view(), name="webhook-deliveries"),
     path("api/webhooks/deliveries/<str:webhook_id>/resend/", webhooks.DeliveryResend.as_view(), name="webhook-resend"),

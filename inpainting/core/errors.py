@@ -53,5 +53,9 @@ class EngineFailed(PaintingError):
         super().__init__(message, code=code)
 
 
+class DeviceLost(Exception):
+    """The device that paints answers no more, whatever it is asked: only another process can go on."""
+
+
 class Cancelled(Exception):
     """Raised by `on_step` to stop an engine; engines let it pass."""

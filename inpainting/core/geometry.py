@@ -90,6 +90,7 @@ class WindowRule:
     context: pixels added on each side, as a share of the mask's longer side, and never under `least_context` pixels.
     least_side, most_side: the window is widened, or scaled for the engine, until the sides of its work size lie
     between them (most_side None: no limit). multiple: the work size's sides are multiples of this.
+    exact: the work size, whatever the sides above; only a picture too small for its shape is stretched.
     Raises ValueError for a rule that no window can keep: a rule is written by an engine's author, not by a caller.
     """
 
@@ -98,6 +99,7 @@ class WindowRule:
     least_side: int = 1
     most_side: int | None = None
     multiple: int = 1
+    exact: Size | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.context) and self.context >= 0 and self.least_context >= 0):
@@ -161,6 +163,8 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
         raise InvalidRequest(f"{mask_bounds} leaves the image of {image}")
     margin = max(1, rule.least_context, math.ceil(rule.context * mask_bounds.size.longer))
     box = mask_bounds.expanded(margin).clipped(Box.whole(image))
+    if rule.exact is not None:
+        return _exact_window(box, image, rule.exact)
     width = min(max(box.size.width, rule.smallest), image.width)
     height = min(max(box.size.height, rule.smallest), image.height)
     longer, shorter = max(width, height), min(width, height)
@@ -169,6 +173,21 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
     left, right, work_width = _axis(box.left, box.right, width, image.width, scale, rule)
     top, bottom, work_height = _axis(box.top, box.bottom, height, image.height, scale, rule)
     return Window(Box(left, top, right, bottom), Size(work_width, work_height))
+
+
+def _exact_window(box: Box, image: Size, work: Size) -> Window:
+    """The window of the work size's shape around `box`, at the picture's own scale unless the box is larger."""
+    scale = max(1.0, box.size.width / work.width, box.size.height / work.height)
+    left, right = _widened(box.left, box.right, round(work.width * scale), image.width)
+    top, bottom = _widened(box.top, box.bottom, round(work.height * scale), image.height)
+    return Window(Box(left, top, right, bottom), work)
+
+
+def _widened(start: int, end: int, side: int, limit: int) -> tuple[int, int]:
+    """start..end made `side` long and kept within 0..limit; shorter only where the limit is."""
+    side = min(max(side, end - start), limit)
+    start = min(max(start - (side - (end - start)) // 2, 0), limit - side)
+    return start, start + side
 
 
 def _axis(start: int, end: int, side: int, limit: int, scale: float, rule: WindowRule) -> tuple[int, int, int]:
@@ -182,5 +201,4 @@ def _axis(start: int, end: int, side: int, limit: int, scale: float, rule: Windo
         work = max(round(side * scale / rule.multiple), 1) * rule.multiple
     if rule.largest is not None:
         work = min(work, rule.largest)
-    start = min(max(start - (side - (end - start)) // 2, 0), limit - side)
-    return start, start + side, work
+    return *_widened(start, end, side, limit), work

@@ -23,6 +23,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "guidance_scale": (1.0, 20.0),
     "width": (64, 2048),
     "height": (64, 2048),
+    "clip_skip": (1, 8),
 }
 """The lowest and the highest value of each number, both allowed."""
 SCHEDULERS = (
@@ -33,6 +34,8 @@ SCHEDULERS = (
     *("KarrasVeScheduler", "ScoreSdeVeScheduler", "LCMScheduler"),
 )
 """The public names, as diffusers has them."""
+ALGORITHM_TYPES = ("none", "dpmsolver++", "dpmsolver+++", "sde-dpmsolver++")
+"""Of the DPM solvers; one published service writes three plusses and means two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class PaintSettings:
 
     None is the engine's own choice: steps of denoising; guidance_scale, how closely the prompt is followed; scheduler,
     one of SCHEDULERS; width and height, pixels at which the engine works; only_masked_padding, pixels of the picture
-    that it sees around the mask.
+    that it sees around the mask; model, a slug of the catalog; clip_skip, which of the text encoder's layers is read,
+    counted from its end, 1 being the last; use_karras_sigmas, noise levels spaced as by Karras et al. 2022; algorithm_type, one of ALGORITHM_TYPES.
     """
 
     prompt: str = ""
@@ -60,6 +64,10 @@ class PaintSettings:
     scheduler: str | None = None
     width: int | None = None
     height: int | None = None
+    model: str | None = None
+    clip_skip: int | None = None
+    use_karras_sigmas: bool | None = None
+    algorithm_type: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt"):
@@ -83,6 +91,11 @@ class PaintSettings:
                 f"There is no scheduler of that name; the schedulers are: {', '.join(SCHEDULERS)}.",
                 code="scheduler_not_found",
                 field="scheduler",
+            )
+        if self.algorithm_type is not None and self.algorithm_type not in ALGORITHM_TYPES:
+            raise InvalidRequest(
+                f"There is no algorithm_type of that name; there are: {', '.join(ALGORITHM_TYPES)}.",
+                field="algorithm_type",
             )
 
 

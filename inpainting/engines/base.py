@@ -4,22 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.core.geometry import WindowRule
-from inpainting.core.request import InpaintRequest
+from inpainting.core.geometry import Box, WindowRule
+from inpainting.core.request import InpaintRequest, PaintSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step is done: `done` of `of`, and perhaps a small RGB picture [height, width, 3] of how it looks so far."""
+    """One step is done: `done` of `of` (0 while that is not known).
+
+    preview: how it looks so far, a small RGB picture [height, width, 3].
+    box: the part of the whole image that the preview shows. Engines leave it out; `painting.paint` knows it.
+    notes: sentences about what runs otherwise than asked.
+    """
 
     done: int
     of: int
     preview: NDArray[np.uint8] | None = None
+    box: Box | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Lane(StrEnum):
+    """A line of generations and the workers that serve it: on the processor, or talking to whoever owns the GPU."""
+
+    CPU = "cpu"
+    GPU = "gpu"
 
 
 OnStep = Callable[[Step], None]
@@ -34,8 +49,19 @@ class Engine(Protocol):
     """Names of `PaintSettings` fields that change nothing here."""
     needs_surroundings: bool
     """Whether it paints from what is kept, so that a mask over the whole picture leaves it nothing."""
-    window: WindowRule
-    """How much of the picture it wants to see around the mask, and at what size."""
+    lane: Lane
+    """Whose workers run it."""
+
+    def settled(self, settings: PaintSettings) -> PaintSettings:
+        """The settings with the engine's own choice where they say nothing and it matters.
+
+        Raises InvalidRequest for what the engine cannot do.
+        """
+        ...
+
+    def window(self, settings: PaintSettings) -> WindowRule:
+        """How much of the picture it wants to see around the mask, and at what size."""
+        ...
 
     def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
         """Paint the masked part of an 8-bit RGB window.

@@ -10,7 +10,7 @@ from inpainting.core.geometry import Size, Window, plan_window
 from inpainting.core.masks import check, coverage, effective_mask, marked
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.base import Engine, OnStep
+from inpainting.engines.base import Engine, OnStep, Step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,7 +20,7 @@ class Painting:
     picture: the whole image, painted; where `mask` (the effective one, after grow) is 0 its pixels are the request's.
     window: what the engine saw, at `window.work`. coverage: share of the image that was repainted, 0 to 1.
     seam_score, seam_score_plain, colour_matched, seam_blended: see `compositing.Composite`.
-    warnings: sentences for people.
+    warnings: about the request, and notes: about what ran otherwise than asked; sentences for people.
     """
 
     picture: Picture
@@ -32,6 +32,7 @@ class Painting:
     colour_matched: bool
     seam_blended: bool
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def work(self) -> Size:
@@ -61,20 +62,33 @@ def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Pain
 
     The engine gets the window alone, with `mask_grow` and `mask_blur` of 0: the first is done, the second comes after.
     Raises InvalidRequest for a mask that `checked_mask` refuses, EngineFailed when the engine gives something else than
-    it was asked for, and lets EngineFailed and Cancelled from the engine pass.
+    it was asked for, and lets EngineFailed and Cancelled from the engine pass. The last step is told again with each
+    picture that is put together.
     """
     settings, image = request.settings, request.image
     mask, warnings = checked_mask(request, engine)
-    window = plan_window(marked(mask), image.size, engine.window)
+    window = plan_window(marked(mask), image.size, engine.window(settings))
     part, part_mask = cut(image, mask, window)
     seen = InpaintRequest(part, part_mask, replace(settings, mask_grow=0, mask_blur=0))
-    pictures = engine.inpaint(seen, on_step)
+    # What an engine shows of its unfinished work is the window: it knows nothing of the rest.
+    notes: list[str] = []
+    last: Step | None = None
+
+    def pass_on(step: Step) -> None:
+        nonlocal last
+        last = step
+        notes.extend(note for note in step.notes if note not in notes)
+        on_step(replace(step, box=window.box))
+
+    pictures = engine.inpaint(seen, pass_on)
     if len(pictures) != settings.num_images:
         raise EngineFailed(f"asked {engine.name} for {settings.num_images} pictures, got {len(pictures)}")
     share = coverage(mask)
     paintings = []
     for picture in pictures:
         done = composite(image, mask, window, picture, blur=settings.mask_blur)
+        if last is not None:  # seconds have passed where the image is large, and whoever listens may want to stop us
+            on_step(replace(last, preview=None, box=window.box))
         paintings.append(
             Painting(
                 picture=done.picture,
@@ -86,6 +100,7 @@ def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Pain
                 colour_matched=done.colour_matched,
                 seam_blended=done.seam_blended,
                 warnings=warnings,
+                notes=tuple(notes),
             )
         )
     return paintings

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
 
-from inpainting.models import GeneratedImage, Generation
+from inpainting.models import GeneratedImage, Generation, Status
 
 
 def of(user: Any) -> QuerySet[Generation]:
@@ -16,6 +16,13 @@ def of(user: Any) -> QuerySet[Generation]:
         return Generation.objects.none()
     images = Prefetch("images", GeneratedImage.objects.order_by("index"))
     return Generation.objects.filter(owner=user).select_related("source", "mask").prefetch_related(images)
+
+
+def under_way(user: Any) -> QuerySet[Generation]:
+    """The user's own that wait or run, oldest first."""
+    if not user.is_authenticated:
+        return Generation.objects.none()
+    return Generation.objects.filter(owner=user, status__in=[Status.QUEUED, Status.RUNNING]).order_by("created_at")
 
 
 def find(user: Any, pk: UUID) -> Generation | None:

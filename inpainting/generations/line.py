@@ -1,4 +1,4 @@
-"""Whose turn it is: round robin between users, oldest first within one."""
+"""Whose turn it is: round robin between users, oldest first within one; a line for each lane of engines."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Max
+from django.conf import settings
+from django.db.models import Max, QuerySet
 
+from inpainting.engines import registry
+from inpainting.engines.base import Lane
 from inpainting.generations import watch
 from inpainting.models import Generation
 
@@ -32,17 +35,28 @@ def fair_order(waiting: Iterable[tuple[UUID, int]], last_served: Mapping[int, da
             turn.append(owner)
 
 
-def in_line() -> Iterator[UUID]:
+def startable_in(lane: Lane) -> QuerySet[Generation]:
+    return Generation.startable().filter(engine__in=registry.in_lane(lane))
+
+
+def workers_of(lane: Lane) -> int:
+    """How many generations of a lane this process runs at once; those on the GPU share its steps."""
+    return settings.WORKERS if lane is Lane.CPU else settings.DIFFUSION_AT_ONCE
+
+
+def in_line(lane: Lane = Lane.CPU) -> Iterator[UUID]:
     """The generations that may start now, in their order."""
-    waiting = list(Generation.startable().order_by("created_at", "id").values_list("id", "owner_id"))
+    waiting = list(startable_in(lane).order_by("created_at", "id").values_list("id", "owner_id"))
     owners = {owner for _, owner in waiting}
-    served = Generation.objects.filter(owner__in=owners, started_at__isnull=False).order_by()
+    served = Generation.objects.filter(
+        owner__in=owners, engine__in=registry.in_lane(lane), started_at__isnull=False
+    ).order_by()
     return fair_order(waiting, dict(served.values_list("owner").annotate(Max("started_at"))))
 
 
-def start_next() -> Generation | None:
+def start_next(lane: Lane = Lane.CPU) -> Generation | None:
     """Start whose turn it is. None when nobody waits, others were faster with all who do, or we are stopping."""
-    for pk in in_line():
+    for pk in in_line(lane):
         if watch.stopping.is_set():
             return None
         generation = Generation.objects.select_related("source", "mask").filter(pk=pk).first()

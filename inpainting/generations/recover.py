@@ -7,15 +7,17 @@ import threading
 import time
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from inpainting import tasks
+from inpainting.engines.base import Lane
 from inpainting.generations import watch
+from inpainting.generations.line import startable_in, workers_of
 from inpainting.generations.retention import SWEEP_EVERY_SECONDS, sweep
 from inpainting.generations.submit import ring
-from inpainting.models import Generation, Status, WebhookDelivery
+from inpainting.models import Generation, Status, WebhookDelivery, endings
 from inpainting.models.generation import WORKER
 
 logger = logging.getLogger(__name__)
@@ -31,14 +33,16 @@ def recover() -> int:
         generation.put_back()
     WebhookDelivery.let_go()
     waiting = Generation.objects.filter(status=Status.QUEUED).count()
-    for _ in range(min(waiting, settings.WORKERS)):
-        ring()
+    for lane in Lane:
+        for _ in range(min(startable_in(lane).count(), workers_of(lane))):
+            ring(lane)
     return waiting
 
 
 def hand_back_ours() -> None:
     """This process is told to stop: what it still runs waits for the next one, uncounted."""
     watch.stopping.set()
+    endings.wake_all()
     for generation in Generation.objects.filter(status=Status.RUNNING, worker=WORKER):
         generation.hand_back()
 
@@ -56,7 +60,7 @@ def _look_out() -> None:
             look()
             if time.monotonic() >= sweep_at and sweep(timezone.now()):
                 sweep_at = time.monotonic() + SWEEP_EVERY_SECONDS
-        except DatabaseError:
+        except (DatabaseError, InterfaceError):
             logger.warning("The database does not answer; looking again in a moment", exc_info=True)
         finally:
             close_old_connections()
@@ -65,9 +69,11 @@ def _look_out() -> None:
 def look() -> None:
     """Put back what was abandoned, and ring for what waits while a worker of ours is idle, and for webhooks."""
     for generation in Generation.abandoned(grace_seconds=settings.LEASE_SECONDS * GRACE):
-        generation.put_back()
-    if watch.busy() < settings.WORKERS and Generation.startable().exists():
-        ring()
+        if not watch.is_watched(str(generation)):  # or we hold it ourselves, and could not write that down
+            generation.put_back()
+    for lane in Lane:
+        if watch.busy(lane) < workers_of(lane) and startable_in(lane).exists():
+            ring(lane)
     if WebhookDelivery.due().exists():
         ring_for_webhooks()
 

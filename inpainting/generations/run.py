@@ -2,98 +2,183 @@
 
 from __future__ import annotations
 
-import errno
-import json
+import base64
 import logging
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cached_property
 
-from django.db import DatabaseError
+from django.db import InterfaceError, OperationalError, close_old_connections
 
-from inpainting.core.codecs import encode_png
+from inpainting.core.codecs import encode_png, recipe_of, thumbnail_webp
 from inpainting.core.compositing import outside_mask_changed_pixels
-from inpainting.core.errors import Cancelled, PaintingError
+from inpainting.core.errors import Cancelled, DeviceLost, InvalidPicture, PaintingError
 from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.engines.base import Step
+from inpainting.engines.base import Lane, Step
 from inpainting.engines.painting import Painting, paint
+from inpainting.generations import watch as watching
+from inpainting.generations.estimate import likely_seconds, seconds_left
 from inpainting.generations.line import start_next
 from inpainting.generations.watch import Watch, watched
 from inpainting.models import GeneratedImage, Generation
+from inpainting.models.pictures import remove_unkept
+from inpainting.realtime import events
+from inpainting.storage import out_of_space
 
 logger = logging.getLogger(__name__)
 
 PROGRESS_EVERY_SECONDS = 0.2
 """How often a step is written down, and so how soon a cancel is seen."""
+PREVIEW_SIDE = 256
+"""Pixels of a preview's longer side, at most."""
 FULL_DISK_PAUSE_SECONDS = 30
+DATABASE_PAUSE_SECONDS = 1.0
+NO_ANSWER = (OperationalError, InterfaceError)
+"""What the database raises when it is locked, full or away."""
 
 
-def run_waiting() -> None:
-    """Start and paint whose turn it is, until nobody waits."""
-    while (generation := start_next()) is not None:
-        run(generation)
+def run_waiting(lane: Lane = Lane.CPU) -> None:
+    """Start and paint whose turn it is, until nobody waits in that lane."""
+    while (generation := start_next(lane)) is not None:
+        run(generation, lane)
 
 
-def run(generation: Generation) -> None:
+def run(generation: Generation, lane: Lane = Lane.CPU) -> None:
     """Paint a generation that we have started."""
-    with watched(str(generation)) as watch, ExitStack() as unless_kept:
+    with watched(str(generation), lane) as watch, ExitStack() as at_the_end:
+        images: list[GeneratedImage] = []
+        at_the_end.callback(remove_unkept, images)
         try:
-            request = generation.to_request()
-            paintings = paint(request, registry.find(generation.engine), Reporter(generation, watch))
-            images = []
+            request = request_of(generation)
+            report_step = Reporter(generation, watch, icc_profile=request.image.icc_profile)
+            paintings = paint(request, registry.find(generation.engine), report_step)
             for index, painting in enumerate(paintings):
                 image = GeneratedImage(generation=generation, index=index)
-                unless_kept.callback(image.delete_files)
-                store(image, painting, request.image)
                 images.append(image)
-            if generation.succeed(images):
-                unless_kept.pop_all()
+                store(image, painting, request.image)
+                report_step.still_at_it()
+            if insist(lambda: generation.succeed(images), watch, unless=out_of_space):
+                images.clear()
             else:
-                generation.end_cancelled()
+                insist(generation.end_cancelled, watch)
         except Cancelled:
-            generation.end_cancelled()
+            insist(generation.end_cancelled, watch)
+        except DeviceLost as error:
+            watching.end_process(f"{generation} lost its device: {error}")
         except PaintingError as error:
-            generation.fail(code=error.code, message=error.message)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                give_up(generation)
-                return
-            logger.error("No space for the results of %s; it waits", generation)
-            generation.hand_back(pause_seconds=FULL_DISK_PAUSE_SECONDS)
-        except DatabaseError:
-            # Nothing can be written down now: the lease runs out, and the generation is run again.
-            logger.exception("The database went away under %s", generation)
-        except Exception:
-            give_up(generation)
+            code, message = error.code, error.message
+            insist(lambda: generation.fail(code=code, message=message), watch)
+        except Exception as error:
+            if out_of_space(error):
+                logger.error("No space for the results of %s; it waits", generation)
+                at_the_end.close()  # first: that it waits has to be written down too
+                insist(lambda: generation.hand_back(pause_seconds=FULL_DISK_PAUSE_SECONDS), watch)
+            elif isinstance(error, NO_ANSWER):
+                # We are told to stop, and nothing can be written down: whoever comes next runs it again.
+                logger.exception("The database went away under %s", generation)
+            else:
+                give_up(generation, watch)
 
 
-def give_up(generation: Generation) -> None:
+def request_of(generation: Generation) -> InpaintRequest:
+    """What is to be painted. Raises InvalidPicture where a file of it is gone."""
+    try:
+        return generation.to_request()
+    except FileNotFoundError as error:
+        logger.error("A file of %s is gone: %s", generation, error)
+        message = "The file of the source image or of the mask is gone; send them again."
+        raise InvalidPicture(message, code="image_gone") from error
+
+
+def insist(
+    verb: Callable[[], bool], watch: Watch, *, unless: Callable[[Exception], bool] = lambda error: False
+) -> bool:
+    """Move the state, again and again while the database does not answer: what was painted is worth the waiting.
+
+    Whoever took the generation over meanwhile makes the verb lose. Raises the database's error where `unless` holds of
+    it, and when this process is told to stop.
+    """
+    while True:
+        try:
+            return verb()
+        except NO_ANSWER as error:
+            if unless(error) or watching.stopping.is_set():
+                raise
+            logger.warning("The database does not answer; trying again in a moment", exc_info=True)
+        watch.progressed()
+        close_old_connections()
+        watching.stopping.wait(DATABASE_PAUSE_SECONDS)
+
+
+def give_up(generation: Generation, watch: Watch) -> None:
     """Whatever broke, its owner gets an answer and the log gets the trace."""
     logger.exception("%s broke", generation)
-    generation.fail(code="internal_error", message="Painting broke off; the server's log says why.")
+    message = "Painting broke off; the server's log says why."
+    insist(lambda: generation.fail(code="internal_error", message=message), watch)
 
 
 class Reporter:
     """Writes steps down, not more often than PROGRESS_EVERY_SECONDS, and stops the engine when it is no longer ours."""
 
-    def __init__(self, generation: Generation, watch: Watch) -> None:
+    def __init__(self, generation: Generation, watch: Watch, *, icc_profile: bytes | None = None) -> None:
+        """icc_profile: what the colours of previews mean."""
         self.generation = generation
         self.watch = watch
+        self.icc_profile = icc_profile
+        self.started = time.monotonic()
         self.last_written = 0.0
+        self.shown: Step | None = None
 
     def __call__(self, step: Step) -> None:
         self.watch.progressed()
+        if step.preview is not None:
+            self.shown = step  # until a step is written down: engines do not show something with each
         now = time.monotonic()
-        if now - self.last_written < PROGRESS_EVERY_SECONDS and step.done < step.of:
+        is_the_end = step.done >= step.of and (step.done, step.of) != (self.generation.step, self.generation.steps)
+        if now - self.last_written < PROGRESS_EVERY_SECONDS and not is_the_end:
             return
         self.last_written = now
-        if not self.generation.advance(step.done, step.of):
+        try:
+            seconds = seconds_left(now - self.started, step.done, step.of, self.likely_seconds)
+            preview = preview_of(self.shown, self.icc_profile) if self.shown else None
+            ours = self.generation.advance(step.done, step.of, seconds_left=seconds, preview=preview)
+        except NO_ANSWER:
+            # A step that is not written down is no reason to throw the work away; the end of it will be.
+            logger.warning("The database does not answer while %s is painted", self.generation, exc_info=True)
+            close_old_connections()
+            return
+        self.shown = None
+        if not ours:
             raise Cancelled
+
+    def still_at_it(self) -> None:
+        """Renew the lease where no step is done, between one result and the next. Raises Cancelled as a step does."""
+        self(Step(self.generation.step, self.generation.steps))
+
+    @cached_property
+    def likely_seconds(self) -> float | None:
+        return likely_seconds(self.generation)
+
+
+def preview_of(step: Step, icc_profile: bytes | None) -> events.Preview | None:
+    """What listeners get to see of a step that shows something."""
+    if step.preview is None or step.box is None:
+        return None
+    picture = thumbnail_webp(Picture(step.preview, icc_profile), side=PREVIEW_SIDE)
+    box = step.box
+    return {
+        "url": "data:image/webp;base64," + base64.b64encode(picture).decode(),
+        "box": [box.left, box.top, box.right, box.bottom],
+    }
 
 
 def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None:
     """Put the painting's file into storage, decode it again and count; the row is saved when all succeeds."""
-    image.write(encode_png(painting.picture, recipe=recipe(image.generation, image.index)), painting.picture)
+    recipe = recipe_of(image.generation.engine, image.generation.settings, index=image.index)
+    image.write(encode_png(painting.picture, recipe=recipe), painting.picture)
     image.write_thumbnail(painting.picture)
     image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, image.read(), painting.mask)
     image.seam_score = painting.seam_score
@@ -110,9 +195,5 @@ def report(painting: Painting) -> dict[str, object]:
         "seam_score_plain": painting.seam_score_plain,
         "colour_matched": painting.colour_matched,
         "seam_blended": painting.seam_blended,
+        "notes": list(painting.notes),
     }
-
-
-def recipe(generation: Generation, index: int) -> dict[str, str]:
-    """What travels inside the PNG, so that the picture can be made again."""
-    return {"dreamlayer": json.dumps({"engine": generation.engine, **generation.settings, "index": index})}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -12,10 +14,12 @@ from kombu.exceptions import OperationalError
 from inpainting import tasks, webhooks
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
+from inpainting.engines.base import Lane
 from inpainting.engines.painting import checked_mask
 from inpainting.generations.idempotency import Idempotency
-from inpainting.generations.limits import LimitReached, check_limits
+from inpainting.generations.limits import Allowance, LimitReached
 from inpainting.models import Generation
+from inpainting.models.pictures import remove_unkept
 
 logger = logging.getLogger(__name__)
 
@@ -29,45 +33,97 @@ def submit(
     warnings: Sequence[str] = (),
     idempotency: Idempotency | None = None,
     webhook_url: str = "",
+    parent: Generation | None = None,
 ) -> Generation:
     """The accepted generation, which waits for a worker; the earlier one where its Idempotency-Key made one before.
 
-    Raises InvalidRequest for an unknown engine, a mask that leaves nothing to repaint or to paint from, a key that came
-    with another request and a webhook_url that may not be called; LimitReached where the owner may have no more.
+    parent: what it is run again from. Raises what `prepared` raises, InvalidRequest for a key that came with another
+    request, and LimitReached where the owner may have no more.
+    """
+    try:
+        with kept_or_removed() as made:
+            generation = prepared(
+                request,
+                owner=owner,
+                engine=engine,
+                source_name=source_name,
+                warnings=warnings,
+                webhook_url=webhook_url,
+                parent=parent,
+            )
+            made.append(generation)
+            with transaction.atomic(durable=True):
+                keep(generation, Allowance(owner))
+                if idempotency is not None:
+                    idempotency.remember(generation)
+            made.clear()
+    except (IntegrityError, LimitReached):
+        earlier = idempotency.earlier(owner) if idempotency else None
+        if earlier is None:
+            raise
+        return earlier  # the same request, a moment sooner
+    return generation
+
+
+@contextmanager
+def kept_or_removed() -> Iterator[list[Generation]]:
+    """Holds what is prepared. In the end the files of whatever the database does not have are removed."""
+    made: list[Generation] = []
+    try:
+        yield made
+    finally:
+        remove_unkept(picture for generation in made for picture in (generation.source, generation.mask))
+
+
+def prepared(
+    request: InpaintRequest,
+    *,
+    owner: Any,
+    engine: str = "auto",
+    source_name: str = "",
+    warnings: Sequence[str] = (),
+    webhook_url: str = "",
+    parent: Generation | None = None,
+) -> Generation:
+    """A generation whose pictures are in storage; it belongs into `kept_or_removed`, its rows are for `keep`.
+
+    Raises InvalidRequest for an unknown engine or model, a mask that leaves nothing to repaint or to paint from, and a
+    webhook_url that may not be called.
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
-    painter = registry.find(engine)
+    painter = registry.find(engine, request.settings)
+    request = replace(request, settings=painter.settled(request.settings))
     _, mask_warnings = checked_mask(request, painter)
-    generation = Generation.from_request(
+    return Generation.from_request(
         request,
         owner=owner,
         engine=painter.name,
         source_name=source_name,
         warnings=[*warnings, *mask_warnings],
         webhook_url=webhook_url,
+        parent=parent,
     )
-    try:
-        with transaction.atomic(durable=True):
-            check_limits(owner, request.image.size)
-            generation.save_new()
-            if idempotency is not None:
-                idempotency.remember(generation)
-            transaction.on_commit(ring, robust=True)
-    except BaseException as error:
-        generation.source.delete_files()
-        generation.mask.delete_files()
-        if isinstance(error, IntegrityError | LimitReached) and idempotency is not None:
-            earlier = idempotency.earlier(owner)
-            if earlier is not None:
-                return earlier  # the same request, a moment sooner
-        raise
-    return generation
 
 
-def ring() -> None:
+def keep(generation: Generation, allowance: Allowance) -> None:
+    """Save what is prepared, in the accepting transaction, and ring. Raises LimitReached, and then saves nothing.
+
+    A parent that was deleted in between is none.
+    """
+    allowance.spend(generation)
+    if generation.parent_id is not None:
+        parents = Generation.objects.select_for_update(no_key=True)
+        generation.parent = parents.filter(pk=generation.parent_id).first()
+    generation.save_new()
+    lane = registry.find(generation.engine).lane
+    transaction.on_commit(lambda: ring(lane), robust=True)
+
+
+def ring(lane: Lane = Lane.CPU) -> None:
     """Tell a worker to look. The rows are the truth; a bell that is lost costs time, not a generation."""
+    bell = tasks.run_waiting if lane is Lane.CPU else tasks.run_waiting_on_gpu
     try:
-        tasks.run_waiting.delay()
+        bell.delay()
     except OperationalError:
         logger.warning("The broker does not answer; the workers look by themselves", exc_info=True)

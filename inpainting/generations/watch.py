@@ -15,6 +15,8 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
+from inpainting.engines.base import Lane
+
 logger = logging.getLogger(__name__)
 
 HUNG = 70
@@ -24,8 +26,9 @@ HUNG = 70
 class Watch:
     """One piece of work and its last sign of progress."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, lane: Lane) -> None:
         self.what = what
+        self.lane = lane
         self.progressed()
 
     def progressed(self) -> None:
@@ -44,9 +47,9 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def watched(what: str) -> Iterator[Watch]:
+def watched(what: str, lane: Lane = Lane.CPU) -> Iterator[Watch]:
     """Watch over a piece of work: it must call `progressed` more often than the lease lasts."""
-    watch = Watch(what)
+    watch = Watch(what, lane)
     with _lock:
         _watches.add(watch)
     try:
@@ -56,10 +59,16 @@ def watched(what: str) -> Iterator[Watch]:
             _watches.discard(watch)
 
 
-def busy() -> int:
-    """How many pieces of work are under way."""
+def busy(lane: Lane) -> int:
+    """How many pieces of work of a lane are under way."""
     with _lock:
-        return len(_watches)
+        return sum(watch.lane is lane for watch in _watches)
+
+
+def is_watched(what: str) -> bool:
+    """Whether this process is at that piece of work."""
+    with _lock:
+        return any(watch.what == what for watch in _watches)
 
 
 def end_if_hung() -> None:
@@ -67,6 +76,11 @@ def end_if_hung() -> None:
     with _lock:
         hung = [watch for watch in _watches if watch.silent_seconds > settings.LEASE_SECONDS]
     if hung:
-        logger.critical("%s made no progress for %.0f s; ending this process", hung[0].what, hung[0].silent_seconds)
-        logging.shutdown()
-        os._exit(HUNG)
+        end_process(f"{hung[0].what} made no progress for {hung[0].silent_seconds:.0f} s")
+
+
+def end_process(why: str) -> None:
+    """At once: its parent starts another, and what ran is run again there."""
+    logger.critical("%s; ending this process", why)
+    logging.shutdown()
+    os._exit(HUNG)

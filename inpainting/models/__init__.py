@@ -1,18 +1,27 @@
 """What is kept: generations, their pictures, how long they stay, and the messages that tell of them."""
 
+from inpainting.models.batch import Batch, BatchItem
 from inpainting.models.generation import Generation, Status
 from inpainting.models.idempotency import IdempotencyKey
+from inpainting.models.inference_model import InferenceModel, ModelState
+from inpainting.models.ledger import Act, LedgerEntry
 from inpainting.models.limits import UserLimits
 from inpainting.models.pictures import GeneratedImage, Mask, SourceImage
 from inpainting.models.retention import Retention
 from inpainting.models.webhooks import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret
 
 __all__ = [
+    "Act",
+    "Batch",
+    "BatchItem",
     "DeliveryState",
     "GeneratedImage",
     "Generation",
     "IdempotencyKey",
+    "InferenceModel",
+    "LedgerEntry",
     "Mask",
+    "ModelState",
     "Retention",
     "SourceImage",
     "Status",

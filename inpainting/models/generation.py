@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from django.conf import settings
-from django.db import models, transaction
+from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.models import endings
 from inpainting.models.clock import in_seconds
 from inpainting.models.pictures import GeneratedImage, Mask, SourceImage
 from inpainting.models.webhooks import MAX_URL_CHARACTERS, WebhookDelivery
@@ -99,6 +100,7 @@ class Generation(models.Model):
         source_name: str = "",
         warnings: Sequence[str] = (),
         webhook_url: str = "",
+        parent: Generation | None = None,
     ) -> Generation:
         """A generation whose pictures are in storage and whose rows are not saved yet; see `save_new`."""
         source = SourceImage.written(owner, request.image, name=source_name)
@@ -116,6 +118,21 @@ class Generation(models.Model):
             painted_pixels=int(np.count_nonzero(request.mask)),
             warnings=list(warnings),
             webhook_url=webhook_url,
+            parent=parent,
+        )
+
+    def once_more(self) -> Generation:
+        """A child that is asked for the same, of the same pictures; its row is not saved yet, see `save_new`."""
+        return Generation(
+            owner=self.owner,
+            source=self.source,
+            mask=self.mask,
+            engine=self.engine,
+            settings=self.settings,
+            painted_pixels=self.painted_pixels,
+            warnings=self.warnings,
+            webhook_url=self.webhook_url,
+            parent=self,
         )
 
     def to_request(self) -> InpaintRequest:
@@ -125,11 +142,13 @@ class Generation(models.Model):
     # Mutators
 
     def save_new(self) -> None:
-        """Save the rows of a generation made by `from_request`."""
-        with transaction.atomic():
-            self.source.save(force_insert=True)
-            self.mask.save(force_insert=True)
+        """Save the rows of a generation made by `from_request` or `once_more`."""
+        with transaction.atomic(savepoint=False):
+            for picture in (self.source, self.mask):
+                if picture._state.adding:  # otherwise it is the parent's too
+                    picture.save(force_insert=True)
             self.save(force_insert=True)
+            self._publish(events.queued())
 
     def start(self) -> bool:
         """Take a waiting generation: from here it is ours, by our fence, until the lease runs out."""
@@ -146,11 +165,18 @@ class Generation(models.Model):
             steps=0,
         )
 
-    def advance(self, step: int, steps: int) -> bool:
-        """Note a step, which renews the lease. False: stop, it was cancelled or is somebody else's by now."""
+    def advance(
+        self, step: int, steps: int, *, seconds_left: float | None = None, preview: events.Preview | None = None
+    ) -> bool:
+        """Note a step, which renews the lease. False: stop, it was cancelled or is somebody else's by now.
+
+        steps: 0 while nobody knows, such as before a model is loaded. seconds_left and preview are for who listens;
+        they are not kept.
+        """
+        far = events.progress(step, steps, seconds_left=seconds_left, preview=preview) if steps else events.running()
         return self._move(
             self._ours & models.Q(cancel_requested=False),
-            events.progress(step, steps),
+            far,
             step=step,
             steps=steps,
             lease_until=in_seconds(settings.LEASE_SECONDS),
@@ -219,17 +245,27 @@ class Generation(models.Model):
 
     def _move(self, allowed: models.Q, event: events.Event | None, **changes: Any) -> bool:
         """One UPDATE of this row where `allowed` holds; the event leaves when it is committed."""
-        with transaction.atomic():
-            if not Generation.objects.filter(allowed, pk=self.pk).update(**changes):
-                return False
-            if event is not None:
-                # Robust: a hint that cannot be sent must not look like a change that was not made.
-                transaction.on_commit(lambda: events.publish(self.pk, event), robust=True)
-            # In the same transaction: the fence we read is the one we set.
-            self.refresh_from_db(fields=list(changes))
-            if changes.get("status") in ENDED:
-                WebhookDelivery.announce(self)
+        held = self.fence
+        try:
+            with transaction.atomic():
+                if not Generation.objects.filter(allowed, pk=self.pk).update(**changes):
+                    return False
+                if changes.get("status") in ENDED:
+                    transaction.on_commit(lambda: endings.wake(self.pk), robust=True)
+                if event is not None:
+                    self._publish(event)
+                # In the same transaction: the fence we read is the one we set.
+                self.refresh_from_db(fields=list(changes))
+                if changes.get("status") in ENDED:
+                    WebhookDelivery.announce(self)
+        except DatabaseError:
+            self.fence = held  # a full disk refuses the commit, and then we hold what we held
+            raise
         return True
+
+    def _publish(self, event: events.Event) -> None:
+        """Robust: a hint that cannot be sent must not look like a change that was not made."""
+        transaction.on_commit(lambda: events.publish(self.pk, self.owner_id, event), robust=True)
 
     # Queries
 
@@ -264,19 +300,3 @@ class Generation(models.Model):
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()
-
-    @property
-    def present_event(self) -> events.Event:
-        """What a listener who has just arrived must know."""
-        match self.status:
-            case Status.RUNNING if self.steps:
-                return events.progress(self.step, self.steps)
-            case Status.RUNNING:
-                return events.running()
-            case Status.SUCCEEDED:
-                return events.succeeded()
-            case Status.FAILED:
-                return events.failed(code=self.error_code, message=self.error_message)
-            case Status.CANCELLED:
-                return events.cancelled()
-        return events.queued()

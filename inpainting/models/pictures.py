@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import uuid
+from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.files.base import ContentFile
-from django.db import models, transaction
+from django.db import Error, models, transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
 from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, thumbnail_webp
 from inpainting.core.picture import Mask as MaskPixels
 from inpainting.core.picture import Picture
+
+logger = logging.getLogger(__name__)
 
 THUMBNAIL_SIDE = 384
 
@@ -129,6 +134,30 @@ class GeneratedImage(WithThumbnail):
 
     def __str__(self) -> str:
         return f"image {self.index} of {self.generation_id}"
+
+
+def remove_unkept(written: Iterable[StoredPicture]) -> None:
+    """Remove the files of those pictures that have no row.
+
+    Whether a transaction that broke off was committed nobody knows but the database: a commit may be made and its
+    answer lost. So it is asked, and where it does not answer the files stay; `check_files` finds what no row names.
+    """
+    doubtful: dict[type[StoredPicture], list[StoredPicture]] = {}
+    with ExitStack() as removing:  # one file that cannot be removed keeps no other
+        for picture in written:
+            if picture._state.adding:  # no row of it was ever written
+                removing.callback(picture.delete_files)
+            else:
+                doubtful.setdefault(type(picture), []).append(picture)
+        for model, pictures in doubtful.items():
+            try:
+                kept = model._default_manager.in_bulk([one.pk for one in pictures])
+            except Error:
+                logger.warning("The database does not say what was kept; the files stay", exc_info=True)
+                continue
+            for one in pictures:
+                if one.pk not in kept:
+                    removing.callback(one.delete_files)
 
 
 @receiver(post_delete, sender=SourceImage)

@@ -31,9 +31,10 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   time.textContent = new Date(time.dateTime).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })
 }
 
-for (const form of document.querySelectorAll("form[data-confirm]")) {
-  form.addEventListener("submit", (event) => { if (!confirm(form.dataset.confirm)) event.preventDefault() })
-}
+document.addEventListener("submit", (event) => { // forms that come later ask too
+  const question = event.target.dataset.confirm
+  if (question && !confirm(question)) event.preventDefault()
+})
 
 for (const element of document.querySelectorAll("[data-follow]")) {
   const { follow } = await import("follow")

@@ -36,6 +36,13 @@ def body(photo_png: bytes, mask_png: bytes) -> dict[str, Any]:
     }
 
 
+def rewound(body: dict[str, Any]) -> dict[str, Any]:
+    """The same body once more: its files were read to their ends."""
+    for name in ("image", "mask"):
+        body[name].seek(0)
+    return body
+
+
 def pixels(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(decode_picture(data).picture.pixels)
 
@@ -61,10 +68,11 @@ def test_the_published_request_gets_the_published_answer(
     result = Client().get(said["images"][0])  # the link alone is enough
     assert result["Content-Type"] == "image/png"
     assert result["Access-Control-Allow-Origin"] == "*"
-    painted = pixels(result.content)
+    png = result.getvalue()
+    painted = pixels(png)
     assert np.array_equal(painted[hole == 0], photo[hole == 0])
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
-    assert json.loads(read_recipe(result.content)["dreamlayer"])["seed"] == metadata["seed"]
+    assert json.loads(read_recipe(png)["dreamlayer"])["seed"] == metadata["seed"]
 
 
 def test_white_is_kept_and_black_is_repainted_unless_said_otherwise(
@@ -72,7 +80,7 @@ def test_white_is_kept_and_black_is_repainted_unless_said_otherwise(
 ) -> None:
     body["mask_polarity"] = "white_repaints"
     said = alices_program.post("/api/img2img", body).json()
-    painted = pixels(Client().get(said["images"][0]).content)
+    painted = pixels(Client().get(said["images"][0]).getvalue())
     assert np.array_equal(painted[hole > 0], photo[hole > 0])
     assert not np.array_equal(painted[hole == 0], photo[hole == 0])
 
@@ -84,9 +92,7 @@ def test_the_slash_form_is_served_too(alices_program: Client, body: dict[str, An
 def test_the_same_seed_paints_the_same_picture(alices_program: Client, body: dict[str, Any]) -> None:
     digests = set()
     for _ in range(2):
-        for file in (body["image"], body["mask"]):
-            file.seek(0)
-        said = alices_program.post("/api/img2img", {**body, "seed": "77"}).json()
+        said = alices_program.post("/api/img2img", {**rewound(body), "seed": "77"}).json()
         assert said["metadata"]["seed"] == 77
         digests.add(said["metadata"]["results"][0]["sha256"])
     assert len(digests) == 1
@@ -180,11 +186,18 @@ def test_a_body_of_another_type_is_refused_in_the_same_shape(alices_program: Cli
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
 
-def test_a_page_needs_its_csrf_token_and_a_program_does_not(alice: User, body: dict[str, Any]) -> None:
+def test_a_page_needs_its_csrf_token_and_a_program_does_not(alice: User, alices_key: str, body: dict[str, Any]) -> None:
     page = Client(enforce_csrf_checks=True)
     page.force_login(alice)
     answer = page.post("/api/img2img", body)
     assert (answer.status_code, answer.json()["code"]) == (403, "csrf")
+    assert not Generation.objects.exists()
+    page.get("/")  # the editor hands the token out
+    token = {"X-CSRFToken": page.cookies["csrftoken"].value}
+    assert page.post("/api/img2img", rewound(body), headers=token).status_code == 200
+
+    program = Client(enforce_csrf_checks=True, headers={"X-API-Key": alices_key})
+    assert program.post("/api/img2img", rewound(body)).status_code == 200
 
 
 def test_what_breaks_inside_is_answered_without_its_insides(

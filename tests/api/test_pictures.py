@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import socket
+import threading
+import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.test import Client
+from django.db import connection
+from django.test import AsyncClient, Client
 from numpy.typing import NDArray
+from pytest_django import Settings
 
 from accounts.models import User
+from inpainting.api import fetching
 from inpainting.api.links import SIGNER
+from inpainting.api.streaming import Streamed
 from inpainting.core.codecs import decode_picture
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import Generation
 from tests.api.bodies import data_url, shape_c, text
+from tests.net.outside import Listener
+from tests.net.outside import answer as net_answer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,6 +138,45 @@ def test_a_picture_elsewhere_is_fetched_through_the_one_door(
     assert (refused.status_code, refused.json()["code"]) == (400, "url_not_allowed")
 
 
+def test_few_pictures_are_fetched_at_a_time_for_one_user(
+    alices_key: str, bobs_key: str, photo_png: bytes, mask_png: bytes, settings: Settings
+) -> None:
+    """A real server elsewhere, which keeps everybody waiting until it is told to answer."""
+    arrived, go = threading.Semaphore(0), threading.Event()
+
+    def slow(visitor: socket.socket, request: bytes) -> None:
+        arrived.release()
+        assert go.wait(20)
+        elsewhere(visitor, request)
+
+    def call(key: str) -> Any:
+        try:
+            url = f"http://127.0.0.1:{server.port}/photo.png"
+            return ask(Client(headers={"X-API-Key": key}), photo_png, mask_png, input_image=url)
+        finally:
+            connection.close()
+
+    elsewhere = net_answer("200 OK", photo_png)
+    with Listener(slow) as server, ThreadPoolExecutor(8) as callers:
+        settings.ALLOWED_NETWORKS, settings.ALLOWED_PORTS = [ip_network("127.0.0.0/8")], [server.port]
+        settings.FETCHES_PER_USER = 4
+        try:
+            waiting = [callers.submit(call, alices_key) for _ in range(4)]
+            for _ in waiting:
+                assert arrived.acquire(timeout=20)
+            refused = call(alices_key)
+            assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+            assert (refused.json()["limit"], refused.json()["actual"], refused["Retry-After"]) == (4, 4, "2")
+            waiting.append(callers.submit(call, bobs_key))
+            assert arrived.acquire(timeout=20)
+        finally:
+            go.set()
+        assert [caller.result().status_code for caller in waiting] == [200] * 5
+        assert call(alices_key).status_code == 200
+        assert server.visitors() == 6
+    assert not fetching._under_way
+
+
 @pytest.mark.parametrize("host", ["", "http://testserver", "https://testserver:8443", "http://localhost:8000"])
 def test_our_own_links_are_read_from_storage_and_never_fetched(
     alice: User,
@@ -212,7 +264,7 @@ def test_a_picture_comes_whatever_the_client_says_that_it_accepts(
 
 def test_a_signed_link_has_a_twin_below_api(alice: User, generate: Generate) -> None:
     token = SIGNER.sign(generate(alice).images.get().pk.hex)
-    assert Client().get(f"/api/images/{token}.png").content == Client().get(f"/images/{token}.png").content
+    assert Client().get(f"/api/images/{token}.png").getvalue() == Client().get(f"/images/{token}.png").getvalue()
     assert Client().get("/api/images/made-up.png").json() == {
         "status": "error",
         "message": "Image not found",
@@ -223,8 +275,8 @@ def test_a_signed_link_has_a_twin_below_api(alice: User, generate: Generate) -> 
 def test_a_picture_that_the_client_has_is_not_sent_again(alices_program: Client, url: str) -> None:
     first = alices_program.get(url)
     again = alices_program.get(url, headers={"If-None-Match": first["ETag"]})
-    assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
-    assert alices_program.get(url, headers={"If-None-Match": '"other"'}).content == first.content
+    assert (again.status_code, again.getvalue(), again["ETag"]) == (304, b"", first["ETag"])
+    assert alices_program.get(url, headers={"If-None-Match": '"other"'}).getvalue() == first.getvalue()
     assert first["ETag"] != alices_program.get(url.replace("images/0", "source"))["ETag"]
 
 
@@ -239,21 +291,22 @@ def test_a_picture_that_the_client_has_is_not_sent_again(alices_program: Client,
     ],
 )
 def test_a_part_of_a_picture_can_be_fetched_alone(alices_program: Client, url: str, asked: str, part: slice) -> None:
-    whole = alices_program.get(url)
-    assert whole["Accept-Ranges"] == "bytes"
+    first = alices_program.get(url)
+    assert first["Accept-Ranges"] == "bytes"
+    whole = first.getvalue()
     answer = alices_program.get(url, headers={"Range": asked})
-    assert (answer.status_code, answer.content) == (206, whole.content[part])
-    start, end, size = part.indices(len(whole.content))[0], part.indices(len(whole.content))[1] - 1, len(whole.content)
+    assert (answer.status_code, answer.getvalue()) == (206, whole[part])
+    start, end, size = part.indices(len(whole))[0], part.indices(len(whole))[1] - 1, len(whole)
     assert answer["Content-Range"] == f"bytes {start}-{end}/{size}"
-    assert answer["Content-Length"] == str(len(answer.content))
+    assert answer["Content-Length"] == str(len(whole[part]))
     resumed = alices_program.get(url, headers={"Range": asked, "If-Range": '"another file"'})
-    assert (resumed.status_code, resumed.content) == (200, whole.content)
+    assert (resumed.status_code, resumed.getvalue()) == (200, whole)
 
 
 @pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0"])
 def test_a_part_beyond_the_picture_is_refused(alices_program: Client, url: str, asked: str) -> None:
     answer = alices_program.get(url, headers={"Range": asked})
-    size = len(alices_program.get(url).content)
+    size = len(alices_program.get(url).getvalue())
     assert (answer.status_code, answer["Content-Range"]) == (416, f"bytes */{size}")
     assert answer.json()["code"] == "range_invalid"
 
@@ -264,5 +317,36 @@ def test_a_range_that_says_nothing_is_passed_over(alices_program: Client, url: s
 
 
 def test_what_is_sent_as_a_part_is_still_a_picture(alices_program: Client, url: str) -> None:
-    halves = [alices_program.get(url, headers={"Range": asked}).content for asked in ("bytes=0-99", "bytes=100-")]
+    halves = [alices_program.get(url, headers={"Range": asked}).getvalue() for asked in ("bytes=0-99", "bytes=100-")]
     assert decode_picture(b"".join(halves)).format == "PNG"
+
+
+def test_asked_for_its_headers_alone_a_picture_says_how_large_it_is(alices_program: Client, url: str) -> None:
+    answer = alices_program.get(url)
+    bare = alices_program.head(url, headers={"Range": "bytes=0-9"})
+    assert (bare.status_code, bare.getvalue()) == (200, b"")
+    for name in ("Content-Length", "Content-Type", "ETag", "Accept-Ranges", "Cache-Control"):
+        assert bare[name] == answer[name]
+    assert bare["Content-Length"] == str(len(answer.getvalue()))
+
+
+async def test_a_large_picture_is_never_whole_in_memory(
+    alice: User, alices_key: str, generate: Callable[..., Generation]
+) -> None:
+    """Neither under ASGI, where Django would gather what a plain iterator yields."""
+    image = (await sync_to_async(generate)(alice)).images
+    path = Path((await image.aget()).file.path)
+    whole = np.random.default_rng(5).bytes(24 * 2**20)
+    path.write_bytes(whole)
+    url, headers = f"/api/generations/{(await image.aget()).generation_id}/images/0/", {"X-API-Key": alices_key}
+    for asked, part in (({}, slice(0, None)), ({"Range": "bytes=7-"}, slice(7, None))):
+        tracemalloc.start()
+        answer = await AsyncClient().get(url, headers={**headers, **asked})
+        assert isinstance(answer, Streamed)
+        digest = hashlib.sha256()
+        async for piece in answer:
+            digest.update(piece)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert digest.digest() == hashlib.sha256(whole[part]).digest()
+        assert peak_bytes < 4 * 2**20

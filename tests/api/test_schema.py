@@ -24,14 +24,18 @@ from schemathesis.specs.openapi.checks import ignored_auth, negative_data_reject
 
 from accounts.models import User
 from inpainting.api.links import SIGNER
-from inpainting.models import Generation, WebhookDelivery
+from inpainting.models import Batch, Generation, WebhookDelivery
 from tests.api.bodies import text
 
 EXAMPLES = int(os.environ.get("DREAMLAYER_SCHEMA_EXAMPLES", "6"))
 """For each operation, of right and of wrong requests. More take longer and find more."""
 Generate = Callable[..., Generation]
 OPERATIONS = [
+    "DELETE /api/batches/{id}/",
     "DELETE /api/generations/{id}/",
+    "GET /api/batches/",
+    "GET /api/batches/{id}/",
+    "GET /api/batches/{id}/results.zip",
     "GET /api/engines/",
     "GET /api/generations/",
     "GET /api/generations/{id}/",
@@ -45,11 +49,15 @@ OPERATIONS = [
     "GET /api/webhooks/deliveries/",
     "GET /api/webhooks/secret/",
     "GET /images/{token}.png",
+    "POST /api/batches/",
+    "POST /api/batches/{id}/cancel/",
+    "POST /api/batches/{id}/retry/",
     "POST /api/generations/{id}/cancel/",
     "POST /api/generations/{id}/run-again/",
     "POST /api/img2img",
     "POST /api/img2img/dry-run",
     "POST /api/img2img/interrupt",
+    "POST /api/tickets/",
     "POST /api/webhooks/deliveries/{webhook_id}/resend/",
     "POST /api/webhooks/secret/rotate/",
     "POST /api/webhooks/test/",
@@ -119,20 +127,24 @@ def test_an_address_below_api_that_is_none_is_answered_in_json(client: Client, d
 
 @pytest.fixture
 def world(
-    alice: User, alices_key: str, generate: Generate, photo_png: bytes, mask_png: bytes
+    alice: User, alices_key: str, generate: Generate, batch_of: Callable[..., Batch]
 ) -> Callable[[str], dict[str, Any]]:
     """world(operation) -> path parameters that lead to something of alice's."""
     done = generate(alice)
     token = SIGNER.sign(done.images.get().pk.hex)
     webhook = WebhookDelivery.test(alice, "https://alice.example/hook").webhook_id
+    batch = batch_of(done)
 
     def make(operation: str) -> dict[str, Any]:
-        fresh = operation.startswith("DELETE") or "cancel" in operation
+        fresh = operation.startswith("DELETE") or "cancel" in operation or "retry" in operation
         if not fresh:
-            return {"id": str(done.pk), "index": 0, "token": token, "webhook_id": webhook}
+            pk = batch.pk if "batches" in operation else done.pk
+            return {"id": str(pk), "index": 0, "token": token, "webhook_id": webhook}
         waiting = Generation.from_request(done.to_request(), owner=alice, engine="quick-fill")
         waiting.save_new()
-        return {"id": str(waiting.pk)}
+        if "retry" in operation:
+            waiting.cancel()
+        return {"id": str(batch_of(waiting).pk if "batches" in operation else waiting.pk)}
 
     return make
 
@@ -189,10 +201,10 @@ def can_be_got_wrong(operation: dict[str, Any]) -> bool:
 
 def sensible(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
     """The body with what no schema can say: pictures that are some, names of what is there, a mask that stays."""
-    pictures = {"input_image": text(image), "image": text(image), "mask": text(mask)}
+    pictures: dict[str, Any] = {"input_image": text(image), "image": text(image), "mask": text(mask)}
+    pictures |= {"images": [text(image)] * len(body.get("images", "")), "masks": [text(mask)]}
     there = {**body, **{part: picture for part, picture in pictures.items() if part in body}}
-    if "url" in there:
-        there["url"] = "https://alice.example/hook"
+    there |= {name: "https://alice.example/hook" for name in ("url", "webhook_url") if name in there}
     if there.get("prompt") == "":
         there["prompt"] = "a lawn"  # the machine sends no empty form fields
     there.pop("engine", None)

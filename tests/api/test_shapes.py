@@ -55,7 +55,7 @@ def said(answer: HttpResponse) -> dict[str, Any]:
 def test_the_three_shapes_paint_the_same_picture(asking: Asking) -> None:
     answers = [said(asking.in_shape(shape, seed=77, negative_prompt="people")) for shape in SHAPES]
     assert [answer["status"] for answer in answers] == ["success"] * 3
-    results = [Client().get(answer["images"][0]).content for answer in answers]
+    results = [Client().get(answer["images"][0]).getvalue() for answer in answers]
     assert len({decode_picture(result).picture.pixels.tobytes() for result in results}) == 1
     for answer in answers:
         assert answer["metadata"]["prompt"] == "a stone path"

@@ -13,21 +13,16 @@ from django.apps import AppConfig
 from django.conf import settings
 from numpy.typing import NDArray
 
-from inpainting.core.geometry import WindowRule
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.engines.base import OnStep, Step
+from inpainting.engines.base import Lane, OnStep, Step
+from tests.fakes import PlainEngine
 
 FAIL_POINTS = ["accept before", "accept after", "result before", "result after", "commit before", "commit after"]
 STEPS, STEP_SECONDS = 6, 0.03
 
 
-class SlowEngine:
-    name = "quick-fill"
-    ignores: frozenset[str] = frozenset()
-    needs_surroundings = False
-    window = WindowRule(context=0.5)
-
+class SlowEngine(PlainEngine):
     def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
         """Grey after six short steps; hangs for ever where the file `hang` says so, once."""
         for done in range(1, STEPS + 1):
@@ -77,9 +72,9 @@ class ChaosConfig(AppConfig):
             accept(self)
             die_here("accept before")
 
-        def ring_after() -> None:
+        def ring_after(lane: Lane = Lane.CPU) -> None:
             die_here("accept after")
-            ring()
+            ring(lane)
 
         Generation.save_new = save_new  # type: ignore[method-assign]
         submit.ring = ring_after

@@ -19,17 +19,16 @@ from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.painting import Painting, paint
+from tests.fakes import PlainEngine
 from tests.strategies import masks, pictures, sizes, window_rules
 
 
 @dataclass
-class NoiseEngine:
+class NoiseEngine(PlainEngine):
     """Paints noise everywhere, outside the mask too."""
 
-    window: WindowRule = field(default_factory=lambda: WindowRule(0.5))
+    rule: WindowRule = field(default_factory=lambda: WindowRule(0.5))
     name: str = "noise"
-    ignores: frozenset[str] = frozenset()
-    needs_surroundings = False
     seen: list[InpaintRequest] = field(default_factory=list)
 
     def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
@@ -173,6 +172,12 @@ def test_it_says_so_when_an_engine_gives_too_few_pictures_or_wrong_ones() -> Non
         done(scene(num_images=2), Lazy())
     with pytest.raises(EngineFailed, match=r"\(7, 7, 3\)"):
         done(scene(), Large())
+
+
+def test_the_last_step_is_told_again_with_each_picture_that_is_put_together() -> None:
+    told: list[Step] = []
+    paintings = paint(scene(num_images=2), NoiseEngine(), told.append)
+    assert told == [Step(1, 1, box=paintings[0].window.box)] * 3
 
 
 def test_a_cancel_passes_through() -> None:

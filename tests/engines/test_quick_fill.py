@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inpainting.core.errors import Cancelled, EngineFailed
+from inpainting.core.geometry import Box
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
-from inpainting.engines.quick_fill.engine import QuickFill
+from inpainting.engines.quick_fill.engine import QuickFill, fill_all
+from inpainting.engines.quick_fill.islands import split
 
 Bytes = NDArray[np.uint8]
 
@@ -239,6 +241,31 @@ def test_a_gradient_continues_smoothly() -> None:
     image = truth.copy()
     image[mask > 0] = 0
     assert flat_error(paint(image, mask)[0], truth, mask) < 5**2
+
+
+def test_a_filled_hole_is_known_to_the_next_one(coffee: Bytes) -> None:
+    mask = (disc(coffee.shape, (90, 80), 14) | disc(coffee.shape, (150, 80), 14)) > 0
+    thin, holes = split(mask)
+    assert len(holes) == 2
+    assert not thin.any()
+
+    def filled(image: Bytes, unknown: NDArray[np.bool_], boxes: list[Box]) -> Bytes:
+        return fill_all(image, unknown, boxes, (5, 0), lambda share: None)
+
+    one = filled(coffee, mask, holes[:1])
+    rest = mask.copy()
+    rest[holes[0].slices] = False
+    assert (filled(coffee, mask, holes) == filled(one, rest, holes)).all()
+
+
+def test_a_scratch_over_a_slanted_edge_hardly_overshoots() -> None:
+    rows, columns = np.mgrid[0:40, 0:60]
+    truth = np.where(rows + columns > 50, 200, 60).astype(np.uint8)[:, :, None].repeat(3, axis=2)
+    mask = np.zeros((40, 60), np.uint8)
+    mask[:, 28:33] = 255
+    painted = paint(truth, mask)[0]
+    assert painted.min() >= 55  # without tension the plain biharmonic surface swings to 51 and 209
+    assert painted.max() <= 205
 
 
 def test_scratches_are_closed_at_least_as_well_as_by_navier_stokes() -> None:

@@ -70,8 +70,3 @@ def test_a_page_that_is_not_there_is_one_of_ours(client: Client, db: None) -> No
     page = client.get("/nowhere/")
     assert page.status_code == 404
     assert "css/dreamlayer.css" in page.content.decode()
-
-
-def test_the_service_says_that_it_is_ready(client: Client, db: None) -> None:
-    assert client.get("/livez").json() == {"status": "ok"}
-    assert client.get("/readyz").json() == {"status": "ok"}

@@ -24,8 +24,11 @@ from dreamlayer_site import supervisor
 from dreamlayer_site.asgi import application
 from dreamlayer_site.celery import app
 from dreamlayer_site.daphne_server import LimitedServer
-from dreamlayer_site.hosts import EVERYWHERE
+from dreamlayer_site.hosts import EVERYWHERE, is_address, is_loopback
+from inpainting.engines.base import Lane
+from inpainting.generations.line import workers_of
 from inpainting.generations.recover import hand_back_ours, recover, start_lookout
+from inpainting.generations.warm_up import start_warming_up
 
 LOCK_PATIENCE_SECONDS = supervisor.DRAIN_SECONDS + 5
 WEBHOOK_WORKERS = 4
@@ -46,10 +49,12 @@ class Command(BaseCommand):
             raise CommandError("Call it as “python manage.py serve”, without --child.")
         threading.Thread(target=stop_with_parent, args=[options["parent_fd"]], daemon=True).start()
         with only_server_of(settings.DATA_DIR):
-            start_workers("cpu", settings.WORKERS)
+            for lane in Lane:
+                start_workers(lane, workers_of(lane))
             start_workers("hooks", WEBHOOK_WORKERS)
             waiting = recover()
             start_lookout()
+            start_warming_up()
             self.say_hello(options["listener_fd"], waiting)
             endpoint = f"fd:fileno={options['listener_fd']}"
             LimitedServer(application, endpoints=[endpoint], server_name="DreamLayer").run(before_stop=hand_back_ours)
@@ -67,6 +72,8 @@ class Command(BaseCommand):
     def say_hello(self, listener_fd: int, waiting: int) -> None:
         site = site_address(listener_fd)
         self.stdout.write(f"DreamLayer is at {site}/  (Ctrl-C stops it)")
+        for elsewhere in addresses_for_others(listener_fd):
+            self.stdout.write(f"  on other machines: {elsewhere}/")
         if waiting:
             self.stdout.write(f"{waiting} generation(s) of the last run go on now.")
         if setup.needed():
@@ -81,6 +88,15 @@ def site_address(listener_fd: int) -> str:
     if host in EVERYWHERE:
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def addresses_for_others(listener_fd: int) -> list[str]:
+    """What to type in on another machine of the network; empty where the server listens on one address alone."""
+    with socket.socket(fileno=os.dup(listener_fd)) as listener:
+        bound, port = listener.getsockname()[:2]
+    if bound not in EVERYWHERE:
+        return []
+    return [f"http://{host}:{port}" for host in settings.ALLOWED_HOSTS if is_address(host) and not is_loopback(host)]
 
 
 def stop_with_parent(parent_fd: int) -> None:

@@ -27,16 +27,16 @@ const stage = new Stage(
   { surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas"), cursor: $("brush-cursor") },
   (fitted) => { $("fit").hidden = fitted },
 )
-const recipe = new Recipe($("recipe"), JSON.parse($("engines").textContent))
+const recipe = new Recipe($("recipe"), JSON.parse($("engines").textContent), JSON.parse($("models").textContent))
 const progress = new Progress(
   { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
   cancel,
 )
 const result = new Result({
   root: $("result"), source: $("result-source"), image: $("result-image"), peek: $("result-peek"), compare: $("compare"), download: $("download"),
-  details: $("details"), warnings: $("warnings"),
+  details: $("details"), warnings: $("warnings"), choices: $("choices"),
   figures: { outside: $("figure-outside"), seam: $("figure-seam"), engine: $("figure-engine"), time: $("figure-time") },
-})
+}, (metadata) => recipe.nameOf(metadata))
 
 // --- photo and mask -----------------------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ const actions = {
 
 async function generate() {
   if (now.painting) return
-  const missing = whatIsMissing()
+  const missing = whatIsMissing() || recipe.problem()
   if (missing) return say("generate", missing)
   edit()
   await paint(async () => {
@@ -171,7 +171,7 @@ async function paint(begin) {
   try {
     now.painting = await begin()
     progress.show({ status: "queued" })
-    const generation = await follow(now.painting, (news) => progress.show(news))
+    const generation = await follow(now.painting, hear)
     await finish(generation)
   } catch (error) {
     if (!isForPeople(error)) throw error
@@ -179,8 +179,14 @@ async function paint(begin) {
   } finally {
     now.painting = null
     progress.end()
+    stage.hidePreview()
     refresh()
   }
+}
+
+function hear(news) {
+  progress.show(news)
+  if (news.preview) stage.showPreview(news.preview).catch(() => {}) // one that does not come through is no loss
 }
 
 async function finish(generation) {

@@ -1,73 +1,174 @@
-// The form beside the photo: engine, words, strength; and which of them the chosen engine does not read.
+// The form beside the photo: engine, model, words, settings; and which of them the chosen engine does not read.
 
-const FIELDS = ["prompt", "negative_prompt", "denoising_strength"]
+const AUTO = "auto"
+/** What people call the settings that an engine may not read. */
+const LABELS = {
+  prompt: "Prompt",
+  negative_prompt: "Negative prompt",
+  denoising_strength: "Denoising strength",
+  num_images: "Images",
+  seed: "Seed",
+  mask_grow: "Grow mask",
+  mask_blur: "Fade mask",
+  steps: "Steps",
+  guidance_scale: "Guidance scale",
+  scheduler: "Scheduler",
+  use_karras_sigmas: "Karras sigmas",
+  clip_skip: "Clip skip",
+  width: "Work width",
+  height: "Work height",
+  only_masked_padding: "Padding",
+}
+const FIELDS = Object.keys(LABELS)
+const NAMED_ELSEWHERE = { width: "work_width", height: "work_height" } // a recipe's width is the picture's
+const STRENGTH = "0.75"
+const UNSAID = { num_images: 1, mask_grow: 0, mask_blur: 0 }
 
 export class Recipe {
   #form
   #engines
+  #models
 
-  /** `engines` is what the server says of them: [{name, label, ignores}]. */
-  constructor(form, engines) {
+  /** What the server says: `engines` [{name, label, ignores, missing}], `models` [{slug, label, steps, …}], best first. */
+  constructor(form, engines, models) {
     this.#form = form
     this.#engines = engines
-    form.engine.addEventListener("change", () => this.#grey())
-    form.denoising_strength.addEventListener("input", () => this.#showStrength())
-    form.prompt.addEventListener("input", () => this.#showCount())
-    this.#grey()
-    this.#showStrength()
-    this.#showCount()
+    this.#models = models
+    form.addEventListener("input", ({ target }) => {
+      target.removeAttribute("aria-invalid")
+      this.#refresh()
+    })
+    document.getElementById("more-clear").addEventListener("click", () => this.#clear())
+    this.#refresh()
   }
 
-  /** What is sent: also what the engine ignores, so that the history tells the whole story. */
+  /** What is sent: the prompt always, for it names the generation in the history; of the rest what is read and not empty. */
   values() {
-    const { prompt, negative_prompt, denoising_strength, engine } = this.#form
-    return {
-      prompt: prompt.value.trim(),
-      negative_prompt: negative_prompt.value.trim(),
-      denoising_strength: denoising_strength.value,
-      engine: engine.value,
+    const { engine, prompt } = this.#form
+    const values = { prompt: prompt.value.trim(), engine: engine.value }
+    if (this.#painter() === "diffusion") values.model = this.#model().slug
+    for (const name of FIELDS.slice(1)) {
+      const { value, disabled } = this.#input(name)
+      if (!disabled && value.trim()) values[name] = value.trim()
     }
+    return values
+  }
+
+  /** Why this cannot be sent, in a sentence, and shows where; nothing where it can. */
+  problem() {
+    const wrong = FIELDS.filter((name) => !this.#input(name).checkValidity())
+    if (!wrong.length) return ""
+    for (const name of wrong) this.#input(name).setAttribute("aria-invalid", "true")
+    document.getElementById("more").open = true
+    const input = this.#input(wrong[0])
+    input.focus()
+    const kind = input.step === "any" ? "a number" : "a whole number"
+    return `${LABELS[wrong[0]]} must be ${kind} from ${input.min} to ${input.max}.`
   }
 
   /** Fills in what an earlier generation was made with: the server's metadata of it. */
-  fill({ prompt, negative_prompt, denoising_strength, engine }) {
-    this.#form.prompt.value = prompt
-    this.#form.negative_prompt.value = negative_prompt
-    this.#form.denoising_strength.value = denoising_strength
-    if (this.#engines.some(({ name }) => name === engine)) this.#form.engine.value = engine
-    this.#grey()
-    this.#showStrength()
-    this.#showCount()
-  }
-
-  #grey() {
-    const engine = this.#engines.find(({ name }) => name === this.#form.engine.value)
-    const ignores = new Set(engine?.ignores ?? [])
-    const ignored = FIELDS.filter((field) => ignores.has(field))
-    for (const field of FIELDS) {
-      this.#form[field].disabled = ignored.includes(field)
-      this.#form[field].closest(".field").classList.toggle("ignored", ignored.includes(field))
+  fill(recipe) {
+    const { engine, model } = this.#form
+    if (this.#engines.some(({ name, missing }) => name === recipe.engine && !missing)) engine.value = recipe.engine
+    if (this.#models.some(({ slug }) => slug === recipe.model)) model.value = recipe.model
+    const { steps, guidance_scale, scheduler } = this.#model() ?? {}
+    const unsaid = { ...UNSAID, steps, guidance_scale, scheduler }
+    for (const name of FIELDS) {
+      const value = recipe[NAMED_ELSEWHERE[name] ?? name] ?? ""
+      this.#input(name).value = value === unsaid[name] || isBlurred(value) ? "" : String(value)
     }
-    const reason = document.getElementById("ignored-reason")
-    reason.hidden = !ignored.length
-    reason.textContent = ignored.length ? because(engine, ignored) : ""
+    this.#refresh()
   }
 
-  #showStrength() {
-    this.#form.strength_shown.value = Number(this.#form.denoising_strength.value).toFixed(2)
+  /** Who painted, as people call it: "Diffusion · Tiny". */
+  nameOf({ engine, model }) {
+    const painter = this.#engines.find(({ name }) => name === engine)?.label ?? engine
+    if (!model || this.#ignores(engine).has("model")) return painter
+    return `${painter} · ${this.#models.find(({ slug }) => slug === model)?.label ?? model}`
+  }
+
+  #input(name) {
+    return this.#form.elements[name]
+  }
+
+  #model() {
+    return this.#models.find(({ slug }) => slug === this.#form.model?.value) ?? this.#models[0]
+  }
+
+  /** The engine that would paint now: auto dreams where there is a prompt and a model, and fills otherwise. */
+  #painter() {
+    const { engine, prompt } = this.#form
+    if (engine.value !== AUTO) return engine.value
+    return prompt.value.trim() && this.#models.length ? "diffusion" : "quick-fill"
+  }
+
+  #ignores(engine) {
+    return new Set(this.#engines.find(({ name }) => name === engine)?.ignores)
+  }
+
+  #clear() {
+    for (const name of FIELDS.slice(1)) {
+      this.#input(name).value = name === "denoising_strength" ? STRENGTH : ""
+      this.#input(name).removeAttribute("aria-invalid")
+    }
+    this.#refresh()
+  }
+
+  #refresh() {
+    const { engine, strength_shown, denoising_strength } = this.#form
+    const painter = this.#painter()
+    const isOpen = engine.value === AUTO && this.#models.length > 0 // a prompt away from reading everything
+    this.#grey(isOpen ? new Set() : this.#ignores(painter), this.#labelOf(painter))
+    this.#showModel(isOpen || painter === "diffusion")
+    engine.options[0].textContent = `Auto (${this.#labelOf(painter)})`
+    say("engine-help", isOpen ? `Without a prompt Quick fill closes the gap from the photo itself; with one, ${this.#model().label} paints what it says.` : "")
+    strength_shown.value = Number(denoising_strength.value).toFixed(2)
+    this.#showCount()
+    this.#showWhatIsSet()
+  }
+
+  #labelOf(engine) {
+    return this.#engines.find(({ name }) => name === engine).label
+  }
+
+  #grey(ignores, label) {
+    for (const name of FIELDS) {
+      this.#input(name).disabled = ignores.has(name)
+      this.#input(name).closest(".field").classList.toggle("ignored", ignores.has(name))
+    }
+    say("ignored-reason", ignores.has("prompt") ? `${label} paints from the picture itself; it does not read prompts.` : "")
+    say("more-reason", FIELDS.slice(1).some((name) => ignores.has(name)) ? `${label} does not read what is grey here.` : "")
+  }
+
+  #showModel(isRead) {
+    const field = document.getElementById("model-field")
+    if (!field) return
+    field.hidden = !isRead
+    const model = this.#model()
+    for (const name of ["steps", "guidance_scale", "width", "height"]) this.#input(name).placeholder = model[name]
+    this.#input("scheduler").options[0].textContent = `Default: ${model.scheduler.replace(/Scheduler$/, "")}`
   }
 
   #showCount() {
     const { value, maxLength } = this.#form.prompt
     const left = maxLength - value.length
-    const count = document.getElementById("prompt-count")
-    count.textContent = left <= 100 ? `${left} left` : ""
+    document.getElementById("prompt-count").textContent = left <= 100 ? `${left} left` : ""
+  }
+
+  /** Beside the heading, so that nothing that was set goes unseen while the settings are folded away. */
+  #showWhatIsSet() {
+    const set = FIELDS.slice(1).map((name) => [name, this.#input(name)]).filter(([name, { value, disabled }]) =>
+      !disabled && value.trim() && !(name === "denoising_strength" && value === STRENGTH))
+    const words = ([name, { value }]) => (name === "negative_prompt" ? LABELS[name] : `${LABELS[name]} ${value}`)
+    document.getElementById("more-set").textContent = set.map(words).join(" · ")
   }
 }
 
-function because(engine, ignored) {
-  const name = engine.name === "auto" ? "The engine" : engine.name
-  if (ignored.includes("prompt")) return `${name} paints from the picture itself; it does not read prompts.`
-  const words = { negative_prompt: "the negative prompt", denoising_strength: "the strength" }
-  return `${name} does not read ${ignored.map((field) => words[field]).join(" or ")}.`
+function say(id, sentence) {
+  const place = document.getElementById(id)
+  place.textContent = sentence
+  place.hidden = !sentence
 }
+
+/** A number that is too long for this page to know it to the last digit, as a seed may be. */
+const isBlurred = (value) => typeof value === "number" && Math.abs(value) > Number.MAX_SAFE_INTEGER

@@ -1,42 +1,92 @@
-// Source and result beside each other, what is known about the result, and the way on.
+// Source and result beside each other, the results to choose from, what is known about one, and the way on.
 
 import { duration, score, stem } from "format"
 
+const CHOICE_SIDE = 76 // as in the style sheet
+
 export class Result {
   #elements
+  #nameOf
 
-  /** `elements` is {root, source, image, peek, compare, download, details, warnings, figures: {outside, seam, engine, time}}. */
-  constructor(elements) {
+  /**
+   * `elements` is {root, source, image, peek, compare, download, details, warnings, choices,
+   * figures: {outside, seam, engine, time}}; `nameOf` says of a recipe who paints it.
+   */
+  constructor(elements, nameOf) {
     this.#elements = elements
+    this.#nameOf = nameOf
     holdToPeek(elements.compare, elements.root)
   }
 
-  /** Shows a succeeded generation; resolves when its picture is there. */
+  /** Shows a succeeded generation, its first result in full; resolves when that picture is there. */
   async show(generation, sourceUrl, sourceName) {
-    const [image] = generation.images
-    const { root, source, peek, download, details, figures, warnings } = this.#elements
-    this.name = `${stem(sourceName)}-dreamlayer.png`
-    this.url = image.url
+    const { images } = generation
+    const { root, source, image, peek, details, figures, warnings, choices } = this.#elements
     source.src = peek.src = sourceUrl
-    this.#elements.image.src = image.url
-    for (const picture of [source, this.#elements.image]) Object.assign(picture, { width: image.width, height: image.height })
-    download.href = image.url
-    download.download = this.name
+    for (const picture of [source, image]) Object.assign(picture, { width: images[0].width, height: images[0].height })
+    const names = images.map((_, index) => `${stem(sourceName)}-dreamlayer${images.length > 1 ? `-${index + 1}` : ""}.png`)
+    const chosen = (index) => this.#choose(images[index], names[index])
+    const offered = (picture, index) =>
+      offer(picture, { index, name: names[index], box: generation.metadata.results[index]?.window, onChoose: () => chosen(index) })
+    choices.hidden = images.length < 2
+    choices.replaceChildren(choices.querySelector("legend"), ...(choices.hidden ? [] : images.map(offered)))
     details.href = details.dataset.url.replace("00000000-0000-0000-0000-000000000000", generation.id)
-    figures.outside.textContent = image.outside_mask_changed_pixels ?? "–"
-    figures.outside.dataset.good = String(image.outside_mask_changed_pixels === 0)
-    figures.seam.textContent = score(image.seam_score)
-    figures.engine.textContent = generation.engine
+    figures.engine.textContent = this.#nameOf(generation.metadata)
     figures.time.textContent = typeof generation.seconds === "number" ? duration(generation.seconds) : "–"
     warnings.replaceChildren(...(generation.metadata?.warnings ?? []).map(asItem))
     warnings.hidden = !warnings.children.length
+    chosen(0)
     root.hidden = false
-    await this.#elements.image.decode().catch(() => {}) // a picture that cannot be loaded shows its alt text
+    await image.decode().catch(() => {}) // a picture that cannot be loaded shows its alt text
+  }
+
+  /** The result that is shown large, downloaded and used as the next source. */
+  #choose(image, name) {
+    const { download, figures } = this.#elements
+    this.url = image.url
+    this.name = name
+    this.#elements.image.src = image.url
+    download.href = image.url
+    download.download = name
+    figures.outside.textContent = image.outside_mask_changed_pixels ?? "–"
+    figures.outside.dataset.good = String(image.outside_mask_changed_pixels === 0)
+    figures.seam.textContent = score(image.seam_score)
   }
 
   hide() {
     this.#elements.root.hidden = true
   }
+}
+
+/** A small picture to choose a result by, which is a radio button for keys and readers, and its own download. */
+function offer(picture, { index, name, box, onChoose }) {
+  const { url } = picture
+  const item = document.createElement("div")
+  item.className = "choice"
+  const label = document.createElement("label")
+  const radio = Object.assign(document.createElement("input"), { type: "radio", name: "result", className: "visually-hidden", checked: index === 0 })
+  radio.addEventListener("change", onChoose)
+  const thumbnail = Object.assign(document.createElement("img"), { src: `${url}thumbnail/`, alt: `Result ${index + 1}` })
+  if (box) zoom(thumbnail, picture, box)
+  const place = document.createElement("span")
+  place.append(thumbnail)
+  label.append(radio, place)
+  const download = Object.assign(document.createElement("a"), { href: url, download: name, className: "link", textContent: "Download" })
+  download.setAttribute("aria-label", `Download result ${index + 1}`)
+  item.append(label, download)
+  return item
+}
+
+/** Shows of a small picture the square around what was painted: elsewhere the results are equal. */
+function zoom(thumbnail, { width, height }, [left, top, right, bottom]) {
+  const side = Math.min(Math.max(right - left, bottom - top), width, height)
+  const scale = CHOICE_SIDE / side
+  const start = (from, to, whole) => Math.min(Math.max((from + to - side) / 2, 0), whole - side)
+  Object.assign(thumbnail.style, {
+    width: `${width * scale}px`,
+    height: `${height * scale}px`,
+    translate: `${-start(left, right, width) * scale}px ${-start(top, bottom, height) * scale}px`,
+  })
 }
 
 /** While the button is held, by pointer or key, the result's place shows the source. */

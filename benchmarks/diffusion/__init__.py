@@ -1,0 +1,1 @@
+"""The diffusion engine beside plain diffusers pipelines, in one run: see `__main__`."""

@@ -1,0 +1,144 @@
+"""The diffusion engine beside plain diffusers pipelines with the same weights, in one run.
+
+    python -m benchmarks.diffusion --device cpu  [--rows C3 C4] [--json FILE]     about 8 minutes on 2 cores
+    python -m benchmarks.diffusion --device cuda [--rows G1 G2] [--json FILE]     under 10 minutes on an H200
+    python -m benchmarks.diffusion --device cpu --small --rows G0 G1 ...          tiny models: do the rows run at all?
+
+Full-size architectures from their published configurations with random weights; nothing is downloaded. Sides take
+turns; times are medians, "spread" is the longest less the shortest, "% floor" the time that the arithmetic alone takes
+at the ceiling measured in the same run, and parity the relative L2 to peer A. A row without parity, or outside its gate
+(2e-2 in 16 bits, 1e-5 in 32), does not count. --json appends one line a run with device, torch, commit and date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+from benchmarks.diffusion import cpu_rows, gpu_rows
+from benchmarks.diffusion.bench import Bench
+from benchmarks.diffusion.measuring import Row, heading
+from inpainting.engines.diffusion import hardware
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {**cpu_rows.ROWS, **gpu_rows.ROWS}
+SECONDS = {**cpu_rows.SECONDS, **gpu_rows.SECONDS}
+PEERS = {
+    False: ("A: diffusers float32", "B: diffusers bfloat16 channels_last"),
+    True: ("A: diffusers float16 eager", "B: diffusers float16 compiled"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), required=True)
+    parser.add_argument("--rows", nargs="*", type=rows_in, help="such as C3 C4 or C3,C4; the device's own, if left out")
+    parser.add_argument("--small", action="store_true", help="tiny models, to see that the rows run")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=9.0, help="rows that no longer fit are skipped")
+    parser.add_argument("--json", type=Path, help="append one line about this run to this file")
+    options = parser.parse_args(arguments)
+    names = [name for group in options.rows or [] for name in group] or list(own_rows(options.device))
+    is_gpu_run = any(name in gpu_rows.ROWS for name in names)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("PyTorch sees no CUDA device here.")
+    if is_gpu_run and any(name in cpu_rows.ROWS for name in names):
+        parser.error("The rows C and G are measured in runs of their own: their peers are not the same.")
+    if is_gpu_run and options.device == "cpu" and not options.small:
+        parser.error("On a CPU the rows of a GPU run with --small alone.")
+    started = time.monotonic()
+    about = surroundings(options.device, options.small)
+    print(f"<!-- {', '.join(f'{name} {value}' for name, value in about.items())} -->")
+    print(heading(*PEERS[is_gpu_run]), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(
+            hardware.choose(options.device),
+            Path(folder),
+            small=options.small,
+            repeats=options.repeats,
+            deadline=started + 60 * options.minutes,
+            is_gpu_run=is_gpu_run,
+        )
+        rows = [row for name in ceilings_first(names, is_gpu_run) for row in told(bench, name)]
+    if options.json:
+        with options.json.open("a") as file:
+            line = {**about, "seconds": round(time.monotonic() - started, 1), "rows": rows}
+            file.write(json.dumps(line) + "\n")
+    return int(any("failed" in row for row in rows))
+
+
+def rows_in(words: str) -> list[str]:
+    names = [word.strip().upper() for word in words.split(",") if word.strip()]
+    for name in names:
+        if name not in ROWS:
+            raise argparse.ArgumentTypeError(f"no row {name}; there are {', '.join(ROWS)}")
+    return names
+
+
+def own_rows(device: str) -> Sequence[str]:
+    return tuple(gpu_rows.ROWS if device == "cuda" else cpu_rows.ROWS)
+
+
+def ceilings_first(names: Sequence[str], is_gpu_run: bool) -> list[str]:
+    """The floors of all other rows come of the ceilings, so those are measured whether asked for or not."""
+    first = "G0" if is_gpu_run else "C0"
+    return [first, *(name for name in names if name != first)]
+
+
+def told(bench: Bench, name: str) -> Iterator[dict[str, Any]]:
+    """Measure a row, print its lines as they come, and go on where it breaks: one row must not cost the others."""
+    needed = 0.0 if bench.small else SECONDS[name]
+    if bench.left_seconds < needed:
+        print(f"| {name} | skipped: takes about {needed:.0f} s and {bench.left_seconds:.0f} s are left |", flush=True)
+        yield {"row": name, "skipped": True}
+        return
+    started = time.monotonic()
+    try:
+        for row in ROWS[name](bench):
+            print(row.line(), flush=True)
+            yield row.as_json()
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        sentence = (str(error).splitlines() or [""])[0][:200]
+        print(f"| {name} | failed: {type(error).__name__}: {sentence} |", flush=True)
+        yield {"row": name, "failed": f"{type(error).__name__}: {sentence}"}
+    print(f"<!-- {name} took {time.monotonic() - started:.0f} s -->", flush=True)
+
+
+def surroundings(device: str, small: bool) -> dict[str, Any]:
+    """What a reader must know to believe the figures."""
+    commit = ""
+    if shutil.which("git"):
+        describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+        commit = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores {platform.machine()}"
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": name,
+        "models": "tiny, figures mean nothing" if small else "full size, random weights",
+        "bfloat16": hardware.cpu_has_bfloat16(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 2),
+        "commit": commit or "unknown",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

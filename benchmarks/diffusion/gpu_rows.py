@@ -1,0 +1,540 @@
+"""The rows of a GPU. Peer A: diffusers in float16, eager; peer B: channels last and compiled blocks.
+
+On a CPU with --small every row takes the same path, but for what only CUDA has: events, graphs and peaks of memory.
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.diffusion.bench import Bench, Sides, ceilings
+from benchmarks.diffusion.cpu_rows import Watched, window_parity
+from benchmarks.diffusion.measuring import Figure, Row, difference, once, timed
+from benchmarks.diffusion.models import (
+    asked,
+    begun,
+    flop,
+    job_flop,
+    photo,
+    plain_job,
+    plain_jobs,
+    request,
+    shelved,
+    spec_of,
+    twin,
+)
+from benchmarks.diffusion.serving import Arrival, Served, ignore, in_batches, one_at_a_time, step_by_step
+from inpainting.core.codecs import encode_png
+from inpainting.core.errors import Cancelled
+from inpainting.core.geometry import Size
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.base import Step
+from inpainting.engines.catalog import Family
+from inpainting.engines.diffusion.denoising import Denoising
+from inpainting.engines.diffusion.weights import LEFT_OUT, load
+from inpainting.engines.painting import paint
+
+EVERY_STEPS = 3
+"""People arrive as often as a plain loop takes for so many steps."""
+
+
+def g0(bench: Bench) -> Iterator[Row]:
+    side, copied = (512, 10**7) if bench.small else (8192, 8 * 10**9)
+    yield ceilings(bench, side=side, copied_bytes=copied, name="G0")
+
+
+# One step
+
+
+@torch.inference_mode()
+def plain_step(pipeline: Any, live: Sequence[Denoising]) -> torch.Tensor:
+    """The same rows through a pipeline's own UNet."""
+    dtype, device = pipeline.unet.dtype, pipeline.unet.device
+    inputs = torch.cat([one.model_input() for one in live]).to(dtype)
+    times = torch.cat([one.time for one in live]).to(device)
+    text = torch.cat([one.text.embeds for one in live]).to(dtype)
+    return torch.as_tensor(pipeline.unet(inputs, times, encoder_hidden_states=text, return_dict=False)[0].float())
+
+
+def batch(bench: Bench, rows: int) -> list[Denoising]:
+    side = bench.side(512)
+    if rows == 1:
+        return [begun(bench.sd.ours, request(side, steps=4, guidance_scale=1.0))]
+    return [begun(bench.sd.ours, request(side, seed=seed, steps=4)) for seed in range(rows // 2)]
+
+
+def g1(bench: Bench) -> Iterator[Row]:
+    sides, side = bench.sd, bench.side(512)
+    row_flop = flop(sides.ours, "unet", Size(side, side))
+    for rows in (1, 2, 4, 8, 16, 32):
+        live = batch(bench, rows)
+        calls: dict[str, Callable[[], Any]] = {
+            "ours": lambda live=live: torch.cat(sides.ours.predict(live)),  # type: ignore[misc]
+            "a": lambda live=live: plain_step(sides.a, live),  # type: ignore[misc]
+        }
+        if rows in (2, 16):  # each number of rows is compiled anew
+            calls["b"] = lambda live=live: plain_step(sides.b, live)  # type: ignore[misc]
+        found = bench.contest(calls, budget_seconds=12, inner=1 if bench.small else 5, warm=2)
+        bench.steps.setdefault(rows, found)
+        floor, parity = bench.floor(rows * row_flop), difference(calls["ours"](), calls["a"]())
+        yield Row(
+            "G1", f"SD 1.5 step, {rows} rows, {side}x{side}", found["ours"], found["a"], found.get("b"), floor, parity
+        )
+        if rows in (2, 16):
+            yield from levers(bench, rows, live, found, floor)
+
+
+def levers(bench: Bench, rows: int, live: list[Denoising], found: dict[str, Figure], floor: float) -> Iterator[Row]:
+    """What the engine could gain: its step as one CUDA graph, and with compiled blocks. Not in the engine today."""
+    sides, side = bench.sd, bench.side(512)
+    started = time.perf_counter()
+    replay = captured(sides.ours, live)
+    sides.ours.hardware.synchronize()
+    capture_seconds = time.perf_counter() - started
+    graph = bench.contest({"it": replay}, budget_seconds=6, inner=1 if bench.small else 5, warm=2)["it"]
+    kept = sides.ours.unet
+    sides.ours.unet = sides.b.unet
+    try:
+        blocks_parity = difference(torch.cat(sides.ours.predict(live)), plain_step(sides.a, live))
+        blocks = bench.contest(
+            {"it": lambda: sides.ours.predict(live)}, budget_seconds=6, inner=1 if bench.small else 5, warm=2
+        )["it"]
+    finally:
+        sides.ours.unet = kept
+    what = f"lever at {rows} rows, {side}x{side}"
+    note = f"the UNet's call alone; not in the engine; captured in {capture_seconds:.2f} s"
+    graph_parity = difference(replay(), plain_step(sides.a, live))
+    yield Row("G1", f"{what}: a CUDA graph", graph, found["a"], found["b"], floor, graph_parity, note=note)
+    yield Row(
+        "G1", f"{what}: compiled blocks", blocks, found["a"], found["b"], floor, blocks_parity, note="not in the engine"
+    )
+
+
+def captured(model: Any, live: list[Denoising]) -> Callable[[], torch.Tensor]:
+    """The UNet's call for these rows as a CUDA graph, its inputs where they lie. Without CUDA the plain call."""
+    hardware = model.hardware
+
+    @torch.inference_mode()
+    def call() -> torch.Tensor:
+        return torch.as_tensor(model.unet(*inputs, encoder_hidden_states=text, return_dict=False)[0])
+
+    with torch.inference_mode():
+        dtype = model.unet.dtype
+        rows = torch.cat([one.model_input() for one in live]).to(dtype)
+        inputs = rows, torch.cat([one.time for one in live]).to(hardware.device)
+        text = torch.cat([one.text.embeds for one in live]).to(dtype)
+    if not hardware.is_cuda:
+        return call
+    side_stream = torch.cuda.Stream()
+    side_stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side_stream):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(side_stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        answer = call()
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return answer
+
+    return replay
+
+
+# A whole job
+
+
+def g2(bench: Bench) -> Iterator[Row]:
+    steps = 4 if bench.small else 50
+    yield job_row(bench, "G2", bench.sd, bench.side(512), pictures=1, steps=steps, budget_seconds=25)
+
+
+def job_row(
+    bench: Bench, key: str, sides: Sides, side: int, *, pictures: int, steps: int, budget_seconds: float
+) -> Row:
+    """Image and mask to uint8 on the host; several pictures are several people at once."""
+    wanted = [request(side, seed=seed, steps=steps) for seed in range(pictures)]
+    batcher = shelved(sides.ours)
+    paint_all(batcher, wanted, sides.ours)  # its pace is a measured one: how many rows pay is found as it works
+    calls = {
+        "ours": lambda: paint_all(batcher, wanted, sides.ours),
+        "a": lambda: pixels(plain_jobs(sides.a, wanted)),
+        "b": lambda: pixels(plain_jobs(sides.b, wanted)),
+    }
+    found = bench.contest(calls, budget_seconds=budget_seconds)
+    size = wanted[0].image.size
+    return Row(
+        key,
+        f"{sides.ours.spec.slug} job {side}x{side}, {pictures} at once, {steps} guided steps",
+        found["ours"],
+        found["a"],
+        found["b"],
+        floor=bench.floor(pictures * job_flop(sides.ours, size, steps=steps, rows=2)),
+        parity=difference(calls["ours"](), calls["a"]()),
+    )
+
+
+def paint_all(batcher: Any, wanted: Sequence[InpaintRequest], model: Any) -> NDArray[np.float64]:
+    if len(wanted) == 1:
+        return pixels(batcher.paint(wanted[0], model.spec, ignore)[0])
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        return pixels([found[0][0] for found in pool.map(lambda one: batcher.paint(one, model.spec, ignore), wanted)])
+
+
+def pixels(pictures: Sequence[Any]) -> NDArray[np.float64]:
+    return np.stack([np.asarray(picture) for picture in pictures]).astype(np.float64)
+
+
+def g4(bench: Bench) -> Iterator[Row]:
+    for pictures in (1, 4):
+        few = 2 if bench.small else 10
+        row = job_row(
+            bench, "G4", bench.sdxl, bench.side(1024), pictures=pictures, steps=few, budget_seconds=20 * pictures
+        )
+        yield row
+        yield scaled_to_default(bench, row, pictures, few)
+
+
+def scaled_to_default(bench: Bench, row: Row, pictures: int, few: int) -> Row:
+    """30 steps from the job just timed, and one with a single step: the difference is steps alone."""
+    sides, side = bench.sdxl, bench.side(1024)
+    wanted = [request(side, seed=seed, steps=1) for seed in range(pictures)]
+    batcher = shelved(sides.ours)
+    calls: dict[str, Callable[[], Any]] = {
+        "ours": lambda: paint_all(batcher, wanted, sides.ours),
+        "a": lambda: plain_jobs(sides.a, wanted),
+        "b": lambda: plain_jobs(sides.b, wanted),
+    }
+    measured = {"ours": row.ours, "a": row.a, "b": row.b}
+    whole = {}
+    for name, call in calls.items():
+        call()
+        one = timed(sides.ours.hardware, call).wall
+        many = measured[name]
+        if many is not None:
+            whole[name] = once(many.median + (30 - few) * (many.median - one) / (few - 1))
+    return Row(
+        "G4",
+        f"sdxl job {side}x{side}, {pictures} at once, 30 guided steps, scaled",
+        whole["ours"],
+        whole["a"],
+        whole["b"],
+        floor=bench.floor(pictures * job_flop(sides.ours, Size(side, side), steps=30, rows=2)),
+        parity=row.parity,
+        note=f"scaled from jobs of {few} steps and of 1",
+    )
+
+
+# People who arrive
+
+
+def g3(bench: Bench) -> Iterator[Row]:
+    sides, side, steps = bench.sd, bench.side(512), 4 if bench.small else 30
+    step = step_seconds(bench)
+    batcher = shelved(sides.ours)
+    for people in (8, 16):
+        arrivals = [
+            Arrival(index * EVERY_STEPS * step, index, request(side, seed=index, steps=steps), steps * step)
+            for index in range(people)
+        ]
+        for _ in range(2):
+            step_by_step(arrivals, batcher, sides.ours.spec)  # until its pace is known
+        contestants: dict[str, Callable[[], Served]] = {
+            "ours": lambda arrivals=arrivals: step_by_step(arrivals, batcher, sides.ours.spec),  # type: ignore[misc]
+            "a": lambda arrivals=arrivals: one_at_a_time(arrivals, partial(plain_job, sides.a)),  # type: ignore[misc]
+            "b": lambda arrivals=arrivals: in_batches(  # type: ignore[misc]
+                arrivals, lambda many: list(plain_jobs(sides.a, many)), most=8, window=float("inf")
+            ),
+        }
+        rounds: dict[str, list[Served]] = {name: [] for name in contestants}
+        for _ in range(2):
+            for name, serve in contestants.items():
+                rounds[name].append(serve())
+        seconds = {name: Figure(tuple(one.seconds for one in served)) for name, served in rounds.items()}
+        last = {name: served[-1] for name, served in rounds.items()}
+        yield Row(
+            "G3",
+            f"SD 1.5, {people} people, one every {EVERY_STEPS} plain steps, {steps} guided steps; seconds for all",
+            seconds["ours"],
+            seconds["a"],
+            seconds["b"],
+            floor=bench.floor(people * job_flop(sides.ours, Size(side, side), steps=steps, rows=2)),
+            parity=difference(pixels(last["ours"].pictures), pixels(last["a"].pictures)),
+            note="A one at a time, B batches of 8 once all have come, both eager; "
+            + "; ".join(f"{name}: {one.told()}" for name, one in last.items()),
+            more={name: {"p50": one.wait(50), "p95": one.wait(95)} for name, one in last.items()},
+        )
+
+
+def step_seconds(bench: Bench) -> float:
+    """Of the plain loop with one person in it."""
+    live = batch(bench, 2)
+    plain_step(bench.sd.a, live)
+    return timed(bench.hardware, lambda: plain_step(bench.sd.a, live), 3).wall
+
+
+def g11(bench: Bench) -> Iterator[Row]:
+    sides, side, people = bench.sd, bench.side(512), 16
+    steps = 2 if bench.small else 10
+    wanted = [request(side, seed=seed, steps=steps) for seed in range(people)]
+    batcher = shelved(sides.ours)
+
+    def ours(one: InpaintRequest) -> bytes:
+        return encode_png(Picture(batcher.paint(one, sides.ours.spec, ignore)[0][0]))
+
+    def plain(one: InpaintRequest) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(plain_job(sides.a, one)).save(file, "PNG")
+        return file.getvalue()
+
+    made: dict[str, list[bytes]] = {}
+
+    def together() -> None:
+        with ThreadPoolExecutor(people) as pool:
+            made["ours"] = list(pool.map(ours, wanted))
+
+    def in_turn(some: Sequence[InpaintRequest] = wanted) -> None:
+        made["a"] = [plain(one) for one in some]
+
+    together()
+    found = bench.contest({"ours": together, "a": in_turn}, budget_seconds=15, warm=0)
+    decoded = {name: pixels([Image.open(io.BytesIO(one)) for one in files]) for name, files in made.items()}
+    # Of the plain loop two people are enough: all are served alike, and a profile of many kernels is slow to read.
+    busy = {"ours": busy_share(bench, together), "a": busy_share(bench, lambda: in_turn(wanted[:2]))}
+    yield Row(
+        "G11",
+        f"SD 1.5, {people} people at once, {steps} guided steps, to PNG; seconds for all",
+        found["ours"],
+        found["a"],
+        floor=bench.floor(people * job_flop(sides.ours, Size(side, side), steps=steps, rows=2)),
+        parity=difference(decoded["ours"], decoded["a"]),
+        note=f"device busy: ours {100 * busy['ours']:.0f} %, A (one at a time) {100 * busy['a']:.0f} % of the wall "
+        "clock",
+        more={"busy": busy},
+    )
+
+
+def busy_share(bench: Bench, work: Callable[[], Any]) -> float:
+    """Share of the wall clock in which the device had something to do, while a profiler looks on.
+
+    Without CUDA the operators of this thread stand for the kernels.
+    """
+    hardware = bench.hardware
+    activity = torch.profiler.ProfilerActivity
+    kind = torch.autograd.DeviceType.CUDA if hardware.is_cuda else torch.autograd.DeviceType.CPU
+    with torch.profiler.profile(activities=[activity.CUDA if hardware.is_cuda else activity.CPU]) as profiler:
+        seconds = timed(hardware, work).wall
+    spans = sorted(
+        (event.time_range.start, event.time_range.end) for event in profiler.events() if event.device_type == kind
+    )
+    busy, until = 0.0, float("-inf")
+    for start, end in spans:
+        busy += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return busy / 1e6 / seconds
+
+
+# The VAE
+
+
+def g6(bench: Bench) -> Iterator[Row]:
+    sides = bench.sd
+    in_float32 = twin(sides.a, torch.float32).vae
+    for side in (bench.side(512), bench.side(1024)):
+        for pictures in (1, 4):
+            latents = torch.randn(pictures, 4, side // 8, side // 8, device=bench.hardware.device)
+            shown = torch.rand(pictures, 3, side, side, device=bench.hardware.device) * 2 - 1
+            yield vae_row(bench, in_float32, "decode", latents, side)
+            yield vae_row(bench, in_float32, "encode", shown, side)
+
+
+def vae_row(bench: Bench, in_float32: Any, part: str, given: torch.Tensor, side: int) -> Row:
+    @torch.inference_mode()
+    def run(vae: Any) -> torch.Tensor:
+        if part == "decode":
+            return torch.as_tensor(vae.decode(given.to(vae.dtype), return_dict=False)[0].float())
+        return torch.as_tensor(vae.encode(given.to(vae.dtype)).latent_dist.mode().float())
+
+    sides = bench.sd
+    calls = {"ours": lambda: run(sides.ours.vae), "a": lambda: run(sides.a.vae), "b": lambda: run(in_float32)}
+    found = bench.contest(calls, budget_seconds=4, warm=2)
+    return Row(
+        "G6",
+        f"VAE {part} {side}x{side}, {len(given)} at once",
+        found["ours"],
+        found["a"],
+        found["b"],
+        floor=bench.floor(len(given) * flop(sides.ours, part, Size(side, side))),
+        parity=difference(calls["ours"](), calls["b"]()),
+        note="ours: as the engine keeps it (float16, channels last); B and parity: AutoencoderKL in float32",
+    )
+
+
+# The window
+
+
+def g8(bench: Bench) -> Iterator[Row]:
+    sides, side, hole = bench.sd, bench.side(2048), bench.side(504)
+    steps = 2 if bench.small else 20
+    mask = np.zeros((side, side), np.uint8)
+    mask[side // 2 : side // 2 + hole, side // 2 : side // 2 + hole] = 255
+    wanted = asked(photo(side, side), mask, steps=steps)
+    smaller = photo(side // 2, side // 2), np.ascontiguousarray(mask[::2, ::2])
+    halved, whole = asked(*smaller, steps=steps), wanted
+    engine = Watched(shelved(sides.ours), sides.ours.spec)
+    work: list[Size] = []
+
+    def ours() -> None:
+        (painting,) = paint(wanted, engine, ignore)
+        work.append(painting.work)
+
+    calls = {"ours": ours, "a": lambda: plain_job(sides.a, halved), "b": lambda: plain_job(sides.a, whole)}
+    found = bench.contest(calls, budget_seconds=15)
+    yield Row(
+        "G8",
+        f"{side}x{side} photo, {100 * hole**2 / side**2:.0f} % masked, {steps} guided steps",
+        found["ours"],
+        found["a"],
+        found["b"],
+        floor=bench.floor(job_flop(sides.ours, work[0], steps=steps, rows=2)),
+        parity=window_parity(bench, wanted, engine.pictures[0]),
+        note=f"ours: the window at {work[0]}; A: the whole picture at half its size, B: at its own, both eager; "
+        "parity: the window beside diffusers' painting of the same window",
+    )
+
+
+# Operations
+
+
+def g10(bench: Bench) -> Iterator[Row]:
+    yield loading(bench)
+    yield cancelling(bench)
+    yield memory_of_a_row(bench)
+
+
+def loading(bench: Bench) -> Row:
+    folder = bench.scratch / "model"
+    bench.sd.a.save_pretrained(folder, safe_serialization=True)
+    spec = spec_of(Family.SD, bench.side(512), folder)
+    dtype, device = bench.hardware.dtype, bench.hardware.device
+
+    def plain() -> Any:
+        kind = type(bench.sd.a)
+        return kind.from_pretrained(folder, torch_dtype=dtype, local_files_only=True, **LEFT_OUT[Family.SD]).to(device)
+
+    calls = {"ours": lambda: load(spec, bench.hardware), "a": plain}
+    found = bench.contest(calls, budget_seconds=20)
+    ours, theirs = (
+        torch.cat([weight.flatten()[:1000].float().cpu() for weight in unet.state_dict().values()])
+        for unet in (calls["ours"]().unet, plain().unet)
+    )
+    note = "warm file cache; ours checks the files first"
+    return Row("G10", "load SD 1.5", found["ours"], found["a"], parity=difference(ours, theirs), gate=0.0, note=note)
+
+
+def cancelling(bench: Bench) -> Row:
+    """From the word to a device that is free for others."""
+    sides, side = bench.sd, bench.side(512)
+    wanted = request(side, steps=20 if bench.small else 50)
+    batcher = shelved(sides.ours)
+    said: list[float] = []
+
+    def stop(step: Step) -> None:
+        if step.done >= 3:
+            said.append(time.perf_counter())
+            raise Cancelled
+
+    def ours() -> float:
+        with suppress(Cancelled):
+            batcher.paint(wanted, sides.ours.spec, stop)
+        while not batcher.is_idle:
+            threading.Event().wait(0.0002)
+        return time.perf_counter() - said[-1]
+
+    def plain() -> float:
+        def interrupt(pipeline: Any, index: int, time_now: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            if index == 3:
+                said.append(time.perf_counter())
+                pipeline._interrupt = True
+            return tensors
+
+        settings = wanted.settings
+        sides.a(
+            prompt=settings.prompt,
+            image=Image.fromarray(np.asarray(wanted.image.pixels)),
+            mask_image=Image.fromarray(wanted.mask),
+            height=side,
+            width=side,
+            num_inference_steps=settings.steps,
+            callback_on_step_end=interrupt,
+        )
+        bench.hardware.synchronize()
+        return time.perf_counter() - said[-1]
+
+    ours(), plain()
+    times = [(ours(), plain()) for _ in range(bench.repeats)]
+    live = batch(bench, 2)
+    step = statistics.median(timed(bench.hardware, lambda: sides.ours.predict(live)).wall for _ in range(3))
+    return Row(
+        "G10",
+        "cancel to a free device",
+        Figure(tuple(mine for mine, _ in times)),
+        Figure(tuple(other for _, other in times)),
+        note=f"one step of ours takes {step:.3g} s; A: the pipeline's own interrupt, up to its return; a time without "
+        "a picture has no parity",
+    )
+
+
+def memory_of_a_row(bench: Bench) -> Row:
+    """Between 2 rows and 16: what one more row adds to the peak, which only CUDA tells."""
+    sides, hardware = bench.sd, bench.hardware
+    few, many = batch(bench, 2), batch(bench, 16)
+
+    def peak(call: Callable[[], Any]) -> int:
+        before = hardware.forget_peak()
+        call()
+        hardware.synchronize()
+        return hardware.peak_bytes() - before
+
+    def a_row(step: Callable[[list[Denoising]], Any]) -> Figure:
+        return once((peak(lambda: step(many)) - peak(lambda: step(few))) / 14 / 1e6)
+
+    return Row(
+        "G10",
+        "memory of one more row at 512x512",
+        a_row(sides.ours.predict),
+        a_row(lambda live: plain_step(sides.a, live)),
+        parity=difference(torch.cat(sides.ours.predict(many)), plain_step(sides.a, many)),
+        unit="MB",
+    )
+
+
+ROWS = {"G0": g0, "G1": g1, "G2": g2, "G3": g3, "G6": g6, "G8": g8, "G10": g10, "G11": g11, "G4": g4}
+"""The large model comes last: what is skipped for lack of time should be the dearest."""
+SECONDS = {
+    "G0": 5.0,
+    "G1": 100.0,
+    "G2": 40.0,
+    "G3": 80.0,
+    "G6": 35.0,
+    "G8": 40.0,
+    "G10": 35.0,
+    "G11": 25.0,
+    "G4": 140.0,
+}
+"""Estimates; a row that no longer fits is left out."""

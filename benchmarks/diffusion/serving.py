@@ -1,0 +1,120 @@
+"""Three ways of serving people who arrive one after another, all on the same clock.
+
+Ours joins whoever arrives to those at work, one at a time is the plain loop, and request-level batching collects people
+for a while and then paints them all at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.base import Step
+from inpainting.engines.catalog import ModelSpec
+from inpainting.engines.diffusion.batcher import Batcher
+
+Pictures = list[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """Somebody who wants a picture `at` so many seconds after the beginning. alone: seconds it takes undisturbed."""
+
+    at: float
+    user: int
+    request: InpaintRequest
+    alone: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """seconds: from the first arrival to the last picture. waits: of each, from arrival to picture."""
+
+    arrivals: Sequence[Arrival]
+    seconds: float
+    waits: list[float]
+    pictures: Pictures
+
+    def wait(self, percent: float) -> float:
+        return float(np.percentile(self.waits, percent))
+
+    @property
+    def pictures_a_second(self) -> float:
+        return len(self.waits) / self.seconds
+
+    @property
+    def fairness(self) -> float:
+        """Jain's index of the users' mean slowdowns (wait by the time alone): 1 is even, 1/users is one takes all."""
+        users = sorted({arrival.user for arrival in self.arrivals})
+        slow = [
+            np.mean([wait / one.alone for one, wait in zip(self.arrivals, self.waits, strict=True) if one.user == user])
+            for user in users
+        ]
+        return float(np.sum(slow) ** 2 / (len(slow) * np.sum(np.square(slow))))
+
+    def told(self) -> str:
+        return (
+            f"wait p50 {self.wait(50):.2f} s, p95 {self.wait(95):.2f} s, {self.pictures_a_second:.2f} pictures/s, "
+            f"Jain {self.fairness:.2f}"
+        )
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+
+    @property
+    def now(self) -> float:
+        return time.perf_counter() - self.started
+
+    def sleep_until(self, then: float) -> None:
+        time.sleep(max(0.0, then - self.now))
+
+
+def step_by_step(arrivals: Sequence[Arrival], batcher: Batcher, spec: ModelSpec) -> Served:
+    """Ours: each on a thread of its own, as the workers call it."""
+    clock = Clock()
+
+    def visit(arrival: Arrival) -> tuple[float, Any]:
+        clock.sleep_until(arrival.at)
+        pictures, _ = batcher.paint(arrival.request, spec, ignore)
+        return clock.now - arrival.at, pictures[0]
+
+    with ThreadPoolExecutor(len(arrivals)) as pool:
+        visits = list(pool.map(visit, arrivals))
+    return Served(arrivals, clock.now, [wait for wait, _ in visits], [picture for _, picture in visits])
+
+
+def ignore(step: Step) -> None:
+    """Nobody looks at the progress here."""
+
+
+def one_at_a_time(arrivals: Sequence[Arrival], job: Callable[[InpaintRequest], Any]) -> Served:
+    """First come, first served."""
+    return in_batches(arrivals, lambda requests: [job(requests[0])], most=1, window=0.0)
+
+
+def in_batches(
+    arrivals: Sequence[Arrival], jobs: Callable[[list[InpaintRequest]], Pictures], *, most: int, window: float
+) -> Served:
+    """Up to `most` of one size at once, collected for `window` seconds from the first of them on."""
+    clock = Clock()
+    waiting = list(enumerate(arrivals))
+    waits, pictures = [0.0] * len(arrivals), [None] * len(arrivals)
+    while waiting:
+        first = waiting[0][1]
+        alike = [(index, one) for index, one in waiting if one.request.image.size == first.request.image.size]
+        clock.sleep_until(min(max(clock.now, first.at) + window, alike[:most][-1][1].at) if most > 1 else first.at)
+        clock.sleep_until(first.at)
+        batch = [(index, one) for index, one in alike if one.at <= clock.now][:most]
+        for (index, one), picture in zip(batch, jobs([one.request for _, one in batch]), strict=True):
+            waits[index], pictures[index] = clock.now - one.at, picture
+        taken = {index for index, _ in batch}
+        waiting = [(index, one) for index, one in waiting if index not in taken]
+    return Served(arrivals, clock.now, waits, pictures)

@@ -1,0 +1,456 @@
+"""The loop: one thread owns the device, many generations share each call of the UNet, wherever each is in its steps.
+
+Whoever wants a picture calls `paint` on a thread of their own and waits there; only tensors and messages cross over.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inpainting.core.errors import DeviceLost, EngineFailed, PaintingError
+from inpainting.core.geometry import Size
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.base import OnStep, Step
+from inpainting.engines.catalog import ModelSpec
+from inpainting.engines.diffusion import previews
+from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.pace import Pace
+from inpainting.engines.diffusion.pulse import LOADING_SECONDS, Pulse
+from inpainting.engines.diffusion.weights import Shelf
+
+logger = logging.getLogger(__name__)
+
+PREVIEW_EVERY_SECONDS = 0.5
+SIGN_OF_LIFE_SECONDS = 1.0
+"""How often a caller's `on_step` is called at least, as engines promise, however long a step takes."""
+MOST_ROWS = 32
+MEMORY_SHARE = 0.9
+"""Of the free memory of a GPU that rows may take together."""
+MOST_IDLE_GROUPS = 64
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Painted:
+    pictures: list[NDArray[np.uint8]]
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One request: what its caller hears, and what has become of its pictures."""
+
+    request: InpaintRequest
+    spec: ModelSpec
+    messages: SimpleQueue[Step | Failed | Painted] = field(default_factory=SimpleQueue)
+    is_over: bool = False
+    """Ended, failed, or left by its caller: nothing more is done for it."""
+    text: Text | None = None
+    notes: list[str] = field(default_factory=list)
+    pictures: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    steps_done: int = 0
+    steps_of: int = 0
+    previewed_at: float = 0.0
+
+    @property
+    def size(self) -> Size:
+        return self.request.image.size
+
+    def note(self, *sentences: str) -> None:
+        self.notes += [sentence for sentence in sentences if sentence not in self.notes]
+
+    def fail(self, error: Exception) -> None:
+        self.is_over = True
+        self.messages.put(Failed(error))
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Pictures that may share calls of the UNet: of one model, at one size. Remembers how fast they go together.
+
+    row_bytes: what a row of the UNet's batch takes of the device's memory, 0 while unknown.
+    """
+
+    model: StableDiffusion
+    size: Size
+    live: list[Live] = field(default_factory=list)
+    pace: Pace = field(default_factory=lambda: Pace(MOST_ROWS))
+    row_bytes: int = 0
+    last_stepped: float = 0.0
+
+    @property
+    def rows(self) -> int:
+        return sum(one.denoising.rows for one in self.live)
+
+
+@dataclass(slots=True, eq=False)
+class Live:
+    """One picture of a ticket that is being denoised."""
+
+    ticket: Ticket
+    index: int
+    denoising: Denoising
+    preview: previews.Previewer | None
+
+
+class Batcher:
+    """Paints what `paint` is asked for, as much at once as pays.
+
+    most_rows: rows of the UNet's batch at most; None is as many as memory holds and still make it faster, measured.
+    1 is the deterministic mode: nothing is ever computed in company.
+    """
+
+    def __init__(self, shelf: Shelf, *, most_rows: int | None = None) -> None:
+        self.shelf = shelf
+        self.most_rows = most_rows
+        self.pulse = Pulse()
+        self._arrivals: SimpleQueue[Ticket | ModelSpec] = SimpleQueue()
+        self._waiting: deque[tuple[Ticket, int]] = deque()
+        self._groups: list[Group] = []
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    # On the callers' threads
+
+    def paint(
+        self, request: InpaintRequest, spec: ModelSpec, on_step: OnStep
+    ) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
+        """`settings.num_images` pictures of the request's size, and sentences about what ran otherwise than asked.
+
+        The request's sides are multiples of 8. Raises EngineFailed, and DeviceLost where only another process can go
+        on; what `on_step` raises stops the painting.
+        """
+        ticket = Ticket(request, spec)
+        self._ensure_thread()
+        self._arrivals.put(ticket)
+        step = Step(0, 0)
+        try:
+            while True:
+                try:
+                    message = ticket.messages.get(timeout=SIGN_OF_LIFE_SECONDS)
+                except Empty:
+                    if self.pulse.is_broken or not (self._thread and self._thread.is_alive()):
+                        raise DeviceLost("The device answers no more.") from None
+                    # Said only while the device's thread is within its time: a hung device must look hung.
+                    if self.pulse.is_alive:
+                        on_step(Step(step.done, step.of))
+                    continue
+                match message:
+                    case Step():
+                        step = message
+                        on_step(message)
+                    case Failed(error):
+                        raise error
+                    case Painted(pictures, notes):
+                        return pictures, notes
+        finally:
+            ticket.is_over = True
+
+    def warm(self, spec: ModelSpec) -> None:
+        """Load a model before anybody asks for it. Returns at once; what goes wrong is a warning in the log."""
+        self._ensure_thread()
+        self._arrivals.put(spec)
+
+    def _ensure_thread(self) -> None:
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="diffusion", daemon=True)
+                self._thread.start()
+
+    # On the device's thread
+
+    def _run(self) -> None:
+        while not self.pulse.is_broken:
+            try:
+                self._take_arrivals()
+                self.turn()
+            except DeviceLost:
+                # Who waits hears it from the pulse: their generations are not to blame, and run again elsewhere.
+                self.pulse.is_broken = True
+            except Exception as error:
+                logger.exception("The diffusion loop broke; what it held fails")
+                held = [one.ticket for group in self._groups for one in group.live]
+                self._groups.clear()
+                for ticket in [*held, *(ticket for ticket, _ in self._waiting)]:
+                    if not ticket.is_over:
+                        ticket.fail(broken(error))
+                self._waiting.clear()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._waiting and not any(group.live for group in self._groups)
+
+    def _take_arrivals(self) -> None:
+        """Waits only where there is nothing to do."""
+        while not self._arrivals.empty() or self.is_idle:
+            arrival = self._arrivals.get()
+            if isinstance(arrival, ModelSpec):
+                self._load_early(arrival)
+            else:
+                self._waiting.extend((arrival, index) for index in range(arrival.request.settings.num_images))
+
+    def turn(self) -> None:
+        """Let in who may start, take one step with one group, decode what is done."""
+        self._let_go()
+        self._admit()
+        group = min((group for group in self._groups if group.live), key=lambda one: one.last_stepped, default=None)
+        if group is not None:
+            self._step(group)
+            self._finish(group)
+
+    def _load_early(self, spec: ModelSpec) -> None:
+        with self.pulse.works(LOADING_SECONDS):
+            try:
+                if not self.shelf.fits(spec):
+                    logger.info("%s is not loaded early: other models fill the memory", spec.slug)
+                    return
+                self.shelf.get(spec, in_use=self._in_use())
+            except Exception as error:
+                logger.warning("%s cannot be loaded early: %s", spec.slug, error)
+            else:
+                logger.info("%s is loaded and warm", spec.slug)
+
+    def _let_go(self) -> None:
+        """Whoever cancelled, or failed in one of several pictures, leaves before the next step."""
+        self._waiting = deque((ticket, index) for ticket, index in self._waiting if not ticket.is_over)
+        for group in self._groups:
+            group.live = [one for one in group.live if not one.ticket.is_over]
+            if not group.live:
+                group.pace.forget_shortage()
+        idle = [group for group in self._groups if not group.live]
+        for group in idle:
+            # A model that was put away is not held here; of the others some sizes are remembered for their pace.
+            if not self.shelf.holds(group.model) or len(idle) > MOST_IDLE_GROUPS:
+                self._groups.remove(group)
+
+    def _in_use(self) -> list[StableDiffusion]:
+        return [group.model for group in self._groups if group.live]
+
+    def _admit(self) -> None:
+        """Start those who wait, in their order, while their group has room."""
+        held_back: deque[tuple[Ticket, int]] = deque()
+        for ticket, index in self._waiting:
+            if ticket.is_over:
+                continue
+            try:
+                if not self._may_start(ticket, held_back):
+                    held_back.append((ticket, index))
+                    continue
+            except Exception as error:
+                self._give_up(ticket, self._noted(error))
+                continue
+            with self.pulse.works(LOADING_SECONDS):
+                (started,) = self._attempt(lambda items: [self._start(*item) for item in items], [(ticket, index)])
+            if isinstance(started, Exception):
+                self._give_up(ticket, started)
+        self._waiting = held_back
+
+    def _may_start(self, ticket: Ticket, held_back: Sequence[tuple[Ticket, int]]) -> bool:
+        """Whether one more picture may start now, given those before it in line that may not."""
+        for earlier, _ in held_back:
+            is_like = (earlier.spec.slug, earlier.size) == (ticket.spec.slug, ticket.size)
+            if is_like or not self.shelf.fits(earlier.spec):
+                return False  # no overtaking: not in one's own group, nor while a model waits for the others to be done
+        if not self.shelf.fits(ticket.spec):
+            return not self._in_use()
+        model = self.shelf.loaded(ticket.spec)
+        group = self._group(model, ticket.size) if model is not None else None
+        if model is None or group is None or not group.live:
+            return True
+        return group.rows + model.rows_for(ticket.request.settings) <= self._most_rows(group)
+
+    def _most_rows(self, group: Group) -> int:
+        if self.most_rows is not None:
+            return self.most_rows
+        fitting = MOST_ROWS
+        if group.row_bytes:
+            # Asked between two steps, when what runs holds none of it.
+            fitting = int(self.shelf.hardware.free_bytes() * MEMORY_SHARE / group.row_bytes)
+        return min(group.pace.rows, fitting)
+
+    def _group(self, model: StableDiffusion, size: Size) -> Group | None:
+        return next((group for group in self._groups if group.model is model and group.size == size), None)
+
+    def _start(self, ticket: Ticket, index: int) -> Live:
+        model = self.shelf.get(ticket.spec, in_use=self._in_use())
+        if ticket.text is None:
+            ticket.text, notes = model.read(ticket.request.settings, ticket.size)
+            ticket.note(*notes)
+        denoising, notes = model.start(ticket.request, index, ticket.text)
+        ticket.note(*notes)
+        ticket.steps_of = len(denoising.timesteps) * ticket.request.settings.num_images
+        window = np.asarray(ticket.request.image.pixels, np.uint8)
+        preview = previews.previewer(window, denoising, self.shelf.preview_decoder(ticket.spec.family))
+        group = self._group(model, ticket.size)
+        if group is None:
+            group = Group(model, ticket.size)
+            self._groups.append(group)
+        live = Live(ticket, index, denoising, preview)
+        group.live.append(live)
+        return live
+
+    def _step(self, group: Group) -> None:
+        """One call of the UNet for all of a group."""
+        group.last_stepped = time.monotonic()
+        live, rows, hardware = list(group.live), group.rows, self.shelf.hardware
+        before = hardware.forget_peak()
+        started = time.perf_counter()
+
+        def predict(some: Sequence[Live]) -> list[torch.Tensor]:
+            answers = group.model.predict([one.denoising for one in some])
+            hardware.synchronize()
+            return answers
+
+        with self.pulse.works_a_step(group.pace.seconds(rows)):
+            answers = self._attempt(predict, live, group)
+        if not any(isinstance(answer, Exception) for answer in answers):
+            group.pace.note(rows, time.perf_counter() - started)
+            group.row_bytes = max(group.row_bytes, (hardware.peak_bytes() - before) // rows)
+        for one, answer in zip(live, answers, strict=True):
+            self._advance(one, answer)
+
+    def _advance(self, one: Live, answer: torch.Tensor | Exception) -> None:
+        ticket = one.ticket
+        if not isinstance(answer, Exception):
+            try:
+                one.denoising.advance(answer)
+            except Exception as error:
+                answer = self._noted(error)
+        if isinstance(answer, Exception):
+            self._give_up(ticket, answer)
+            return
+        ticket.steps_done += 1
+        ticket.messages.put(Step(ticket.steps_done, ticket.steps_of, self._preview_of(one)))
+
+    def _preview_of(self, one: Live) -> NDArray[np.uint8] | None:
+        now = time.monotonic()
+        if one.preview is None or now - one.ticket.previewed_at < PREVIEW_EVERY_SECONDS:
+            return None
+        one.ticket.previewed_at = now
+        try:
+            return one.preview(one.denoising)
+        except Exception as error:  # a preview is not worth a picture
+            logger.warning("No more previews of a picture by %s: %s", one.ticket.spec.slug, self._noted(error))
+            one.preview = None
+            return None
+
+    def _finish(self, group: Group) -> None:
+        """Decode those that are done, in a batch of their own."""
+        done = [one for one in group.live if one.denoising.is_done and not one.ticket.is_over]
+        if not done:
+            return
+
+        def decode(some: Sequence[Live]) -> list[NDArray[np.uint8]]:
+            return group.model.decode(torch.cat([one.denoising.latents for one in some]))
+
+        with self.pulse.works(LOADING_SECONDS):
+            results = self._attempt(decode, done, group)
+        for one, result in zip(done, results, strict=True):
+            if isinstance(result, Exception):
+                self._give_up(one.ticket, result)
+            else:
+                self._keep(one.ticket, one.index, result, group.model)
+        group.live = [one for one in group.live if not one.denoising.is_done]
+
+    def _keep(self, ticket: Ticket, index: int, picture: NDArray[np.uint8], model: StableDiffusion) -> None:
+        ticket.pictures[index] = picture
+        if len(ticket.pictures) == ticket.request.settings.num_images and not ticket.is_over:
+            ticket.note(*model.sacrifices)
+            ticket.is_over = True
+            pictures = [ticket.pictures[n] for n in sorted(ticket.pictures)]
+            ticket.messages.put(Painted(pictures, tuple(ticket.notes)))
+
+    # When something fails
+
+    def _attempt(
+        self, work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], group: Group | None = None
+    ) -> list[Result | Exception]:
+        """A result of `work`, or what went wrong, for each item.
+
+        Where memory is short it is tried again in halves, then with less and less beside it; for any other reason one
+        by one, so that a bad one harms only itself. Raises DeviceLost.
+        """
+        while True:
+            try:
+                return list(work(items))
+            except Exception as error:
+                failure = self._noted(error)
+            if is_out_of_memory(failure):
+                self.shelf.hardware.empty_cache()
+            if len(items) > 1:
+                size = 1
+                if is_out_of_memory(failure):
+                    size = -(-len(items) // 2)
+                    if group is not None:
+                        group.pace.shrink(group.rows)
+                parts = [items[start : start + size] for start in range(0, len(items), size)]
+                return [result for part in parts for result in self._attempt(work, part, group)]
+            if not is_out_of_memory(failure) or not self._make_room(group):
+                return [failure]
+
+    def _make_room(self, group: Group | None) -> bool:
+        """The next step down: put other models away, then what the model can do without. False: there is none."""
+        if self.shelf.put_away(in_use=self._in_use()):
+            return True
+        return group is not None and group.model.save_memory()
+
+    def _noted(self, error: Exception) -> Exception:
+        """The error without its trace, which goes to the log and would keep tensors alive. Raises DeviceLost."""
+        if not isinstance(error, PaintingError):
+            logger.error("Diffusion failed: %s", error, exc_info=error)
+        if is_device_lost(error):
+            raise DeviceLost(str(error)) from None
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+
+    def _give_up(self, ticket: Ticket, error: Exception) -> None:
+        """Its caller hears why."""
+        if is_out_of_memory(error):
+            error = out_of_memory(ticket)
+        ticket.fail(error if isinstance(error, PaintingError) else broken(error))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """On any device: they agree on no type, nor on words."""
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        words in said for words in ("out of memory", "not enough memory", "can't allocate memory")
+    )
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """CUDA's sticky errors: nothing but another process gets an answer from the device."""
+    is_cudas = isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+    return is_cudas and not is_out_of_memory(error)
+
+
+def out_of_memory(ticket: Ticket) -> EngineFailed:
+    return EngineFailed(
+        f"The device's memory is too small for {ticket.size} pixels with this model; "
+        "ask for a smaller width and height.",
+        code="gpu_out_of_memory",
+    )
+
+
+def broken(error: Exception) -> EngineFailed:
+    """What a caller hears of an error that is nobody's fault but ours."""
+    return EngineFailed(f"The model failed ({type(error).__name__}); the server's log says why.", code="model_failed")

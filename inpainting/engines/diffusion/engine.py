@@ -1,0 +1,144 @@
+"""The engine that paints what a prompt says. Light to import: torch comes with the first painting."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Size, WindowRule
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import Lane, OnStep, Step
+from inpainting.engines.catalog import ModelSpec
+
+if TYPE_CHECKING:
+    from inpainting.engines.diffusion.batcher import Batcher
+
+CELL = 8
+CONTEXT, LEAST_CONTEXT = 0.5, 32
+NOTHING_TO_DO = "A strength of 0 leaves the picture as it is."
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an administrator decides about the device; see the settings of the same names.
+
+    memory_bytes: weights kept in the device's memory at most; None is most of what it has. most_rows: see `Batcher`.
+    models_dir: the folder of all models, in which a small decoder for previews may lie.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    memory_bytes: int | None = None
+    most_rows: int | None = None
+    models_dir: Path | None = None
+
+
+class Diffusion:
+    """Stable Diffusion and its kin. find_model: a name or None (the default) -> an installed model.
+
+    `find_model` raises InvalidRequest, which says what there is or how to get one.
+    """
+
+    name = "diffusion"
+    lane = Lane.GPU
+    ignores: frozenset[str] = frozenset()
+    needs_surroundings = False
+
+    def __init__(self, find_model: Callable[[str | None], ModelSpec], options: Options | None = None) -> None:
+        self.find_model = find_model
+        self.options = options or Options()
+        self._making = threading.Lock()
+
+    def settled(self, settings: PaintSettings) -> PaintSettings:
+        """The settings with the model's own values where they say nothing, so that the history tells all of it.
+
+        Raises InvalidRequest where there is no such model, or none at all, or no torch to run it.
+        """
+        if not is_installed():
+            raise InvalidRequest(
+                "This installation has no diffusion engine; “pip install .[diffusion]” adds it.",
+                code="engine_not_installed",
+                field="engine",
+            )
+        spec = self.find_model(settings.model)
+        return replace(
+            settings,
+            model=spec.slug,
+            steps=spec.steps if settings.steps is None else settings.steps,
+            guidance_scale=spec.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
+            scheduler=settings.scheduler or spec.scheduler,
+        )
+
+    def window(self, settings: PaintSettings) -> WindowRule:
+        """As much around the mask as the model was trained to see, in a few sizes only: equal ones share a batch."""
+        spec = self.find_model(settings.model)
+        context, least = CONTEXT, LEAST_CONTEXT
+        if settings.only_masked_padding is not None:
+            context, least = 0.0, settings.only_masked_padding
+        if settings.width is not None or settings.height is not None:
+            exact = Size(whole_cells(settings.width or spec.width), whole_cells(settings.height or spec.height))
+            return WindowRule(context, least, exact=exact)
+        native = min(spec.width, spec.height)
+        # The small models still paint well at half as much again; the large ones are slow enough at their own size.
+        most = native if native >= 1024 else native * 3 // 2
+        return WindowRule(context, least, least_side=native, most_side=most, multiple=whole_cells(native // 4))
+
+    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        """`settings.num_images` pictures [height, width, 3]. Picture n is the one of seed + n alone.
+
+        Raises EngineFailed: `model_unavailable`, `model_refused`, `model_produced_invalid_output`, `gpu_out_of_memory`,
+        `model_failed`.
+        """
+        settings = request.settings
+        if settings.strength == 0:
+            on_step(Step(1, 1, notes=(NOTHING_TO_DO,)))
+            return [np.array(request.image.pixels, np.uint8) for _ in range(settings.num_images)]
+        last = Step(0, 0)
+
+        def follow(step: Step) -> None:
+            nonlocal last
+            last = step
+            on_step(step)
+
+        pictures, notes = self.batcher.paint(request, self.find_model(settings.model), follow)
+        on_step(Step(last.of, last.of, notes=notes))
+        return pictures
+
+    def warm_up(self, name: str) -> None:
+        """Load a model before anybody asks for it; returns before it is loaded. Raises InvalidRequest as `settled`."""
+        self.batcher.warm(self.find_model(self.settled(PaintSettings(model=name)).model))
+
+    @property
+    def batcher(self) -> Batcher:
+        """The one of this process. The first use brings torch along."""
+        with self._making:
+            return self._batcher
+
+    @cached_property
+    def _batcher(self) -> Batcher:
+        from inpainting.engines.diffusion import hardware
+        from inpainting.engines.diffusion.batcher import Batcher
+        from inpainting.engines.diffusion.weights import Shelf
+
+        chosen = hardware.choose(self.options.device, self.options.precision)
+        budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
+        return Batcher(Shelf(chosen, budget, models_dir=self.options.models_dir), most_rows=self.options.most_rows)
+
+
+def is_installed() -> bool:
+    """Whether this installation has what it computes with; a light one has not. Imports nothing."""
+    return find_spec("torch") is not None
+
+
+def whole_cells(pixels: int) -> int:
+    """Rounded to a multiple of 8: a latent pixel's side."""
+    return max(1, round(pixels / CELL)) * CELL

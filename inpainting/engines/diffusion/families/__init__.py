@@ -1,0 +1,1 @@
+"""How each family of models encodes, predicts and decodes."""

@@ -1,0 +1,286 @@
+"""Stable Diffusion 1 and 2: a UNet on latents of 4 channels, one text encoder. SDXL builds on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import max_pool2d
+
+from inpainting.core.errors import EngineFailed
+from inpainting.core.geometry import Size
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.catalog import ModelSpec
+from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.model_files import INPAINTING_CHANNELS
+
+CELL = 8
+"""Pixels along each side of a latent pixel."""
+
+
+class StableDiffusion:
+    """A loaded model. Used by one thread alone: the one that owns the device.
+
+    pipeline: any diffusers pipeline of the family; it lends its parts, and nothing of a generation is kept on it.
+    """
+
+    def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
+        self.pipeline = pipeline
+        self.hardware = hardware
+        self.spec = spec
+        self.unet, self.vae = pipeline.unet, pipeline.vae
+        self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
+        self.sacrifices: list[str] = []
+        """What a short memory made us do, for the metadata of all that is painted from then on."""
+        self._is_tiled = self._is_offloaded = False
+
+    @property
+    def is_inpainting(self) -> bool:
+        """Whether its UNet is shown the mask and the picture around it (9 channels)."""
+        return bool(self.unet.config.in_channels == INPAINTING_CHANNELS)
+
+    @cached_property
+    def byte_count(self) -> int:
+        """Bytes of all weights."""
+        parts = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+        return sum(tensor.nbytes for part in parts for tensor in (*part.parameters(), *part.buffers()))
+
+    # Encode
+
+    def guidance(self, settings: PaintSettings) -> float:
+        return self.spec.guidance_scale if settings.guidance_scale is None else settings.guidance_scale
+
+    def is_guided(self, settings: PaintSettings) -> bool:
+        """Whether a negative prompt is heard: not at a guidance of 1, nor by a UNet distilled with guidance."""
+        return self.guidance(settings) > 1 and self.unet.config.time_cond_proj_dim is None
+
+    def rows_for(self, settings: PaintSettings) -> int:
+        """How many rows of the UNet's batch a picture takes."""
+        return 2 if self.is_guided(settings) else 1
+
+    @torch.inference_mode()
+    def read(self, settings: PaintSettings, size: Size) -> tuple[Text, tuple[str, ...]]:
+        """What the UNet hears of a request painted at `size`, and sentences about words that it does not hear."""
+        text = self.encode_text(settings, size)
+        if self.unet.config.time_cond_proj_dim is not None:
+            scale = torch.tensor([self.guidance(settings) - 1])
+            width = self.unet.config.time_cond_proj_dim
+            condition = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
+            text = replace(text, time_condition=condition.to(self.hardware.device))
+        notes = [self._unread(getattr(settings, name), name) for name in ("prompt", "negative_prompt")]
+        return text, tuple(note for note in notes if note)
+
+    def encode_text(self, settings: PaintSettings, size: Size) -> Text:
+        guided = self.is_guided(settings)
+        positive, negative = self.pipeline.encode_prompt(
+            settings.prompt,
+            self.hardware.device,
+            1,
+            guided,
+            settings.negative_prompt or None,
+            clip_skip=layers_left_out(settings),
+        )
+        return Text(torch.cat([negative, positive]) if guided else positive)
+
+    def _unread(self, words: str, name: str) -> str | None:
+        tokenizer = self.pipeline.tokenizer
+        room = tokenizer.model_max_length
+        tokens = tokenizer(words, truncation=False, verbose=False).input_ids
+        if len(tokens) <= room:
+            return None
+        rest = str(tokenizer.decode(tokens[room - 1 : -1])).strip()
+        return f"The {name} is longer than the model reads ({room - 2} tokens); not read: “{rest[:200]}”."
+
+    def encode_image(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """[1, 3, 8h, 8w], -1 to 1 -> latents [1, 4, h, w], drawn from what the VAE says, as diffusers does."""
+        state = generator.get_state()
+        latents = self._encode(pixels, generator, self._encoding_dtype)
+        if not bool(torch.isfinite(latents).all()):
+            latents = self._encode(pixels, generator.set_state(state), torch.float32)
+        return latents
+
+    def _encode(self, pixels: torch.Tensor, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
+        with self._vae_in(dtype):
+            drawn = self.vae.encode(pixels.to(self.hardware.device, dtype)).latent_dist.sample(generator)
+        return torch.as_tensor(drawn.float() * self.vae.config.scaling_factor)
+
+    # Start
+
+    @torch.inference_mode()
+    def start(self, request: InpaintRequest, index: int, text: Text) -> tuple[Denoising, tuple[str, ...]]:
+        """The beginning of picture `index` of a request whose image is the window: its sides are multiples of 8.
+
+        Draws from the generator in the order of diffusers' inpainting pipelines, so that the same seed gives the same
+        picture. A latent pixel is repainted if any of its 64 pixels is: a scratch is thinner than a latent pixel.
+        Also returns sentences about what runs otherwise than asked.
+        """
+        settings = request.settings
+        scheduler, notes = schedulers.make(
+            settings.scheduler or self.spec.scheduler,
+            self.scheduler_config,
+            karras=settings.use_karras_sigmas,
+            algorithm_type=settings.algorithm_type,
+        )
+        steps, most = settings.steps or self.spec.steps, schedulers.most_steps(scheduler)
+        if steps > most:
+            notes = (*notes, f"{steps} steps were asked for; {type(scheduler).__name__} takes at most {most}.")
+        timesteps = schedulers.begin(scheduler, min(steps, most), settings.strength)
+        generator = torch.Generator().manual_seed((settings.seed + index) % 2**63)
+        pixels = to_tensor(request.image.pixels)
+        marked = torch.from_numpy(request.mask.astype(np.float32) / 255)[None, None]
+        mask = max_pool2d(marked, CELL).to(self.hardware.device)
+        cells = (mask.shape[-2], mask.shape[-1])
+
+        starts_from_picture = settings.strength < 1
+        image = None
+        if starts_from_picture or not self.is_inpainting:
+            image = self.encode_image(pixels, generator)
+        noise = self.draw(cells, generator)
+        if starts_from_picture and image is not None:
+            latents = scheduler.add_noise(image, noise, timesteps[:1])
+        else:
+            latents = noise * scheduler.init_noise_sigma
+        if self.is_inpainting:
+            masked_image = self.encode_image(pixels * (marked < 0.5), generator)
+            is_grey = bool(((mask > 0) & (mask < 1)).any())
+            if not is_grey:
+                image = None
+            elif image is None:
+                image = self.encode_image(pixels, generator)
+        else:
+            masked_image = None
+            self.draw(cells, generator)  # diffusers encodes the masked picture here too, and then does not look at it
+        denoising = Denoising(
+            latents=latents,
+            text=text,
+            guidance=self.guidance(settings),
+            scheduler=scheduler,
+            timesteps=timesteps,
+            mask=mask,
+            masked_image=masked_image,
+            image=image,
+            noise=noise,
+            step_arguments=schedulers.step_arguments(scheduler, generator),
+        )
+        return denoising, notes
+
+    def draw(self, cells: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
+        """Noise [1, 4, h, w]. Drawn on the CPU: the same on every device."""
+        shape = (1, self.vae.config.latent_channels, *cells)
+        return torch.randn(shape, generator=generator).to(self.hardware.device)
+
+    # Predict
+
+    @torch.inference_mode()
+    def predict(self, live: Sequence[Denoising]) -> list[torch.Tensor]:
+        """One call of the UNet for all of them, each at its own time: what each wants for `advance`, in float32."""
+        device, dtype = self.hardware.device, self.unet.dtype
+        inputs = torch.cat([one.model_input() for one in live]).to(dtype)
+        answer = self.unet(
+            inputs,
+            torch.cat([one.time for one in live]).to(device),
+            encoder_hidden_states=torch.cat([one.text.embeds for one in live]).to(dtype),
+            return_dict=False,
+            **self.conditions([one.text for one in live]),
+        )[0]
+        return list(answer.float().split([one.rows for one in live]))
+
+    def conditions(self, texts: Sequence[Text]) -> dict[str, Any]:
+        """What else the UNet is told."""
+        times = [text.time_condition for text in texts if text.time_condition is not None]
+        return {"timestep_cond": torch.cat(times).to(self.unet.dtype)} if times else {}
+
+    # Finish
+
+    @torch.inference_mode()
+    def decode(self, latents: torch.Tensor) -> list[NDArray[np.uint8]]:
+        """[n, 4, h, w] -> n pictures [8h, 8w, 3].
+
+        What comes out of a half-precision VAE as not-a-number is decoded again in float32. Raises EngineFailed
+        (`model_produced_invalid_output`) where even that is none, and for latents that are not finite.
+        """
+        if not bool(torch.isfinite(latents).all()):
+            raise invalid_output()
+        pictures = self._decode(latents, self._decoding_dtype)
+        if not bool(torch.isfinite(pictures).all()):
+            pictures = self._decode(latents, torch.float32)
+            if not bool(torch.isfinite(pictures).all()):
+                raise invalid_output()
+        whole = (pictures / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        return list((whole * 255).round().astype(np.uint8))
+
+    def _decode(self, latents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        config = self.vae.config
+        latents = latents / config.scaling_factor
+        if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
+            deviation = torch.tensor(config.latents_std, device=latents.device).view(1, -1, 1, 1)
+            latents = latents * deviation + torch.tensor(config.latents_mean, device=latents.device).view(1, -1, 1, 1)
+        with self._vae_in(dtype):
+            return self.vae.decode(latents.to(dtype), return_dict=False)[0].float()
+
+    @property
+    def vae_overflows(self) -> bool:
+        """Whether its VAE must run in float32. In this family `force_upcast` is but a default of diffusers: never."""
+        return False
+
+    @property
+    def _encoding_dtype(self) -> torch.dtype:
+        return torch.float32 if self.vae_overflows else self.vae.dtype
+
+    @property
+    def _decoding_dtype(self) -> torch.dtype:
+        return torch.float32 if self.vae_overflows and self.vae.dtype == torch.float16 else self.vae.dtype
+
+    @contextmanager
+    def _vae_in(self, dtype: torch.dtype) -> Iterator[None]:
+        own = self.vae.dtype
+        try:
+            if own != dtype:
+                self.vae.to(dtype)
+            yield
+        finally:
+            if own != dtype:
+                self.vae.to(own)
+
+    # When the device is too small
+
+    def save_memory(self) -> bool:
+        """Take the next step that needs less memory and more time, and note it. False when there is none left."""
+        if not self._is_tiled:
+            # Not attention slicing: scaled_dot_product_attention holds less than its slices would.
+            self._is_tiled = True
+            self.vae.enable_slicing()
+            self.vae.enable_tiling()
+            self.sacrifices.append("Memory was short: pictures were encoded and decoded in tiles.")
+            return True
+        if not self._is_offloaded and self.hardware.is_cuda:
+            self._is_offloaded = True
+            self.pipeline.enable_model_cpu_offload(device=self.hardware.device)
+            self.sacrifices.append("Memory was short: parts of the model waited in the machine's memory.")
+            return True
+        return False
+
+
+def layers_left_out(settings: PaintSettings) -> int | None:
+    """`clip_skip` as diffusers counts it: how many layers are skipped, None for none."""
+    return (settings.clip_skip or 1) - 1 or None
+
+
+def to_tensor(pixels: NDArray[Any]) -> torch.Tensor:
+    """[height, width, 3] of 8 bits -> [1, 3, height, width], -1 to 1, in float32."""
+    return torch.from_numpy(2 * (pixels.astype(np.float32) / 255) - 1).permute(2, 0, 1)[None]
+
+
+def invalid_output() -> EngineFailed:
+    return EngineFailed(
+        "The model gave numbers that are no picture. Another scheduler or more steps may help.",
+        code="model_produced_invalid_output",
+    )

@@ -1,0 +1,105 @@
+"""Which device computes, and in which precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+WEIGHTS_SHARE = 0.6
+"""Of a device's memory that weights may fill; pictures on their way need the rest."""
+BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+"""As Linux names them in /proc/cpuinfo, on x86 and on ARM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given."""
+        if self.is_cuda:
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+    def empty_cache(self) -> None:
+        if self.is_cuda:
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+
+    def forget_peak(self) -> int:
+        """Start measuring `peak_bytes` anew. Returns what is allocated now; 0 where it cannot be measured."""
+        if not self.is_cuda:
+            return 0
+        torch.cuda.reset_peak_memory_stats(self.device)
+        return int(torch.cuda.memory_allocated(self.device))
+
+    def peak_bytes(self) -> int:
+        """The most that was allocated since `forget_peak`; 0 where it cannot be measured."""
+        return int(torch.cuda.max_memory_allocated(self.device)) if self.is_cuda else 0
+
+    def memory_bytes(self) -> int:
+        """All memory of the device."""
+        if self.is_cuda:
+            return int(torch.cuda.get_device_properties(self.device).total_memory)
+        return _machine_memory_bytes()
+
+    def free_bytes(self) -> int:
+        """Memory that is free now, what our own allocator keeps for reuse included."""
+        if self.is_cuda:
+            free, _ = torch.cuda.mem_get_info(self.device)
+            return int(free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device))
+        return _meminfo("MemAvailable") or _machine_memory_bytes()
+
+
+def choose(device: str = "auto", precision: str = "auto") -> Hardware:
+    """The best the machine has, or what is asked for.
+
+    device: auto, cpu, cuda, cuda:N or mps. precision: auto, float32, float16 or bfloat16. On its own the GPU computes
+    in float16; the CPU in bfloat16 where it can (two to three times as fast), else in float32.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    chosen = torch.device(device)
+    if precision != "auto":
+        return Hardware(
+            chosen, {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[precision]
+        )
+    if chosen.type != "cpu":
+        return Hardware(chosen, torch.float16)
+    return Hardware(chosen, torch.bfloat16 if cpu_has_bfloat16() else torch.float32)
+
+
+def cpu_has_bfloat16() -> bool:
+    try:
+        info = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    flags = next((line.split() for line in info.splitlines() if line.startswith(("flags", "Features"))), [])
+    return any(flag in flags for flag in BFLOAT16_FLAGS)
+
+
+def _machine_memory_bytes() -> int:
+    """The machine's, or the container's where that has less (cgroup v2)."""
+    machine = _meminfo("MemTotal") or 8 * 2**30
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return machine
+    return min(machine, int(limit)) if limit.isdigit() else machine
+
+
+def _meminfo(name: str) -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)

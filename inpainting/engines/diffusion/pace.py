@@ -1,0 +1,54 @@
+"""How many rows of the UNet's batch at once: as many as still make it faster, which is measured as it works."""
+
+from __future__ import annotations
+
+WORTH_IT = 1.05
+"""Twice the rows must do so many times the work a second, or they only make everybody wait longer."""
+
+
+class Pace:
+    """Seconds of a step by the number of rows, for one model at one size.
+
+    most_rows: what memory allows. It begins with `first_rows`, doubles while that pays, and stays at the knee.
+    """
+
+    def __init__(self, most_rows: int, *, first_rows: int = 2) -> None:
+        self.most_rows = self._fitting_rows = max(1, most_rows)
+        self.first_rows = first_rows
+        self._seconds_a_row: dict[int, float] = {}
+
+    def note(self, rows: int, seconds: float) -> None:
+        """A step of so many rows took so long."""
+        bucket = bucket_of(rows)
+        self._seconds_a_row[bucket] = min(seconds / rows, self._seconds_a_row.get(bucket, float("inf")))
+
+    def seconds(self, rows: int) -> float | None:
+        """How long a step of so many rows takes; None before any was measured."""
+        if not self._seconds_a_row:
+            return None
+        nearest = min(self._seconds_a_row, key=lambda bucket: abs(bucket - bucket_of(rows)))
+        return rows * self._seconds_a_row[nearest]
+
+    def shrink(self, rows: int) -> None:
+        """So many rows, of several pictures, did not fit into memory."""
+        self._fitting_rows = max(self.first_rows, min(self._fitting_rows, rows // 2))
+
+    def forget_shortage(self) -> None:
+        """Nothing runs: next time there may be more memory."""
+        self._fitting_rows = self.most_rows
+
+    @property
+    def rows(self) -> int:
+        """How many rows to run now."""
+        allowed = bucket_of(self.first_rows)
+        while allowed in self._seconds_a_row:
+            half, now = self._seconds_a_row.get(allowed // 2), self._seconds_a_row[allowed]
+            if half is not None and half < now * WORTH_IT:
+                return min(allowed // 2, self._fitting_rows)
+            allowed *= 2
+        return min(allowed, self._fitting_rows)
+
+
+def bucket_of(rows: int) -> int:
+    """The power of two at or above."""
+    return 1 << max(0, rows - 1).bit_length()

@@ -1,0 +1,284 @@
+"""Models in memory: loaded on demand, kept warm, the least used one put away when another needs the room."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers.loaders.single_file_utils import SingleFileComponentError
+
+from inpainting.core.errors import EngineFailed
+from inpainting.engines.catalog import Family, ModelSpec, how_to_get
+from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.families.sdxl import StableDiffusionXL
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.model_files import (
+    CONFIGURATION,
+    INDEX,
+    WEIGHTS,
+    ModelRefused,
+    check_model,
+    check_preview_decoder,
+    configuration_of,
+    header_of,
+    unet_channels,
+)
+
+logger = logging.getLogger(__name__)
+
+# Progress bars are for terminals.
+diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
+
+FAMILIES: dict[Family, tuple[type[Any], type[StableDiffusion]]] = {
+    Family.SD: (diffusers.StableDiffusionInpaintPipeline, StableDiffusion),
+    Family.SDXL: (diffusers.StableDiffusionXLInpaintPipeline, StableDiffusionXL),
+}
+LEFT_OUT: dict[Family, dict[str, Any]] = {
+    Family.SD: {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
+    Family.SDXL: {"add_watermarker": False},
+}
+"""Parts of a pipeline that are not ours to run: a mark in the pixels would be one outside the mask too."""
+PARTS: dict[str, type[Any]] = {
+    "unet": diffusers.UNet2DConditionModel,
+    "vae": diffusers.AutoencoderKL,
+    "text_encoder": transformers.CLIPTextModel,
+    "text_encoder_2": transformers.CLIPTextModelWithProjection,
+}
+"""What holds weights, and its class: the files are not asked."""
+PREVIEW_DECODERS: dict[Family, str] = {Family.SD: "taesd", Family.SDXL: "taesdxl"}
+"""Folders beside the models: decoders of a few MB (TAESD, Ollin Boer Bohan), which no model needs."""
+VELOCITY_MARK = "v_pred"
+"""A tensor of this name says that a checkpoint was trained to predict velocity (Salimans and Ho 2022, section 2)."""
+
+
+class Shelf:
+    """The models in the device's memory. For the device's thread alone.
+
+    budget_bytes: weights kept at most, one model being always allowed. models_dir: where the small decoders for
+    previews lie, if any do.
+    """
+
+    def __init__(self, hardware: Hardware, budget_bytes: int, *, models_dir: Path | None = None) -> None:
+        self.hardware = hardware
+        self.budget_bytes = budget_bytes
+        self.models_dir = models_dir
+        self._preview_decoders: dict[Family, torch.nn.Module | None] = {}
+        self._models: OrderedDict[str, StableDiffusion] = OrderedDict()
+        self._stamps: dict[str, int] = {}
+        self._sizes: dict[tuple[ModelSpec, int], int] = {}
+
+    def loaded(self, spec: ModelSpec) -> StableDiffusion | None:
+        """The model, if it is there as it lies on the disk now."""
+        is_current = self._stamps.get(spec.slug, stamp_of(spec)) == stamp_of(spec)
+        return self._models.get(spec.slug) if is_current else None
+
+    def holds(self, model: StableDiffusion) -> bool:
+        return any(own is model for own in self._models.values())
+
+    def fits(self, spec: ModelSpec) -> bool:
+        """Whether it is there, or can be loaded without putting another away."""
+        if self.loaded(spec) is not None:
+            return True
+        key = (spec, stamp_of(spec))
+        if key not in self._sizes:
+            self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
+        return self.used_bytes + self._sizes[key] <= self.budget_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(model.byte_count for model in self._models.values())
+
+    def get(self, spec: ModelSpec, *, in_use: Collection[StableDiffusion] = ()) -> StableDiffusion:
+        """The loaded model, where needed in place of others that are not `in_use`.
+
+        Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded.
+        """
+        slug, model = spec.slug, self.loaded(spec)
+        if model is None:
+            self._models.pop(slug, None)  # of other files; who still paints with it holds it
+            wanted, stamp = weights_bytes(spec, self.hardware.dtype), stamp_of(spec)
+            while self.used_bytes + wanted > self.budget_bytes and self.put_away(in_use=in_use):
+                pass
+            model = self._models[slug] = load(spec, self.hardware)
+            self._stamps[slug] = stamp
+        self._models.move_to_end(slug)
+        return model
+
+    def preview_decoder(self, family: Family) -> torch.nn.Module | None:
+        """What decodes previews of that family; None where there is none, or none that may be loaded."""
+        if family not in self._preview_decoders:
+            folder = None if self.models_dir is None else self.models_dir / PREVIEW_DECODERS[family]
+            self._preview_decoders[family] = None if folder is None else load_preview_decoder(folder, self.hardware)
+        return self._preview_decoders[family]
+
+    def put_away(self, *, in_use: Collection[StableDiffusion]) -> bool:
+        """Forget the least used model that is not in use. False where there is none."""
+        slug = next((slug for slug, model in self._models.items() if not any(model is one for one in in_use)), None)
+        if slug is None:
+            return False
+        del self._models[slug]
+        gc.collect()  # the parts of a pipeline know each other
+        self.hardware.empty_cache()
+        logger.info("Put %s away", slug)
+        return True
+
+
+def stamp_of(spec: ModelSpec) -> int:
+    """Changes when other files are put in the model's place; 0 where there are none."""
+    if spec.path is None:
+        return 0
+    try:
+        return (spec.path if spec.path.is_file() else spec.path / INDEX).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
+    """What its weights will take in that type; 0 where that cannot be known, as `load` will say."""
+    if spec.path is None:
+        return 0
+    try:
+        headers = [header_of(path) for path in weight_files(spec.path)]
+    except (OSError, ModelRefused):
+        return 0
+    return dtype.itemsize * sum(math.prod(tensor["shape"]) for header in headers for tensor in header.values())
+
+
+def weight_files(path: Path) -> list[Path]:
+    """Those that `load` reads."""
+    if path.is_file():
+        return [path]
+    files = []
+    for part in PARTS:
+        variant = variant_in(path / part)
+        files += [file for file in (path / part).glob(f"*{WEIGHTS}") if (variant or "") == flavour_of(file.name)]
+    return files
+
+
+def load(spec: ModelSpec, hardware: Hardware) -> StableDiffusion:
+    """Read a model's files, which are checked first, into the device's memory.
+
+    Raises EngineFailed: `model_unavailable` where they are not there or damaged, `model_refused` by the check.
+    """
+    if spec.path is None or not spec.path.exists():
+        raise EngineFailed(how_to_get(spec.slug, spec.label), code="model_unavailable")
+    check_model(spec.path, spec.family)
+    pipeline_class, family = FAMILIES[spec.family]
+    read = _from_file if spec.path.is_file() else _from_folder
+    try:
+        pipeline = read(pipeline_class, spec.path, hardware.dtype, LEFT_OUT[spec.family])
+    except (OSError, ValueError, RuntimeError, KeyError, SingleFileComponentError) as error:
+        logger.exception("%s cannot be loaded", spec.slug)
+        raise EngineFailed(
+            f"The model {spec.label} cannot be loaded: {_first_line(error)}", code="model_unavailable"
+        ) from error
+    _let_clip_skip_find_layers(pipeline.text_encoder)
+    pipeline.to(hardware.device)
+    if hardware.is_cuda:
+        # Convolutions are the larger half of this UNet, and the tensor cores want channels last.
+        pipeline.unet.to(memory_format=torch.channels_last)
+        pipeline.vae.to(memory_format=torch.channels_last)
+    return family(pipeline, hardware, spec)
+
+
+def load_preview_decoder(folder: Path, hardware: Hardware) -> torch.nn.Module | None:
+    """The decoder half of an AutoencoderTiny: [n, 4, h, w], latents -> [n, 3, 8h, 8w], -1 to 1. None without a folder.
+
+    One that is refused or broken is a warning in the log: previews are not worth a picture.
+    """
+    if not folder.is_dir():
+        return None
+    try:
+        check_preview_decoder(folder)
+        whole = diffusers.AutoencoderTiny.from_pretrained(
+            folder,
+            variant=variant_in(folder),
+            use_safetensors=True,
+            local_files_only=True,
+            torch_dtype=hardware.dtype,
+        )
+    except (ModelRefused, OSError, ValueError, RuntimeError, KeyError) as error:
+        logger.warning("Previews do without %s: %s", folder.name, error)
+        return None
+    decoder: torch.nn.Module = whole.decoder.eval().to(hardware.device)
+    return decoder
+
+
+def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, left_out: Mapping[str, Any]) -> Any:
+    parts = dict(left_out)
+    for name, kind in PARTS.items():
+        if not (folder / name).is_dir():
+            continue
+        wanted = {"dtype": dtype} if issubclass(kind, transformers.PreTrainedModel) else {"torch_dtype": dtype}
+        parts[name] = kind.from_pretrained(
+            folder / name, variant=variant_in(folder / name), use_safetensors=True, local_files_only=True, **wanted
+        ).eval()
+    return pipeline_class.from_pretrained(folder, local_files_only=True, **parts)
+
+
+def _from_file(pipeline_class: type[Any], path: Path, dtype: torch.dtype, left_out: Mapping[str, Any]) -> Any:
+    """One checkpoint in the original layout, whose configuration and tokenizers lie in the folder beside it.
+
+    Whether it was trained for inpainting, and what its UNet predicts where the file says so, is the file's word: the
+    configuration may be that of a plain model.
+    """
+    config = configuration_of(path)
+    if not config.is_dir():
+        raise FileNotFoundError(
+            f"{path.name} has no folder “{CONFIGURATION}” beside it; “python manage.py pull_model {path.parent.name} "
+            f"--repin --from FILE --config SLUG_OR_FOLDER” brings both."
+        )
+    header = header_of(path)
+    where = {"config": str(config), "local_files_only": True, "torch_dtype": dtype}
+    try:
+        unet = diffusers.UNet2DConditionModel.from_single_file(
+            str(path), subfolder="unet", in_channels=unet_channels(header), **where
+        )
+        pipeline = pipeline_class.from_single_file(str(path), unet=unet, **where, **left_out)
+    except NotImplementedError as error:  # torch's way to say that nothing was read into a tensor
+        raise ValueError(lacking(path)) from error
+    if any(is_empty(getattr(pipeline, name, None)) for name in PARTS):
+        raise ValueError(lacking(path))
+    if VELOCITY_MARK in header:
+        pipeline.scheduler.register_to_config(prediction_type="v_prediction")
+    return pipeline
+
+
+def lacking(path: Path) -> str:
+    return f"{path.name} lacks weights that its configuration tells of."
+
+
+def is_empty(part: torch.nn.Module | None) -> bool:
+    """Whether something of it was never read."""
+    return part is not None and any(tensor.is_meta for tensor in part.state_dict().values())
+
+
+def _let_clip_skip_find_layers(encoder: Any) -> None:
+    """For clip_skip diffusers 0.42 asks for the layers where transformers 4 had them; 5 has them one level higher."""
+    if encoder is not None and not hasattr(encoder, "text_model"):
+        # Past Module.__setattr__, which would make the encoder a part of itself.
+        encoder.__dict__["text_model"] = encoder
+
+
+def variant_in(folder: Path) -> str | None:
+    """The flavour of the weights in a part's folder: None for plain ones, "fp16" for `model.fp16.safetensors`."""
+    flavours = {flavour_of(path.name) for path in folder.glob(f"*{WEIGHTS}")}
+    return None if not flavours or "" in flavours else min(flavours)
+
+
+def flavour_of(name: str) -> str:
+    """`fp16` of `model.fp16.safetensors` and of `model.fp16-00001-of-00002.safetensors`; nothing of a plain one."""
+    return name.removesuffix(WEIGHTS).split("-")[0].partition(".")[2]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,37 @@
+"""Load the model that settings name before the first picture asks for it, while pages are served already."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from django.conf import settings
+from django.db import DatabaseError, connections
+
+from inpainting.core.errors import PaintingError
+from inpainting.engines import registry
+from inpainting.engines.diffusion.engine import Diffusion
+
+logger = logging.getLogger(__name__)
+
+
+def start_warming_up() -> threading.Thread | None:
+    """On a thread of its own, for importing torch takes seconds. None where no model is set."""
+    if not settings.DIFFUSION_WARM_UP:
+        return None
+    thread = threading.Thread(target=_warm_up, args=[settings.DIFFUSION_WARM_UP], name="warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _warm_up(slug: str) -> None:
+    try:
+        for engine in registry.engines().values():
+            if isinstance(engine, Diffusion):
+                engine.warm_up(slug)
+    except PaintingError as error:
+        logger.warning("DREAMLAYER_DIFFUSION_WARM_UP: %s", error.message)
+    except (DatabaseError, ImportError) as error:
+        logger.warning("DREAMLAYER_DIFFUSION_WARM_UP: %s cannot be loaded early: %s", slug, error)
+    finally:
+        connections.close_all()

@@ -1,0 +1,157 @@
+"""The native API with a diffusion model: tiny, with random weights, and the whole way real."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.test import Client
+from numpy.typing import NDArray
+
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+from inpainting import tasks
+from inpainting.core.codecs import decode_picture
+from inpainting.engines import registry
+from inpainting.engines.base import Lane
+from inpainting.engines.diffusion.engine import Diffusion, Options
+from inpainting.generations.run import run_waiting
+from inpainting.models import Generation, InferenceModel, Status
+from tests import tiny_models
+from tests.api.bodies import shape_a, shape_b
+
+pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(str(tiny_models.saved(tmp_path_factory.mktemp("models") / "tiny").path))
+
+
+@pytest.fixture
+def tiny(tiny_folder: Path, settings: Any, tmp_path: Path) -> Iterator[InferenceModel]:
+    """A model that an administrator added; it works at 64 pixels."""
+    settings.MODELS_DIR = tmp_path / "models"
+    call_command("add_model", "tiny", "--family", "sd", "--from", str(tiny_folder), "--alias", "acme/tiny")
+    InferenceModel.objects.filter(slug="tiny").update(width=64, height=64, steps=3)
+    kept = registry.models, registry.options
+    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
+    yield InferenceModel.objects.get(slug="tiny")
+    registry.use(*kept)
+
+
+def diffusion() -> Diffusion:
+    engine = registry.find("diffusion")
+    assert isinstance(engine, Diffusion)
+    return engine
+
+
+def pixels(data: bytes) -> NDArray[np.uint8]:
+    return np.asarray(decode_picture(data).picture.pixels)
+
+
+def result(generation: Generation) -> NDArray[np.uint8]:
+    return np.asarray(generation.images.get(index=0).read().pixels)
+
+
+def test_a_prompt_is_painted_by_the_installed_model_and_the_metadata_tells_all(
+    alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes, photo: Any, hole: Any
+) -> None:
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, seed="3", denoising_strength="1"))
+    assert answer.status_code == 200, answer.json()
+    metadata = answer.json()["metadata"]
+    assert (metadata["engine"], metadata["model"], metadata["steps"]) == ("diffusion", "tiny", 3)
+    assert metadata["guidance_scale"] == 7.5
+    assert metadata["scheduler"] == "DPMSolverMultistepScheduler"
+    assert metadata["ignored"] == []
+    assert metadata["results"][0]["outside_mask_changed_pixels"] == 0
+    painted = result(Generation.objects.get())
+    assert np.array_equal(painted[hole == 0], photo[hole == 0])
+    assert not np.array_equal(painted[hole > 0], photo[hole > 0])
+
+
+def test_without_words_auto_fills_and_a_named_model_still_dreams(
+    alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes
+) -> None:
+    for more, engine in (({}, "quick-fill"), ({"model": "acme/tiny"}, "diffusion")):
+        answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, prompt="", **more))
+        assert answer.json()["metadata"]["engine"] == engine
+
+
+def test_without_a_mask_all_of_the_picture_is_repainted(
+    alices_program: Client, tiny: InferenceModel, photo_png: bytes
+) -> None:
+    body = shape_a(photo_png, b"")
+    del body["mask"]
+    answer = alices_program.post("/api/img2img", body)
+    assert answer.status_code == 200, answer.json()
+    assert answer.json()["metadata"]["results"][0]["coverage"] == 1
+    again = shape_a(photo_png, b"", engine="quick-fill")
+    del again["mask"]
+    assert alices_program.post("/api/img2img", again).json()["code"] == "mask_required"
+
+
+def test_what_runs_otherwise_than_asked_is_said(
+    alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes
+) -> None:
+    body = shape_a(photo_png, mask_png, scheduler="KarrasVeScheduler")
+    warnings = alices_program.post("/api/img2img", body).json()["metadata"]["warnings"]
+    assert any("HeunDiscreteScheduler" in warning for warning in warnings)
+
+
+def test_width_and_height_are_the_size_at_which_the_model_works(
+    alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes, photo: Any
+) -> None:
+    said = alices_program.post("/api/img2img", shape_b(photo_png, mask_png, width=128, height=64)).json()
+    assert said["metadata"]["results"][0]["work_size"] == [128, 64]
+    assert result(Generation.objects.get()).shape == photo.shape
+
+
+def test_an_unknown_model_is_refused_with_the_slugs(
+    alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes
+) -> None:
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, model="../../etc/passwd"))
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "model_not_found"
+    assert "tiny" in answer.json()["message"]
+
+
+def test_where_no_model_is_diffusion_says_how_to_get_one(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, settings: Any, tmp_path: Path
+) -> None:
+    settings.MODELS_DIR = tmp_path
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, engine="diffusion"))
+    assert answer.status_code == 400
+    assert "manage.py pull_model" in answer.json()["message"]
+
+
+def test_eight_users_share_the_models_steps(
+    tiny: InferenceModel, generate: Any, django_user_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.run_waiting_on_gpu, "delay", lambda: None)
+    settings = {"steps": 8, "strength": 1.0, "engine": "diffusion"}
+    owners = [django_user_model.objects.create_user(f"user{n}@example.com", "secret") for n in range(8)]
+    generations = [generate(owner, prompt="a red bus", seed=n, run=False, **settings) for n, owner in enumerate(owners)]
+    batcher = diffusion().batcher
+    calls: list[int] = []
+    barrier = threading.Barrier(8)
+
+    def one(_: int) -> None:
+        barrier.wait(10)
+        run_waiting(Lane.GPU)
+        connections.close_all()
+
+    hook = batcher.shelf.get(tiny.spec).unet.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, range(8)))
+    hook.remove()
+    assert {Generation.objects.get(pk=one.pk).status for one in generations} == {Status.SUCCEEDED}
+    assert sum(calls) == 8 * 8 * 2
+    assert max(calls) > 2

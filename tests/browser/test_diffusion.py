@@ -1,0 +1,177 @@
+"""What the editor offers where a model is installed: a tiny one with random weights, and the whole way real."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright")
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests import tiny_models
+from tests.browser.conftest import sign_up, watched_page
+from tests.browser.test_editor import is_red, open_photo, paint_line, photo, photo_file
+from tests.installation import Installation
+
+__all__ = ["photo", "photo_file"]
+pytestmark = pytest.mark.browser
+
+DIFFUSION_ONLY = (
+    *("prompt", "negative_prompt", "denoising_strength", "steps", "guidance_scale", "scheduler", "use_karras_sigmas"),
+    *("clip_skip", "width", "height", "only_masked_padding"),
+)
+MS_TO_LOAD = 120_000
+"""The first painting brings torch along."""
+FOR_EVERY_ENGINE = ("num_images", "seed", "mask_grow", "mask_blur")
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    scratch = tmp_path_factory.mktemp("tiny")
+    tiny_models.saved(scratch / "tiny")
+    installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
+    installation.manage("migrate", "--verbosity", "0")
+    for slug, label in (("tiny", "Tiny dream"), ("other", "Other dream")):
+        installation.manage("add_model", slug, "--family", "sd", "--from", str(scratch / "tiny"), "--label", label)
+    with installation.serving():
+        yield installation
+
+
+@pytest.fixture
+def page(browser: Browser, installation: Installation) -> Iterator[Page]:
+    url = f"http://127.0.0.1:{installation.port}"
+    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
+    for page in watched_page(context):
+        sign_up(page)
+        yield page
+
+
+def kept_recipe(page: Page) -> dict[str, Any]:
+    """What the server has kept of the generation on the page."""
+    generation = re.search(r"generation=([0-9a-f-]{36})", page.url)
+    assert generation is not None
+    recipe: dict[str, Any] = page.request.get(f"/api/generations/{generation[1]}/").json()["metadata"]
+    return recipe
+
+
+def more_settings(page: Page) -> None:
+    page.locator("#more summary").click()
+    expect(page.get_by_label("Steps")).to_be_visible()
+
+
+def test_auto_says_who_paints_and_the_models_stand_by_their_labels(page: Page) -> None:
+    engine = page.get_by_label("Engine")
+    expect(page.locator("#model option")).to_have_text(["Tiny dream", "Other dream"])
+    expect(engine.locator("option").first).to_have_text("Auto (Quick fill)")
+    expect(page.locator("#engine-help")).to_contain_text("with one, Tiny dream paints what it says")
+    page.get_by_label("Model").select_option("other")
+    expect(page.locator("#engine-help")).to_contain_text("with one, Other dream paints what it says")
+    page.get_by_label("Prompt", exact=True).fill("a red bus")
+    expect(engine.locator("option").first).to_have_text("Auto (Diffusion)")
+    more_settings(page)
+    expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "30")
+    expect(page.get_by_label("Steps")).to_have_attribute("max", "150")
+    expect(page.get_by_label("Images")).to_have_attribute("max", "8")
+
+
+def test_quick_fill_greys_out_what_it_does_not_read_and_says_so(page: Page) -> None:
+    more_settings(page)
+    for name in (*DIFFUSION_ONLY, *FOR_EVERY_ENGINE):
+        expect(page.locator(f"[name={name}]")).to_be_enabled()
+    page.get_by_label("Engine").select_option("quick-fill")
+    for name in DIFFUSION_ONLY:
+        expect(page.locator(f"[name={name}]")).to_be_disabled()
+    for name in FOR_EVERY_ENGINE:
+        expect(page.locator(f"[name={name}]")).to_be_enabled()
+    expect(page.locator("#more-reason")).to_have_text("Quick fill does not read what is grey here.")
+    expect(page.locator("#ignored-reason")).to_contain_text("it does not read prompts")
+    expect(page.locator("#model-field")).to_be_hidden()
+
+
+def test_a_number_out_of_range_is_shown_and_not_sent(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    more_settings(page)
+    page.get_by_label("Steps").fill("151")
+    page.locator("#more summary").click()
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#generate-message")).to_have_text("Steps must be a whole number from 1 to 150.")
+    expect(page.get_by_label("Steps")).to_be_focused()
+    expect(page.get_by_label("Steps")).to_have_attribute("aria-invalid", "true")
+    page.get_by_role("button", name="Back to the defaults").click()
+    expect(page.get_by_label("Steps")).to_have_value("")
+
+
+def test_a_prompt_is_painted_in_two_results_to_choose_from_and_the_recipe_comes_back(
+    page: Page, photo_file: Path
+) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    page.get_by_label("Prompt", exact=True).fill("a red bus")
+    more_settings(page)
+    settings = {"Steps": "4", "Images": "2", "Seed": "77", "Work width, px": "64", "Work height, px": "64"}
+    for label, value in settings.items():
+        page.get_by_label(label, exact=True).fill(value)
+    page.get_by_label("Scheduler").select_option("EulerDiscreteScheduler")
+    page.locator("#strength").fill("1")
+    heard: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: heard.append(str(frame))))
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
+    recipe_kept = kept_recipe(page)
+    assert (recipe_kept["model"], recipe_kept["steps"], recipe_kept["work_width"]) == ("tiny", 4, 64)
+    assert {"clip_skip", "use_karras_sigmas", "only_masked_padding"}.isdisjoint(recipe_kept)
+    assert any(re.search(r'"step": ?\d+, "of": ?8\b', frame) for frame in heard)
+
+    expect(page.locator("#figure-engine")).to_have_text("Diffusion · Tiny dream")
+    expect(page.locator("#figure-outside")).to_have_text("0")
+    shown = page.locator("#result-image")
+    expect(shown).to_have_attribute("src", re.compile("/images/0/$"))
+    first = page.get_by_role("radio", name="Result 1")
+    expect(page.get_by_role("radio")).to_have_count(2)
+    first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(shown).to_have_attribute("src", re.compile("/images/1/$"))
+    expect(page.locator("#download")).to_have_attribute("href", re.compile("/images/1/$"))
+    for number in (1, 2):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=f"Download result {number}").click()
+        assert download.value.suggested_filename == f"astronaut-dreamlayer-{number}.png"
+
+    page.get_by_role("link", name="All details").click()
+    recipe = page.locator(".recipe")
+    for words in ("Tiny dream", "EulerDiscreteScheduler", "Guidance scale", "64 × 64"):
+        expect(recipe).to_contain_text(words)
+    page.get_by_role("link", name="Open in editor").click()
+    expect(page.locator("#more-set")).to_contain_text("Seed 77")
+    expect(page.get_by_label("Engine")).to_have_value("diffusion")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus")
+    more_settings(page)
+    for label, value in settings.items():
+        expect(page.get_by_label(label, exact=True)).to_have_value(value)
+    expect(page.get_by_label("Scheduler")).to_have_value("EulerDiscreteScheduler")
+    expect(page.get_by_label("Guidance scale")).to_have_value("")
+    page.get_by_role("link", name="History").click()
+    expect(page.locator(".card").first).to_contain_text("Tiny dream")
+
+
+def test_it_is_cancelled_while_it_runs(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    page.get_by_label("Engine").select_option("diffusion")
+    page.get_by_label("Prompt", exact=True).fill("a red bus")
+    more_settings(page)
+    page.get_by_label("Steps").fill("150")
+    page.locator("#strength").fill("1")
+    page.get_by_label("Images").fill("8")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#progress-detail")).to_contain_text("of 1200", timeout=MS_TO_LOAD)  # the steps of all eight
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#generate-message")).to_have_text("Cancelled. Your mask is still here.")
+    assert is_red(page)

@@ -1,0 +1,80 @@
+"""An administrator gets a model by a button, sees it come, and removes it again: a real server, a real process."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("playwright")
+pytest.importorskip("huggingface_hub", reason="a light installation has no hub library")
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser, Dialog, Page, expect
+
+from tests.browser.conftest import PASSWORD, watched_page
+from tests.hub import REPO, UNET_FP16, Hub, serving, tiny_model, weights
+from tests.installation import Installation
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with serving(tiny_model()) as hub:
+        yield hub
+
+
+@pytest.fixture
+def installation(hub: Hub, tmp_path: Path) -> Iterator[Installation]:
+    installation = Installation(tmp_path, HF_ENDPOINT=hub.url, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+    installation.manage("migrate", "--verbosity", "0")
+    installation.manage("createsuperuser", "--noinput", "--email", "boss@example.org")
+    installation.manage("add_model", "tiny", "--family", "sd", "--from", REPO, "--label", "Tiny", "--variant", "fp16")
+    with installation.serving():
+        yield installation
+
+
+@pytest.fixture
+def page(browser: Browser, installation: Installation) -> Iterator[Page]:
+    url = f"http://127.0.0.1:{installation.port}"
+    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
+    for page in watched_page(context):
+        page.goto("/accounts/login/?next=/models/")
+        page.get_by_label("Email").fill("boss@example.org")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("heading", name="Models")).to_be_visible()
+        yield page
+
+
+def test_the_button_gets_a_model_and_the_page_follows(page: Page, hub: Hub, installation: Installation) -> None:
+    hub.files[UNET_FP16] = weights(kilobytes=24 * 1024)
+    hub.cuts[UNET_FP16] = [11_000_000, 1_000_000]
+    questions: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        questions.append(dialog.message)
+        dialog.accept()
+
+    page.on("dialog", answer)
+    card = page.locator("#model-tiny")
+    card.get_by_role("button", name="Get Tiny").click()
+    expect(card.get_by_text("On its way")).to_be_visible()
+    expect(card.get_by_text("Installed")).to_be_visible()
+    assert "Get Tiny" in questions[0]
+    assert (installation.folder / "models" / "tiny" / UNET_FP16).read_bytes() == hub.files[UNET_FP16]
+    card.get_by_role("button", name="Remove Tiny").click()
+    expect(card.get_by_text("Not installed")).to_be_visible()
+    assert "Remove the files" in questions[1]
+    assert not (installation.folder / "models" / "tiny").exists()
+
+
+def test_the_page_fits_a_telephone_and_says_what_went_wrong(page: Page, hub: Hub) -> None:
+    hub.lies[UNET_FP16] = weights(seed=77)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.on("dialog", lambda dialog: dialog.accept())
+    card = page.locator("#model-tiny")
+    card.get_by_role("button", name="Get Tiny").click()
+    expect(card.get_by_text("is not what was promised")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

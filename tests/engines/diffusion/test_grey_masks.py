@@ -1,0 +1,55 @@
+"""Grey repaints partly: each pixel has a strength of its own (differential diffusion)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.weights import load
+from tests import tiny_models
+
+STEPS = 10
+
+
+@pytest.mark.parametrize("inpainting", [True, False])
+def test_along_a_ramp_the_later_a_pixel_is_freed_the_closer_it_stays(tmp_path: Path, inpainting: bool) -> None:
+    model = load(
+        tiny_models.saved(tmp_path / "tiny", inpainting=inpainting), Hardware(torch.device("cpu"), torch.float32)
+    )
+    # Eleven bands of one latent column each, from kept to wholly repainted.
+    pixels = np.ascontiguousarray(data.astronaut()[:64, :88])
+    shares = np.linspace(0, 1, 11)
+    mask = np.repeat((shares * 255).round().astype(np.uint8), 8)[None].repeat(64, axis=0)
+    asked = InpaintRequest(
+        Picture(pixels), mask, PaintSettings(prompt="a red bus", strength=1.0, steps=STEPS, scheduler="DDIMScheduler")
+    )
+    text, _ = model.read(asked.settings, asked.image.size)
+    denoising, _ = model.start(asked, 0, text)
+    clean = denoising.image
+    assert clean is not None
+    kept_at = [0] * 11
+    while not denoising.is_done:
+        (answer,) = model.predict([denoising])
+        denoising.advance(answer)
+        if denoising.is_done:
+            expected = clean
+        else:
+            time = denoising.timesteps[denoising.index : denoising.index + 1]
+            expected = denoising.scheduler.add_noise(clean, denoising.noise, time)
+        same = (denoising.latents == expected).flatten(0, 2).all(dim=0)
+        for column in range(11):
+            kept_at[column] += bool(same[column])
+    # A share of s leaves about s * STEPS steps free; an inpainting UNet paints what is kept wholly itself.
+    wanted = [STEPS - round(share * STEPS) for share in shares]
+    if inpainting:
+        wanted[0] = 0
+    assert all(abs(seen - want) <= 1 for seen, want in zip(kept_at, wanted, strict=True)), (kept_at, wanted)
+    assert kept_at[1:] == sorted(kept_at[1:], reverse=True)
+    assert kept_at[1] > kept_at[5] > kept_at[-1] == 0

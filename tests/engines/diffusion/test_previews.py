@@ -1,0 +1,127 @@
+"""The unfinished picture, from a small decoder, or a matrix that is fitted on the request's own window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import Step
+from inpainting.engines.catalog import Family
+from inpainting.engines.diffusion import previews
+from inpainting.engines.diffusion.batcher import Batcher
+from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.weights import Shelf
+from tests import tiny_models
+
+CPU = Hardware(torch.device("cpu"), torch.float32)
+
+
+def denoising(latents: torch.Tensor, known: torch.Tensor, mask: torch.Tensor) -> Denoising:
+    nothing = torch.zeros(1, 1, 1)
+    return Denoising(latents, Text(nothing), 1.0, None, nothing, mask, None, known, latents, {})
+
+
+def test_where_colours_are_linear_in_the_latents_it_shows_them_exactly() -> None:
+    generator = torch.Generator().manual_seed(1)
+    picture = torch.randint(0, 256, (16, 24, 3), generator=generator, dtype=torch.uint8).numpy()
+    into = torch.tensor([[0.01, 0, 0], [0, 0.02, 0], [0, 0, -0.01], [0.005, 0.005, 0]])
+    latents = (torch.from_numpy(picture.astype(np.float32)) @ into.T).permute(2, 0, 1)[None]
+    mask = torch.zeros(1, 1, 16, 24)
+    mask[..., 4:12, 6:20] = 1
+    painted = latents.clone()
+    painted[..., 4:12, 6:20] = latents.flip(-1)[..., 4:12, 6:20]
+    state = denoising(painted, latents, mask)
+    previewer = previews.fit(np.repeat(np.repeat(picture, 8, 0), 8, 1), state)
+    assert previewer is not None
+    shown = previewer(state).astype(int)
+    assert np.abs(shown[4:12, 6:20] - picture[:, ::-1][4:12, 6:20]).max() <= 1
+    assert np.array_equal(shown[:4], picture[:4])
+
+
+def test_where_nearly_nothing_is_kept_there_is_none() -> None:
+    mask = torch.ones(1, 1, 16, 24)
+    mask[..., 0, :10] = 0
+    latents = torch.zeros(1, 4, 16, 24)
+    assert previews.fit(np.zeros((128, 192, 3), np.uint8), denoising(latents, latents, mask)) is None
+
+
+def decoder(folder: Path) -> AutoencoderTiny:
+    """A decoder of random weights, saved as those that are published are."""
+    torch.manual_seed(3)
+    whole = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8),
+        num_encoder_blocks=(1, 1, 1, 1),
+        num_decoder_blocks=(1, 1, 1, 1),
+    ).eval()
+    whole.save_pretrained(folder)
+    return whole
+
+
+def test_a_small_decoder_beside_the_models_shows_what_it_decodes(tmp_path: Path) -> None:
+    whole = decoder(tmp_path / "taesd")
+    shelf = Shelf(CPU, 10**9, models_dir=tmp_path)
+    assert shelf.preview_decoder(Family.SDXL) is None
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 2:5, 3:6] = 1
+    state = denoising(latents, torch.zeros_like(latents), mask)
+    picture = np.full((64, 64, 3), 9, np.uint8)
+    previewer = previews.previewer(picture, state, shelf.preview_decoder(Family.SD))
+    assert previewer is not None
+    shown = previewer(state)
+    with torch.inference_mode():
+        decoded = whole.decode(latents).sample[0].permute(1, 2, 0).numpy()
+    expected = ((decoded / 2 + 0.5).clip(0, 1) * 255)[16:40, 24:48]
+    assert np.abs(shown[16:40, 24:48] - expected).max() <= 1
+    assert (shown[:16] == 9).all()
+
+
+def test_what_is_painted_shows_it_and_a_decoder_that_breaks_costs_the_preview_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = tiny_models.saved(tmp_path / "sd")
+    decoder(tmp_path / "taesd")
+    monkeypatch.setattr("inpainting.engines.diffusion.batcher.PREVIEW_EVERY_SECONDS", 0)
+    shelf = Shelf(CPU, 10**9, models_dir=tmp_path)
+    batcher = Batcher(shelf)
+    # All of it is repainted: nothing is kept that a matrix could be fitted on.
+    mask = np.full((64, 64), 255, np.uint8)
+    request = InpaintRequest(Picture(np.zeros((64, 64, 3), np.uint8)), mask, PaintSettings(steps=2, strength=1.0))
+    seen: list[Step] = []
+    batcher.paint(request, spec, seen.append)
+    assert [step.preview.shape for step in seen if step.preview is not None] == [(64, 64, 3)] * 2
+    seen.clear()
+    small = shelf.preview_decoder(Family.SD)
+    assert small is not None
+    monkeypatch.setattr(small, "forward", lambda latents: latents.reshape(3, 3))
+    pictures, _ = batcher.paint(request, spec, seen.append)
+    assert len(pictures) == 1
+    assert not [step for step in seen if step.preview is not None]
+
+
+@pytest.mark.parametrize("wrong", ["pickle", "class", "header", "code"])
+def test_a_decoder_that_may_not_be_loaded_is_left_alone(
+    tmp_path: Path, wrong: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "taesd"
+    decoder(folder)
+    config = folder / "config.json"
+    match wrong:
+        case "pickle":
+            (folder / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+        case "class":
+            config.write_text(config.read_text().replace("AutoencoderTiny", "AutoencoderKL"))
+        case "code":
+            config.write_text(config.read_text().replace("{", '{"auto_map": {},', 1))
+        case "header":
+            (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"\0" * 100)
+    assert Shelf(CPU, 10**9, models_dir=tmp_path).preview_decoder(Family.SD) is None
+    assert "Previews do without taesd" in caplog.text

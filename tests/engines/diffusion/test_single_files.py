@@ -1,0 +1,148 @@
+"""One `.safetensors` file in the original layout is the model that it was made from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from skimage import data
+
+from inpainting.core.errors import EngineFailed
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.catalog import Family, ModelSpec
+from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.weights import load
+from inpainting.engines.model_files import configuration_files
+from tests import original_layout, tiny_models
+
+CPU = Hardware(torch.device("cpu"), torch.float32)
+SIDE = 64
+BUILDERS: dict[Family, Callable[..., Any]] = {Family.SD: tiny_models.sd, Family.SDXL: original_layout.sdxl}
+
+
+def spec_of(path: Path, family: Family) -> ModelSpec:
+    return ModelSpec(slug="tiny", label="Tiny", family=family, path=path, width=SIDE, height=SIDE)
+
+
+def configuration(folder: Path, family: Family, beside: Path) -> None:
+    """Copied as `add_model` does it: texts alone."""
+    for name in configuration_files(folder, family):
+        target = beside.with_name("config") / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / name, target)
+
+
+def latents(model: StableDiffusion) -> torch.Tensor:
+    pixels = np.ascontiguousarray(data.astronaut()[::8, ::8])
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[16:48, 8:40] = 255
+    settings = PaintSettings(prompt="a red bus", negative_prompt="blur", seed=7, steps=4, strength=0.75, clip_skip=2)
+    asked = InpaintRequest(Picture(pixels), mask, settings)
+    text, _ = model.read(asked.settings, asked.image.size)
+    denoising, _ = model.start(asked, 0, text)
+    while not denoising.is_done:
+        (answer,) = model.predict([denoising])
+        denoising.advance(answer)
+    return denoising.latents
+
+
+@pytest.mark.parametrize("inpainting", [True, False])
+@pytest.mark.parametrize("family", list(BUILDERS))
+def test_it_paints_what_the_folder_paints_that_it_was_made_from(
+    tmp_path: Path, family: Family, inpainting: bool
+) -> None:
+    pipeline = BUILDERS[family](tmp_path, inpainting=inpainting)
+    pipeline.save_pretrained(tmp_path / "folder")
+    path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
+    configuration(tmp_path / "folder", family, path)
+    model = load(spec_of(path, family), CPU)
+    assert model.is_inpainting is inpainting
+    expected = load(spec_of(tmp_path / "folder", family), CPU)
+    torch.testing.assert_close(latents(model), latents(expected))
+    assert model.byte_count == expected.byte_count
+
+
+@pytest.mark.parametrize("family", list(BUILDERS))
+def test_a_checkpoint_for_inpainting_works_with_the_configuration_of_a_plain_model(
+    tmp_path: Path, family: Family
+) -> None:
+    pipeline = BUILDERS[family](tmp_path, inpainting=True)
+    pipeline.save_pretrained(tmp_path / "folder")
+    BUILDERS[family](tmp_path, inpainting=False).save_pretrained(tmp_path / "plain")
+    path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
+    configuration(tmp_path / "plain", family, path)
+    model = load(spec_of(path, family), CPU)
+    assert model.is_inpainting
+    torch.testing.assert_close(latents(model), latents(load(spec_of(tmp_path / "folder", family), CPU)))
+
+
+def test_what_it_predicts_is_the_files_word_where_it_has_one(tmp_path: Path) -> None:
+    pipeline = tiny_models.sd(tmp_path)
+    pipeline.save_pretrained(tmp_path / "noise")
+    for name, more in (("silent", {}), ("velocity", {"v_pred": torch.zeros(1)})):
+        path = original_layout.saved(pipeline, tmp_path / name / "mine.safetensors", **more)
+        configuration(tmp_path / "noise", Family.SD, path)
+    velocity = tiny_models.sd(tmp_path, prediction_type="v_prediction")
+    velocity.save_pretrained(tmp_path / "expected")
+    painted = {
+        name: latents(load(spec_of(tmp_path / name / file, Family.SD), CPU))
+        for name, file in (("silent", "mine.safetensors"), ("velocity", "mine.safetensors"), ("expected", ""))
+    }
+    torch.testing.assert_close(painted["velocity"], painted["expected"])
+    assert not torch.allclose(painted["silent"], painted["expected"])
+
+
+def refusal(spec: ModelSpec) -> EngineFailed:
+    with pytest.raises(EngineFailed) as caught:
+        load(spec, CPU)
+    return caught.value
+
+
+def test_without_its_configuration_it_says_which_command_helps(tmp_path: Path) -> None:
+    path = original_layout.saved(tiny_models.sd(tmp_path), tmp_path / "mine" / "mine.safetensors")
+    error = refusal(spec_of(path, Family.SD))
+    assert error.code == "model_unavailable"
+    assert "pull_model mine --repin --from FILE --config" in error.message
+
+
+def test_a_configuration_that_brings_code_is_refused(tmp_path: Path) -> None:
+    pipeline = tiny_models.sd(tmp_path)
+    pipeline.save_pretrained(tmp_path / "folder")
+    path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
+    configuration(tmp_path / "folder", Family.SD, path)
+    index = tmp_path / "one" / "config" / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "unet": ["my_code", "UNet2DConditionModel"]}))
+    assert refusal(spec_of(path, Family.SD)).code == "model_refused"
+
+
+@pytest.mark.parametrize("start", ["first_stage_model.decoder.conv_out.weight", "cond_stage_model"])
+def test_a_checkpoint_with_a_part_missing_is_not_filled_up_with_chance(tmp_path: Path, start: str) -> None:
+    pipeline = tiny_models.sd(tmp_path)
+    pipeline.save_pretrained(tmp_path / "folder")
+    path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
+    configuration(tmp_path / "folder", Family.SD, path)
+    tensors = load_file(path)
+    save_file({name: tensor for name, tensor in tensors.items() if not name.startswith(start)}, path)
+    error = refusal(spec_of(path, Family.SD))
+    assert error.code == "model_unavailable"
+    assert "missing in the checkpoint" in error.message or "lacks weights" in error.message
+
+
+def test_one_weight_of_a_text_encoder_that_is_missing_is_told(tmp_path: Path) -> None:
+    pipeline = tiny_models.sd(tmp_path)
+    pipeline.save_pretrained(tmp_path / "folder")
+    path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
+    configuration(tmp_path / "folder", Family.SD, path)
+    tensors = load_file(path)
+    del tensors["cond_stage_model.transformer.text_model.final_layer_norm.weight"]
+    save_file(tensors, path)
+    assert "lacks weights" in refusal(spec_of(path, Family.SD)).message

@@ -1,0 +1,23 @@
+"""What a stand-in for an engine needs beside its `inpaint`."""
+
+from __future__ import annotations
+
+from inpainting.core.geometry import WindowRule
+from inpainting.core.request import PaintSettings
+from inpainting.engines.base import Lane
+
+
+class PlainEngine:
+    """Wants half as much again around the mask, and everything as it was asked."""
+
+    name = "quick-fill"
+    ignores: frozenset[str] = frozenset()
+    needs_surroundings = False
+    lane = Lane.CPU
+    rule = WindowRule(context=0.5)
+
+    def settled(self, settings: PaintSettings) -> PaintSettings:
+        return settings
+
+    def window(self, settings: PaintSettings) -> WindowRule:
+        return self.rule

@@ -1,0 +1,161 @@
+"""Whole diffusion pipelines of a few MB with random weights: real classes, real files, nothing downloaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    PNDMScheduler,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from inpainting.engines.catalog import Family, ModelSpec
+
+FEATURES = 32
+
+
+def tokenizer(folder: Path) -> CLIPTokenizer:
+    """A CLIP tokenizer that knows the bytes alone, as if no two of them had ever been merged."""
+    letters = [chr(code) for code in range(33, 127)] + [chr(code) for code in range(161, 256)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(
+        str(folder / "vocab.json"),
+        str(folder / "merges.txt"),
+        model_max_length=77,
+        pad_token="<|endoftext|>",
+    )
+
+
+def vae() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=64,
+        scaling_factor=0.18215,
+        force_upcast=False,
+    )
+
+
+def unet(channels: int, **more: Any) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        sample_size=8,
+        in_channels=channels,
+        out_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=8,
+        **more,
+    )
+
+
+def text_config(vocabulary: int, **more: Any) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=FEATURES,
+        intermediate_size=37,
+        num_attention_heads=4,
+        num_hidden_layers=3,
+        max_position_embeddings=77,
+        bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1,
+        pad_token_id=vocabulary - 1,
+        **more,
+    )
+
+
+def scheduler(**more: Any) -> PNDMScheduler:
+    """With the numbers of Stable Diffusion 1.5's own."""
+    return PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        steps_offset=1,
+        set_alpha_to_one=False,
+        **more,
+    )
+
+
+def sd(scratch: Path, *, inpainting: bool = True, seed: int = 0, **scheduler_changes: Any) -> Any:
+    """A pipeline of the family `sd`, its UNet with 9 channels or with 4."""
+    torch.manual_seed(seed)
+    words = tokenizer(scratch / "words")
+    kind = StableDiffusionInpaintPipeline if inpainting else StableDiffusionPipeline
+    return kind(
+        vae=vae().eval(),
+        text_encoder=CLIPTextModel(text_config(len(words))).eval(),
+        tokenizer=words,
+        unet=unet(9 if inpainting else 4, cross_attention_dim=FEATURES, attention_head_dim=4).eval(),
+        scheduler=scheduler(**scheduler_changes),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def sdxl(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
+    """A pipeline of the family `sdxl`."""
+    torch.manual_seed(seed)
+    words = tokenizer(scratch / "words")
+    kind = StableDiffusionXLInpaintPipeline if inpainting else StableDiffusionXLPipeline
+    network = unet(
+        9 if inpainting else 4,
+        cross_attention_dim=2 * FEATURES,
+        attention_head_dim=(2, 4),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        transformer_layers_per_block=(1, 2),
+        projection_class_embeddings_input_dim=6 * 8 + FEATURES,
+    )
+    return kind(
+        vae=vae().eval(),
+        text_encoder=CLIPTextModel(text_config(len(words), hidden_act="gelu", projection_dim=FEATURES)).eval(),
+        text_encoder_2=CLIPTextModelWithProjection(
+            text_config(len(words), hidden_act="gelu", projection_dim=FEATURES)
+        ).eval(),
+        tokenizer=words,
+        tokenizer_2=words,
+        unet=network.eval(),
+        scheduler=scheduler(),
+        add_watermarker=False,
+    )
+
+
+BUILDERS = {Family.SD: sd, Family.SDXL: sdxl}
+
+
+def saved(
+    folder: Path, family: Family = Family.SD, *, inpainting: bool = True, seed: int = 0, **more: Any
+) -> ModelSpec:
+    """A tiny model in diffusers' layout, and what the catalog would say of it."""
+    BUILDERS[family](folder.parent, inpainting=inpainting, seed=seed).save_pretrained(folder, safe_serialization=True)
+    return ModelSpec(
+        slug=folder.name, label=f"Tiny {folder.name}", family=family, path=folder, width=64, height=64, **more
+    )
+
+
+def switches(pipeline: Any) -> dict[str, Any]:
+    """The arguments of a pipeline's class that are no parts of it."""
+    if isinstance(pipeline, StableDiffusionInpaintPipeline):
+        return {"requires_safety_checker": False}
+    config = pipeline.config
+    return {"force_zeros_for_empty_prompt": config.force_zeros_for_empty_prompt, "add_watermarker": False}
