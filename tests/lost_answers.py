@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.db import OperationalError, connections
 
 
 def lose_the_answer(then: Callable[[], object] = lambda: None) -> None:
     """The next commit of this thread is made, then something happens, and the commit seems to have failed."""
-    connection = connections["default"]
+    connection: Any = connections["default"]
     commit = connection._commit
 
     def commit_unheard() -> None:

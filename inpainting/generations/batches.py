@@ -201,7 +201,7 @@ def check_again(former: Generation) -> None:
     settings = former.paint_settings
     registry.find(former.engine, settings).settled(settings)
     for picture in (former.source, former.mask):
-        if not picture.file.storage.exists(picture.file.name):
+        if not picture.file.storage.exists(str(picture.file.name)):
             raise InvalidPicture("A picture of this generation is gone.", code="image_gone", field="image")
 
 

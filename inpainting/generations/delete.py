@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -47,5 +48,6 @@ def delete_everything_of(user: Any) -> int:
         Batch.objects.filter(owner=user).delete()
         SourceImage.objects.filter(owner=user, generations=None).delete()
         Mask.objects.filter(owner=user, generations=None).delete()
-        transaction.on_commit(lambda: [endings.wake(pk) for pk in theirs], robust=True)
+        for pk in theirs:
+            transaction.on_commit(partial(endings.wake, pk), robust=True)
     return len(theirs)

@@ -26,7 +26,8 @@ from pytest_django import Settings
 
 from accounts.models import User
 from inpainting import tasks
-from inpainting.api import archives, batch_answers, batch_requests
+from inpainting.api import archives, batch_requests
+from inpainting.api.pictures import source_image
 from inpainting.core.codecs import DecodedPicture, decode_picture
 from inpainting.generations import batches, submit
 from inpainting.generations.delete import delete_everything_of
@@ -282,7 +283,9 @@ def test_a_disk_without_space_keeps_nothing(ask: Ask, monkeypatch: pytest.Monkey
 def test_refused_pictures_are_let_go_before_the_next_is_read(
     ask: Ask, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, seen, in_memory = batch_requests.source_image, [], []
+    read = source_image
+    seen: list[weakref.ref[Any]] = []
+    in_memory: list[int] = []
 
     def watched(*args: Any) -> DecodedPicture:
         in_memory.append(sum(picture() is not None for picture in seen))

@@ -155,7 +155,7 @@ def test_what_the_engine_does_not_read_is_listed_where_it_was_sent(asking: Askin
     everything = said(asking.c(only_masked_padding=32))["metadata"]["ignored"]
     assert set(everything) == {
         *("denoising_strength", "guidance_scale", "height", "negative_prompt", "only_masked_padding"),
-        *("prompt", "scheduler", "steps", "width"),
+        *("clip_skip", "prompt", "scheduler", "steps", "width"),
     }
 
 

@@ -203,7 +203,8 @@ def test_who_asks_for_more_does_not_wait_for_other_rows_of_theirs(alice: User, r
         pytest.skip("transactions of SQLite come one after the other")
     UserLimits.objects.create(user=alice, per_day=9)
     with transaction.atomic():
-        Batch.objects.create(owner=alice)  # holds alice's row against a change of its key
+        Batch.objects.create(owner=alice)
+        connection.check_constraints()  # as a commit does; it holds alice's row against a change of its key
 
         def elsewhere(_: int) -> object:
             with connection.cursor() as cursor:

@@ -138,8 +138,10 @@ class Command(BaseCommand):
         with tqdm(desc=job.image.name, unit="step", leave=False) as bar:
 
             def on_step(step: Step) -> None:
-                bar.total = step.of
+                bar.total = step.of or None
                 bar.update(step.done - bar.n)
+                if step.of and step.done == step.of:
+                    bar.refresh()  # the end is shown however soon it comes
 
             try:
                 reports = job.run(on_step)
