@@ -48,7 +48,8 @@ class PaintSettings:
     None is the engine's own choice: steps of denoising; guidance_scale, how closely the prompt is followed; scheduler,
     one of SCHEDULERS; width and height, pixels at which the engine works; only_masked_padding, pixels of the picture
     that it sees around the mask; model, a slug of the catalog; clip_skip, which of the text encoder's layers is read,
-    counted from its end, 1 being the last; use_karras_sigmas, noise levels spaced as by Karras et al. 2022; algorithm_type, one of ALGORITHM_TYPES.
+    counted from its end, 1 being the last; use_karras_sigmas, noise levels spaced as by Karras et al. 2022;
+    algorithm_type, one of ALGORITHM_TYPES.
     """
 
     prompt: str = ""
