@@ -10,7 +10,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,14 @@ from inpainting.engines.base import Lane
 from inpainting.generations import recover, submit, watch
 from inpainting.generations import run as running
 from inpainting.generations.run import run_waiting
-from inpainting.models import Act, GeneratedImage, Generation, IdempotencyKey, LedgerEntry, Mask, SourceImage, Status
+from inpainting.models import GeneratedImage, Generation, IdempotencyKey, LedgerEntry, Mask, SourceImage, Status
 from tests.lost_answers import lose_the_answer
 from tests.small_disk import fill, make_room, small_disk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Generate = Callable[..., Generation]
+LONGER_THAN_A_PAGE = "a lawn " * 1000
+"""SQLite's pages have 4096 bytes."""
 ROWS = (Generation, SourceImage, Mask, GeneratedImage, IdempotencyKey, LedgerEntry)
 
 
@@ -58,14 +59,14 @@ def waits(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Generate:
 
 
 @pytest.fixture
-def ask(alices_program: Client, photo_png: bytes, mask_png: bytes) -> Callable[[], Any]:
-    """ask() -> the answer to the published request, always with the same Idempotency-Key."""
+def ask(alices_program: Client, photo_png: bytes, mask_png: bytes) -> Callable[..., Any]:
+    """ask(prompt) -> the answer to the published request, always with the same Idempotency-Key."""
 
-    def send() -> Any:
+    def send(prompt: str = "a lawn") -> Any:
         body = {
             "image": SimpleUploadedFile("input.png", photo_png, "image/png"),
             "mask": SimpleUploadedFile("mask.png", mask_png, "image/png"),
-            "prompt": "a lawn",
+            "prompt": prompt,
         }
         return alices_program.post("/api/img2img", body, headers={"Idempotency-Key": "once"})
 
@@ -99,17 +100,23 @@ def pragma(statement: str) -> int:
 
 
 @contextmanager
-def full_of(make: Callable[[int], object]) -> Iterator[None]:
-    """The database takes not one more row of this kind: it may not grow, as on a disk that is full."""
+def full_database() -> Iterator[None]:
+    """The database has not one page left and may not grow, as on a disk that is full. Rows longer than a page fail;
+    short ones may still find room in a page that is not full.
+    """
     most = pragma("max_page_count")
-    pragma("max_page_count = 1")  # SQLite makes the present size of it
-    with suppress(OperationalError):
-        for number in count():
-            make(number)
-    try:
-        yield
-    finally:
-        pragma(f"max_page_count = {most}")
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE filler (bytes BLOB)")
+        pragma("max_page_count = 1")  # SQLite makes the present size of it
+        for size in (2**power for power in range(20, 8, -1)):
+            with suppress(OperationalError):
+                while True:
+                    cursor.execute("INSERT INTO filler VALUES (zeroblob(%s))", [size])
+        try:
+            yield
+        finally:
+            pragma(f"max_page_count = {most}")
+            cursor.execute("DROP TABLE filler")
 
 
 def waits_uncounted(generation: Generation) -> bool:
@@ -128,10 +135,10 @@ def succeeds_after_its_pause(generation: Generation) -> bool:
 
 
 @pytest.mark.usefixtures("sqlite")
-def test_a_full_database_accepts_nothing_and_keeps_nothing(ask: Callable[[], Any], bob: User) -> None:
-    with full_of(lambda number: LedgerEntry.objects.create(owner=bob, act=Act.GENERATION)):
+def test_a_full_database_accepts_nothing_and_keeps_nothing(ask: Callable[..., Any]) -> None:
+    with full_database():
         before = kept()
-        answer = ask()
+        answer = ask(LONGER_THAN_A_PAGE)
         assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
         assert kept() == before
     assert ask().status_code == 200
@@ -165,11 +172,12 @@ def test_a_locked_database_asks_to_come_again(
 
 
 @pytest.mark.usefixtures("sqlite")
-def test_a_database_that_is_full_at_the_end_costs_no_attempt(alice: User, bob: User, waits: Generate) -> None:
-    generation, other = waits(alice), waits(bob)
-    other.cancel()
-    facts = {"byte_count": 1, "width": 1, "height": 1, "outside_mask_changed_pixels": 0, "seam_score": 0.0}
-    with full_of(lambda number: GeneratedImage.objects.create(generation=other, index=number, **facts)):
+def test_a_database_that_is_full_at_the_end_costs_no_attempt(
+    alice: User, waits: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = waits(alice)
+    monkeypatch.setattr(running, "report", lambda painting: {"notes": [LONGER_THAN_A_PAGE]})
+    with full_database():
         before = kept()
         run_waiting()
         assert waits_uncounted(generation)

@@ -382,7 +382,7 @@ def test_a_lost_device_is_not_the_generations_fault(
     for _ in range(2):  # those that wait hear the same
         with pytest.raises(DeviceLost):
             batcher.paint(request(), sd, heard.append)
-    assert heard == []
+    assert not any(step.done for step in heard)
 
 
 def test_who_waits_is_not_overtaken_by_his_own_kind(batcher: Batcher, sd: ModelSpec) -> None:
