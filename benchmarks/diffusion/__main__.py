@@ -1,7 +1,7 @@
 """The diffusion engine beside plain diffusers pipelines with the same weights, in one run.
 
-    python -m benchmarks.diffusion --device cpu  [--rows C3 C4] [--json FILE]     about 8 minutes on 2 cores
-    python -m benchmarks.diffusion --device cuda [--rows G1 G2] [--json FILE]     under 10 minutes on an H200
+    python -m benchmarks.diffusion --device cpu  [--rows C3 C4] [--json FILE]     15 minutes on 2 busy cores
+    python -m benchmarks.diffusion --device cuda [--rows G1 G2] [--json FILE]     a soft clock of 9 minutes
     python -m benchmarks.diffusion --device cpu --small --rows G0 G1 ...          tiny models: do the rows run at all?
 
 Full-size architectures from their published configurations with random weights; nothing is downloaded. Sides take

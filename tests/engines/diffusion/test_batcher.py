@@ -171,10 +171,11 @@ def test_the_deterministic_mode_never_computes_in_company(sd: ModelSpec, specs: 
 def test_steps_are_told_in_order_with_a_preview(sd: ModelSpec, batcher: Batcher) -> None:
     steps: list[Step] = []
     batcher.paint(request(), sd, steps.append)
-    assert [(step.done, step.of) for step in steps] == [(number, STEPS) for number in range(1, STEPS + 1)]
-    preview = steps[0].preview
-    assert preview is not None
-    assert preview.shape == (8, 8, 3)
+    # A sign of life says the last step again.
+    told = list(dict.fromkeys((step.done, step.of) for step in steps if step.done))
+    assert told == [(number, STEPS) for number in range(1, STEPS + 1)]
+    previews = [step.preview for step in steps if step.preview is not None]
+    assert previews[0].shape == (8, 8, 3)
 
 
 def test_a_cancel_takes_effect_at_the_next_step_and_the_others_go_on(sd: ModelSpec, batcher: Batcher) -> None:
