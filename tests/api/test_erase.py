@@ -35,7 +35,7 @@ def install(settings: Any, tmp_path: Path) -> Install:
     settings.MODELS_DIR = tmp_path / "models"
 
     def install(slug: str) -> InferenceModel:
-        files = {"lama": tiny_networks.lama, "migan": tiny_networks.migan}
+        files: dict[str, Callable[..., bytes]] = {"lama": tiny_networks.lama, "migan": tiny_networks.migan}
         origin = tmp_path / f"{slug}.onnx"
         if slug in files:
             origin.write_bytes(files[slug]())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from inpainting.models import InferenceModel, ModelState
 from tests import tiny_networks
 from tests.hub import Hub, serving
 
-BUILDERS = {"lama": tiny_networks.lama, "migan": tiny_networks.migan}
+BUILDERS: dict[str, Callable[..., bytes]] = {"lama": tiny_networks.lama, "migan": tiny_networks.migan}
 FILES = {"lama": "lama_fp32.onnx", "migan": "migan_pipeline_v2.onnx"}
 
 
