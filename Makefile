@@ -1,5 +1,5 @@
 # make run             install what is missing, migrate, serve at http://127.0.0.1:8000
-# make run LIGHT=1     the same without torch and diffusers (the built-in engine needs neither)
+# make run LIGHT=1     the same without torch, diffusers and onnxruntime (the built-in engine needs none)
 # make test            install what is missing, run the tests
 PYTHON ?= python3.11
 HOST ?= 127.0.0.1
@@ -9,8 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # --only-binary: everything we need has wheels, so no compiler is ever asked for.
 INSTALL := $(BIN)/pip install --disable-pip-version-check --quiet --only-binary :all: --constraint constraints.txt
-EXTRAS := $(if $(LIGHT),,diffusion)
 comma := ,
+EXTRAS := $(if $(LIGHT),,diffusion$(comma)erase)
 
 .PHONY: run test lint install install-dev
 .DEFAULT_GOAL := run

@@ -53,7 +53,7 @@ def test_a_program_paints_through_real_workers(
 def test_a_server_that_paints_with_the_built_in_engine_imports_nothing_heavy(
     tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
-    heavy = {"torch", "diffusers", "transformers", "accelerate"}
+    heavy = {"torch", "diffusers", "transformers", "accelerate", "onnxruntime"}
     assert find_spec("torch") or os.environ.get("CI") != "true", "without torch here, nothing could import it"
     installation = Installation(tmp_path)
     installation.manage("migrate", "--verbosity", "0")

@@ -10,6 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework import serializers
 
 from inpainting.api.fields import Img2ImgForm
+from inpainting.engines.catalog import Family
 from inpainting.models import Status
 
 Described = TypeVar("Described", bound=Callable[..., Any])
@@ -221,7 +222,7 @@ class ModelDocument(serializers.Serializer):
     id = serializers.CharField()
     name = serializers.CharField()
     filename = serializers.CharField(help_text="The id again, for clients that send it back as model_name.")
-    family = serializers.ChoiceField(["sd", "sdxl"])
+    family = serializers.ChoiceField([family.value for family in Family])
     installed = serializers.BooleanField(help_text="Whether it can paint now; an administrator gets the others.")
     licence = serializers.CharField()
     aliases = serializers.ListField(child=serializers.CharField())

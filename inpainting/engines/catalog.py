@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,14 @@ class Family(StrEnum):
 
     SD = "sd"
     SDXL = "sdxl"
+    LAMA = "lama"
+    MIGAN = "migan"
+
+
+DIFFUSION_FAMILIES = frozenset({Family.SD, Family.SDXL})
+"""What the diffusion engine paints with."""
+ERASE_FAMILIES = frozenset({Family.LAMA, Family.MIGAN})
+"""What the erase engine closes holes with: one ONNX file each."""
 
 
 class Source(StrEnum):
@@ -35,11 +44,12 @@ class ModelSpec:
     """A checkpoint that an engine can load. Checked when built; raises InvalidRequest.
 
     repo, revision: the hub's, where it comes from there; revision is a whole commit hash, or "" for the newest at the
-    first pull. variant: the preferred flavour of the weights' files, such as "fp16"; "" is the plain one.
+    first pull. variant: the preferred flavour of the weights' files, such as "fp16"; "" is the plain one. Of several
+    ONNX files it is the name of the one that is meant, without its ending.
     size_bytes: what a pull downloads, None where nobody knows before it asks. disk_bytes, memory_bytes: what the
     installed files and a painting at the default size take, where known; estimates.
     steps, guidance_scale, scheduler (one of SCHEDULERS), width and height in pixels: used where a request says nothing.
-    aliases: names by which other services' clients ask for it. path: the installed folder or `.safetensors` file.
+    aliases: names by which other services' clients ask for it. path: the installed folder or file.
     """
 
     slug: str
@@ -92,9 +102,11 @@ def how_to_get(slug: str, label: str) -> str:
     return f"The model {label} is not installed; “python manage.py pull_model {slug}” gets it."
 
 
-def no_model_sentence() -> str:
-    """One sentence for whoever asked for diffusion where no model is installed at all."""
-    return f"No diffusion model is installed; “python manage.py pull_model {SHIPPED[0].slug}” gets one."
+def no_model_sentence(families: Collection[Family] = DIFFUSION_FAMILIES) -> str:
+    """One sentence for whoever asked for an engine of which no model is installed at all."""
+    slug = next(spec.slug for spec in SHIPPED if spec.family in families)
+    kind = "diffusion model" if families == DIFFUSION_FAMILIES else "model for erasing"
+    return f"No {kind} is installed; “python manage.py pull_model {slug}” gets one."
 
 
 OPENRAIL_M = "CreativeML OpenRAIL-M"
@@ -192,5 +204,31 @@ SHIPPED = (
             "sd_xl_base_1.0.safetensors",
         ),
     ),
+    # One ONNX file each. Big-LaMa (R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier
+    # Convolutions", WACV 2022) as Carve exported it; MI-GAN (A. Sargsyan et al., ICCV 2023) from its first author.
+    ModelSpec(
+        slug="lama",
+        label="LaMa",
+        family=Family.LAMA,
+        repo="Carve/LaMa-ONNX",
+        variant="lama_fp32",
+        licence="Apache-2.0",
+        licence_url="https://github.com/advimman/lama/blob/main/LICENSE",
+        size_bytes=208_044_816,
+        memory_bytes=GB,
+        aliases=("Carve/LaMa-ONNX", "big-lama"),
+    ),
+    ModelSpec(
+        slug="migan",
+        label="MI-GAN",
+        family=Family.MIGAN,
+        repo="andraniksargsyan/migan",
+        variant="migan_pipeline_v2",
+        licence="MIT",
+        licence_url="https://github.com/Picsart-AI-Research/MI-GAN/blob/main/LICENSE",
+        size_bytes=28_079_181,
+        memory_bytes=500 * MB,
+        aliases=("andraniksargsyan/migan", "mi-gan"),
+    ),
 )
-"""Nothing of these is downloaded until somebody asks. The first one is what we name to whoever has none."""
+"""Nothing of these is downloaded until somebody asks. The first of its kind is what we name to whoever has none."""

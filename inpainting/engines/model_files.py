@@ -1,7 +1,8 @@
 """Is this folder or file a model that may be loaded? Asked before anything reads it, and without loading anything.
 
-Only safetensors hold weights here: a pickle runs what its author wrote, so its mere presence is refused. The classes
-that a model names are looked up in a list of ours, no configuration may bring code along, no link may lead out.
+Only safetensors and ONNX hold weights here: a pickle runs what its author wrote, so its mere presence is refused. The
+classes that a model names are looked up in a list of ours, no configuration may bring code along, no link may lead out;
+an ONNX graph is made of ONNX's own operators and holds all of its numbers itself.
 """
 
 from __future__ import annotations
@@ -15,10 +16,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.catalog import Family, check_slug
+from inpainting.engines import onnx_files
+from inpainting.engines.catalog import ERASE_FAMILIES, Family, check_slug
 
 INDEX = "model_index.json"
 WEIGHTS = ".safetensors"
+ONNX = ".onnx"
+MAX_ONNX_BYTES = 2**30
+"""The largest that is published has 208 MB; protobuf itself ends at 2 GB."""
+ONNX_DOMAINS = frozenset({"", "ai.onnx"})
+"""Whose operators a graph may use: ONNX's own, by either name. Others run what somebody else has compiled."""
+ONNX_SIDES = (64, 2048)
+TENSOR_TYPES = {Family.LAMA: (1, "float32"), Family.MIGAN: (2, "uint8")}
+"""What the published networks take and give: ONNX's number of the type, and its name."""
 CONFIGURATION = "config"
 """Beside a checkpoint of one file: the folder of what its weights do not tell, in diffusers' layout without weights."""
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".h5")
@@ -99,21 +109,81 @@ def place_of(slug: str, root: Path) -> Path:
 
 
 def installed_weights(place: Path) -> Path | None:
-    """The folder of a model in diffusers' layout, or the one checkpoint in it; None where neither is there."""
+    """The folder of a model in diffusers' layout, or the one checkpoint or network in it; None where nothing is."""
     if (place / INDEX).is_file():
         return place
-    files = sorted(place.glob(f"*{WEIGHTS}"))
+    files = sorted([*place.glob(f"*{WEIGHTS}"), *place.glob(f"*{ONNX}")])
     return files[0] if len(files) == 1 else None
 
 
 def check_model(path: Path, family: Family | str) -> None:
-    """A folder in diffusers' layout or one `.safetensors` checkpoint, of that family. Raises ModelRefused otherwise."""
-    if path.is_dir():
+    """A folder in diffusers' layout, one `.safetensors` checkpoint or one `.onnx` network, of that family.
+
+    Raises ModelRefused otherwise.
+    """
+    if family in ERASE_FAMILIES and path.exists():
+        check_onnx(path, Family(family))
+    elif path.is_dir():
         check_folder(path, Family(family))
     elif path.is_file():
         check_checkpoint(path, Family(family))
     else:
         raise ModelRefused(f"There is no folder and no file {path.name}.")
+
+
+def check_onnx(path: Path, family: Family) -> None:
+    """One ONNX file that takes and gives what the published network of that family does. Raises ModelRefused."""
+    check_names([path.name])
+    if path.suffix.lower() != ONNX or not path.is_file():
+        raise ModelRefused(f"{path.name} is no {ONNX} file; the family {family} is one such file.")
+    check_onnx_size(path.name, path.stat().st_size)
+    try:
+        file = onnx_files.read(path)
+    except ValueError as error:
+        raise ModelRefused(f"{path.name} is no {ONNX} file, or it is damaged: {error}.") from error
+    if file.is_external:
+        raise ModelRefused(f"{path.name} wants numbers of another file; a network must hold them itself.")
+    foreign = sorted(file.domains - ONNX_DOMAINS)
+    if foreign or "function" in file.parts or "training" in file.parts:
+        what = f"operators of {said(foreign[0])}" if foreign else "functions or training of its own"
+        raise ModelRefused(f"{path.name} uses {what}; only ONNX's own operators are taken.")
+    check_onnx_ends(path.name, file, family)
+
+
+def check_onnx_size(name: str, size: int) -> None:
+    if size > MAX_ONNX_BYTES:
+        raise ModelRefused(f"{name} is larger than {MAX_ONNX_BYTES // 2**20} MB.")
+
+
+def check_onnx_ends(name: str, file: onnx_files.OnnxFile, family: Family) -> None:
+    """image [1, 3, side, side] and mask [1, 1, side, side] go in, one picture comes out; any side may be free."""
+    number, word = TENSOR_TYPES[family]
+    if set(file.inputs) != {"image", "mask"} or not file.outputs:
+        names = ", ".join(sorted(file.inputs)) or "nothing"
+        raise ModelRefused(f"{name} takes {said(names)}; the family {family} takes image and mask.")
+    for value in (*file.inputs.values(), next(iter(file.outputs.values()))):
+        if value.type != number:
+            raise ModelRefused(
+                f"{name} takes or gives something else than {word}, so it is not of the family {family}."
+            )
+    sides = set()
+    for part, channels in (("image", 3), ("mask", 1)):
+        shape = file.inputs[part].shape
+        if len(shape) != 4 or shape[0] not in (None, 1) or shape[1] not in (None, channels):
+            raise ModelRefused(f"{name} takes {part} in another shape than [1, {channels}, height, width].")
+        sides |= set(shape[2:])
+    if len(sides) > 1 or not all(side is None or ONNX_SIDES[0] <= side <= ONNX_SIDES[1] for side in sides):
+        raise ModelRefused(f"{name} must take squares of {ONNX_SIDES[0]} to {ONNX_SIDES[1]} pixels, or any size.")
+
+
+def wanted_onnx(names: Iterable[str], variant: str) -> str:
+    """The file of a repository or folder that is meant. Raises ModelRefused where there is none, or no telling."""
+    files = sorted(name for name in names if name.endswith(ONNX))
+    named = [name for name in files if PurePosixPath(name).stem == variant] if variant else files
+    if len(named) != 1:
+        there = ", ".join(files[:4]) or "none"
+        raise ModelRefused(f"One {ONNX} file is wanted, or the one that --variant names; there is {there}.")
+    return named[0]
 
 
 def check_checkpoint(path: Path, family: Family) -> None:

@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Collection
+from functools import cache, partial
 from typing import Protocol
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines.base import Engine, Lane
-from inpainting.engines.catalog import ModelSpec, no_model_sentence
-from inpainting.engines.diffusion.engine import Diffusion, Options, is_installed
+from inpainting.engines.catalog import DIFFUSION_FAMILIES, ERASE_FAMILIES, Family, ModelSpec, no_model_sentence
+from inpainting.engines.diffusion import engine as diffusion
+from inpainting.engines.diffusion.engine import Diffusion, Options
+from inpainting.engines.erase import engine as erase
+from inpainting.engines.erase.engine import Erase
 from inpainting.engines.quick_fill.engine import QuickFill
 
 AUTO = "auto"
-LABELS = {"quick-fill": "Quick fill", "diffusion": "Diffusion"}
+LABELS = {"quick-fill": "Quick fill", "erase": "Erase", "diffusion": "Diffusion"}
 """What people call an engine."""
 
 
 class Models(Protocol):
     """The catalog, as engines see it."""
 
-    def find(self, name: str | None) -> ModelSpec:
-        """The installed model of that slug or other name; None is the default. Raises InvalidRequest otherwise."""
+    def find(self, name: str | None, families: Collection[Family] = DIFFUSION_FAMILIES) -> ModelSpec:
+        """The installed model of that slug or other name; None is the default of those families.
+
+        Raises InvalidRequest where there is none, it is not installed, or it is of another family.
+        """
         ...
 
-    def any_installed(self) -> bool: ...
+    def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool: ...
+
+    def family_of(self, name: str) -> Family | None:
+        """Of the model that is known by that name, installed or not; None for others."""
+        ...
 
 
 class NoModels:
     """Before the catalog is there."""
 
-    def find(self, name: str | None) -> ModelSpec:
-        raise InvalidRequest(no_model_sentence(), code="model_unavailable", field="engine")
+    def find(self, name: str | None, families: Collection[Family] = DIFFUSION_FAMILIES) -> ModelSpec:
+        raise InvalidRequest(no_model_sentence(families), code="model_unavailable", field="engine")
 
-    def any_installed(self) -> bool:
+    def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool:
         return False
+
+    def family_of(self, name: str) -> Family | None:
+        return None
 
 
 models: Models = NoModels()
@@ -51,7 +65,8 @@ def use(catalog: Models, device: Options) -> None:
 
 @cache
 def engines() -> dict[str, Engine]:
-    known: list[Engine] = [QuickFill(), Diffusion(models.find, options)]
+    find_eraser = partial(models.find, families=ERASE_FAMILIES)
+    known: list[Engine] = [QuickFill(), Erase(find_eraser), Diffusion(models.find, options)]
     return {engine.name: engine for engine in known}
 
 
@@ -73,9 +88,15 @@ def find(name: str, settings: PaintSettings | None = None) -> Engine:
 
 
 def best(settings: PaintSettings | None) -> str:
-    """Without words, and without a model that was asked for, filling does better than dreaming."""
-    wanted = settings is None or settings.prompt.strip() or settings.model
-    return "diffusion" if wanted and is_installed() and models.any_installed() else "quick-fill"
+    """The engine of the model that was asked for; else the best that is here: dreaming where there are words, and
+    without them, where dreaming does worse, erasing, or filling."""
+    named = settings.model if settings is not None else None
+    if named and models.family_of(named) in ERASE_FAMILIES:
+        return Erase.name
+    wanted = settings is None or settings.prompt.strip() or named
+    if wanted and diffusion.is_installed() and models.any_installed():
+        return Diffusion.name
+    return Erase.name if erase.is_installed() and models.any_installed(ERASE_FAMILIES) else QuickFill.name
 
 
 def in_lane(lane: Lane) -> list[str]:

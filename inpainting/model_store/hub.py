@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,8 +13,16 @@ from typing import IO, Any
 
 from tqdm.auto import tqdm
 
-from inpainting.engines.catalog import REVISION, Source
-from inpainting.engines.model_files import INDEX, MAX_JSON_BYTES, ModelRefused, json_object, wanted_files
+from inpainting.engines.catalog import ERASE_FAMILIES, REVISION, Source
+from inpainting.engines.model_files import (
+    INDEX,
+    MAX_JSON_BYTES,
+    ModelRefused,
+    check_onnx_size,
+    json_object,
+    wanted_files,
+    wanted_onnx,
+)
 from inpainting.model_store.supplies import ModelUnavailable, Offer, OfferedFile, OnBytes
 from inpainting.models import InferenceModel
 
@@ -53,12 +61,20 @@ class HubSupply:
         if not re.match(REVISION, revision) or (model.revision and revision != model.revision):
             raise ModelRefused(f"The hub says that this is revision “{revision[:80]}”, which was not asked for.")
         listed = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+        files = tuple(offered(listed[name]) for name in self.wanted(model, revision, listed))
+        licence = getattr(info.card_data, "license", None) or ""
+        return Offer(Source.HUB, revision, files, licence=str(licence))
+
+    def wanted(self, model: InferenceModel, revision: str, listed: Mapping[str, Any]) -> list[str]:
+        """Which of the repository's files are the model."""
+        if model.family in ERASE_FAMILIES:
+            name = wanted_onnx((name for name in listed if "/" not in name), model.variant)
+            check_onnx_size(name, listed[name].size or 0)
+            return [name]
         if INDEX not in listed:
             raise ModelRefused(f"{model.repo} holds no {INDEX}, so it is no model in diffusers' layout.")
         index = self.index(model.repo, revision, listed[INDEX].size or 0)
-        files = tuple(offered(listed[name]) for name in wanted_files(listed, index, model.variant))
-        licence = getattr(info.card_data, "license", None) or ""
-        return Offer(Source.HUB, revision, files, licence=str(licence))
+        return wanted_files(listed, index, model.variant)
 
     def index(self, repo: str, revision: str, size: int) -> dict[str, Any]:
         if size > MAX_JSON_BYTES:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.catalog import Family, Source
+from inpainting.engines.catalog import ERASE_FAMILIES, Family, Source
 from inpainting.engines.model_files import (
     CONFIGURATION,
     INDEX,
     check_model,
+    check_names,
     configuration_files,
     configuration_of,
     files_in,
@@ -21,6 +22,7 @@ from inpainting.engines.model_files import (
     header_of,
     text_features,
     wanted_files,
+    wanted_onnx,
 )
 from inpainting.models import InferenceModel
 
@@ -78,7 +80,7 @@ class Supply(Protocol):
 
 
 class LocalSupply:
-    """A folder in diffusers' layout, or one `.safetensors` checkpoint, on this machine.
+    """A folder in diffusers' layout, one `.safetensors` checkpoint, or one `.onnx` network, on this machine.
 
     config: for a checkpoint, whose file tells neither words nor times: the slug of an installed model whose
     configuration is copied with it, or a folder in diffusers' layout, with weights or without. "" is the first
@@ -93,6 +95,8 @@ class LocalSupply:
     def offer(self, model: InferenceModel) -> Offer:
         if not self.path.exists():
             raise ModelUnavailable(f"There is no folder and no file {self.path}.")
+        if model.family in ERASE_FAMILIES:
+            return self.network(model)
         check_model(self.path, model.family)
         if self.path.is_file():
             self._configuration = self.configuration(model)
@@ -103,6 +107,16 @@ class LocalSupply:
             names = wanted_files(present, json.loads((self.path / INDEX).read_bytes()), model.variant)
         files = tuple(OfferedFile(name, self.place_of(name).stat().st_size) for name in names)
         return Offer(source, model.revision, files)
+
+    def network(self, model: InferenceModel) -> Offer:
+        """One ONNX file, or the one that is meant of a folder."""
+        if self.path.is_dir():
+            names = [path.relative_to(self.path).as_posix() for path in files_in(self.path)]
+            check_names(names)
+            self.path = self.path / wanted_onnx(names, model.variant)
+        check_model(self.path, model.family)
+        file = OfferedFile(self.path.name, self.path.stat().st_size)
+        return Offer(Source.FILE, model.revision, (file,))
 
     def configuration(self, model: InferenceModel) -> Path:
         """The folder that tells what the checkpoint does not. Raises ModelUnavailable with what helps."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from django.utils import timezone
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import RANGES, SCHEDULERS
 from inpainting.engines import catalog
-from inpainting.engines.catalog import ModelSpec
+from inpainting.engines.catalog import DIFFUSION_FAMILIES, Family, ModelSpec
 from inpainting.engines.model_files import ModelRefused, installed_weights, place_of
 from inpainting.models.clock import in_seconds
 
@@ -261,15 +261,15 @@ class InferenceModel(models.Model):
         return cls.objects.filter(enabled=True)
 
     @classmethod
-    def ready(cls) -> Iterator[InferenceModel]:
+    def ready(cls, families: Collection[Family] = DIFFUSION_FAMILIES) -> Iterator[InferenceModel]:
         """Those offered whose files are here, the preferred one first."""
-        rows = cls.offered().filter(state=ModelState.INSTALLED).order_by("-is_fallback", "id")
+        rows = cls.offered().filter(state=ModelState.INSTALLED, family__in=families).order_by("-is_fallback", "id")
         return (row for row in rows if row.is_installed)
 
     @classmethod
-    def preferred(cls) -> InferenceModel | None:
+    def preferred(cls, families: Collection[Family] = DIFFUSION_FAMILIES) -> InferenceModel | None:
         """The model where a request names none: the fallback if it is installed, else the first that is."""
-        return next(cls.ready(), None)
+        return next(cls.ready(families), None)
 
     @classmethod
     def find(cls, name: str) -> InferenceModel:
@@ -298,16 +298,30 @@ class InferenceModel(models.Model):
 class Catalog:
     """The rows as engines see them: names in, specs out (`engines.registry.Models`)."""
 
-    def find(self, name: str | None) -> ModelSpec:
+    def find(self, name: str | None, families: Collection[Family] = DIFFUSION_FAMILIES) -> ModelSpec:
         """The installed model of that name; None is the preferred one. Raises InvalidRequest that says what helps."""
-        model = InferenceModel.preferred() if name is None else InferenceModel.find(name)
+        model = InferenceModel.preferred(families) if name is None else InferenceModel.find(name)
         if model is None:
-            raise InvalidRequest(catalog.no_model_sentence(), code="model_unavailable", field="model")
+            raise InvalidRequest(catalog.no_model_sentence(families), code="model_unavailable", field="model")
+        if model.family not in families:
+            raise InvalidRequest(
+                f"{model.label} is a model of the family {model.family}, which this engine cannot paint with; "
+                "leave the engine to us, or name another model.",
+                code="model_not_of_engine",
+                field="model",
+                actual=model.slug,
+            )
         model.check_installed()
         return model.spec
 
-    def any_installed(self) -> bool:
-        return InferenceModel.preferred() is not None
+    def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool:
+        return InferenceModel.preferred(families) is not None
+
+    def family_of(self, name: str) -> Family | None:
+        try:
+            return Family(InferenceModel.find(name).family)
+        except InvalidRequest:
+            return None
 
 
 def columns_of(spec: ModelSpec) -> dict[str, Any]:

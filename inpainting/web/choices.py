@@ -7,24 +7,25 @@ from typing import Any
 from inpainting.api.fields import PUBLIC_NAMES
 from inpainting.core.request import RANGES, SCHEDULERS
 from inpainting.engines import registry
+from inpainting.engines.catalog import ERASE_FAMILIES
 from inpainting.engines.diffusion import engine as diffusion
+from inpainting.engines.erase import engine as erase
 from inpainting.models import InferenceModel
-
-NEEDS_MODEL = {diffusion.Diffusion.name}
-"""Engines that paint nothing before a model is installed."""
 
 
 def choices() -> dict[str, Any]:
     """For the editor's form. Without torch no model is offered: none could be run."""
     is_installed = diffusion.is_installed()
     models = [described(model) for model in InferenceModel.ready()] if is_installed else []
+    can_erase = erase.is_installed() and InferenceModel.preferred(ERASE_FAMILIES) is not None
+    missing = {diffusion.Diffusion.name: not models, erase.Erase.name: not can_erase}
     return {
         "engines": [
             {
                 "name": engine.name,
                 "label": registry.label(engine.name),
                 "ignores": sorted(PUBLIC_NAMES.get(name, name) for name in engine.ignores),
-                "missing": engine.name in NEEDS_MODEL and not models,
+                "missing": missing.get(engine.name, False),
             }
             for engine in registry.engines().values()
         ],

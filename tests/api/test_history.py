@@ -239,10 +239,11 @@ def test_the_line_is_looked_at_only_for_a_batch_of_which_something_waits(
 
 
 def test_what_there_is_to_paint_with(alices_program: Client) -> None:
-    filling, dreaming = alices_program.get("/api/engines/").json()["engines"]
+    filling, erasing, dreaming = alices_program.get("/api/engines/").json()["engines"]
     assert (filling["name"], filling["label"]) == ("quick-fill", "Quick fill")
     assert (filling["accepts_prompt"], filling["is_default"], filling["unavailable"]) == (False, True, None)
     assert "denoising_strength" in filling["ignores"]
+    assert (erasing["name"], erasing["is_default"], erasing["accepts_prompt"]) == ("erase", False, False)
     assert (dreaming["name"], dreaming["is_default"], dreaming["ignores"]) == ("diffusion", False, [])
     assert "pull_model" in dreaming["unavailable"]
     for path in ("/api/models", "/api/models/"):

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from inpainting.core.codecs import decode_picture
 
+pytestmark = pytest.mark.django_db  # which engine is the best depends on the catalog
+
 
 @pytest.fixture
 def folder(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> Path:

@@ -15,13 +15,14 @@ from inpainting.model_store.pull import PullLost, pull
 from inpainting.model_store.supplies import LocalSupply
 from inpainting.models import InferenceModel
 
-SIDE = {Family.SD: 512, Family.SDXL: 1024}
+SIDE = {Family.SD: 512, Family.SDXL: 1024, Family.LAMA: 512, Family.MIGAN: 512}
 """Pixels for which each family was made."""
 
 
 class Command(BaseCommand):
     help = (
-        "Add a model: a folder in diffusers' layout or one .safetensors checkpoint, which is copied and ready at once, "
+        "Add a model: a folder in diffusers' layout, one .safetensors checkpoint or, of the families lama and migan, "
+        "one .onnx network, which is copied and ready at once, "
         "or a repository of the hub, whose files pull_model gets."
     )
 
@@ -37,7 +38,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--label", help="how people call it; the slug unless given")
         parser.add_argument("--licence", default="", help="shown with the model")
-        parser.add_argument("--variant", default="", help="preferred flavour of the files, such as fp16")
+        parser.add_argument(
+            "--variant", default="", help="preferred flavour of the files, such as fp16, or the name of an .onnx file"
+        )
         parser.add_argument("--alias", action="append", default=[], help="a further name for clients; may be repeated")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -21,7 +21,7 @@ from inpainting.core.errors import Cancelled, PaintingError
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import SCHEDULERS, PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.base import Lane, OnStep, Step
+from inpainting.engines.base import OnStep, Step
 from inpainting.picture_files import FileJob, FileReport, mask_of, pairs
 
 FAILED, INTERRUPTED = 1, 130
@@ -189,7 +189,7 @@ def crew_for(
 ) -> tuple[Executor, Callable[[FileJob], list[FileReport] | str]]:
     """Who paints them, and how. `stopped` ends what threads are at."""
     at_once = min(at_once, max(len(jobs), 1))
-    if jobs and registry.find(jobs[0].engine).lane is Lane.GPU:
+    if jobs and "model" not in registry.find(jobs[0].engine).ignores:
         # Threads: they share the one model in this process, and each of its steps.
         return ThreadPoolExecutor(at_once), partial(run_on_thread, stopped=stopped)
     # spawn: a forked child would inherit OpenCV's threads in whatever state they are.

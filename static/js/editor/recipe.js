@@ -95,11 +95,16 @@ export class Recipe {
     return this.#models.find(({ slug }) => slug === this.#form.model?.value) ?? this.#models[0]
   }
 
-  /** The engine that would paint now: auto dreams where there is a prompt and a model, and fills otherwise. */
+  /** The engine that would paint now: auto dreams where there is a prompt and a model, else erases, else fills. */
   #painter() {
     const { engine, prompt } = this.#form
     if (engine.value !== AUTO) return engine.value
-    return prompt.value.trim() && this.#models.length ? "diffusion" : "quick-fill"
+    return prompt.value.trim() && this.#models.length ? "diffusion" : this.#closer()
+  }
+
+  /** The engine that closes gaps without words. */
+  #closer() {
+    return this.#engines.some(({ name, missing }) => name === "erase" && !missing) ? "erase" : "quick-fill"
   }
 
   #ignores(engine) {
@@ -121,7 +126,7 @@ export class Recipe {
     this.#grey(isOpen ? new Set() : this.#ignores(painter), this.#labelOf(painter))
     this.#showModel(isOpen || painter === "diffusion")
     engine.options[0].textContent = `Auto (${this.#labelOf(painter)})`
-    say("engine-help", isOpen ? `Without a prompt Quick fill closes the gap from the photo itself; with one, ${this.#model().label} paints what it says.` : "")
+    say("engine-help", isOpen ? `Without a prompt ${this.#labelOf(this.#closer())} closes the gap from the photo itself; with one, ${this.#model().label} paints what it says.` : "")
     strength_shown.value = Number(denoising_strength.value).toFixed(2)
     this.#showCount()
     this.#showWhatIsSet()

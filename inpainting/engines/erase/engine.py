@@ -1,0 +1,155 @@
+"""The engine between filling and dreaming: a small network closes each island of the mask, without words.
+
+Light to import: onnxruntime comes with the first painting.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property, partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.core.compositing import resized
+from inpainting.core.errors import EngineFailed, InvalidRequest
+from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
+from inpainting.core.masks import scaled
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import Lane, OnStep, Step
+from inpainting.engines.catalog import ModelSpec
+from inpainting.engines.erase.islands import split
+
+if TYPE_CHECKING:
+    from inpainting.engines.erase.networks import Networks
+
+CONTEXT, LEAST_CONTEXT = 0.5, 256
+"""Around the mask: enough that an island at its rim still gets a whole window of 512 pixels."""
+ISLAND_CONTEXT, LEAST_ISLAND_CONTEXT = 0.5, 32
+PREVIEW_SIDE = 256
+
+
+class Erase:
+    """LaMa and MI-GAN. Deterministic; picture n of several is what the network makes of the n-th of eight views.
+
+    find_model: a name or None (the default) -> an installed model of these families. It raises InvalidRequest, which
+    says what there is or how to get one.
+    """
+
+    name = "erase"
+    lane = Lane.CPU
+    ignores = frozenset(
+        {
+            *("prompt", "negative_prompt", "strength", "seed", "steps", "guidance_scale", "scheduler", "width"),
+            *("height", "only_masked_padding", "clip_skip", "use_karras_sigmas", "algorithm_type"),
+        }
+    )
+    needs_surroundings = True
+
+    def __init__(self, find_model: Callable[[str | None], ModelSpec]) -> None:
+        self.find_model = find_model
+        self._making = threading.Lock()
+
+    def settled(self, settings: PaintSettings) -> PaintSettings:
+        """The settings with the model's slug, so that the history tells it.
+
+        Raises InvalidRequest where there is no such model, or none at all, or no onnxruntime to run it.
+        """
+        if not is_installed():
+            raise InvalidRequest(
+                "This installation has no erase engine; “pip install .[erase]” adds it.",
+                code="engine_not_installed",
+                field="engine",
+            )
+        return replace(settings, model=self.find_model(settings.model).slug)
+
+    def window(self, settings: PaintSettings) -> WindowRule:
+        """Everything around the mask at its own scale: each island gets a window of the network's size within it."""
+        return WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT)
+
+    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        """`settings.num_images` pictures [height, width, 3], equal to the request's where its mask is 0.
+
+        A step is an island. While the network works the last one is told again, and Cancelled ends its work.
+        Raises EngineFailed: `model_unavailable`, `model_refused`, `model_failed`, `model_produced_invalid_output`, or
+        where the mask leaves nothing to paint from.
+        """
+        image, mask = request.image.pixels, request.mask > 0
+        if mask.all():
+            raise EngineFailed("The mask covers the whole picture, so nothing is left to paint from.")
+        network = self.networks.get(self.find_model(request.settings.model))
+        islands = split(mask, network.side)
+        count = request.settings.num_images
+        step = Step(0, count * len(islands.boxes))
+        on_step(step)
+        pictures = []
+        for view in range(count):
+            out, unknown = np.array(image, np.uint8), mask.copy()
+            for number, box in enumerate(islands.boxes, start=1):
+                window = island_window(box, unknown, network.side)
+                here = window.box.slices
+                picture, hole = seen(out[here], unknown[here], window.work)
+                painted = network.paint(picture, hole, view=view, meanwhile=partial(on_step, step))
+                own = islands.owner[here] == number
+                out[here][own] = resized(painted, window.box.size)[own]
+                unknown[here][own] = False
+                step = Step(step.done + 1, step.of)
+                on_step(replace(step, preview=small(out)))
+            pictures.append(out)
+        return pictures
+
+    @property
+    def networks(self) -> Networks:
+        """Those of this process. The first use brings onnxruntime along."""
+        with self._making:
+            return self._networks
+
+    @cached_property
+    def _networks(self) -> Networks:
+        from inpainting.engines.erase.networks import Networks
+
+        return Networks()
+
+
+def is_installed() -> bool:
+    """Whether this installation has what it computes with; a light one has not. Imports nothing."""
+    return find_spec("onnxruntime") is not None
+
+
+def island_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:
+    """The square that a network of that side sees of an island; all of the picture where nothing near it is known."""
+    size = Size(unknown.shape[1], unknown.shape[0])
+    rule = WindowRule(ISLAND_CONTEXT, LEAST_ISLAND_CONTEXT, exact=Size(side, side))
+    window = plan_window(box, size, rule)
+    return plan_window(Box.whole(size), size, rule) if unknown[window.box.slices].all() else window
+
+
+def seen(
+    pixels: NDArray[np.uint8], unknown: NDArray[np.bool_], work: Size
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Part of a picture and its hole at the network's size; nothing of what is in the hole shows beside it.
+
+    Shrunk, whatever touches the hole counts as hole. Enlarged, as a picture smaller than the window is, each pixel
+    bleeds into its neighbours and no further, so the hole takes those in.
+    """
+    height, width = unknown.shape
+    less = Size(min(width, work.width), min(height, work.height))
+    pixels, hole = resized(pixels, less), scaled(unknown.astype(np.uint8) * 255, less)
+    if less != work:
+        wider = cv2.dilate(hole, np.ones((3, 3), np.uint8))
+        hole = scaled(hole if wider.all() else wider, work)
+        pixels = cv2.resize(pixels, (work.width, work.height), interpolation=cv2.INTER_LINEAR)
+    return pixels, hole > 0
+
+
+def small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A preview, at most PREVIEW_SIDE pixels a side."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, PREVIEW_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

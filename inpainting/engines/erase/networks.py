@@ -1,0 +1,149 @@
+"""The networks themselves: what each family takes and gives, and the sessions that run them. Imports onnxruntime."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as said_by_onnxruntime
+
+from inpainting.core.errors import EngineFailed
+from inpainting.engines.catalog import Family, ModelSpec, how_to_get
+from inpainting.engines.model_files import check_model
+
+logger = logging.getLogger(__name__)
+
+SIDE = 512
+"""Pixels of the window where the graph takes any size: what both were published for."""
+ALIVE_SECONDS = 0.5
+"""How often whoever waits hears that the network still works."""
+FAILURES = (
+    *(said_by_onnxruntime.Fail, said_by_onnxruntime.InvalidArgument, said_by_onnxruntime.InvalidGraph),
+    *(said_by_onnxruntime.InvalidProtobuf, said_by_onnxruntime.NoSuchFile, said_by_onnxruntime.NotImplemented),
+    *(said_by_onnxruntime.RuntimeException, said_by_onnxruntime.EPFail, RuntimeError, ValueError),
+)
+
+Feeds = dict[str, NDArray[Any]]
+
+
+class Networks:
+    """The loaded ones, by file; a file that has changed is loaded anew."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[Path, tuple[int, Network]] = {}
+        self._loading = threading.Lock()
+
+    def get(self, spec: ModelSpec) -> Network:
+        """Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded."""
+        if spec.path is None:
+            raise EngineFailed(how_to_get(spec.slug, spec.label), code="model_unavailable")
+        with self._loading:
+            changed_at = spec.path.stat().st_mtime_ns if spec.path.exists() else 0
+            known = self._loaded.get(spec.path)
+            if known is None or known[0] != changed_at:
+                known = changed_at, Network(spec, spec.path)
+                self._loaded[spec.path] = known
+        return known[1]
+
+
+class Network:
+    """One ONNX file of the family `lama` or `migan`. side: of the square it paints, in pixels."""
+
+    def __init__(self, spec: ModelSpec, path: Path) -> None:
+        check_model(path, spec.family)
+        options = onnxruntime.SessionOptions()
+        options.use_deterministic_compute = True
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except FAILURES as error:
+            logger.exception("%s cannot be loaded", spec.slug)
+            reason = str(error).splitlines()[0][:200]
+            raise EngineFailed(
+                f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable"
+            ) from error
+        self.family, self.label = spec.family, spec.label
+        wanted = next(taken for taken in self.session.get_inputs() if taken.name == "image").shape[-1]
+        self.side = wanted if isinstance(wanted, int) else SIDE
+
+    def paint(
+        self, picture: NDArray[np.uint8], hole: NDArray[np.bool_], *, view: int, meanwhile: Callable[[], None]
+    ) -> NDArray[np.uint8]:
+        """RGB [side, side, 3] with the hole [side, side] closed; elsewhere it shows what the network makes of it.
+
+        What lies in the hole is not shown to the network. view: 0 to 7, how it is turned for the network.
+        meanwhile: called while it works; what it raises ends the work. Raises EngineFailed.
+        """
+        shown = turned(np.where(hole[:, :, None], np.uint8(0), picture), view)
+        feeds = FEEDS[self.family](shown, turned(hole, view))
+        painted = self._run(feeds, meanwhile)
+        if painted.shape != (1, 3, self.side, self.side) or not np.isfinite(painted).all():
+            raise EngineFailed(
+                f"The model {self.label} gave {painted.shape} {painted.dtype}, or numbers that are none.",
+                code="model_produced_invalid_output",
+            )
+        # Both give 0 to 255: LaMa as float32, which may go over a little, MI-GAN as uint8.
+        colours = np.clip(np.rint(painted[0].astype(np.float32)), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(turned_back(colours.transpose(1, 2, 0), view))
+
+    def _run(self, feeds: Feeds, meanwhile: Callable[[], None]) -> NDArray[Any]:
+        options = onnxruntime.RunOptions()
+        with ThreadPoolExecutor(1, thread_name_prefix="erase") as aside:
+            running = aside.submit(self.session.run, None, feeds, options)
+            try:
+                while wait([running], timeout=ALIVE_SECONDS).not_done:
+                    meanwhile()
+            except BaseException:
+                options.terminate = True
+                raise
+        try:
+            return np.asarray(running.result()[0])
+        except FAILURES as error:
+            logger.exception("%s failed", self.label)
+            raise EngineFailed(
+                f"The model {self.label} failed ({type(error).__name__}); the server's log says why.",
+                code="model_failed",
+            ) from error
+
+
+def lama_feeds(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Feeds:
+    """As Carve/LaMa-ONNX has it: image [1, 3, h, w] RGB and mask [1, 1, h, w], float32 of 0 to 1, 1 = hole."""
+    return {
+        "image": np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32) / np.float32(255),
+        "mask": hole[None, None].astype(np.float32),
+    }
+
+
+def migan_feeds(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Feeds:
+    """As its authors' scripts/create_onnx_pipeline.py exports it: both uint8, the mask 255 = known and 0 = hole."""
+    return {
+        "image": np.ascontiguousarray(picture.transpose(2, 0, 1)[None]),
+        "mask": np.where(hole, np.uint8(0), np.uint8(255))[None, None],
+    }
+
+
+FEEDS: dict[Family, Callable[[NDArray[np.uint8], NDArray[np.bool_]], Feeds]] = {
+    Family.LAMA: lama_feeds,
+    Family.MIGAN: migan_feeds,
+}
+
+
+def turned(pixels: NDArray[Any], view: int) -> NDArray[Any]:
+    """A square in one of its eight views: 1 mirrors it, 2 turns it upside down, 4 swaps its axes; they add up."""
+    pixels = pixels[:, ::-1] if view & 1 else pixels
+    pixels = pixels[::-1] if view & 2 else pixels
+    return pixels.swapaxes(0, 1) if view & 4 else pixels
+
+
+def turned_back(pixels: NDArray[Any], view: int) -> NDArray[Any]:
+    """The inverse of `turned`."""
+    pixels = pixels.swapaxes(0, 1) if view & 4 else pixels
+    pixels = pixels[::-1] if view & 2 else pixels
+    return pixels[:, ::-1] if view & 1 else pixels

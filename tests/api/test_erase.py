@@ -1,0 +1,169 @@
+"""The ladder of engines: dreaming with words, else erasing where it is installed, else filling; and who says so."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from accounts.models import User
+from inpainting.core.codecs import read_recipe
+from inpainting.core.request import PaintSettings
+from inpainting.engines import registry
+from inpainting.engines.base import Lane
+from inpainting.engines.diffusion import engine as diffusion
+from inpainting.engines.erase import engine as erase
+from inpainting.models import Generation, InferenceModel
+from tests import tiny_networks
+from tests.api.bodies import shape_a
+from tests.hub import tiny_model, written
+
+Install = Callable[[str], InferenceModel]
+pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+
+
+@pytest.fixture
+def install(settings: Any, tmp_path: Path) -> Install:
+    """install(slug) -> a shipped model, tiny, on this machine."""
+    settings.MODELS_DIR = tmp_path / "models"
+
+    def install(slug: str) -> InferenceModel:
+        files: dict[str, Callable[..., bytes]] = {"lama": tiny_networks.lama, "migan": tiny_networks.migan}
+        origin = tmp_path / f"{slug}.onnx"
+        if slug in files:
+            origin.write_bytes(files[slug]())
+        else:
+            origin = written(tiny_model(), tmp_path / slug)
+        call_command("pull_model", slug, "--yes", f"--from={origin}", stdout=io.StringIO())
+        return InferenceModel.objects.get(slug=slug)
+
+    return install
+
+
+@pytest.fixture
+def with_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not this installation has torch and onnxruntime."""
+    for engine in (diffusion, erase):
+        monkeypatch.setattr(engine, "find_spec", lambda name: object())
+
+
+@pytest.mark.usefixtures("with_everything")
+def test_auto_climbs_as_high_as_what_is_installed_and_asked_for_reaches(install: Install) -> None:
+    def chosen(prompt: str = "", model: str | None = None) -> str:
+        return registry.find("auto", PaintSettings(prompt=prompt, model=model)).name
+
+    assert (chosen(), chosen("a lawn")) == ("quick-fill", "quick-fill")
+    install("migan")
+    assert (chosen(), chosen("a lawn")) == ("erase", "erase")
+    install("sd15")
+    assert (chosen(), chosen("a lawn"), chosen("  ")) == ("erase", "diffusion", "erase")
+    assert (chosen(model="sd15"), chosen("a lawn", model="migan")) == ("diffusion", "erase")
+
+
+def test_without_onnxruntime_auto_fills(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("lama")
+    monkeypatch.setattr(erase, "find_spec", lambda name: None)
+    assert registry.find("auto", PaintSettings()).name == "quick-fill"
+
+
+@pytest.mark.parametrize("more", [{}, {"engine": "erase"}, {"model": "big-lama", "engine": "auto"}])
+def test_the_metadata_tells_engine_and_model_and_nothing_outside_changes(
+    alices_program: Client, install: Install, photo_png: bytes, mask_png: bytes, hole: Any, photo: Any, more: Any
+) -> None:
+    pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
+    install("lama")
+    body = shape_a(photo_png, mask_png, prompt="", **more)
+    answer = alices_program.post("/api/img2img", body)
+    assert answer.status_code == 200, answer.json()
+    metadata = answer.json()["metadata"]
+    assert (metadata["engine"], metadata["model"]) == ("erase", "lama")
+    assert {"prompt", "seed", "denoising_strength"} >= set(metadata["ignored"]) >= {"seed"}
+    assert metadata["results"][0]["outside_mask_changed_pixels"] == 0
+    generation = Generation.objects.get()
+    painted = np.asarray(generation.images.get(index=0).read().pixels)
+    assert np.array_equal(painted[hole == 0], photo[hole == 0])
+    assert not np.array_equal(painted[hole > 0], photo[hole > 0])
+
+
+def test_what_does_not_fit_is_a_clear_error(
+    alices_program: Client, install: Install, photo_png: bytes, mask_png: bytes
+) -> None:
+    def refused(**fields: str) -> dict[str, Any]:
+        answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **fields))
+        assert answer.status_code == 400, answer.json()
+        return dict(answer.json())
+
+    pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
+    said = refused(engine="erase")
+    assert said["code"] == "model_unavailable"
+    assert "pull_model lama" in said["message"]
+    install("sd15")
+    assert refused(engine="erase", model="sd15")["code"] == "model_not_of_engine"
+    body = shape_a(photo_png, b"", engine="erase")
+    del body["mask"]
+    assert alices_program.post("/api/img2img", body).json()["code"] == "mask_required"
+
+
+def test_a_light_installation_says_what_it_lacks(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erase, "find_spec", lambda name: None)
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, engine="erase")).json()
+    assert (answer["code"], answer["field"]) == ("engine_not_installed", "engine")
+
+
+@pytest.mark.usefixtures("with_everything")
+def test_the_list_of_engines_tells_of_it(alices_program: Client, install: Install) -> None:
+    def listed() -> dict[str, Any]:
+        engines = alices_program.get("/api/engines/").json()["engines"]
+        assert [engine["name"] for engine in engines] == ["quick-fill", "erase", "diffusion"]
+        return dict(engines[1])
+
+    engine = listed()
+    assert (engine["label"], engine["accepts_prompt"], engine["is_default"]) == ("Erase", False, False)
+    assert {"seed", "steps"} < set(engine["ignores"])
+    assert "model" not in engine["ignores"]
+    assert "pull_model lama" in engine["unavailable"]
+    install("lama")
+    engine = listed()
+    assert (engine["is_default"], engine["unavailable"]) == (True, None)
+    families = {model["id"]: model["family"] for model in alices_program.get("/api/models/").json()["models"]}
+    assert (families["lama"], families["migan"]) == ("lama", "migan")
+    assert registry.find("erase").lane is Lane.CPU
+
+
+@pytest.mark.usefixtures("with_everything")
+def test_the_page_offers_it_where_it_is_installed_and_no_network_as_a_model_for_words(
+    client: Client, alice: User, install: Install
+) -> None:
+    client.force_login(alice)
+    assert '<option value="erase" disabled>Erase</option>' in client.get("/").content.decode()
+    install("lama")
+    page = client.get("/").content.decode()
+    assert '<option value="erase">Erase</option>' in page
+    assert '<option value="lama"' not in page
+
+
+def test_the_command_line_erases_too_and_several_at_once(
+    install: Install, tmp_path: Path, photo_png: bytes, mask_png: bytes
+) -> None:
+    pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
+    install("migan")
+    for folder, data in (("photos", photo_png), ("masks", mask_png)):
+        (tmp_path / folder).mkdir()
+        for name in ("a.png", "b.png"):
+            (tmp_path / folder / name).write_bytes(data)
+    arguments = (str(tmp_path / "photos"), str(tmp_path / "masks"), "-o", str(tmp_path / "out"), "--jobs", "2")
+    call_command("inpaint", *arguments, "--engine", "erase", stdout=io.StringIO(), stderr=io.StringIO())
+    for name in ("a.png", "b.png"):
+        recipe = json.loads(read_recipe((tmp_path / "out" / name).read_bytes())["dreamlayer"])
+        assert (recipe["engine"], recipe["model"]) == ("erase", "migan")
+    with pytest.raises(CommandError, match="paints from what is kept"):
+        call_command("inpaint", str(tmp_path / "photos/a.png"), "-o", str(tmp_path / "x.png"), "--engine", "erase")

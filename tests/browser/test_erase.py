@@ -1,0 +1,53 @@
+"""What the editor shows where a small network is installed and no diffusion model is: a tiny one, the way all real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright")
+pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
+
+from playwright.sync_api import Browser, expect
+
+from tests import tiny_networks
+from tests.browser.conftest import sign_up, watched_page
+from tests.browser.test_editor import open_photo, paint_line, photo, photo_file
+from tests.installation import Installation
+
+__all__ = ["photo", "photo_file"]
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    path = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
+    path.write_bytes(tiny_networks.lama())
+    installation = Installation(tmp_path_factory.mktemp("site"))
+    installation.manage("migrate", "--verbosity", "0")
+    installation.manage("add_model", "tiny", "--family", "lama", "--from", str(path))
+    with installation.serving():
+        yield installation
+
+
+def test_auto_erases_and_says_so_and_greys_out_what_is_not_read(
+    browser: Browser, installation: Installation, photo_file: Path
+) -> None:
+    context = browser.new_context(base_url=f"http://127.0.0.1:{installation.port}")
+    for page in watched_page(context):
+        sign_up(page)
+        engine = page.get_by_label("Engine")
+        expect(engine.locator("option").first).to_have_text("Auto (Erase)")
+        expect(page.locator("#ignored-reason")).to_contain_text("Erase paints from the picture itself")
+        open_photo(page, photo_file)
+        paint_line(page, from_left=0.48, to_left=0.52)
+        page.locator("#more summary").click()
+        for name, is_read in (("seed", False), ("steps", False), ("num_images", True), ("mask_grow", True)):
+            field = page.locator(f"[name={name}]")
+            expect(field).to_be_enabled() if is_read else expect(field).to_be_disabled()
+        page.get_by_role("button", name="Generate").click()
+        expect(page.locator("#result")).to_be_visible(timeout=60_000)
+        expect(page.locator("#figure-engine")).to_have_text("Erase · tiny")
+        expect(page.locator("#figure-outside")).to_have_text("0")

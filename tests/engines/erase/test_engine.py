@@ -1,0 +1,238 @@
+"""The erase engine on tiny networks with the inputs, ranges and polarity of the published ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import helper
+
+pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
+
+from inpainting.core.compositing import outside_mask_changed_pixels
+from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import Step
+from inpainting.engines.catalog import Family, ModelSpec
+from inpainting.engines.erase import engine as module
+from inpainting.engines.erase import networks
+from inpainting.engines.erase.engine import Erase
+from inpainting.engines.painting import Painting, paint
+from tests import tiny_networks
+
+GRAPHS: dict[Family, Callable[..., bytes]] = {Family.LAMA: tiny_networks.lama, Family.MIGAN: tiny_networks.migan}
+
+
+@pytest.fixture
+def eraser(tmp_path: Path) -> Callable[..., Erase]:
+    """eraser(family, graph) -> the engine with that one network."""
+
+    def make(family: Family = Family.LAMA, graph: bytes | None = None) -> Erase:
+        path = tmp_path / "network.onnx"
+        path.write_bytes(GRAPHS[family]() if graph is None else graph)
+        spec = ModelSpec(slug="tiny", label="Tiny", family=family, path=path)
+        return Erase(lambda name: spec)
+
+    return make
+
+
+def wall(mask: NDArray[np.uint8], *, colour: tuple[int, int, int] = (200, 120, 40), **more: Any) -> InpaintRequest:
+    """A wall of one colour with something dark in front of it where the mask is."""
+    pixels = np.empty((*mask.shape, 3), np.uint8)
+    pixels[:] = colour
+    pixels[mask > 0] = (3, 2, 1)
+    return InpaintRequest(Picture(pixels), mask, PaintSettings(**more))
+
+
+def holes(*marked: tuple[slice, slice], shape: tuple[int, int] = (700, 900)) -> NDArray[np.uint8]:
+    mask = np.zeros(shape, np.uint8)
+    for place in marked:
+        mask[place] = 255
+    return mask
+
+
+def nothing(step: Step) -> None:
+    pass
+
+
+def painted(engine: Erase, request: InpaintRequest) -> Painting:
+    return paint(request, engine, nothing)[0]
+
+
+@pytest.mark.parametrize("family", [Family.LAMA, Family.MIGAN])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        holes(np.s_[50:90, 60:120], np.s_[500:640, 600:800]),
+        holes(np.s_[100:650, 100:800]),  # larger than the network's window
+        holes(np.s_[300:304, :]),
+        holes(np.s_[5:20, 8:30], shape=(40, 50)),  # a picture smaller than it
+    ],
+    ids=["two islands", "large", "wire", "small picture"],
+)
+def test_what_stood_before_a_wall_is_gone_and_the_wall_is_there(
+    eraser: Callable[..., Erase], family: Family, mask: NDArray[np.uint8]
+) -> None:
+    request = wall(mask)
+    # What the network itself gives, before colours are matched: a wrong range or polarity would show here.
+    (raw,) = eraser(family).inpaint(request, nothing)
+    assert np.abs(raw.astype(int) - (200, 120, 40)).max() <= 2
+    done = painted(eraser(family), request)
+    assert outside_mask_changed_pixels(request.image, done.picture, done.mask) == 0
+
+
+@pytest.fixture
+def fed(monkeypatch: pytest.MonkeyPatch) -> list[networks.Feeds]:
+    """What the networks are given."""
+    given: list[networks.Feeds] = []
+
+    def noting(make: Callable[..., networks.Feeds]) -> Callable[..., networks.Feeds]:
+        def noted(picture: Any, hole: Any) -> networks.Feeds:
+            given.append(make(picture, hole))
+            return given[-1]
+
+        return noted
+
+    for family, make in networks.FEEDS.items():
+        monkeypatch.setitem(networks.FEEDS, family, noting(make))
+    return given
+
+
+def test_a_closed_island_counts_as_known_for_the_next_one(
+    eraser: Callable[..., Erase], fed: list[networks.Feeds]
+) -> None:
+    mask = holes(np.s_[300:340, 200:240], np.s_[300:340, 400:440])
+    eraser(Family.LAMA).inpaint(wall(mask), nothing)
+    assert [int(feeds["mask"].sum()) for feeds in fed] == [2 * 40 * 40, 40 * 40]
+
+
+@pytest.mark.parametrize("family", [Family.LAMA, Family.MIGAN])
+def test_the_network_gets_range_shape_and_polarity_of_the_published_one(
+    eraser: Callable[..., Erase], family: Family, fed: list[networks.Feeds]
+) -> None:
+    eraser(family).inpaint(wall(holes(np.s_[300:340, 300:360]), colour=(255, 255, 255)), nothing)
+    (feeds,) = fed
+    image, mask = feeds["image"], feeds["mask"]
+    assert (image.shape, mask.shape) == ((1, 3, 512, 512), (1, 1, 512, 512))
+    if family is Family.LAMA:
+        assert {image.dtype.name, mask.dtype.name} == {"float32"}
+        assert (image.max(), mask.sum(), set(np.unique(mask))) == (1.0, 40 * 60, {0.0, 1.0})
+    else:
+        assert {image.dtype.name, mask.dtype.name} == {"uint8"}
+        assert (image.max(), (mask == 0).sum(), set(np.unique(mask))) == (255, 40 * 60, {0, 255})
+    assert not image[:, :, mask[0, 0] == (1 if family is Family.LAMA else 0)].any(), "what is to go is not shown"
+
+
+def test_each_island_is_a_step_and_sees_its_own_surroundings(eraser: Callable[..., Erase]) -> None:
+    mask = holes(np.s_[40:80, 40:80], np.s_[40:80, 1900:1940], shape=(120, 2000))
+    request = wall(mask)
+    pixels = np.array(request.image.pixels, np.uint8)
+    pixels[:, 1000:][mask[:, 1000:] == 0] = (20, 60, 220)
+    steps: list[Step] = []
+    (raw,) = eraser().inpaint(InpaintRequest(Picture(pixels), mask), steps.append)
+    assert [(step.done, step.of) for step in steps] == [(0, 2), (1, 2), (2, 2)]
+    assert steps[-1].preview is not None
+    assert max(steps[-1].preview.shape) <= module.PREVIEW_SIDE
+    assert raw[60, 60].tolist() == [200, 120, 40]
+    assert raw[60, 1920].tolist() == [20, 60, 220]
+
+
+def test_the_same_request_gives_the_same_bytes_whatever_the_seed(eraser: Callable[..., Erase], photo: Any) -> None:
+    mask = holes(np.s_[20:40, 30:60], shape=photo.shape[:2])
+    first, second = (
+        painted(eraser(), InpaintRequest(Picture(photo), mask, PaintSettings(seed=seed))).picture for seed in (1, 2)
+    )
+    assert first.same_as(second)
+    assert "seed" in Erase.ignores
+
+
+def test_eight_pictures_are_eight_views_turned_back(eraser: Callable[..., Erase]) -> None:
+    rows, columns = np.mgrid[0:512, 0:512]
+    photo = np.stack([rows // 2, columns // 2, (rows + columns) // 4], axis=-1).astype(np.uint8)
+    mask = holes(np.s_[200:300, 150:400], shape=(512, 512))
+    pictures = eraser().inpaint(InpaintRequest(Picture(photo), mask, PaintSettings(num_images=8)), nothing)
+    assert len({picture.tobytes() for picture in pictures}) == 8
+    for picture in pictures:
+        assert np.array_equal(picture[mask == 0], photo[mask == 0])
+
+
+def test_every_view_has_its_way_back() -> None:
+    square = np.arange(5 * 5 * 3).reshape(5, 5, 3)
+    turned = [networks.turned(square, view) for view in range(8)]
+    assert len({pixels.tobytes() for pixels in turned}) == 8
+    for view, pixels in enumerate(turned):
+        assert np.array_equal(networks.turned_back(pixels, view), square)
+
+
+def test_a_cancel_ends_the_network_in_the_middle_of_an_island(
+    eraser: Callable[..., Erase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: list[Any] = []
+    make = pytest.importorskip("onnxruntime").RunOptions
+
+    def noted() -> Any:
+        options.append(make())
+        return options[-1]
+
+    def stop(step: Step) -> None:
+        if options:
+            raise Cancelled
+
+    monkeypatch.setattr("onnxruntime.RunOptions", noted)
+    monkeypatch.setattr(networks, "ALIVE_SECONDS", 0.01)
+    slow = eraser(graph=tiny_networks.lama(64, before=tiny_networks.patient(3_000_000)))
+    with pytest.raises(Cancelled):
+        slow.inpaint(wall(holes(np.s_[300:340, 300:360])), stop)
+    assert [option.terminate for option in options] == [True]
+
+
+def test_numbers_that_are_none_are_not_painted(eraser: Callable[..., Erase]) -> None:
+    with pytest.raises(EngineFailed) as caught:
+        eraser(graph=tiny_networks.lama(factor=float("nan"))).inpaint(wall(holes(np.s_[9:20, 9:20])), nothing)
+    assert caught.value.code == "model_produced_invalid_output"
+
+
+def test_a_whole_mask_a_missing_file_and_a_foreign_one_are_said_so(
+    eraser: Callable[..., Erase], tmp_path: Path
+) -> None:
+    with pytest.raises(EngineFailed, match="nothing is left to paint from"):
+        eraser().inpaint(wall(np.full((64, 64), 255, np.uint8)), nothing)
+    request = wall(holes(np.s_[9:20, 9:20]))
+    gone = Erase(lambda name: ModelSpec(slug="lama", label="LaMa", family=Family.LAMA))
+    with pytest.raises(EngineFailed, match="pull_model lama"):
+        gone.inpaint(request, nothing)
+    with pytest.raises(EngineFailed, match="not of the family lama"):
+        eraser(Family.LAMA, tiny_networks.migan()).inpaint(request, nothing)
+
+
+def test_a_graph_that_no_runtime_can_build_is_said_so(eraser: Callable[..., Erase]) -> None:
+    broken = tiny_networks.lama(64, before=[helper.make_node("NoSuchOperator", ["mask"], ["x"])])
+    with pytest.raises(EngineFailed, match="cannot be loaded") as caught:
+        eraser(graph=broken).inpaint(wall(holes(np.s_[9:20, 9:20])), nothing)
+    assert caught.value.code == "model_unavailable"
+
+
+def test_files_that_were_replaced_are_loaded_anew(tmp_path: Path) -> None:
+    path = tmp_path / "network.onnx"
+    spec = ModelSpec(slug="tiny", label="Tiny", family=Family.LAMA, path=path)
+    known = networks.Networks()
+    path.write_bytes(tiny_networks.lama(64))
+    first = known.get(spec)
+    assert known.get(spec) is first
+    path.write_bytes(tiny_networks.lama(128))
+    os.utime(path, ns=(1, 1))
+    assert known.get(spec).side == 128
+
+
+def test_a_light_installation_says_what_it_lacks(eraser: Callable[..., Erase], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert eraser().settled(PaintSettings()).model == "tiny"
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(InvalidRequest) as caught:
+        eraser().settled(PaintSettings())
+    assert caught.value.code == "engine_not_installed"

@@ -1,0 +1,124 @@
+"""ONNX graphs of a few hundred bytes with the inputs, ranges and polarity of the published LaMa and MI-GAN.
+
+They fill the hole with the mean of what is known: LaMa's in float32 (image 0 to 1, mask 1 = hole, result 0 to 255),
+MI-GAN's in uint8 (mask 255 = known) and of any size. Fed wrongly they paint black, white or what was to go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+FLOAT, UINT8 = TensorProto.FLOAT, TensorProto.UINT8
+Sides = Sequence[int | str]
+
+
+def number(name: str, value: Any, kind: Any = np.float32) -> Any:
+    return numpy_helper.from_array(np.array(value, kind), name)
+
+
+def saved(nodes: list[Any], numbers: list[Any], kind: int, sides: Sides, result: str, **more: Any) -> bytes:
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [
+            helper.make_tensor_value_info("image", kind, ["batch", 3, *sides]),
+            helper.make_tensor_value_info("mask", kind, ["batch", 1, *sides]),
+        ],
+        [helper.make_tensor_value_info(result, kind, ["batch", 3, *sides])],
+        numbers,
+    )
+    options = {"opset_imports": [helper.make_opsetid("", 17)], "ir_version": 8, **more}
+    model = helper.make_model(graph, **options)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def lama(side: int = 512, *, before: Sequence[Any] = (), factor: float = 255, **more: Any) -> bytes:
+    """The mean weighs what lies to the right and below more, so that no two of the eight views agree.
+
+    before: nodes that run first. factor: what the result is multiplied with.
+    """
+    ramp = np.linspace(0, 1, side, dtype=np.float32)
+    nodes = [
+        *before,
+        helper.make_node("Sub", ["one", "mask"], ["known"]),
+        helper.make_node("Mul", ["image", "known"], ["seen"]),
+        helper.make_node("Mul", ["known", "weight"], ["weights"]),
+        helper.make_node("Mul", ["seen", "weight"], ["weighed"]),
+        helper.make_node("ReduceSum", ["weighed", "sides"], ["total"]),
+        helper.make_node("ReduceSum", ["weights", "sides"], ["area"]),
+        helper.make_node("Div", ["total", "area"], ["mean"]),
+        helper.make_node("Mul", ["mean", "mask"], ["filled"]),
+        helper.make_node("Add", ["seen", "filled"], ["whole"]),
+        helper.make_node("Mul", ["whole", "factor"], ["output"]),
+    ]
+    numbers = [
+        number("one", 1),
+        number("factor", factor),
+        number("sides", [2, 3], np.int64),
+        number("weight", (0.1 + 2 * ramp[None, :] + ramp[:, None])[None, None]),
+    ]
+    return saved(nodes, numbers, FLOAT, (side, side), "output", **more)
+
+
+def migan(sides: Sides = ("height", "width"), **more: Any) -> bytes:
+    nodes = [
+        helper.make_node("Cast", ["image"], ["colours"], to=FLOAT),
+        helper.make_node("Cast", ["mask"], ["levels"], to=FLOAT),
+        helper.make_node("Div", ["levels", "most"], ["known"]),
+        helper.make_node("Sub", ["one", "known"], ["hole"]),
+        helper.make_node("Mul", ["colours", "known"], ["seen"]),
+        helper.make_node("ReduceSum", ["seen", "sides"], ["total"]),
+        helper.make_node("ReduceSum", ["known", "sides"], ["area"]),
+        helper.make_node("Div", ["total", "area"], ["mean"]),
+        helper.make_node("Mul", ["mean", "hole"], ["filled"]),
+        helper.make_node("Add", ["seen", "filled"], ["whole"]),
+        helper.make_node("Clip", ["whole", "least", "most"], ["clipped"]),
+        helper.make_node("Cast", ["clipped"], ["result"], to=UINT8),
+    ]
+    numbers = [number("one", 1), number("least", 0), number("most", 255), number("sides", [2, 3], np.int64)]
+    return saved(nodes, numbers, UINT8, sides, "result", **more)
+
+
+def patient(iterations: int) -> Any:
+    """A node that takes long and gives nothing that is used: a loop of so many turns."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["still_going"]),
+            helper.make_node("Add", ["sum", "sum"], ["next_sum"]),
+        ],
+        "turn",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("still_going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next_sum", FLOAT, None),
+        ],
+    )
+    turns = numpy_helper.from_array(np.array(iterations, np.int64))
+    yes = numpy_helper.from_array(np.array(True))
+    return [
+        helper.make_node("Constant", [], ["turns"], value=turns),
+        helper.make_node("Constant", [], ["yes"], value=yes),
+        helper.make_node("Loop", ["turns", "yes", "mask"], ["waited"], body=body),
+    ]
+
+
+def with_external_numbers() -> bytes:
+    """A LaMa whose largest numbers are said to lie in another file."""
+    model = onnx.load_from_string(lama(64))
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "weight")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "../../etc/passwd"
+    data: bytes = model.SerializeToString()
+    return data
