@@ -8,7 +8,7 @@ from typing import Protocol
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines.base import Engine, Lane
-from inpainting.engines.catalog import ModelSpec, no_model_sentence
+from inpainting.engines.catalog import LoraSpec, ModelSpec, no_model_sentence
 from inpainting.engines.diffusion.engine import Diffusion, Options, is_installed
 from inpainting.engines.quick_fill.engine import QuickFill
 
@@ -24,6 +24,10 @@ class Models(Protocol):
         """The installed model of that slug or other name; None is the default. Raises InvalidRequest otherwise."""
         ...
 
+    def find_lora(self, slug: str) -> LoraSpec:
+        """The LoRA of that slug, whose file is here. Raises InvalidRequest otherwise."""
+        ...
+
     def any_installed(self) -> bool: ...
 
 
@@ -32,6 +36,9 @@ class NoModels:
 
     def find(self, name: str | None) -> ModelSpec:
         raise InvalidRequest(no_model_sentence(), code="model_unavailable", field="engine")
+
+    def find_lora(self, slug: str) -> LoraSpec:
+        raise InvalidRequest("There are no LoRAs here.", code="lora_not_found", field="loras")
 
     def any_installed(self) -> bool:
         return False
@@ -51,7 +58,7 @@ def use(catalog: Models, device: Options) -> None:
 
 @cache
 def engines() -> dict[str, Engine]:
-    known: list[Engine] = [QuickFill(), Diffusion(models.find, options)]
+    known: list[Engine] = [QuickFill(), Diffusion(models.find, options, find_lora=models.find_lora)]
     return {engine.name: engine for engine in known}
 
 
@@ -74,7 +81,7 @@ def find(name: str, settings: PaintSettings | None = None) -> Engine:
 
 def best(settings: PaintSettings | None) -> str:
     """Without words, and without a model that was asked for, filling does better than dreaming."""
-    wanted = settings is None or settings.prompt.strip() or settings.model
+    wanted = settings is None or settings.prompt.strip() or settings.model or settings.loras
     return "diffusion" if wanted and is_installed() and models.any_installed() else "quick-fill"
 
 
