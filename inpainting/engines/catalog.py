@@ -35,7 +35,7 @@ class LoraKind(StrEnum):
 class FewSteps:
     """How a model paints after it was distilled to few steps; a guidance of 1 is none.
 
-    is_trailing: the steps are counted from the very end of the noise (`timestep_spacing="trailing"`), as it was trained.
+    is_trailing: the steps are counted from the very end of the noise (`timestep_spacing="trailing"`), as when trained.
     """
 
     steps: int

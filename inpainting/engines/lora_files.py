@@ -1,4 +1,4 @@
-"""Is this file a LoRA that may be loaded? Asked before anything reads it; its numbers are looked at once, when it comes.
+"""Is this file a LoRA that may be loaded? Asked before anything reads it; its numbers are read once, when it comes.
 
 A LoRA (Hu et al. 2021, arXiv 2106.09685) holds two small matrices for each layer that it changes, `down` and `up`, in
 the names of diffusers, of PEFT or of kohya-ss.
@@ -138,7 +138,8 @@ def check_configuration(path: Path) -> None:
 
 def check_finite(path: Path) -> None:
     """Reads every number of a LoRA that `check_lora` has let through. Raises LoraRefused at one that is none."""
-    start = 8 + int.from_bytes(path.open("rb").read(8), "little")
+    with path.open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
     for name, tensor in header_of(path).items():
         kind, exponent = TYPES[tensor["dtype"]]
         begin, end = tensor["data_offsets"]

@@ -9,7 +9,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines.base import Engine, Lane
 from inpainting.engines.catalog import LoraSpec, ModelSpec, no_model_sentence
-from inpainting.engines.diffusion.engine import Diffusion, Options, is_installed
+from inpainting.engines.diffusion.engine import Diffusion, Options, is_installed, no_lora
 from inpainting.engines.quick_fill.engine import QuickFill
 
 AUTO = "auto"
@@ -38,7 +38,7 @@ class NoModels:
         raise InvalidRequest(no_model_sentence(), code="model_unavailable", field="engine")
 
     def find_lora(self, slug: str) -> LoraSpec:
-        raise InvalidRequest("There are no LoRAs here.", code="lora_not_found", field="loras")
+        return no_lora(slug)
 
     def any_installed(self) -> bool:
         return False

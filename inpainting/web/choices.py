@@ -56,7 +56,9 @@ def described(model: InferenceModel) -> dict[str, Any]:
 def offered(lora: Lora) -> dict[str, Any]:
     """A LoRA, for models of its family; where it is for few steps, what it uses instead of the model's own."""
     few = lora.spec.few_steps
-    usual = {} if few is None else {"steps": few.steps, "guidance_scale": few.guidance_scale, "scheduler": few.scheduler}
+    usual = (
+        {} if few is None else {"steps": few.steps, "guidance_scale": few.guidance_scale, "scheduler": few.scheduler}
+    )
     return {"slug": lora.slug, "label": lora.label, "family": lora.family, "trigger": lora.trigger, "usual": usual}
 
 

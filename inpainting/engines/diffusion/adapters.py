@@ -137,7 +137,7 @@ class Adapters:
 
     @contextmanager
     def _encoders_as_they_are(self) -> Iterator[None]:
-        """Without the `text_model` that loading gives them for clip_skip: it makes diffusers look in the wrong place."""
+        """Without the `text_model` that loading gives them for clip_skip: it leads diffusers to the wrong place."""
         lent = [part for part in self._parts if part.__dict__.get("text_model") is part]
         for part in lent:
             del part.__dict__["text_model"]

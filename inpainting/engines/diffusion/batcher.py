@@ -141,8 +141,10 @@ class Batcher:
     ) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
         """`settings.num_images` pictures of the request's size, and sentences about what ran otherwise than asked.
 
-        The request's sides are multiples of 8. loras: what `settings.loras` names, in that order. Raises EngineFailed, and DeviceLost where only another process can go
-        on; what `on_step` raises stops the painting.
+        The request's sides are multiples of 8. loras: what `settings.loras` names, in that order.
+
+        Raises EngineFailed, and DeviceLost where only another process can go on; what `on_step` raises stops the
+        painting.
         """
         ticket = Ticket(request, spec, worn_by(request.settings.loras, loras))
         self._ensure_thread()

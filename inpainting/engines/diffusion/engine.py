@@ -58,10 +58,10 @@ class Diffusion:
         find_model: Callable[[str | None], ModelSpec],
         options: Options | None = None,
         *,
-        find_lora: Callable[[str], LoraSpec],
+        find_lora: Callable[[str], LoraSpec] | None = None,
     ) -> None:
         self.find_model = find_model
-        self.find_lora = find_lora
+        self.find_lora = find_lora or no_lora
         self.options = options or Options()
         self._making = threading.Lock()
 
@@ -147,6 +147,11 @@ class Diffusion:
         chosen = hardware.choose(self.options.device, self.options.precision)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
         return Batcher(Shelf(chosen, budget, models_dir=self.options.models_dir), most_rows=self.options.most_rows)
+
+
+def no_lora(slug: str) -> LoraSpec:
+    """Where there is no catalog of them."""
+    raise InvalidRequest("There are no LoRAs here.", code="lora_not_found", field="loras")
 
 
 def check_fits(lora: LoraSpec, model: ModelSpec) -> None:

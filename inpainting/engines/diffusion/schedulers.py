@@ -45,7 +45,8 @@ def make(
 
     name: a public name. karras: sigmas spaced as by Karras et al. 2022, equation 5; None leaves the model's choice.
     algorithm_type: for the DPM solvers. is_trailing: the first step is the very end of the noise, as models that were
-    distilled to few steps want it (Lin et al. 2023, arXiv 2305.08891, section 3.3). Raises ValueError for a name that is none.
+    distilled to few steps want it (Lin et al. 2023, arXiv 2305.08891, section 3.3).
+    Raises ValueError for a name that is none.
     """
     notes = []
     real = NEAREST.get(name, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,7 @@ def loras(specs: dict[Family, ModelSpec], tmp_path_factory: pytest.TempPathFacto
         ways: list[dict[str, Any]] = [{}, {"kohya": True, "rank": 2}, {"parts": ["unet"]}]
         for number, way in enumerate(ways):
             slug = f"{family}-{number}"
-            path = tiny_loras.saved(
-                folder / f"{slug}.safetensors", tiny_loras.weights(pipeline, seed=number, **way)
-            )
+            path = tiny_loras.saved(folder / f"{slug}.safetensors", tiny_loras.weights(pipeline, seed=number, **way))
             found[slug] = LoraSpec(slug=slug, label=slug, family=family, digest=slug, path=path)
     return found
 
@@ -198,8 +197,6 @@ def test_the_same_ones_with_the_same_weights_share_calls_and_others_do_not(
 def test_those_distilled_to_few_steps_count_them_from_the_end_of_the_noise(
     specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], name: str
 ) -> None:
-    from dataclasses import replace
-
     quick = replace(loras["sd-2"], kind=LoraKind.LIGHTNING)
     asked = request(steps=4, guidance_scale=1.0, scheduler=name, loras=(LoraUse("sd-2"),))
     latents = ours(load(specs[Family.SD], CPU), asked, [quick])
