@@ -19,12 +19,14 @@ from inpainting.api.errors import Gone
 from inpainting.api.files import OWNERS_ONLY, picture_response
 from inpainting.generations.batches import LIVE, delete_batch
 from inpainting.generations.delete import delete
+from inpainting.model_store.loras import remove
 from inpainting.model_store.pull import remove_files
 from inpainting.models import (
     Batch,
     BatchItem,
     Generation,
     InferenceModel,
+    Lora,
     ModelState,
     Retention,
     UserLimits,
@@ -158,6 +160,27 @@ class InferenceModelAdmin(admin.ModelAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[InferenceModel]) -> None:
         for model in queryset:
             self.delete_model(request, model)
+
+
+@admin.register(Lora)
+class LoraAdmin(admin.ModelAdmin):
+    """The LoRAs; `manage.py add_lora` brings them, and the file of a deleted one goes with it."""
+
+    list_display = ("label", "slug", "family", "kind", "enabled", "added_at")
+    list_filter = ("family", "kind", "enabled")
+    search_fields = ("slug", "label", "trigger")
+    # The slug names its file.
+    readonly_fields = ("slug", "family", "sha256", "size_bytes", "added_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def delete_model(self, request: HttpRequest, obj: Lora) -> None:
+        remove(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Lora]) -> None:
+        for lora in queryset:
+            remove(lora)
 
 
 class BatchItemInline(admin.TabularInline):

@@ -34,7 +34,7 @@ from dreamlayer_site.asgi import application
 from inpainting.api.links import SIGNER
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
-from inpainting.models import Batch, Generation, InferenceModel, Retention, UserLimits, WebhookDelivery
+from inpainting.models import Batch, Generation, InferenceModel, Lora, Retention, UserLimits, WebhookDelivery
 from inpainting.realtime.consumers import NOT_FOUND
 from inpainting.realtime.routing import websocket_urlpatterns
 
@@ -96,6 +96,7 @@ MODELS = {
     "admin/inpainting/batch/": "batch",
     "admin/inpainting/generation/": "generation",
     "admin/inpainting/inferencemodel/": "model",
+    "admin/inpainting/lora/": "lora",
     "admin/inpainting/retention/": "retention",
     "admin/inpainting/userlimits/": "limits",
     "admin/inpainting/webhookdelivery/": "delivery",
@@ -179,6 +180,7 @@ MISSING = {
     **dict.fromkeys(("batch", "open_batch"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(("key", "user", "group", "email", "content_type", "retention", "limits", "delivery"), 999999),
     "model": 999999,
+    "lora": 999999,
     **dict.fromkeys(("token", "setup", "confirmation", "reset", "webhook", "slug"), "made-up"),
 }
 HTTP_ROWS = [row for row in ROWS if not row.route.startswith("ws/")]
@@ -250,6 +252,7 @@ def test_everybody_gets_exactly_what_is_theirs(
         "retention": Retention.set(alice, 30).pk,
         "model": model.pk,
         "slug": model.slug,
+        "lora": Lora.objects.create(slug="ink", label="Ink", family="sd", sha256="0" * 64, size_bytes=1).pk,
         "limits": UserLimits.objects.create(user=alice).pk,
         "content_type": ContentType.objects.get_for_model(Generation).pk,
         "delivery": delivery.pk,

@@ -87,7 +87,7 @@ def notes_of(generation: Generation) -> list[str]:
 
 def ignored(engine: str, settings: dict[str, Any]) -> list[str]:
     """Public names of the settings that were made and that the engine does not read."""
-    made = {name for name, value in settings.items() if value not in (None, "")}
+    made = {name for name, value in settings.items() if value not in (None, "", [])}
     return sorted(PUBLIC_NAMES.get(name, name) for name in registry.find(engine).ignores & made)
 
 

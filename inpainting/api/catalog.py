@@ -19,7 +19,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import Engine
 from inpainting.generations import history
 from inpainting.generations.limits import spent, stored_bytes
-from inpainting.models import InferenceModel, Status, UserLimits
+from inpainting.models import InferenceModel, Lora, Status, UserLimits
 
 
 class Engines(APIView):
@@ -53,13 +53,29 @@ def why_unavailable(engine: Engine) -> str | None:
 
 
 class Models(APIView):
-    """Checkpoints that an engine can load. The built-in engine needs none."""
+    """Checkpoints that an engine can load, and LoRAs that change them. The built-in engine needs none."""
 
     required_scope = Scope.READ
 
     @documented("The models", {200: ModelsDocument})
     def get(self, request: Request) -> Response:
-        return Response({"status": "success", "models": [described(model) for model in InferenceModel.offered()]})
+        models = [described(model) for model in InferenceModel.offered()]
+        return Response({"status": "success", "models": models, "loras": [told_of(lora) for lora in Lora.offered()]})
+
+
+def told_of(lora: Lora) -> dict[str, Any]:
+    few = lora.spec.few_steps
+    return {
+        "slug": lora.slug,
+        "name": lora.label,
+        "family": lora.family,
+        "kind": lora.kind,
+        "trigger": lora.trigger,
+        "licence": lora.licence,
+        "defaults": None
+        if few is None
+        else {"steps": few.steps, "guidance_scale": few.guidance_scale, "scheduler": few.scheduler},
+    }
 
 
 def described(model: InferenceModel) -> dict[str, Any]:

@@ -72,6 +72,11 @@ class Json(serializers.Serializer):
     prompt = Img2ImgForm().fields["prompt"]
 
 
+class LoraUseDocument(serializers.Serializer):
+    slug = serializers.CharField()
+    weight = serializers.FloatField()
+
+
 class Metadata(serializers.Serializer):
     """Every setting that was made, under its public name, and:"""
 
@@ -87,6 +92,7 @@ class Metadata(serializers.Serializer):
     ignored = serializers.ListField(child=serializers.CharField(), help_text="Settings that the engine does not read.")
     warnings = serializers.ListField(child=serializers.CharField())
     seconds = serializers.FloatField(allow_null=True)
+    loras = serializers.ListField(child=LoraUseDocument(), help_text="LoRAs and their weights.")
     results = serializers.ListField(child=Free(), help_text="What was measured on each result.")
 
 
@@ -229,9 +235,26 @@ class ModelDocument(serializers.Serializer):
     defaults = ModelDefaultsDocument()
 
 
+class FewStepsDocument(serializers.Serializer):
+    steps = serializers.IntegerField()
+    guidance_scale = serializers.FloatField()
+    scheduler = serializers.CharField()
+
+
+class LoraDocument(serializers.Serializer):
+    slug = serializers.CharField(help_text="What a request's loras name.")
+    name = serializers.CharField()
+    family = serializers.ChoiceField(["sd", "sdxl"], help_text="Of the models that it changes.")
+    kind = serializers.ChoiceField(["style", "lcm", "lightning", "hyper"])
+    trigger = serializers.CharField(help_text="Words that a prompt must hold for it to work.")
+    licence = serializers.CharField()
+    defaults = FewStepsDocument(allow_null=True, help_text="Used in place of the model's own; of one for few steps.")
+
+
 class ModelsDocument(serializers.Serializer):
     status = serializers.ChoiceField(["success"])
     models = ModelDocument(many=True)
+    loras = LoraDocument(many=True)
 
 
 class CountsDocument(serializers.Serializer):

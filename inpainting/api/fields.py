@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import (
     ALGORITHM_TYPES,
+    LORA_WEIGHTS,
+    MAX_LORAS,
     MAX_PROMPT_CHARACTERS,
     MAX_SEED,
     RANGES,
     SCHEDULERS,
+    LoraUse,
     PaintSettings,
     within,
 )
@@ -125,6 +130,59 @@ def words(**kwargs: Any) -> Text:
     return Text(allow_blank=True, trim_whitespace=False, max_length=MAX_PROMPT_CHARACTERS, **kwargs)
 
 
+LORAS_SCHEMA = {
+    "type": "array",
+    "maxItems": MAX_LORAS,
+    "items": {
+        "type": "object",
+        "required": ["slug"],
+        "additionalProperties": False,
+        "properties": {
+            "slug": {"type": "string", "maxLength": 64},
+            "weight": {"type": "number", "minimum": LORA_WEIGHTS[0], "maximum": LORA_WEIGHTS[1], "default": 1},
+        },
+    },
+}
+
+
+@extend_schema_field(LORAS_SCHEMA)
+class Loras(serializers.Field):
+    """A list of objects of a slug and a weight; in forms the same as JSON text."""
+
+    def to_internal_value(self, data: Any) -> tuple[LoraUse, ...]:
+        if isinstance(data, str):
+            try:
+                data = json.loads(data)
+            except (ValueError, RecursionError) as error:
+                raise InvalidRequest(f"{self.field_name} is no JSON.", field=self.field_name) from error
+        if not isinstance(data, list):
+            raise InvalidRequest(f"{self.field_name} must be a list.", field=self.field_name)
+        return tuple(self.use(entry, f"{self.field_name}[{index}]") for index, entry in enumerate(data))
+
+    def use(self, entry: object, place: str) -> LoraUse:
+        if not isinstance(entry, dict) or not {"slug"} <= entry.keys() <= {"slug", "weight"}:
+            raise InvalidRequest(f"{place} must be an object of a slug and a weight.", field=self.field_name)
+        slug, weight = entry["slug"], entry.get("weight", 1.0)
+        if not isinstance(slug, str):
+            raise InvalidRequest(f"{place}.slug must be a text.", field=self.field_name)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(in_float(weight)):
+            raise InvalidRequest(f"{place}.weight must be a number.", field=self.field_name)
+        lowest, highest = LORA_WEIGHTS
+        nearest = min(max(float(weight), lowest), highest)
+        if nearest != weight and self.context.get("clamp"):
+            self.context["warnings"].append(f"{place}.weight was {weight}; {nearest} was used.")
+            weight = nearest
+        return LoraUse(slug, float(weight))
+
+
+def in_float(number: float) -> float:
+    """A whole number too long for a float is infinite."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
 class ChangesForm(serializers.Serializer):
     """Every setting; what is not sent is not there."""
 
@@ -153,6 +211,10 @@ class ChangesForm(serializers.Serializer):
     only_masked_padding = whole("only_masked_padding", help_text="Pixels that the engine sees around the mask.")
     mask_grow = whole("mask_grow", help_text="Pixels by which the mask grows; negative shrinks it.")
     mask_blur = whole("mask_blur", help_text="Pixels of the fade inward from the mask's edge.")
+    loras = Loras(
+        required=False,
+        help_text="LoRAs from /api/models and their weights, for models of their family; in forms as JSON text.",
+    )
     engine = Text(required=False, max_length=60, help_text="A name from /api/engines/, or auto.")
     model = Text(required=False, max_length=200, help_text="An id from /api/models; an unknown one is refused.")
     model_name = Text(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "clip_skip": (1, 8),
 }
 """The lowest and the highest value of each number, both allowed."""
+LORA_WEIGHTS = (-2.0, 2.0)
+"""The lowest and the highest weight of a LoRA; 1 is as it was trained, a negative one leads away from it."""
+MAX_LORAS = 8
 SCHEDULERS = (
     *("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler"),
     *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler"),
@@ -36,6 +41,17 @@ SCHEDULERS = (
 """The public names, as diffusers has them."""
 ALGORITHM_TYPES = ("none", "dpmsolver++", "dpmsolver+++", "sde-dpmsolver++")
 """Of the DPM solvers; one published service writes three plusses and means two."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraUse:
+    """A LoRA of the catalog by its slug, and how strongly it works. Raises InvalidRequest for a weight out of range."""
+
+    slug: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        within("weight", self.weight, *LORA_WEIGHTS, field="loras")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,8 @@ class PaintSettings:
     that it sees around the mask; model, a slug of the catalog; clip_skip, which of the text encoder's layers is read,
     counted from its end, 1 being the last; use_karras_sigmas, noise levels spaced as by Karras et al. 2022;
     algorithm_type, one of ALGORITHM_TYPES.
+
+    loras: up to MAX_LORAS that change the model for this request, each at most once.
     """
 
     prompt: str = ""
@@ -69,6 +87,7 @@ class PaintSettings:
     clip_skip: int | None = None
     use_karras_sigmas: bool | None = None
     algorithm_type: str | None = None
+    loras: tuple[LoraUse, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt"):
@@ -98,6 +117,22 @@ class PaintSettings:
                 f"There is no algorithm_type of that name; there are: {', '.join(ALGORITHM_TYPES)}.",
                 field="algorithm_type",
             )
+        if len(self.loras) > MAX_LORAS:
+            raise InvalidRequest(
+                f"{len(self.loras)} LoRAs were asked for; at most {MAX_LORAS} are allowed.",
+                code="field_out_of_range",
+                field="loras",
+                limit=MAX_LORAS,
+                actual=len(self.loras),
+            )
+        slugs = [use.slug for use in self.loras]
+        if len(set(slugs)) < len(slugs):
+            raise InvalidRequest("Each LoRA may be asked for once.", field="loras")
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> PaintSettings:
+        """The settings that `dataclasses.asdict` told of, also after they were JSON."""
+        return cls(**{**fields, "loras": tuple(LoraUse(**use) for use in fields.get("loras", ()))})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,13 +156,13 @@ class InpaintRequest:
         object.__setattr__(self, "mask", view)
 
 
-def within(name: str, value: float, lowest: float, highest: float) -> None:
-    """Raise InvalidRequest unless lowest <= value <= highest (NaN is never within)."""
+def within(name: str, value: float, lowest: float, highest: float, *, field: str = "") -> None:
+    """Raise InvalidRequest unless lowest <= value <= highest (NaN is never within). field: where it is part of one."""
     if not math.isfinite(value) or not lowest <= value <= highest:
         raise InvalidRequest(
             f"{name} is {value}; it must be between {lowest} and {highest}.",
             code="field_out_of_range",
-            field=name,
+            field=field or name,
             limit=highest if value > highest else lowest,
             actual=value if math.isfinite(value) else str(value),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -29,6 +29,37 @@ DIFFUSION_FAMILIES = frozenset({Family.SD, Family.SDXL})
 """What the diffusion engine paints with."""
 ERASE_FAMILIES = frozenset({Family.LAMA, Family.MIGAN})
 """What the erase engine closes holes with: one ONNX file each."""
+
+
+class LoraKind(StrEnum):
+    """What a LoRA is for: a subject or a look, or painting in few steps by one of the published ways."""
+
+    STYLE = "style"
+    LCM = "lcm"
+    LIGHTNING = "lightning"
+    HYPER = "hyper"
+
+
+@dataclass(frozen=True, slots=True)
+class FewSteps:
+    """How a model paints after it was distilled to few steps; a guidance of 1 is none.
+
+    is_trailing: the steps are counted from the very end of the noise (`timestep_spacing="trailing"`), as when trained.
+    """
+
+    steps: int
+    guidance_scale: float
+    scheduler: str
+    is_trailing: bool
+
+
+FEW_STEPS = {
+    LoraKind.LCM: FewSteps(4, 1.0, "LCMScheduler", is_trailing=False),
+    LoraKind.LIGHTNING: FewSteps(4, 1.0, "EulerDiscreteScheduler", is_trailing=True),
+    LoraKind.HYPER: FewSteps(8, 1.0, "DDIMScheduler", is_trailing=True),
+}
+"""As their publishers say: LCM-LoRA (Luo et al. 2023, arXiv 2311.05556), SDXL-Lightning (Lin et al. 2024, arXiv
+2402.13929), Hyper-SD (Ren et al. 2024, arXiv 2404.13686)."""
 
 
 class Source(StrEnum):
@@ -84,6 +115,35 @@ class ModelSpec:
     def disk_bytes(self) -> int | None:
         """Free bytes that a pull wants: the files once, for they are moved into place and never copied."""
         return self.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSpec:
+    """Small weights that change a model of the family. Checked when built; raises InvalidRequest.
+
+    steps: those that one for few steps was distilled to, None where its kind says it. trigger: words that a prompt
+    must hold for it to work, for people. digest: SHA-256 of the file. path: the installed `.safetensors` file.
+    """
+
+    slug: str
+    label: str
+    family: Family
+    kind: LoraKind = LoraKind.STYLE
+    steps: int | None = None
+    trigger: str = ""
+    digest: str = ""
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_slug(self.slug)
+        if self.steps is not None:
+            within("steps", self.steps, *RANGES["steps"])
+
+    @property
+    def few_steps(self) -> FewSteps | None:
+        """How it wants to be painted with; None where it is as with the model alone."""
+        usual = FEW_STEPS.get(self.kind)
+        return usual if usual is None or self.steps is None else replace(usual, steps=self.steps)
 
 
 def check_slug(slug: str) -> None:

@@ -9,9 +9,16 @@ from typing import Protocol
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines.base import Engine, Lane
-from inpainting.engines.catalog import DIFFUSION_FAMILIES, ERASE_FAMILIES, Family, ModelSpec, no_model_sentence
+from inpainting.engines.catalog import (
+    DIFFUSION_FAMILIES,
+    ERASE_FAMILIES,
+    Family,
+    LoraSpec,
+    ModelSpec,
+    no_model_sentence,
+)
 from inpainting.engines.diffusion import engine as diffusion
-from inpainting.engines.diffusion.engine import Diffusion, Options
+from inpainting.engines.diffusion.engine import Diffusion, Options, no_lora
 from inpainting.engines.erase import engine as erase
 from inpainting.engines.erase.engine import Erase
 from inpainting.engines.quick_fill.engine import QuickFill
@@ -31,6 +38,10 @@ class Models(Protocol):
         """
         ...
 
+    def find_lora(self, slug: str) -> LoraSpec:
+        """The LoRA of that slug, whose file is here. Raises InvalidRequest otherwise."""
+        ...
+
     def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool: ...
 
     def family_of(self, name: str) -> Family | None:
@@ -43,6 +54,9 @@ class NoModels:
 
     def find(self, name: str | None, families: Collection[Family] = DIFFUSION_FAMILIES) -> ModelSpec:
         raise InvalidRequest(no_model_sentence(families), code="model_unavailable", field="engine")
+
+    def find_lora(self, slug: str) -> LoraSpec:
+        return no_lora(slug)
 
     def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool:
         return False
@@ -66,7 +80,8 @@ def use(catalog: Models, device: Options) -> None:
 @cache
 def engines() -> dict[str, Engine]:
     find_eraser = partial(models.find, families=ERASE_FAMILIES)
-    known: list[Engine] = [QuickFill(), Erase(find_eraser), Diffusion(models.find, options)]
+    dreaming = Diffusion(models.find, options, find_lora=models.find_lora)
+    known: list[Engine] = [QuickFill(), Erase(find_eraser), dreaming]
     return {engine.name: engine for engine in known}
 
 
@@ -93,7 +108,7 @@ def best(settings: PaintSettings | None) -> str:
     named = settings.model if settings is not None else None
     if named and models.family_of(named) in ERASE_FAMILIES:
         return Erase.name
-    wanted = settings is None or settings.prompt.strip() or named
+    wanted = settings is None or settings.prompt.strip() or named or settings.loras
     if wanted and diffusion.is_installed() and models.any_installed():
         return Diffusion.name
     return Erase.name if erase.is_installed() and models.any_installed(ERASE_FAMILIES) else QuickFill.name

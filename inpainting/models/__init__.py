@@ -6,6 +6,7 @@ from inpainting.models.idempotency import IdempotencyKey
 from inpainting.models.inference_model import InferenceModel, ModelState
 from inpainting.models.ledger import Act, LedgerEntry
 from inpainting.models.limits import UserLimits
+from inpainting.models.lora import Lora
 from inpainting.models.pictures import GeneratedImage, Mask, SourceImage
 from inpainting.models.retention import Retention
 from inpainting.models.webhooks import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret
@@ -20,6 +21,7 @@ __all__ = [
     "IdempotencyKey",
     "InferenceModel",
     "LedgerEntry",
+    "Lora",
     "Mask",
     "ModelState",
     "Retention",

@@ -284,7 +284,7 @@ class Generation(models.Model):
 
     @property
     def paint_settings(self) -> PaintSettings:
-        return PaintSettings(**self.settings)
+        return PaintSettings.from_fields(self.settings)
 
     @property
     def prompt(self) -> str:

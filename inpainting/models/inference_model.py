@@ -16,9 +16,10 @@ from django.utils import timezone
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import RANGES, SCHEDULERS
 from inpainting.engines import catalog
-from inpainting.engines.catalog import DIFFUSION_FAMILIES, Family, ModelSpec
+from inpainting.engines.catalog import DIFFUSION_FAMILIES, Family, LoraSpec, ModelSpec
 from inpainting.engines.model_files import ModelRefused, installed_weights, place_of
 from inpainting.models.clock import in_seconds
+from inpainting.models.lora import Lora
 
 PULL_LEASE_SECONDS = 300
 """A pull that shows no progress for so long has died, and another may begin."""
@@ -313,6 +314,10 @@ class Catalog:
             )
         model.check_installed()
         return model.spec
+
+    def find_lora(self, slug: str) -> LoraSpec:
+        """The LoRA of that slug. Raises InvalidRequest that lists the slugs."""
+        return Lora.find(slug).spec
 
     def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool:
         return InferenceModel.preferred(families) is not None

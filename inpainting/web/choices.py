@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from inpainting.api.fields import PUBLIC_NAMES
-from inpainting.core.request import RANGES, SCHEDULERS
+from inpainting.core.request import LORA_WEIGHTS, RANGES, SCHEDULERS
 from inpainting.engines import registry
 from inpainting.engines.catalog import ERASE_FAMILIES
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.erase import engine as erase
-from inpainting.models import InferenceModel
+from inpainting.models import InferenceModel, Lora
 
 
 def choices() -> dict[str, Any]:
@@ -30,6 +30,8 @@ def choices() -> dict[str, Any]:
             for engine in registry.engines().values()
         ],
         "models": models,
+        "loras": [offered(lora) for lora in Lora.offered()] if models else [],
+        "lora_weights": {"lowest": number_of(LORA_WEIGHTS[0]), "highest": number_of(LORA_WEIGHTS[1])},
         "diffusion_installed": is_installed,
         "schedulers": [{"name": name, "label": name.removesuffix("Scheduler")} for name in SCHEDULERS],
         "ranges": {
@@ -43,12 +45,22 @@ def described(model: InferenceModel) -> dict[str, Any]:
     return {
         "slug": model.slug,
         "label": model.label,
+        "family": model.family,
         "steps": model.steps,
         "guidance_scale": model.guidance_scale,
         "scheduler": model.scheduler,
         "width": model.width,
         "height": model.height,
     }
+
+
+def offered(lora: Lora) -> dict[str, Any]:
+    """A LoRA, for models of its family; where it is for few steps, what it uses instead of the model's own."""
+    few = lora.spec.few_steps
+    usual = (
+        {} if few is None else {"steps": few.steps, "guidance_scale": few.guidance_scale, "scheduler": few.scheduler}
+    )
+    return {"slug": lora.slug, "label": lora.label, "family": lora.family, "trigger": lora.trigger, "usual": usual}
 
 
 def number_of(limit: float) -> str:

@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests import tiny_models
+from tests import tiny_loras, tiny_models
 from tests.browser.conftest import sign_up, watched_page
 from tests.browser.test_editor import is_red, open_photo, paint_line, photo, photo_file
 from tests.installation import Installation
@@ -39,6 +39,15 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     installation.manage("migrate", "--verbosity", "0")
     for slug, label in (("tiny", "Tiny dream"), ("other", "Other dream")):
         installation.manage("add_model", slug, "--family", "sd", "--from", str(scratch / "tiny"), "--label", label)
+    tensors = tiny_loras.weights(tiny_models.sd(scratch / "words"))
+    file = str(tiny_loras.saved(scratch / "ink.safetensors", tensors))
+    installation.manage(
+        "add_lora", "ink", "--family", "sd", "--from", file, "--label", "Ink", "--trigger", "ink drawing"
+    )
+    installation.manage("add_lora", "fast", "--family", "sd", "--from", file, "--label", "Fast", "--kind", "lcm")
+    tensors = tiny_loras.weights(tiny_models.sdxl(scratch / "words"))
+    file = str(tiny_loras.saved(scratch / "large.safetensors", tensors))
+    installation.manage("add_lora", "large", "--family", "sdxl", "--from", file, "--label", "Large")
     with installation.serving():
         yield installation
 
@@ -92,6 +101,38 @@ def test_quick_fill_greys_out_what_it_does_not_read_and_says_so(page: Page) -> N
     expect(page.locator("#more-reason")).to_have_text("Quick fill does not read what is grey here.")
     expect(page.locator("#ignored-reason")).to_contain_text("it does not read prompts")
     expect(page.locator("#model-field")).to_be_hidden()
+
+
+def test_loras_are_offered_where_the_model_can_wear_them_and_are_painted_with(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    more_settings(page)
+    expect(page.get_by_label("Ink")).to_be_visible()
+    expect(page.locator("#loras [data-slug=ink]")).to_contain_text("say “ink drawing”")
+    expect(page.locator("#loras [data-slug=large]")).to_be_hidden()  # for SDXL
+    page.get_by_label("Engine").select_option("quick-fill")
+    expect(page.locator("#loras")).to_be_hidden()
+    page.get_by_label("Engine").select_option("auto")
+    page.get_by_label("Ink").fill("3")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#generate-message")).to_have_text("The weight of a LoRA must be a number from -2 to 2.")
+    page.get_by_label("Ink").fill("0.5")
+    page.get_by_label("Fast").fill("1")
+    expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "4")
+    expect(page.get_by_label("Scheduler").locator("option").first).to_have_text("Default: LCM")
+    expect(page.locator("#more-set")).to_contain_text("Ink 0.5")
+    for label in ("Work width, px", "Work height, px"):
+        page.get_by_label(label, exact=True).fill("64")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
+    recipe = kept_recipe(page)
+    assert recipe["loras"] == [{"slug": "fast", "weight": 1}, {"slug": "ink", "weight": 0.5}]
+    assert (recipe["steps"], recipe["scheduler"]) == (4, "LCMScheduler")
+    page.get_by_role("button", name="Edit the mask").click()
+    page.get_by_role("button", name="Back to the defaults").click()
+    expect(page.get_by_label("Ink")).to_have_value("")
+    page.reload()
+    expect(page.get_by_label("Ink")).to_have_value("0.5")
 
 
 def test_a_number_out_of_range_is_shown_and_not_sent(page: Page, photo_file: Path) -> None:

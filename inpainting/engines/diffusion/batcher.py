@@ -22,8 +22,9 @@ from inpainting.core.errors import DeviceLost, EngineFailed, PaintingError
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Step
-from inpainting.engines.catalog import ModelSpec
+from inpainting.engines.catalog import LoraSpec, ModelSpec
 from inpainting.engines.diffusion import previews
+from inpainting.engines.diffusion.adapters import Worn, worn_by
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.pace import Pace
@@ -61,6 +62,7 @@ class Ticket:
 
     request: InpaintRequest
     spec: ModelSpec
+    worn: Worn = ()
     messages: SimpleQueue[Step | Failed | Painted] = field(default_factory=SimpleQueue)
     is_over: bool = False
     """Ended, failed, or left by its caller: nothing more is done for it."""
@@ -85,13 +87,16 @@ class Ticket:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Pictures that may share calls of the UNet: of one model, at one size. Remembers how fast they go together.
+    """Pictures that may share calls of the UNet: of one model, at one size, with the same LoRAs.
+
+    Remembers how fast they go together. Groups of one model with other LoRAs take turns: each puts its own on.
 
     row_bytes: what a row of the UNet's batch takes of the device's memory, 0 while unknown.
     """
 
     model: StableDiffusion
     size: Size
+    worn: Worn = ()
     live: list[Live] = field(default_factory=list)
     pace: Pace = field(default_factory=lambda: Pace(MOST_ROWS))
     row_bytes: int = 0
@@ -132,14 +137,16 @@ class Batcher:
     # On the callers' threads
 
     def paint(
-        self, request: InpaintRequest, spec: ModelSpec, on_step: OnStep
+        self, request: InpaintRequest, spec: ModelSpec, on_step: OnStep, loras: Sequence[LoraSpec] = ()
     ) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
         """`settings.num_images` pictures of the request's size, and sentences about what ran otherwise than asked.
 
-        The request's sides are multiples of 8. Raises EngineFailed, and DeviceLost where only another process can go
-        on; what `on_step` raises stops the painting.
+        The request's sides are multiples of 8. loras: what `settings.loras` names, in that order.
+
+        Raises EngineFailed, and DeviceLost where only another process can go on; what `on_step` raises stops the
+        painting.
         """
-        ticket = Ticket(request, spec)
+        ticket = Ticket(request, spec, worn_by(request.settings.loras, loras))
         self._ensure_thread()
         self._arrivals.put(ticket)
         step = Step(0, 0)
@@ -242,6 +249,10 @@ class Batcher:
             if not self.shelf.holds(group.model) or len(idle) > MOST_IDLE_GROUPS:
                 self._groups.remove(group)
 
+    def _worn_in(self, model: StableDiffusion) -> set[str]:
+        """The LoRAs of those who are being painted with that model."""
+        return {one.name for group in self._groups if group.live and group.model is model for one in group.worn}
+
     def _in_use(self) -> list[StableDiffusion]:
         return [group.model for group in self._groups if group.live]
 
@@ -267,13 +278,13 @@ class Batcher:
     def _may_start(self, ticket: Ticket, held_back: Sequence[tuple[Ticket, int]]) -> bool:
         """Whether one more picture may start now, given those before it in line that may not."""
         for earlier, _ in held_back:
-            is_like = (earlier.spec.slug, earlier.size) == (ticket.spec.slug, ticket.size)
+            is_like = alike(earlier) == alike(ticket)
             if is_like or not self.shelf.fits(earlier.spec):
                 return False  # no overtaking: not in one's own group, nor while a model waits for the others to be done
         if not self.shelf.fits(ticket.spec):
             return not self._in_use()
         model = self.shelf.loaded(ticket.spec)
-        group = self._group(model, ticket.size) if model is not None else None
+        group = self._group(model, ticket) if model is not None else None
         if model is None or group is None or not group.live:
             return True
         return group.rows + model.rows_for(ticket.request.settings) <= self._most_rows(group)
@@ -287,22 +298,27 @@ class Batcher:
             fitting = int(self.shelf.hardware.free_bytes() * MEMORY_SHARE / group.row_bytes)
         return min(group.pace.rows, fitting)
 
-    def _group(self, model: StableDiffusion, size: Size) -> Group | None:
-        return next((group for group in self._groups if group.model is model and group.size == size), None)
+    def _group(self, model: StableDiffusion, ticket: Ticket) -> Group | None:
+        wanted = (ticket.size, ticket.worn)
+        return next(
+            (group for group in self._groups if group.model is model and (group.size, group.worn) == wanted), None
+        )
 
     def _start(self, ticket: Ticket, index: int) -> Live:
         model = self.shelf.get(ticket.spec, in_use=self._in_use())
+        self.shelf.bring(ticket.worn, model, in_use=self._in_use(), worn_now=self._worn_in(model))
+        model.adapters.wear(ticket.worn)
         if ticket.text is None:
             ticket.text, notes = model.read(ticket.request.settings, ticket.size)
             ticket.note(*notes)
-        denoising, notes = model.start(ticket.request, index, ticket.text)
+        denoising, notes = model.start(ticket.request, index, ticket.text, ticket.worn)
         ticket.note(*notes)
         ticket.steps_of = len(denoising.timesteps) * ticket.request.settings.num_images
         window = np.asarray(ticket.request.image.pixels, np.uint8)
         preview = previews.previewer(window, denoising, self.shelf.preview_decoder(ticket.spec.family))
-        group = self._group(model, ticket.size)
+        group = self._group(model, ticket)
         if group is None:
-            group = Group(model, ticket.size)
+            group = Group(model, ticket.size, ticket.worn)
             self._groups.append(group)
         live = Live(ticket, index, denoising, preview)
         group.live.append(live)
@@ -316,6 +332,7 @@ class Batcher:
         started = time.perf_counter()
 
         def predict(some: Sequence[Live]) -> list[torch.Tensor]:
+            group.model.adapters.wear(group.worn)
             answers = group.model.predict([one.denoising for one in some])
             hardware.synchronize()
             return answers
@@ -427,6 +444,11 @@ class Batcher:
         if is_out_of_memory(error):
             error = out_of_memory(ticket)
         ticket.fail(error if isinstance(error, PaintingError) else broken(error))
+
+
+def alike(ticket: Ticket) -> tuple[str, Size, Worn]:
+    """Equal for those who share a group."""
+    return ticket.spec.slug, ticket.size, ticket.worn
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Lane, OnStep, Step
-from inpainting.engines.catalog import ModelSpec
+from inpainting.engines.catalog import FewSteps, LoraSpec, ModelSpec
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.batcher import Batcher
@@ -43,9 +43,9 @@ class Options:
 
 
 class Diffusion:
-    """Stable Diffusion and its kin. find_model: a name or None (the default) -> an installed model.
+    """Stable Diffusion and its kin. find_model: a name or None (the default) -> an installed model; find_lora alike.
 
-    `find_model` raises InvalidRequest, which says what there is or how to get one.
+    Both raise InvalidRequest, which says what there is or how to get one.
     """
 
     name = "diffusion"
@@ -53,15 +53,24 @@ class Diffusion:
     ignores: frozenset[str] = frozenset()
     needs_surroundings = False
 
-    def __init__(self, find_model: Callable[[str | None], ModelSpec], options: Options | None = None) -> None:
+    def __init__(
+        self,
+        find_model: Callable[[str | None], ModelSpec],
+        options: Options | None = None,
+        *,
+        find_lora: Callable[[str], LoraSpec] | None = None,
+    ) -> None:
         self.find_model = find_model
+        self.find_lora = find_lora or no_lora
         self.options = options or Options()
         self._making = threading.Lock()
 
     def settled(self, settings: PaintSettings) -> PaintSettings:
         """The settings with the model's own values where they say nothing, so that the history tells all of it.
 
-        Raises InvalidRequest where there is no such model, or none at all, or no torch to run it.
+        A LoRA for few steps knows better than the model how many, how guided and by which scheduler; of several the
+        first does. Raises InvalidRequest where there is no such model or LoRA, or no model at all, or no torch to run
+        it, or a LoRA of another family.
         """
         if not is_installed():
             raise InvalidRequest(
@@ -70,12 +79,17 @@ class Diffusion:
                 field="engine",
             )
         spec = self.find_model(settings.model)
+        usual: ModelSpec | FewSteps = spec
+        for use in reversed(settings.loras):
+            lora = self.find_lora(use.slug)
+            check_fits(lora, spec)
+            usual = lora.few_steps or usual if use.weight else usual
         return replace(
             settings,
             model=spec.slug,
-            steps=spec.steps if settings.steps is None else settings.steps,
-            guidance_scale=spec.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
-            scheduler=settings.scheduler or spec.scheduler,
+            steps=usual.steps if settings.steps is None else settings.steps,
+            guidance_scale=usual.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
+            scheduler=settings.scheduler or usual.scheduler,
         )
 
     def window(self, settings: PaintSettings) -> WindowRule:
@@ -96,7 +110,7 @@ class Diffusion:
         """`settings.num_images` pictures [height, width, 3]. Picture n is the one of seed + n alone.
 
         Raises EngineFailed: `model_unavailable`, `model_refused`, `model_produced_invalid_output`, `gpu_out_of_memory`,
-        `model_failed`.
+        `lora_unfit`, `model_failed`.
         """
         settings = request.settings
         if settings.strength == 0:
@@ -109,7 +123,8 @@ class Diffusion:
             last = step
             on_step(step)
 
-        pictures, notes = self.batcher.paint(request, self.find_model(settings.model), follow)
+        loras = [self.find_lora(use.slug) for use in settings.loras]
+        pictures, notes = self.batcher.paint(request, self.find_model(settings.model), follow, loras)
         on_step(Step(last.of, last.of, notes=notes))
         return pictures
 
@@ -132,6 +147,22 @@ class Diffusion:
         chosen = hardware.choose(self.options.device, self.options.precision)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
         return Batcher(Shelf(chosen, budget, models_dir=self.options.models_dir), most_rows=self.options.most_rows)
+
+
+def no_lora(slug: str) -> LoraSpec:
+    """Where there is no catalog of them."""
+    raise InvalidRequest("There are no LoRAs here.", code="lora_not_found", field="loras")
+
+
+def check_fits(lora: LoraSpec, model: ModelSpec) -> None:
+    """Raises InvalidRequest, `lora_unfit`, for a LoRA that was made for models of another family."""
+    if lora.family != model.family:
+        raise InvalidRequest(
+            f"The LoRA {lora.slug} is for models of the family {lora.family}; {model.label} is of {model.family}.",
+            code="lora_unfit",
+            field="loras",
+            actual=lora.slug,
+        )
 
 
 def is_installed() -> bool:

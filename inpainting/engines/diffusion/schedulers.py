@@ -39,11 +39,14 @@ def make(
     *,
     karras: bool | None = None,
     algorithm_type: str | None = None,
+    is_trailing: bool = False,
 ) -> tuple[Any, tuple[str, ...]]:
     """A new scheduler with the model's own `config`, and sentences about what runs otherwise than asked.
 
     name: a public name. karras: sigmas spaced as by Karras et al. 2022, equation 5; None leaves the model's choice.
-    algorithm_type: for the DPM solvers. Raises ValueError for a name that is none.
+    algorithm_type: for the DPM solvers. is_trailing: the first step is the very end of the noise, as models that were
+    distilled to few steps want it (Lin et al. 2023, arXiv 2305.08891, section 3.3).
+    Raises ValueError for a name that is none.
     """
     notes = []
     real = NEAREST.get(name, name)
@@ -60,6 +63,8 @@ def make(
     # The Runge-Kutta steps at PNDM's start need four steps, and strength would cut into them; no model here wants them.
     if "skip_prk_steps" in takes:
         wanted["skip_prk_steps"] = True
+    if is_trailing and "timestep_spacing" in takes:
+        wanted["timestep_spacing"] = "trailing"
     if karras is not None:
         if "use_karras_sigmas" in takes:
             others = {name: False for name in ("use_beta_sigmas", "use_exponential_sigmas") if karras and name in takes}

@@ -16,7 +16,8 @@ import transformers
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.catalog import Family, ModelSpec, how_to_get
+from inpainting.engines.catalog import Family, LoraSpec, ModelSpec, how_to_get
+from inpainting.engines.diffusion.adapters import Worn
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.families.sdxl import StableDiffusionXL
 from inpainting.engines.diffusion.hardware import Hardware
@@ -113,6 +114,23 @@ class Shelf:
         self._models.move_to_end(slug)
         return model
 
+    def bring(
+        self, worn: Worn, model: StableDiffusion, *, in_use: Collection[StableDiffusion], worn_now: Collection[str]
+    ) -> None:
+        """Load the LoRAs that a model lacks, where needed in place of other models or of its LoRAs nobody wears now.
+
+        Raises EngineFailed (`lora_unavailable`, `lora_refused`, `lora_unfit`) where one cannot be loaded.
+        """
+        lacking = model.adapters.lacking(worn)
+        if not lacking:
+            return
+        wanted = sum(lora_bytes(one.spec, self.hardware.dtype) for one in lacking)
+        while self.used_bytes + wanted > self.budget_bytes and self.put_away(in_use=[*in_use, model]):
+            pass
+        model.adapters.make_room(keep={*worn_now, *(one.name for one in worn)})
+        for one in lacking:
+            model.adapters.load(one)
+
     def preview_decoder(self, family: Family) -> torch.nn.Module | None:
         """What decodes previews of that family; None where there is none, or none that may be loaded."""
         if family not in self._preview_decoders:
@@ -140,6 +158,15 @@ def stamp_of(spec: ModelSpec) -> int:
         return (spec.path if spec.path.is_file() else spec.path / INDEX).stat().st_mtime_ns
     except OSError:
         return 0
+
+
+def lora_bytes(spec: LoraSpec, dtype: torch.dtype) -> int:
+    """What its weights will take in that type; 0 where that cannot be known, as loading it will say."""
+    try:
+        header = header_of(spec.path) if spec.path is not None else {}
+    except (OSError, ModelRefused):
+        return 0
+    return dtype.itemsize * sum(math.prod(tensor["shape"]) for tensor in header.values())
 
 
 def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:

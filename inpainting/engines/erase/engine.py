@@ -46,7 +46,7 @@ class Erase:
     ignores = frozenset(
         {
             *("prompt", "negative_prompt", "strength", "seed", "steps", "guidance_scale", "scheduler", "width"),
-            *("height", "only_masked_padding", "clip_skip", "use_karras_sigmas", "algorithm_type"),
+            *("height", "only_masked_padding", "clip_skip", "use_karras_sigmas", "algorithm_type", "loras"),
         }
     )
     needs_surroundings = True

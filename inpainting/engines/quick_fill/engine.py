@@ -28,6 +28,7 @@ class QuickFill:
         {
             *("prompt", "negative_prompt", "strength", "steps", "guidance_scale", "scheduler", "width", "height"),
             *("only_masked_padding", "model", "clip_skip", "use_karras_sigmas", "algorithm_type"),
+            "loras",
         }
     )
     needs_surroundings = True

@@ -27,7 +27,7 @@ const stage = new Stage(
   { surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas"), cursor: $("brush-cursor") },
   (fitted) => { $("fit").hidden = fitted },
 )
-const recipe = new Recipe($("recipe"), JSON.parse($("engines").textContent), JSON.parse($("models").textContent))
+const recipe = new Recipe($("recipe"), JSON.parse($("engines").textContent), JSON.parse($("models").textContent), JSON.parse($("loras-told").textContent))
 const progress = new Progress(
   { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
   cancel,

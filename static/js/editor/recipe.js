@@ -28,12 +28,17 @@ export class Recipe {
   #form
   #engines
   #models
+  #loras
 
-  /** What the server says: `engines` [{name, label, ignores, missing}], `models` [{slug, label, steps, …}], best first. */
-  constructor(form, engines, models) {
+  /**
+   * What the server says: `engines` [{name, label, ignores, missing}], `models` [{slug, label, family, steps, …}], best
+   * first, `loras` [{slug, label, family, usual}].
+   */
+  constructor(form, engines, models, loras) {
     this.#form = form
     this.#engines = engines
     this.#models = models
+    this.#loras = loras.map((lora) => ({ ...lora, row: document.querySelector(`#loras [data-slug="${lora.slug}"]`) }))
     form.addEventListener("input", ({ target }) => {
       target.removeAttribute("aria-invalid")
       this.#refresh()
@@ -51,12 +56,21 @@ export class Recipe {
       const { value, disabled } = this.#input(name)
       if (!disabled && value.trim()) values[name] = value.trim()
     }
+    const worn = this.#worn()
+    if (worn.length) values.loras = JSON.stringify(worn.map(({ slug, weight }) => ({ slug, weight })))
     return values
   }
 
   /** Why this cannot be sent, in a sentence, and shows where; nothing where it can. */
   problem() {
     const wrong = FIELDS.filter((name) => !this.#input(name).checkValidity())
+    const heavy = this.#shownLoras().map(({ row }) => row.querySelector("input")).find((input) => !input.checkValidity())
+    if (!wrong.length && heavy) {
+      heavy.setAttribute("aria-invalid", "true")
+      document.getElementById("more").open = true
+      heavy.focus()
+      return `The weight of a LoRA must be a number from ${heavy.min} to ${heavy.max}.`
+    }
     if (!wrong.length) return ""
     for (const name of wrong) this.#input(name).setAttribute("aria-invalid", "true")
     document.getElementById("more").open = true
@@ -71,7 +85,11 @@ export class Recipe {
     const { engine, model } = this.#form
     if (this.#engines.some(({ name, missing }) => name === recipe.engine && !missing)) engine.value = recipe.engine
     if (this.#models.some(({ slug }) => slug === recipe.model)) model.value = recipe.model
-    const { steps, guidance_scale, scheduler } = this.#model() ?? {}
+    for (const { slug, row } of this.#loras) {
+      const weight = (recipe.loras ?? []).find((use) => use.slug === slug)?.weight
+      row.querySelector("input").value = weight === undefined ? "" : String(weight)
+    }
+    const { steps, guidance_scale, scheduler } = this.#usual() ?? {}
     const unsaid = { ...UNSAID, steps, guidance_scale, scheduler }
     for (const name of FIELDS) {
       const value = recipe[NAMED_ELSEWHERE[name] ?? name] ?? ""
@@ -95,11 +113,41 @@ export class Recipe {
     return this.#models.find(({ slug }) => slug === this.#form.model?.value) ?? this.#models[0]
   }
 
+  /** Those for the chosen model; none where an engine paints that reads no LoRAs. */
+  #shownLoras() {
+    const family = this.#model()?.family
+    return this.#readsLoras() ? this.#loras.filter((lora) => lora.family === family) : []
+  }
+
+  #readsLoras() {
+    const isOpen = this.#form.engine.value === AUTO && this.#models.length > 0
+    return isOpen || !this.#ignores(this.#painter()).has("loras")
+  }
+
+  /** [{slug, label, weight, usual}], of those that have a weight. */
+  #worn() {
+    return this.#shownLoras()
+      .map((lora) => ({ ...lora, weight: lora.row.querySelector("input").value.trim() }))
+      .filter(({ weight }) => weight !== "")
+      .map((lora) => ({ ...lora, weight: Number(lora.weight) }))
+  }
+
+  /** What is used where nothing is said: the model's own, or what the first LoRA for few steps wants. */
+  #usual() {
+    const quick = this.#worn().find(({ weight, usual }) => weight && usual.steps)
+    return this.#model() && { ...this.#model(), ...quick?.usual }
+  }
+
   /** The engine that would paint now: auto dreams where there is a prompt and a model, else erases, else fills. */
   #painter() {
     const { engine, prompt } = this.#form
     if (engine.value !== AUTO) return engine.value
-    return prompt.value.trim() && this.#models.length ? "diffusion" : this.#closer()
+    return (prompt.value.trim() || this.#hasLoras()) && this.#models.length ? "diffusion" : this.#closer()
+  }
+
+  #hasLoras() {
+    const family = this.#model()?.family
+    return this.#loras.some((lora) => lora.family === family && lora.row.querySelector("input").value.trim())
   }
 
   /** The engine that closes gaps without words. */
@@ -116,6 +164,10 @@ export class Recipe {
       this.#input(name).value = name === "denoising_strength" ? STRENGTH : ""
       this.#input(name).removeAttribute("aria-invalid")
     }
+    for (const { row } of this.#loras) {
+      row.querySelector("input").value = ""
+      row.querySelector("input").removeAttribute("aria-invalid")
+    }
     this.#refresh()
   }
 
@@ -124,6 +176,7 @@ export class Recipe {
     const painter = this.#painter()
     const isOpen = engine.value === AUTO && this.#models.length > 0 // a prompt away from reading everything
     this.#grey(isOpen ? new Set() : this.#ignores(painter), this.#labelOf(painter))
+    this.#showLoras()
     this.#showModel(isOpen || painter === "diffusion")
     engine.options[0].textContent = `Auto (${this.#labelOf(painter)})`
     say("engine-help", isOpen ? `Without a prompt ${this.#labelOf(this.#closer())} closes the gap from the photo itself; with one, ${this.#model().label} paints what it says.` : "")
@@ -149,9 +202,17 @@ export class Recipe {
     const field = document.getElementById("model-field")
     if (!field) return
     field.hidden = !isRead
-    const model = this.#model()
+    const model = this.#usual()
     for (const name of ["steps", "guidance_scale", "width", "height"]) this.#input(name).placeholder = model[name]
     this.#input("scheduler").options[0].textContent = `Default: ${model.scheduler.replace(/Scheduler$/, "")}`
+  }
+
+  /** A control is there only where the chosen model can do it. */
+  #showLoras() {
+    const shown = new Set(this.#shownLoras().map(({ slug }) => slug))
+    for (const { slug, row } of this.#loras) row.hidden = !shown.has(slug)
+    const list = document.getElementById("loras")
+    if (list) list.hidden = !shown.size
   }
 
   #showCount() {
@@ -165,7 +226,8 @@ export class Recipe {
     const set = FIELDS.slice(1).map((name) => [name, this.#input(name)]).filter(([name, { value, disabled }]) =>
       !disabled && value.trim() && !(name === "denoising_strength" && value === STRENGTH))
     const words = ([name, { value }]) => (name === "negative_prompt" ? LABELS[name] : `${LABELS[name]} ${value}`)
-    document.getElementById("more-set").textContent = set.map(words).join(" · ")
+    const worn = this.#worn().map(({ label, weight }) => `${label} ${weight}`)
+    document.getElementById("more-set").textContent = [...set.map(words), ...worn].join(" · ")
   }
 }
 

@@ -18,6 +18,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.catalog import ModelSpec
 from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.adapters import Adapters, Worn
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.model_files import INPAINTING_CHANNELS
@@ -37,6 +38,7 @@ class StableDiffusion:
         self.hardware = hardware
         self.spec = spec
         self.unet, self.vae = pipeline.unet, pipeline.vae
+        self.adapters = Adapters(pipeline)
         self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
         self.sacrifices: list[str] = []
         """What a short memory made us do, for the metadata of all that is painted from then on."""
@@ -47,11 +49,16 @@ class StableDiffusion:
         """Whether its UNet is shown the mask and the picture around it (9 channels)."""
         return bool(self.unet.config.in_channels == INPAINTING_CHANNELS)
 
-    @cached_property
+    @property
     def byte_count(self) -> int:
-        """Bytes of all weights."""
+        """Bytes of all weights, those of its LoRAs among them."""
+        return self._own_bytes + self.adapters.byte_count
+
+    @cached_property
+    def _own_bytes(self) -> int:
         parts = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
-        return sum(tensor.nbytes for part in parts for tensor in (*part.parameters(), *part.buffers()))
+        whole = sum(tensor.nbytes for part in parts for tensor in (*part.parameters(), *part.buffers()))
+        return whole - self.adapters.byte_count
 
     # Encode
 
@@ -115,7 +122,9 @@ class StableDiffusion:
     # Start
 
     @torch.inference_mode()
-    def start(self, request: InpaintRequest, index: int, text: Text) -> tuple[Denoising, tuple[str, ...]]:
+    def start(
+        self, request: InpaintRequest, index: int, text: Text, worn: Worn = ()
+    ) -> tuple[Denoising, tuple[str, ...]]:
         """The beginning of picture `index` of a request whose image is the window: its sides are multiples of 8.
 
         Draws from the generator in the order of diffusers' inpainting pipelines, so that the same seed gives the same
@@ -128,6 +137,7 @@ class StableDiffusion:
             self.scheduler_config,
             karras=settings.use_karras_sigmas,
             algorithm_type=settings.algorithm_type,
+            is_trailing=any(one.spec.few_steps is not None and one.spec.few_steps.is_trailing for one in worn),
         )
         steps, most = settings.steps or self.spec.steps, schedulers.most_steps(scheduler)
         if steps > most:

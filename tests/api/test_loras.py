@@ -1,0 +1,203 @@
+"""LoRAs by the API: added by an administrator, named with weights by callers, told in the metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from django.core.management import CommandError, call_command
+from django.test import Client
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.engines import registry
+from inpainting.engines.catalog import Family
+from inpainting.engines.diffusion.engine import Options
+from inpainting.model_store.loras import remove
+from inpainting.models import Generation, InferenceModel, Lora
+from tests import tiny_loras, tiny_models
+from tests.api.bodies import shape_a, shape_b
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scratch")
+    tiny_models.saved(folder / "tiny")
+    for seed, slug in enumerate(("ink", "fast")):
+        tensors = tiny_loras.weights(tiny_models.sd(folder / "words"), seed=seed)
+        tiny_loras.saved(folder / f"{slug}.safetensors", tensors)
+    return folder
+
+
+def add(slug: str, file: Path, *more: str, family: str = "sd") -> None:
+    call_command("add_lora", slug, "--family", family, "--from", str(file), *more, stdout=StringIO())
+
+
+@pytest.fixture
+def loras(scratch: Path, settings: Any, tmp_path: Path) -> Iterator[None]:
+    """A tiny model and two LoRAs for it."""
+    settings.MODELS_DIR = tmp_path / "models"
+    call_command("add_model", "tiny", "--family", "sd", "--from", str(scratch / "tiny"), stdout=StringIO())
+    InferenceModel.objects.filter(slug="tiny").update(width=64, height=64, steps=3)
+    add("ink", scratch / "ink.safetensors", "--trigger", "ink drawing", "--label", "Ink")
+    add("fast", scratch / "fast.safetensors", "--kind", "lcm", "--steps", "2")
+    kept = registry.models, registry.options
+    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
+    yield
+    registry.use(*kept)
+
+
+def asked(client: Client, photo_png: bytes, mask_png: bytes, **fields: Any) -> dict[str, Any]:
+    answer = client.post("/api/img2img", shape_a(photo_png, mask_png, seed="3", denoising_strength="1", **fields))
+    assert answer.status_code == 200, answer.json()
+    metadata: dict[str, Any] = answer.json()["metadata"]
+    return metadata
+
+
+def result() -> NDArray[np.uint8]:
+    return np.asarray(Generation.objects.latest("created_at").images.get(index=0).read().pixels)
+
+
+def test_a_lora_changes_what_is_painted_and_the_metadata_tells_of_it(
+    alices_program: Client, alice: User, loras: None, photo_png: bytes, mask_png: bytes
+) -> None:
+    plain = asked(alices_program, photo_png, mask_png)
+    assert plain["loras"] == []
+    without = result()
+    uses = [{"slug": "ink", "weight": 0.8}]
+    assert asked(alices_program, photo_png, mask_png, loras=json.dumps(uses))["loras"] == uses
+    with_it = result()
+    browser = Client()
+    browser.force_login(alice)
+    page = browser.get(f"/generations/{Generation.objects.latest('created_at').pk}/").content.decode()
+    assert "LoRAs" in page
+    assert "</code> 0.8" in page
+    assert not np.array_equal(with_it, without)
+    again = alices_program.post(
+        f"/api/generations/{Generation.objects.latest('created_at').pk}/run-again/",
+        {"loras": [{"slug": "ink", "weight": 0.2}]},
+        content_type="application/json",
+    )
+    assert again.status_code in (200, 201, 202), again.json()
+    assert Generation.objects.latest("created_at").paint_settings.loras[0].weight == 0.2
+    assert asked(alices_program, photo_png, mask_png)["loras"] == []
+    assert np.array_equal(result(), without)
+
+
+def test_one_for_few_steps_sets_what_the_request_does_not_say(
+    alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes
+) -> None:
+    uses = json.dumps([{"slug": "ink"}, {"slug": "fast", "weight": 1}])
+    told = asked(alices_program, photo_png, mask_png, loras=uses)
+    assert (told["steps"], told["guidance_scale"], told["scheduler"]) == (2, 1.0, "LCMScheduler")
+    told = asked(alices_program, photo_png, mask_png, loras=uses, steps="3", guidance_scale="2", sampler_name="euler")
+    assert (told["steps"], told["guidance_scale"], told["scheduler"]) == (3, 2.0, "EulerDiscreteScheduler")
+
+
+@pytest.mark.parametrize(
+    ("loras_sent", "code"),
+    [
+        ([{"slug": "nobody"}], "lora_not_found"),
+        ([{"slug": "../../etc/passwd"}], "lora_not_found"),
+        ([{"slug": "ink", "weight": 2.1}], "field_out_of_range"),
+        ([{"slug": "ink"}, {"slug": "ink"}], "field_invalid"),
+        ([{"slug": f"x{n}"} for n in range(9)], "field_out_of_range"),
+        ([{"slug": "ink", "weight": "much"}], "field_invalid"),
+        ([{"slug": "ink", "weight": True}], "field_invalid"),
+        ([{"slug": "ink", "weight": 10**400}], "field_invalid"),
+        ([{"slug": 3}], "field_invalid"),
+        ([{"weight": 1}], "field_invalid"),
+        ([{"slug": "ink", "strength": 1}], "field_invalid"),
+        ({"slug": "ink"}, "field_invalid"),
+        (["ink"], "field_invalid"),
+        (7, "field_invalid"),
+    ],
+)
+def test_what_is_no_list_of_known_loras_is_refused(
+    alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes, loras_sent: Any, code: str
+) -> None:
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, loras=json.dumps(loras_sent)))
+    assert (answer.status_code, answer.json()["field"], answer.json()["code"]) == (400, "loras", code)
+    if code == "lora_not_found":
+        assert "fast, ink" in answer.json()["message"]
+
+
+def test_text_that_is_no_json_is_refused_and_weights_from_front_ends_are_clamped(
+    alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes
+) -> None:
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, loras="ink:1"))
+    assert (answer.status_code, answer.json()["field"]) == (400, "loras")
+    told = alices_program.post("/api/img2img", shape_b(photo_png, mask_png, loras=[{"slug": "ink", "weight": 9}]))
+    assert told.json()["metadata"]["loras"] == [{"slug": "ink", "weight": 2.0}]
+    assert any("loras[0].weight was 9" in warning for warning in told.json()["metadata"]["warnings"])
+
+
+def test_one_of_another_family_is_refused_at_once(
+    alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes
+) -> None:
+    Lora.objects.filter(slug="ink").update(family="sdxl")
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, loras='[{"slug": "ink"}]'))
+    assert (answer.status_code, answer.json()["code"]) == (400, "lora_unfit")
+    assert "sdxl" in answer.json()["message"]
+
+
+def test_the_engine_that_reads_none_says_so(
+    alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes
+) -> None:
+    told = asked(alices_program, photo_png, mask_png, engine="quick-fill", loras='[{"slug": "ink"}]')
+    assert "loras" in told["ignored"]
+    assert "loras" not in asked(alices_program, photo_png, mask_png, engine="quick-fill")["ignored"]
+
+
+def test_they_are_listed_with_the_models_until_they_are_switched_off(alices_program: Client, loras: None) -> None:
+    fast, ink = alices_program.get("/api/models").json()["loras"]
+    assert (ink["slug"], ink["name"], ink["trigger"], ink["defaults"]) == ("ink", "Ink", "ink drawing", None)
+    assert fast["defaults"] == {"steps": 2, "guidance_scale": 1.0, "scheduler": "LCMScheduler"}
+    Lora.objects.filter(slug="fast").update(enabled=False)
+    assert [entry["slug"] for entry in alices_program.get("/api/models").json()["loras"]] == ["ink"]
+
+
+def test_what_is_damaged_or_of_another_kind_is_not_added(loras: None, scratch: Path, tmp_path: Path) -> None:
+    good = tiny_loras.weights(tiny_models.sd(tmp_path / "words"))
+    name = next(iter(good))
+    nan = tiny_loras.saved(tmp_path / "nan.safetensors", good | {name: good[name] * torch.nan})
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes((scratch / "ink.safetensors").read_bytes()[:-8])
+    pickle = tmp_path / "mine.pt"
+    torch.save(good, pickle)
+    double = tiny_loras.saved(tmp_path / "double.safetensors", tiny_loras.weights(tiny_models.sdxl(tmp_path / "more")))
+    for file, says in (
+        *((nan, "not finite"), (cut, "damaged"), (pickle, "pickle"), (double, "family sdxl")),
+        (tmp_path / "nowhere.safetensors", "no file"),
+    ):
+        with pytest.raises(CommandError, match=says):
+            add("new", file)
+    for slug in ("../new", "New", ""):
+        with pytest.raises(CommandError, match="slug"):
+            add(slug, scratch / "ink.safetensors")
+    with pytest.raises(CommandError, match="already"):
+        add("ink", scratch / "ink.safetensors")
+    with pytest.raises(CommandError, match="few steps"):
+        add("new", scratch / "ink.safetensors", "--steps", "4")
+    home = Lora.objects.get(slug="ink").path.parent
+    assert sorted(path.name for path in home.iterdir()) == ["fast.safetensors", "ink.safetensors"]
+    assert Lora.objects.count() == 2
+    add("double", double, family=Family.SDXL)
+
+
+def test_a_removed_one_takes_its_file_along_and_is_not_found(
+    alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes
+) -> None:
+    ink = Lora.objects.get(slug="ink")
+    remove(ink)
+    assert not ink.path.exists()
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, loras='[{"slug": "ink"}]'))
+    assert answer.json()["code"] == "lora_not_found"

@@ -1,0 +1,51 @@
+"""LoRAs of a few KB with random weights, for the models of `tiny_models`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
+LAYERS = {
+    "unet": ("to_q", "to_k", "to_v", "to_out.0"),
+    **dict.fromkeys(("text_encoder", "text_encoder_2"), TEXT_LAYERS),
+}
+KOHYA = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "lora_te2"}
+
+
+def weights(
+    pipeline: Any, *, seed: int = 0, rank: int = 4, kohya: bool = False, parts: Sequence[str] = tuple(LAYERS)
+) -> dict[str, torch.Tensor]:
+    """For a pipeline's linear layers, in diffusers' names or in those of kohya-ss, which also have an alpha."""
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[str, torch.Tensor] = {}
+    is_double = getattr(pipeline, "text_encoder_2", None) is not None
+    for part in parts:
+        network = getattr(pipeline, part, None)
+        if network is None:
+            continue
+        for name, layer in network.named_modules():
+            if not name.endswith(LAYERS[part]):
+                continue
+            down = torch.randn(rank, layer.in_features, generator=generator) * 0.15
+            up = torch.randn(layer.out_features, rank, generator=generator) * 0.15
+            if part != "unet" and not name.startswith("text_model."):
+                name = f"text_model.{name}"  # as files have it that were made for transformers 4
+            if kohya:
+                prefix = "lora_te1" if part == "text_encoder" and is_double else KOHYA[part]
+                stem = f"{prefix}_{name.replace('.', '_')}"
+                found |= {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up}
+                found[f"{stem}.alpha"] = torch.tensor(float(rank) / 2)
+            else:
+                found |= {f"{part}.{name}.lora_A.weight": down, f"{part}.{name}.lora_B.weight": up}
+    return found
+
+
+def saved(path: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    return path
