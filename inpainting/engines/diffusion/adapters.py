@@ -70,6 +70,11 @@ class Adapters:
         """Bytes of the weights of all that are loaded."""
         return sum(self._bytes.values())
 
+    @property
+    def want_trailing_steps(self) -> bool:
+        """Whether what is worn was distilled to steps that are counted from the end of the noise."""
+        return any(one.spec.few_steps is not None and one.spec.few_steps.is_trailing for one in self._worn or ())
+
     def lacking(self, worn: Worn) -> list[WornLora]:
         return [one for one in worn if one.name not in self._bytes]
 

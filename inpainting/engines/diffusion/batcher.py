@@ -311,7 +311,7 @@ class Batcher:
         if ticket.text is None:
             ticket.text, notes = model.read(ticket.request.settings, ticket.size)
             ticket.note(*notes)
-        denoising, notes = model.start(ticket.request, index, ticket.text, ticket.worn)
+        denoising, notes = model.start(ticket.request, index, ticket.text)
         ticket.note(*notes)
         ticket.steps_of = len(denoising.timesteps) * ticket.request.settings.num_images
         window = np.asarray(ticket.request.image.pixels, np.uint8)

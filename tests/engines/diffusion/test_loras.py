@@ -78,7 +78,7 @@ def ours(model: StableDiffusion, asked: InpaintRequest, worn: list[LoraSpec]) ->
         model.adapters.load(one)
     model.adapters.wear(on)
     text, _ = model.read(asked.settings, asked.image.size)
-    denoising, _ = model.start(asked, 0, text, on)
+    denoising, _ = model.start(asked, 0, text)
     while not denoising.is_done:
         (answer,) = model.predict([denoising])
         denoising.advance(answer)

@@ -18,7 +18,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.catalog import ModelSpec
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.adapters import Adapters, Worn
+from inpainting.engines.diffusion.adapters import Adapters
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.model_files import INPAINTING_CHANNELS
@@ -122,9 +122,7 @@ class StableDiffusion:
     # Start
 
     @torch.inference_mode()
-    def start(
-        self, request: InpaintRequest, index: int, text: Text, worn: Worn = ()
-    ) -> tuple[Denoising, tuple[str, ...]]:
+    def start(self, request: InpaintRequest, index: int, text: Text) -> tuple[Denoising, tuple[str, ...]]:
         """The beginning of picture `index` of a request whose image is the window: its sides are multiples of 8.
 
         Draws from the generator in the order of diffusers' inpainting pipelines, so that the same seed gives the same
@@ -137,7 +135,7 @@ class StableDiffusion:
             self.scheduler_config,
             karras=settings.use_karras_sigmas,
             algorithm_type=settings.algorithm_type,
-            is_trailing=any(one.spec.few_steps is not None and one.spec.few_steps.is_trailing for one in worn),
+            is_trailing=self.adapters.want_trailing_steps,
         )
         steps, most = settings.steps or self.spec.steps, schedulers.most_steps(scheduler)
         if steps > most:
