@@ -7,7 +7,7 @@ from typing import Any
 from django.urls import reverse
 from rest_framework.request import Request
 
-from inpainting.api.fields import PUBLIC_NAMES
+from inpainting.api.fields import PUBLIC_NAMES, public_names
 from inpainting.api.links import public_image_url
 from inpainting.engines import registry
 from inpainting.generations.estimate import place_in_line
@@ -88,7 +88,7 @@ def notes_of(generation: Generation) -> list[str]:
 def ignored(engine: str, settings: dict[str, Any]) -> list[str]:
     """Public names of the settings that were made and that the engine does not read."""
     made = {name for name, value in settings.items() if value not in (None, "", [])}
-    return sorted(PUBLIC_NAMES.get(name, name) for name in registry.find(engine).ignores & made)
+    return public_names(registry.find(engine).ignores & made)
 
 
 def rendered_whole(generation: Generation) -> dict[str, Any]:

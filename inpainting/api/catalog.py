@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.api.documents import EnginesDocument, ModelsDocument, UsageDocument, documented
-from inpainting.api.fields import PUBLIC_NAMES
+from inpainting.api.fields import public_names
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
@@ -38,7 +38,7 @@ def said_of(engine: Engine, *, is_default: bool) -> dict[str, Any]:
         "label": registry.label(engine.name),
         "is_default": is_default,
         "accepts_prompt": "prompt" not in engine.ignores,
-        "ignores": sorted(PUBLIC_NAMES.get(name, name) for name in engine.ignores),
+        "ignores": public_names(engine.ignores),
         "unavailable": why_unavailable(engine),
     }
 
@@ -72,9 +72,7 @@ def told_of(lora: Lora) -> dict[str, Any]:
         "kind": lora.kind,
         "trigger": lora.trigger,
         "licence": lora.licence,
-        "defaults": None
-        if few is None
-        else {"steps": few.steps, "guidance_scale": few.guidance_scale, "scheduler": few.scheduler},
+        "defaults": None if few is None else few.usual,
     }
 
 
@@ -87,13 +85,7 @@ def described(model: InferenceModel) -> dict[str, Any]:
         "installed": model.is_installed,
         "licence": model.licence,
         "aliases": model.aliases,
-        "defaults": {
-            "steps": model.steps,
-            "guidance_scale": model.guidance_scale,
-            "scheduler": model.scheduler,
-            "width": model.width,
-            "height": model.height,
-        },
+        "defaults": model.usual,
     }
 
 

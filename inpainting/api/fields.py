@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +52,11 @@ SAMPLERS = {
 }
 """ComfyUI's names, which the published front end sends as `sampler_name`."""
 RANDOM = -1
+
+
+def public_names(names: Iterable[str]) -> list[str]:
+    """Names of settings as this API has them, in order."""
+    return sorted(PUBLIC_NAMES.get(name, name) for name in names)
 
 
 class Whole(serializers.IntegerField):

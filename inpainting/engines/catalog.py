@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import RANGES, SCHEDULERS, within
@@ -51,6 +52,11 @@ class FewSteps:
     guidance_scale: float
     scheduler: str
     is_trailing: bool
+
+    @property
+    def usual(self) -> dict[str, Any]:
+        """By the names of the settings that it replaces."""
+        return {"steps": self.steps, "guidance_scale": self.guidance_scale, "scheduler": self.scheduler}
 
 
 FEW_STEPS = {

@@ -221,6 +221,11 @@ class InferenceModel(models.Model):
             return None
 
     @property
+    def usual(self) -> dict[str, Any]:
+        """What it uses where a request says nothing, by the names of the settings."""
+        return {name: getattr(self, name) for name in ("steps", "guidance_scale", "scheduler", "width", "height")}
+
+    @property
     def is_installed(self) -> bool:
         return self.state == ModelState.INSTALLED and self.weights is not None
 

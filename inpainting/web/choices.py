@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inpainting.api.fields import PUBLIC_NAMES
+from inpainting.api.fields import public_names
 from inpainting.core.request import LORA_WEIGHTS, RANGES, SCHEDULERS
 from inpainting.engines import registry
 from inpainting.engines.catalog import ERASE_FAMILIES
@@ -24,7 +24,7 @@ def choices() -> dict[str, Any]:
             {
                 "name": engine.name,
                 "label": registry.label(engine.name),
-                "ignores": sorted(PUBLIC_NAMES.get(name, name) for name in engine.ignores),
+                "ignores": public_names(engine.ignores),
                 "missing": missing.get(engine.name, False),
             }
             for engine in registry.engines().values()
@@ -46,20 +46,14 @@ def described(model: InferenceModel) -> dict[str, Any]:
         "slug": model.slug,
         "label": model.label,
         "family": model.family,
-        "steps": model.steps,
-        "guidance_scale": model.guidance_scale,
-        "scheduler": model.scheduler,
-        "width": model.width,
-        "height": model.height,
+        **model.usual,
     }
 
 
 def offered(lora: Lora) -> dict[str, Any]:
     """A LoRA, for models of its family; where it is for few steps, what it uses instead of the model's own."""
     few = lora.spec.few_steps
-    usual = (
-        {} if few is None else {"steps": few.steps, "guidance_scale": few.guidance_scale, "scheduler": few.scheduler}
-    )
+    usual = {} if few is None else few.usual
     return {"slug": lora.slug, "label": lora.label, "family": lora.family, "trigger": lora.trigger, "usual": usual}
 
 

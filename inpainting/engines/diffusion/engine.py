@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from inpainting.engines.diffusion.batcher import Batcher
 
 CELL = 8
+"""Pixels along each side of a latent pixel."""
 CONTEXT, LEAST_CONTEXT = 0.5, 32
 NOTHING_TO_DO = "A strength of 0 leaves the picture as it is."
 

@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from inpainting.engines.diffusion.denoising import Denoising
+from inpainting.engines.diffusion.engine import CELL
 
-CELL = 8
-"""Pixels along each side of a latent pixel."""
 LEAST_KEPT = 32
 """Latent pixels from which a matrix may be fitted; under that a preview would show chance."""
 

@@ -20,11 +20,9 @@ from inpainting.engines.catalog import ModelSpec
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.adapters import Adapters
 from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.engine import CELL
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.model_files import INPAINTING_CHANNELS
-
-CELL = 8
-"""Pixels along each side of a latent pixel."""
 
 
 class StableDiffusion:
