@@ -130,8 +130,8 @@ class GenerationAdmin(admin.ModelAdmin):
 class InferenceModelAdmin(admin.ModelAdmin):
     """The catalog. The page “Models” gets and removes the files; those of a deleted model go with it."""
 
-    list_display = ("label", "slug", "family", "enabled", "is_fallback", "state", "installed_at")
-    list_filter = ("family", "enabled", "state")
+    list_display = ("label", "slug", "family", "kind", "enabled", "is_fallback", "state", "installed_at")
+    list_filter = ("kind", "family", "enabled", "state")
     search_fields = ("slug", "label", "repo", "aliases")
     readonly_fields = ("state", "message", "installed_at", "files")
 

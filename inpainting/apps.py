@@ -9,7 +9,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models.signals import post_migrate
 
 from inpainting.engines import registry
-from inpainting.engines.catalog import SHIPPED
+from inpainting.engines.catalog import SHIPPED, SHIPPED_PARTS
 from inpainting.engines.diffusion.engine import Options
 
 
@@ -38,8 +38,10 @@ def list_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = present_ap
     from inpainting.models.inference_model import columns_of  # models load after the apps that hold them
 
     try:
-        rows = apps.get_model("inpainting", "InferenceModel").objects.using(using)
+        model = apps.get_model("inpainting", "InferenceModel")
     except LookupError:
         return  # migrated back to before there were models
-    for spec in SHIPPED:
-        rows.get_or_create(slug=spec.slug, defaults=columns_of(spec))
+    known = {field.name for field in model._meta.fields}
+    for spec in (*SHIPPED, *(SHIPPED_PARTS if "kind" in known else ())):
+        columns = {name: value for name, value in columns_of(spec).items() if name in known}
+        model.objects.using(using).get_or_create(slug=spec.slug, defaults=columns)

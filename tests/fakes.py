@@ -19,5 +19,8 @@ class PlainEngine:
     def settled(self, settings: PaintSettings) -> PaintSettings:
         return settings
 
+    def ignored(self, settings: PaintSettings) -> frozenset[str]:
+        return self.ignores
+
     def window(self, settings: PaintSettings) -> WindowRule:
         return self.rule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.urls import reverse
@@ -9,7 +10,6 @@ from rest_framework.request import Request
 
 from inpainting.api.fields import PUBLIC_NAMES, public_names
 from inpainting.api.links import public_image_url
-from inpainting.engines import registry
 from inpainting.generations.estimate import place_in_line
 from inpainting.generations.present import progress_event
 from inpainting.models import Generation
@@ -65,7 +65,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "width": generation.source.width,
         "height": generation.source.height,
         "engine": generation.engine,
-        "ignored": ignored(generation.engine, settings),
+        "ignored": ignored(generation.ignored, settings),
         "warnings": [*generation.warnings, *notes_of(generation)],
         "seconds": generation.seconds,
         "results": [
@@ -85,10 +85,10 @@ def notes_of(generation: Generation) -> list[str]:
     return list(dict.fromkeys(note for image in generation.images.all() for note in image.report.get("notes", [])))
 
 
-def ignored(engine: str, settings: dict[str, Any]) -> list[str]:
-    """Public names of the settings that were made and that the engine does not read."""
+def ignored(names: Collection[str], settings: dict[str, Any]) -> list[str]:
+    """Public names of the settings that were made, of those that the engine does not read."""
     made = {name for name, value in settings.items() if value not in (None, "", [])}
-    return public_names(registry.find(engine).ignores & made)
+    return public_names(made.intersection(names))
 
 
 def rendered_whole(generation: Generation) -> dict[str, Any]:

@@ -53,14 +53,27 @@ def why_unavailable(engine: Engine) -> str | None:
 
 
 class Models(APIView):
-    """Checkpoints that an engine can load, and LoRAs that change them. The built-in engine needs none."""
+    """Checkpoints that an engine can load, LoRAs that change them, installed parts. The built-in engine needs none."""
 
     required_scope = Scope.READ
 
     @documented("The models", {200: ModelsDocument})
     def get(self, request: Request) -> Response:
         models = [described(model) for model in InferenceModel.offered()]
-        return Response({"status": "success", "models": models, "loras": [told_of(lora) for lora in Lora.offered()]})
+        loras = [told_of(lora) for lora in Lora.offered()]
+        parts = [part_of(part) for part in InferenceModel.parts()]
+        return Response({"status": "success", "models": models, "loras": loras, "parts": parts})
+
+
+def part_of(part: InferenceModel) -> dict[str, Any]:
+    return {
+        "slug": part.slug,
+        "name": part.label,
+        "kind": part.kind,
+        "family": part.family,
+        "control": part.control or None,
+        "licence": part.licence,
+    }
 
 
 def told_of(lora: Lora) -> dict[str, Any]:

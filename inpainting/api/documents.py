@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework import serializers
 
 from inpainting.api.fields import Img2ImgForm
-from inpainting.engines.catalog import Family
+from inpainting.engines.catalog import PART_LABELS, Control, Family
 from inpainting.models import Status
 
 Described = TypeVar("Described", bound=Callable[..., Any])
@@ -251,10 +251,22 @@ class LoraDocument(serializers.Serializer):
     defaults = FewStepsDocument(allow_null=True, help_text="Used in place of the model's own; of one for few steps.")
 
 
+class PartDocument(serializers.Serializer):
+    slug = serializers.CharField(help_text="What a request's setting names.")
+    name = serializers.CharField()
+    kind = serializers.ChoiceField([kind.value for kind in PART_LABELS], help_text="What it is for.")
+    family = serializers.ChoiceField([family.value for family in Family], help_text="Of the models that it is for.")
+    control = serializers.ChoiceField(
+        [control.value for control in Control], allow_null=True, help_text="What a ControlNet looks at."
+    )
+    licence = serializers.CharField()
+
+
 class ModelsDocument(serializers.Serializer):
     status = serializers.ChoiceField(["success"])
     models = ModelDocument(many=True)
     loras = LoraDocument(many=True)
+    parts = PartDocument(many=True)
 
 
 class CountsDocument(serializers.Serializer):

@@ -55,6 +55,6 @@ def foreseen(asked: Asked) -> dict[str, Any]:
         "window": [box.left, box.top, box.right, box.bottom],
         "work_size": [window.work.width, window.work.height],
         "estimate_seconds": past_of(asked.engine).seconds([work])[0],
-        "ignored": ignored(asked.engine, made),
+        "ignored": ignored(engine.ignored(settings), made),
         "warnings": [*asked.warnings, *mask_warnings],
     }

@@ -26,6 +26,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "width": (64, 2048),
     "height": (64, 2048),
     "clip_skip": (1, 8),
+    "control_strength": (0.0, 2.0),
+    "control_start": (0.0, 1.0),
+    "control_end": (0.0, 1.0),
+    "ip_adapter_scale": (0.0, 1.0),
 }
 """The lowest and the highest value of each number, both allowed."""
 LORA_WEIGHTS = (-2.0, 2.0)
@@ -68,6 +72,10 @@ class PaintSettings:
     algorithm_type, one of ALGORITHM_TYPES.
 
     loras: up to MAX_LORAS that change the model for this request, each at most once.
+
+    control: the slug of a ControlNet that leads the painting, control_strength how strongly, control_start and
+    control_end in which share of the steps. ip_adapter: the slug of an IP-Adapter, by which the request's
+    `ip_adapter_image` is a prompt in pictures, and ip_adapter_scale how strongly it is heard.
     """
 
     prompt: str = ""
@@ -88,6 +96,12 @@ class PaintSettings:
     use_karras_sigmas: bool | None = None
     algorithm_type: str | None = None
     loras: tuple[LoraUse, ...] = ()
+    control: str | None = None
+    control_strength: float | None = None
+    control_start: float | None = None
+    control_end: float | None = None
+    ip_adapter: str | None = None
+    ip_adapter_scale: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt"):
@@ -117,6 +131,11 @@ class PaintSettings:
                 f"There is no algorithm_type of that name; there are: {', '.join(ALGORITHM_TYPES)}.",
                 field="algorithm_type",
             )
+        if self.control_start is not None and self.control_end is not None and self.control_start > self.control_end:
+            raise InvalidRequest(
+                f"control_start is {self.control_start}, after control_end, which is {self.control_end}.",
+                field="control_start",
+            )
         if len(self.loras) > MAX_LORAS:
             raise InvalidRequest(
                 f"{len(self.loras)} LoRAs were asked for; at most {MAX_LORAS} are allowed.",
@@ -137,11 +156,17 @@ class PaintSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InpaintRequest:
-    """A picture, what to repaint in it (house form: [height, width], 255 = repaint), and how."""
+    """A picture, what to repaint in it (house form: [height, width], 255 = repaint), and how.
+
+    control_image: what `settings.control` is led by, where it is not computed from the picture itself; of the
+    picture's size. ip_adapter_image: what `settings.ip_adapter` is to look at; of any size.
+    """
 
     image: Picture
     mask: Mask
     settings: PaintSettings = field(default_factory=PaintSettings)
+    control_image: Picture | None = None
+    ip_adapter_image: Picture | None = None
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.uint8:
@@ -150,6 +175,10 @@ class InpaintRequest:
             height, width = self.mask.shape
             raise InvalidRequest(
                 f"mask is {width}x{height}, image is {self.image.size}", code="mask_size_mismatch", field="mask"
+            )
+        if self.control_image is not None and self.control_image.size != self.image.size:
+            raise InvalidRequest(
+                f"control_image is {self.control_image.size}, image is {self.image.size}", field="control_image"
             )
         view = self.mask.view()
         view.flags.writeable = False

@@ -30,6 +30,16 @@ class Step:
     notes: tuple[str, ...] = ()
 
 
+ONLY_DIFFUSION = frozenset(
+    {
+        *("prompt", "negative_prompt", "strength", "steps", "guidance_scale", "scheduler", "width", "height"),
+        *("only_masked_padding", "clip_skip", "use_karras_sigmas", "algorithm_type", "loras"),
+        *("control", "control_strength", "control_start", "control_end", "ip_adapter", "ip_adapter_scale"),
+    }
+)
+"""Names of `PaintSettings` fields that mean nothing to whoever paints from the picture alone."""
+
+
 class Lane(StrEnum):
     """A line of generations and the workers that serve it: on the processor, or talking to whoever owns the GPU."""
 
@@ -46,7 +56,7 @@ class Engine(Protocol):
 
     name: str
     ignores: frozenset[str]
-    """Names of `PaintSettings` fields that change nothing here."""
+    """Names of `PaintSettings` fields that change nothing here, whatever the others are."""
     needs_surroundings: bool
     """Whether it paints from what is kept, so that a mask over the whole picture leaves it nothing."""
     lane: Lane
@@ -57,6 +67,10 @@ class Engine(Protocol):
 
         Raises InvalidRequest for what the engine cannot do.
         """
+        ...
+
+    def ignored(self, settings: PaintSettings) -> frozenset[str]:
+        """Names of the fields that change nothing of what is painted with these settings, which are settled."""
         ...
 
     def window(self, settings: PaintSettings) -> WindowRule:

@@ -32,6 +32,40 @@ ERASE_FAMILIES = frozenset({Family.LAMA, Family.MIGAN})
 """What the erase engine closes holes with: one ONNX file each."""
 
 
+class Kind(StrEnum):
+    """What a model is for: to paint with, or a part that a checkpoint of its family paints with or wears."""
+
+    CHECKPOINT = "checkpoint"
+    VAE = "vae"
+    EMBEDDING = "embedding"
+    CONTROLNET = "controlnet"
+    IP_ADAPTER = "ip-adapter"
+
+
+PART_LABELS = {
+    Kind.VAE: "VAE",
+    Kind.EMBEDDING: "embedding",
+    Kind.CONTROLNET: "ControlNet",
+    Kind.IP_ADAPTER: "IP-Adapter",
+}
+"""What people call a part."""
+
+
+class Control(StrEnum):
+    """What a ControlNet looks at. The first two are computed from the picture; of the others the caller sends it."""
+
+    INPAINT = "inpaint"
+    CANNY = "canny"
+    DEPTH = "depth"
+    SCRIBBLE = "scribble"
+    TILE = "tile"
+
+
+COMPUTED_CONTROLS = frozenset({Control.INPAINT, Control.CANNY})
+FAMILY_IGNORES: dict[Family, frozenset[str]] = {Family.SD: frozenset(), Family.SDXL: frozenset()}
+"""Names of `PaintSettings` fields that change nothing of what a model of that family paints."""
+
+
 class LoraKind(StrEnum):
     """What a LoRA is for: a subject or a look, or painting in few steps by one of the published ways."""
 
@@ -78,11 +112,12 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A checkpoint that an engine can load. Checked when built; raises InvalidRequest.
+    """A model that an engine can load. Checked when built; raises InvalidRequest.
 
+    control: what a ControlNet looks at, None of all others.
     repo, revision: the hub's, where it comes from there; revision is a whole commit hash, or "" for the newest at the
     first pull. variant: the preferred flavour of the weights' files, such as "fp16"; "" is the plain one. Of several
-    ONNX files it is the name of the one that is meant, without its ending.
+    ONNX files, embeddings or IP-Adapters it is the name of the one that is meant, without its ending.
     size_bytes: what a pull downloads, None where nobody knows before it asks. disk_bytes, memory_bytes: what the
     installed files and a painting at the default size take, where known; estimates.
     steps, guidance_scale, scheduler (one of SCHEDULERS), width and height in pixels: used where a request says nothing.
@@ -92,6 +127,8 @@ class ModelSpec:
     slug: str
     label: str
     family: Family
+    kind: Kind = Kind.CHECKPOINT
+    control: Control | None = None
     source: Source = Source.HUB
     repo: str = ""
     revision: str = ""
@@ -110,6 +147,8 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         check_slug(self.slug)
+        if (self.control is not None) != (self.kind is Kind.CONTROLNET):
+            raise InvalidRequest(f"A ControlNet, and nothing else, says what it looks at: {', '.join(Control)}.")
         if self.revision and not re.match(REVISION, self.revision):
             raise InvalidRequest("A revision is a whole commit hash of 40 characters.", field="revision")
         for name in ("steps", "guidance_scale", "width", "height"):
@@ -298,3 +337,100 @@ SHIPPED = (
     ),
 )
 """Nothing of these is downloaded until somebody asks. The first of its kind is what we name to whoever has none."""
+
+SHIPPED_PARTS = (
+    ModelSpec(
+        slug="sd-vae-ft-mse",
+        label="VAE ft-MSE",
+        family=Family.SD,
+        kind=Kind.VAE,
+        repo="stabilityai/sd-vae-ft-mse",
+        licence="MIT",
+        size_bytes=335 * MB,
+    ),
+    ModelSpec(
+        slug="sdxl-vae-fp16-fix",
+        label="SDXL VAE fp16 fix",
+        family=Family.SDXL,
+        kind=Kind.VAE,
+        repo="madebyollin/sdxl-vae-fp16-fix",
+        licence="MIT",
+        size_bytes=335 * MB,
+    ),
+    ModelSpec(
+        slug="taesd",
+        label="TAESD, a tiny VAE",
+        family=Family.SD,
+        kind=Kind.VAE,
+        repo="madebyollin/taesd",
+        licence="MIT",
+        size_bytes=10 * MB,
+    ),
+    ModelSpec(
+        slug="taesdxl",
+        label="TAESDXL, a tiny VAE",
+        family=Family.SDXL,
+        kind=Kind.VAE,
+        repo="madebyollin/taesdxl",
+        licence="MIT",
+        size_bytes=10 * MB,
+    ),
+    *(
+        ModelSpec(
+            slug=f"controlnet-{control}-sd15",
+            label=f"ControlNet {control} for Stable Diffusion 1.5",
+            family=Family.SD,
+            kind=Kind.CONTROLNET,
+            control=control,
+            repo=f"lllyasviel/{name}",
+            variant="fp16",
+            licence=OPENRAIL_M,
+            licence_url=OPENRAIL_M_URL,
+            size_bytes=723 * MB,
+            aliases=(f"lllyasviel/{name}", name),
+        )
+        for control, name in {
+            Control.INPAINT: "control_v11p_sd15_inpaint",
+            Control.CANNY: "control_v11p_sd15_canny",
+            Control.DEPTH: "control_v11f1p_sd15_depth",
+            Control.SCRIBBLE: "control_v11p_sd15_scribble",
+            Control.TILE: "control_v11f1e_sd15_tile",
+        }.items()
+    ),
+    *(
+        ModelSpec(
+            slug=f"controlnet-{control}-sdxl",
+            label=f"ControlNet {control} for SDXL",
+            family=Family.SDXL,
+            kind=Kind.CONTROLNET,
+            control=control,
+            repo=f"diffusers/controlnet-{control}-sdxl-1.0",
+            variant="fp16",
+            licence=OPENRAIL_PLUS_PLUS,
+            size_bytes=2_500 * MB,
+            aliases=(f"diffusers/controlnet-{control}-sdxl-1.0",),
+        )
+        for control in (Control.CANNY, Control.DEPTH)
+    ),
+    *(
+        ModelSpec(
+            slug=slug,
+            label=label,
+            family=family,
+            kind=Kind.IP_ADAPTER,
+            repo="h94/IP-Adapter",
+            variant=slug,
+            licence="Apache-2.0",
+            size_bytes=size_bytes,
+        )
+        for slug, label, family, size_bytes in (
+            ("ip-adapter_sd15", "IP-Adapter for Stable Diffusion 1.5", Family.SD, 2_572 * MB),
+            ("ip-adapter-plus-face_sd15", "IP-Adapter Plus Face for Stable Diffusion 1.5", Family.SD, 2_626 * MB),
+            ("ip-adapter_sdxl", "IP-Adapter for SDXL", Family.SDXL, 4_393 * MB),
+            ("ip-adapter-plus_sdxl_vit-h", "IP-Adapter Plus for SDXL", Family.SDXL, 3_375 * MB),
+            ("ip-adapter-plus-face_sdxl_vit-h", "IP-Adapter Plus Face for SDXL", Family.SDXL, 3_375 * MB),
+        )
+    ),
+)
+"""VAEs; ControlNets (L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", ICCV 2023);
+IP-Adapters (H. Ye et al. 2023, arXiv 2308.06721), by the names that other services' clients send."""

@@ -20,6 +20,8 @@ from inpainting.engines import onnx_files
 from inpainting.engines.catalog import ERASE_FAMILIES, Family, check_slug
 
 INDEX = "model_index.json"
+CONFIG = "config.json"
+"""Of one network: at the top of the folder of a part."""
 WEIGHTS = ".safetensors"
 ONNX = ".onnx"
 MAX_ONNX_BYTES = 2**30
@@ -32,6 +34,8 @@ TENSOR_TYPES = {Family.LAMA: (1, "float32"), Family.MIGAN: (2, "uint8")}
 CONFIGURATION = "config"
 """Beside a checkpoint of one file: the folder of what its weights do not tell, in diffusers' layout without weights."""
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".h5")
+IMAGE_ENCODER = "image_encoder"
+"""The folder of the network that an IP-Adapter looks at pictures with."""
 CODE = (".py", ".so", ".sh", ".exe", ".dll")
 TAKEN = (".json", ".txt", WEIGHTS)
 """What a model is made of; a pull and a copy take nothing else."""
@@ -109,8 +113,8 @@ def place_of(slug: str, root: Path) -> Path:
 
 
 def installed_weights(place: Path) -> Path | None:
-    """The folder of a model in diffusers' layout, or the one checkpoint or network in it; None where nothing is."""
-    if (place / INDEX).is_file():
+    """The folder of a model or part in diffusers' layout, or the one file in it; None where nothing is."""
+    if any((place / name).is_file() for name in (INDEX, CONFIG)) or any(place.glob(f"**/{IMAGE_ENCODER}/{CONFIG}")):
         return place
     files = sorted([*place.glob(f"*{WEIGHTS}"), *place.glob(f"*{ONNX}")])
     return files[0] if len(files) == 1 else None

@@ -13,12 +13,13 @@ from inpainting.engines.catalog import (
     DIFFUSION_FAMILIES,
     ERASE_FAMILIES,
     Family,
+    Kind,
     LoraSpec,
     ModelSpec,
     no_model_sentence,
 )
 from inpainting.engines.diffusion import engine as diffusion
-from inpainting.engines.diffusion.engine import Diffusion, Options, no_lora
+from inpainting.engines.diffusion.engine import Diffusion, Options, no_lora, no_part
 from inpainting.engines.erase import engine as erase
 from inpainting.engines.erase.engine import Erase
 from inpainting.engines.quick_fill.engine import QuickFill
@@ -42,6 +43,10 @@ class Models(Protocol):
         """The LoRA of that slug, whose file is here. Raises InvalidRequest otherwise."""
         ...
 
+    def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
+        """The installed part of that slug or other name, for the setting `field`. Raises InvalidRequest otherwise."""
+        ...
+
     def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool: ...
 
     def family_of(self, name: str) -> Family | None:
@@ -57,6 +62,9 @@ class NoModels:
 
     def find_lora(self, slug: str) -> LoraSpec:
         return no_lora(slug)
+
+    def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
+        return no_part(name, kind, field)
 
     def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool:
         return False
@@ -80,7 +88,7 @@ def use(catalog: Models, device: Options) -> None:
 @cache
 def engines() -> dict[str, Engine]:
     find_eraser = partial(models.find, families=ERASE_FAMILIES)
-    dreaming = Diffusion(models.find, options, find_lora=models.find_lora)
+    dreaming = Diffusion(models.find, options, find_lora=models.find_lora, find_part=models.find_part)
     known: list[Engine] = [QuickFill(), Erase(find_eraser), dreaming]
     return {engine.name: engine for engine in known}
 

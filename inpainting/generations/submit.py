@@ -99,6 +99,7 @@ def prepared(
         request,
         owner=owner,
         engine=painter.name,
+        ignored=painter.ignored(request.settings),
         source_name=source_name,
         warnings=[*warnings, *mask_warnings],
         webhook_url=webhook_url,

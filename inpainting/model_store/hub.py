@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from tqdm.auto import tqdm
 
-from inpainting.engines.catalog import ERASE_FAMILIES, REVISION, Source
+from inpainting.engines.catalog import ERASE_FAMILIES, REVISION, Family, Kind, Source
 from inpainting.engines.model_files import (
     INDEX,
     MAX_JSON_BYTES,
@@ -23,6 +23,7 @@ from inpainting.engines.model_files import (
     wanted_files,
     wanted_onnx,
 )
+from inpainting.engines.part_files import wanted_part
 from inpainting.model_store.supplies import ModelUnavailable, Offer, OfferedFile, OnBytes
 from inpainting.models import InferenceModel
 
@@ -67,6 +68,8 @@ class HubSupply:
 
     def wanted(self, model: InferenceModel, revision: str, listed: Mapping[str, Any]) -> list[str]:
         """Which of the repository's files are the model."""
+        if model.kind != Kind.CHECKPOINT:
+            return wanted_part(listed, Kind(model.kind), Family(model.family), model.variant)
         if model.family in ERASE_FAMILIES:
             name = wanted_onnx((name for name in listed if "/" not in name), model.variant)
             check_onnx_size(name, listed[name].size or 0)

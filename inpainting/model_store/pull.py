@@ -19,8 +19,15 @@ from django.template.defaultfilters import filesizeformat
 
 from inpainting.core.errors import PaintingError
 from inpainting.engines.catalog import Source
-from inpainting.engines.model_files import ModelRefused, check_model, installed_weights
-from inpainting.model_store.supplies import CHUNK_BYTES, ModelUnavailable, Offer, OfferedFile, Supply
+from inpainting.engines.model_files import ModelRefused, installed_weights
+from inpainting.model_store.supplies import (
+    CHUNK_BYTES,
+    ModelUnavailable,
+    Offer,
+    OfferedFile,
+    Supply,
+    check_installable,
+)
 from inpainting.models import InferenceModel
 
 STAGING = ".staging"
@@ -110,7 +117,7 @@ def bring(model: InferenceModel, supply: Supply, offer: Offer) -> None:
     remove_all_but(staging, files)
     if model.files and model.files.keys() != files.keys():
         raise ModelRefused(other_files(sorted(model.files.keys() ^ files.keys())[0]))
-    check_model(installed_weights(staging) or staging, model.family)
+    check_installable(installed_weights(staging) or staging, model)
     if not model.pin(offer.revision, files):
         raise PullLost
     move_into_place(staging, model.place)

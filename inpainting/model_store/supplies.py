@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.catalog import ERASE_FAMILIES, Family, Source
+from inpainting.engines.catalog import ERASE_FAMILIES, Family, Kind, Source
 from inpainting.engines.model_files import (
     CONFIGURATION,
     INDEX,
@@ -24,6 +24,7 @@ from inpainting.engines.model_files import (
     wanted_files,
     wanted_onnx,
 )
+from inpainting.engines.part_files import check_part, wanted_part
 from inpainting.models import InferenceModel
 
 CHUNK_BYTES = 4 * 2**20
@@ -95,6 +96,8 @@ class LocalSupply:
     def offer(self, model: InferenceModel) -> Offer:
         if not self.path.exists():
             raise ModelUnavailable(f"There is no folder and no file {self.path}.")
+        if model.kind != Kind.CHECKPOINT:
+            return self.part(model)
         if model.family in ERASE_FAMILIES:
             return self.network(model)
         check_model(self.path, model.family)
@@ -117,6 +120,17 @@ class LocalSupply:
         check_model(self.path, model.family)
         file = OfferedFile(self.path.name, self.path.stat().st_size)
         return Offer(Source.FILE, model.revision, (file,))
+
+    def part(self, model: InferenceModel) -> Offer:
+        """A part's files, or those that are meant of a folder."""
+        if self.path.is_file():
+            check_installable(self.path, model)
+            return Offer(Source.FILE, model.revision, (OfferedFile(self.path.name, self.path.stat().st_size),))
+        present = [path.relative_to(self.path).as_posix() for path in files_in(self.path)]
+        check_names(present)
+        names = wanted_part(present, Kind(model.kind), Family(model.family), model.variant)
+        files = tuple(OfferedFile(name, self.place_of(name).stat().st_size) for name in names)
+        return Offer(Source.FOLDER, model.revision, files)
 
     def configuration(self, model: InferenceModel) -> Path:
         """The folder that tells what the checkpoint does not. Raises ModelUnavailable with what helps."""
@@ -152,6 +166,14 @@ class LocalSupply:
         if self._configuration is not None and name.startswith(f"{CONFIGURATION}/"):
             return self._configuration / name.removeprefix(f"{CONFIGURATION}/")
         return self.path if self.path.is_file() else self.path / name
+
+
+def check_installable(path: Path, model: InferenceModel) -> None:
+    """The files of a model or of a part of one. Raises ModelRefused for what may not come in."""
+    if model.kind == Kind.CHECKPOINT:
+        check_model(path, model.family)
+    else:
+        check_part(path, Family(model.family), Kind(model.kind))
 
 
 def configuration_in(model: InferenceModel) -> Path | None:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,6 +58,7 @@ class Generation(models.Model):
     )
     engine = models.CharField(max_length=40)
     settings = models.JSONField(help_text="the fields of PaintSettings")
+    ignored = models.JSONField(default=list, help_text="names of those that its engine does not read")
     painted_pixels = models.PositiveBigIntegerField(default=0, help_text="how many pixels the mask marks")
     warnings = models.JSONField(default=list)
     webhook_url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True, help_text="told when it has ended")
@@ -97,6 +98,7 @@ class Generation(models.Model):
         *,
         owner: Any,
         engine: str,
+        ignored: Collection[str] = (),
         source_name: str = "",
         warnings: Sequence[str] = (),
         webhook_url: str = "",
@@ -115,6 +117,7 @@ class Generation(models.Model):
             mask=mask,
             engine=engine,
             settings=dataclasses.asdict(request.settings),
+            ignored=sorted(ignored),
             painted_pixels=int(np.count_nonzero(request.mask)),
             warnings=list(warnings),
             webhook_url=webhook_url,
@@ -129,6 +132,7 @@ class Generation(models.Model):
             mask=self.mask,
             engine=self.engine,
             settings=self.settings,
+            ignored=self.ignored,
             painted_pixels=self.painted_pixels,
             warnings=self.warnings,
             webhook_url=self.webhook_url,

@@ -16,7 +16,7 @@ from django.utils import timezone
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import RANGES, SCHEDULERS
 from inpainting.engines import catalog
-from inpainting.engines.catalog import DIFFUSION_FAMILIES, Family, LoraSpec, ModelSpec
+from inpainting.engines.catalog import DIFFUSION_FAMILIES, PART_LABELS, Family, Kind, LoraSpec, ModelSpec
 from inpainting.engines.model_files import ModelRefused, installed_weights, place_of
 from inpainting.models.clock import in_seconds
 from inpainting.models.lora import Lora
@@ -45,6 +45,18 @@ class InferenceModel(models.Model):
     )  # fmt: skip
     label = models.CharField(max_length=100, help_text="how people call it")
     family = models.CharField(max_length=10, choices=[(family.value, family.value) for family in catalog.Family])
+    kind = models.CharField(
+        max_length=10,
+        choices=[(kind.value, kind.value) for kind in Kind],
+        default=Kind.CHECKPOINT.value,
+        help_text="a checkpoint is painted with; all others are parts for checkpoints of their family",
+    )
+    control = models.CharField(
+        max_length=10,
+        blank=True,
+        choices=[(control.value, control.value) for control in catalog.Control],
+        help_text="what a ControlNet looks at",
+    )
     source = models.CharField(
         max_length=10,
         choices=[(source.value, source.value) for source in catalog.Source],
@@ -55,7 +67,7 @@ class InferenceModel(models.Model):
         max_length=40, blank=True, help_text="the whole commit hash; empty: the newest, pinned at the first pull",
         validators=[RegexValidator(catalog.REVISION, "A revision is a whole commit hash of 40 characters.")],
     )  # fmt: skip
-    variant = models.CharField(max_length=20, blank=True, help_text="preferred flavour of the files, such as fp16")
+    variant = models.CharField(max_length=64, blank=True, help_text="preferred flavour of the files, such as fp16")
     licence = models.CharField(max_length=100, blank=True)
     licence_url = models.CharField(max_length=200, blank=True, validators=[URLValidator(["https", "http"])])
     size_bytes = models.BigIntegerField(null=True, blank=True, help_text="what a pull downloads, as far as known")
@@ -114,6 +126,8 @@ class InferenceModel(models.Model):
             isinstance(name, str) and 0 < len(name) <= MAX_ALIAS_CHARACTERS for name in self.aliases
         ):
             raise ValidationError({"aliases": f"A list of texts of 1 to {MAX_ALIAS_CHARACTERS} characters."})
+        if bool(self.control) != (self.kind == Kind.CONTROLNET):
+            raise ValidationError({"control": "A ControlNet, and nothing else, says what it looks at."})
         if self.source == catalog.Source.HUB and not self.repo:
             raise ValidationError({"repo": "A model of the hub has a repository."})
         own = {self.slug, *self.aliases}
@@ -245,6 +259,8 @@ class InferenceModel(models.Model):
             slug=self.slug,
             label=self.label,
             family=catalog.Family(self.family),
+            kind=Kind(self.kind),
+            control=catalog.Control(self.control) if self.control else None,
             source=catalog.Source(self.source),
             repo=self.repo,
             revision=self.revision,
@@ -263,8 +279,14 @@ class InferenceModel(models.Model):
         )
 
     @classmethod
-    def offered(cls) -> models.QuerySet[InferenceModel]:
-        return cls.objects.filter(enabled=True)
+    def offered(cls, kind: Kind = Kind.CHECKPOINT) -> models.QuerySet[InferenceModel]:
+        return cls.objects.filter(enabled=True, kind=kind)
+
+    @classmethod
+    def parts(cls) -> list[InferenceModel]:
+        """What a checkpoint may paint with or wear and is here, and on."""
+        rows = cls.objects.filter(enabled=True, state=ModelState.INSTALLED).exclude(kind=Kind.CHECKPOINT)
+        return [row for row in rows if row.is_installed]
 
     @classmethod
     def ready(cls, families: Collection[Family] = DIFFUSION_FAMILIES) -> Iterator[InferenceModel]:
@@ -293,11 +315,29 @@ class InferenceModel(models.Model):
             )
         return chosen[0]
 
-    def check_installed(self) -> None:
+    @classmethod
+    def find_part(cls, name: str, kind: Kind, *, field: str) -> InferenceModel:
+        """The installed part with that slug or alias.
+
+        Raises InvalidRequest: `part_not_found`, that lists the slugs, or `model_unavailable`.
+        """
+        rows = list(cls.offered(kind))
+        chosen = [row for row in rows if row.slug == name] or [row for row in rows if name in row.names]
+        if not chosen:
+            slugs = ", ".join(row.slug for row in rows) or "none yet"
+            raise InvalidRequest(
+                f"There is no {PART_LABELS[kind]} of that name here; there are: {slugs}.",
+                code="part_not_found",
+                field=field,
+            )
+        chosen[0].check_installed(field=field)
+        return chosen[0]
+
+    def check_installed(self, *, field: str = "model") -> None:
         """Raises InvalidRequest, `model_unavailable`, with the command that gets it, unless its files are here."""
         if not self.is_installed:
             raise InvalidRequest(
-                catalog.how_to_get(self.slug, self.label), code="model_unavailable", field="model", actual=self.slug
+                catalog.how_to_get(self.slug, self.label), code="model_unavailable", field=field, actual=self.slug
             )
 
 
@@ -324,6 +364,10 @@ class Catalog:
         """The LoRA of that slug. Raises InvalidRequest that lists the slugs."""
         return Lora.find(slug).spec
 
+    def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
+        """The part of that name. Raises InvalidRequest that lists the slugs, or says how to get it."""
+        return InferenceModel.find_part(name, kind, field=field).spec
+
     def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool:
         return InferenceModel.preferred(families) is not None
 
@@ -336,9 +380,12 @@ class Catalog:
 
 def columns_of(spec: ModelSpec) -> dict[str, Any]:
     """A spec as the columns of its row."""
-    names = ("slug", "label", "family", "source", "repo", "revision", "variant", "licence", "licence_url")
+    names = ("slug", "label", "family", "kind", "source", "repo", "revision", "variant", "licence", "licence_url")
     numbers = ("size_bytes", "memory_bytes", "steps", "guidance_scale", "scheduler", "width", "height")
-    return {name: getattr(spec, name) for name in (*names, *numbers)} | {"aliases": list(spec.aliases)}
+    return {name: getattr(spec, name) for name in (*names, *numbers)} | {
+        "control": spec.control or "",
+        "aliases": list(spec.aliases),
+    }
 
 
 def resolve_model(name: str | None) -> InferenceModel | None:

@@ -7,7 +7,7 @@ from typing import Any
 from inpainting.api.fields import public_names
 from inpainting.core.request import LORA_WEIGHTS, RANGES, SCHEDULERS
 from inpainting.engines import registry
-from inpainting.engines.catalog import ERASE_FAMILIES
+from inpainting.engines.catalog import COMPUTED_CONTROLS, ERASE_FAMILIES
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.erase import engine as erase
 from inpainting.models import InferenceModel, Lora
@@ -31,6 +31,7 @@ def choices() -> dict[str, Any]:
         ],
         "models": models,
         "loras": [offered(lora) for lora in Lora.offered()] if models else [],
+        "parts": [part_of(part) for part in InferenceModel.parts()] if models else [],
         "lora_weights": {"lowest": number_of(LORA_WEIGHTS[0]), "highest": number_of(LORA_WEIGHTS[1])},
         "diffusion_installed": is_installed,
         "schedulers": [{"name": name, "label": name.removesuffix("Scheduler")} for name in SCHEDULERS],
@@ -55,6 +56,18 @@ def offered(lora: Lora) -> dict[str, Any]:
     few = lora.spec.few_steps
     usual = {} if few is None else few.usual
     return {"slug": lora.slug, "label": lora.label, "family": lora.family, "trigger": lora.trigger, "usual": usual}
+
+
+def part_of(part: InferenceModel) -> dict[str, Any]:
+    """A VAE, an embedding, a ControlNet or an IP-Adapter, for models of its family."""
+    return {
+        "slug": part.slug,
+        "label": part.label,
+        "family": part.family,
+        "kind": part.kind,
+        "control": part.control,
+        "is_computed": part.control in COMPUTED_CONTROLS,
+    }
 
 
 def number_of(limit: float) -> str:

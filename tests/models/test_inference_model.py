@@ -16,7 +16,7 @@ from django.utils import timezone
 from inpainting.api.fields import Img2ImgForm, checked
 from inpainting.apps import list_shipped_models
 from inpainting.core.errors import InvalidRequest
-from inpainting.engines.catalog import SHIPPED, Source
+from inpainting.engines.catalog import SHIPPED, SHIPPED_PARTS, Source
 from inpainting.models import InferenceModel
 from inpainting.models.inference_model import Catalog, resolve_model
 from tests.hub import tiny_model, written
@@ -36,8 +36,8 @@ def install(model: InferenceModel, settings: Any, tmp_path: Path) -> None:
 
 def test_the_shipped_models_are_there_and_none_is_installed(db: None) -> None:
     rows = list(InferenceModel.objects.all())
-    assert [row.slug for row in rows] == [spec.slug for spec in SHIPPED]
-    assert [row.spec for row in rows] == list(SHIPPED)
+    assert [row.slug for row in rows] == [spec.slug for spec in (*SHIPPED, *SHIPPED_PARTS)]
+    assert [row.spec for row in rows] == [*SHIPPED, *SHIPPED_PARTS]
     assert InferenceModel.preferred() is None
     for row in rows:
         row.full_clean()

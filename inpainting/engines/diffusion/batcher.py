@@ -24,9 +24,10 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.catalog import LoraSpec, ModelSpec
 from inpainting.engines.diffusion import previews
-from inpainting.engines.diffusion.adapters import Worn, worn_by
+from inpainting.engines.diffusion.adapters import worn_by
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.fittings import BARE, Fittings
 from inpainting.engines.diffusion.pace import Pace
 from inpainting.engines.diffusion.pulse import LOADING_SECONDS, Pulse
 from inpainting.engines.diffusion.weights import Shelf
@@ -62,7 +63,7 @@ class Ticket:
 
     request: InpaintRequest
     spec: ModelSpec
-    worn: Worn = ()
+    fittings: Fittings = BARE
     messages: SimpleQueue[Step | Failed | Painted] = field(default_factory=SimpleQueue)
     is_over: bool = False
     """Ended, failed, or left by its caller: nothing more is done for it."""
@@ -87,16 +88,16 @@ class Ticket:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Pictures that may share calls of the UNet: of one model, at one size, with the same LoRAs.
+    """Pictures that may share calls of the UNet: of one model, at one size, with the same fittings.
 
-    Remembers how fast they go together. Groups of one model with other LoRAs take turns: each puts its own on.
+    Remembers how fast they go together. Groups of one model with other fittings take turns: each puts its own on.
 
     row_bytes: what a row of the UNet's batch takes of the device's memory, 0 while unknown.
     """
 
     model: StableDiffusion
     size: Size
-    worn: Worn = ()
+    fittings: Fittings = BARE
     live: list[Live] = field(default_factory=list)
     pace: Pace = field(default_factory=lambda: Pace(MOST_ROWS))
     row_bytes: int = 0
@@ -137,16 +138,22 @@ class Batcher:
     # On the callers' threads
 
     def paint(
-        self, request: InpaintRequest, spec: ModelSpec, on_step: OnStep, loras: Sequence[LoraSpec] = ()
+        self,
+        request: InpaintRequest,
+        spec: ModelSpec,
+        on_step: OnStep,
+        loras: Sequence[LoraSpec] = (),
+        parts: Sequence[ModelSpec] = (),
     ) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
         """`settings.num_images` pictures of the request's size, and sentences about what ran otherwise than asked.
 
-        The request's sides are multiples of 8. loras: what `settings.loras` names, in that order.
+        The request's sides are multiples of 8. loras: what `settings.loras` names, in that order; parts: what other
+        settings of it name.
 
         Raises EngineFailed, and DeviceLost where only another process can go on; what `on_step` raises stops the
         painting.
         """
-        ticket = Ticket(request, spec, worn_by(request.settings.loras, loras))
+        ticket = Ticket(request, spec, Fittings(worn_by(request.settings.loras, loras), tuple(parts)))
         self._ensure_thread()
         self._arrivals.put(ticket)
         step = Step(0, 0)
@@ -251,7 +258,9 @@ class Batcher:
 
     def _worn_in(self, model: StableDiffusion) -> set[str]:
         """The LoRAs of those who are being painted with that model."""
-        return {one.name for group in self._groups if group.live and group.model is model for one in group.worn}
+        return {
+            one.name for group in self._groups if group.live and group.model is model for one in group.fittings.loras
+        }
 
     def _in_use(self) -> list[StableDiffusion]:
         return [group.model for group in self._groups if group.live]
@@ -299,15 +308,16 @@ class Batcher:
         return min(group.pace.rows, fitting)
 
     def _group(self, model: StableDiffusion, ticket: Ticket) -> Group | None:
-        wanted = (ticket.size, ticket.worn)
+        wanted = (ticket.size, ticket.fittings)
         return next(
-            (group for group in self._groups if group.model is model and (group.size, group.worn) == wanted), None
+            (group for group in self._groups if group.model is model and (group.size, group.fittings) == wanted), None
         )
 
     def _start(self, ticket: Ticket, index: int) -> Live:
         model = self.shelf.get(ticket.spec, in_use=self._in_use())
-        self.shelf.bring(ticket.worn, model, in_use=self._in_use(), worn_now=self._worn_in(model))
-        model.adapters.wear(ticket.worn)
+        loras = ticket.fittings.loras
+        self.shelf.bring(loras, model, in_use=self._in_use(), worn_now=self._worn_in(model))
+        model.adapters.wear(loras)
         if ticket.text is None:
             ticket.text, notes = model.read(ticket.request.settings, ticket.size)
             ticket.note(*notes)
@@ -318,7 +328,7 @@ class Batcher:
         preview = previews.previewer(window, denoising, self.shelf.preview_decoder(ticket.spec.family))
         group = self._group(model, ticket)
         if group is None:
-            group = Group(model, ticket.size, ticket.worn)
+            group = Group(model, ticket.size, ticket.fittings)
             self._groups.append(group)
         live = Live(ticket, index, denoising, preview)
         group.live.append(live)
@@ -332,7 +342,7 @@ class Batcher:
         started = time.perf_counter()
 
         def predict(some: Sequence[Live]) -> list[torch.Tensor]:
-            group.model.adapters.wear(group.worn)
+            group.model.adapters.wear(group.fittings.loras)
             answers = group.model.predict([one.denoising for one in some])
             hardware.synchronize()
             return answers
@@ -446,9 +456,9 @@ class Batcher:
         ticket.fail(error if isinstance(error, PaintingError) else broken(error))
 
 
-def alike(ticket: Ticket) -> tuple[str, Size, Worn]:
+def alike(ticket: Ticket) -> tuple[str, Size, Fittings]:
     """Equal for those who share a group."""
-    return ticket.spec.slug, ticket.size, ticket.worn
+    return ticket.spec.slug, ticket.size, ticket.fittings
 
 
 def is_out_of_memory(error: BaseException) -> bool:

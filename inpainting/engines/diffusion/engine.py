@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Lane, OnStep, Step
-from inpainting.engines.catalog import FewSteps, LoraSpec, ModelSpec
+from inpainting.engines.catalog import FAMILY_IGNORES, PART_LABELS, FewSteps, Kind, LoraSpec, ModelSpec
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.batcher import Batcher
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CELL = 8
 """Pixels along each side of a latent pixel."""
 CONTEXT, LEAST_CONTEXT = 0.5, 32
+PARTS = {"control": Kind.CONTROLNET, "ip_adapter": Kind.IP_ADAPTER}
+"""Settings that name a part of the catalog, and of which kind."""
 NOTHING_TO_DO = "A strength of 0 leaves the picture as it is."
 
 
@@ -44,9 +46,10 @@ class Options:
 
 
 class Diffusion:
-    """Stable Diffusion and its kin. find_model: a name or None (the default) -> an installed model; find_lora alike.
+    """Stable Diffusion and its kin. find_model: a name or None (the default) -> an installed model; find_lora alike;
+    find_part: a name, the kind of part and the setting that names it.
 
-    Both raise InvalidRequest, which says what there is or how to get one.
+    All raise InvalidRequest, which says what there is or how to get one.
     """
 
     name = "diffusion"
@@ -60,9 +63,11 @@ class Diffusion:
         options: Options | None = None,
         *,
         find_lora: Callable[[str], LoraSpec] | None = None,
+        find_part: Callable[[str, Kind, str], ModelSpec] | None = None,
     ) -> None:
         self.find_model = find_model
         self.find_lora = find_lora or no_lora
+        self.find_part = find_part or no_part
         self.options = options or Options()
         self._making = threading.Lock()
 
@@ -85,13 +90,41 @@ class Diffusion:
             lora = self.find_lora(use.slug)
             check_fits(lora, spec)
             usual = lora.few_steps or usual if use.weight else usual
+        parts: dict[str, Any] = {
+            field: self._part(settings, field, spec).slug for field in PARTS if getattr(settings, field) is not None
+        }
         return replace(
             settings,
             model=spec.slug,
+            **parts,
             steps=usual.steps if settings.steps is None else settings.steps,
             guidance_scale=usual.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
             scheduler=settings.scheduler or usual.scheduler,
         )
+
+    def _part(self, settings: PaintSettings, field: str, model: ModelSpec) -> ModelSpec:
+        """The part that a setting names. Raises InvalidRequest where there is none, or it is for another family."""
+        part = self.find_part(getattr(settings, field), PARTS[field], field)
+        if part.family != model.family:
+            raise InvalidRequest(
+                f"The {PART_LABELS[part.kind]} {part.slug} is for models of the family {part.family}; {model.label} is "
+                f"of {model.family}.",
+                code="part_unfit",
+                field=field,
+                actual=part.slug,
+            )
+        return part
+
+    def ignored(self, settings: PaintSettings) -> frozenset[str]:
+        """What models of that family do not read, and what other settings make idle."""
+        idle = set(FAMILY_IGNORES[self.find_model(settings.model).family])
+        if settings.control is None:
+            idle |= {"control_strength", "control_start", "control_end"}
+        if settings.ip_adapter is None:
+            idle |= {"ip_adapter_scale"}
+        if settings.guidance_scale == 1:
+            idle |= {"negative_prompt"}
+        return frozenset(idle)
 
     def window(self, settings: PaintSettings) -> WindowRule:
         """As much around the mask as the model was trained to see, in a few sizes only: equal ones share a batch."""
@@ -124,8 +157,10 @@ class Diffusion:
             last = step
             on_step(step)
 
+        model = self.find_model(settings.model)
         loras = [self.find_lora(use.slug) for use in settings.loras]
-        pictures, notes = self.batcher.paint(request, self.find_model(settings.model), follow, loras)
+        parts = [self._part(settings, field, model) for field in PARTS if getattr(settings, field) is not None]
+        pictures, notes = self.batcher.paint(request, model, follow, loras, parts)
         on_step(Step(last.of, last.of, notes=notes))
         return pictures
 
@@ -153,6 +188,11 @@ class Diffusion:
 def no_lora(slug: str) -> LoraSpec:
     """Where there is no catalog of them."""
     raise InvalidRequest("There are no LoRAs here.", code="lora_not_found", field="loras")
+
+
+def no_part(name: str, kind: Kind, field: str) -> ModelSpec:
+    """Where there is no catalog of them."""
+    raise InvalidRequest(f"There is no {PART_LABELS[kind]} here.", code="part_not_found", field=field)
 
 
 def check_fits(lora: LoraSpec, model: ModelSpec) -> None:

@@ -16,11 +16,12 @@ import transformers
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.catalog import Family, LoraSpec, ModelSpec, how_to_get
+from inpainting.engines.catalog import Family, Kind, LoraSpec, ModelSpec, how_to_get
 from inpainting.engines.diffusion.adapters import Worn
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.families.sdxl import StableDiffusionXL
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.parts import flavour_of, load_part, variant_in
 from inpainting.engines.model_files import (
     CONFIGURATION,
     INDEX,
@@ -74,6 +75,7 @@ class Shelf:
         self.models_dir = models_dir
         self._preview_decoders: dict[Family, torch.nn.Module | None] = {}
         self._models: OrderedDict[str, StableDiffusion] = OrderedDict()
+        self._parts: OrderedDict[str, tuple[int, Any]] = OrderedDict()
         self._stamps: dict[str, int] = {}
         self._sizes: dict[tuple[ModelSpec, int], int] = {}
 
@@ -96,7 +98,8 @@ class Shelf:
 
     @property
     def used_bytes(self) -> int:
-        return sum(model.byte_count for model in self._models.values())
+        parts = (bytes_of(part) for _, part in self._parts.values())
+        return sum(model.byte_count for model in self._models.values()) + sum(parts)
 
     def get(self, spec: ModelSpec, *, in_use: Collection[StableDiffusion] = ()) -> StableDiffusion:
         """The loaded model, where needed in place of others that are not `in_use`.
@@ -131,6 +134,28 @@ class Shelf:
         for one in lacking:
             model.adapters.load(one)
 
+    def part(
+        self, spec: ModelSpec, *, in_use: Collection[StableDiffusion], parts_in_use: Collection[ModelSpec] = ()
+    ) -> Any:
+        """The loaded network of a part, where needed in place of models and parts that are not in use.
+
+        Raises EngineFailed (`part_unavailable`, `part_refused`) where it cannot be loaded.
+        """
+        stamp, held = stamp_of(spec), self._parts.get(spec.slug)
+        if held is None or held[0] != stamp:
+            self._parts.pop(spec.slug, None)
+            wanted = weights_bytes(spec, self.hardware.dtype)
+            slugs = {part.slug for part in parts_in_use}
+            while self.used_bytes + wanted > self.budget_bytes:
+                idle = next((slug for slug in self._parts if slug not in slugs), None)
+                if idle is not None:
+                    del self._parts[idle]
+                elif not self.put_away(in_use=in_use):
+                    break
+            held = self._parts[spec.slug] = (stamp, load_part(spec, self.hardware))
+        self._parts.move_to_end(spec.slug)
+        return held[1]
+
     def preview_decoder(self, family: Family) -> torch.nn.Module | None:
         """What decodes previews of that family; None where there is none, or none that may be loaded."""
         if family not in self._preview_decoders:
@@ -150,12 +175,19 @@ class Shelf:
         return True
 
 
+def bytes_of(network: torch.nn.Module) -> int:
+    """Of all its weights."""
+    return sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+
+
 def stamp_of(spec: ModelSpec) -> int:
     """Changes when other files are put in the model's place; 0 where there are none."""
     if spec.path is None:
         return 0
     try:
-        return (spec.path if spec.path.is_file() else spec.path / INDEX).stat().st_mtime_ns
+        # a rename moved the folder of a part into place
+        place = spec.path / INDEX if spec.kind is Kind.CHECKPOINT and spec.path.is_dir() else spec.path
+        return place.stat().st_mtime_ns
     except OSError:
         return 0
 
@@ -184,6 +216,8 @@ def weight_files(path: Path) -> list[Path]:
     """Those that `load` reads."""
     if path.is_file():
         return [path]
+    if not (path / INDEX).is_file():
+        return sorted(path.rglob(f"*{WEIGHTS}"))
     files = []
     for part in PARTS:
         variant = variant_in(path / part)
@@ -294,17 +328,6 @@ def _let_clip_skip_find_layers(encoder: Any) -> None:
     if encoder is not None and not hasattr(encoder, "text_model"):
         # Past Module.__setattr__, which would make the encoder a part of itself.
         encoder.__dict__["text_model"] = encoder
-
-
-def variant_in(folder: Path) -> str | None:
-    """The flavour of the weights in a part's folder: None for plain ones, "fp16" for `model.fp16.safetensors`."""
-    flavours = {flavour_of(path.name) for path in folder.glob(f"*{WEIGHTS}")}
-    return None if not flavours or "" in flavours else min(flavours)
-
-
-def flavour_of(name: str) -> str:
-    """`fp16` of `model.fp16.safetensors` and of `model.fp16-00001-of-00002.safetensors`; nothing of a plain one."""
-    return name.removesuffix(WEIGHTS).split("-")[0].partition(".")[2]
 
 
 def _first_line(error: Exception) -> str:

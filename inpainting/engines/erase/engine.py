@@ -21,7 +21,7 @@ from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
 from inpainting.core.masks import scaled
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import Lane, OnStep, Step
+from inpainting.engines.base import ONLY_DIFFUSION, Lane, OnStep, Step
 from inpainting.engines.catalog import ModelSpec
 from inpainting.engines.erase.islands import split
 
@@ -43,12 +43,7 @@ class Erase:
 
     name = "erase"
     lane = Lane.CPU
-    ignores = frozenset(
-        {
-            *("prompt", "negative_prompt", "strength", "seed", "steps", "guidance_scale", "scheduler", "width"),
-            *("height", "only_masked_padding", "clip_skip", "use_karras_sigmas", "algorithm_type", "loras"),
-        }
-    )
+    ignores = ONLY_DIFFUSION | {"seed"}
     needs_surroundings = True
 
     def __init__(self, find_model: Callable[[str | None], ModelSpec]) -> None:
@@ -67,6 +62,9 @@ class Erase:
                 field="engine",
             )
         return replace(settings, model=self.find_model(settings.model).slug)
+
+    def ignored(self, settings: PaintSettings) -> frozenset[str]:
+        return self.ignores
 
     def window(self, settings: PaintSettings) -> WindowRule:
         """Everything around the mask at its own scale: each island gets a window of the network's size within it."""

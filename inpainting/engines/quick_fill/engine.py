@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, WindowRule
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import Lane, OnStep
+from inpainting.engines.base import ONLY_DIFFUSION, Lane, OnStep
 from inpainting.engines.quick_fill.filling import fill
 from inpainting.engines.quick_fill.islands import split
 from inpainting.engines.quick_fill.progress import Progress, Report, part
@@ -24,18 +24,15 @@ class QuickFill:
     """Copies pixels from elsewhere in the picture into the hole. Deterministic: same request, same bytes."""
 
     name = "quick-fill"
-    ignores = frozenset(
-        {
-            *("prompt", "negative_prompt", "strength", "steps", "guidance_scale", "scheduler", "width", "height"),
-            *("only_masked_padding", "model", "clip_skip", "use_karras_sigmas", "algorithm_type"),
-            "loras",
-        }
-    )
+    ignores = ONLY_DIFFUSION | {"model"}
     needs_surroundings = True
     lane = Lane.CPU
 
     def settled(self, settings: PaintSettings) -> PaintSettings:
         return settings
+
+    def ignored(self, settings: PaintSettings) -> frozenset[str]:
+        return self.ignores
 
     def window(self, settings: PaintSettings) -> WindowRule:
         return WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT)

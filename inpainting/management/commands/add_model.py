@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inpainting.core.errors import PaintingError
-from inpainting.engines.catalog import Family, ModelSpec, Source
+from inpainting.engines.catalog import Control, Family, Kind, ModelSpec, Source
 from inpainting.model_store.hub import check_repo
 from inpainting.model_store.pull import PullLost, pull
 from inpainting.model_store.supplies import LocalSupply
@@ -22,13 +22,22 @@ SIDE = {Family.SD: 512, Family.SDXL: 1024, Family.LAMA: 512, Family.MIGAN: 512}
 class Command(BaseCommand):
     help = (
         "Add a model: a folder in diffusers' layout, one .safetensors checkpoint or, of the families lama and migan, "
-        "one .onnx network, which is copied and ready at once, "
+        "one .onnx network, or a part for such a model, which is copied and ready at once, "
         "or a repository of the hub, whose files pull_model gets."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="how callers name it: a-z, 0-9, full stop, underscore, hyphen")
         parser.add_argument("--family", required=True, choices=[family.value for family in Family])
+        parser.add_argument(
+            "--kind",
+            default=Kind.CHECKPOINT.value,
+            choices=[kind.value for kind in Kind],
+            help="a checkpoint is painted with; all others are parts for checkpoints of the family",
+        )
+        parser.add_argument(
+            "--control", choices=[control.value for control in Control], help="what a ControlNet looks at"
+        )
         parser.add_argument("--from", dest="origin", required=True, metavar="FOLDER_FILE_OR_HUB_REPO")
         parser.add_argument(
             "--config",
@@ -53,6 +62,8 @@ class Command(BaseCommand):
                     slug=options["slug"],
                     label=options["label"] or options["slug"],
                     family=family,
+                    kind=Kind(options["kind"]),
+                    control=Control(options["control"]) if options["control"] else None,
                     source=Source.FOLDER if is_local else Source.HUB,
                     repo="" if is_local else options["origin"],
                     variant=options["variant"],

@@ -1,0 +1,23 @@
+"""What a request puts on its model beside the model's own weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inpainting.engines.catalog import Kind, ModelSpec
+from inpainting.engines.diffusion.adapters import Worn
+
+
+@dataclass(frozen=True, slots=True)
+class Fittings:
+    """Equal for those who may share a call of the UNet. parts: at most one of each kind but embeddings."""
+
+    loras: Worn = ()
+    parts: tuple[ModelSpec, ...] = ()
+
+    def part(self, kind: Kind) -> ModelSpec | None:
+        """The part of that kind, if there is one."""
+        return next((part for part in self.parts if part.kind is kind), None)
+
+
+BARE = Fittings()

@@ -1,0 +1,62 @@
+"""Parts that a model paints with beside its own, read from their files."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import diffusers
+
+from inpainting.core.errors import EngineFailed
+from inpainting.engines.catalog import PART_LABELS, Kind, ModelSpec
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.model_files import CONFIG, WEIGHTS, ModelRefused, json_object
+from inpainting.engines.part_files import CLASSES, check_part
+
+logger = logging.getLogger(__name__)
+
+
+def load_part(spec: ModelSpec, hardware: Hardware) -> Any:
+    """The network of a VAE or a ControlNet, whose files are checked first, in the device's memory.
+
+    Raises EngineFailed: `part_unavailable` where they are not there or damaged, `part_refused` by the check.
+    """
+    name = f"The {PART_LABELS[spec.kind]} {spec.slug}"
+    if spec.path is None or not spec.path.exists():
+        raise EngineFailed(f"{name} is not installed any more.", code="part_unavailable")
+    try:
+        check_part(spec.path, spec.family, spec.kind)
+        return load_network(spec.path, spec.kind, hardware)
+    except ModelRefused as error:
+        raise EngineFailed(f"{name} is refused: {error.message}", code="part_refused") from error
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        logger.exception("%s cannot be loaded", spec.slug)
+        raise EngineFailed(f"{name} cannot be loaded; the server's log says why.", code="part_unavailable") from error
+
+
+def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
+    """One network in diffusers' layout, of a class that is on the list for that kind."""
+    configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)
+    name = str(configuration.get("_class_name"))
+    if name not in CLASSES[kind]:
+        raise ModelRefused(f"its class is {name}.")
+    network = getattr(diffusers, name).from_pretrained(
+        folder,
+        variant=variant_in(folder),
+        use_safetensors=True,
+        local_files_only=True,
+        torch_dtype=hardware.dtype,
+    )
+    return network.eval().to(hardware.device)
+
+
+def variant_in(folder: Path) -> str | None:
+    """The flavour of the weights in a part's folder: None for plain ones, "fp16" for `model.fp16.safetensors`."""
+    flavours = {flavour_of(path.name) for path in folder.glob(f"*{WEIGHTS}")}
+    return None if not flavours or "" in flavours else min(flavours)
+
+
+def flavour_of(name: str) -> str:
+    """`fp16` of `model.fp16.safetensors` and of `model.fp16-00001-of-00002.safetensors`; nothing of a plain one."""
+    return name.removesuffix(WEIGHTS).split("-")[0].partition(".")[2]
