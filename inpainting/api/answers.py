@@ -65,6 +65,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "width": generation.source.width,
         "height": generation.source.height,
         "engine": generation.engine,
+        "engine_reason": generation.engine_reason,
         "ignored": ignored(generation.ignored, settings),
         "warnings": [*generation.warnings, *notes_of(generation)],
         "seconds": generation.seconds,

@@ -89,6 +89,7 @@ class Metadata(serializers.Serializer):
     work_width = serializers.IntegerField(required=False, help_text="The request's width: what the engine worked at.")
     work_height = serializers.IntegerField(required=False)
     engine = serializers.CharField()
+    engine_reason = serializers.CharField(help_text="Why this engine paints.")
     ignored = serializers.ListField(child=serializers.CharField(), help_text="Settings that the engine does not read.")
     warnings = serializers.ListField(child=serializers.CharField())
     seconds = serializers.FloatField(allow_null=True)
@@ -135,6 +136,7 @@ class Received(serializers.Serializer):
 class Foreseen(serializers.Serializer):
     status = serializers.ChoiceField(["success"])
     engine = serializers.CharField()
+    engine_reason = serializers.CharField(help_text="Why this engine would paint.")
     width = serializers.IntegerField()
     height = serializers.IntegerField()
     mode = serializers.ChoiceField(["L", "LA", "RGB", "RGBA"])

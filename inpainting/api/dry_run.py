@@ -35,7 +35,8 @@ class DryRun(TakesBodies):
 
 def foreseen(asked: Asked) -> dict[str, Any]:
     """mask: as the house has it, grown, white = repaint. window: left, top, right, bottom of what the engine sees."""
-    engine, image = registry.find(asked.engine), asked.request.image
+    choice, image = registry.choose(asked.engine, asked.request.settings), asked.request.image
+    engine = choice.engine
     settings = engine.settled(asked.request.settings)
     mask, mask_warnings = checked_mask(asked.request, engine)
     window = plan_window(masks.marked(mask), image.size, engine.window(settings))
@@ -45,7 +46,8 @@ def foreseen(asked: Asked) -> dict[str, Any]:
     made = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
     return {
         "status": "success",
-        "engine": asked.engine,
+        "engine": engine.name,
+        "engine_reason": choice.why,
         "width": image.size.width,
         "height": image.size.height,
         "mode": image.mode,
@@ -54,7 +56,7 @@ def foreseen(asked: Asked) -> dict[str, Any]:
         "coverage": round(masks.coverage(mask), 6),
         "window": [box.left, box.top, box.right, box.bottom],
         "work_size": [window.work.width, window.work.height],
-        "estimate_seconds": past_of(asked.engine).seconds([work])[0],
+        "estimate_seconds": past_of(engine.name).seconds([work])[0],
         "ignored": ignored(engine.ignored(settings), made),
         "warnings": [*asked.warnings, *mask_warnings],
     }

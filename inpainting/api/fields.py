@@ -220,6 +220,10 @@ class ChangesForm(serializers.Serializer):
         required=False,
         help_text="LoRAs from /api/models and their weights, for models of their family; in forms as JSON text.",
     )
+    step_down = serializers.BooleanField(
+        required=False,
+        help_text="Where the device's memory is too small, a smaller engine may paint; the metadata says so.",
+    )
     engine = Text(required=False, max_length=60, help_text="A name from /api/engines/, or auto.")
     model = Text(required=False, max_length=200, help_text="An id from /api/models; an unknown one is refused.")
     model_name = Text(

@@ -28,7 +28,7 @@ MOST_NAME_CHARACTERS = 255
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """A request read to its end; nothing of it is kept yet."""
+    """A request read to its end; nothing of it is kept yet. engine: its name, or "auto"."""
 
     request: InpaintRequest
     engine: str
@@ -69,7 +69,8 @@ def read(body: Body, request: Request) -> Asked:
         raise InvalidRequest("No image file provided", code="field_missing", field=field)
     values, warnings = checked(Img2ImgForm, body.fields, clamp=body.is_lenient)
     settings, webhook_url = settings_from(values), webhook_url_of(values)
-    engine = registry.find(values.get("engine", registry.AUTO), settings)
+    asked_engine = values.get("engine", registry.AUTO)
+    engine = registry.find(asked_engine, settings)
     image = source_image(sent, request)
     sent_mask = body.picture("mask")
     if sent_mask is not None:
@@ -86,7 +87,7 @@ def read(body: Body, request: Request) -> Asked:
         inpaint_request, notes = all_of(image, settings)
     return Asked(
         inpaint_request,
-        engine=engine.name,
+        engine=asked_engine,
         source_name=name_of(sent),
         warnings=(*warnings, *notes),
         webhook_url=webhook_url,

@@ -6,6 +6,9 @@ Surfaces translate them into their own shape; nothing else in the house invents 
 
 from __future__ import annotations
 
+OUT_OF_MEMORY = "gpu_out_of_memory"
+"""The code of the one failure after which a smaller engine may do better."""
+
 
 class PaintingError(Exception):
     """Anything this house says no to. `code` is stable; `field`, `limit` and `actual` say where and by how much."""

@@ -71,6 +71,8 @@ class PaintSettings:
     counted from its end, 1 being the last; use_karras_sigmas, noise levels spaced as by Karras et al. 2022;
     algorithm_type, one of ALGORITHM_TYPES.
 
+    step_down: where the device's memory is too small, a smaller engine may paint.
+
     loras: up to MAX_LORAS that change the model for this request, each at most once.
 
     control: the slug of a ControlNet that leads the painting, control_strength how strongly, control_start and
@@ -95,6 +97,7 @@ class PaintSettings:
     clip_skip: int | None = None
     use_karras_sigmas: bool | None = None
     algorithm_type: str | None = None
+    step_down: bool | None = None
     loras: tuple[LoraUse, ...] = ()
     control: str | None = None
     control_strength: float | None = None

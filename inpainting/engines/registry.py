@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Protocol
 
@@ -27,6 +28,21 @@ from inpainting.engines.quick_fill.engine import QuickFill
 AUTO = "auto"
 LABELS = {"quick-fill": "Quick fill", "erase": "Erase", "diffusion": "Diffusion"}
 """What people call an engine."""
+WISHES = {
+    "model": "A model was asked for",
+    "loras": "LoRAs were asked for",
+    "control": "A ControlNet was asked for",
+    "ip_adapter": "An IP-Adapter was asked for",
+}
+"""Settings that want a diffusion model even where there are no words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The engine that paints, and a sentence for people: why this one."""
+
+    engine: Engine
+    why: str
 
 
 class Models(Protocol):
@@ -98,7 +114,14 @@ def find(name: str, settings: PaintSettings | None = None) -> Engine:
 
     Raises InvalidRequest that lists the names.
     """
-    engine = engines().get(best(settings) if name == AUTO else name)
+    return choose(name, settings).engine
+
+
+def choose(name: str, settings: PaintSettings | None = None) -> Choice:
+    """As `find`, and why."""
+    if name == AUTO:
+        return best(settings)
+    engine = engines().get(name)
     if engine is None:
         names = ", ".join([AUTO, *engines()])
         raise InvalidRequest(
@@ -107,19 +130,39 @@ def find(name: str, settings: PaintSettings | None = None) -> Engine:
             field="engine",
             actual=name[:60],
         )
-    return engine
+    return Choice(engine, "It was asked for by name.")
 
 
-def best(settings: PaintSettings | None) -> str:
+def best(settings: PaintSettings | None) -> Choice:
     """The engine of the model that was asked for; else the best that is here: dreaming where there are words, and
     without them, where dreaming does worse, erasing, or filling."""
-    named = settings.model if settings is not None else None
-    if named and models.family_of(named) in ERASE_FAMILIES:
-        return Erase.name
-    wanted = settings is None or settings.prompt.strip() or named or settings.loras
-    if wanted and diffusion.is_installed() and models.any_installed():
-        return Diffusion.name
-    return Erase.name if erase.is_installed() and models.any_installed(ERASE_FAMILIES) else QuickFill.name
+    asked = settings or PaintSettings()
+    if asked.model and models.family_of(asked.model) in ERASE_FAMILIES:
+        return Choice(engines()[Erase.name], f"The model {asked.model} was asked for.")
+    wish = (
+        "There is a prompt"
+        if asked.prompt.strip()
+        else next((WISHES[name] for name in WISHES if getattr(asked, name)), "")
+    )
+    can_dream = diffusion.is_installed() and models.any_installed()
+    if can_dream and (wish or settings is None):
+        return Choice(engines()[Diffusion.name], f"{wish}, and a model is installed that paints what is asked.")
+    why = f"{wish}, but no model is installed that could paint it" if wish else "There is no prompt"
+    return closing(f"{why}, so the gap is closed from the picture itself")
+
+
+def closing(why: str) -> Choice:
+    """The best engine that needs no words. why: a clause, to which it is added what it lacks."""
+    if erase.is_installed() and models.any_installed(ERASE_FAMILIES):
+        return Choice(engines()[Erase.name], f"{why}.")
+    return Choice(engines()[QuickFill.name], f"{why}; no model for erasing is installed.")
+
+
+def below(engine: str) -> Choice | None:
+    """What paints where that engine's memory is too small; None below the smallest."""
+    if engine != Diffusion.name:
+        return None
+    return closing("The device's memory was too small for the model, so the gap was closed from the picture itself")
 
 
 def in_lane(lane: Lane) -> list[str]:

@@ -7,18 +7,27 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 
 from django.db import InterfaceError, OperationalError, close_old_connections
 
 from inpainting.core.codecs import encode_png, recipe_of, thumbnail_webp
 from inpainting.core.compositing import outside_mask_changed_pixels
-from inpainting.core.errors import Cancelled, DeviceLost, InvalidPicture, PaintingError
+from inpainting.core.errors import (
+    OUT_OF_MEMORY,
+    Cancelled,
+    DeviceLost,
+    EngineFailed,
+    InvalidPicture,
+    InvalidRequest,
+    PaintingError,
+)
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import Lane, Step
-from inpainting.engines.painting import Painting, paint
+from inpainting.engines.painting import Painting, checked_mask, paint
 from inpainting.generations import watch as watching
 from inpainting.generations.estimate import likely_seconds, seconds_left
 from inpainting.generations.line import start_next
@@ -54,7 +63,7 @@ def run(generation: Generation, lane: Lane = Lane.CPU) -> None:
         try:
             request = request_of(generation)
             report_step = Reporter(generation, watch, icc_profile=request.image.icc_profile)
-            paintings = paint(request, registry.find(generation.engine), report_step)
+            paintings = painted(generation, request, report_step)
             for index, painting in enumerate(paintings):
                 image = GeneratedImage(generation=generation, index=index)
                 images.append(image)
@@ -81,6 +90,30 @@ def run(generation: Generation, lane: Lane = Lane.CPU) -> None:
                 logger.exception("The database went away under %s", generation)
             else:
                 give_up(generation, watch)
+
+
+def painted(generation: Generation, request: InpaintRequest, report_step: Reporter) -> list[Painting]:
+    """The results; where the device's memory is too small and that is allowed, by a smaller engine.
+
+    Raises what `paint` raises; the first engine's error where no other can do it either.
+    """
+    engine = registry.find(generation.engine)
+    try:
+        return paint(request, engine, report_step)
+    except EngineFailed as error:
+        choice = registry.below(engine.name)
+        if error.code != OUT_OF_MEMORY or not request.settings.step_down or choice is None:
+            raise
+        try:
+            settings = choice.engine.settled(replace(request.settings, model=None))
+            checked_mask(request, choice.engine)
+        except InvalidRequest:
+            raise error from None
+        ignored = choice.engine.ignored(settings)
+        logger.warning("%s steps down to %s: %s", generation, choice.engine.name, error.message)
+        if not generation.step_down(choice.engine.name, settings, ignored=ignored, reason=choice.why):
+            raise Cancelled from error
+        return paint(replace(request, settings=settings), choice.engine, report_step)
 
 
 def request_of(generation: Generation) -> InpaintRequest:

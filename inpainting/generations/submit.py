@@ -92,13 +92,15 @@ def prepared(
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
-    painter = registry.find(engine, request.settings)
+    choice = registry.choose(engine, request.settings)
+    painter = choice.engine
     request = replace(request, settings=painter.settled(request.settings))
     _, mask_warnings = checked_mask(request, painter)
     return Generation.from_request(
         request,
         owner=owner,
         engine=painter.name,
+        engine_reason=choice.why,
         ignored=painter.ignored(request.settings),
         source_name=source_name,
         warnings=[*warnings, *mask_warnings],

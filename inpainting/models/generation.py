@@ -57,6 +57,7 @@ class Generation(models.Model):
         help_text="it ran again as this",
     )
     engine = models.CharField(max_length=40)
+    engine_reason = models.CharField(max_length=300, blank=True, help_text="why this engine paints")
     settings = models.JSONField(help_text="the fields of PaintSettings")
     ignored = models.JSONField(default=list, help_text="names of those that its engine does not read")
     painted_pixels = models.PositiveBigIntegerField(default=0, help_text="how many pixels the mask marks")
@@ -98,6 +99,7 @@ class Generation(models.Model):
         *,
         owner: Any,
         engine: str,
+        engine_reason: str = "",
         ignored: Collection[str] = (),
         source_name: str = "",
         warnings: Sequence[str] = (),
@@ -116,6 +118,7 @@ class Generation(models.Model):
             source=source,
             mask=mask,
             engine=engine,
+            engine_reason=engine_reason,
             settings=dataclasses.asdict(request.settings),
             ignored=sorted(ignored),
             painted_pixels=int(np.count_nonzero(request.mask)),
@@ -131,6 +134,7 @@ class Generation(models.Model):
             source=self.source,
             mask=self.mask,
             engine=self.engine,
+            engine_reason=self.engine_reason,
             settings=self.settings,
             ignored=self.ignored,
             painted_pixels=self.painted_pixels,
@@ -184,6 +188,19 @@ class Generation(models.Model):
             step=step,
             steps=steps,
             lease_until=in_seconds(settings.LEASE_SECONDS),
+        )
+
+    def step_down(self, engine: str, settings: PaintSettings, *, ignored: Collection[str], reason: str) -> bool:
+        """Another engine paints it from here on. False: stop, it was cancelled or is somebody else's by now."""
+        return self._move(
+            self._ours & models.Q(cancel_requested=False),
+            events.running(),
+            engine=engine,
+            engine_reason=reason,
+            settings=dataclasses.asdict(settings),
+            ignored=sorted(ignored),
+            step=0,
+            steps=0,
         )
 
     def succeed(self, images: Sequence[GeneratedImage]) -> bool:

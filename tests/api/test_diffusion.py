@@ -15,13 +15,14 @@ from django.db import connections
 from django.test import Client
 from numpy.typing import NDArray
 
-pytest.importorskip("torch", reason="diffusion is not installed")
+torch = pytest.importorskip("torch", reason="diffusion is not installed")
 
 from inpainting import tasks
 from inpainting.core.codecs import decode_picture
 from inpainting.engines import registry
 from inpainting.engines.base import Lane
 from inpainting.engines.diffusion.engine import Diffusion, Options
+from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.generations.run import run_waiting
 from inpainting.models import Generation, InferenceModel, Status
 from tests import tiny_models
@@ -155,3 +156,53 @@ def test_eight_users_share_the_models_steps(
     assert {Generation.objects.get(pk=one.pk).status for one in generations} == {Status.SUCCEEDED}
     assert sum(calls) == 8 * 8 * 2
     assert max(calls) > 2
+
+
+@pytest.fixture
+def too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device whose memory no step of the model fits into."""
+
+    def predict(self: StableDiffusion, live: Any) -> Any:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(StableDiffusion, "predict", predict)
+
+
+@pytest.mark.usefixtures("too_small")
+def test_where_memory_is_short_a_smaller_engine_paints_if_that_is_allowed(
+    alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes, photo: Any, hole: Any
+) -> None:
+    refused = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, seed="5")).json()
+    assert refused["code"] == "gpu_out_of_memory"
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, seed="5", step_down="true"))
+    assert answer.status_code == 200, answer.json()
+    metadata = answer.json()["metadata"]
+    assert metadata["engine"] == "quick-fill"
+    assert metadata["engine_reason"].startswith("The device's memory was too small for the model")
+    assert "prompt" in metadata["ignored"]
+    assert "model" not in metadata
+    painted = result(Generation.objects.get(status=Status.SUCCEEDED))
+    assert np.array_equal(painted[hole == 0], photo[hole == 0])
+    assert not np.array_equal(painted[hole > 0], photo[hole > 0])
+
+
+@pytest.mark.usefixtures("too_small")
+def test_stepping_down_needs_something_to_paint_from(
+    alices_program: Client, tiny: InferenceModel, photo_png: bytes
+) -> None:
+    body = shape_a(photo_png, b"", step_down="true")
+    del body["mask"]
+    assert alices_program.post("/api/img2img", body).json()["code"] == "gpu_out_of_memory"
+
+
+def test_the_metadata_says_why_this_engine(
+    alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes
+) -> None:
+    for fields, reason in (
+        ({"prompt": "a lawn"}, "There is a prompt, and a model is installed that paints what is asked."),
+        ({"prompt": ""}, "There is no prompt, so the gap is closed from the picture itself; no model for erasing"),
+        ({"prompt": "", "model": "tiny"}, "A model was asked for, and a model is installed"),
+        ({"prompt": "a lawn", "engine": "quick-fill"}, "It was asked for by name."),
+    ):
+        told = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **fields)).json()["metadata"]
+        assert told["engine_reason"].startswith(reason)

@@ -64,7 +64,7 @@ def test_a_network_of_another_class_or_family_is_refused(
 
 
 def test_an_adapter_with_strange_tensors_or_without_its_encoder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelRefused, match="it holds “unet.weight”"):
+    with pytest.raises(ModelRefused, match=r"it holds “unet\.weight”"):
         check_part(ip_adapter(tmp_path / "strange", tensor="unet.weight"), Family.SD, Kind.IP_ADAPTER)
     lonely = ip_adapter(tmp_path / "lonely")
     (lonely / "models" / "image_encoder" / "model.safetensors").unlink()

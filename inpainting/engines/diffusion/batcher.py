@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inpainting.core.errors import DeviceLost, EngineFailed, PaintingError
+from inpainting.core.errors import OUT_OF_MEMORY, DeviceLost, EngineFailed, PaintingError
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Step
@@ -479,7 +479,7 @@ def out_of_memory(ticket: Ticket) -> EngineFailed:
     return EngineFailed(
         f"The device's memory is too small for {ticket.size} pixels with this model; "
         "ask for a smaller width and height.",
-        code="gpu_out_of_memory",
+        code=OUT_OF_MEMORY,
     )
 
 
