@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inpainting.api.fields import public_names
-from inpainting.core.request import LORA_WEIGHTS, RANGES, SCHEDULERS
+from inpainting.core.request import ALGORITHM_TYPES, LORA_WEIGHTS, RANGES, SCHEDULERS
 from inpainting.engines import registry
 from inpainting.engines.catalog import COMPUTED_CONTROLS, ERASE_FAMILIES
 from inpainting.engines.diffusion import engine as diffusion
@@ -17,8 +17,8 @@ def choices() -> dict[str, Any]:
     """For the editor's form. Without torch no model is offered: none could be run."""
     is_installed = diffusion.is_installed()
     models = [described(model) for model in InferenceModel.ready()] if is_installed else []
-    can_erase = erase.is_installed() and InferenceModel.preferred(ERASE_FAMILIES) is not None
-    missing = {diffusion.Diffusion.name: not models, erase.Erase.name: not can_erase}
+    erasers = [named(model) for model in InferenceModel.ready(ERASE_FAMILIES)] if erase.is_installed() else []
+    missing = {diffusion.Diffusion.name: not models, erase.Erase.name: not erasers}
     return {
         "engines": [
             {
@@ -30,10 +30,12 @@ def choices() -> dict[str, Any]:
             for engine in registry.engines().values()
         ],
         "models": models,
+        "erasers": erasers,
         "loras": [offered(lora) for lora in Lora.offered()] if models else [],
         "parts": [part_of(part) for part in InferenceModel.parts()] if models else [],
         "lora_weights": {"lowest": number_of(LORA_WEIGHTS[0]), "highest": number_of(LORA_WEIGHTS[1])},
         "diffusion_installed": is_installed,
+        "algorithm_types": ALGORITHM_TYPES,
         "schedulers": [{"name": name, "label": name.removesuffix("Scheduler")} for name in SCHEDULERS],
         "ranges": {
             name: {"lowest": number_of(low), "highest": number_of(high)} for name, (low, high) in RANGES.items()
@@ -43,12 +45,11 @@ def choices() -> dict[str, Any]:
 
 def described(model: InferenceModel) -> dict[str, Any]:
     """A model by the names of the API's fields: what it uses where a request says nothing."""
-    return {
-        "slug": model.slug,
-        "label": model.label,
-        "family": model.family,
-        **model.usual,
-    }
+    return {**named(model), "family": model.family, **model.usual}
+
+
+def named(model: InferenceModel) -> dict[str, Any]:
+    return {"slug": model.slug, "label": model.label}
 
 
 def offered(lora: Lora) -> dict[str, Any]:

@@ -30,6 +30,7 @@ ROWS = {
     "use_karras_sigmas": "Karras sigmas",
     "algorithm_type": "Algorithm type",
     "clip_skip": "Clip skip",
+    "step_down": "A smaller engine, where memory is short",
     "num_images": "Number of images",
     "mask_grow": "Mask grown by, px",
     "mask_blur": "Mask faded over, px",

@@ -15,7 +15,9 @@ from django.db import connections
 from django.test import Client
 from numpy.typing import NDArray
 
-torch = pytest.importorskip("torch", reason="diffusion is not installed")
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+import torch
 
 from inpainting import tasks
 from inpainting.core.codecs import decode_picture

@@ -23,11 +23,14 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    path = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
+    folder = tmp_path_factory.mktemp("tiny")
+    path, other = folder / "tiny.onnx", folder / "other.onnx"
     path.write_bytes(tiny_networks.lama())
+    other.write_bytes(tiny_networks.migan())
     installation = Installation(tmp_path_factory.mktemp("site"))
     installation.manage("migrate", "--verbosity", "0")
     installation.manage("add_model", "tiny", "--family", "lama", "--from", str(path))
+    installation.manage("add_model", "other", "--family", "migan", "--from", str(other))
     with installation.serving():
         yield installation
 
@@ -51,3 +54,8 @@ def test_auto_erases_and_says_so_and_greys_out_what_is_not_read(
         expect(page.locator("#result")).to_be_visible(timeout=60_000)
         expect(page.locator("#figure-engine")).to_have_text("Erase · tiny")
         expect(page.locator("#figure-outside")).to_have_text("0")
+        page.get_by_label("Erases with").select_option(label="other")
+        page.get_by_role("button", name="Generate").click()
+        expect(page.locator("#figure-engine")).to_have_text("Erase · other", timeout=60_000)
+        engine.select_option("quick-fill")
+        expect(page.get_by_label("Erases with")).to_be_hidden()

@@ -14,10 +14,12 @@ const LABELS = {
   guidance_scale: "Guidance scale",
   scheduler: "Scheduler",
   use_karras_sigmas: "Karras sigmas",
+  algorithm_type: "Algorithm type",
   clip_skip: "Clip skip",
   width: "Work width",
   height: "Work height",
   only_masked_padding: "Padding",
+  step_down: "Where memory is short",
 }
 const FIELDS = Object.keys(LABELS)
 const NAMED_ELSEWHERE = { width: "work_width", height: "work_height" } // a recipe's width is the picture's
@@ -51,7 +53,9 @@ export class Recipe {
   values() {
     const { engine, prompt } = this.#form
     const values = { prompt: prompt.value.trim(), engine: engine.value }
-    if (this.#painter() === "diffusion") values.model = this.#model().slug
+    const painter = this.#painter()
+    if (painter === "diffusion") values.model = this.#model().slug
+    if (painter === "erase" && this.#form.erase_model) values.model = this.#form.erase_model.value
     for (const name of FIELDS.slice(1)) {
       const { value, disabled } = this.#input(name)
       if (!disabled && value.trim()) values[name] = value.trim()
@@ -82,9 +86,11 @@ export class Recipe {
 
   /** Fills in what an earlier generation was made with: the server's metadata of it. */
   fill(recipe) {
-    const { engine, model } = this.#form
+    const { engine, model, erase_model } = this.#form
     if (this.#engines.some(({ name, missing }) => name === recipe.engine && !missing)) engine.value = recipe.engine
     if (this.#models.some(({ slug }) => slug === recipe.model)) model.value = recipe.model
+    const erasers = [...(erase_model?.options ?? [])]
+    if (erasers.some(({ value }) => value === recipe.model)) erase_model.value = recipe.model
     for (const { slug, row } of this.#loras) {
       const weight = (recipe.loras ?? []).find((use) => use.slug === slug)?.weight
       row.querySelector("input").value = weight === undefined ? "" : String(weight)
@@ -102,7 +108,9 @@ export class Recipe {
   nameOf({ engine, model }) {
     const painter = this.#engines.find(({ name }) => name === engine)?.label ?? engine
     if (!model || this.#ignores(engine).has("model")) return painter
-    return `${painter} · ${this.#models.find(({ slug }) => slug === model)?.label ?? model}`
+    const label = this.#models.find(({ slug }) => slug === model)?.label
+    const eraser = [...(this.#form.erase_model?.options ?? [])].find(({ value }) => value === model)?.text
+    return `${painter} · ${label ?? eraser ?? model}`
   }
 
   #input(name) {
@@ -178,6 +186,8 @@ export class Recipe {
     this.#grey(isOpen ? new Set() : this.#ignores(painter), this.#labelOf(painter))
     this.#showLoras()
     this.#showModel(isOpen || painter === "diffusion")
+    const eraseModel = document.getElementById("erase-model-field")
+    if (eraseModel) eraseModel.hidden = painter !== "erase"
     engine.options[0].textContent = `Auto (${this.#labelOf(painter)})`
     say("engine-help", isOpen ? `Without a prompt ${this.#labelOf(this.#closer())} closes the gap from the photo itself; with one, ${this.#model().label} paints what it says.` : "")
     strength_shown.value = Number(denoising_strength.value).toFixed(2)
@@ -225,7 +235,8 @@ export class Recipe {
   #showWhatIsSet() {
     const set = FIELDS.slice(1).map((name) => [name, this.#input(name)]).filter(([name, { value, disabled }]) =>
       !disabled && value.trim() && !(name === "denoising_strength" && value === STRENGTH))
-    const words = ([name, { value }]) => (name === "negative_prompt" ? LABELS[name] : `${LABELS[name]} ${value}`)
+    const words = ([name, { value, selectedOptions }]) =>
+      name === "negative_prompt" ? LABELS[name] : `${LABELS[name]} ${selectedOptions?.[0].text ?? value}`
     const worn = this.#worn().map(({ label, weight }) => `${label} ${weight}`)
     document.getElementById("more-set").textContent = [...set.map(words), ...worn].join(" · ")
   }
