@@ -1,0 +1,166 @@
+"""Every field of the native API against every family: it changes what is painted, or is said to be ignored, or refused.
+
+The table is whole: a field or a family that is not in it fails the test, and so does one that is silently ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="diffusion is not installed")
+pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
+
+from django.core.management import call_command
+from django.test import Client
+
+from inpainting.api.fields import Img2ImgForm
+from inpainting.engines import registry
+from inpainting.engines.catalog import Family
+from inpainting.engines.diffusion.engine import Options
+from inpainting.models import Generation, InferenceModel
+from tests import tiny_loras, tiny_models, tiny_networks
+from tests.api.bodies import shape_a
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WORKS, IGNORED, TAKEN, SILENT = "works", "ignored", "taken", "silently ignored"
+QUICK_FILL = "quick-fill"
+PAINTERS = [*Family, QUICK_FILL]
+DREAMING = {"sd", "sdxl"}
+BESIDE_PAINTING = {"engine", "model", "model_name", "webhook_url", "step_down"}
+"""What changes who paints, or whom is told, and not the picture by the same painter."""
+ALTERNATIVES: dict[str, Any] = {
+    "prompt": "an orange cat",
+    "negative_prompt": "grass",
+    "denoising_strength": "0.4",
+    "seed": "8",
+    "num_images": "2",
+    "steps": "5",
+    "guidance_scale": "3",
+    "scheduler": "EulerDiscreteScheduler",
+    "sampler_name": "euler",
+    "clip_skip": "2",
+    "use_karras_sigmas": "true",
+    "algorithm_type": "sde-dpmsolver++",
+    "width": "128",
+    "height": "128",
+    "only_masked_padding": "4",
+    "mask_grow": "3",
+    "mask_blur": "6",
+    "mask_polarity": "white_repaints",
+    "loras": json.dumps([{"slug": "ink", "weight": 1.5}]),
+    "step_down": "true",
+    "engine": "auto",
+    "model": "MODEL",
+    "model_name": "MODEL",
+    "webhook_url": "https://203.0.114.9/told",
+}
+"""Field -> a value that differs from what the others have."""
+BESIDE: dict[str, dict[str, str]] = {}
+"""What a field means nothing without."""
+
+
+def expected(field: str, painter: str) -> str:
+    """The table, by the rule: what only diffusion reads is ignored by all others."""
+    exceptions: dict[tuple[str, str], str] = {
+        ("loras", "sdxl"): "lora_unfit",
+        ("seed", "lama"): IGNORED,
+        ("seed", "migan"): IGNORED,
+        ("model", QUICK_FILL): IGNORED,
+        ("model_name", QUICK_FILL): IGNORED,
+    }
+    if (field, painter) in exceptions:
+        return exceptions[field, painter]
+    if field in {"mask_polarity", "mask_grow", "mask_blur", "num_images", "seed"}:
+        return WORKS
+    if field in BESIDE_PAINTING - {"step_down"}:
+        return TAKEN
+    if painter in DREAMING:
+        return TAKEN if field in BESIDE_PAINTING else WORKS
+    return IGNORED
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One tiny model of each family, and what it may wear."""
+    folder = tmp_path_factory.mktemp("files")
+    for family in DREAMING:
+        tiny_models.saved(folder / family, Family(family))
+    (folder / "lama").write_bytes(tiny_networks.lama())
+    (folder / "migan").write_bytes(tiny_networks.migan())
+    for family in ("lama", "migan"):
+        (folder / family).rename(folder / f"{family}.onnx")
+    tiny_loras.saved(folder / "ink.safetensors", tiny_loras.weights(tiny_models.sd(folder / "words"), seed=0))
+    return folder
+
+
+@pytest.fixture
+def everything(files: Path, settings: Any, tmp_path: Path) -> Iterator[None]:
+    settings.MODELS_DIR = tmp_path / "models"
+    for family in Family:
+        origin = files / (f"{family}.onnx" if family in ("lama", "migan") else family)
+        call_command("add_model", f"tiny-{family}", "--family", family, "--from", str(origin), stdout=StringIO())
+        InferenceModel.objects.filter(slug=f"tiny-{family}").update(width=64, height=64, steps=3)
+    call_command("add_lora", "ink", "--family", "sd", "--from", str(files / "ink.safetensors"), stdout=StringIO())
+    kept = registry.models, registry.options
+    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
+    yield
+    registry.use(*kept)
+
+
+class Caller:
+    """Asks one painter, and knows what it paints without a field."""
+
+    def __init__(self, client: Client, photo_png: bytes, mask_png: bytes, painter: str) -> None:
+        self.client, self.pictures, self.painter = client, (photo_png, mask_png), painter
+        self.base = {"prompt": "a stone path", "denoising_strength": "1", "seed": "7", "engine": QUICK_FILL}
+        if painter != QUICK_FILL:
+            self.base |= {"engine": "auto", "model": f"tiny-{painter}"}
+        self.without: dict[str, str] = {}
+
+    def outcome(self, field: str) -> str:
+        value = self.base.get("model", "tiny-sd") if ALTERNATIVES[field] == "MODEL" else ALTERNATIVES[field]
+        beside = BESIDE.get(field, {})
+        key = json.dumps(beside, sort_keys=True)
+        if key not in self.without:
+            self.without[key] = self.painted(self.ask({**self.base, **beside}))
+        answer = self.ask({**self.base, **beside, field: value})
+        if answer.get("status") != "success":
+            return str(answer["code"])
+        name = {"sampler_name": "scheduler", "model_name": "model"}.get(field, field)
+        is_ignored = name in answer["metadata"]["ignored"]
+        is_other = self.painted(answer) != self.without[key]
+        if is_ignored:
+            return f"{IGNORED}, and yet it changes the picture" if is_other else IGNORED
+        if field in BESIDE_PAINTING:
+            return TAKEN
+        return WORKS if is_other else SILENT
+
+    def ask(self, fields: Mapping[str, str]) -> dict[str, Any]:
+        answer: dict[str, Any] = self.client.post("/api/img2img", shape_a(*self.pictures, **fields)).json()
+        return answer
+
+    def painted(self, answer: Mapping[str, Any]) -> str:
+        """A digest of all results."""
+        assert answer["status"] == "success", answer
+        images = Generation.objects.latest("created_at").images.all()
+        return hashlib.sha256(b"".join(image.read().pixels.tobytes() for image in images)).hexdigest()
+
+
+def test_the_table_has_every_field() -> None:
+    assert set(ALTERNATIVES) == set(Img2ImgForm().fields)
+
+
+@pytest.mark.parametrize("painter", PAINTERS)
+@pytest.mark.usefixtures("everything")
+def test_no_field_is_silently_ignored(painter: str, alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    caller = Caller(alices_program, photo_png, mask_png, painter)
+    seen = {field: caller.outcome(field) for field in ALTERNATIVES}
+    assert seen == {field: expected(field, painter) for field in ALTERNATIVES}
