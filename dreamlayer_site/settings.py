@@ -271,6 +271,10 @@ DIFFUSION_PRECISION = env.str("DREAMLAYER_DIFFUSION_PRECISION", "auto")  # float
 DIFFUSION_MEMORY_MB = env.int("DREAMLAYER_DIFFUSION_MEMORY_MB", 0)  # for weights; 0 is most of the device's
 DIFFUSION_WARM_UP = env.str("DREAMLAYER_DIFFUSION_WARM_UP", "")  # a model to load at the start
 
+# Off, or what becomes of a result in which the safety checker finds something: blur, pixelate, black,
+# sensitive_content_text. A request may want it stricter, never off or weaker.
+SAFETY_CHECKER = env.str("DREAMLAYER_SAFETY_CHECKER", "off")
+
 # A running generation is its worker's for this long after its last sign of progress.
 LEASE_SECONDS = env.float("DREAMLAYER_LEASE_SECONDS", 30)
 

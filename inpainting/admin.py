@@ -98,12 +98,26 @@ class GenerationAdmin(admin.ModelAdmin):
 
     @admin.display(description="Source, mask, result")
     def side_by_side(self, generation: Generation) -> SafeString:
-        pictures = ["source", "mask", *(str(image.index) for image in generation.images.all())]
-        return format_html_join(
+        images = list(generation.images.all())
+        pictures = ["source", "mask", *(str(image.index) for image in images)]
+        shown = format_html_join(
             " ",
             '<a href="{0}"><img src="{0}" alt="{1}" class="dreamlayer-picture"></a>',
             ((self.picture_url(generation, which), which) for which in pictures),
         )
+        # Blurred until somebody wants to see it, which takes a click and no script.
+        unhidden = format_html_join(
+            " ",
+            '<label class="dreamlayer-hidden"><input type="checkbox"> Result {1}, hidden by the safety checker ({2}): '
+            'show it as it was painted<img src="{0}" alt="Result {1} as it was painted" class="dreamlayer-picture" '
+            'loading="lazy"></label>',
+            (
+                (reverse("hidden-picture", args=[generation.pk, image.index]), image.index, image.report["hidden_by"])
+                for image in images
+                if image.hidden_file
+            ),
+        )
+        return shown + unhidden
 
     @admin.display(description="Source")
     def small_result(self, generation: Generation) -> SafeString:

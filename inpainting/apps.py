@@ -18,6 +18,7 @@ class InpaintingConfig(AppConfig):
     verbose_name = "Inpainting"
 
     def ready(self) -> None:
+        from inpainting import checks  # noqa: F401 - known by being imported
         from inpainting.models.inference_model import Catalog
 
         registry.use(

@@ -20,7 +20,9 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep
 from inpainting.engines.painting import Painting, paint
+from inpainting.generations import safety
 
+HIDDEN = "What was painted is hidden: the safety checker found something in it. Nothing else is kept."
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
 
 
@@ -63,7 +65,10 @@ class FileJob:
         image = decode_picture(self.image.read_bytes())
         request, warnings = self.request(image.picture)
         warnings = (*image.warnings, *warnings)
+        examine = safety.examiner(self.settings)
         paintings = paint(request, registry.find(self.engine), on_step)
+        if examine is not None:
+            paintings = [examine(painting, lambda: None) for painting in paintings]
         reports = [
             self.keep(index, painting, warnings, image.picture) for index, painting in reversed([*enumerate(paintings)])
         ]
@@ -95,7 +100,7 @@ class FileJob:
             outside_mask_changed_pixels=outside_mask_changed_pixels(image, kept, painting.mask),
             sha256=hashlib.sha256(png).hexdigest(),
             seam_score=painting.seam_score,
-            warnings=(*warnings, *painting.warnings, *painting.notes),
+            warnings=(*warnings, *painting.warnings, *painting.notes, *([HIDDEN] if painting.hidden_by else [])),
         )
 
 

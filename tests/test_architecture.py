@@ -28,11 +28,11 @@ FLOORS = [
         *("inpainting.generations.history", "inpainting.generations.estimate", "inpainting.generations.limits"),
         *("inpainting.generations.idempotency", "inpainting.generations.delete", "inpainting.picture_files"),
         *("inpainting.generations.present", "inpainting.generations.retention", "inpainting.generations.files"),
-        *("inpainting.generations.warm_up", "inpainting.model_store"),
+        *("inpainting.generations.warm_up", "inpainting.generations.safety", "inpainting.model_store"),
     ],
     [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.layers"),
-        *("inpainting.storage", "inpainting.apps", "inpainting.net"),
+        *("inpainting.storage", "inpainting.apps", "inpainting.checks", "inpainting.net"),
     ],
     ["inpainting.engines"],
     ["inpainting.core"],

@@ -14,6 +14,9 @@ from inpainting.generations.estimate import place_in_line
 from inpainting.generations.present import progress_event
 from inpainting.models import Generation
 
+UNEXAMINED = {"nsfw_content_detected": None, "hidden_by": None}
+"""What is said of a result that no safety checker has looked at."""
+
 
 def pending(generation: Generation) -> dict[str, Any]:
     return {
@@ -69,16 +72,24 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "ignored": ignored(generation.ignored, settings),
         "warnings": [*generation.warnings, *notes_of(generation)],
         "seconds": generation.seconds,
+        "nsfw_content_detected": nsfw_content_detected(generation),
         "results": [
             {
                 "sha256": image.sha256,
                 "outside_mask_changed_pixels": image.outside_mask_changed_pixels,
                 "seam_score": image.seam_score,
+                **UNEXAMINED,
                 **image.report,
             }
             for image in generation.images.all()
         ],
     }
+
+
+def nsfw_content_detected(generation: Generation) -> list[bool] | None:
+    """Of each result whether the safety checker found something; None where it has not looked."""
+    found = [image.report.get("nsfw_content_detected") for image in generation.images.all()]
+    return None if not found or None in found else found
 
 
 def notes_of(generation: Generation) -> list[str]:
@@ -120,6 +131,7 @@ def rendered(generation: Generation) -> dict[str, Any]:
                 "sha256": image.sha256,
                 "outside_mask_changed_pixels": image.outside_mask_changed_pixels,
                 "seam_score": image.seam_score,
+                **{name: image.report.get(name) for name in UNEXAMINED},
             }
             for image in generation.images.all()
         ],

@@ -10,7 +10,8 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework import serializers
 
 from inpainting.api.fields import Img2ImgForm
-from inpainting.engines.catalog import PART_LABELS, Control, Family
+from inpainting.core.request import SAFETY_TYPES
+from inpainting.engines.catalog import PAINTING_FAMILIES, PART_LABELS, Control
 from inpainting.models import Status
 
 Described = TypeVar("Described", bound=Callable[..., Any])
@@ -94,6 +95,13 @@ class Metadata(serializers.Serializer):
     warnings = serializers.ListField(child=serializers.CharField())
     seconds = serializers.FloatField(allow_null=True)
     loras = serializers.ListField(child=LoraUseDocument(), help_text="LoRAs and their weights.")
+    safety_checker = serializers.BooleanField(required=False, help_text="Whether results are looked at.")
+    safety_checker_type = serializers.ChoiceField(SAFETY_TYPES, required=False, help_text="How a finding is hidden.")
+    nsfw_content_detected = serializers.ListField(
+        child=serializers.BooleanField(),
+        allow_null=True,
+        help_text="Of each result whether the safety checker found something; null where it has not looked.",
+    )
     results = serializers.ListField(child=Free(), help_text="What was measured on each result.")
 
 
@@ -157,6 +165,10 @@ class GeneratedImageDocument(serializers.Serializer):
     sha256 = serializers.CharField()
     outside_mask_changed_pixels = serializers.IntegerField()
     seam_score = serializers.FloatField()
+    nsfw_content_detected = serializers.BooleanField(allow_null=True, help_text="Null where no checker has looked.")
+    hidden_by = serializers.ChoiceField(
+        SAFETY_TYPES, allow_null=True, help_text="How what was painted was hidden; null where it was not."
+    )
 
 
 class ProgressDocument(serializers.Serializer):
@@ -230,7 +242,7 @@ class ModelDocument(serializers.Serializer):
     id = serializers.CharField()
     name = serializers.CharField()
     filename = serializers.CharField(help_text="The id again, for clients that send it back as model_name.")
-    family = serializers.ChoiceField([family.value for family in Family])
+    family = serializers.ChoiceField(sorted(PAINTING_FAMILIES))
     installed = serializers.BooleanField(help_text="Whether it can paint now; an administrator gets the others.")
     licence = serializers.CharField()
     aliases = serializers.ListField(child=serializers.CharField())
@@ -257,7 +269,7 @@ class PartDocument(serializers.Serializer):
     slug = serializers.CharField(help_text="What a request's setting names.")
     name = serializers.CharField()
     kind = serializers.ChoiceField([kind.value for kind in PART_LABELS], help_text="What it is for.")
-    family = serializers.ChoiceField([family.value for family in Family], help_text="Of the models that it is for.")
+    family = serializers.ChoiceField(sorted(PAINTING_FAMILIES), help_text="Of the models that it is for.")
     control = serializers.ChoiceField(
         [control.value for control in Control], allow_null=True, help_text="What a ControlNet looks at."
     )

@@ -20,6 +20,7 @@ from inpainting.core.geometry import plan_window
 from inpainting.core.picture import Picture
 from inpainting.engines import registry
 from inpainting.engines.painting import checked_mask
+from inpainting.generations import safety
 from inpainting.generations.estimate import Work, past_of
 
 
@@ -37,7 +38,8 @@ def foreseen(asked: Asked) -> dict[str, Any]:
     """mask: as the house has it, grown, white = repaint. window: left, top, right, bottom of what the engine sees."""
     choice, image = registry.choose(asked.engine, asked.request.settings), asked.request.image
     engine = choice.engine
-    settings = engine.settled(asked.request.settings)
+    settings, safety_warnings = safety.settled(asked.request.settings)
+    settings = engine.settled(settings)
     mask, mask_warnings = checked_mask(asked.request, engine)
     window = plan_window(masks.marked(mask), image.size, engine.window(settings))
     box, png = window.box, encode_png(Picture(mask[:, :, None]))
@@ -58,5 +60,5 @@ def foreseen(asked: Asked) -> dict[str, Any]:
         "work_size": [window.work.width, window.work.height],
         "estimate_seconds": past_of(engine.name).seconds([work])[0],
         "ignored": ignored(engine.ignored(settings), made),
-        "warnings": [*asked.warnings, *mask_warnings],
+        "warnings": [*asked.warnings, *safety_warnings, *mask_warnings],
     }

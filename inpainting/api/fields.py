@@ -21,6 +21,7 @@ from inpainting.core.request import (
     MAX_PROMPT_CHARACTERS,
     MAX_SEED,
     RANGES,
+    SAFETY_TYPES,
     SCHEDULERS,
     LoraUse,
     PaintSettings,
@@ -223,6 +224,19 @@ class ChangesForm(serializers.Serializer):
     step_down = serializers.BooleanField(
         required=False,
         help_text="Where the device's memory is too small, a smaller engine may paint; the metadata says so.",
+    )
+    safety_checker = serializers.BooleanField(
+        required=False,
+        allow_null=True,
+        help_text="Look at the result before anybody sees it, and hide what is found. True turns it on; false does not "
+        "turn it off where the site has it on, which a warning says. No previews are sent meanwhile.",
+    )
+    safety_checker_type = serializers.ChoiceField(
+        SAFETY_TYPES,
+        required=False,
+        help_text="How what is found is hidden: what was painted is blurred, pixelated, made black, or grey with a "
+        "sentence. Unless sent, the site's, else sensitive_content_text; one that hides less than the site's is not "
+        "used, which a warning says.",
     )
     engine = Text(required=False, max_length=60, help_text="A name from /api/engines/, or auto.")
     model = Text(required=False, max_length=200, help_text="An id from /api/models; an unknown one is refused.")

@@ -45,6 +45,8 @@ SCHEDULERS = (
 """The public names, as diffusers has them."""
 ALGORITHM_TYPES = ("none", "dpmsolver++", "dpmsolver+++", "sde-dpmsolver++")
 """Of the DPM solvers; one published service writes three plusses and means two."""
+SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
+"""What the safety checker may do with what it finds; see `core.hiding`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,9 @@ class PaintSettings:
     control: the slug of a ControlNet that leads the painting, control_strength how strongly, control_start and
     control_end in which share of the steps. ip_adapter: the slug of an IP-Adapter, by which the request's
     `ip_adapter_image` is a prompt in pictures, and ip_adapter_scale how strongly it is heard.
+
+    safety_checker: whether a network looks at what was painted before anybody else does; safety_checker_type, one of
+    SAFETY_TYPES, is what becomes of what it finds. None is whatever holds where it is painted (`core.safety`).
     """
 
     prompt: str = ""
@@ -105,6 +110,8 @@ class PaintSettings:
     control_end: float | None = None
     ip_adapter: str | None = None
     ip_adapter_scale: float | None = None
+    safety_checker: bool | None = None
+    safety_checker_type: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt"):
@@ -138,6 +145,11 @@ class PaintSettings:
             raise InvalidRequest(
                 f"control_start is {self.control_start}, after control_end, which is {self.control_end}.",
                 field="control_start",
+            )
+        if self.safety_checker_type is not None and self.safety_checker_type not in SAFETY_TYPES:
+            raise InvalidRequest(
+                f"There is no safety_checker_type of that name; there are: {', '.join(SAFETY_TYPES)}.",
+                field="safety_checker_type",
             )
         if len(self.loras) > MAX_LORAS:
             raise InvalidRequest(

@@ -24,12 +24,17 @@ class Family(StrEnum):
     SDXL = "sdxl"
     LAMA = "lama"
     MIGAN = "migan"
+    SAFETY = "safety-checker"
 
 
 DIFFUSION_FAMILIES = frozenset({Family.SD, Family.SDXL})
 """What the diffusion engine paints with."""
 ERASE_FAMILIES = frozenset({Family.LAMA, Family.MIGAN})
 """What the erase engine closes holes with: one ONNX file each."""
+PAINTING_FAMILIES = DIFFUSION_FAMILIES | ERASE_FAMILIES
+"""What people are offered to paint with."""
+SAFETY_FAMILIES = frozenset({Family.SAFETY})
+"""What looks at finished pictures and paints nothing."""
 
 
 class Kind(StrEnum):
@@ -210,7 +215,8 @@ def how_to_get(slug: str, label: str) -> str:
 def no_model_sentence(families: Collection[Family] = DIFFUSION_FAMILIES) -> str:
     """One sentence for whoever asked for an engine of which no model is installed at all."""
     slug = next(spec.slug for spec in SHIPPED if spec.family in families)
-    kind = "diffusion model" if families == DIFFUSION_FAMILIES else "model for erasing"
+    kinds = {DIFFUSION_FAMILIES: "diffusion model", SAFETY_FAMILIES: "safety checker"}
+    kind = kinds.get(frozenset(families), "model for erasing")
     return f"No {kind} is installed; “python manage.py pull_model {slug}” gets one."
 
 
@@ -334,6 +340,18 @@ SHIPPED = (
         size_bytes=28_079_181,
         memory_bytes=500 * MB,
         aliases=("andraniksargsyan/migan", "mi-gan"),
+    ),
+    # CLIP ViT-L/14 and seventeen concepts that it compares a picture with; published beside Stable Diffusion 1.
+    ModelSpec(
+        slug="safety-checker",
+        label="Safety checker",
+        family=Family.SAFETY,
+        repo="CompVis/stable-diffusion-safety-checker",
+        licence="not stated by its publisher",
+        licence_url="https://huggingface.co/CompVis/stable-diffusion-safety-checker",
+        size_bytes=1_220 * MB,
+        memory_bytes=1_300 * MB,
+        aliases=("CompVis/stable-diffusion-safety-checker",),
     ),
 )
 """Nothing of these is downloaded until somebody asks. The first of its kind is what we name to whoever has none."""

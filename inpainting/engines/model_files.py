@@ -17,11 +17,11 @@ from typing import Any
 
 from inpainting.core.errors import EngineFailed
 from inpainting.engines import onnx_files
-from inpainting.engines.catalog import ERASE_FAMILIES, Family, check_slug
+from inpainting.engines.catalog import ERASE_FAMILIES, SAFETY_FAMILIES, Family, check_slug
 
 INDEX = "model_index.json"
 CONFIG = "config.json"
-"""Of one network: at the top of the folder of a part."""
+"""Of one network: at the top of the folder of a part, and of a safety checker."""
 WEIGHTS = ".safetensors"
 ONNX = ".onnx"
 MAX_ONNX_BYTES = 2**30
@@ -84,6 +84,17 @@ COMPONENTS: dict[str, frozenset[tuple[str, str]]] = {
 """Which class of which library each part of a model may be."""
 WITH_WEIGHTS = frozenset({"unet", "vae", "text_encoder", "text_encoder_2", "safety_checker", "image_encoder"})
 PREVIEW_DECODER = "AutoencoderTiny"
+PREPROCESSOR = "preprocessor_config.json"
+CHECKER_CLASSES = frozenset({"StableDiffusionSafetyChecker", "SafetyChecker"})
+"""One class by its name of today and by the one under which its weights were first published."""
+CHECKER_TENSORS: dict[str, tuple[int | None, ...]] = {
+    "concept_embeds": (17, None),
+    "concept_embeds_weights": (17,),
+    "special_care_embeds": (3, None),
+    "special_care_embeds_weights": (3,),
+    "visual_projection.weight": (None, None),
+}
+"""Shapes that the class has, None being any side."""
 FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
 PLAIN_CHANNELS, INPAINTING_CHANNELS = 4, 9
 """What a UNet is shown: the unfinished picture; or that, the mask and the picture around it."""
@@ -127,6 +138,8 @@ def check_model(path: Path, family: Family | str) -> None:
     """
     if family in ERASE_FAMILIES and path.exists():
         check_onnx(path, Family(family))
+    elif family in SAFETY_FAMILIES and path.exists():
+        check_safety_checker(path)
     elif path.is_dir():
         check_folder(path, Family(family))
     elif path.is_file():
@@ -291,6 +304,52 @@ def check_preview_decoder(folder: Path) -> None:
         raise ModelRefused(f"{folder.name} holds no {WEIGHTS} file.")
     for path in weights:
         header_of(folder / path)
+
+
+def check_safety_checker(folder: Path) -> None:
+    """A folder with one StableDiffusionSafetyChecker and how pictures are prepared for it. Raises ModelRefused."""
+    files = [path.relative_to(folder).as_posix() for path in files_in(folder)]
+    check_names([*files, folder.name])
+    wanted = wanted_checker_files(files, flavour_in(files))
+    for name in wanted:
+        if name.endswith(".json"):
+            check_configuration(json_in(folder / name), Path(name), {})
+    configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)
+    classes = configuration.get("architectures")
+    if not isinstance(classes, list) or len(classes) != 1 or classes[0] not in CHECKER_CLASSES:
+        raise ModelRefused(f"{CONFIG} names {said(classes)}, not the class of a safety checker.")
+    preparation = json_object((folder / PREPROCESSOR).read_bytes(), PREPROCESSOR)
+    kind = preparation.get("image_processor_type", preparation.get("feature_extractor_type"))
+    if ("transformers", kind) not in COMPONENTS["feature_extractor"]:
+        raise ModelRefused(f"{PREPROCESSOR} names the class {said(kind)}, which is not on the list of known classes.")
+    weights = wanted[-1]
+    header = header_of(folder / weights)
+    for name, shape in CHECKER_TENSORS.items():
+        seen = header.get(name, {}).get("shape", [])
+        if len(seen) != len(shape) or any(side not in (None, there) for side, there in zip(shape, seen, strict=True)):
+            raise ModelRefused(f"{weights} is no safety checker: {name} is missing or has another shape.")
+
+
+def wanted_checker_files(names: Iterable[str], variant: str) -> list[str]:
+    """The files of a repository that are a safety checker, its weights last. Raises ModelRefused where one is missing.
+
+    Weights of the wanted variant, or else plain ones.
+    """
+    names = set(names)
+    named = f"model.{variant}{WEIGHTS}"
+    weights = named if variant and named in names else f"model{WEIGHTS}"
+    wanted = [CONFIG, PREPROCESSOR, weights]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        there = ", ".join(sorted(names)[:6]) or "nothing"
+        raise ModelRefused(f"A safety checker is {', '.join(wanted)}; {missing[0]} is missing. There is {there}.")
+    return wanted
+
+
+def flavour_in(names: Iterable[str]) -> str:
+    """The variant of the weights in a checker's own folder; "" for plain ones, which come first."""
+    found = [name for name in names if re.fullmatch(r"model\.[\w-]+\.safetensors", name)]
+    return found[0].split(".")[1] if found and f"model{WEIGHTS}" not in names else ""
 
 
 def files_in(folder: Path) -> Iterator[Path]:

@@ -21,6 +21,8 @@ class Painting:
     window: what the engine saw, at `window.work`. coverage: share of the image that was repainted, 0 to 1.
     seam_score, seam_score_plain, colour_matched, seam_blended: see `compositing.Composite`.
     warnings: about the request, and notes: about what ran otherwise than asked; sentences for people.
+    nsfw_content_detected: what the safety checker said, None where none has looked. hidden_by: what was done with the
+    picture then, one of `request.SAFETY_TYPES`, None where nothing was; unhidden: the picture as it was painted.
     """
 
     picture: Picture
@@ -33,6 +35,9 @@ class Painting:
     seam_blended: bool
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    nsfw_content_detected: bool | None = None
+    hidden_by: str | None = None
+    unhidden: Picture | None = None
 
     @property
     def work(self) -> Size:

@@ -42,9 +42,10 @@ def named() -> Iterator[Named]:
     """All that rows name."""
     for model in MODELS:
         fields = file_fields(model)
-        for row in model._default_manager.order_by().values("pk", "sha256", *fields).iterator():
+        for row in model._default_manager.order_by().values("pk", *fields, *model.HASHES.values()).iterator():
             for field in fields:
-                yield Named(row[field], model, row["pk"], row["sha256"] if field == "file" else "")
+                if row[field]:  # of most results nothing was hidden
+                    yield Named(row[field], model, row["pk"], row[model.HASHES[field]] if field in model.HASHES else "")
 
 
 def file_fields(model: type[StoredPicture]) -> list[str]:

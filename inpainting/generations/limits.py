@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet, Sum
+from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
@@ -150,12 +150,13 @@ def spent(owner: Any) -> dict[str, int]:
 
 def stored_bytes(owner: Any) -> int:
     """Bytes of all that is kept for somebody, thumbnails left out."""
+    both = F("byte_count") + F("hidden_byte_count")
     kept = [
-        SourceImage.objects.filter(owner=owner),
-        Mask.objects.filter(owner=owner),
-        GeneratedImage.objects.filter(generation__owner=owner),
+        SourceImage.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
+        Mask.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
+        GeneratedImage.objects.filter(generation__owner=owner).aggregate(n=Sum(both)),
     ]
-    return sum(pictures.aggregate(n=Sum("byte_count"))["n"] or 0 for pictures in kept)
+    return sum(pictures["n"] or 0 for pictures in kept)
 
 
 def _waiting(owner: Any) -> int:

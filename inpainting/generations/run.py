@@ -28,6 +28,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import Lane, Step
 from inpainting.engines.painting import Painting, checked_mask, paint
+from inpainting.generations import safety
 from inpainting.generations import watch as watching
 from inpainting.generations.estimate import likely_seconds, seconds_left
 from inpainting.generations.line import start_next
@@ -62,11 +63,16 @@ def run(generation: Generation, lane: Lane = Lane.CPU) -> None:
         at_the_end.callback(remove_unkept, images)
         try:
             request = request_of(generation)
-            report_step = Reporter(generation, watch, icc_profile=request.image.icc_profile)
+            examine = safety.examiner(request.settings)
+            report_step = Reporter(
+                generation, watch, icc_profile=request.image.icc_profile, shows_previews=examine is None
+            )
             paintings = painted(generation, request, report_step)
             for index, painting in enumerate(paintings):
                 image = GeneratedImage(generation=generation, index=index)
                 images.append(image)
+                if examine is not None:
+                    painting = examine(painting, report_step.still_at_it)
                 store(image, painting, request.image)
                 report_step.still_at_it()
             if insist(lambda: generation.succeed(images), watch, unless=out_of_space):
@@ -156,18 +162,21 @@ def give_up(generation: Generation, watch: Watch) -> None:
 class Reporter:
     """Writes steps down, not more often than PROGRESS_EVERY_SECONDS, and stops the engine when it is no longer ours."""
 
-    def __init__(self, generation: Generation, watch: Watch, *, icc_profile: bytes | None = None) -> None:
-        """icc_profile: what the colours of previews mean."""
+    def __init__(
+        self, generation: Generation, watch: Watch, *, icc_profile: bytes | None = None, shows_previews: bool = True
+    ) -> None:
+        """icc_profile: what the colours of previews mean. shows_previews: False where nobody has looked at them yet."""
         self.generation = generation
         self.watch = watch
         self.icc_profile = icc_profile
+        self.shows_previews = shows_previews
         self.started = time.monotonic()
         self.last_written = 0.0
         self.shown: Step | None = None
 
     def __call__(self, step: Step) -> None:
         self.watch.progressed()
-        if step.preview is not None:
+        if step.preview is not None and self.shows_previews:
             self.shown = step  # until a step is written down: engines do not show something with each
         now = time.monotonic()
         is_the_end = step.done >= step.of and (step.done, step.of) != (self.generation.step, self.generation.steps)
@@ -213,6 +222,8 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None
     recipe = recipe_of(image.generation.engine, image.generation.settings, index=image.index)
     image.write(encode_png(painting.picture, recipe=recipe), painting.picture)
     image.write_thumbnail(painting.picture)
+    if painting.unhidden is not None:
+        image.write_hidden(encode_png(painting.unhidden, recipe=recipe))
     image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, image.read(), painting.mask)
     image.seam_score = painting.seam_score
     image.report = report(painting)
@@ -229,4 +240,6 @@ def report(painting: Painting) -> dict[str, object]:
         "colour_matched": painting.colour_matched,
         "seam_blended": painting.seam_blended,
         "notes": list(painting.notes),
+        "nsfw_content_detected": painting.nsfw_content_detected,
+        "hidden_by": painting.hidden_by,
     }

@@ -16,6 +16,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import Lane
 from inpainting.engines.painting import checked_mask
+from inpainting.generations import safety
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.limits import Allowance, LimitReached
 from inpainting.models import Generation
@@ -87,14 +88,15 @@ def prepared(
 ) -> Generation:
     """A generation whose pictures are in storage; it belongs into `kept_or_removed`, its rows are for `keep`.
 
-    Raises InvalidRequest for an unknown engine or model, a mask that leaves nothing to repaint or to paint from, and a
-    webhook_url that may not be called.
+    Raises InvalidRequest for an unknown engine or model, a mask that leaves nothing to repaint or to paint from, a
+    webhook_url that may not be called, and a safety checker that is to look and cannot.
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
     choice = registry.choose(engine, request.settings)
     painter = choice.engine
-    request = replace(request, settings=painter.settled(request.settings))
+    settings, safety_warnings = safety.settled(request.settings)
+    request = replace(request, settings=painter.settled(settings))
     _, mask_warnings = checked_mask(request, painter)
     return Generation.from_request(
         request,
@@ -103,7 +105,7 @@ def prepared(
         engine_reason=choice.why,
         ignored=painter.ignored(request.settings),
         source_name=source_name,
-        warnings=[*warnings, *mask_warnings],
+        warnings=[*warnings, *safety_warnings, *mask_warnings],
         webhook_url=webhook_url,
         parent=parent,
     )

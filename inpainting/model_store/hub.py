@@ -13,13 +13,14 @@ from typing import IO, Any
 
 from tqdm.auto import tqdm
 
-from inpainting.engines.catalog import ERASE_FAMILIES, REVISION, Family, Kind, Source
+from inpainting.engines.catalog import ERASE_FAMILIES, REVISION, SAFETY_FAMILIES, Family, Kind, Source
 from inpainting.engines.model_files import (
     INDEX,
     MAX_JSON_BYTES,
     ModelRefused,
     check_onnx_size,
     json_object,
+    wanted_checker_files,
     wanted_files,
     wanted_onnx,
 )
@@ -74,6 +75,8 @@ class HubSupply:
             name = wanted_onnx((name for name in listed if "/" not in name), model.variant)
             check_onnx_size(name, listed[name].size or 0)
             return [name]
+        if model.family in SAFETY_FAMILIES:
+            return wanted_checker_files(listed, model.variant)
         if INDEX not in listed:
             raise ModelRefused(f"{model.repo} holds no {INDEX}, so it is no model in diffusers' layout.")
         index = self.index(model.repo, revision, listed[INDEX].size or 0)

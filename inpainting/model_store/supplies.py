@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.catalog import ERASE_FAMILIES, Family, Kind, Source
+from inpainting.engines.catalog import ERASE_FAMILIES, SAFETY_FAMILIES, Family, Kind, Source
 from inpainting.engines.model_files import (
     CONFIGURATION,
     INDEX,
@@ -21,6 +21,7 @@ from inpainting.engines.model_files import (
     fits,
     header_of,
     text_features,
+    wanted_checker_files,
     wanted_files,
     wanted_onnx,
 )
@@ -81,7 +82,9 @@ class Supply(Protocol):
 
 
 class LocalSupply:
-    """A folder in diffusers' layout, one `.safetensors` checkpoint, or one `.onnx` network, on this machine.
+    """A folder in diffusers' layout or of a safety checker, one `.safetensors` checkpoint, or one `.onnx` network.
+
+    All are on this machine.
 
     config: for a checkpoint, whose file tells neither words nor times: the slug of an installed model whose
     configuration is copied with it, or a folder in diffusers' layout, with weights or without. "" is the first
@@ -107,7 +110,10 @@ class LocalSupply:
             source, names = Source.FILE, [self.path.name, *(f"{CONFIGURATION}/{name}" for name in texts)]
         else:
             source, present = Source.FOLDER, [path.relative_to(self.path).as_posix() for path in files_in(self.path)]
-            names = wanted_files(present, json.loads((self.path / INDEX).read_bytes()), model.variant)
+            if model.family in SAFETY_FAMILIES:
+                names = wanted_checker_files(present, model.variant)
+            else:
+                names = wanted_files(present, json.loads((self.path / INDEX).read_bytes()), model.variant)
         files = tuple(OfferedFile(name, self.place_of(name).stat().st_size) for name in names)
         return Offer(source, model.revision, files)
 

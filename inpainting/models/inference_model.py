@@ -44,7 +44,7 @@ class InferenceModel(models.Model):
         validators=[RegexValidator(catalog.SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
     )  # fmt: skip
     label = models.CharField(max_length=100, help_text="how people call it")
-    family = models.CharField(max_length=10, choices=[(family.value, family.value) for family in catalog.Family])
+    family = models.CharField(max_length=20, choices=[(family.value, family.value) for family in catalog.Family])
     kind = models.CharField(
         max_length=10,
         choices=[(kind.value, kind.value) for kind in Kind],
@@ -128,6 +128,8 @@ class InferenceModel(models.Model):
             raise ValidationError({"aliases": f"A list of texts of 1 to {MAX_ALIAS_CHARACTERS} characters."})
         if bool(self.control) != (self.kind == Kind.CONTROLNET):
             raise ValidationError({"control": "A ControlNet, and nothing else, says what it looks at."})
+        if self.is_fallback and self.family not in catalog.PAINTING_FAMILIES:
+            raise ValidationError({"is_fallback": f"A model of the family {self.family} paints nothing."})
         if self.source == catalog.Source.HUB and not self.repo:
             raise ValidationError({"repo": "A model of the hub has a repository."})
         own = {self.slug, *self.aliases}
@@ -280,7 +282,8 @@ class InferenceModel(models.Model):
 
     @classmethod
     def offered(cls, kind: Kind = Kind.CHECKPOINT) -> models.QuerySet[InferenceModel]:
-        return cls.objects.filter(enabled=True, kind=kind)
+        """What people may ask for by name."""
+        return cls.objects.filter(enabled=True, kind=kind, family__in=catalog.PAINTING_FAMILIES)
 
     @classmethod
     def parts(cls) -> list[InferenceModel]:
@@ -290,8 +293,9 @@ class InferenceModel(models.Model):
 
     @classmethod
     def ready(cls, families: Collection[Family] = DIFFUSION_FAMILIES) -> Iterator[InferenceModel]:
-        """Those offered whose files are here, the preferred one first."""
-        rows = cls.offered().filter(state=ModelState.INSTALLED, family__in=families).order_by("-is_fallback", "id")
+        """Those that are on and whose files are here, the preferred one first."""
+        on = cls.objects.filter(enabled=True, kind=Kind.CHECKPOINT, family__in=families)
+        rows = on.filter(state=ModelState.INSTALLED).order_by("-is_fallback", "id")
         return (row for row in rows if row.is_installed)
 
     @classmethod

@@ -44,6 +44,9 @@ class StoredPicture(models.Model):
     height = models.PositiveIntegerField(editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    HASHES: ClassVar[dict[str, str]] = {"file": "sha256"}
+    """File -> the field that holds the SHA-256 of its bytes."""
+
     class Meta:
         abstract = True
 
@@ -125,6 +128,14 @@ class GeneratedImage(WithThumbnail):
     outside_mask_changed_pixels = models.PositiveBigIntegerField()
     seam_score = models.FloatField()
     report = models.JSONField(default=dict, help_text="window, coverage, what was done at the seam")
+    hidden_file = models.FileField(
+        upload_to=private_name, max_length=200, blank=True, editable=False,
+        help_text="as it was painted, where the safety checker hid it: for reviewers alone",
+    )  # fmt: skip
+    hidden_sha256 = models.CharField(max_length=64, blank=True, default="", editable=False)
+    hidden_byte_count = models.PositiveBigIntegerField(default=0, editable=False)
+
+    HASHES: ClassVar[dict[str, str]] = {"file": "sha256", "hidden_file": "hidden_sha256"}
 
     class Meta:
         ordering: ClassVar[list[str]] = ["index"]
@@ -134,6 +145,17 @@ class GeneratedImage(WithThumbnail):
 
     def __str__(self) -> str:
         return f"image {self.index} of {self.generation_id}"
+
+    def write_hidden(self, png: bytes) -> None:
+        """Put what the safety checker hid into storage, beside what everybody gets to see."""
+        self.hidden_sha256 = hashlib.sha256(png).hexdigest()
+        self.hidden_byte_count = len(png)
+        self.hidden_file.save("picture.png", ContentFile(png), save=False)
+
+    def delete_files(self) -> None:
+        super().delete_files()
+        if self.hidden_file:
+            self.hidden_file.delete(save=False)
 
 
 def remove_unkept(written: Iterable[StoredPicture]) -> None:

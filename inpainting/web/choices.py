@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+
 from inpainting.api.fields import public_names
-from inpainting.core.request import ALGORITHM_TYPES, LORA_WEIGHTS, RANGES, SCHEDULERS
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.request import ALGORITHM_TYPES, LORA_WEIGHTS, RANGES, SAFETY_TYPES, SCHEDULERS
+from inpainting.core.safety import STRICTNESS
 from inpainting.engines import registry
 from inpainting.engines.catalog import COMPUTED_CONTROLS, ERASE_FAMILIES
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.erase import engine as erase
+from inpainting.engines.safety import find_checker
 from inpainting.models import InferenceModel, Lora
+
+HIDDEN_SENTENCE = (
+    "Hidden by the safety checker: it found something in what was painted that may not be for everybody. "
+    "The rest of the photo is as it was."
+)
+SAFETY_LABELS = {
+    "blur": "Blur what it finds",
+    "pixelate": "Pixelate what it finds",
+    "black": "Black instead",
+    "sensitive_content_text": "Grey with a sentence instead",
+}
 
 
 def choices() -> dict[str, Any]:
@@ -36,10 +52,27 @@ def choices() -> dict[str, Any]:
         "lora_weights": {"lowest": number_of(LORA_WEIGHTS[0]), "highest": number_of(LORA_WEIGHTS[1])},
         "diffusion_installed": is_installed,
         "algorithm_types": ALGORITHM_TYPES,
+        "safety": safety_choices(),
+        "hidden_sentence": HIDDEN_SENTENCE,
         "schedulers": [{"name": name, "label": name.removesuffix("Scheduler")} for name in SCHEDULERS],
         "ranges": {
             name: {"lowest": number_of(low), "highest": number_of(high)} for name, (low, high) in RANGES.items()
         },
+    }
+
+
+def safety_choices() -> dict[str, Any] | None:
+    """What may be chosen of the safety checker, the site's own way first; None where there is none to choose of."""
+    try:
+        find_checker()
+    except InvalidRequest:
+        return None
+    site = settings.SAFETY_CHECKER
+    least = STRICTNESS.get(site, 0)
+    stricter = [name for name in SAFETY_TYPES if name != site and STRICTNESS[name] >= least]
+    return {
+        "usual": SAFETY_LABELS.get(site, "Off"),
+        "types": [{"name": name, "label": SAFETY_LABELS[name]} for name in stricter],
     }
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from inpainting.web import models, storage, views
+from inpainting.web import models, review, storage, views
 
 urlpatterns = [
     path("", views.editor, name="editor"),
@@ -12,4 +12,5 @@ urlpatterns = [
     path("models/<str:slug>/remove/", models.remove_model, name="model-remove"),
     path("models/<str:slug>/switch/", models.switch_model, name="model-switch"),
     path("generations/<uuid:pk>/", views.generation_page, name="generation"),
+    path("generations/<uuid:pk>/hidden/<int:index>/", review.hidden_picture, name="hidden-picture"),
 ]

@@ -20,7 +20,7 @@ from inpainting.core.codecs import PictureLimits
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.models import Generation, InferenceModel
-from inpainting.web.choices import choices
+from inpainting.web.choices import HIDDEN_SENTENCE, choices
 
 PAGE_LENGTH = 24
 ROWS = {
@@ -35,6 +35,7 @@ ROWS = {
     "mask_grow": "Mask grown by, px",
     "mask_blur": "Mask faded over, px",
     "only_masked_padding": "Seen around the mask, px",
+    "safety_checker_type": "Safety checker",
 }
 """Settings that a recipe lists where they were made, and what people call them."""
 UNSAID = {"num_images": 1, "mask_grow": 0, "mask_blur": 0}
@@ -74,6 +75,7 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
         "details": details,
         "rows": rows(details["metadata"]),
         "engine_label": registry.label(generation.engine),
+        "hidden_sentence": HIDDEN_SENTENCE,
         "model_label": model_labels().get(generation.settings.get("model") or ""),
     }
     return render(request, "generation.html", context)

@@ -28,6 +28,7 @@ from dreamlayer_site.hosts import EVERYWHERE, is_address, is_loopback
 from inpainting.engines.base import Lane
 from inpainting.generations.line import workers_of
 from inpainting.generations.recover import hand_back_ours, recover, start_lookout
+from inpainting.generations.safety import warn_where_unavailable
 from inpainting.generations.warm_up import start_warming_up
 
 LOCK_PATIENCE_SECONDS = supervisor.DRAIN_SECONDS + 5
@@ -55,6 +56,7 @@ class Command(BaseCommand):
             waiting = recover()
             start_lookout()
             start_warming_up()
+            warn_where_unavailable()
             self.say_hello(options["listener_fd"], waiting)
             endpoint = f"fd:fileno={options['listener_fd']}"
             LimitedServer(application, endpoints=[endpoint], server_name="DreamLayer").run(before_stop=hand_back_ours)

@@ -15,7 +15,7 @@ from inpainting.model_store.pull import PullLost, pull
 from inpainting.model_store.supplies import LocalSupply
 from inpainting.models import InferenceModel
 
-SIDE = {Family.SD: 512, Family.SDXL: 1024, Family.LAMA: 512, Family.MIGAN: 512}
+SIDE = {Family.SD: 512, Family.SDXL: 1024, Family.LAMA: 512, Family.MIGAN: 512, Family.SAFETY: 224}
 """Pixels for which each family was made."""
 
 

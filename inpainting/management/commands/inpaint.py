@@ -19,9 +19,10 @@ from tqdm import tqdm
 
 from inpainting.core.errors import Cancelled, PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.request import SCHEDULERS, PaintSettings
+from inpainting.core.request import SAFETY_TYPES, SCHEDULERS, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Step
+from inpainting.generations import safety
 from inpainting.picture_files import FileJob, FileReport, mask_of, pairs
 
 FAILED, INTERRUPTED = 1, 130
@@ -57,6 +58,9 @@ class Command(BaseCommand):
         parser.add_argument("--scheduler", choices=SCHEDULERS, metavar="NAME", help="(default: the model's)")
         parser.add_argument("--num-images", type=int, default=1, help="results of each picture (default %(default)s)")
         parser.add_argument("--seed", type=int, help="same seed, same picture (default: a random one)")
+        parser.add_argument(
+            "--safety-checker", choices=SAFETY_TYPES, metavar="TYPE", help="look at results: " + ", ".join(SAFETY_TYPES)
+        )
         parser.add_argument("--jobs", type=int, default=1, help="pictures painted at once (default %(default)s)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -102,10 +106,15 @@ class Command(BaseCommand):
             guidance_scale=options["guidance_scale"],
             scheduler=options["scheduler"],
             model=options["model"],
+            safety_checker=True if options["safety_checker"] else None,
+            safety_checker_type=options["safety_checker"],
         )
         engine = registry.find(options["engine"], settings)
         if mask is None and engine.needs_surroundings:
             raise CommandError(f"MASK is missing: {engine.name} paints from what is kept.")
+        settings, warnings = safety.settled(settings)
+        for warning in warnings:
+            self.stderr.write(warning)
         settings = engine.settled(settings)
         polarity = MaskPolarity(options["mask_polarity"])
 

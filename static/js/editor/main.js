@@ -34,7 +34,7 @@ const progress = new Progress(
 )
 const result = new Result({
   root: $("result"), source: $("result-source"), image: $("result-image"), peek: $("result-peek"), compare: $("compare"), download: $("download"),
-  details: $("details"), warnings: $("warnings"), choices: $("choices"),
+  details: $("details"), warnings: $("warnings"), hidden: $("result-hidden"), choices: $("choices"),
   figures: { outside: $("figure-outside"), seam: $("figure-seam"), engine: $("figure-engine"), time: $("figure-time") },
 }, (metadata) => recipe.nameOf(metadata))
 

@@ -60,6 +60,8 @@ export class Recipe {
       const { value, disabled } = this.#input(name)
       if (!disabled && value.trim()) values[name] = value.trim()
     }
+    const safety = this.#form.safety_checker_type?.value
+    if (safety) Object.assign(values, { safety_checker: "true", safety_checker_type: safety })
     const worn = this.#worn()
     if (worn.length) values.loras = JSON.stringify(worn.map(({ slug, weight }) => ({ slug, weight })))
     return values
@@ -95,6 +97,7 @@ export class Recipe {
       const weight = (recipe.loras ?? []).find((use) => use.slug === slug)?.weight
       row.querySelector("input").value = weight === undefined ? "" : String(weight)
     }
+    this.#chooseSafety(recipe.safety_checker_type)
     const { steps, guidance_scale, scheduler } = this.#usual() ?? {}
     const unsaid = { ...UNSAID, steps, guidance_scale, scheduler }
     for (const name of FIELDS) {
@@ -167,7 +170,16 @@ export class Recipe {
     return new Set(this.#engines.find(({ name }) => name === engine)?.ignores)
   }
 
+  /** How what is found is hidden; the site's own way where it is not to choose from. */
+  #chooseSafety(type = "") {
+    const { safety_checker_type: select } = this.#form
+    if (!select) return // no checker is installed
+    select.value = type
+    if (select.selectedIndex < 0) select.value = ""
+  }
+
   #clear() {
+    this.#chooseSafety()
     for (const name of FIELDS.slice(1)) {
       this.#input(name).value = name === "denoising_strength" ? STRENGTH : ""
       this.#input(name).removeAttribute("aria-invalid")
@@ -238,7 +250,8 @@ export class Recipe {
     const words = ([name, { value, selectedOptions }]) =>
       name === "negative_prompt" ? LABELS[name] : `${LABELS[name]} ${selectedOptions?.[0].text ?? value}`
     const worn = this.#worn().map(({ label, weight }) => `${label} ${weight}`)
-    document.getElementById("more-set").textContent = [...set.map(words), ...worn].join(" · ")
+    const safety = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
+    document.getElementById("more-set").textContent = [...set.map(words), ...worn, ...safety].join(" · ")
   }
 }
 

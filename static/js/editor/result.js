@@ -9,7 +9,7 @@ export class Result {
   #nameOf
 
   /**
-   * `elements` is {root, source, image, peek, compare, download, details, warnings, choices,
+   * `elements` is {root, source, image, peek, compare, download, details, warnings, hidden, choices,
    * figures: {outside, seam, engine, time}}; `nameOf` says of a recipe who paints it.
    */
   constructor(elements, nameOf) {
@@ -42,12 +42,13 @@ export class Result {
 
   /** The result that is shown large, downloaded and used as the next source. */
   #choose(image, name) {
-    const { download, figures } = this.#elements
+    const { download, figures, hidden } = this.#elements
     this.url = image.url
     this.name = name
     this.#elements.image.src = image.url
     download.href = image.url
     download.download = name
+    hidden.hidden = !image.hidden_by
     figures.outside.textContent = image.outside_mask_changed_pixels ?? "–"
     figures.outside.dataset.good = String(image.outside_mask_changed_pixels === 0)
     figures.seam.textContent = score(image.seam_score)

@@ -1,0 +1,36 @@
+"""What `manage.py check`, and whatever checks first, says of the safety checker's setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from inpainting.core.request import SAFETY_TYPES
+from inpainting.core.safety import OFF
+from inpainting.engines.diffusion import engine as diffusion
+
+
+@register("security")
+def safety_checker_can_run(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """A word that nobody knows is refused; that nothing is painted where the checker is on and cannot run is said."""
+    if settings.SAFETY_CHECKER not in (OFF, *SAFETY_TYPES):
+        return [
+            Error(
+                f"DREAMLAYER_SAFETY_CHECKER is “{settings.SAFETY_CHECKER}”.",
+                hint=f"It is {OFF}, {', '.join(SAFETY_TYPES[:-1])} or {SAFETY_TYPES[-1]}.",
+                id="inpainting.E001",
+            )
+        ]
+    if settings.SAFETY_CHECKER == OFF or diffusion.is_installed():
+        return []
+    return [
+        Warning(
+            "DREAMLAYER_SAFETY_CHECKER is on, and this light installation cannot run it: nothing will be painted.",
+            hint="“pip install .[diffusion]” adds what it needs; “python manage.py pull_model safety-checker” gets it.",
+            id="inpainting.W001",
+        )
+    ]

@@ -1,0 +1,68 @@
+"""Has somebody looked at it? A finished painting goes past the safety checker, and what that finds is hidden.
+
+Of any engine. Light to import: torch comes with the first picture that is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from inpainting.core.codecs import to_rgb8
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.hiding import hidden
+from inpainting.core.picture import Picture
+from inpainting.core.safety import UNAVAILABLE, views
+from inpainting.engines import registry
+from inpainting.engines.catalog import SAFETY_FAMILIES, ModelSpec
+from inpainting.engines.diffusion import engine as diffusion
+from inpainting.engines.painting import Painting
+
+if TYPE_CHECKING:
+    from inpainting.engines.diffusion.safety import Checkers
+
+
+def find_checker() -> ModelSpec:
+    """The installed safety checker. Raises InvalidRequest, `safety_checker_unavailable`, that says what is missing."""
+    if not diffusion.is_installed():
+        raise InvalidRequest(
+            "The safety checker is on, and this light installation cannot run it; "
+            "“pip install .[diffusion]” adds what it needs.",
+            code=UNAVAILABLE,
+            field="safety_checker",
+        )
+    try:
+        return registry.models.find(None, SAFETY_FAMILIES)
+    except InvalidRequest as error:
+        message = f"The safety checker is on, and cannot look at anything. {error.message}"
+        raise InvalidRequest(message, code=UNAVAILABLE, field="safety_checker") from error
+
+
+def examined(painting: Painting, how: str, checker: ModelSpec, meanwhile: Callable[[], None]) -> Painting:
+    """The painting with the checker's word, and where it found something with all that was painted hidden.
+
+    What it is shown is what was painted with its surroundings (`core.safety.views`), not the rest of the picture: that
+    came from its owner, and stays. how: one of `request.SAFETY_TYPES`. meanwhile: called while it looks; what it raises
+    ends the looking. Raises EngineFailed, `safety_checker_unavailable`.
+    """
+    pixels = painting.picture.pixels
+    shown = [to_rgb8(Picture(pixels[box.slices])) for box in views(painting.mask)]
+    if not checkers().get(checker, meanwhile).finds(shown, meanwhile):
+        return replace(painting, nsfw_content_detected=False)
+    return replace(
+        painting,
+        picture=hidden(painting.picture, painting.mask, how),
+        nsfw_content_detected=True,
+        hidden_by=how,
+        unhidden=painting.picture,
+    )
+
+
+@cache
+def checkers() -> Checkers:
+    """Those of this process. The first use brings torch along."""
+    from inpainting.engines.diffusion.safety import Checkers
+
+    return Checkers()

@@ -1,0 +1,55 @@
+"""The safety checker here: what the site's setting makes of a request, and what becomes of a painting."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from django.conf import settings as site
+from django.db import DatabaseError
+
+from inpainting.core import safety
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.request import PaintSettings
+from inpainting.engines.painting import Painting
+from inpainting.engines.safety import examined, find_checker
+
+logger = logging.getLogger(__name__)
+
+Examine = Callable[[Painting, Callable[[], None]], Painting]
+
+
+def settled(settings: PaintSettings) -> tuple[PaintSettings, tuple[str, ...]]:
+    """The settings with what holds on this site, and warnings where that is stricter than asked.
+
+    Raises InvalidRequest, `safety_checker_unavailable`, where it is to look and cannot.
+    """
+    in_force, warnings = safety.settled(settings, site.SAFETY_CHECKER)
+    if in_force.safety_checker:
+        find_checker()
+    return in_force, warnings
+
+
+def examiner(settings: PaintSettings) -> Examine | None:
+    """What every painting of a request has to pass, by the site's setting of now; None where the checker is off.
+
+    Examine(painting, meanwhile) is `engines.safety.examined`. Raises as `settled`.
+    """
+    in_force, _ = safety.settled(settings, site.SAFETY_CHECKER)
+    how = in_force.safety_checker_type
+    if not in_force.safety_checker or how is None:
+        return None
+    checker = find_checker()
+    return lambda painting, meanwhile: examined(painting, how, checker, meanwhile)
+
+
+def warn_where_unavailable() -> None:
+    """Say at the start that everything will be refused, where the checker is on and cannot look."""
+    if site.SAFETY_CHECKER == safety.OFF:
+        return
+    try:
+        find_checker()
+    except InvalidRequest as error:
+        logger.warning("DREAMLAYER_SAFETY_CHECKER: nothing will be painted. %s", error.message)
+    except DatabaseError as error:
+        logger.warning("DREAMLAYER_SAFETY_CHECKER: the catalog of models cannot be read: %s", error)
