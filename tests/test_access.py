@@ -61,6 +61,8 @@ SOCKET = (NOT_FOUND, OPEN, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND
 LINK = (200,) * 10
 LINK_ON = (302,) * 10
 GONE = (404,) * 10
+# What the safety checker hid: not even its owner learns that there is such a thing.
+REVIEWERS = (*[404] * 9, 200)
 # The admin sends everybody but staff to the sign-in page.
 ADMIN: tuple[Cell, ...] = (*[SIGN_IN] * 8, 403, 200)
 ADMIN_HIDDEN: tuple[Cell, ...] = (*[SIGN_IN] * 8, 404, 200)
@@ -103,6 +105,7 @@ MODELS = {
 }
 ROWS = [
     Row("generations/<uuid:pk>/", "/generations/{generation}/", PAGE),
+    Row("generations/<uuid:pk>/hidden/<int:index>/", "/generations/{hidden}/hidden/0/", REVIEWERS),
     Row(ONE, "/api/generations/{generation}/", API),
     Row(ONE + "cancel/", "/api/generations/{waiting}/cancel/", API, method="POST", scope=Scope.GENERATE),
     # A waiting one: each of its owners deletes one of their own.
@@ -176,7 +179,7 @@ ROWS = [
 ]
 MISSING = {
     "generation": UUID(int=4 << 76 | 8 << 60),
-    "waiting": UUID(int=4 << 76 | 8 << 60),
+    **dict.fromkeys(("waiting", "hidden"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(("batch", "open_batch"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(("key", "user", "group", "email", "content_type", "retention", "limits", "delivery"), 999999),
     "model": 999999,
@@ -238,12 +241,17 @@ def test_everybody_gets_exactly_what_is_theirs(
     clients = actors(row)
     alice.refresh_from_db()  # she signed in, which ends older links to a new password
     generation = generate(alice)
+    hidden = generate(alice)
+    image = hidden.images.get()
+    image.write_hidden(b"as it was painted")
+    image.save()
     delivery = WebhookDelivery.test(alice, "https://alice.example/hook")
     model = InferenceModel.objects.get(slug="sd15")
     model.start_pull()  # by somebody: the page starts no process
     email = EmailAddress.objects.create(user=alice, email=alice.email, primary=True)
     world = {
         "generation": generation.pk,
+        "hidden": hidden.pk,
         "batch": batch_of(generation).pk,
         "key": ApiKey.issue(alice)[0].pk,
         "user": alice.pk,

@@ -47,13 +47,15 @@ def embedding(model: StableDiffusionSafetyChecker, picture: NDArray[np.uint8]) -
     return found / found.norm()
 
 
-def rigged(finds: NDArray[np.uint8], passes: NDArray[np.uint8]) -> StableDiffusionSafetyChecker:
-    """One that finds the first picture, and what is more like it than like the second."""
+def rigged(finds: NDArray[np.uint8], *passes: NDArray[np.uint8]) -> StableDiffusionSafetyChecker:
+    """One that finds the first picture and lets the others pass, and what is more like those than like the first."""
     model = checker()
     with torch.no_grad():
-        bad, good = embedding(model, finds), embedding(model, passes)
-        model.concept_embeds[0] = bad - good
-        model.concept_embeds_weights[0] = 0.0
+        bad, good = embedding(model, finds), torch.stack([embedding(model, picture) for picture in passes])
+        concept = bad - good.mean(0)
+        model.concept_embeds[0] = concept
+        concept /= concept.norm()
+        model.concept_embeds_weights[0] = (concept @ bad + (good @ concept).max()) / 2
     return model
 
 

@@ -14,12 +14,12 @@ from inpainting.core.request import SAFETY_TYPES
 
 
 def in_shape(mode: str, bits: int) -> Picture:
-    pixels: Pixels = data.astronaut()[:300, :400]
+    pixels: Pixels = np.asarray(data.astronaut()[:300, :400], np.uint8)
     if mode in ("L", "LA"):
         pixels = pixels[:, :, :1]
     if mode in ("LA", "RGBA"):
         rows = np.linspace(0, 255, pixels.shape[0]).astype(np.uint8)
-        pixels = np.dstack([pixels, np.repeat(rows[:, None], pixels.shape[1], 1)])
+        pixels = np.concatenate([pixels, np.repeat(rows[:, None, None], pixels.shape[1], 1)], axis=2)
     return Picture(pixels if bits == 8 else pixels.astype(np.uint16) * 257)
 
 

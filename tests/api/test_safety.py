@@ -1,0 +1,414 @@
+"""What the safety checker finds is hidden from everybody but reviewers, whatever door the request came by."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from django.core.files.storage import default_storage
+from django.core.management import CommandError, call_command
+from django.test import Client
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.core.codecs import STORED_LIMITS, decode_picture
+from inpainting.core.picture import Picture
+from inpainting.core.request import SAFETY_TYPES, InpaintRequest, PaintSettings
+from inpainting.core.safety import STAYS_ON, views
+from inpainting.engines import registry
+from inpainting.engines.base import OnStep, Step
+from inpainting.engines.diffusion import engine as diffusion
+from inpainting.engines.painting import paint
+from inpainting.engines.quick_fill.engine import QuickFill
+from inpainting.engines.safety import checkers
+from inpainting.generations.delete import delete
+from inpainting.generations.limits import stored_bytes
+from inpainting.generations.run import run_waiting
+from inpainting.model_store.pull import remove_files
+from inpainting.models import GeneratedImage, Generation, InferenceModel
+from tests import tiny_checker
+from tests.api.bodies import shape_a, upload
+
+pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+RUDE = np.kron(np.indices((8, 12)).sum(0) % 2, np.ones((8, 8), int))[:, :, None].repeat(3, 2) * 255
+"""A chess board of the size of the photo: what may not be shown."""
+Generate = Callable[..., Generation]
+
+
+class Rude(QuickFill):
+    """Paints what may not be shown, and shows it before it is done. With an even seed it leaves the photo as it is."""
+
+    name = "rude"
+
+    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        kind = np.array(request.image.pixels, np.uint8)
+        rude = RUDE[: kind.shape[0], : kind.shape[1]].astype(np.uint8)
+        on_step(Step(1, 1, preview=rude))
+        settings = request.settings
+        return [rude if (settings.seed + index) % 2 else kind for index in range(settings.num_images)]
+
+
+@pytest.fixture(autouse=True)
+def rude(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None:
+    monkeypatch.setitem(registry.engines(), "rude", Rude())
+    settings.MODELS_DIR = tmp_path / "models"
+    checkers.cache_clear()
+
+
+@pytest.fixture
+def checker(photo: NDArray[np.uint8], hole: NDArray[np.uint8], tmp_path: Path) -> InferenceModel:
+    """An installed one, which finds what is rude and lets pass what fits into the photo."""
+
+    def painted(engine: QuickFill, seed: int) -> NDArray[np.uint8]:
+        request = InpaintRequest(Picture(photo), hole, PaintSettings(seed=seed, strength=1.0))
+        return np.asarray(paint(request, engine, lambda step: None)[0].picture.pixels)
+
+    boxes = [box.slices for box in views(hole)]
+    fine = [painted(Rude(), 4), painted(QuickFill(), 3)]
+    rigged = tiny_checker.rigged(painted(Rude(), 3)[boxes[0]], *(picture[box] for picture in fine for box in boxes))
+    folder = tiny_checker.saved(tmp_path / "checker", rigged)
+    call_command("pull_model", "safety-checker", "--yes", f"--from={folder}", stdout=StringIO())
+    return InferenceModel.objects.get(slug="safety-checker")
+
+
+@pytest.fixture
+def boss(db: None) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss@example.com", "a long one"))
+    return client
+
+
+def asked(client: Client, image: bytes, mask: bytes, *, status: int = 200, **fields: Any) -> dict[str, Any]:
+    fields = {"engine": "rude", "seed": "3", "denoising_strength": "1", **fields}
+    answer = client.post("/api/img2img", shape_a(image, mask, **fields))
+    assert answer.status_code == status, answer.json()
+    said: dict[str, Any] = answer.json()
+    return said
+
+
+def body_of(answer: Any) -> bytes:
+    return b"".join(answer.streaming_content) if answer.streaming else answer.content
+
+
+def pixels_of(data: bytes) -> NDArray[np.uint8]:
+    return np.asarray(decode_picture(data, limits=STORED_LIMITS).picture.pixels)
+
+
+def is_rude(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> bool:
+    """Whether what was painted can be seen."""
+    seen, rude = (picture[mask > 0].mean(-1) for picture in (pixels, RUDE))
+    return bool(seen.std() > 0 and np.corrcoef(seen, rude)[0, 1] > 0.6)
+
+
+@pytest.mark.usefixtures("checker")
+@pytest.mark.parametrize("how", SAFETY_TYPES)
+def test_what_is_found_is_hidden_and_nothing_outside_changes(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, photo: Any, hole: Any, how: str
+) -> None:
+    said = asked(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type=how)
+    metadata = said["metadata"]
+    assert metadata["nsfw_content_detected"] == [True]
+    assert (metadata["safety_checker"], metadata["safety_checker_type"]) == (True, how)
+    (result,) = metadata["results"]
+    assert (result["nsfw_content_detected"], result["hidden_by"]) == (True, how)
+    assert result["outside_mask_changed_pixels"] == 0
+    shown = pixels_of(body_of(alices_program.get(said["images"][0])))
+    assert np.array_equal(shown[hole == 0], photo[hole == 0])
+    image = GeneratedImage.objects.get()
+    with image.hidden_file.open("rb") as file:
+        painted = pixels_of(file.read())
+    assert is_rude(painted, hole)
+    assert not np.array_equal(shown, painted)
+    if how == "black":
+        assert not shown[hole > 0].any()
+    plain = asked(alices_program, photo_png, mask_png)
+    assert is_rude(pixels_of(body_of(alices_program.get(plain["images"][0]))), hole)
+
+
+@pytest.mark.usefixtures("checker")
+def test_without_a_checker_its_word_is_null_and_a_picture_that_passes_is_as_without(
+    alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    plain = asked(alices_program, photo_png, mask_png, engine="quick-fill")
+    assert plain["metadata"]["nsfw_content_detected"] is None
+    assert plain["metadata"]["results"][0]["nsfw_content_detected"] is None
+    assert "safety_checker_type" not in plain["metadata"]
+    looked = asked(alices_program, photo_png, mask_png, engine="quick-fill", safety_checker="true")
+    assert looked["metadata"]["nsfw_content_detected"] == [False]
+    assert looked["metadata"]["results"][0]["hidden_by"] is None
+    first, second = GeneratedImage.objects.order_by("created_at")
+    assert np.array_equal(first.read().pixels, second.read().pixels)
+    assert not second.hidden_file
+    (one, other) = alices_program.get("/api/generations/").json()["results"]
+    assert [row["images"][0]["nsfw_content_detected"] for row in (one, other)] == [False, None]
+
+
+@pytest.mark.usefixtures("checker")
+def test_of_several_results_each_is_judged_by_itself(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    said = asked(alices_program, photo_png, mask_png, num_images="3", safety_checker="true")
+    assert said["metadata"]["nsfw_content_detected"] == [True, False, True]
+    hidden = [bool(image.hidden_file) for image in GeneratedImage.objects.order_by("index")]
+    assert hidden == [True, False, True]
+
+
+@pytest.mark.usefixtures("checker")
+def test_the_site_s_setting_holds_for_who_does_not_ask_and_for_who_asks_for_less(
+    alices_program: Client, settings: Any, photo_png: bytes, mask_png: bytes
+) -> None:
+    settings.SAFETY_CHECKER = "pixelate"
+    used = []
+    wishes: list[dict[str, Any]] = [
+        {},
+        {"safety_checker": "false"},
+        {"safety_checker": "no", "safety_checker_type": "blur"},
+        {"safety_checker_type": "black"},
+    ]
+    for wish in wishes:
+        metadata = asked(alices_program, photo_png, mask_png, **wish)["metadata"]
+        assert metadata["nsfw_content_detected"] == [True]
+        assert (STAYS_ON in metadata["warnings"]) == ("safety_checker" in wish)
+        assert any("“blur” hides less" in text for text in metadata["warnings"]) == ("blur" in wish.values())
+        used.append(metadata["results"][0]["hidden_by"])
+        assert metadata["safety_checker_type"] == used[-1]
+    assert used == ["pixelate", "pixelate", "pixelate", "black"]
+
+
+@pytest.mark.usefixtures("checker")
+def test_what_waited_while_the_site_turned_it_on_is_looked_at(
+    alice: User, settings: Any, photo: Any, hole: Any, photo_png: bytes, mask_png: bytes, alices_program: Client
+) -> None:
+    asked(alices_program, photo_png, mask_png)
+    generation = Generation.objects.get()
+    settings.SAFETY_CHECKER = "black"
+    again = alices_program.post(f"/api/generations/{generation.pk}/run-again/", {}, content_type="application/json")
+    assert again.status_code == 202, again.json()
+    assert Generation.objects.get(pk=again.json()["id"]).images.get().report["hidden_by"] == "black"
+    later = generation.once_more()  # as it was asked for before, with nothing settled anew
+    assert later.settings["safety_checker"] is None
+    later.save_new()
+    run_waiting()
+    assert later.images.get().report["hidden_by"] == "black"
+
+
+def test_an_unknown_type_is_refused_with_the_list(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    said = asked(alices_program, photo_png, mask_png, status=400, safety_checker_type="mosaic")
+    assert (said["code"], said["field"]) == ("field_invalid", "safety_checker_type")
+
+
+def test_the_schema_has_both_fields_and_the_word_of_the_checker(client: Client) -> None:
+    schemas = client.get("/api/schema/?format=json").json()["components"]["schemas"]
+    for name in ("Upload", "ChangesForm"):
+        fields = schemas[name]["properties"]
+        assert fields["safety_checker"]["type"] == "boolean"
+        kind = fields["safety_checker_type"]
+        names = kind.get("enum") or schemas[kind["allOf"][0]["$ref"].rpartition("/")[2]]["enum"]
+        assert names == list(SAFETY_TYPES)
+    assert schemas["Metadata"]["properties"]["nsfw_content_detected"]["nullable"]
+    assert "nsfw_content_detected" in schemas["Metadata"]["required"]
+    assert "hidden_by" in schemas["GeneratedImageDocument"]["properties"]
+
+
+@pytest.mark.parametrize("is_light", [True, False])
+@pytest.mark.parametrize("by_site", [True, False])
+def test_where_it_cannot_look_nothing_is_accepted(
+    alices_program: Client,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    photo_png: bytes,
+    mask_png: bytes,
+    is_light: bool,
+    by_site: bool,
+) -> None:
+    if is_light:
+        monkeypatch.setattr(diffusion, "find_spec", lambda name: None)
+    wish: dict[str, Any] = {} if by_site else {"safety_checker": "true"}
+    settings.SAFETY_CHECKER = "blur" if by_site else "off"
+    said = asked(alices_program, photo_png, mask_png, status=400, engine="quick-fill", **wish)
+    assert said["code"] == "safety_checker_unavailable"
+    assert ("pip install" if is_light else "pull_model safety-checker") in said["message"]
+    assert not Generation.objects.exists()
+    batch = {"images": [upload(photo_png)], "masks": [upload(mask_png, name="mask.png")], "prompt": "", **wish}
+    answer = alices_program.post("/api/batches/", batch)
+    assert (answer.status_code, answer.json()["code"]) == (400, "safety_checker_unavailable")
+    dry = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, engine="quick-fill", **wish))
+    assert (dry.status_code, dry.json()["code"]) == (400, "safety_checker_unavailable")
+
+
+def test_one_that_was_removed_while_it_waited_fails_it(
+    alice: User, checker: InferenceModel, generate: Generate
+) -> None:
+    with pytest.MonkeyPatch.context() as held:
+        held.setattr("inpainting.generations.submit.ring", lambda lane: None)
+        generation = generate(alice, engine="rude", safety_checker=True)
+    remove_files(checker)
+    run_waiting()
+    generation.refresh_from_db()
+    assert (generation.status, generation.error_code) == ("failed", "safety_checker_unavailable")
+    assert not generation.images.exists()
+
+
+@pytest.mark.usefixtures("checker")
+def test_reviewers_alone_see_what_was_hidden(
+    alice: User, alices_program: Client, boss: Client, photo_png: bytes, mask_png: bytes, hole: Any, caplog: Any
+) -> None:
+    said = asked(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type="blur")
+    url = f"/generations/{said['id']}/hidden/0/"
+    owner = Client()
+    owner.force_login(alice)
+    for stranger in (owner, alices_program, Client()):
+        assert stranger.get(url).status_code == 404
+    with caplog.at_level("INFO"):
+        answer = boss.get(url)
+    assert "boss@example.com opened what was hidden" in caplog.text
+    assert answer["Cache-Control"] == "private, no-store"
+    assert is_rude(pixels_of(body_of(answer)), hole)
+    page = boss.get(f"/admin/inpainting/generation/{said['id']}/change/").content.decode()
+    assert f'<img src="{url}"' in page
+    assert "hidden by the safety checker (blur)" in page
+    own = owner.get(f"/generations/{said['id']}/").content.decode()
+    assert "Hidden by the safety checker" in own
+    assert "hidden/0" not in own
+    plain = asked(alices_program, photo_png, mask_png)
+    assert boss.get(f"/generations/{plain['id']}/hidden/0/").status_code == 404
+    assert "Hidden by" not in owner.get(f"/generations/{plain['id']}/").content.decode()
+
+
+@pytest.mark.usefixtures("checker")
+def test_no_other_way_leads_to_what_was_painted(
+    alice: User, alices_program: Client, boss: Client, photo_png: bytes, mask_png: bytes, hole: Any
+) -> None:
+    said = asked(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type="black")
+    pk, image = said["id"], GeneratedImage.objects.get()
+    names = (str(image.hidden_file.name), image.hidden_sha256)
+    ways = [f"/api/generations/{pk}/images/0/", said["images"][0], f"/admin/inpainting/generation/{pk}/picture/0/"]
+    for way in ways:
+        answer = (boss if "/admin/" in way else alices_program).get(way)
+        assert answer.status_code == 200
+        assert not is_rude(pixels_of(body_of(answer)), hole), way
+    thumbnail = body_of(alices_program.get(f"/api/generations/{pk}/images/0/thumbnail/"))
+    small = cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert not is_rude(cv2.resize(small, hole.shape[::-1]), hole)
+    whole = json.dumps(alices_program.get(f"/api/generations/{pk}/").json()) + json.dumps(said)
+    assert not [name for name in names if name in whole]
+
+
+@pytest.mark.usefixtures("checker")
+def test_a_batch_s_archive_holds_the_hidden_one(
+    alices_program: Client, settings: Any, photo_png: bytes, mask_png: bytes, hole: Any
+) -> None:
+    settings.SAFETY_CHECKER = "black"
+    body = {"images": [upload(photo_png)], "masks": [upload(mask_png, name="mask.png")], "engine": "rude", "seed": "3"}
+    batch = alices_program.post("/api/batches/", {**body, "prompt": ""}).json()
+    archive = zipfile.ZipFile(io.BytesIO(body_of(alices_program.get(f"/api/batches/{batch['id']}/results.zip"))))
+    (name,) = [name for name in archive.namelist() if name.endswith(".png")]
+    assert not pixels_of(archive.read(name))[hole > 0].any()
+
+
+@pytest.mark.usefixtures("checker")
+@pytest.mark.parametrize("is_on", [True, False])
+def test_no_preview_is_sent_of_what_nobody_has_looked_at(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch, is_on: bool
+) -> None:
+    shown: list[object] = []
+    advance = Generation.advance
+
+    def noted(self: Generation, step: int, steps: int, **more: Any) -> bool:
+        shown.append(more.get("preview"))
+        return advance(self, step, steps, **more)
+
+    monkeypatch.setattr(Generation, "advance", noted)
+    wish: dict[str, Any] = {"safety_checker": "true"} if is_on else {}
+    asked(alices_program, photo_png, mask_png, **wish)
+    assert shown
+    assert any(preview is not None for preview in shown) != is_on
+
+
+def files() -> list[Path]:
+    root = Path(default_storage.path(""))
+    return [path for path in root.rglob("*") if path.is_file()] if root.exists() else []
+
+
+@pytest.fixture
+def _alone(settings: Any, tmp_path: Path) -> None:
+    kept = settings.STORAGES["default"]
+    options = {**kept["OPTIONS"], "location": tmp_path / "pictures"}
+    settings.STORAGES = {**settings.STORAGES, "default": {**kept, "OPTIONS": options}}
+
+
+@pytest.mark.usefixtures("_alone", "checker")
+def test_it_counts_as_stored_is_known_to_check_files_and_goes_with_its_generation(
+    alice: User, alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    asked(alices_program, photo_png, mask_png)
+    without = stored_bytes(alice)
+    assert delete(Generation.objects.get())
+    asked(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type="black")
+    image = GeneratedImage.objects.get()
+    path = Path(image.hidden_file.path)
+    assert path.stat().st_mode & 0o077 == 0
+    assert image.hidden_byte_count == path.stat().st_size
+    assert stored_bytes(alice) > without - 2000 + image.hidden_byte_count // 2
+    call_command("check_files", "--hashes", stdout=StringIO())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"x")
+    said = StringIO()
+    with pytest.raises(CommandError):
+        call_command("check_files", "--hashes", stdout=said)
+    assert f"altered  {image.hidden_file.name}" in said.getvalue()
+    path.unlink()
+    with pytest.raises(CommandError):
+        call_command("check_files", stdout=said)
+    assert f"missing  {image.hidden_file.name}" in said.getvalue()
+    path.write_bytes(whole)
+    assert delete(image.generation)
+    assert files() == []
+
+
+@pytest.mark.usefixtures("_alone", "checker")
+def test_a_result_that_is_not_kept_leaves_no_hidden_file(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancelled_meanwhile(self: Generation, images: Any) -> bool:
+        assert Path(images[0].hidden_file.path).exists()
+        Generation.objects.filter(pk=self.pk).update(cancel_requested=True)
+        return False
+
+    monkeypatch.setattr(Generation, "succeed", cancelled_meanwhile)
+    asked(alices_program, photo_png, mask_png, status=409, safety_checker="true")
+    generation = Generation.objects.get()
+    kept = {Path(generation.source.file.path), Path(generation.source.thumbnail.path), Path(generation.mask.file.path)}
+    assert set(files()) == kept
+
+
+@pytest.mark.usefixtures("checker")
+def test_the_command_line_hides_it_too_and_keeps_nothing_else(
+    tmp_path: Path, settings: Any, photo_png: bytes, mask_png: bytes, hole: Any, photo: Any
+) -> None:
+    (tmp_path / "in.png").write_bytes(photo_png)
+    (tmp_path / "mask.png").write_bytes(mask_png)
+    command = ["inpaint", str(tmp_path / "in.png"), str(tmp_path / "mask.png"), "--engine=rude", "--seed=3"]
+    settings.SAFETY_CHECKER = "black"
+    for more in ([], ["--safety-checker=blur"]):
+        said, out = StringIO(), tmp_path / f"out{len(more)}.png"
+        call_command(*command, *more, f"--out={out}", stdout=StringIO(), stderr=said)
+        assert "What was painted is hidden" in said.getvalue()
+        assert ("hides less" in said.getvalue()) == bool(more)
+        pixels = pixels_of(out.read_bytes())
+        assert not pixels[hole > 0].any()
+        assert np.array_equal(pixels[hole == 0], photo[hole == 0])
+    InferenceModel.objects.get(slug="safety-checker").switch(False)
+    with pytest.raises(CommandError, match="No safety checker is installed"):
+        call_command(*command, f"--out={tmp_path / 'never.png'}", stdout=StringIO(), stderr=StringIO())
+
+
+def test_settings_that_read_back_keep_both_fields() -> None:
+    made = PaintSettings(safety_checker=True, safety_checker_type="blur")
+    assert PaintSettings.from_fields({"safety_checker": True, "safety_checker_type": "blur"}) == made
