@@ -1,0 +1,74 @@
+"""What the pages show where the safety checker is on: to who paints, and to who reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright")
+pytest.importorskip("torch", reason="a light installation has no safety checker")
+
+from playwright.sync_api import Browser, expect
+
+from tests import tiny_checker
+from tests.browser.conftest import PASSWORD, watched_page
+from tests.browser.test_editor import open_photo, paint_line, photo, photo_file
+from tests.installation import Installation
+
+__all__ = ["photo", "photo_file"]
+pytestmark = pytest.mark.browser
+SENTENCE = "Hidden by the safety checker"
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One that pixelates by itself, with a checker that finds something in every picture."""
+    folder = tiny_checker.saved(tmp_path_factory.mktemp("tiny"), tiny_checker.suspicious())
+    installation = Installation(
+        tmp_path_factory.mktemp("site"), DREAMLAYER_SAFETY_CHECKER="pixelate", DJANGO_SUPERUSER_PASSWORD=PASSWORD
+    )
+    installation.manage("migrate", "--verbosity", "0")
+    installation.manage("createsuperuser", "--noinput", "--email", "boss@example.org")
+    installation.manage("pull_model", "safety-checker", "--yes", "--from", str(folder))
+    with installation.serving():
+        yield installation
+
+
+def test_who_paints_reads_why_and_who_reviews_sees_it_after_a_click(
+    browser: Browser, installation: Installation, photo_file: Path
+) -> None:
+    context = browser.new_context(base_url=f"http://127.0.0.1:{installation.port}")
+    for page in watched_page(context):
+        page.goto("/accounts/login/")
+        page.get_by_label("Email").fill("boss@example.org")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        open_photo(page, photo_file)
+        paint_line(page, from_left=0.48, to_left=0.52)
+        page.locator("#more summary").click()
+        kinds = page.get_by_label("Safety checker")
+        assert kinds.locator("option").all_text_contents() == [
+            "As on this site: Pixelate what it finds",
+            "Black instead",
+            "Grey with a sentence instead",
+        ]
+        kinds.select_option("black")
+        expect(page.locator("#more-set")).to_have_text("Safety checker")
+        page.get_by_role("button", name="Generate").click()
+        expect(page.locator("#result")).to_be_visible(timeout=60_000)
+        expect(page.locator("#result-hidden")).to_contain_text(SENTENCE)
+        expect(page.locator("#figure-outside")).to_have_text("0")
+        page.get_by_role("link", name="All details").click()
+        expect(page.locator(".message.warning")).to_contain_text(SENTENCE)
+        expect(page.locator(".recipe")).to_contain_text("black")
+        number = page.url.rstrip("/").rpartition("/")[2]
+        page.get_by_role("link", name="Open in editor").click()
+        expect(page.get_by_label("Safety checker", exact=True)).to_have_value("black")
+        page.goto(f"/admin/inpainting/generation/{number}/change/")
+        unhidden = page.get_by_alt_text("Result 0 as it was painted")
+        expect(unhidden).to_have_css("filter", "blur(24px)")
+        page.get_by_label("Result 0, hidden by the safety checker (black)").check()
+        expect(unhidden).to_have_css("filter", "none")
+        assert unhidden.evaluate("async (image) => { await image.decode(); return image.naturalWidth }") > 0
