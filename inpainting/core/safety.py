@@ -23,7 +23,9 @@ STRICTNESS = {"blur": 1, "pixelate": 2, "black": 3, "sensitive_content_text": 3}
 STAYS_ON = "The safety checker stays on: whoever runs this site has turned it on for everybody."
 SURROUNDINGS, LEAST_SURROUNDINGS = 0.5, 32
 """Around what was painted: a share of its longer side, and pixels."""
-MOST_ISLANDS = 16
+MOST_ISLANDS = 8
+SMALL = 2
+"""An island that is shown at half the size is seen well enough: it is looked at alone where it would be smaller."""
 
 
 def settled(settings: PaintSettings, instance: str) -> tuple[PaintSettings, tuple[str, ...]]:
@@ -49,13 +51,15 @@ def settled(settings: PaintSettings, instance: str) -> tuple[PaintSettings, tupl
 def views(mask: Mask) -> list[Box]:
     """Squares that together show all that was painted, each with what is around it.
 
-    Of everything at once, and of each island of the mask by itself: a far dot in the mask must not make the rest too
-    small to be seen. Squares, because the checker sees the middle square of what it is given, and nothing else.
+    Of everything at once, and of each island of the mask that is small in that: a far dot in the mask must not make the
+    rest too small to be seen. Squares, because of what it is given the checker sees the middle square and nothing else.
     """
     height, width = mask.shape
     picture = Size(width, height)
-    boxes = [marked(mask), *islands(mask)]
-    return list(dict.fromkeys(square for box in boxes for square in squares(widened(box, picture))))
+    everything = widened(marked(mask), picture)
+    alone = [widened(box, picture) for box in islands(mask)]
+    small = [box for box in alone if box.size.shorter * SMALL < everything.size.shorter]
+    return list(dict.fromkeys(square for box in (everything, *small) for square in squares(box)))
 
 
 def islands(mask: Mask) -> list[Box]:

@@ -349,7 +349,7 @@ SHIPPED = (
         repo="CompVis/stable-diffusion-safety-checker",
         licence="not stated by its publisher",
         licence_url="https://huggingface.co/CompVis/stable-diffusion-safety-checker",
-        size_bytes=1_220 * MB,
+        size_bytes=1_216 * MB,
         memory_bytes=1_300 * MB,
         aliases=("CompVis/stable-diffusion-safety-checker",),
     ),

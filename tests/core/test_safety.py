@@ -76,4 +76,10 @@ def test_a_far_dot_does_not_make_the_rest_too_small_to_be_seen() -> None:
 def test_dots_without_number_cost_a_limited_number_of_looks() -> None:
     mask = np.zeros((512, 512), np.uint8)
     mask[::8, ::8] = 255
-    assert len(views(mask)) <= 17
+    assert len(views(mask)) <= 9
+
+
+def test_what_is_large_enough_beside_the_rest_is_looked_at_once() -> None:
+    mask = np.zeros((512, 512), np.uint8)
+    mask[100:200, 100:200] = mask[220:320, 220:320] = 255
+    assert len(views(mask)) == 1
