@@ -22,17 +22,17 @@ from django.test import Client
 
 from inpainting.api.fields import Img2ImgForm
 from inpainting.engines import registry
-from inpainting.engines.catalog import Family
+from inpainting.engines.catalog import PAINTING_FAMILIES, Family
 from inpainting.engines.diffusion.engine import Options
 from inpainting.models import Generation, InferenceModel
-from tests import tiny_loras, tiny_models, tiny_networks
+from tests import tiny_checker, tiny_loras, tiny_models, tiny_networks
 from tests.api.bodies import shape_a
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WORKS, IGNORED, TAKEN, SILENT = "works", "ignored", "taken", "silently ignored"
 QUICK_FILL = "quick-fill"
-PAINTERS = [*Family, QUICK_FILL]
+PAINTERS = [*(family for family in Family if family in PAINTING_FAMILIES), QUICK_FILL]
 DREAMING = {"sd", "sdxl"}
 BESIDE_PAINTING = {"engine", "model", "model_name", "webhook_url", "step_down"}
 """What changes who paints, or whom is told, and not the picture by the same painter."""
@@ -57,13 +57,15 @@ ALTERNATIVES: dict[str, Any] = {
     "mask_polarity": "white_repaints",
     "loras": json.dumps([{"slug": "ink", "weight": 1.5}]),
     "step_down": "true",
+    "safety_checker": "true",
+    "safety_checker_type": "black",
     "engine": "auto",
     "model": "MODEL",
     "model_name": "MODEL",
     "webhook_url": "https://203.0.114.9/told",
 }
 """Field -> a value that differs from what the others have."""
-BESIDE: dict[str, dict[str, str]] = {}
+BESIDE: dict[str, dict[str, str]] = {"safety_checker_type": {"safety_checker": "true"}}
 """What a field means nothing without."""
 
 
@@ -78,7 +80,7 @@ def expected(field: str, painter: str) -> str:
     }
     if (field, painter) in exceptions:
         return exceptions[field, painter]
-    if field in {"mask_polarity", "mask_grow", "mask_blur", "num_images", "seed"}:
+    if field.startswith("safety_checker") or field in {"mask_polarity", "mask_grow", "mask_blur", "num_images", "seed"}:
         return WORKS
     if field in BESIDE_PAINTING - {"step_down"}:
         return TAKEN
@@ -97,6 +99,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "migan").write_bytes(tiny_networks.migan())
     for family in ("lama", "migan"):
         (folder / family).rename(folder / f"{family}.onnx")
+    tiny_checker.saved(folder / Family.SAFETY, tiny_checker.suspicious())
     tiny_loras.saved(folder / "ink.safetensors", tiny_loras.weights(tiny_models.sd(folder / "words"), seed=0))
     return folder
 

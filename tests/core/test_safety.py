@@ -81,5 +81,5 @@ def test_dots_without_number_cost_a_limited_number_of_looks() -> None:
 
 def test_what_is_large_enough_beside_the_rest_is_looked_at_once() -> None:
     mask = np.zeros((512, 512), np.uint8)
-    mask[100:200, 100:200] = mask[220:320, 220:320] = 255
+    mask[100:240, 100:240] = mask[260:400, 260:400] = 255
     assert len(views(mask)) == 1
