@@ -49,7 +49,7 @@ def accept_batch(request: Request) -> Batch:
     values, warnings = checked(Img2ImgForm, body.fields, clamp=body.is_lenient)
     common = Common(settings_from(values), MaskPolarity(values["mask_polarity"]), warnings)
     webhook_url, engine = webhook_url_of(values), values.get("engine", registry.AUTO)
-    registry.find(engine)  # before any picture is read
+    registry.check_name(engine)  # before any picture is read
     every: Sequence[Part | DecodedPicture] = masks
     if len(masks) == 1:
         every = [read_mask(masks[0], request)] * len(images)

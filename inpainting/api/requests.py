@@ -69,14 +69,14 @@ def read(body: Body, request: Request) -> Asked:
         raise InvalidRequest("No image file provided", code="field_missing", field=field)
     values, warnings = checked(Img2ImgForm, body.fields, clamp=body.is_lenient)
     settings, webhook_url = settings_from(values), webhook_url_of(values)
-    asked_engine = values.get("engine", registry.AUTO)
-    engine = registry.find(asked_engine, settings)
+    engine = values.get("engine", registry.AUTO)
+    registry.check_name(engine)
     image = source_image(sent, request)
     sent_mask = body.picture("mask")
     if sent_mask is not None:
         mask = mask_picture(sent_mask, request)
         inpaint_request, notes = put_together(image, mask, settings, MaskPolarity(values["mask_polarity"]))
-    elif engine.needs_surroundings:
+    elif registry.find(engine, settings).needs_surroundings:
         raise InvalidRequest(
             "No mask file provided: without a mask nothing says what to repaint, and only a diffusion model can "
             "repaint all of a picture.",
@@ -87,7 +87,7 @@ def read(body: Body, request: Request) -> Asked:
         inpaint_request, notes = all_of(image, settings)
     return Asked(
         inpaint_request,
-        engine=asked_engine,
+        engine=engine,
         source_name=name_of(sent),
         warnings=(*warnings, *notes),
         webhook_url=webhook_url,

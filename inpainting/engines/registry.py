@@ -119,18 +119,20 @@ def find(name: str, settings: PaintSettings | None = None) -> Engine:
 
 def choose(name: str, settings: PaintSettings | None = None) -> Choice:
     """As `find`, and why."""
-    if name == AUTO:
-        return best(settings)
-    engine = engines().get(name)
-    if engine is None:
-        names = ", ".join([AUTO, *engines()])
+    check_name(name)
+    return best(settings) if name == AUTO else Choice(engines()[name], "It was asked for by name.")
+
+
+def check_name(name: str) -> None:
+    """Raises InvalidRequest that lists the names, for what is neither an engine's nor "auto"."""
+    names = [AUTO, *engines()]
+    if name not in names:
         raise InvalidRequest(
-            f"There is no engine called “{name[:60]}”; the engines are: {names}.",
+            f"There is no engine called “{name[:60]}”; the engines are: {', '.join(names)}.",
             code="engine_not_found",
             field="engine",
             actual=name[:60],
         )
-    return Choice(engine, "It was asked for by name.")
 
 
 def best(settings: PaintSettings | None) -> Choice:
@@ -144,8 +146,7 @@ def best(settings: PaintSettings | None) -> Choice:
         if asked.prompt.strip()
         else next((WISHES[name] for name in WISHES if getattr(asked, name)), "")
     )
-    can_dream = diffusion.is_installed() and models.any_installed()
-    if can_dream and (wish or settings is None):
+    if (wish or settings is None) and diffusion.is_installed() and models.any_installed():
         return Choice(engines()[Diffusion.name], f"{wish}, and a model is installed that paints what is asked.")
     why = f"{wish}, but no model is installed that could paint it" if wish else "There is no prompt"
     return closing(f"{why}, so the gap is closed from the picture itself")

@@ -75,7 +75,7 @@ def submit_batch(
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
-    registry.find(engine)
+    registry.check_name(engine)
     refusals: dict[int, InvalidRequest] = {}
     items: list[BatchItem] = []
     try:
