@@ -199,6 +199,8 @@ class ChangesForm(serializers.Serializer):
     num_images = whole("num_images", help_text="Results to paint. Alias: batch_size.")
     steps = whole("steps", help_text="Steps of denoising; the engine's own number unless sent.")
     guidance_scale = number("guidance_scale", help_text="How closely the prompt is followed. Alias: cfg_scale.")
+    guidance_start = number("guidance_start", help_text="The share of the steps from which guidance is applied.")
+    guidance_end = number("guidance_end", help_text="The share of the steps up to which it is; after start.")
     scheduler = Text(
         required=False, allow_blank=True, max_length=200, help_text=f"One of {', '.join(SCHEDULERS)}; others fall back."
     )

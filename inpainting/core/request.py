@@ -26,6 +26,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "width": (64, 2048),
     "height": (64, 2048),
     "clip_skip": (1, 8),
+    "guidance_start": (0.0, 1.0),
+    "guidance_end": (0.0, 1.0),
     "control_strength": (0.0, 2.0),
     "control_start": (0.0, 1.0),
     "control_end": (0.0, 1.0),
@@ -75,6 +77,9 @@ class PaintSettings:
 
     step_down: where the device's memory is too small, a smaller engine may paint.
 
+    guidance_start, guidance_end: between which shares of the steps guidance is applied; None is from the first, to the
+    last.
+
     loras: up to MAX_LORAS that change the model for this request, each at most once.
 
     control: the slug of a ControlNet that leads the painting, control_strength how strongly, control_start and
@@ -103,6 +108,8 @@ class PaintSettings:
     use_karras_sigmas: bool | None = None
     algorithm_type: str | None = None
     step_down: bool | None = None
+    guidance_start: float | None = None
+    guidance_end: float | None = None
     loras: tuple[LoraUse, ...] = ()
     control: str | None = None
     control_strength: float | None = None
@@ -130,6 +137,12 @@ class PaintSettings:
             number: float | None = getattr(self, name)
             if number is not None:
                 within(name, number, lowest, highest)
+        start, end = self.guidance_start or 0.0, 1.0 if self.guidance_end is None else self.guidance_end
+        if start >= end:
+            raise InvalidRequest(
+                f"guidance_start is {start:g} and guidance_end {end:g}; it must start before it ends.",
+                field="guidance_start",
+            )
         if self.scheduler is not None and self.scheduler not in SCHEDULERS:
             raise InvalidRequest(
                 f"There is no scheduler of that name; the schedulers are: {', '.join(SCHEDULERS)}.",

@@ -26,6 +26,8 @@ PAGE_LENGTH = 24
 ROWS = {
     "steps": "Steps",
     "guidance_scale": "Guidance scale",
+    "guidance_start": "Guidance from, share of the steps",
+    "guidance_end": "Guidance until, share of the steps",
     "scheduler": "Scheduler",
     "use_karras_sigmas": "Karras sigmas",
     "algorithm_type": "Algorithm type",

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 
 DIFFUSION_ONLY = (
     *("prompt", "negative_prompt", "denoising_strength", "steps", "guidance_scale", "scheduler", "use_karras_sigmas"),
-    *("clip_skip", "width", "height", "only_masked_padding"),
+    *("clip_skip", "width", "height", "only_masked_padding", "guidance_start", "guidance_end"),
 )
 MS_TO_LOAD = 120_000
 """The first painting brings torch along."""

@@ -68,6 +68,8 @@ class Ticket:
     is_over: bool = False
     """Ended, failed, or left by its caller: nothing more is done for it."""
     text: Text | None = None
+    chunks: int = 0
+    """How many chunks of words the UNet hears, 0 while that is not counted."""
     notes: list[str] = field(default_factory=list)
     pictures: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     steps_done: int = 0
@@ -88,7 +90,7 @@ class Ticket:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Pictures that may share calls of the UNet: of one model, at one size, with the same fittings.
+    """Pictures that may share calls of the UNet: of one model, at one size, with as many words and the same fittings.
 
     Remembers how fast they go together. Groups of one model with other fittings take turns: each puts its own on.
 
@@ -98,14 +100,24 @@ class Group:
     model: StableDiffusion
     size: Size
     fittings: Fittings = BARE
+    chunks: int = 1
     live: list[Live] = field(default_factory=list)
     pace: Pace = field(default_factory=lambda: Pace(MOST_ROWS))
     row_bytes: int = 0
     last_stepped: float = 0.0
 
+    def takes(self, ticket: Ticket) -> bool:
+        return (self.size, self.fittings, self.chunks) == (ticket.size, ticket.fittings, ticket.chunks)
+
     @property
     def rows(self) -> int:
+        """Of the UNet's batch, in the next step."""
         return sum(one.denoising.rows for one in self.live)
+
+    @property
+    def most_rows(self) -> int:
+        """As many as any step to come takes: who starts or ends guidance in between counts with it."""
+        return sum(one.denoising.most_rows for one in self.live)
 
 
 @dataclass(slots=True, eq=False)
@@ -296,7 +308,7 @@ class Batcher:
         group = self._group(model, ticket) if model is not None else None
         if model is None or group is None or not group.live:
             return True
-        return group.rows + model.rows_for(ticket.request.settings) <= self._most_rows(group)
+        return group.most_rows + model.rows_for(ticket.request.settings) <= self._most_rows(group)
 
     def _most_rows(self, group: Group) -> int:
         if self.most_rows is not None:
@@ -308,10 +320,8 @@ class Batcher:
         return min(group.pace.rows, fitting)
 
     def _group(self, model: StableDiffusion, ticket: Ticket) -> Group | None:
-        wanted = (ticket.size, ticket.fittings)
-        return next(
-            (group for group in self._groups if group.model is model and (group.size, group.fittings) == wanted), None
-        )
+        ticket.chunks = ticket.chunks or model.count_chunks(ticket.request.settings)
+        return next((group for group in self._groups if group.model is model and group.takes(ticket)), None)
 
     def _start(self, ticket: Ticket, index: int) -> Live:
         model = self.shelf.get(ticket.spec, in_use=self._in_use())
@@ -328,7 +338,7 @@ class Batcher:
         preview = previews.previewer(window, denoising, self.shelf.preview_decoder(ticket.spec.family))
         group = self._group(model, ticket)
         if group is None:
-            group = Group(model, ticket.size, ticket.fittings)
+            group = Group(model, ticket.size, ticket.fittings, ticket.chunks)
             self._groups.append(group)
         live = Live(ticket, index, denoising, preview)
         group.live.append(live)
@@ -456,9 +466,9 @@ class Batcher:
         ticket.fail(error if isinstance(error, PaintingError) else broken(error))
 
 
-def alike(ticket: Ticket) -> tuple[str, Size, Fittings]:
-    """Equal for those who share a group."""
-    return ticket.spec.slug, ticket.size, ticket.fittings
+def alike(ticket: Ticket) -> tuple[str, Size, Fittings, int]:
+    """Equal for those who share a group, as far as is known before their model is there."""
+    return ticket.spec.slug, ticket.size, ticket.fittings, ticket.chunks
 
 
 def is_out_of_memory(error: BaseException) -> bool:

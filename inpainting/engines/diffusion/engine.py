@@ -123,7 +123,7 @@ class Diffusion:
         if settings.ip_adapter is None:
             idle |= {"ip_adapter_scale"}
         if settings.guidance_scale == 1:
-            idle |= {"negative_prompt"}
+            idle |= {"negative_prompt", "guidance_start", "guidance_end"}
         return frozenset(idle)
 
     def window(self, settings: PaintSettings) -> WindowRule:

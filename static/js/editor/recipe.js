@@ -12,6 +12,8 @@ const LABELS = {
   mask_blur: "Fade mask",
   steps: "Steps",
   guidance_scale: "Guidance scale",
+  guidance_start: "Guidance from",
+  guidance_end: "Guidance until",
   scheduler: "Scheduler",
   use_karras_sigmas: "Karras sigmas",
   algorithm_type: "Algorithm type",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from inpainting.engines.diffusion.adapters import Adapters
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.engine import CELL
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.reading import MOST_CHUNKS, Heard, cut, hear
+from inpainting.engines.diffusion.words import spans_of
 from inpainting.engines.model_files import INPAINTING_CHANNELS
 
 
@@ -68,7 +70,7 @@ class StableDiffusion:
         return self.guidance(settings) > 1 and self.unet.config.time_cond_proj_dim is None
 
     def rows_for(self, settings: PaintSettings) -> int:
-        """How many rows of the UNet's batch a picture takes."""
+        """How many rows of the UNet's batch a picture takes at most: fewer in steps without guidance."""
         return 2 if self.is_guided(settings) else 1
 
     @torch.inference_mode()
@@ -80,29 +82,63 @@ class StableDiffusion:
             width = self.unet.config.time_cond_proj_dim
             condition = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
             text = replace(text, time_condition=condition.to(self.hardware.device))
-        notes = [self._unread(getattr(settings, name), name) for name in ("prompt", "negative_prompt")]
-        return text, tuple(note for note in notes if note)
+        notes = [note for name in ("prompt", "negative_prompt") for note in self._unread(getattr(settings, name), name)]
+        return text, tuple(notes)
 
     def encode_text(self, settings: PaintSettings, size: Size) -> Text:
-        guided = self.is_guided(settings)
-        positive, negative = self.pipeline.encode_prompt(
-            settings.prompt,
-            self.hardware.device,
-            1,
-            guided,
-            settings.negative_prompt or None,
-            clip_skip=layers_left_out(settings),
-        )
-        return Text(torch.cat([negative, positive]) if guided else positive)
+        positive, negative = self.hear(settings)
+        if negative is None:
+            return Text(positive.embeds)
+        return Text(torch.cat([negative.embeds, positive.embeds]))
 
-    def _unread(self, words: str, name: str) -> str | None:
-        tokenizer = self.pipeline.tokenizer
-        room = tokenizer.model_max_length
-        tokens = tokenizer(words, truncation=False, verbose=False).input_ids
-        if len(tokens) <= room:
-            return None
-        rest = str(tokenizer.decode(tokens[room - 1 : -1])).strip()
-        return f"The {name} is longer than the model reads ({room - 2} tokens); not read: “{rest[:200]}”."
+    def hear(self, settings: PaintSettings) -> tuple[Heard, Heard | None]:
+        """What the encoders say to the prompt, and where it is heard to the negative one, in as many chunks.
+
+        `clip_skip` is for the prompt alone, as in diffusers' pipelines.
+        """
+        count = self.count_chunks(settings)
+        positive = self._hear(settings.prompt, count, layers_left_out(settings))
+        if not self.is_guided(settings):
+            return positive, None
+        return positive, self._hear(settings.negative_prompt, count, None)
+
+    def _hear(self, words: str, count: int, left_out: int | None) -> Heard:
+        spans, _ = spans_of(words)
+        said = [
+            hear(cut(spans, tokenizer), count, tokenizer, partial(self.listen, encoder, left_out))
+            for tokenizer, encoder in self.encoders
+        ]
+        return Heard(torch.cat([one.embeds for one in said], -1), torch.cat([one.pooled for one in said], -1))
+
+    def count_chunks(self, settings: PaintSettings) -> int:
+        """How many chunks of words the UNet hears: as many as the longer of what it hears takes."""
+        texts = [settings.prompt, *([settings.negative_prompt] if self.is_guided(settings) else [])]
+        return max(cut(spans_of(words)[0], tokenizer).count for words in texts for tokenizer, _ in self.encoders)
+
+    @property
+    def encoders(self) -> list[tuple[Any, Any]]:
+        """Each tokenizer with its text encoder."""
+        return [(self.pipeline.tokenizer, self.pipeline.text_encoder)]
+
+    def listen(self, encoder: Any, left_out: int | None, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `reading.Listen`. left_out: how many of its last layers are not run, None for none."""
+        ids = ids.to(self.hardware.device)
+        if left_out is None:
+            said = encoder(ids)[0]
+        else:
+            layers = encoder(ids, output_hidden_states=True).hidden_states
+            said = encoder.text_model.final_layer_norm(layers[-(left_out + 1)])
+        return said, said.new_empty(len(ids), 0)
+
+    def _unread(self, words: str, name: str) -> list[str]:
+        """Sentences about words that the UNet does not hear, or not as they were meant."""
+        spans, notes = spans_of(words)
+        tokenizer, _ = self.encoders[0]
+        rest = cut(spans, tokenizer).unread
+        if not rest:
+            return list(notes)
+        most = MOST_CHUNKS * (tokenizer.model_max_length - 2)
+        return [*notes, f"The {name} is longer than the model reads ({most} tokens); not read: “{rest[:200]}”."]
 
     def encode_image(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """[1, 3, 8h, 8w], -1 to 1 -> latents [1, 4, h, w], drawn from what the VAE says, as diffusers does."""
@@ -164,6 +200,9 @@ class StableDiffusion:
         else:
             masked_image = None
             self.draw(cells, generator)  # diffusers encodes the masked picture here too, and then does not look at it
+        guided = schedulers.steps_within(len(timesteps), settings.guidance_start, settings.guidance_end)
+        if self.is_guided(settings) and not guided:
+            notes = (*notes, "No step lies between guidance_start and guidance_end: none was guided.")
         denoising = Denoising(
             latents=latents,
             text=text,
@@ -175,6 +214,7 @@ class StableDiffusion:
             image=image,
             noise=noise,
             step_arguments=schedulers.step_arguments(scheduler, generator),
+            guided=guided,
         )
         return denoising, notes
 
@@ -187,15 +227,19 @@ class StableDiffusion:
 
     @torch.inference_mode()
     def predict(self, live: Sequence[Denoising]) -> list[torch.Tensor]:
-        """One call of the UNet for all of them, each at its own time: what each wants for `advance`, in float32."""
+        """One call of the UNet for all of them, each at its own time: what each wants for `advance`, in float32.
+
+        They hear texts of one length: `count_chunks` is the same for all.
+        """
         device, dtype = self.hardware.device, self.unet.dtype
+        texts = [one.heard for one in live]
         inputs = torch.cat([one.model_input() for one in live]).to(dtype)
         answer = self.unet(
             inputs,
             torch.cat([one.time for one in live]).to(device),
-            encoder_hidden_states=torch.cat([one.text.embeds for one in live]).to(dtype),
+            encoder_hidden_states=torch.cat([text.embeds for text in texts]).to(dtype),
             return_dict=False,
-            **self.conditions([one.text for one in live]),
+            **self.conditions(texts),
         )[0]
         return list(answer.float().split([one.rows for one in live]))
 
