@@ -37,6 +37,7 @@ RANGES: dict[str, tuple[float, float]] = {
 LORA_WEIGHTS = (-2.0, 2.0)
 """The lowest and the highest weight of a LoRA; 1 is as it was trained, a negative one leads away from it."""
 MAX_LORAS = 8
+MAX_EMBEDDINGS = 8
 SCHEDULERS = (
     *("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler"),
     *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler"),
@@ -82,6 +83,9 @@ class PaintSettings:
 
     loras: up to MAX_LORAS that change the model for this request, each at most once.
 
+    embeddings: slugs of up to MAX_EMBEDDINGS whose `<slug>` in the prompts stands for what was learned, each at most
+    once. vae: the slug of what turns pictures into latents and back, in place of the model's own.
+
     control: the slug of a ControlNet that leads the painting, control_strength how strongly, control_start and
     control_end in which share of the steps. ip_adapter: the slug of an IP-Adapter, by which the request's
     `ip_adapter_image` is a prompt in pictures, and ip_adapter_scale how strongly it is heard.
@@ -111,6 +115,8 @@ class PaintSettings:
     guidance_start: float | None = None
     guidance_end: float | None = None
     loras: tuple[LoraUse, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    vae: str | None = None
     control: str | None = None
     control_strength: float | None = None
     control_start: float | None = None
@@ -175,11 +181,22 @@ class PaintSettings:
         slugs = [use.slug for use in self.loras]
         if len(set(slugs)) < len(slugs):
             raise InvalidRequest("Each LoRA may be asked for once.", field="loras")
+        if len(self.embeddings) > MAX_EMBEDDINGS:
+            raise InvalidRequest(
+                f"{len(self.embeddings)} embeddings were asked for; at most {MAX_EMBEDDINGS} are allowed.",
+                code="field_out_of_range",
+                field="embeddings",
+                limit=MAX_EMBEDDINGS,
+                actual=len(self.embeddings),
+            )
+        if len(set(self.embeddings)) < len(self.embeddings):
+            raise InvalidRequest("Each embedding may be asked for once.", field="embeddings")
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> PaintSettings:
         """The settings that `dataclasses.asdict` told of, also after they were JSON."""
-        return cls(**{**fields, "loras": tuple(LoraUse(**use) for use in fields.get("loras", ()))})
+        loras = tuple(LoraUse(**use) for use in fields.get("loras", ()))
+        return cls(**{**fields, "loras": loras, "embeddings": tuple(fields.get("embeddings", ()))})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,6 +32,7 @@ ROWS = {
     "use_karras_sigmas": "Karras sigmas",
     "algorithm_type": "Algorithm type",
     "clip_skip": "Clip skip",
+    "vae": "VAE",
     "step_down": "A smaller engine, where memory is short",
     "num_images": "Number of images",
     "mask_grow": "Mask grown by, px",

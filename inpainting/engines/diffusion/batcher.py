@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,10 +22,11 @@ from inpainting.core.errors import OUT_OF_MEMORY, DeviceLost, EngineFailed, Pain
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Step
-from inpainting.engines.catalog import LoraSpec, ModelSpec
+from inpainting.engines.catalog import Kind, LoraSpec, ModelSpec
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.adapters import worn_by
 from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.embeddings import Vectors
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.fittings import BARE, Fittings
 from inpainting.engines.diffusion.pace import Pace
@@ -67,6 +68,10 @@ class Ticket:
     messages: SimpleQueue[Step | Failed | Painted] = field(default_factory=SimpleQueue)
     is_over: bool = False
     """Ended, failed, or left by its caller: nothing more is done for it."""
+    embeddings: Sequence[ModelSpec] = ()
+    """They change the words alone: those with others share calls of the UNet."""
+    vectors: Sequence[Vectors] | None = None
+    """What they give the model's text encoders; None while they are not read."""
     text: Text | None = None
     chunks: int = 0
     """How many chunks of words the UNet hears, 0 while that is not counted."""
@@ -156,16 +161,19 @@ class Batcher:
         on_step: OnStep,
         loras: Sequence[LoraSpec] = (),
         parts: Sequence[ModelSpec] = (),
+        embeddings: Sequence[ModelSpec] = (),
     ) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
         """`settings.num_images` pictures of the request's size, and sentences about what ran otherwise than asked.
 
         The request's sides are multiples of 8. loras: what `settings.loras` names, in that order; parts: what other
-        settings of it name.
+        settings of it name, and embeddings what those of that name do.
 
         Raises EngineFailed, and DeviceLost where only another process can go on; what `on_step` raises stops the
         painting.
         """
-        ticket = Ticket(request, spec, Fittings(worn_by(request.settings.loras, loras), tuple(parts)))
+        ticket = Ticket(
+            request, spec, Fittings(worn_by(request.settings.loras, loras), tuple(parts)), embeddings=embeddings
+        )
         self._ensure_thread()
         self._arrivals.put(ticket)
         step = Step(0, 0)
@@ -320,8 +328,25 @@ class Batcher:
         return min(group.pace.rows, fitting)
 
     def _group(self, model: StableDiffusion, ticket: Ticket) -> Group | None:
-        ticket.chunks = ticket.chunks or model.count_chunks(ticket.request.settings)
+        if not ticket.chunks:
+            ticket.chunks = model.count_chunks(ticket.request.settings, self._vectors(ticket, model))
         return next((group for group in self._groups if group.model is model and group.takes(ticket)), None)
+
+    def _vae(self, model: StableDiffusion, fittings: Fittings) -> Any | None:
+        """What takes the place of the model's own; None where nothing does."""
+        spec = fittings.part(Kind.VAE)
+        if spec is None:
+            return None
+        in_use, parts_in_use = [*self._in_use(), model], [*self._parts_in_use(), *fittings.parts]
+        return self.shelf.part(spec, in_use=in_use, parts_in_use=parts_in_use)
+
+    def _parts_in_use(self) -> list[ModelSpec]:
+        return [part for group in self._groups if group.live for part in group.fittings.parts]
+
+    def _vectors(self, ticket: Ticket, model: StableDiffusion) -> Sequence[Vectors]:
+        if ticket.vectors is None:
+            ticket.vectors = model.vectors_of(ticket.embeddings) if ticket.embeddings else ()
+        return ticket.vectors
 
     def _start(self, ticket: Ticket, index: int) -> Live:
         model = self.shelf.get(ticket.spec, in_use=self._in_use())
@@ -329,9 +354,10 @@ class Batcher:
         self.shelf.bring(loras, model, in_use=self._in_use(), worn_now=self._worn_in(model))
         model.adapters.wear(loras)
         if ticket.text is None:
-            ticket.text, notes = model.read(ticket.request.settings, ticket.size)
+            ticket.text, notes = model.read(ticket.request.settings, ticket.size, self._vectors(ticket, model))
             ticket.note(*notes)
-        denoising, notes = model.start(ticket.request, index, ticket.text)
+        with model.painting_with(self._vae(model, ticket.fittings)):
+            denoising, notes = model.start(ticket.request, index, ticket.text)
         ticket.note(*notes)
         ticket.steps_of = len(denoising.timesteps) * ticket.request.settings.num_images
         window = np.asarray(ticket.request.image.pixels, np.uint8)
@@ -397,7 +423,8 @@ class Batcher:
             return
 
         def decode(some: Sequence[Live]) -> list[NDArray[np.uint8]]:
-            return group.model.decode(torch.cat([one.denoising.latents for one in some]))
+            with group.model.painting_with(self._vae(group.model, group.fittings)):
+                return group.model.decode(torch.cat([one.denoising.latents for one in some]))
 
         with self.pulse.works(LOADING_SECONDS):
             results = self._attempt(decode, done, group)

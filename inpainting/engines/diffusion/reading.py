@@ -6,12 +6,13 @@ in what the UNet hears, and a weight moves a token away from, or towards, what t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from inpainting.engines.diffusion.embeddings import Vectors, pieces
 from inpainting.engines.diffusion.words import Span
 
 MOST_CHUNKS = 8
@@ -27,35 +28,48 @@ class Heard:
     pooled: torch.Tensor
 
 
-Listen = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Places = Mapping[tuple[int, int], torch.Tensor]
+"""By chunk and place in it: the vector, [features], that is read there."""
+Listen = Callable[[torch.Tensor, Places], tuple[torch.Tensor, torch.Tensor]]
 """Ids [chunks, room] -> what an encoder says to each token, [chunks, room, features], and to all, [chunks, width]."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Token:
-    """ends_word: whether a chunk may end behind it."""
+    """ends_word: whether a chunk may end behind it. vector: [features], where an embedding stands, whose id is none."""
 
     id: int
     weight: float
     ends_word: bool
+    vector: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """A prompt as a tokenizer cuts it, without the marks at the chunks' ends. unread: the words beyond MOST_CHUNKS."""
+    """A prompt as a tokenizer cuts it, without the marks at the chunks' ends. unread: the words beyond MOST_CHUNKS.
+
+    embeddings: slugs of those that stand in it.
+    """
 
     tokens: list[list[Token]]
     unread: str = ""
+    embeddings: frozenset[str] = frozenset()
 
     @property
     def count(self) -> int:
         return len(self.tokens)
 
 
-def cut(spans: Sequence[Span], tokenizer: Any) -> Chunks:
+def cut(spans: Sequence[Span], tokenizer: Any, vectors: Vectors) -> Chunks:
     """As many chunks as it takes, at least one; cut behind a word where there is one."""
     room = tokenizer.model_max_length - 2
-    rest = [token for span in spans for token in tokens_of(span, tokenizer)]
+    parts = [(*piece, span.weight) for span in spans for piece in pieces(span.text, list(vectors))]
+    rest = [
+        token
+        for text, slug, weight in parts
+        for token in (words(text, weight, tokenizer) if slug is None else embedding(vectors[slug], weight))
+    ]
+    used = frozenset(slug for _, slug, _ in parts if slug is not None)
     chunks: list[list[Token]] = []
     while len(chunks) < MOST_CHUNKS and (rest or not chunks):
         length = len(rest)
@@ -63,13 +77,20 @@ def cut(spans: Sequence[Span], tokenizer: Any) -> Chunks:
             length = next((n for n in range(room, 0, -1) if rest[n - 1].ends_word), room)
         chunks.append(rest[:length])
         rest = rest[length:]
-    return Chunks(chunks, str(tokenizer.decode([token.id for token in rest])).strip() if rest else "")
+    unread = tokenizer.decode([token.id for token in rest if token.vector is None]) if rest else ""
+    return Chunks(chunks, str(unread).strip(), used)
 
 
-def tokens_of(span: Span, tokenizer: Any) -> list[Token]:
-    ids = tokenizer(span.text, add_special_tokens=False, truncation=False, verbose=False).input_ids
+def words(text: str, weight: float, tokenizer: Any) -> list[Token]:
+    ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
     names = tokenizer.convert_ids_to_tokens(ids)
-    return [Token(id_, span.weight, name.endswith(END_OF_WORD)) for id_, name in zip(ids, names, strict=True)]
+    return [Token(id_, weight, name.endswith(END_OF_WORD)) for id_, name in zip(ids, names, strict=True)]
+
+
+def embedding(vectors: torch.Tensor, weight: float) -> list[Token]:
+    """A word of as many tokens as it has vectors."""
+    last = len(vectors) - 1
+    return [Token(0, weight, number == last, vector) for number, vector in enumerate(vectors)]
 
 
 def hear(chunks: Chunks, count: int, tokenizer: Any, listen: Listen) -> Heard:
@@ -82,7 +103,13 @@ def hear(chunks: Chunks, count: int, tokenizer: Any, listen: Listen) -> Heard:
     is_weighted = any(token.weight != 1 for chunk in chunks.tokens for token in chunk)
     if is_weighted or len(rows) < count:
         rows.append(ids_of([], tokenizer))
-    said, pooled = listen(torch.tensor(rows))
+    places = {
+        (number, place): token.vector
+        for number, chunk in enumerate(chunks.tokens)
+        for place, token in enumerate(chunk, start=1)
+        if token.vector is not None
+    }
+    said, pooled = listen(torch.tensor(rows), places)
     heard, empty = said[: chunks.count], said[-1:]
     if is_weighted:
         weights = torch.ones(heard.shape[:2], dtype=torch.float32)

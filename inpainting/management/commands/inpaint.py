@@ -53,6 +53,10 @@ class Command(BaseCommand):
         parser.add_argument("--mask-blur", type=int, default=0, metavar="PX")
         parser.add_argument("--engine", default=registry.AUTO)
         parser.add_argument("--model", metavar="SLUG", help="an installed model (default: the administrator's choice)")
+        parser.add_argument("--vae", metavar="SLUG", help="an installed VAE in place of the model's own")
+        parser.add_argument(
+            "--embedding", action="append", default=[], metavar="SLUG", help="<SLUG> in the prompts stands for it"
+        )
         parser.add_argument("--steps", type=int, help="steps of denoising (default: the model's)")
         parser.add_argument("--guidance-scale", type=float, help="1 to 20: how closely the prompt is followed")
         parser.add_argument("--guidance-start", type=float, help="0 to 1: from which share of the steps it is followed")
@@ -112,6 +116,8 @@ class Command(BaseCommand):
             model=options["model"],
             safety_checker=True if options["safety_checker"] else None,
             safety_checker_type=options["safety_checker"],
+            vae=options["vae"],
+            embeddings=tuple(options["embedding"]),
         )
         engine = registry.find(options["engine"], settings)
         if mask is None and engine.needs_surroundings:

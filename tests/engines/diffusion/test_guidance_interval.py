@@ -159,4 +159,3 @@ def test_an_interval_that_ends_before_it_starts_is_refused(interval: tuple[float
     with pytest.raises(InvalidRequest, match="it must start before it ends") as refused:
         PaintSettings(guidance_start=interval[0], guidance_end=interval[1])
     assert refused.value.field == "guidance_start"
-

@@ -10,8 +10,9 @@ import torch
 from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.engines.diffusion.denoising import Text
+from inpainting.engines.diffusion.embeddings import Vectors, placed
 from inpainting.engines.diffusion.families.sd import StableDiffusion
-from inpainting.engines.diffusion.reading import Heard
+from inpainting.engines.diffusion.reading import Heard, Places
 
 
 class StableDiffusionXL(StableDiffusion):
@@ -24,14 +25,17 @@ class StableDiffusionXL(StableDiffusion):
     def encoders(self) -> list[tuple[Any, Any]]:
         return [*super().encoders, (self.pipeline.tokenizer_2, self.pipeline.text_encoder_2)]
 
-    def listen(self, encoder: Any, left_out: int | None, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def listen(
+        self, encoder: Any, left_out: int | None, ids: torch.Tensor, places: Places
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The layer before the last is this family's last one. The second encoder alone says something to it all."""
-        answer = encoder(ids.to(self.hardware.device), output_hidden_states=True)
+        with placed(encoder, places):
+            answer = encoder(ids.to(self.hardware.device), output_hidden_states=True)
         said = answer.hidden_states[-((left_out or 0) + 2)]
         return said, answer[0] if answer[0].ndim == 2 else said.new_empty(len(ids), 0)
 
-    def encode_text(self, settings: PaintSettings, size: Size) -> Text:
-        positive, negative = self.hear(settings)
+    def encode_text(self, settings: PaintSettings, size: Size, vectors: Sequence[Vectors] = ()) -> Text:
+        positive, negative = self.hear(settings, vectors)
         # original size, where it was cropped, target size; the refiner's aesthetic score belongs to other models
         shape = (size.height, size.width)
         time_ids = torch.tensor([[*shape, 0, 0, *shape]], dtype=torch.float32, device=self.hardware.device)
