@@ -1,5 +1,7 @@
 // The form beside the photo: engine, model, words, settings; and which of them the chosen engine does not read.
 
+import { Parts } from "editor/parts"
+
 const AUTO = "auto"
 /** What people call the settings that an engine may not read. */
 const LABELS = {
@@ -33,6 +35,7 @@ export class Recipe {
   #engines
   #models
   #loras
+  #parts
 
   /**
    * What the server says: `engines` [{name, label, ignores, missing}], `models` [{slug, label, family, steps, …}], best
@@ -43,6 +46,7 @@ export class Recipe {
     this.#engines = engines
     this.#models = models
     this.#loras = loras.map((lora) => ({ ...lora, row: document.querySelector(`#loras [data-slug="${lora.slug}"]`) }))
+    this.#parts = new Parts(form.elements.prompt)
     form.addEventListener("input", ({ target }) => {
       target.removeAttribute("aria-invalid")
       this.#refresh()
@@ -66,6 +70,7 @@ export class Recipe {
     if (safety) Object.assign(values, { safety_checker: "true", safety_checker_type: safety })
     const worn = this.#worn()
     if (worn.length) values.loras = JSON.stringify(worn.map(({ slug, weight }) => ({ slug, weight })))
+    if (painter === "diffusion") Object.assign(values, this.#parts.values(`${prompt.value} ${this.#input("negative_prompt").value}`))
     return values
   }
 
@@ -100,6 +105,8 @@ export class Recipe {
       row.querySelector("input").value = weight === undefined ? "" : String(weight)
     }
     this.#chooseSafety(recipe.safety_checker_type)
+    this.#parts.show(this.#partsFamily())
+    this.#parts.fill(recipe)
     const { steps, guidance_scale, scheduler } = this.#usual() ?? {}
     const unsaid = { ...UNSAID, steps, guidance_scale, scheduler }
     for (const name of FIELDS) {
@@ -130,6 +137,11 @@ export class Recipe {
   #shownLoras() {
     const family = this.#model()?.family
     return this.#readsLoras() ? this.#loras.filter((lora) => lora.family === family) : []
+  }
+
+  /** Of which family parts are offered; none where an engine paints that has no use for them. */
+  #partsFamily() {
+    return (this.#readsLoras() && this.#model()?.family) || ""
   }
 
   #readsLoras() {
@@ -190,6 +202,7 @@ export class Recipe {
       row.querySelector("input").value = ""
       row.querySelector("input").removeAttribute("aria-invalid")
     }
+    this.#parts.clear()
     this.#refresh()
   }
 
@@ -199,6 +212,7 @@ export class Recipe {
     const isOpen = engine.value === AUTO && this.#models.length > 0 // a prompt away from reading everything
     this.#grey(isOpen ? new Set() : this.#ignores(painter), this.#labelOf(painter))
     this.#showLoras()
+    this.#parts.show(this.#partsFamily())
     this.#showModel(isOpen || painter === "diffusion")
     const eraseModel = document.getElementById("erase-model-field")
     if (eraseModel) eraseModel.hidden = painter !== "erase"
@@ -253,7 +267,7 @@ export class Recipe {
       name === "negative_prompt" ? LABELS[name] : `${LABELS[name]} ${selectedOptions?.[0].text ?? value}`
     const worn = this.#worn().map(({ label, weight }) => `${label} ${weight}`)
     const safety = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
-    document.getElementById("more-set").textContent = [...set.map(words), ...worn, ...safety].join(" · ")
+    document.getElementById("more-set").textContent = [...set.map(words), ...worn, ...this.#parts.told(), ...safety].join(" · ")
   }
 }
 
