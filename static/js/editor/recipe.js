@@ -28,6 +28,8 @@ const LABELS = {
 const FIELDS = Object.keys(LABELS)
 const NAMED_ELSEWHERE = { width: "work_width", height: "work_height" } // a recipe's width is the picture's
 const STRENGTH = "0.75"
+/** Families whose prompts may hold weights. */
+const WEIGHING = new Set(["sd", "sdxl"])
 const UNSAID = { num_images: 1, mask_grow: 0, mask_blur: 0 }
 
 export class Recipe {
@@ -213,6 +215,7 @@ export class Recipe {
     this.#grey(isOpen ? new Set() : this.#ignores(painter), this.#labelOf(painter))
     this.#showLoras()
     this.#parts.show(this.#partsFamily())
+    document.getElementById("weights-help").hidden = !WEIGHING.has(this.#partsFamily())
     this.#showModel(isOpen || painter === "diffusion")
     const eraseModel = document.getElementById("erase-model-field")
     if (eraseModel) eraseModel.hidden = painter !== "erase"

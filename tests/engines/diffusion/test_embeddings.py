@@ -20,8 +20,9 @@ from inpainting.engines import embedding_files
 from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.weights import LEFT_OUT, Shelf, _let_clip_skip_find_layers, load
-from tests import tiny_embeddings, tiny_models
+from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.engines.diffusion.test_loras import CPU, FAMILIES, PIPELINES, SIDE, nothing, request
 
 
@@ -183,3 +184,21 @@ def test_one_that_is_gone_or_of_another_width_fails_alone(
         batcher.paint(request(embeddings=("wide",)), specs[Family.SD], nothing, embeddings=[wide])
     assert failed.value.code == "part_unfit"
     assert np.array_equal(batcher.paint(request(), specs[Family.SD], nothing)[0][0], good)
+
+
+def test_16_bits_paint_weights_embeddings_another_vae_and_an_interval_as_float32_does(
+    specs: dict[Family, ModelSpec], embeddings: dict[tuple[Family, str], ModelSpec], tmp_path: Path
+) -> None:
+    vae = tiny_vaes.saved(tmp_path / "soft")
+    for family in FAMILIES:
+        cat = embeddings[family, "my-cat.2"]
+        words = "(a red bus:1.3) under a blue sky, " * 4 + "(<my-cat.2>:0.8)"
+        asked = request(prompt=words, embeddings=(cat.slug,), vae="soft", guidance_start=0.2, guidance_end=0.8)
+        half, whole = (
+            Batcher(Shelf(Hardware(torch.device("cpu"), dtype), 10**9)).paint(
+                asked, specs[family], nothing, (), [vae], [cat]
+            )[0][0]
+            for dtype in (torch.bfloat16, torch.float32)
+        )
+        assert half.std() > 0
+        assert np.abs(half.astype(int) - whole).mean() <= 3
