@@ -102,6 +102,8 @@ class Metadata(serializers.Serializer):
         allow_null=True,
         help_text="Of each result whether the safety checker found something; null where it has not looked.",
     )
+    embeddings = serializers.ListField(child=serializers.CharField(), help_text="Embeddings that the prompts may name.")
+    vae = serializers.CharField(required=False, help_text="What took the place of the model's own VAE.")
     results = serializers.ListField(child=Free(), help_text="What was measured on each result.")
 
 

@@ -17,6 +17,7 @@ from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import (
     ALGORITHM_TYPES,
     LORA_WEIGHTS,
+    MAX_EMBEDDINGS,
     MAX_LORAS,
     MAX_PROMPT_CHARACTERS,
     MAX_SEED,
@@ -181,6 +182,31 @@ class Loras(serializers.Field):
         return LoraUse(slug, float(weight))
 
 
+@extend_schema_field({"type": "array", "maxItems": MAX_EMBEDDINGS, "items": {"type": "string", "maxLength": 200}})
+class Slugs(serializers.Field):
+    """A list of names; in forms the same as JSON text."""
+
+    def to_internal_value(self, data: Any) -> tuple[str, ...]:
+        if isinstance(data, str):
+            try:
+                data = json.loads(data)
+            except (ValueError, RecursionError) as error:
+                raise InvalidRequest(f"{self.field_name} is no JSON.", field=self.field_name) from error
+        if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+            raise InvalidRequest(f"{self.field_name} must be a list of texts.", field=self.field_name)
+        return tuple(data)
+
+
+class PartName(Text):
+    """The name of a part; null, or in forms nothing, is none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"required": False, "allow_null": True, "max_length": 200, **kwargs})
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return super().run_validation(None if data == "" else data)
+
+
 def in_float(number: float) -> float:
     """A whole number too long for a float is infinite."""
     try:
@@ -199,6 +225,8 @@ class ChangesForm(serializers.Serializer):
     num_images = whole("num_images", help_text="Results to paint. Alias: batch_size.")
     steps = whole("steps", help_text="Steps of denoising; the engine's own number unless sent.")
     guidance_scale = number("guidance_scale", help_text="How closely the prompt is followed. Alias: cfg_scale.")
+    guidance_start = number("guidance_start", help_text="The share of the steps from which guidance is applied.")
+    guidance_end = number("guidance_end", help_text="The share of the steps up to which it is; after start.")
     scheduler = Text(
         required=False, allow_blank=True, max_length=200, help_text=f"One of {', '.join(SCHEDULERS)}; others fall back."
     )
@@ -238,6 +266,11 @@ class ChangesForm(serializers.Serializer):
         "sentence. Unless sent, the site's, else sensitive_content_text; one that hides less than the site's is not "
         "used, which a warning says.",
     )
+    embeddings = Slugs(
+        required=False,
+        help_text="Embeddings from /api/models: <slug> in the prompts stands for one; in forms as JSON text.",
+    )
+    vae = PartName(help_text="A VAE from /api/models in place of the model's own, for models of its family.")
     engine = Text(required=False, max_length=60, help_text="A name from /api/engines/, or auto.")
     model = Text(required=False, max_length=200, help_text="An id from /api/models; an unknown one is refused.")
     model_name = Text(

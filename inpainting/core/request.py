@@ -26,6 +26,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "width": (64, 2048),
     "height": (64, 2048),
     "clip_skip": (1, 8),
+    "guidance_start": (0.0, 1.0),
+    "guidance_end": (0.0, 1.0),
     "control_strength": (0.0, 2.0),
     "control_start": (0.0, 1.0),
     "control_end": (0.0, 1.0),
@@ -35,6 +37,7 @@ RANGES: dict[str, tuple[float, float]] = {
 LORA_WEIGHTS = (-2.0, 2.0)
 """The lowest and the highest weight of a LoRA; 1 is as it was trained, a negative one leads away from it."""
 MAX_LORAS = 8
+MAX_EMBEDDINGS = 8
 SCHEDULERS = (
     *("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler"),
     *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler"),
@@ -75,7 +78,13 @@ class PaintSettings:
 
     step_down: where the device's memory is too small, a smaller engine may paint.
 
+    guidance_start, guidance_end: between which shares of the steps guidance is applied; None is from the first, to the
+    last.
+
     loras: up to MAX_LORAS that change the model for this request, each at most once.
+
+    embeddings: slugs of up to MAX_EMBEDDINGS whose `<slug>` in the prompts stands for what was learned, each at most
+    once. vae: the slug of what turns pictures into latents and back, in place of the model's own.
 
     control: the slug of a ControlNet that leads the painting, control_strength how strongly, control_start and
     control_end in which share of the steps. ip_adapter: the slug of an IP-Adapter, by which the request's
@@ -103,7 +112,11 @@ class PaintSettings:
     use_karras_sigmas: bool | None = None
     algorithm_type: str | None = None
     step_down: bool | None = None
+    guidance_start: float | None = None
+    guidance_end: float | None = None
     loras: tuple[LoraUse, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    vae: str | None = None
     control: str | None = None
     control_strength: float | None = None
     control_start: float | None = None
@@ -130,6 +143,12 @@ class PaintSettings:
             number: float | None = getattr(self, name)
             if number is not None:
                 within(name, number, lowest, highest)
+        start, end = self.guidance_start or 0.0, 1.0 if self.guidance_end is None else self.guidance_end
+        if start >= end:
+            raise InvalidRequest(
+                f"guidance_start is {start:g} and guidance_end {end:g}; it must start before it ends.",
+                field="guidance_start",
+            )
         if self.scheduler is not None and self.scheduler not in SCHEDULERS:
             raise InvalidRequest(
                 f"There is no scheduler of that name; the schedulers are: {', '.join(SCHEDULERS)}.",
@@ -162,11 +181,22 @@ class PaintSettings:
         slugs = [use.slug for use in self.loras]
         if len(set(slugs)) < len(slugs):
             raise InvalidRequest("Each LoRA may be asked for once.", field="loras")
+        if len(self.embeddings) > MAX_EMBEDDINGS:
+            raise InvalidRequest(
+                f"{len(self.embeddings)} embeddings were asked for; at most {MAX_EMBEDDINGS} are allowed.",
+                code="field_out_of_range",
+                field="embeddings",
+                limit=MAX_EMBEDDINGS,
+                actual=len(self.embeddings),
+            )
+        if len(set(self.embeddings)) < len(self.embeddings):
+            raise InvalidRequest("Each embedding may be asked for once.", field="embeddings")
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> PaintSettings:
         """The settings that `dataclasses.asdict` told of, also after they were JSON."""
-        return cls(**{**fields, "loras": tuple(LoraUse(**use) for use in fields.get("loras", ()))})
+        loras = tuple(LoraUse(**use) for use in fields.get("loras", ()))
+        return cls(**{**fields, "loras": loras, "embeddings": tuple(fields.get("embeddings", ()))})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

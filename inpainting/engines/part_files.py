@@ -5,11 +5,12 @@ By the same rules as whole models (`model_files`): safetensors alone, classes fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from inpainting.engines.catalog import Family, Kind
+from inpainting.engines.embedding_files import check_embedding
 from inpainting.engines.model_files import (
     CONFIG,
     IMAGE_ENCODER,
@@ -31,7 +32,9 @@ CLASSES = {
 """What the configuration of a part in a folder may name as its class."""
 TEXT_FEATURES = {768: Family.SD, 1024: Family.SD, 2048: Family.SDXL}
 """Whose ControlNets hear texts of that width."""
-MAX_EMBEDDING_BYTES = 16 * 2**20
+LATENT_CHANNELS = 4
+SCALES = {0.18215: Family.SD, 0.13025: Family.SDXL}
+"""Whose VAEs scale latents so. Tiny ones say 1 in both families."""
 ENCODER_CLASS = "CLIPVisionModelWithProjection"
 ADAPTER_TENSORS = ("image_proj.", "ip_adapter.")
 
@@ -41,21 +44,11 @@ def check_part(path: Path, family: Family, kind: Kind) -> None:
     if not path.exists():
         raise ModelRefused(f"There is no folder and no file {path.name}.")
     if kind is Kind.EMBEDDING:
-        check_embedding(path)
+        check_embedding(path, family)
     elif kind is Kind.IP_ADAPTER:
         check_ip_adapter(path)
     else:
         check_network(path, family, kind)
-
-
-def check_embedding(path: Path) -> None:
-    """One small `.safetensors` file."""
-    check_names([path.name])
-    if path.suffix.lower() != WEIGHTS or not path.is_file():
-        raise ModelRefused(f"{path.name} is no {WEIGHTS} file; an embedding is one such file.")
-    if path.stat().st_size > MAX_EMBEDDING_BYTES:
-        raise ModelRefused(f"{path.name} is larger than {MAX_EMBEDDING_BYTES // 2**20} MB; no embedding is.")
-    header_of(path)
 
 
 def check_network(folder: Path, family: Family, kind: Kind) -> None:
@@ -66,10 +59,22 @@ def check_network(folder: Path, family: Family, kind: Kind) -> None:
     if name not in CLASSES[kind]:
         known = " and ".join(sorted(CLASSES[kind]))
         raise ModelRefused(f"{folder.name} names the class {said(name)} in its {CONFIG}; known are {known}.")
+    if kind is Kind.VAE:
+        check_vae(configuration, family)
     seen = TEXT_FEATURES.get(configuration.get("cross_attention_dim", 0), family)
     if kind is Kind.CONTROLNET and seen != family:
         raise ModelRefused(f"This is a ControlNet for models of the family {seen}, not {family}.")
     check_weights(path for path in files_in(folder) if path.parent == folder)
+
+
+def check_vae(configuration: Mapping[str, Any], family: Family) -> None:
+    """Latents of the family's shape and scale, as far as the configuration says. Raises ModelRefused otherwise."""
+    channels, scale = configuration.get("latent_channels", LATENT_CHANNELS), configuration.get("scaling_factor")
+    if channels != LATENT_CHANNELS:
+        raise ModelRefused(f"This VAE gives latents of {said(channels)} channels, not {LATENT_CHANNELS}.")
+    seen = next((of for value, of in SCALES.items() if isinstance(scale, float) and abs(scale - value) < 1e-6), family)
+    if seen != family:
+        raise ModelRefused(f"This is a VAE for models of the family {seen}, not {family}.")
 
 
 def check_ip_adapter(folder: Path) -> None:

@@ -26,10 +26,13 @@ PAGE_LENGTH = 24
 ROWS = {
     "steps": "Steps",
     "guidance_scale": "Guidance scale",
+    "guidance_start": "Guidance from, share of the steps",
+    "guidance_end": "Guidance until, share of the steps",
     "scheduler": "Scheduler",
     "use_karras_sigmas": "Karras sigmas",
     "algorithm_type": "Algorithm type",
     "clip_skip": "Clip skip",
+    "vae": "VAE",
     "step_down": "A smaller engine, where memory is short",
     "num_images": "Number of images",
     "mask_grow": "Mask grown by, px",

@@ -21,11 +21,11 @@ from django.core.management import call_command
 from django.test import Client
 
 from inpainting.api.fields import Img2ImgForm
-from inpainting.engines import registry
+from inpainting.engines import embedding_files, registry
 from inpainting.engines.catalog import PAINTING_FAMILIES, Family
 from inpainting.engines.diffusion.engine import Options
 from inpainting.models import Generation, InferenceModel
-from tests import tiny_checker, tiny_loras, tiny_models, tiny_networks
+from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_vaes
 from tests.api.bodies import shape_a
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,6 +44,8 @@ ALTERNATIVES: dict[str, Any] = {
     "num_images": "2",
     "steps": "5",
     "guidance_scale": "3",
+    "guidance_start": "0.3",
+    "guidance_end": "0.7",
     "scheduler": "EulerDiscreteScheduler",
     "sampler_name": "euler",
     "clip_skip": "2",
@@ -56,6 +58,8 @@ ALTERNATIVES: dict[str, Any] = {
     "mask_blur": "6",
     "mask_polarity": "white_repaints",
     "loras": json.dumps([{"slug": "ink", "weight": 1.5}]),
+    "embeddings": json.dumps(["cat"]),
+    "vae": "soft",
     "step_down": "true",
     "safety_checker": "true",
     "safety_checker_type": "black",
@@ -65,7 +69,10 @@ ALTERNATIVES: dict[str, Any] = {
     "webhook_url": "https://203.0.114.9/told",
 }
 """Field -> a value that differs from what the others have."""
-BESIDE: dict[str, dict[str, str]] = {"safety_checker_type": {"safety_checker": "true"}}
+BESIDE: dict[str, dict[str, str]] = {
+    "safety_checker_type": {"safety_checker": "true"},
+    "embeddings": {"prompt": "a <cat>"},
+}
 """What a field means nothing without."""
 
 
@@ -73,6 +80,8 @@ def expected(field: str, painter: str) -> str:
     """The table, by the rule: what only diffusion reads is ignored by all others."""
     exceptions: dict[tuple[str, str], str] = {
         ("loras", "sdxl"): "lora_unfit",
+        ("embeddings", "sdxl"): "part_unfit",
+        ("vae", "sdxl"): "part_unfit",
         ("seed", "lama"): IGNORED,
         ("seed", "migan"): IGNORED,
         ("model", QUICK_FILL): IGNORED,
@@ -101,17 +110,23 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / family).rename(folder / f"{family}.onnx")
     tiny_checker.saved(folder / Family.SAFETY, tiny_checker.suspicious())
     tiny_loras.saved(folder / "ink.safetensors", tiny_loras.weights(tiny_models.sd(folder / "words"), seed=0))
+    tiny_embeddings.saved(folder / "cat.safetensors")
+    tiny_vaes.saved(folder / "soft")
     return folder
 
 
 @pytest.fixture
-def everything(files: Path, settings: Any, tmp_path: Path) -> Iterator[None]:
+def everything(files: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(embedding_files, "WIDTHS", tiny_embeddings.WIDTHS)
     settings.MODELS_DIR = tmp_path / "models"
     for family in Family:
         origin = files / (f"{family}.onnx" if family in ("lama", "migan") else family)
         call_command("add_model", f"tiny-{family}", "--family", family, "--from", str(origin), stdout=StringIO())
         InferenceModel.objects.filter(slug=f"tiny-{family}").update(width=64, height=64, steps=3)
     call_command("add_lora", "ink", "--family", "sd", "--from", str(files / "ink.safetensors"), stdout=StringIO())
+    for slug, name, kind in (("cat", "cat.safetensors", "embedding"), ("soft", "soft", "vae")):
+        part = ("--family", "sd", "--kind", kind, "--from", str(files / name))
+        call_command("add_model", slug, *part, stdout=StringIO())
     kept = registry.models, registry.options
     registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
     yield

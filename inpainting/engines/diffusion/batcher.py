@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,10 +22,11 @@ from inpainting.core.errors import OUT_OF_MEMORY, DeviceLost, EngineFailed, Pain
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Step
-from inpainting.engines.catalog import LoraSpec, ModelSpec
+from inpainting.engines.catalog import Kind, LoraSpec, ModelSpec
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.adapters import worn_by
 from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.embeddings import Vectors
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.fittings import BARE, Fittings
 from inpainting.engines.diffusion.pace import Pace
@@ -67,7 +68,13 @@ class Ticket:
     messages: SimpleQueue[Step | Failed | Painted] = field(default_factory=SimpleQueue)
     is_over: bool = False
     """Ended, failed, or left by its caller: nothing more is done for it."""
+    embeddings: Sequence[ModelSpec] = ()
+    """They change the words alone: those with others share calls of the UNet."""
+    vectors: Sequence[Vectors] | None = None
+    """What they give the model's text encoders; None while they are not read."""
     text: Text | None = None
+    chunks: int = 0
+    """How many chunks of words the UNet hears, 0 while that is not counted."""
     notes: list[str] = field(default_factory=list)
     pictures: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     steps_done: int = 0
@@ -88,7 +95,7 @@ class Ticket:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Pictures that may share calls of the UNet: of one model, at one size, with the same fittings.
+    """Pictures that may share calls of the UNet: of one model, at one size, with as many words and the same fittings.
 
     Remembers how fast they go together. Groups of one model with other fittings take turns: each puts its own on.
 
@@ -98,14 +105,24 @@ class Group:
     model: StableDiffusion
     size: Size
     fittings: Fittings = BARE
+    chunks: int = 1
     live: list[Live] = field(default_factory=list)
     pace: Pace = field(default_factory=lambda: Pace(MOST_ROWS))
     row_bytes: int = 0
     last_stepped: float = 0.0
 
+    def takes(self, ticket: Ticket) -> bool:
+        return (self.size, self.fittings, self.chunks) == (ticket.size, ticket.fittings, ticket.chunks)
+
     @property
     def rows(self) -> int:
+        """Of the UNet's batch, in the next step."""
         return sum(one.denoising.rows for one in self.live)
+
+    @property
+    def most_rows(self) -> int:
+        """As many as any step to come takes: who starts or ends guidance in between counts with it."""
+        return sum(one.denoising.most_rows for one in self.live)
 
 
 @dataclass(slots=True, eq=False)
@@ -144,16 +161,19 @@ class Batcher:
         on_step: OnStep,
         loras: Sequence[LoraSpec] = (),
         parts: Sequence[ModelSpec] = (),
+        embeddings: Sequence[ModelSpec] = (),
     ) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
         """`settings.num_images` pictures of the request's size, and sentences about what ran otherwise than asked.
 
         The request's sides are multiples of 8. loras: what `settings.loras` names, in that order; parts: what other
-        settings of it name.
+        settings of it name, and embeddings what those of that name do.
 
         Raises EngineFailed, and DeviceLost where only another process can go on; what `on_step` raises stops the
         painting.
         """
-        ticket = Ticket(request, spec, Fittings(worn_by(request.settings.loras, loras), tuple(parts)))
+        ticket = Ticket(
+            request, spec, Fittings(worn_by(request.settings.loras, loras), tuple(parts)), embeddings=embeddings
+        )
         self._ensure_thread()
         self._arrivals.put(ticket)
         step = Step(0, 0)
@@ -296,7 +316,7 @@ class Batcher:
         group = self._group(model, ticket) if model is not None else None
         if model is None or group is None or not group.live:
             return True
-        return group.rows + model.rows_for(ticket.request.settings) <= self._most_rows(group)
+        return group.most_rows + model.rows_for(ticket.request.settings) <= self._most_rows(group)
 
     def _most_rows(self, group: Group) -> int:
         if self.most_rows is not None:
@@ -308,10 +328,25 @@ class Batcher:
         return min(group.pace.rows, fitting)
 
     def _group(self, model: StableDiffusion, ticket: Ticket) -> Group | None:
-        wanted = (ticket.size, ticket.fittings)
-        return next(
-            (group for group in self._groups if group.model is model and (group.size, group.fittings) == wanted), None
-        )
+        if not ticket.chunks:
+            ticket.chunks = model.count_chunks(ticket.request.settings, self._vectors(ticket, model))
+        return next((group for group in self._groups if group.model is model and group.takes(ticket)), None)
+
+    def _vae(self, model: StableDiffusion, fittings: Fittings) -> Any | None:
+        """What takes the place of the model's own; None where nothing does."""
+        spec = fittings.part(Kind.VAE)
+        if spec is None:
+            return None
+        in_use, parts_in_use = [*self._in_use(), model], [*self._parts_in_use(), *fittings.parts]
+        return self.shelf.part(spec, in_use=in_use, parts_in_use=parts_in_use)
+
+    def _parts_in_use(self) -> list[ModelSpec]:
+        return [part for group in self._groups if group.live for part in group.fittings.parts]
+
+    def _vectors(self, ticket: Ticket, model: StableDiffusion) -> Sequence[Vectors]:
+        if ticket.vectors is None:
+            ticket.vectors = model.vectors_of(ticket.embeddings) if ticket.embeddings else ()
+        return ticket.vectors
 
     def _start(self, ticket: Ticket, index: int) -> Live:
         model = self.shelf.get(ticket.spec, in_use=self._in_use())
@@ -319,16 +354,17 @@ class Batcher:
         self.shelf.bring(loras, model, in_use=self._in_use(), worn_now=self._worn_in(model))
         model.adapters.wear(loras)
         if ticket.text is None:
-            ticket.text, notes = model.read(ticket.request.settings, ticket.size)
+            ticket.text, notes = model.read(ticket.request.settings, ticket.size, self._vectors(ticket, model))
             ticket.note(*notes)
-        denoising, notes = model.start(ticket.request, index, ticket.text)
+        with model.painting_with(self._vae(model, ticket.fittings)):
+            denoising, notes = model.start(ticket.request, index, ticket.text)
         ticket.note(*notes)
         ticket.steps_of = len(denoising.timesteps) * ticket.request.settings.num_images
         window = np.asarray(ticket.request.image.pixels, np.uint8)
         preview = previews.previewer(window, denoising, self.shelf.preview_decoder(ticket.spec.family))
         group = self._group(model, ticket)
         if group is None:
-            group = Group(model, ticket.size, ticket.fittings)
+            group = Group(model, ticket.size, ticket.fittings, ticket.chunks)
             self._groups.append(group)
         live = Live(ticket, index, denoising, preview)
         group.live.append(live)
@@ -387,7 +423,8 @@ class Batcher:
             return
 
         def decode(some: Sequence[Live]) -> list[NDArray[np.uint8]]:
-            return group.model.decode(torch.cat([one.denoising.latents for one in some]))
+            with group.model.painting_with(self._vae(group.model, group.fittings)):
+                return group.model.decode(torch.cat([one.denoising.latents for one in some]))
 
         with self.pulse.works(LOADING_SECONDS):
             results = self._attempt(decode, done, group)
@@ -456,9 +493,9 @@ class Batcher:
         ticket.fail(error if isinstance(error, PaintingError) else broken(error))
 
 
-def alike(ticket: Ticket) -> tuple[str, Size, Fittings]:
-    """Equal for those who share a group."""
-    return ticket.spec.slug, ticket.size, ticket.fittings
+def alike(ticket: Ticket) -> tuple[str, Size, Fittings, int]:
+    """Equal for those who share a group, as far as is known before their model is there."""
+    return ticket.spec.slug, ticket.size, ticket.fittings, ticket.chunks
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -27,6 +27,17 @@ class Text:
     def rows(self) -> int:
         return self.embeds.shape[0]
 
+    @property
+    def prompt_alone(self) -> Text:
+        """Without the negative prompt: one row."""
+        pooled, time_ids = self.pooled, self.time_ids
+        return Text(
+            self.embeds[-1:],
+            None if pooled is None else pooled[-1:],
+            None if time_ids is None else time_ids[-1:],
+            self.time_condition,
+        )
+
 
 @dataclass(slots=True, eq=False)
 class Denoising:
@@ -36,6 +47,8 @@ class Denoising:
     masked_image: [1, 4, h, w], what an inpainting UNet (9 channels) is shown of the picture; None for a plain one.
     image: [1, 4, h, w], the picture's latents, where kept or grey parts are put back after each step.
     noise: [1, 4, h, w], what it started from. Times run from `timesteps[index]` on.
+    guided: the steps in which guidance is applied; None is all. A step with it takes two rows of the UNet's batch, one
+    without a single one: most of its good is done in the middle (Kynkäänniemi et al. 2024, arXiv 2404.07724).
     guess: [1, 4, h, w], what the scheduler thinks the end will be; None where it does not say.
     """
 
@@ -49,6 +62,7 @@ class Denoising:
     image: torch.Tensor | None
     noise: torch.Tensor
     step_arguments: dict[str, Any]
+    guided: range | None = None
     index: int = 0
     guess: torch.Tensor | None = None
 
@@ -58,8 +72,23 @@ class Denoising:
 
     @property
     def rows(self) -> int:
-        """How many rows of the UNet's batch it takes: two where there is guidance."""
-        return self.text.rows
+        """How many rows of the UNet's batch the step takes: two where there is guidance."""
+        return self.text.rows if self.is_guided_now else 1
+
+    @property
+    def most_rows(self) -> int:
+        """How many rows any step from here on takes."""
+        is_guided_later = self.guided is None or self.index < self.guided.stop
+        return self.text.rows if is_guided_later else 1
+
+    @property
+    def is_guided_now(self) -> bool:
+        return self.guided is None or self.index in self.guided
+
+    @property
+    def heard(self) -> Text:
+        """What the UNet hears in this step."""
+        return self.text if self.is_guided_now else self.text.prompt_alone
 
     @property
     def time(self) -> torch.Tensor:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CELL = 8
 """Pixels along each side of a latent pixel."""
 CONTEXT, LEAST_CONTEXT = 0.5, 32
-PARTS = {"control": Kind.CONTROLNET, "ip_adapter": Kind.IP_ADAPTER}
+PARTS = {"vae": Kind.VAE, "control": Kind.CONTROLNET, "ip_adapter": Kind.IP_ADAPTER}
 """Settings that name a part of the catalog, and of which kind."""
 NOTHING_TO_DO = "A strength of 0 leaves the picture as it is."
 
@@ -97,6 +97,7 @@ class Diffusion:
             settings,
             model=spec.slug,
             **parts,
+            embeddings=tuple(part.slug for part in self._embeddings(settings, spec)),
             steps=usual.steps if settings.steps is None else settings.steps,
             guidance_scale=usual.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
             scheduler=settings.scheduler or usual.scheduler,
@@ -104,7 +105,14 @@ class Diffusion:
 
     def _part(self, settings: PaintSettings, field: str, model: ModelSpec) -> ModelSpec:
         """The part that a setting names. Raises InvalidRequest where there is none, or it is for another family."""
-        part = self.find_part(getattr(settings, field), PARTS[field], field)
+        return self._fitting(getattr(settings, field), PARTS[field], field, model)
+
+    def _embeddings(self, settings: PaintSettings, model: ModelSpec) -> list[ModelSpec]:
+        """Raises InvalidRequest as `_part`."""
+        return [self._fitting(name, Kind.EMBEDDING, "embeddings", model) for name in settings.embeddings]
+
+    def _fitting(self, name: str, kind: Kind, field: str, model: ModelSpec) -> ModelSpec:
+        part = self.find_part(name, kind, field)
         if part.family != model.family:
             raise InvalidRequest(
                 f"The {PART_LABELS[part.kind]} {part.slug} is for models of the family {part.family}; {model.label} is "
@@ -123,7 +131,7 @@ class Diffusion:
         if settings.ip_adapter is None:
             idle |= {"ip_adapter_scale"}
         if settings.guidance_scale == 1:
-            idle |= {"negative_prompt"}
+            idle |= {"negative_prompt", "guidance_start", "guidance_end"}
         return frozenset(idle)
 
     def window(self, settings: PaintSettings) -> WindowRule:
@@ -144,7 +152,7 @@ class Diffusion:
         """`settings.num_images` pictures [height, width, 3]. Picture n is the one of seed + n alone.
 
         Raises EngineFailed: `model_unavailable`, `model_refused`, `model_produced_invalid_output`, `gpu_out_of_memory`,
-        `lora_unfit`, `model_failed`.
+        `lora_unfit`, `part_unavailable`, `part_refused`, `part_unfit`, `model_failed`.
         """
         settings = request.settings
         if settings.strength == 0:
@@ -160,7 +168,8 @@ class Diffusion:
         model = self.find_model(settings.model)
         loras = [self.find_lora(use.slug) for use in settings.loras]
         parts = [self._part(settings, field, model) for field in PARTS if getattr(settings, field) is not None]
-        pictures, notes = self.batcher.paint(request, model, follow, loras, parts)
+        embeddings = self._embeddings(settings, model)
+        pictures, notes = self.batcher.paint(request, model, follow, loras, parts, embeddings)
         on_step(Step(last.of, last.of, notes=notes))
         return pictures
 

@@ -10,7 +10,8 @@ from inpainting.engines.diffusion.adapters import Worn
 
 @dataclass(frozen=True, slots=True)
 class Fittings:
-    """Equal for those who may share a call of the UNet. parts: at most one of each kind but embeddings."""
+    """Equal for those who may share a call of the UNet. parts: at most one of each kind; no embeddings, which change
+    the words alone."""
 
     loras: Worn = ()
     parts: tuple[ModelSpec, ...] = ()

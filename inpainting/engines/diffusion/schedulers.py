@@ -97,6 +97,13 @@ def begin(scheduler: Any, steps: int, strength: float) -> torch.Tensor:
     return torch.as_tensor(scheduler.timesteps[first:])
 
 
+def steps_within(count: int, start: float | None, end: float | None) -> range:
+    """Which of `count` steps lie wholly between two shares of them, 0 to 1; None is the very start or end."""
+    first, last = start or 0.0, 1.0 if end is None else end
+    inside = [index for index in range(count) if index / count >= first and (index + 1) / count <= last]
+    return range(inside[0], inside[-1] + 1) if inside else range(0)
+
+
 def step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
     """What `step` of this scheduler takes beside the tensors."""
     takes = inspect.signature(scheduler.step).parameters

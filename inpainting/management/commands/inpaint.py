@@ -53,8 +53,14 @@ class Command(BaseCommand):
         parser.add_argument("--mask-blur", type=int, default=0, metavar="PX")
         parser.add_argument("--engine", default=registry.AUTO)
         parser.add_argument("--model", metavar="SLUG", help="an installed model (default: the administrator's choice)")
+        parser.add_argument("--vae", metavar="SLUG", help="an installed VAE in place of the model's own")
+        parser.add_argument(
+            "--embedding", action="append", default=[], metavar="SLUG", help="<SLUG> in the prompts stands for it"
+        )
         parser.add_argument("--steps", type=int, help="steps of denoising (default: the model's)")
         parser.add_argument("--guidance-scale", type=float, help="1 to 20: how closely the prompt is followed")
+        parser.add_argument("--guidance-start", type=float, help="0 to 1: from which share of the steps it is followed")
+        parser.add_argument("--guidance-end", type=float, help="0 to 1: up to which share of the steps")
         parser.add_argument("--scheduler", choices=SCHEDULERS, metavar="NAME", help="(default: the model's)")
         parser.add_argument("--num-images", type=int, default=1, help="results of each picture (default %(default)s)")
         parser.add_argument("--seed", type=int, help="same seed, same picture (default: a random one)")
@@ -104,10 +110,14 @@ class Command(BaseCommand):
             num_images=options["num_images"],
             steps=options["steps"],
             guidance_scale=options["guidance_scale"],
+            guidance_start=options["guidance_start"],
+            guidance_end=options["guidance_end"],
             scheduler=options["scheduler"],
             model=options["model"],
             safety_checker=True if options["safety_checker"] else None,
             safety_checker_type=options["safety_checker"],
+            vae=options["vae"],
+            embeddings=tuple(options["embedding"]),
         )
         engine = registry.find(options["engine"], settings)
         if mask is None and engine.needs_surroundings:

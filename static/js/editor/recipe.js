@@ -1,5 +1,7 @@
 // The form beside the photo: engine, model, words, settings; and which of them the chosen engine does not read.
 
+import { Parts } from "editor/parts"
+
 const AUTO = "auto"
 /** What people call the settings that an engine may not read. */
 const LABELS = {
@@ -12,6 +14,8 @@ const LABELS = {
   mask_blur: "Fade mask",
   steps: "Steps",
   guidance_scale: "Guidance scale",
+  guidance_start: "Guidance from",
+  guidance_end: "Guidance until",
   scheduler: "Scheduler",
   use_karras_sigmas: "Karras sigmas",
   algorithm_type: "Algorithm type",
@@ -24,6 +28,8 @@ const LABELS = {
 const FIELDS = Object.keys(LABELS)
 const NAMED_ELSEWHERE = { width: "work_width", height: "work_height" } // a recipe's width is the picture's
 const STRENGTH = "0.75"
+/** Families whose prompts may hold weights. */
+const WEIGHING = new Set(["sd", "sdxl"])
 const UNSAID = { num_images: 1, mask_grow: 0, mask_blur: 0 }
 
 export class Recipe {
@@ -31,6 +37,7 @@ export class Recipe {
   #engines
   #models
   #loras
+  #parts
 
   /**
    * What the server says: `engines` [{name, label, ignores, missing}], `models` [{slug, label, family, steps, …}], best
@@ -41,6 +48,7 @@ export class Recipe {
     this.#engines = engines
     this.#models = models
     this.#loras = loras.map((lora) => ({ ...lora, row: document.querySelector(`#loras [data-slug="${lora.slug}"]`) }))
+    this.#parts = new Parts(form.elements.prompt)
     form.addEventListener("input", ({ target }) => {
       target.removeAttribute("aria-invalid")
       this.#refresh()
@@ -64,6 +72,7 @@ export class Recipe {
     if (safety) Object.assign(values, { safety_checker: "true", safety_checker_type: safety })
     const worn = this.#worn()
     if (worn.length) values.loras = JSON.stringify(worn.map(({ slug, weight }) => ({ slug, weight })))
+    if (painter === "diffusion") Object.assign(values, this.#parts.values(`${prompt.value} ${this.#input("negative_prompt").value}`))
     return values
   }
 
@@ -98,6 +107,8 @@ export class Recipe {
       row.querySelector("input").value = weight === undefined ? "" : String(weight)
     }
     this.#chooseSafety(recipe.safety_checker_type)
+    this.#parts.show(this.#partsFamily())
+    this.#parts.fill(recipe)
     const { steps, guidance_scale, scheduler } = this.#usual() ?? {}
     const unsaid = { ...UNSAID, steps, guidance_scale, scheduler }
     for (const name of FIELDS) {
@@ -128,6 +139,11 @@ export class Recipe {
   #shownLoras() {
     const family = this.#model()?.family
     return this.#readsLoras() ? this.#loras.filter((lora) => lora.family === family) : []
+  }
+
+  /** Of which family parts are offered; none where an engine paints that has no use for them. */
+  #partsFamily() {
+    return (this.#readsLoras() && this.#model()?.family) || ""
   }
 
   #readsLoras() {
@@ -188,6 +204,7 @@ export class Recipe {
       row.querySelector("input").value = ""
       row.querySelector("input").removeAttribute("aria-invalid")
     }
+    this.#parts.clear()
     this.#refresh()
   }
 
@@ -197,6 +214,8 @@ export class Recipe {
     const isOpen = engine.value === AUTO && this.#models.length > 0 // a prompt away from reading everything
     this.#grey(isOpen ? new Set() : this.#ignores(painter), this.#labelOf(painter))
     this.#showLoras()
+    this.#parts.show(this.#partsFamily())
+    document.getElementById("weights-help").hidden = !WEIGHING.has(this.#partsFamily())
     this.#showModel(isOpen || painter === "diffusion")
     const eraseModel = document.getElementById("erase-model-field")
     if (eraseModel) eraseModel.hidden = painter !== "erase"
@@ -251,7 +270,7 @@ export class Recipe {
       name === "negative_prompt" ? LABELS[name] : `${LABELS[name]} ${selectedOptions?.[0].text ?? value}`
     const worn = this.#worn().map(({ label, weight }) => `${label} ${weight}`)
     const safety = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
-    document.getElementById("more-set").textContent = [...set.map(words), ...worn, ...safety].join(" · ")
+    document.getElementById("more-set").textContent = [...set.map(words), ...worn, ...this.#parts.told(), ...safety].join(" · ")
   }
 }
 

@@ -439,8 +439,8 @@ def test_a_hung_device_gives_no_sign_of_life(sd: ModelSpec, batcher: Batcher, mo
 
 
 def test_a_prompt_that_is_too_long_is_said_to_be_cut(sd: ModelSpec, batcher: Batcher) -> None:
-    _, notes = batcher.paint(request(prompt="bus " * 40), sd, nothing)
-    assert any("75 tokens" in note for note in notes)
+    _, notes = batcher.paint(request(prompt="bus " * 201), sd, nothing)
+    assert any("600 tokens" in note for note in notes)
 
 
 def test_a_scheduler_that_cannot_drive_the_model_is_replaced_and_said(

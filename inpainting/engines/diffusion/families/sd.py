@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 from torch.nn.functional import max_pool2d
 
@@ -20,8 +21,11 @@ from inpainting.engines.catalog import ModelSpec
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.adapters import Adapters
 from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.embeddings import Vectors, mark_of, placed, read_vectors
 from inpainting.engines.diffusion.engine import CELL
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.reading import MOST_CHUNKS, Chunks, Heard, Places, cut, hear
+from inpainting.engines.diffusion.words import spans_of
 from inpainting.engines.model_files import INPAINTING_CHANNELS
 
 
@@ -68,41 +72,95 @@ class StableDiffusion:
         return self.guidance(settings) > 1 and self.unet.config.time_cond_proj_dim is None
 
     def rows_for(self, settings: PaintSettings) -> int:
-        """How many rows of the UNet's batch a picture takes."""
+        """How many rows of the UNet's batch a picture takes at most: fewer in steps without guidance."""
         return 2 if self.is_guided(settings) else 1
 
     @torch.inference_mode()
-    def read(self, settings: PaintSettings, size: Size) -> tuple[Text, tuple[str, ...]]:
-        """What the UNet hears of a request painted at `size`, and sentences about words that it does not hear."""
-        text = self.encode_text(settings, size)
+    def read(
+        self, settings: PaintSettings, size: Size, vectors: Sequence[Vectors] = ()
+    ) -> tuple[Text, tuple[str, ...]]:
+        """What the UNet hears of a request painted at `size`, and sentences about words that it does not hear.
+
+        vectors: what its embeddings give each text encoder; none where it has none.
+        """
+        text = self.encode_text(settings, size, vectors)
         if self.unet.config.time_cond_proj_dim is not None:
             scale = torch.tensor([self.guidance(settings) - 1])
             width = self.unet.config.time_cond_proj_dim
             condition = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
             text = replace(text, time_condition=condition.to(self.hardware.device))
-        notes = [self._unread(getattr(settings, name), name) for name in ("prompt", "negative_prompt")]
-        return text, tuple(note for note in notes if note)
+        return text, tuple(self._unread(settings, vectors))
 
-    def encode_text(self, settings: PaintSettings, size: Size) -> Text:
-        guided = self.is_guided(settings)
-        positive, negative = self.pipeline.encode_prompt(
-            settings.prompt,
-            self.hardware.device,
-            1,
-            guided,
-            settings.negative_prompt or None,
-            clip_skip=layers_left_out(settings),
-        )
-        return Text(torch.cat([negative, positive]) if guided else positive)
+    def encode_text(self, settings: PaintSettings, size: Size, vectors: Sequence[Vectors] = ()) -> Text:
+        positive, negative = self.hear(settings, vectors)
+        if negative is None:
+            return Text(positive.embeds)
+        return Text(torch.cat([negative.embeds, positive.embeds]))
 
-    def _unread(self, words: str, name: str) -> str | None:
-        tokenizer = self.pipeline.tokenizer
-        room = tokenizer.model_max_length
-        tokens = tokenizer(words, truncation=False, verbose=False).input_ids
-        if len(tokens) <= room:
-            return None
-        rest = str(tokenizer.decode(tokens[room - 1 : -1])).strip()
-        return f"The {name} is longer than the model reads ({room - 2} tokens); not read: “{rest[:200]}”."
+    def hear(self, settings: PaintSettings, vectors: Sequence[Vectors] = ()) -> tuple[Heard, Heard | None]:
+        """What the encoders say to the prompt, and where it is heard to the negative one, in as many chunks.
+
+        `clip_skip` is for the prompt alone, as in diffusers' pipelines.
+        """
+        count = self.count_chunks(settings, vectors)
+        positive = self._hear(settings.prompt, vectors, count, layers_left_out(settings))
+        if not self.is_guided(settings):
+            return positive, None
+        return positive, self._hear(settings.negative_prompt, vectors, count, None)
+
+    def _hear(self, words: str, vectors: Sequence[Vectors], count: int, left_out: int | None) -> Heard:
+        said = [
+            hear(chunks, count, tokenizer, partial(self.listen, encoder, left_out))
+            for chunks, (tokenizer, encoder) in zip(self._cut(words, vectors), self.encoders, strict=True)
+        ]
+        return Heard(torch.cat([one.embeds for one in said], -1), torch.cat([one.pooled for one in said], -1))
+
+    def _cut(self, words: str, vectors: Sequence[Vectors]) -> list[Chunks]:
+        """For each encoder."""
+        spans, _ = spans_of(words)
+        each = vectors or [{} for _ in self.encoders]
+        return [cut(spans, tokenizer, own) for (tokenizer, _), own in zip(self.encoders, each, strict=True)]
+
+    def count_chunks(self, settings: PaintSettings, vectors: Sequence[Vectors] = ()) -> int:
+        """How many chunks of words the UNet hears: as many as the longer of what it hears takes."""
+        texts = [settings.prompt, *([settings.negative_prompt] if self.is_guided(settings) else [])]
+        return max(chunks.count for words in texts for chunks in self._cut(words, vectors))
+
+    def vectors_of(self, embeddings: Sequence[ModelSpec]) -> tuple[Vectors, ...]:
+        """For `read`. Raises EngineFailed: `part_unavailable`, `part_refused`, `part_unfit`."""
+        return read_vectors(embeddings, [encoder for _, encoder in self.encoders], self.spec.label)
+
+    @property
+    def encoders(self) -> list[tuple[Any, Any]]:
+        """Each tokenizer with its text encoder."""
+        return [(self.pipeline.tokenizer, self.pipeline.text_encoder)]
+
+    def listen(
+        self, encoder: Any, left_out: int | None, ids: torch.Tensor, places: Places
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `reading.Listen`. left_out: how many of its last layers are not run, None for none."""
+        with placed(encoder, places):
+            said = encoder(ids.to(self.hardware.device), output_hidden_states=left_out is not None)
+        if left_out is None:
+            embeds = said[0]
+        else:
+            embeds = encoder.text_model.final_layer_norm(said.hidden_states[-(left_out + 1)])
+        return embeds, embeds.new_empty(len(ids), 0)
+
+    def _unread(self, settings: PaintSettings, vectors: Sequence[Vectors]) -> Iterator[str]:
+        """Sentences about words that the UNet does not hear, or not as they were meant."""
+        used: set[str] = set()
+        most = MOST_CHUNKS * (self.encoders[0][0].model_max_length - 2)
+        for name in ("prompt", "negative_prompt"):
+            words: str = getattr(settings, name)
+            yield from spans_of(words)[1]
+            chunks = self._cut(words, vectors)[0]
+            used |= chunks.embeddings
+            if chunks.unread:
+                yield (f"The {name} is longer than the model reads ({most} tokens); not read: “{chunks.unread[:200]}”.")
+        for slug in settings.embeddings:
+            if slug not in used:
+                yield f"The embedding {slug} was asked for, and “{mark_of(slug)}” stands in no prompt."
 
     def encode_image(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """[1, 3, 8h, 8w], -1 to 1 -> latents [1, 4, h, w], drawn from what the VAE says, as diffusers does."""
@@ -114,8 +172,14 @@ class StableDiffusion:
 
     def _encode(self, pixels: torch.Tensor, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
         with self._vae_in(dtype):
-            drawn = self.vae.encode(pixels.to(self.hardware.device, dtype)).latent_dist.sample(generator)
+            said = self.vae.encode(pixels.to(self.hardware.device, dtype))
+            drawn = said.latent_dist.sample(generator) if self.draws_latents else said.latents
         return torch.as_tensor(drawn.float() * self.vae.config.scaling_factor)
+
+    @property
+    def draws_latents(self) -> bool:
+        """Whether its VAE says where latents lie, of which some are drawn; a tiny one says the latents themselves."""
+        return not isinstance(self.vae, AutoencoderTiny)
 
     # Start
 
@@ -163,7 +227,11 @@ class StableDiffusion:
                 image = self.encode_image(pixels, generator)
         else:
             masked_image = None
-            self.draw(cells, generator)  # diffusers encodes the masked picture here too, and then does not look at it
+            if self.draws_latents:
+                self.draw(cells, generator)  # diffusers encodes the masked picture here too, and does not look at it
+        guided = schedulers.steps_within(len(timesteps), settings.guidance_start, settings.guidance_end)
+        if self.is_guided(settings) and not guided:
+            notes = (*notes, "No step lies between guidance_start and guidance_end: none was guided.")
         denoising = Denoising(
             latents=latents,
             text=text,
@@ -175,6 +243,7 @@ class StableDiffusion:
             image=image,
             noise=noise,
             step_arguments=schedulers.step_arguments(scheduler, generator),
+            guided=guided,
         )
         return denoising, notes
 
@@ -187,15 +256,19 @@ class StableDiffusion:
 
     @torch.inference_mode()
     def predict(self, live: Sequence[Denoising]) -> list[torch.Tensor]:
-        """One call of the UNet for all of them, each at its own time: what each wants for `advance`, in float32."""
+        """One call of the UNet for all of them, each at its own time: what each wants for `advance`, in float32.
+
+        They hear texts of one length: `count_chunks` is the same for all.
+        """
         device, dtype = self.hardware.device, self.unet.dtype
+        texts = [one.heard for one in live]
         inputs = torch.cat([one.model_input() for one in live]).to(dtype)
         answer = self.unet(
             inputs,
             torch.cat([one.time for one in live]).to(device),
-            encoder_hidden_states=torch.cat([one.text.embeds for one in live]).to(dtype),
+            encoder_hidden_states=torch.cat([text.embeds for text in texts]).to(dtype),
             return_dict=False,
-            **self.conditions([one.text for one in live]),
+            **self.conditions(texts),
         )[0]
         return list(answer.float().split([one.rows for one in live]))
 
@@ -256,6 +329,30 @@ class StableDiffusion:
             if own != dtype:
                 self.vae.to(own)
 
+    @contextmanager
+    def painting_with(self, vae: Any | None) -> Iterator[None]:
+        """While it lasts, another VAE in place of its own; None is its own.
+
+        Raises EngineFailed, `part_unfit`, for one whose latents are of another shape.
+        """
+        own = self.vae
+        if vae is None:
+            yield
+            return
+        if latents_of(vae) != latents_of(own):
+            raise EngineFailed(
+                f"The VAE gives latents of {latents_of(vae)}; {self.spec.label} wants {latents_of(own)}.",
+                code="part_unfit",
+            )
+        try:
+            self.vae = vae
+            if self._is_tiled:
+                vae.enable_tiling()
+            yield
+        finally:
+            self.vae = own
+            vae.disable_tiling()
+
     # When the device is too small
 
     def save_memory(self) -> bool:
@@ -273,6 +370,11 @@ class StableDiffusion:
             self.sacrifices.append("Memory was short: parts of the model waited in the machine's memory.")
             return True
         return False
+
+
+def latents_of(vae: Any) -> str:
+    """What they are like, in words."""
+    return f"{vae.config.latent_channels} channels, {2 ** (len(vae.config.block_out_channels) - 1)} pixels a side"
 
 
 def layers_left_out(settings: PaintSettings) -> int | None:

@@ -10,7 +10,9 @@ import torch
 from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.engines.diffusion.denoising import Text
-from inpainting.engines.diffusion.families.sd import StableDiffusion, layers_left_out
+from inpainting.engines.diffusion.embeddings import Vectors, placed
+from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.reading import Heard, Places
 
 
 class StableDiffusionXL(StableDiffusion):
@@ -19,22 +21,30 @@ class StableDiffusionXL(StableDiffusion):
         """Some VAEs of this family overflow in half precision, and say so."""
         return bool(getattr(self.vae.config, "force_upcast", False))
 
-    def encode_text(self, settings: PaintSettings, size: Size) -> Text:
-        guided, device = self.is_guided(settings), self.hardware.device
-        positive, negative, pooled, negative_pooled = self.pipeline.encode_prompt(
-            prompt=settings.prompt,
-            device=device,
-            num_images_per_prompt=1,
-            do_classifier_free_guidance=guided,
-            negative_prompt=settings.negative_prompt or None,
-            clip_skip=layers_left_out(settings),
-        )
+    @property
+    def encoders(self) -> list[tuple[Any, Any]]:
+        return [*super().encoders, (self.pipeline.tokenizer_2, self.pipeline.text_encoder_2)]
+
+    def listen(
+        self, encoder: Any, left_out: int | None, ids: torch.Tensor, places: Places
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The layer before the last is this family's last one. The second encoder alone says something to it all."""
+        with placed(encoder, places):
+            answer = encoder(ids.to(self.hardware.device), output_hidden_states=True)
+        said = answer.hidden_states[-((left_out or 0) + 2)]
+        return said, answer[0] if answer[0].ndim == 2 else said.new_empty(len(ids), 0)
+
+    def encode_text(self, settings: PaintSettings, size: Size, vectors: Sequence[Vectors] = ()) -> Text:
+        positive, negative = self.hear(settings, vectors)
         # original size, where it was cropped, target size; the refiner's aesthetic score belongs to other models
         shape = (size.height, size.width)
-        time_ids = torch.tensor([[*shape, 0, 0, *shape]], dtype=torch.float32, device=device)
-        if not guided:
-            return Text(positive, pooled, time_ids)
-        return Text(torch.cat([negative, positive]), torch.cat([negative_pooled, pooled]), time_ids.expand(2, -1))
+        time_ids = torch.tensor([[*shape, 0, 0, *shape]], dtype=torch.float32, device=self.hardware.device)
+        if negative is None:
+            return Text(positive.embeds, positive.pooled, time_ids)
+        if not settings.negative_prompt and self.pipeline.config.force_zeros_for_empty_prompt:
+            negative = Heard(torch.zeros_like(positive.embeds), torch.zeros_like(positive.pooled))
+        embeds = torch.cat([negative.embeds, positive.embeds])
+        return Text(embeds, torch.cat([negative.pooled, positive.pooled]), time_ids.expand(2, -1))
 
     def conditions(self, texts: Sequence[Text]) -> dict[str, Any]:
         dtype = self.unet.dtype

@@ -1,0 +1,215 @@
+"""Embeddings and VAEs by the API: added as parts, named by callers, told of, refused where they do not fit."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.engines import embedding_files, registry
+from inpainting.engines.catalog import Family
+from inpainting.engines.diffusion.engine import Options
+from inpainting.models import Generation, InferenceModel
+from tests import tiny_embeddings, tiny_models, tiny_vaes
+from tests.api.bodies import shape_a, shape_b
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scratch")
+    tiny_models.saved(folder / "tiny")
+    tiny_vaes.saved(folder / "soft")
+    tiny_vaes.saved(folder / "quick", kind="AutoencoderTiny")
+    for seed, slug in enumerate(("cat", "my-dog")):
+        tiny_embeddings.saved(folder / f"{slug}.safetensors", seed=seed, vectors=2)
+    tiny_embeddings.saved(folder / "large.safetensors", Family.SDXL)
+    return folder
+
+
+def add(slug: str, origin: Path, *more: str, family: str = "sd") -> None:
+    call_command("add_model", slug, "--family", family, "--from", str(origin), *more, stdout=io.StringIO())
+
+
+@pytest.fixture
+def parts(scratch: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A tiny model, two VAEs and two embeddings for it, and an embedding for SDXL."""
+    monkeypatch.setattr(embedding_files, "WIDTHS", tiny_embeddings.WIDTHS)
+    settings.MODELS_DIR = tmp_path / "models"
+    add("tiny", scratch / "tiny")
+    InferenceModel.objects.filter(slug="tiny").update(width=64, height=64, steps=3)
+    for slug in ("soft", "quick"):
+        add(slug, scratch / slug, "--kind", "vae")
+    for slug in ("cat", "my-dog"):
+        add(slug, scratch / f"{slug}.safetensors", "--kind", "embedding")
+    add("large", scratch / "large.safetensors", "--kind", "embedding", family="sdxl")
+    kept = registry.models, registry.options
+    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
+    yield
+    registry.use(*kept)
+
+
+def asked(client: Client, photo_png: bytes, mask_png: bytes, **fields: Any) -> dict[str, Any]:
+    answer = client.post("/api/img2img", shape_a(photo_png, mask_png, seed="3", denoising_strength="1", **fields))
+    assert answer.status_code == 200, answer.json()
+    metadata: dict[str, Any] = answer.json()["metadata"]
+    return metadata
+
+
+def result() -> NDArray[np.uint8]:
+    return np.asarray(Generation.objects.latest("created_at").images.get(index=0).read().pixels)
+
+
+def page_of(user: User, generation: Generation) -> str:
+    browser = Client()
+    browser.force_login(user)
+    return browser.get(f"/generations/{generation.pk}/").content.decode()
+
+
+def test_an_embedding_is_heard_by_whoever_asks_for_it_and_by_nobody_else(
+    alices_program: Client, alice: User, parts: None, photo_png: bytes, mask_png: bytes
+) -> None:
+    plain = asked(alices_program, photo_png, mask_png, prompt="a <cat> here")
+    assert (plain["embeddings"], plain["warnings"]) == ([], [])
+    without = result()
+    told = asked(alices_program, photo_png, mask_png, prompt="a <cat> here", embeddings='["cat"]')
+    assert (told["embeddings"], told["warnings"]) == (["cat"], [])
+    assert not np.array_equal(result(), without)
+    page = page_of(alice, Generation.objects.latest("created_at"))
+    assert "Embeddings" in page
+    (warning,) = asked(alices_program, photo_png, mask_png, prompt="a cat", embeddings='["my-dog"]')["warnings"]
+    assert warning == "The embedding my-dog was asked for, and “<my-dog>” stands in no prompt."
+    asked(alices_program, photo_png, mask_png, prompt="a <cat> here")
+    assert np.array_equal(result(), without)
+
+
+@pytest.mark.parametrize("slug", ["soft", "quick"])
+def test_another_vae_is_another_picture_and_told(
+    alices_program: Client, alice: User, parts: None, photo_png: bytes, mask_png: bytes, slug: str
+) -> None:
+    assert "vae" not in asked(alices_program, photo_png, mask_png)
+    own = result()
+    assert asked(alices_program, photo_png, mask_png, vae=slug)["vae"] == slug
+    assert not np.array_equal(result(), own)
+    generation = Generation.objects.latest("created_at")
+    assert f'<td class="break">{slug}' in page_of(alice, generation)
+    again = alices_program.post(
+        f"/api/generations/{generation.pk}/run-again/", {"vae": ""}, content_type="application/json"
+    )
+    assert again.status_code in (200, 201, 202), again.json()
+    assert Generation.objects.latest("created_at").paint_settings.vae is None
+    assert "vae" not in asked(alices_program, photo_png, mask_png, vae="")
+    assert np.array_equal(result(), own)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "field"),
+    [
+        ({"embeddings": ["nobody"]}, "part_not_found", "embeddings"),
+        ({"embeddings": ["../../etc/passwd"]}, "part_not_found", "embeddings"),
+        ({"embeddings": ["soft"]}, "part_not_found", "embeddings"),
+        ({"embeddings": ["large"]}, "part_unfit", "embeddings"),
+        ({"embeddings": ["cat", "cat"]}, "field_invalid", "embeddings"),
+        ({"embeddings": [f"x{n}" for n in range(9)]}, "field_out_of_range", "embeddings"),
+        ({"embeddings": [3]}, "field_invalid", "embeddings"),
+        ({"embeddings": {"cat": 1}}, "field_invalid", "embeddings"),
+        ({"vae": "nobody"}, "part_not_found", "vae"),
+        ({"vae": "cat"}, "part_not_found", "vae"),
+        ({"vae": 3}, "field_invalid", "vae"),
+        ({"vae": "x" * 201}, "field_out_of_range", "vae"),
+    ],
+)
+def test_what_is_not_there_or_for_other_models_is_refused_at_once(
+    alices_program: Client,
+    parts: None,
+    photo_png: bytes,
+    mask_png: bytes,
+    fields: dict[str, Any],
+    code: str,
+    field: str,
+) -> None:
+    answer = alices_program.post("/api/img2img", shape_b(photo_png, mask_png, **fields))
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, field), answer.json()
+    assert Generation.objects.count() == 0
+
+
+def test_text_that_is_no_json_is_refused(
+    alices_program: Client, parts: None, photo_png: bytes, mask_png: bytes
+) -> None:
+    for text in ("cat", "[" * 10_000, '"cat"', "{}"):
+        answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, embeddings=text))
+        assert (answer.status_code, answer.json()["field"]) == (400, "embeddings")
+
+
+def test_a_vae_of_another_family_is_refused(
+    alices_program: Client, parts: None, photo_png: bytes, mask_png: bytes
+) -> None:
+    InferenceModel.objects.filter(slug="soft").update(family="sdxl")
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, vae="soft"))
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "part_unfit", "vae")
+    assert "VAE soft is for models of the family sdxl" in answer.json()["message"]
+
+
+def test_the_engine_that_has_no_use_for_them_says_so(
+    alices_program: Client, parts: None, photo_png: bytes, mask_png: bytes
+) -> None:
+    told = asked(alices_program, photo_png, mask_png, engine="quick-fill", vae="soft", embeddings='["cat"]')
+    assert {"vae", "embeddings"} <= set(told["ignored"])
+
+
+def test_they_are_listed_with_the_models(alices_program: Client, parts: None) -> None:
+    told = {part["slug"]: (part["kind"], part["family"]) for part in alices_program.get("/api/models").json()["parts"]}
+    assert told == {
+        **dict.fromkeys(("cat", "my-dog"), ("embedding", "sd")),
+        **dict.fromkeys(("soft", "quick"), ("vae", "sd")),
+        "large": ("embedding", "sdxl"),
+    }
+
+
+def test_what_is_damaged_or_for_other_models_is_not_added(parts: None, scratch: Path) -> None:
+    for slug, family, says in (("large", "sd", "family sdxl, not sd"), ("cat", "sdxl", "family sd, not sdxl")):
+        with pytest.raises(CommandError, match=says):
+            add("new", scratch / f"{slug}.safetensors", "--kind", "embedding", family=family)
+    with pytest.raises(CommandError, match="family sd, not sdxl"):
+        add("new", scratch / "soft", "--kind", "vae", family="sdxl")
+    assert not InferenceModel.objects.filter(slug="new").exists()
+
+
+def test_the_command_line_takes_them(parts: None, photo_png: bytes, mask_png: bytes, tmp_path: Path) -> None:
+    for name, data in (("photo.png", photo_png), ("mask.png", mask_png)):
+        (tmp_path / name).write_bytes(data)
+
+    def inpaint(name: str, *more: str) -> bytes:
+        files = (str(tmp_path / "photo.png"), str(tmp_path / "mask.png"), "-o", str(tmp_path / name))
+        words = ("--prompt", "a <cat> and <my-dog>", "--seed", "3", *more)
+        call_command("inpaint", *files, *words, stdout=io.StringIO(), stderr=io.StringIO())
+        return (tmp_path / name).read_bytes()
+
+    plain = inpaint("plain.png")
+    painted = {
+        inpaint("vae.png", "--vae", "soft"),
+        inpaint("one.png", "--embedding", "cat"),
+        inpaint("both.png", "--embedding", "cat", "--embedding", "my-dog"),
+    }
+    assert len(painted | {plain}) == 4
+    with pytest.raises(CommandError, match="There is no VAE of that name"):
+        inpaint("none.png", "--vae", "nobody")
+
+
+def test_the_editor_offers_them_by_family(alice: User, parts: None) -> None:
+    browser = Client()
+    browser.force_login(alice)
+    page = browser.get("/").content.decode()
+    assert '<option value="soft" data-family="sd">' in page
+    assert 'data-slug="large" data-family="sdxl"' in page
+    assert json.loads(page.split('id="models" type="application/json">')[1].split("</script>")[0])[0]["family"] == "sd"

@@ -1,0 +1,161 @@
+"""Guidance in some of the steps: what diffusers does when a callback switches it, at one row a step without it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.catalog import Family
+from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.batcher import Batcher
+from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.weights import Shelf
+from tests import tiny_models
+from tests.engines.diffusion.test_batcher import Calls
+from tests.engines.diffusion.test_loras import CPU, SIDE, nothing
+from tests.engines.diffusion.test_parity import KINDS, STEPS, models, ours, request
+
+__all__ = ["models"]
+GUIDANCE = 7.5
+
+
+def theirs(model: StableDiffusion, asked: InpaintRequest, guided: range) -> Any:
+    """The reference pipeline, whose guidance a callback switches between steps, as diffusers' guide has it."""
+    settings = asked.settings
+    scheduler = getattr(diffusers, str(settings.scheduler)).from_config(model.scheduler_config, clip_sample=False)
+    parts = {**model.pipeline.components, "scheduler": scheduler}
+    reference = type(model.pipeline)(**parts, **tiny_models.switches(model.pipeline))
+    reference.set_progress_bar_config(disable=True)
+    positive, negative, *pooled = reference.encode_prompt(
+        prompt=settings.prompt,
+        device=CPU.device,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=True,
+        negative_prompt=settings.negative_prompt,
+    )
+    texts = {"prompt_embeds": torch.cat([negative, positive])}
+    if pooled:
+        texts["add_text_embeds"] = torch.cat(pooled[::-1])
+    was_guided = 0 in guided
+
+    def switch(pipeline: Any, index: int, time: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        nonlocal was_guided
+        tensors.pop("latents")
+        is_guided = index + 1 in guided
+        if is_guided != was_guided:
+            was_guided = is_guided
+            pipeline._guidance_scale = GUIDANCE if is_guided else 1.0
+            for name, one in tensors.items():
+                tensors[name] = texts.get(name, torch.cat([one] * 2)) if is_guided else one.chunk(2)[-1]
+        return tensors
+
+    names = ["latents", "prompt_embeds", "mask", "masked_image_latents"]
+    if model.spec.family == Family.SDXL:
+        names += ["add_text_embeds", "add_time_ids"]
+    return reference(
+        prompt=settings.prompt,
+        negative_prompt=settings.negative_prompt,
+        image=Image.fromarray(np.asarray(asked.image.pixels)),
+        mask_image=Image.fromarray(asked.mask),
+        height=SIDE,
+        width=SIDE,
+        strength=settings.strength,
+        num_inference_steps=settings.steps,
+        guidance_scale=GUIDANCE if was_guided else 1.0,
+        generator=torch.Generator().manual_seed(settings.seed),
+        callback_on_step_end=switch,
+        callback_on_step_end_tensor_inputs=names,
+        output_type="latent",
+    ).images
+
+
+@pytest.mark.parametrize(("family", "inpainting"), KINDS)
+@pytest.mark.parametrize("name", ["DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"])
+@pytest.mark.parametrize(
+    ("interval", "guided"),
+    [
+        ({"guidance_end": 0.6}, range(3)),
+        ({"guidance_start": 0.4}, range(2, STEPS)),
+        ({"guidance_start": 0.2, "guidance_end": 0.8}, range(1, 4)),
+    ],
+)
+def test_guidance_in_an_interval_is_the_reference_pipelines(
+    models: dict[tuple[Family, bool], StableDiffusion],
+    family: Family,
+    inpainting: bool,
+    name: str,
+    interval: dict[str, float],
+    guided: range,
+) -> None:
+    model = models[family, inpainting]
+    asked = request(scheduler=name, strength=1.0, guidance_scale=GUIDANCE, **interval)
+    latents = ours(model, asked)
+    torch.testing.assert_close(latents, theirs(model, asked, guided), rtol=1e-4, atol=1e-4)
+    always = request(scheduler=name, strength=1.0, guidance_scale=GUIDANCE)
+    assert not torch.allclose(latents, ours(model, always), atol=1e-2)
+
+
+@pytest.mark.parametrize("family", [Family.SD, Family.SDXL])
+def test_a_step_without_guidance_takes_one_row(
+    models: dict[tuple[Family, bool], StableDiffusion], family: Family
+) -> None:
+    batcher, spec = Batcher(Shelf(CPU, 10**9), most_rows=32), models[family, True].spec
+    calls = Calls(batcher, spec)
+    asked = partial(request, scheduler="DDIMScheduler", strength=1.0)
+    batcher.paint(asked(guidance_start=0.2, guidance_end=0.6), spec, nothing)
+    assert calls.rows == [1, 2, 2, 1, 1]
+    calls.rows.clear()
+    _, notes = batcher.paint(asked(guidance_start=0.5, guidance_end=0.6), spec, nothing)
+    assert calls.rows == [1] * STEPS
+    assert notes == ("No step lies between guidance_start and guidance_end: none was guided.",)
+
+
+def test_those_who_will_be_guided_keep_their_rows_free(models: dict[tuple[Family, bool], StableDiffusion]) -> None:
+    batcher, spec = Batcher(Shelf(CPU, 10**9), most_rows=4), models[Family.SD, True].spec
+    asked = [
+        request(scheduler="DDIMScheduler", seed=seed, strength=1.0, steps=10, **interval)
+        for seed, interval in enumerate([*[{"guidance_start": 0.5}] * 3, {"guidance_end": 0.5}])
+    ]
+    calls = Calls(batcher, spec, held=True)
+    with ThreadPoolExecutor(len(asked)) as pool:
+        futures = [pool.submit(batcher.paint, one, spec, nothing) for one in asked]
+        assert calls.begun.wait(30)
+        calls.go.set()
+        results = [future.result(60)[0][0] for future in futures]
+    assert max(calls.rows) <= 4
+    for one, result in zip(asked, results, strict=True):
+        alone = Batcher(Shelf(CPU, 10**9), most_rows=1).paint(one, spec, nothing)[0][0]
+        assert np.abs(result.astype(int) - alone).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("count", "start", "end", "steps"),
+    [
+        (10, None, None, range(10)),
+        (10, 0.3, 0.7, range(3, 7)),
+        (5, 0.6, None, range(3, 5)),
+        (5, 0.59, 0.61, range(0)),
+        (7, 0.0, 1.0, range(7)),
+        (1, 0.0, 0.99, range(0)),
+    ],
+)
+def test_a_step_is_guided_where_all_of_it_lies_within(
+    count: int, start: float | None, end: float | None, steps: range
+) -> None:
+    assert schedulers.steps_within(count, start, end) == steps
+
+
+@pytest.mark.parametrize("interval", [(0.5, 0.5), (0.7, 0.3), (1.0, None), (None, 0.0)])
+def test_an_interval_that_ends_before_it_starts_is_refused(interval: tuple[float | None, float | None]) -> None:
+    with pytest.raises(InvalidRequest, match="it must start before it ends") as refused:
+        PaintSettings(guidance_start=interval[0], guidance_end=interval[1])
+    assert refused.value.field == "guidance_start"

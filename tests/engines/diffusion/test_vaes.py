@@ -1,0 +1,140 @@
+"""Another VAE for one generation: what diffusers' pipeline paints with it in place of the model's own."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from inpainting.core.errors import EngineFailed
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.catalog import Family, ModelSpec
+from inpainting.engines.diffusion.batcher import Batcher
+from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.parts import load_part
+from inpainting.engines.diffusion.weights import Shelf, load
+from tests import tiny_models, tiny_vaes
+from tests.engines.diffusion.test_loras import CPU, nothing
+from tests.engines.diffusion.test_parity import KINDS, models, ours, request, theirs
+
+__all__ = ["models"]
+CLASSES = ["AutoencoderKL", "AutoencoderTiny"]
+
+
+@pytest.fixture(scope="module")
+def vaes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
+    folder = tmp_path_factory.mktemp("vaes")
+    return {kind: tiny_vaes.saved(folder / kind.lower(), kind=kind) for kind in CLASSES}
+
+
+@pytest.mark.parametrize(("family", "inpainting"), KINDS)
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize(("strength", "scheduler"), [(1.0, "DDIMScheduler"), (0.75, "EulerAncestralDiscreteScheduler")])
+def test_it_encodes_and_decodes_as_in_the_reference_pipeline(
+    models: dict[tuple[Family, bool], StableDiffusion],
+    vaes: dict[str, ModelSpec],
+    family: Family,
+    inpainting: bool,
+    kind: str,
+    strength: float,
+    scheduler: str,
+) -> None:
+    model, vae = models[family, inpainting], load_part(vaes[kind], CPU)
+    asked = request(strength=strength, scheduler=scheduler)
+    (before,) = model.decode(ours(model, asked))
+    with model.painting_with(vae):
+        latents = ours(model, asked)
+        (picture,) = model.decode(latents)
+    own = model.pipeline.vae
+    model.pipeline.register_modules(vae=vae)
+    try:
+        torch.testing.assert_close(latents, theirs(model, asked), rtol=1e-4, atol=1e-4)
+        expected = np.asarray(theirs(model, asked, output_type="pil")[0])
+    finally:
+        model.pipeline.register_modules(vae=own)
+    assert np.abs(picture.astype(int) - expected).max() <= 1
+    assert not np.array_equal(picture, before)
+    assert np.array_equal(model.decode(ours(model, asked))[0], before)
+
+
+def test_each_generation_paints_with_its_own(
+    models: dict[tuple[Family, bool], StableDiffusion], vaes: dict[str, ModelSpec]
+) -> None:
+    spec = models[Family.SD, True].spec
+    asked = [
+        (request(scheduler="DDIMScheduler", seed=seed, vae=None if vae is None else vae.slug), vae)
+        for seed, vae in enumerate([None, *vaes.values(), None, *vaes.values()])
+    ]
+
+    def paint(batcher: Batcher, one: tuple[InpaintRequest, ModelSpec | None]) -> NDArray[np.uint8]:
+        return batcher.paint(one[0], spec, nothing, (), [] if one[1] is None else [one[1]])[0][0]
+
+    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    with ThreadPoolExecutor(len(asked)) as pool:
+        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in asked]]
+    for one, result in zip(asked, results, strict=True):
+        alone = paint(Batcher(Shelf(CPU, 10**9), most_rows=1), one)
+        assert np.abs(result.astype(int) - alone).max() <= 1
+    assert len({result.tobytes() for result in results}) == len(asked)
+    assert len(batcher._groups) == 3
+
+
+def test_it_counts_in_the_memory_for_weights_and_goes_when_another_needs_the_room(
+    models: dict[tuple[Family, bool], StableDiffusion], vaes: dict[str, ModelSpec]
+) -> None:
+    spec = models[Family.SD, True].spec
+    shelf = Shelf(CPU, 10**9)
+    model = shelf.get(spec)
+    alone = shelf.used_bytes
+    network = shelf.part(vaes["AutoencoderKL"], in_use=[model])
+    own_bytes = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+    assert shelf.used_bytes == alone + own_bytes > alone
+    assert shelf.part(vaes["AutoencoderKL"], in_use=[model]) is network
+    shelf.budget_bytes = shelf.used_bytes
+    shelf.part(vaes["AutoencoderTiny"], in_use=[model])
+    assert shelf.part(vaes["AutoencoderKL"], in_use=[model]) is not network
+
+
+@pytest.mark.parametrize("change", [{"latent_channels": 16}, {"block_out_channels": (8, 8, 16)}])
+def test_one_with_latents_of_another_shape_is_refused_and_harms_nobody(
+    models: dict[tuple[Family, bool], StableDiffusion], tmp_path: Path, change: dict[str, Any]
+) -> None:
+    count = len(change.get("block_out_channels", (8,) * 4))
+    sides = {
+        "down_block_types": ("DownEncoderBlock2D",) * count,
+        "up_block_types": ("UpDecoderBlock2D",) * count,
+        "block_out_channels": (8, 8, 16, 16)[:count],
+    }
+    wrong = diffusers.AutoencoderKL(**{**sides, "norm_num_groups": 4, "latent_channels": 4, **change})
+    wrong.save_pretrained(tmp_path / "wrong", safe_serialization=True)
+    vae = replace(tiny_vaes.saved(tmp_path / "other"), slug="wrong", path=tmp_path / "wrong")
+    batcher, spec = Batcher(Shelf(CPU, 10**9), most_rows=32), models[Family.SD, True].spec
+    good = batcher.paint(request(scheduler="DDIMScheduler"), spec, nothing)[0][0]
+    with pytest.raises(EngineFailed) as failed:
+        batcher.paint(request(scheduler="DDIMScheduler", vae="wrong"), spec, nothing, (), [vae])
+    assert failed.value.code == ("part_refused" if "latent_channels" in change else "part_unfit")
+    assert np.array_equal(batcher.paint(request(scheduler="DDIMScheduler"), spec, nothing)[0][0], good)
+
+
+def test_a_short_memory_tiles_it_for_that_model_alone(
+    models: dict[tuple[Family, bool], StableDiffusion], vaes: dict[str, ModelSpec]
+) -> None:
+    model, vae = load(models[Family.SD, True].spec, CPU), load_part(vaes["AutoencoderKL"], CPU)
+    model.save_memory()
+    with model.painting_with(vae):
+        assert vae.use_tiling
+    assert not vae.use_tiling
+    with models[Family.SD, True].painting_with(vae):
+        assert not vae.use_tiling
+
+
+def test_a_tiny_one_of_the_tests_is_made_as_the_published_ones_are() -> None:
+    config = tiny_vaes.tiny().config
+    assert (config.scaling_factor, config.latent_channels, tiny_models.vae().config.latent_channels) == (1.0, 4, 4)

@@ -1,0 +1,27 @@
+"""VAEs of a few KB with random weights, for the models of `tiny_models`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderTiny
+
+from inpainting.engines.catalog import Family, Kind, ModelSpec
+from tests import tiny_models
+
+
+def tiny(**more: Any) -> AutoencoderTiny:
+    """As TAESD is made, with fewer blocks and narrower ones."""
+    width = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}
+    blocks = {"num_encoder_blocks": (1, 1, 1, 1), "num_decoder_blocks": (1, 1, 1, 1)}
+    return AutoencoderTiny(**width, **blocks, **more)
+
+
+def saved(folder: Path, *, kind: str = "AutoencoderKL", family: Family = Family.SD, seed: int = 5) -> ModelSpec:
+    """In diffusers' layout, and what the catalog would say of it."""
+    torch.manual_seed(seed)
+    network = tiny() if kind == "AutoencoderTiny" else tiny_models.vae()
+    network.eval().save_pretrained(folder, safe_serialization=True)
+    return ModelSpec(slug=folder.name, label=folder.name, family=family, kind=Kind.VAE, path=folder)
