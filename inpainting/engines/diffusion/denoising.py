@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.controls import Lead
+from inpainting.engines.diffusion.image_prompts import ImagePrompt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +39,7 @@ class Denoising:
     image: [1, 4, h, w], the picture's latents, where kept or grey parts are put back after each step.
     noise: [1, 4, h, w], what it started from. Times run from `timesteps[index]` on.
     guess: [1, 4, h, w], what the scheduler thinks the end will be; None where it does not say.
+    lead: the ControlNet that leads it, image_prompt: the picture that it hears beside its text, if there are any.
     """
 
     latents: torch.Tensor
@@ -51,6 +54,13 @@ class Denoising:
     step_arguments: dict[str, Any]
     index: int = 0
     guess: torch.Tensor | None = None
+    lead: Lead | None = None
+    image_prompt: ImagePrompt | None = None
+
+    @property
+    def networks(self) -> tuple[int, int]:
+        """Equal for those whose ControlNet and IP-Adapter are the same in memory."""
+        return id(self.lead and self.lead.network), id(self.image_prompt and self.image_prompt.adapter)
 
     @property
     def is_done(self) -> bool:

@@ -17,7 +17,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.catalog import ModelSpec
-from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion import controls, image_prompts, schedulers
 from inpainting.engines.diffusion.adapters import Adapters
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.engine import CELL
@@ -188,15 +188,16 @@ class StableDiffusion:
     @torch.inference_mode()
     def predict(self, live: Sequence[Denoising]) -> list[torch.Tensor]:
         """One call of the UNet for all of them, each at its own time: what each wants for `advance`, in float32."""
+        if len({one.networks for one in live}) > 1:  # a part's files were replaced while some are painted
+            return [answer for one in live for answer in self.predict([one])]
         device, dtype = self.hardware.device, self.unet.dtype
         inputs = torch.cat([one.model_input() for one in live]).to(dtype)
-        answer = self.unet(
-            inputs,
-            torch.cat([one.time for one in live]).to(device),
-            encoder_hidden_states=torch.cat([one.text.embeds for one in live]).to(dtype),
-            return_dict=False,
-            **self.conditions([one.text for one in live]),
-        )[0]
+        times = torch.cat([one.time for one in live]).to(device)
+        texts = torch.cat([one.text.embeds for one in live]).to(dtype)
+        told = self.conditions([one.text for one in live])
+        led = controls.residuals(live, inputs, times, texts, told)
+        with image_prompts.heard(self.unet, live, texts) as hears:
+            answer = self.unet(inputs, times, encoder_hidden_states=hears, return_dict=False, **told, **led)[0]
         return list(answer.float().split([one.rows for one in live]))
 
     def conditions(self, texts: Sequence[Text]) -> dict[str, Any]:
