@@ -23,12 +23,14 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.catalog import Kind, LoraSpec, ModelSpec
-from inpainting.engines.diffusion import previews
+from inpainting.engines.diffusion import controls, previews
 from inpainting.engines.diffusion.adapters import worn_by
+from inpainting.engines.diffusion.controls import Lead
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.embeddings import Vectors
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.fittings import BARE, Fittings
+from inpainting.engines.diffusion.image_prompts import ImagePrompt
 from inpainting.engines.diffusion.pace import Pace
 from inpainting.engines.diffusion.pulse import LOADING_SECONDS, Pulse
 from inpainting.engines.diffusion.weights import Shelf
@@ -75,6 +77,8 @@ class Ticket:
     text: Text | None = None
     chunks: int = 0
     """How many chunks of words the UNet hears, 0 while that is not counted."""
+    lead: Lead | None = None
+    image_prompt: ImagePrompt | None = None
     notes: list[str] = field(default_factory=list)
     pictures: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     steps_done: int = 0
@@ -149,6 +153,7 @@ class Batcher:
         self._arrivals: SimpleQueue[Ticket | ModelSpec] = SimpleQueue()
         self._waiting: deque[tuple[Ticket, int]] = deque()
         self._groups: list[Group] = []
+        self._entering: Ticket | None = None
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
@@ -254,10 +259,10 @@ class Batcher:
     def _load_early(self, spec: ModelSpec) -> None:
         with self.pulse.works(LOADING_SECONDS):
             try:
-                if not self.shelf.fits(spec):
+                if not self.shelf.fits(spec, parts_in_use=self._parts_in_use()):
                     logger.info("%s is not loaded early: other models fill the memory", spec.slug)
                     return
-                self.shelf.get(spec, in_use=self._in_use())
+                self.shelf.get(spec, in_use=self._in_use(), parts_in_use=self._parts_in_use())
             except Exception as error:
                 logger.warning("%s cannot be loaded early: %s", spec.slug, error)
             else:
@@ -283,7 +288,16 @@ class Batcher:
         }
 
     def _in_use(self) -> list[StableDiffusion]:
-        return [group.model for group in self._groups if group.live]
+        """The models that paint, and the one by which somebody is about to."""
+        entering = self.shelf.loaded(self._entering.spec) if self._entering is not None else None
+        painting = [group.model for group in self._groups if group.live]
+        return painting if entering is None else [*painting, entering]
+
+    def _parts_in_use(self) -> list[ModelSpec]:
+        fittings = [group.fittings for group in self._groups if group.live]
+        if self._entering is not None:
+            fittings.append(self._entering.fittings)
+        return [part for one in fittings for part in one.parts]
 
     def _admit(self) -> None:
         """Start those who wait, in their order, while their group has room."""
@@ -298,8 +312,12 @@ class Batcher:
             except Exception as error:
                 self._give_up(ticket, self._noted(error))
                 continue
-            with self.pulse.works(LOADING_SECONDS):
-                (started,) = self._attempt(lambda items: [self._start(*item) for item in items], [(ticket, index)])
+            self._entering = ticket
+            try:
+                with self.pulse.works(LOADING_SECONDS):
+                    (started,) = self._attempt(lambda items: [self._start(*item) for item in items], [(ticket, index)])
+            finally:
+                self._entering = None
             if isinstance(started, Exception):
                 self._give_up(ticket, started)
         self._waiting = held_back
@@ -308,9 +326,9 @@ class Batcher:
         """Whether one more picture may start now, given those before it in line that may not."""
         for earlier, _ in held_back:
             is_like = alike(earlier) == alike(ticket)
-            if is_like or not self.shelf.fits(earlier.spec):
+            if is_like or not self.shelf.fits(earlier.spec, parts_in_use=self._parts_in_use()):
                 return False  # no overtaking: not in one's own group, nor while a model waits for the others to be done
-        if not self.shelf.fits(ticket.spec):
+        if not self.shelf.fits(ticket.spec, parts_in_use=self._parts_in_use()):
             return not self._in_use()
         model = self.shelf.loaded(ticket.spec)
         group = self._group(model, ticket) if model is not None else None
@@ -332,16 +350,10 @@ class Batcher:
             ticket.chunks = model.count_chunks(ticket.request.settings, self._vectors(ticket, model))
         return next((group for group in self._groups if group.model is model and group.takes(ticket)), None)
 
-    def _vae(self, model: StableDiffusion, fittings: Fittings) -> Any | None:
+    def _vae(self, fittings: Fittings) -> Any | None:
         """What takes the place of the model's own; None where nothing does."""
         spec = fittings.part(Kind.VAE)
-        if spec is None:
-            return None
-        in_use, parts_in_use = [*self._in_use(), model], [*self._parts_in_use(), *fittings.parts]
-        return self.shelf.part(spec, in_use=in_use, parts_in_use=parts_in_use)
-
-    def _parts_in_use(self) -> list[ModelSpec]:
-        return [part for group in self._groups if group.live for part in group.fittings.parts]
+        return None if spec is None else self._part(spec)
 
     def _vectors(self, ticket: Ticket, model: StableDiffusion) -> Sequence[Vectors]:
         if ticket.vectors is None:
@@ -349,15 +361,18 @@ class Batcher:
         return ticket.vectors
 
     def _start(self, ticket: Ticket, index: int) -> Live:
-        model = self.shelf.get(ticket.spec, in_use=self._in_use())
+        parts = self._parts_in_use()
+        model = self.shelf.get(ticket.spec, in_use=self._in_use(), parts_in_use=parts)
         loras = ticket.fittings.loras
-        self.shelf.bring(loras, model, in_use=self._in_use(), worn_now=self._worn_in(model))
+        self.shelf.bring(loras, model, in_use=self._in_use(), worn_now=self._worn_in(model), parts_in_use=parts)
         model.adapters.wear(loras)
         if ticket.text is None:
             ticket.text, notes = model.read(ticket.request.settings, ticket.size, self._vectors(ticket, model))
             ticket.note(*notes)
-        with model.painting_with(self._vae(model, ticket.fittings)):
+        self._bring_parts(ticket, model)
+        with model.painting_with(self._vae(ticket.fittings)):
             denoising, notes = model.start(ticket.request, index, ticket.text)
+        denoising.lead, denoising.image_prompt = ticket.lead, ticket.image_prompt
         ticket.note(*notes)
         ticket.steps_of = len(denoising.timesteps) * ticket.request.settings.num_images
         window = np.asarray(ticket.request.image.pixels, np.uint8)
@@ -369,6 +384,20 @@ class Batcher:
         live = Live(ticket, index, denoising, preview)
         group.live.append(live)
         return live
+
+    def _bring_parts(self, ticket: Ticket, model: StableDiffusion) -> None:
+        """What leads all of a ticket's pictures beside its words. Raises EngineFailed where a part does not do."""
+        control, adapter = (ticket.fittings.part(kind) for kind in (Kind.CONTROLNET, Kind.IP_ADAPTER))
+        if control is not None and ticket.lead is None:
+            network = self._part(control)
+            controls.check_fits(network, model.unet, control, model.spec.label)
+            ticket.lead = controls.lead(network, control, ticket.request, self.shelf.hardware.device)
+        if adapter is not None and ticket.image_prompt is None:
+            rows = model.rows_for(ticket.request.settings)
+            ticket.image_prompt = self._part(adapter).prompt(ticket.request, model.unet, rows)
+
+    def _part(self, spec: ModelSpec) -> Any:
+        return self.shelf.part(spec, in_use=self._in_use(), parts_in_use=self._parts_in_use())
 
     def _step(self, group: Group) -> None:
         """One call of the UNet for all of a group."""
@@ -423,7 +452,7 @@ class Batcher:
             return
 
         def decode(some: Sequence[Live]) -> list[NDArray[np.uint8]]:
-            with group.model.painting_with(self._vae(group.model, group.fittings)):
+            with group.model.painting_with(self._vae(group.fittings)):
                 return group.model.decode(torch.cat([one.denoising.latents for one in some]))
 
         with self.pulse.works(LOADING_SECONDS):
@@ -473,7 +502,7 @@ class Batcher:
 
     def _make_room(self, group: Group | None) -> bool:
         """The next step down: put other models away, then what the model can do without. False: there is none."""
-        if self.shelf.put_away(in_use=self._in_use()):
+        if self.shelf.put_away(in_use=self._in_use(), parts_in_use=self._parts_in_use()):
             return True
         return group is not None and group.model.save_memory()
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.controls import Lead
+from inpainting.engines.diffusion.image_prompts import ImagePrompt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +52,7 @@ class Denoising:
     guided: the steps in which guidance is applied; None is all. A step with it takes two rows of the UNet's batch, one
     without a single one: most of its good is done in the middle (Kynkäänniemi et al. 2024, arXiv 2404.07724).
     guess: [1, 4, h, w], what the scheduler thinks the end will be; None where it does not say.
+    lead: the ControlNet that leads it, image_prompt: the picture that it hears beside its text, if there are any.
     """
 
     latents: torch.Tensor
@@ -65,6 +68,13 @@ class Denoising:
     guided: range | None = None
     index: int = 0
     guess: torch.Tensor | None = None
+    lead: Lead | None = None
+    image_prompt: ImagePrompt | None = None
+
+    @property
+    def networks(self) -> tuple[int, int]:
+        """Equal for those whose ControlNet and IP-Adapter are the same in memory."""
+        return id(self.lead and self.lead.network), id(self.image_prompt and self.image_prompt.adapter)
 
     @property
     def is_done(self) -> bool:

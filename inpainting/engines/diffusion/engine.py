@@ -27,6 +27,13 @@ CELL = 8
 CONTEXT, LEAST_CONTEXT = 0.5, 32
 PARTS = {"vae": Kind.VAE, "control": Kind.CONTROLNET, "ip_adapter": Kind.IP_ADAPTER}
 """Settings that name a part of the catalog, and of which kind."""
+USUAL_OF_PARTS: dict[str, dict[str, float]] = {
+    "control": {"control_strength": 1.0, "control_start": 0.0, "control_end": 1.0},
+    "ip_adapter": {"ip_adapter_scale": 1.0},
+}
+"""How a part is used where the request names it and says no more: as its network was trained."""
+STRENGTHS = {"control": "control_strength", "ip_adapter": "ip_adapter_scale"}
+"""Settings by which a part does nothing where they are 0."""
 NOTHING_TO_DO = "A strength of 0 leaves the picture as it is."
 
 
@@ -93,6 +100,9 @@ class Diffusion:
         parts: dict[str, Any] = {
             field: self._part(settings, field, spec).slug for field in PARTS if getattr(settings, field) is not None
         }
+        for field in tuple(parts):
+            for name, value in USUAL_OF_PARTS.get(field, {}).items():
+                parts[name] = value if getattr(settings, name) is None else getattr(settings, name)
         return replace(
             settings,
             model=spec.slug,
@@ -152,7 +162,8 @@ class Diffusion:
         """`settings.num_images` pictures [height, width, 3]. Picture n is the one of seed + n alone.
 
         Raises EngineFailed: `model_unavailable`, `model_refused`, `model_produced_invalid_output`, `gpu_out_of_memory`,
-        `lora_unfit`, `part_unavailable`, `part_refused`, `part_unfit`, `model_failed`.
+        `lora_unfit`, `part_unavailable`, `part_refused`, `part_unfit`, `control_image_missing`,
+        `ip_adapter_image_missing`, `model_failed`.
         """
         settings = request.settings
         if settings.strength == 0:
@@ -167,7 +178,7 @@ class Diffusion:
 
         model = self.find_model(settings.model)
         loras = [self.find_lora(use.slug) for use in settings.loras]
-        parts = [self._part(settings, field, model) for field in PARTS if getattr(settings, field) is not None]
+        parts = [self._part(settings, field, model) for field in PARTS if is_wanted(settings, field)]
         embeddings = self._embeddings(settings, model)
         pictures, notes = self.batcher.paint(request, model, follow, loras, parts, embeddings)
         on_step(Step(last.of, last.of, notes=notes))
@@ -192,6 +203,11 @@ class Diffusion:
         chosen = hardware.choose(self.options.device, self.options.precision)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
         return Batcher(Shelf(chosen, budget, models_dir=self.options.models_dir), most_rows=self.options.most_rows)
+
+
+def is_wanted(settings: PaintSettings, field: str) -> bool:
+    """Whether the part that a setting may name has anything to do."""
+    return getattr(settings, field) is not None and (field not in STRENGTHS or getattr(settings, STRENGTHS[field]) != 0)
 
 
 def no_lora(slug: str) -> LoraSpec:

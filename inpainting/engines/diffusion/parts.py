@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import torch
 
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.catalog import PART_LABELS, Kind, ModelSpec
+from inpainting.engines.diffusion import image_prompts
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.model_files import CONFIG, WEIGHTS, ModelRefused, json_object
 from inpainting.engines.part_files import CLASSES, check_part
@@ -18,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_part(spec: ModelSpec, hardware: Hardware) -> Any:
-    """The network of a VAE or a ControlNet, whose files are checked first, in the device's memory.
+    """The network of a VAE, a ControlNet or an IP-Adapter, whose files are checked first, in the device's memory.
 
     Raises EngineFailed: `part_unavailable` where they are not there or damaged, `part_refused` by the check.
     """
@@ -27,6 +29,8 @@ def load_part(spec: ModelSpec, hardware: Hardware) -> Any:
         raise EngineFailed(f"{name} is not installed any more.", code="part_unavailable")
     try:
         check_part(spec.path, spec.family, spec.kind)
+        if spec.kind is Kind.IP_ADAPTER:
+            return image_prompts.load(spec, hardware)
         return load_network(spec.path, spec.kind, hardware)
     except ModelRefused as error:
         raise EngineFailed(f"{name} is refused: {error.message}", code="part_refused") from error
@@ -48,7 +52,8 @@ def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
         local_files_only=True,
         torch_dtype=hardware.dtype,
     )
-    return network.eval().to(hardware.device)
+    network = network.eval().to(hardware.device)
+    return network.to(memory_format=torch.channels_last) if hardware.is_cuda else network
 
 
 def variant_in(folder: Path) -> str | None:

@@ -87,22 +87,30 @@ class Shelf:
     def holds(self, model: StableDiffusion) -> bool:
         return any(own is model for own in self._models.values())
 
-    def fits(self, spec: ModelSpec) -> bool:
-        """Whether it is there, or can be loaded without putting another away."""
+    def fits(self, spec: ModelSpec, *, parts_in_use: Collection[ModelSpec] = ()) -> bool:
+        """Whether it is there, or can be loaded without putting another model, or a part in use, away."""
         if self.loaded(spec) is not None:
             return True
         key = (spec, stamp_of(spec))
         if key not in self._sizes:
             self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
-        return self.used_bytes + self._sizes[key] <= self.budget_bytes
+        idle = self._idle_parts(parts_in_use)
+        used = self.used_bytes - sum(bytes_of(self._parts[slug][1]) for slug in idle)
+        return used + self._sizes[key] <= self.budget_bytes
 
     @property
     def used_bytes(self) -> int:
         parts = (bytes_of(part) for _, part in self._parts.values())
         return sum(model.byte_count for model in self._models.values()) + sum(parts)
 
-    def get(self, spec: ModelSpec, *, in_use: Collection[StableDiffusion] = ()) -> StableDiffusion:
-        """The loaded model, where needed in place of others that are not `in_use`.
+    def get(
+        self,
+        spec: ModelSpec,
+        *,
+        in_use: Collection[StableDiffusion] = (),
+        parts_in_use: Collection[ModelSpec] = (),
+    ) -> StableDiffusion:
+        """The loaded model, where needed in place of parts and other models that are not in use.
 
         Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded.
         """
@@ -110,15 +118,20 @@ class Shelf:
         if model is None:
             self._models.pop(slug, None)  # of other files; who still paints with it holds it
             wanted, stamp = weights_bytes(spec, self.hardware.dtype), stamp_of(spec)
-            while self.used_bytes + wanted > self.budget_bytes and self.put_away(in_use=in_use):
-                pass
+            self._make_room(wanted, in_use, parts_in_use)
             model = self._models[slug] = load(spec, self.hardware)
             self._stamps[slug] = stamp
         self._models.move_to_end(slug)
         return model
 
     def bring(
-        self, worn: Worn, model: StableDiffusion, *, in_use: Collection[StableDiffusion], worn_now: Collection[str]
+        self,
+        worn: Worn,
+        model: StableDiffusion,
+        *,
+        in_use: Collection[StableDiffusion],
+        worn_now: Collection[str],
+        parts_in_use: Collection[ModelSpec] = (),
     ) -> None:
         """Load the LoRAs that a model lacks, where needed in place of other models or of its LoRAs nobody wears now.
 
@@ -128,8 +141,7 @@ class Shelf:
         if not lacking:
             return
         wanted = sum(lora_bytes(one.spec, self.hardware.dtype) for one in lacking)
-        while self.used_bytes + wanted > self.budget_bytes and self.put_away(in_use=[*in_use, model]):
-            pass
+        self._make_room(wanted, [*in_use, model], parts_in_use)
         model.adapters.make_room(keep={*worn_now, *(one.name for one in worn)})
         for one in lacking:
             model.adapters.load(one)
@@ -144,14 +156,7 @@ class Shelf:
         stamp, held = stamp_of(spec), self._parts.get(spec.slug)
         if held is None or held[0] != stamp:
             self._parts.pop(spec.slug, None)
-            wanted = weights_bytes(spec, self.hardware.dtype)
-            slugs = {part.slug for part in parts_in_use}
-            while self.used_bytes + wanted > self.budget_bytes:
-                idle = next((slug for slug in self._parts if slug not in slugs), None)
-                if idle is not None:
-                    del self._parts[idle]
-                elif not self.put_away(in_use=in_use):
-                    break
+            self._make_room(weights_bytes(spec, self.hardware.dtype), in_use, parts_in_use)
             held = self._parts[spec.slug] = (stamp, load_part(spec, self.hardware))
         self._parts.move_to_end(spec.slug)
         return held[1]
@@ -163,12 +168,26 @@ class Shelf:
             self._preview_decoders[family] = None if folder is None else load_preview_decoder(folder, self.hardware)
         return self._preview_decoders[family]
 
-    def put_away(self, *, in_use: Collection[StableDiffusion]) -> bool:
-        """Forget the least used model that is not in use. False where there is none."""
-        slug = next((slug for slug, model in self._models.items() if not any(model is one for one in in_use)), None)
-        if slug is None:
-            return False
-        del self._models[slug]
+    def _make_room(self, wanted: int, in_use: Collection[StableDiffusion], parts_in_use: Collection[ModelSpec]) -> None:
+        """For so many bytes, as far as that goes."""
+        while self.used_bytes + wanted > self.budget_bytes:
+            if not self.put_away(in_use=in_use, parts_in_use=parts_in_use):
+                return
+
+    def _idle_parts(self, parts_in_use: Collection[ModelSpec]) -> list[str]:
+        used = {part.slug for part in parts_in_use}
+        return [slug for slug in self._parts if slug not in used]
+
+    def put_away(self, *, in_use: Collection[StableDiffusion], parts_in_use: Collection[ModelSpec] = ()) -> bool:
+        """Forget the least used part that is not in use, else the least used such model. False where there is none."""
+        slug = next(iter(self._idle_parts(parts_in_use)), None)
+        if slug is not None:
+            del self._parts[slug]
+        else:
+            slug = next((slug for slug, model in self._models.items() if not any(model is one for one in in_use)), None)
+            if slug is None:
+                return False
+            del self._models[slug]
         gc.collect()  # the parts of a pipeline know each other
         self.hardware.empty_cache()
         logger.info("Put %s away", slug)

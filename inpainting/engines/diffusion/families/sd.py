@@ -18,7 +18,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.catalog import ModelSpec
-from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion import controls, image_prompts, schedulers
 from inpainting.engines.diffusion.adapters import Adapters
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.embeddings import Vectors, mark_of, placed, read_vectors
@@ -260,16 +260,17 @@ class StableDiffusion:
 
         They hear texts of one length: `count_chunks` is the same for all.
         """
+        if len({one.networks for one in live}) > 1:  # a part's files were replaced while some are painted
+            return [answer for one in live for answer in self.predict([one])]
         device, dtype = self.hardware.device, self.unet.dtype
         texts = [one.heard for one in live]
         inputs = torch.cat([one.model_input() for one in live]).to(dtype)
-        answer = self.unet(
-            inputs,
-            torch.cat([one.time for one in live]).to(device),
-            encoder_hidden_states=torch.cat([text.embeds for text in texts]).to(dtype),
-            return_dict=False,
-            **self.conditions(texts),
-        )[0]
+        times = torch.cat([one.time for one in live]).to(device)
+        hears = torch.cat([text.embeds for text in texts]).to(dtype)
+        told = self.conditions(texts)
+        led = controls.residuals(live, inputs, times, hears, told)
+        with image_prompts.heard(self.unet, live, hears) as heard:
+            answer = self.unet(inputs, times, encoder_hidden_states=heard, return_dict=False, **told, **led)[0]
         return list(answer.float().split([one.rows for one in live]))
 
     def conditions(self, texts: Sequence[Text]) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""ControlNets and IP-Adapters of a few KB with random weights, for the models of `tiny_models`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel
+from safetensors.torch import save_file
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from inpainting.engines.catalog import Control, Family, Kind, ModelSpec
+from tests.tiny_models import FEATURES
+
+SEEN, SAID = 32, 16
+"""Numbers of each part of a picture in the encoder, and of the picture as a whole."""
+TOKENS = 3
+HEAD = 64
+"""What diffusers takes for the width of a head when it reads a plus adapter."""
+TEXT_FEATURES = {Family.SD: FEATURES, Family.SDXL: 2 * FEATURES}
+
+
+def controlnet(family: Family, *, seed: int = 0, **more: Any) -> ControlNetModel:
+    """Its eyes are sharp, and what is zero before training is not, as if it had been trained."""
+    torch.manual_seed(seed)
+    shape: dict[str, Any] = {
+        "cross_attention_dim": TEXT_FEATURES[family],
+        "attention_head_dim": 4,
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+    }
+    if family is Family.SDXL:
+        shape |= {
+            "attention_head_dim": (2, 4),
+            "use_linear_projection": True,
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 8,
+            "transformer_layers_per_block": (1, 2),
+            "projection_class_embeddings_input_dim": 6 * 8 + FEATURES,
+        }
+    network = ControlNetModel(
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        norm_num_groups=8,
+        conditioning_embedding_out_channels=(8, 8, 8, 8),
+        **{**shape, **more},
+    )
+    eyes = [layer for layer in network.controlnet_cond_embedding.modules() if isinstance(layer, torch.nn.Conv2d)]
+    for layer in (*eyes, network.controlnet_mid_block, *network.controlnet_down_blocks):
+        torch.nn.init.normal_(layer.weight, std=0.3)
+    return network.eval()
+
+
+def saved_controlnet(folder: Path, family: Family, control: Control, *, seed: int = 0, **more: Any) -> ModelSpec:
+    controlnet(family, seed=seed, **more).save_pretrained(folder, safe_serialization=True)
+    return ModelSpec(
+        slug=folder.name, label=folder.name, family=family, kind=Kind.CONTROLNET, control=control, path=folder
+    )
+
+
+def encoder(*, said: int = SAID) -> CLIPVisionModelWithProjection:
+    return CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=SEEN,
+            intermediate_size=37,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            image_size=32,
+            patch_size=8,
+            projection_dim=said,
+        )
+    ).eval()
+
+
+def adapter(unet: Any, *, plus: bool = False, seed: int = 0, features: int | None = None) -> dict[str, torch.Tensor]:
+    """The tensors of an IP-Adapter for a UNet, in the names of the published ones."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def made(*shape: int, std: float = 0.3) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator) * std
+
+    features = features or unet.config.cross_attention_dim
+    tensors = plus_projection(features, made) if plus else plain_projection(features, made)
+    names = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
+    for number, name in enumerate(names):
+        width = unet.get_submodule(name.removesuffix(".processor")).to_q.out_features
+        for way in ("k", "v"):
+            tensors[f"ip_adapter.{2 * number + 1}.to_{way}_ip.weight"] = made(width, features)
+    return tensors
+
+
+def plain_projection(features: int, made: Any) -> dict[str, torch.Tensor]:
+    return {
+        "image_proj.proj.weight": made(4 * features, SAID),
+        "image_proj.proj.bias": made(4 * features),
+        "image_proj.norm.weight": 1 + made(features),
+        "image_proj.norm.bias": made(features),
+    }
+
+
+def plus_projection(features: int, made: Any) -> dict[str, torch.Tensor]:
+    width = 24
+    tensors = {
+        "latents": made(1, TOKENS, width),
+        "proj_in.weight": made(width, SEEN),
+        "proj_in.bias": made(width),
+        "proj_out.weight": made(features, width),
+        "proj_out.bias": made(features),
+        "norm_out.weight": 1 + made(features),
+        "norm_out.bias": made(features),
+    }
+    for layer in range(4):
+        looks, thinks = f"layers.{layer}.0", f"layers.{layer}.1"
+        for norm in ("norm1", "norm2"):
+            tensors |= {f"{looks}.{norm}.weight": 1 + made(width), f"{looks}.{norm}.bias": made(width)}
+        tensors |= {
+            f"{looks}.to_q.weight": made(HEAD, width),
+            f"{looks}.to_kv.weight": made(2 * HEAD, width),
+            f"{looks}.to_out.weight": made(width, HEAD),
+            f"{thinks}.0.weight": 1 + made(width),
+            f"{thinks}.0.bias": made(width),
+            f"{thinks}.1.weight": made(4 * width, width),
+            f"{thinks}.3.weight": made(width, 4 * width),
+        }
+    return {f"image_proj.{name}": tensor for name, tensor in tensors.items()}
+
+
+def saved_adapter(
+    folder: Path, family: Family, tensors: dict[str, torch.Tensor], *, seed: int = 0, said: int = SAID
+) -> ModelSpec:
+    """Beside its encoder, as in the published repository."""
+    torch.manual_seed(seed)
+    encoder(said=said).save_pretrained(folder / "models" / "image_encoder", safe_serialization=True)
+    path = folder / "models" / f"{folder.name}.safetensors"
+    save_file({name: one.contiguous() for name, one in tensors.items()}, path)
+    return ModelSpec(slug=folder.name, label=folder.name, family=family, kind=Kind.IP_ADAPTER, path=folder)
