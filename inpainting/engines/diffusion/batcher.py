@@ -26,7 +26,7 @@ from inpainting.engines.catalog import LoraSpec, ModelSpec
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.adapters import worn_by
 from inpainting.engines.diffusion.denoising import Denoising, Text
-from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.fittings import BARE, Fittings
 from inpainting.engines.diffusion.pace import Pace
 from inpainting.engines.diffusion.pulse import LOADING_SECONDS, Pulse
@@ -95,7 +95,7 @@ class Group:
     row_bytes: what a row of the UNet's batch takes of the device's memory, 0 while unknown.
     """
 
-    model: StableDiffusion
+    model: LatentModel
     size: Size
     fittings: Fittings = BARE
     live: list[Live] = field(default_factory=list)
@@ -256,13 +256,13 @@ class Batcher:
             if not self.shelf.holds(group.model) or len(idle) > MOST_IDLE_GROUPS:
                 self._groups.remove(group)
 
-    def _worn_in(self, model: StableDiffusion) -> set[str]:
+    def _worn_in(self, model: LatentModel) -> set[str]:
         """The LoRAs of those who are being painted with that model."""
         return {
             one.name for group in self._groups if group.live and group.model is model for one in group.fittings.loras
         }
 
-    def _in_use(self) -> list[StableDiffusion]:
+    def _in_use(self) -> list[LatentModel]:
         return [group.model for group in self._groups if group.live]
 
     def _admit(self) -> None:
@@ -307,7 +307,7 @@ class Batcher:
             fitting = int(self.shelf.hardware.free_bytes() * MEMORY_SHARE / group.row_bytes)
         return min(group.pace.rows, fitting)
 
-    def _group(self, model: StableDiffusion, ticket: Ticket) -> Group | None:
+    def _group(self, model: LatentModel, ticket: Ticket) -> Group | None:
         wanted = (ticket.size, ticket.fittings)
         return next(
             (group for group in self._groups if group.model is model and (group.size, group.fittings) == wanted), None
@@ -398,7 +398,7 @@ class Batcher:
                 self._keep(one.ticket, one.index, result, group.model)
         group.live = [one for one in group.live if not one.denoising.is_done]
 
-    def _keep(self, ticket: Ticket, index: int, picture: NDArray[np.uint8], model: StableDiffusion) -> None:
+    def _keep(self, ticket: Ticket, index: int, picture: NDArray[np.uint8], model: LatentModel) -> None:
         ticket.pictures[index] = picture
         if len(ticket.pictures) == ticket.request.settings.num_images and not ticket.is_over:
             ticket.note(*model.sacrifices)
