@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from inpainting.core.errors import Cancelled, PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.request import SAFETY_TYPES, SCHEDULERS, PaintSettings
+from inpainting.core.request import ALL_SCHEDULERS, SAFETY_TYPES, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Step
 from inpainting.generations import safety
@@ -54,8 +54,8 @@ class Command(BaseCommand):
         parser.add_argument("--engine", default=registry.AUTO)
         parser.add_argument("--model", metavar="SLUG", help="an installed model (default: the administrator's choice)")
         parser.add_argument("--steps", type=int, help="steps of denoising (default: the model's)")
-        parser.add_argument("--guidance-scale", type=float, help="1 to 20: how closely the prompt is followed")
-        parser.add_argument("--scheduler", choices=SCHEDULERS, metavar="NAME", help="(default: the model's)")
+        parser.add_argument("--guidance-scale", type=float, help="1 to 20, or 100: how closely the prompt is followed")
+        parser.add_argument("--scheduler", choices=ALL_SCHEDULERS, metavar="NAME", help="(default: the model's)")
         parser.add_argument("--num-images", type=int, default=1, help="results of each picture (default %(default)s)")
         parser.add_argument("--seed", type=int, help="same seed, same picture (default: a random one)")
         parser.add_argument(
