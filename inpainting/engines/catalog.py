@@ -88,7 +88,7 @@ COMPUTED_CONTROLS = frozenset({Control.INPAINT, Control.CANNY})
 FAMILY_IGNORES: dict[Family, frozenset[str]] = {
     Family.SD: frozenset(),
     Family.SDXL: frozenset(),
-    # Distilled with guidance, it hears no other words; of CLIP it reads the pooled end; its levels of noise are its own.
+    # Distilled with guidance, it hears no other words; of CLIP it reads the end alone; its levels of noise are its own.
     Family.FLUX_FILL: frozenset({"negative_prompt", "clip_skip", "use_karras_sigmas", "algorithm_type"}),
 }
 """Names of `PaintSettings` fields that change nothing of what a model of that family paints."""
