@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inpainting', '0012_parts'),
+        ('inpainting', '0013_engine_reason'),
     ]
 
     operations = [
