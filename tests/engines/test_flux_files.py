@@ -97,9 +97,11 @@ def test_one_file_is_refused_with_the_reason(folder: Path) -> None:
     assert "comes as a folder in diffusers' layout alone" in refusal(folder / "flux1-fill-dev.safetensors")
 
 
-def test_the_shipped_one_says_that_it_is_not_for_commerce_and_starts_as_its_card_does() -> None:
+def test_the_shipped_one_says_that_it_is_gated_and_not_for_commerce_and_starts_as_its_card_does() -> None:
     (shipped,) = [spec for spec in SHIPPED if spec.family is Family.FLUX_FILL]
     assert "Non-Commercial" in shipped.licence
+    assert "gated" in shipped.licence
+    assert len(shipped.licence) <= 100  # as its column
     assert (shipped.steps, shipped.guidance_scale, shipped.width, shipped.height) == (50, 30.0, 1024, 1024)
     assert shipped.scheduler in schedulers_of(Family.FLUX_FILL)
 
