@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxFillPipeline,
+    FluxTransformer2DModel,
     PNDMScheduler,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
@@ -16,9 +19,17 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
 
-from inpainting.engines.catalog import Family, ModelSpec
+from inpainting.engines.catalog import USUAL, Family, ModelSpec
 
 FEATURES = 32
 
@@ -38,17 +49,24 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
     )
 
 
-def vae() -> AutoencoderKL:
+def t5_tokenizer() -> T5TokenizerFast:
+    """A T5 tokenizer that knows the letters alone; `▁` stands before each word."""
+    letters = [("▁", -2.0), *((chr(code), -3.0) for code in range(33, 127))]
+    words = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *letters]
+    return T5TokenizerFast(vocab=words, extra_ids=0, model_max_length=512)
+
+
+def vae(**more: Any) -> AutoencoderKL:
+    numbers = {"latent_channels": 4, "scaling_factor": 0.18215, **more}
     return AutoencoderKL(
         block_out_channels=(8, 8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
-        latent_channels=4,
         norm_num_groups=4,
         sample_size=64,
-        scaling_factor=0.18215,
         force_upcast=False,
+        **numbers,
     )
 
 
@@ -140,7 +158,54 @@ def sdxl(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
     )
 
 
-BUILDERS = {Family.SD: sd, Family.SDXL: sdxl}
+def flux_fill(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance: bool = True) -> Any:
+    """A pipeline of the family `flux-fill`, with 16 latent channels and the published numbers of VAE and scheduler.
+
+    inpainting: all of the family are. guidance: whether its transformer hears one.
+    """
+    torch.manual_seed(seed)
+    words, pieces = tokenizer(scratch / "words"), t5_tokenizer()
+    heads, width = 2, 16
+    network = FluxTransformer2DModel(
+        in_channels=2 * 4 * 16 + 4 * 64,
+        out_channels=4 * 16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=width,
+        num_attention_heads=heads,
+        joint_attention_dim=FEATURES,
+        pooled_projection_dim=FEATURES,
+        guidance_embeds=guidance,
+        axes_dims_rope=(4, 6, 6),
+    )
+    reader = T5Config(
+        vocab_size=len(pieces),
+        d_model=FEATURES,
+        d_kv=8,
+        d_ff=37,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+    )
+    return FluxFillPipeline(
+        vae=vae(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159).eval(),
+        text_encoder=CLIPTextModel(text_config(len(words))).eval(),
+        text_encoder_2=T5EncoderModel(reader).eval(),
+        tokenizer=words,
+        tokenizer_2=pieces,
+        transformer=network.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(
+            shift=3.0,
+            use_dynamic_shifting=True,
+            base_shift=0.5,
+            max_shift=1.15,
+            base_image_seq_len=256,
+            max_image_seq_len=4096,
+        ),
+    )
+
+
+BUILDERS = {Family.SD: sd, Family.SDXL: sdxl, Family.FLUX_FILL: flux_fill}
 
 
 def saved(
@@ -148,14 +213,15 @@ def saved(
 ) -> ModelSpec:
     """A tiny model in diffusers' layout, and what the catalog would say of it."""
     BUILDERS[family](folder.parent, inpainting=inpainting, seed=seed).save_pretrained(folder, safe_serialization=True)
-    return ModelSpec(
-        slug=folder.name, label=f"Tiny {folder.name}", family=family, path=folder, width=64, height=64, **more
-    )
+    usual = {**USUAL[family], "width": 64, "height": 64, **more}
+    return ModelSpec(slug=folder.name, label=f"Tiny {folder.name}", family=family, path=folder, **usual)
 
 
 def switches(pipeline: Any) -> dict[str, Any]:
     """The arguments of a pipeline's class that are no parts of it."""
     if isinstance(pipeline, StableDiffusionInpaintPipeline):
         return {"requires_safety_checker": False}
+    if isinstance(pipeline, FluxFillPipeline):
+        return {}
     config = pipeline.config
     return {"force_zeros_for_empty_prompt": config.force_zeros_for_empty_prompt, "add_watermarker": False}

@@ -14,7 +14,9 @@ import torch
 from benchmarks.diffusion.measuring import Figure, Row, contest
 from benchmarks.diffusion.models import compiled, loaded, random_pipeline, spec_of, twin
 from inpainting.engines.catalog import Family
+from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.weights import precise_enough
 
 SMALLER = 8
 """By how much sides shrink where tiny models only walk the path."""
@@ -78,6 +80,17 @@ class Bench:
     @cached_property
     def sdxl(self) -> Sides:
         return self._sides(Family.SDXL, self.side(1024))
+
+    @cached_property
+    def flux(self) -> Sides:
+        """In bfloat16, as the engine computes it. Ours and the plain pipeline share one copy of the weights."""
+        started = time.monotonic()
+        hardware = precise_enough(self.hardware, Family.FLUX_FILL)
+        base = random_pipeline(Family.FLUX_FILL, self.scratch, hardware, tiny=self.small).to(dtype=hardware.dtype)
+        ours = FluxFill(base, hardware, spec_of(Family.FLUX_FILL, self.side(1024)))
+        sides = Sides(ours, base, compiled(twin(base, hardware.dtype), hardware))
+        print(f"<!-- {Family.FLUX_FILL} built in {time.monotonic() - started:.0f} s -->", flush=True)
+        return sides
 
     def _sides(self, family: Family, side: int) -> Sides:
         started = time.monotonic()

@@ -27,6 +27,7 @@ from benchmarks.diffusion.models import (
     asked,
     begun,
     flop,
+    flux_flop,
     job_flop,
     photo,
     plain_job,
@@ -238,6 +239,54 @@ def scaled_to_default(bench: Bench, row: Row, pictures: int, few: int) -> Row:
         parity=row.parity,
         note=f"scaled from jobs of {few} steps and of 1",
     )
+
+
+# FLUX.1 Fill
+
+
+@torch.inference_mode()
+def plain_flux_step(pipeline: Any, live: Sequence[Denoising]) -> torch.Tensor:
+    """The same rows through a pipeline's own transformer, as the loop of `FluxFillPipeline` calls it."""
+    network = pipeline.transformer
+    dtype, device = network.dtype, network.device
+    height, width = live[0].latents.shape[-2:]
+    text = torch.cat([one.text.embeds for one in live]).to(dtype)
+    return torch.as_tensor(
+        network(
+            hidden_states=torch.cat([one.model_input() for one in live]).to(dtype),
+            timestep=torch.cat([one.time for one in live]).to(device, dtype) / 1000,
+            guidance=torch.tensor([one.guidance for one in live], device=device),
+            pooled_projections=torch.cat([one.text.pooled for one in live if one.text.pooled is not None]).to(dtype),
+            encoder_hidden_states=text,
+            txt_ids=torch.zeros(text.shape[1], 3, device=device, dtype=dtype),
+            img_ids=pipeline._prepare_latent_image_ids(len(live), height // 2, width // 2, device, dtype),
+            return_dict=False,
+        )[0].float()
+    )
+
+
+def g5(bench: Bench) -> Iterator[Row]:
+    sides, side = bench.flux, bench.side(1024)
+    row_flop = flux_flop(sides.ours, Size(side, side))
+    for rows in (1, 4):
+        wanted = [request(side, seed=seed, steps=4, scheduler=None, guidance_scale=30.0) for seed in range(rows)]
+        live = [begun(sides.ours, one) for one in wanted]
+        calls: dict[str, Callable[[], Any]] = {
+            "ours": lambda live=live: torch.cat(sides.ours.predict(live)),  # type: ignore[misc]
+            "a": lambda live=live: plain_flux_step(sides.a, live),  # type: ignore[misc]
+            "b": lambda live=live: plain_flux_step(sides.b, live),  # type: ignore[misc]
+        }
+        found = bench.contest(calls, budget_seconds=25, inner=1 if bench.small else 3, warm=2)
+        yield Row(
+            "G5",
+            f"FLUX.1 Fill step, {rows} rows, {side}x{side}",
+            found["ours"],
+            found["a"],
+            found["b"],
+            bench.floor(rows * row_flop),
+            difference(calls["ours"](), calls["a"]()),
+            note="all sides in bfloat16",
+        )
 
 
 # People who arrive
@@ -524,8 +573,8 @@ def memory_of_a_row(bench: Bench) -> Row:
     )
 
 
-ROWS = {"G0": g0, "G1": g1, "G2": g2, "G3": g3, "G6": g6, "G8": g8, "G10": g10, "G11": g11, "G4": g4}
-"""The large model comes last: what is skipped for lack of time should be the dearest."""
+ROWS = {"G0": g0, "G1": g1, "G2": g2, "G3": g3, "G6": g6, "G8": g8, "G10": g10, "G11": g11, "G4": g4, "G5": g5}
+"""The large models come last: what is skipped for lack of time should be the dearest."""
 SECONDS = {
     "G0": 5.0,
     "G1": 100.0,
@@ -536,5 +585,6 @@ SECONDS = {
     "G10": 35.0,
     "G11": 25.0,
     "G4": 140.0,
+    "G5": 150.0,
 }
 """Estimates; a row that no longer fits is left out."""

@@ -19,6 +19,9 @@ import torch
 from diffusers import (
     AutoencoderKL,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxFillPipeline,
+    FluxTransformer2DModel,
     StableDiffusionInpaintPipeline,
     StableDiffusionXLInpaintPipeline,
     UNet2DConditionModel,
@@ -26,16 +29,17 @@ from diffusers import (
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 from benchmarks.diffusion.measuring import Figure, Sample, timed
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.catalog import Family, ModelSpec
+from inpainting.engines.catalog import USUAL, Family, ModelSpec
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.denoising import Denoising
+from inpainting.engines.diffusion.families.flux_fill import TOKENS
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.weights import FAMILIES, Shelf
 from tests import tiny_models
@@ -96,11 +100,41 @@ def sdxl(scratch: Path, hardware: Hardware) -> Any:
     )
 
 
-def _vae(side: int, *, scaling_factor: float) -> AutoencoderKL:
+def flux_fill(scratch: Path, hardware: Hardware) -> Any:
+    """FLUX.1 Fill [dev], as its `config.json` files have it, in bfloat16: in float32 it alone would take 48 GB.
+
+    Of the larger text encoder's 24 layers there is one: no row here is about reading.
+    """
+    words, pieces = tiny_models.tokenizer(scratch / "words"), tiny_models.t5_tokenizer()
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device(hardware.device):
+            parts = {
+                "transformer": FluxTransformer2DModel(in_channels=384, out_channels=64, guidance_embeds=True),
+                "vae": _vae(
+                    1024, scaling_factor=0.3611, shift_factor=0.1159, latent_channels=16, use_quant_conv=False,
+                    use_post_quant_conv=False,
+                ),
+                "text_encoder": CLIPTextModel(_text_config(words, CLIP_L)),
+                "text_encoder_2": T5EncoderModel(
+                    T5Config(
+                        vocab_size=32128, d_model=4096, d_kv=64, d_ff=10240, num_layers=1, num_heads=64,
+                        feed_forward_proj="gated-gelu",
+                    )
+                ),
+            }  # fmt: skip
+    finally:
+        torch.set_default_dtype(usual)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    return FluxFillPipeline(**parts, tokenizer=words, tokenizer_2=pieces, scheduler=scheduler)
+
+
+def _vae(side: int, *, scaling_factor: float, **more: Any) -> AutoencoderKL:
     return AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=side,
+        block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=side,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        scaling_factor=scaling_factor, force_upcast=True,
+        scaling_factor=scaling_factor, force_upcast=True, **{"latent_channels": 4, **more},
     )  # fmt: skip
 
 
@@ -116,11 +150,12 @@ def random_pipeline(family: Family, scratch: Path, hardware: Hardware, *, tiny: 
     if tiny:
         pipeline = tiny_models.BUILDERS[family](scratch).to(hardware.device)
     else:
-        pipeline = (sd15 if family is Family.SD else sdxl)(scratch, hardware)
+        pipeline = {Family.SD: sd15, Family.SDXL: sdxl, Family.FLUX_FILL: flux_fill}[family](scratch, hardware)
     with torch.no_grad():
         # A trained VAE is sure of what it encodes. A random one is not, and its doubt would be drawn in each side's own
         # precision: another picture for reasons that are none of the engine's.
-        pipeline.vae.quant_conv.bias[pipeline.vae.config.latent_channels :] = LOG_VARIANCE
+        last = pipeline.vae.quant_conv or pipeline.vae.encoder.conv_out
+        last.bias[pipeline.vae.config.latent_channels :] = LOG_VARIANCE
     for part in modules(pipeline).values():
         part.eval().requires_grad_(False)
     pipeline.set_progress_bar_config(disable=True)
@@ -149,7 +184,7 @@ def compiled(pipeline: Any, hardware: Hardware) -> Any:
         options["backend"] = "eager"  # only to walk the path: a CPU's code generator is not what the row is about
     # One compilation for each number of rows: none of them the general one that serves all and is slower.
     torch._dynamo.config.cache_size_limit = 64
-    pipeline.unet.compile_repeated_blocks(**options)
+    (pipeline.transformer if hasattr(pipeline, "transformer") else pipeline.unet).compile_repeated_blocks(**options)
     return pipeline
 
 
@@ -167,9 +202,8 @@ def shelved(model: Any, *, most_rows: int | None = None) -> Batcher:
 
 
 def spec_of(family: Family, side: int, path: Path | None = None) -> ModelSpec:
-    return ModelSpec(
-        slug=family.value, label=family.value, family=family, scheduler=SCHEDULER, width=side, height=side, path=path
-    )
+    usual = {"scheduler": SCHEDULER, **USUAL[family], "width": side, "height": side}
+    return ModelSpec(slug=family.value, label=family.value, family=family, path=path, **usual)
 
 
 # Requests
@@ -299,6 +333,23 @@ def flop(model: Any, part: str, size: Size) -> float:
     config = (model.unet if part == "unet" else model.vae).config
     frozen = tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in config.items())
     return _flop(model.spec.family, part, (size.height // 8, size.width // 8), frozen)
+
+
+def flux_flop(model: Any, size: Size) -> float:
+    """Floating-point operations of one row of the transformer of FLUX.1 Fill, counted on no data."""
+    config = model.transformer.config
+    patches = (size.height // 16) * (size.width // 16)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.inference_mode():
+        FluxTransformer2DModel.from_config(dict(config))(
+            hidden_states=torch.empty(1, patches, config.in_channels),
+            timestep=torch.empty(1),
+            guidance=torch.empty(1),
+            pooled_projections=torch.empty(1, config.pooled_projection_dim),
+            encoder_hidden_states=torch.empty(1, TOKENS, config.joint_attention_dim),
+            txt_ids=torch.empty(TOKENS, 3),
+            img_ids=torch.empty(patches, 3),
+        )
+    return float(counter.get_total_flops())
 
 
 def job_flop(model: Any, size: Size, *, steps: int, rows: int) -> float:

@@ -16,6 +16,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import (
     ALGORITHM_TYPES,
+    ALL_SCHEDULERS,
     LORA_WEIGHTS,
     MAX_EMBEDDINGS,
     MAX_LORAS,
@@ -23,13 +24,13 @@ from inpainting.core.request import (
     MAX_SEED,
     RANGES,
     SAFETY_TYPES,
-    SCHEDULERS,
     LoraUse,
     PaintSettings,
     within,
 )
 from inpainting.engines import registry
-from inpainting.models.inference_model import resolve_model
+from inpainting.engines.catalog import USUAL_MOST_GUIDANCE, Family, most_guidance
+from inpainting.models.inference_model import InferenceModel, resolve_model
 from inpainting.models.webhooks import MAX_URL_CHARACTERS
 
 PUBLIC_NAMES = {"strength": "denoising_strength"}
@@ -79,6 +80,14 @@ class Number(serializers.FloatField):
         if not math.isfinite(value):
             self.fail("invalid")
         return float(in_range(self, value))
+
+
+LEAST_GUIDANCE, MOST_GUIDANCE = RANGES["guidance_scale"]
+
+
+@extend_schema_field({"type": "number", "format": "double", "minimum": LEAST_GUIDANCE, "maximum": MOST_GUIDANCE})
+class Guidance(Number):
+    """How much is too much is known when the model is."""
 
 
 def in_range(field: Whole | Number, value: float) -> float:
@@ -224,11 +233,19 @@ class ChangesForm(serializers.Serializer):
     seed = Seed(max_value=MAX_SEED, required=False, help_text="0 or less: a random one, which the metadata names.")
     num_images = whole("num_images", help_text="Results to paint. Alias: batch_size.")
     steps = whole("steps", help_text="Steps of denoising; the engine's own number unless sent.")
-    guidance_scale = number("guidance_scale", help_text="How closely the prompt is followed. Alias: cfg_scale.")
+    guidance_scale = Guidance(
+        min_value=LEAST_GUIDANCE,
+        required=False,
+        help_text=f"How closely the prompt is followed; most models take up to {USUAL_MOST_GUIDANCE:g}. "
+        "Alias: cfg_scale.",
+    )
     guidance_start = number("guidance_start", help_text="The share of the steps from which guidance is applied.")
     guidance_end = number("guidance_end", help_text="The share of the steps up to which it is; after start.")
     scheduler = Text(
-        required=False, allow_blank=True, max_length=200, help_text=f"One of {', '.join(SCHEDULERS)}; others fall back."
+        required=False,
+        allow_blank=True,
+        max_length=200,
+        help_text=f"One of {', '.join(ALL_SCHEDULERS)}; others fall back.",
     )
     sampler_name = Text(
         required=False, allow_blank=True, max_length=200, help_text=f"One of {', '.join(SAMPLERS)}; others fall back."
@@ -304,17 +321,24 @@ def checked(
     warnings: list[str] = []
     serializer = form(data=named, context={"clamp": clamp, "warnings": warnings})
     serializer.is_valid(raise_exception=True)
-    return fall_back(dict(serializer.validated_data), warnings), warnings
+    values = fall_back(dict(serializer.validated_data), warnings)
+    asked = values.get("guidance_scale", 0.0)
+    if clamp and asked > USUAL_MOST_GUIDANCE:
+        values["guidance_scale"] = nearest = min(asked, taken_guidance(values.get("model")))
+        if nearest != asked:
+            warnings.append(f"guidance_scale was {asked}; {nearest} was used.")
+    return values, warnings
 
 
 def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
     """Names of other services' samplers and models -> ours, or the engine's own choice with a warning."""
     scheduler, sampler = values.pop("scheduler", None), values.pop("sampler_name", None)
-    chosen = scheduler if scheduler in SCHEDULERS else sampler if sampler in SCHEDULERS else SAMPLERS.get(sampler or "")
+    known = [name for name in (scheduler, sampler) if name in ALL_SCHEDULERS]
+    chosen = known[0] if known else SAMPLERS.get(sampler or "")
     if chosen is not None:
         values["scheduler"] = chosen
     for name, value in (("scheduler", scheduler), ("sampler_name", sampler)):
-        if value and value not in SCHEDULERS and value not in SAMPLERS:
+        if value and value not in ALL_SCHEDULERS and value not in SAMPLERS:
             warnings.append(f"{name} “{value}” is not known here; {chosen or 'the engine’s own'} was used.")
     model = chosen_model(values.pop("model", None), values.pop("model_name", None), warnings)
     return values if model is None else {**values, "model": model}
@@ -343,9 +367,22 @@ def chosen_model(name: str | None, legacy: str | None, warnings: list[str]) -> s
 
 
 def settings_from(values: Mapping[str, Any], start: PaintSettings | None = None) -> PaintSettings:
-    """The values of a form as settings, on top of others where `start` is given; a random seed is drawn here."""
+    """The values of a form as settings, on top of others where `start` is given; a random seed is drawn here.
+
+    Raises InvalidRequest for more guidance than the model takes.
+    """
     named = {HOUSE_NAMES.get(name, name): value for name, value in values.items()}
     named = {name: value for name, value in named.items() if name in PaintSettings.__dataclass_fields__}
     if named.get("seed", RANDOM if start is None else start.seed) <= 0:
         named["seed"] = 1 + secrets.randbelow(2**31 - 1)
+    asked = named.get("guidance_scale") or 0.0
+    if asked > USUAL_MOST_GUIDANCE:
+        model = named.get("model", start.model if start else None)
+        within("guidance_scale", asked, LEAST_GUIDANCE, taken_guidance(model))
     return replace(start or PaintSettings(), **named)
+
+
+def taken_guidance(model: str | None) -> float:
+    """The highest guidance that the model of that slug takes, or the one that is used where none is named."""
+    row = resolve_model(model) or InferenceModel.preferred()
+    return USUAL_MOST_GUIDANCE if row is None else most_guidance(Family(row.family))

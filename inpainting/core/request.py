@@ -22,7 +22,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "mask_blur": (0, 256),
     "only_masked_padding": (0, 1024),
     "steps": (1, 150),
-    "guidance_scale": (1.0, 20.0),
+    "guidance_scale": (1.0, 100.0),
     "width": (64, 2048),
     "height": (64, 2048),
     "clip_skip": (1, 8),
@@ -33,7 +33,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "control_end": (0.0, 1.0),
     "ip_adapter_scale": (0.0, 1.0),
 }
-"""The lowest and the highest value of each number, both allowed."""
+"""The lowest and the highest value of each number, both allowed. Of guidance most models take less: see
+`catalog.most_guidance`."""
 LORA_WEIGHTS = (-2.0, 2.0)
 """The lowest and the highest weight of a LoRA; 1 is as it was trained, a negative one leads away from it."""
 MAX_LORAS = 8
@@ -46,6 +47,9 @@ SCHEDULERS = (
     *("KarrasVeScheduler", "ScoreSdeVeScheduler", "LCMScheduler"),
 )
 """The public names, as diffusers has them."""
+FLOW_SCHEDULERS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+"""Further names: of what drives models of flow matching, and nothing else."""
+ALL_SCHEDULERS = (*SCHEDULERS, *FLOW_SCHEDULERS)
 ALGORITHM_TYPES = ("none", "dpmsolver++", "dpmsolver+++", "sde-dpmsolver++")
 """Of the DPM solvers; one published service writes three plusses and means two."""
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
@@ -71,9 +75,9 @@ class PaintSettings:
     mask_blur: width in pixels of the ramp that fades the painting in, inward from the mask's edge.
 
     None is the engine's own choice: steps of denoising; guidance_scale, how closely the prompt is followed; scheduler,
-    one of SCHEDULERS; width and height, pixels at which the engine works; only_masked_padding, pixels of the picture
-    that it sees around the mask; model, a slug of the catalog; clip_skip, which of the text encoder's layers is read,
-    counted from its end, 1 being the last; use_karras_sigmas, noise levels spaced as by Karras et al. 2022;
+    one of ALL_SCHEDULERS; width and height, pixels at which the engine works; only_masked_padding, pixels of the
+    picture that it sees around the mask; model, a slug of the catalog; clip_skip, which of the text encoder's layers is
+    read, counted from its end, 1 being the last; use_karras_sigmas, noise levels spaced as by Karras et al. 2022;
     algorithm_type, one of ALGORITHM_TYPES.
 
     step_down: where the device's memory is too small, a smaller engine may paint.
@@ -149,9 +153,9 @@ class PaintSettings:
                 f"guidance_start is {start:g} and guidance_end {end:g}; it must start before it ends.",
                 field="guidance_start",
             )
-        if self.scheduler is not None and self.scheduler not in SCHEDULERS:
+        if self.scheduler is not None and self.scheduler not in ALL_SCHEDULERS:
             raise InvalidRequest(
-                f"There is no scheduler of that name; the schedulers are: {', '.join(SCHEDULERS)}.",
+                f"There is no scheduler of that name; the schedulers are: {', '.join(ALL_SCHEDULERS)}.",
                 code="scheduler_not_found",
                 field="scheduler",
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.request import RANGES, SCHEDULERS, within
+from inpainting.core.request import FLOW_SCHEDULERS, RANGES, SCHEDULERS, within
 
 SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
 REVISION = r"^[0-9a-f]{40}\Z"
@@ -22,12 +22,13 @@ class Family(StrEnum):
 
     SD = "sd"
     SDXL = "sdxl"
+    FLUX_FILL = "flux-fill"
     LAMA = "lama"
     MIGAN = "migan"
     SAFETY = "safety-checker"
 
 
-DIFFUSION_FAMILIES = frozenset({Family.SD, Family.SDXL})
+DIFFUSION_FAMILIES = frozenset({Family.SD, Family.SDXL, Family.FLUX_FILL})
 """What the diffusion engine paints with."""
 ERASE_FAMILIES = frozenset({Family.LAMA, Family.MIGAN})
 """What the erase engine closes holes with: one ONNX file each."""
@@ -35,6 +36,23 @@ PAINTING_FAMILIES = DIFFUSION_FAMILIES | ERASE_FAMILIES
 """What people are offered to paint with."""
 SAFETY_FAMILIES = frozenset({Family.SAFETY})
 """What looks at finished pictures and paints nothing."""
+LORA_FAMILIES = frozenset({Family.SD, Family.SDXL})
+"""Whose models wear LoRAs."""
+FLOW_FAMILIES = frozenset({Family.FLUX_FILL})
+"""Trained by flow matching (Lipman et al. 2022, arXiv 2210.02747): driven by schedulers of their own."""
+USUAL_MOST_GUIDANCE = 20.0
+MOST_GUIDANCE: dict[Family, float] = {Family.FLUX_FILL: 100.0}
+"""Where it is another: a model that was distilled with guidance hears it as a number, and wants a larger one."""
+
+
+def most_guidance(family: Family) -> float:
+    """The highest `guidance_scale` that a model of the family takes."""
+    return MOST_GUIDANCE.get(family, USUAL_MOST_GUIDANCE)
+
+
+def schedulers_of(family: Family) -> tuple[str, ...]:
+    """The public names of what drives models of the family."""
+    return FLOW_SCHEDULERS if family in FLOW_FAMILIES else SCHEDULERS
 
 
 class Kind(StrEnum):
@@ -67,7 +85,14 @@ class Control(StrEnum):
 
 
 COMPUTED_CONTROLS = frozenset({Control.INPAINT, Control.CANNY})
-FAMILY_IGNORES: dict[Family, frozenset[str]] = {Family.SD: frozenset(), Family.SDXL: frozenset()}
+FAMILY_IGNORES: dict[Family, frozenset[str]] = {
+    Family.SD: frozenset(),
+    Family.SDXL: frozenset(),
+    # Distilled with guidance, it hears no other words; of CLIP it reads the end alone; its levels of noise are its own.
+    Family.FLUX_FILL: frozenset(
+        {"negative_prompt", "clip_skip", "use_karras_sigmas", "algorithm_type", "guidance_start", "guidance_end"}
+    ),
+}
 """Names of `PaintSettings` fields that change nothing of what a model of that family paints."""
 
 
@@ -125,7 +150,8 @@ class ModelSpec:
     ONNX files, embeddings or IP-Adapters it is the name of the one that is meant, without its ending.
     size_bytes: what a pull downloads, None where nobody knows before it asks. disk_bytes, memory_bytes: what the
     installed files and a painting at the default size take, where known; estimates.
-    steps, guidance_scale, scheduler (one of SCHEDULERS), width and height in pixels: used where a request says nothing.
+    steps, guidance_scale, scheduler (of `schedulers_of` its family), width and height in pixels: used where a request
+    says nothing.
     aliases: names by which other services' clients ask for it. path: the installed folder or file.
     """
 
@@ -158,8 +184,9 @@ class ModelSpec:
             raise InvalidRequest("A revision is a whole commit hash of 40 characters.", field="revision")
         for name in ("steps", "guidance_scale", "width", "height"):
             within(name, getattr(self, name), *RANGES[name])
-        if self.scheduler not in SCHEDULERS:
-            raise InvalidRequest(f"There is no scheduler “{self.scheduler}”.", field="scheduler")
+        if self.kind is Kind.CHECKPOINT:
+            within("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], most_guidance(self.family))
+            check_scheduler(self.scheduler, self.family)
 
     @property
     def disk_bytes(self) -> int | None:
@@ -207,6 +234,17 @@ def check_slug(slug: str) -> None:
         )
 
 
+def check_scheduler(name: str, family: Family) -> None:
+    """Raises InvalidRequest, `scheduler_unfit`, for one that models of the family are not driven by."""
+    if name not in schedulers_of(family):
+        raise InvalidRequest(
+            f"{name} does not drive models of the family {family}; these do: {', '.join(schedulers_of(family))}.",
+            code="scheduler_unfit",
+            field="scheduler",
+            actual=name[:80],
+        )
+
+
 def how_to_get(slug: str, label: str) -> str:
     """One sentence for whoever asked for a model that is not on the machine."""
     return f"The model {label} is not installed; “python manage.py pull_model {slug}” gets it."
@@ -220,6 +258,21 @@ def no_model_sentence(families: Collection[Family] = DIFFUSION_FAMILIES) -> str:
     return f"No {kind} is installed; “python manage.py pull_model {slug}” gets one."
 
 
+USUAL: dict[Family, dict[str, Any]] = {
+    Family.SD: {"width": 512, "height": 512},
+    Family.SDXL: {"width": 1024, "height": 1024},
+    Family.FLUX_FILL: {
+        "steps": 50,
+        "guidance_scale": 30.0,
+        "scheduler": "FlowMatchEulerDiscreteScheduler",
+        "width": 1024,
+        "height": 1024,
+    },
+    Family.LAMA: {"width": 512, "height": 512},
+    Family.MIGAN: {"width": 512, "height": 512},
+    Family.SAFETY: {"width": 224, "height": 224},
+}
+"""What a model of the family uses where nothing else is known of it; those of FLUX.1 Fill as on its model card."""
 OPENRAIL_M = "CreativeML OpenRAIL-M"
 OPENRAIL_M_URL = "https://huggingface.co/spaces/CompVis/stable-diffusion-license"
 OPENRAIL_PLUS_PLUS = "CreativeML OpenRAIL++-M"
@@ -314,6 +367,19 @@ SHIPPED = (
             "stable-diffusion-xl-base-1.0",
             "sd_xl_base_1.0.safetensors",
         ),
+    ),
+    # In bfloat16: the transformer has 11.9 billion numbers, the larger text encoder 4.8.
+    ModelSpec(
+        slug="flux-fill",
+        label="FLUX.1 Fill [dev]",
+        family=Family.FLUX_FILL,
+        repo="black-forest-labs/FLUX.1-Fill-dev",
+        licence="FLUX.1 [dev] Non-Commercial License; gated: accept it on the hub, then set HF_TOKEN",
+        licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev/blob/main/LICENSE.md",
+        size_bytes=33_800 * MB,
+        memory_bytes=38 * GB,
+        aliases=("black-forest-labs/FLUX.1-Fill-dev", "FLUX.1-Fill-dev", "flux1-fill-dev.safetensors"),
+        **USUAL[Family.FLUX_FILL],
     ),
     # One ONNX file each. Big-LaMa (R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier
     # Convolutions", WACV 2022) as Carve exported it; MI-GAN (A. Sargsyan et al., ICCV 2023) from its first author.

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from inpainting.core.errors import EngineFailed
+from inpainting.core.request import FLOW_SCHEDULERS
 from inpainting.engines import onnx_files
 from inpainting.engines.catalog import ERASE_FAMILIES, SAFETY_FAMILIES, Family, check_slug
 
@@ -56,6 +57,7 @@ PIPELINES = {
     "StableDiffusionInpaintPipeline": Family.SD,
     "StableDiffusionXLPipeline": Family.SDXL,
     "StableDiffusionXLInpaintPipeline": Family.SDXL,
+    "FluxFillPipeline": Family.FLUX_FILL,
 }
 SCHEDULER_CLASSES = frozenset(
     (
@@ -82,7 +84,19 @@ COMPONENTS: dict[str, frozenset[tuple[str, str]]] = {
     "image_encoder": frozenset({("transformers", "CLIPVisionModelWithProjection")}),
 }
 """Which class of which library each part of a model may be."""
-WITH_WEIGHTS = frozenset({"unet", "vae", "text_encoder", "text_encoder_2", "safety_checker", "image_encoder"})
+FLUX_COMPONENTS: dict[str, frozenset[tuple[str, str]]] = {
+    "transformer": frozenset({("diffusers", "FluxTransformer2DModel")}),
+    "vae": COMPONENTS["vae"],
+    "text_encoder": COMPONENTS["text_encoder"],
+    "text_encoder_2": frozenset({("transformers", "T5EncoderModel")}),
+    "tokenizer": COMPONENTS["tokenizer"],
+    "tokenizer_2": frozenset({("transformers", "T5TokenizerFast"), ("transformers", "T5Tokenizer")}),
+    "scheduler": frozenset({("diffusers", name) for name in FLOW_SCHEDULERS}),
+}
+WITH_WEIGHTS = frozenset(
+    {"unet", "transformer", "vae", "text_encoder", "text_encoder_2", "safety_checker", "image_encoder"}
+)
+ONLY_FOLDERS = frozenset({Family.FLUX_FILL})
 PREVIEW_DECODER = "AutoencoderTiny"
 PREPROCESSOR = "preprocessor_config.json"
 CHECKER_CLASSES = frozenset({"StableDiffusionSafetyChecker", "SafetyChecker"})
@@ -101,6 +115,7 @@ PLAIN_CHANNELS, INPAINTING_CHANNELS = 4, 9
 REQUIRED = {
     Family.SD: ("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
     Family.SDXL: ("unet", "vae", "text_encoder_2", "tokenizer_2", "scheduler"),
+    Family.FLUX_FILL: tuple(FLUX_COMPONENTS),
 }
 
 
@@ -208,6 +223,11 @@ def check_checkpoint(path: Path, family: Family) -> None:
     check_names([path.name])
     if path.suffix.lower() != WEIGHTS:
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
+    if family in ONLY_FOLDERS:
+        raise ModelRefused(
+            f"{path.name} is one file; a model of the family {family} comes as a folder in diffusers' layout alone, "
+            "for its text encoders are in no checkpoint of one file."
+        )
     names = header_of(path)
     if not any(name.startswith("model.diffusion_model.") for name in names):
         raise ModelRefused(
@@ -386,7 +406,7 @@ def check_index(index: Mapping[str, Any], family: Family) -> dict[str, str]:
         if value == [None, None]:
             continue
         pair = tuple(value) if isinstance(value, list) else ()
-        if name not in COMPONENTS or pair not in COMPONENTS[name]:
+        if pair not in components_of(family).get(name, ()):
             raise ModelRefused(
                 f"{INDEX} wants {said(value)} as {name[:60]}, which is not on the list of known classes."
             )
@@ -395,6 +415,11 @@ def check_index(index: Mapping[str, Any], family: Family) -> dict[str, str]:
     if missing:
         raise ModelRefused(f"{INDEX} names no {' and no '.join(missing)}.")
     return components
+
+
+def components_of(family: Family) -> dict[str, frozenset[tuple[str, str]]]:
+    """Which class of which library each part of a model of the family may be."""
+    return FLUX_COMPONENTS if family is Family.FLUX_FILL else COMPONENTS
 
 
 def check_family(seen: Family, wanted: Family) -> None:
@@ -496,7 +521,8 @@ def wanted_files(names: Iterable[str], index: Mapping[str, Any], variant: str) -
     """
     names = sorted(names)
     wanted = [INDEX]
-    for component in (name for name, value in index.items() if name in COMPONENTS and value != [None, None]):
+    known = {**COMPONENTS, **FLUX_COMPONENTS}
+    for component in (name for name, value in index.items() if name in known and value != [None, None]):
         inside = [name for name in names if PurePosixPath(name).parent.as_posix() == component]
         weights = [name for name in inside if name.endswith(WEIGHTS)]
         if component in WITH_WEIGHTS:

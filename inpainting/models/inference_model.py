@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.request import RANGES, SCHEDULERS
+from inpainting.core.request import ALL_SCHEDULERS, RANGES, within
 from inpainting.engines import catalog
 from inpainting.engines.catalog import DIFFUSION_FAMILIES, PART_LABELS, Family, Kind, LoraSpec, ModelSpec
 from inpainting.engines.model_files import ModelRefused, installed_weights, place_of
@@ -80,7 +80,7 @@ class InferenceModel(models.Model):
         validators=[MinValueValidator(RANGES["guidance_scale"][0]), MaxValueValidator(RANGES["guidance_scale"][1])],
     )
     scheduler = models.CharField(
-        max_length=60, choices=[(name, name) for name in SCHEDULERS], default="DPMSolverMultistepScheduler"
+        max_length=60, choices=[(name, name) for name in ALL_SCHEDULERS], default="DPMSolverMultistepScheduler"
     )
     width = models.PositiveSmallIntegerField(
         default=512, validators=[MinValueValidator(int(RANGES["width"][0])), MaxValueValidator(int(RANGES["width"][1]))]
@@ -132,11 +132,22 @@ class InferenceModel(models.Model):
             raise ValidationError({"is_fallback": f"A model of the family {self.family} paints nothing."})
         if self.source == catalog.Source.HUB and not self.repo:
             raise ValidationError({"repo": "A model of the hub has a repository."})
+        is_checkpoint = self.kind == Kind.CHECKPOINT and self.family in [family.value for family in Family]
+        if is_checkpoint and self.guidance_scale is not None:
+            self._check_fit(Family(self.family))
         own = {self.slug, *self.aliases}
         for other in InferenceModel.objects.exclude(pk=self.pk):
             twice = sorted(own & other.names)
             if twice:
                 raise ValidationError(f"“{twice[0]}” is a name of {other.slug} already.")
+
+    def _check_fit(self, family: Family) -> None:
+        """Its scheduler and guidance are such as models of the family take."""
+        try:
+            catalog.check_scheduler(self.scheduler, family)
+            within("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], catalog.most_guidance(family))
+        except InvalidRequest as error:
+            raise ValidationError({str(error.field): error.message}) from error
 
     # Factories
 

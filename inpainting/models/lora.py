@@ -30,7 +30,7 @@ class Lora(models.Model):
     label = models.CharField(max_length=100, help_text="how people call it")
     family = models.CharField(
         max_length=10,
-        choices=[(family.value, family.value) for family in sorted(catalog.DIFFUSION_FAMILIES)],
+        choices=[(family.value, family.value) for family in sorted(catalog.LORA_FAMILIES)],
         editable=False,
         help_text="of which models it is for",
     )

@@ -8,10 +8,17 @@ from django.conf import settings
 
 from inpainting.api.fields import public_names
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.request import ALGORITHM_TYPES, LORA_WEIGHTS, RANGES, SAFETY_TYPES, SCHEDULERS
+from inpainting.core.request import ALGORITHM_TYPES, ALL_SCHEDULERS, LORA_WEIGHTS, RANGES, SAFETY_TYPES
 from inpainting.core.safety import STRICTNESS
 from inpainting.engines import registry
-from inpainting.engines.catalog import COMPUTED_CONTROLS, ERASE_FAMILIES
+from inpainting.engines.catalog import (
+    COMPUTED_CONTROLS,
+    ERASE_FAMILIES,
+    FAMILY_IGNORES,
+    Family,
+    most_guidance,
+    schedulers_of,
+)
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.erase import engine as erase
 from inpainting.engines.safety import find_checker
@@ -54,7 +61,7 @@ def choices() -> dict[str, Any]:
         "algorithm_types": ALGORITHM_TYPES,
         "safety": safety_choices(),
         "hidden_sentence": HIDDEN_SENTENCE,
-        "schedulers": [{"name": name, "label": name.removesuffix("Scheduler")} for name in SCHEDULERS],
+        "schedulers": [{"name": name, "label": name.removesuffix("Scheduler")} for name in ALL_SCHEDULERS],
         "ranges": {
             name: {"lowest": number_of(low), "highest": number_of(high)} for name, (low, high) in RANGES.items()
         },
@@ -77,8 +84,16 @@ def safety_choices() -> dict[str, Any] | None:
 
 
 def described(model: InferenceModel) -> dict[str, Any]:
-    """A model by the names of the API's fields: what it uses where a request says nothing."""
-    return {**named(model), "family": model.family, **model.usual}
+    """A model by the names of the API's fields: what it uses where a request says nothing, and what it takes."""
+    family = Family(model.family)
+    return {
+        **named(model),
+        "family": model.family,
+        "most_guidance": most_guidance(family),
+        "schedulers": schedulers_of(family),
+        "ignores": public_names(FAMILY_IGNORES[family]),
+        **model.usual,
+    }
 
 
 def named(model: InferenceModel) -> dict[str, Any]:

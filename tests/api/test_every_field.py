@@ -22,7 +22,7 @@ from django.test import Client
 
 from inpainting.api.fields import Img2ImgForm
 from inpainting.engines import embedding_files, registry
-from inpainting.engines.catalog import PAINTING_FAMILIES, Family
+from inpainting.engines.catalog import FAMILY_IGNORES, PAINTING_FAMILIES, Family
 from inpainting.engines.diffusion.engine import Options
 from inpainting.models import Generation, InferenceModel
 from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_vaes
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WORKS, IGNORED, TAKEN, SILENT = "works", "ignored", "taken", "silently ignored"
 QUICK_FILL = "quick-fill"
 PAINTERS = [*(family for family in Family if family in PAINTING_FAMILIES), QUICK_FILL]
-DREAMING = {"sd", "sdxl"}
+DREAMING = {"sd", "sdxl", "flux-fill"}
 BESIDE_PAINTING = {"engine", "model", "model_name", "webhook_url", "step_down"}
 """What changes who paints, or whom is told, and not the picture by the same painter."""
 ALTERNATIVES: dict[str, Any] = {
@@ -46,8 +46,8 @@ ALTERNATIVES: dict[str, Any] = {
     "guidance_scale": "3",
     "guidance_start": "0.3",
     "guidance_end": "0.7",
-    "scheduler": "EulerDiscreteScheduler",
-    "sampler_name": "euler",
+    "scheduler": "HeunDiscreteScheduler",
+    "sampler_name": "heun",
     "clip_skip": "2",
     "use_karras_sigmas": "true",
     "algorithm_type": "sde-dpmsolver++",
@@ -82,6 +82,10 @@ def expected(field: str, painter: str) -> str:
         ("loras", "sdxl"): "lora_unfit",
         ("embeddings", "sdxl"): "part_unfit",
         ("vae", "sdxl"): "part_unfit",
+        ("loras", "flux-fill"): "lora_unfit",
+        ("embeddings", "flux-fill"): "part_unfit",
+        ("vae", "flux-fill"): "part_unfit",
+        **dict.fromkeys(((name, "flux-fill") for name in FAMILY_IGNORES[Family.FLUX_FILL]), IGNORED),
         ("seed", "lama"): IGNORED,
         ("seed", "migan"): IGNORED,
         ("model", QUICK_FILL): IGNORED,

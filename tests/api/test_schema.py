@@ -211,4 +211,6 @@ def sensible(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
     there.pop("model", None)
     if isinstance(there.get("mask_grow"), int):
         there["mask_grow"] = abs(there["mask_grow"]) % 20
+    if isinstance(there.get("guidance_scale"), int | float):
+        there["guidance_scale"] = min(there["guidance_scale"], 20)  # more is for models that are not here
     return there

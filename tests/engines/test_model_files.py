@@ -84,7 +84,7 @@ def test_a_pickle_that_calls_itself_safetensors_is_refused(folder: Path) -> None
         ("vae", {"library": "diffusers"}),
         ("helper", ["os", "system"]),
         ("_class_name", ["my_pipeline", "Pipeline"]),
-        ("_class_name", "FluxFillPipeline"),
+        ("_class_name", "FluxPipeline"),
         ("scheduler", ["diffusers", "FlowMatchEulerDiscreteScheduler"]),
         ("vae", [None, None]),
     ],
@@ -195,7 +195,7 @@ def test_a_models_folder_does_not_lead_out_of_the_folder_of_models(tmp_path: Pat
 
 def test_the_shipped_models_have_each_licence_size_and_names_of_its_own() -> None:
     dreaming = ["sd15-inpainting", "sd2-inpainting", "sdxl-inpainting", "sd15", "sdxl"]
-    assert [spec.slug for spec in SHIPPED] == [*dreaming, "lama", "migan", "safety-checker"]
+    assert [spec.slug for spec in SHIPPED] == [*dreaming, "flux-fill", "lama", "migan", "safety-checker"]
     assert all("OpenRAIL" in spec.licence for spec in SHIPPED if spec.slug in dreaming)
     assert all(spec.licence and spec.licence_url and spec.size_bytes for spec in SHIPPED)
     names = [name for spec in SHIPPED for name in (spec.slug, *spec.aliases)]

@@ -67,7 +67,8 @@ def test_an_unknown_name_is_refused_with_the_slugs_and_without_an_echo(db: None,
     with pytest.raises(InvalidRequest) as caught:
         InferenceModel.find(name)
     assert caught.value.code == "model_not_found"
-    assert "sd15-inpainting, sd2-inpainting, sdxl-inpainting, sd15, sdxl, lama, migan" in caught.value.message
+    slugs = "sd15-inpainting, sd2-inpainting, sdxl-inpainting, sd15, sdxl, flux-fill, lama, migan"
+    assert slugs in caught.value.message
     assert name not in caught.value.message
 
 

@@ -28,7 +28,7 @@ from inpainting.engines.diffusion.adapters import worn_by
 from inpainting.engines.diffusion.controls import Lead
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.embeddings import Vectors
-from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.fittings import BARE, Fittings
 from inpainting.engines.diffusion.image_prompts import ImagePrompt
 from inpainting.engines.diffusion.pace import Pace
@@ -106,7 +106,7 @@ class Group:
     row_bytes: what a row of the UNet's batch takes of the device's memory, 0 while unknown.
     """
 
-    model: StableDiffusion
+    model: LatentModel
     size: Size
     fittings: Fittings = BARE
     chunks: int = 1
@@ -281,13 +281,13 @@ class Batcher:
             if not self.shelf.holds(group.model) or len(idle) > MOST_IDLE_GROUPS:
                 self._groups.remove(group)
 
-    def _worn_in(self, model: StableDiffusion) -> set[str]:
+    def _worn_in(self, model: LatentModel) -> set[str]:
         """The LoRAs of those who are being painted with that model."""
         return {
             one.name for group in self._groups if group.live and group.model is model for one in group.fittings.loras
         }
 
-    def _in_use(self) -> list[StableDiffusion]:
+    def _in_use(self) -> list[LatentModel]:
         """The models that paint, and the one by which somebody is about to."""
         entering = self.shelf.loaded(self._entering.spec) if self._entering is not None else None
         painting = [group.model for group in self._groups if group.live]
@@ -345,7 +345,7 @@ class Batcher:
             fitting = int(self.shelf.hardware.free_bytes() * MEMORY_SHARE / group.row_bytes)
         return min(group.pace.rows, fitting)
 
-    def _group(self, model: StableDiffusion, ticket: Ticket) -> Group | None:
+    def _group(self, model: LatentModel, ticket: Ticket) -> Group | None:
         if not ticket.chunks:
             ticket.chunks = model.count_chunks(ticket.request.settings, self._vectors(ticket, model))
         return next((group for group in self._groups if group.model is model and group.takes(ticket)), None)
@@ -355,7 +355,7 @@ class Batcher:
         spec = fittings.part(Kind.VAE)
         return None if spec is None else self._part(spec)
 
-    def _vectors(self, ticket: Ticket, model: StableDiffusion) -> Sequence[Vectors]:
+    def _vectors(self, ticket: Ticket, model: LatentModel) -> Sequence[Vectors]:
         if ticket.vectors is None:
             ticket.vectors = model.vectors_of(ticket.embeddings) if ticket.embeddings else ()
         return ticket.vectors
@@ -385,9 +385,11 @@ class Batcher:
         group.live.append(live)
         return live
 
-    def _bring_parts(self, ticket: Ticket, model: StableDiffusion) -> None:
+    def _bring_parts(self, ticket: Ticket, model: LatentModel) -> None:
         """What leads all of a ticket's pictures beside its words. Raises EngineFailed where a part does not do."""
         control, adapter = (ticket.fittings.part(kind) for kind in (Kind.CONTROLNET, Kind.IP_ADAPTER))
+        if model.unet is None and (control or adapter):
+            raise EngineFailed(f"{model.spec.label} is led by words alone.", code="part_unfit")
         if control is not None and ticket.lead is None:
             network = self._part(control)
             controls.check_fits(network, model.unet, control, model.spec.label)
@@ -464,7 +466,7 @@ class Batcher:
                 self._keep(one.ticket, one.index, result, group.model)
         group.live = [one for one in group.live if not one.denoising.is_done]
 
-    def _keep(self, ticket: Ticket, index: int, picture: NDArray[np.uint8], model: StableDiffusion) -> None:
+    def _keep(self, ticket: Ticket, index: int, picture: NDArray[np.uint8], model: LatentModel) -> None:
         ticket.pictures[index] = picture
         if len(ticket.pictures) == ticket.request.settings.num_images and not ticket.is_over:
             ticket.note(*model.sacrifices)

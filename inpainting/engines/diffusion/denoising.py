@@ -127,6 +127,10 @@ class Denoising:
         if self.image is not None:
             self._put_back(self.image)
 
+    def noised(self, image: torch.Tensor) -> torch.Tensor:
+        """The picture's latents with the noise that belongs to the next step."""
+        return torch.as_tensor(self.scheduler.add_noise(image, self.noise, self.timesteps[self.index : self.index + 1]))
+
     def _put_back(self, image: torch.Tensor) -> None:
         """What is kept, or not free yet, is the picture again, with the noise that belongs to the next step.
 
@@ -134,7 +138,7 @@ class Denoising:
         (differential diffusion, Levin and Fried 2023, arXiv 2306.00950).
         """
         if not self.is_done:
-            image = self.scheduler.add_noise(image, self.noise, self.timesteps[self.index : self.index + 1])
+            image = self.noised(image)
         free = self.mask > 1 - self.index / len(self.timesteps)
         if self.masked_image is not None:
             # An inpainting UNet paints the kept parts itself, as it was trained to; they are not looked at.

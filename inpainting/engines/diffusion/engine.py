@@ -15,15 +15,27 @@ from numpy.typing import NDArray
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
-from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.request import FLOW_SCHEDULERS, RANGES, InpaintRequest, PaintSettings, within
 from inpainting.engines.base import Lane, OnStep, Step
-from inpainting.engines.catalog import FAMILY_IGNORES, PART_LABELS, FewSteps, Kind, LoraSpec, ModelSpec
+from inpainting.engines.catalog import (
+    FAMILY_IGNORES,
+    PART_LABELS,
+    Family,
+    FewSteps,
+    Kind,
+    LoraSpec,
+    ModelSpec,
+    check_scheduler,
+    most_guidance,
+)
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.batcher import Batcher
 
 CELL = 8
 """Pixels along each side of a latent pixel."""
+PATCHES: dict[Family, int] = {Family.FLUX_FILL: 2}
+"""Latent pixels along each side of what a model takes as one; 1 in all other families."""
 CONTEXT, LEAST_CONTEXT = 0.5, 32
 PARTS = {"vae": Kind.VAE, "control": Kind.CONTROLNET, "ip_adapter": Kind.IP_ADAPTER}
 """Settings that name a part of the catalog, and of which kind."""
@@ -83,7 +95,7 @@ class Diffusion:
 
         A LoRA for few steps knows better than the model how many, how guided and by which scheduler; of several the
         first does. Raises InvalidRequest where there is no such model or LoRA, or no model at all, or no torch to run
-        it, or a LoRA of another family.
+        it, or a LoRA of another family, or a scheduler or guidance that models of the family do not take.
         """
         if not is_installed():
             raise InvalidRequest(
@@ -92,6 +104,7 @@ class Diffusion:
                 field="engine",
             )
         spec = self.find_model(settings.model)
+        check_drives(settings, spec)
         usual: ModelSpec | FewSteps = spec
         for use in reversed(settings.loras):
             lora = self.find_lora(use.slug)
@@ -151,12 +164,15 @@ class Diffusion:
         if settings.only_masked_padding is not None:
             context, least = 0.0, settings.only_masked_padding
         if settings.width is not None or settings.height is not None:
-            exact = Size(whole_cells(settings.width or spec.width), whole_cells(settings.height or spec.height))
+            sides = (settings.width or spec.width, settings.height or spec.height)
+            exact = Size(*(whole_cells(side, spec.family) for side in sides))
             return WindowRule(context, least, exact=exact)
         native = min(spec.width, spec.height)
         # The small models still paint well at half as much again; the large ones are slow enough at their own size.
         most = native if native >= 1024 else native * 3 // 2
-        return WindowRule(context, least, least_side=native, most_side=most, multiple=whole_cells(native // 4))
+        return WindowRule(
+            context, least, least_side=native, most_side=most, multiple=whole_cells(native // 4, spec.family)
+        )
 
     def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
         """`settings.num_images` pictures [height, width, 3]. Picture n is the one of seed + n alone.
@@ -231,11 +247,22 @@ def check_fits(lora: LoraSpec, model: ModelSpec) -> None:
         )
 
 
+def check_drives(settings: PaintSettings, model: ModelSpec) -> None:
+    """Raises InvalidRequest for a guidance that is too high for the model, and `scheduler_unfit` for a scheduler of
+    flow matching where the model is of another kind; of the other kind's names the nearest runs in their place."""
+    if settings.guidance_scale is not None:
+        lowest = RANGES["guidance_scale"][0]
+        within("guidance_scale", settings.guidance_scale, lowest, most_guidance(model.family))
+    if settings.scheduler in FLOW_SCHEDULERS:
+        check_scheduler(settings.scheduler, model.family)
+
+
 def is_installed() -> bool:
     """Whether this installation has what it computes with; a light one has not. Imports nothing."""
     return find_spec("torch") is not None
 
 
-def whole_cells(pixels: int) -> int:
-    """Rounded to a multiple of 8: a latent pixel's side."""
-    return max(1, round(pixels / CELL)) * CELL
+def whole_cells(pixels: int, family: Family) -> int:
+    """Rounded to a multiple of 8, a latent pixel's side, or of as many as the family takes as one."""
+    cell = CELL * PATCHES.get(family, 1)
+    return max(1, round(pixels / cell)) * cell

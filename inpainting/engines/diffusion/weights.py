@@ -6,7 +6,8 @@ import gc
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.catalog import Family, Kind, LoraSpec, ModelSpec, how_to_get
 from inpainting.engines.diffusion.adapters import Worn
+from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.families.sdxl import StableDiffusionXL
 from inpainting.engines.diffusion.hardware import Hardware
@@ -40,13 +43,15 @@ logger = logging.getLogger(__name__)
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
-FAMILIES: dict[Family, tuple[type[Any], type[StableDiffusion]]] = {
+FAMILIES: dict[Family, tuple[type[Any], type[LatentModel]]] = {
     Family.SD: (diffusers.StableDiffusionInpaintPipeline, StableDiffusion),
     Family.SDXL: (diffusers.StableDiffusionXLInpaintPipeline, StableDiffusionXL),
+    Family.FLUX_FILL: (diffusers.FluxFillPipeline, FluxFill),
 }
 LEFT_OUT: dict[Family, dict[str, Any]] = {
     Family.SD: {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
     Family.SDXL: {"add_watermarker": False},
+    Family.FLUX_FILL: {},
 }
 """Parts of a pipeline that are not ours to run: a mark in the pixels would be one outside the mask too."""
 PARTS: dict[str, type[Any]] = {
@@ -56,8 +61,17 @@ PARTS: dict[str, type[Any]] = {
     "text_encoder_2": transformers.CLIPTextModelWithProjection,
 }
 """What holds weights, and its class: the files are not asked."""
-PREVIEW_DECODERS: dict[Family, str] = {Family.SD: "taesd", Family.SDXL: "taesdxl"}
+OTHER_PARTS: dict[Family, dict[str, type[Any]]] = {
+    Family.FLUX_FILL: {
+        "transformer": diffusers.FluxTransformer2DModel,
+        "text_encoder_2": transformers.T5EncoderModel,
+    }
+}
+"""Where a family has others under these names."""
+PREVIEW_DECODERS: dict[Family, str] = {Family.SD: "taesd", Family.SDXL: "taesdxl", Family.FLUX_FILL: "taef1"}
 """Folders beside the models: decoders of a few MB (TAESD, Ollin Boer Bohan), which no model needs."""
+WANTS_BFLOAT16 = frozenset({Family.FLUX_FILL})
+"""Whose activations overflow in float16."""
 VELOCITY_MARK = "v_pred"
 """A tensor of this name says that a checkpoint was trained to predict velocity (Salimans and Ho 2022, section 2)."""
 
@@ -74,17 +88,17 @@ class Shelf:
         self.budget_bytes = budget_bytes
         self.models_dir = models_dir
         self._preview_decoders: dict[Family, torch.nn.Module | None] = {}
-        self._models: OrderedDict[str, StableDiffusion] = OrderedDict()
+        self._models: OrderedDict[str, LatentModel] = OrderedDict()
         self._parts: OrderedDict[str, tuple[int, Any]] = OrderedDict()
         self._stamps: dict[str, int] = {}
         self._sizes: dict[tuple[ModelSpec, int], int] = {}
 
-    def loaded(self, spec: ModelSpec) -> StableDiffusion | None:
+    def loaded(self, spec: ModelSpec) -> LatentModel | None:
         """The model, if it is there as it lies on the disk now."""
         is_current = self._stamps.get(spec.slug, stamp_of(spec)) == stamp_of(spec)
         return self._models.get(spec.slug) if is_current else None
 
-    def holds(self, model: StableDiffusion) -> bool:
+    def holds(self, model: LatentModel) -> bool:
         return any(own is model for own in self._models.values())
 
     def fits(self, spec: ModelSpec, *, parts_in_use: Collection[ModelSpec] = ()) -> bool:
@@ -104,13 +118,9 @@ class Shelf:
         return sum(model.byte_count for model in self._models.values()) + sum(parts)
 
     def get(
-        self,
-        spec: ModelSpec,
-        *,
-        in_use: Collection[StableDiffusion] = (),
-        parts_in_use: Collection[ModelSpec] = (),
-    ) -> StableDiffusion:
-        """The loaded model, where needed in place of parts and other models that are not in use.
+        self, spec: ModelSpec, *, in_use: Collection[LatentModel] = (), parts_in_use: Collection[ModelSpec] = ()
+    ) -> Any:
+        """The loaded `LatentModel`, where needed in place of parts and other models that are not in use.
 
         Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded.
         """
@@ -127,9 +137,9 @@ class Shelf:
     def bring(
         self,
         worn: Worn,
-        model: StableDiffusion,
+        model: LatentModel,
         *,
-        in_use: Collection[StableDiffusion],
+        in_use: Collection[LatentModel],
         worn_now: Collection[str],
         parts_in_use: Collection[ModelSpec] = (),
     ) -> None:
@@ -147,7 +157,7 @@ class Shelf:
             model.adapters.load(one)
 
     def part(
-        self, spec: ModelSpec, *, in_use: Collection[StableDiffusion], parts_in_use: Collection[ModelSpec] = ()
+        self, spec: ModelSpec, *, in_use: Collection[LatentModel], parts_in_use: Collection[ModelSpec] = ()
     ) -> Any:
         """The loaded network of a part, where needed in place of models and parts that are not in use.
 
@@ -168,7 +178,7 @@ class Shelf:
             self._preview_decoders[family] = None if folder is None else load_preview_decoder(folder, self.hardware)
         return self._preview_decoders[family]
 
-    def _make_room(self, wanted: int, in_use: Collection[StableDiffusion], parts_in_use: Collection[ModelSpec]) -> None:
+    def _make_room(self, wanted: int, in_use: Collection[LatentModel], parts_in_use: Collection[ModelSpec]) -> None:
         """For so many bytes, as far as that goes."""
         while self.used_bytes + wanted > self.budget_bytes:
             if not self.put_away(in_use=in_use, parts_in_use=parts_in_use):
@@ -178,7 +188,7 @@ class Shelf:
         used = {part.slug for part in parts_in_use}
         return [slug for slug in self._parts if slug not in used]
 
-    def put_away(self, *, in_use: Collection[StableDiffusion], parts_in_use: Collection[ModelSpec] = ()) -> bool:
+    def put_away(self, *, in_use: Collection[LatentModel], parts_in_use: Collection[ModelSpec] = ()) -> bool:
         """Forget the least used part that is not in use, else the least used such model. False where there is none."""
         slug = next(iter(self._idle_parts(parts_in_use)), None)
         if slug is not None:
@@ -238,24 +248,25 @@ def weight_files(path: Path) -> list[Path]:
     if not (path / INDEX).is_file():
         return sorted(path.rglob(f"*{WEIGHTS}"))
     files = []
-    for part in PARTS:
+    for part in {*PARTS, *(part for parts in OTHER_PARTS.values() for part in parts)}:
         variant = variant_in(path / part)
         files += [file for file in (path / part).glob(f"*{WEIGHTS}") if (variant or "") == flavour_of(file.name)]
     return files
 
 
-def load(spec: ModelSpec, hardware: Hardware) -> StableDiffusion:
-    """Read a model's files, which are checked first, into the device's memory.
+def load(spec: ModelSpec, hardware: Hardware) -> Any:
+    """Read a model's files, which are checked first, into the device's memory. Returns the family's `LatentModel`.
 
     Raises EngineFailed: `model_unavailable` where they are not there or damaged, `model_refused` by the check.
     """
     if spec.path is None or not spec.path.exists():
         raise EngineFailed(how_to_get(spec.slug, spec.label), code="model_unavailable")
     check_model(spec.path, spec.family)
+    hardware = precise_enough(hardware, spec.family)
     pipeline_class, family = FAMILIES[spec.family]
     read = _from_file if spec.path.is_file() else _from_folder
     try:
-        pipeline = read(pipeline_class, spec.path, hardware.dtype, LEFT_OUT[spec.family])
+        pipeline = read(pipeline_class, spec.path, hardware.dtype, spec.family)
     except (OSError, ValueError, RuntimeError, KeyError, SingleFileComponentError) as error:
         logger.exception("%s cannot be loaded", spec.slug)
         raise EngineFailed(
@@ -263,11 +274,23 @@ def load(spec: ModelSpec, hardware: Hardware) -> StableDiffusion:
         ) from error
     _let_clip_skip_find_layers(pipeline.text_encoder)
     pipeline.to(hardware.device)
-    if hardware.is_cuda:
+    if hardware.is_cuda and hasattr(pipeline, "unet"):
         # Convolutions are the larger half of this UNet, and the tensor cores want channels last.
         pipeline.unet.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
     return family(pipeline, hardware, spec)
+
+
+def precise_enough(hardware: Hardware, family: Family) -> Hardware:
+    """The hardware as models of the family are to use it."""
+    if hardware.dtype == torch.float16 and family in WANTS_BFLOAT16:
+        return replace(hardware, dtype=torch.bfloat16)
+    return hardware
+
+
+def parts_of(family: Family) -> dict[str, type[Any]]:
+    """What holds weights in a model of the family, and its class."""
+    return {**PARTS, **OTHER_PARTS.get(family, {})}
 
 
 def load_preview_decoder(folder: Path, hardware: Hardware) -> torch.nn.Module | None:
@@ -293,9 +316,9 @@ def load_preview_decoder(folder: Path, hardware: Hardware) -> torch.nn.Module | 
     return decoder
 
 
-def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, left_out: Mapping[str, Any]) -> Any:
-    parts = dict(left_out)
-    for name, kind in PARTS.items():
+def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: Family) -> Any:
+    parts = dict(LEFT_OUT[family])
+    for name, kind in parts_of(family).items():
         if not (folder / name).is_dir():
             continue
         wanted = {"dtype": dtype} if issubclass(kind, transformers.PreTrainedModel) else {"torch_dtype": dtype}
@@ -305,7 +328,7 @@ def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, le
     return pipeline_class.from_pretrained(folder, local_files_only=True, **parts)
 
 
-def _from_file(pipeline_class: type[Any], path: Path, dtype: torch.dtype, left_out: Mapping[str, Any]) -> Any:
+def _from_file(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family: Family) -> Any:
     """One checkpoint in the original layout, whose configuration and tokenizers lie in the folder beside it.
 
     Whether it was trained for inpainting, and what its UNet predicts where the file says so, is the file's word: the
@@ -323,7 +346,7 @@ def _from_file(pipeline_class: type[Any], path: Path, dtype: torch.dtype, left_o
         unet = diffusers.UNet2DConditionModel.from_single_file(
             str(path), subfolder="unet", in_channels=unet_channels(header), **where
         )
-        pipeline = pipeline_class.from_single_file(str(path), unet=unet, **where, **left_out)
+        pipeline = pipeline_class.from_single_file(str(path), unet=unet, **where, **LEFT_OUT[family])
     except NotImplementedError as error:  # torch's way to say that nothing was read into a tensor
         raise ValueError(lacking(path)) from error
     if any(is_empty(getattr(pipeline, name, None)) for name in PARTS):

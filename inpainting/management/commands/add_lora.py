@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inpainting.core.errors import PaintingError
-from inpainting.engines.catalog import DIFFUSION_FAMILIES, LoraKind, check_slug
+from inpainting.engines.catalog import LORA_FAMILIES, LoraKind, check_slug
 from inpainting.model_store.loras import add
 from inpainting.models import Lora
 
@@ -19,7 +19,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="how callers name it: a-z, 0-9, full stop, underscore, hyphen")
-        parser.add_argument("--family", required=True, choices=sorted(DIFFUSION_FAMILIES))
+        parser.add_argument("--family", required=True, choices=sorted(LORA_FAMILIES))
         parser.add_argument("--from", dest="origin", required=True, metavar="FILE")
         parser.add_argument(
             "--kind",

@@ -9,14 +9,11 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inpainting.core.errors import PaintingError
-from inpainting.engines.catalog import Control, Family, Kind, ModelSpec, Source
+from inpainting.engines.catalog import USUAL, Control, Family, Kind, ModelSpec, Source
 from inpainting.model_store.hub import check_repo
 from inpainting.model_store.pull import PullLost, pull
 from inpainting.model_store.supplies import LocalSupply
 from inpainting.models import InferenceModel
-
-SIDE = {Family.SD: 512, Family.SDXL: 1024, Family.LAMA: 512, Family.MIGAN: 512, Family.SAFETY: 224}
-"""Pixels for which each family was made."""
 
 
 class Command(BaseCommand):
@@ -68,9 +65,8 @@ class Command(BaseCommand):
                     repo="" if is_local else options["origin"],
                     variant=options["variant"],
                     licence=options["licence"],
-                    width=SIDE[family],
-                    height=SIDE[family],
                     aliases=tuple(options["alias"]),
+                    **USUAL[family],
                 )
             )
             if not is_local:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from inpainting.core.errors import Cancelled, PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.request import SAFETY_TYPES, SCHEDULERS, PaintSettings
+from inpainting.core.request import ALL_SCHEDULERS, SAFETY_TYPES, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Step
 from inpainting.generations import safety
@@ -58,10 +58,10 @@ class Command(BaseCommand):
             "--embedding", action="append", default=[], metavar="SLUG", help="<SLUG> in the prompts stands for it"
         )
         parser.add_argument("--steps", type=int, help="steps of denoising (default: the model's)")
-        parser.add_argument("--guidance-scale", type=float, help="1 to 20: how closely the prompt is followed")
+        parser.add_argument("--guidance-scale", type=float, help="1 to 20, or 100: how closely the prompt is followed")
         parser.add_argument("--guidance-start", type=float, help="0 to 1: from which share of the steps it is followed")
         parser.add_argument("--guidance-end", type=float, help="0 to 1: up to which share of the steps")
-        parser.add_argument("--scheduler", choices=SCHEDULERS, metavar="NAME", help="(default: the model's)")
+        parser.add_argument("--scheduler", choices=ALL_SCHEDULERS, metavar="NAME", help="(default: the model's)")
         parser.add_argument("--num-images", type=int, default=1, help="results of each picture (default %(default)s)")
         parser.add_argument("--seed", type=int, help="same seed, same picture (default: a random one)")
         parser.add_argument(

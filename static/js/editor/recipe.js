@@ -40,8 +40,8 @@ export class Recipe {
   #parts
 
   /**
-   * What the server says: `engines` [{name, label, ignores, missing}], `models` [{slug, label, family, steps, …}], best
-   * first, `loras` [{slug, label, family, usual}].
+   * What the server says: `engines` [{name, label, ignores, missing}], `models` [{slug, label, family, most_guidance,
+   * schedulers, ignores, steps, …}], best first, `loras` [{slug, label, family, usual}].
    */
   constructor(form, engines, models, loras) {
     this.#form = form
@@ -212,7 +212,8 @@ export class Recipe {
     const { engine, strength_shown, denoising_strength } = this.#form
     const painter = this.#painter()
     const isOpen = engine.value === AUTO && this.#models.length > 0 // a prompt away from reading everything
-    this.#grey(isOpen ? new Set() : this.#ignores(painter), this.#labelOf(painter))
+    if (isOpen || painter === "diffusion") this.#grey(new Set(this.#model()?.ignores), this.#model()?.label)
+    else this.#grey(this.#ignores(painter), this.#labelOf(painter))
     this.#showLoras()
     this.#parts.show(this.#partsFamily())
     document.getElementById("weights-help").hidden = !WEIGHING.has(this.#partsFamily())
@@ -245,7 +246,11 @@ export class Recipe {
     field.hidden = !isRead
     const model = this.#usual()
     for (const name of ["steps", "guidance_scale", "width", "height"]) this.#input(name).placeholder = model[name]
-    this.#input("scheduler").options[0].textContent = `Default: ${model.scheduler.replace(/Scheduler$/, "")}`
+    this.#input("guidance_scale").max = model.most_guidance
+    const scheduler = this.#input("scheduler")
+    for (const option of [...scheduler.options].slice(1)) option.hidden = !model.schedulers.includes(option.value)
+    if (scheduler.selectedOptions[0]?.hidden) scheduler.value = ""
+    scheduler.options[0].textContent = `Default: ${model.scheduler.replace(/Scheduler$/, "")}`
   }
 
   /** A control is there only where the chosen model can do it. */

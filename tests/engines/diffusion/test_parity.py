@@ -17,7 +17,7 @@ from inpainting.engines.catalog import Family
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.weights import FAMILIES, load
+from inpainting.engines.diffusion.weights import load
 from tests import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -27,7 +27,7 @@ REFERENCES: dict[Family, type[Any]] = {
     Family.SD: diffusers.StableDiffusionInpaintPipeline,
     Family.SDXL: diffusers.StableDiffusionXLInpaintPipeline,
 }
-KINDS = [(family, inpainting) for family in FAMILIES for inpainting in (True, False)]
+KINDS = [(family, inpainting) for family in REFERENCES for inpainting in (True, False)]
 
 
 @pytest.fixture(scope="module")

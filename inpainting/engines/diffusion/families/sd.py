@@ -2,70 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny
-from numpy.typing import NDArray
 from torch.nn.functional import max_pool2d
 
-from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.catalog import ModelSpec
 from inpainting.engines.diffusion import controls, image_prompts, schedulers
-from inpainting.engines.diffusion.adapters import Adapters
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.embeddings import Vectors, mark_of, placed, read_vectors
 from inpainting.engines.diffusion.engine import CELL
+from inpainting.engines.diffusion.families.base import LatentModel, to_tensor
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.reading import MOST_CHUNKS, Chunks, Heard, Places, cut, hear
 from inpainting.engines.diffusion.words import spans_of
 from inpainting.engines.model_files import INPAINTING_CHANNELS
 
 
-class StableDiffusion:
+class StableDiffusion(LatentModel):
     """A loaded model. Used by one thread alone: the one that owns the device.
 
     pipeline: any diffusers pipeline of the family; it lends its parts, and nothing of a generation is kept on it.
     """
-
-    def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
-        self.pipeline = pipeline
-        self.hardware = hardware
-        self.spec = spec
-        self.unet, self.vae = pipeline.unet, pipeline.vae
-        self.adapters = Adapters(pipeline)
-        self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
-        self.sacrifices: list[str] = []
-        """What a short memory made us do, for the metadata of all that is painted from then on."""
-        self._is_tiled = self._is_offloaded = False
 
     @property
     def is_inpainting(self) -> bool:
         """Whether its UNet is shown the mask and the picture around it (9 channels)."""
         return bool(self.unet.config.in_channels == INPAINTING_CHANNELS)
 
-    @property
-    def byte_count(self) -> int:
-        """Bytes of all weights, those of its LoRAs among them."""
-        return self._own_bytes + self.adapters.byte_count
-
-    @cached_property
-    def _own_bytes(self) -> int:
-        parts = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
-        whole = sum(tensor.nbytes for part in parts for tensor in (*part.parameters(), *part.buffers()))
-        return whole - self.adapters.byte_count
-
     # Encode
-
-    def guidance(self, settings: PaintSettings) -> float:
-        return self.spec.guidance_scale if settings.guidance_scale is None else settings.guidance_scale
 
     def is_guided(self, settings: PaintSettings) -> bool:
         """Whether a negative prompt is heard: not at a guidance of 1, nor by a UNet distilled with guidance."""
@@ -162,25 +133,6 @@ class StableDiffusion:
             if slug not in used:
                 yield f"The embedding {slug} was asked for, and “{mark_of(slug)}” stands in no prompt."
 
-    def encode_image(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """[1, 3, 8h, 8w], -1 to 1 -> latents [1, 4, h, w], drawn from what the VAE says, as diffusers does."""
-        state = generator.get_state()
-        latents = self._encode(pixels, generator, self._encoding_dtype)
-        if not bool(torch.isfinite(latents).all()):
-            latents = self._encode(pixels, generator.set_state(state), torch.float32)
-        return latents
-
-    def _encode(self, pixels: torch.Tensor, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
-        with self._vae_in(dtype):
-            said = self.vae.encode(pixels.to(self.hardware.device, dtype))
-            drawn = said.latent_dist.sample(generator) if self.draws_latents else said.latents
-        return torch.as_tensor(drawn.float() * self.vae.config.scaling_factor)
-
-    @property
-    def draws_latents(self) -> bool:
-        """Whether its VAE says where latents lie, of which some are drawn; a tiny one says the latents themselves."""
-        return not isinstance(self.vae, AutoencoderTiny)
-
     # Start
 
     @torch.inference_mode()
@@ -247,11 +199,6 @@ class StableDiffusion:
         )
         return denoising, notes
 
-    def draw(self, cells: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
-        """Noise [1, 4, h, w]. Drawn on the CPU: the same on every device."""
-        shape = (1, self.vae.config.latent_channels, *cells)
-        return torch.randn(shape, generator=generator).to(self.hardware.device)
-
     # Predict
 
     @torch.inference_mode()
@@ -278,118 +225,7 @@ class StableDiffusion:
         times = [text.time_condition for text in texts if text.time_condition is not None]
         return {"timestep_cond": torch.cat(times).to(self.unet.dtype)} if times else {}
 
-    # Finish
-
-    @torch.inference_mode()
-    def decode(self, latents: torch.Tensor) -> list[NDArray[np.uint8]]:
-        """[n, 4, h, w] -> n pictures [8h, 8w, 3].
-
-        What comes out of a half-precision VAE as not-a-number is decoded again in float32. Raises EngineFailed
-        (`model_produced_invalid_output`) where even that is none, and for latents that are not finite.
-        """
-        if not bool(torch.isfinite(latents).all()):
-            raise invalid_output()
-        pictures = self._decode(latents, self._decoding_dtype)
-        if not bool(torch.isfinite(pictures).all()):
-            pictures = self._decode(latents, torch.float32)
-            if not bool(torch.isfinite(pictures).all()):
-                raise invalid_output()
-        whole = (pictures / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
-        return list((whole * 255).round().astype(np.uint8))
-
-    def _decode(self, latents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        config = self.vae.config
-        latents = latents / config.scaling_factor
-        if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
-            deviation = torch.tensor(config.latents_std, device=latents.device).view(1, -1, 1, 1)
-            latents = latents * deviation + torch.tensor(config.latents_mean, device=latents.device).view(1, -1, 1, 1)
-        with self._vae_in(dtype):
-            return self.vae.decode(latents.to(dtype), return_dict=False)[0].float()
-
-    @property
-    def vae_overflows(self) -> bool:
-        """Whether its VAE must run in float32. In this family `force_upcast` is but a default of diffusers: never."""
-        return False
-
-    @property
-    def _encoding_dtype(self) -> torch.dtype:
-        return torch.float32 if self.vae_overflows else self.vae.dtype
-
-    @property
-    def _decoding_dtype(self) -> torch.dtype:
-        return torch.float32 if self.vae_overflows and self.vae.dtype == torch.float16 else self.vae.dtype
-
-    @contextmanager
-    def _vae_in(self, dtype: torch.dtype) -> Iterator[None]:
-        own = self.vae.dtype
-        try:
-            if own != dtype:
-                self.vae.to(dtype)
-            yield
-        finally:
-            if own != dtype:
-                self.vae.to(own)
-
-    @contextmanager
-    def painting_with(self, vae: Any | None) -> Iterator[None]:
-        """While it lasts, another VAE in place of its own; None is its own.
-
-        Raises EngineFailed, `part_unfit`, for one whose latents are of another shape.
-        """
-        own = self.vae
-        if vae is None:
-            yield
-            return
-        if latents_of(vae) != latents_of(own):
-            raise EngineFailed(
-                f"The VAE gives latents of {latents_of(vae)}; {self.spec.label} wants {latents_of(own)}.",
-                code="part_unfit",
-            )
-        try:
-            self.vae = vae
-            if self._is_tiled:
-                vae.enable_tiling()
-            yield
-        finally:
-            self.vae = own
-            vae.disable_tiling()
-
-    # When the device is too small
-
-    def save_memory(self) -> bool:
-        """Take the next step that needs less memory and more time, and note it. False when there is none left."""
-        if not self._is_tiled:
-            # Not attention slicing: scaled_dot_product_attention holds less than its slices would.
-            self._is_tiled = True
-            self.vae.enable_slicing()
-            self.vae.enable_tiling()
-            self.sacrifices.append("Memory was short: pictures were encoded and decoded in tiles.")
-            return True
-        if not self._is_offloaded and self.hardware.is_cuda:
-            self._is_offloaded = True
-            self.pipeline.enable_model_cpu_offload(device=self.hardware.device)
-            self.sacrifices.append("Memory was short: parts of the model waited in the machine's memory.")
-            return True
-        return False
-
-
-def latents_of(vae: Any) -> str:
-    """What they are like, in words."""
-    return f"{vae.config.latent_channels} channels, {2 ** (len(vae.config.block_out_channels) - 1)} pixels a side"
-
 
 def layers_left_out(settings: PaintSettings) -> int | None:
     """`clip_skip` as diffusers counts it: how many layers are skipped, None for none."""
     return (settings.clip_skip or 1) - 1 or None
-
-
-def to_tensor(pixels: NDArray[Any]) -> torch.Tensor:
-    """[height, width, 3] of 8 bits -> [1, 3, height, width], -1 to 1, in float32."""
-    return torch.from_numpy(2 * (pixels.astype(np.float32) / 255) - 1).permute(2, 0, 1)[None]
-
-
-def invalid_output() -> EngineFailed:
-    return EngineFailed(
-        "The model gave numbers that are no picture. Another scheduler or more steps may help.",
-        code="model_produced_invalid_output",
-    )

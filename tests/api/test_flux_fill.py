@@ -1,0 +1,176 @@
+"""The native API with a model of the family flux-fill: tiny, with random weights, and the whole way real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+from inpainting.engines import registry
+from inpainting.engines.catalog import Family
+from inpainting.engines.diffusion.engine import Options
+from inpainting.models import Generation, InferenceModel
+from tests import tiny_loras, tiny_models
+from tests.api.bodies import shape_a, shape_b
+
+pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    tiny_models.saved(folder / "fill", Family.FLUX_FILL)
+    tiny_models.saved(folder / "small")
+    return folder
+
+
+@pytest.fixture
+def fill(folders: Path, settings: Any, tmp_path: Path) -> Iterator[InferenceModel]:
+    """A model that an administrator added; it works at 64 pixels."""
+    settings.MODELS_DIR = tmp_path / "models"
+    call_command("add_model", "fill", "--family", "flux-fill", "--from", str(folders / "fill"), stdout=StringIO())
+    InferenceModel.objects.filter(slug="fill").update(width=64, height=64)
+    kept = registry.models, registry.options
+    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
+    yield InferenceModel.objects.get(slug="fill")
+    registry.use(*kept)
+
+
+@pytest.fixture
+def small(fill: InferenceModel, folders: Path) -> InferenceModel:
+    """A model of another family beside it."""
+    call_command("add_model", "small", "--family", "sd", "--from", str(folders / "small"), stdout=StringIO())
+    InferenceModel.objects.filter(slug="small").update(width=64, height=64)
+    return InferenceModel.objects.get(slug="small")
+
+
+def test_a_prompt_is_painted_and_the_metadata_tells_all(
+    alices_program: Client, fill: InferenceModel, photo_png: bytes, mask_png: bytes, photo: Any, hole: Any
+) -> None:
+    assert (fill.steps, fill.guidance_scale, fill.scheduler) == (50, 30.0, "FlowMatchEulerDiscreteScheduler")
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, seed="3", steps="2"))
+    assert answer.status_code == 200, answer.json()
+    metadata = answer.json()["metadata"]
+    assert (metadata["engine"], metadata["model"], metadata["steps"]) == ("diffusion", "fill", 2)
+    assert (metadata["guidance_scale"], metadata["scheduler"]) == (30.0, "FlowMatchEulerDiscreteScheduler")
+    assert metadata["results"][0]["outside_mask_changed_pixels"] == 0
+    painted = np.asarray(Generation.objects.get().images.get(index=0).read().pixels)
+    assert np.array_equal(painted[hole == 0], photo[hole == 0])
+    assert not np.array_equal(painted[hole > 0], photo[hole > 0])
+
+
+def test_what_it_does_not_read_is_told(
+    alices_program: Client, fill: InferenceModel, photo_png: bytes, mask_png: bytes
+) -> None:
+    unread = {"negative_prompt": "blur", "clip_skip": "2", "use_karras_sigmas": "true", "algorithm_type": "dpmsolver++"}
+    pictures = []
+    for more in ({}, unread):
+        body = shape_a(photo_png, mask_png, seed="3", steps="2", **more)
+        answer = alices_program.post("/api/img2img", {**body, "negative_prompt": more.get("negative_prompt", "")})
+        told = set(answer.json()["metadata"]["ignored"])
+        assert told & unread.keys() == more.keys()
+        generation = Generation.objects.order_by("-created_at").first()
+        assert generation is not None
+        pictures.append(generation.images.get().read().pixels)
+    assert np.array_equal(pictures[0], pictures[1])
+
+
+def test_another_services_scheduler_falls_back_and_it_is_said(
+    alices_program: Client, fill: InferenceModel, photo_png: bytes, mask_png: bytes
+) -> None:
+    for more in ({"scheduler": "DDIMScheduler"}, {"sampler_name": "ddim"}):
+        answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, steps="1", **more))
+        warnings = answer.json()["metadata"]["warnings"]
+        sentence = (
+            "DDIMScheduler cannot drive a model of flow matching; FlowMatchEulerDiscreteScheduler ran in its place."
+        )
+        assert sentence in warnings
+
+
+def test_its_own_schedulers_are_taken_where_they_fit_and_refused_elsewhere(
+    alices_program: Client, small: InferenceModel, photo_png: bytes, mask_png: bytes
+) -> None:
+    asked = {"steps": "1", "scheduler": "FlowMatchHeunDiscreteScheduler"}
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, model="fill", **asked))
+    metadata = answer.json()["metadata"]
+    assert metadata["scheduler"] == "FlowMatchHeunDiscreteScheduler"
+    assert metadata["warnings"] == []
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, model="small", **asked))
+    assert (answer.status_code, answer.json()["code"]) == (400, "scheduler_unfit")
+    assert answer.json()["field"] == "scheduler"
+    assert "DDIMScheduler" in answer.json()["message"]
+
+
+def test_more_guidance_is_taken_by_this_family_alone(
+    alices_program: Client, small: InferenceModel, photo_png: bytes, mask_png: bytes
+) -> None:
+    limits = {("fill", "99.5"): None, ("fill", "101"): 100.0, ("small", "20"): None, ("small", "20.5"): 20.0}
+    for (model, guidance), limit in limits.items():
+        body = shape_a(photo_png, mask_png, steps="1", model=model, guidance_scale=guidance)
+        answer = alices_program.post("/api/img2img", body).json()
+        assert (answer.get("limit"), answer.get("field")) == (limit, "guidance_scale" if limit else None), answer
+    for model, limit in (("fill", 100.0), ("small", 20.0)):
+        body = shape_b(photo_png, mask_png, steps=1, model_name=model, cfg_scale=150)
+        metadata = alices_program.post("/api/img2img", body).json()["metadata"]
+        assert metadata["guidance_scale"] == limit
+        assert f"guidance_scale was 150.0; {limit} was used." in metadata["warnings"]
+
+
+def test_run_again_keeps_its_guidance_and_another_model_takes_none_so_high(
+    alices_program: Client, small: InferenceModel, photo_png: bytes, mask_png: bytes
+) -> None:
+    InferenceModel.objects.filter(slug="small").update(is_fallback=True)  # used where none is named
+    body = shape_a(photo_png, mask_png, steps="1", model="fill", guidance_scale="40")
+    assert alices_program.post("/api/img2img", body).status_code == 200
+    where = f"/api/generations/{Generation.objects.get().pk}/run-again/"
+    as_json = "application/json"
+    assert alices_program.post(where, {"guidance_scale": 50}, content_type=as_json).status_code == 202
+    answer = alices_program.post(where, {"model": "small"}, content_type=as_json)
+    assert (answer.status_code, answer.json()["code"]) == (400, "field_out_of_range")
+    assert answer.json()["limit"] == 20.0
+
+
+def test_loras_of_other_families_are_refused_at_once_and_it_has_none_of_its_own(
+    alices_program: Client, small: InferenceModel, photo_png: bytes, mask_png: bytes, tmp_path: Path
+) -> None:
+    file = tiny_loras.saved(tmp_path / "ink.safetensors", tiny_loras.weights(tiny_models.sd(tmp_path / "words")))
+    call_command("add_lora", "ink", "--family", "sd", "--from", str(file), stdout=StringIO())
+    body = shape_a(photo_png, mask_png, steps="1", model="fill", loras='[{"slug": "ink"}]')
+    answer = alices_program.post("/api/img2img", body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "lora_unfit")
+    with pytest.raises(CommandError, match="flux-fill"):
+        call_command("add_lora", "ours", "--family", "flux-fill", "--from", str(file), stdout=StringIO())
+
+
+def test_an_administrator_gives_it_no_scheduler_and_guidance_of_another_kind(small: InferenceModel) -> None:
+    fill = InferenceModel.objects.get(slug="fill")
+    fill.guidance_scale = 60.0
+    fill.full_clean()
+    wrong = (
+        (fill, "scheduler", "DDIMScheduler"),
+        (small, "scheduler", fill.scheduler),
+        (small, "guidance_scale", 30.0),
+    )
+    for model, name, value in wrong:
+        kept = getattr(model, name)
+        setattr(model, name, value)
+        with pytest.raises(ValidationError) as caught:
+            model.full_clean()
+        assert list(caught.value.message_dict) == [name]
+        setattr(model, name, kept)
+
+
+def test_one_file_is_refused_with_the_reason(fill: InferenceModel, folders: Path) -> None:
+    file = next((folders / "fill" / "transformer").glob("*.safetensors"))
+    with pytest.raises(CommandError, match="comes as a folder in diffusers' layout alone"):
+        call_command("add_model", "one", "--family", "flux-fill", "--from", str(file), stdout=StringIO())
+    assert not InferenceModel.objects.filter(slug="one").exists()

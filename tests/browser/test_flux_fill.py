@@ -1,0 +1,94 @@
+"""What the editor shows for a model of flow matching: what it reads, its schedulers, more guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright")
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+from playwright.sync_api import Browser, Page, expect
+
+from inpainting.engines.catalog import Family
+from tests import tiny_models
+from tests.browser.conftest import sign_up, watched_page
+from tests.browser.test_diffusion import MS_TO_LOAD, kept_recipe, more_settings
+from tests.browser.test_editor import open_photo, paint_line, photo, photo_file
+from tests.installation import Installation
+
+__all__ = ["photo", "photo_file"]
+pytestmark = pytest.mark.browser
+
+UNREAD = ("negative_prompt", "clip_skip", "use_karras_sigmas", "algorithm_type")
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    scratch = tmp_path_factory.mktemp("tiny")
+    tiny_models.saved(scratch / "fill", Family.FLUX_FILL)
+    tiny_models.saved(scratch / "small")
+    installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
+    installation.manage("migrate", "--verbosity", "0")
+    for slug, family in (("small", "sd"), ("fill", "flux-fill")):
+        installation.manage("add_model", slug, "--family", family, "--from", str(scratch / slug), "--label", slug)
+    with installation.serving():
+        yield installation
+
+
+@pytest.fixture
+def page(browser: Browser, installation: Installation) -> Iterator[Page]:
+    url = f"http://127.0.0.1:{installation.port}"
+    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
+    for page in watched_page(context):
+        sign_up(page)
+        yield page
+
+
+def shown_schedulers(page: Page) -> list[str]:
+    return page.locator("#scheduler option:not([hidden])").all_inner_texts()
+
+
+def test_each_model_shows_what_it_reads_and_its_own_schedulers(page: Page) -> None:
+    more_settings(page)
+    guidance, scheduler = page.get_by_label("Guidance scale"), page.get_by_label("Scheduler")
+    scheduler.select_option("DDIMScheduler")
+    expect(guidance).to_have_attribute("max", "20")
+    assert not [name for name in shown_schedulers(page) if "Flow" in name]
+
+    page.get_by_label("Model").select_option("fill")
+    expect(guidance).to_have_attribute("max", "100")
+    expect(guidance).to_have_attribute("placeholder", "30")
+    assert shown_schedulers(page) == [
+        "Default: FlowMatchEulerDiscrete",
+        "FlowMatchEulerDiscrete",
+        "FlowMatchHeunDiscrete",
+    ]
+    expect(scheduler).to_have_value("")
+    for name in UNREAD:
+        expect(page.locator(f"[name={name}]")).to_be_disabled()
+    expect(page.locator("#more-reason")).to_have_text("fill does not read what is grey here.")
+
+    page.get_by_label("Model").select_option("small")
+    for name in UNREAD:
+        expect(page.locator(f"[name={name}]")).to_be_enabled()
+    expect(page.locator("#more-reason")).to_be_hidden()
+
+
+def test_a_picture_is_painted_with_what_was_chosen(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    page.get_by_label("Model").select_option("fill")
+    page.get_by_label("Prompt", exact=True).fill("a red bus")
+    more_settings(page)
+    for name, value in (("Steps", "1"), ("Work width", "128"), ("Work height", "128"), ("Guidance scale", "45")):
+        page.get_by_label(name).fill(value)
+    page.get_by_label("Scheduler").select_option("FlowMatchHeunDiscreteScheduler")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
+    recipe = kept_recipe(page)
+    assert (recipe["model"], recipe["guidance_scale"]) == ("fill", 45.0)
+    assert recipe["scheduler"] == "FlowMatchHeunDiscreteScheduler"
+    assert recipe["ignored"] == []

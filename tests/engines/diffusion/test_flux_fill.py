@@ -1,0 +1,354 @@
+"""FLUX.1 Fill: alone it is what diffusers' own pipeline paints, in company what it is alone."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+from inpainting.core.errors import EngineFailed
+from inpainting.core.geometry import Box, Size, plan_window
+from inpainting.core.picture import Picture
+from inpainting.core.request import FLOW_SCHEDULERS, SCHEDULERS, InpaintRequest, PaintSettings
+from inpainting.engines.base import Step
+from inpainting.engines.catalog import Family, ModelSpec
+from inpainting.engines.diffusion import flow_schedulers, previews
+from inpainting.engines.diffusion.batcher import Batcher
+from inpainting.engines.diffusion.engine import Diffusion
+from inpainting.engines.diffusion.families.flux_fill import FluxFill
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.weights import Shelf, load
+from inpainting.engines.painting import paint
+from tests import tiny_models
+from tests.engines.diffusion.test_batcher import until
+
+CPU = Hardware(torch.device("cpu"), torch.float32)
+SIZE = Size(96, 64)
+STEPS = 5
+EULER, HEUN = FLOW_SCHEDULERS
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    return tiny_models.saved(tmp_path_factory.mktemp("models") / "flux", Family.FLUX_FILL)
+
+
+@pytest.fixture(scope="module")
+def model(spec: ModelSpec) -> FluxFill:
+    loaded = load(spec, CPU)
+    assert isinstance(loaded, FluxFill)
+    return loaded
+
+
+def nothing(step: Step) -> None:
+    pass
+
+
+def request(**settings: Any) -> InpaintRequest:
+    """A photo that is wider than high, and a binary mask that is not on the grid of the latents."""
+    pixels = np.ascontiguousarray(data.astronaut()[: 8 * SIZE.height : 8, 50 : 50 + 4 * SIZE.width : 4])
+    mask = np.zeros((SIZE.height, SIZE.width), np.uint8)
+    mask[13:45, 9:38] = 255
+    usual = {"prompt": "a red bus", "seed": 7, "strength": 1.0, "steps": STEPS}
+    return InpaintRequest(Picture(pixels), mask, PaintSettings(**{**usual, **settings}))
+
+
+def ours(model: FluxFill, asked: InpaintRequest) -> torch.Tensor:
+    """The latents at the end of our loop, alone in the batch."""
+    text, _ = model.read(asked.settings, asked.image.size)
+    denoising, _ = model.start(asked, 0, text)
+    while not denoising.is_done:
+        (answer,) = model.predict([denoising])
+        denoising.advance(answer)
+    return denoising.latents
+
+
+def theirs(model: FluxFill, asked: InpaintRequest, *, output_type: str = "latent", scheduler: Any = None) -> Any:
+    """What the reference pipeline gives, made of the same parts."""
+    settings = asked.settings
+    scheduler = scheduler or diffusers.FlowMatchEulerDiscreteScheduler.from_config(model.scheduler_config)
+    kind = TwiceAStep if scheduler.order == 2 else diffusers.FluxFillPipeline
+    reference = kind(**{**model.pipeline.components, "scheduler": scheduler})
+    reference.set_progress_bar_config(disable=True)
+    answer = reference(
+        prompt=settings.prompt,
+        image=Image.fromarray(np.asarray(asked.image.pixels)),
+        mask_image=Image.fromarray(asked.mask),
+        height=SIZE.height,
+        width=SIZE.width,
+        strength=settings.strength,
+        num_inference_steps=settings.steps,
+        guidance_scale=model.guidance(settings),
+        generator=torch.Generator().manual_seed(settings.seed),
+        output_type=output_type,
+    ).images
+    if output_type != "latent":
+        return answer
+    return diffusers.FluxFillPipeline._unpack_latents(answer, SIZE.height, SIZE.width, 8)
+
+
+def assert_equal(latents: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
+
+
+class ShiftedHeun(diffusers.FlowMatchHeunDiscreteScheduler):  # type: ignore[misc]  # diffusers brings no types
+    """Heun's method on the levels that the pipeline asks Euler's for; diffusers' own takes no levels from outside."""
+
+    def set_timesteps(
+        self, num_inference_steps: int | None = None, device: Any = None, sigmas: Any = None, mu: float = 0.0
+    ) -> None:
+        super().set_timesteps(len(sigmas))
+        shifted = [np.exp(mu) / (np.exp(mu) + 1 / sigma - 1) for sigma in sigmas]
+        inner = [level for level in shifted[1:] for _ in range(2)]
+        self.sigmas = torch.tensor([shifted[0], *inner, 0.0], dtype=torch.float32)
+        self.timesteps = 1000 * self.sigmas[:-1]
+
+
+class TwiceAStep(diffusers.FluxFillPipeline):  # type: ignore[misc]  # diffusers brings no types
+    """The pipeline counts times; where a step has two, strength would be taken of twice as many steps as there are."""
+
+    def get_timesteps(self, num_inference_steps: int, strength: float, device: Any) -> Any:
+        return super().get_timesteps((num_inference_steps + 1) // 2, strength, device)
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
+@pytest.mark.parametrize("name", FLOW_SCHEDULERS)
+def test_one_alone_equals_the_reference_pipeline(model: FluxFill, name: str, strength: float) -> None:
+    asked = request(scheduler=name, strength=strength, steps=12 if strength < 0.5 else STEPS)
+    assert_equal(ours(model, asked), theirs(model, asked, scheduler=ShiftedHeun() if name == HEUN else None))
+
+
+def test_its_picture_is_the_reference_pipelines_too(model: FluxFill) -> None:
+    asked = request(strength=0.75)
+    (picture,) = model.decode(ours(model, asked))
+    expected = np.asarray(theirs(model, asked, output_type="pil")[0])
+    assert np.abs(picture.astype(int) - expected).max() <= 1
+
+
+def test_the_levels_of_noise_depend_on_the_pictures_size(model: FluxFill) -> None:
+    few, many = (
+        flow_schedulers.begin(
+            flow_schedulers.make(EULER, model.scheduler_config)[0],
+            model.scheduler_config,
+            steps=4,
+            strength=1.0,
+            patches=patches,
+        )
+        for patches in (256, 4096)
+    )
+    for times, shift in ((few, 0.5), (many, 1.15)):
+        expected = [1000 * np.exp(shift) / (np.exp(shift) + 1 / level - 1) for level in (1, 0.75, 0.5, 0.25)]
+        np.testing.assert_allclose(times.numpy(), expected, rtol=1e-5)
+
+
+def test_guidance_is_heard_as_a_number_and_so_is_the_prompt(model: FluxFill) -> None:
+    usual = ours(model, request())
+    assert_equal(ours(model, request(guidance_scale=30.0)), usual)
+    for changes in ({"guidance_scale": 3.0}, {"prompt": "a lawn"}):
+        asked = request(**changes)
+        latents = ours(model, asked)
+        assert_equal(latents, theirs(model, asked))
+        assert not torch.allclose(latents, usual, atol=1e-3), changes
+
+
+def test_one_that_was_not_distilled_with_guidance_hears_none(tmp_path: Path, spec: ModelSpec) -> None:
+    tiny_models.flux_fill(tmp_path, guidance=False).save_pretrained(tmp_path / "plain", safe_serialization=True)
+    plain = load(replace(spec, path=tmp_path / "plain"), CPU)
+    latents = ours(plain, request(guidance_scale=30.0))
+    assert_equal(latents, theirs(plain, request(guidance_scale=30.0)))
+    assert torch.equal(latents, ours(plain, request(guidance_scale=3.0)))
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_of_another_kind_is_replaced_and_said(model: FluxFill, name: str) -> None:
+    asked = request(scheduler=name)
+    text, _ = model.read(asked.settings, asked.image.size)
+    denoising, notes = model.start(asked, 0, text)
+    nearest = HEUN if "Heun" in name or "Karras" in name else EULER
+    assert type(denoising.scheduler).__name__ == nearest
+    assert notes == (f"{name} cannot drive a model of flow matching; {nearest} ran in its place.",)
+
+
+def test_the_end_of_a_prompt_that_is_too_long_is_told(model: FluxFill) -> None:
+    _, notes = model.read(PaintSettings(prompt="a " * 254 + "b"), SIZE)
+    assert notes == ()
+    _, notes = model.read(PaintSettings(prompt="a " * 254 + "b unread"), SIZE)
+    assert [note.endswith("(511 tokens); not read: “unread”.") for note in notes] == [True]
+
+
+# In company
+
+
+def alone(spec: ModelSpec, asked: InpaintRequest) -> NDArray[np.uint8]:
+    return Batcher(Shelf(CPU, 10**9), most_rows=1).paint(asked, spec, nothing)[0][0]
+
+
+class Calls:
+    """Counts the rows of the transformer's calls, and holds the first until it is let go."""
+
+    def __init__(self, batcher: Batcher, spec: ModelSpec) -> None:
+        self.rows: list[int] = []
+        self.begun, self.go = threading.Event(), threading.Event()
+        batcher.shelf.get(spec).transformer.register_forward_pre_hook(self.count, with_kwargs=True)
+
+    def count(self, module: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self.rows.append(len(named["hidden_states"]))
+        self.begun.set()
+        assert self.go.wait(30)
+
+
+def test_eight_that_join_late_share_the_calls_and_each_is_what_it_is_alone(spec: ModelSpec) -> None:
+    asked = [
+        request(
+            seed=seed,
+            guidance_scale=2.0 + 9 * seed,
+            steps=STEPS + seed % 3,
+            strength=(1.0, 0.75)[seed % 2],
+            scheduler=(EULER, EULER, HEUN)[seed % 3],
+        )
+        for seed in range(8)
+    ]
+    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    calls = Calls(batcher, spec)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(batcher.paint, asked[0], spec, nothing)
+        assert calls.begun.wait(30)
+        rest = [pool.submit(batcher.paint, one, spec, nothing) for one in asked[1:]]
+        until(lambda: batcher._arrivals.qsize() == len(rest))
+        calls.go.set()
+        results = [future.result(60)[0][0] for future in (first, *rest)]
+    assert (calls.rows[0], max(calls.rows)) == (1, 8)
+    assert len(calls.rows) <= 2 * (STEPS + 2)  # of Heun a step is two calls
+    for one, result in zip(asked, results, strict=True):
+        assert np.abs(result.astype(int) - alone(spec, one)).max() <= 1
+
+
+def test_along_a_ramp_the_later_a_pixel_is_freed_the_closer_it_stays(model: FluxFill) -> None:
+    # Twelve bands of one latent column each, from kept to wholly repainted.
+    shares = np.linspace(0, 1, 12)
+    mask = np.repeat((shares * 255).round().astype(np.uint8), 8)[None].repeat(SIZE.height, axis=0)
+    plain = request(steps=10)
+    asked = InpaintRequest(plain.image, mask, plain.settings)
+    text, _ = model.read(asked.settings, asked.image.size)
+    denoising, _ = model.start(asked, 0, text)
+    clean = denoising.image
+    assert clean is not None
+    kept_at = [0] * 12
+    while not denoising.is_done:
+        (answer,) = model.predict([denoising])
+        denoising.advance(answer)
+        expected = clean
+        if not denoising.is_done:
+            level = float(denoising.timesteps[denoising.index]) / 1000
+            expected = (1 - level) * clean + level * denoising.noise
+        same = torch.isclose(denoising.latents, expected, atol=1e-6).flatten(0, 2).all(dim=0)
+        for column in range(12):
+            kept_at[column] += bool(same[column])
+    # What is kept wholly the model paints itself, as it was trained to.
+    wanted = [0, *(10 - round(share * 10) for share in shares[1:])]
+    assert all(abs(seen - want) <= 1 for seen, want in zip(kept_at, wanted, strict=True)), (kept_at, wanted)
+    assert kept_at[1] > kept_at[6] > kept_at[-1] == 0
+
+
+# The window, the files, the device
+
+
+def test_outside_the_mask_nothing_changes_to_the_last_bit(spec: ModelSpec) -> None:
+    photo = np.ascontiguousarray(data.chelsea()[40:257, 60:371])
+    mask = np.zeros(photo.shape[:2], np.uint8)
+    mask[60:140, 90:170] = 255
+    engine = Diffusion(lambda name: spec)
+    engine.__dict__["_batcher"] = Batcher(Shelf(CPU, 10**9))
+    settings = engine.settled(PaintSettings(prompt="a red bus", steps=2, strength=1.0))
+    (painted,) = paint(InpaintRequest(Picture(photo), mask, settings), engine, nothing)
+    result = np.asarray(painted.picture.pixels)
+    assert np.array_equal(result[mask == 0], photo[mask == 0])
+    assert not np.array_equal(result[mask > 0], photo[mask > 0])
+
+
+@pytest.mark.parametrize("native", [64, 72, 512, 1000, 1024])
+def test_the_sides_at_which_it_works_are_multiples_of_sixteen(spec: ModelSpec, native: int) -> None:
+    engine = Diffusion(lambda name: replace(spec, width=native, height=native))
+    for asked in (PaintSettings(), PaintSettings(width=1000, height=72), PaintSettings(height=88)):
+        rule = engine.window(asked)
+        for mask in (Box(10, 20, 30, 40), Box(0, 0, 1900, 700), Box(500, 3, 1400, 1050)):
+            work = plan_window(mask, Size(1999, 1111), rule).work
+            assert (work.width % 16, work.height % 16) == (0, 0), (asked, work)
+
+
+def test_weights_in_several_files_are_read(tmp_path: Path, spec: ModelSpec, model: FluxFill) -> None:
+    tiny_models.flux_fill(tmp_path).save_pretrained(tmp_path / "cut", safe_serialization=True, max_shard_size="100KB")
+    assert len(list((tmp_path / "cut" / "transformer").glob("*-of-*.safetensors"))) > 1
+    assert_equal(ours(load(replace(spec, path=tmp_path / "cut"), CPU), request()), ours(model, request()))
+
+
+def test_it_never_computes_in_float16_where_it_would_overflow(spec: ModelSpec) -> None:
+    loaded = load(spec, Hardware(torch.device("cpu"), torch.float16))
+    types = {part.dtype for part in (loaded.transformer, loaded.vae, loaded.pipeline.text_encoder_2)}
+    assert types == {torch.bfloat16}
+    assert torch.isfinite(ours(loaded, request())).all()
+
+
+def test_a_transformer_that_is_not_for_filling_is_refused(tmp_path: Path, spec: ModelSpec) -> None:
+    pipeline = tiny_models.flux_fill(tmp_path)
+    config = {**pipeline.transformer.config, "in_channels": 64}
+    pipeline.transformer = diffusers.FluxTransformer2DModel.from_config(config)
+    pipeline.save_pretrained(tmp_path / "dev", safe_serialization=True)
+    with pytest.raises(EngineFailed) as failed:
+        load(replace(spec, path=tmp_path / "dev"), CPU)
+    assert failed.value.code == "model_refused"
+    assert "64 channels, not 384" in failed.value.message
+
+
+def test_where_memory_is_short_pictures_are_decoded_in_tiles_and_it_says_so(spec: ModelSpec) -> None:
+    loaded = load(spec, CPU)
+    assert loaded.save_memory()
+    assert loaded.vae.use_tiling
+    assert loaded.sacrifices
+    assert not loaded.save_memory()
+
+
+@pytest.mark.parametrize("has_decoder", [True, False])
+def test_previews_come_from_a_small_decoder_or_a_matrix(
+    tmp_path: Path, spec: ModelSpec, model: FluxFill, has_decoder: bool
+) -> None:
+    if has_decoder:
+        few: dict[str, Any] = {f"{half}_block_out_channels": (8,) * 4 for half in ("encoder", "decoder")}
+        few |= {f"num_{half}_blocks": (1,) * 4 for half in ("encoder", "decoder")}
+        diffusers.AutoencoderTiny(latent_channels=16, **few).save_pretrained(tmp_path / "taef1")
+    shelf = Shelf(CPU, 10**9, models_dir=tmp_path)
+    seen: list[Step] = []
+    asked = request()
+    Batcher(shelf).paint(asked, spec, seen.append)
+    first = next(step.preview for step in seen if step.preview is not None)
+    assert first.shape == ((64, 96, 3) if has_decoder else (8, 12, 3))
+    text, _ = model.read(asked.settings, asked.image.size)
+    denoising, _ = model.start(asked, 0, text)
+    show = previews.previewer(np.asarray(asked.image.pixels), denoising, shelf.preview_decoder(Family.FLUX_FILL))
+    assert show is not None
+    (answer,) = model.predict([denoising])
+    denoising.advance(answer)
+    assert denoising.guess is not None
+    assert not torch.equal(denoising.guess, denoising.latents)
+    assert np.array_equal(show(denoising), first)
+
+
+def test_the_guess_is_the_end_of_the_straight_line(model: FluxFill) -> None:
+    asked = request(steps=1)
+    text, _ = model.read(asked.settings, asked.image.size)
+    denoising, _ = model.start(asked, 0, text)
+    (answer,) = model.predict([denoising])
+    denoising.advance(answer)
+    assert denoising.is_done
+    assert denoising.guess is not None
+    assert_equal(denoising.guess, denoising.latents)
