@@ -19,7 +19,6 @@ from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.embeddings import Vectors, mark_of, placed, read_vectors
 from inpainting.engines.diffusion.engine import CELL
 from inpainting.engines.diffusion.families.base import LatentModel, to_tensor
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.reading import MOST_CHUNKS, Chunks, Heard, Places, cut, hear
 from inpainting.engines.diffusion.words import spans_of
 from inpainting.engines.model_files import INPAINTING_CHANNELS
