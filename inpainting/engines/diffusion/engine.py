@@ -17,7 +17,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Lane, OnStep, Step
-from inpainting.engines.catalog import FAMILY_IGNORES, PART_LABELS, FewSteps, Kind, LoraSpec, ModelSpec
+from inpainting.engines.catalog import FAMILY_IGNORES, PART_LABELS, Control, FewSteps, Kind, LoraSpec, ModelSpec
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.batcher import Batcher
@@ -125,6 +125,11 @@ class Diffusion:
         if settings.guidance_scale == 1:
             idle |= {"negative_prompt"}
         return frozenset(idle)
+
+    def looks_at(self, settings: PaintSettings) -> Control | None:
+        """Raises InvalidRequest where there is no such ControlNet any more."""
+        name = settings.control
+        return None if name is None else self.find_part(name, Kind.CONTROLNET, "control").control
 
     def window(self, settings: PaintSettings) -> WindowRule:
         """As much around the mask as the model was trained to see, in a few sizes only: equal ones share a batch."""
