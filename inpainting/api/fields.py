@@ -28,7 +28,8 @@ from inpainting.core.request import (
     within,
 )
 from inpainting.engines import registry
-from inpainting.models.inference_model import resolve_model
+from inpainting.engines.diffusion.engine import PARTS
+from inpainting.models.inference_model import InferenceModel, resolve_model
 from inpainting.models.webhooks import MAX_URL_CHARACTERS
 
 PUBLIC_NAMES = {"strength": "denoising_strength"}
@@ -238,6 +239,22 @@ class ChangesForm(serializers.Serializer):
         "sentence. Unless sent, the site's, else sensitive_content_text; one that hides less than the site's is not "
         "used, which a warning says.",
     )
+    control = Text(
+        required=False,
+        allow_blank=True,
+        max_length=200,
+        help_text="A ControlNet from /api/models, which guides the painting by control_image or by the picture itself.",
+    )
+    control_strength = number("control_strength", help_text="How strongly it guides; 1 unless sent.")
+    control_start = number("control_start", help_text="From which share of the steps on it guides; 0 is the first.")
+    control_end = number("control_end", help_text="Until which share of the steps it guides; 1 is the last.")
+    ip_adapter = Text(
+        required=False,
+        allow_blank=True,
+        max_length=200,
+        help_text="An IP-Adapter from /api/models, by which ip_adapter_image is a prompt in pictures.",
+    )
+    ip_adapter_scale = number("ip_adapter_scale", help_text="How strongly ip_adapter_image is heard; 1 unless sent.")
     engine = Text(required=False, max_length=60, help_text="A name from /api/engines/, or auto.")
     model = Text(required=False, max_length=200, help_text="An id from /api/models; an unknown one is refused.")
     model_name = Text(
@@ -275,7 +292,10 @@ def checked(
 
 
 def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
-    """Names of other services' samplers and models -> ours, or the engine's own choice with a warning."""
+    """Names of other services' samplers and models -> ours, or the engine's own choice with a warning.
+
+    Parts must be known and installed, whoever paints: raises InvalidRequest otherwise.
+    """
     scheduler, sampler = values.pop("scheduler", None), values.pop("sampler_name", None)
     chosen = scheduler if scheduler in SCHEDULERS else sampler if sampler in SCHEDULERS else SAMPLERS.get(sampler or "")
     if chosen is not None:
@@ -283,6 +303,9 @@ def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
     for name, value in (("scheduler", scheduler), ("sampler_name", sampler)):
         if value and value not in SCHEDULERS and value not in SAMPLERS:
             warnings.append(f"{name} “{value}” is not known here; {chosen or 'the engine’s own'} was used.")
+    for name, kind in PARTS.items():
+        if name in values:
+            values[name] = InferenceModel.find_part(values[name], kind, field=name).slug if values[name] else None
     model = chosen_model(values.pop("model", None), values.pop("model_name", None), warnings)
     return values if model is None else {**values, "model": model}
 
