@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ PHOTO = Picture(data.astronaut()[:90, :120])
 REFERENCE = Picture(data.chelsea()[:50, :70])
 
 
-def scene(*, guide: Picture | None = None, look: Picture | None = None, **settings: str) -> InpaintRequest:
+def scene(*, guide: Picture | None = None, look: Picture | None = None, **settings: Any) -> InpaintRequest:
     mask = np.zeros((90, 120), np.uint8)
     mask[40:50, 50:70] = 255
     return InpaintRequest(PHOTO, mask, PaintSettings(**settings), control_image=guide, ip_adapter_image=look)
