@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 from skimage import data
@@ -19,8 +20,9 @@ from skimage import data
 from accounts.models import User
 from inpainting.core.picture import Picture
 from inpainting.generations.delete import delete, delete_everything_of
-from inpainting.generations.limits import LimitReached, stored_bytes
+from inpainting.generations.limits import Allowance, LimitReached, stored_bytes
 from inpainting.generations.retention import sweep
+from inpainting.generations.submit import keep
 from inpainting.models import Batch, Generation, ReferencePicture, Retention, UserLimits
 
 pytestmark = pytest.mark.django_db(transaction=True)  # files go when a transaction really ends
@@ -141,6 +143,18 @@ def test_they_count_for_the_limit_and_a_refusal_leaves_no_file(alice: User, both
     with pytest.raises(LimitReached):
         both(alice)
     assert files() == before
+
+
+def test_they_count_among_what_is_accepted_together(alice: User, both: Generate) -> None:
+    request = both(alice).to_request()
+    many = [Generation.from_request(request, owner=alice, engine="quick-fill") for _ in "ab"]
+    many[0].references["ip_adapter_image"].byte_count = 1_000_000
+    UserLimits.objects.create(user=alice, stored_megabytes=1)
+    with transaction.atomic():
+        allowance = Allowance(alice)
+        keep(many[0], allowance)
+        with pytest.raises(LimitReached):
+            keep(many[1], allowance)
 
 
 def test_a_retry_shares_them_and_misses_what_is_gone(
