@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inpainting', '0013_engine_reason'),
+        ('inpainting', '0013_safety_checker'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
