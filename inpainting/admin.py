@@ -33,6 +33,7 @@ from inpainting.models import (
     WebhookAttempt,
     WebhookDelivery,
 )
+from inpainting.models.generation import GIVEN
 
 
 @admin.register(Generation)
@@ -64,13 +65,14 @@ class GenerationAdmin(admin.ModelAdmin):
         return [picture, *super().get_urls()]
 
     def picture(self, request: HttpRequest, pk: UUID, which: str) -> HttpResponseBase:
-        """One picture of a generation for a reviewer: source, mask, small, or a result's index."""
-        generation = get_object_or_404(Generation.objects.select_related("source", "mask"), pk=pk)
+        """One picture of a generation for a reviewer: source, mask, a further one, small, or a result's index."""
+        generation = get_object_or_404(Generation.objects.select_related(*GIVEN), pk=pk)
         if not self.has_view_permission(request, generation):
             raise Http404
         files = {
             "source": generation.source.file,
             "mask": generation.mask.file,
+            **{name: picture.file for name, picture in generation.references.items()},
             "small": generation.source.thumbnail,
             **{str(image.index): image.file for image in generation.images.all()},
         }
@@ -99,7 +101,7 @@ class GenerationAdmin(admin.ModelAdmin):
     @admin.display(description="Source, mask, result")
     def side_by_side(self, generation: Generation) -> SafeString:
         images = list(generation.images.all())
-        pictures = ["source", "mask", *(str(image.index) for image in images)]
+        pictures = ["source", "mask", *generation.references, *(str(image.index) for image in images)]
         shown = format_html_join(
             " ",
             '<a href="{0}"><img src="{0}" alt="{1}" class="dreamlayer-picture"></a>',

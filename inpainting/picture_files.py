@@ -14,8 +14,10 @@ from inpainting.core import masks
 from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, recipe_of
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Size
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.picture import Picture
+from inpainting.core.picture import Mask, Picture
+from inpainting.core.references import as_control_image, as_ip_adapter_image
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep
@@ -47,7 +49,8 @@ class FileReport:
 class FileJob:
     """One picture to paint: where its parts lie, where the results go, and how to paint it.
 
-    mask: None repaints all of the picture. Of several results the second lies beside `out` as NAME-2.png, and so on.
+    mask: None repaints all of the picture. control_image, ip_adapter_image: as `InpaintRequest` has them.
+    Of several results the second lies beside `out` as NAME-2.png, and so on.
     """
 
     image: Path
@@ -56,6 +59,8 @@ class FileJob:
     settings: PaintSettings
     polarity: MaskPolarity
     engine: str
+    control_image: Path | None = None
+    ip_adapter_image: Path | None = None
 
     def run(self, on_step: OnStep) -> list[FileReport]:
         """Paint, write each PNG, read it again and count. Raises PaintingError and OSError.
@@ -75,13 +80,33 @@ class FileJob:
         return reports[::-1]
 
     def request(self, image: Picture) -> tuple[InpaintRequest, tuple[str, ...]]:
-        """What is painted, and warnings about the mask."""
+        """What is painted, and warnings about the mask and the further pictures."""
+        pixels, warnings = self.mask_pixels(image.size)
+        control, about_control = self.control(image.size)
+        looked_at, about_look = self.look()
+        request = InpaintRequest(image, pixels, self.settings, control_image=control, ip_adapter_image=looked_at)
+        return request, (*warnings, *about_control, *about_look)
+
+    def mask_pixels(self, size: Size) -> tuple[Mask, tuple[str, ...]]:
         if self.mask is None:
-            return InpaintRequest(image, np.full(image.pixels.shape[:2], 255, np.uint8), self.settings), ()
+            return np.full((size.height, size.width), 255, np.uint8), ()
         mask = decode_picture(self.mask.read_bytes(), field="mask")
-        pixels = masks.normalise(mask.picture, polarity=self.polarity, size=image.size)
-        scaled = masks.scaling_note(mask.picture.size, image.size)
-        return InpaintRequest(image, pixels, self.settings), (*mask.warnings, *([scaled] if scaled else []))
+        scaled = masks.scaling_note(mask.picture.size, size)
+        pixels = masks.normalise(mask.picture, polarity=self.polarity, size=size)
+        return pixels, (*mask.warnings, *([scaled] if scaled else []))
+
+    def control(self, size: Size) -> tuple[Picture | None, tuple[str, ...]]:
+        if self.control_image is None:
+            return None, ()
+        control = decode_picture(self.control_image.read_bytes(), field="control_image")
+        scaled = masks.scaling_note(control.picture.size, size, noun="control image")
+        return as_control_image(control.picture, size), (*control.warnings, *([scaled] if scaled else []))
+
+    def look(self) -> tuple[Picture | None, tuple[str, ...]]:
+        if self.ip_adapter_image is None:
+            return None, ()
+        looked_at = decode_picture(self.ip_adapter_image.read_bytes(), field="ip_adapter_image")
+        return as_ip_adapter_image(looked_at.picture), looked_at.warnings
 
     def result(self, index: int) -> Path:
         return self.out if index == 0 else self.out.with_stem(f"{self.out.stem}-{index + 1}")
@@ -122,6 +147,18 @@ def pairs(images: Path, masks_path: Path) -> Iterator[tuple[Path, Path]]:
     for image in sorted(images.iterdir()):
         if image.suffix.lower() in PICTURE_SUFFIXES and not image.stem.endswith("_mask"):
             yield image, mask_of(image, masks_path)
+
+
+def control_of(image: Path, controls: Path) -> Path:
+    """The one file given, or NAME.png in the folder given. Raises InvalidRequest where it is not."""
+    control = controls / f"{image.stem}.png" if controls.is_dir() else controls
+    if not control.is_file():
+        raise InvalidRequest(
+            f"{image.name} has no control image: there is no {control}.",
+            code="control_image_missing",
+            field="control_image",
+        )
+    return control
 
 
 def mask_of(image: Path, masks_path: Path) -> Path:

@@ -84,9 +84,23 @@ def generate(
     """generate(owner) -> a generation that has run to its end."""
 
     def make(
-        owner: User, *, prompt: str = "", seed: int = 5, run: bool = True, engine: str = "auto", **settings: Any
+        owner: User,
+        *,
+        prompt: str = "",
+        seed: int = 5,
+        run: bool = True,
+        engine: str = "auto",
+        control_image: Picture | None = None,
+        ip_adapter_image: Picture | None = None,
+        **settings: Any,
     ) -> Generation:
-        request = InpaintRequest(Picture(photo), hole, PaintSettings(prompt=prompt, seed=seed, **settings))
+        request = InpaintRequest(
+            Picture(photo),
+            hole,
+            PaintSettings(prompt=prompt, seed=seed, **settings),
+            control_image=control_image,
+            ip_adapter_image=ip_adapter_image,
+        )
         with django_capture_on_commit_callbacks(execute=run):  # type: ignore[attr-defined]
             generation = submit(request, owner=owner, engine=engine, source_name="photo.png")
         generation.refresh_from_db()

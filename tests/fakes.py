@@ -5,6 +5,7 @@ from __future__ import annotations
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
 from inpainting.engines.base import Lane
+from inpainting.engines.catalog import Control
 
 
 class PlainEngine:
@@ -21,6 +22,9 @@ class PlainEngine:
 
     def ignored(self, settings: PaintSettings) -> frozenset[str]:
         return self.ignores
+
+    def looks_at(self, settings: PaintSettings) -> Control | None:
+        return None
 
     def window(self, settings: PaintSettings) -> WindowRule:
         return self.rule

@@ -120,6 +120,8 @@ ROWS = [
     Row(ONE + "source/", "/api/generations/{generation}/source/", API),
     Row(ONE + "source/thumbnail/", "/api/generations/{generation}/source/thumbnail/", API),
     Row(ONE + "mask/", "/api/generations/{generation}/mask/", API),
+    Row(ONE + "control-image/", "/api/generations/{generation}/control-image/", API),
+    Row(ONE + "ip-adapter-image/", "/api/generations/{generation}/ip-adapter-image/", API),
     Row(ONE + "images/<int:index>/", "/api/generations/{generation}/images/0/", API),
     Row(ONE + "images/<int:index>/thumbnail/", "/api/generations/{generation}/images/0/thumbnail/", API),
     Row(BATCH, "/api/batches/{batch}/", API),
@@ -237,10 +239,11 @@ def test_everybody_gets_exactly_what_is_theirs(
     alice: User,
     generate: Callable[..., Generation],
     batch_of: Callable[..., Batch],
+    photo: NDArray[Any],
 ) -> None:
     clients = actors(row)
     alice.refresh_from_db()  # she signed in, which ends older links to a new password
-    generation = generate(alice)
+    generation = generate(alice, control_image=Picture(photo), ip_adapter_image=Picture(photo))
     hidden = generate(alice)
     image = hidden.images.get()
     image.write_hidden(b"as it was painted")

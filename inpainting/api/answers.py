@@ -13,6 +13,7 @@ from inpainting.api.links import public_image_url
 from inpainting.generations.estimate import place_in_line
 from inpainting.generations.present import progress_event
 from inpainting.models import Generation
+from inpainting.models.generation import REFERENCES
 
 UNEXAMINED = {"nsfw_content_detected": None, "hidden_by": None}
 """What is said of a result that no safety checker has looked at."""
@@ -69,6 +70,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "height": generation.source.height,
         "engine": generation.engine,
         "engine_reason": generation.engine_reason,
+        **{f"{name}_sha256": picture.sha256 for name, picture in generation.references.items()},
         "ignored": ignored(generation.ignored, settings),
         "warnings": [*generation.warnings, *notes_of(generation)],
         "seconds": generation.seconds,
@@ -90,6 +92,13 @@ def nsfw_content_detected(generation: Generation) -> list[bool] | None:
     """Of each result whether the safety checker found something; None where it has not looked."""
     found = [image.report.get("nsfw_content_detected") for image in generation.images.all()]
     return None if not found or None in found else found
+
+
+def reference_url(generation: Generation, name: str) -> str | None:
+    """Of a further picture, by its name in `InpaintRequest`; None where it has none."""
+    if name not in generation.references:
+        return None
+    return reverse(f"generation-{name.replace('_', '-')}", args=[generation.pk])
 
 
 def notes_of(generation: Generation) -> list[str]:
@@ -123,6 +132,7 @@ def rendered(generation: Generation) -> dict[str, Any]:
         "progress": progress_event(generation),
         "source": reverse("generation-source", args=[generation.pk]),
         "mask": reverse("generation-mask", args=[generation.pk]),
+        **{name: reference_url(generation, name) for name in REFERENCES},
         "images": [
             {
                 "url": reverse("generation-image", args=[generation.pk, image.index]),

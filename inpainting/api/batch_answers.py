@@ -10,7 +10,7 @@ from django.conf import settings
 from django.urls import reverse
 from rest_framework import serializers
 
-from inpainting.api.documents import Json, NumberOrText
+from inpainting.api.documents import Json, NumberOrText, Upload
 from inpainting.api.fields import Img2ImgForm
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations.batches import LIVE, Retried, said_of
@@ -28,10 +28,13 @@ def some(child: serializers.Field, help_text: str) -> serializers.ListField:
 
 
 class BatchUpload(Img2ImgForm):
-    """Form fields and repeated parts; the settings hold for every picture, a random seed too."""
+    """Form fields and repeated parts; the settings hold for every picture, a random seed too, and so do
+    control_image and ip_adapter_image."""
 
     images = some(serializers.FileField(), "One part for each picture, 64 MB in all; or each as text, see JSON.")
     masks = some(serializers.FileField(), "One for all pictures, or one for each in their order.")
+    control_image = Upload().fields["control_image"]
+    ip_adapter_image = Upload().fields["ip_adapter_image"]
 
 
 class BatchJson(serializers.Serializer):
@@ -39,6 +42,8 @@ class BatchJson(serializers.Serializer):
 
     images = some(serializers.CharField(), "Each base64, a data URL, an http(s) URL, or a link of this site.")
     masks = some(serializers.CharField(), "PNG, as images: one for all, or one for each in their order.")
+    control_image = Json().fields["control_image"]
+    ip_adapter_image = Json().fields["ip_adapter_image"]
     prompt = Json().fields["prompt"]
 
 

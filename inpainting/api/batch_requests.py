@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from inpainting.api.bodies import Sent, body_of
 from inpainting.api.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.pictures import mask_picture, source_image
+from inpainting.api.references import References, references_in
 from inpainting.api.requests import idempotency_of, name_of, put_together, webhook_url_of
 from inpainting.core.codecs import DecodedPicture
 from inpainting.core.errors import InvalidRequest
@@ -31,13 +32,15 @@ class Common:
     settings: PaintSettings
     polarity: MaskPolarity
     warnings: Sequence[str]
+    references: References
 
 
 def accept_batch(request: Request) -> Batch:
     """The accepted batch; the earlier one where the same body came with the same Idempotency-Key.
 
-    Raises InvalidRequest for what is wrong with the fields, with how many pictures and masks there are, and with the
-    mask where there is one for all; whatever else is wrong with a picture or its mask is said of that item alone.
+    Raises InvalidRequest for what is wrong with the fields, with how many pictures and masks there are, with the
+    further pictures, and with the mask where there is one for all; whatever else is wrong with a picture or its mask is
+    said of that item alone.
     """
     body = body_of(request, lists=("images", "masks"))
     idempotency = idempotency_of(request, body)
@@ -47,9 +50,10 @@ def accept_batch(request: Request) -> Batch:
     images, masks = body.pictures("images"), body.pictures("masks")
     check_counts(len(images), len(masks))
     values, warnings = checked(Img2ImgForm, body.fields, clamp=body.is_lenient)
-    common = Common(settings_from(values), MaskPolarity(values["mask_polarity"]), warnings)
+    wanted_settings, polarity = settings_from(values), MaskPolarity(values["mask_polarity"])
     webhook_url, engine = webhook_url_of(values), values.get("engine", registry.AUTO)
     registry.check_name(engine)  # before any picture is read
+    common = Common(wanted_settings, polarity, warnings, references_in(body, request))
     every: Sequence[Part | DecodedPicture] = masks
     if len(masks) == 1:
         every = [read_mask(masks[0], request)] * len(images)
@@ -94,9 +98,10 @@ def wanted(image: Part, mask: Part | DecodedPicture, common: Common, request: Re
         picture = source_image(sent(image), request)
         read = mask if isinstance(mask, DecodedPicture) else read_mask(mask, request)
         inpaint_request, notes = put_together(picture, read, common.settings, common.polarity)
+        inpaint_request, more_notes = common.references.with_them(inpaint_request)
     except InvalidRequest as error:
         return Wanted(name, error)
-    return Wanted(name, inpaint_request, (*common.warnings, *notes))
+    return Wanted(name, inpaint_request, (*common.warnings, *notes, *more_notes))
 
 
 def read_mask(mask: Part, request: Request) -> DecodedPicture:

@@ -9,7 +9,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers
 
-from inpainting.api.fields import Img2ImgForm
+from inpainting.api.fields import ChangesForm, Img2ImgForm
 from inpainting.core.request import SAFETY_TYPES
 from inpainting.engines.catalog import PAINTING_FAMILIES, PART_LABELS, Control
 from inpainting.models import Status
@@ -58,11 +58,17 @@ class Problem(serializers.Serializer):
     id = serializers.UUIDField(required=False, help_text="The generation that failed or was cancelled.")
 
 
+CONTROL_IMAGE = "What a ControlNet for depth or scribble, or one for tile, is guided by; scaled to the picture."
+IP_ADAPTER_IMAGE = "What an IP-Adapter looks at; of any size."
+
+
 class Upload(Img2ImgForm):
     """Form fields and files. A text field `params` may hold them all as JSON; then numbers are clamped as in JSON."""
 
     image = serializers.FileField(help_text="PNG, JPEG, WebP or GIF, up to 32 MB; or as text, see JSON.")
     mask = serializers.FileField(help_text="PNG up to 10 MB: white is kept, black is repainted, unless mask_polarity.")
+    control_image = serializers.FileField(required=False, help_text=f"As image. {CONTROL_IMAGE}")
+    ip_adapter_image = serializers.FileField(required=False, help_text=f"As image. {IP_ADAPTER_IMAGE}")
 
 
 class Json(serializers.Serializer):
@@ -70,7 +76,23 @@ class Json(serializers.Serializer):
 
     input_image = serializers.CharField(help_text="Base64, a data URL, an http(s) URL, or a link of this site.")
     mask = serializers.CharField(help_text="PNG, as input_image.")
+    control_image = serializers.CharField(required=False, help_text=f"As input_image. {CONTROL_IMAGE}")
+    ip_adapter_image = serializers.CharField(required=False, help_text=f"As input_image. {IP_ADAPTER_IMAGE}")
     prompt = Img2ImgForm().fields["prompt"]
+
+
+class ChangesUpload(ChangesForm):
+    """Form fields and files; what is not sent stays as it was."""
+
+    control_image = Upload().fields["control_image"]
+    ip_adapter_image = Upload().fields["ip_adapter_image"]
+
+
+class ChangesJson(ChangesForm):
+    """The same fields as in the form."""
+
+    control_image = Json().fields["control_image"]
+    ip_adapter_image = Json().fields["ip_adapter_image"]
 
 
 class LoraUseDocument(serializers.Serializer):
@@ -104,6 +126,8 @@ class Metadata(serializers.Serializer):
     )
     embeddings = serializers.ListField(child=serializers.CharField(), help_text="Embeddings that the prompts may name.")
     vae = serializers.CharField(required=False, help_text="What took the place of the model's own VAE.")
+    control_image_sha256 = serializers.CharField(required=False, help_text="Of the kept PNG, where there is one.")
+    ip_adapter_image_sha256 = serializers.CharField(required=False, help_text="Of the kept PNG, where there is one.")
     results = serializers.ListField(child=Free(), help_text="What was measured on each result.")
 
 
@@ -199,6 +223,8 @@ class GenerationDocument(serializers.Serializer):
     progress = ProgressDocument(allow_null=True)
     source = serializers.CharField()  # type: ignore[assignment]
     mask = serializers.CharField()
+    control_image = serializers.CharField(allow_null=True, help_text="What guides it, as we keep it.")
+    ip_adapter_image = serializers.CharField(allow_null=True, help_text="What it looks at, as we keep it.")
     images = GeneratedImageDocument(many=True)
     error = ErrorDocument(allow_null=True)
     parent = serializers.UUIDField(allow_null=True, help_text="It ran again as this.")  # type: ignore[assignment]
@@ -317,6 +343,7 @@ class UsageDocument(serializers.Serializer):
 
 
 SIGNED_IN: list[dict[str, list[str]]] = [{"bearerKey": []}, {"headerKey": []}, {"session": []}]
+CHANGES = {"multipart/form-data": ChangesUpload, "application/json": ChangesJson}
 IMG2IMG = {"multipart/form-data": Upload, "application/json": Json}
 HOW_LONG = OpenApiParameter(
     "Prefer", str, OpenApiParameter.HEADER,

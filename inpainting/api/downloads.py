@@ -7,6 +7,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from django.db.models.fields.files import FieldFile
+from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import NotFound
@@ -45,6 +46,29 @@ class GenerationSourceThumbnail(OwnPicture):
 @documented("The mask: white is repainted", PICTURE, problems=PROBLEMS)
 class GenerationMask(OwnPicture):
     file_of = attrgetter("mask.file")
+
+
+class OwnReference(PictureView):
+    """A further picture of one of the caller's generations, which may have none."""
+
+    required_scope = Scope.READ
+    name: ClassVar[str]
+
+    def get(self, request: Request, pk: UUID) -> HttpResponseBase:
+        picture = own_generation(request, pk).references.get(self.name)
+        if picture is None:
+            raise Http404
+        return picture_response(request, picture.file, OWNERS_ONLY)
+
+
+@documented("What guides the painting, of the picture's size", PICTURE, problems=PROBLEMS)
+class GenerationControlImage(OwnReference):
+    name = "control_image"
+
+
+@documented("What the painting looks at", PICTURE, problems=PROBLEMS)
+class GenerationIpAdapterImage(OwnReference):
+    name = "ip_adapter_image"
 
 
 class GenerationImage(PictureView):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from inpainting.core.geometry import plan_window
 from inpainting.core.picture import Picture
 from inpainting.engines import registry
 from inpainting.engines.painting import checked_mask
+from inpainting.engines.references import checked_references
 from inpainting.generations import safety
 from inpainting.generations.estimate import Work, past_of
 
@@ -41,6 +43,7 @@ def foreseen(asked: Asked) -> dict[str, Any]:
     settings, safety_warnings = safety.settled(asked.request.settings)
     settings = engine.settled(settings)
     mask, mask_warnings = checked_mask(asked.request, engine)
+    _, unread = checked_references(replace(asked.request, settings=settings), engine)
     window = plan_window(masks.marked(mask), image.size, engine.window(settings))
     box, png = window.box, encode_png(Picture(mask[:, :, None]))
     painted = int(np.count_nonzero(asked.request.mask))
@@ -60,5 +63,5 @@ def foreseen(asked: Asked) -> dict[str, Any]:
         "work_size": [window.work.width, window.work.height],
         "estimate_seconds": past_of(engine.name).seconds([work])[0],
         "ignored": ignored(engine.ignored(settings), made),
-        "warnings": [*asked.warnings, *safety_warnings, *mask_warnings],
+        "warnings": [*asked.warnings, *safety_warnings, *mask_warnings, *unread],
     }

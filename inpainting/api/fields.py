@@ -30,6 +30,7 @@ from inpainting.core.request import (
 )
 from inpainting.engines import registry
 from inpainting.engines.catalog import USUAL_MOST_GUIDANCE, Family, most_guidance
+from inpainting.engines.diffusion.engine import PARTS
 from inpainting.models.inference_model import InferenceModel, resolve_model
 from inpainting.models.webhooks import MAX_URL_CHARACTERS
 
@@ -288,6 +289,16 @@ class ChangesForm(serializers.Serializer):
         help_text="Embeddings from /api/models: <slug> in the prompts stands for one; in forms as JSON text.",
     )
     vae = PartName(help_text="A VAE from /api/models in place of the model's own, for models of its family.")
+    control = PartName(
+        help_text="A ControlNet from /api/models, which guides the painting by control_image or by the picture itself."
+    )
+    control_strength = number("control_strength", help_text="How strongly it guides; 1 unless sent.")
+    control_start = number("control_start", help_text="From which share of the steps on it guides; 0 is the first.")
+    control_end = number("control_end", help_text="Until which share of the steps it guides; 1 is the last.")
+    ip_adapter = PartName(
+        help_text="An IP-Adapter from /api/models, by which ip_adapter_image is a prompt in pictures."
+    )
+    ip_adapter_scale = number("ip_adapter_scale", help_text="How strongly ip_adapter_image is heard; 1 unless sent.")
     engine = Text(required=False, max_length=60, help_text="A name from /api/engines/, or auto.")
     model = Text(required=False, max_length=200, help_text="An id from /api/models; an unknown one is refused.")
     model_name = Text(
@@ -331,7 +342,10 @@ def checked(
 
 
 def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
-    """Names of other services' samplers and models -> ours, or the engine's own choice with a warning."""
+    """Names of other services' samplers and models -> ours, or the engine's own choice with a warning.
+
+    Parts must be known and installed, whoever paints: raises InvalidRequest otherwise.
+    """
     scheduler, sampler = values.pop("scheduler", None), values.pop("sampler_name", None)
     known = [name for name in (scheduler, sampler) if name in ALL_SCHEDULERS]
     chosen = known[0] if known else SAMPLERS.get(sampler or "")
@@ -340,6 +354,9 @@ def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
     for name, value in (("scheduler", scheduler), ("sampler_name", sampler)):
         if value and value not in ALL_SCHEDULERS and value not in SAMPLERS:
             warnings.append(f"{name} “{value}” is not known here; {chosen or 'the engine’s own'} was used.")
+    for name, kind in PARTS.items():
+        if name in values:
+            values[name] = InferenceModel.find_part(values[name], kind, field=name).slug if values[name] else None
     model = chosen_model(values.pop("model", None), values.pop("model_name", None), warnings)
     return values if model is None else {**values, "model": model}
 

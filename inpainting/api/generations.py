@@ -12,11 +12,13 @@ from rest_framework.views import APIView
 from accounts.models import Scope
 from inpainting.api.answers import pending, rendered, rendered_whole
 from inpainting.api.bodies import TakesBodies, body_of
-from inpainting.api.documents import ACCEPTING, KEY, PageDocument, Pending, WholeGenerationDocument, documented
+from inpainting.api.documents import ACCEPTING, CHANGES, KEY, PageDocument, Pending, WholeGenerationDocument, documented
 from inpainting.api.errors import Conflict
 from inpainting.api.fields import ChangesForm, checked, settings_from
+from inpainting.api.references import references_in
 from inpainting.api.requests import idempotency_of
 from inpainting.api.search import Search, page_of
+from inpainting.core.geometry import Size
 from inpainting.generations import history
 from inpainting.generations.delete import delete
 from inpainting.generations.run_again import run_again
@@ -78,6 +80,8 @@ class GenerationCancel(APIView):
 class GenerationRunAgain(TakesBodies):
     """A new generation of the same picture and mask, with the settings that are sent and all others as they were.
 
+    So are control_image and ip_adapter_image, unless others are sent. In JSON an empty control or ip_adapter is none.
+
     A webhook_url may be among them; the one of before is not told again.
     """
 
@@ -87,18 +91,25 @@ class GenerationRunAgain(TakesBodies):
         "Run it again, with changes",
         {202: Pending},
         problems=(*ACCEPTING, 404),
-        request={"application/json": ChangesForm, "multipart/form-data": ChangesForm},
+        request=CHANGES,
         parameters=[KEY],
     )
     def post(self, request: Request, pk: UUID) -> Response:
         generation, body = own_generation(request, pk), body_of(request)
+        idempotency = idempotency_of(request, body)
+        earlier = idempotency.earlier(request.user) if idempotency else None
+        if earlier is not None:
+            return Response(pending(earlier), status=202)
         values, warnings = checked(ChangesForm, body.fields, clamp=False)
+        size = Size(generation.source.width, generation.source.height)
+        references, notes = references_in(body, request).beside(size)
         again = run_again(
             generation,
             settings_from(values, generation.paint_settings),
             engine=values.get("engine", generation.engine),
-            warnings=warnings,
-            idempotency=idempotency_of(request, body),
+            references=references,
+            warnings=[*warnings, *notes],
+            idempotency=idempotency,
             webhook_url=values.get("webhook_url", ""),
         )
         return Response(pending(again), status=202)

@@ -14,11 +14,13 @@ from rest_framework.request import Request
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
 from inpainting.models import GeneratedImage
+from inpainting.models.generation import GIVEN
 from inpainting.models.pictures import StoredPicture
 
 # A dot between the parts: these links end as file names, and a colon is no part of one everywhere.
 SIGNER = signing.TimestampSigner(salt="dreamlayer.public-image", sep=".")
-PICTURE_ROUTES = {"public-image", "public-image-twin", "generation-source", "generation-mask", "generation-image"}
+GIVEN_ROUTES = {f"generation-{name.replace('_', '-')}": name for name in GIVEN}
+PICTURE_ROUTES = {"public-image", "public-image-twin", "generation-image", *GIVEN_ROUTES}
 
 
 def public_image_url(image: GeneratedImage, request: Request) -> str:
@@ -76,4 +78,5 @@ def picture_behind(name: str, arguments: dict[str, object], request: Request) ->
         return None
     if name == "generation-image":
         return generation.images.filter(index=int(str(arguments["index"]))).first()
-    return generation.source if name == "generation-source" else generation.mask
+    picture: StoredPicture | None = getattr(generation, GIVEN_ROUTES[name])
+    return picture

@@ -45,11 +45,19 @@ class Part:
 
 IMAGE = Part("image", "Invalid input image", PictureLimits().max_bytes)
 MASK = Part("mask", "Invalid mask file", MAX_MASK_BYTES)
+CONTROL_IMAGE = Part("image", "Invalid control image", PictureLimits().max_bytes)
+IP_ADAPTER_IMAGE = Part("image", "Invalid IP-Adapter image", PictureLimits().max_bytes)
 
 
 def source_image(sent: Sent, request: Request) -> DecodedPicture:
     """Raises InvalidPicture whose message starts as the published API's does, and what a URL's fetching raises."""
     return decoded(bytes_of(sent, IMAGE, request), sent, IMAGE)
+
+
+def reference_picture(sent: Sent, part: Part, request: Request) -> DecodedPicture:
+    """CONTROL_IMAGE or IP_ADAPTER_IMAGE. Raises as `source_image` does; its warnings say what they are about."""
+    picture = decoded(bytes_of(sent, part, request), sent, part)
+    return replace(picture, warnings=tuple(f"{sent.field}: {warning}" for warning in picture.warnings))
 
 
 def mask_picture(sent: Sent, request: Request) -> DecodedPicture:

@@ -13,6 +13,7 @@ from inpainting import webhooks
 from inpainting.api.bodies import Body, Sent, Shape, body_of
 from inpainting.api.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.pictures import mask_picture, source_image
+from inpainting.api.references import references_in
 from inpainting.core import masks
 from inpainting.core.codecs import DecodedPicture
 from inpainting.core.errors import InvalidRequest
@@ -62,7 +63,8 @@ def idempotency_of(request: Request, body: Body) -> Idempotency | None:
 
 
 def read(body: Body, request: Request) -> Asked:
-    """Check the parts in the order in which the published API complains of them: image there, fields, image, mask."""
+    """Check the parts in the order in which the published API complains of them: image there, fields, image, mask;
+    then the further pictures."""
     sent = body.picture("image", "input_image")
     if sent is None:
         field = "input_image" if body.shape is Shape.JSON else "image"
@@ -85,11 +87,12 @@ def read(body: Body, request: Request) -> Asked:
         )
     else:
         inpaint_request, notes = all_of(image, settings)
+    inpaint_request, more_notes = references_in(body, request).with_them(inpaint_request)
     return Asked(
         inpaint_request,
         engine=engine,
         source_name=name_of(sent),
-        warnings=(*warnings, *notes),
+        warnings=(*warnings, *notes, *more_notes),
         webhook_url=webhook_url,
     )
 

@@ -26,6 +26,8 @@ urlpatterns = [
         name="generation-source-thumbnail",
     ),
     path(one + "mask/", downloads.GenerationMask.as_view(), name="generation-mask"),
+    path(one + "control-image/", downloads.GenerationControlImage.as_view(), name="generation-control-image"),
+    path(one + "ip-adapter-image/", downloads.GenerationIpAdapterImage.as_view(), name="generation-ip-adapter-image"),
     path(one + "images/<int:index>/", downloads.GenerationImage.as_view(), name="generation-image"),
     path(
         one + "images/<int:index>/thumbnail/",

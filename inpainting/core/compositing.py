@@ -49,8 +49,12 @@ class Composite:
 
 def cut(image: Picture, mask: Mask, window: Window) -> tuple[Picture, Mask]:
     """What an engine gets to see: the window in 8-bit RGB and its part of the mask, both of the window's work size."""
-    part = Picture(image.pixels[window.box.slices])
-    return Picture(resized(to_rgb8(part), window.work)), scaled(mask[window.box.slices], window.work)
+    return cut_picture(image, window), scaled(mask[window.box.slices], window.work)
+
+
+def cut_picture(image: Picture, window: Window) -> Picture:
+    """The window in 8-bit RGB, of the window's work size."""
+    return Picture(resized(to_rgb8(Picture(image.pixels[window.box.slices])), window.work))
 
 
 def composite(image: Picture, mask: Mask, window: Window, painting: NDArray[np.uint8], *, blur: int) -> Composite:

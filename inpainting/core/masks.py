@@ -80,11 +80,11 @@ def scaled(mask: Mask, size: Size) -> Mask:
     return np.asarray(mask, np.uint8).reshape(size.height, size.width)
 
 
-def scaling_note(mask: Size, image: Size) -> str | None:
-    """A warning for the caller whose mask had another size than the image, or None."""
+def scaling_note(mask: Size, image: Size, *, noun: str = "mask") -> str | None:
+    """A warning for the caller whose mask, or what `noun` says, had another size than the image, or None."""
     if mask == image:
         return None
-    note = f"The mask is {mask}, the image {image}: the mask was scaled to the image."
+    note = f"The {noun} is {mask}, the image {image}: the {noun} was scaled to the image."
     stretch = (mask.width * image.height) / (mask.height * image.width)
     return note if abs(math.log(stretch)) < 0.01 else f"{note} Their proportions differ, so its shapes were stretched."
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box, WindowRule
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.catalog import Control
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,10 @@ class Engine(Protocol):
 
     def ignored(self, settings: PaintSettings) -> frozenset[str]:
         """Names of the fields that change nothing of what is painted with these settings, which are settled."""
+        ...
+
+    def looks_at(self, settings: PaintSettings) -> Control | None:
+        """What the ControlNet of these settings is guided by; None where it paints without one."""
         ...
 
     def window(self, settings: PaintSettings) -> WindowRule:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from inpainting.core.compositing import composite, cut
+from inpainting.core.compositing import composite, cut, cut_picture
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size, Window, plan_window
 from inpainting.core.masks import check, coverage, effective_mask, marked
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Engine, OnStep, Step
+from inpainting.engines.references import checked_references
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,15 +67,24 @@ def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Pain
     """`settings.num_images` paintings of the request; the request itself is never changed.
 
     The engine gets the window alone, with `mask_grow` and `mask_blur` of 0: the first is done, the second comes after.
-    Raises InvalidRequest for a mask that `checked_mask` refuses, EngineFailed when the engine gives something else than
-    it was asked for, and lets EngineFailed and Cancelled from the engine pass. The last step is told again with each
-    picture that is put together.
+    The control image is cut as the picture is; what an IP-Adapter looks at is passed on whole.
+    Raises InvalidRequest for what `checked_mask` and `checked_references` refuse, EngineFailed when the engine gives
+    something else than it was asked for, and lets EngineFailed and Cancelled from the engine pass. The last step is
+    told again with each picture that is put together.
     """
     settings, image = request.settings, request.image
     mask, warnings = checked_mask(request, engine)
+    request, unread = checked_references(request, engine)
+    guide = request.control_image
     window = plan_window(marked(mask), image.size, engine.window(settings))
     part, part_mask = cut(image, mask, window)
-    seen = InpaintRequest(part, part_mask, replace(settings, mask_grow=0, mask_blur=0))
+    seen = InpaintRequest(
+        part,
+        part_mask,
+        replace(settings, mask_grow=0, mask_blur=0),
+        control_image=None if guide is None else cut_picture(guide, window),
+        ip_adapter_image=request.ip_adapter_image,
+    )
     # What an engine shows of its unfinished work is the window: it knows nothing of the rest.
     notes: list[str] = []
     last: Step | None = None
@@ -104,7 +114,7 @@ def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Pain
                 seam_score_plain=done.seam_score_plain,
                 colour_matched=done.colour_matched,
                 seam_blended=done.seam_blended,
-                warnings=warnings,
+                warnings=(*warnings, *unread),
                 notes=tuple(notes),
             )
         )

@@ -20,6 +20,7 @@ from inpainting.generations.limits import Allowance, LimitReached
 from inpainting.generations.submit import keep, kept_or_removed, prepared
 from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status
 from inpainting.models.batch import DELETED, REFUSED
+from inpainting.models.generation import GIVEN
 
 LIVE = (Status.QUEUED, Status.RUNNING)
 RETRIED = (Status.FAILED, Status.CANCELLED)
@@ -166,7 +167,7 @@ def retry(batch: Batch) -> Retried:
     As with a new batch, where nothing can be accepted nothing is kept, and the first refusal is raised. Nothing to
     retry, or all of it retried by somebody else a moment sooner, is an empty answer.
     """
-    read = ("generation__owner", "generation__source", "generation__mask")
+    read = ("generation__owner", *(f"generation__{name}" for name in GIVEN))
     ended = batch.items.select_related(*read).filter(generation__status__in=RETRIED)
     items = {item.index: item for item in ended}
     refusals: dict[int, InvalidRequest] = {}
@@ -200,7 +201,7 @@ def check_again(former: Generation) -> None:
         webhooks.check_url(former.webhook_url, field="webhook_url")
     settings = former.paint_settings
     registry.find(former.engine, settings).settled(settings)
-    for picture in (former.source, former.mask):
+    for picture in former.pictures:
         if not picture.file.storage.exists(str(picture.file.name)):
             raise InvalidPicture("A picture of this generation is gone.", code="image_gone", field="image")
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from inpainting.models import Batch, Generation, Mask, SourceImage, endings
+from inpainting.models import Batch, Generation, Mask, ReferencePicture, SourceImage, endings
 from inpainting.models.generation import ENDED
 
 
@@ -19,7 +19,7 @@ def delete(generation: Generation) -> bool:
 
 
 def delete_ended(pk: UUID) -> bool:
-    """Remove what has ended: its results, and its source image and mask where no other generation uses them.
+    """Remove what has ended: its results, and what it was given where no other generation uses it.
 
     False where there is nothing of that kind: it has not ended, or somebody else has deleted it.
     """
@@ -32,6 +32,8 @@ def delete_ended(pk: UUID) -> bool:
         generation.delete()
         SourceImage.objects.filter(pk=generation.source_id, generations=None).delete()
         Mask.objects.filter(pk=generation.mask_id, generations=None).delete()
+        references = [pk for pk in (generation.control_image_id, generation.ip_adapter_image_id) if pk is not None]
+        ReferencePicture.objects.filter(pk__in=references, controlled=None, adapted=None).delete()
     return True
 
 
@@ -48,6 +50,7 @@ def delete_everything_of(user: Any) -> int:
         Batch.objects.filter(owner=user).delete()
         SourceImage.objects.filter(owner=user, generations=None).delete()
         Mask.objects.filter(owner=user, generations=None).delete()
+        ReferencePicture.objects.filter(owner=user, controlled=None, adapted=None).delete()
         for pk in theirs:
             transaction.on_commit(partial(endings.wake, pk), robust=True)
     return len(theirs)

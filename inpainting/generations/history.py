@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.models import Prefetch, QuerySet
 
 from inpainting.models import GeneratedImage, Generation, Status
+from inpainting.models.generation import GIVEN
 
 
 def of(user: Any) -> QuerySet[Generation]:
@@ -15,7 +16,7 @@ def of(user: Any) -> QuerySet[Generation]:
     if not user.is_authenticated:
         return Generation.objects.none()
     images = Prefetch("images", GeneratedImage.objects.order_by("index"))
-    return Generation.objects.filter(owner=user).select_related("source", "mask").prefetch_related(images)
+    return Generation.objects.filter(owner=user).select_related(*GIVEN).prefetch_related(images)
 
 
 def under_way(user: Any) -> QuerySet[Generation]:

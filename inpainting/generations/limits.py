@@ -14,7 +14,17 @@ from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
-from inpainting.models import Act, GeneratedImage, Generation, LedgerEntry, Mask, SourceImage, Status, UserLimits
+from inpainting.models import (
+    Act,
+    GeneratedImage,
+    Generation,
+    LedgerEntry,
+    Mask,
+    ReferencePicture,
+    SourceImage,
+    Status,
+    UserLimits,
+)
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 LONGEST_WINDOW = DAY
@@ -53,8 +63,8 @@ class Allowance:
         LedgerEntry.objects.create(owner=self.owner, act=Act.GENERATION, pixels=pixels)
         self.accepted += 1
         self.accepted_pixels += pixels
-        if source._state.adding:  # otherwise it is stored already
-            self.accepted_bytes += source.byte_count + generation.mask.byte_count
+        # What is not new is stored already.
+        self.accepted_bytes += sum(picture.byte_count for picture in generation.pictures if picture._state.adding)
 
     def _check(self, limits: UserLimits, pixels: int) -> None:
         if limits.waiting is not None:
@@ -154,6 +164,7 @@ def stored_bytes(owner: Any) -> int:
     kept = [
         SourceImage.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
         Mask.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
+        ReferencePicture.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
         GeneratedImage.objects.filter(generation__owner=owner).aggregate(n=Sum(both)),
     ]
     return sum(pictures["n"] or 0 for pictures in kept)

@@ -14,6 +14,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import Lane
 from inpainting.generations import watch
 from inpainting.models import Generation
+from inpainting.models.generation import GIVEN
 
 
 def fair_order(waiting: Iterable[tuple[UUID, int]], last_served: Mapping[int, datetime]) -> Iterator[UUID]:
@@ -59,7 +60,7 @@ def start_next(lane: Lane = Lane.CPU) -> Generation | None:
     for pk in in_line(lane):
         if watch.stopping.is_set():
             return None
-        generation = Generation.objects.select_related("source", "mask").filter(pk=pk).first()
+        generation = Generation.objects.select_related(*GIVEN).filter(pk=pk).first()
         if generation is not None and generation.start():
             return generation
     return None

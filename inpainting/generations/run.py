@@ -128,7 +128,7 @@ def request_of(generation: Generation) -> InpaintRequest:
         return generation.to_request()
     except FileNotFoundError as error:
         logger.error("A file of %s is gone: %s", generation, error)
-        message = "The file of the source image or of the mask is gone; send them again."
+        message = "A file of the pictures that were sent is gone; send them again."
         raise InvalidPicture(message, code="image_gone") from error
 
 

@@ -16,6 +16,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import Lane
 from inpainting.engines.painting import checked_mask
+from inpainting.engines.references import checked_references
 from inpainting.generations import safety
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.limits import Allowance, LimitReached
@@ -73,7 +74,7 @@ def kept_or_removed() -> Iterator[list[Generation]]:
     try:
         yield made
     finally:
-        remove_unkept(picture for generation in made for picture in (generation.source, generation.mask))
+        remove_unkept(picture for generation in made for picture in generation.pictures)
 
 
 def prepared(
@@ -89,7 +90,8 @@ def prepared(
     """A generation whose pictures are in storage; it belongs into `kept_or_removed`, its rows are for `keep`.
 
     Raises InvalidRequest for an unknown engine or model, a mask that leaves nothing to repaint or to paint from, a
-    webhook_url that may not be called, and a safety checker that is to look and cannot.
+    further picture that is missing, a webhook_url that may not be called, and a safety checker that is to look and
+    cannot.
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
@@ -98,6 +100,7 @@ def prepared(
     settings, safety_warnings = safety.settled(request.settings)
     request = replace(request, settings=painter.settled(settings))
     _, mask_warnings = checked_mask(request, painter)
+    _, unread = checked_references(request, painter)
     return Generation.from_request(
         request,
         owner=owner,
@@ -105,7 +108,7 @@ def prepared(
         engine_reason=choice.why,
         ignored=painter.ignored(request.settings),
         source_name=source_name,
-        warnings=[*warnings, *safety_warnings, *mask_warnings],
+        warnings=[*warnings, *safety_warnings, *mask_warnings, *unread],
         webhook_url=webhook_url,
         parent=parent,
     )

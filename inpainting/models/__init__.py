@@ -7,7 +7,7 @@ from inpainting.models.inference_model import InferenceModel, ModelState
 from inpainting.models.ledger import Act, LedgerEntry
 from inpainting.models.limits import UserLimits
 from inpainting.models.lora import Lora
-from inpainting.models.pictures import GeneratedImage, Mask, SourceImage
+from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage
 from inpainting.models.retention import Retention
 from inpainting.models.webhooks import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret
 
@@ -24,6 +24,7 @@ __all__ = [
     "Lora",
     "Mask",
     "ModelState",
+    "ReferencePicture",
     "Retention",
     "SourceImage",
     "Status",

@@ -7,6 +7,7 @@ import os
 import socket
 import uuid
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,11 +18,15 @@ from django.db.models.functions import Now
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models import endings
 from inpainting.models.clock import in_seconds
-from inpainting.models.pictures import GeneratedImage, Mask, SourceImage
+from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage, StoredPicture
 from inpainting.models.webhooks import MAX_URL_CHARACTERS, WebhookDelivery
 from inpainting.realtime import events
 
 MAX_ATTEMPTS = 3
+REFERENCES = ("control_image", "ip_adapter_image")
+"""The further pictures of a request, by their names in `InpaintRequest`."""
+GIVEN = ("source", "mask", *REFERENCES)
+"""The pictures that a generation was given."""
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 """Which process holds a running generation."""
 
@@ -48,6 +53,22 @@ class Generation(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="generations")
     source = models.ForeignKey(SourceImage, on_delete=models.RESTRICT, related_name="generations")
     mask = models.ForeignKey(Mask, on_delete=models.RESTRICT, related_name="generations")
+    control_image = models.ForeignKey(
+        ReferencePicture,
+        on_delete=models.RESTRICT,
+        null=True,
+        blank=True,
+        related_name="controlled",
+        help_text="what guides the painting, of the source's size",
+    )
+    ip_adapter_image = models.ForeignKey(
+        ReferencePicture,
+        on_delete=models.RESTRICT,
+        null=True,
+        blank=True,
+        related_name="adapted",
+        help_text="what the painting looks at",
+    )
     parent = models.ForeignKey(
         "self",
         on_delete=models.SET_NULL,
@@ -107,16 +128,23 @@ class Generation(models.Model):
         parent: Generation | None = None,
     ) -> Generation:
         """A generation whose pictures are in storage and whose rows are not saved yet; see `save_new`."""
-        source = SourceImage.written(owner, request.image, name=source_name)
-        try:
+        references: dict[str, ReferencePicture] = {}
+        with ExitStack() as undo:  # whatever cannot be written takes along what was
+            source = SourceImage.written(owner, request.image, name=source_name)
+            undo.callback(source.delete_files)
             mask = Mask.written(owner, request.mask)
-        except OSError:
-            source.delete_files()
-            raise
+            undo.callback(mask.delete_files)
+            for name in REFERENCES:
+                picture = getattr(request, name)
+                if picture is not None:
+                    references[name] = ReferencePicture.written(owner, picture)
+                    undo.callback(references[name].delete_files)
+            undo.pop_all()
         return cls(
             owner=owner,
             source=source,
             mask=mask,
+            **references,
             engine=engine,
             engine_reason=engine_reason,
             settings=dataclasses.asdict(request.settings),
@@ -133,6 +161,8 @@ class Generation(models.Model):
             owner=self.owner,
             source=self.source,
             mask=self.mask,
+            control_image=self.control_image,
+            ip_adapter_image=self.ip_adapter_image,
             engine=self.engine,
             engine_reason=self.engine_reason,
             settings=self.settings,
@@ -145,14 +175,15 @@ class Generation(models.Model):
 
     def to_request(self) -> InpaintRequest:
         """The request that this generation was made from."""
-        return InpaintRequest(self.source.read(), self.mask.read_pixels(), self.paint_settings)
+        references = {name: picture.read() for name, picture in self.references.items()}
+        return InpaintRequest(self.source.read(), self.mask.read_pixels(), self.paint_settings, **references)
 
     # Mutators
 
     def save_new(self) -> None:
         """Save the rows of a generation made by `from_request` or `once_more`."""
         with transaction.atomic(savepoint=False):
-            for picture in (self.source, self.mask):
+            for picture in self.pictures:
                 if picture._state.adding:  # otherwise it is the parent's too
                     picture.save(force_insert=True)
             self.save(force_insert=True)
@@ -302,6 +333,17 @@ class Generation(models.Model):
         return cls.objects.filter(status=Status.RUNNING, lease_until__lt=in_seconds(-grace_seconds))
 
     # Properties
+
+    @property
+    def references(self) -> dict[str, ReferencePicture]:
+        """Those of its further pictures that it has, by the names of `InpaintRequest`."""
+        pictures = {name: getattr(self, name) for name in REFERENCES}
+        return {name: picture for name, picture in pictures.items() if picture is not None}
+
+    @property
+    def pictures(self) -> list[StoredPicture]:
+        """All that it was given."""
+        return [self.source, self.mask, *self.references.values()]
 
     @property
     def paint_settings(self) -> PaintSettings:

@@ -1,4 +1,7 @@
-"""Pictures on disk: source images, masks, generated images. Files have random names and are never public."""
+"""Pictures on disk: source images, masks, reference pictures, generated images.
+
+Files have random names and are never public.
+"""
 
 from __future__ import annotations
 
@@ -120,6 +123,19 @@ class Mask(StoredPicture):
         return pixels
 
 
+class ReferencePicture(StoredPicture):
+    """What a request has beside its picture: what guides the painting, or what it looks at; 8-bit RGB."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reference_pictures")
+
+    @classmethod
+    def written(cls, owner: Any, picture: Picture) -> ReferencePicture:
+        """Its file is in storage, its row is not saved yet."""
+        reference = cls(owner=owner)
+        reference.write(encode_png(picture), picture)
+        return reference
+
+
 class GeneratedImage(WithThumbnail):
     """One result picture of a generation, and what was counted on its stored file."""
 
@@ -184,6 +200,7 @@ def remove_unkept(written: Iterable[StoredPicture]) -> None:
 
 @receiver(post_delete, sender=SourceImage)
 @receiver(post_delete, sender=Mask)
+@receiver(post_delete, sender=ReferencePicture)
 @receiver(post_delete, sender=GeneratedImage)
 def delete_files_of(instance: StoredPicture, **_: object) -> None:
     """The files go with their row, however it goes: a user's deletion takes pictures along without asking their model.

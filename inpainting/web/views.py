@@ -18,6 +18,7 @@ from inpainting.api.answers import rendered
 from inpainting.api.pictures import MAX_MASK_BYTES
 from inpainting.core.codecs import PictureLimits
 from inpainting.engines import registry
+from inpainting.engines.diffusion.engine import PARTS
 from inpainting.generations import history
 from inpainting.models import Generation, InferenceModel
 from inpainting.web.choices import HIDDEN_SENTENCE, choices
@@ -39,9 +40,15 @@ ROWS = {
     "mask_blur": "Mask faded over, px",
     "only_masked_padding": "Seen around the mask, px",
     "safety_checker_type": "Safety checker",
+    "control": "Guide",
+    "control_strength": "Guide strength",
+    "control_start": "Guide start",
+    "control_end": "Guide end",
+    "ip_adapter": "Looks at a picture by",
+    "ip_adapter_scale": "Scale of the look",
 }
 """Settings that a recipe lists where they were made, and what people call them."""
-UNSAID = {"num_images": 1, "mask_grow": 0, "mask_blur": 0}
+UNSAID = {"num_images": 1, "mask_grow": 0, "mask_blur": 0, "control_start": 0, "control_end": 1}
 """What goes without saying."""
 
 
@@ -72,14 +79,14 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
     generation = history.find(request.user, pk)
     if generation is None:
         raise Http404
-    details = rendered(generation)
+    details, labels = rendered(generation), model_labels()
     context = {
         "generation": generation,
         "details": details,
-        "rows": rows(details["metadata"]),
+        "rows": rows(details["metadata"], labels),
         "engine_label": registry.label(generation.engine),
         "hidden_sentence": HIDDEN_SENTENCE,
-        "model_label": model_labels().get(generation.settings.get("model") or ""),
+        "model_label": labels.get(generation.settings.get("model") or ""),
     }
     return render(request, "generation.html", context)
 
@@ -97,17 +104,21 @@ def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def rows(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The settings of a recipe that it takes words to tell."""
+def rows(metadata: Mapping[str, Any], labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The settings of a recipe that it takes words to tell. labels: of models and their parts, by their slugs."""
     made = [(name, metadata[name]) for name in ROWS if name in metadata and metadata[name] != UNSAID.get(name)]
     return [
         {
             "label": ROWS[name],
-            "value": ("on" if value else "off") if isinstance(value, bool) else value,
+            "value": ("on" if value else "off") if isinstance(value, bool) else told(name, value, labels),
             "is_ignored": name in metadata["ignored"],
         }
         for name, value in made
     ]
+
+
+def told(name: str, value: Any, labels: Mapping[str, str]) -> Any:
+    return labels.get(value, value) if name in PARTS else value
 
 
 def painter(generation: Generation, models: Mapping[str, str]) -> str:

@@ -60,6 +60,12 @@ ALTERNATIVES: dict[str, Any] = {
     "loras": json.dumps([{"slug": "ink", "weight": 1.5}]),
     "embeddings": json.dumps(["cat"]),
     "vae": "soft",
+    "control": "nobody",
+    "control_strength": "0.5",
+    "control_start": "0.1",
+    "control_end": "0.9",
+    "ip_adapter": "nobody",
+    "ip_adapter_scale": "0.5",
     "step_down": "true",
     "safety_checker": "true",
     "safety_checker_type": "black",
@@ -93,6 +99,10 @@ def expected(field: str, painter: str) -> str:
     }
     if (field, painter) in exceptions:
         return exceptions[field, painter]
+    if field in {"control", "ip_adapter"}:
+        return "part_not_found"
+    if field.startswith(("control_", "ip_adapter_")):
+        return IGNORED  # without a part that they are numbers of
     if field.startswith("safety_checker") or field in {"mask_polarity", "mask_grow", "mask_blur", "num_images", "seed"}:
         return WORKS
     if field in BESIDE_PAINTING - {"step_down"}:

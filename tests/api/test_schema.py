@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pytest
 import schemathesis
 from django.contrib.staticfiles import finders
@@ -18,12 +19,14 @@ from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
+from numpy.typing import NDArray
 from schemathesis import Case, GenerationMode
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection
 
 from accounts.models import User
 from inpainting.api.links import SIGNER
+from inpainting.core.picture import Picture
 from inpainting.models import Batch, Generation, WebhookDelivery
 from tests.api.bodies import text
 
@@ -39,8 +42,10 @@ OPERATIONS = [
     "GET /api/engines/",
     "GET /api/generations/",
     "GET /api/generations/{id}/",
+    "GET /api/generations/{id}/control-image/",
     "GET /api/generations/{id}/images/{index}/",
     "GET /api/generations/{id}/images/{index}/thumbnail/",
+    "GET /api/generations/{id}/ip-adapter-image/",
     "GET /api/generations/{id}/mask/",
     "GET /api/generations/{id}/source/",
     "GET /api/generations/{id}/source/thumbnail/",
@@ -127,10 +132,11 @@ def test_an_address_below_api_that_is_none_is_answered_in_json(client: Client, d
 
 @pytest.fixture
 def world(
-    alice: User, alices_key: str, generate: Generate, batch_of: Callable[..., Batch]
+    alice: User, alices_key: str, generate: Generate, batch_of: Callable[..., Batch], photo: NDArray[np.uint8]
 ) -> Callable[[str], dict[str, Any]]:
     """world(operation) -> path parameters that lead to something of alice's."""
-    done = generate(alice)
+    picture = Picture(photo)
+    done = generate(alice, control_image=picture, ip_adapter_image=picture)
     token = SIGNER.sign(done.images.get().pk.hex)
     webhook = WebhookDelivery.test(alice, "https://alice.example/hook").webhook_id
     batch = batch_of(done)
@@ -202,13 +208,14 @@ def can_be_got_wrong(operation: dict[str, Any]) -> bool:
 def sensible(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
     """The body with what no schema can say: pictures that are some, names of what is there, a mask that stays."""
     pictures: dict[str, Any] = {"input_image": text(image), "image": text(image), "mask": text(mask)}
+    pictures |= {name: text(image) for name in ("control_image", "ip_adapter_image")}
     pictures |= {"images": [text(image)] * len(body.get("images", "")), "masks": [text(mask)]}
     there = {**body, **{part: picture for part, picture in pictures.items() if part in body}}
     there |= {name: "https://alice.example/hook" for name in ("url", "webhook_url") if name in there}
     if there.get("prompt") == "":
         there["prompt"] = "a lawn"  # the machine sends no empty form fields
-    there.pop("engine", None)
-    there.pop("model", None)
+    for name in ("engine", "model", "control", "ip_adapter", "control_start"):
+        there.pop(name, None)
     if isinstance(there.get("mask_grow"), int):
         there["mask_grow"] = abs(there["mask_grow"]) % 20
     if isinstance(there.get("guidance_scale"), int | float):

@@ -13,15 +13,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection, connections
 from django.test import Client
+from numpy.typing import NDArray
 from pytest_django import Settings
 
 from accounts.models import User
 from inpainting import tasks
+from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Lane
 from inpainting.generations import recover, submit, watch
@@ -50,10 +53,10 @@ def sqlite() -> str:
 def waits(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Generate:
     """waits(owner) -> a generation for which no bell was rung."""
 
-    def make(owner: User) -> Generation:
+    def make(owner: User, **pictures: Picture) -> Generation:
         with monkeypatch.context() as away:
             away.setattr(tasks.run_waiting, "delay", lambda: None)
-            return generate(owner)
+            return generate(owner, **pictures)
 
     return make
 
@@ -298,11 +301,11 @@ def test_what_the_disk_refuses_at_the_very_commit_is_written_down_later(
     assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
 
 
-@pytest.mark.parametrize("part", ["source", "mask"])
+@pytest.mark.parametrize("part", ["source", "mask", "control_image", "ip_adapter_image"])
 def test_a_picture_that_is_gone_before_it_is_painted_fails_with_its_name(
-    alice: User, alices_program: Client, waits: Generate, part: str
+    alice: User, alices_program: Client, waits: Generate, part: str, photo: NDArray[np.uint8]
 ) -> None:
-    generation = waits(alice)
+    generation = waits(alice, control_image=Picture(photo), ip_adapter_image=Picture(photo))
     Path(getattr(generation, part).file.path).unlink()
     run_waiting()
     error = alices_program.get(f"/api/generations/{generation.pk}/").json()["error"]

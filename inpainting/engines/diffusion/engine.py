@@ -20,6 +20,7 @@ from inpainting.engines.base import Lane, OnStep, Step
 from inpainting.engines.catalog import (
     FAMILY_IGNORES,
     PART_LABELS,
+    Control,
     Family,
     FewSteps,
     Kind,
@@ -156,6 +157,11 @@ class Diffusion:
         if settings.guidance_scale == 1:
             idle |= {"negative_prompt", "guidance_start", "guidance_end"}
         return frozenset(idle)
+
+    def looks_at(self, settings: PaintSettings) -> Control | None:
+        """Raises InvalidRequest where there is no such ControlNet any more."""
+        name = settings.control
+        return None if name is None else self.find_part(name, Kind.CONTROLNET, "control").control
 
     def window(self, settings: PaintSettings) -> WindowRule:
         """As much around the mask as the model was trained to see, in a few sizes only: equal ones share a batch."""

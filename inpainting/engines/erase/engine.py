@@ -66,6 +66,9 @@ class Erase:
     def ignored(self, settings: PaintSettings) -> frozenset[str]:
         return self.ignores
 
+    def looks_at(self, settings: PaintSettings) -> None:
+        return None
+
     def window(self, settings: PaintSettings) -> WindowRule:
         """Everything around the mask at its own scale: each island gets a window of the network's size within it."""
         return WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT)

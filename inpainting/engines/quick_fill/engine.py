@@ -34,6 +34,9 @@ class QuickFill:
     def ignored(self, settings: PaintSettings) -> frozenset[str]:
         return self.ignores
 
+    def looks_at(self, settings: PaintSettings) -> None:
+        return None
+
     def window(self, settings: PaintSettings) -> WindowRule:
         return WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT)
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import secrets
 import threading
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,15 +18,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 from tqdm import tqdm
 
-from inpainting.core.errors import Cancelled, PaintingError
+from inpainting.core.errors import Cancelled, InvalidRequest, PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.request import ALL_SCHEDULERS, SAFETY_TYPES, PaintSettings
+from inpainting.core.request import ALL_SCHEDULERS, SAFETY_TYPES, LoraUse, PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.base import OnStep, Step
+from inpainting.engines.base import Engine, OnStep, Step
 from inpainting.generations import safety
-from inpainting.picture_files import FileJob, FileReport, mask_of, pairs
+from inpainting.picture_files import FileJob, FileReport, control_of, mask_of, pairs
 
 FAILED, INTERRUPTED = 1, 130
+OF_PARTS = ("control", "control_strength", "control_start", "control_end", "ip_adapter", "ip_adapter_scale")
+"""Options that are settings of the same names."""
 
 
 class Command(BaseCommand):
@@ -62,6 +65,27 @@ class Command(BaseCommand):
         parser.add_argument("--guidance-start", type=float, help="0 to 1: from which share of the steps it is followed")
         parser.add_argument("--guidance-end", type=float, help="0 to 1: up to which share of the steps")
         parser.add_argument("--scheduler", choices=ALL_SCHEDULERS, metavar="NAME", help="(default: the model's)")
+        parser.add_argument(
+            "--lora",
+            type=lora_use,
+            action="append",
+            default=[],
+            metavar="SLUG[:WEIGHT]",
+            help="a LoRA of the model's family and how strongly it is worn, -2 to 2 (default 1); may be repeated",
+        )
+        parser.add_argument("--control", metavar="SLUG", help="an installed ControlNet, which guides the painting")
+        parser.add_argument(
+            "--control-image",
+            type=Path,
+            metavar="PATH",
+            help="what it is guided by where that is not computed; for a folder, one for all or a folder of NAME.png",
+        )
+        parser.add_argument("--control-strength", type=float, help="0 to 2: how strongly it guides")
+        parser.add_argument("--control-start", type=float, help="0 to 1: from which share of the steps on")
+        parser.add_argument("--control-end", type=float, help="0 to 1: until which share of the steps")
+        parser.add_argument("--ip-adapter", metavar="SLUG", help="an installed IP-Adapter, a prompt in pictures")
+        parser.add_argument("--ip-adapter-image", type=Path, metavar="PATH", help="what it looks at")
+        parser.add_argument("--ip-adapter-scale", type=float, help="0 to 1: how strongly that is heard")
         parser.add_argument("--num-images", type=int, default=1, help="results of each picture (default %(default)s)")
         parser.add_argument("--seed", type=int, help="same seed, same picture (default: a random one)")
         parser.add_argument(
@@ -96,7 +120,8 @@ class Command(BaseCommand):
 
     def jobs(self, options: dict[str, Any]) -> list[FileJob]:
         image, mask, out = options["image"], options["mask"], options["out"]
-        for path in (image, mask):
+        guide, looked_at = options["control_image"], options["ip_adapter_image"]
+        for path in (image, mask, guide, looked_at):
             if path is not None and not path.exists():
                 raise CommandError(f"{path} does not exist.")
         seed = options["seed"] if options["seed"] is not None else 1 + secrets.randbelow(2**31 - 1)
@@ -118,6 +143,8 @@ class Command(BaseCommand):
             safety_checker_type=options["safety_checker"],
             vae=options["vae"],
             embeddings=tuple(options["embedding"]),
+            loras=tuple(options["lora"]),
+            **{name: options[name] for name in OF_PARTS},
         )
         engine = registry.find(options["engine"], settings)
         if mask is None and engine.needs_surroundings:
@@ -126,10 +153,20 @@ class Command(BaseCommand):
         for warning in warnings:
             self.stderr.write(warning)
         settings = engine.settled(settings)
+        self.say_what_is_not_read(engine, settings)
         polarity = MaskPolarity(options["mask_polarity"])
 
         def job(picture: Path, its_mask: Path | None, result: Path) -> FileJob:
-            return FileJob(picture, its_mask, result, settings=settings, polarity=polarity, engine=engine.name)
+            return FileJob(
+                picture,
+                its_mask,
+                result,
+                settings=settings,
+                polarity=polarity,
+                engine=engine.name,
+                control_image=None if guide is None else control_of(picture, guide),
+                ip_adapter_image=looked_at,
+            )
 
         if image.is_dir():
             found = [job(picture, its_mask, out / f"{picture.stem}.png") for picture, its_mask in pairs(image, mask)]
@@ -151,6 +188,13 @@ class Command(BaseCommand):
                 raise CommandError(f"Results are PNG files, which lose nothing; {out.name} is not called .png.")
             found = [job(image, None if mask is None else mask_of(image, mask), out)]
         return found
+
+    def say_what_is_not_read(self, engine: Engine, settings: PaintSettings) -> None:
+        """Of what only some models and engines read."""
+        given = [name for name in ("loras", *OF_PARTS) if getattr(settings, name) not in (None, ())]
+        for name in engine.ignored(settings).intersection(given):
+            option = "lora" if name == "loras" else name.replace("_", "-")
+            self.stderr.write(f"--{option} changes nothing: {engine.name} does not read it here.")
 
     def paint_one(self, job: FileJob) -> int:
         """Paint one job with its steps shown; returns 0, or raises CommandError."""
@@ -201,6 +245,17 @@ class Command(BaseCommand):
                 pool.shutdown(cancel_futures=True)
                 raise
         return failed
+
+
+def lora_use(text: str) -> LoraUse:
+    """A slug, or a slug and a weight after a colon."""
+    slug, _, weight = text.partition(":")
+    try:
+        return LoraUse(slug, float(weight or 1))
+    except ValueError:
+        raise ArgumentTypeError(f"{weight} is no weight") from None
+    except InvalidRequest as error:
+        raise ArgumentTypeError(error.message) from None
 
 
 def crew_for(

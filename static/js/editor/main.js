@@ -27,7 +27,7 @@ const stage = new Stage(
   { surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas"), cursor: $("brush-cursor") },
   (fitted) => { $("fit").hidden = fitted },
 )
-const recipe = new Recipe($("recipe"), JSON.parse($("engines").textContent), JSON.parse($("models").textContent), JSON.parse($("loras-told").textContent))
+const recipe = new Recipe($("recipe"), JSON.parse($("engines").textContent), JSON.parse($("models").textContent), JSON.parse($("loras-told").textContent), JSON.parse($("parts-told").textContent), limits.image)
 const progress = new Progress(
   { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
   cancel,
@@ -156,6 +156,7 @@ async function generate() {
     form.append("image", now.photo.file, now.photo.name)
     form.append("mask", await stage.exportMask(history.marks), "mask.png")
     for (const [name, value] of Object.entries(recipe.values())) form.append(name, value)
+    for (const [name, file] of Object.entries(recipe.pictures())) form.append(name, file, file.name)
     const accepted = await post(root.dataset.submitUrl, form, { Prefer: "respond-async" })
     rememberInAddress(accepted.id)
     return accepted
@@ -239,6 +240,7 @@ async function openFromAddress() {
     const generation = await get(url)
     await takePhoto(await fetchFile(generation.source, "photo.png"))
     recipe.fill(generation.metadata)
+    await recipe.takePictures(generation)
     if (!wanted.has("generation")) return
     await takeMask(await fetchFile(generation.mask, "mask.png"), "light") // the server's own form: white = repaint
     rememberInAddress(id)

@@ -1,6 +1,7 @@
 // The form beside the photo: engine, model, words, settings; and which of them the chosen engine does not read.
 
 import { Parts } from "editor/parts"
+import { Reference } from "editor/references"
 
 const AUTO = "auto"
 /** What people call the settings that an engine may not read. */
@@ -24,13 +25,20 @@ const LABELS = {
   height: "Work height",
   only_masked_padding: "Padding",
   step_down: "Where memory is short",
+  control: "Guide",
+  control_strength: "Guide strength",
+  control_start: "Guide start",
+  control_end: "Guide end",
+  ip_adapter: "Look at",
+  ip_adapter_scale: "Scale of the look",
 }
 const FIELDS = Object.keys(LABELS)
 const NAMED_ELSEWHERE = { width: "work_width", height: "work_height" } // a recipe's width is the picture's
 const STRENGTH = "0.75"
 /** Families whose prompts may hold weights. */
 const WEIGHING = new Set(["sd", "sdxl"])
-const UNSAID = { num_images: 1, mask_grow: 0, mask_blur: 0 }
+const UNSAID = { num_images: 1, mask_grow: 0, mask_blur: 0, control_strength: 1, control_start: 0, control_end: 1, ip_adapter_scale: 1 }
+const KINDS = { control: "controlnet", ip_adapter: "ip-adapter" }
 
 export class Recipe {
   #form
@@ -38,17 +46,26 @@ export class Recipe {
   #models
   #loras
   #parts
+  #extras
+  #references
 
   /**
    * What the server says: `engines` [{name, label, ignores, missing}], `models` [{slug, label, family, most_guidance,
-   * schedulers, ignores, steps, …}], best first, `loras` [{slug, label, family, usual}].
+   * schedulers, ignores, steps, …}], best first, `loras` [{slug, label, family, usual}], `parts` [{slug, label, family,
+   * kind, control, is_computed}].
    */
-  constructor(form, engines, models, loras) {
+  constructor(form, engines, models, loras, parts, limitBytes) {
     this.#form = form
     this.#engines = engines
     this.#models = models
     this.#loras = loras.map((lora) => ({ ...lora, row: document.querySelector(`#loras [data-slug="${lora.slug}"]`) }))
-    this.#parts = new Parts(form.elements.prompt)
+    this.#extras = new Parts(form.elements.prompt)
+    this.#parts = parts
+    const onChange = () => this.#refresh()
+    this.#references = [
+      new Reference({ field: "control", picture: "control_image", id: "control", limitBytes, onChange }),
+      new Reference({ field: "ip_adapter", picture: "ip_adapter_image", id: "ip-adapter", limitBytes, onChange }),
+    ]
     form.addEventListener("input", ({ target }) => {
       target.removeAttribute("aria-invalid")
       this.#refresh()
@@ -72,8 +89,14 @@ export class Recipe {
     if (safety) Object.assign(values, { safety_checker: "true", safety_checker_type: safety })
     const worn = this.#worn()
     if (worn.length) values.loras = JSON.stringify(worn.map(({ slug, weight }) => ({ slug, weight })))
-    if (painter === "diffusion") Object.assign(values, this.#parts.values(`${prompt.value} ${this.#input("negative_prompt").value}`))
+    if (painter === "diffusion") Object.assign(values, this.#extras.values(`${prompt.value} ${this.#input("negative_prompt").value}`))
     return values
+  }
+
+  /** The files that go along, by the names of the API. */
+  pictures() {
+    const wanted = this.#references.filter(({ file }) => file)
+    return Object.fromEntries(wanted.map(({ picture, file }) => [picture, file]))
   }
 
   /** Why this cannot be sent, in a sentence, and shows where; nothing where it can. */
@@ -85,6 +108,12 @@ export class Recipe {
       document.getElementById("more").open = true
       heavy.focus()
       return `The weight of a LoRA must be a number from ${heavy.min} to ${heavy.max}.`
+    }
+    const lacking = this.#references.find((reference) => reference.problem)
+    if (!wrong.length && lacking) {
+      document.getElementById("more").open = true
+      lacking.focus()
+      return lacking.problem
     }
     if (!wrong.length) return ""
     for (const name of wrong) this.#input(name).setAttribute("aria-invalid", "true")
@@ -107,8 +136,9 @@ export class Recipe {
       row.querySelector("input").value = weight === undefined ? "" : String(weight)
     }
     this.#chooseSafety(recipe.safety_checker_type)
-    this.#parts.show(this.#partsFamily())
-    this.#parts.fill(recipe)
+    this.#extras.show(this.#partsFamily())
+    this.#extras.fill(recipe)
+    this.#offerParts()
     const { steps, guidance_scale, scheduler } = this.#usual() ?? {}
     const unsaid = { ...UNSAID, steps, guidance_scale, scheduler }
     for (const name of FIELDS) {
@@ -116,6 +146,11 @@ export class Recipe {
       this.#input(name).value = value === unsaid[name] || isBlurred(value) ? "" : String(value)
     }
     this.#refresh()
+  }
+
+  /** Fills in the pictures of an earlier generation: the server's answer about it. */
+  async takePictures(generation) {
+    for (const reference of this.#references) await reference.takeFrom(generation)
   }
 
   /** Who painted, as people call it: "Diffusion · Tiny". */
@@ -138,17 +173,17 @@ export class Recipe {
   /** Those for the chosen model; none where an engine paints that reads no LoRAs. */
   #shownLoras() {
     const family = this.#model()?.family
-    return this.#readsLoras() ? this.#loras.filter((lora) => lora.family === family) : []
+    return this.#reads("loras") ? this.#loras.filter((lora) => lora.family === family) : []
   }
 
   /** Of which family parts are offered; none where an engine paints that has no use for them. */
   #partsFamily() {
-    return (this.#readsLoras() && this.#model()?.family) || ""
+    return (this.#reads("vae") && this.#model()?.family) || ""
   }
 
-  #readsLoras() {
+  #reads(name) {
     const isOpen = this.#form.engine.value === AUTO && this.#models.length > 0
-    return isOpen || !this.#ignores(this.#painter()).has("loras")
+    return isOpen || !this.#ignores(this.#painter()).has(name)
   }
 
   /** [{slug, label, weight, usual}], of those that have a weight. */
@@ -169,7 +204,8 @@ export class Recipe {
   #painter() {
     const { engine, prompt } = this.#form
     if (engine.value !== AUTO) return engine.value
-    return (prompt.value.trim() || this.#hasLoras()) && this.#models.length ? "diffusion" : this.#closer()
+    const hasWishes = prompt.value.trim() || this.#hasLoras() || this.#references.some(({ part }) => part)
+    return hasWishes && this.#models.length ? "diffusion" : this.#closer()
   }
 
   #hasLoras() {
@@ -204,7 +240,8 @@ export class Recipe {
       row.querySelector("input").value = ""
       row.querySelector("input").removeAttribute("aria-invalid")
     }
-    this.#parts.clear()
+    this.#extras.clear()
+    for (const reference of this.#references) reference.forget()
     this.#refresh()
   }
 
@@ -215,8 +252,9 @@ export class Recipe {
     if (isOpen || painter === "diffusion") this.#grey(new Set(this.#model()?.ignores), this.#model()?.label)
     else this.#grey(this.#ignores(painter), this.#labelOf(painter))
     this.#showLoras()
-    this.#parts.show(this.#partsFamily())
+    this.#extras.show(this.#partsFamily())
     document.getElementById("weights-help").hidden = !WEIGHING.has(this.#partsFamily())
+    this.#offerParts()
     this.#showModel(isOpen || painter === "diffusion")
     const eraseModel = document.getElementById("erase-model-field")
     if (eraseModel) eraseModel.hidden = painter !== "erase"
@@ -261,6 +299,14 @@ export class Recipe {
     if (list) list.hidden = !shown.size
   }
 
+  #offerParts() {
+    const family = this.#model()?.family
+    for (const reference of this.#references) {
+      const fitting = this.#parts.filter((part) => part.family === family && part.kind === KINDS[reference.field])
+      reference.offer(this.#reads(reference.field) ? fitting : [])
+    }
+  }
+
   #showCount() {
     const { value, maxLength } = this.#form.prompt
     const left = maxLength - value.length
@@ -275,7 +321,7 @@ export class Recipe {
       name === "negative_prompt" ? LABELS[name] : `${LABELS[name]} ${selectedOptions?.[0].text ?? value}`
     const worn = this.#worn().map(({ label, weight }) => `${label} ${weight}`)
     const safety = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
-    document.getElementById("more-set").textContent = [...set.map(words), ...worn, ...this.#parts.told(), ...safety].join(" · ")
+    document.getElementById("more-set").textContent = [...set.map(words), ...worn, ...this.#extras.told(), ...safety].join(" · ")
   }
 }
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inpainting', '0013_safety_checker'),
+        ('inpainting', '0014_safety_checker'),
     ]
 
     operations = [

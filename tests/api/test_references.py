@@ -1,0 +1,381 @@
+"""What guides a painting and what it looks at, by the API: sent in every way, kept, told of, and missed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from numpy.typing import NDArray
+from skimage import data
+
+from accounts.models import User
+from inpainting.core.codecs import decode_picture
+from inpainting.core.geometry import Size
+from inpainting.core.picture import Picture
+from inpainting.core.references import as_control_image, as_ip_adapter_image
+from inpainting.core.request import InpaintRequest
+from inpainting.models import Generation, InferenceModel, ReferencePicture
+from tests import stand_in
+from tests.api.bodies import data_url, shape_a, shape_b, shape_c, text, upload
+from tests.conftest import png
+from tests.core import hostile
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DEPTH = data.coffee()[:80, :100]
+LOOK = np.dstack([data.chelsea()[:70, :90], np.full((70, 90), 128, np.uint8)])
+ALL = {"control": "depth", "ip_adapter": "look"}
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def engine(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
+    """What the engine was asked to paint."""
+    settings.MODELS_DIR = tmp_path / "models"
+    stand_in.install(tmp_path)
+    return stand_in.watch(monkeypatch)
+
+
+@pytest.fixture
+def ask(alices_program: Client, photo_png: bytes, mask_png: bytes) -> Ask:
+    """ask(…) -> what alice's form with these fields is answered."""
+    return lambda **fields: alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **fields))
+
+
+def both() -> dict[str, Any]:
+    return {
+        "control_image": upload(png(DEPTH), name="depth.png"),
+        "ip_adapter_image": upload(png(LOOK), name="look.png"),
+    }
+
+
+def kept() -> Generation:
+    return Generation.objects.latest("created_at")
+
+
+def test_both_pictures_arrive_are_kept_and_told_of(
+    ask: Ask, alices_program: Client, engine: list[InpaintRequest], photo: NDArray[np.uint8]
+) -> None:
+    numbers = {"control_strength": "1.5", "control_start": "0.1", "control_end": "0.9", "ip_adapter_scale": "0.4"}
+    answer = ask(**ALL, **numbers, **both())
+    assert answer.status_code == 200, answer.json()
+    metadata = answer.json()["metadata"]
+    assert {name: metadata[name] for name in (*ALL, *numbers)} == ALL | {name: float(numbers[name]) for name in numbers}
+    assert metadata["engine"] == "diffusion"
+    assert set(metadata["ignored"]).isdisjoint({*ALL, *numbers})
+    assert any("control image is 100x80, the image 96x64" in warning for warning in metadata["warnings"])
+
+    (asked,) = engine
+    guide, look = as_control_image(Picture(DEPTH), Size(96, 64)), as_ip_adapter_image(Picture(LOOK))
+    whole = kept().to_request()
+    assert whole.control_image is not None
+    assert whole.control_image.same_as(guide)
+    assert asked.control_image is not None
+    assert asked.control_image.size == asked.image.size
+    assert asked.ip_adapter_image is not None
+    assert asked.ip_adapter_image.same_as(look)
+    assert asked.settings.control_strength == 1.5
+
+    told = alices_program.get(f"/api/generations/{kept().pk}/").json()
+    for name, path, picture in (
+        ("control_image", "control-image", guide),
+        ("ip_adapter_image", "ip-adapter-image", look),
+    ):
+        assert told[name] == f"/api/generations/{kept().pk}/{path}/"
+        answer = alices_program.get(told[name])
+        sent = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+        assert decode_picture(sent).picture.same_as(picture)
+        assert hashlib.sha256(sent).hexdigest() == told["metadata"][f"{name}_sha256"]
+        assert answer["Content-Type"] == "image/png"
+        assert alices_program.get(told[name], headers={"If-None-Match": answer["ETag"]}).status_code == 304
+        assert alices_program.get(told[name], headers={"Range": "bytes=0-7"}).status_code == 206
+
+
+def test_a_generation_without_them_has_none(ask: Ask, alices_program: Client) -> None:
+    assert ask().status_code == 200
+    told = alices_program.get(f"/api/generations/{kept().pk}/").json()
+    assert (told["control_image"], told["ip_adapter_image"]) == (None, None)
+    assert not any(name.endswith("_sha256") for name in told["metadata"])
+    for path in ("control-image", "ip-adapter-image"):
+        answer = alices_program.get(f"/api/generations/{kept().pk}/{path}/")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("write", [text, data_url], ids=["base64", "data URL"])
+def test_in_json_they_are_texts(
+    alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes, write: Callable[..., str]
+) -> None:
+    pictures = {"control_image": write(png(DEPTH)), "ip_adapter_image": write(png(LOOK))}
+    body = shape_c(photo_png, mask_png, **ALL, **pictures, control_strength=9)
+    answer = alices_program.post("/api/img2img", body, content_type="application/json")
+    assert answer.status_code == 200, answer.json()
+    assert answer.json()["metadata"]["control_strength"] == 2.0
+    assert "control_strength was 9.0; 2.0 was used." in answer.json()["metadata"]["warnings"]
+    assert None not in (engine[0].control_image, engine[0].ip_adapter_image)
+
+
+def test_beside_params_they_are_files(
+    alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes
+) -> None:
+    answer = alices_program.post("/api/img2img", {**shape_b(photo_png, mask_png, **ALL), **both()})
+    assert answer.status_code == 200, answer.json()
+    assert None not in (engine[0].control_image, engine[0].ip_adapter_image)
+
+
+def test_an_address_is_fetched_by_the_guarded_door_and_our_own_links_are_read_from_storage(
+    alices_program: Client,
+    bobs_program: Client,
+    engine: list[InpaintRequest],
+    photo_png: bytes,
+    mask_png: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def fetch(url: str, *, field: str, limits: Any) -> bytes:
+        asked.append((url, field))
+        return png(DEPTH)
+
+    monkeypatch.setattr("inpainting.api.pictures.fetch_picture_bytes", fetch)
+    pictures = {name: f"https://pictures.example/{name}.png" for name in ("control_image", "ip_adapter_image")}
+
+    def post(client: Client, **changes: str) -> Any:
+        body = shape_c(photo_png, mask_png, **ALL, **{**pictures, **changes})
+        return client.post("/api/img2img", body, content_type="application/json")
+
+    assert post(alices_program).status_code == 200
+    assert asked == [(url, name) for name, url in pictures.items()]
+    told = alices_program.get(f"/api/generations/{kept().pk}/").json()
+    own = {name: f"http://testserver{told[name]}" for name in pictures}
+    assert post(alices_program, **own).status_code == 200
+    assert len(asked) == 2
+    assert np.array_equal(engine[1].ip_adapter_image.pixels, DEPTH)  # type: ignore[union-attr]
+    for name, link in own.items():
+        answer = post(bobs_program, **{name: link})
+        assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "url_not_allowed", name)
+    answer = alices_program.get(told["control_image"])
+    assert answer.status_code == 200
+    assert bobs_program.get(told["control_image"]).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "field"),
+    [
+        ({"control": "depth"}, "control_image_missing", "control_image"),
+        ({"control": "scribble"}, "control_image_missing", "control_image"),
+        ({"ip_adapter": "look"}, "ip_adapter_image_missing", "ip_adapter_image"),
+        ({"control": "nobody"}, "part_not_found", "control"),
+        ({"control": "look"}, "part_not_found", "control"),
+        ({"control": "../../etc/passwd"}, "part_not_found", "control"),
+        ({"ip_adapter": "depth"}, "part_not_found", "ip_adapter"),
+        ({"control": "nobody", "engine": "quick-fill"}, "part_not_found", "control"),
+        ({"control": "x" * 201}, "field_out_of_range", "control"),
+        ({"control": "canny", "control_strength": "2.1"}, "field_out_of_range", "control_strength"),
+        ({"control": "canny", "control_start": "-0.1"}, "field_out_of_range", "control_start"),
+        ({"control": "canny", "control_end": "1.1"}, "field_out_of_range", "control_end"),
+        ({"control": "canny", "control_start": "0.6", "control_end": "0.5"}, "field_invalid", "control_start"),
+        ({"ip_adapter": "look", "ip_adapter_scale": "nan"}, "field_invalid", "ip_adapter_scale"),
+        ({"ip_adapter": "look", "ip_adapter_scale": "1.5"}, "field_out_of_range", "ip_adapter_scale"),
+    ],
+)
+def test_what_is_missing_unknown_or_out_of_range_is_refused(
+    ask: Ask, engine: list[InpaintRequest], fields: dict[str, str], code: str, field: str
+) -> None:
+    answer = ask(**fields)
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, field)
+    if code == "part_not_found":
+        assert ("depth" if field == "control" else "look") in answer.json()["message"]
+    assert (engine, Generation.objects.count()) == ([], 0)
+
+
+def test_a_part_that_is_not_installed_or_of_another_family_is_refused(ask: Ask, engine: list[InpaintRequest]) -> None:
+    InferenceModel.objects.filter(slug="canny").update(state="not_installed")
+    answer = ask(control="canny")
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "model_unavailable", "control")
+    InferenceModel.objects.filter(slug="inpaint").update(family="sdxl")
+    answer = ask(control="inpaint")
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "part_unfit", "control")
+
+
+@pytest.mark.parametrize("control", ["canny", "inpaint", "tile"])
+def test_a_control_that_needs_no_picture_is_painted_without_one_and_without_a_prompt(
+    ask: Ask, engine: list[InpaintRequest], control: str
+) -> None:
+    answer = ask(prompt="", control=control)
+    assert answer.status_code == 200, answer.json()
+    assert answer.json()["metadata"]["engine"] == "diffusion"
+    assert engine[0].control_image is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "control_image was not read: no control was asked for."),
+        ({}, "ip_adapter_image was not read: no ip_adapter was asked for."),
+        ({"control": "canny"}, "control_image was not read: what canny is guided by is computed from the image."),
+        ({"engine": "quick-fill", **ALL}, "control_image was not read: quick-fill paints without a control."),
+        ({"engine": "quick-fill", **ALL}, "ip_adapter_image was not read: quick-fill paints without an IP-Adapter."),
+    ],
+)
+def test_what_is_not_read_is_said_in_the_answer_and_in_the_dry_run(
+    ask: Ask,
+    alices_program: Client,
+    engine: list[InpaintRequest],
+    photo_png: bytes,
+    mask_png: bytes,
+    fields: dict[str, str],
+    said: str,
+) -> None:
+    answer = ask(**fields, **both())
+    assert answer.status_code == 200, answer.json()
+    assert said in answer.json()["metadata"]["warnings"]
+    for asked in engine:
+        assert asked.control_image is None
+    foreseen = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, **fields, **both()))
+    assert said in foreseen.json()["warnings"]
+    if "engine" in fields:
+        assert {"control", "ip_adapter"} <= set(foreseen.json()["ignored"])
+
+
+def test_a_dry_run_misses_the_same_and_keeps_nothing(
+    alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes
+) -> None:
+    answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, control="depth"))
+    assert (answer.status_code, answer.json()["code"]) == (400, "control_image_missing")
+    answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, **ALL, **both()))
+    assert answer.status_code == 200, answer.json()
+    assert not ReferencePicture.objects.exists()
+
+
+@pytest.mark.parametrize("field", ["control_image", "ip_adapter_image"])
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (b"<html>", 400, "image_type_unsupported"),
+        (b"", 400, "image_empty"),
+        (hostile.claims(100_000, 100_000), 400, "image_dimensions"),
+        (hostile.flipped_idat_bit(), 400, "image_damaged"),
+        (hostile.zipped(), 400, "image_type_unsupported"),
+        (hostile.tiny_png(hostile.text_bomb(b"zTXt", 2**26)), 400, "image_damaged"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(32 * 2**20), 413, "image_too_large"),
+    ],
+    ids=["page", "nothing", "ten gigapixels", "flipped bit", "zip", "text bomb", "too many bytes"],
+)
+def test_a_hostile_picture_is_refused_by_its_field_and_nothing_is_kept(
+    ask: Ask, engine: list[InpaintRequest], field: str, sent: bytes, status: int, code: str
+) -> None:
+    answer = ask(**ALL, **{**both(), field: upload(sent)})
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (status, code, field)
+    assert engine == []
+    assert not Generation.objects.exists()
+
+
+@pytest.mark.parametrize("value", [7, ["x"], {"a": 1}, "no base64!", "ftp://pictures.example/a.png"])
+def test_in_json_what_is_no_picture_is_refused(
+    alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes, value: Any
+) -> None:
+    body = shape_c(photo_png, mask_png, control="depth", control_image=value)
+    answer = alices_program.post("/api/img2img", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["field"]) == (400, "control_image")
+
+
+def again(client: Client, generation: Generation, **changes: Any) -> Any:
+    return client.post(f"/api/generations/{generation.pk}/run-again/", changes)
+
+
+def test_running_again_keeps_the_pictures_or_takes_new_ones(
+    ask: Ask, alices_program: Client, engine: list[InpaintRequest]
+) -> None:
+    assert ask(**ALL, **both()).status_code == 200
+    first = kept()
+    assert again(alices_program, first, control_strength="0.5").status_code == 202
+    second = kept()
+    assert second.parent_id == first.pk
+    assert {picture.sha256 for picture in second.references.values()} == {
+        picture.sha256 for picture in first.references.values()
+    }
+    assert {picture.pk for picture in second.references.values()}.isdisjoint(
+        picture.pk for picture in first.references.values()
+    )
+    other = upload(png(255 - DEPTH))
+    assert again(alices_program, second, control="scribble", control_image=other).status_code == 202
+    third = kept().to_request()
+    assert third.settings.control == "scribble"
+    assert third.control_image is not None
+    assert third.control_image.same_as(as_control_image(Picture(255 - DEPTH), Size(96, 64)))
+    assert third.ip_adapter_image is not None
+    assert third.ip_adapter_image.same_as(as_ip_adapter_image(Picture(LOOK)))
+    assert any("was scaled to the image" in warning for warning in kept().warnings)
+
+
+def test_running_again_without_a_control_says_that_its_picture_is_not_read(
+    ask: Ask, alices_program: Client, engine: list[InpaintRequest]
+) -> None:
+    assert ask(**ALL, **both()).status_code == 200
+    answer = alices_program.post(
+        f"/api/generations/{kept().pk}/run-again/", json.dumps({"control": ""}), content_type="application/json"
+    )
+    assert answer.status_code == 202
+    assert (kept().paint_settings.control, kept().paint_settings.ip_adapter) == (None, "look")
+    assert "control_image was not read: no control was asked for." in kept().warnings
+    assert engine[-1].control_image is None
+
+
+@pytest.mark.parametrize("name", ["control_image", "ip_adapter_image"])
+def test_running_again_what_has_lost_a_picture_is_refused_until_a_new_one_is_sent(
+    ask: Ask, alices_program: Client, engine: list[InpaintRequest], name: str
+) -> None:
+    assert ask(**ALL, **both()).status_code == 200
+    first = kept()
+    Path(first.references[name].file.path).unlink()
+    answer = again(alices_program, first)
+    assert (answer.status_code, answer.json()["code"]) == (400, "image_gone")
+    assert alices_program.get(f"/api/generations/{first.pk}/{name.replace('_', '-')}/").status_code == 410
+    assert again(alices_program, first, **{name: both()[name]}).status_code == 202
+
+
+def test_the_same_key_runs_again_once_and_reads_no_picture_twice(
+    ask: Ask, alices_program: Client, engine: list[InpaintRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ask(**ALL, **both()).status_code == 200
+    first, url = kept(), f"/api/generations/{kept().pk}/run-again/"
+    answers = []
+    for _ in "ab":
+        answers.append(
+            alices_program.post(url, {"control_image": both()["control_image"]}, headers={"Idempotency-Key": "k"})
+        )
+        monkeypatch.setattr("inpainting.api.generations.references_in", None)
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json()["id"] == answers[1].json()["id"] != str(first.pk)
+
+
+def test_in_a_batch_they_hold_for_every_picture(
+    alices_program: Client, engine: list[InpaintRequest], photo: NDArray[np.uint8], photo_png: bytes, mask_png: bytes
+) -> None:
+    files = {"images": [upload(photo_png), upload(png(photo[:, ::-1]))], "masks": [upload(mask_png)]}
+    body = {**files, "prompt": "a lawn", **ALL}
+    answer = alices_program.post("/api/batches/", body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "control_image_missing")
+    files = {"images": [upload(photo_png), upload(png(photo[:, ::-1]))], "masks": [upload(mask_png)]}
+    answer = alices_program.post("/api/batches/", {**files, "prompt": "a lawn", **ALL, **both()})
+    assert answer.status_code == 202, answer.json()
+    assert len(engine) == 2
+    for asked in engine:
+        assert None not in (asked.control_image, asked.ip_adapter_image)
+    answer = alices_program.post("/api/batches/", {**files, "prompt": "", **ALL, **both(), "control_image": "x"})
+    assert (answer.status_code, answer.json()["field"]) == (400, "control_image")
+
+
+def test_they_count_as_stored(ask: Ask, alices_program: Client, alice: User, engine: list[InpaintRequest]) -> None:
+    assert ask().status_code == 200
+    before = alices_program.get("/api/usage/").json()["stored_bytes"]
+    assert ask(**ALL, **both()).status_code == 200
+    after = alices_program.get("/api/usage/").json()["stored_bytes"]
+    assert sum(picture.byte_count for picture in kept().references.values()) > 1000
+    assert after - before > sum(picture.byte_count for picture in kept().references.values())

@@ -1,0 +1,167 @@
+"""The editor offers what guides a painting and what it looks at where the model has parts for it; both arrive."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("playwright")
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+from playwright.sync_api import Browser, Locator, Page, expect
+from skimage import data
+
+from inpainting.core.codecs import decode_picture
+from inpainting.core.geometry import Size
+from inpainting.core.picture import Picture
+from inpainting.core.references import as_control_image
+from tests.browser.conftest import sign_up, watched_page
+from tests.browser.test_editor import open_photo, paint_line, photo, photo_file
+from tests.conftest import png
+from tests.engines.test_part_files import ip_adapter, network
+from tests.hub import tiny_model, written
+from tests.installation import Installation
+
+__all__ = ["photo", "photo_file"]
+pytestmark = pytest.mark.browser
+
+GUIDE, LOOK = data.coffee()[:120, :160], data.chelsea()[:100, :130]
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A model and parts of the right shape that cannot paint: what is asked of them is kept all the same."""
+    scratch = tmp_path_factory.mktemp("parts")
+    installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
+    installation.manage("migrate", "--verbosity", "0")
+    model = str(written(tiny_model(), scratch / "tiny"))
+    installation.manage("add_model", "tiny", "--family", "sd", "--from", model, "--label", "Tiny dream")
+    for control in ("canny", "depth", "tile"):
+        folder = str(network(scratch / control, _class_name="ControlNetModel"))
+        kind = ("--kind", "controlnet", "--control", control, "--label", f"By {control}")
+        installation.manage("add_model", control, "--family", "sd", "--from", folder, *kind)
+    folder = str(network(scratch / "large", _class_name="ControlNetModel", cross_attention_dim=2048))
+    kind = ("--kind", "controlnet", "--control", "depth", "--label", "Large")
+    installation.manage("add_model", "large", "--family", "sdxl", "--from", folder, *kind)
+    folder = str(ip_adapter(scratch / "look"))
+    installation.manage(
+        "add_model", "look", "--family", "sd", "--from", folder, "--kind", "ip-adapter", "--label", "Eye"
+    )
+    with installation.serving():
+        yield installation
+
+
+@pytest.fixture
+def page(browser: Browser, installation: Installation) -> Iterator[Page]:
+    url = f"http://127.0.0.1:{installation.port}"
+    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
+    for page in watched_page(context):
+        sign_up(page)
+        page.locator("#more summary").click()
+        yield page
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> dict[str, Path]:
+    files = {"guide": tmp_path / "guide.png", "look": tmp_path / "look.png"}
+    files["guide"].write_bytes(png(np.asarray(GUIDE)))
+    files["look"].write_bytes(png(np.asarray(LOOK)))
+    return files
+
+
+def guide(page: Page) -> Locator:
+    return page.get_by_label("Guide", exact=True)
+
+
+def kept(page: Page) -> dict[str, Any]:
+    """What the server has kept of the generation on the page."""
+    expect(page).to_have_url(re.compile("generation="))
+    pk = re.search(r"generation=([0-9a-f-]{36})", page.url)
+    assert pk is not None
+    answer: dict[str, Any] = page.request.get(f"/api/generations/{pk[1]}/").json()
+    return answer
+
+
+def test_only_what_fits_the_model_and_the_engine_is_offered(page: Page) -> None:
+    expect(guide(page).locator("option")).to_have_text(["None", "By canny", "By depth", "By tile"])
+    expect(page.get_by_label("Look at a picture").locator("option")).to_have_text(["None", "Eye"])
+    expect(page.get_by_label("Guide strength")).to_be_hidden()
+    expect(page.locator("#control-zone")).to_be_hidden()
+    guide(page).select_option("canny")
+    expect(page.get_by_label("Guide strength")).to_be_visible()
+    expect(page.locator("#control-zone")).to_be_hidden()  # it is computed
+    expect(page.get_by_label("Engine").locator("option").first).to_have_text("Auto (Diffusion)")
+    expect(page.locator("#more-set")).to_contain_text("Guide By canny")
+    guide(page).select_option("depth")
+    expect(page.locator("#control-wanted")).to_have_text("Drop a depth map here, or choose one")
+    page.get_by_label("Engine").select_option("quick-fill")
+    expect(page.locator("#control-field")).to_be_hidden()
+    expect(page.locator("#ip-adapter-field")).to_be_hidden()
+
+
+def test_a_picture_that_is_missing_is_asked_for_and_none_is_where_it_need_not_be(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    guide(page).select_option("depth")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#generate-message")).to_contain_text("By depth needs a depth map")
+    guide(page).select_option("tile")
+    expect(page.locator("#control-wanted")).to_contain_text("without one it is the photo itself")
+    page.get_by_label("Look at a picture").select_option("look")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#generate-message")).to_contain_text("Eye needs a picture")
+    page.get_by_label("Picture to look at").set_input_files(
+        {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
+    )
+    expect(page.locator("#ip-adapter-message")).to_contain_text("not a photo I can read")
+    page.get_by_label("Guide strength").fill("3")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#generate-message")).to_have_text("Guide strength must be a number from 0 to 2.")
+
+
+def test_both_pictures_go_along_arrive_and_come_back(page: Page, photo_file: Path, pictures: dict[str, Path]) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    guide(page).select_option("depth")
+    page.get_by_label("Picture that guides").set_input_files(pictures["guide"])
+    expect(page.locator("#control-zone .mask-name")).to_have_text("guide.png")
+    page.get_by_label("Guide strength").fill("0.8")
+    page.get_by_label("Guide end").fill("0.5")
+    page.get_by_label("Look at a picture").select_option("look")
+    page.get_by_label("Picture to look at").set_input_files(pictures["guide"])
+    page.locator("#ip-adapter-zone").get_by_role("button", name="Remove").click()
+    expect(page.locator("#ip-adapter-zone .mask-file")).to_be_hidden()
+    page.get_by_label("Picture to look at").set_input_files(pictures["look"])
+    page.get_by_label("Scale of the look").fill("0.4")
+    page.get_by_role("button", name="Generate").click()
+    told = kept(page)
+    recipe = told["metadata"]
+    assert (recipe["control"], recipe["control_strength"], recipe["control_end"]) == ("depth", 0.8, 0.5)
+    assert (recipe["ip_adapter"], recipe["ip_adapter_scale"]) == ("look", 0.4)
+    whole = Size(recipe["width"], recipe["height"])
+    guided = decode_picture(page.request.get(told["control_image"]).body()).picture
+    assert guided.same_as(as_control_image(Picture(np.asarray(GUIDE)), whole))
+    assert np.array_equal(decode_picture(page.request.get(told["ip_adapter_image"]).body()).picture.pixels, LOOK)
+
+    page.goto(f"/generations/{told['id']}/")
+    for words in ("Guide", "By depth", "Eye", "0.8"):
+        expect(page.locator(".recipe")).to_contain_text(words)
+    for what in ("What guides the painting", "What the painting looks at"):
+        picture = page.get_by_role("img", name=what)
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.complete && image.naturalWidth > 0 && image.width <= 144")
+
+    page.get_by_role("link", name="Open in editor").click()
+    expect(page.locator("#more-set")).to_contain_text("Guide By depth")
+    page.locator("#more summary").click()
+    expect(guide(page)).to_have_value("depth")
+    expect(page.get_by_label("Guide strength")).to_have_value("0.8")
+    expect(page.locator("#control-zone .mask-name")).to_have_text("control.png")
+    expect(page.locator("#ip-adapter-zone .mask-name")).to_have_text("ip-adapter.png")
+    page.get_by_role("button", name="Back to the defaults").click()
+    expect(guide(page)).to_have_value("")

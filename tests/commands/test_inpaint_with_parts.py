@@ -1,0 +1,114 @@
+"""`manage.py inpaint` with LoRAs, a ControlNet and an IP-Adapter; a stand-in paints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import CommandError
+from numpy.typing import NDArray
+from skimage import data
+
+from inpainting.core.request import InpaintRequest, LoraUse
+from inpainting.models import Lora
+from tests import stand_in
+from tests.commands.test_inpaint import folder, inpaint
+from tests.conftest import png
+
+__all__ = ["folder"]
+pytestmark = pytest.mark.django_db
+
+GUIDE, LOOK = data.coffee()[:80, :100], data.chelsea()[:70, :90]
+NUMBERS = {"control_strength": 1.5, "control_start": 0.1, "control_end": 0.9, "ip_adapter_scale": 0.4}
+
+
+@pytest.fixture
+def asked(settings: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
+    """What the engine was asked to paint; beside the pictures of `folder` lie guide.png and look.png."""
+    settings.MODELS_DIR = folder / "models"
+    stand_in.install(folder)
+    for slug in ("ink", "oil"):
+        lora = Lora.objects.create(slug=slug, label=slug, family="sd", sha256="0" * 64, size_bytes=1)
+        lora.path.parent.mkdir(parents=True, exist_ok=True)
+        lora.path.write_bytes(b"x")
+    (folder / "guide.png").write_bytes(png(np.asarray(GUIDE)))
+    (folder / "look.png").write_bytes(png(np.asarray(LOOK)))
+    return stand_in.watch(monkeypatch)
+
+
+def one(folder: Path, *more: object) -> tuple[str, str]:
+    return inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", folder / "out.png", *more)
+
+
+def test_all_of_it_reaches_the_engine(asked: list[InpaintRequest], folder: Path) -> None:
+    numbers = [word for name, value in NUMBERS.items() for word in (f"--{name.replace('_', '-')}", value)]
+    parts = ("--control", "depth", "--control-image", folder / "guide.png")
+    adapter = ("--ip-adapter", "look", "--ip-adapter-image", folder / "look.png")
+    _, notes = one(folder, *parts, *adapter, *numbers, "--lora", "ink", "--lora", "oil:-0.5")
+    (request,) = asked
+    assert request.settings.loras == (LoraUse("ink", 1.0), LoraUse("oil", -0.5))
+    assert (request.settings.control, request.settings.ip_adapter) == ("depth", "look")
+    assert {name: getattr(request.settings, name) for name in NUMBERS} == NUMBERS
+    assert request.control_image is not None
+    assert request.control_image.size == request.image.size
+    assert request.ip_adapter_image is not None
+    assert np.array_equal(request.ip_adapter_image.pixels, LOOK)
+    assert "The control image is 100x80, the image 96x64" in notes
+    assert "changes nothing" not in notes
+
+
+@pytest.mark.django_db(transaction=True)  # they are painted by threads
+def test_for_a_folder_there_is_one_control_image_for_all_or_one_for_each(
+    asked: list[InpaintRequest], folder: Path, photo: NDArray[np.uint8]
+) -> None:
+    (folder / "guides").mkdir()
+    shades = {"a": 10, "b": 90, "c": 200}
+    for name, shade in shades.items():
+        (folder / f"guides/{name}.png").write_bytes(png(np.full_like(photo, shade)))
+    pictures = (folder / "images", folder / "masks", "-o", folder / "out", "--control", "depth", "--control-image")
+    inpaint(*pictures, folder / "guides")
+    assert {int(request.control_image.pixels[0, 0, 0]) for request in asked if request.control_image} == {10, 90, 200}
+    asked.clear()
+    for file in (folder / "out").iterdir():
+        file.unlink()
+    inpaint(*pictures, folder / "guide.png")
+    assert len(asked) == 3
+    (folder / "guides/b.png").unlink()
+    with pytest.raises(CommandError, match=r"b\.png has no control image"):
+        inpaint(*pictures, folder / "guides")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--control", "nobody"), "no ControlNet of that name"),
+        (("--control", "depth"), "guided by a depth map"),
+        (("--control", "depth", "--control-image", "none.png"), "does not exist"),
+        (("--control", "canny", "--control-strength", "2.5"), "control_strength"),
+        (("--control", "canny", "--control-start", "0.9", "--control-end", "0.1"), "control_start"),
+        (("--ip-adapter", "look"), "needs a picture to look at"),
+        (("--ip-adapter", "depth"), "no IP-Adapter of that name"),
+        (("--lora", "nobody"), "ink, oil"),
+        (("--lora", "ink:3"), "weight"),
+        (("--lora", "ink:much"), "much is no weight"),
+        (("--lora", "ink:nan"), "weight"),
+        (("--lora", "ink", "--lora", "ink"), "asked for once"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    asked: list[InpaintRequest], folder: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(CommandError, match=message):
+        one(folder, *arguments)
+    assert asked == []
+
+
+def test_what_is_not_read_is_said(asked: list[InpaintRequest], folder: Path) -> None:
+    _, notes = one(folder, "--control", "canny", "--control-image", folder / "guide.png", "--ip-adapter-scale", "0.5")
+    assert "control_image was not read: what canny is guided by is computed from the image." in notes
+    assert "--ip-adapter-scale changes nothing" in notes
+    _, notes = one(folder, "--engine", "quick-fill", "--control", "canny", "--lora", "ink")
+    assert "--lora changes nothing: quick-fill does not read it here." in notes
+    assert "--control changes nothing" in notes

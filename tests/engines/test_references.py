@@ -1,0 +1,126 @@
+"""Further pictures on their way to an engine: cut with the window, passed on, missed, or not read and said so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import WindowRule
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import OnStep
+from inpainting.engines.catalog import Control
+from inpainting.engines.painting import paint
+from tests.fakes import PlainEngine
+
+
+@dataclass
+class Guided(PlainEngine):
+    """Paints what it is shown, and remembers it."""
+
+    guide: Control | None = Control.DEPTH
+    idle: frozenset[str] = frozenset()
+    rule: WindowRule = field(default_factory=lambda: WindowRule(0.5, least_context=4))
+    seen: list[InpaintRequest] = field(default_factory=list)
+
+    def looks_at(self, settings: PaintSettings) -> Control | None:
+        return self.guide
+
+    def ignored(self, settings: PaintSettings) -> frozenset[str]:
+        return self.idle
+
+    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        self.seen.append(request)
+        return [np.array(request.image.pixels, np.uint8)]
+
+
+PHOTO = Picture(data.astronaut()[:90, :120])
+REFERENCE = Picture(data.chelsea()[:50, :70])
+
+
+def scene(*, guide: Picture | None = None, look: Picture | None = None, **settings: Any) -> InpaintRequest:
+    mask = np.zeros((90, 120), np.uint8)
+    mask[40:50, 50:70] = 255
+    return InpaintRequest(PHOTO, mask, PaintSettings(**settings), control_image=guide, ip_adapter_image=look)
+
+
+def done(request: InpaintRequest, engine: Guided) -> tuple[InpaintRequest, tuple[str, ...]]:
+    """What the engine saw, and the warnings."""
+    (painting,) = paint(request, engine, lambda step: None)
+    return engine.seen[-1], painting.warnings
+
+
+def test_the_control_image_is_cut_as_the_picture_is() -> None:
+    request = scene(guide=PHOTO, control="depth")
+    for rule in (WindowRule(0.5, least_context=4), WindowRule(0.5, least_side=128, most_side=128, multiple=64)):
+        seen, warnings = done(request, Guided(rule=rule))
+        assert seen.control_image is not None
+        assert seen.control_image.same_as(seen.image)
+        assert warnings == ()
+    assert seen.image.size.width == 128
+    other = done(scene(guide=Picture(255 - PHOTO.pixels), control="depth"), Guided())[0].control_image
+    assert other is not None
+    assert np.array_equal(other.pixels, 255 - done(request, Guided())[0].image.pixels)
+
+
+def test_what_is_looked_at_is_passed_on_whole() -> None:
+    seen, warnings = done(scene(look=REFERENCE, ip_adapter="adapter"), Guided())
+    assert seen.ip_adapter_image is REFERENCE
+    assert seen.control_image is None
+    assert warnings == ()
+
+
+@pytest.mark.parametrize("guide", [Control.DEPTH, Control.SCRIBBLE])
+def test_what_cannot_be_computed_has_to_be_sent(guide: Control) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        done(scene(control="lines"), Guided(guide))
+    assert (caught.value.code, caught.value.field) == ("control_image_missing", "control_image")
+    assert "lines" in caught.value.message
+
+
+@pytest.mark.parametrize("guide", [Control.INPAINT, Control.CANNY, Control.TILE])
+def test_what_is_computed_need_not_be_sent(guide: Control) -> None:
+    seen, warnings = done(scene(control="lines"), Guided(guide))
+    assert (seen.control_image, warnings) == (None, ())
+
+
+def test_an_adapter_needs_a_picture_to_look_at() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        done(scene(ip_adapter="adapter"), Guided())
+    assert (caught.value.code, caught.value.field) == ("ip_adapter_image_missing", "ip_adapter_image")
+
+
+@pytest.mark.parametrize(
+    ("request_", "engine", "said"),
+    [
+        (scene(guide=PHOTO), Guided(), "control_image was not read: no control was asked for."),
+        (scene(guide=PHOTO, control="edges"), Guided(Control.CANNY), "edges is guided by is computed from the image."),
+        (scene(guide=PHOTO, control="lines"), Guided(idle=frozenset({"control"})), "paints without a control."),
+        (scene(look=REFERENCE), Guided(), "ip_adapter_image was not read: no ip_adapter was asked for."),
+        (scene(look=REFERENCE, ip_adapter="a"), Guided(idle=frozenset({"ip_adapter"})), "without an IP-Adapter."),
+    ],
+)
+def test_a_picture_that_is_not_read_does_not_reach_the_engine_and_this_is_said(
+    request_: InpaintRequest, engine: Guided, said: str
+) -> None:
+    seen, warnings = done(request_, engine)
+    assert (seen.control_image, seen.ip_adapter_image) == (None, None)
+    assert len(warnings) == 1
+    assert warnings[0].endswith(said)
+
+
+def test_an_engine_that_reads_no_control_misses_none() -> None:
+    idle = frozenset({"control", "ip_adapter"})
+    assert done(scene(control="lines", ip_adapter="adapter"), Guided(idle=idle))[1] == ()
+
+
+def test_tile_takes_a_picture_where_one_is_sent() -> None:
+    seen, warnings = done(scene(guide=PHOTO, control="tile"), Guided(Control.TILE))
+    assert seen.control_image is not None
+    assert warnings == ()

@@ -1,0 +1,201 @@
+"""The further pictures of a generation are kept, shared, counted and deleted as its source and its mask are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage
+from django.core.management import CommandError, call_command
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+from skimage import data
+
+from accounts.models import User
+from inpainting.core.picture import Picture
+from inpainting.generations.delete import delete, delete_everything_of
+from inpainting.generations.limits import Allowance, LimitReached, stored_bytes
+from inpainting.generations.retention import sweep
+from inpainting.generations.submit import keep
+from inpainting.models import Batch, Generation, ReferencePicture, Retention, UserLimits
+
+pytestmark = pytest.mark.django_db(transaction=True)  # files go when a transaction really ends
+Generate = Callable[..., Generation]
+GUIDE, LOOK = Picture(data.astronaut()[:64, :96]), Picture(data.chelsea()[:40, :50])
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> None:
+    """Files of other tests, whose rows are rolled back, are not ours to count."""
+    for path in files():
+        path.unlink()
+
+
+@pytest.fixture
+def both(generate: Generate) -> Generate:
+    """both(owner) -> a generation with both pictures."""
+    return lambda owner, **more: generate(owner, control_image=GUIDE, ip_adapter_image=LOOK, **more)
+
+
+def files() -> set[Path]:
+    return {path for path in Path(settings.DATA_DIR, "pictures").rglob("*") if path.is_file()}
+
+
+def test_the_request_comes_back_with_both(alice: User, both: Generate) -> None:
+    made = Generation.objects.get(pk=both(alice).pk)
+    request = made.to_request()
+    assert request.control_image is not None
+    assert request.control_image.same_as(GUIDE)
+    assert request.ip_adapter_image is not None
+    assert request.ip_adapter_image.same_as(LOOK)
+    assert {picture.owner for picture in made.references.values()} == {alice}
+    assert {str(picture.file.name).partition("/")[0] for picture in made.references.values()} == {"referencepicture"}
+
+
+def test_what_is_kept_of_one_alone_is_that_one(alice: User, generate: Generate) -> None:
+    request = generate(alice, ip_adapter_image=LOOK).to_request()
+    assert request.control_image is None
+    assert request.ip_adapter_image is not None
+
+
+def test_both_go_with_the_generation_and_no_others(alice: User, both: Generate) -> None:
+    before_all = files()
+    kept = both(alice)
+    before = files()
+    assert len(before - before_all) == 7  # source, mask, two further ones, result and two thumbnails
+    gone = both(alice)
+    assert delete(gone)
+    assert files() == before
+    assert ReferencePicture.objects.count() == 2
+    assert kept.to_request().control_image is not None
+
+
+def test_shared_ones_stay_until_the_last_generation_goes(alice: User, both: Generate) -> None:
+    first = both(alice)
+    second = first.once_more()
+    second.save_new()
+    assert second.references == first.references
+    assert ReferencePicture.objects.count() == 2
+    assert second.cancel()
+    assert delete(first)
+    assert Generation.objects.get(pk=second.pk).to_request().ip_adapter_image is not None
+    assert delete(second)
+    assert (files(), ReferencePicture.objects.count()) == (set(), 0)
+
+
+def test_a_picture_that_guides_one_and_is_looked_at_by_another_stays_for_both(alice: User, both: Generate) -> None:
+    first, second = both(alice), both(alice)
+    spare = second.references["ip_adapter_image"]
+    Generation.objects.filter(pk=second.pk).update(ip_adapter_image=first.control_image_id)
+    spare.delete()
+    assert delete(first)
+    assert Generation.objects.get(pk=second.pk).to_request().ip_adapter_image is not None
+
+
+@pytest.mark.parametrize("by", ["everything", "the admin", "time"])
+def test_both_go_by_whatever_door(by: str, client: Client, alice: User, bob: User, both: Generate) -> None:
+    bobs = both(bob)
+    before = files()
+    both(alice)
+    if by == "everything":
+        assert delete_everything_of(alice) == 1
+    elif by == "the admin":
+        client.force_login(User.objects.create_superuser("boss@example.com"))
+        assert client.post(f"/admin/accounts/user/{alice.pk}/delete/", {"post": "yes"}).status_code == 302
+    else:
+        Retention.set(alice, 1)
+        assert sweep(timezone.now() + timedelta(days=2))
+    assert files() == before
+    assert list(Generation.objects.all()) == [bobs]
+    assert ReferencePicture.objects.count() == 2
+
+
+def test_what_cannot_all_be_written_leaves_nothing(
+    alice: User, both: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, written = FileSystemStorage.save, []
+
+    def full_at_the_last(self: FileSystemStorage, name: str, content: Any, max_length: int | None = None) -> str:
+        written.append(name)
+        if sum("referencepicture" in name for name in written) == 2:
+            raise OSError(28, "No space left on device")
+        return str(save(self, name, content, max_length))
+
+    monkeypatch.setattr(FileSystemStorage, "save", full_at_the_last)
+    with pytest.raises(OSError, match="No space"):
+        both(alice)
+    assert len(written) == 5
+    assert (files(), Generation.objects.count()) == (set(), 0)
+
+
+def test_they_count_for_the_limit_and_a_refusal_leaves_no_file(alice: User, both: Generate) -> None:
+    first = both(alice)
+    kept = [*first.pictures, *first.images.all()]
+    assert stored_bytes(alice) == sum(picture.byte_count for picture in kept)
+    before = files()
+    UserLimits.objects.create(user=alice, stored_megabytes=0)
+    with pytest.raises(LimitReached):
+        both(alice)
+    assert files() == before
+
+
+def test_they_count_among_what_is_accepted_together(alice: User, both: Generate) -> None:
+    request = both(alice).to_request()
+    many = [Generation.from_request(request, owner=alice, engine="quick-fill") for _ in "ab"]
+    many[0].references["ip_adapter_image"].byte_count = 1_000_000
+    UserLimits.objects.create(user=alice, stored_megabytes=1)
+    with transaction.atomic():
+        allowance = Allowance(alice)
+        keep(many[0], allowance)
+        with pytest.raises(LimitReached):
+            keep(many[1], allowance)
+
+
+def test_a_retry_shares_them_and_misses_what_is_gone(
+    alice: User, alices_program: Client, both: Generate, batch_of: Callable[..., Batch]
+) -> None:
+    request = both(alice).to_request()
+
+    def cancelled() -> Generation:
+        generation = Generation.from_request(request, owner=alice, engine="quick-fill")
+        generation.save_new()
+        assert generation.cancel()
+        return generation
+
+    former = cancelled()
+    batch = batch_of(former)
+    assert alices_program.post(f"/api/batches/{batch.pk}/retry/").status_code == 202
+    assert former.children.get().references == former.references
+    other = cancelled()
+    Path(other.references["control_image"].file.path).unlink()
+    answer = alices_program.post(f"/api/batches/{batch_of(other).pk}/retry/")
+    assert (answer.status_code, answer.json()["code"]) == (400, "image_gone")
+
+
+def test_files_and_rows_are_compared_for_them_too(alice: User, both: Generate) -> None:
+    generation, out = both(alice), io.StringIO()
+    call_command("check_files", "--hashes", stdout=out)
+    assert "7 named by rows, 7 files: 0 missing" in out.getvalue()
+    guide, look = generation.references.values()
+    Path(guide.file.path).unlink()
+    Path(look.file.path).write_bytes(b"altered")
+    with pytest.raises(CommandError):
+        call_command("check_files", "--hashes", stdout=out)
+    assert f"missing  {guide.file.name} (of reference picture {guide.pk})" in out.getvalue()
+    assert f"altered  {look.file.name}" in out.getvalue()
+
+
+def test_a_reviewer_sees_them(client: Client, alice: User, both: Generate) -> None:
+    generation = both(alice)
+    client.force_login(User.objects.create_superuser("boss@example.com"))
+    page = client.get(f"/admin/inpainting/generation/{generation.pk}/change/").content.decode()
+    for which in ("control_image", "ip_adapter_image"):
+        url = f"/admin/inpainting/generation/{generation.pk}/picture/{which}/"
+        assert url in page
+        assert client.get(url)["Content-Type"] == "image/png"

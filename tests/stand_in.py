@@ -1,0 +1,47 @@
+"""A catalog with a tiny model and parts for it, and a stand-in for the diffusion engine that notes what it is asked."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+from numpy.typing import NDArray
+
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.base import OnStep, Step
+from inpainting.engines.diffusion import engine as diffusion
+from inpainting.engines.diffusion.engine import Diffusion
+from tests.engines.test_part_files import ip_adapter, network
+from tests.hub import tiny_model, written
+
+CONTROLS = ("inpaint", "canny", "depth", "scribble", "tile")
+
+
+def add(slug: str, folder: Path, *more: str) -> None:
+    call_command("add_model", slug, "--family", "sd", "--from", str(folder), *more, stdout=StringIO())
+
+
+def install(scratch: Path) -> None:
+    """The model “tiny”, a ControlNet by the name of each control, and the IP-Adapter “look”; all for sd."""
+    add("tiny", written(tiny_model(), scratch / "tiny"))
+    for control in CONTROLS:
+        folder = network(scratch / control, _class_name="ControlNetModel")
+        add(control, folder, "--kind", "controlnet", "--control", control)
+    add("look", ip_adapter(scratch / "look"), "--kind", "ip-adapter")
+
+
+def watch(monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
+    """What is asked of the engine from here on; it gives back what it is shown."""
+    asked: list[InpaintRequest] = []
+
+    def inpaint(self: Diffusion, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        asked.append(request)
+        on_step(Step(1, 1))
+        return [np.array(request.image.pixels, np.uint8) for _ in range(request.settings.num_images)]
+
+    monkeypatch.setattr(diffusion, "find_spec", lambda name: object())  # whether or not torch is here
+    monkeypatch.setattr(Diffusion, "inpaint", inpaint)
+    return asked
