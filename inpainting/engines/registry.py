@@ -31,6 +31,8 @@ LABELS = {"quick-fill": "Quick fill", "erase": "Erase", "diffusion": "Diffusion"
 WISHES = {
     "model": "A model was asked for",
     "loras": "LoRAs were asked for",
+    "vae": "A VAE was asked for",
+    "embeddings": "Embeddings were asked for",
     "control": "A ControlNet was asked for",
     "ip_adapter": "An IP-Adapter was asked for",
 }

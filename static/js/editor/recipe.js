@@ -204,7 +204,7 @@ export class Recipe {
   #painter() {
     const { engine, prompt } = this.#form
     if (engine.value !== AUTO) return engine.value
-    const hasWishes = prompt.value.trim() || this.#hasLoras() || this.#references.some(({ part }) => part)
+    const hasWishes = prompt.value.trim() || this.#hasLoras() || this.#references.some(({ part }) => part) || this.#extras.told().length
     return hasWishes && this.#models.length ? "diffusion" : this.#closer()
   }
 
