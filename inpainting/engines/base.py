@@ -33,7 +33,7 @@ class Step:
 ONLY_DIFFUSION = frozenset(
     {
         *("prompt", "negative_prompt", "strength", "steps", "guidance_scale", "scheduler", "width", "height"),
-        *("only_masked_padding", "clip_skip", "use_karras_sigmas", "algorithm_type", "loras", "step_down"),
+        *("only_masked_padding", "clip_skip", "use_karras_sigmas", "algorithm_type", "preset", "loras", "step_down"),
         *("control", "control_strength", "control_start", "control_end", "ip_adapter", "ip_adapter_scale"),
     }
 )

@@ -83,7 +83,7 @@ COMPONENTS: dict[str, frozenset[tuple[str, str]]] = {
 }
 """Which class of which library each part of a model may be."""
 WITH_WEIGHTS = frozenset({"unet", "vae", "text_encoder", "text_encoder_2", "safety_checker", "image_encoder"})
-PREVIEW_DECODER = "AutoencoderTiny"
+TINY_VAE = "AutoencoderTiny"
 FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
 PLAIN_CHANNELS, INPAINTING_CHANNELS = 4, 9
 """What a UNet is shown: the unfinished picture; or that, the mask and the picture around it."""
@@ -284,8 +284,8 @@ def check_preview_decoder(folder: Path) -> None:
     for path, configuration in texts.items():
         check_configuration(configuration, path, {})
     configuration = texts.get(Path("config.json"))
-    if not isinstance(configuration, dict) or configuration.get("_class_name") != PREVIEW_DECODER:
-        raise ModelRefused(f"{folder.name} holds no config.json of an {PREVIEW_DECODER}.")
+    if not isinstance(configuration, dict) or configuration.get("_class_name") != TINY_VAE:
+        raise ModelRefused(f"{folder.name} holds no config.json of an {TINY_VAE}.")
     weights = [path for path in files if path.suffix == WEIGHTS]
     if not weights:
         raise ModelRefused(f"{folder.name} holds no {WEIGHTS} file.")

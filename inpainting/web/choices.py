@@ -7,10 +7,11 @@ from typing import Any
 from inpainting.api.fields import public_names
 from inpainting.core.request import ALGORITHM_TYPES, LORA_WEIGHTS, RANGES, SCHEDULERS
 from inpainting.engines import registry
-from inpainting.engines.catalog import COMPUTED_CONTROLS, ERASE_FAMILIES
+from inpainting.engines.catalog import COMPUTED_CONTROLS, ERASE_FAMILIES, Family
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.erase import engine as erase
 from inpainting.models import InferenceModel, Lora
+from inpainting.models.inference_model import Catalog
 
 
 def choices() -> dict[str, Any]:
@@ -44,8 +45,11 @@ def choices() -> dict[str, Any]:
 
 
 def described(model: InferenceModel) -> dict[str, Any]:
-    """A model by the names of the API's fields: what it uses where a request says nothing."""
-    return {**named(model), "family": model.family, **model.usual}
+    """A model by the names of the API's fields: what it uses where a request says nothing, and for a draft."""
+    parts = Catalog().draft_parts(Family(model.family))
+    few = None if parts.lora is None or parts.vae is None else Lora.find(parts.lora).spec.few_steps
+    draft = None if few is None else few.usual
+    return {**named(model), "family": model.family, "draft": draft, **model.usual}
 
 
 def named(model: InferenceModel) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from inpainting.web.choices import choices
 
 PAGE_LENGTH = 24
 ROWS = {
+    "preset": "Preset",
     "steps": "Steps",
     "guidance_scale": "Guidance scale",
     "scheduler": "Scheduler",

@@ -20,6 +20,7 @@ const LABELS = {
   height: "Work height",
   only_masked_padding: "Padding",
   step_down: "Where memory is short",
+  preset: "Quality",
 }
 const FIELDS = Object.keys(LABELS)
 const NAMED_ELSEWHERE = { width: "work_width", height: "work_height" } // a recipe's width is the picture's
@@ -140,8 +141,9 @@ export class Recipe {
       .map((lora) => ({ ...lora, weight: Number(lora.weight) }))
   }
 
-  /** What is used where nothing is said: the model's own, or what the first LoRA for few steps wants. */
+  /** What is used where nothing is said: the model's own, or what the first LoRA for few steps wants, or a draft. */
   #usual() {
+    if (this.#form.preset.value) return { ...this.#model(), ...this.#model().draft }
     const quick = this.#worn().find(({ weight, usual }) => weight && usual.steps)
     return this.#model() && { ...this.#model(), ...quick?.usual }
   }
@@ -186,6 +188,9 @@ export class Recipe {
     this.#grey(isOpen ? new Set() : this.#ignores(painter), this.#labelOf(painter))
     this.#showLoras()
     this.#showModel(isOpen || painter === "diffusion")
+    const canDraft = (isOpen || painter === "diffusion") && this.#model()?.draft
+    document.getElementById("preset-field").hidden = !canDraft
+    if (!canDraft) this.#form.preset.value = ""
     const eraseModel = document.getElementById("erase-model-field")
     if (eraseModel) eraseModel.hidden = painter !== "erase"
     engine.options[0].textContent = `Auto (${this.#labelOf(painter)})`
