@@ -22,6 +22,7 @@ from inpainting.core.request import (
     MAX_LORAS,
     MAX_PROMPT_CHARACTERS,
     MAX_SEED,
+    PRESETS,
     RANGES,
     SAFETY_TYPES,
     LoraUse,
@@ -266,6 +267,11 @@ class ChangesForm(serializers.Serializer):
     loras = Loras(
         required=False,
         help_text="LoRAs from /api/models and their weights, for models of their family; in forms as JSON text.",
+    )
+    preset = serializers.ChoiceField(
+        PRESETS,
+        required=False,
+        help_text="draft: 4 LCM steps and a tiny VAE; rough and fast. What is sent beside it counts.",
     )
     step_down = serializers.BooleanField(
         required=False,

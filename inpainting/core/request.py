@@ -54,6 +54,8 @@ ALGORITHM_TYPES = ("none", "dpmsolver++", "dpmsolver+++", "sde-dpmsolver++")
 """Of the DPM solvers; one published service writes three plusses and means two."""
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 """What the safety checker may do with what it finds; see `core.hiding`."""
+PRESETS = ("draft",)
+"""Bundles of settings. `draft`: a few LCM steps, decoded by a tiny VAE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class PaintSettings:
     one of ALL_SCHEDULERS; width and height, pixels at which the engine works; only_masked_padding, pixels of the
     picture that it sees around the mask; model, a slug of the catalog; clip_skip, which of the text encoder's layers is
     read, counted from its end, 1 being the last; use_karras_sigmas, noise levels spaced as by Karras et al. 2022;
-    algorithm_type, one of ALGORITHM_TYPES.
+    algorithm_type, one of ALGORITHM_TYPES; preset, one of PRESETS, which fills in what is not said.
 
     step_down: where the device's memory is too small, a smaller engine may paint.
 
@@ -115,6 +117,7 @@ class PaintSettings:
     clip_skip: int | None = None
     use_karras_sigmas: bool | None = None
     algorithm_type: str | None = None
+    preset: str | None = None
     step_down: bool | None = None
     guidance_start: float | None = None
     guidance_end: float | None = None
@@ -164,6 +167,8 @@ class PaintSettings:
                 f"There is no algorithm_type of that name; there are: {', '.join(ALGORITHM_TYPES)}.",
                 field="algorithm_type",
             )
+        if self.preset is not None and self.preset not in PRESETS:
+            raise InvalidRequest(f"There is no preset of that name; there are: {', '.join(PRESETS)}.", field="preset")
         if self.control_start is not None and self.control_end is not None and self.control_start > self.control_end:
             raise InvalidRequest(
                 f"control_start is {self.control_start}, after control_end, which is {self.control_end}.",

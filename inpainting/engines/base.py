@@ -35,7 +35,7 @@ ONLY_DIFFUSION = frozenset(
     {
         *("prompt", "negative_prompt", "strength", "steps", "guidance_scale", "scheduler", "width", "height"),
         *("only_masked_padding", "clip_skip", "use_karras_sigmas", "algorithm_type", "loras", "step_down"),
-        *("guidance_start", "guidance_end", "embeddings", "vae"),
+        *("guidance_start", "guidance_end", "embeddings", "vae", "preset"),
         *("control", "control_strength", "control_start", "control_end", "ip_adapter", "ip_adapter_scale"),
     }
 )

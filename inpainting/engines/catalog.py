@@ -223,6 +223,24 @@ class LoraSpec:
         return usual if usual is None or self.steps is None else replace(usual, steps=self.steps)
 
 
+@dataclass(frozen=True, slots=True)
+class DraftParts:
+    """What the preset `draft` puts on a model: the slugs of an LCM LoRA and of a tiny VAE; None for what is not here."""
+
+    lora: str | None = None
+    vae: str | None = None
+
+    @property
+    def lacking(self) -> list[str]:
+        """In words, with what helps."""
+        lacks = []
+        if self.lora is None:
+            lacks.append("a LoRA of the kind lcm (add_lora … --kind lcm)")
+        if self.vae is None:
+            lacks.append("a tiny VAE (pull_model taesd, or taesdxl for SDXL)")
+        return lacks
+
+
 def check_slug(slug: str) -> None:
     """Raises InvalidRequest for anything but 1 to 64 of a-z, 0-9, `.`, `_`, `-`, the first a letter or a digit."""
     if not re.match(SLUG, slug):

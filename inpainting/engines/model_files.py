@@ -97,7 +97,7 @@ WITH_WEIGHTS = frozenset(
     {"unet", "transformer", "vae", "text_encoder", "text_encoder_2", "safety_checker", "image_encoder"}
 )
 ONLY_FOLDERS = frozenset({Family.FLUX_FILL})
-PREVIEW_DECODER = "AutoencoderTiny"
+TINY_VAE = "AutoencoderTiny"
 PREPROCESSOR = "preprocessor_config.json"
 CHECKER_CLASSES = frozenset({"StableDiffusionSafetyChecker", "SafetyChecker"})
 """One class by its name of today and by the one under which its weights were first published."""
@@ -317,8 +317,8 @@ def check_preview_decoder(folder: Path) -> None:
     for path, configuration in texts.items():
         check_configuration(configuration, path, {})
     configuration = texts.get(Path("config.json"))
-    if not isinstance(configuration, dict) or configuration.get("_class_name") != PREVIEW_DECODER:
-        raise ModelRefused(f"{folder.name} holds no config.json of an {PREVIEW_DECODER}.")
+    if not isinstance(configuration, dict) or configuration.get("_class_name") != TINY_VAE:
+        raise ModelRefused(f"{folder.name} holds no config.json of an {TINY_VAE}.")
     weights = [path for path in files if path.suffix == WEIGHTS]
     if not weights:
         raise ModelRefused(f"{folder.name} holds no {WEIGHTS} file.")

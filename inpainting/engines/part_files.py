@@ -14,6 +14,7 @@ from inpainting.engines.embedding_files import check_embedding
 from inpainting.engines.model_files import (
     CONFIG,
     IMAGE_ENCODER,
+    TINY_VAE,
     WEIGHTS,
     ModelRefused,
     check_configuration,
@@ -26,7 +27,7 @@ from inpainting.engines.model_files import (
 )
 
 CLASSES = {
-    Kind.VAE: frozenset({"AutoencoderKL", "AutoencoderTiny"}),
+    Kind.VAE: frozenset({"AutoencoderKL", TINY_VAE}),
     Kind.CONTROLNET: frozenset({"ControlNetModel"}),
 }
 """What the configuration of a part in a folder may name as its class."""
@@ -173,3 +174,11 @@ def flat(names: Iterable[str], folder: PurePosixPath, variant: str) -> list[str]
             texts = [name for name in inside if name.endswith(".json") and f"{WEIGHTS}.index" not in name]
             return [*texts, *weights]
     raise ModelRefused(f"There is no {WEIGHTS} file of a network in {folder}.")
+
+
+def class_of(folder: Path) -> str:
+    """What a network in a folder says that it is; nothing where it does not say."""
+    try:
+        return str(json_in(folder / CONFIG).get("_class_name", ""))
+    except (OSError, ModelRefused, AttributeError):
+        return ""

@@ -13,6 +13,7 @@ from inpainting.engines.base import Engine, Lane
 from inpainting.engines.catalog import (
     DIFFUSION_FAMILIES,
     ERASE_FAMILIES,
+    DraftParts,
     Family,
     Kind,
     LoraSpec,
@@ -30,6 +31,7 @@ LABELS = {"quick-fill": "Quick fill", "erase": "Erase", "diffusion": "Diffusion"
 """What people call an engine."""
 WISHES = {
     "model": "A model was asked for",
+    "preset": "A preset was asked for",
     "loras": "LoRAs were asked for",
     "vae": "A VAE was asked for",
     "embeddings": "Embeddings were asked for",
@@ -65,6 +67,10 @@ class Models(Protocol):
         """The installed part of that slug or other name, for the setting `field`. Raises InvalidRequest otherwise."""
         ...
 
+    def draft_parts(self, family: Family) -> DraftParts:
+        """What the preset `draft` takes of what is here."""
+        ...
+
     def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool: ...
 
     def family_of(self, name: str) -> Family | None:
@@ -83,6 +89,9 @@ class NoModels:
 
     def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
         return no_part(name, kind, field)
+
+    def draft_parts(self, family: Family) -> DraftParts:
+        return DraftParts()
 
     def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool:
         return False
@@ -106,7 +115,13 @@ def use(catalog: Models, device: Options) -> None:
 @cache
 def engines() -> dict[str, Engine]:
     find_eraser = partial(models.find, families=ERASE_FAMILIES)
-    dreaming = Diffusion(models.find, options, find_lora=models.find_lora, find_part=models.find_part)
+    dreaming = Diffusion(
+        models.find,
+        options,
+        find_lora=models.find_lora,
+        find_part=models.find_part,
+        draft_parts=models.draft_parts,
+    )
     known: list[Engine] = [QuickFill(), Erase(find_eraser), dreaming]
     return {engine.name: engine for engine in known}
 

@@ -16,8 +16,18 @@ from django.utils import timezone
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import ALL_SCHEDULERS, RANGES, within
 from inpainting.engines import catalog
-from inpainting.engines.catalog import DIFFUSION_FAMILIES, PART_LABELS, Family, Kind, LoraSpec, ModelSpec
-from inpainting.engines.model_files import ModelRefused, installed_weights, place_of
+from inpainting.engines.catalog import (
+    DIFFUSION_FAMILIES,
+    PART_LABELS,
+    DraftParts,
+    Family,
+    Kind,
+    LoraKind,
+    LoraSpec,
+    ModelSpec,
+)
+from inpainting.engines.model_files import TINY_VAE, ModelRefused, installed_weights, place_of
+from inpainting.engines.part_files import class_of
 from inpainting.models.clock import in_seconds
 from inpainting.models.lora import Lora
 
@@ -382,6 +392,13 @@ class Catalog:
     def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
         """The part of that name. Raises InvalidRequest that lists the slugs, or says how to get it."""
         return InferenceModel.find_part(name, kind, field=field).spec
+
+    def draft_parts(self, family: Family) -> DraftParts:
+        """The first LCM LoRA and the first tiny VAE of that family."""
+        lcm = [lora.slug for lora in Lora.offered() if (lora.family, lora.kind) == (family, LoraKind.LCM)]
+        vaes = [part for part in InferenceModel.parts() if (part.family, part.kind) == (family, Kind.VAE)]
+        tiny = [part.slug for part in vaes if part.weights is not None and class_of(part.weights) == TINY_VAE]
+        return DraftParts(lora=next(iter(lcm), None), vae=next(iter(tiny), None))
 
     def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool:
         return InferenceModel.preferred(families) is not None

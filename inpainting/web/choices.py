@@ -23,6 +23,7 @@ from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.erase import engine as erase
 from inpainting.engines.safety import find_checker
 from inpainting.models import InferenceModel, Lora
+from inpainting.models.inference_model import Catalog
 
 HIDDEN_SENTENCE = (
     "Hidden by the safety checker: it found something in what was painted that may not be for everybody. "
@@ -84,14 +85,20 @@ def safety_choices() -> dict[str, Any] | None:
 
 
 def described(model: InferenceModel) -> dict[str, Any]:
-    """A model by the names of the API's fields: what it uses where a request says nothing, and what it takes."""
+    """A model by the names of the API's fields: what it uses where a request says nothing, and what it takes.
+
+    draft: what it uses for a draft; None where something of that is not here.
+    """
     family = Family(model.family)
+    parts = Catalog().draft_parts(family)
+    few = None if parts.lora is None or parts.vae is None else Lora.find(parts.lora).spec.few_steps
     return {
         **named(model),
         "family": model.family,
         "most_guidance": most_guidance(family),
         "schedulers": schedulers_of(family),
         "ignores": public_names(FAMILY_IGNORES[family]),
+        "draft": None if few is None else few.usual,
         **model.usual,
     }
 

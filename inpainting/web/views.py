@@ -25,6 +25,7 @@ from inpainting.web.choices import HIDDEN_SENTENCE, choices
 
 PAGE_LENGTH = 24
 ROWS = {
+    "preset": "Preset",
     "steps": "Steps",
     "guidance_scale": "Guidance scale",
     "guidance_start": "Guidance from, share of the steps",

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
-from inpainting.core.request import FLOW_SCHEDULERS, RANGES, InpaintRequest, PaintSettings, within
+from inpainting.core.request import FLOW_SCHEDULERS, RANGES, InpaintRequest, LoraUse, PaintSettings, within
 from inpainting.engines.base import Lane, OnStep, Step
 from inpainting.engines.catalog import (
     FAMILY_IGNORES,
     PART_LABELS,
     Control,
+    DraftParts,
     Family,
     FewSteps,
     Kind,
@@ -67,7 +68,7 @@ class Options:
 
 class Diffusion:
     """Stable Diffusion and its kin. find_model: a name or None (the default) -> an installed model; find_lora alike;
-    find_part: a name, the kind of part and the setting that names it.
+    find_part: a name, the kind of part and the setting that names it. draft_parts: what the preset `draft` takes.
 
     All raise InvalidRequest, which says what there is or how to get one.
     """
@@ -84,10 +85,12 @@ class Diffusion:
         *,
         find_lora: Callable[[str], LoraSpec] | None = None,
         find_part: Callable[[str, Kind, str], ModelSpec] | None = None,
+        draft_parts: Callable[[Family], DraftParts] | None = None,
     ) -> None:
         self.find_model = find_model
         self.find_lora = find_lora or no_lora
         self.find_part = find_part or no_part
+        self.draft_parts = draft_parts or (lambda family: DraftParts())
         self.options = options or Options()
         self._making = threading.Lock()
 
@@ -106,6 +109,7 @@ class Diffusion:
             )
         spec = self.find_model(settings.model)
         check_drives(settings, spec)
+        settings = self._drafted(settings, spec)
         usual: ModelSpec | FewSteps = spec
         for use in reversed(settings.loras):
             lora = self.find_lora(use.slug)
@@ -126,6 +130,24 @@ class Diffusion:
             guidance_scale=usual.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
             scheduler=settings.scheduler or usual.scheduler,
         )
+
+    def _drafted(self, settings: PaintSettings, model: ModelSpec) -> PaintSettings:
+        """With what the preset `draft` stands for, which a LoRA of the kind lcm completes: steps, guidance, scheduler.
+
+        Raises InvalidRequest, `preset_unavailable`, where something of it is not here.
+        """
+        if settings.preset is None:
+            return settings
+        parts = self.draft_parts(model.family)
+        if parts.lora is None or parts.vae is None:
+            raise InvalidRequest(
+                f"The preset draft needs, for models of the family {model.family}: {' and '.join(parts.lacking)}.",
+                code="preset_unavailable",
+                field="preset",
+            )
+        is_worn = any(use.slug == parts.lora for use in settings.loras)
+        loras = settings.loras if is_worn else (LoraUse(parts.lora), *settings.loras)
+        return replace(settings, loras=loras, vae=settings.vae or parts.vae)
 
     def _part(self, settings: PaintSettings, field: str, model: ModelSpec) -> ModelSpec:
         """The part that a setting names. Raises InvalidRequest where there is none, or it is for another family."""

@@ -31,6 +31,7 @@ const LABELS = {
   control_end: "Guide end",
   ip_adapter: "Look at",
   ip_adapter_scale: "Scale of the look",
+  preset: "Quality",
 }
 const FIELDS = Object.keys(LABELS)
 const NAMED_ELSEWHERE = { width: "work_width", height: "work_height" } // a recipe's width is the picture's
@@ -194,8 +195,9 @@ export class Recipe {
       .map((lora) => ({ ...lora, weight: Number(lora.weight) }))
   }
 
-  /** What is used where nothing is said: the model's own, or what the first LoRA for few steps wants. */
+  /** What is used where nothing is said: the model's own, or what the first LoRA for few steps wants, or a draft. */
   #usual() {
+    if (this.#form.preset.value) return { ...this.#model(), ...this.#model().draft }
     const quick = this.#worn().find(({ weight, usual }) => weight && usual.steps)
     return this.#model() && { ...this.#model(), ...quick?.usual }
   }
@@ -256,6 +258,9 @@ export class Recipe {
     document.getElementById("weights-help").hidden = !WEIGHING.has(this.#partsFamily())
     this.#offerParts()
     this.#showModel(isOpen || painter === "diffusion")
+    const canDraft = (isOpen || painter === "diffusion") && this.#model()?.draft
+    document.getElementById("preset-field").hidden = !canDraft
+    if (!canDraft) this.#form.preset.value = ""
     const eraseModel = document.getElementById("erase-model-field")
     if (eraseModel) eraseModel.hidden = painter !== "erase"
     engine.options[0].textContent = `Auto (${this.#labelOf(painter)})`
