@@ -225,7 +225,7 @@ class LoraSpec:
 
 @dataclass(frozen=True, slots=True)
 class DraftParts:
-    """What the preset `draft` puts on a model: the slugs of an LCM LoRA and of a tiny VAE; None for what is not here."""
+    """What the preset `draft` puts on a model: the slugs of an LCM LoRA and of a tiny VAE; None where none is here."""
 
     lora: str | None = None
     vae: str | None = None

@@ -22,11 +22,11 @@ from django.test import Client
 
 from inpainting.api.fields import Img2ImgForm
 from inpainting.engines import embedding_files, registry
-from inpainting.engines.catalog import FAMILY_IGNORES, PAINTING_FAMILIES, Family
+from inpainting.engines.catalog import FAMILY_IGNORES, PAINTING_FAMILIES, Control, Family
 from inpainting.engines.diffusion.engine import Options
 from inpainting.models import Generation, InferenceModel
-from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_vaes
-from tests.api.bodies import shape_a
+from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_parts, tiny_vaes
+from tests.api.bodies import shape_a, upload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,6 +36,7 @@ PAINTERS = [*(family for family in Family if family in PAINTING_FAMILIES), QUICK
 DREAMING = {"sd", "sdxl", "flux-fill"}
 BESIDE_PAINTING = {"engine", "model", "model_name", "webhook_url", "step_down"}
 """What changes who paints, or whom is told, and not the picture by the same painter."""
+PICTURE = "a picture"
 ALTERNATIVES: dict[str, Any] = {
     "prompt": "an orange cat",
     "negative_prompt": "grass",
@@ -60,12 +61,13 @@ ALTERNATIVES: dict[str, Any] = {
     "loras": json.dumps([{"slug": "ink", "weight": 1.5}]),
     "embeddings": json.dumps(["cat"]),
     "vae": "soft",
-    "control": "nobody",
+    "control": "edges",
     "control_strength": "0.5",
     "control_start": "0.1",
     "control_end": "0.9",
-    "ip_adapter": "nobody",
+    "ip_adapter": "look",
     "ip_adapter_scale": "0.5",
+    "preset": "draft",
     "step_down": "true",
     "safety_checker": "true",
     "safety_checker_type": "black",
@@ -78,19 +80,24 @@ ALTERNATIVES: dict[str, Any] = {
 BESIDE: dict[str, dict[str, str]] = {
     "safety_checker_type": {"safety_checker": "true"},
     "embeddings": {"prompt": "a <cat>"},
+    **{name: {"control": "edges"} for name in ("control_strength", "control_start", "control_end")},
+    "ip_adapter": {"ip_adapter_image": PICTURE},
+    "ip_adapter_scale": {"ip_adapter": "look", "ip_adapter_image": PICTURE},
 }
 """What a field means nothing without."""
+WORN = {"embeddings", "vae", "control", "control_strength", "control_start", "control_end", "ip_adapter"} | {
+    "ip_adapter_scale"
+}
+"""Fields that name a part, or are numbers of one."""
 
 
 def expected(field: str, painter: str) -> str:
     """The table, by the rule: what only diffusion reads is ignored by all others."""
+    others = DREAMING - {"sd"}  # what a model may wear is for the family sd here
     exceptions: dict[tuple[str, str], str] = {
-        ("loras", "sdxl"): "lora_unfit",
-        ("embeddings", "sdxl"): "part_unfit",
-        ("vae", "sdxl"): "part_unfit",
-        ("loras", "flux-fill"): "lora_unfit",
-        ("embeddings", "flux-fill"): "part_unfit",
-        ("vae", "flux-fill"): "part_unfit",
+        **{("loras", family): "lora_unfit" for family in others},
+        **{("preset", family): "preset_unavailable" for family in others},
+        **{(name, family): "part_unfit" for name in WORN for family in others},
         **dict.fromkeys(((name, "flux-fill") for name in FAMILY_IGNORES[Family.FLUX_FILL]), IGNORED),
         ("seed", "lama"): IGNORED,
         ("seed", "migan"): IGNORED,
@@ -99,10 +106,6 @@ def expected(field: str, painter: str) -> str:
     }
     if (field, painter) in exceptions:
         return exceptions[field, painter]
-    if field in {"control", "ip_adapter"}:
-        return "part_not_found"
-    if field.startswith(("control_", "ip_adapter_")):
-        return IGNORED  # without a part that they are numbers of
     if field.startswith("safety_checker") or field in {"mask_polarity", "mask_grow", "mask_blur", "num_images", "seed"}:
         return WORKS
     if field in BESIDE_PAINTING - {"step_down"}:
@@ -126,6 +129,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_loras.saved(folder / "ink.safetensors", tiny_loras.weights(tiny_models.sd(folder / "words"), seed=0))
     tiny_embeddings.saved(folder / "cat.safetensors")
     tiny_vaes.saved(folder / "soft")
+    tiny_vaes.saved(folder / "rough", kind="AutoencoderTiny")
+    tiny_parts.saved_controlnet(folder / "edges", Family.SD, Control.CANNY)
+    tiny_parts.saved_adapter(folder / "look", Family.SD, tiny_parts.adapter(tiny_models.sd(folder / "words").unet))
     return folder
 
 
@@ -138,8 +144,16 @@ def everything(files: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.M
         call_command("add_model", f"tiny-{family}", "--family", family, "--from", str(origin), stdout=StringIO())
         InferenceModel.objects.filter(slug=f"tiny-{family}").update(width=64, height=64, steps=3)
     call_command("add_lora", "ink", "--family", "sd", "--from", str(files / "ink.safetensors"), stdout=StringIO())
-    for slug, name, kind in (("cat", "cat.safetensors", "embedding"), ("soft", "soft", "vae")):
-        part = ("--family", "sd", "--kind", kind, "--from", str(files / name))
+    quick = ("--kind", "lcm", "--steps", "2", "--from", str(files / "ink.safetensors"))
+    call_command("add_lora", "quick", "--family", "sd", *quick, stdout=StringIO())
+    for slug, name, *kind in (
+        ("cat", "cat.safetensors", "embedding"),
+        ("soft", "soft", "vae"),
+        ("rough", "rough", "vae"),
+        ("edges", "edges", "controlnet", "--control", "canny"),
+        ("look", "look", "ip-adapter"),
+    ):
+        part = ("--family", "sd", "--from", str(files / name), "--kind", *kind)
         call_command("add_model", slug, *part, stdout=StringIO())
     kept = registry.models, registry.options
     registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
@@ -162,7 +176,10 @@ class Caller:
         beside = BESIDE.get(field, {})
         key = json.dumps(beside, sort_keys=True)
         if key not in self.without:
-            self.without[key] = self.painted(self.ask({**self.base, **beside}))
+            without = self.ask({**self.base, **beside})
+            if without["status"] != "success":
+                return str(without["code"])
+            self.without[key] = self.painted(without)
         answer = self.ask({**self.base, **beside, field: value})
         if answer.get("status") != "success":
             return str(answer["code"])
@@ -176,7 +193,8 @@ class Caller:
         return WORKS if is_other else SILENT
 
     def ask(self, fields: Mapping[str, str]) -> dict[str, Any]:
-        answer: dict[str, Any] = self.client.post("/api/img2img", shape_a(*self.pictures, **fields)).json()
+        sent = {name: upload(self.pictures[0]) if value is PICTURE else value for name, value in fields.items()}
+        answer: dict[str, Any] = self.client.post("/api/img2img", shape_a(*self.pictures, **sent)).json()
         return answer
 
     def painted(self, answer: Mapping[str, Any]) -> str:

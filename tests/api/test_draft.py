@@ -1,0 +1,106 @@
+"""The preset `draft`: a name for an LCM LoRA, its few steps and a tiny VAE."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+from django.core.management import call_command
+from django.test import Client
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.engines import registry
+from inpainting.engines.diffusion.engine import Options
+from inpainting.models import Generation, InferenceModel, Lora
+from tests import tiny_loras, tiny_models, tiny_vaes
+from tests.api.bodies import shape_a
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    tiny_models.saved(folder / "tiny")
+    tiny_vaes.saved(folder / "own")
+    tiny_vaes.saved(folder / "rough", kind="AutoencoderTiny")
+    tiny_loras.saved(folder / "lcm.safetensors", tiny_loras.weights(tiny_models.sd(folder / "words"), seed=1))
+    return folder
+
+
+@pytest.fixture
+def everything(files: Path, settings: Any, tmp_path: Path) -> Iterator[None]:
+    """A tiny model, an LCM LoRA, and two VAEs, of which one is a tiny one."""
+    settings.MODELS_DIR = tmp_path / "models"
+    call_command("add_model", "tiny", "--family", "sd", "--from", str(files / "tiny"), stdout=StringIO())
+    InferenceModel.objects.filter(slug="tiny").update(width=64, height=64, steps=3)
+    for vae in ("own", "rough"):
+        part = ("--kind", "vae", "--family", "sd", "--from", str(files / vae))
+        call_command("add_model", vae, *part, stdout=StringIO())
+    lcm = ("--family", "sd", "--kind", "lcm", "--from", str(files / "lcm.safetensors"))
+    call_command("add_lora", "quick", *lcm, stdout=StringIO())
+    kept = registry.models, registry.options
+    registry.use(registry.models, Options(device="cpu", precision="float32"))
+    yield
+    registry.use(*kept)
+
+
+def asked(client: Client, photo_png: bytes, mask_png: bytes, **fields: Any) -> dict[str, Any]:
+    answer = client.post("/api/img2img", shape_a(photo_png, mask_png, seed="3", denoising_strength="1", **fields))
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def result() -> NDArray[np.uint8]:
+    return np.asarray(Generation.objects.latest("created_at").images.get(index=0).read().pixels)
+
+
+@pytest.mark.usefixtures("everything")
+def test_a_draft_is_what_it_stands_for_and_says_so(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    asked(alices_program, photo_png, mask_png)
+    full = result()
+    told = asked(alices_program, photo_png, mask_png, preset="draft")["metadata"]
+    draft = result()
+    named = {"loras": json.dumps([{"slug": "quick"}]), "vae": "rough", "steps": "4", "guidance_scale": "1"}
+    asked(alices_program, photo_png, mask_png, scheduler="LCMScheduler", **named)
+    assert np.array_equal(draft, result())
+    assert not np.array_equal(draft, full)
+    assert (told["preset"], told["vae"], told["steps"]) == ("draft", "rough", 4)
+    assert (told["guidance_scale"], told["scheduler"]) == (1, "LCMScheduler")
+    assert told["loras"] == [{"slug": "quick", "weight": 1.0}]
+    assert told["results"][0]["outside_mask_changed_pixels"] == 0
+
+
+@pytest.mark.usefixtures("everything")
+def test_what_is_said_beside_it_counts_more(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    loras = json.dumps([{"slug": "quick", "weight": 0.5}])
+    body = {"preset": "draft", "steps": "2", "vae": "own", "loras": loras}
+    told = asked(alices_program, photo_png, mask_png, **body)["metadata"]
+    assert (told["steps"], told["vae"], told["loras"]) == (2, "own", [{"slug": "quick", "weight": 0.5}])
+
+
+@pytest.mark.usefixtures("everything")
+def test_what_is_missing_is_named(
+    alices_program: Client, alice: User, client: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    client.force_login(alice)
+    offered = client.get("/").context["models"]
+    assert offered[0]["draft"] == {"steps": 4, "guidance_scale": 1.0, "scheduler": "LCMScheduler"}
+    InferenceModel.objects.filter(slug="rough").update(enabled=False)
+    told = asked(alices_program, photo_png, mask_png, preset="draft")
+    assert (told["code"], told["field"]) == ("preset_unavailable", "preset")
+    assert "tiny VAE" in told["message"]
+    assert "LoRA" not in told["message"]
+    Lora.objects.all().delete()
+    assert "kind lcm" in asked(alices_program, photo_png, mask_png, preset="draft")["message"]
+    assert client.get("/").context["models"][0]["draft"] is None
+    assert asked(alices_program, photo_png, mask_png, preset="rough")["status"] == "error"
