@@ -214,7 +214,16 @@ def sensible(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
     there |= {name: "https://alice.example/hook" for name in ("url", "webhook_url") if name in there}
     if there.get("prompt") == "":
         there["prompt"] = "a lawn"  # the machine sends no empty form fields
-    for name in ("engine", "model", "control", "ip_adapter", "control_start"):
+    for name in (
+        "engine",
+        "model",
+        "vae",
+        "control",
+        "ip_adapter",
+        "control_start",
+        "guidance_start",
+        "safety_checker",
+    ):
         there.pop(name, None)
     if isinstance(there.get("mask_grow"), int):
         there["mask_grow"] = abs(there["mask_grow"]) % 20
