@@ -24,7 +24,7 @@ from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.openvino import is_installed
 from inpainting.engines.diffusion.weights import Shelf, load, stamp_of
-from tests import tiny_loras, tiny_models
+from tests import tiny_loras, tiny_models, tiny_vaes
 from tests.engines.diffusion.test_batcher import Calls, arrived, nothing, request, until
 
 if not is_installed():
@@ -70,8 +70,8 @@ def ready(batcher: Batcher) -> None:
 def painted(batcher: Batcher, spec: ModelSpec, **settings: Any) -> tuple[NDArray[np.uint8], tuple[str, ...], str]:
     """A picture, the notes, and what computed it."""
     steps: list[Step] = []
-    loras = settings.pop("worn", [])
-    (picture,), notes = batcher.paint(request(**settings), spec, steps.append, loras)
+    loras, parts = settings.pop("worn", []), settings.pop("parts", [])
+    (picture,), notes = batcher.paint(request(**settings), spec, steps.append, loras, parts)
     ways = {step.computed_by for step in steps if step.computed_by}
     assert len(ways) == 1, "one from the first step to the last"
     return picture, notes, ways.pop()
@@ -277,6 +277,20 @@ def test_loras_that_are_worn_again_are_fused_and_paint_the_same(
     assert painted(batcher_in(folder, convert=forbidden), spec, **asked)[2] == "OpenVINO, float32", (
         "at hand from now on"
     )
+
+
+@pytest.mark.parametrize("kind", ["AutoencoderKL", "AutoencoderTiny"])
+def test_another_vae_is_torchs_while_openvino_takes_the_steps(
+    folder: Path, specs: dict[str, ModelSpec], tmp_path: Path, kind: str
+) -> None:
+    spec, batcher = specs["sd"], batcher_in(folder)
+    painted(batcher, spec)
+    ready(batcher)
+    asked: dict[str, Any] = {"vae": "other", "parts": [tiny_vaes.saved(tmp_path / "other", kind=kind)]}
+    picture, notes, way = painted(batcher, spec, **asked)
+    assert (notes, way) == ((), "OpenVINO, float32")
+    assert apart(picture, by_torch(spec, **asked)) <= 1
+    assert apart(picture, by_torch(spec)) > 3
 
 
 def test_two_processes_that_convert_at_once_make_it_once_and_whole(tmp_path: Path) -> None:
