@@ -269,6 +269,8 @@ DIFFUSION_ROWS = env.int("DREAMLAYER_DIFFUSION_ROWS", 0)
 DIFFUSION_DEVICE = env.str("DREAMLAYER_DIFFUSION_DEVICE", "auto")  # cpu, cuda, cuda:1, mps
 DIFFUSION_PRECISION = env.str("DREAMLAYER_DIFFUSION_PRECISION", "auto")  # float32, float16, bfloat16
 DIFFUSION_MEMORY_MB = env.int("DREAMLAYER_DIFFUSION_MEMORY_MB", 0)  # for weights; 0 is most of the device's
+DIFFUSION_OPENVINO = env.str("DREAMLAYER_DIFFUSION_OPENVINO", "auto")  # off: torch alone computes on a processor
+DIFFUSION_OPENVINO_MB = env.int("DREAMLAYER_DIFFUSION_OPENVINO_MB", 20_000)  # what its files may take on the disk
 DIFFUSION_WARM_UP = env.str("DREAMLAYER_DIFFUSION_WARM_UP", "")  # a model to load at the start
 
 # Off, or what becomes of a result in which the safety checker finds something: blur, pixelate, black,

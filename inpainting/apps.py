@@ -29,6 +29,8 @@ class InpaintingConfig(AppConfig):
                 memory_bytes=settings.DIFFUSION_MEMORY_MB * 10**6 or None,
                 most_rows=settings.DIFFUSION_ROWS or None,
                 models_dir=settings.MODELS_DIR,
+                openvino=settings.DIFFUSION_OPENVINO,
+                openvino_bytes=settings.DIFFUSION_OPENVINO_MB * 10**6,
             ),
         )
         post_migrate.connect(list_shipped_models, sender=self)

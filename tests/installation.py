@@ -36,6 +36,7 @@ class Installation:
             **{name: value for name, value in os.environ.items() if not name.startswith(("DREAMLAYER_", "DJANGO_"))},
             "DREAMLAYER_DATA_DIR": str(folder),
             "DREAMLAYER_LOG_LEVEL": "WARNING",
+            "DREAMLAYER_DIFFUSION_OPENVINO": "off",
             **environment,
         }
 

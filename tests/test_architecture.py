@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "diffusers", "transformers", "accelerate")
 ROOM_OF = {**dict.fromkeys(HEAVY, "inpainting.engines.diffusion"), "onnxruntime": "inpainting.engines.erase.networks"}
+ROOM_OF["openvino"] = "inpainting.engines.diffusion.openvino.library"
 
 # From the top down: a room may import what stands below it, and its neighbours on the same line.
 FLOORS = [

@@ -47,6 +47,8 @@ class Bench:
     steps: dict[int, dict[str, Figure]] = field(default_factory=dict)
     """One step at 512 by its rows: measured once, used by several rows."""
     step_parity: dict[int, float] = field(default_factory=dict)
+    openvino_steps: dict[int, dict[str, Figure]] = field(default_factory=dict)
+    """The same of the row's OpenVINO side and, in the same turns, the others."""
     ceilings: dict[str, float] = field(default_factory=dict)
     """FLOP/s by precision and bytes/s of a copy (read and written both counted), measured in this run."""
 

@@ -22,6 +22,7 @@ class Step:
     preview: how it looks so far, a small RGB picture [height, width, 3].
     box: the part of the whole image that the preview shows. Engines leave it out; `painting.paint` knows it.
     notes: sentences about what runs otherwise than asked.
+    computed_by: which of an engine's ways computes it, and how precisely, where it has several.
     """
 
     done: int
@@ -29,6 +30,7 @@ class Step:
     preview: NDArray[np.uint8] | None = None
     box: Box | None = None
     notes: tuple[str, ...] = ()
+    computed_by: str = ""
 
 
 ONLY_DIFFUSION = frozenset(

@@ -24,6 +24,7 @@ class Painting:
     warnings: about the request, and notes: about what ran otherwise than asked; sentences for people.
     nsfw_content_detected: what the safety checker said, None where none has looked. hidden_by: what was done with the
     picture then, one of `request.SAFETY_TYPES`, None where nothing was; unhidden: the picture as it was painted.
+    computed_by: see `Step`.
     """
 
     picture: Picture
@@ -39,6 +40,7 @@ class Painting:
     nsfw_content_detected: bool | None = None
     hidden_by: str | None = None
     unhidden: Picture | None = None
+    computed_by: str = ""
 
     @property
     def work(self) -> Size:
@@ -88,10 +90,11 @@ def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Pain
     # What an engine shows of its unfinished work is the window: it knows nothing of the rest.
     notes: list[str] = []
     last: Step | None = None
+    computed_by = ""
 
     def pass_on(step: Step) -> None:
-        nonlocal last
-        last = step
+        nonlocal last, computed_by
+        last, computed_by = step, step.computed_by or computed_by
         notes.extend(note for note in step.notes if note not in notes)
         on_step(replace(step, box=window.box))
 
@@ -116,6 +119,7 @@ def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Pain
                 seam_blended=done.seam_blended,
                 warnings=(*warnings, *unread),
                 notes=tuple(notes),
+                computed_by=computed_by,
             )
         )
     return paintings

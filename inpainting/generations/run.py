@@ -242,4 +242,5 @@ def report(painting: Painting) -> dict[str, object]:
         "notes": list(painting.notes),
         "nsfw_content_detected": painting.nsfw_content_detected,
         "hidden_by": painting.hidden_by,
+        **({"computed_by": painting.computed_by} if painting.computed_by else {}),
     }

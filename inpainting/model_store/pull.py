@@ -19,6 +19,7 @@ from django.template.defaultfilters import filesizeformat
 
 from inpainting.core.errors import PaintingError
 from inpainting.engines.catalog import Source
+from inpainting.engines.diffusion.openvino import files as openvino_files
 from inpainting.engines.model_files import ModelRefused, installed_weights
 from inpainting.model_store.supplies import (
     CHUNK_BYTES,
@@ -216,10 +217,14 @@ def staging_of(model: InferenceModel) -> Path:
 
 
 def remove_files(model: InferenceModel) -> bool:
-    """Take a model's files off the machine; its row and its pinned hashes stay. False: it is being pulled."""
+    """Take a model's files off the machine, and those made of them; its row and its pinned hashes stay.
+
+    False: it is being pulled.
+    """
     if not model.remove():
         return False
     for folder in (model.place, staging_of(model)):
         if folder.is_dir():
             shutil.rmtree(folder)
+    openvino_files.forget(settings.MODELS_DIR, model.slug)
     return True

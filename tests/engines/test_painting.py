@@ -19,6 +19,7 @@ from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.painting import Painting, paint
+from inpainting.generations.run import report
 from tests.fakes import PlainEngine
 from tests.strategies import masks, pictures, sizes, window_rules
 
@@ -178,6 +179,17 @@ def test_the_last_step_is_told_again_with_each_picture_that_is_put_together() ->
     told: list[Step] = []
     paintings = paint(scene(num_images=2), NoiseEngine(), told.append)
     assert told == [Step(1, 1, box=paintings[0].window.box)] * 3
+
+
+def test_a_painting_says_which_of_an_engines_ways_computed_it_and_so_does_its_report() -> None:
+    class Two(NoiseEngine):
+        def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+            on_step(Step(1, 2, computed_by="abacus, exactly"))
+            return super().inpaint(request, on_step)
+
+    (painting,), (plain,) = done(scene(), Two()), done(scene(), NoiseEngine())
+    assert report(painting)["computed_by"] == "abacus, exactly"
+    assert "computed_by" not in report(plain)
 
 
 def test_a_cancel_passes_through() -> None:

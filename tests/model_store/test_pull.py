@@ -337,8 +337,13 @@ def test_removing_takes_the_files_and_keeps_row_and_hashes(
     pull()
     model.refresh_from_db()
     pinned = model.files
+    made_of_it, of_another = models_folder / ".openvino/tiny/unet-1", models_folder / ".openvino/tiny-2/unet-1"
+    for folder in (made_of_it, of_another):
+        folder.mkdir(parents=True)
     assert remove_files(model)
     assert not (models_folder / "tiny").exists()
+    assert not made_of_it.exists()
+    assert of_another.exists()
     model.refresh_from_db()
     assert (model.state, model.files) == (ModelState.NOT_INSTALLED, pinned)
     assert model.start_pull()

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,10 @@ from inpainting.engines.diffusion.image_prompts import ImagePrompt
 from inpainting.engines.diffusion.pace import Pace
 from inpainting.engines.diffusion.pulse import LOADING_SECONDS, Pulse
 from inpainting.engines.diffusion.weights import Shelf
+
+if TYPE_CHECKING:
+    from inpainting.engines.diffusion.openvino.network import Compiled
+    from inpainting.engines.diffusion.openvino.networks import Networks
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +71,8 @@ class Ticket:
     request: InpaintRequest
     spec: ModelSpec
     fittings: Fittings = BARE
+    compiled: Compiled | None = None
+    """What computes it from its first step to its last; None is torch."""
     messages: SimpleQueue[Step | Failed | Painted] = field(default_factory=SimpleQueue)
     is_over: bool = False
     """Ended, failed, or left by its caller: nothing more is done for it."""
@@ -99,7 +105,8 @@ class Ticket:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Pictures that may share calls of the UNet: of one model, at one size, with as many words and the same fittings.
+    """Pictures that may share calls of the UNet: of one model, at one size, with as many words and the same fittings,
+    computed by the same means.
 
     Remembers how fast they go together. Groups of one model with other fittings take turns: each puts its own on.
 
@@ -110,6 +117,7 @@ class Group:
     size: Size
     fittings: Fittings = BARE
     chunks: int = 1
+    compiled: Compiled | None = None
     live: list[Live] = field(default_factory=list)
     pace: Pace = field(default_factory=lambda: Pace(MOST_ROWS))
     row_bytes: int = 0
@@ -143,11 +151,13 @@ class Batcher:
     """Paints what `paint` is asked for, as much at once as pays.
 
     most_rows: rows of the UNet's batch at most; None is as many as memory holds and still make it faster, measured.
-    1 is the deterministic mode: nothing is ever computed in company.
+    1 is the deterministic mode: nothing is ever computed in company. networks: what computes in torch's place where it
+    can; None is nothing.
     """
 
-    def __init__(self, shelf: Shelf, *, most_rows: int | None = None) -> None:
+    def __init__(self, shelf: Shelf, *, most_rows: int | None = None, networks: Networks | None = None) -> None:
         self.shelf = shelf
+        self.networks = networks
         self.most_rows = most_rows
         self.pulse = Pulse()
         self._arrivals: SimpleQueue[Ticket | ModelSpec] = SimpleQueue()
@@ -262,7 +272,9 @@ class Batcher:
                 if not self.shelf.fits(spec, parts_in_use=self._parts_in_use()):
                     logger.info("%s is not loaded early: other models fill the memory", spec.slug)
                     return
-                self.shelf.get(spec, in_use=self._in_use(), parts_in_use=self._parts_in_use())
+                model = self.shelf.get(spec, in_use=self._in_use(), parts_in_use=self._parts_in_use())
+                if self.networks is not None:
+                    self.networks.wanted(model, Size(spec.width, spec.height), (), None, in_use=self._compiled_in_use())
             except Exception as error:
                 logger.warning("%s cannot be loaded early: %s", spec.slug, error)
             else:
@@ -277,8 +289,9 @@ class Batcher:
                 group.pace.forget_shortage()
         idle = [group for group in self._groups if not group.live]
         for group in idle:
-            # A model that was put away is not held here; of the others some sizes are remembered for their pace.
-            if not self.shelf.holds(group.model) or len(idle) > MOST_IDLE_GROUPS:
+            # What was put away is not held here; of the others some sizes are remembered for their pace.
+            is_here = self.shelf.holds(group.model) and holds(group.model, group.compiled)
+            if not is_here or len(idle) > MOST_IDLE_GROUPS:
                 self._groups.remove(group)
 
     def _worn_in(self, model: LatentModel) -> set[str]:
@@ -292,6 +305,9 @@ class Batcher:
         entering = self.shelf.loaded(self._entering.spec) if self._entering is not None else None
         painting = [group.model for group in self._groups if group.live]
         return painting if entering is None else [*painting, entering]
+
+    def _compiled_in_use(self) -> list[Compiled]:
+        return [group.compiled for group in self._groups if group.live and group.compiled is not None]
 
     def _parts_in_use(self) -> list[ModelSpec]:
         fittings = [group.fittings for group in self._groups if group.live]
@@ -348,7 +364,11 @@ class Batcher:
     def _group(self, model: LatentModel, ticket: Ticket) -> Group | None:
         if not ticket.chunks:
             ticket.chunks = model.count_chunks(ticket.request.settings, self._vectors(ticket, model))
-        return next((group for group in self._groups if group.model is model and group.takes(ticket)), None)
+        compiled = ticket.compiled
+        if ticket.text is None and may_be_compiled(ticket):  # not begun yet
+            compiled = model.networks.get((ticket.size, ticket.fittings.loras))
+        fitting = (group for group in self._groups if group.model is model and group.takes(ticket))
+        return next((group for group in fitting if group.compiled is compiled), None)
 
     def _vae(self, fittings: Fittings) -> Any | None:
         """What takes the place of the model's own; None where nothing does."""
@@ -369,6 +389,10 @@ class Batcher:
         if ticket.text is None:
             ticket.text, notes = model.read(ticket.request.settings, ticket.size, self._vectors(ticket, model))
             ticket.note(*notes)
+            self._choose(ticket, model)
+        if not holds(model, ticket.compiled):
+            ticket.compiled = None  # the model was loaded anew between two of its pictures
+        model.compiled = ticket.compiled
         self._bring_parts(ticket, model)
         with model.painting_with(self._vae(ticket.fittings)):
             denoising, notes = model.start(ticket.request, index, ticket.text)
@@ -379,7 +403,7 @@ class Batcher:
         preview = previews.previewer(window, denoising, self.shelf.preview_decoder(ticket.spec.family))
         group = self._group(model, ticket)
         if group is None:
-            group = Group(model, ticket.size, ticket.fittings, ticket.chunks)
+            group = Group(model, ticket.size, ticket.fittings, ticket.chunks, ticket.compiled)
             self._groups.append(group)
         live = Live(ticket, index, denoising, preview)
         group.live.append(live)
@@ -401,6 +425,16 @@ class Batcher:
     def _part(self, spec: ModelSpec) -> Any:
         return self.shelf.part(spec, in_use=self._in_use(), parts_in_use=self._parts_in_use())
 
+    def _choose(self, ticket: Ticket, model: LatentModel) -> None:
+        """What computes all of a request is what is ready now: no picture begins in one way and ends in another."""
+        if self.networks is None or not may_be_compiled(ticket):
+            return
+        wanted = (model, ticket.size, ticket.fittings.loras)
+        ticket.compiled = self.networks.wanted(*wanted, ticket.text, in_use=self._compiled_in_use())
+        refusal = self.networks.refusal(*wanted)
+        if refusal is not None:
+            ticket.note(refusal)
+
     def _step(self, group: Group) -> None:
         """One call of the UNet for all of a group."""
         group.last_stepped = time.monotonic()
@@ -410,6 +444,7 @@ class Batcher:
 
         def predict(some: Sequence[Live]) -> list[torch.Tensor]:
             group.model.adapters.wear(group.fittings.loras)
+            group.model.compiled = group.compiled
             answers = group.model.predict([one.denoising for one in some])
             hardware.synchronize()
             return answers
@@ -433,7 +468,8 @@ class Batcher:
             self._give_up(ticket, answer)
             return
         ticket.steps_done += 1
-        ticket.messages.put(Step(ticket.steps_done, ticket.steps_of, self._preview_of(one)))
+        way = computed_by(ticket, self.shelf.hardware.dtype)
+        ticket.messages.put(Step(ticket.steps_done, ticket.steps_of, self._preview_of(one), computed_by=way))
 
     def _preview_of(self, one: Live) -> NDArray[np.uint8] | None:
         now = time.monotonic()
@@ -454,6 +490,7 @@ class Batcher:
             return
 
         def decode(some: Sequence[Live]) -> list[NDArray[np.uint8]]:
+            group.model.compiled = group.compiled
             with group.model.painting_with(self._vae(group.fittings)):
                 return group.model.decode(torch.cat([one.denoising.latents for one in some]))
 
@@ -469,7 +506,7 @@ class Batcher:
     def _keep(self, ticket: Ticket, index: int, picture: NDArray[np.uint8], model: LatentModel) -> None:
         ticket.pictures[index] = picture
         if len(ticket.pictures) == ticket.request.settings.num_images and not ticket.is_over:
-            ticket.note(*model.sacrifices)
+            ticket.note(*model.sacrifices, *(ticket.compiled.notes if ticket.compiled is not None else ()))
             ticket.is_over = True
             pictures = [ticket.pictures[n] for n in sorted(ticket.pictures)]
             ticket.messages.put(Painted(pictures, tuple(ticket.notes)))
@@ -504,6 +541,8 @@ class Batcher:
 
     def _make_room(self, group: Group | None) -> bool:
         """The next step down: put other models away, then what the model can do without. False: there is none."""
+        if self.networks is not None and self.networks.put_away(in_use=self._compiled_in_use()):
+            return True
         if self.shelf.put_away(in_use=self._in_use(), parts_in_use=self._parts_in_use()):
             return True
         return group is not None and group.model.save_memory()
@@ -527,6 +566,22 @@ class Batcher:
 def alike(ticket: Ticket) -> tuple[str, Size, Fittings, int]:
     """Equal for those who share a group, as far as is known before their model is there."""
     return ticket.spec.slug, ticket.size, ticket.fittings, ticket.chunks
+
+
+def may_be_compiled(ticket: Ticket) -> bool:
+    """Whether the UNet is the model's own with its LoRAs; who is led by other networks is torch's."""
+    return all(part.kind in (Kind.VAE, Kind.EMBEDDING) for part in ticket.fittings.parts)
+
+
+def holds(model: LatentModel, compiled: Compiled | None) -> bool:
+    """Whether that is still there; torch always is."""
+    return compiled is None or any(compiled is one for one in model.networks.values())
+
+
+def computed_by(ticket: Ticket, dtype: torch.dtype) -> str:
+    """Who takes the steps of a picture, and how precisely."""
+    library = "OpenVINO" if ticket.compiled is not None and ticket.compiled.computes else "torch"
+    return f"{library}, {str(dtype).removeprefix('torch.')}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,9 +31,14 @@ from inpainting.engines.catalog import (
     check_scheduler,
     most_guidance,
 )
+from inpainting.engines.diffusion import openvino
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.batcher import Batcher
+    from inpainting.engines.diffusion.openvino.networks import Networks
+    from inpainting.engines.diffusion.weights import Shelf
+
+logger = logging.getLogger(__name__)
 
 CELL = 8
 """Pixels along each side of a latent pixel."""
@@ -57,6 +63,8 @@ class Options:
 
     memory_bytes: weights kept in the device's memory at most; None is most of what it has. most_rows: see `Batcher`.
     models_dir: the folder of all models, in which a small decoder for previews may lie.
+    openvino: auto or off; auto computes with it on a processor, where it is installed. openvino_bytes: what its files
+    may take on the disk.
     """
 
     device: str = "auto"
@@ -64,6 +72,8 @@ class Options:
     memory_bytes: int | None = None
     most_rows: int | None = None
     models_dir: Path | None = None
+    openvino: str = "auto"
+    openvino_bytes: int = 20 * 10**9
 
 
 class Diffusion:
@@ -246,7 +256,22 @@ class Diffusion:
 
         chosen = hardware.choose(self.options.device, self.options.precision)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
-        return Batcher(Shelf(chosen, budget, models_dir=self.options.models_dir), most_rows=self.options.most_rows)
+        shelf = Shelf(chosen, budget, models_dir=self.options.models_dir)
+        return Batcher(shelf, most_rows=self.options.most_rows, networks=self._networks(shelf))
+
+    def _networks(self, shelf: Shelf) -> Networks | None:
+        """What OpenVINO computes for those on the shelf. Not where the same request must give the same bytes: whether a
+        conversion is ready is a matter of time."""
+        options = self.options
+        is_wanted = options.openvino == "auto" and options.models_dir is not None and options.most_rows != 1
+        if not is_wanted or shelf.hardware.device.type != "cpu" or not openvino.is_installed():
+            return None
+        try:
+            from inpainting.engines.diffusion.openvino.networks import Networks
+        except (ImportError, OSError, RuntimeError) as error:
+            logger.warning("OpenVINO is installed and cannot be used: %s", error)
+            return None
+        return Networks(shelf, Path(options.models_dir or ""), options.openvino_bytes)
 
 
 def is_wanted(settings: PaintSettings, field: str) -> bool:

@@ -113,6 +113,10 @@ class Shelf:
         return used + self._sizes[key] <= self.budget_bytes
 
     @property
+    def models(self) -> list[LatentModel]:
+        return list(self._models.values())
+
+    @property
     def used_bytes(self) -> int:
         parts = (bytes_of(part) for _, part in self._parts.values())
         return sum(model.byte_count for model in self._models.values()) + sum(parts)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from inpainting.engines.diffusion.adapters import Adapters
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.embeddings import Vectors
 from inpainting.engines.diffusion.hardware import Hardware
+
+if TYPE_CHECKING:
+    from inpainting.engines.diffusion.openvino.network import Compiled
 
 
 class LatentModel(ABC):
@@ -40,12 +43,17 @@ class LatentModel(ABC):
         self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
         self.sacrifices: list[str] = []
         """What a short memory made us do, for the metadata of all that is painted from then on."""
+        self.networks: dict[Any, Compiled] = {}
+        """What is compiled of it, by size and LoRAs; `openvino.networks` keeps it."""
+        self.compiled: Compiled | None = None
+        """What computes in place of its UNet and VAE now; None is they themselves."""
         self._is_tiled = self._is_offloaded = False
 
     @property
     def byte_count(self) -> int:
-        """Bytes of all weights, those of its LoRAs among them."""
-        return self._own_bytes + self.adapters.byte_count
+        """Bytes of all weights, those of its LoRAs and of what is compiled of it among them."""
+        compiled_bytes = sum(one.byte_count for one in self.networks.values())
+        return self._own_bytes + self.adapters.byte_count + compiled_bytes
 
     @cached_property
     def _own_bytes(self) -> int:
@@ -96,15 +104,19 @@ class LatentModel(ABC):
     def encode_image(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """[1, 3, 8h, 8w], -1 to 1 -> latents [1, c, h, w], drawn from what the VAE says, as diffusers does."""
         state = generator.get_state()
-        latents = self._encode(pixels, generator, self._encoding_dtype)
+        latents = self._encode(pixels, generator, self.encoding_dtype)
         if not bool(torch.isfinite(latents).all()):
             latents = self._encode(pixels, generator.set_state(state), torch.float32)
         return latents
 
     def _encode(self, pixels: torch.Tensor, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
         with self._vae_in(dtype):
-            said = self.vae.encode(pixels.to(self.hardware.device, dtype))
-            drawn = said.latent_dist.sample(generator) if self.draws_latents else said.latents
+            pixels = pixels.to(self.hardware.device, dtype)
+            if self._vae_is_compiled and self.compiled is not None and dtype == self.encoding_dtype:
+                drawn = self.compiled.encode(self.vae, pixels).sample(generator)
+            else:
+                said = self.vae.encode(pixels)
+                drawn = said.latent_dist.sample(generator) if self.draws_latents else said.latents
         config = self.vae.config
         return torch.as_tensor((drawn.float() - shift_of(config)) * config.scaling_factor)
 
@@ -129,7 +141,7 @@ class LatentModel(ABC):
         """
         if not bool(torch.isfinite(latents).all()):
             raise invalid_output()
-        pictures = self._decode(latents, self._decoding_dtype)
+        pictures = self._decode(latents, self.decoding_dtype)
         if not bool(torch.isfinite(pictures).all()):
             pictures = self._decode(latents, torch.float32)
             if not bool(torch.isfinite(pictures).all()):
@@ -145,6 +157,8 @@ class LatentModel(ABC):
             latents = latents * deviation + torch.tensor(config.latents_mean, device=latents.device).view(1, -1, 1, 1)
         latents = latents + shift_of(config)
         with self._vae_in(dtype):
+            if self._vae_is_compiled and self.compiled is not None and dtype == self.decoding_dtype:
+                return self.compiled.decode(self.vae, latents.to(dtype))
             return self.vae.decode(latents.to(dtype), return_dict=False)[0].float()
 
     @property
@@ -153,11 +167,16 @@ class LatentModel(ABC):
         return False
 
     @property
-    def _encoding_dtype(self) -> torch.dtype:
+    def _vae_is_compiled(self) -> bool:
+        """Not while another one paints in its place."""
+        return self.compiled is not None and self.vae is self.pipeline.vae
+
+    @property
+    def encoding_dtype(self) -> torch.dtype:
         return torch.float32 if self.vae_overflows else self.vae.dtype
 
     @property
-    def _decoding_dtype(self) -> torch.dtype:
+    def decoding_dtype(self) -> torch.dtype:
         return torch.float32 if self.vae_overflows and self.vae.dtype == torch.float16 else self.vae.dtype
 
     @contextmanager
@@ -196,6 +215,11 @@ class LatentModel(ABC):
             vae.disable_tiling()
 
     # When the device is too small
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether pictures are encoded and decoded in tiles."""
+        return self._is_tiled
 
     def save_memory(self) -> bool:
         """Take the next step that needs less memory and more time, and note it. False when there is none left."""

@@ -215,8 +215,9 @@ class StableDiffusion(LatentModel):
         hears = torch.cat([text.embeds for text in texts]).to(dtype)
         told = self.conditions(texts)
         led = controls.residuals(live, inputs, times, hears, told)
+        unet = self.unet if self.compiled is None else partial(self.compiled.predict, self.unet)
         with image_prompts.heard(self.unet, live, hears) as heard:
-            answer = self.unet(inputs, times, encoder_hidden_states=heard, return_dict=False, **told, **led)[0]
+            answer = unet(inputs, times, encoder_hidden_states=heard, return_dict=False, **told, **led)[0]
         return list(answer.float().split([one.rows for one in live]))
 
     def conditions(self, texts: Sequence[Text]) -> dict[str, Any]:
