@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 
 from django.contrib import messages
@@ -13,9 +13,20 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import SignedInRequest
 from inpainting.core.errors import PaintingError
+from inpainting.engines.catalog import ERASE_FAMILIES, SAFETY_FAMILIES, Kind
 from inpainting.model_store.pull import begin_elsewhere, remove_files
 from inpainting.models import InferenceModel
 
+TITLES: dict[str, str] = {
+    Kind.CHECKPOINT: "Models that paint what a prompt says",
+    **dict.fromkeys(sorted(ERASE_FAMILIES), "Networks that erase without words"),
+    Kind.CONTROLNET: "ControlNets: a picture that guides",
+    Kind.IP_ADAPTER: "IP-Adapters: a picture as a prompt",
+    Kind.EMBEDDING: "Embeddings: learned words",
+    Kind.VAE: "VAEs: another way to and from pixels",
+    **dict.fromkeys(sorted(SAFETY_FAMILIES), "Safety checkers"),
+}
+"""What people call each kind of model, or a family of its own."""
 Page = Callable[..., HttpResponse]
 
 
@@ -39,10 +50,19 @@ def for_administrators(permission: str) -> Callable[[Page], Page]:
 @for_administrators("inpainting.view_inferencemodel")
 def models_page(request: SignedInRequest) -> HttpResponse:
     context = {
-        "models": InferenceModel.objects.all(),
+        "groups": grouped(InferenceModel.objects.all()),
         "may_change": request.user.has_perm("inpainting.change_inferencemodel"),
     }
     return render(request, "models.html", context)
+
+
+def grouped(models: Iterable[InferenceModel]) -> list[tuple[str, list[InferenceModel]]]:
+    """By what they are for, what is needed first before the rest; a group of none is left out."""
+    groups: dict[str, list[InferenceModel]] = {title: [] for title in TITLES.values()}
+    for model in models:
+        is_whole = model.kind == Kind.CHECKPOINT
+        groups[TITLES[model.family if is_whole and model.family in TITLES else model.kind]].append(model)
+    return [(title, members) for title, members in groups.items() if members]
 
 
 @require_POST
