@@ -83,7 +83,7 @@ def test_guidance_in_some_of_the_steps_is_another_picture_and_told(
     browser = Client()
     browser.force_login(alice)
     page = browser.get(f"/generations/{Generation.objects.latest('created_at').pk}/").content.decode()
-    assert "Guidance from, share of the steps" in page
+    assert "Guided from, share of the steps" in page
 
 
 def test_without_guidance_its_interval_is_among_the_ignored(

@@ -219,7 +219,7 @@ def test_another_vae_is_offered_where_the_model_can_use_it_and_is_painted_with(p
     page.get_by_label("Prompt", exact=True).fill("a red bus")
     vae.select_option("soft")
     expect(page.locator("#more-set")).to_contain_text("VAE soft")
-    small = {"Work width, px": "64", "Work height, px": "64", "Steps": "4", "Guidance until, of 1": "0.5"}
+    small = {"Work width, px": "64", "Work height, px": "64", "Steps": "4", "Guided until (0 to 1)": "0.5"}
     for label, value in small.items():
         page.get_by_label(label, exact=True).fill(value)
     page.get_by_role("button", name="Generate").click()
