@@ -205,7 +205,7 @@ def test_an_unknown_type_is_refused_with_the_list(alices_program: Client, photo_
 
 def test_the_schema_has_both_fields_and_the_word_of_the_checker(client: Client) -> None:
     schemas = client.get("/api/schema/?format=json").json()["components"]["schemas"]
-    for name in ("Upload", "ChangesForm"):
+    for name in ("Upload", "ChangesUpload"):
         fields = schemas[name]["properties"]
         assert fields["safety_checker"]["type"] == "boolean"
         kind = fields["safety_checker_type"]
