@@ -18,6 +18,7 @@ from django.test import Client
 from numpy.typing import NDArray
 
 from accounts.models import User
+from inpainting.core.codecs import decode_picture
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Options
 from inpainting.models import Generation, InferenceModel, Lora
@@ -104,3 +105,16 @@ def test_what_is_missing_is_named(
     assert "kind lcm" in asked(alices_program, photo_png, mask_png, preset="draft")["message"]
     assert client.get("/").context["models"][0]["draft"] is None
     assert asked(alices_program, photo_png, mask_png, preset="rough")["status"] == "error"
+
+
+@pytest.mark.usefixtures("everything")
+def test_the_command_line_drafts_the_same(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, tmp_path: Path
+) -> None:
+    asked(alices_program, photo_png, mask_png, preset="draft")
+    paths = [tmp_path / name for name in ("photo.png", "mask.png", "out.png")]
+    paths[0].write_bytes(photo_png)
+    paths[1].write_bytes(mask_png)
+    words = ("--prompt", "a stone path", "--strength", "1", "--seed", "3", "--preset", "draft")
+    call_command("inpaint", str(paths[0]), str(paths[1]), "-o", str(paths[2]), *words, stderr=StringIO())
+    assert np.array_equal(np.asarray(decode_picture(paths[2].read_bytes()).picture.pixels), result())

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from inpainting.core.errors import Cancelled, InvalidRequest, PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.request import ALL_SCHEDULERS, SAFETY_TYPES, LoraUse, PaintSettings
+from inpainting.core.request import ALL_SCHEDULERS, PRESETS, SAFETY_TYPES, LoraUse, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Engine, OnStep, Step
 from inpainting.generations import safety
@@ -60,6 +60,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--embedding", action="append", default=[], metavar="SLUG", help="<SLUG> in the prompts stands for it"
         )
+        parser.add_argument("--preset", choices=PRESETS, help="draft: a few LCM steps and a tiny VAE")
         parser.add_argument("--steps", type=int, help="steps of denoising (default: the model's)")
         parser.add_argument("--guidance-scale", type=float, help="1 to 20, or 100: how closely the prompt is followed")
         parser.add_argument("--guidance-start", type=float, help="0 to 1: from which share of the steps it is followed")
@@ -139,6 +140,7 @@ class Command(BaseCommand):
             guidance_end=options["guidance_end"],
             scheduler=options["scheduler"],
             model=options["model"],
+            preset=options["preset"],
             safety_checker=True if options["safety_checker"] else None,
             safety_checker_type=options["safety_checker"],
             vae=options["vae"],
