@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import asdict
 from typing import Any
 
 from django.urls import reverse
@@ -70,6 +71,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "height": generation.source.height,
         "engine": generation.engine,
         "engine_reason": generation.engine_reason,
+        "asked": asked(generation),
         **{f"{name}_sha256": picture.sha256 for name, picture in generation.references.items()},
         "ignored": ignored(generation.ignored, settings),
         "warnings": [*generation.warnings, *notes_of(generation)],
@@ -86,6 +88,13 @@ def metadata(generation: Generation) -> dict[str, Any]:
             for image in generation.images.all()
         ],
     }
+
+
+def asked(generation: Generation) -> dict[str, Any]:
+    """What the caller said, under its public names: what was left to us is not among it."""
+    former = generation.as_asked
+    said = {PUBLIC_NAMES.get(name, name): value for name, value in asdict(former.settings).items() if value is not None}
+    return {**said, "engine": former.engine}
 
 
 def nsfw_content_detected(generation: Generation) -> list[bool] | None:

@@ -57,6 +57,8 @@ SAMPLERS = {
 }
 """ComfyUI's names, which the published front end sends as `sampler_name`."""
 RANDOM = -1
+FULL = "full"
+"""The preset that is none: what running a draft again asks for."""
 
 
 def public_names(names: Iterable[str]) -> list[str]:
@@ -269,9 +271,10 @@ class ChangesForm(serializers.Serializer):
         help_text="LoRAs from /api/models and their weights, for models of their family; in forms as JSON text.",
     )
     preset = serializers.ChoiceField(
-        PRESETS,
+        (FULL, *PRESETS),
         required=False,
-        help_text="draft: 4 LCM steps and a tiny VAE; rough and fast. What is sent beside it counts.",
+        help_text="draft: a few LCM steps and a tiny VAE, rough and fast; steps and such that are sent beside it count "
+        "more. full: none, as where nothing is sent.",
     )
     step_down = serializers.BooleanField(
         required=False,
@@ -398,6 +401,8 @@ def settings_from(values: Mapping[str, Any], start: PaintSettings | None = None)
     named = {name: value for name, value in named.items() if name in PaintSettings.__dataclass_fields__}
     if named.get("seed", RANDOM if start is None else start.seed) <= 0:
         named["seed"] = 1 + secrets.randbelow(2**31 - 1)
+    if named.get("preset") == FULL:
+        named["preset"] = None
     asked = named.get("guidance_scale") or 0.0
     if asked > USUAL_MOST_GUIDANCE:
         model = named.get("model", start.model if start else None)

@@ -78,7 +78,9 @@ class GenerationCancel(APIView):
 
 
 class GenerationRunAgain(TakesBodies):
-    """A new generation of the same picture and mask, with the settings that are sent and all others as they were.
+    """A new generation of the same picture and mask, with the settings that are sent and all others as they were asked.
+
+    What was left to us the first time, such as the engine or the model's own steps, is chosen again.
 
     So are control_image and ip_adapter_image, unless others are sent. In JSON an empty control or ip_adapter is none.
 
@@ -103,10 +105,11 @@ class GenerationRunAgain(TakesBodies):
         values, warnings = checked(ChangesForm, body.fields, clamp=False)
         size = Size(generation.source.width, generation.source.height)
         references, notes = references_in(body, request).beside(size)
+        former = generation.as_asked
         again = run_again(
             generation,
-            settings_from(values, generation.paint_settings),
-            engine=values.get("engine", generation.engine),
+            settings_from(values, former.settings),
+            engine=values.get("engine", former.engine),
             references=references,
             warnings=[*warnings, *notes],
             idempotency=idempotency,

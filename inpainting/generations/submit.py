@@ -21,6 +21,7 @@ from inpainting.generations import safety
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.limits import Allowance, LimitReached
 from inpainting.models import Generation
+from inpainting.models.generation import Asked
 from inpainting.models.pictures import remove_unkept
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def prepared(
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
+    asked = Asked(engine, request.settings)
     choice = registry.choose(engine, request.settings)
     painter = choice.engine
     settings, safety_warnings = safety.settled(request.settings)
@@ -106,6 +108,7 @@ def prepared(
         owner=owner,
         engine=painter.name,
         engine_reason=choice.why,
+        asked=asked,
         ignored=painter.ignored(request.settings),
         source_name=source_name,
         warnings=[*warnings, *safety_warnings, *mask_warnings, *unread],

@@ -42,6 +42,14 @@ class Status(models.TextChoices):
 ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """What a caller said: an engine's name or "auto", and settings, None where nothing was said."""
+
+    engine: str
+    settings: PaintSettings
+
+
 class Generation(models.Model):
     """State moves by the verbs below alone. Each is one conditional UPDATE and returns False when it lost.
 
@@ -80,6 +88,7 @@ class Generation(models.Model):
     engine = models.CharField(max_length=40)
     engine_reason = models.CharField(max_length=300, blank=True, help_text="why this engine paints")
     settings = models.JSONField(help_text="the fields of PaintSettings")
+    asked = models.JSONField(default=dict, help_text="engine and settings as they were asked for; empty: as they are")
     ignored = models.JSONField(default=list, help_text="names of those that its engine does not read")
     painted_pixels = models.PositiveBigIntegerField(default=0, help_text="how many pixels the mask marks")
     warnings = models.JSONField(default=list)
@@ -121,6 +130,7 @@ class Generation(models.Model):
         owner: Any,
         engine: str,
         engine_reason: str = "",
+        asked: Asked | None = None,
         ignored: Collection[str] = (),
         source_name: str = "",
         warnings: Sequence[str] = (),
@@ -148,6 +158,7 @@ class Generation(models.Model):
             engine=engine,
             engine_reason=engine_reason,
             settings=dataclasses.asdict(request.settings),
+            asked={} if asked is None else dataclasses.asdict(asked),
             ignored=sorted(ignored),
             painted_pixels=int(np.count_nonzero(request.mask)),
             warnings=list(warnings),
@@ -166,6 +177,7 @@ class Generation(models.Model):
             engine=self.engine,
             engine_reason=self.engine_reason,
             settings=self.settings,
+            asked=self.asked,
             ignored=self.ignored,
             painted_pixels=self.painted_pixels,
             warnings=self.warnings,
@@ -348,6 +360,13 @@ class Generation(models.Model):
     @property
     def paint_settings(self) -> PaintSettings:
         return PaintSettings.from_fields(self.settings)
+
+    @property
+    def as_asked(self) -> Asked:
+        """What running again begins with: what we chose ourselves may be chosen otherwise then."""
+        if not self.asked:
+            return Asked(self.engine, self.paint_settings)
+        return Asked(self.asked["engine"], PaintSettings.from_fields(self.asked["settings"]))
 
     @property
     def prompt(self) -> str:

@@ -15,6 +15,8 @@ from inpainting.engines.catalog import (
     COMPUTED_CONTROLS,
     ERASE_FAMILIES,
     FAMILY_IGNORES,
+    LORA_FAMILIES,
+    DraftParts,
     Family,
     most_guidance,
     schedulers_of,
@@ -40,7 +42,9 @@ SAFETY_LABELS = {
 def choices() -> dict[str, Any]:
     """For the editor's form. Without torch no model is offered: none could be run."""
     is_installed = diffusion.is_installed()
-    models = [described(model) for model in InferenceModel.ready()] if is_installed else []
+    ready = list(InferenceModel.ready()) if is_installed else []
+    drafts = {family: draft_of(Family(family)) for family in {model.family for model in ready}}
+    models = [{**described(model), "draft": drafts[model.family]} for model in ready]
     erasers = [named(model) for model in InferenceModel.ready(ERASE_FAMILIES)] if erase.is_installed() else []
     missing = {diffusion.Diffusion.name: not models, erase.Erase.name: not erasers}
     return {
@@ -85,22 +89,23 @@ def safety_choices() -> dict[str, Any] | None:
 
 
 def described(model: InferenceModel) -> dict[str, Any]:
-    """A model by the names of the API's fields: what it uses where a request says nothing, and what it takes.
-
-    draft: what it uses for a draft; None where something of that is not here.
-    """
+    """A model by the names of the API's fields: what it uses where a request says nothing, and what it takes."""
     family = Family(model.family)
-    parts = Catalog().draft_parts(family)
-    few = None if parts.lora is None or parts.vae is None else Lora.find(parts.lora).spec.few_steps
     return {
         **named(model),
         "family": model.family,
         "most_guidance": most_guidance(family),
         "schedulers": schedulers_of(family),
         "ignores": public_names(FAMILY_IGNORES[family]),
-        "draft": None if few is None else few.usual,
         **model.usual,
     }
+
+
+def draft_of(family: Family) -> dict[str, Any] | None:
+    """What models of the family use for a draft, by the names of the settings; None where they have none."""
+    parts = Catalog().draft_parts(family) if family in LORA_FAMILIES else DraftParts()
+    few = None if parts.lora is None or parts.vae is None else Lora.find(parts.lora).spec.few_steps
+    return None if few is None else few.usual
 
 
 def named(model: InferenceModel) -> dict[str, Any]:

@@ -183,9 +183,15 @@ def test_where_memory_is_short_a_smaller_engine_paints_if_that_is_allowed(
     assert metadata["engine_reason"].startswith("The device's memory was too small for the model")
     assert "prompt" in metadata["ignored"]
     assert "model" not in metadata
-    painted = result(Generation.objects.get(status=Status.SUCCEEDED))
+    stepped_down = Generation.objects.get(status=Status.SUCCEEDED)
+    painted = result(stepped_down)
     assert np.array_equal(painted[hole == 0], photo[hole == 0])
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
+    address = f"/api/generations/{stepped_down.pk}/run-again/"
+    again = alices_program.post(address, {"step_down": False, "steps": 2}, content_type="application/json").json()
+    once_more = Generation.objects.get(pk=again["id"])  # with the model that was asked for, and not the smaller engine
+    assert (once_more.engine, once_more.settings["model"], once_more.settings["steps"]) == ("diffusion", "tiny", 2)
+    assert "There is a prompt" in once_more.engine_reason
 
 
 @pytest.mark.usefixtures("too_small")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from accounts.models import User
 from inpainting.core.codecs import decode_picture
+from inpainting.core.request import MAX_LORAS
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Options
 from inpainting.models import Generation, InferenceModel, Lora
@@ -118,3 +119,39 @@ def test_the_command_line_drafts_the_same(
     words = ("--prompt", "a stone path", "--strength", "1", "--seed", "3", "--preset", "draft")
     call_command("inpaint", str(paths[0]), str(paths[1]), "-o", str(paths[2]), *words, stderr=StringIO())
     assert np.array_equal(np.asarray(decode_picture(paths[2].read_bytes()).picture.pixels), result())
+
+
+def again(client: Client, **changes: Any) -> dict[str, Any]:
+    """Run the newest generation again, in this thread; its metadata."""
+    generation = Generation.objects.latest("created_at")
+    answer = client.post(f"/api/generations/{generation.pk}/run-again/", changes, content_type="application/json")
+    assert answer.status_code == 202, answer.json()
+    told: dict[str, Any] = client.get(f"/api/generations/{answer.json()['id']}/").json()["metadata"]
+    return told
+
+
+@pytest.mark.usefixtures("everything")
+def test_running_again_begins_with_what_was_asked_and_not_with_what_it_came_to(
+    alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    asked(alices_program, photo_png, mask_png, guidance_scale="6")
+    draft = again(alices_program, preset="draft")
+    assert (draft["steps"], draft["guidance_scale"], draft["vae"]) == (4, 6, "rough")
+    assert draft["asked"]["preset"] == "draft"
+    assert "steps" not in draft["asked"]
+    full = again(alices_program, preset="full")
+    assert (full["steps"], full["guidance_scale"], full["loras"]) == (3, 6, [])
+    assert not {"preset", "vae"} & set(full)
+    assert full["seed"] == draft["seed"] == 3
+
+
+@pytest.mark.usefixtures("everything")
+def test_its_lora_works_whatever_weight_is_said_and_counts_among_the_most(
+    alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    idle = json.dumps([{"slug": "quick", "weight": 0}])
+    told = asked(alices_program, photo_png, mask_png, preset="draft", loras=idle)["metadata"]
+    assert (told["loras"], told["steps"]) == ([{"slug": "quick", "weight": 1.0}], 4)
+    many = json.dumps([{"slug": f"lora-{number}"} for number in range(MAX_LORAS)])
+    refused = asked(alices_program, photo_png, mask_png, preset="draft", loras=many)
+    assert (refused["code"], refused["limit"]) == ("field_out_of_range", MAX_LORAS - 1)

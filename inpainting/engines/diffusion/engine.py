@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
-from inpainting.core.request import FLOW_SCHEDULERS, RANGES, InpaintRequest, LoraUse, PaintSettings, within
+from inpainting.core.request import FLOW_SCHEDULERS, MAX_LORAS, RANGES, InpaintRequest, LoraUse, PaintSettings, within
 from inpainting.engines.base import Lane, OnStep, Step
 from inpainting.engines.catalog import (
     FAMILY_IGNORES,
+    LORA_FAMILIES,
     PART_LABELS,
     Control,
     DraftParts,
@@ -148,6 +149,10 @@ class Diffusion:
         """
         if settings.preset is None:
             return settings
+        if model.family not in LORA_FAMILIES:
+            raise InvalidRequest(
+                f"Models of the family {model.family} have no drafts.", code="preset_unavailable", field="preset"
+            )
         parts = self.draft_parts(model.family)
         if parts.lora is None or parts.vae is None:
             raise InvalidRequest(
@@ -155,9 +160,17 @@ class Diffusion:
                 code="preset_unavailable",
                 field="preset",
             )
-        is_worn = any(use.slug == parts.lora for use in settings.loras)
-        loras = settings.loras if is_worn else (LoraUse(parts.lora), *settings.loras)
-        return replace(settings, loras=loras, vae=settings.vae or parts.vae)
+        weight = next((use.weight for use in settings.loras if use.slug == parts.lora and use.weight), 1.0)
+        others = [use for use in settings.loras if use.slug != parts.lora]
+        if len(others) >= MAX_LORAS:
+            raise InvalidRequest(
+                f"A draft wears the LoRA {parts.lora}; beside it at most {MAX_LORAS - 1} are allowed.",
+                code="field_out_of_range",
+                field="loras",
+                limit=MAX_LORAS - 1,
+                actual=len(others),
+            )
+        return replace(settings, loras=(LoraUse(parts.lora, weight), *others), vae=settings.vae or parts.vae)
 
     def _part(self, settings: PaintSettings, field: str, model: ModelSpec) -> ModelSpec:
         """The part that a setting names. Raises InvalidRequest where there is none, or it is for another family."""

@@ -34,7 +34,6 @@ const LABELS = {
   preset: "Quality",
 }
 const FIELDS = Object.keys(LABELS)
-const NAMED_ELSEWHERE = { width: "work_width", height: "work_height" } // a recipe's width is the picture's
 const STRENGTH = "0.75"
 /** Families whose prompts may hold weights. */
 const WEIGHING = new Set(["sd", "sdxl"])
@@ -125,7 +124,7 @@ export class Recipe {
     return `${LABELS[wrong[0]]} must be ${kind} from ${input.min} to ${input.max}.`
   }
 
-  /** Fills in what an earlier generation was made with: the server's metadata of it. */
+  /** Fills in what an earlier generation was asked for: engine and settings under the API's names. */
   fill(recipe) {
     const { engine, model, erase_model } = this.#form
     if (this.#engines.some(({ name, missing }) => name === recipe.engine && !missing)) engine.value = recipe.engine
@@ -143,7 +142,7 @@ export class Recipe {
     const { steps, guidance_scale, scheduler } = this.#usual() ?? {}
     const unsaid = { ...UNSAID, steps, guidance_scale, scheduler }
     for (const name of FIELDS) {
-      const value = recipe[NAMED_ELSEWHERE[name] ?? name] ?? ""
+      const value = recipe[name] ?? ""
       this.#input(name).value = value === unsaid[name] || isBlurred(value) ? "" : String(value)
     }
     this.#refresh()
@@ -206,7 +205,7 @@ export class Recipe {
   #painter() {
     const { engine, prompt } = this.#form
     if (engine.value !== AUTO) return engine.value
-    const hasWishes = prompt.value.trim() || this.#hasLoras() || this.#references.some(({ part }) => part) || this.#extras.told().length
+    const hasWishes = prompt.value.trim() || this.#hasLoras() || this.#references.some(({ part }) => part) || this.#extras.told().length || this.#form.preset.value
     return hasWishes && this.#models.length ? "diffusion" : this.#closer()
   }
 
