@@ -196,7 +196,7 @@ def test_a_prompt_is_painted_in_two_results_to_choose_from_and_the_recipe_comes_
         expect(recipe).to_contain_text(words)
     page.get_by_role("link", name="Open in editor").click()
     expect(page.locator("#more-set")).to_contain_text("Seed 77")
-    expect(page.get_by_label("Engine")).to_have_value("diffusion")
+    expect(page.get_by_label("Engine")).to_have_value("auto")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus")
     more_settings(page)
     for label, value in settings.items():
