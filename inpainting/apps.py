@@ -45,6 +45,12 @@ def list_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = present_ap
     except LookupError:
         return  # migrated back to before there were models
     known = {field.name for field in model._meta.fields}
-    for spec in (*SHIPPED, *(SHIPPED_PARTS if "kind" in known else ())):
-        columns = {name: value for name, value in columns_of(spec).items() if name in known}
-        model.objects.using(using).get_or_create(slug=spec.slug, defaults=columns)
+    rows = model.objects.using(using)
+    there = set(rows.values_list("slug", flat=True))
+    shipped = (*SHIPPED, *(SHIPPED_PARTS if "kind" in known else ()))
+    missing = [columns_of(spec) for spec in shipped if spec.slug not in there]
+    # Conflicts: another process lists them at the same moment.
+    rows.bulk_create(
+        [model(**{name: value for name, value in columns.items() if name in known}) for columns in missing],
+        ignore_conflicts=True,
+    )

@@ -20,5 +20,9 @@ if "sqlite3" in DATABASES["default"]["ENGINE"]:
 CELERY_TASK_ALWAYS_EAGER = True
 CELERY_TASK_EAGER_PROPAGATES = True
 DIFFUSION_OPENVINO = "off"  # it would convert each tiny model in a process of its own
+# Every test client would walk all static files first, a tenth of a second each; real servers serve them in test_serve.
+SERVESTATIC_USE_FINDERS = False
+STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
