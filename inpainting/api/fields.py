@@ -22,6 +22,7 @@ from inpainting.core.request import (
     MAX_LORAS,
     MAX_PROMPT_CHARACTERS,
     MAX_SEED,
+    MAX_SLUG_CHARACTERS,
     PRESETS,
     RANGES,
     SAFETY_TYPES,
@@ -158,7 +159,7 @@ LORAS_SCHEMA = {
         "required": ["slug"],
         "additionalProperties": False,
         "properties": {
-            "slug": {"type": "string", "maxLength": 64},
+            "slug": {"type": "string", "maxLength": MAX_SLUG_CHARACTERS},
             "weight": {"type": "number", "minimum": LORA_WEIGHTS[0], "maximum": LORA_WEIGHTS[1], "default": 1},
         },
     },
@@ -195,7 +196,9 @@ class Loras(serializers.Field):
         return LoraUse(slug, float(weight))
 
 
-@extend_schema_field({"type": "array", "maxItems": MAX_EMBEDDINGS, "items": {"type": "string", "maxLength": 200}})
+@extend_schema_field(
+    {"type": "array", "maxItems": MAX_EMBEDDINGS, "items": {"type": "string", "maxLength": MAX_SLUG_CHARACTERS}}
+)
 class Slugs(serializers.Field):
     """A list of names; in forms the same as JSON text."""
 

@@ -104,6 +104,8 @@ def test_fields_have_their_ranges_in_the_form_and_none_in_json(document: dict[st
     assert (form["denoising_strength"]["minimum"], form["denoising_strength"]["maximum"]) == (0, 1)
     assert form["mask_polarity"]["enum"] == ["black_repaints", "white_repaints", "transparent_repaints"]
     assert all(value.get("description") for value in form.values())
+    assert form["embeddings"]["items"]["maxLength"] == 64
+    assert form["loras"]["items"]["properties"]["slug"]["maxLength"] == 64
 
 
 def test_the_schema_and_its_page_are_open_and_load_nothing_from_elsewhere(client: Client, db: None) -> None:
