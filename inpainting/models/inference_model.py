@@ -140,6 +140,8 @@ class InferenceModel(models.Model):
             raise ValidationError({"control": "A ControlNet, and nothing else, says what it looks at."})
         if self.is_fallback and self.family not in catalog.PAINTING_FAMILIES:
             raise ValidationError({"is_fallback": f"A model of the family {self.family} paints nothing."})
+        if self.is_fallback and self.kind != Kind.CHECKPOINT:
+            raise ValidationError({"is_fallback": "A part of a model paints nothing by itself."})
         if self.source == catalog.Source.HUB and not self.repo:
             raise ValidationError({"repo": "A model of the hub has a repository."})
         is_checkpoint = self.kind == Kind.CHECKPOINT and self.family in [family.value for family in Family]
