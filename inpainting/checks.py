@@ -1,4 +1,4 @@
-"""What `manage.py check`, and whatever checks first, says of the safety checker's setting."""
+"""What `manage.py check`, and whatever checks first, says of the settings of the safety checker and of OpenVINO."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from inpainting.core.request import SAFETY_TYPES
 from inpainting.core.safety import OFF
 from inpainting.engines.diffusion import engine as diffusion
+
+OPENVINO = ("auto", "off")
 
 
 @register("security")
@@ -32,5 +34,19 @@ def safety_checker_can_run(app_configs: Sequence[AppConfig] | None, **_: Any) ->
             "DREAMLAYER_SAFETY_CHECKER is on, and this light installation cannot run it: nothing will be painted.",
             hint="“pip install .[diffusion]” adds what it needs; “python manage.py pull_model safety-checker” gets it.",
             id="inpainting.W001",
+        )
+    ]
+
+
+@register()
+def openvino_is_auto_or_off(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Any other word would turn it off without a word."""
+    if settings.DIFFUSION_OPENVINO in OPENVINO:
+        return []
+    return [
+        Error(
+            f"DREAMLAYER_DIFFUSION_OPENVINO is “{settings.DIFFUSION_OPENVINO}”.",
+            hint=f"It is {' or '.join(OPENVINO)}.",
+            id="inpainting.E002",
         )
     ]

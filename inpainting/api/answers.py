@@ -117,7 +117,7 @@ def notes_of(generation: Generation) -> list[str]:
 
 def ignored(names: Collection[str], settings: dict[str, Any]) -> list[str]:
     """Public names of the settings that were made, of those that the engine does not read."""
-    made = {name for name, value in settings.items() if value not in (None, "", [])}
+    made = {name for name, value in settings.items() if value not in (None, "", [], ())}
     return public_names(made.intersection(names))
 
 

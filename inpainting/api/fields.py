@@ -22,9 +22,11 @@ from inpainting.core.request import (
     MAX_LORAS,
     MAX_PROMPT_CHARACTERS,
     MAX_SEED,
+    MAX_SLUG_CHARACTERS,
     PRESETS,
     RANGES,
     SAFETY_TYPES,
+    SLUG,
     LoraUse,
     PaintSettings,
     within,
@@ -150,6 +152,8 @@ def words(**kwargs: Any) -> Text:
     return Text(allow_blank=True, trim_whitespace=False, max_length=MAX_PROMPT_CHARACTERS, **kwargs)
 
 
+SLUG_SCHEMA = {"type": "string", "maxLength": MAX_SLUG_CHARACTERS, "pattern": SLUG.replace("\\Z", "$")}
+"""`$` is the end of a text in the schema's dialect of patterns, where there is no `\\Z`."""
 LORAS_SCHEMA = {
     "type": "array",
     "maxItems": MAX_LORAS,
@@ -158,7 +162,7 @@ LORAS_SCHEMA = {
         "required": ["slug"],
         "additionalProperties": False,
         "properties": {
-            "slug": {"type": "string", "maxLength": 64},
+            "slug": SLUG_SCHEMA,
             "weight": {"type": "number", "minimum": LORA_WEIGHTS[0], "maximum": LORA_WEIGHTS[1], "default": 1},
         },
     },
@@ -195,7 +199,7 @@ class Loras(serializers.Field):
         return LoraUse(slug, float(weight))
 
 
-@extend_schema_field({"type": "array", "maxItems": MAX_EMBEDDINGS, "items": {"type": "string", "maxLength": 200}})
+@extend_schema_field({"type": "array", "maxItems": MAX_EMBEDDINGS, "uniqueItems": True, "items": SLUG_SCHEMA})
 class Slugs(serializers.Field):
     """A list of names; in forms the same as JSON text."""
 

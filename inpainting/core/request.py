@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,9 @@ from inpainting.core.picture import Mask, Picture
 
 MAX_SEED = 2**63 - 1
 MAX_PROMPT_CHARACTERS = 10_000
+MAX_SLUG_CHARACTERS = 64
+SLUG = rf"^[a-z0-9][a-z0-9._-]{{0,{MAX_SLUG_CHARACTERS - 1}}}\Z"
+"""What models, LoRAs and parts of the catalog are called by."""
 RANGES: dict[str, tuple[float, float]] = {
     "strength": (0.0, 1.0),
     "seed": (0, MAX_SEED),
@@ -60,12 +64,14 @@ PRESETS = ("draft",)
 
 @dataclass(frozen=True, slots=True)
 class LoraUse:
-    """A LoRA of the catalog by its slug, and how strongly it works. Raises InvalidRequest for a weight out of range."""
+    """A LoRA of the catalog by its slug, and how strongly it works. Raises InvalidRequest for a weight out of range and
+    for what is no slug."""
 
     slug: str
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        check_slug(self.slug, field="loras")
         within("weight", self.weight, *LORA_WEIGHTS, field="loras")
 
 
@@ -198,6 +204,8 @@ class PaintSettings:
                 limit=MAX_EMBEDDINGS,
                 actual=len(self.embeddings),
             )
+        for slug in self.embeddings:
+            check_slug(slug, field="embeddings")
         if len(set(self.embeddings)) < len(self.embeddings):
             raise InvalidRequest("Each embedding may be asked for once.", field="embeddings")
 
@@ -237,6 +245,16 @@ class InpaintRequest:
         view = self.mask.view()
         view.flags.writeable = False
         object.__setattr__(self, "mask", view)
+
+
+def check_slug(slug: str, *, field: str) -> None:
+    """Raise InvalidRequest unless it is like a slug; what it is stays unsaid, since it may be no text at all."""
+    if not re.match(SLUG, slug):
+        raise InvalidRequest(
+            f"A slug in {field} is 1 to {MAX_SLUG_CHARACTERS} of the characters a-z 0-9 . _ - and begins with a letter "
+            "or a digit.",
+            field=field,
+        )
 
 
 def within(name: str, value: float, lowest: float, highest: float, *, field: str = "") -> None:

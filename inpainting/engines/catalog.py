@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.request import FLOW_SCHEDULERS, RANGES, SCHEDULERS, within
+from inpainting.core.request import FLOW_SCHEDULERS, RANGES, SCHEDULERS, SLUG, within
 
-SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}\Z"
 REVISION = r"^[0-9a-f]{40}\Z"
 MB, GB = 10**6, 10**9
 

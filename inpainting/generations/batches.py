@@ -14,6 +14,7 @@ from inpainting import webhooks
 from inpainting.core.errors import InvalidPicture, InvalidRequest
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
+from inpainting.generations import safety
 from inpainting.generations.delete import delete_ended
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.limits import Allowance, LimitReached
@@ -196,10 +197,11 @@ def retry(batch: Batch) -> Retried:
 
 def check_again(former: Generation) -> None:
     """Whether what was accepted once could be today, without reading its pictures. Raises InvalidRequest: its engine,
-    its model or a file of it is gone (`image_gone`), or its webhook_url may no longer be called."""
+    its model or a file of it is gone (`image_gone`), the safety checker is to look and cannot, or its webhook_url may
+    no longer be called."""
     if former.webhook_url:
         webhooks.check_url(former.webhook_url, field="webhook_url")
-    settings = former.paint_settings
+    settings, _ = safety.settled(former.paint_settings)
     registry.find(former.engine, settings).settled(settings)
     for picture in former.pictures:
         if not picture.file.storage.exists(str(picture.file.name)):

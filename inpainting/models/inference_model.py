@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.request import ALL_SCHEDULERS, RANGES, within
+from inpainting.core.request import ALL_SCHEDULERS, RANGES, SLUG, within
 from inpainting.engines import catalog
 from inpainting.engines.catalog import (
     DIFFUSION_FAMILIES,
@@ -51,7 +51,7 @@ class InferenceModel(models.Model):
 
     slug = models.CharField(
         max_length=64, unique=True, help_text="how callers name it: a-z, 0-9, full stop, underscore, hyphen",
-        validators=[RegexValidator(catalog.SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
+        validators=[RegexValidator(SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
     )  # fmt: skip
     label = models.CharField(max_length=100, help_text="how people call it")
     family = models.CharField(max_length=20, choices=[(family.value, family.value) for family in catalog.Family])
@@ -140,6 +140,8 @@ class InferenceModel(models.Model):
             raise ValidationError({"control": "A ControlNet, and nothing else, says what it looks at."})
         if self.is_fallback and self.family not in catalog.PAINTING_FAMILIES:
             raise ValidationError({"is_fallback": f"A model of the family {self.family} paints nothing."})
+        if self.is_fallback and self.kind != Kind.CHECKPOINT:
+            raise ValidationError({"is_fallback": "A part of a model paints nothing by itself."})
         if self.source == catalog.Source.HUB and not self.repo:
             raise ValidationError({"repo": "A model of the hub has a repository."})
         is_checkpoint = self.kind == Kind.CHECKPOINT and self.family in [family.value for family in Family]

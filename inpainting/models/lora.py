@@ -11,7 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.request import RANGES
+from inpainting.core.request import RANGES, SLUG
 from inpainting.engines import catalog
 from inpainting.engines.catalog import LoraSpec
 from inpainting.engines.model_files import WEIGHTS
@@ -25,7 +25,7 @@ class Lora(models.Model):
 
     slug = models.CharField(
         max_length=64, unique=True, help_text="how callers name it: a-z, 0-9, full stop, underscore, hyphen",
-        validators=[RegexValidator(catalog.SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
+        validators=[RegexValidator(SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
     )  # fmt: skip
     label = models.CharField(max_length=100, help_text="how people call it")
     family = models.CharField(

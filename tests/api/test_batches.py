@@ -541,6 +541,15 @@ def test_a_retry_whose_engine_is_gone_is_refused(partly: Batch, alices_program: 
     assert (answer.status_code, answer.json()["code"]) == (400, "engine_not_found")
 
 
+def test_a_retry_that_nobody_could_look_at_is_refused(
+    partly: Batch, alices_program: Client, settings: Settings
+) -> None:
+    settings.SAFETY_CHECKER = "blur"
+    answer = alices_program.post(f"{URL}{partly.pk}/retry/")
+    assert (answer.status_code, answer.json()["code"]) == (400, "safety_checker_unavailable")
+    assert states(alices_program, partly)[1:3] == ["failed", "cancelled"]
+
+
 def test_a_retry_over_a_limit_says_which_items_stay_as_they_are(
     partly: Batch, alice: User, alices_program: Client
 ) -> None:

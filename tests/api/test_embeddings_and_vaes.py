@@ -116,7 +116,7 @@ def test_another_vae_is_another_picture_and_told(
     ("fields", "code", "field"),
     [
         ({"embeddings": ["nobody"]}, "part_not_found", "embeddings"),
-        ({"embeddings": ["../../etc/passwd"]}, "part_not_found", "embeddings"),
+        ({"embeddings": ["../../etc/passwd"]}, "field_invalid", "embeddings"),
         ({"embeddings": ["soft"]}, "part_not_found", "embeddings"),
         ({"embeddings": ["large"]}, "part_unfit", "embeddings"),
         ({"embeddings": ["cat", "cat"]}, "field_invalid", "embeddings"),

@@ -303,6 +303,7 @@ def test_a_dry_run_says_what_would_be_painted_and_keeps_nothing(
         assert said["coverage"] == pytest.approx(np.count_nonzero(hole) / hole.size, abs=1e-6)
         assert said["window"] == [0, 0, 96, 64]
         assert "prompt" in said["ignored"]
+        assert not {"loras", "embeddings"} & set(said["ignored"])
     assert any(
         "normal" in warning
         for warning in alices_program.post(

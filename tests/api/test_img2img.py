@@ -36,6 +36,18 @@ def body(photo_png: bytes, mask_png: bytes) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("slug", ["\ud800", "a\x00", "x" * 65, "Ink", ""])
+@pytest.mark.parametrize("field", ["embeddings", "loras"])
+def test_what_is_no_slug_is_refused_by_every_engine(
+    alices_program: Client, body: dict[str, Any], field: str, slug: str
+) -> None:
+    sent = json.dumps([slug] if field == "embeddings" else [{"slug": slug}])
+    answer = alices_program.post("/api/img2img", body | {"engine": "quick-fill", field: sent})
+    assert (answer.status_code, answer.json()["field"]) == (400, field)
+    assert "1 to 64 of the characters a-z 0-9 . _ -" in answer.json()["message"]
+    assert not Generation.objects.exists()
+
+
 def rewound(body: dict[str, Any]) -> dict[str, Any]:
     """The same body once more: its files were read to their ends."""
     for name in ("image", "mask"):

@@ -104,6 +104,8 @@ def test_fields_have_their_ranges_in_the_form_and_none_in_json(document: dict[st
     assert (form["denoising_strength"]["minimum"], form["denoising_strength"]["maximum"]) == (0, 1)
     assert form["mask_polarity"]["enum"] == ["black_repaints", "white_repaints", "transparent_repaints"]
     assert all(value.get("description") for value in form.values())
+    for slug in (form["embeddings"]["items"], form["loras"]["items"]["properties"]["slug"]):
+        assert (slug["maxLength"], slug["pattern"]) == (64, "^[a-z0-9][a-z0-9._-]{0,63}$")
 
 
 def test_the_schema_and_its_page_are_open_and_load_nothing_from_elsewhere(client: Client, db: None) -> None:
@@ -225,6 +227,8 @@ def sensible(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
         "safety_checker",
     ):
         there.pop(name, None)
+    if isinstance(there.get("loras"), list) and all(isinstance(use, dict) for use in there["loras"]):
+        there["loras"] = list({str(use.get("slug")): use for use in there["loras"]}.values())  # each at most once
     if isinstance(there.get("mask_grow"), int):
         there["mask_grow"] = abs(there["mask_grow"]) % 20
     if isinstance(there.get("guidance_scale"), int | float):

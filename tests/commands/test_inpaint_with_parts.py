@@ -21,7 +21,10 @@ __all__ = ["folder"]
 pytestmark = pytest.mark.django_db
 
 GUIDE, LOOK = data.coffee()[:80, :100], data.chelsea()[:70, :90]
-NUMBERS = {"control_strength": 1.5, "control_start": 0.1, "control_end": 0.9, "ip_adapter_scale": 0.4}
+NUMBERS = {
+    **{"control_strength": 1.5, "control_start": 0.1, "control_end": 0.9, "ip_adapter_scale": 0.4},
+    **{"clip_skip": 2, "width": 128, "height": 64, "only_masked_padding": 5, "algorithm_type": "dpmsolver++"},
+}
 
 
 @pytest.fixture
@@ -46,11 +49,12 @@ def test_all_of_it_reaches_the_engine(asked: list[InpaintRequest], folder: Path)
     numbers = [word for name, value in NUMBERS.items() for word in (f"--{name.replace('_', '-')}", value)]
     parts = ("--control", "depth", "--control-image", folder / "guide.png")
     adapter = ("--ip-adapter", "look", "--ip-adapter-image", folder / "look.png")
-    _, notes = one(folder, *parts, *adapter, *numbers, "--lora", "ink", "--lora", "oil:-0.5")
+    _, notes = one(folder, *parts, *adapter, *numbers, "--lora", "ink", "--lora", "oil:-0.5", "--use-karras-sigmas")
     (request,) = asked
     assert request.settings.loras == (LoraUse("ink", 1.0), LoraUse("oil", -0.5))
     assert (request.settings.control, request.settings.ip_adapter) == ("depth", "look")
     assert {name: getattr(request.settings, name) for name in NUMBERS} == NUMBERS
+    assert request.settings.use_karras_sigmas is True
     assert request.control_image is not None
     assert request.control_image.size == request.image.size
     assert request.ip_adapter_image is not None
@@ -112,3 +116,16 @@ def test_what_is_not_read_is_said(asked: list[InpaintRequest], folder: Path) -> 
     _, notes = one(folder, "--engine", "quick-fill", "--control", "canny", "--lora", "ink")
     assert "--lora changes nothing: quick-fill does not read it here." in notes
     assert "--control changes nothing" in notes
+
+
+def test_whatever_quick_fill_does_not_read_is_said_and_nothing_that_was_not_asked(folder: Path) -> None:
+    sent = {
+        **{"prompt": "a cat", "strength": 0.5, "preset": "draft", "vae": "nonsense", "embedding": "nothing"},
+        **{"steps": 3, "width": 128, "clip-skip": 2, "only-masked-padding": 9, "algorithm-type": "none"},
+    }
+    words = [word for option, value in sent.items() for word in (f"--{option}", value)]
+    _, notes = one(folder, "--engine", "quick-fill", "--mask-grow", 2, "--seed", 3, *words, "--no-use-karras-sigmas")
+    said = [line.split(" changes nothing: ")[0] for line in notes.splitlines() if " changes nothing: " in line]
+    assert said == sorted(f"--{option}" for option in (*sent, "use-karras-sigmas"))
+    _, notes = one(folder, "--engine", "quick-fill")
+    assert "changes nothing" not in notes

@@ -90,6 +90,13 @@ def test_the_fallback_stands_in_for_unknown_names_and_there_is_one(model: Infere
         other.full_clean()
 
 
+def test_a_part_is_no_fallback(db: None) -> None:
+    part = InferenceModel.objects.get(slug="taesd")
+    part.is_fallback = True
+    with pytest.raises(ValidationError, match="paints nothing by itself"):
+        part.full_clean()
+
+
 @pytest.mark.parametrize("aliases", ["text", [1], [""], ["sd15"], ["stable-diffusion-v1-5"], ["x" * 201]])
 def test_aliases_are_texts_that_lead_to_one_model(model: InferenceModel, aliases: Any) -> None:
     model.aliases = aliases

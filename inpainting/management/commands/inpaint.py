@@ -6,10 +6,11 @@ import multiprocessing
 import os
 import secrets
 import threading
-from argparse import ArgumentTypeError
-from collections.abc import Callable
+from argparse import ArgumentTypeError, BooleanOptionalAction
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,30 @@ from tqdm import tqdm
 
 from inpainting.core.errors import Cancelled, InvalidRequest, PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.request import ALL_SCHEDULERS, PRESETS, SAFETY_TYPES, LoraUse, PaintSettings
+from inpainting.core.request import ALGORITHM_TYPES, ALL_SCHEDULERS, PRESETS, SAFETY_TYPES, LoraUse, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Engine, OnStep, Step
 from inpainting.generations import safety
 from inpainting.picture_files import FileJob, FileReport, control_of, mask_of, pairs
 
 FAILED, INTERRUPTED = 1, 130
-OF_PARTS = ("control", "control_strength", "control_start", "control_end", "ip_adapter", "ip_adapter_scale")
+AS_NAMED = (
+    *("prompt", "negative_prompt", "strength", "num_images", "mask_grow", "mask_blur", "only_masked_padding"),
+    *("steps", "guidance_scale", "guidance_start", "guidance_end", "scheduler", "use_karras_sigmas"),
+    *("algorithm_type", "clip_skip", "width", "height", "model", "preset", "vae"),
+    *("control", "control_strength", "control_start", "control_end", "ip_adapter", "ip_adapter_scale"),
+)
 """Options that are settings of the same names."""
+OPTIONS = {"embeddings": "embedding", "loras": "lora"}
+"""Of settings whose option has another name."""
 
 
 class Command(BaseCommand):
     help = (
         "Repaint the masked part of IMAGE and write a PNG. Given folders, every picture with its mask "
         "(MASK/NAME.png or MASK/NAME_mask.png, or one mask for all); pictures that are there already are left alone, "
-        "so a run that was stopped goes on where it was. Without MASK an engine that dreams repaints all of it."
+        "so a run that was stopped goes on where it was. Without MASK an engine that dreams repaints all of it. "
+        "Where memory is too small no smaller engine steps in: step_down is the API's alone."
     )
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own way to say it
 
@@ -54,6 +63,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--mask-grow", type=int, default=0, metavar="PX")
         parser.add_argument("--mask-blur", type=int, default=0, metavar="PX")
+        parser.add_argument("--only-masked-padding", type=int, metavar="PX", help="what is seen around the mask")
         parser.add_argument("--engine", default=registry.AUTO)
         parser.add_argument("--model", metavar="SLUG", help="an installed model (default: the administrator's choice)")
         parser.add_argument("--vae", metavar="SLUG", help="an installed VAE in place of the model's own")
@@ -66,6 +76,11 @@ class Command(BaseCommand):
         parser.add_argument("--guidance-start", type=float, help="0 to 1: from which share of the steps it is followed")
         parser.add_argument("--guidance-end", type=float, help="0 to 1: up to which share of the steps")
         parser.add_argument("--scheduler", choices=ALL_SCHEDULERS, metavar="NAME", help="(default: the model's)")
+        parser.add_argument("--use-karras-sigmas", action=BooleanOptionalAction, help="noise levels of Karras et al.")
+        parser.add_argument("--algorithm-type", choices=ALGORITHM_TYPES, help="of the DPM solvers")
+        parser.add_argument("--clip-skip", type=int, help="1 to 8: which layer of the text encoder, from its end")
+        parser.add_argument("--width", type=int, metavar="PX", help="at which it is painted (default: the model's)")
+        parser.add_argument("--height", type=int, metavar="PX", help="the result keeps the picture's own size")
         parser.add_argument(
             "--lora",
             type=lora_use,
@@ -126,36 +141,23 @@ class Command(BaseCommand):
             if path is not None and not path.exists():
                 raise CommandError(f"{path} does not exist.")
         seed = options["seed"] if options["seed"] is not None else 1 + secrets.randbelow(2**31 - 1)
-        settings = PaintSettings(
-            prompt=options["prompt"],
-            negative_prompt=options["negative_prompt"],
-            strength=options["strength"],
+        asked = PaintSettings(
             seed=seed,
-            mask_grow=options["mask_grow"],
-            mask_blur=options["mask_blur"],
-            num_images=options["num_images"],
-            steps=options["steps"],
-            guidance_scale=options["guidance_scale"],
-            guidance_start=options["guidance_start"],
-            guidance_end=options["guidance_end"],
-            scheduler=options["scheduler"],
-            model=options["model"],
-            preset=options["preset"],
             safety_checker=True if options["safety_checker"] else None,
             safety_checker_type=options["safety_checker"],
-            vae=options["vae"],
             embeddings=tuple(options["embedding"]),
             loras=tuple(options["lora"]),
-            **{name: options[name] for name in OF_PARTS},
+            **{name: options[name] for name in AS_NAMED},
         )
-        engine = registry.find(options["engine"], settings)
+        engine = registry.find(options["engine"], asked)
         if mask is None and engine.needs_surroundings:
             raise CommandError(f"MASK is missing: {engine.name} paints from what is kept.")
-        settings, warnings = safety.settled(settings)
+        settings, warnings = safety.settled(asked)
         for warning in warnings:
             self.stderr.write(warning)
         settings = engine.settled(settings)
-        self.say_what_is_not_read(engine, settings)
+        made = {name for name in made_by(asked) if name != "seed" or options["seed"] is not None}
+        self.say_what_is_not_read(engine, engine.ignored(settings) & made)
         polarity = MaskPolarity(options["mask_polarity"])
 
         def job(picture: Path, its_mask: Path | None, result: Path) -> FileJob:
@@ -191,11 +193,10 @@ class Command(BaseCommand):
             found = [job(image, None if mask is None else mask_of(image, mask), out)]
         return found
 
-    def say_what_is_not_read(self, engine: Engine, settings: PaintSettings) -> None:
-        """Of what only some models and engines read."""
-        given = [name for name in ("loras", *OF_PARTS) if getattr(settings, name) not in (None, ())]
-        for name in engine.ignored(settings).intersection(given):
-            option = "lora" if name == "loras" else name.replace("_", "-")
+    def say_what_is_not_read(self, engine: Engine, names: Collection[str]) -> None:
+        """names: settings that were made, of those that change nothing."""
+        for name in sorted(names):
+            option = OPTIONS.get(name, name).replace("_", "-")
             self.stderr.write(f"--{option} changes nothing: {engine.name} does not read it here.")
 
     def paint_one(self, job: FileJob) -> int:
@@ -247,6 +248,11 @@ class Command(BaseCommand):
                 pool.shutdown(cancel_futures=True)
                 raise
         return failed
+
+
+def made_by(settings: PaintSettings) -> list[str]:
+    """Names of the settings that are other than nobody asked for anything."""
+    return [one.name for one in fields(PaintSettings) if getattr(settings, one.name) != one.default]
 
 
 def lora_use(text: str) -> LoraUse:

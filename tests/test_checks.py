@@ -1,0 +1,18 @@
+"""What `manage.py check` refuses of the settings that are one of a few words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+
+@pytest.mark.parametrize("word", ["0", "Off", "cpu", ""])
+def test_openvino_is_auto_or_off_and_no_other_word(settings: Any, word: str) -> None:
+    for known in ("auto", "off"):
+        settings.DIFFUSION_OPENVINO = known
+        call_command("check")
+    settings.DIFFUSION_OPENVINO = word
+    with pytest.raises(CommandError, match=r"(?s)DREAMLAYER_DIFFUSION_OPENVINO is “.*HINT: It is auto or off"):
+        call_command("check")
