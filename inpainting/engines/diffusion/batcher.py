@@ -103,10 +103,24 @@ class Ticket:
         self.messages.put(Failed(error))
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Equal for pictures that may share calls of the UNet: of one model, at one size, with the same fittings and as
+    many words, computed by the same means.
+
+    chunks: of words, 0 while that is not counted. is_compiled: by what the model has compiled, else by torch.
+    """
+
+    slug: str
+    size: Size
+    fittings: Fittings
+    chunks: int
+    is_compiled: bool
+
+
 @dataclass(slots=True, eq=False)
 class Group:
-    """Pictures that may share calls of the UNet: of one model, at one size, with as many words and the same fittings,
-    computed by the same means.
+    """Pictures that share calls of the UNet.
 
     Remembers how fast they go together. Groups of one model with other fittings take turns: each puts its own on.
 
@@ -114,17 +128,20 @@ class Group:
     """
 
     model: LatentModel
-    size: Size
-    fittings: Fittings = BARE
-    chunks: int = 1
-    compiled: Compiled | None = None
+    key: Key
     live: list[Live] = field(default_factory=list)
     pace: Pace = field(default_factory=lambda: Pace(MOST_ROWS))
     row_bytes: int = 0
     last_stepped: float = 0.0
 
-    def takes(self, ticket: Ticket) -> bool:
-        return (self.size, self.fittings, self.chunks) == (ticket.size, ticket.fittings, ticket.chunks)
+    @property
+    def fittings(self) -> Fittings:
+        return self.key.fittings
+
+    @property
+    def compiled(self) -> Compiled | None:
+        """What computes it; None is torch. Looked up, not held: what nobody is painted with may be put away."""
+        return self.model.networks.get((self.key.size, self.fittings.loras)) if self.key.is_compiled else None
 
     @property
     def rows(self) -> int:
@@ -274,7 +291,7 @@ class Batcher:
                     return
                 model = self.shelf.get(spec, in_use=self._in_use(), parts_in_use=self._parts_in_use())
                 if self.networks is not None:
-                    self.networks.wanted(model, Size(spec.width, spec.height), (), None, in_use=self._compiled_in_use())
+                    self.networks.wanted(model, Size(spec.width, spec.height), (), 1, in_use=self._compiled_in_use())
             except Exception as error:
                 logger.warning("%s cannot be loaded early: %s", spec.slug, error)
             else:
@@ -290,7 +307,7 @@ class Batcher:
         idle = [group for group in self._groups if not group.live]
         for group in idle:
             # What was put away is not held here; of the others some sizes are remembered for their pace.
-            is_here = self.shelf.holds(group.model) and holds(group.model, group.compiled)
+            is_here = self.shelf.holds(group.model) and group.key.is_compiled == (group.compiled is not None)
             if not is_here or len(idle) > MOST_IDLE_GROUPS:
                 self._groups.remove(group)
 
@@ -340,14 +357,15 @@ class Batcher:
 
     def _may_start(self, ticket: Ticket, held_back: Sequence[tuple[Ticket, int]]) -> bool:
         """Whether one more picture may start now, given those before it in line that may not."""
+        model = self.shelf.loaded(ticket.spec)
+        key = self._key(ticket, model)
         for earlier, _ in held_back:
-            is_like = alike(earlier) == alike(ticket)
+            is_like = earlier.spec.slug == ticket.spec.slug and self._key(earlier, model) == key
             if is_like or not self.shelf.fits(earlier.spec, parts_in_use=self._parts_in_use()):
                 return False  # no overtaking: not in one's own group, nor while a model waits for the others to be done
         if not self.shelf.fits(ticket.spec, parts_in_use=self._parts_in_use()):
             return not self._in_use()
-        model = self.shelf.loaded(ticket.spec)
-        group = self._group(model, ticket) if model is not None else None
+        group = self._group(model, key) if model is not None else None
         if model is None or group is None or not group.live:
             return True
         return group.most_rows + model.rows_for(ticket.request.settings) <= self._most_rows(group)
@@ -361,14 +379,25 @@ class Batcher:
             fitting = int(self.shelf.hardware.free_bytes() * MEMORY_SHARE / group.row_bytes)
         return min(group.pace.rows, fitting)
 
-    def _group(self, model: LatentModel, ticket: Ticket) -> Group | None:
-        if not ticket.chunks:
-            ticket.chunks = model.count_chunks(ticket.request.settings, self._vectors(ticket, model))
-        compiled = ticket.compiled
-        if ticket.text is None and may_be_compiled(ticket):  # not begun yet
-            compiled = model.networks.get((ticket.size, ticket.fittings.loras))
-        fitting = (group for group in self._groups if group.model is model and group.takes(ticket))
-        return next((group for group in fitting if group.compiled is compiled), None)
+    def _key(self, ticket: Ticket, model: LatentModel | None) -> Key:
+        """The group of a ticket whose model is this one, None while it is not there: then as far as that is known."""
+        is_compiled = False
+        if model is not None:
+            if not ticket.chunks:
+                ticket.chunks = model.count_chunks(ticket.request.settings, self._vectors(ticket, model))
+            is_compiled = self._computes(ticket, model) is not None
+        return Key(ticket.spec.slug, ticket.size, ticket.fittings, ticket.chunks, is_compiled)
+
+    def _computes(self, ticket: Ticket, model: LatentModel) -> Compiled | None:
+        """What computes its next picture; None is torch. Only asks: nothing is begun for it."""
+        if ticket.text is not None:
+            return ticket.compiled if holds(model, ticket.compiled) else None
+        if self.networks is None or not may_be_compiled(ticket):
+            return None
+        return self.networks.ready(model, ticket.size, ticket.fittings.loras, ticket.chunks)
+
+    def _group(self, model: LatentModel, key: Key) -> Group | None:
+        return next((group for group in self._groups if group.model is model and group.key == key), None)
 
     def _vae(self, fittings: Fittings) -> Any | None:
         """What takes the place of the model's own; None where nothing does."""
@@ -401,9 +430,10 @@ class Batcher:
         ticket.steps_of = len(denoising.timesteps) * ticket.request.settings.num_images
         window = np.asarray(ticket.request.image.pixels, np.uint8)
         preview = previews.previewer(window, denoising, self.shelf.preview_decoder(ticket.spec.family))
-        group = self._group(model, ticket)
+        key = self._key(ticket, model)
+        group = self._group(model, key)
         if group is None:
-            group = Group(model, ticket.size, ticket.fittings, ticket.chunks, ticket.compiled)
+            group = Group(model, key)
             self._groups.append(group)
         live = Live(ticket, index, denoising, preview)
         group.live.append(live)
@@ -429,8 +459,8 @@ class Batcher:
         """What computes all of a request is what is ready now: no picture begins in one way and ends in another."""
         if self.networks is None or not may_be_compiled(ticket):
             return
-        wanted = (model, ticket.size, ticket.fittings.loras)
-        ticket.compiled = self.networks.wanted(*wanted, ticket.text, in_use=self._compiled_in_use())
+        wanted, chunks = (model, ticket.size, ticket.fittings.loras), self._key(ticket, model).chunks
+        ticket.compiled = self.networks.wanted(*wanted, chunks, in_use=self._compiled_in_use())
         refusal = self.networks.refusal(*wanted)
         if refusal is not None:
             ticket.note(refusal)
@@ -561,11 +591,6 @@ class Batcher:
         if is_out_of_memory(error):
             error = out_of_memory(ticket)
         ticket.fail(error if isinstance(error, PaintingError) else broken(error))
-
-
-def alike(ticket: Ticket) -> tuple[str, Size, Fittings, int]:
-    """Equal for those who share a group, as far as is known before their model is there."""
-    return ticket.spec.slug, ticket.size, ticket.fittings, ticket.chunks
 
 
 def may_be_compiled(ticket: Ticket) -> bool:

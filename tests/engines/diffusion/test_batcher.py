@@ -22,7 +22,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion import schedulers, weights
-from inpainting.engines.diffusion.batcher import Batcher
+from inpainting.engines.diffusion.batcher import Batcher, Ticket
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.weights import Shelf, load
 from tests import tiny_models
@@ -404,6 +404,18 @@ def test_who_waits_is_not_overtaken_by_his_own_kind(batcher: Batcher, sd: ModelS
         calls.go.set()
     assert max(calls.rows) == 4
     assert [number // 2 for number in ended] == sorted(number // 2 for number in ended)
+
+
+def test_a_newcomer_of_his_own_kind_who_needs_less_room_does_not_overtake_him(batcher: Batcher, sd: ModelSpec) -> None:
+    batcher.most_rows = 3
+    running, waiting, newcomer = (Ticket(request(guidance_scale=scale), sd) for scale in (5.0, 5.0, 1.0))
+    batcher._waiting.extend((ticket, 0) for ticket in (running, waiting, newcomer))
+    batcher._admit()
+    assert [ticket for ticket, _ in batcher._waiting] == [waiting, newcomer]
+    other = Ticket(request(guidance_scale=1.0, prompt="a red bus " * 40), sd)
+    batcher._waiting.append((other, 0))
+    batcher._admit()
+    assert [ticket for ticket, _ in batcher._waiting] == [waiting, newcomer], "who hears more is of another kind"
 
 
 def test_a_folder_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import LoraUse
 from inpainting.engines.base import Step
 from inpainting.engines.catalog import Family, LoraSpec, ModelSpec
-from inpainting.engines.diffusion.batcher import Batcher
+from inpainting.engines.diffusion.batcher import Batcher, Ticket
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.openvino import is_installed
@@ -31,7 +31,7 @@ if not is_installed():
     pytest.skip("OpenVINO is not installed; “pip install .[diffusion]” brings it on x86-64.", allow_module_level=True)
 
 from inpainting.engines.diffusion.openvino import conversion, files, library
-from inpainting.engines.diffusion.openvino.network import Part
+from inpainting.engines.diffusion.openvino.network import Compiled, Part
 from inpainting.engines.diffusion.openvino.networks import Networks, suits
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -83,6 +83,12 @@ def by_torch(spec: ModelSpec, hardware: Hardware = CPU, **settings: Any) -> NDAr
 
 def apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
     return int(np.abs(one.astype(int) - other).max())
+
+
+def stand_in(byte_count: int) -> Compiled:
+    """For what is compiled, where nothing is computed by it."""
+    nothing_in_it: Any = None
+    return Compiled(nothing_in_it, nothing_in_it, nothing_in_it, byte_count)
 
 
 def forbidden(order: conversion.Order) -> None:
@@ -163,7 +169,7 @@ def test_it_is_converted_once_for_all_sizes_and_at_hand_in_the_next_process(
     batcher = batcher_in(folder, convert=forbidden)
     assert painted(batcher, specs["sd"])[2] == "OpenVINO, float32"
     assert batcher.networks is not None
-    assert batcher.networks.wanted(batcher.shelf.get(specs["sd"]), Size(96, 128), (), None) is not None
+    assert batcher.networks.wanted(batcher.shelf.get(specs["sd"]), Size(96, 128), (), 1) is not None
 
 
 def test_damaged_files_are_made_again(folder: Path, specs: dict[str, ModelSpec]) -> None:
@@ -332,23 +338,36 @@ def test_compiled_networks_count_as_weights_and_the_least_used_make_room(
     empty = batcher.shelf.used_bytes
     small, wide, tall = Size(64, 64), Size(96, 64), Size(64, 96)
     for size in (small, wide):
-        networks.wanted(model, size, (), None)
+        networks.wanted(model, size, (), 1)
         networks.wait()
-        assert networks.wanted(model, size, (), None)
+        assert networks.wanted(model, size, (), 1)
     assert batcher.shelf.used_bytes > 2 * empty - 10**6
     batcher.shelf.budget_bytes = batcher.shelf.used_bytes
     in_use = [model.networks[small, ()]]
-    networks.wanted(model, tall, (), None, in_use=in_use)
+    networks.wanted(model, tall, (), 1, in_use=in_use)
     networks.wait()
-    assert networks.wanted(model, tall, (), None)
+    assert networks.wanted(model, tall, (), 1)
     assert set(model.networks) == {(small, ()), (tall, ())}, "what somebody is painted with stays"
-    assert networks.wanted(model, wide, (), None, in_use=list(model.networks.values())) is None
+    assert networks.wanted(model, wide, (), 1, in_use=list(model.networks.values())) is None
     networks.wait()
-    assert networks.wanted(model, wide, (), None, in_use=list(model.networks.values())) is None
+    assert networks.wanted(model, wide, (), 1, in_use=list(model.networks.values())) is None
 
 
 def engine(spec: ModelSpec, **options: Any) -> Diffusion:
     return Diffusion(lambda name: spec, Options(device="cpu", precision="float32", **options))
+
+
+def test_who_is_not_computed_by_it_shares_rows_as_if_there_were_none(
+    folder: Path, specs: dict[str, ModelSpec]
+) -> None:
+    loop, spec = batcher_in(folder), specs["sd"]
+    loop.most_rows = 2
+    loop.shelf.get(spec).networks[Size(64, 64), ()] = stand_in(1)
+    long = request(prompt="a red bus " * 40)
+    loop._waiting.extend((Ticket(long, spec), 0) for _ in range(5))
+    loop._admit()
+    assert [group.rows for group in loop._groups] == [2]
+    assert len(loop._waiting) == 4
 
 
 def test_the_setting_turns_it_off_and_so_does_the_deterministic_mode(folder: Path, specs: dict[str, ModelSpec]) -> None:

@@ -16,7 +16,6 @@ import torch
 
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.adapters import Worn
-from inpainting.engines.diffusion.denoising import Text
 from inpainting.engines.diffusion.engine import CELL
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.openvino import network
@@ -27,7 +26,6 @@ from inpainting.engines.diffusion.openvino.conversion import (
     Order,
     in_a_process,
     order_of,
-    tokens_of,
 )
 from inpainting.engines.diffusion.openvino.library import has_bfloat16
 from inpainting.engines.diffusion.openvino.network import Compiled
@@ -37,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 USES_WORTH_IT = 2
 """LoRAs are fused for those who wear them again: a conversion takes longer than a picture."""
+USUAL_CHUNKS = 1
+"""Of words: it is compiled for texts of this length alone."""
 MEMORY_TO_CONVERT = 2.5
 """Of the weights' size, free memory that another process with the model needs."""
 
@@ -76,25 +76,29 @@ class Networks:
         self._threads: list[threading.Thread] = []
 
     def wanted(
-        self, model: LatentModel, size: Size, worn: Worn, text: Text | None, *, in_use: Collection[Compiled] = ()
+        self, model: LatentModel, size: Size, worn: Worn, chunks: int, *, in_use: Collection[Compiled] = ()
     ) -> Compiled | None:
         """What computes this; None: torch does.
 
         What is converted is compiled now, which takes seconds as loading a model does. What is not is converted in the
-        background, which takes a minute in which torch has painted something. text: None for one of the usual length.
+        background, which takes a minute in which torch has painted something. chunks: of words that are heard.
         """
         self.collect()
-        if not suits(model, size) or (text is not None and text.embeds.shape[1] != tokens_of(model)):
+        if chunks != USUAL_CHUNKS or not suits(model, size):
             return None
         key = (size, worn)
         is_new = key not in self._refusals.get(model, {}) and key not in self._begun.get(model, ())
         if key not in model.networks and is_new:
             self._begin(model, key, in_use)
             self.collect()
-        found = model.networks.get(key)
+        found = self.ready(model, size, worn, chunks)
         if found is not None:
             found.used = next(self._count)
         return found
+
+    def ready(self, model: LatentModel, size: Size, worn: Worn, chunks: int) -> Compiled | None:
+        """What would compute this now. Only asks: see `wanted`."""
+        return model.networks.get((size, worn)) if chunks == USUAL_CHUNKS and suits(model, size) else None
 
     def refusal(self, model: LatentModel, size: Size, worn: Worn) -> str | None:
         """Why there is none, and will be none."""
