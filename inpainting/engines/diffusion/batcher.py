@@ -286,10 +286,10 @@ class Batcher:
     def _load_early(self, spec: ModelSpec) -> None:
         with self.pulse.works(LOADING_SECONDS):
             try:
-                if not self.shelf.fits(spec, parts_in_use=self._parts_in_use()):
+                if not self._fits(spec):
                     logger.info("%s is not loaded early: other models fill the memory", spec.slug)
                     return
-                model = self.shelf.get(spec, in_use=self._in_use(), parts_in_use=self._parts_in_use())
+                model = self._get(spec)
                 if self.networks is not None:
                     self.networks.wanted(model, Size(spec.width, spec.height), (), 1, in_use=self._compiled_in_use())
             except Exception as error:
@@ -324,13 +324,28 @@ class Batcher:
         return painting if entering is None else [*painting, entering]
 
     def _compiled_in_use(self) -> list[Compiled]:
-        return [group.compiled for group in self._groups if group.live and group.compiled is not None]
+        """By which somebody is painted, is about to be, or goes on with his next picture."""
+        begun = [*([] if self._entering is None else [self._entering]), *(ticket for ticket, _ in self._waiting)]
+        found = [group.compiled for group in self._groups if group.live]
+        found += [ticket.compiled for ticket in begun if not ticket.is_over]
+        return [one for one in found if one is not None]
 
     def _parts_in_use(self) -> list[ModelSpec]:
         fittings = [group.fittings for group in self._groups if group.live]
         if self._entering is not None:
             fittings.append(self._entering.fittings)
         return [part for one in fittings for part in one.parts]
+
+    def _fits(self, spec: ModelSpec) -> bool:
+        return self.shelf.fits(spec, parts_in_use=self._parts_in_use(), compiled_in_use=self._compiled_in_use())
+
+    def _get(self, spec: ModelSpec) -> Any:
+        return self.shelf.get(
+            spec,
+            in_use=self._in_use(),
+            parts_in_use=self._parts_in_use(),
+            compiled_in_use=self._compiled_in_use(),
+        )
 
     def _admit(self) -> None:
         """Start those who wait, in their order, while their group has room."""
@@ -361,9 +376,9 @@ class Batcher:
         key = self._key(ticket, model)
         for earlier, _ in held_back:
             is_like = earlier.spec.slug == ticket.spec.slug and self._key(earlier, model) == key
-            if is_like or not self.shelf.fits(earlier.spec, parts_in_use=self._parts_in_use()):
+            if is_like or not self._fits(earlier.spec):
                 return False  # no overtaking: not in one's own group, nor while a model waits for the others to be done
-        if not self.shelf.fits(ticket.spec, parts_in_use=self._parts_in_use()):
+        if not self._fits(ticket.spec):
             return not self._in_use()
         group = self._group(model, key) if model is not None else None
         if model is None or group is None or not group.live:
@@ -410,10 +425,16 @@ class Batcher:
         return ticket.vectors
 
     def _start(self, ticket: Ticket, index: int) -> Live:
-        parts = self._parts_in_use()
-        model = self.shelf.get(ticket.spec, in_use=self._in_use(), parts_in_use=parts)
+        model = self._get(ticket.spec)
         loras = ticket.fittings.loras
-        self.shelf.bring(loras, model, in_use=self._in_use(), worn_now=self._worn_in(model), parts_in_use=parts)
+        self.shelf.bring(
+            loras,
+            model,
+            in_use=self._in_use(),
+            worn_now=self._worn_in(model),
+            parts_in_use=self._parts_in_use(),
+            compiled_in_use=self._compiled_in_use(),
+        )
         model.adapters.wear(loras)
         if ticket.text is None:
             ticket.text, notes = model.read(ticket.request.settings, ticket.size, self._vectors(ticket, model))
@@ -453,7 +474,12 @@ class Batcher:
             ticket.image_prompt = self._part(adapter).prompt(ticket.request, model.unet, rows)
 
     def _part(self, spec: ModelSpec) -> Any:
-        return self.shelf.part(spec, in_use=self._in_use(), parts_in_use=self._parts_in_use())
+        return self.shelf.part(
+            spec,
+            in_use=self._in_use(),
+            parts_in_use=self._parts_in_use(),
+            compiled_in_use=self._compiled_in_use(),
+        )
 
     def _choose(self, ticket: Ticket, model: LatentModel) -> None:
         """What computes all of a request is what is ready now: no picture begins in one way and ends in another."""
@@ -570,10 +596,10 @@ class Batcher:
                 return [failure]
 
     def _make_room(self, group: Group | None) -> bool:
-        """The next step down: put other models away, then what the model can do without. False: there is none."""
-        if self.networks is not None and self.networks.put_away(in_use=self._compiled_in_use()):
-            return True
-        if self.shelf.put_away(in_use=self._in_use(), parts_in_use=self._parts_in_use()):
+        """The next step down: put others away, then what the model can do without. False: there is none."""
+        if self.shelf.put_away(
+            in_use=self._in_use(), parts_in_use=self._parts_in_use(), compiled_in_use=self._compiled_in_use()
+        ):
             return True
         return group is not None and group.model.save_memory()
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import diffusers
 import torch
@@ -36,6 +36,9 @@ from inpainting.engines.model_files import (
     header_of,
     unet_channels,
 )
+
+if TYPE_CHECKING:
+    from inpainting.engines.diffusion.openvino.network import Compiled
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +80,7 @@ VELOCITY_MARK = "v_pred"
 
 
 class Shelf:
-    """The models in the device's memory. For the device's thread alone.
+    """The models in the device's memory, and what is compiled of them. For the device's thread alone.
 
     budget_bytes: weights kept at most, one model being always allowed. models_dir: where the small decoders for
     previews lie, if any do.
@@ -87,6 +90,8 @@ class Shelf:
         self.hardware = hardware
         self.budget_bytes = budget_bytes
         self.models_dir = models_dir
+        self.reserved_bytes = 0
+        """For what is being compiled. Nobody but others of its kind waits for that: it is only faster."""
         self._preview_decoders: dict[Family, torch.nn.Module | None] = {}
         self._models: OrderedDict[str, LatentModel] = OrderedDict()
         self._parts: OrderedDict[str, tuple[int, Any]] = OrderedDict()
@@ -101,16 +106,22 @@ class Shelf:
     def holds(self, model: LatentModel) -> bool:
         return any(own is model for own in self._models.values())
 
-    def fits(self, spec: ModelSpec, *, parts_in_use: Collection[ModelSpec] = ()) -> bool:
-        """Whether it is there, or can be loaded without putting another model, or a part in use, away."""
+    def fits(
+        self,
+        spec: ModelSpec,
+        *,
+        parts_in_use: Collection[ModelSpec] = (),
+        compiled_in_use: Collection[Compiled] = (),
+    ) -> bool:
+        """Whether it is there, or can be loaded without putting another model, or anything else in use, away."""
         if self.loaded(spec) is not None:
             return True
         key = (spec, stamp_of(spec))
         if key not in self._sizes:
             self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
-        idle = self._idle_parts(parts_in_use)
-        used = self.used_bytes - sum(bytes_of(self._parts[slug][1]) for slug in idle)
-        return used + self._sizes[key] <= self.budget_bytes
+        parts = sum(bytes_of(self._parts[slug][1]) for slug in self._idle_parts(parts_in_use))
+        compiled = sum(found.byte_count for _, _, found in self._idle_compiled(compiled_in_use))
+        return self.used_bytes - parts - compiled + self._sizes[key] <= self.budget_bytes
 
     @property
     def models(self) -> list[LatentModel]:
@@ -122,9 +133,14 @@ class Shelf:
         return sum(model.byte_count for model in self._models.values()) + sum(parts)
 
     def get(
-        self, spec: ModelSpec, *, in_use: Collection[LatentModel] = (), parts_in_use: Collection[ModelSpec] = ()
+        self,
+        spec: ModelSpec,
+        *,
+        in_use: Collection[LatentModel] = (),
+        parts_in_use: Collection[ModelSpec] = (),
+        compiled_in_use: Collection[Compiled] = (),
     ) -> Any:
-        """The loaded `LatentModel`, where needed in place of parts and other models that are not in use.
+        """The loaded `LatentModel`, where needed in place of other models and all else that is not in use.
 
         Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded.
         """
@@ -132,7 +148,7 @@ class Shelf:
         if model is None:
             self._models.pop(slug, None)  # of other files; who still paints with it holds it
             wanted, stamp = weights_bytes(spec, self.hardware.dtype), stamp_of(spec)
-            self._make_room(wanted, in_use, parts_in_use)
+            self._make_room(wanted, in_use, parts_in_use, compiled_in_use)
             model = self._models[slug] = load(spec, self.hardware)
             self._stamps[slug] = stamp
         self._models.move_to_end(slug)
@@ -146,6 +162,7 @@ class Shelf:
         in_use: Collection[LatentModel],
         worn_now: Collection[str],
         parts_in_use: Collection[ModelSpec] = (),
+        compiled_in_use: Collection[Compiled] = (),
     ) -> None:
         """Load the LoRAs that a model lacks, where needed in place of other models or of its LoRAs nobody wears now.
 
@@ -155,22 +172,27 @@ class Shelf:
         if not lacking:
             return
         wanted = sum(lora_bytes(one.spec, self.hardware.dtype) for one in lacking)
-        self._make_room(wanted, [*in_use, model], parts_in_use)
+        self._make_room(wanted, [*in_use, model], parts_in_use, compiled_in_use)
         model.adapters.make_room(keep={*worn_now, *(one.name for one in worn)})
         for one in lacking:
             model.adapters.load(one)
 
     def part(
-        self, spec: ModelSpec, *, in_use: Collection[LatentModel], parts_in_use: Collection[ModelSpec] = ()
+        self,
+        spec: ModelSpec,
+        *,
+        in_use: Collection[LatentModel],
+        parts_in_use: Collection[ModelSpec] = (),
+        compiled_in_use: Collection[Compiled] = (),
     ) -> Any:
-        """The loaded network of a part, where needed in place of models and parts that are not in use.
+        """The loaded network of a part, where needed in place of whatever is not in use.
 
         Raises EngineFailed (`part_unavailable`, `part_refused`) where it cannot be loaded.
         """
         stamp, held = stamp_of(spec), self._parts.get(spec.slug)
         if held is None or held[0] != stamp:
             self._parts.pop(spec.slug, None)
-            self._make_room(weights_bytes(spec, self.hardware.dtype), in_use, parts_in_use)
+            self._make_room(weights_bytes(spec, self.hardware.dtype), in_use, parts_in_use, compiled_in_use)
             held = self._parts[spec.slug] = (stamp, load_part(spec, self.hardware))
         self._parts.move_to_end(spec.slug)
         return held[1]
@@ -182,18 +204,66 @@ class Shelf:
             self._preview_decoders[family] = None if folder is None else load_preview_decoder(folder, self.hardware)
         return self._preview_decoders[family]
 
-    def _make_room(self, wanted: int, in_use: Collection[LatentModel], parts_in_use: Collection[ModelSpec]) -> None:
+    def reserve(self, byte_count: int, *, compiled_in_use: Collection[Compiled]) -> bool:
+        """For what is about to be compiled, where needed in place of what is compiled and not in use.
+
+        False where even that would be too little; then nothing is put away.
+        """
+        wanted = self.used_bytes + self.reserved_bytes + byte_count - self.budget_bytes
+        if wanted > sum(found.byte_count for _, _, found in self._idle_compiled(compiled_in_use)):
+            return False
+        while wanted > 0:
+            wanted -= self._put_compiled_away(compiled_in_use)
+        self.reserved_bytes += byte_count
+        return True
+
+    def _make_room(
+        self,
+        wanted: int,
+        in_use: Collection[LatentModel],
+        parts_in_use: Collection[ModelSpec],
+        compiled_in_use: Collection[Compiled],
+    ) -> None:
         """For so many bytes, as far as that goes."""
         while self.used_bytes + wanted > self.budget_bytes:
-            if not self.put_away(in_use=in_use, parts_in_use=parts_in_use):
+            if not self.put_away(in_use=in_use, parts_in_use=parts_in_use, compiled_in_use=compiled_in_use):
                 return
+
+    def _idle_compiled(self, in_use: Collection[Compiled]) -> list[tuple[LatentModel, Any, Compiled]]:
+        """The least used first, each with its model and its key there."""
+        idle = [
+            (model, key, found)
+            for model in self._models.values()
+            for key, found in model.networks.items()
+            if not any(found is one for one in in_use)
+        ]
+        return sorted(idle, key=lambda one: one[2].used)
+
+    def _put_compiled_away(self, in_use: Collection[Compiled]) -> int:
+        """How many bytes are free because of it, 0 where there was none."""
+        for model, key, found in self._idle_compiled(in_use):
+            del model.networks[key]
+            if model.compiled is found:
+                model.compiled = None
+            return found.byte_count
+        return 0
 
     def _idle_parts(self, parts_in_use: Collection[ModelSpec]) -> list[str]:
         used = {part.slug for part in parts_in_use}
         return [slug for slug in self._parts if slug not in used]
 
-    def put_away(self, *, in_use: Collection[LatentModel], parts_in_use: Collection[ModelSpec] = ()) -> bool:
-        """Forget the least used part that is not in use, else the least used such model. False where there is none."""
+    def put_away(
+        self,
+        *,
+        in_use: Collection[LatentModel],
+        parts_in_use: Collection[ModelSpec] = (),
+        compiled_in_use: Collection[Compiled] = (),
+    ) -> bool:
+        """Forget the least used of what is compiled and not in use, else such a part, else such a model: what is soon
+        there again goes first. False where there is none."""
+        if self._idle_compiled(compiled_in_use):
+            self._put_compiled_away(compiled_in_use)
+            return True
         slug = next(iter(self._idle_parts(parts_in_use)), None)
         if slug is not None:
             del self._parts[slug]

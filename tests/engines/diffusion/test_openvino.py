@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,8 +32,8 @@ if not is_installed():
     pytest.skip("OpenVINO is not installed; “pip install .[diffusion]” brings it on x86-64.", allow_module_level=True)
 
 from inpainting.engines.diffusion.openvino import conversion, files, library
-from inpainting.engines.diffusion.openvino.network import Compiled, Part
-from inpainting.engines.diffusion.openvino.networks import Networks, suits
+from inpainting.engines.diffusion.openvino.network import Compiled, Part, bytes_of
+from inpainting.engines.diffusion.openvino.networks import Job, Networks, suits
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
@@ -85,10 +86,33 @@ def apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
     return int(np.abs(one.astype(int) - other).max())
 
 
+class Torchs:
+    """A part that leaves everything to torch."""
+
+    refusal = "left to torch"
+
+    def __call__(self, inputs: Any, by_torch: Callable[[], torch.Tensor]) -> torch.Tensor:
+        return by_torch()
+
+
 def stand_in(byte_count: int) -> Compiled:
-    """For what is compiled, where nothing is computed by it."""
-    nothing_in_it: Any = None
-    return Compiled(nothing_in_it, nothing_in_it, nothing_in_it, byte_count)
+    """For what is compiled, without the time that takes."""
+    part: Any = Torchs()
+    return Compiled(part, part, part, byte_count)
+
+
+@pytest.fixture
+def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """What is begun takes as long as a conversion: until this is set. Ready are stand-ins then."""
+    event = threading.Event()
+
+    def slowly(networks: Networks, job: Job) -> Compiled:
+        job.is_settled.set()
+        assert event.wait(60)
+        return stand_in(job.byte_count)
+
+    monkeypatch.setattr(Networks, "_outcome", slowly)
+    return event
 
 
 def forbidden(order: conversion.Order) -> None:
@@ -353,13 +377,87 @@ def test_compiled_networks_count_as_weights_and_the_least_used_make_room(
     assert networks.wanted(model, wide, (), 1, in_use=list(model.networks.values())) is None
 
 
+SIZES = [Size(64, 64), Size(96, 64), Size(64, 96), Size(96, 96)]
+
+
+def begun(batcher: Batcher, spec: ModelSpec) -> Networks:
+    """All sizes are asked for, while nothing becomes ready."""
+    model, networks = batcher.shelf.get(spec), batcher.networks
+    assert networks is not None
+    for size in SIZES:
+        assert networks.wanted(model, size, (), 1) is None
+    return networks
+
+
+def test_what_has_only_begun_takes_its_room_already(
+    folder: Path, specs: dict[str, ModelSpec], go: threading.Event
+) -> None:
+    batcher = batcher_in(folder)
+    model = batcher.shelf.get(specs["sd"])
+    batcher.shelf.budget_bytes = batcher.shelf.used_bytes + 2 * bytes_of(model)
+    begun(batcher, specs["sd"])
+    go.set()
+    ready(batcher)
+    assert set(model.networks) == {(size, ()) for size in SIZES[:2]}
+    assert batcher.shelf.reserved_bytes == 0
+    assert batcher.shelf.used_bytes == batcher.shelf.budget_bytes
+
+
+def test_what_others_have_filled_meanwhile_is_not_taken_from_them(
+    folder: Path, specs: dict[str, ModelSpec], go: threading.Event
+) -> None:
+    batcher = batcher_in(folder)
+    begun(batcher, specs["sd"])
+    assert batcher.shelf.fits(specs["plain"]), "nobody waits for what is only begun"
+    batcher.shelf.budget_bytes = batcher.shelf.used_bytes
+    go.set()
+    ready(batcher)
+    assert batcher.shelf.get(specs["sd"]).networks == {}
+
+
+def test_nothing_is_put_away_for_one_that_would_not_fit_all_the_same(folder: Path, specs: dict[str, ModelSpec]) -> None:
+    batcher = batcher_in(folder)
+    shelf, networks, plain = batcher.shelf, batcher.networks, batcher.shelf.get(specs["plain"])
+    assert networks is not None
+    plain.networks[SIZES[0], ()] = stand_in(10)
+    model = shelf.get(specs["sd"])
+    shelf.budget_bytes = shelf.used_bytes
+    assert networks.wanted(model, SIZES[0], (), 1) is None
+    assert len(plain.networks) == 1
+
+
+def test_one_that_is_put_away_is_gone_though_it_was_used_last(folder: Path, specs: dict[str, ModelSpec]) -> None:
+    batcher, spec = batcher_in(folder), specs["sd"]
+    model = batcher.shelf.get(spec)
+    model.networks[SIZES[0], ()] = stand_in(10)
+    gone = weakref.ref(model.networks[SIZES[0], ()])
+    painted(batcher, spec, steps=1)
+    assert model.compiled is gone()
+    until(lambda: batcher.is_idle)
+    assert batcher.shelf.put_away(in_use=[model])
+    until(lambda: gone() is None)
+
+
+def test_a_model_fits_where_only_what_is_compiled_and_idle_is_in_its_way(
+    folder: Path, specs: dict[str, ModelSpec]
+) -> None:
+    shelf, spec, other = batcher_in(folder).shelf, specs["sd"], specs["plain"]
+    size = shelf.get(other).byte_count
+    assert shelf.put_away(in_use=[])
+    model = shelf.get(spec)
+    found = model.networks[SIZES[0], ()] = stand_in(size)
+    shelf.budget_bytes = shelf.used_bytes
+    assert not shelf.fits(other, compiled_in_use=[found])
+    assert shelf.fits(other)
+    shelf.get(other, in_use=[])
+    assert (model.networks, shelf.holds(model)) == ({}, True)
+
+
 def engine(spec: ModelSpec, **options: Any) -> Diffusion:
     return Diffusion(lambda name: spec, Options(device="cpu", precision="float32", **options))
 
 
-def test_who_is_not_computed_by_it_shares_rows_as_if_there_were_none(
-    folder: Path, specs: dict[str, ModelSpec]
-) -> None:
+def test_who_is_not_computed_by_it_shares_rows_as_if_there_were_none(folder: Path, specs: dict[str, ModelSpec]) -> None:
     loop, spec = batcher_in(folder), specs["sd"]
     loop.most_rows = 2
     loop.shelf.get(spec).networks[Size(64, 64), ()] = stand_in(1)

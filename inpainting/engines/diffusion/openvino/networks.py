@@ -48,12 +48,14 @@ Outcome = Compiled | str
 class Job:
     """To be made ready: what it takes by kind, and for whom, who may be put away meanwhile.
 
-    is_settled: set when it is ready, or cannot be soon because it has to be converted first.
+    byte_count: what it takes compiled. is_settled: set when it is ready, or cannot be soon because it has to be
+    converted first.
     """
 
     model: weakref.ref[LatentModel]
     key: Key
     orders: dict[str, Order]
+    byte_count: int
     is_settled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -108,13 +110,14 @@ class Networks:
         """Take over what has become ready."""
         while not self._done.empty():
             job, outcome = self._done.get()
+            self.shelf.reserved_bytes -= job.byte_count
             model = job.model()
             if model is None:
                 continue
             self._begun[model].discard(job.key)
             if isinstance(outcome, str):
                 self._refusals.setdefault(model, {})[job.key] = outcome
-            elif outcome is not None:
+            elif outcome is not None and self.shelf.used_bytes + outcome.byte_count <= self.shelf.budget_bytes:
                 outcome.used = next(self._count)
                 model.networks[job.key] = outcome
 
@@ -122,20 +125,6 @@ class Networks:
         """Until all that was begun is ready, or refused."""
         while self._threads:
             self._threads.pop().join()
-
-    def put_away(self, *, in_use: Collection[Compiled]) -> bool:
-        """Forget the least used that nobody is painted with. False where there is none."""
-        idle = [
-            (found.used, model, key)
-            for model in self.shelf.models
-            for key, found in model.networks.items()
-            if not any(found is one for one in in_use)
-        ]
-        if not idle:
-            return False
-        _, model, key = min(idle, key=lambda one: one[0])
-        del model.networks[key]
-        return True
 
     def _begin(self, model: LatentModel, key: Key, in_use: Collection[Compiled]) -> None:
         size, worn = key
@@ -148,13 +137,12 @@ class Networks:
             self._worn[worn] += 1
             if self._worn[worn] < USES_WORTH_IT:
                 return
-        needed = network.bytes_of(model)
-        while self.shelf.used_bytes + needed > self.shelf.budget_bytes:
-            if not self.put_away(in_use=in_use):
-                logger.info("%s is not compiled at %s: the memory for weights is full", model.spec.slug, size)
-                return
+        byte_count = network.bytes_of(model)
+        if not self.shelf.reserve(byte_count, compiled_in_use=in_use):
+            logger.info("%s is not compiled at %s: the memory for weights is full", model.spec.slug, size)
+            return
         self._begun.setdefault(model, set()).add(key)
-        job = Job(weakref.ref(model), key, orders)
+        job = Job(weakref.ref(model), key, orders, byte_count)
         thread = threading.Thread(target=self._make_ready, args=(job,), name=f"openvino {size}", daemon=True)
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
         thread.start()
