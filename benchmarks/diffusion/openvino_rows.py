@@ -33,7 +33,7 @@ def compiled(bench: Bench, side: int) -> Any:
     twin(bench.sd.a, model.unet.dtype).save_pretrained(folder, safe_serialization=True)
     model.spec = replace(model.spec, path=folder)
     networks = Networks(Shelf(model.hardware, MEMORY_BYTES), folder.parent, CACHE_BYTES)
-    wanted = partial(networks.wanted, model, Size(side, side), (), None)
+    wanted = partial(networks.wanted, model, Size(side, side), (), 1)
     wanted()
     networks.wait()
     found = wanted()

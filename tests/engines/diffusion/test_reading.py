@@ -163,7 +163,7 @@ def test_prompts_of_all_lengths_are_painted_at_once_and_each_is_what_it_is_alone
         alone = paint(Batcher(Shelf(CPU, 10**9), most_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(asked)
-    assert sorted(group.chunks for group in batcher._groups) == [1, 3]
+    assert sorted(group.key.chunks for group in batcher._groups) == [1, 3]
 
 
 def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> None:
@@ -172,4 +172,4 @@ def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> 
     for prompt, count in (("a bus", 1), (LONG, 3), ("a bus", 1)):
         batcher.paint(request(prompt=prompt), spec, nothing)
         assert batcher.shelf.get(spec).count_chunks(request(prompt=prompt).settings) == count
-    assert [group.chunks for group in batcher._groups] == [1, 3]
+    assert [group.key.chunks for group in batcher._groups] == [1, 3]
