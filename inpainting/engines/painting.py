@@ -13,6 +13,8 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Engine, OnStep, Step
 from inpainting.engines.references import checked_references
 
+NOTHING_TO_DO = "A strength of 0 leaves the picture as it is."
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Painting:
@@ -72,13 +74,29 @@ def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Pain
     The control image is cut as the picture is; what an IP-Adapter looks at is passed on whole.
     Raises InvalidRequest for what `checked_mask` and `checked_references` refuse, EngineFailed when the engine gives
     something else than it was asked for, and lets EngineFailed and Cancelled from the engine pass. The last step is
-    told again with each picture that is put together.
+    told again with each picture that is put together. Where the engine reads `strength` and it is 0 nothing is painted:
+    the window is not even scaled.
     """
     settings, image = request.settings, request.image
     mask, warnings = checked_mask(request, engine)
     request, unread = checked_references(request, engine)
     guide = request.control_image
     window = plan_window(marked(mask), image.size, engine.window(settings))
+    if settings.strength == 0 and "strength" not in engine.ignores:
+        on_step(Step(1, 1, box=window.box, notes=(NOTHING_TO_DO,)))
+        left = Painting(
+            picture=image,
+            mask=mask,
+            window=window,
+            coverage=coverage(mask),
+            seam_score=0.0,
+            seam_score_plain=0.0,
+            colour_matched=False,
+            seam_blended=False,
+            warnings=(*warnings, *unread),
+            notes=(NOTHING_TO_DO,),
+        )
+        return [left] * settings.num_images
     part, part_mask = cut(image, mask, window)
     seen = InpaintRequest(
         part,

@@ -18,7 +18,7 @@ from inpainting.core.masks import effective_mask
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Step
-from inpainting.engines.painting import Painting, paint
+from inpainting.engines.painting import NOTHING_TO_DO, Painting, paint
 from inpainting.generations.run import report
 from tests.fakes import PlainEngine
 from tests.strategies import masks, pictures, sizes, window_rules
@@ -190,6 +190,21 @@ def test_a_painting_says_which_of_an_engines_ways_computed_it_and_so_does_its_re
     (painting,), (plain,) = done(scene(), Two()), done(scene(), NoiseEngine())
     assert report(painting)["computed_by"] == "abacus, exactly"
     assert "computed_by" not in report(plain)
+
+
+def test_a_strength_of_0_leaves_every_pixel_as_it_is_where_the_engine_reads_it() -> None:
+    class Deaf(NoiseEngine):
+        ignores = frozenset({"strength"})
+
+    request, engine = scene(strength=0.0, num_images=2), NoiseEngine(WindowRule(0.5, most_side=16))
+    told: list[Step] = []
+    results = paint(request, engine, told.append)
+    assert [result.picture.same_as(request.image) for result in results] == [True, True]
+    assert not engine.seen
+    assert [result.notes for result in results] == [(NOTHING_TO_DO,)] * 2
+    assert [(step.done, step.of) for step in told] == [(1, 1)]
+    assert report(results[0])["seam_score_plain"] == 0
+    assert not done(request, Deaf())[0].picture.same_as(request.image)
 
 
 def test_a_cancel_passes_through() -> None:

@@ -55,7 +55,6 @@ USUAL_OF_PARTS: dict[str, dict[str, float]] = {
 """How a part is used where the request names it and says no more: as its network was trained."""
 STRENGTHS = {"control": "control_strength", "ip_adapter": "ip_adapter_scale"}
 """Settings by which a part does nothing where they are 0."""
-NOTHING_TO_DO = "A strength of 0 leaves the picture as it is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +232,6 @@ class Diffusion:
         `ip_adapter_image_missing`, `model_failed`.
         """
         settings = request.settings
-        if settings.strength == 0:
-            on_step(Step(1, 1, notes=(NOTHING_TO_DO,)))
-            return [np.array(request.image.pixels, np.uint8) for _ in range(settings.num_images)]
         last = Step(0, 0)
 
         def follow(step: Step) -> None:
