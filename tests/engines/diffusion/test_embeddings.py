@@ -162,9 +162,11 @@ def test_one_that_stands_in_no_prompt_is_told_of(
     specs: dict[Family, ModelSpec], embeddings: dict[tuple[Family, str], ModelSpec]
 ) -> None:
     batcher, ink = Batcher(Shelf(CPU, 10**9)), embeddings[Family.SD, "ink"]
-    asked = request(prompt="ink", negative_prompt="", embeddings=("ink",))
-    _, notes = batcher.paint(asked, specs[Family.SD], nothing, embeddings=[ink])
-    assert notes == ("The embedding ink was asked for, and “<ink>” stands in no prompt.",)
+    unheard = {"negative_prompt": "<ink>", "guidance_scale": 1.0}
+    for words in ({"negative_prompt": ""}, unheard):
+        asked = request(prompt="ink", embeddings=("ink",), steps=1, **words)
+        _, notes = batcher.paint(asked, specs[Family.SD], nothing, embeddings=[ink])
+        assert notes == ("The embedding ink was asked for, and “<ink>” stands in no prompt that is heard.",)
 
 
 def test_one_that_is_gone_or_of_another_width_fails_alone(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -13,12 +14,13 @@ import torch
 from PIL import Image
 
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.catalog import Family
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
-from inpainting.engines.diffusion.weights import Shelf
+from inpainting.engines.diffusion.weights import Shelf, load
 from tests import tiny_models
 from tests.engines.diffusion.test_batcher import Calls
 from tests.engines.diffusion.test_loras import CPU, SIDE, nothing
@@ -159,3 +161,17 @@ def test_an_interval_that_ends_before_it_starts_is_refused(interval: tuple[float
     with pytest.raises(InvalidRequest, match="it must start before it ends") as refused:
         PaintSettings(guidance_start=interval[0], guidance_end=interval[1])
     assert refused.value.field == "guidance_start"
+
+
+def test_a_unet_that_was_distilled_with_guidance_says_what_it_does_not_hear(tmp_path: Path) -> None:
+    model = load(tiny_models.saved(tmp_path / "sd"), CPU)
+    model.unet = tiny_models.unet(9, cross_attention_dim=tiny_models.FEATURES, time_cond_proj_dim=32).eval()
+
+    def notes(**settings: Any) -> list[str]:
+        asked = PaintSettings(prompt="a red bus", guidance_scale=5.0, **settings)
+        return [note.partition(": ")[2] for note in model.read(asked, Size(64, 64))[1]]
+
+    assert notes() == notes(guidance_start=0.0, guidance_end=1.0) == []
+    assert notes(negative_prompt="blur") == ["the negative prompt was not heard."]
+    for interval in ({"guidance_start": 0.2}, {"guidance_end": 0.8}):
+        assert notes(**interval) == ["guidance_start and guidance_end changed nothing."]

@@ -23,6 +23,8 @@ from inpainting.engines.diffusion.reading import MOST_CHUNKS, Chunks, Heard, Pla
 from inpainting.engines.diffusion.words import spans_of
 from inpainting.engines.model_files import INPAINTING_CHANNELS
 
+DISTILLED = "This model was distilled with its guidance:"
+
 
 class StableDiffusion(LatentModel):
     """A loaded model. Used by one thread alone: the one that owns the device.
@@ -121,16 +123,21 @@ class StableDiffusion(LatentModel):
         """Sentences about words that the UNet does not hear, or not as they were meant."""
         used: set[str] = set()
         most = MOST_CHUNKS * (self.encoders[0][0].model_max_length - 2)
-        for name in ("prompt", "negative_prompt"):
+        for name in ("prompt", *(["negative_prompt"] if self.is_guided(settings) else [])):
             words: str = getattr(settings, name)
             yield from spans_of(words)[1]
             chunks = self._cut(words, vectors)[0]
             used |= chunks.embeddings
             if chunks.unread:
                 yield (f"The {name} is longer than the model reads ({most} tokens); not read: “{chunks.unread[:200]}”.")
+        if self.unet.config.time_cond_proj_dim is not None:
+            if settings.negative_prompt:
+                yield f"{DISTILLED} the negative prompt was not heard."
+            if settings.guidance_start or settings.guidance_end not in (None, 1):
+                yield f"{DISTILLED} guidance_start and guidance_end changed nothing."
         for slug in settings.embeddings:
             if slug not in used:
-                yield f"The embedding {slug} was asked for, and “{mark_of(slug)}” stands in no prompt."
+                yield f"The embedding {slug} was asked for, and “{mark_of(slug)}” stands in no prompt that is heard."
 
     # Start
 
