@@ -448,6 +448,8 @@ class Batcher:
             denoising, notes = model.start(ticket.request, index, ticket.text)
         denoising.lead, denoising.image_prompt = ticket.lead, ticket.image_prompt
         ticket.note(*notes)
+        if ticket.lead is not None and ticket.lead.strength and not ticket.lead.leads_in(len(denoising.timesteps)):
+            ticket.note(controls.NEVER_LED)
         ticket.steps_of = len(denoising.timesteps) * ticket.request.settings.num_images
         window = np.asarray(ticket.request.image.pixels, np.uint8)
         preview = previews.previewer(window, denoising, self.shelf.preview_decoder(ticket.spec.family))
@@ -511,9 +513,9 @@ class Batcher:
             group.pace.note(rows, time.perf_counter() - started)
             group.row_bytes = max(group.row_bytes, (hardware.peak_bytes() - before) // rows)
         for one, answer in zip(live, answers, strict=True):
-            self._advance(one, answer)
+            self._advance(one, answer, group.model)
 
-    def _advance(self, one: Live, answer: torch.Tensor | Exception) -> None:
+    def _advance(self, one: Live, answer: torch.Tensor | Exception, model: LatentModel) -> None:
         ticket = one.ticket
         if not isinstance(answer, Exception):
             try:
@@ -524,7 +526,7 @@ class Batcher:
             self._give_up(ticket, answer)
             return
         ticket.steps_done += 1
-        way = computed_by(ticket, self.shelf.hardware.dtype)
+        way = computed_by(ticket, model.hardware.dtype)
         ticket.messages.put(Step(ticket.steps_done, ticket.steps_of, self._preview_of(one), computed_by=way))
 
     def _preview_of(self, one: Live) -> NDArray[np.uint8] | None:

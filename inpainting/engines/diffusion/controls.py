@@ -31,6 +31,7 @@ SAME_SHAPE = (
     "projection_class_embeddings_input_dim",
 )
 """What the configurations of a ControlNet and of a UNet say alike where the one fits the other."""
+NEVER_LED = "No step lies between control_start and control_end: the ControlNet led none."
 LATENT_CHANNELS, PICTURE_CHANNELS = 4, 3
 
 
@@ -51,6 +52,10 @@ class Lead:
         """0 in a step that does not lie wholly inside, as in diffusers' pipelines."""
         is_inside = index / steps >= self.start and (index + 1) / steps <= self.end
         return self.strength if is_inside else 0.0
+
+    def leads_in(self, steps: int) -> bool:
+        """Whether it leads in any step of so many."""
+        return any(self.strength_at(index, steps) for index in range(steps))
 
 
 def lead(network: Any, spec: ModelSpec, request: InpaintRequest, device: torch.device) -> Lead:

@@ -147,6 +147,15 @@ def test_a_strength_of_nothing_changes_nothing(
         assert torch.equal(ours(spec, [request(**nothing_led)], [part])[0], ours(spec, [request()])[0])
 
 
+def test_one_that_leads_in_no_step_is_told_of(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec]
+) -> None:
+    spec, part, loop = models[Family.SD, True], canny[Family.SD], batcher()
+    for end, expected in ((0.3, (controls.NEVER_LED,)), (0.4, ())):
+        asked = request(control=part.slug, steps=4, strength=0.75, control_end=end)  # three steps
+        assert loop.paint(asked, spec, nothing, (), [part])[1] == expected
+
+
 def test_one_for_models_of_another_shape_is_refused_and_harms_nobody(
     models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], folder: Path
 ) -> None:

@@ -352,3 +352,10 @@ def test_the_guess_is_the_end_of_the_straight_line(model: FluxFill) -> None:
     assert denoising.is_done
     assert denoising.guess is not None
     assert_equal(denoising.guess, denoising.latents)
+
+
+def test_its_metadata_tell_the_precision_that_it_ran_in(spec: ModelSpec) -> None:
+    ways: set[str] = set()
+    half = Batcher(Shelf(Hardware(torch.device("cpu"), torch.float16), 10**9))
+    half.paint(request(steps=1), spec, lambda step: ways.add(step.computed_by))
+    assert ways == {"torch, bfloat16"}
