@@ -31,8 +31,8 @@ from tests.engines.diffusion.test_batcher import Calls, arrived, nothing, reques
 if not is_installed():
     pytest.skip("OpenVINO is not installed; “pip install .[diffusion]” brings it on x86-64.", allow_module_level=True)
 
-from inpainting.engines.diffusion.openvino import conversion, files, library
-from inpainting.engines.diffusion.openvino.network import Compiled, Part, bytes_of
+from inpainting.engines.diffusion.openvino import conversion, files, library, network
+from inpainting.engines.diffusion.openvino.network import Compiled, Part, Plan
 from inpainting.engines.diffusion.openvino.networks import Job, Networks, suits
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -109,7 +109,7 @@ def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     def slowly(networks: Networks, job: Job) -> Compiled:
         job.is_settled.set()
         assert event.wait(60)
-        return stand_in(job.byte_count)
+        return stand_in(job.plan.byte_count)
 
     monkeypatch.setattr(Networks, "_outcome", slowly)
     return event
@@ -394,13 +394,38 @@ def test_what_has_only_begun_takes_its_room_already(
 ) -> None:
     batcher = batcher_in(folder)
     model = batcher.shelf.get(specs["sd"])
-    batcher.shelf.budget_bytes = batcher.shelf.used_bytes + 2 * bytes_of(model)
+    batcher.shelf.budget_bytes = batcher.shelf.used_bytes + 2 * Plan.of(model, SIZES[0]).byte_count
     begun(batcher, specs["sd"])
     go.set()
     ready(batcher)
     assert set(model.networks) == {(size, ()) for size in SIZES[:2]}
     assert batcher.shelf.reserved_bytes == 0
     assert batcher.shelf.used_bytes == batcher.shelf.budget_bytes
+
+
+def test_who_makes_it_ready_does_not_look_at_the_model_which_others_change(
+    folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = batcher_in(folder, convert=forbidden)
+    model, networks = batcher.shelf.get(specs["sd"]), batcher.networks
+    assert networks is not None
+    monkeypatch.setattr(files.Store, "find", lambda *_: True)
+    monkeypatch.setattr(network, "Part", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
+    outcome, compiling = [], Networks._outcome
+
+    def as_it_changes(self: Networks, job: Job) -> None:
+        with pytest.MonkeyPatch.context() as painting:
+            painting.setattr(model, "vae", None)
+            painting.setattr(model, "unet", None)
+            outcome.append(compiling(self, job))
+
+    monkeypatch.setattr(Networks, "_outcome", as_it_changes)
+    networks.wanted(model, SIZES[1], (), 1)
+    networks.wait()
+    ((unet, encoder, decoder),) = [(one.unet, one.encoder, one.decoder) for one in outcome]
+    assert unet == ("unet", (1, 9, 8, 12), torch.float32)
+    assert encoder[1:] == ((1, 3, 64, 96), torch.float32)
+    assert decoder[1:] == ((1, 4, 8, 12), torch.float32)
 
 
 def test_what_others_have_filled_meanwhile_is_not_taken_from_them(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -128,27 +129,51 @@ class Compiled:
         return self.decoder([latents], lambda: vae.decode(latents, return_dict=False)[0]).float()
 
 
-def compiled(model: Any, size: Size, *, unet_folder: Path, vae_folder: Path) -> Compiled:
-    """Compile for one size. Takes seconds and as much memory as the weights. Raises RuntimeError."""
-    height, width = size.height // CELL, size.width // CELL
-    unet, config = model.unet, model.unet.config
-    dtype, latents = unet.dtype, model.vae.config.latent_channels
-    shapes = [
-        (1, config.in_channels, height, width),
-        (1, unet.time_embedding.linear_1.in_features),
-        (1, tokens_of(model), config.cross_attention_dim),
-    ]
-    if config.addition_embed_type is not None:
-        shapes.append((1, config.projection_class_embeddings_input_dim))
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be compiled of a model at one size. Read by who owns the model: it changes while others compile.
+
+    unet, encoder, decoder: the shapes of their inputs, of one row. byte_count: what it takes compiled, as much as the
+    weights it is made from.
+    """
+
+    unet: tuple[tuple[int, ...], ...]
+    encoder: tuple[int, ...]
+    decoder: tuple[int, ...]
+    dtype: torch.dtype
+    encoding_dtype: torch.dtype
+    decoding_dtype: torch.dtype
+    byte_count: int
+
+    @staticmethod
+    def of(model: Any, size: Size) -> Plan:
+        height, width = size.height // CELL, size.width // CELL
+        unet, config = model.unet, model.unet.config
+        shapes: list[tuple[int, ...]] = [
+            (1, config.in_channels, height, width),
+            (1, unet.time_embedding.linear_1.in_features),
+            (1, tokens_of(model), config.cross_attention_dim),
+        ]
+        if config.addition_embed_type is not None:
+            shapes.append((1, config.projection_class_embeddings_input_dim))
+        return Plan(
+            unet=tuple(shapes),
+            encoder=(1, 3, size.height, size.width),
+            decoder=(1, model.vae.config.latent_channels, height, width),
+            dtype=unet.dtype,
+            encoding_dtype=model.encoding_dtype,
+            decoding_dtype=model.decoding_dtype,
+            byte_count=sum(
+                tensor.nbytes for tensor in (*model.unet.state_dict().values(), *model.vae.state_dict().values())
+            ),
+        )
+
+
+def compiled(plan: Plan, *, unet_folder: Path, vae_folder: Path) -> Compiled:
+    """Takes seconds and as much memory as the weights. Raises RuntimeError."""
     return Compiled(
-        Part(UNET, unet_folder / f"{UNET}.xml", shapes, dtype),
-        Part(ENCODER, vae_folder / f"{ENCODER}.xml", [(1, 3, size.height, size.width)], model.encoding_dtype),
-        Part(DECODER, vae_folder / f"{DECODER}.xml", [(1, latents, height, width)], model.decoding_dtype),
-        bytes_of(model),
+        Part(UNET, unet_folder / f"{UNET}.xml", plan.unet, plan.dtype),
+        Part(ENCODER, vae_folder / f"{ENCODER}.xml", [plan.encoder], plan.encoding_dtype),
+        Part(DECODER, vae_folder / f"{DECODER}.xml", [plan.decoder], plan.decoding_dtype),
+        plan.byte_count,
     )
-
-
-def bytes_of(model: Any) -> int:
-    """What it takes compiled: as much as the weights it was made from."""
-    tensors = [*model.unet.state_dict().values(), *model.vae.state_dict().values()]
-    return sum(tensor.nbytes for tensor in tensors)

@@ -28,7 +28,7 @@ from inpainting.engines.diffusion.openvino.conversion import (
     order_of,
 )
 from inpainting.engines.diffusion.openvino.library import has_bfloat16
-from inpainting.engines.diffusion.openvino.network import Compiled
+from inpainting.engines.diffusion.openvino.network import Compiled, Plan
 from inpainting.engines.diffusion.weights import Shelf, stamp_of
 
 logger = logging.getLogger(__name__)
@@ -48,14 +48,13 @@ Outcome = Compiled | str
 class Job:
     """To be made ready: what it takes by kind, and for whom, who may be put away meanwhile.
 
-    byte_count: what it takes compiled. is_settled: set when it is ready, or cannot be soon because it has to be
-    converted first.
+    is_settled: set when it is ready, or cannot be soon because it has to be converted first.
     """
 
     model: weakref.ref[LatentModel]
     key: Key
     orders: dict[str, Order]
-    byte_count: int
+    plan: Plan
     is_settled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -110,7 +109,7 @@ class Networks:
         """Take over what has become ready."""
         while not self._done.empty():
             job, outcome = self._done.get()
-            self.shelf.reserved_bytes -= job.byte_count
+            self.shelf.reserved_bytes -= job.plan.byte_count
             model = job.model()
             if model is None:
                 continue
@@ -137,12 +136,12 @@ class Networks:
             self._worn[worn] += 1
             if self._worn[worn] < USES_WORTH_IT:
                 return
-        byte_count = network.bytes_of(model)
-        if not self.shelf.reserve(byte_count, compiled_in_use=in_use):
+        plan = Plan.of(model, size)
+        if not self.shelf.reserve(plan.byte_count, compiled_in_use=in_use):
             logger.info("%s is not compiled at %s: the memory for weights is full", model.spec.slug, size)
             return
         self._begun.setdefault(model, set()).add(key)
-        job = Job(weakref.ref(model), key, orders, byte_count)
+        job = Job(weakref.ref(model), key, orders, plan)
         thread = threading.Thread(target=self._make_ready, args=(job,), name=f"openvino {size}", daemon=True)
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
         thread.start()
@@ -164,11 +163,9 @@ class Networks:
         """None where the memory is short or the model gone: not now, and perhaps another time."""
         for order in job.orders.values():
             if not order.store.find(order.place):
-                model = job.model()
-                if model is None:
+                if job.model() is None:
                     return None
-                needed, free = MEMORY_TO_CONVERT * network.bytes_of(model), model.hardware.free_bytes()
-                del model  # it may be put away while others convert it
+                needed, free = MEMORY_TO_CONVERT * job.plan.byte_count, self.shelf.hardware.free_bytes()
                 if free < needed:
                     logger.info("%s is not converted: %d MB are free", order.slug, free // 10**6)
                     return None
@@ -176,11 +173,9 @@ class Networks:
                 self.convert(order)
                 if not order.store.find(order.place):
                     raise ConversionFailed("what was converted cannot be read")
-        model = job.model()
-        if model is None:
+        if job.model() is None:
             return None
-        size, _ = job.key
-        return network.compiled(model, size, unet_folder=job.orders["unet"].place, vae_folder=job.orders["vae"].place)
+        return network.compiled(job.plan, unet_folder=job.orders["unet"].place, vae_folder=job.orders["vae"].place)
 
 
 def suits(model: LatentModel, size: Size) -> bool:
