@@ -38,10 +38,11 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep
 from inpainting.engines.catalog import Family, ModelSpec
-from inpainting.engines.diffusion.batcher import Batcher, Ticket
+from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.denoising import Denoising
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.tickets import Ticket
 from inpainting.engines.painting import paint
 
 DEFAULT_STEPS = 30

@@ -17,9 +17,10 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.catalog import Control, Family, Kind, LoraSpec, ModelSpec
 from inpainting.engines.diffusion.adapters import worn_by
-from inpainting.engines.diffusion.batcher import Batcher, Ticket
+from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.fittings import Fittings
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.tickets import Ticket
 from inpainting.engines.diffusion.weights import LEFT_OUT, Shelf
 
 CPU = Hardware(torch.device("cpu"), torch.float32)

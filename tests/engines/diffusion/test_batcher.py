@@ -22,8 +22,9 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion import schedulers, weights
-from inpainting.engines.diffusion.batcher import Batcher, Ticket
+from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.tickets import Ticket
 from inpainting.engines.diffusion.weights import Shelf, load
 from tests import tiny_models
 

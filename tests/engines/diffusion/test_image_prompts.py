@@ -17,7 +17,8 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import LoraUse
 from inpainting.engines.catalog import Control, Family, LoraSpec, ModelSpec
-from inpainting.engines.diffusion.batcher import Batcher, Live, Ticket
+from inpainting.engines.diffusion.batcher import Batcher
+from inpainting.engines.diffusion.tickets import Live, Ticket
 from inpainting.engines.diffusion.weights import Shelf, load
 from tests import tiny_loras, tiny_models, tiny_parts
 from tests.engines.diffusion.leading import CPU, SENT, batcher, close, differ, ours, painted, request, theirs

@@ -20,10 +20,11 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import LoraUse
 from inpainting.engines.base import Step
 from inpainting.engines.catalog import Family, LoraSpec, ModelSpec
-from inpainting.engines.diffusion.batcher import Batcher, Ticket
+from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.openvino import is_installed
+from inpainting.engines.diffusion.tickets import Ticket
 from inpainting.engines.diffusion.weights import Shelf, load, stamp_of
 from tests import tiny_loras, tiny_models, tiny_vaes
 from tests.engines.diffusion.test_batcher import Calls, arrived, nothing, request, until
@@ -411,7 +412,8 @@ def test_who_makes_it_ready_does_not_look_at_the_model_which_others_change(
     assert networks is not None
     monkeypatch.setattr(files.Store, "find", lambda *_: True)
     monkeypatch.setattr(network, "Part", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
-    outcome, compiling = [], Networks._outcome
+    outcome: list[Any] = []
+    compiling = Networks._outcome
 
     def as_it_changes(self: Networks, job: Job) -> None:
         with pytest.MonkeyPatch.context() as painting:
