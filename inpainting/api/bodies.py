@@ -23,6 +23,9 @@ from rest_framework.views import APIView
 
 from inpainting.core.errors import InvalidRequest
 
+REPEATED = ("embeddings",)
+"""Lists of texts: in a form the field may come once for each."""
+
 
 class Shape(Enum):
     FORM = "A"
@@ -118,7 +121,8 @@ def listed(name: str, body: Body, request: Request) -> Sequence[Any]:
 def plain_body_of(request: Request) -> Body:
     if not isinstance(request.data, QueryDict):
         return Body(Shape.JSON, said(cast("dict[str, Any]", request.data)), {})  # see JsonObjectParser
-    plain = said(request.data.dict(), empty=("", None))
+    repeated = {name: request.data.getlist(name) for name in REPEATED if len(request.data.getlist(name)) > 1}
+    plain = said({**request.data.dict(), **repeated}, empty=("", None))
     files = {name: file for name, file in request.FILES.items() if file is not None}
     plain = {name: value for name, value in plain.items() if name not in files}
     text = plain.pop("params", None)

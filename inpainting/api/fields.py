@@ -201,10 +201,12 @@ class Loras(serializers.Field):
 
 @extend_schema_field({"type": "array", "maxItems": MAX_EMBEDDINGS, "uniqueItems": True, "items": SLUG_SCHEMA})
 class Slugs(serializers.Field):
-    """A list of names; in forms the same as JSON text."""
+    """A list of names; in forms the same as JSON text, or the field once for each."""
 
     def to_internal_value(self, data: Any) -> tuple[str, ...]:
-        if isinstance(data, str):
+        if isinstance(data, str) and not data.lstrip().startswith("["):
+            data = [data]
+        elif isinstance(data, str):
             try:
                 data = json.loads(data)
             except (ValueError, RecursionError) as error:
@@ -299,7 +301,8 @@ class ChangesForm(serializers.Serializer):
     )
     embeddings = Slugs(
         required=False,
-        help_text="Embeddings from /api/models: <slug> in the prompts stands for one; in forms as JSON text.",
+        help_text="Embeddings from /api/models: <slug> in the prompts stands for one; in forms as JSON text, or the field once "
+        "for each.",
     )
     vae = PartName(help_text="A VAE from /api/models in place of the model's own, for models of its family.")
     control = PartName(

@@ -143,10 +143,10 @@ def test_what_is_not_there_or_for_other_models_is_refused_at_once(
     assert Generation.objects.count() == 0
 
 
-def test_text_that_is_no_json_is_refused(
+def test_text_that_is_no_slug_and_no_list_is_refused(
     alices_program: Client, parts: None, photo_png: bytes, mask_png: bytes
 ) -> None:
-    for text in ("cat", "[" * 10_000, '"cat"', "{}"):
+    for text in ("[" * 10_000, '"cat"', "{}"):
         answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, embeddings=text))
         assert (answer.status_code, answer.json()["field"]) == (400, "embeddings")
 
@@ -174,6 +174,16 @@ def test_they_are_listed_with_the_models(alices_program: Client, parts: None) ->
         **dict.fromkeys(("soft", "quick"), ("vae", "sd")),
         "large": ("embedding", "sdxl"),
     }
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"), [("cat", ["cat"]), (["cat", "dog"], ["cat", "dog"]), ('["cat", "dog"]', ["cat", "dog"])]
+)
+def test_a_form_may_say_the_field_once_for_each(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, sent: Any, told: list[str]
+) -> None:
+    body = shape_a(photo_png, mask_png, engine="quick-fill", embeddings=sent)
+    assert alices_program.post("/api/img2img", body).json()["metadata"]["embeddings"] == told
 
 
 def test_what_is_damaged_or_for_other_models_is_not_added(parts: None, scratch: Path) -> None:
