@@ -301,8 +301,8 @@ class ChangesForm(serializers.Serializer):
     )
     embeddings = Slugs(
         required=False,
-        help_text="Embeddings from /api/models: <slug> in the prompts stands for one; in forms as JSON text, or the field once "
-        "for each.",
+        help_text="Embeddings from /api/models: <slug> in the prompts stands for one; in forms as JSON text, or the "
+        "field once for each.",
     )
     vae = PartName(help_text="A VAE from /api/models in place of the model's own, for models of its family.")
     control = PartName(

@@ -224,6 +224,7 @@ def sensible(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
         "ip_adapter",
         "control_start",
         "guidance_start",
+        "guidance_end",
         "safety_checker",
     ):
         there.pop(name, None)
