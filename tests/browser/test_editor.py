@@ -64,6 +64,7 @@ def drop(page: Page, selector: str, *paths: Path) -> None:
 
 
 def open_photo(page: Page, path: Path) -> None:
+    page.wait_for_selector("#editor[data-ready]")
     page.set_input_files("#photo-input", path)
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
 

@@ -44,7 +44,7 @@ def page(browser: Browser, installation: Installation) -> Iterator[Page]:
         page.get_by_label("Email").fill("boss@example.org")
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("heading", name="Models")).to_be_visible()
+        expect(page.get_by_role("heading", name="Models", exact=True)).to_be_visible()
         yield page
 
 

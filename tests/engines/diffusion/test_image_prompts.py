@@ -183,8 +183,10 @@ def test_with_different_ones_and_with_none_they_paint_beside_each_other(
         assert np.abs(result.astype(int) - alone).max() <= (0 if most_rows == 1 else 1)
 
 
-@pytest.mark.parametrize("kind", ["plain", "plus"])
-@pytest.mark.parametrize(("family", "inpainting"), KINDS)
+@pytest.mark.parametrize(
+    ("family", "inpainting", "kind"),
+    [(Family.SD, False, "plain"), (Family.SD, True, "plus"), (Family.SDXL, True, "plain")],
+)
 def test_a_controlnet_a_lora_and_an_adapter_together_are_diffusers_too(
     models: dict[tuple[Family, bool], ModelSpec],
     adapters: dict[tuple[Family, str], ModelSpec],
