@@ -41,7 +41,8 @@ from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.denoising import Denoising
 from inpainting.engines.diffusion.families.flux_fill import TOKENS
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.weights import FAMILIES, Shelf
+from inpainting.engines.diffusion.shelf import Shelf
+from inpainting.engines.diffusion.weights import FAMILIES
 from tests import tiny_models
 
 LOG_VARIANCE = -20.0

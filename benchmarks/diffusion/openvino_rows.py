@@ -16,7 +16,7 @@ from benchmarks.diffusion.models import begun, flop, request, twin
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.denoising import Denoising
 from inpainting.engines.diffusion.openvino import is_installed
-from inpainting.engines.diffusion.weights import Shelf
+from inpainting.engines.diffusion.shelf import Shelf
 
 GATE = 2 * HALF_GATE
 """OpenVINO keeps more in bfloat16 than torch does: about twice torch's own distance to float32."""

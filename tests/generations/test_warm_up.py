@@ -30,7 +30,7 @@ def test_it_is_loaded_by_the_thread_that_owns_the_device(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="diffusion is not installed")
-    from inpainting.engines.diffusion import weights
+    from inpainting.engines.diffusion import shelf, weights
     from inpainting.engines.diffusion.engine import Diffusion, Options
     from tests import tiny_models
 
@@ -46,7 +46,7 @@ def test_it_is_loaded_by_the_thread_that_owns_the_device(
         loading.append(threading.current_thread().name)
         return load(spec, hardware)
 
-    monkeypatch.setattr(weights, "load", noted)
+    monkeypatch.setattr(shelf, "load", noted)
     try:
         warm_up()
         engine = registry.find("diffusion")

@@ -28,6 +28,7 @@ from inpainting.engines.diffusion.embeddings import Vectors
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.fittings import Fittings
 from inpainting.engines.diffusion.pulse import LOADING_SECONDS, Pulse
+from inpainting.engines.diffusion.shelf import InUse, Shelf
 from inpainting.engines.diffusion.tickets import (
     MOST_ROWS,
     Failed,
@@ -40,7 +41,6 @@ from inpainting.engines.diffusion.tickets import (
     holds,
     may_be_compiled,
 )
-from inpainting.engines.diffusion.weights import Shelf
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.openvino.network import Compiled
@@ -181,12 +181,12 @@ class Batcher:
     def _load_early(self, spec: ModelSpec) -> None:
         with self.pulse.works(LOADING_SECONDS):
             try:
-                if not self._fits(spec):
+                if not self.shelf.fits(spec, self._in_use()):
                     logger.info("%s is not loaded early: other models fill the memory", spec.slug)
                     return
-                model = self._get(spec)
+                model = self.shelf.get(spec, self._in_use())
                 if self.networks is not None:
-                    self.networks.wanted(model, Size(spec.width, spec.height), (), 1, in_use=self._compiled_in_use())
+                    self.networks.wanted(model, Size(spec.width, spec.height), (), 1, in_use=self._in_use())
             except Exception as error:
                 logger.warning("%s cannot be loaded early: %s", spec.slug, error)
             else:
@@ -212,34 +212,18 @@ class Batcher:
             one.name for group in self._groups if group.live and group.model is model for one in group.fittings.loras
         }
 
-    def _in_use(self) -> list[LatentModel]:
-        """The models that paint, and the one by which somebody is about to."""
-        entering = self.shelf.loaded(self._entering.spec) if self._entering is not None else None
-        painting = [group.model for group in self._groups if group.live]
-        return painting if entering is None else [*painting, entering]
-
-    def _compiled_in_use(self) -> list[Compiled]:
-        """By which somebody is painted, is about to be, or goes on with his next picture."""
-        begun = [*([] if self._entering is None else [self._entering]), *(ticket for ticket, _ in self._waiting)]
-        found = [group.compiled for group in self._groups if group.live]
-        found += [ticket.compiled for ticket in begun if not ticket.is_over]
-        return [one for one in found if one is not None]
-
-    def _parts_in_use(self) -> list[ModelSpec]:
-        fittings = [group.fittings for group in self._groups if group.live]
-        if self._entering is not None:
-            fittings.append(self._entering.fittings)
-        return [part for one in fittings for part in one.parts]
-
-    def _fits(self, spec: ModelSpec) -> bool:
-        return self.shelf.fits(spec, parts_in_use=self._parts_in_use(), compiled_in_use=self._compiled_in_use())
-
-    def _get(self, spec: ModelSpec) -> Any:
-        return self.shelf.get(
-            spec,
-            in_use=self._in_use(),
-            parts_in_use=self._parts_in_use(),
-            compiled_in_use=self._compiled_in_use(),
+    def _in_use(self) -> InUse:
+        """By what somebody is painted, is about to be, or, of what is compiled, goes on with his next picture."""
+        painting = [group for group in self._groups if group.live]
+        entering = [] if self._entering is None else [self._entering]
+        models = [*(group.model for group in painting), *(self.shelf.loaded(one.spec) for one in entering)]
+        worn = [*(group.fittings for group in painting), *(one.fittings for one in entering)]
+        begun = [*entering, *(ticket for ticket, _ in self._waiting)]
+        compiled = [*(group.compiled for group in painting), *(one.compiled for one in begun if not one.is_over)]
+        return InUse(
+            models=[one for one in models if one is not None],
+            parts=[part for fittings in worn for part in fittings.parts],
+            compiled=[one for one in compiled if one is not None],
         )
 
     def _admit(self) -> None:
@@ -272,10 +256,12 @@ class Batcher:
         # No overtaking: not in one's own group, nor while a model waits for the others to be done.
         if any(one.spec.slug == ticket.spec.slug and self._key(one, model) == key for one, _ in held_back):
             return False
-        if not all(self._fits(spec) for spec in {one.spec.slug: one.spec for one, _ in held_back}.values()):
+        in_use = self._in_use()
+        waited_for = {one.spec.slug: one.spec for one, _ in held_back}
+        if not all(self.shelf.fits(spec, in_use) for spec in waited_for.values()):
             return False
-        if not self._fits(ticket.spec):
-            return not self._in_use()
+        if not self.shelf.fits(ticket.spec, in_use):
+            return not in_use.models
         group = self._group(model, key) if model is not None else None
         if model is None or group is None or not group.live:
             return True
@@ -321,16 +307,9 @@ class Batcher:
         return ticket.vectors
 
     def _start(self, ticket: Ticket, index: int) -> Live:
-        model = self._get(ticket.spec)
+        model = self.shelf.get(ticket.spec, self._in_use())
         loras = ticket.fittings.loras
-        self.shelf.bring(
-            loras,
-            model,
-            in_use=self._in_use(),
-            worn_now=self._worn_in(model),
-            parts_in_use=self._parts_in_use(),
-            compiled_in_use=self._compiled_in_use(),
-        )
+        self.shelf.bring(loras, model, self._in_use(), worn_now=self._worn_in(model))
         model.adapters.wear(loras)
         if ticket.text is None:
             ticket.text, notes = model.read(ticket.request.settings, ticket.size, self._vectors(ticket, model))
@@ -372,19 +351,14 @@ class Batcher:
             ticket.image_prompt = self._part(adapter).prompt(ticket.request, model.unet, rows)
 
     def _part(self, spec: ModelSpec) -> Any:
-        return self.shelf.part(
-            spec,
-            in_use=self._in_use(),
-            parts_in_use=self._parts_in_use(),
-            compiled_in_use=self._compiled_in_use(),
-        )
+        return self.shelf.part(spec, self._in_use())
 
     def _choose(self, ticket: Ticket, model: LatentModel) -> None:
         """What computes all of a request is what is ready now: no picture begins in one way and ends in another."""
         if self.networks is None or not may_be_compiled(ticket):
             return
         wanted, chunks = (model, ticket.size, ticket.fittings.loras), self._key(ticket, model).chunks
-        ticket.compiled = self.networks.wanted(*wanted, chunks, in_use=self._compiled_in_use())
+        ticket.compiled = self.networks.wanted(*wanted, chunks, in_use=self._in_use())
         refusal = self.networks.refusal(*wanted)
         if refusal is not None:
             ticket.note(refusal)
@@ -495,9 +469,7 @@ class Batcher:
 
     def _make_room(self, group: Group | None) -> bool:
         """The next step down: put others away, then what the model can do without. False: there is none."""
-        if self.shelf.put_away(
-            in_use=self._in_use(), parts_in_use=self._parts_in_use(), compiled_in_use=self._compiled_in_use()
-        ):
+        if self.shelf.put_away(self._in_use()):
             return True
         return group is not None and group.model.save_memory()
 

@@ -37,7 +37,7 @@ from inpainting.engines.diffusion import openvino
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.batcher import Batcher
     from inpainting.engines.diffusion.openvino.networks import Networks
-    from inpainting.engines.diffusion.weights import Shelf
+    from inpainting.engines.diffusion.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -261,7 +261,7 @@ class Diffusion:
     def _batcher(self) -> Batcher:
         from inpainting.engines.diffusion import hardware
         from inpainting.engines.diffusion.batcher import Batcher
-        from inpainting.engines.diffusion.weights import Shelf
+        from inpainting.engines.diffusion.shelf import Shelf
 
         chosen = hardware.choose(self.options.device, self.options.precision)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)

@@ -1,15 +1,12 @@
-"""Models in memory: loaded on demand, kept warm, the least used one put away when another needs the room."""
+"""A model's files, read into the device's memory once they are checked; and what they will take there."""
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
-from collections import OrderedDict
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import diffusers
 import torch
@@ -18,13 +15,12 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.catalog import Family, Kind, LoraSpec, ModelSpec, how_to_get
-from inpainting.engines.diffusion.adapters import Worn
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.families.sdxl import StableDiffusionXL
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.parts import flavour_of, load_part, variant_in
+from inpainting.engines.diffusion.parts import flavour_of, variant_in
 from inpainting.engines.model_files import (
     CONFIGURATION,
     INDEX,
@@ -36,9 +32,6 @@ from inpainting.engines.model_files import (
     header_of,
     unet_channels,
 )
-
-if TYPE_CHECKING:
-    from inpainting.engines.diffusion.openvino.network import Compiled
 
 logger = logging.getLogger(__name__)
 
@@ -77,210 +70,6 @@ WANTS_BFLOAT16 = frozenset({Family.FLUX_FILL})
 """Whose activations overflow in float16."""
 VELOCITY_MARK = "v_pred"
 """A tensor of this name says that a checkpoint was trained to predict velocity (Salimans and Ho 2022, section 2)."""
-
-
-class Shelf:
-    """The models in the device's memory, and what is compiled of them. For the device's thread alone.
-
-    budget_bytes: weights kept at most, one model being always allowed. models_dir: where the small decoders for
-    previews lie, if any do.
-    """
-
-    def __init__(self, hardware: Hardware, budget_bytes: int, *, models_dir: Path | None = None) -> None:
-        self.hardware = hardware
-        self.budget_bytes = budget_bytes
-        self.models_dir = models_dir
-        self.reserved_bytes = 0
-        """For what is being compiled. Nobody but others of its kind waits for that: it is only faster."""
-        self._preview_decoders: dict[Family, torch.nn.Module | None] = {}
-        self._models: OrderedDict[str, LatentModel] = OrderedDict()
-        self._parts: OrderedDict[str, tuple[int, Any]] = OrderedDict()
-        self._stamps: dict[str, int] = {}
-        self._sizes: dict[tuple[ModelSpec, int], int] = {}
-
-    def loaded(self, spec: ModelSpec) -> LatentModel | None:
-        """The model, if it is there as it lies on the disk now."""
-        is_current = self._stamps.get(spec.slug, stamp_of(spec)) == stamp_of(spec)
-        return self._models.get(spec.slug) if is_current else None
-
-    def holds(self, model: LatentModel) -> bool:
-        return any(own is model for own in self._models.values())
-
-    def fits(
-        self,
-        spec: ModelSpec,
-        *,
-        parts_in_use: Collection[ModelSpec] = (),
-        compiled_in_use: Collection[Compiled] = (),
-    ) -> bool:
-        """Whether it is there, or can be loaded without putting another model, or anything else in use, away."""
-        if self.loaded(spec) is not None:
-            return True
-        key = (spec, stamp_of(spec))
-        if key not in self._sizes:
-            self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
-        parts = sum(bytes_of(self._parts[slug][1]) for slug in self._idle_parts(parts_in_use))
-        compiled = sum(found.byte_count for _, _, found in self._idle_compiled(compiled_in_use))
-        return self.used_bytes - parts - compiled + self._sizes[key] <= self.budget_bytes
-
-    @property
-    def models(self) -> list[LatentModel]:
-        return list(self._models.values())
-
-    @property
-    def used_bytes(self) -> int:
-        parts = (bytes_of(part) for _, part in self._parts.values())
-        return sum(model.byte_count for model in self._models.values()) + sum(parts)
-
-    def get(
-        self,
-        spec: ModelSpec,
-        *,
-        in_use: Collection[LatentModel] = (),
-        parts_in_use: Collection[ModelSpec] = (),
-        compiled_in_use: Collection[Compiled] = (),
-    ) -> Any:
-        """The loaded `LatentModel`, where needed in place of other models and all else that is not in use.
-
-        Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded.
-        """
-        slug, model = spec.slug, self.loaded(spec)
-        if model is None:
-            self._models.pop(slug, None)  # of other files; who still paints with it holds it
-            wanted, stamp = weights_bytes(spec, self.hardware.dtype), stamp_of(spec)
-            self._make_room(wanted, in_use, parts_in_use, compiled_in_use)
-            model = self._models[slug] = load(spec, self.hardware)
-            self._stamps[slug] = stamp
-        self._models.move_to_end(slug)
-        return model
-
-    def bring(
-        self,
-        worn: Worn,
-        model: LatentModel,
-        *,
-        in_use: Collection[LatentModel],
-        worn_now: Collection[str],
-        parts_in_use: Collection[ModelSpec] = (),
-        compiled_in_use: Collection[Compiled] = (),
-    ) -> None:
-        """Load the LoRAs that a model lacks, where needed in place of other models or of its LoRAs nobody wears now.
-
-        Raises EngineFailed (`lora_unavailable`, `lora_refused`, `lora_unfit`) where one cannot be loaded.
-        """
-        lacking = model.adapters.lacking(worn)
-        if not lacking:
-            return
-        wanted = sum(lora_bytes(one.spec, self.hardware.dtype) for one in lacking)
-        self._make_room(wanted, [*in_use, model], parts_in_use, compiled_in_use)
-        model.adapters.make_room(keep={*worn_now, *(one.name for one in worn)})
-        for one in lacking:
-            model.adapters.load(one)
-
-    def part(
-        self,
-        spec: ModelSpec,
-        *,
-        in_use: Collection[LatentModel],
-        parts_in_use: Collection[ModelSpec] = (),
-        compiled_in_use: Collection[Compiled] = (),
-    ) -> Any:
-        """The loaded network of a part, where needed in place of whatever is not in use.
-
-        Raises EngineFailed (`part_unavailable`, `part_refused`) where it cannot be loaded.
-        """
-        stamp, held = stamp_of(spec), self._parts.get(spec.slug)
-        if held is None or held[0] != stamp:
-            self._parts.pop(spec.slug, None)
-            self._make_room(weights_bytes(spec, self.hardware.dtype), in_use, parts_in_use, compiled_in_use)
-            held = self._parts[spec.slug] = (stamp, load_part(spec, self.hardware))
-        self._parts.move_to_end(spec.slug)
-        return held[1]
-
-    def preview_decoder(self, family: Family) -> torch.nn.Module | None:
-        """What decodes previews of that family; None where there is none, or none that may be loaded."""
-        if family not in self._preview_decoders:
-            folder = None if self.models_dir is None else self.models_dir / PREVIEW_DECODERS[family]
-            self._preview_decoders[family] = None if folder is None else load_preview_decoder(folder, self.hardware)
-        return self._preview_decoders[family]
-
-    def reserve(self, byte_count: int, *, compiled_in_use: Collection[Compiled]) -> bool:
-        """For what is about to be compiled, where needed in place of what is compiled and not in use.
-
-        False where even that would be too little; then nothing is put away.
-        """
-        wanted = self.used_bytes + self.reserved_bytes + byte_count - self.budget_bytes
-        if wanted > sum(found.byte_count for _, _, found in self._idle_compiled(compiled_in_use)):
-            return False
-        while wanted > 0:
-            wanted -= self._put_compiled_away(compiled_in_use)
-        self.reserved_bytes += byte_count
-        return True
-
-    def _make_room(
-        self,
-        wanted: int,
-        in_use: Collection[LatentModel],
-        parts_in_use: Collection[ModelSpec],
-        compiled_in_use: Collection[Compiled],
-    ) -> None:
-        """For so many bytes, as far as that goes."""
-        while self.used_bytes + wanted > self.budget_bytes:
-            if not self.put_away(in_use=in_use, parts_in_use=parts_in_use, compiled_in_use=compiled_in_use):
-                return
-
-    def _idle_compiled(self, in_use: Collection[Compiled]) -> list[tuple[LatentModel, Any, Compiled]]:
-        """The least used first, each with its model and its key there."""
-        idle = [
-            (model, key, found)
-            for model in self._models.values()
-            for key, found in model.networks.items()
-            if not any(found is one for one in in_use)
-        ]
-        return sorted(idle, key=lambda one: one[2].used)
-
-    def _put_compiled_away(self, in_use: Collection[Compiled]) -> int:
-        """How many bytes are free because of it, 0 where there was none."""
-        for model, key, found in self._idle_compiled(in_use):
-            del model.networks[key]
-            if model.compiled is found:
-                model.compiled = None
-            return found.byte_count
-        return 0
-
-    def _idle_parts(self, parts_in_use: Collection[ModelSpec]) -> list[str]:
-        used = {part.slug for part in parts_in_use}
-        return [slug for slug in self._parts if slug not in used]
-
-    def put_away(
-        self,
-        *,
-        in_use: Collection[LatentModel],
-        parts_in_use: Collection[ModelSpec] = (),
-        compiled_in_use: Collection[Compiled] = (),
-    ) -> bool:
-        """Forget the least used of what is compiled and not in use, else such a part, else such a model: what is soon
-        there again goes first. False where there is none."""
-        if self._idle_compiled(compiled_in_use):
-            self._put_compiled_away(compiled_in_use)
-            return True
-        slug = next(iter(self._idle_parts(parts_in_use)), None)
-        if slug is not None:
-            del self._parts[slug]
-        else:
-            slug = next((slug for slug, model in self._models.items() if not any(model is one for one in in_use)), None)
-            if slug is None:
-                return False
-            del self._models[slug]
-        gc.collect()  # the parts of a pipeline know each other
-        self.hardware.empty_cache()
-        logger.info("Put %s away", slug)
-        return True
-
-
-def bytes_of(network: torch.nn.Module) -> int:
-    """Of all its weights."""
-    return sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
 
 
 def stamp_of(spec: ModelSpec) -> int:

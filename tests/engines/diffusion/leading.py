@@ -20,8 +20,9 @@ from inpainting.engines.diffusion.adapters import worn_by
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.fittings import Fittings
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.shelf import Shelf
 from inpainting.engines.diffusion.tickets import Ticket
-from inpainting.engines.diffusion.weights import LEFT_OUT, Shelf
+from inpainting.engines.diffusion.weights import LEFT_OUT
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 SIDE, STEPS = 64, 5

@@ -24,8 +24,9 @@ from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion import schedulers, weights
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.shelf import InUse, Shelf
 from inpainting.engines.diffusion.tickets import Ticket
-from inpainting.engines.diffusion.weights import Shelf, load
+from inpainting.engines.diffusion.weights import load
 from tests import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -302,10 +303,10 @@ def test_two_models_take_turns_under_a_budget_for_one(
 def test_a_model_that_is_painting_is_never_put_away(specs: dict[str, ModelSpec], sd: ModelSpec) -> None:
     shelf = Shelf(CPU, 1)
     first = shelf.get(sd)
-    second = shelf.get(specs["other"], in_use=[first])
+    second = shelf.get(specs["other"], InUse([first]))
     assert (shelf.holds(first), shelf.holds(second)) == (True, True)
-    assert not shelf.put_away(in_use=[first, second])
-    assert shelf.put_away(in_use=[second])
+    assert not shelf.put_away(InUse([first, second]))
+    assert shelf.put_away(InUse([second]))
     assert (shelf.holds(first), shelf.holds(second)) == (False, True)
 
 

@@ -15,7 +15,7 @@ from inpainting.core.picture import Picture
 from inpainting.engines.catalog import Control, Family, ModelSpec
 from inpainting.engines.diffusion import controls
 from inpainting.engines.diffusion.batcher import Batcher
-from inpainting.engines.diffusion.weights import Shelf
+from inpainting.engines.diffusion.shelf import InUse, Shelf
 from tests import tiny_models, tiny_parts
 from tests.engines.diffusion.leading import CPU, SENT, batcher, close, differ, nothing, ours, painted, request, theirs
 
@@ -128,7 +128,7 @@ def test_the_controlnet_is_called_once_for_all_and_not_at_all_where_nobody_is_le
     spec, part = models[Family.SD, True], canny[Family.SD]
     calls: list[int] = []
     loop = batcher()
-    network = loop.shelf.part(part, in_use=[])
+    network = loop.shelf.part(part)
     network.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     asked = [
         request(control=part.slug, seed=1, control_end=0.4),
@@ -198,18 +198,18 @@ def test_parts_count_as_weights_and_go_before_models(
     shelf = Shelf(CPU, 10**9)
     model = shelf.get(spec)
     empty = shelf.used_bytes
-    network = shelf.part(part, in_use=[model])
+    network = shelf.part(part, InUse([model]))
     assert shelf.used_bytes > empty
-    assert shelf.part(part, in_use=[model]) is network
+    assert shelf.part(part, InUse([model])) is network
     shelf.budget_bytes = empty + shelf.get(other).byte_count
     assert shelf.fits(replace(other, slug="another")) is False
-    assert shelf.put_away(in_use=[model], parts_in_use=[part])
+    assert shelf.put_away(InUse([model], [part]))
     assert shelf.loaded(other) is None
     assert shelf.fits(other)
-    assert not shelf.fits(other, parts_in_use=[part])
-    shelf.get(other, in_use=[model], parts_in_use=[])
+    assert not shelf.fits(other, InUse(parts=[part]))
+    shelf.get(other, InUse([model]))
     assert shelf.used_bytes == shelf.budget_bytes
-    assert shelf.part(part, in_use=[model, shelf.get(other)]) is not network
+    assert shelf.part(part, InUse([model, shelf.get(other)])) is not network
 
 
 def test_where_memory_stays_too_short_to_start_that_one_fails_and_the_next_is_painted(
@@ -234,7 +234,7 @@ def test_those_who_share_memory_trouble_get_their_pictures_all_the_same(
 ) -> None:
     spec, part = models[Family.SD, True], canny[Family.SD]
     loop = Batcher(Shelf(CPU, 10**9), most_rows=32)
-    network = loop.shelf.part(part, in_use=[])
+    network = loop.shelf.part(part)
     forward, seen = network.forward, []
 
     def small_only(sample: torch.Tensor, *arguments: Any, **more: Any) -> Any:

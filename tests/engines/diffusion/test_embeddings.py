@@ -21,7 +21,8 @@ from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.weights import LEFT_OUT, Shelf, _let_clip_skip_find_layers, load
+from inpainting.engines.diffusion.shelf import Shelf
+from inpainting.engines.diffusion.weights import LEFT_OUT, _let_clip_skip_find_layers, load
 from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.engines.diffusion.test_loras import CPU, FAMILIES, PIPELINES, SIDE, nothing, request
 

@@ -27,7 +27,8 @@ from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.weights import Shelf, load
+from inpainting.engines.diffusion.shelf import Shelf
+from inpainting.engines.diffusion.weights import load
 from inpainting.engines.painting import paint
 from tests import tiny_models
 from tests.engines.diffusion.test_batcher import until

@@ -19,7 +19,8 @@ from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware, choose
-from inpainting.engines.diffusion.weights import Shelf, load
+from inpainting.engines.diffusion.shelf import Shelf
+from inpainting.engines.diffusion.weights import load
 from tests import tiny_models
 
 pytestmark = [

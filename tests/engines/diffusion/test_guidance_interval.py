@@ -20,7 +20,8 @@ from inpainting.engines.catalog import Family
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
-from inpainting.engines.diffusion.weights import Shelf, load
+from inpainting.engines.diffusion.shelf import Shelf
+from inpainting.engines.diffusion.weights import load
 from tests import tiny_models
 from tests.engines.diffusion.test_batcher import Calls
 from tests.engines.diffusion.test_loras import CPU, SIDE, nothing

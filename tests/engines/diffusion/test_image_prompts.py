@@ -18,8 +18,9 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import LoraUse
 from inpainting.engines.catalog import Control, Family, LoraSpec, ModelSpec
 from inpainting.engines.diffusion.batcher import Batcher
+from inpainting.engines.diffusion.shelf import Shelf
 from inpainting.engines.diffusion.tickets import Live, Ticket
-from inpainting.engines.diffusion.weights import Shelf, load
+from inpainting.engines.diffusion.weights import load
 from tests import tiny_loras, tiny_models, tiny_parts
 from tests.engines.diffusion.leading import CPU, SENT, batcher, close, differ, ours, painted, request, theirs
 
@@ -219,7 +220,7 @@ def test_models_share_its_weights(
     part, loop = adapters[Family.SD, "plus"], batcher()
     for spec in (models[Family.SD, True], models[Family.SD, False]):
         ours(spec, [request()], [part], by=loop)
-    network = loop.shelf.part(part, in_use=[])
+    network = loop.shelf.part(part)
     places = [
         {processor.to_k_ip[0].weight.data_ptr() for _, processor in network.fit(loop.shelf.get(spec).unet)}
         for spec in (models[Family.SD, True], models[Family.SD, False])

@@ -25,7 +25,8 @@ from inpainting.engines.diffusion.adapters import worn_by
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.weights import LEFT_OUT, Shelf, load
+from inpainting.engines.diffusion.shelf import Shelf
+from inpainting.engines.diffusion.weights import LEFT_OUT, load
 from tests import tiny_loras, tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -243,7 +244,7 @@ def test_few_stay_loaded_and_their_bytes_count(
     empty = model.byte_count
     for slug in ("sd-0", "sd-1", "sd-2"):
         worn = worn_by([LoraUse(slug)], [loras[slug]])
-        shelf.bring(worn, model, in_use=[], worn_now=[])
+        shelf.bring(worn, model)
         model.adapters.wear(worn)
     assert model.byte_count > empty
     assert len(model.adapters.lacking(worn_by([LoraUse("sd-0")], [loras["sd-0"]]))) == 1

@@ -24,8 +24,9 @@ from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.openvino import is_installed
+from inpainting.engines.diffusion.shelf import InUse, Shelf
 from inpainting.engines.diffusion.tickets import Ticket
-from inpainting.engines.diffusion.weights import Shelf, load, stamp_of
+from inpainting.engines.diffusion.weights import load, stamp_of
 from tests import tiny_loras, tiny_models, tiny_vaes
 from tests.engines.diffusion.test_batcher import Calls, arrived, nothing, request, until
 
@@ -368,14 +369,14 @@ def test_compiled_networks_count_as_weights_and_the_least_used_make_room(
         assert networks.wanted(model, size, (), 1)
     assert batcher.shelf.used_bytes > 2 * empty - 10**6
     batcher.shelf.budget_bytes = batcher.shelf.used_bytes
-    in_use = [model.networks[small, ()]]
+    in_use = InUse(compiled=[model.networks[small, ()]])
     networks.wanted(model, tall, (), 1, in_use=in_use)
     networks.wait()
     assert networks.wanted(model, tall, (), 1)
     assert set(model.networks) == {(small, ()), (tall, ())}, "what somebody is painted with stays"
-    assert networks.wanted(model, wide, (), 1, in_use=list(model.networks.values())) is None
+    assert networks.wanted(model, wide, (), 1, in_use=InUse(compiled=list(model.networks.values()))) is None
     networks.wait()
-    assert networks.wanted(model, wide, (), 1, in_use=list(model.networks.values())) is None
+    assert networks.wanted(model, wide, (), 1, in_use=InUse(compiled=list(model.networks.values()))) is None
 
 
 SIZES = [Size(64, 64), Size(96, 64), Size(64, 96), Size(96, 96)]
@@ -461,7 +462,7 @@ def test_one_that_is_put_away_is_gone_though_it_was_used_last(folder: Path, spec
     painted(batcher, spec, steps=1)
     assert model.compiled is gone()
     until(lambda: batcher.is_idle)
-    assert batcher.shelf.put_away(in_use=[model])
+    assert batcher.shelf.put_away(InUse([model]))
     until(lambda: gone() is None)
 
 
@@ -470,13 +471,13 @@ def test_a_model_fits_where_only_what_is_compiled_and_idle_is_in_its_way(
 ) -> None:
     shelf, spec, other = batcher_in(folder).shelf, specs["sd"], specs["plain"]
     size = shelf.get(other).byte_count
-    assert shelf.put_away(in_use=[])
+    assert shelf.put_away()
     model = shelf.get(spec)
     found = model.networks[SIZES[0], ()] = stand_in(size)
     shelf.budget_bytes = shelf.used_bytes
-    assert not shelf.fits(other, compiled_in_use=[found])
+    assert not shelf.fits(other, InUse(compiled=[found]))
     assert shelf.fits(other)
-    shelf.get(other, in_use=[])
+    shelf.get(other)
     assert (model.networks, shelf.holds(model)) == ({}, True)
 
 

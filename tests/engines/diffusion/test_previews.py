@@ -17,7 +17,7 @@ from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.weights import Shelf
+from inpainting.engines.diffusion.shelf import Shelf
 from tests import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)

@@ -19,7 +19,8 @@ from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.parts import load_part
-from inpainting.engines.diffusion.weights import Shelf, load
+from inpainting.engines.diffusion.shelf import InUse, Shelf
+from inpainting.engines.diffusion.weights import load
 from tests import tiny_models, tiny_vaes
 from tests.engines.diffusion.test_loras import CPU, nothing
 from tests.engines.diffusion.test_parity import KINDS, models, ours, request, theirs
@@ -93,13 +94,13 @@ def test_it_counts_in_the_memory_for_weights_and_goes_when_another_needs_the_roo
     shelf = Shelf(CPU, 10**9)
     model = shelf.get(spec)
     alone = shelf.used_bytes
-    network = shelf.part(vaes["AutoencoderKL"], in_use=[model])
+    network = shelf.part(vaes["AutoencoderKL"], InUse([model]))
     own_bytes = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     assert shelf.used_bytes == alone + own_bytes > alone
-    assert shelf.part(vaes["AutoencoderKL"], in_use=[model]) is network
+    assert shelf.part(vaes["AutoencoderKL"], InUse([model])) is network
     shelf.budget_bytes = shelf.used_bytes
-    shelf.part(vaes["AutoencoderTiny"], in_use=[model])
-    assert shelf.part(vaes["AutoencoderKL"], in_use=[model]) is not network
+    shelf.part(vaes["AutoencoderTiny"], InUse([model]))
+    assert shelf.part(vaes["AutoencoderKL"], InUse([model])) is not network
 
 
 @pytest.mark.parametrize("change", [{"latent_channels": 16}, {"block_out_channels": (8, 8, 16)}])

@@ -7,7 +7,6 @@ import logging
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -29,7 +28,8 @@ from inpainting.engines.diffusion.openvino.conversion import (
 )
 from inpainting.engines.diffusion.openvino.library import has_bfloat16
 from inpainting.engines.diffusion.openvino.network import Compiled, Plan
-from inpainting.engines.diffusion.weights import Shelf, stamp_of
+from inpainting.engines.diffusion.shelf import NOTHING, InUse, Shelf
+from inpainting.engines.diffusion.weights import stamp_of
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Networks:
         self._threads: list[threading.Thread] = []
 
     def wanted(
-        self, model: LatentModel, size: Size, worn: Worn, chunks: int, *, in_use: Collection[Compiled] = ()
+        self, model: LatentModel, size: Size, worn: Worn, chunks: int, *, in_use: InUse = NOTHING
     ) -> Compiled | None:
         """What computes this; None: torch does.
 
@@ -125,7 +125,7 @@ class Networks:
         while self._threads:
             self._threads.pop().join()
 
-    def _begin(self, model: LatentModel, key: Key, in_use: Collection[Compiled]) -> None:
+    def _begin(self, model: LatentModel, key: Key, in_use: InUse) -> None:
         size, worn = key
         stamp = stamp_of(model.spec)
         orders = {
@@ -137,7 +137,7 @@ class Networks:
             if self._worn[worn] < USES_WORTH_IT:
                 return
         plan = Plan.of(model, size)
-        if not self.shelf.reserve(plan.byte_count, compiled_in_use=in_use):
+        if not self.shelf.reserve(plan.byte_count, in_use):
             logger.info("%s is not compiled at %s: the memory for weights is full", model.spec.slug, size)
             return
         self._begun.setdefault(model, set()).add(key)
