@@ -7,11 +7,13 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dreamlayer_site.settings")
-    if sys.argv[1:2] == ["serve"] and not {"--child", "--help", "-h"} & set(sys.argv):
-        # The parent of `serve` only holds the socket and one child, so that nothing that paints can take it down.
-        from dreamlayer_site.supervisor import supervise
+    if sys.argv[1:2] == ["serve"] and not {"--help", "-h"} & set(sys.argv):
+        from dreamlayer_site import supervisor
 
-        sys.exit(supervise(sys.argv[2:]))
+        if "--child" not in sys.argv:
+            # The parent only holds the socket and one child, so that nothing that paints can take it down.
+            sys.exit(supervisor.supervise(sys.argv[2:]))
+        supervisor.stop_with_parent(sys.argv[2:])
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

@@ -7,15 +7,19 @@ starts wait in the socket's queue instead of being refused.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
 CANNOT_START_SECONDS = 1.5
+LISTEN_PATIENCE_SECONDS = 5
+"""How long an address may be in use: a child whose parent was killed lets go of it a moment later."""
 DRAIN_SECONDS = 30
 """How long a child may take to finish after it is told to stop."""
 WRONG_SETTINGS = 78
@@ -41,12 +45,36 @@ def supervise(arguments: list[str]) -> int:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host.strip("[]"), port))
-    listener.listen(1024)
-    return listener
+    deadline = time.monotonic() + LISTEN_PATIENCE_SECONDS
+    while True:
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host.strip("[]"), port))
+            listener.listen(1024)
+            return listener
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def stop_with_parent(arguments: list[str]) -> None:
+    """For the child, first of all: end when the parent is gone, for nobody would start it again.
+
+    The parent holds the other end of a pipe, which closes however it went.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--parent-fd", type=int)
+    parent_fd = parser.parse_known_args(arguments)[0].parent_fd
+
+    def watch() -> None:
+        os.read(parent_fd, 1)
+        os._exit(1)
+
+    if parent_fd is not None:
+        threading.Thread(target=watch, daemon=True).start()
 
 
 class Supervisor:

@@ -98,7 +98,7 @@ class Installation:
         return status, json.loads(body)
 
     @staticmethod
-    def wait_until(is_so: Callable[[], object], *, seconds: float = 40) -> None:
+    def wait_until(is_so: Callable[[], object], *, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not is_so():
             assert time.monotonic() < deadline, "it never came true"

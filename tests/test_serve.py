@@ -104,6 +104,35 @@ def test_the_child_ends_with_its_parent_and_the_next_server_goes_on(
         installation.wait_until(lambda: b'"succeeded"' in installation.get(str(said["url"]), key=key)[1])
 
 
+def test_a_child_whose_parent_is_gone_ends_even_while_it_starts(installation: Installation) -> None:
+    (installation.folder / "slow_settings.py").write_text("import time; time.sleep(60)")
+    read, write = os.pipe()
+    os.close(write)
+    command = [sys.executable, str(ROOT / "manage.py"), "serve", "--child", "--parent-fd", str(read)]
+    environment = {
+        **installation.environment,
+        "DJANGO_SETTINGS_MODULE": "slow_settings",
+        "PYTHONPATH": str(installation.folder),
+    }
+    done = subprocess.run(command, env=environment, pass_fds=[read], capture_output=True, text=True, check=False)
+    os.close(read)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_next_server_waits_for_an_address_that_is_just_let_go_of(installation: Installation) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", installation.port))
+        other.listen()
+        server = installation.start()
+        time.sleep(1)
+    try:
+        installation.wait_until(lambda: server.poll() is not None or installation.get("/livez")[0] == 200)
+        assert server.poll() is None
+    finally:
+        server.terminate()
+        server.wait(40)
+
+
 def test_it_stops_cleanly_when_told(installation: Installation, key: str, photo_png: bytes, mask_png: bytes) -> None:
     with installation.serving() as server, ThreadPoolExecutor(4) as callers:
         (child,) = installation.children_of(server.pid)

@@ -33,11 +33,12 @@ class Chaos:
         self.acknowledged: list[str] = []
         self.unanswered = 0
         self.killing = True
+        self.given_up = False
         self.server: subprocess.Popen[str] | None = None
 
     def ask(self) -> None:
         """A program that asks again when nobody answers, and does not run far ahead of the painting."""
-        while self.killing or len(self.acknowledged) < GENERATIONS:
+        while not self.given_up and (self.killing or len(self.acknowledged) < GENERATIONS):
             if self.count("status = 'queued'") > 6:
                 time.sleep(0.05)
                 continue
@@ -100,7 +101,7 @@ def test_nothing_is_lost_and_nothing_is_painted_twice(
     random.Random(11).shuffle(kinds)  # noqa: S311 - the same order every time
     assert len(kinds) == KILLS
     chaos.start()
-    programs = [threading.Thread(target=chaos.ask) for _ in range(2)]
+    programs = [threading.Thread(target=chaos.ask, daemon=True) for _ in range(2)]
     landed = 0
     try:
         installation.wait_until(lambda: installation.get("/livez")[0] == 200)
@@ -117,7 +118,7 @@ def test_nothing_is_lost_and_nothing_is_painted_twice(
             program.join()
         installation.wait_until(lambda: chaos.count("finished_at IS NULL") == 0, seconds=120)
     finally:
-        chaos.killing = False
+        chaos.given_up = True
         if chaos.server is not None and chaos.server.poll() is None:
             chaos.server.send_signal(signal.SIGTERM)
             chaos.server.wait(40)

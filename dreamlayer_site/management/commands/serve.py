@@ -48,7 +48,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["listener_fd"] is None:
             raise CommandError("Call it as “python manage.py serve”, without --child.")
-        threading.Thread(target=stop_with_parent, args=[options["parent_fd"]], daemon=True).start()
         with only_server_of(settings.DATA_DIR):
             for lane in Lane:
                 start_workers(lane, workers_of(lane))
@@ -99,12 +98,6 @@ def addresses_for_others(listener_fd: int) -> list[str]:
     if bound not in EVERYWHERE:
         return []
     return [f"http://{host}:{port}" for host in settings.ALLOWED_HOSTS if is_address(host) and not is_loopback(host)]
-
-
-def stop_with_parent(parent_fd: int) -> None:
-    """The parent holds the other end of this pipe: when it closes, nobody would start us again, so we end."""
-    os.read(parent_fd, 1)
-    os._exit(1)
 
 
 def only_server_of(folder: Path) -> IO[str]:
