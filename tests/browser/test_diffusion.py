@@ -36,7 +36,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     scratch = tmp_path_factory.mktemp("tiny")
     tiny_models.saved(scratch / "tiny")
     installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     for slug, label in (("tiny", "Tiny dream"), ("other", "Other dream")):
         installation.manage("add_model", slug, "--family", "sd", "--from", str(scratch / "tiny"), "--label", label)
     tensors = tiny_loras.weights(tiny_models.sd(scratch / "words"))
@@ -152,6 +152,7 @@ def test_a_number_out_of_range_is_shown_and_not_sent(page: Page, photo_file: Pat
     expect(page.get_by_label("Steps")).to_have_attribute("aria-invalid", "true")
     page.get_by_role("button", name="Back to the defaults").click()
     expect(page.get_by_label("Steps")).to_have_value("")
+    expect(page.locator("#generate-message")).to_be_hidden()
 
 
 def test_a_prompt_is_painted_in_two_results_to_choose_from_and_the_recipe_comes_back(
@@ -219,7 +220,7 @@ def test_another_vae_is_offered_where_the_model_can_use_it_and_is_painted_with(p
     page.get_by_label("Prompt", exact=True).fill("a red bus")
     vae.select_option("soft")
     expect(page.locator("#more-set")).to_contain_text("VAE soft")
-    small = {"Work width, px": "64", "Work height, px": "64", "Steps": "4", "Guided until (0 to 1)": "0.5"}
+    small = {"Work width, px": "64", "Work height, px": "64", "Steps": "4", "Guided until": "0.5"}
     for label, value in small.items():
         page.get_by_label(label, exact=True).fill(value)
     page.get_by_role("button", name="Generate").click()

@@ -38,7 +38,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     """A model and parts of the right shape that cannot paint: what is asked of them is kept all the same."""
     scratch = tmp_path_factory.mktemp("parts")
     installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     model = str(written(tiny_model(), scratch / "tiny"))
     installation.manage("add_model", "tiny", "--family", "sd", "--from", model, "--label", "Tiny dream")
     for control in ("canny", "depth", "tile"):
@@ -111,6 +111,7 @@ def test_a_picture_that_is_missing_is_asked_for_and_none_is_where_it_need_not_be
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#generate-message")).to_contain_text("By depth needs a depth map")
     guide(page).select_option("tile")
+    expect(page.locator("#generate-message")).to_be_hidden()
     expect(page.locator("#control-wanted")).to_contain_text("without one it is the photo itself")
     page.get_by_label("Look at a picture").select_option("look")
     page.get_by_role("button", name="Generate").click()

@@ -293,6 +293,7 @@ for (const id of ["brush", "invert", "clear", "undo", "redo", "fit"]) $(id).addE
 $("eraser").addEventListener("click", () => setErases(true))
 $("size").addEventListener("input", (event) => setSize(Number(event.target.value)))
 for (const id of ["choose-photo", "change-photo"]) $(id).addEventListener("click", () => $("photo-input").click())
+$("recipe").addEventListener("input", () => say("generate", "")) // what was complained of may be mended
 $("recipe").addEventListener("submit", (event) => { event.preventDefault(); generate() })
 $("edit-mask").addEventListener("click", () => { edit(); refresh() })
 $("use-result").addEventListener("click", useResult)

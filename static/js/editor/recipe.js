@@ -61,7 +61,7 @@ export class Recipe {
     this.#loras = loras.map((lora) => ({ ...lora, row: document.querySelector(`#loras [data-slug="${lora.slug}"]`) }))
     this.#extras = new Parts(form.elements.prompt)
     this.#parts = parts
-    const onChange = () => this.#refresh()
+    const onChange = () => form.dispatchEvent(new Event("input"))
     this.#references = [
       new Reference({ field: "control", picture: "control_image", id: "control", limitBytes, onChange }),
       new Reference({ field: "ip_adapter", picture: "ip_adapter_image", id: "ip-adapter", limitBytes, onChange }),
@@ -243,7 +243,7 @@ export class Recipe {
     }
     this.#extras.clear()
     for (const reference of this.#references) reference.forget()
-    this.#refresh()
+    this.#form.dispatchEvent(new Event("input"))
   }
 
   #refresh() {
