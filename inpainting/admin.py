@@ -186,7 +186,7 @@ class LoraAdmin(admin.ModelAdmin):
     list_filter = ("family", "kind", "enabled")
     search_fields = ("slug", "label", "trigger")
     # The slug names its file.
-    readonly_fields = ("slug", "family", "sha256", "size_bytes", "added_at")
+    readonly_fields = ("slug", "family", "repo", "revision", "sha256", "size_bytes", "added_at")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

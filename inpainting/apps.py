@@ -9,8 +9,8 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models.signals import post_migrate
 
 from inpainting.engines import registry
-from inpainting.engines.catalog import SHIPPED, SHIPPED_PARTS
 from inpainting.engines.diffusion.engine import Options
+from inpainting.engines.shipped import SHIPPED, SHIPPED_PARTS
 
 
 class InpaintingConfig(AppConfig):

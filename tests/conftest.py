@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from accounts.models import ApiKey, User
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines import registry
+from inpainting.engines.diffusion.engine import Options
 from inpainting.generations.submit import submit
 from inpainting.models import Batch, BatchItem, Generation
 
@@ -47,6 +50,16 @@ def alices_program(alices_key: str) -> Client:
 @pytest.fixture
 def bobs_program(bobs_key: str) -> Client:
     return Client(headers={"X-API-Key": bobs_key})
+
+
+@pytest.fixture
+def models_dir(settings: Any, tmp_path: Path) -> Iterator[Path]:
+    """An empty folder of models, which diffusion paints with on the processor, in float32."""
+    settings.MODELS_DIR = tmp_path / "models"
+    kept = registry.models, registry.options
+    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
+    yield settings.MODELS_DIR
+    registry.use(*kept)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,10 @@ class LoraRefused(ModelRefused):
         self.code = "lora_refused"
 
 
+def too_large(name: str) -> LoraRefused:
+    return LoraRefused(f"{name} is larger than {MAX_LORA_BYTES // 2**20} MB; no LoRA is.")
+
+
 def check_lora(path: Path, family: Family) -> None:
     """One `.safetensors` file whose tensors are all of a LoRA, for that family. Raises LoraRefused otherwise."""
     try:
@@ -59,7 +63,7 @@ def check_lora(path: Path, family: Family) -> None:
         if not path.is_file():
             raise LoraRefused(f"There is no file {path.name}.")
         if path.stat().st_size > MAX_LORA_BYTES:
-            raise LoraRefused(f"{path.name} is larger than {MAX_LORA_BYTES // 2**20} MB; no LoRA is.")
+            raise too_large(path.name)
         header = header_of(path)
     except LoraRefused:
         raise
@@ -70,6 +74,16 @@ def check_lora(path: Path, family: Family) -> None:
     seen = family_of(header)
     if seen is not None and seen != family:
         raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
+
+
+def wanted_lora(names: Iterable[str], name: str) -> str:
+    """Of a repository's files the LoRA: the one of that name; without a name, the only one that it may be."""
+    files = sorted(one for one in names if one.endswith(WEIGHTS))
+    meant = [one for one in files if name in ("", one)]
+    if len(meant) != 1:
+        there = ", ".join(files[:8]) or "none"
+        raise LoraRefused(f"One {WEIGHTS} file is wanted, or the one that --file names; there is {there}.")
+    return meant[0]
 
 
 def check_tensors(header: Mapping[str, Any], file: str) -> None:

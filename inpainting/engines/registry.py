@@ -18,13 +18,13 @@ from inpainting.engines.catalog import (
     Kind,
     LoraSpec,
     ModelSpec,
-    no_model_sentence,
 )
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.diffusion.engine import Diffusion, Options, no_lora, no_part
 from inpainting.engines.erase import engine as erase
 from inpainting.engines.erase.engine import Erase
 from inpainting.engines.quick_fill.engine import QuickFill
+from inpainting.engines.shipped import no_model_sentence
 
 AUTO = "auto"
 LABELS = {"quick-fill": "Quick fill", "erase": "Erase", "diffusion": "Diffusion"}

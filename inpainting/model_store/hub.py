@@ -1,4 +1,4 @@
-"""The Hugging Face hub, asked by its own library: in `pull_model` alone, for whatever serves never reaches out."""
+"""The Hugging Face hub, asked by its own library: in commands alone, for whatever serves never reaches out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import IO, Any
 from tqdm.auto import tqdm
 
 from inpainting.engines.catalog import ERASE_FAMILIES, REVISION, SAFETY_FAMILIES, Family, Kind, Source
+from inpainting.engines.lora_files import wanted_lora
 from inpainting.engines.model_files import (
     INDEX,
     MAX_JSON_BYTES,
@@ -26,7 +27,7 @@ from inpainting.engines.model_files import (
 )
 from inpainting.engines.part_files import wanted_part
 from inpainting.model_store.supplies import ModelUnavailable, Offer, OfferedFile, OnBytes
-from inpainting.models import InferenceModel
+from inpainting.models import InferenceModel, Lora
 
 ATTEMPTS = 5
 """Times that a file is taken up again where the line broke, besides those of the hub's library itself."""
@@ -34,7 +35,7 @@ PAUSE_SECONDS = 1.0
 
 
 def go_online() -> None:
-    """For the pulling process, before it loads the hub's library: the settings keep every other process offline."""
+    """For a process that pulls, before it loads the hub's library: the settings keep every other process offline."""
     os.environ["HF_HUB_OFFLINE"] = "0"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
@@ -52,20 +53,28 @@ class HubSupply:
         self.endpoint = os.environ.get("HF_ENDPOINT") or None
 
     def offer(self, model: InferenceModel) -> Offer:
-        check_repo(model.repo)
-        with translated(model.repo):
+        revision, listed, licence = self.listed(model.repo, model.revision)
+        files = tuple(offered(listed[name]) for name in self.wanted(model, revision, listed))
+        return Offer(Source.HUB, revision, files, licence=licence)
+
+    def offer_lora(self, lora: Lora, name: str) -> Offer:
+        """One file of its repository: the one of that name, or the only one that may be meant where it is empty."""
+        revision, listed, licence = self.listed(lora.repo, lora.revision)
+        file = offered(listed[wanted_lora(listed, name)])
+        return Offer(Source.HUB, revision, (file,), licence=licence)
+
+    def listed(self, repo: str, revision: str) -> tuple[str, dict[str, Any], str]:
+        """The commit hash of a revision ("" is the newest), what the hub tells of each of its files, the licence."""
+        check_repo(repo)
+        with translated(repo):
             from huggingface_hub import HfApi
 
-            info = HfApi(endpoint=self.endpoint).model_info(
-                model.repo, revision=model.revision or None, files_metadata=True
-            )
-        revision = info.sha or ""
-        if not re.match(REVISION, revision) or (model.revision and revision != model.revision):
-            raise ModelRefused(f"The hub says that this is revision “{revision[:80]}”, which was not asked for.")
-        listed = {sibling.rfilename: sibling for sibling in info.siblings or ()}
-        files = tuple(offered(listed[name]) for name in self.wanted(model, revision, listed))
+            info = HfApi(endpoint=self.endpoint).model_info(repo, revision=revision or None, files_metadata=True)
+        found = info.sha or ""
+        if not re.match(REVISION, found) or (revision and found != revision):
+            raise ModelRefused(f"The hub says that this is revision “{found[:80]}”, which was not asked for.")
         licence = getattr(info.card_data, "license", None) or ""
-        return Offer(Source.HUB, revision, files, licence=str(licence))
+        return found, {sibling.rfilename: sibling for sibling in info.siblings or ()}, str(licence)
 
     def wanted(self, model: InferenceModel, revision: str, listed: Mapping[str, Any]) -> list[str]:
         """Which of the repository's files are the model."""
@@ -91,10 +100,14 @@ class HubSupply:
             return json_object(file.read(), INDEX)
 
     def fetch(self, model: InferenceModel, offer: Offer, file: OfferedFile, part: Path, on_bytes: OnBytes) -> None:
+        self.bring(model.repo, offer.revision, file, part, on_bytes)
+
+    def bring(self, repo: str, revision: str, file: OfferedFile, part: Path, on_bytes: OnBytes) -> None:
+        """One file of a repository to `part`, as `fetch`."""
         with part.open("ab") as opened:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    self.get(model.repo, offer.revision, file.name, opened, file.size, on_bytes)
+                    self.get(repo, revision, file.name, opened, file.size, on_bytes)
                     return
                 except ModelUnavailable:
                     if attempt == ATTEMPTS:

@@ -1,18 +1,22 @@
-"""LoRAs from one's own files: copied, looked through to the last number, moved into place with their row."""
+"""LoRAs from one's own files or the hub: copied, looked through to the last number, moved into place with their row."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.db import transaction
 
 from inpainting.engines.catalog import Family
-from inpainting.engines.lora_files import LoraRefused, check_finite, check_lora
+from inpainting.engines.lora_files import MAX_LORA_BYTES, LoraRefused, check_finite, check_lora, too_large
 from inpainting.engines.model_files import WEIGHTS
-from inpainting.model_store.supplies import CHUNK_BYTES
+from inpainting.model_store.hub import HubSupply
+from inpainting.model_store.pull import check_room, verified
+from inpainting.model_store.supplies import CHUNK_BYTES, Offer
 from inpainting.models import Lora
 
 
@@ -22,11 +26,35 @@ def add(lora: Lora, origin: Path) -> None:
     What is looked at is the copy, which nobody changes any more.
     """
     check_lora(origin, Family(lora.family))
+    with landing(lora) as copy:
+        lora.sha256, lora.size_bytes = copied(origin, copy)
+
+
+def pull(lora: Lora, supply: HubSupply, offer: Offer) -> None:
+    """Save a new LoRA with the file that its repository offers, by the hash that the hub promises for it.
+
+    Raises as `add`, and ModelUnavailable and ModelRefused where it does not come, or other bytes than promised.
+    """
+    (file,) = offer.files
+    if file.size > MAX_LORA_BYTES:
+        raise too_large(file.name)
+    lora.revision = offer.revision
+    lora.licence = lora.licence or offer.licence
+    with landing(lora) as copy:
+        check_room(copy.parent, offer)
+        supply.bring(lora.repo, offer.revision, file, copy, lambda count: None)
+        pinned = verified(copy, file, None, lambda message: None)
+        lora.sha256, lora.size_bytes = pinned["sha256"], pinned["size"]
+
+
+@contextmanager
+def landing(lora: Lora) -> Iterator[Path]:
+    """Where its file comes to. What is there afterwards is looked at, and becomes the LoRA's together with its row."""
     home = lora.path.parent
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=home, prefix=".coming-") as folder:
         copy = Path(folder, lora.slug + WEIGHTS)
-        lora.sha256, lora.size_bytes = copied(origin, copy)
+        yield copy
         check_lora(copy, Family(lora.family))
         check_finite(copy)
         lora.full_clean(exclude=["family"])

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -110,11 +110,11 @@ def bring(model: InferenceModel, supply: Supply, offer: Offer) -> None:
                 part.unlink()
             news.add(part.stat().st_size if part.exists() else 0, f"Getting {file.name}")
             supply.fetch(model, offer, file, part, partial(news.add, message=f"Getting {file.name}"))
-            files[file.name] = verified(part, file, model.files.get(file.name), news)
+            files[file.name] = verified(part, file, model.files.get(file.name), news.tell)
             os.replace(part, target)
         else:
             news.add(file.size, f"Checking {file.name}")
-            files[file.name] = verified(target, file, model.files.get(file.name), news)
+            files[file.name] = verified(target, file, model.files.get(file.name), news.tell)
     remove_all_but(staging, files)
     if model.files and model.files.keys() != files.keys():
         raise ModelRefused(other_files(sorted(model.files.keys() ^ files.keys())[0]))
@@ -163,14 +163,19 @@ def check_room(staging: Path, offer: Offer) -> None:
         raise ModelUnavailable(f"It needs {filesizeformat(missing)} more, and {filesizeformat(free)} are free.")
 
 
-def verified(path: Path, file: OfferedFile, pinned: Mapping[str, Any] | None, news: News) -> dict[str, Any]:
-    """Its hash and size, as they are pinned. Raises ModelRefused for other bytes than promised, and removes them."""
+def verified(
+    path: Path, file: OfferedFile, pinned: Mapping[str, Any] | None, tell: Callable[[str], object]
+) -> dict[str, Any]:
+    """Its hash and size, as they are pinned. tell: hears what goes on.
+
+    Raises ModelRefused for other bytes than promised, and removes them.
+    """
     sha256, git_sha1 = hashlib.sha256(), hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as opened:
         while chunk := opened.read(CHUNK_BYTES):
             sha256.update(chunk)
             git_sha1.update(chunk)
-            news.tell(f"Checking {file.name}")
+            tell(f"Checking {file.name}")
     wrong = (
         path.stat().st_size != file.size
         or file.sha256 not in ("", sha256.hexdigest())

@@ -26,8 +26,9 @@ from inpainting.engines.catalog import (
     LoraSpec,
     ModelSpec,
 )
-from inpainting.engines.model_files import TINY_VAE, ModelRefused, installed_weights, place_of
-from inpainting.engines.part_files import class_of
+from inpainting.engines.model_files import ModelRefused, installed_weights, place_of
+from inpainting.engines.part_files import TINY_VAE, class_of
+from inpainting.engines.shipped import no_model_sentence
 from inpainting.models.clock import in_seconds
 from inpainting.models.lora import Lora
 
@@ -375,7 +376,7 @@ class Catalog:
         """The installed model of that name; None is the preferred one. Raises InvalidRequest that says what helps."""
         model = InferenceModel.preferred(families) if name is None else InferenceModel.find(name)
         if model is None:
-            raise InvalidRequest(catalog.no_model_sentence(families), code="model_unavailable", field="model")
+            raise InvalidRequest(no_model_sentence(families), code="model_unavailable", field="model")
         if model.family not in families:
             raise InvalidRequest(
                 f"{model.label} is a model of the family {model.family}, which this engine cannot paint with; "

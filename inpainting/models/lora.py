@@ -47,6 +47,8 @@ class Lora(models.Model):
     trigger = models.CharField(max_length=200, blank=True, help_text="words that a prompt must hold for it to work")
     licence = models.CharField(max_length=100, blank=True)
     enabled = models.BooleanField(default=True, help_text="off: nobody is offered it, and it is not found by name")
+    repo = models.CharField(max_length=200, blank=True, editable=False, help_text="of the hub; empty: a file from here")
+    revision = models.CharField(max_length=40, blank=True, editable=False)
     sha256 = models.CharField(max_length=64, editable=False)
     size_bytes = models.BigIntegerField(editable=False)
     added_at = models.DateTimeField(auto_now_add=True)

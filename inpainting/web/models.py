@@ -15,7 +15,7 @@ from accounts.models import SignedInRequest
 from inpainting.core.errors import PaintingError
 from inpainting.engines.catalog import ERASE_FAMILIES, SAFETY_FAMILIES, Kind
 from inpainting.model_store.pull import begin_elsewhere, remove_files
-from inpainting.models import InferenceModel
+from inpainting.models import InferenceModel, Lora
 
 TITLES: dict[str, str] = {
     Kind.CHECKPOINT: "Models that paint what a prompt says",
@@ -52,6 +52,7 @@ def models_page(request: SignedInRequest) -> HttpResponse:
     context = {
         "groups": grouped(InferenceModel.objects.all()),
         "may_change": request.user.has_perm("inpainting.change_inferencemodel"),
+        "loras": Lora.objects.all() if request.user.has_perm("inpainting.view_lora") else [],
     }
     return render(request, "models.html", context)
 

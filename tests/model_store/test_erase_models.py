@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from inpainting.engines.catalog import ERASE_FAMILIES, SHIPPED
+from inpainting.engines.catalog import ERASE_FAMILIES
+from inpainting.engines.shipped import SHIPPED
 from inpainting.models import InferenceModel, ModelState
 from tests import tiny_networks
 from tests.hub import Hub, serving
+from tests.model_store.conftest import PutOnline
 
 BUILDERS: dict[str, Callable[..., bytes]] = {"lama": tiny_networks.lama, "migan": tiny_networks.migan}
 FILES = {"lama": "lama_fp32.onnx", "migan": "migan_pipeline_v2.onnx"}
@@ -27,13 +28,9 @@ def models_folder(tmp_path: Path, settings: Any) -> Path:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    pytest.importorskip("huggingface_hub", reason="a light installation has no hub library")
-    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+def hub(put_online: PutOnline) -> Iterator[Hub]:
     with serving({}) as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        put_online(hub)
         yield hub
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +16,12 @@ from numpy.typing import NDArray
 pytest.importorskip("torch", reason="diffusion is not installed")
 
 from inpainting.core.codecs import decode_picture, read_recipe
-from inpainting.engines import registry
-from inpainting.engines.diffusion.engine import Options
 from inpainting.model_store.pull import remove_files
 from inpainting.models import Generation, InferenceModel
 from tests import original_layout, tiny_models
 from tests.api.bodies import shape_a
 from tests.hub import REPO, Hub, serving
+from tests.model_store.conftest import PutOnline
 
 pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
 
@@ -38,27 +35,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def hub(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+def hub(files: dict[str, bytes], put_online: PutOnline) -> Iterator[Hub]:
     with serving(files) as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        put_online(hub)
         yield hub
 
 
 @pytest.fixture
-def pulled(hub: Hub, settings: Any, tmp_path: Path) -> Iterator[InferenceModel]:
-    settings.MODELS_DIR = tmp_path / "models"
+def pulled(hub: Hub, models_dir: Path) -> InferenceModel:
     model = InferenceModel.objects.create(
         slug="tiny", label="Tiny", family="sd", repo=REPO, width=64, height=64, steps=3
     )
     call_command("pull_model", "tiny", "--yes", stdout=io.StringIO())
     hub.asked.clear()
-    kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
-    yield model
-    registry.use(*kept)
+    return model
 
 
 def inpaint(*arguments: object) -> tuple[list[str], str]:

@@ -16,6 +16,7 @@ from inpainting.engines.model_files import check_model
 from inpainting.model_store.pull import remove_files
 from inpainting.models import InferenceModel, ModelState
 from tests.hub import COMMIT, REPO, UNET_FP16, Hub, checkpoint, serving, tiny_model, weights, written
+from tests.model_store.conftest import PutOnline
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="a light installation has no hub library")
 UNET = UNET_FP16
@@ -28,14 +29,10 @@ def models_folder(tmp_path: Path, settings: Any) -> Path:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """In `pull_model` of its own process the library is loaded after it has gone online; here it is loaded already."""
-    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+def hub(put_online: PutOnline, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     with serving(tiny_model()) as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        put_online(hub)
         yield hub
 
 

@@ -28,7 +28,7 @@ print(model.state, os.environ["HF_HUB_OFFLINE"])
 def test_a_pull_outlives_whoever_began_it(tmp_path: Path) -> None:
     with serving(tiny_model()) as hub:
         installation = Installation(tmp_path, HF_ENDPOINT=hub.url)
-        installation.manage("migrate", "--verbosity", "0")
+        installation.migrate()
         installation.manage("add_model", "theirs", "--family", "sd", "--from", REPO, "--variant", "fp16")
         assert "begun True False" in installation.manage("shell", "-v", "0", "-c", BEGIN)
         installation.wait_until(lambda: "pulling" not in installation.manage("shell", "-v", "0", "-c", LOOK))

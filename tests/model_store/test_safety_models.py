@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -18,11 +17,13 @@ from accounts.models import User
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.catalog import DIFFUSION_FAMILIES, ERASE_FAMILIES, PAINTING_FAMILIES, SHIPPED, Family
+from inpainting.engines.catalog import DIFFUSION_FAMILIES, ERASE_FAMILIES, PAINTING_FAMILIES, Family
 from inpainting.engines.safety import find_checker
+from inpainting.engines.shipped import SHIPPED
 from inpainting.models import InferenceModel, ModelState
 from tests import tiny_checker
 from tests.hub import Hub, serving
+from tests.model_store.conftest import PutOnline
 
 FILES = {"config.json", "preprocessor_config.json", "model.safetensors"}
 
@@ -39,16 +40,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Hub]:
+def hub(put_online: PutOnline, folder: Path) -> Iterator[Hub]:
     """It holds the checker as it is published, with what else lies there."""
-    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     more = {"pytorch_model.bin": b"x", "flax_model.msgpack": b"x", "README.md": b"---\n---\n"}
     with serving({**files, **more}) as hub:
         hub.repo = "CompVis/stable-diffusion-safety-checker"
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        put_online(hub)
         yield hub
 
 

@@ -10,8 +10,9 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.models import User
-from inpainting.engines.catalog import SHIPPED, Source
-from inpainting.models import InferenceModel, ModelState
+from inpainting.engines.catalog import Source
+from inpainting.engines.shipped import SHIPPED
+from inpainting.models import InferenceModel, Lora, ModelState
 from tests.hub import tiny_model, written
 
 
@@ -50,6 +51,20 @@ def test_others_find_no_such_page_and_no_link_to_it(client: Client, alice: User)
     for action in ("pull", "remove", "switch"):
         assert client.post(f"/models/sd15/{action}/").status_code == 404
     assert InferenceModel.objects.get(slug="sd15").state == ModelState.NOT_INSTALLED
+
+
+def test_loras_are_listed_for_who_may_see_them(client: Client, boss: User) -> None:
+    assert "LoRAs: small changes" not in client.get("/models/").content.decode()
+    from_hub = {"repo": "somebody/ink", "revision": "5e1f0c0d" * 5, "licence": "openrail++"}
+    Lora.objects.create(slug="ink", label="Ink drawing", family="sd", size_bytes=2**20, sha256="0" * 64, **from_hub)
+    page = client.get("/models/").content.decode()
+    for words in ("Ink drawing", "somebody/ink", ">5e1f0c0d<", "openrail++", "1.0\xa0MB"):
+        assert words in page
+    assert f'href="/admin/inpainting/lora/{Lora.objects.get().pk}/change/"' in page
+    staff = User.objects.create_user("staff@example.com", is_staff=True)
+    staff.user_permissions.add(Permission.objects.get(codename="view_inferencemodel"))
+    client.force_login(staff)
+    assert "Ink drawing" not in client.get("/models/").content.decode()
 
 
 def test_staff_who_may_only_look_get_no_buttons(client: Client, db: None) -> None:

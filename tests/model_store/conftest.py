@@ -1,0 +1,22 @@
+"""A hub on loopback is the one that this process asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from tests.hub import Hub
+
+PutOnline = Callable[[Hub], None]
+
+
+@pytest.fixture
+def put_online(monkeypatch: pytest.MonkeyPatch) -> PutOnline:
+    """In a command of its own process the library is loaded after it has gone online; here it is loaded already."""
+    pytest.importorskip("huggingface_hub", reason="a light installation has no hub library")
+    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    return lambda hub: monkeypatch.setenv("HF_ENDPOINT", hub.url)
