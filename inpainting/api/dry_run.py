@@ -14,7 +14,7 @@ from accounts.models import Scope
 from inpainting.api.answers import ignored
 from inpainting.api.bodies import TakesBodies, body_of
 from inpainting.api.documents import IMG2IMG, Foreseen, documented
-from inpainting.api.requests import Asked, read
+from inpainting.api.requests import Incoming, read
 from inpainting.core import masks
 from inpainting.core.codecs import encode_png
 from inpainting.core.geometry import plan_window
@@ -36,17 +36,17 @@ class DryRun(TakesBodies):
         return Response(foreseen(read(body_of(request), request)))
 
 
-def foreseen(asked: Asked) -> dict[str, Any]:
+def foreseen(incoming: Incoming) -> dict[str, Any]:
     """mask: as the house has it, grown, white = repaint. window: left, top, right, bottom of what the engine sees."""
-    choice, image = registry.choose(asked.engine, asked.request.settings), asked.request.image
+    choice, image = registry.choose(incoming.engine, incoming.request.settings), incoming.request.image
     engine = choice.engine
-    settings, safety_warnings = safety.settled(asked.request.settings)
+    settings, safety_warnings = safety.settled(incoming.request.settings)
     settings = engine.settled(settings)
-    mask, mask_warnings = checked_mask(asked.request, engine)
-    _, unread = checked_references(replace(asked.request, settings=settings), engine)
+    mask, mask_warnings = checked_mask(incoming.request, engine)
+    _, unread = checked_references(replace(incoming.request, settings=settings), engine)
     window = plan_window(masks.marked(mask), image.size, engine.window(settings))
     box, png = window.box, encode_png(Picture(mask[:, :, None]))
-    painted = int(np.count_nonzero(asked.request.mask))
+    painted = int(np.count_nonzero(incoming.request.mask))
     work = Work(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
     made = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
     return {
@@ -63,5 +63,5 @@ def foreseen(asked: Asked) -> dict[str, Any]:
         "work_size": [window.work.width, window.work.height],
         "estimate_seconds": past_of(engine.name).seconds([work])[0],
         "ignored": ignored(engine.ignored(settings), made),
-        "warnings": [*asked.warnings, *safety_warnings, *mask_warnings, *unread],
+        "warnings": [*incoming.warnings, *safety_warnings, *mask_warnings, *unread],
     }

@@ -28,7 +28,7 @@ MOST_NAME_CHARACTERS = 255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class Incoming:
     """A request read to its end; nothing of it is kept yet. engine: its name, or "auto"."""
 
     request: InpaintRequest
@@ -45,15 +45,15 @@ def accept(request: Request) -> Generation:
     earlier = idempotency.earlier(request.user) if idempotency else None
     if earlier is not None:
         return earlier
-    asked = read(body, request)
+    incoming = read(body, request)
     return submit(
-        asked.request,
+        incoming.request,
         owner=request.user,
-        engine=asked.engine,
-        source_name=asked.source_name,
-        warnings=asked.warnings,
+        engine=incoming.engine,
+        source_name=incoming.source_name,
+        warnings=incoming.warnings,
         idempotency=idempotency,
-        webhook_url=asked.webhook_url,
+        webhook_url=incoming.webhook_url,
     )
 
 
@@ -62,7 +62,7 @@ def idempotency_of(request: Request, body: Body) -> Idempotency | None:
     return None if key is None else Idempotency(key, body.digest(request.path.rstrip("/")))
 
 
-def read(body: Body, request: Request) -> Asked:
+def read(body: Body, request: Request) -> Incoming:
     """Check the parts in the order in which the published API complains of them: image there, fields, image, mask;
     then the further pictures."""
     sent = body.picture("image", "input_image")
@@ -88,7 +88,7 @@ def read(body: Body, request: Request) -> Asked:
     else:
         inpaint_request, notes = all_of(image, settings)
     inpaint_request, more_notes = references_in(body, request).with_them(inpaint_request)
-    return Asked(
+    return Incoming(
         inpaint_request,
         engine=engine,
         source_name=name_of(sent),

@@ -60,6 +60,8 @@ SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 """What the safety checker may do with what it finds; see `core.hiding`."""
 PRESETS = ("draft",)
 """Bundles of settings. `draft`: a few LCM steps, decoded by a tiny VAE."""
+NAMES = {"algorithm_type": ALGORITHM_TYPES, "preset": PRESETS, "safety_checker_type": SAFETY_TYPES}
+"""The fields that say one of a few names, and which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,68 +144,38 @@ class PaintSettings:
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt"):
             text: str = getattr(self, name)
-            if len(text) > MAX_PROMPT_CHARACTERS:
-                raise InvalidRequest(
-                    f"{name} has {len(text)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed.",
-                    code="field_out_of_range",
-                    field=name,
-                    limit=MAX_PROMPT_CHARACTERS,
-                    actual=len(text),
-                )
+            at_most(name, len(text), MAX_PROMPT_CHARACTERS, f"{name} has {len(text)} characters")
             if "\x00" in text or any(0xD800 <= ord(c) <= 0xDFFF for c in text):
                 raise InvalidRequest(f"{name} holds characters that are not text.", field=name)
         for name, (lowest, highest) in RANGES.items():
             number: float | None = getattr(self, name)
             if number is not None:
                 within(name, number, lowest, highest)
-        start, end = self.guidance_start or 0.0, 1.0 if self.guidance_end is None else self.guidance_end
-        if start >= end:
-            raise InvalidRequest(
-                f"guidance_start is {start:g} and guidance_end {end:g}; it must start before it ends.",
-                field="guidance_start",
-            )
         if self.scheduler is not None and self.scheduler not in ALL_SCHEDULERS:
             raise InvalidRequest(
                 f"There is no scheduler of that name; the schedulers are: {', '.join(ALL_SCHEDULERS)}.",
                 code="scheduler_not_found",
                 field="scheduler",
             )
-        if self.algorithm_type is not None and self.algorithm_type not in ALGORITHM_TYPES:
+        for name, known in NAMES.items():
+            said: str | None = getattr(self, name)
+            if said is not None and said not in known:
+                raise InvalidRequest(f"There is no {name} of that name; there are: {', '.join(known)}.", field=name)
+        start, end = self.guidance_start or 0.0, 1.0 if self.guidance_end is None else self.guidance_end
+        if start >= end:
             raise InvalidRequest(
-                f"There is no algorithm_type of that name; there are: {', '.join(ALGORITHM_TYPES)}.",
-                field="algorithm_type",
+                f"guidance_start is {start:g} and guidance_end {end:g}; it must start before it ends.",
+                field="guidance_start",
             )
-        if self.preset is not None and self.preset not in PRESETS:
-            raise InvalidRequest(f"There is no preset of that name; there are: {', '.join(PRESETS)}.", field="preset")
         if self.control_start is not None and self.control_end is not None and self.control_start > self.control_end:
             raise InvalidRequest(
                 f"control_start is {self.control_start}, after control_end, which is {self.control_end}.",
                 field="control_start",
             )
-        if self.safety_checker_type is not None and self.safety_checker_type not in SAFETY_TYPES:
-            raise InvalidRequest(
-                f"There is no safety_checker_type of that name; there are: {', '.join(SAFETY_TYPES)}.",
-                field="safety_checker_type",
-            )
-        if len(self.loras) > MAX_LORAS:
-            raise InvalidRequest(
-                f"{len(self.loras)} LoRAs were asked for; at most {MAX_LORAS} are allowed.",
-                code="field_out_of_range",
-                field="loras",
-                limit=MAX_LORAS,
-                actual=len(self.loras),
-            )
-        slugs = [use.slug for use in self.loras]
-        if len(set(slugs)) < len(slugs):
+        at_most("loras", len(self.loras), MAX_LORAS, f"{len(self.loras)} LoRAs were asked for")
+        if len({use.slug for use in self.loras}) < len(self.loras):
             raise InvalidRequest("Each LoRA may be asked for once.", field="loras")
-        if len(self.embeddings) > MAX_EMBEDDINGS:
-            raise InvalidRequest(
-                f"{len(self.embeddings)} embeddings were asked for; at most {MAX_EMBEDDINGS} are allowed.",
-                code="field_out_of_range",
-                field="embeddings",
-                limit=MAX_EMBEDDINGS,
-                actual=len(self.embeddings),
-            )
+        at_most("embeddings", len(self.embeddings), MAX_EMBEDDINGS, f"{len(self.embeddings)} embeddings were asked for")
         for slug in self.embeddings:
             check_slug(slug, field="embeddings")
         if len(set(self.embeddings)) < len(self.embeddings):
@@ -254,6 +226,14 @@ def check_slug(slug: str, *, field: str) -> None:
             f"A slug in {field} is 1 to {MAX_SLUG_CHARACTERS} of the characters a-z 0-9 . _ - and begins with a letter "
             "or a digit.",
             field=field,
+        )
+
+
+def at_most(name: str, count: int, limit: int, seen: str) -> None:
+    """Raise InvalidRequest where there are more than allowed. seen: how many there are, in words."""
+    if count > limit:
+        raise InvalidRequest(
+            f"{seen}; at most {limit} are allowed.", code="field_out_of_range", field=name, limit=limit, actual=count
         )
 
 

@@ -97,7 +97,6 @@ WITH_WEIGHTS = frozenset(
     {"unet", "transformer", "vae", "text_encoder", "text_encoder_2", "safety_checker", "image_encoder"}
 )
 ONLY_FOLDERS = frozenset({Family.FLUX_FILL})
-TINY_VAE = "AutoencoderTiny"
 PREPROCESSOR = "preprocessor_config.json"
 CHECKER_CLASSES = frozenset({"StableDiffusionSafetyChecker", "SafetyChecker"})
 """One class by its name of today and by the one under which its weights were first published."""
@@ -307,23 +306,6 @@ def check_folder_texts(folder: Path, family: Family) -> dict[str, str]:
         if path.suffix == ".json":
             check_configuration(json_in(folder / path), path, components)
     return components
-
-
-def check_preview_decoder(folder: Path) -> None:
-    """A folder with one AutoencoderTiny in diffusers' layout, which shows unfinished pictures. Raises ModelRefused."""
-    files = [path.relative_to(folder) for path in files_in(folder)]
-    check_names(path.as_posix() for path in files)
-    texts = {path: json_in(folder / path) for path in files if path.suffix == ".json"}
-    for path, configuration in texts.items():
-        check_configuration(configuration, path, {})
-    configuration = texts.get(Path("config.json"))
-    if not isinstance(configuration, dict) or configuration.get("_class_name") != TINY_VAE:
-        raise ModelRefused(f"{folder.name} holds no config.json of an {TINY_VAE}.")
-    weights = [path for path in files if path.suffix == WEIGHTS]
-    if not weights:
-        raise ModelRefused(f"{folder.name} holds no {WEIGHTS} file.")
-    for path in weights:
-        header_of(folder / path)
 
 
 def check_safety_checker(folder: Path) -> None:

@@ -14,7 +14,6 @@ from inpainting.engines.embedding_files import check_embedding
 from inpainting.engines.model_files import (
     CONFIG,
     IMAGE_ENCODER,
-    TINY_VAE,
     WEIGHTS,
     ModelRefused,
     check_configuration,
@@ -26,6 +25,7 @@ from inpainting.engines.model_files import (
     said,
 )
 
+TINY_VAE = "AutoencoderTiny"
 CLASSES = {
     Kind.VAE: frozenset({"AutoencoderKL", TINY_VAE}),
     Kind.CONTROLNET: frozenset({"ControlNetModel"}),
@@ -33,7 +33,7 @@ CLASSES = {
 """What the configuration of a part in a folder may name as its class."""
 TEXT_FEATURES = {768: Family.SD, 1024: Family.SD, 2048: Family.SDXL}
 """Whose ControlNets hear texts of that width."""
-LATENT_CHANNELS = 4
+LATENT_CHANNELS = {Family.SD: 4, Family.SDXL: 4}
 SCALES = {0.18215: Family.SD, 0.13025: Family.SDXL}
 """Whose VAEs scale latents so. Tiny ones say 1 in both families."""
 ENCODER_CLASS = "CLIPVisionModelWithProjection"
@@ -68,11 +68,19 @@ def check_network(folder: Path, family: Family, kind: Kind) -> None:
     check_weights(path for path in files_in(folder) if path.parent == folder)
 
 
+def check_tiny_vae(folder: Path, family: Family) -> None:
+    """A VAE small enough for previews. Raises ModelRefused otherwise."""
+    check_network(folder, family, Kind.VAE)
+    if class_of(folder) != TINY_VAE:
+        raise ModelRefused(f"{folder.name} holds no {CONFIG} of an {TINY_VAE}.")
+
+
 def check_vae(configuration: Mapping[str, Any], family: Family) -> None:
     """Latents of the family's shape and scale, as far as the configuration says. Raises ModelRefused otherwise."""
-    channels, scale = configuration.get("latent_channels", LATENT_CHANNELS), configuration.get("scaling_factor")
-    if channels != LATENT_CHANNELS:
-        raise ModelRefused(f"This VAE gives latents of {said(channels)} channels, not {LATENT_CHANNELS}.")
+    wanted, scale = LATENT_CHANNELS.get(family), configuration.get("scaling_factor")
+    channels = configuration.get("latent_channels", wanted)
+    if wanted is not None and channels != wanted:
+        raise ModelRefused(f"This VAE gives latents of {said(channels)} channels, not {wanted}.")
     seen = next((of for value, of in SCALES.items() if isinstance(scale, float) and abs(scale - value) < 1e-6), family)
     if seen != family:
         raise ModelRefused(f"This is a VAE for models of the family {seen}, not {family}.")

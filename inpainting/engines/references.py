@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import InpaintRequest
@@ -20,14 +21,16 @@ def checked_references(request: InpaintRequest, engine: Engine) -> tuple[Inpaint
     Its settings are settled. Surfaces ask before they accept, `painting.paint` before it paints.
     Raises InvalidRequest: `control_image_missing`, `ip_adapter_image_missing`.
     """
-    why, notes = why_control_is_unread(request, engine), []
-    if why and request.control_image is not None:
-        notes.append(f"control_image was not read: {why}.")
-        request = replace(request, control_image=None)
-    why = why_ip_adapter_is_unread(request, engine)
-    if why and request.ip_adapter_image is not None:
-        notes.append(f"ip_adapter_image was not read: {why}.")
-        request = replace(request, ip_adapter_image=None)
+    notes = []
+    for name, why_unread in (
+        ("control_image", why_control_is_unread),
+        ("ip_adapter_image", why_ip_adapter_is_unread),
+    ):
+        why = why_unread(request, engine)
+        if why and getattr(request, name) is not None:
+            notes.append(f"{name} was not read: {why}.")
+            without: dict[str, Any] = {name: None}
+            request = replace(request, **without)
     return request, tuple(notes)
 
 

@@ -10,13 +10,16 @@ import diffusers
 import torch
 
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.catalog import PART_LABELS, Kind, ModelSpec
+from inpainting.engines.catalog import PART_LABELS, Family, Kind, ModelSpec
 from inpainting.engines.diffusion import image_prompts
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.model_files import CONFIG, WEIGHTS, ModelRefused, json_object
-from inpainting.engines.part_files import CLASSES, check_part
+from inpainting.engines.part_files import CLASSES, check_part, check_tiny_vae
 
 logger = logging.getLogger(__name__)
+
+PREVIEW_DECODERS: dict[Family, str] = {Family.SD: "taesd", Family.SDXL: "taesdxl", Family.FLUX_FILL: "taef1"}
+"""Folders beside the models: decoders of a few MB (TAESD, Ollin Boer Bohan), which no model needs."""
 
 
 def load_part(spec: ModelSpec, hardware: Hardware) -> Any:
@@ -54,6 +57,23 @@ def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
     )
     network = network.eval().to(hardware.device)
     return network.to(memory_format=torch.channels_last) if hardware.is_cuda else network
+
+
+def load_preview_decoder(models_dir: Path, family: Family, hardware: Hardware) -> torch.nn.Module | None:
+    """The decoder half of an AutoencoderTiny: [n, c, h, w], latents -> [n, 3, 8h, 8w], -1 to 1. None without a folder.
+
+    One that is refused or broken is a warning in the log: previews are not worth a picture.
+    """
+    folder = models_dir / PREVIEW_DECODERS[family]
+    if not folder.is_dir():
+        return None
+    try:
+        check_tiny_vae(folder, family)
+        decoder: torch.nn.Module = load_network(folder, Kind.VAE, hardware).decoder
+    except (ModelRefused, OSError, ValueError, RuntimeError, KeyError) as error:
+        logger.warning("Previews do without %s: %s", folder.name, error)
+        return None
+    return decoder
 
 
 def variant_in(folder: Path) -> str | None:

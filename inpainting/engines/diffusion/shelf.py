@@ -16,15 +16,8 @@ from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion.adapters import Worn
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.parts import load_part
-from inpainting.engines.diffusion.weights import (
-    PREVIEW_DECODERS,
-    load,
-    load_preview_decoder,
-    lora_bytes,
-    stamp_of,
-    weights_bytes,
-)
+from inpainting.engines.diffusion.parts import load_part, load_preview_decoder
+from inpainting.engines.diffusion.weights import load, lora_bytes, stamp_of, weights_bytes
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.openvino.network import Compiled
@@ -144,9 +137,10 @@ class Shelf:
 
     def preview_decoder(self, family: Family) -> torch.nn.Module | None:
         """What decodes previews of that family; None where there is none, or none that may be loaded."""
+        if self.models_dir is None:
+            return None
         if family not in self._preview_decoders:
-            folder = None if self.models_dir is None else self.models_dir / PREVIEW_DECODERS[family]
-            self._preview_decoders[family] = None if folder is None else load_preview_decoder(folder, self.hardware)
+            self._preview_decoders[family] = load_preview_decoder(self.models_dir, family, self.hardware)
         return self._preview_decoders[family]
 
     def reserve(self, byte_count: int, in_use: InUse = NOTHING) -> bool:

@@ -27,7 +27,6 @@ from inpainting.engines.model_files import (
     WEIGHTS,
     ModelRefused,
     check_model,
-    check_preview_decoder,
     configuration_of,
     header_of,
     unet_channels,
@@ -64,8 +63,6 @@ OTHER_PARTS: dict[Family, dict[str, type[Any]]] = {
     }
 }
 """Where a family has others under these names."""
-PREVIEW_DECODERS: dict[Family, str] = {Family.SD: "taesd", Family.SDXL: "taesdxl", Family.FLUX_FILL: "taef1"}
-"""Folders beside the models: decoders of a few MB (TAESD, Ollin Boer Bohan), which no model needs."""
 WANTS_BFLOAT16 = frozenset({Family.FLUX_FILL})
 """Whose activations overflow in float16."""
 VELOCITY_MARK = "v_pred"
@@ -154,29 +151,6 @@ def precise_enough(hardware: Hardware, family: Family) -> Hardware:
 def parts_of(family: Family) -> dict[str, type[Any]]:
     """What holds weights in a model of the family, and its class."""
     return {**PARTS, **OTHER_PARTS.get(family, {})}
-
-
-def load_preview_decoder(folder: Path, hardware: Hardware) -> torch.nn.Module | None:
-    """The decoder half of an AutoencoderTiny: [n, 4, h, w], latents -> [n, 3, 8h, 8w], -1 to 1. None without a folder.
-
-    One that is refused or broken is a warning in the log: previews are not worth a picture.
-    """
-    if not folder.is_dir():
-        return None
-    try:
-        check_preview_decoder(folder)
-        whole = diffusers.AutoencoderTiny.from_pretrained(
-            folder,
-            variant=variant_in(folder),
-            use_safetensors=True,
-            local_files_only=True,
-            torch_dtype=hardware.dtype,
-        )
-    except (ModelRefused, OSError, ValueError, RuntimeError, KeyError) as error:
-        logger.warning("Previews do without %s: %s", folder.name, error)
-        return None
-    decoder: torch.nn.Module = whole.decoder.eval().to(hardware.device)
-    return decoder
 
 
 def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: Family) -> Any:
