@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -44,6 +48,10 @@ class Installation:
         command = [sys.executable, str(ROOT / "manage.py"), *arguments]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
         return done.stdout
+
+    def migrate(self) -> None:
+        """As `manage.py migrate`, which takes seconds: once a process, then copied."""
+        shutil.copytree(migrated_folder(), self.folder, dirs_exist_ok=True)
 
     def start(self) -> subprocess.Popen[str]:
         command = [sys.executable, str(ROOT / "manage.py"), "serve", "--host", self.host, "--port", str(self.port)]
@@ -109,3 +117,11 @@ class Installation:
             return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         except (FileNotFoundError, ProcessLookupError):  # it is gone, and they with it
             return []
+
+
+@cache
+def migrated_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="dreamlayer-migrated-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Installation(folder).manage("migrate", "--verbosity", "0")
+    return folder

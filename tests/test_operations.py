@@ -41,7 +41,7 @@ def run(name: str, installation: Installation, backup: Path) -> str:
 def installation(tmp_path: Path) -> Installation:
     (tmp_path / "var").mkdir()
     installation = Installation(tmp_path / "var")
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     return installation
 
 

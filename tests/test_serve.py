@@ -25,7 +25,7 @@ from tests.installation import ROOT, Installation
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
     installation = Installation(tmp_path)
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     return installation
 
 
@@ -56,7 +56,7 @@ def test_a_server_that_paints_with_the_built_in_engine_imports_nothing_heavy(
     heavy = {"torch", "diffusers", "transformers", "accelerate", "onnxruntime"}
     assert find_spec("torch") or os.environ.get("CI") != "true", "without torch here, nothing could import it"
     installation = Installation(tmp_path)
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
     # Every process then writes each module that it imports into its log, ours and other people's, early or late.
     installation.environment["PYTHONPROFILEIMPORTTIME"] = "1"
@@ -70,7 +70,7 @@ def test_a_server_that_paints_with_the_built_in_engine_imports_nothing_heavy(
 
 def test_a_model_to_warm_up_that_is_not_there_is_a_warning_and_pages_are_served(tmp_path: Path) -> None:
     installation = Installation(tmp_path, DREAMLAYER_DIFFUSION_WARM_UP="nothing")
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     with installation.serving():
         assert installation.get("/")[0] == 200
         installation.wait_until(lambda: "DREAMLAYER_DIFFUSION_WARM_UP" in installation.log)
@@ -184,7 +184,7 @@ def test_a_body_that_is_too_large_is_refused(installation: Installation, key: st
 
 def test_a_page_elsewhere_that_may_call_can_read_that_its_body_is_too_large(tmp_path: Path) -> None:
     installation = Installation(tmp_path, DREAMLAYER_CORS_ORIGINS="https://front.example")
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     with installation.serving():
         for origin, allowed in (("https://front.example", "https://front.example"), ("https://evil.example", None)):
             asking = HTTPConnection("127.0.0.1", installation.port, timeout=20)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from django.core.management import call_command
 from django.db import connections
 from django.test import Client
 from numpy.typing import NDArray
@@ -23,12 +21,13 @@ from inpainting import tasks
 from inpainting.core.codecs import decode_picture
 from inpainting.engines import registry
 from inpainting.engines.base import Lane
-from inpainting.engines.diffusion.engine import Diffusion, Options
+from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.generations.run import run_waiting
 from inpainting.models import Generation, InferenceModel, Status
 from tests import tiny_models
 from tests.api.bodies import shape_a, shape_b
+from tests.catalogued import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
 
@@ -39,15 +38,9 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tiny(tiny_folder: Path, settings: Any, tmp_path: Path) -> Iterator[InferenceModel]:
+def tiny(tiny_folder: Path, models_dir: Path) -> InferenceModel:
     """A model that an administrator added; it works at 64 pixels."""
-    settings.MODELS_DIR = tmp_path / "models"
-    call_command("add_model", "tiny", "--family", "sd", "--from", str(tiny_folder), "--alias", "acme/tiny")
-    InferenceModel.objects.filter(slug="tiny").update(width=64, height=64, steps=3)
-    kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
-    yield InferenceModel.objects.get(slug="tiny")
-    registry.use(*kept)
+    return add_model("tiny", tiny_folder, "--alias", "acme/tiny", width=64, height=64, steps=3)
 
 
 def diffusion() -> Diffusion:

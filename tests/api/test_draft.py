@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,14 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from django.core.management import call_command
 from django.test import Client
-from numpy.typing import NDArray
 
 from accounts.models import User
 from inpainting.core.codecs import decode_picture
 from inpainting.core.request import MAX_LORAS
-from inpainting.engines import registry
-from inpainting.engines.diffusion.engine import Options
 from inpainting.models import Generation, InferenceModel, Lora
 from tests import tiny_loras, tiny_models, tiny_vaes
-from tests.api.bodies import shape_a
+from tests.api.painting import result, sent
+from tests.catalogued import add_lora, add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,40 +37,22 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def everything(files: Path, settings: Any, tmp_path: Path) -> Iterator[None]:
+def everything(files: Path, models_dir: Path) -> None:
     """A tiny model, an LCM LoRA, and two VAEs, of which one is a tiny one."""
-    settings.MODELS_DIR = tmp_path / "models"
-    call_command("add_model", "tiny", "--family", "sd", "--from", str(files / "tiny"), stdout=StringIO())
-    InferenceModel.objects.filter(slug="tiny").update(width=64, height=64, steps=3)
+    add_model("tiny", files / "tiny", width=64, height=64, steps=3)
     for vae in ("own", "rough"):
-        part = ("--kind", "vae", "--family", "sd", "--from", str(files / vae))
-        call_command("add_model", vae, *part, stdout=StringIO())
-    lcm = ("--family", "sd", "--kind", "lcm", "--from", str(files / "lcm.safetensors"))
-    call_command("add_lora", "quick", *lcm, stdout=StringIO())
-    kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32"))
-    yield
-    registry.use(*kept)
-
-
-def asked(client: Client, photo_png: bytes, mask_png: bytes, **fields: Any) -> dict[str, Any]:
-    answer = client.post("/api/img2img", shape_a(photo_png, mask_png, seed="3", denoising_strength="1", **fields))
-    told: dict[str, Any] = answer.json()
-    return told
-
-
-def result() -> NDArray[np.uint8]:
-    return np.asarray(Generation.objects.latest("created_at").images.get(index=0).read().pixels)
+        add_model(vae, files / vae, "--kind", "vae")
+    add_lora("quick", files / "lcm.safetensors", "--kind", "lcm")
 
 
 @pytest.mark.usefixtures("everything")
 def test_a_draft_is_what_it_stands_for_and_says_so(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
-    asked(alices_program, photo_png, mask_png)
+    sent(alices_program, photo_png, mask_png)
     full = result()
-    told = asked(alices_program, photo_png, mask_png, preset="draft")["metadata"]
+    told = sent(alices_program, photo_png, mask_png, preset="draft")["metadata"]
     draft = result()
     named = {"loras": json.dumps([{"slug": "quick"}]), "vae": "rough", "steps": "4", "guidance_scale": "1"}
-    asked(alices_program, photo_png, mask_png, scheduler="LCMScheduler", **named)
+    sent(alices_program, photo_png, mask_png, scheduler="LCMScheduler", **named)
     assert np.array_equal(draft, result())
     assert not np.array_equal(draft, full)
     assert (told["preset"], told["vae"], told["steps"]) == ("draft", "rough", 4)
@@ -86,7 +65,7 @@ def test_a_draft_is_what_it_stands_for_and_says_so(alices_program: Client, photo
 def test_what_is_said_beside_it_counts_more(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
     loras = json.dumps([{"slug": "quick", "weight": 0.5}])
     body = {"preset": "draft", "steps": "2", "vae": "own", "loras": loras}
-    told = asked(alices_program, photo_png, mask_png, **body)["metadata"]
+    told = sent(alices_program, photo_png, mask_png, **body)["metadata"]
     assert (told["steps"], told["vae"], told["loras"]) == (2, "own", [{"slug": "quick", "weight": 0.5}])
 
 
@@ -98,21 +77,21 @@ def test_what_is_missing_is_named(
     offered = client.get("/").context["models"]
     assert offered[0]["draft"] == {"steps": 4, "guidance_scale": 1.0, "scheduler": "LCMScheduler"}
     InferenceModel.objects.filter(slug="rough").update(enabled=False)
-    told = asked(alices_program, photo_png, mask_png, preset="draft")
+    told = sent(alices_program, photo_png, mask_png, preset="draft")
     assert (told["code"], told["field"]) == ("preset_unavailable", "preset")
     assert "tiny VAE" in told["message"]
     assert "LoRA" not in told["message"]
     Lora.objects.all().delete()
-    assert "kind lcm" in asked(alices_program, photo_png, mask_png, preset="draft")["message"]
+    assert "kind lcm" in sent(alices_program, photo_png, mask_png, preset="draft")["message"]
     assert client.get("/").context["models"][0]["draft"] is None
-    assert asked(alices_program, photo_png, mask_png, preset="rough")["status"] == "error"
+    assert sent(alices_program, photo_png, mask_png, preset="rough")["status"] == "error"
 
 
 @pytest.mark.usefixtures("everything")
 def test_the_command_line_drafts_the_same(
     alices_program: Client, photo_png: bytes, mask_png: bytes, tmp_path: Path
 ) -> None:
-    asked(alices_program, photo_png, mask_png, preset="draft")
+    sent(alices_program, photo_png, mask_png, preset="draft")
     paths = [tmp_path / name for name in ("photo.png", "mask.png", "out.png")]
     paths[0].write_bytes(photo_png)
     paths[1].write_bytes(mask_png)
@@ -134,7 +113,7 @@ def again(client: Client, **changes: Any) -> dict[str, Any]:
 def test_running_again_begins_with_what_was_asked_and_not_with_what_it_came_to(
     alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
-    asked(alices_program, photo_png, mask_png, guidance_scale="6")
+    sent(alices_program, photo_png, mask_png, guidance_scale="6")
     draft = again(alices_program, preset="draft")
     assert (draft["steps"], draft["guidance_scale"], draft["vae"]) == (4, 6, "rough")
     assert draft["asked"]["preset"] == "draft"
@@ -150,8 +129,8 @@ def test_its_lora_works_whatever_weight_is_said_and_counts_among_the_most(
     alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     idle = json.dumps([{"slug": "quick", "weight": 0}])
-    told = asked(alices_program, photo_png, mask_png, preset="draft", loras=idle)["metadata"]
+    told = sent(alices_program, photo_png, mask_png, preset="draft", loras=idle)["metadata"]
     assert (told["loras"], told["steps"]) == ([{"slug": "quick", "weight": 1.0}], 4)
     many = json.dumps([{"slug": f"lora-{number}"} for number in range(MAX_LORAS)])
-    refused = asked(alices_program, photo_png, mask_png, preset="draft", loras=many)
+    refused = sent(alices_program, photo_png, mask_png, preset="draft", loras=many)
     assert (refused["code"], refused["limit"]) == ("field_out_of_range", MAX_LORAS - 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,15 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
-from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.engines import embedding_files, registry
+from inpainting.engines import embedding_files
 from inpainting.engines.catalog import Family
-from inpainting.engines.diffusion.engine import Options
 from inpainting.models import Generation, InferenceModel
 from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.api.bodies import shape_a, shape_b
+from tests.api.painting import asked, result
+from tests.catalogued import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,37 +36,16 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def add(slug: str, origin: Path, *more: str, family: str = "sd") -> None:
-    call_command("add_model", slug, "--family", family, "--from", str(origin), *more, stdout=io.StringIO())
-
-
 @pytest.fixture
-def parts(scratch: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def parts(scratch: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny model, two VAEs and two embeddings for it, and an embedding for SDXL."""
     monkeypatch.setattr(embedding_files, "WIDTHS", tiny_embeddings.WIDTHS)
-    settings.MODELS_DIR = tmp_path / "models"
-    add("tiny", scratch / "tiny")
-    InferenceModel.objects.filter(slug="tiny").update(width=64, height=64, steps=3)
+    add_model("tiny", scratch / "tiny", width=64, height=64, steps=3)
     for slug in ("soft", "quick"):
-        add(slug, scratch / slug, "--kind", "vae")
+        add_model(slug, scratch / slug, "--kind", "vae")
     for slug in ("cat", "my-dog"):
-        add(slug, scratch / f"{slug}.safetensors", "--kind", "embedding")
-    add("large", scratch / "large.safetensors", "--kind", "embedding", family="sdxl")
-    kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
-    yield
-    registry.use(*kept)
-
-
-def asked(client: Client, photo_png: bytes, mask_png: bytes, **fields: Any) -> dict[str, Any]:
-    answer = client.post("/api/img2img", shape_a(photo_png, mask_png, seed="3", denoising_strength="1", **fields))
-    assert answer.status_code == 200, answer.json()
-    metadata: dict[str, Any] = answer.json()["metadata"]
-    return metadata
-
-
-def result() -> NDArray[np.uint8]:
-    return np.asarray(Generation.objects.latest("created_at").images.get(index=0).read().pixels)
+        add_model(slug, scratch / f"{slug}.safetensors", "--kind", "embedding")
+    add_model("large", scratch / "large.safetensors", "--kind", "embedding", family="sdxl")
 
 
 def page_of(user: User, generation: Generation) -> str:
@@ -189,9 +167,9 @@ def test_a_form_may_say_the_field_once_for_each(
 def test_what_is_damaged_or_for_other_models_is_not_added(parts: None, scratch: Path) -> None:
     for slug, family, says in (("large", "sd", "family sdxl, not sd"), ("cat", "sdxl", "family sd, not sdxl")):
         with pytest.raises(CommandError, match=says):
-            add("new", scratch / f"{slug}.safetensors", "--kind", "embedding", family=family)
+            add_model("new", scratch / f"{slug}.safetensors", "--kind", "embedding", family=family)
     with pytest.raises(CommandError, match="family sd, not sdxl"):
-        add("new", scratch / "soft", "--kind", "vae", family="sdxl")
+        add_model("new", scratch / "soft", "--kind", "vae", family="sdxl")
     assert not InferenceModel.objects.filter(slug="new").exists()
 
 

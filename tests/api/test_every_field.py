@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from io import StringIO
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,15 @@ import pytest
 pytest.importorskip("torch", reason="diffusion is not installed")
 pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 
-from django.core.management import call_command
 from django.test import Client
 
 from inpainting.api.fields import Img2ImgForm
-from inpainting.engines import embedding_files, registry
+from inpainting.engines import embedding_files
 from inpainting.engines.catalog import FAMILY_IGNORES, PAINTING_FAMILIES, Control, Family
-from inpainting.engines.diffusion.engine import Options
-from inpainting.models import Generation, InferenceModel
+from inpainting.models import Generation
 from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_parts, tiny_vaes
 from tests.api.bodies import shape_a, upload
+from tests.catalogued import add_lora, add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -136,16 +134,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def everything(files: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def everything(files: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_files, "WIDTHS", tiny_embeddings.WIDTHS)
-    settings.MODELS_DIR = tmp_path / "models"
     for family in Family:
         origin = files / (f"{family}.onnx" if family in ("lama", "migan") else family)
-        call_command("add_model", f"tiny-{family}", "--family", family, "--from", str(origin), stdout=StringIO())
-        InferenceModel.objects.filter(slug=f"tiny-{family}").update(width=64, height=64, steps=3)
-    call_command("add_lora", "ink", "--family", "sd", "--from", str(files / "ink.safetensors"), stdout=StringIO())
-    quick = ("--kind", "lcm", "--steps", "2", "--from", str(files / "ink.safetensors"))
-    call_command("add_lora", "quick", "--family", "sd", *quick, stdout=StringIO())
+        add_model(f"tiny-{family}", origin, family=family, width=64, height=64, steps=3)
+    add_lora("ink", files / "ink.safetensors")
+    add_lora("quick", files / "ink.safetensors", "--kind", "lcm", "--steps", "2")
     for slug, name, *kind in (
         ("cat", "cat.safetensors", "embedding"),
         ("soft", "soft", "vae"),
@@ -153,12 +148,7 @@ def everything(files: Path, settings: Any, tmp_path: Path, monkeypatch: pytest.M
         ("edges", "edges", "controlnet", "--control", "canny"),
         ("look", "look", "ip-adapter"),
     ):
-        part = ("--family", "sd", "--from", str(files / name), "--kind", *kind)
-        call_command("add_model", slug, *part, stdout=StringIO())
-    kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
-    yield
-    registry.use(*kept)
+        add_model(slug, files / name, "--kind", *kind)
 
 
 class Caller:

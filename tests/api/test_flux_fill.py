@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from django.test import Client
 
 pytest.importorskip("torch", reason="diffusion is not installed")
 
-from inpainting.engines import registry
 from inpainting.engines.catalog import Family
-from inpainting.engines.diffusion.engine import Options
 from inpainting.models import Generation, InferenceModel
 from tests import tiny_loras, tiny_models
 from tests.api.bodies import shape_a, shape_b
+from tests.catalogued import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
 
@@ -34,23 +32,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fill(folders: Path, settings: Any, tmp_path: Path) -> Iterator[InferenceModel]:
+def fill(folders: Path, models_dir: Path) -> InferenceModel:
     """A model that an administrator added; it works at 64 pixels."""
-    settings.MODELS_DIR = tmp_path / "models"
-    call_command("add_model", "fill", "--family", "flux-fill", "--from", str(folders / "fill"), stdout=StringIO())
-    InferenceModel.objects.filter(slug="fill").update(width=64, height=64)
-    kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
-    yield InferenceModel.objects.get(slug="fill")
-    registry.use(*kept)
+    return add_model("fill", folders / "fill", family="flux-fill", width=64, height=64)
 
 
 @pytest.fixture
 def small(fill: InferenceModel, folders: Path) -> InferenceModel:
     """A model of another family beside it."""
-    call_command("add_model", "small", "--family", "sd", "--from", str(folders / "small"), stdout=StringIO())
-    InferenceModel.objects.filter(slug="small").update(width=64, height=64)
-    return InferenceModel.objects.get(slug="small")
+    return add_model("small", folders / "small", width=64, height=64)
 
 
 def test_a_prompt_is_painted_and_the_metadata_tells_all(

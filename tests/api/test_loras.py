@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.test import Client
-from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.engines import registry
 from inpainting.engines.catalog import Family
-from inpainting.engines.diffusion.engine import Options
 from inpainting.model_store.loras import remove
-from inpainting.models import Generation, InferenceModel, Lora
+from inpainting.models import Generation, Lora
 from tests import tiny_loras, tiny_models
 from tests.api.bodies import shape_a, shape_b
+from tests.api.painting import asked, result
+from tests.catalogued import add_lora, add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,33 +34,12 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def add(slug: str, file: Path, *more: str, family: str = "sd") -> None:
-    call_command("add_lora", slug, "--family", family, "--from", str(file), *more, stdout=StringIO())
-
-
 @pytest.fixture
-def loras(scratch: Path, settings: Any, tmp_path: Path) -> Iterator[None]:
+def loras(scratch: Path, models_dir: Path) -> None:
     """A tiny model and two LoRAs for it."""
-    settings.MODELS_DIR = tmp_path / "models"
-    call_command("add_model", "tiny", "--family", "sd", "--from", str(scratch / "tiny"), stdout=StringIO())
-    InferenceModel.objects.filter(slug="tiny").update(width=64, height=64, steps=3)
-    add("ink", scratch / "ink.safetensors", "--trigger", "ink drawing", "--label", "Ink")
-    add("fast", scratch / "fast.safetensors", "--kind", "lcm", "--steps", "2")
-    kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
-    yield
-    registry.use(*kept)
-
-
-def asked(client: Client, photo_png: bytes, mask_png: bytes, **fields: Any) -> dict[str, Any]:
-    answer = client.post("/api/img2img", shape_a(photo_png, mask_png, seed="3", denoising_strength="1", **fields))
-    assert answer.status_code == 200, answer.json()
-    metadata: dict[str, Any] = answer.json()["metadata"]
-    return metadata
-
-
-def result() -> NDArray[np.uint8]:
-    return np.asarray(Generation.objects.latest("created_at").images.get(index=0).read().pixels)
+    add_model("tiny", scratch / "tiny", width=64, height=64, steps=3)
+    add_lora("ink", scratch / "ink.safetensors", "--trigger", "ink drawing", "--label", "Ink")
+    add_lora("fast", scratch / "fast.safetensors", "--kind", "lcm", "--steps", "2")
 
 
 def test_a_lora_changes_what_is_painted_and_the_metadata_tells_of_it(
@@ -179,18 +155,18 @@ def test_what_is_damaged_or_of_another_kind_is_not_added(loras: None, scratch: P
         (tmp_path / "nowhere.safetensors", "no file"),
     ):
         with pytest.raises(CommandError, match=says):
-            add("new", file)
+            add_lora("new", file)
     for slug in ("../new", "New", ""):
         with pytest.raises(CommandError, match="slug"):
-            add(slug, scratch / "ink.safetensors")
+            add_lora(slug, scratch / "ink.safetensors")
     with pytest.raises(CommandError, match="already"):
-        add("ink", scratch / "ink.safetensors")
+        add_lora("ink", scratch / "ink.safetensors")
     with pytest.raises(CommandError, match="few steps"):
-        add("new", scratch / "ink.safetensors", "--steps", "4")
+        add_lora("new", scratch / "ink.safetensors", "--steps", "4")
     home = Lora.objects.get(slug="ink").path.parent
     assert sorted(path.name for path in home.iterdir()) == ["fast.safetensors", "ink.safetensors"]
     assert Lora.objects.count() == 2
-    add("double", double, family=Family.SDXL)
+    add_lora("double", double, family=Family.SDXL)
 
 
 def test_a_removed_one_takes_its_file_along_and_is_not_found(

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
-from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.engines import registry
-from inpainting.engines.diffusion.engine import Options
-from inpainting.models import Generation, InferenceModel
+from inpainting.models import Generation
 from tests import tiny_models
 from tests.api.bodies import shape_a, shape_b
+from tests.api.painting import asked, result
+from tests.catalogued import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,25 +28,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def model(tiny: Path, settings: Any, tmp_path: Path) -> Iterator[None]:
-    settings.MODELS_DIR = tmp_path / "models"
-    call_command("add_model", "tiny", "--family", "sd", "--from", str(tiny), stdout=io.StringIO())
-    InferenceModel.objects.filter(slug="tiny").update(width=64, height=64, steps=4)
-    kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
-    yield
-    registry.use(*kept)
-
-
-def asked(client: Client, photo_png: bytes, mask_png: bytes, **fields: Any) -> dict[str, Any]:
-    answer = client.post("/api/img2img", shape_a(photo_png, mask_png, seed="3", denoising_strength="1", **fields))
-    assert answer.status_code == 200, answer.json()
-    metadata: dict[str, Any] = answer.json()["metadata"]
-    return metadata
-
-
-def result() -> NDArray[np.uint8]:
-    return np.asarray(Generation.objects.latest("created_at").images.get(index=0).read().pixels)
+def model(tiny: Path, models_dir: Path) -> None:
+    add_model("tiny", tiny, width=64, height=64, steps=4)
 
 
 def test_weights_change_the_painting_and_the_prompt_is_kept_as_it_was_sent(

@@ -28,7 +28,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     path.write_bytes(tiny_networks.lama())
     other.write_bytes(tiny_networks.migan())
     installation = Installation(tmp_path_factory.mktemp("site"))
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     installation.manage("add_model", "tiny", "--family", "lama", "--from", str(path))
     installation.manage("add_model", "other", "--family", "migan", "--from", str(other))
     with installation.serving():

@@ -31,7 +31,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     tiny_models.saved(scratch / "fill", Family.FLUX_FILL)
     tiny_models.saved(scratch / "small")
     installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     for slug, family in (("small", "sd"), ("fill", "flux-fill")):
         installation.manage("add_model", slug, "--family", family, "--from", str(scratch / slug), "--label", slug)
     with installation.serving():

@@ -28,7 +28,7 @@ def hub() -> Iterator[Hub]:
 @pytest.fixture
 def installation(hub: Hub, tmp_path: Path) -> Iterator[Installation]:
     installation = Installation(tmp_path, HF_ENDPOINT=hub.url, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     installation.manage("createsuperuser", "--noinput", "--email", "boss@example.org")
     installation.manage("add_model", "tiny", "--family", "sd", "--from", REPO, "--label", "Tiny", "--variant", "fp16")
     with installation.serving():

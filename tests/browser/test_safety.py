@@ -29,7 +29,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     installation = Installation(
         tmp_path_factory.mktemp("site"), DREAMLAYER_SAFETY_CHECKER="pixelate", DJANGO_SUPERUSER_PASSWORD=PASSWORD
     )
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     installation.manage("createsuperuser", "--noinput", "--email", "boss@example.org")
     installation.manage("pull_model", "safety-checker", "--yes", "--from", str(folder))
     with installation.serving():

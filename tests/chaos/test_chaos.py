@@ -95,7 +95,7 @@ def test_nothing_is_lost_and_nothing_is_painted_twice(
     installation = Installation(
         tmp_path, DJANGO_SETTINGS_MODULE="tests.chaos.settings", DREAMLAYER_LEASE_SECONDS="2", DREAMLAYER_WORKERS="2"
     )
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     chaos = Chaos(installation, photo_png, mask_png)
     kinds = [*FAIL_POINTS * 2, *["child"] * 12, *["parent"] * 3, *["both"] * 3]
     random.Random(11).shuffle(kinds)  # noqa: S311 - the same order every time
@@ -149,7 +149,7 @@ def test_a_hung_step_is_ended_and_its_generation_painted_again(
     installation = Installation(
         tmp_path, DJANGO_SETTINGS_MODULE="tests.chaos.settings", DREAMLAYER_LEASE_SECONDS="2", DREAMLAYER_WORKERS="1"
     )
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
     (tmp_path / "hang").touch()
     with installation.serving() as server:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.engines.catalog import SHIPPED, Family, ModelSpec, most_guidance, schedulers_of
+from inpainting.engines.catalog import Family, ModelSpec, most_guidance, schedulers_of
 from inpainting.engines.model_files import ModelRefused, check_model, wanted_files
+from inpainting.engines.shipped import SHIPPED
 from tests.hub import tiny_model, weights, written
 
 INDEX = {

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.engines.catalog import SHIPPED, Family, ModelSpec
+from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.model_files import ModelRefused, check_model, place_of, wanted_files
+from inpainting.engines.shipped import SHIPPED
 from tests.hub import INDEX, checkpoint, tiny_model, weights, written
 
 

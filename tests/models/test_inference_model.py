@@ -16,7 +16,8 @@ from django.utils import timezone
 from inpainting.api.fields import Img2ImgForm, checked
 from inpainting.apps import list_shipped_models
 from inpainting.core.errors import InvalidRequest
-from inpainting.engines.catalog import SHIPPED, SHIPPED_PARTS, Source
+from inpainting.engines.catalog import Source
+from inpainting.engines.shipped import SHIPPED, SHIPPED_PARTS
 from inpainting.models import InferenceModel
 from inpainting.models.inference_model import Catalog, resolve_model
 from tests.hub import tiny_model, written

@@ -22,7 +22,7 @@ TEXT = (ROOT / "docs" / "live.md").read_text()
 def test_the_program_hears_of_a_painting_to_its_end(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     installation = Installation(tmp_path)
-    installation.manage("migrate", "--verbosity", "0")
+    installation.migrate()
     key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
     with installation.serving():
         environment = {**os.environ, "KEY": key, "SITE": f"http://127.0.0.1:{installation.port}"}

@@ -27,7 +27,7 @@ def test_a_server_that_is_killed_while_it_sends_sends_it_again_when_it_is_back(t
         installation = Installation(
             tmp_path, DREAMLAYER_ALLOWED_NETWORKS="127.0.0.0/8", DREAMLAYER_ALLOWED_PORTS=str(receiver.port)
         )
-        installation.manage("migrate", "--verbosity", "0")
+        installation.migrate()
         key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
         with installation.serving() as server:
             body = json.dumps({"url": url_of(receiver)}).encode()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from django.core.management import call_command
 from numpy.typing import NDArray
 
 from inpainting.core.errors import EngineFailed, InvalidRequest
@@ -18,9 +15,8 @@ from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Engine
 from inpainting.engines.catalog import Control, Family
-from inpainting.engines.diffusion.engine import Options
-from inpainting.models import InferenceModel
 from tests import tiny_models, tiny_parts
+from tests.catalogued import add_model
 from tests.engines.diffusion.leading import nothing, request
 
 pytestmark = pytest.mark.django_db
@@ -39,22 +35,17 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def engine(scratch: Path, settings: Any, tmp_path: Path) -> Iterator[Engine]:
-    settings.MODELS_DIR = tmp_path / "models"
+def engine(scratch: Path, models_dir: Path) -> Engine:
     added = {
-        "tiny": ["--family=sd"],
-        "edges": ["--family=sd", "--kind=controlnet", "--control=canny"],
-        "far": ["--family=sd", "--kind=controlnet", "--control=depth"],
-        "large": ["--family=sdxl", "--kind=controlnet", "--control=canny"],
-        "look": ["--family=sd", "--kind=ip-adapter"],
+        "edges": ["--kind=controlnet", "--control=canny"],
+        "far": ["--kind=controlnet", "--control=depth"],
+        "large": ["--kind=controlnet", "--control=canny"],
+        "look": ["--kind=ip-adapter"],
     }
     for slug, options in added.items():
-        call_command("add_model", slug, f"--from={scratch / slug}", *options, stdout=StringIO())
-    InferenceModel.objects.filter(slug="tiny").update(width=64, height=64)
-    kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
-    yield registry.find("diffusion")
-    registry.use(*kept)
+        add_model(slug, scratch / slug, *options, family="sdxl" if slug == "large" else "sd")
+    add_model("tiny", scratch / "tiny", width=64, height=64)
+    return registry.find("diffusion")
 
 
 def painted(engine: Engine, **settings: Any) -> NDArray[np.uint8]:
