@@ -22,7 +22,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep
 from inpainting.engines.painting import Painting, paint
-from inpainting.generations import safety
+from inpainting.engines.safety import Examine
 
 HIDDEN = "What was painted is hidden: the safety checker found something in it. Nothing else is kept."
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
@@ -50,6 +50,7 @@ class FileJob:
     """One picture to paint: where its parts lie, where the results go, and how to paint it.
 
     mask: None repaints all of the picture. control_image, ip_adapter_image: as `InpaintRequest` has them.
+    examine: what every result has to pass; None where nobody looks.
     Of several results the second lies beside `out` as NAME-2.png, and so on.
     """
 
@@ -59,6 +60,7 @@ class FileJob:
     settings: PaintSettings
     polarity: MaskPolarity
     engine: str
+    examine: Examine | None = None
     control_image: Path | None = None
     ip_adapter_image: Path | None = None
 
@@ -70,10 +72,9 @@ class FileJob:
         image = decode_picture(self.image.read_bytes())
         request, warnings = self.request(image.picture)
         warnings = (*image.warnings, *warnings)
-        examine = safety.examiner(self.settings)
         paintings = paint(request, registry.find(self.engine), on_step)
-        if examine is not None:
-            paintings = [examine(painting, lambda: None) for painting in paintings]
+        if self.examine is not None:
+            paintings = [self.examine(painting, lambda: None) for painting in paintings]
         reports = [
             self.keep(index, painting, warnings, image.picture) for index, painting in reversed([*enumerate(paintings)])
         ]

@@ -23,6 +23,9 @@ from inpainting.engines.painting import Painting
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.safety import Checkers
 
+Examine = Callable[[Painting, Callable[[], None]], Painting]
+"""What a painting has to pass: `examined` by some checker. Called with the painting and `meanwhile`."""
+
 
 def find_checker() -> ModelSpec:
     """The installed safety checker. Raises InvalidRequest, `safety_checker_unavailable`, that says what is missing."""
@@ -40,7 +43,7 @@ def find_checker() -> ModelSpec:
         raise InvalidRequest(message, code=UNAVAILABLE, field="safety_checker") from error
 
 
-def examined(painting: Painting, how: str, checker: ModelSpec, meanwhile: Callable[[], None]) -> Painting:
+def examined(painting: Painting, meanwhile: Callable[[], None], *, how: str, checker: ModelSpec) -> Painting:
     """The painting with the checker's word, and where it found something with all that was painted hidden.
 
     What it is shown is what was painted with its surroundings (`core.safety.views`), not the rest of the picture: that

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from functools import partial
 
 from django.conf import settings as site
 from django.db import DatabaseError
@@ -11,12 +11,9 @@ from django.db import DatabaseError
 from inpainting.core import safety
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
-from inpainting.engines.painting import Painting
-from inpainting.engines.safety import examined, find_checker
+from inpainting.engines.safety import Examine, examined, find_checker
 
 logger = logging.getLogger(__name__)
-
-Examine = Callable[[Painting, Callable[[], None]], Painting]
 
 
 def settled(settings: PaintSettings) -> tuple[PaintSettings, tuple[str, ...]]:
@@ -33,14 +30,13 @@ def settled(settings: PaintSettings) -> tuple[PaintSettings, tuple[str, ...]]:
 def examiner(settings: PaintSettings) -> Examine | None:
     """What every painting of a request has to pass, by the site's setting of now; None where the checker is off.
 
-    Examine(painting, meanwhile) is `engines.safety.examined`. Raises as `settled`.
+    It needs neither settings nor catalog any more, and may be sent to another process. Raises as `settled`.
     """
     in_force, _ = safety.settled(settings, site.SAFETY_CHECKER)
     how = in_force.safety_checker_type
     if not in_force.safety_checker or how is None:
         return None
-    checker = find_checker()
-    return lambda painting, meanwhile: examined(painting, how, checker, meanwhile)
+    return partial(examined, how=how, checker=find_checker())
 
 
 def warn_where_unavailable() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from django.core.management import CommandError, call_command
 from numpy.typing import NDArray
 
 from inpainting.core.codecs import decode_picture
+from tests import tiny_checker
+from tests.catalogued import add_model
 
 pytestmark = pytest.mark.django_db  # which engine is the best depends on the catalog
 
@@ -62,6 +65,22 @@ def test_it_paints_folders(folder: Path, at_once: int) -> None:
     said, _ = inpaint(folder / "images", folder / "masks", "-o", folder / "out", "--jobs", at_once)
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png", "b.png", "c.png"]
     assert len(said.splitlines()) == 3
+
+
+@pytest.mark.usefixtures("models_dir")
+def test_in_folders_too_what_is_found_is_hidden(
+    folder: Path, settings: Any, photo: NDArray[np.uint8], hole: NDArray[np.uint8]
+) -> None:
+    """By the processes that paint, which know neither the catalog nor what this process was told."""
+    checker = tiny_checker.saved(folder / "checker", tiny_checker.suspicious())
+    add_model("own-checker", checker, family="safety-checker")
+    settings.SAFETY_CHECKER = "black"
+    _, notes = inpaint(folder / "images", folder / "masks", "-o", folder / "out")
+    assert notes.count("What was painted is hidden") == 3
+    for name in ("a", "b", "c"):
+        painted = pixels(folder / f"out/{name}.png")
+        assert not painted[hole > 0].any()
+        assert np.array_equal(painted[hole == 0], photo[hole == 0])
 
 
 def test_one_mask_serves_a_whole_folder(folder: Path) -> None:

@@ -153,6 +153,7 @@ class Command(BaseCommand):
         if mask is None and engine.needs_surroundings:
             raise CommandError(f"MASK is missing: {engine.name} paints from what is kept.")
         settings, warnings = safety.settled(asked)
+        examine = safety.examiner(settings)
         for warning in warnings:
             self.stderr.write(warning)
         settings = engine.settled(settings)
@@ -168,6 +169,7 @@ class Command(BaseCommand):
                 settings=settings,
                 polarity=polarity,
                 engine=engine.name,
+                examine=examine,
                 control_image=None if guide is None else control_of(picture, guide),
                 ip_adapter_image=looked_at,
             )

@@ -176,8 +176,8 @@ def test_what_was_painted_is_judged_and_the_rest_of_the_picture_is_not(tmp_path:
     on_cat[50:150, 50:150] = 255
     on_cup[50:150, 850:950] = 255
     checkers.cache_clear()
-    found = examined(painting_of(picture, on_cat), "black", spec, nothing)
-    passed = examined(painting_of(picture, on_cup), "black", spec, nothing)
+    found = examined(painting_of(picture, on_cat), nothing, how="black", checker=spec)
+    passed = examined(painting_of(picture, on_cup), nothing, how="black", checker=spec)
     assert (passed.nsfw_content_detected, passed.hidden_by, passed.unhidden) == (False, None, None)
     assert np.array_equal(passed.picture.pixels, picture)
     assert (found.nsfw_content_detected, found.hidden_by) == (True, "black")
