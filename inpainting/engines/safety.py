@@ -10,11 +10,15 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.hiding import hidden
 from inpainting.core.picture import Picture
-from inpainting.core.safety import UNAVAILABLE, views
+from inpainting.core.safety import UNAVAILABLE
+from inpainting.core.views import views
 from inpainting.engines import registry
 from inpainting.engines.catalog import SAFETY_FAMILIES, ModelSpec
 from inpainting.engines.diffusion import engine as diffusion
@@ -46,12 +50,12 @@ def find_checker() -> ModelSpec:
 def examined(painting: Painting, meanwhile: Callable[[], None], *, how: str, checker: ModelSpec) -> Painting:
     """The painting with the checker's word, and where it found something with all that was painted hidden.
 
-    What it is shown is what was painted with its surroundings (`core.safety.views`), not the rest of the picture: that
+    What it is shown is what was painted with its surroundings (`core.views`), not the rest of the picture: that
     came from its owner, and stays. how: one of `request.SAFETY_TYPES`. meanwhile: called while it looks; what it raises
     ends the looking. Raises EngineFailed, `safety_checker_unavailable`.
     """
-    pixels = painting.picture.pixels
-    shown = [to_rgb8(Picture(pixels[box.slices])) for box in views(painting.mask)]
+    pixels, (scale, _) = painting.picture.pixels, painting.window.scale
+    shown = (squared(to_rgb8(Picture(pixels[box.slices]))) for box in views(painting.mask, 1 / scale))
     if not checkers().get(checker, meanwhile).finds(shown, meanwhile):
         return replace(painting, nsfw_content_detected=False)
     return replace(
@@ -61,6 +65,13 @@ def examined(painting: Painting, meanwhile: Callable[[], None], *, how: str, che
         hidden_by=how,
         unhidden=painting.picture,
     )
+
+
+def squared(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A square with the whole of it, its edges drawn out: of anything longer the checker sees the middle alone."""
+    height, width = picture.shape[:2]
+    side = max(height, width)
+    return picture if height == width else np.pad(picture, ((0, side - height), (0, side - width), (0, 0)), "edge")
 
 
 @cache

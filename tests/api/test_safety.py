@@ -22,7 +22,8 @@ from accounts.models import User
 from inpainting.core.codecs import STORED_LIMITS, decode_picture
 from inpainting.core.picture import Picture
 from inpainting.core.request import SAFETY_TYPES, InpaintRequest, PaintSettings
-from inpainting.core.safety import STAYS_ON, views
+from inpainting.core.safety import STAYS_ON
+from inpainting.core.views import views
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.diffusion import engine as diffusion

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -80,9 +81,10 @@ class Checker:
         _, found = self.model(images=[np.zeros(1) for _ in pictures], clip_input=ready)
         return [bool(one) for one in found]
 
-    def finds(self, pictures: Sequence[NDArray[np.uint8]], meanwhile: Callable[[], None]) -> bool:
+    def finds(self, pictures: Iterable[NDArray[np.uint8]], meanwhile: Callable[[], None]) -> bool:
         """Whether something is found in any of the pictures. Raises EngineFailed, and what `meanwhile` raises."""
-        parts = [pictures[start : start + AT_ONCE] for start in range(0, len(pictures), AT_ONCE)]
+        left = iter(pictures)
+        parts = iter(lambda: list(islice(left, AT_ONCE)), [])  # no more of them in memory than are looked at
         return any(any(aside(partial(self.judge, part), meanwhile)) for part in parts)
 
 

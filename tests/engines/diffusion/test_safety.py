@@ -20,7 +20,7 @@ from inpainting.core.picture import Picture
 from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion.safety import Checkers, aside
 from inpainting.engines.painting import Painting
-from inpainting.engines.safety import checkers, examined
+from inpainting.engines.safety import checkers, examined, squared
 from tests import tiny_checker, tiny_models
 
 PICTURES = {"astronaut": data.astronaut, "chelsea": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
@@ -165,6 +165,14 @@ def painting_of(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Painting
         colour_matched=False,
         seam_blended=False,
     )
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 400), (400, 20), (30, 30)])
+def test_of_what_is_no_square_the_checker_is_shown_all(height: int, width: int) -> None:
+    photo = data.astronaut()[:height, :width]
+    shown = squared(photo)
+    assert shown.shape == (max(height, width), max(height, width), 3)
+    assert np.array_equal(shown[:height, :width], photo)
 
 
 def test_what_was_painted_is_judged_and_the_rest_of_the_picture_is_not(tmp_path: Path) -> None:
