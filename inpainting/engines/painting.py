@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from inpainting.core.compositing import composite, cut, cut_picture
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size, Window, plan_window
-from inpainting.core.masks import check, coverage, effective_mask, marked
+from inpainting.core.masks import check, coverage, effective_mask, is_grey, marked
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Engine, OnStep, Step
@@ -24,6 +29,7 @@ class Painting:
     window: what the engine saw, at `window.work`. coverage: share of the image that was repainted, 0 to 1.
     seam_score, seam_score_plain, colour_matched, seam_blended: see `compositing.Composite`.
     warnings: about the request, and notes: about what ran otherwise than asked; sentences for people.
+    in_full: makes the picture as if neither grey in the mask nor `mask_blur` faded it; None where neither does.
     nsfw_content_detected: what the safety checker said, None where none has looked. hidden_by: what was done with the
     picture then, one of `request.SAFETY_TYPES`, None where nothing was; unhidden: the picture as it was painted.
     computed_by: see `Step`.
@@ -39,6 +45,7 @@ class Painting:
     seam_blended: bool
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    in_full: Callable[[], Picture] | None = None
     nsfw_content_detected: bool | None = None
     hidden_by: str | None = None
     unhidden: Picture | None = None
@@ -119,7 +126,7 @@ def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Pain
     pictures = engine.inpaint(seen, pass_on)
     if len(pictures) != settings.num_images:
         raise EngineFailed(f"asked {engine.name} for {settings.num_images} pictures, got {len(pictures)}")
-    share = coverage(mask)
+    share, is_faded = coverage(mask), settings.mask_blur > 0 or is_grey(mask)
     paintings = []
     for picture in pictures:
         done = composite(image, mask, window, picture, blur=settings.mask_blur)
@@ -137,7 +144,14 @@ def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Pain
                 seam_blended=done.seam_blended,
                 warnings=(*warnings, *unread),
                 notes=tuple(notes),
+                in_full=partial(painted_in_full, image, mask, window, picture) if is_faded else None,
                 computed_by=computed_by,
             )
         )
     return paintings
+
+
+def painted_in_full(image: Picture, mask: Mask, window: Window, picture: NDArray[np.uint8]) -> Picture:
+    """The image with an engine's picture in it wherever the mask marks something, be it ever so faintly."""
+    everywhere = np.where(mask > 0, np.uint8(255), np.uint8(0))
+    return composite(image, everywhere, window, picture, blur=0).picture

@@ -51,10 +51,12 @@ def examined(painting: Painting, meanwhile: Callable[[], None], *, how: str, che
     """The painting with the checker's word, and where it found something with all that was painted hidden.
 
     What it is shown is what was painted with its surroundings (`core.views`), not the rest of the picture: that
-    came from its owner, and stays. how: one of `request.SAFETY_TYPES`. meanwhile: called while it looks; what it raises
-    ends the looking. Raises EngineFailed, `safety_checker_unavailable`.
+    came from its owner, and stays. Nothing of it is faded: who knows what was there before can undo that.
+    how: one of `request.SAFETY_TYPES`. meanwhile: called while it looks; what it raises ends the looking.
+    Raises EngineFailed, `safety_checker_unavailable`.
     """
-    pixels, (scale, _) = painting.picture.pixels, painting.window.scale
+    picture = painting.picture if painting.in_full is None else painting.in_full()
+    pixels, (scale, _) = picture.pixels, painting.window.scale
     shown = (squared(to_rgb8(Picture(pixels[box.slices]))) for box in views(painting.mask, 1 / scale))
     if not checkers().get(checker, meanwhile).finds(shown, meanwhile):
         return replace(painting, nsfw_content_detected=False)

@@ -37,6 +37,7 @@ from inpainting.model_store.pull import remove_files
 from inpainting.models import GeneratedImage, Generation, InferenceModel
 from tests import tiny_checker
 from tests.api.bodies import shape_a, upload
+from tests.conftest import png
 
 pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
 RUDE = np.kron(np.indices((8, 12)).sum(0) % 2, np.ones((8, 8), int))[:, :, None].repeat(3, 2) * 255
@@ -150,6 +151,22 @@ def test_without_a_checker_its_word_is_null_and_a_picture_that_passes_is_as_with
     assert not second.hidden_file
     (one, other) = alices_program.get("/api/generations/").json()["results"]
     assert [row["images"][0]["nsfw_content_detected"] for row in (one, other)] == [False, None]
+
+
+@pytest.mark.usefixtures("checker")
+@pytest.mark.parametrize("fading", ["grey", "blurred"])
+def test_what_is_painted_faintly_is_judged_as_if_it_were_painted_in_full(
+    alices_program: Client, photo_png: bytes, hole: Any, fading: str
+) -> None:
+    """Who knows the picture before can take it away from the result again, and see the painting."""
+    mask = png(255 - (hole // 8 if fading == "grey" else hole))
+    more: dict[str, Any] = {"mask_blur": "64"} if fading == "blurred" else {}
+    said = asked(alices_program, photo_png, mask, safety_checker="true", safety_checker_type="black", **more)
+    assert said["metadata"]["nsfw_content_detected"] == [True]
+    shown = pixels_of(body_of(alices_program.get(said["images"][0])))
+    assert not shown[hole > 0].any()
+    kind = asked(alices_program, photo_png, mask, safety_checker="true", seed="4", **more)
+    assert kind["metadata"]["nsfw_content_detected"] == [False]
 
 
 @pytest.mark.usefixtures("checker")
