@@ -9,7 +9,7 @@ from django.conf import settings
 from inpainting.api.fields import public_names
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import ALGORITHM_TYPES, ALL_SCHEDULERS, LORA_WEIGHTS, RANGES, SAFETY_TYPES
-from inpainting.core.safety import STRICTNESS
+from inpainting.core.safety import OFF, STRICTNESS, USUAL_TYPE
 from inpainting.engines import registry
 from inpainting.engines.catalog import (
     COMPUTED_CONTROLS,
@@ -74,7 +74,10 @@ def choices() -> dict[str, Any]:
 
 
 def safety_choices() -> dict[str, Any] | None:
-    """What may be chosen of the safety checker, the site's own way first; None where there is none to choose of."""
+    """What may be chosen of the safety checker, the site's own way first; None where there is none to choose of.
+
+    turned_on: which of the types a request meant that turned it on and said no more; "" is the site's own way.
+    """
     try:
         find_checker()
     except InvalidRequest:
@@ -84,6 +87,7 @@ def safety_choices() -> dict[str, Any] | None:
     stricter = [name for name in SAFETY_TYPES if name != site and STRICTNESS[name] >= least]
     return {
         "usual": SAFETY_LABELS.get(site, "Off"),
+        "turned_on": USUAL_TYPE if site == OFF else "",
         "types": [{"name": name, "label": SAFETY_LABELS[name]} for name in stricter],
     }
 

@@ -14,9 +14,10 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests import tiny_embeddings, tiny_loras, tiny_models, tiny_vaes
+from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_vaes
 from tests.browser.conftest import sign_up, watched_page
-from tests.browser.test_editor import is_red, open_photo, paint_line, photo, photo_file
+from tests.browser.test_editor import is_red, open_photo, paint_line, photo, photo_file, white_square
+from tests.conftest import png
 from tests.installation import Installation
 
 __all__ = ["photo", "photo_file"]
@@ -48,11 +49,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     tensors = tiny_loras.weights(tiny_models.sdxl(scratch / "words"))
     file = str(tiny_loras.saved(scratch / "large.safetensors", tensors))
     installation.manage("add_lora", "large", "--family", "sdxl", "--from", file, "--label", "Large")
-    tiny_vaes.saved(scratch / "soft")
+    tiny_vaes.saved(scratch / "soft", kind="AutoencoderTiny")
     installation.manage("add_model", "soft", "--family", "sd", "--kind", "vae", "--from", str(scratch / "soft"))
     for slug in ("cat", "whale"):
         file = str(tiny_embeddings.saved(scratch / f"{slug}.safetensors", width=768).path)
         installation.manage("add_model", slug, "--family", "sd", "--kind", "embedding", "--from", file)
+    checker = tiny_checker.saved(scratch / "checker", tiny_checker.checker())
+    installation.manage("pull_model", "safety-checker", "--yes", "--from", str(checker))
     with installation.serving():
         yield installation
 
@@ -77,6 +80,19 @@ def kept_recipe(page: Page) -> dict[str, Any]:
 def more_settings(page: Page) -> None:
     page.locator("#more summary").click()
     expect(page.get_by_label("Steps")).to_be_visible()
+
+
+def asked_for(page: Page, photo_file: Path, **fields: str) -> str:
+    """Asks by the API, as another program does. Returns the generation."""
+    token = next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "csrftoken")
+    pictures: dict[str, Any] = {
+        name: {"name": f"{name}.png", "mimeType": "image/png", "buffer": picture}
+        for name, picture in (("image", photo_file.read_bytes()), ("mask", png(255 - white_square())))
+    }
+    headers = {"X-CSRFToken": token, "Prefer": "respond-async"}
+    told = page.request.post("/api/img2img", multipart={**pictures, **fields}, headers=headers).json()
+    assert told["status"] == "processing", told
+    return str(told["id"])
 
 
 def test_auto_says_who_paints_and_the_models_stand_by_their_labels(page: Page) -> None:
@@ -206,6 +222,18 @@ def test_a_prompt_is_painted_in_two_results_to_choose_from_and_the_recipe_comes_
     expect(page.get_by_label("Guidance scale")).to_have_value("")
     page.get_by_role("link", name="History").click()
     expect(page.locator(".card").first).to_contain_text("Tiny dream")
+
+
+def test_what_another_program_asked_for_opens_as_it_was_asked(page: Page, photo_file: Path) -> None:
+    small = {"width": "64", "height": "64"}
+    draft = {"preset": "draft", "steps": "30", "guidance_scale": "7.5", "safety_checker": "true"}
+    pk = asked_for(page, photo_file, model="tiny", prompt="a red bus " * 75, **small, **draft)
+    page.goto(f"/?source={pk}")
+    expect(page.get_by_label("Quality")).to_have_value("draft")
+    more_settings(page)
+    expect(page.get_by_label("Steps")).to_have_value("30")  # the model's own, but not a draft's
+    expect(page.get_by_label("Guidance scale")).to_have_value("7.5")
+    expect(page.get_by_label("Safety checker")).to_have_value("sensitive_content_text")  # the site's is off
 
 
 def test_another_vae_is_offered_where_the_model_can_use_it_and_is_painted_with(page: Page, photo_file: Path) -> None:

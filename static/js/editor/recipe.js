@@ -135,10 +135,11 @@ export class Recipe {
       const weight = (recipe.loras ?? []).find((use) => use.slug === slug)?.weight
       row.querySelector("input").value = weight === undefined ? "" : String(weight)
     }
-    this.#chooseSafety(recipe.safety_checker_type)
+    this.#chooseSafety(recipe)
     this.#extras.show(this.#partsFamily())
     this.#extras.fill(recipe)
     this.#offerParts()
+    this.#form.preset.value = recipe.preset ?? "" // what is usual is its to say
     const { steps, guidance_scale, scheduler } = this.#usual() ?? {}
     const unsaid = { ...UNSAID, steps, guidance_scale, scheduler }
     for (const name of FIELDS) {
@@ -223,11 +224,11 @@ export class Recipe {
     return new Set(this.#engines.find(({ name }) => name === engine)?.ignores)
   }
 
-  /** How what is found is hidden; the site's own way where it is not to choose from. */
-  #chooseSafety(type = "") {
+  /** How what is found is hidden; the site's own way where nothing is said, or what is said is not to choose from. */
+  #chooseSafety({ safety_checker, safety_checker_type } = {}) {
     const { safety_checker_type: select } = this.#form
     if (!select) return // no checker is installed
-    select.value = type
+    select.value = safety_checker_type ?? (safety_checker ? select.dataset.turnedOn : "")
     if (select.selectedIndex < 0) select.value = ""
   }
 
