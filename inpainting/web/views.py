@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET
 from inpainting.api.answers import rendered
 from inpainting.api.pictures import MAX_MASK_BYTES
 from inpainting.core.codecs import PictureLimits
+from inpainting.core.request import MAX_PROMPT_CHARACTERS
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import PARTS
 from inpainting.generations import history
@@ -61,6 +62,7 @@ def editor(request: HttpRequest) -> HttpResponse:
         **choices(),
         "max_image_bytes": PictureLimits().max_bytes,
         "max_mask_bytes": MAX_MASK_BYTES,
+        "max_prompt_characters": MAX_PROMPT_CHARACTERS,
     }
     return render(request, "editor.html", context)
 

@@ -169,6 +169,12 @@ def test_a_number_out_of_range_is_shown_and_not_sent(page: Page, photo_file: Pat
     page.get_by_role("button", name="Back to the defaults").click()
     expect(page.get_by_label("Steps")).to_have_value("")
     expect(page.locator("#generate-message")).to_be_hidden()
+    negative = page.get_by_label("Negative prompt")
+    negative.evaluate("(box) => { box.value = 'x'.repeat(10_002) }")
+    negative.press("Backspace")
+    page.get_by_role("button", name="Generate").click()
+    too_long = "Negative prompt has 10001 characters; at most 10000 are allowed."
+    expect(page.locator("#generate-message")).to_have_text(too_long)
 
 
 def test_a_prompt_is_painted_in_two_results_to_choose_from_and_the_recipe_comes_back(
@@ -233,6 +239,7 @@ def test_what_another_program_asked_for_opens_as_it_was_asked(page: Page, photo_
     more_settings(page)
     expect(page.get_by_label("Steps")).to_have_value("30")  # the model's own, but not a draft's
     expect(page.get_by_label("Guidance scale")).to_have_value("7.5")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus " * 75)
     expect(page.get_by_label("Safety checker")).to_have_value("sensitive_content_text")  # the site's is off
 
 
@@ -272,7 +279,7 @@ def test_a_learned_word_goes_into_the_prompt_and_is_asked_for(page: Page, photo_
     expect(words.get_by_role("button")).to_have_text(["<cat>", "<whale>"])
     page.get_by_label("Engine").select_option("quick-fill")
     expect(words).to_be_hidden()
-    expect(page.locator("#weights-help")).to_be_hidden()
+    expect(page.locator("#weights-help")).to_have_text("")  # what describes a box is read out, also while it is hidden
     page.get_by_label("Engine").select_option("auto")
     page.get_by_label("Prompt", exact=True).fill("a red bus")
     words.get_by_role("button", name="<cat>").click()

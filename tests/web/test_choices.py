@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from inpainting.core.request import RANGES, PaintSettings
+from inpainting.core.request import MAX_PROMPT_CHARACTERS, RANGES, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.catalog import Source
 from inpainting.engines.diffusion import engine as diffusion
@@ -102,12 +102,13 @@ def test_installed_models_are_offered_by_their_labels_the_preferred_one_first(
 
 
 @pytest.mark.usefixtures("with_torch")
-def test_every_number_has_the_limits_of_the_api(client: Client, alice: User) -> None:
+def test_every_number_and_text_has_the_limits_of_the_api(client: Client, alice: User) -> None:
     page = editor(client, alice)
     for name, (lowest, highest) in RANGES.items():
         field = re.search(rf'<input [^>]*name="{"denoising_strength" if name == "strength" else name}"[^>]*>', page)
         assert field is not None, name
         assert f'min="{lowest:.0f}" max="{int(highest)}"' in field[0]
+    assert page.count(f'maxlength="{MAX_PROMPT_CHARACTERS}"') == 2
 
 
 def test_the_pages_name_the_model_and_its_settings(

@@ -117,9 +117,10 @@ export class Recipe {
     }
     if (!wrong.length) return ""
     for (const name of wrong) this.#input(name).setAttribute("aria-invalid", "true")
-    document.getElementById("more").open = true
     const input = this.#input(wrong[0])
+    if (input.closest("#more")) document.getElementById("more").open = true
     input.focus()
+    if (input.maxLength > 0) return `${LABELS[wrong[0]]} has ${input.value.length} characters; at most ${input.maxLength} are allowed.`
     const kind = input.step === "any" ? "a number" : "a whole number"
     return `${LABELS[wrong[0]]} must be ${kind} from ${input.min} to ${input.max}.`
   }
@@ -255,7 +256,7 @@ export class Recipe {
     else this.#grey(this.#ignores(painter), this.#labelOf(painter))
     this.#showLoras()
     this.#extras.show(this.#partsFamily())
-    document.getElementById("weights-help").hidden = !WEIGHING.has(this.#partsFamily())
+    say("weights-help", WEIGHING.has(this.#partsFamily()) ? "(words:1.3) count more, (words:0.7) less." : "")
     this.#offerParts()
     this.#showModel(isOpen || painter === "diffusion")
     const canDraft = (isOpen || painter === "diffusion") && this.#model()?.draft
