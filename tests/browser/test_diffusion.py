@@ -124,6 +124,20 @@ def test_quick_fill_greys_out_what_it_does_not_read_and_says_so(page: Page) -> N
     expect(page.locator("#model-field")).to_be_hidden()
 
 
+def test_what_a_guidance_of_one_leaves_idle_is_grey_and_the_page_says_why(page: Page) -> None:
+    more_settings(page)
+    for field, value, former in (("Quality", "draft", ""), ("Fast", "1", ""), ("Guidance scale", "1.0", "7.5")):
+        box = page.get_by_label(field)
+        set_to = box.select_option if field == "Quality" else box.fill
+        set_to(value)
+        for name in ("negative_prompt", "guidance_start", "guidance_end"):
+            expect(page.locator(f"[name={name}]")).to_be_disabled()
+        expect(page.locator("#more-reason")).to_contain_text("With a guidance scale of 1")
+        set_to(former)
+        expect(page.get_by_label("Negative prompt")).to_be_enabled()
+        expect(page.locator("#more-reason")).to_be_hidden()
+
+
 def test_loras_are_offered_where_the_model_can_wear_them_and_are_painted_with(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)

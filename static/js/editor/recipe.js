@@ -35,6 +35,8 @@ const LABELS = {
 }
 const FIELDS = Object.keys(LABELS)
 const STRENGTH = "0.75"
+/** What a guidance scale of 1, which is none, leaves idle. */
+const GUIDED = ["negative_prompt", "guidance_start", "guidance_end"]
 /** Families whose prompts may hold weights. */
 const WEIGHING = new Set(["sd", "sdxl"])
 const UNSAID = { num_images: 1, mask_grow: 0, mask_blur: 0, control_strength: 1, control_start: 0, control_end: 1, ip_adapter_scale: 1 }
@@ -89,7 +91,7 @@ export class Recipe {
     if (safety) Object.assign(values, { safety_checker: "true", safety_checker_type: safety })
     const worn = this.#worn()
     if (worn.length) values.loras = JSON.stringify(worn.map(({ slug, weight }) => ({ slug, weight })))
-    if (painter === "diffusion") Object.assign(values, this.#extras.values(`${prompt.value} ${this.#input("negative_prompt").value}`))
+    if (painter === "diffusion") Object.assign(values, this.#extras.values(`${values.prompt} ${values.negative_prompt ?? ""}`))
     return values
   }
 
@@ -250,18 +252,19 @@ export class Recipe {
 
   #refresh() {
     const { engine, strength_shown, denoising_strength } = this.#form
-    const painter = this.#painter()
     const isOpen = engine.value === AUTO && this.#models.length > 0 // a prompt away from reading everything
-    if (isOpen || painter === "diffusion") this.#grey(new Set(this.#model()?.ignores), this.#model()?.label)
+    const mayDream = isOpen || engine.value === "diffusion"
+    const canDraft = mayDream && this.#model()?.draft
+    document.getElementById("preset-field").hidden = !canDraft
+    if (!canDraft) this.#form.preset.value = "" // first: who paints, and how, hangs on it
+    const painter = this.#painter()
+    if (mayDream) this.#grey(new Set(this.#model()?.ignores), this.#model()?.label, this.#isGuided())
     else this.#grey(this.#ignores(painter), this.#labelOf(painter))
     this.#showLoras()
     this.#extras.show(this.#partsFamily())
     say("weights-help", WEIGHING.has(this.#partsFamily()) ? "(words:1.3) count more, (words:0.7) less." : "")
     this.#offerParts()
-    this.#showModel(isOpen || painter === "diffusion")
-    const canDraft = (isOpen || painter === "diffusion") && this.#model()?.draft
-    document.getElementById("preset-field").hidden = !canDraft
-    if (!canDraft) this.#form.preset.value = ""
+    this.#showModel(mayDream)
     const eraseModel = document.getElementById("erase-model-field")
     if (eraseModel) eraseModel.hidden = painter !== "erase"
     engine.options[0].textContent = `Auto (${this.#labelOf(painter)})`
@@ -275,13 +278,23 @@ export class Recipe {
     return this.#engines.find(({ name }) => name === engine).label
   }
 
-  #grey(ignores, label) {
+  /** Whether anything is guided: by the scale that is said, else by the usual one. */
+  #isGuided() {
+    return Number(this.#input("guidance_scale").value.trim() || this.#usual()?.guidance_scale) !== 1
+  }
+
+  #grey(ignores, label, isGuided = true) {
+    const idle = new Set(isGuided ? [] : GUIDED.filter((name) => !ignores.has(name)))
     for (const name of FIELDS) {
-      this.#input(name).disabled = ignores.has(name)
-      this.#input(name).closest(".field").classList.toggle("ignored", ignores.has(name))
+      const isGrey = ignores.has(name) || idle.has(name)
+      this.#input(name).disabled = isGrey
+      this.#input(name).closest(".field").classList.toggle("ignored", isGrey)
     }
     say("ignored-reason", ignores.has("prompt") ? `${label} paints from the picture itself; it does not read prompts.` : "")
-    say("more-reason", FIELDS.slice(1).some((name) => ignores.has(name)) ? `${label} does not read what is grey here.` : "")
+    const reasons = []
+    if (FIELDS.slice(1).some((name) => ignores.has(name))) reasons.push(`${label} does not read what is grey here.`)
+    if (idle.size) reasons.push("With a guidance scale of 1, as drafts and LoRAs for few steps have it, what is grey here changes nothing.")
+    say("more-reason", reasons.join(" "))
   }
 
   #showModel(isRead) {
