@@ -29,7 +29,10 @@ export class Reference {
     this.#limitBytes = limitBytes
     this.#onChange = onChange
     dropzone(this.#zone, this.#zone.querySelector("input"), ([file]) => this.take(file))
-    this.#zone.querySelector("button").addEventListener("click", () => this.forget())
+    this.#zone.querySelector("button").addEventListener("click", () => {
+      this.forget()
+      this.focus() // the button is gone
+    })
   }
 
   /** Offers these parts, [{slug, label, control, is_computed}]; none, and there is nothing to choose. */
