@@ -72,6 +72,11 @@ class Lora(models.Model):
         return Path(settings.MODELS_DIR, FOLDER, self.slug + WEIGHTS)
 
     @property
+    def is_installed(self) -> bool:
+        """Whether its file is here."""
+        return self.path.is_file()
+
+    @property
     def spec(self) -> LoraSpec:
         return LoraSpec(
             slug=self.slug,
@@ -87,7 +92,7 @@ class Lora(models.Model):
     @classmethod
     def offered(cls) -> list[Lora]:
         """Those that are on and whose file is here."""
-        return [row for row in cls.objects.filter(enabled=True) if row.path.is_file()]
+        return [row for row in cls.objects.filter(enabled=True) if row.is_installed]
 
     @classmethod
     def find(cls, slug: str) -> Lora:

@@ -53,14 +53,19 @@ def test_others_find_no_such_page_and_no_link_to_it(client: Client, alice: User)
     assert InferenceModel.objects.get(slug="sd15").state == ModelState.NOT_INSTALLED
 
 
-def test_loras_are_listed_for_who_may_see_them(client: Client, boss: User) -> None:
+def test_loras_are_listed_for_who_may_see_them(client: Client, boss: User, models_dir: Path) -> None:
     assert "LoRAs: small changes" not in client.get("/models/").content.decode()
     from_hub = {"repo": "somebody/ink", "revision": "5e1f0c0d" * 5, "licence": "openrail++"}
     Lora.objects.create(slug="ink", label="Ink drawing", family="sd", size_bytes=2**20, sha256="0" * 64, **from_hub)
     page = client.get("/models/").content.decode()
     for words in ("Ink drawing", "somebody/ink", ">5e1f0c0d<", "openrail++", "1.0\xa0MB"):
         assert words in page
-    assert f'href="/admin/inpainting/lora/{Lora.objects.get().pk}/change/"' in page
+    lora = Lora.objects.get()
+    assert f'href="/admin/inpainting/lora/{lora.pk}/change/"' in page
+    assert "File missing" in page
+    lora.path.parent.mkdir(parents=True)
+    lora.path.touch()
+    assert "File missing" not in client.get("/models/").content.decode()
     staff = User.objects.create_user("staff@example.com", is_staff=True)
     staff.user_permissions.add(Permission.objects.get(codename="view_inferencemodel"))
     client.force_login(staff)
