@@ -35,6 +35,8 @@ ROWS = {
     "use_karras_sigmas": "Karras sigmas",
     "algorithm_type": "Algorithm type",
     "clip_skip": "Clip skip",
+    "work_width": "Work width, px",
+    "work_height": "Work height, px",
     "vae": "VAE",
     "step_down": "A smaller engine, where memory is short",
     "num_images": "Number of images",
@@ -114,7 +116,7 @@ def rows(metadata: Mapping[str, Any], labels: Mapping[str, str]) -> list[dict[st
         {
             "label": ROWS[name],
             "value": ("on" if value else "off") if isinstance(value, bool) else told(name, value, labels),
-            "is_ignored": name in metadata["ignored"],
+            "name": name.removeprefix("work_"),
         }
         for name, value in made
     ]

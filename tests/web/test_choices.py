@@ -128,4 +128,18 @@ def test_the_pages_name_the_model_and_its_settings(
     assert ">sd15<" in client.get("/history/").content.decode()
     Generation.objects.filter(pk=generation.pk).update(engine="quick-fill")
     assert ">Quick fill<" in client.get("/history/").content.decode()
-    assert "not read by this engine" in client.get(f"/generations/{generation.pk}/").content.decode()
+
+
+def test_the_page_marks_all_that_was_asked_for_and_not_read(
+    client: Client, alice: User, generate: Callable[..., Generation]
+) -> None:
+    generation = generate(alice, prompt="a lawn", run=False)
+    unread = {"negative_prompt": "a dog", "seed": 77, "width": 640, "model": "sd15"}
+    settings = {**generation.settings, **unread, "height": 512}
+    Generation.objects.filter(pk=generation.pk).update(engine="quick-fill", settings=settings, ignored=list(unread))
+    client.force_login(alice)
+    page = client.get(f"/generations/{generation.pk}/").content.decode()
+    rows = dict(re.findall(r'<th scope="row">([^<]*)</th><td[^>]*>(.*?)</td>', page))
+    marked = {label for label, told in rows.items() if "not read by this engine" in told}
+    assert marked == {"Model", "Negative prompt", "Seed", "Work width, px"}
+    assert rows["Work height, px"] == "512"
