@@ -254,6 +254,7 @@ def test_what_another_program_asked_for_opens_as_it_was_asked(page: Page, photo_
     expect(page.get_by_label("Steps")).to_have_value("30")  # the model's own, but not a draft's
     expect(page.get_by_label("Guidance scale")).to_have_value("7.5")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus " * 75)
+    expect(page.get_by_label("VAE").locator("option").first).to_have_text("The draft’s own")
     expect(page.get_by_label("Safety checker")).to_have_value("sensitive_content_text")  # the site's is off
 
 

@@ -17,12 +17,13 @@ export class Parts {
     }
   }
 
-  /** Those for models of that family; none where it is empty. */
-  show(family) {
+  /** Those for models of that family; none where it is empty. A draft brings a VAE of its own. */
+  show(family, isDraft) {
     for (const button of this.#words) button.hidden = button.dataset.family !== family
     hideUnless("embeddings", this.#words.some((button) => !button.hidden))
     const own = [...(this.#vae?.options ?? [])].slice(1)
     for (const option of own) option.hidden = option.disabled = option.dataset.family !== family
+    if (this.#vae) this.#vae.options[0].textContent = isDraft ? "The draft’s own" : "The model’s own"
     hideUnless("vae-field", own.some((option) => !option.disabled))
     if (this.#vae?.selectedOptions[0]?.disabled) this.#vae.value = ""
   }

@@ -261,7 +261,7 @@ export class Recipe {
     if (mayDream) this.#grey(new Set(this.#model()?.ignores), this.#model()?.label, this.#isGuided())
     else this.#grey(this.#ignores(painter), this.#labelOf(painter))
     this.#showLoras()
-    this.#extras.show(this.#partsFamily())
+    this.#extras.show(this.#partsFamily(), Boolean(this.#form.preset.value))
     say("weights-help", WEIGHING.has(this.#partsFamily()) ? "(words:1.3) count more, (words:0.7) less." : "")
     this.#offerParts()
     this.#showModel(mayDream)
