@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -27,9 +28,11 @@ from inpainting.engines.diffusion.adapters import worn_by
 from inpainting.engines.diffusion.embeddings import Vectors
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.fittings import Fittings
+from inpainting.engines.diffusion.pace import Pace
 from inpainting.engines.diffusion.pulse import LOADING_SECONDS, Pulse
 from inpainting.engines.diffusion.shelf import InUse, Shelf
 from inpainting.engines.diffusion.tickets import (
+    ALL,
     MOST_ROWS,
     Failed,
     Group,
@@ -40,6 +43,7 @@ from inpainting.engines.diffusion.tickets import (
     computed_by,
     holds,
     may_be_compiled,
+    rows_of,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +57,8 @@ SIGN_OF_LIFE_SECONDS = 1.0
 """How often a caller's `on_step` is called at least, as engines promise, however long a step takes."""
 MEMORY_SHARE = 0.9
 """Of the free memory of a GPU that rows may take together."""
-MOST_IDLE_GROUPS = 64
+MOST_PACES = 64
+"""Of a model: sizes, fittings and lengths of text at which it is remembered how fast it is."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -75,6 +80,7 @@ class Batcher:
         self._arrivals: SimpleQueue[Ticket | ModelSpec] = SimpleQueue()
         self._waiting: deque[tuple[Ticket, int]] = deque()
         self._groups: list[Group] = []
+        self._paces: WeakKeyDictionary[LatentModel, OrderedDict[Key, Pace]] = WeakKeyDictionary()
         self._entering: Ticket | None = None
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -158,7 +164,7 @@ class Batcher:
 
     @property
     def is_idle(self) -> bool:
-        return not self._waiting and not any(group.live for group in self._groups)
+        return not self._waiting and not self._groups
 
     def _take_arrivals(self) -> None:
         """Waits only where there is nothing to do."""
@@ -173,10 +179,11 @@ class Batcher:
         """Let in who may start, take one step with one group, decode what is done."""
         self._let_go()
         self._admit()
-        group = min((group for group in self._groups if group.live), key=lambda one: one.last_stepped, default=None)
+        group = min(self._groups, key=lambda one: one.last_stepped, default=None)
         if group is not None:
             self._step(group)
             self._finish(group)
+            self._let_go()
 
     def _load_early(self, spec: ModelSpec) -> None:
         with self.pulse.works(LOADING_SECONDS):
@@ -193,33 +200,23 @@ class Batcher:
                 logger.info("%s is loaded and warm", spec.slug)
 
     def _let_go(self) -> None:
-        """Whoever cancelled, or failed in one of several pictures, leaves before the next step."""
+        """Whoever cancelled, or failed in one of several pictures, leaves before the next step; empty groups go."""
         self._waiting = deque((ticket, index) for ticket, index in self._waiting if not ticket.is_over)
         for group in self._groups:
             group.live = [one for one in group.live if not one.ticket.is_over]
-            if not group.live:
-                group.pace.forget_shortage()
-        idle = [group for group in self._groups if not group.live]
-        for group in idle:
-            # What was put away is not held here; of the others some sizes are remembered for their pace.
-            is_here = self.shelf.holds(group.model) and group.key.is_compiled == (group.compiled is not None)
-            if not is_here or len(idle) > MOST_IDLE_GROUPS:
-                self._groups.remove(group)
+        self._groups = [group for group in self._groups if group.live]
 
     def _worn_in(self, model: LatentModel) -> set[str]:
         """The LoRAs of those who are being painted with that model."""
-        return {
-            one.name for group in self._groups if group.live and group.model is model for one in group.fittings.loras
-        }
+        return {one.name for group in self._groups if group.model is model for one in group.fittings.loras}
 
     def _in_use(self) -> InUse:
         """By what somebody is painted, is about to be, or, of what is compiled, goes on with his next picture."""
-        painting = [group for group in self._groups if group.live]
         entering = [] if self._entering is None else [self._entering]
-        models = [*(group.model for group in painting), *(self.shelf.loaded(one.spec) for one in entering)]
-        worn = [*(group.fittings for group in painting), *(one.fittings for one in entering)]
+        models = [*(group.model for group in self._groups), *(self.shelf.loaded(one.spec) for one in entering)]
+        worn = [*(group.fittings for group in self._groups), *(one.fittings for one in entering)]
         begun = [*entering, *(ticket for ticket, _ in self._waiting)]
-        compiled = [*(group.compiled for group in painting), *(one.compiled for one in begun if not one.is_over)]
+        compiled = [*(group.compiled for group in self._groups), *(one.compiled for one in begun if not one.is_over)]
         return InUse(
             models=[one for one in models if one is not None],
             parts=[part for fittings in worn for part in fittings.parts],
@@ -242,7 +239,9 @@ class Batcher:
             self._entering = ticket
             try:
                 with self.pulse.works(LOADING_SECONDS):
-                    (started,) = self._attempt(lambda items: [self._start(*item) for item in items], [(ticket, index)])
+                    (started,) = self._attempt(
+                        lambda items: [self._start(*item) for item in items], [(ticket, index)], None
+                    )
             finally:
                 self._entering = None
             if isinstance(started, Exception):
@@ -263,17 +262,19 @@ class Batcher:
         if not self.shelf.fits(ticket.spec, in_use):
             return not in_use.models
         group = self._group(model, key) if model is not None else None
-        if model is None or group is None or not group.live:
+        if model is None or group is None:
             return True
+        if len(group.live) >= group.at_once:
+            return False
         return group.most_rows + model.rows_for(ticket.request.settings) <= self._most_rows(group)
 
     def _most_rows(self, group: Group) -> int:
         if self.most_rows is not None:
             return self.most_rows
         fitting = MOST_ROWS
-        if group.row_bytes:
+        if group.pace.row_bytes:
             # Asked between two steps, when what runs holds none of it.
-            fitting = int(self.shelf.hardware.free_bytes() * MEMORY_SHARE / group.row_bytes)
+            fitting = int(self.shelf.hardware.free_bytes() * MEMORY_SHARE / group.pace.row_bytes)
         return min(group.pace.rows, fitting)
 
     def _key(self, ticket: Ticket, model: LatentModel | None) -> Key:
@@ -295,6 +296,15 @@ class Batcher:
 
     def _group(self, model: LatentModel, key: Key) -> Group | None:
         return next((group for group in self._groups if group.model is model and group.key == key), None)
+
+    def _pace(self, model: LatentModel, key: Key) -> Pace:
+        """What is known of that kind, of which the least used are forgotten, and all with the model."""
+        paces = self._paces.setdefault(model, OrderedDict())
+        pace = paces.setdefault(key, Pace(MOST_ROWS))
+        paces.move_to_end(key)
+        if len(paces) > MOST_PACES:
+            paces.popitem(last=False)
+        return pace
 
     def _vae(self, fittings: Fittings) -> Any | None:
         """What takes the place of the model's own; None where nothing does."""
@@ -331,7 +341,7 @@ class Batcher:
         key = self._key(ticket, model)
         group = self._group(model, key)
         if group is None:
-            group = Group(model, key)
+            group = Group(model, key, self._pace(model, key))
             self._groups.append(group)
         live = Live(ticket, index, denoising, preview)
         group.live.append(live)
@@ -364,24 +374,24 @@ class Batcher:
             ticket.note(refusal)
 
     def _step(self, group: Group) -> None:
-        """One call of the UNet for all of a group."""
+        """One step for all of a group, in as few calls of the UNet as memory holds."""
         group.last_stepped = time.monotonic()
-        live, rows, hardware = list(group.live), group.rows, self.shelf.hardware
-        before = hardware.forget_peak()
-        started = time.perf_counter()
+        live, hardware = list(group.live), self.shelf.hardware
 
         def predict(some: Sequence[Live]) -> list[torch.Tensor]:
+            before, started = hardware.forget_peak(), time.perf_counter()
             group.model.adapters.wear(group.fittings.loras)
             group.model.compiled = group.compiled
             answers = group.model.predict([one.denoising for one in some])
             hardware.synchronize()
+            group.pace.note(rows_of(some), time.perf_counter() - started, hardware.peak_bytes() - before)
             return answers
 
-        with self.pulse.works_a_step(group.pace.seconds(rows)):
-            answers = self._attempt(predict, live, group)
-        if not any(isinstance(answer, Exception) for answer in answers):
-            group.pace.note(rows, time.perf_counter() - started)
-            group.row_bytes = max(group.row_bytes, (hardware.peak_bytes() - before) // rows)
+        answers: list[torch.Tensor | Exception] = []
+        while len(answers) < len(live):
+            some = live[len(answers) : len(answers) + group.at_once]
+            with self.pulse.works_a_step(group.pace.seconds(rows_of(some))):
+                answers += self._attempt(predict, some, group.model, group)
         for one, answer in zip(live, answers, strict=True):
             self._advance(one, answer, group.model)
 
@@ -423,7 +433,7 @@ class Batcher:
                 return group.model.decode(torch.cat([one.denoising.latents for one in some]))
 
         with self.pulse.works(LOADING_SECONDS):
-            results = self._attempt(decode, done, group)
+            results = self._attempt(decode, done, group.model)
         for one, result in zip(done, results, strict=True):
             if isinstance(result, Exception):
                 self._give_up(one.ticket, result)
@@ -442,12 +452,17 @@ class Batcher:
     # When something fails
 
     def _attempt(
-        self, work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], group: Group | None = None
+        self,
+        work: Callable[[Sequence[Item]], Sequence[Result]],
+        items: Sequence[Item],
+        model: LatentModel | None,
+        group: Group | None = None,
     ) -> list[Result | Exception]:
         """A result of `work`, or what went wrong, for each item.
 
-        Where memory is short it is tried again in halves, then with less and less beside it; for any other reason one
-        by one, so that a bad one harms only itself. Raises DeviceLost.
+        Where memory is short it is tried again in halves, then with less and less beside it, and of the model that
+        works; for any other reason one by one, so that a bad one harms only itself. group: is to know how many fit.
+        Raises DeviceLost.
         """
         while True:
             try:
@@ -461,17 +476,19 @@ class Batcher:
                 if is_out_of_memory(failure):
                     size = -(-len(items) // 2)
                     if group is not None:
-                        group.pace.shrink(group.rows)
+                        group.at_once = min(group.at_once, size)
                 parts = [items[start : start + size] for start in range(0, len(items), size)]
-                return [result for part in parts for result in self._attempt(work, part, group)]
-            if not is_out_of_memory(failure) or not self._make_room(group):
+                return [result for part in parts for result in self._attempt(work, part, model, group)]
+            if not is_out_of_memory(failure) or not self._make_room(model):
                 return [failure]
+            if group is not None:
+                group.at_once = ALL  # with more room that is to be found out anew
 
-    def _make_room(self, group: Group | None) -> bool:
+    def _make_room(self, model: LatentModel | None) -> bool:
         """The next step down: put others away, then what the model can do without. False: there is none."""
         if self.shelf.put_away(self._in_use()):
             return True
-        return group is not None and group.model.save_memory()
+        return model is not None and model.save_memory()
 
     def _noted(self, error: Exception) -> Exception:
         """The error without its trace, which goes to the log and would keep tensors alive. Raises DeviceLost."""

@@ -9,16 +9,19 @@ WORTH_IT = 1.05
 class Pace:
     """Seconds of a step by the number of rows, for one model at one size.
 
-    most_rows: what memory allows. It begins with `first_rows`, doubles while that pays, and stays at the knee.
+    It begins with `first_rows`, doubles while that pays, and stays at the knee, or at `most_rows`.
+    row_bytes: what a row takes of the device's memory, 0 while unknown.
     """
 
     def __init__(self, most_rows: int, *, first_rows: int = 2) -> None:
-        self.most_rows = self._fitting_rows = max(1, most_rows)
+        self.most_rows = max(1, most_rows)
         self.first_rows = first_rows
+        self.row_bytes = 0
         self._seconds_a_row: dict[int, float] = {}
 
-    def note(self, rows: int, seconds: float) -> None:
-        """A step of so many rows took so long."""
+    def note(self, rows: int, seconds: float, byte_count: int = 0) -> None:
+        """A step of so many rows took so long, and so much memory beside the weights; 0 where that is not measured."""
+        self.row_bytes = max(self.row_bytes, byte_count // rows)
         bucket = bucket_of(rows)
         self._seconds_a_row[bucket] = min(seconds / rows, self._seconds_a_row.get(bucket, float("inf")))
 
@@ -29,14 +32,6 @@ class Pace:
         nearest = min(self._seconds_a_row, key=lambda bucket: abs(bucket - bucket_of(rows)))
         return rows * self._seconds_a_row[nearest]
 
-    def shrink(self, rows: int) -> None:
-        """So many rows, of several pictures, did not fit into memory."""
-        self._fitting_rows = max(self.first_rows, min(self._fitting_rows, rows // 2))
-
-    def forget_shortage(self) -> None:
-        """Nothing runs: next time there may be more memory."""
-        self._fitting_rows = self.most_rows
-
     @property
     def rows(self) -> int:
         """How many rows to run now."""
@@ -44,9 +39,9 @@ class Pace:
         while allowed in self._seconds_a_row:
             half, now = self._seconds_a_row.get(allowed // 2), self._seconds_a_row[allowed]
             if half is not None and half < now * WORTH_IT:
-                return min(allowed // 2, self._fitting_rows)
+                return min(allowed // 2, self.most_rows)
             allowed *= 2
-        return min(allowed, self._fitting_rows)
+        return min(allowed, self.most_rows)
 
 
 def bucket_of(rows: int) -> int:

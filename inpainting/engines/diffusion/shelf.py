@@ -99,7 +99,8 @@ class Shelf:
         """
         slug, model = spec.slug, self.loaded(spec)
         if model is None:
-            self._models.pop(slug, None)  # of other files; who still paints with it holds it
+            if self._models.pop(slug, None) is not None:  # of other files; who still paints with it holds it
+                self._free()
             wanted, stamp = weights_bytes(spec, self.hardware.dtype), stamp_of(spec)
             self._make_room(wanted, in_use)
             model = self._models[slug] = load(spec, self.hardware)
@@ -185,25 +186,27 @@ class Shelf:
         used = {part.slug for part in in_use.parts}
         return [slug for slug in self._parts if slug not in used]
 
+    def _idle_models(self, in_use: InUse) -> list[str]:
+        return [slug for slug, model in self._models.items() if not any(model is one for one in in_use.models)]
+
     def put_away(self, in_use: InUse = NOTHING) -> bool:
         """Forget the least used of what is compiled and not in use, else such a part, else such a model: what is soon
         there again goes first. False where there is none."""
         if self._idle_compiled(in_use):
             self._put_compiled_away(in_use)
             return True
-        slug = next(iter(self._idle_parts(in_use)), None)
-        if slug is not None:
-            del self._parts[slug]
-        else:
-            idle = (slug for slug, model in self._models.items() if not any(model is one for one in in_use.models))
-            slug = next(idle, None)
-            if slug is None:
-                return False
-            del self._models[slug]
+        for held, idle in ((self._parts, self._idle_parts(in_use)), (self._models, self._idle_models(in_use))):
+            if idle:
+                del held[idle[0]]
+                self._free()
+                logger.info("Put %s away", idle[0])
+                return True
+        return False
+
+    def _free(self) -> None:
+        """The memory of what nobody holds any more."""
         gc.collect()  # the parts of a pipeline know each other
         self.hardware.empty_cache()
-        logger.info("Put %s away", slug)
-        return True
 
 
 def bytes_of(network: torch.nn.Module) -> int:

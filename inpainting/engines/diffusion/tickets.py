@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 32
 """Of the UNet's batch."""
+ALL = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +100,18 @@ class Key:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Pictures that share calls of the UNet.
+    """Pictures that share calls of the UNet, while there are any: it holds its model in memory.
 
-    Remembers how fast they go together. Groups of one model with other fittings take turns: each puts its own on.
+    Groups of one model with other fittings take turns: each puts its own on.
 
-    row_bytes: what a row of the UNet's batch takes of the device's memory, 0 while unknown.
+    pace: what is known of all with this key. at_once: how many pictures fit into memory, as far as that is known.
     """
 
     model: LatentModel
     key: Key
+    pace: Pace
     live: list[Live] = field(default_factory=list)
-    pace: Pace = field(default_factory=lambda: Pace(MOST_ROWS))
-    row_bytes: int = 0
+    at_once: int = ALL
     last_stepped: float = 0.0
 
     @property
@@ -124,7 +126,7 @@ class Group:
     @property
     def rows(self) -> int:
         """Of the UNet's batch, in the next step."""
-        return sum(one.denoising.rows for one in self.live)
+        return rows_of(self.live)
 
     @property
     def most_rows(self) -> int:
@@ -140,6 +142,11 @@ class Live:
     index: int
     denoising: Denoising
     preview: previews.Previewer | None
+
+
+def rows_of(live: Sequence[Live]) -> int:
+    """Of the UNet's batch, in the next step of these."""
+    return sum(one.denoising.rows for one in live)
 
 
 def may_be_compiled(ticket: Ticket) -> bool:

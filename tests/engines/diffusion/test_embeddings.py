@@ -24,7 +24,7 @@ from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.shelf import Shelf
 from inpainting.engines.diffusion.weights import LEFT_OUT, _let_clip_skip_find_layers, load
 from tests import tiny_embeddings, tiny_models, tiny_vaes
-from tests.engines.diffusion.test_loras import CPU, FAMILIES, PIPELINES, SIDE, nothing, request
+from tests.engines.diffusion.test_loras import CPU, FAMILIES, PIPELINES, SIDE, kinds_of, nothing, request
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_who_does_not_ask_for_it_has_plain_words(
     assert np.abs(beside.astype(int) - alone).max() <= 1
     assert not np.array_equal(inked, before)
     assert np.array_equal(paint(plain), before)
-    assert len(batcher._groups) == 1  # they change the words alone, and share the steps with others
+    assert len(kinds_of(batcher)) == 1  # they change the words alone, and share the steps with others
 
 
 def test_a_weight_goes_with_it_and_its_vectors_stay_together(

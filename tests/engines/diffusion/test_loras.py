@@ -26,6 +26,7 @@ from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.shelf import Shelf
+from inpainting.engines.diffusion.tickets import Key
 from inpainting.engines.diffusion.weights import LEFT_OUT, load
 from tests import tiny_loras, tiny_models
 
@@ -70,6 +71,11 @@ def request(**settings: Any) -> InpaintRequest:
 
 def nothing(step: Step) -> None:
     pass
+
+
+def kinds_of(batcher: Batcher) -> list[Key]:
+    """What was painted so far, those who may share a call of the UNet being of one kind."""
+    return [key for paces in batcher._paces.values() for key in paces]
 
 
 def ours(model: StableDiffusion, asked: InpaintRequest, worn: list[LoraSpec]) -> torch.Tensor:
@@ -188,9 +194,9 @@ def test_the_same_ones_with_the_same_weights_share_calls_and_others_do_not(
         assert (ticket_worn == worn_by(uses[0], [loras[use.slug] for use in uses[0]])) == (len(one) == 2)
     batcher.paint(request(loras=uses[0]), spec, nothing, [loras[use.slug] for use in uses[0]])
     batcher.paint(request(loras=uses[1]), spec, nothing, [loras[use.slug] for use in uses[1]])
-    assert len(batcher._groups) == 1
+    assert len(kinds_of(batcher)) == 1
     batcher.paint(request(loras=uses[2]), spec, nothing, [loras["sd-0"]])
-    assert len(batcher._groups) == 2
+    assert len(kinds_of(batcher)) == 2
 
 
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler"])

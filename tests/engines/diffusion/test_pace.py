@@ -25,18 +25,11 @@ def test_memory_bounds_it() -> None:
     assert learned({2: 1.0, 4: 1.2}, most_rows=4) == 4
 
 
-def test_a_shortage_halves_it_until_the_group_has_ended() -> None:
+def test_it_remembers_the_most_that_a_row_took() -> None:
     pace = Pace(32)
-    for rows, seconds in {2: 1.0, 4: 1.2, 8: 1.5}.items():
-        pace.note(rows, seconds)
-    assert pace.rows == 16
-    pace.shrink(16)
-    assert pace.rows == 8
-    for _ in range(5):
-        pace.shrink(2)
-    assert pace.rows == 2  # one picture is always tried
-    pace.forget_shortage()
-    assert pace.rows == 16
+    for rows, byte_count in ((2, 2000), (4, 6000), (4, 0)):
+        pace.note(rows, 1.0, byte_count)
+    assert pace.row_bytes == 1500
 
 
 def test_it_says_how_long_a_step_takes() -> None:

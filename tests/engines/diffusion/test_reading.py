@@ -21,7 +21,7 @@ from inpainting.engines.diffusion.reading import MOST_CHUNKS
 from inpainting.engines.diffusion.shelf import Shelf
 from inpainting.engines.diffusion.weights import load
 from tests import tiny_models
-from tests.engines.diffusion.test_loras import CPU, SIDE, nothing, request
+from tests.engines.diffusion.test_loras import CPU, SIDE, kinds_of, nothing, request
 
 FAMILIES = [Family.SD, Family.SDXL]
 LAYERS = {
@@ -164,7 +164,7 @@ def test_prompts_of_all_lengths_are_painted_at_once_and_each_is_what_it_is_alone
         alone = paint(Batcher(Shelf(CPU, 10**9), most_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(asked)
-    assert sorted(group.key.chunks for group in batcher._groups) == [1, 3]
+    assert sorted(key.chunks for key in kinds_of(batcher)) == [1, 3]
 
 
 def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> None:
@@ -173,4 +173,4 @@ def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> 
     for prompt, count in (("a bus", 1), (LONG, 3), ("a bus", 1)):
         batcher.paint(request(prompt=prompt), spec, nothing)
         assert batcher.shelf.get(spec).count_chunks(request(prompt=prompt).settings) == count
-    assert [group.key.chunks for group in batcher._groups] == [1, 3]
+    assert sorted(key.chunks for key in kinds_of(batcher)) == [1, 3]

@@ -22,7 +22,7 @@ from inpainting.engines.diffusion.parts import load_part
 from inpainting.engines.diffusion.shelf import InUse, Shelf
 from inpainting.engines.diffusion.weights import load
 from tests import tiny_models, tiny_vaes
-from tests.engines.diffusion.test_loras import CPU, nothing
+from tests.engines.diffusion.test_loras import CPU, kinds_of, nothing
 from tests.engines.diffusion.test_parity import KINDS, models, ours, request, theirs
 
 __all__ = ["models"]
@@ -84,7 +84,7 @@ def test_each_generation_paints_with_its_own(
         alone = paint(Batcher(Shelf(CPU, 10**9), most_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(asked)
-    assert len(batcher._groups) == 3
+    assert len(kinds_of(batcher)) == 3
 
 
 def test_it_counts_in_the_memory_for_weights_and_goes_when_another_needs_the_room(
