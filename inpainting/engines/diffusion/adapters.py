@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from diffusers.utils.peft_utils import delete_adapter_layers, set_adapter_layers, set_weights_and_activate_adapters
 
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
 from inpainting.engines.catalog import LoraSpec
+from inpainting.engines.diffusion.hardware import is_out_of_memory
 from inpainting.engines.lora_files import check_lora
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Adapters:
                 )
         except (ValueError, RuntimeError, KeyError, TypeError, IndexError, AttributeError) as error:
             self._forget(one.name)
-            if isinstance(error, torch.OutOfMemoryError):
+            if is_out_of_memory(error):
                 raise
             logger.exception("The LoRA %s does not fit", spec.slug)
             raise EngineFailed(

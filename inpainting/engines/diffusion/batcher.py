@@ -28,6 +28,7 @@ from inpainting.engines.diffusion.adapters import worn_by
 from inpainting.engines.diffusion.embeddings import Vectors
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.fittings import Fittings
+from inpainting.engines.diffusion.hardware import is_out_of_memory
 from inpainting.engines.diffusion.pace import Pace
 from inpainting.engines.diffusion.pulse import LOADING_SECONDS, Pulse
 from inpainting.engines.diffusion.shelf import InUse, Shelf
@@ -239,9 +240,7 @@ class Batcher:
             self._entering = ticket
             try:
                 with self.pulse.works(LOADING_SECONDS):
-                    (started,) = self._attempt(
-                        lambda items: [self._start(*item) for item in items], [(ticket, index)], None
-                    )
+                    started = self._enter(ticket, index)
             finally:
                 self._entering = None
             if isinstance(started, Exception):
@@ -315,6 +314,14 @@ class Batcher:
         if ticket.vectors is None:
             ticket.vectors = model.vectors_of(ticket.embeddings) if ticket.embeddings else ()
         return ticket.vectors
+
+    def _enter(self, ticket: Ticket, index: int) -> Live | Exception:
+        """A picture that has begun, or why it could not."""
+        (model,) = self._attempt(lambda _: [self.shelf.get(ticket.spec, self._in_use())], [ticket], None)
+        if isinstance(model, Exception):
+            return model
+        (started,) = self._attempt(lambda _: [self._start(ticket, index)], [ticket], model)
+        return started
 
     def _start(self, ticket: Ticket, index: int) -> Live:
         model = self.shelf.get(ticket.spec, self._in_use())
@@ -504,14 +511,6 @@ class Batcher:
         if is_out_of_memory(error):
             error = out_of_memory(ticket)
         ticket.fail(error if isinstance(error, PaintingError) else broken(error))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """On any device: they agree on no type, nor on words."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in said for words in ("out of memory", "not enough memory", "can't allocate memory")
-    )
 
 
 def is_device_lost(error: BaseException) -> bool:

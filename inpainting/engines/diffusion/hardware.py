@@ -78,6 +78,14 @@ def choose(device: str = "auto", precision: str = "auto") -> Hardware:
     return Hardware(chosen, torch.bfloat16 if cpu_has_bfloat16() else torch.float32)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """On any device: they agree on no type, nor on words."""
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        words in said for words in ("out of memory", "not enough memory", "can't allocate memory")
+    )
+
+
 def cpu_has_bfloat16() -> bool:
     try:
         info = Path("/proc/cpuinfo").read_text()

@@ -12,7 +12,7 @@ import torch
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.catalog import PART_LABELS, Family, Kind, ModelSpec
 from inpainting.engines.diffusion import image_prompts
-from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.model_files import CONFIG, WEIGHTS, ModelRefused, json_object
 from inpainting.engines.part_files import CLASSES, check_part, check_tiny_vae
 
@@ -25,7 +25,8 @@ PREVIEW_DECODERS: dict[Family, str] = {Family.SD: "taesd", Family.SDXL: "taesdxl
 def load_part(spec: ModelSpec, hardware: Hardware) -> Any:
     """The network of a VAE, a ControlNet or an IP-Adapter, whose files are checked first, in the device's memory.
 
-    Raises EngineFailed: `part_unavailable` where they are not there or damaged, `part_refused` by the check.
+    Raises EngineFailed: `part_unavailable` where they are not there or damaged, `part_refused` by the check. What says
+    that memory is short passes as it is.
     """
     name = f"The {PART_LABELS[spec.kind]} {spec.slug}"
     if spec.path is None or not spec.path.exists():
@@ -38,6 +39,8 @@ def load_part(spec: ModelSpec, hardware: Hardware) -> Any:
     except ModelRefused as error:
         raise EngineFailed(f"{name} is refused: {error.message}", code="part_refused") from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         logger.exception("%s cannot be loaded", spec.slug)
         raise EngineFailed(f"{name} cannot be loaded; the server's log says why.", code="part_unavailable") from error
 

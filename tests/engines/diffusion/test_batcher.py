@@ -22,7 +22,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.catalog import Family, ModelSpec
-from inpainting.engines.diffusion import schedulers, shelf, weights
+from inpainting.engines.diffusion import schedulers, weights
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.shelf import InUse, Shelf
@@ -246,6 +246,21 @@ def test_memory_that_is_short_steps_down_and_says_so(sd: ModelSpec, batcher: Bat
     assert max(sizes) > 1
 
 
+def test_memory_that_is_short_as_a_picture_begins_steps_down_too(sd: ModelSpec, batcher: Batcher) -> None:
+    model = batcher.shelf.get(sd)
+    start = model.start
+
+    def starting(*arguments: Any) -> Any:
+        if not model.is_tiled:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return start(*arguments)
+
+    model.start = starting
+    pictures, notes = batcher.paint(request(), sd, nothing)
+    assert len(pictures) == 1
+    assert any("Memory was short" in note for note in notes)
+
+
 def test_how_many_fit_at_once_is_found_out_once(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
     model = batcher.shelf.get(sd)
     whole, sizes = model.predict, []
@@ -329,7 +344,7 @@ def test_two_models_take_turns_under_a_budget_for_one(
         loaded.append(weakref.ref(model.unet))
         return model
 
-    monkeypatch.setattr(shelf, "load", counted)
+    monkeypatch.setattr("inpainting.engines.diffusion.shelf.load", counted)
     small = Batcher(Shelf(CPU, 2_000_000))
     with ThreadPoolExecutor(6) as pool:
         slugs = ["sd", "other"] * 3
@@ -364,7 +379,7 @@ def test_other_files_in_its_place_are_loaded_anew(tmp_path: Path, monkeypatch: p
         assert unet() is None, "the old one is out of memory"
         return load(spec, hardware)
 
-    monkeypatch.setattr(shelf, "load", alone)
+    monkeypatch.setattr("inpainting.engines.diffusion.shelf.load", alone)
     models.get(spec)
     assert len(models.models) == 1
 

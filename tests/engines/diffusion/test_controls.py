@@ -13,11 +13,23 @@ import torch
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.engines.catalog import Control, Family, ModelSpec
-from inpainting.engines.diffusion import controls
+from inpainting.engines.diffusion import controls, parts
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.shelf import InUse, Shelf
 from tests import tiny_models, tiny_parts
-from tests.engines.diffusion.leading import CPU, SENT, batcher, close, differ, nothing, ours, painted, request, theirs
+from tests.engines.diffusion.leading import (
+    CPU,
+    SENT,
+    SIDE,
+    batcher,
+    close,
+    differ,
+    nothing,
+    ours,
+    painted,
+    request,
+    theirs,
+)
 
 KINDS = [(family, inpainting) for family in (Family.SD, Family.SDXL) for inpainting in (True, False)]
 HALF: dict[str, Any] = {"control_strength": 0.5}
@@ -227,6 +239,34 @@ def test_where_memory_stays_too_short_to_start_that_one_fails_and_the_next_is_pa
             painted(loop, request(), spec, [part])
     assert failed.value.code == "gpu_out_of_memory"
     assert np.array_equal(painted(loop, request(), spec, [part]), painted(batcher(), request(), spec, [part]))
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_part_for_which_memory_is_short_is_read_when_others_are_put_away(
+    models: dict[tuple[Family, bool], ModelSpec],
+    canny: dict[Family, ModelSpec],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    spec, other, part, loop = models[Family.SD, True], models[Family.SD, False], canny[Family.SD], batcher()
+    loop.shelf.get(other)
+    read = parts.load_network
+
+    def too_large(*arguments: Any) -> Any:
+        raise error
+
+    def large(*arguments: Any) -> Any:
+        return too_large() if loop.shelf.loaded(other) is not None else read(*arguments)
+
+    with monkeypatch.context() as short:
+        short.setattr(parts, "load_network", too_large)
+        with pytest.raises(EngineFailed) as failed:
+            painted(batcher(), request(), spec, [part])
+        assert failed.value.code == "gpu_out_of_memory"
+        short.setattr(parts, "load_network", large)
+        assert painted(loop, request(), spec, [part]).shape == (SIDE, SIDE, 3)
 
 
 def test_those_who_share_memory_trouble_get_their_pictures_all_the_same(
