@@ -305,11 +305,6 @@ class Batcher:
             paces.popitem(last=False)
         return pace
 
-    def _vae(self, fittings: Fittings) -> Any | None:
-        """What takes the place of the model's own; None where nothing does."""
-        spec = fittings.part(Kind.VAE)
-        return None if spec is None else self._part(spec)
-
     def _vectors(self, ticket: Ticket, model: LatentModel) -> Sequence[Vectors]:
         if ticket.vectors is None:
             ticket.vectors = model.vectors_of(ticket.embeddings) if ticket.embeddings else ()
@@ -336,7 +331,7 @@ class Batcher:
             ticket.compiled = None  # the model was loaded anew between two of its pictures
         model.compiled = ticket.compiled
         self._bring_parts(ticket, model)
-        with model.painting_with(self._vae(ticket.fittings)):
+        with model.painting_with(ticket.vae):
             denoising, notes = model.start(ticket.request, index, ticket.text)
         denoising.lead, denoising.image_prompt = ticket.lead, ticket.image_prompt
         ticket.note(*notes)
@@ -355,10 +350,16 @@ class Batcher:
         return live
 
     def _bring_parts(self, ticket: Ticket, model: LatentModel) -> None:
-        """What leads all of a ticket's pictures beside its words. Raises EngineFailed where a part does not do."""
-        control, adapter = (ticket.fittings.part(kind) for kind in (Kind.CONTROLNET, Kind.IP_ADAPTER))
+        """What all of a ticket's pictures are painted with beside the model, held by it whatever becomes of its files.
+
+        Raises EngineFailed where a part does not do.
+        """
+        kinds = (Kind.VAE, Kind.CONTROLNET, Kind.IP_ADAPTER)
+        vae, control, adapter = (ticket.fittings.part(kind) for kind in kinds)
         if model.unet is None and (control or adapter):
             raise EngineFailed(f"{model.spec.label} is led by words alone.", code="part_unfit")
+        if vae is not None and ticket.vae is None:
+            ticket.vae = self._part(vae)
         if control is not None and ticket.lead is None:
             network = self._part(control)
             controls.check_fits(network, model.unet, control, model.spec.label)
@@ -435,8 +436,11 @@ class Batcher:
             return
 
         def decode(some: Sequence[Live]) -> list[NDArray[np.uint8]]:
+            vaes = {id(one.ticket.vae): one.ticket.vae for one in some}
+            if len(vaes) > 1:  # its files were replaced while some are painted
+                return [picture for one in some for picture in decode([one])]
             group.model.compiled = group.compiled
-            with group.model.painting_with(self._vae(group.fittings)):
+            with group.model.painting_with(*vaes.values()):
                 return group.model.decode(torch.cat([one.denoising.latents for one in some]))
 
         with self.pulse.works(LOADING_SECONDS):

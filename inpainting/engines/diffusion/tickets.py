@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -63,6 +63,8 @@ class Ticket:
     text: Text | None = None
     chunks: int = 0
     """How many chunks of words the UNet hears, 0 while that is not counted."""
+    vae: Any | None = None
+    """Another in place of the model's own, from the first picture's beginning to the last one's end."""
     lead: Lead | None = None
     image_prompt: ImagePrompt | None = None
     notes: list[str] = field(default_factory=list)

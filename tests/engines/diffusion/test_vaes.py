@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,10 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.fittings import Fittings
 from inpainting.engines.diffusion.parts import load_part
 from inpainting.engines.diffusion.shelf import InUse, Shelf
+from inpainting.engines.diffusion.tickets import Painted, Ticket
 from inpainting.engines.diffusion.weights import load
 from tests import tiny_models, tiny_vaes
 from tests.engines.diffusion.test_loras import CPU, kinds_of, nothing
@@ -85,6 +88,27 @@ def test_each_generation_paints_with_its_own(
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(asked)
     assert len(kinds_of(batcher)) == 3
+
+
+def test_who_began_with_one_ends_with_it_whatever_becomes_of_its_files(
+    models: dict[tuple[Family, bool], StableDiffusion], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec, asked = models[Family.SD, True].spec, request(scheduler="DDIMScheduler", vae="vae")
+    batcher, tickets, expected = Batcher(Shelf(CPU, 10**9), most_rows=32), [], []
+    for kind in CLASSES:
+        vae = tiny_vaes.saved(tmp_path / "vae", kind=kind)
+        expected.append(Batcher(Shelf(CPU, 10**9)).paint(asked, spec, nothing, (), [vae])[0][0])
+        tickets.append(Ticket(asked, spec, Fittings(parts=(vae,))))
+        batcher._start(tickets[-1], 0)
+        shutil.rmtree(tmp_path / "vae")
+    assert [group.rows for group in batcher._groups] == [4], "they share their steps"
+    while not batcher.is_idle:
+        batcher.turn()
+    for ticket, picture in zip(tickets, expected, strict=True):
+        *_, painted = (ticket.messages.get() for _ in range(ticket.messages.qsize()))
+        assert isinstance(painted, Painted)
+        assert np.abs(painted.pictures[0].astype(int) - picture).max() <= 1
+    assert "Diffusion failed" not in caplog.text
 
 
 def test_it_counts_in_the_memory_for_weights_and_goes_when_another_needs_the_room(
