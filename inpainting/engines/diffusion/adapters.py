@@ -128,9 +128,22 @@ class Adapters:
 
     def make_room(self, *, keep: Collection[str]) -> None:
         """Forget the least used of those not to be kept, until few are left."""
-        idle = [name for name in self._bytes if name not in keep]
-        for name in idle[: max(0, len(idle) - MOST_IDLE)]:
-            self._forget(name)
+        while len(self._idle(keep)) > MOST_IDLE:
+            self.forget_one(keep=keep)
+
+    def forget_one(self, *, keep: Collection[str]) -> bool:
+        """The least used of those not to be kept. False where there is none."""
+        idle = self._idle(keep)
+        if idle:
+            self._forget(idle[0])
+        return bool(idle)
+
+    def idle_bytes(self, keep: Collection[str]) -> int:
+        """Bytes of the weights of those not to be kept."""
+        return sum(self._bytes[name] for name in self._idle(keep))
+
+    def _idle(self, keep: Collection[str]) -> list[str]:
+        return [name for name in self._bytes if name not in keep]
 
     def _forget(self, name: str) -> None:
         self._bytes.pop(name, None)

@@ -207,10 +207,6 @@ class Batcher:
             group.live = [one for one in group.live if not one.ticket.is_over]
         self._groups = [group for group in self._groups if group.live]
 
-    def _worn_in(self, model: LatentModel) -> set[str]:
-        """The LoRAs of those who are being painted with that model."""
-        return {one.name for group in self._groups if group.model is model for one in group.fittings.loras}
-
     def _in_use(self) -> InUse:
         """By what somebody is painted, is about to be, or, of what is compiled, goes on with his next picture."""
         entering = [] if self._entering is None else [self._entering]
@@ -222,6 +218,7 @@ class Batcher:
             models=[one for one in models if one is not None],
             parts=[part for fittings in worn for part in fittings.parts],
             compiled=[one for one in compiled if one is not None],
+            loras=[lora.name for fittings in worn for lora in fittings.loras],
         )
 
     def _admit(self) -> None:
@@ -321,8 +318,9 @@ class Batcher:
     def _start(self, ticket: Ticket, index: int) -> Live:
         model = self.shelf.get(ticket.spec, self._in_use())
         loras = ticket.fittings.loras
-        self.shelf.bring(loras, model, self._in_use(), worn_now=self._worn_in(model))
-        model.adapters.wear(loras)
+        self.shelf.bring(loras, model, self._in_use())
+        self._bring_parts(ticket, model)
+        model.adapters.wear(loras)  # when all is here: a LoRA that makes room for it takes the others off
         if ticket.text is None:
             ticket.text, notes = model.read(ticket.request.settings, ticket.size, self._vectors(ticket, model))
             ticket.note(*notes)
@@ -330,7 +328,6 @@ class Batcher:
         if not holds(model, ticket.compiled):
             ticket.compiled = None  # the model was loaded anew between two of its pictures
         model.compiled = ticket.compiled
-        self._bring_parts(ticket, model)
         with model.painting_with(ticket.vae):
             denoising, notes = model.start(ticket.request, index, ticket.text)
         denoising.lead, denoising.image_prompt = ticket.lead, ticket.image_prompt

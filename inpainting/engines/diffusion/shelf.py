@@ -27,11 +27,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class InUse:
-    """What stays where it is: somebody is painted with it, or is about to be."""
+    """What stays where it is: somebody is painted with it, or is about to be. loras: their names inside models."""
 
     models: Collection[LatentModel] = ()
     parts: Collection[ModelSpec] = ()
     compiled: Collection[Compiled] = ()
+    loras: Collection[str] = ()
 
 
 NOTHING = InUse()
@@ -70,9 +71,6 @@ class Shelf:
         is_current = self._stamps.get(spec.slug, stamp_of(spec)) == stamp_of(spec)
         return self._models.get(spec.slug) if is_current else None
 
-    def holds(self, model: LatentModel) -> bool:
-        return any(own is model for own in self._models.values())
-
     def fits(self, spec: ModelSpec, in_use: InUse = NOTHING) -> bool:
         """Whether it is there, or can be loaded without putting another model, or anything else in use, away."""
         if self.loaded(spec) is not None:
@@ -82,7 +80,8 @@ class Shelf:
             self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
         parts = sum(self._parts[slug].byte_count for slug in self._idle_parts(in_use))
         compiled = sum(found.byte_count for _, _, found in self._idle_compiled(in_use))
-        return self.used_bytes - parts - compiled + self._sizes[key] <= self.budget_bytes
+        loras = sum(model.adapters.idle_bytes(in_use.loras) for model in self._models.values())
+        return self.used_bytes - parts - compiled - loras + self._sizes[key] <= self.budget_bytes
 
     @property
     def models(self) -> list[LatentModel]:
@@ -108,8 +107,8 @@ class Shelf:
         self._models.move_to_end(slug)
         return model
 
-    def bring(self, worn: Worn, model: LatentModel, in_use: InUse = NOTHING, *, worn_now: Collection[str] = ()) -> None:
-        """Load the LoRAs that a model lacks, where needed in place of other models or of its LoRAs nobody wears now.
+    def bring(self, worn: Worn, model: LatentModel, in_use: InUse = NOTHING) -> None:
+        """Load the LoRAs that a model lacks, where needed in place of whatever is not in use.
 
         Raises EngineFailed (`lora_unavailable`, `lora_refused`, `lora_unfit`) where one cannot be loaded.
         """
@@ -117,8 +116,9 @@ class Shelf:
         if not lacking:
             return
         wanted = sum(lora_bytes(one.spec, self.hardware.dtype) for one in lacking)
-        self._make_room(wanted, replace(in_use, models=[*in_use.models, model]))
-        model.adapters.make_room(keep={*worn_now, *(one.name for one in worn)})
+        keep = {*in_use.loras, *(one.name for one in worn)}
+        self._make_room(wanted, replace(in_use, models=[*in_use.models, model], loras=keep))
+        model.adapters.make_room(keep=keep)
         for one in lacking:
             model.adapters.load(one)
 
@@ -190,10 +190,13 @@ class Shelf:
         return [slug for slug, model in self._models.items() if not any(model is one for one in in_use.models)]
 
     def put_away(self, in_use: InUse = NOTHING) -> bool:
-        """Forget the least used of what is compiled and not in use, else such a part, else such a model: what is soon
-        there again goes first. False where there is none."""
+        """Forget the least used of what is compiled and not in use, else such a LoRA, else such a part, else such a
+        model: what is soon there again goes first. False where there is none."""
         if self._idle_compiled(in_use):
             self._put_compiled_away(in_use)
+            return True
+        if any(model.adapters.forget_one(keep=in_use.loras) for model in self._models.values()):
+            self.hardware.empty_cache()
             return True
         for held, idle in ((self._parts, self._idle_parts(in_use)), (self._models, self._idle_models(in_use))):
             if idle:

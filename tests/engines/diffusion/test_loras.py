@@ -25,10 +25,10 @@ from inpainting.engines.diffusion.adapters import worn_by
 from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.shelf import Shelf
+from inpainting.engines.diffusion.shelf import InUse, Shelf
 from inpainting.engines.diffusion.tickets import Key
-from inpainting.engines.diffusion.weights import LEFT_OUT, load
-from tests import tiny_loras, tiny_models
+from inpainting.engines.diffusion.weights import LEFT_OUT, load, weights_bytes
+from tests import tiny_loras, tiny_models, tiny_vaes
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 SIDE = 64
@@ -239,6 +239,54 @@ def test_a_file_that_is_gone_is_said(specs: dict[Family, ModelSpec], tmp_path: P
     with pytest.raises(EngineFailed) as failed:
         Batcher(Shelf(CPU, 10**9)).paint(request(loras=(LoraUse("gone"),)), specs[Family.SD], nothing, [gone])
     assert failed.value.code == "lora_unavailable"
+
+
+def test_those_that_nobody_wears_go_where_memory_for_weights_is_short(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec]
+) -> None:
+    worn = {slug: worn_by([LoraUse(slug)], [loras[slug]]) for slug in ("sd-0", "sd-1", "sd-2")}
+    spec, shelf = specs[Family.SD], Shelf(CPU, 10**9)
+    model = shelf.get(spec)
+    bare = shelf.used_bytes
+
+    def loaded() -> list[str]:
+        return [slug for slug, one in worn.items() if not model.adapters.lacking(one)]
+
+    for slug in ("sd-0", "sd-2"):
+        shelf.bring(worn[slug], model)
+    shelf.budget_bytes = shelf.used_bytes
+    in_use = InUse([model], loras=[worn["sd-0"][0].name])
+    shelf.bring(worn["sd-1"], model, in_use)
+    assert loaded() == ["sd-0", "sd-1"], "whoever is worn stays"
+    assert shelf.used_bytes <= shelf.budget_bytes
+    assert shelf.put_away(in_use)
+    assert loaded() == ["sd-0"]
+    assert not shelf.put_away(in_use)
+    other = replace(spec, slug="another")
+    shelf.budget_bytes = bare + weights_bytes(other, torch.float32)
+    assert not shelf.fits(other, in_use)
+    assert shelf.fits(other, InUse([model]))
+    assert shelf.put_away(InUse([model]))
+    assert shelf.models == [model]
+    assert shelf.used_bytes == bare
+    assert torch.equal(ours(model, request(), []), ours(load(spec, CPU), request(), []))
+
+
+def test_what_is_worn_is_known_though_another_goes_as_a_picture_begins(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
+) -> None:
+    spec, vae = specs[Family.SD], tiny_vaes.saved(tmp_path / "vae")
+    quick, idle = replace(loras["sd-2"], kind=LoraKind.LIGHTNING), loras["sd-0"]
+    asked = request(steps=4, guidance_scale=1.0, loras=(LoraUse("sd-2"),), vae="vae")
+    expected = Batcher(Shelf(CPU, 10**9)).paint(asked, spec, nothing, [quick], [vae])[0][0]
+    batcher = Batcher(Shelf(CPU, 10**9))
+    held = batcher.shelf.get(spec).adapters
+    for lora in (idle, quick):
+        (worn,) = worn_by([LoraUse(lora.slug)], [lora])
+        held.load(worn)
+    batcher.shelf.budget_bytes = batcher.shelf.used_bytes
+    assert np.array_equal(batcher.paint(asked, spec, nothing, [quick], [vae])[0][0], expected)
+    assert len(held.lacking(worn_by([LoraUse("sd-0")], [idle]))) == 1
 
 
 def test_few_stay_loaded_and_their_bytes_count(

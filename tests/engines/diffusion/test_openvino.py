@@ -478,7 +478,7 @@ def test_a_model_fits_where_only_what_is_compiled_and_idle_is_in_its_way(
     assert not shelf.fits(other, InUse(compiled=[found]))
     assert shelf.fits(other)
     shelf.get(other)
-    assert (model.networks, shelf.holds(model)) == ({}, True)
+    assert (model.networks, model in shelf.models) == ({}, True)
 
 
 def engine(spec: ModelSpec, **options: Any) -> Diffusion:
