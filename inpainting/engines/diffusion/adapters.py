@@ -17,6 +17,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
 from inpainting.engines.catalog import LoraSpec
 from inpainting.engines.diffusion.hardware import is_out_of_memory
+from inpainting.engines.diffusion.loading import alone
 from inpainting.engines.lora_files import check_lora
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class Adapters:
     def lacking(self, worn: Worn) -> list[WornLora]:
         return [one for one in worn if one.name not in self._bytes]
 
+    @alone
     def load(self, one: WornLora) -> None:
         """Read a LoRA, whose file is checked first, into the model's memory.
 

@@ -26,6 +26,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.catalog import ModelSpec
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.loading import alone
 from inpainting.engines.model_files import ModelRefused
 from inpainting.engines.part_files import adapter_in, encoder_in
 
@@ -120,24 +121,28 @@ class ImagePrompter:
     def fit(self, unet: Any) -> list[tuple[Any, IPAdapterAttnProcessor2_0]]:
         """The UNet's attention to texts, each with what it wears. Raises EngineFailed, `part_unfit`."""
         if unet not in self._fitted:
-            if features_of(self.projection) != unet.config.cross_attention_dim:
-                raise self._unfit()
-            tensors = {"image_proj": self.marks, "ip_adapter": self.layers}
-            try:
-                made = unet._convert_ip_adapter_attn_to_diffusers([tensors])
-            except (KeyError, ValueError, RuntimeError) as error:
-                if isinstance(error, torch.OutOfMemoryError):
-                    raise
-                raise self._unfit() from error
-            found = [
-                (unet.get_submodule(name.removesuffix(".processor")), worn)
-                for name, worn in made.items()
-                if isinstance(worn, IPAdapterAttnProcessor2_0)
-            ]
-            if 2 * len(found) != len(self.layers):
-                raise self._unfit()
-            self._fitted[unet] = found
+            self._fitted[unet] = self._made_for(unet)
         return self._fitted[unet]
+
+    @alone
+    def _made_for(self, unet: Any) -> list[tuple[Any, IPAdapterAttnProcessor2_0]]:
+        if features_of(self.projection) != unet.config.cross_attention_dim:
+            raise self._unfit()
+        tensors = {"image_proj": self.marks, "ip_adapter": self.layers}
+        try:
+            made = unet._convert_ip_adapter_attn_to_diffusers([tensors])
+        except (KeyError, ValueError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise self._unfit() from error
+        found = [
+            (unet.get_submodule(name.removesuffix(".processor")), worn)
+            for name, worn in made.items()
+            if isinstance(worn, IPAdapterAttnProcessor2_0)
+        ]
+        if 2 * len(found) != len(self.layers):
+            raise self._unfit()
+        return found
 
     @contextmanager
     def worn(self, unet: Any, scale: RowScale) -> Iterator[None]:
@@ -177,6 +182,7 @@ def heard(unet: Any, live: Sequence[Denoising], texts: torch.Tensor) -> Iterator
         yield texts, [tokens]
 
 
+@alone
 def load(spec: ModelSpec, hardware: Hardware) -> ImagePrompter:
     """The IP-Adapter of a folder that was checked, in the device's memory.
 

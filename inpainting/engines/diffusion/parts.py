@@ -13,6 +13,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.engines.catalog import PART_LABELS, Family, Kind, ModelSpec
 from inpainting.engines.diffusion import image_prompts
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
+from inpainting.engines.diffusion.loading import alone
 from inpainting.engines.model_files import CONFIG, WEIGHTS, ModelRefused, json_object
 from inpainting.engines.part_files import CLASSES, check_part, check_tiny_vae
 
@@ -45,6 +46,7 @@ def load_part(spec: ModelSpec, hardware: Hardware) -> Any:
         raise EngineFailed(f"{name} cannot be loaded; the server's log says why.", code="part_unavailable") from error
 
 
+@alone
 def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
     """One network in diffusers' layout, of a class that is on the list for that kind."""
     configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)

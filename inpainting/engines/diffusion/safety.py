@@ -26,7 +26,9 @@ from PIL import Image
 from inpainting.core.errors import EngineFailed
 from inpainting.core.safety import UNAVAILABLE
 from inpainting.engines.catalog import ModelSpec, how_to_get
-from inpainting.engines.model_files import PREPROCESSOR, check_model, flavour_in
+from inpainting.engines.diffusion.loading import alone
+from inpainting.engines.diffusion.pulse import LOADING_SECONDS
+from inpainting.engines.model_files import PREPROCESSOR, ModelRefused, check_model, flavour_in
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()
@@ -39,6 +41,8 @@ ALIVE_SECONDS = 0.5
 """How often whoever waits hears that it still works."""
 PATIENCE_SECONDS = 120.0
 """What takes longer hangs, and must look so."""
+LOADING_PATIENCE_SECONDS = LOADING_SECONDS + PATIENCE_SECONDS
+"""A model that is being loaded goes first."""
 
 Result = TypeVar("Result")
 
@@ -52,7 +56,7 @@ class Checkers:
 
     def get(self, spec: ModelSpec, meanwhile: Callable[[], None]) -> Checker:
         """Raises EngineFailed (`safety_checker_unavailable`) where it cannot be loaded."""
-        return aside(partial(self._get, spec), meanwhile)
+        return aside(partial(self._get, spec), meanwhile, seconds=LOADING_PATIENCE_SECONDS)
 
     def _get(self, spec: ModelSpec) -> Checker:
         if spec.path is None or not (spec.path / PREPROCESSOR).is_file():
@@ -88,6 +92,7 @@ class Checker:
         return any(any(aside(partial(self.judge, part), meanwhile)) for part in parts)
 
 
+@alone
 def load(spec: ModelSpec, folder: Path) -> Checker:
     """Read a checker's files, which are examined first. Raises EngineFailed, `safety_checker_unavailable`.
 
@@ -104,23 +109,23 @@ def load(spec: ModelSpec, folder: Path) -> Checker:
             dtype=torch.float32,
         )
         processor = transformers.CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        lacking = sorted([*seen["missing_keys"], *map(str, seen["mismatched_keys"])])
+        if lacking:
+            raise ModelRefused(f"it lacks {lacking[0]}.")
+        if not all(torch.isfinite(tensor).all() for tensor in model.state_dict().values()):
+            raise ModelRefused("it holds numbers that are none.")
     except (EngineFailed, OSError, ValueError, RuntimeError, KeyError) as error:
         logger.exception("%s cannot be loaded", spec.slug)
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise EngineFailed(f"The safety checker cannot be loaded: {reason}", code=UNAVAILABLE) from error
-    lacking = sorted([*seen["missing_keys"], *map(str, seen["mismatched_keys"])])
-    if lacking:
-        raise EngineFailed(f"The safety checker cannot be used: it lacks {lacking[0]}.", code=UNAVAILABLE)
-    if not all(torch.isfinite(tensor).all() for tensor in model.state_dict().values()):
-        raise EngineFailed("The safety checker cannot be used: it holds numbers that are none.", code=UNAVAILABLE)
     return Checker(model.eval(), processor)
 
 
-def aside(work: Callable[[], Result], meanwhile: Callable[[], None]) -> Result:
-    """What `work` returns, done on another thread while whoever waits goes on saying that it is alive."""
+def aside(work: Callable[[], Result], meanwhile: Callable[[], None], *, seconds: float = PATIENCE_SECONDS) -> Result:
+    """What `work` returns, done on another thread while whoever waits goes on saying, for so long, that it is alive."""
     with ThreadPoolExecutor(1, thread_name_prefix="safety") as thread:
         started, running = time.monotonic(), thread.submit(work)
         while wait([running], timeout=ALIVE_SECONDS).not_done:
-            if time.monotonic() - started < PATIENCE_SECONDS:
+            if time.monotonic() - started < seconds:
                 meanwhile()
         return running.result()

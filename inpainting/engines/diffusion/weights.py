@@ -20,6 +20,7 @@ from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.families.sdxl import StableDiffusionXL
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.loading import alone
 from inpainting.engines.diffusion.parts import flavour_of, variant_in
 from inpainting.engines.model_files import (
     CONFIGURATION,
@@ -114,6 +115,7 @@ def weight_files(path: Path) -> list[Path]:
     return files
 
 
+@alone
 def load(spec: ModelSpec, hardware: Hardware) -> Any:
     """Read a model's files, which are checked first, into the device's memory. Returns the family's `LatentModel`.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +21,8 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
 from inpainting.core.picture import Picture
 from inpainting.engines.catalog import Family, ModelSpec
+from inpainting.engines.diffusion import safety
+from inpainting.engines.diffusion.loading import LOADING
 from inpainting.engines.diffusion.safety import Checkers, aside
 from inpainting.engines.painting import Painting
 from inpainting.engines.safety import checkers, examined, squared
@@ -114,6 +119,16 @@ def test_one_that_would_find_nothing_in_anything_is_not_used(
     assert refused.value.code == "safety_checker_unavailable"
 
 
+def test_one_with_weights_that_were_never_read_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_checker.checker()
+    folder = tiny_checker.saved(tmp_path, model)
+    told: dict[str, set[str]] = {"missing_keys": set(), "mismatched_keys": set()}
+    monkeypatch.setattr(type(model), "from_pretrained", lambda *_, **__: (model.to("meta"), told))
+    with pytest.raises(EngineFailed, match="The safety checker cannot be loaded") as refused:
+        Checkers().get(spec_of(folder), nothing)
+    assert refused.value.code == "safety_checker_unavailable"
+
+
 def test_one_that_is_gone_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(EngineFailed, match="pull_model safety-checker") as refused:
         Checkers().get(spec_of(tmp_path / "nothing"), nothing)
@@ -151,6 +166,32 @@ def test_who_waits_says_that_it_is_alive_and_may_stop() -> None:
     spoken.clear()
     with pytest.raises(Stop):
         aside(work, stop)
+
+
+def test_a_checker_whose_turn_to_load_comes_late_does_not_look_as_if_it_hung(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model is being loaded meanwhile, for hundreds of seconds on this clock."""
+    folder = tiny_checker.saved(tmp_path, tiny_checker.checker())
+    seconds, heard = itertools.count(0, 100), []
+    with contextlib.ExitStack() as model:
+        model.enter_context(LOADING)
+
+        def clock() -> int:
+            now = next(seconds)
+            if now > 1000:
+                model.close()  # or nobody would ever be heard again
+            return now
+
+        def alive() -> None:
+            heard.append(next(seconds))
+            if len(heard) == 2:
+                model.close()
+
+        monkeypatch.setattr(safety, "ALIVE_SECONDS", 0.01)
+        monkeypatch.setattr(safety, "time", SimpleNamespace(monotonic=clock))
+        Checkers().get(spec_of(folder), alive)
+    assert heard[:2] == [200, 400]
 
 
 def painting_of(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Painting:

@@ -1,0 +1,28 @@
+"""One network at a time is loaded in a process: what the libraries change meanwhile, they change for all threads.
+
+transformers and diffusers set torch's default type to the model's, accelerate replaces `Module.register_parameter`, and
+each puts back what it found. Of two at once, one finds what the other has put there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Loaded = TypeVar("Loaded")
+
+LOADING = threading.RLock()
+
+
+def alone(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
+    """A function that makes networks, which waits until no other thread is in another one."""
+
+    @wraps(load)
+    def loading(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Loaded:
+        with LOADING:
+            return load(*args, **kwargs)
+
+    return loading
