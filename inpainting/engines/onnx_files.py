@@ -15,6 +15,8 @@ MAX_FIELDS = 2_000_000
 """The published networks have some ten thousand."""
 MAX_DEPTH = 32
 VARINT, EIGHT_BYTES, TEXT, FOUR_BYTES = 0, 1, 2, 5
+KEYS = 2**32
+"""Above all keys of fields. Some libraries take the lower 32 bits of a larger one, and so see another field."""
 
 INSIDE: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -104,7 +106,7 @@ def fields(data: mmap.mmap, span: Span, budget: Budget) -> Iterator[tuple[int, i
         budget.spend()
         key, at = varint(data, at, end)
         number, kind = key >> 3, key & 7
-        if number == 0:
+        if number == 0 or key >= KEYS:
             raise ValueError("a field without a number")
         if kind == VARINT:
             whole, at = varint(data, at, end)

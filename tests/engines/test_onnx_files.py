@@ -92,6 +92,18 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(path: Path, monkeypa
     assert "larger than 1 MB" in refusal(path, bytes(2**20 + 1))
 
 
+def varint(number: int) -> bytes:
+    return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
+
+
+@pytest.mark.parametrize("key", [2**32 + (7 << 3 | 2), 2**34 + (7 << 3 | 2), 2**69 - 1, 0, 2, 2**32])
+def test_a_key_that_others_read_otherwise_is_refused(path: Path, key: int) -> None:
+    """protobuf takes the lower 32 bits of it, so that a hidden graph is one to whoever paints with it."""
+    hidden = helper.make_graph([foreign_node()], "hidden", [], []).SerializeToString()
+    data = lama(64) + varint(key) + varint(len(hidden)) + hidden
+    assert "no .onnx file, or it is damaged" in refusal(path, data)
+
+
 def test_nothing_but_tiny_fields_ends_soon(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_files, "MAX_FIELDS", 1000)
     assert "too many fields" in refusal(path, b"\x08\x01" * 1001)
