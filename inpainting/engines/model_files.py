@@ -420,7 +420,7 @@ def check_configuration(configuration: object, path: Path, components: Mapping[s
     if path.parent != Path(".") and declared is not None and declared != components.get(component):
         raise ModelRefused(f"{path.as_posix()} names the class {said(declared)}, {INDEX} another.")
     shards = configuration.get("weight_map")
-    if f"{WEIGHTS}.index" in path.name and isinstance(shards, dict):
+    if isinstance(shards, dict):
         for shard in set(map(str, shards.values())):
             if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
                 raise ModelRefused(f"{path.as_posix()} wants the file {said(shard)}.")

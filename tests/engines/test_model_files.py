@@ -105,6 +105,8 @@ def test_a_model_of_another_family_is_refused(folder: Path) -> None:
         ("text_encoder/config.json", '{"auto_map": {"AutoModel": "modeling.Mine"}}'),
         ("unet/config.json", '{"_class_name": "AnotherModel"}'),
         ("unet/model.safetensors.index.json", '{"weight_map": {"a": "../../elsewhere.safetensors"}}'),
+        ("unet/diffusion_pytorch_model.bin.index.json", '{"weight_map": {"a": "diffusion_pytorch_model.weights"}}'),
+        ("text_encoder/pytorch_model.bin.index.fp16.json", '{"weight_map": {"a": "../../elsewhere.safetensors"}}'),
         ("vae/config.json", "{"),
         ("vae/decode.py", "print()"),
     ],

@@ -45,8 +45,13 @@ FAMILIES: dict[Family, tuple[type[Any], type[LatentModel]]] = {
     Family.FLUX_FILL: (diffusers.FluxFillPipeline, FluxFill),
 }
 LEFT_OUT: dict[Family, dict[str, Any]] = {
-    Family.SD: {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
-    Family.SDXL: {"add_watermarker": False},
+    Family.SD: {
+        "safety_checker": None,
+        "requires_safety_checker": False,
+        "feature_extractor": None,
+        "image_encoder": None,
+    },
+    Family.SDXL: {"add_watermarker": False, "feature_extractor": None, "image_encoder": None},
     Family.FLUX_FILL: {},
 }
 """Parts of a pipeline that are not ours to run: a mark in the pixels would be one outside the mask too."""
@@ -164,7 +169,7 @@ def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, fa
         parts[name] = kind.from_pretrained(
             folder / name, variant=variant_in(folder / name), use_safetensors=True, local_files_only=True, **wanted
         ).eval()
-    return pipeline_class.from_pretrained(folder, local_files_only=True, **parts)
+    return pipeline_class.from_pretrained(folder, use_safetensors=True, local_files_only=True, **parts)
 
 
 def _from_file(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family: Family) -> Any:
