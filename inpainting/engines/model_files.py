@@ -37,6 +37,8 @@ CONFIGURATION = "config"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".h5")
 IMAGE_ENCODER = "image_encoder"
 """The folder of the network that an IP-Adapter looks at pictures with."""
+ADAPTER = "adapter_config.json"
+"""Where transformers finds one, it puts the weights beside it on whatever it loads from there."""
 CODE = (".py", ".so", ".sh", ".exe", ".dll")
 TAKEN = (".json", ".txt", WEIGHTS)
 """What a model is made of; a pull and a copy take nothing else."""
@@ -288,7 +290,11 @@ def configuration_files(folder: Path, family: Family) -> list[str]:
 def check_folder(folder: Path, family: Family) -> None:
     components = check_folder_texts(folder, family)
     for component in components:
-        if component in WITH_WEIGHTS and not list((folder / component).glob(f"*{WEIGHTS}")):
+        if component not in WITH_WEIGHTS:
+            continue
+        if not (folder / component / CONFIG).is_file():
+            raise ModelRefused(f"{component} holds no {CONFIG}.")
+        if not list((folder / component).glob(f"*{WEIGHTS}")):
             raise ModelRefused(f"{component} holds no {WEIGHTS} file.")
     for path in files_in(folder):
         if path.suffix == WEIGHTS:
@@ -366,9 +372,11 @@ def files_in(folder: Path) -> Iterator[Path]:
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Refuse pickles and programs by name; one pickle beside good files is enough."""
+    """Refuse pickles, programs and adapters by name; one pickle beside good files is enough."""
     for name in names:
         ending = PurePosixPath(name).suffix.lower()
+        if PurePosixPath(name).name.lower() == ADAPTER:
+            raise ModelRefused(f"{name} would put an adapter on what lies beside it; a model may bring none.")
         if ending in PICKLES:
             raise ModelRefused(f"{name} may hold a pickle, which can run any program; only {WEIGHTS} files are taken.")
         if ending in CODE:

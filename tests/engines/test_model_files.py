@@ -108,12 +108,19 @@ def test_a_model_of_another_family_is_refused(folder: Path) -> None:
         ("unet/diffusion_pytorch_model.bin.index.json", '{"weight_map": {"a": "diffusion_pytorch_model.weights"}}'),
         ("text_encoder/pytorch_model.bin.index.fp16.json", '{"weight_map": {"a": "../../elsewhere.safetensors"}}'),
         ("vae/config.json", "{"),
+        ("text_encoder/adapter_config.json", '{"base_model_name_or_path": "somebody/else"}'),
         ("vae/decode.py", "print()"),
     ],
 )
 def test_configurations_bring_no_code_and_reach_nowhere_else(folder: Path, name: str, content: str) -> None:
     (folder / name).write_text(content)
     assert name.rpartition("/")[2] in refusal(folder)
+
+
+@pytest.mark.parametrize("component", ["unet", "vae", "text_encoder"])
+def test_a_part_with_weights_tells_their_shapes(folder: Path, component: str) -> None:
+    (folder / component / "config.json").unlink()
+    assert f"{component} holds no config.json" in refusal(folder)
 
 
 def test_a_link_that_leads_out_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -79,6 +79,18 @@ def test_a_pickle_beside_good_files_is_enough_to_refuse(tmp_path: Path) -> None:
         check_part(folder, Family.SD, Kind.VAE)
 
 
+@pytest.mark.parametrize("kind", [Kind.VAE, Kind.IP_ADAPTER])
+def test_an_adapter_of_a_network_is_put_on_nothing_unasked(kind: Kind, tmp_path: Path) -> None:
+    """transformers does so with one that lies beside the weights, or looks elsewhere for what it was made for."""
+    folder = place = network(tmp_path / "vae", _class_name="AutoencoderKL")
+    if kind is Kind.IP_ADAPTER:
+        folder = ip_adapter(tmp_path / "adapter")
+        place = folder / "models" / "image_encoder"
+    (place / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/else"}')
+    with pytest.raises(ModelRefused, match=r"adapter_config\.json"):
+        check_part(folder, Family.SD, kind)
+
+
 @pytest.mark.parametrize(
     ("family", "variant", "adapter", "encoder"),
     [

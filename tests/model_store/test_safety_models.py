@@ -114,6 +114,10 @@ def with_a_pickle(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(b"x")
 
 
+def with_an_adapter(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/else"}')
+
+
 def without_configuration(folder: Path) -> None:
     (folder / "config.json").unlink()
 
@@ -139,6 +143,7 @@ def change(path: Path, **changes: object) -> None:
         (with_code, "brings code along"),
         (with_other_preparation, "not on the list of known classes"),
         (with_a_pickle, "may hold a pickle"),
+        (with_an_adapter, r"adapter_config\.json"),
         (without_configuration, r"config\.json is missing"),
         (with_other_tensors, "concept_embeds_weights is missing"),
         (cut_off, "is damaged"),
