@@ -166,9 +166,18 @@ def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, fa
         if not (folder / name).is_dir():
             continue
         wanted = {"dtype": dtype} if issubclass(kind, transformers.PreTrainedModel) else {"torch_dtype": dtype}
-        parts[name] = kind.from_pretrained(
-            folder / name, variant=variant_in(folder / name), use_safetensors=True, local_files_only=True, **wanted
-        ).eval()
+        part, told = kind.from_pretrained(
+            folder / name,
+            variant=variant_in(folder / name),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **wanted,
+        )
+        # transformers would go on with random numbers in their place.
+        if told["missing_keys"]:
+            raise ValueError(lacking(folder / name))
+        parts[name] = part.eval()
     return pipeline_class.from_pretrained(folder, use_safetensors=True, local_files_only=True, **parts)
 
 
@@ -201,6 +210,7 @@ def _from_file(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family
 
 
 def lacking(path: Path) -> str:
+    """path: a checkpoint, or the folder of a part."""
     return f"{path.name} lacks weights that its configuration tells of."
 
 

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from inpainting.core.errors import EngineFailed
 from inpainting.engines.catalog import Family
 from inpainting.engines.diffusion.weights import load
 from tests import tiny_checker, tiny_models, tiny_parts
@@ -28,3 +30,27 @@ def test_what_only_other_pipelines_use_takes_no_memory(tmp_path: Path, family: F
     model = load(spec, CPU)
     assert model.pipeline.image_encoder is model.pipeline.feature_extractor is None
     assert model.byte_count == alone.byte_count
+
+
+@pytest.mark.parametrize(
+    ("family", "part", "weight"),
+    [
+        (Family.SD, "unet", "conv_in.weight"),
+        (Family.SD, "vae", "decoder.conv_out.bias"),
+        (Family.SD, "text_encoder", "final_layer_norm.weight"),
+        (Family.SDXL, "text_encoder_2", "text_projection.weight"),
+        (Family.FLUX_FILL, "text_encoder_2", "encoder.final_layer_norm.weight"),
+        (Family.FLUX_FILL, "transformer", "proj_out.bias"),
+    ],
+)
+def test_a_part_that_lacks_a_weight_is_not_filled_up_with_chance(
+    tmp_path: Path, family: Family, part: str, weight: str
+) -> None:
+    spec = tiny_models.saved(tmp_path / "model", family)
+    (path,) = (tmp_path / "model" / part).glob("*.safetensors")
+    tensors = load_file(path)
+    del tensors[min((name for name in tensors if name.endswith(weight)), key=len)]
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(EngineFailed, match=f"{part} lacks weights") as caught:
+        load(spec, CPU)
+    assert caught.value.code == "model_unavailable"
