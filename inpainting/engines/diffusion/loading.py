@@ -1,7 +1,8 @@
 """One network at a time is loaded in a process: what the libraries change meanwhile, they change for all threads.
 
 transformers and diffusers set torch's default type to the model's, accelerate replaces `Module.register_parameter`, and
-each puts back what it found. Of two at once, one finds what the other has put there.
+each puts back what it found. Of two at once, one finds what the other has put there; and diffusers puts nothing back
+where a network cannot be made.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
+
+import torch
 
 Arguments = ParamSpec("Arguments")
 Loaded = TypeVar("Loaded")
@@ -23,6 +26,10 @@ def alone(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
     @wraps(load)
     def loading(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Loaded:
         with LOADING:
-            return load(*args, **kwargs)
+            usual = torch.get_default_dtype()
+            try:
+                return load(*args, **kwargs)
+            finally:
+                torch.set_default_dtype(usual)
 
     return loading

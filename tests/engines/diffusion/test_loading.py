@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from inpainting.core.errors import EngineFailed
 from inpainting.engines.catalog import Family, LoraSpec, ModelSpec
 from inpainting.engines.diffusion import safety
 from inpainting.engines.diffusion.adapters import WornLora
@@ -117,3 +119,12 @@ def test_a_loader_may_load_with_another_one_and_gives_way_when_it_fails() -> Non
         outer()
     with ThreadPoolExecutor(1) as another:
         assert another.submit(inner).result() == "loaded"
+
+
+def test_a_network_that_cannot_be_made_leaves_torchs_usual_type(tmp_path: Path) -> None:
+    spec = tiny_models.saved(tmp_path / "model")
+    config = tmp_path / "model" / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "down_block_types": ["A", "B"]}))
+    with pytest.raises(EngineFailed):
+        load(spec, HALF)
+    assert torch.get_default_dtype() is torch.float32
