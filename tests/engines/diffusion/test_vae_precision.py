@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -38,3 +39,32 @@ def test_only_the_large_familys_vae_encodes_in_float32_when_its_config_says_so(
         model.start(request, 0, text)
     assert seen == [dtype]
     assert model.vae.dtype == torch.bfloat16
+
+
+class Overflowing:
+    """Stands where a compiled VAE does."""
+
+    def encode(self, vae: Any, pixels: torch.Tensor) -> DiagonalGaussianDistribution:
+        said = vae.encode(pixels).latent_dist.parameters
+        return DiagonalGaussianDistribution(torch.full_like(said, torch.nan))
+
+    def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(vae.decode(latents, return_dict=False)[0], torch.nan).float()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("family", [Family.SD, Family.SDXL])
+def test_what_a_compiled_vae_gives_that_is_no_number_torch_computes_in_float32(
+    tmp_path: Path, family: Family, dtype: torch.dtype
+) -> None:
+    model = load(tiny_models.saved(tmp_path / "model", family), Hardware(torch.device("cpu"), dtype))
+    pixels, drawn = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64), torch.Generator
+    compiled: Any = Overflowing()
+    model.compiled = compiled
+    with torch.inference_mode():
+        latents = model.encode_image(pixels, drawn().manual_seed(3))
+        (picture,) = model.decode(latents)
+        model.compiled = None
+        model.vae.to(torch.float32)
+        torch.testing.assert_close(latents, model.encode_image(pixels, drawn().manual_seed(3)), rtol=0, atol=0)
+        assert np.array_equal(picture, model.decode(latents)[0])

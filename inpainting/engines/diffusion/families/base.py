@@ -104,16 +104,18 @@ class LatentModel(ABC):
     def encode_image(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """[1, 3, 8h, 8w], -1 to 1 -> latents [1, c, h, w], drawn from what the VAE says, as diffusers does."""
         state = generator.get_state()
-        latents = self._encode(pixels, generator, self.encoding_dtype)
+        latents = self._encode(pixels, generator, self.encoding_dtype, self._compiled_vae)
         if not bool(torch.isfinite(latents).all()):
             latents = self._encode(pixels, generator.set_state(state), torch.float32)
         return latents
 
-    def _encode(self, pixels: torch.Tensor, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
+    def _encode(
+        self, pixels: torch.Tensor, generator: torch.Generator, dtype: torch.dtype, compiled: Compiled | None = None
+    ) -> torch.Tensor:
         with self._vae_in(dtype):
             pixels = pixels.to(self.hardware.device, dtype)
-            if self._vae_is_compiled and self.compiled is not None and dtype == self.encoding_dtype:
-                drawn = self.compiled.encode(self.vae, pixels).sample(generator)
+            if compiled is not None:
+                drawn = compiled.encode(self.vae, pixels).sample(generator)
             else:
                 said = self.vae.encode(pixels)
                 drawn = said.latent_dist.sample(generator) if self.draws_latents else said.latents
@@ -136,12 +138,12 @@ class LatentModel(ABC):
     def decode(self, latents: torch.Tensor) -> list[NDArray[np.uint8]]:
         """[n, c, h, w] -> n pictures [8h, 8w, 3].
 
-        What comes out of a half-precision VAE as not-a-number is decoded again in float32. Raises EngineFailed
-        (`model_produced_invalid_output`) where even that is none, and for latents that are not finite.
+        What comes out of a half-precision VAE as not-a-number is decoded again by torch in float32. Raises
+        EngineFailed (`model_produced_invalid_output`) where even that is none, and for latents that are not finite.
         """
         if not bool(torch.isfinite(latents).all()):
             raise invalid_output()
-        pictures = self._decode(latents, self.decoding_dtype)
+        pictures = self._decode(latents, self.decoding_dtype, self._compiled_vae)
         if not bool(torch.isfinite(pictures).all()):
             pictures = self._decode(latents, torch.float32)
             if not bool(torch.isfinite(pictures).all()):
@@ -149,7 +151,7 @@ class LatentModel(ABC):
         whole = (pictures / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
         return list((whole * 255).round().astype(np.uint8))
 
-    def _decode(self, latents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    def _decode(self, latents: torch.Tensor, dtype: torch.dtype, compiled: Compiled | None = None) -> torch.Tensor:
         config = self.vae.config
         latents = latents / config.scaling_factor
         if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
@@ -157,8 +159,8 @@ class LatentModel(ABC):
             latents = latents * deviation + torch.tensor(config.latents_mean, device=latents.device).view(1, -1, 1, 1)
         latents = latents + shift_of(config)
         with self._vae_in(dtype):
-            if self._vae_is_compiled and self.compiled is not None and dtype == self.decoding_dtype:
-                return self.compiled.decode(self.vae, latents.to(dtype))
+            if compiled is not None:
+                return compiled.decode(self.vae, latents.to(dtype))
             return self.vae.decode(latents.to(dtype), return_dict=False)[0].float()
 
     @property
@@ -167,9 +169,9 @@ class LatentModel(ABC):
         return False
 
     @property
-    def _vae_is_compiled(self) -> bool:
-        """Not while another one paints in its place."""
-        return self.compiled is not None and self.vae is self.pipeline.vae
+    def _compiled_vae(self) -> Compiled | None:
+        """What computes in place of its VAE; nothing while another VAE paints."""
+        return self.compiled if self.vae is self.pipeline.vae else None
 
     @property
     def encoding_dtype(self) -> torch.dtype:
