@@ -81,7 +81,13 @@ def make(
 
 def most_steps(scheduler: Any) -> int:
     """How many steps it can take: a consistency model's scheduler has no more than it was distilled with."""
-    return int(getattr(scheduler.config, "original_inference_steps", scheduler.config.num_train_timesteps))
+    return int(own(scheduler, "original_inference_steps") or scheduler.config.num_train_timesteps)
+
+
+def own(scheduler: Any, setting: str) -> Any:
+    """A setting that schedulers of its class have, else None: a model's may hold those of the one it was saved with."""
+    takes = inspect.signature(type(scheduler).__init__).parameters
+    return scheduler.config.get(setting) if setting in takes else None
 
 
 def begin(scheduler: Any, steps: int, strength: float) -> torch.Tensor:
@@ -112,7 +118,7 @@ def step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]
 
 def guess_of(scheduler: Any) -> torch.Tensor | None:
     """What a multistep scheduler that predicts the clean picture thought last that it would be."""
-    config = scheduler.config
-    predicts_picture = config.get("predict_x0") or str(config.get("algorithm_type", "")).endswith("dpmsolver++")
+    algorithm = str(own(scheduler, "algorithm_type"))
+    predicts_picture = own(scheduler, "predict_x0") or algorithm.endswith("dpmsolver++")
     outputs = getattr(scheduler, "model_outputs", None)
     return outputs[-1] if predicts_picture and outputs else None
