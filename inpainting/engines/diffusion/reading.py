@@ -1,7 +1,8 @@
 """Words -> what a text encoder makes of them: weighted, and of any length, in as many chunks as it takes.
 
-The arithmetic is compel's (Damian Stewart): a chunk is what the encoder reads at once, chunks stand one behind another
-in what the UNet hears, and a weight moves a token away from, or towards, what the encoder says to no words at all.
+A chunk is what the encoder reads at once, chunks stand one behind another in what the UNet hears, and a weight moves a
+token away from, or towards, what the encoder says to no words at all. So it is in compel (Damian Stewart) with weights
+from 1; below, compel also blends in the prompt without those words, and here the same straight line goes on to 0.
 """
 
 from __future__ import annotations

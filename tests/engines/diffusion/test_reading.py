@@ -1,4 +1,4 @@
-"""Weighted and long prompts are what compel makes of them; plain ones what diffusers' pipelines do, to the last bit."""
+"""Weights and long prompts go by the arithmetic of compel; plain prompts by that of diffusers, to the last bit."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def heard(model: StableDiffusion, prompt: str, **settings: Any) -> torch.Tensor:
 
 
 def compels(model: StableDiffusion, fragments: list[tuple[str, float]]) -> torch.Tensor:
-    """[tokens, features], by compel with the same parts."""
+    """[tokens, features], by compel with the same parts, before it blends in prompts without the words below 1."""
     family = model.spec.family
     provider = EmbeddingsProviderMulti(
         [tokenizer for tokenizer, _ in model.encoders],
@@ -64,7 +64,7 @@ def compels(model: StableDiffusion, fragments: list[tuple[str, float]]) -> torch
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("weight", [0.0, 0.7, 1.3, 2.0])
-def test_a_weight_does_what_it_does_in_compel(
+def test_a_weight_moves_a_word_as_in_compel(
     models: dict[Family, StableDiffusion], family: Family, weight: float
 ) -> None:
     model = models[family]
