@@ -29,6 +29,7 @@ from inpainting.core.request import (
     SLUG,
     LoraUse,
     PaintSettings,
+    shown,
     within,
 )
 from inpainting.engines import registry
@@ -105,7 +106,7 @@ def in_range(field: Whole | Number, value: float) -> float:
         return value
     nearest = min(max(value, lowest), highest)
     if nearest != value:
-        field.context["warnings"].append(f"{field.field_name} was {value}; {nearest} was used.")
+        field.context["warnings"].append(f"{field.field_name} was {shown(value)}; {nearest} was used.")
     return nearest
 
 
@@ -194,7 +195,7 @@ class Loras(serializers.Field):
         lowest, highest = LORA_WEIGHTS
         nearest = min(max(float(weight), lowest), highest)
         if nearest != weight and self.context.get("clamp"):
-            self.context["warnings"].append(f"{place}.weight was {weight}; {nearest} was used.")
+            self.context["warnings"].append(f"{place}.weight was {shown(weight)}; {nearest} was used.")
             weight = nearest
         return LoraUse(slug, float(weight))
 

@@ -14,6 +14,8 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Mask, Picture
 
 MAX_SEED = 2**63 - 1
+MAX_DIGITS = 24
+"""Of a whole number in an error. Floats are at most as long, and so is every number that is asked for in earnest."""
 MAX_PROMPT_CHARACTERS = 10_000
 MAX_SLUG_CHARACTERS = 64
 SLUG = rf"^[a-z0-9][a-z0-9._-]{{0,{MAX_SLUG_CHARACTERS - 1}}}\Z"
@@ -239,11 +241,18 @@ def at_most(name: str, count: int, limit: int, seen: str) -> None:
 
 def within(name: str, value: float, lowest: float, highest: float, *, field: str = "") -> None:
     """Raise InvalidRequest unless lowest <= value <= highest (NaN is never within). field: where it is part of one."""
-    if not math.isfinite(value) or not lowest <= value <= highest:
+    if not lowest <= value <= highest:
+        seen = shown(value)
         raise InvalidRequest(
-            f"{name} is {value}; it must be between {lowest} and {highest}.",
+            f"{name} is {seen}; it must be between {lowest} and {highest}.",
             code="field_out_of_range",
             field=field or name,
             limit=highest if value > highest else lowest,
-            actual=value if math.isfinite(value) else str(value),
+            actual=value if seen == str(value) and math.isfinite(value) else seen,
         )
+
+
+def shown(number: float) -> str:
+    """A number as errors and warnings tell it: of a long whole one its beginning."""
+    text = str(number)
+    return text if len(text) <= MAX_DIGITS else f"{text[:MAX_DIGITS]}… ({len(text)} characters)"
