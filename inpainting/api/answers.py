@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict
 from typing import Any
 
 from django.urls import reverse
@@ -93,7 +92,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
 def asked(generation: Generation) -> dict[str, Any]:
     """What the caller said, under its public names: what was left to us is not among it."""
     former = generation.as_asked
-    said = {PUBLIC_NAMES.get(name, name): value for name, value in asdict(former.settings).items() if value is not None}
+    said = {PUBLIC_NAMES.get(name, name): value for name, value in former.settings.items() if value is not None}
     return {**said, "engine": former.engine}
 
 

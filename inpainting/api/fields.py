@@ -7,6 +7,7 @@ import math
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -400,22 +401,23 @@ def chosen_model(name: str | None, legacy: str | None, warnings: list[str]) -> s
     return model.slug
 
 
-def settings_from(values: Mapping[str, Any], start: PaintSettings | None = None) -> PaintSettings:
-    """The values of a form as settings, on top of others where `start` is given; a random seed is drawn here.
+def settings_from(values: Mapping[str, Any], start: Mapping[str, Any] = MappingProxyType({})) -> PaintSettings:
+    """The values of a form as settings, on top of others by their house names; a random seed is drawn here.
 
     Raises InvalidRequest for more guidance than the model takes.
     """
     named = {HOUSE_NAMES.get(name, name): value for name, value in values.items()}
     named = {name: value for name, value in named.items() if name in PaintSettings.__dataclass_fields__}
-    if named.get("seed", RANDOM if start is None else start.seed) <= 0:
+    if named.get("seed", start.get("seed", RANDOM)) <= 0:
         named["seed"] = 1 + secrets.randbelow(2**31 - 1)
     if named.get("preset") == FULL:
         named["preset"] = None
     asked = named.get("guidance_scale") or 0.0
     if asked > USUAL_MOST_GUIDANCE:
-        model = named.get("model", start.model if start else None)
+        model = named.get("model", start.get("model"))
         within("guidance_scale", asked, LEAST_GUIDANCE, taken_guidance(model))
-    return replace(start or PaintSettings(), **named)
+    kept = {name: value for name, value in start.items() if name not in named}
+    return replace(PaintSettings.from_fields(kept), **named)
 
 
 def taken_guidance(model: str | None) -> float:

@@ -185,7 +185,13 @@ class PaintSettings:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> PaintSettings:
-        """The settings that `dataclasses.asdict` told of, also after they were JSON."""
+        """The settings that `dataclasses.asdict` told of, also after they were JSON; all, or some of them.
+
+        Raises InvalidRequest too for those that another version of this program knew.
+        """
+        unknown = sorted(fields.keys() - cls.__dataclass_fields__.keys())
+        if unknown:
+            raise InvalidRequest(f"There are settings that are not known here: {', '.join(unknown)}.", field=unknown[0])
         loras = tuple(LoraUse(**use) for use in fields.get("loras", ()))
         return cls(**{**fields, "loras": loras, "embeddings": tuple(fields.get("embeddings", ()))})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -96,7 +96,7 @@ def prepared(
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
-    asked = Asked(engine, request.settings)
+    asked = Asked(engine, asdict(request.settings))
     choice = registry.choose(engine, request.settings)
     painter = choice.engine
     settings, safety_warnings = safety.settled(request.settings)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import socket
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
@@ -44,10 +44,10 @@ ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Asked:
-    """What a caller said: an engine's name or "auto", and settings, None where nothing was said."""
+    """What a caller said: an engine's name or "auto", and fields of PaintSettings."""
 
     engine: str
-    settings: PaintSettings
+    settings: Mapping[str, Any]
 
 
 class Generation(models.Model):
@@ -363,10 +363,9 @@ class Generation(models.Model):
 
     @property
     def as_asked(self) -> Asked:
-        """What running again begins with: what we chose ourselves may be chosen otherwise then."""
-        if not self.asked:
-            return Asked(self.engine, self.paint_settings)
-        return Asked(self.asked["engine"], PaintSettings.from_fields(self.asked["settings"]))
+        """What running again begins with, as it lies: what we chose ourselves may be chosen otherwise then, and what
+        is refused by now is refused then."""
+        return Asked(**self.asked) if self.asked else Asked(self.engine, self.settings)
 
     @property
     def prompt(self) -> str:

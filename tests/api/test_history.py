@@ -166,6 +166,28 @@ def test_a_generation_runs_again_with_what_is_changed(alice: User, alices_progra
     assert (orphan["parent"], alices_program.get(orphan["source"]).status_code) == (None, 200)
 
 
+def test_what_todays_limits_refuse_hides_nothing_of_the_history(
+    alice: User, alices_program: Client, generate: Generate
+) -> None:
+    strange, plain = generate(alice), generate(alice)
+    settings = {**strange.settings, "guidance_scale": 0.5}
+    Generation.objects.filter(pk=strange.pk).update(settings=settings, asked={"engine": "auto", "settings": settings})
+    told = alices_program.get("/api/generations/").json()["results"]
+    assert [row["id"] for row in told] == [str(plain.pk), str(strange.pk)]
+    assert told[1]["metadata"]["guidance_scale"] == told[1]["metadata"]["asked"]["guidance_scale"] == 0.5
+    url = f"/api/generations/{strange.pk}/run-again/"
+    answer = alices_program.post(url)
+    assert (answer.status_code, answer.json()["field"], answer.json()["actual"]) == (400, "guidance_scale", 0.5)
+    assert alices_program.post(url, {"guidance_scale": "7"}).status_code == 202
+
+    asked = {"engine": "auto", "settings": {**settings, "of_another_version": 1}}
+    Generation.objects.filter(pk=strange.pk).update(settings=asked["settings"], asked=asked)
+    told = alices_program.get(f"/api/generations/{strange.pk}/").json()
+    assert told["metadata"]["asked"]["of_another_version"] == 1
+    answer = alices_program.post(url)
+    assert (answer.status_code, answer.json()["field"]) == (400, "of_another_version")
+
+
 def test_running_again_without_a_change_paints_the_same_picture(
     alice: User, alices_program: Client, generate: Generate
 ) -> None:
