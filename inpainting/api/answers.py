@@ -90,7 +90,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
 
 
 def asked(generation: Generation) -> dict[str, Any]:
-    """What the caller said, under its public names: what was left to us is not among it."""
+    """What the caller said, under its public names: what was left to us, and what is so anyway, is not among it."""
     former = generation.as_asked
     said = {PUBLIC_NAMES.get(name, name): value for name, value in former.settings.items() if value is not None}
     return {**said, "engine": former.engine}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -60,7 +59,7 @@ SAMPLERS = {
     "uni_pc": "UniPCMultistepScheduler",
 }
 """ComfyUI's names, which the published front end sends as `sampler_name`."""
-RANDOM = -1
+RANDOM = 0
 FULL = "full"
 """The preset that is none: what running a draft again asks for."""
 
@@ -112,11 +111,11 @@ def in_range(field: Whole | Number, value: float) -> float:
 
 
 class Seed(Whole):
-    """0 or less is random; where numbers are clamped, so is what is no number."""
+    """0 or less is random, drawn when it is accepted; where numbers are clamped, so is what is no number."""
 
     def to_internal_value(self, data: Any) -> int:
         try:
-            return super().to_internal_value(data)
+            return max(super().to_internal_value(data), RANDOM)
         except serializers.ValidationError:
             if not self.context.get("clamp"):
                 raise
@@ -402,14 +401,12 @@ def chosen_model(name: str | None, legacy: str | None, warnings: list[str]) -> s
 
 
 def settings_from(values: Mapping[str, Any], start: Mapping[str, Any] = MappingProxyType({})) -> PaintSettings:
-    """The values of a form as settings, on top of others by their house names; a random seed is drawn here.
+    """The values of a form as settings, on top of others by their house names.
 
     Raises InvalidRequest for more guidance than the model takes.
     """
     named = {HOUSE_NAMES.get(name, name): value for name, value in values.items()}
     named = {name: value for name, value in named.items() if name in PaintSettings.__dataclass_fields__}
-    if named.get("seed", start.get("seed", RANDOM)) <= 0:
-        named["seed"] = 1 + secrets.randbelow(2**31 - 1)
     if named.get("preset") == FULL:
         named["preset"] = None
     asked = named.get("guidance_scale") or 0.0

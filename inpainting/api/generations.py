@@ -80,7 +80,7 @@ class GenerationCancel(APIView):
 class GenerationRunAgain(TakesBodies):
     """A new generation of the same picture and mask, with the settings that are sent and all others as they were asked.
 
-    What was left to us the first time, such as the engine or the model's own steps, is chosen again.
+    What was left to us the first time, such as the engine, the model's own steps or the seed, is chosen again.
 
     So are control_image and ip_adapter_image, unless others are sent. In JSON an empty control or ip_adapter is none.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,8 @@ class LoraUse:
 class PaintSettings:
     """How to paint. Checked when built; raises InvalidRequest with the field, the limit and what was seen.
 
-    strength: 0 (leave it) to 1 (invent freely). seed: 0 to 2**63-1. mask_grow: pixels, negative shrinks.
+    strength: 0 (leave it) to 1 (invent freely). seed: 0 to 2**63-1; a request that is submitted with 0 leaves it to
+    whoever accepts it. mask_grow: pixels, negative shrinks.
     mask_blur: width in pixels of the ramp that fades the painting in, inward from the mask's edge.
 
     None is the engine's own choice: steps of denoising; guidance_scale, how closely the prompt is followed; scheduler,
@@ -183,9 +184,14 @@ class PaintSettings:
         if len(set(self.embeddings)) < len(self.embeddings):
             raise InvalidRequest("Each embedding may be asked for once.", field="embeddings")
 
+    def made(self) -> dict[str, Any]:
+        """The fields that are other than where nobody says anything, and what `dataclasses.asdict` tells of them."""
+        defaults = asdict(PaintSettings())
+        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
+
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> PaintSettings:
-        """The settings that `dataclasses.asdict` told of, also after they were JSON; all, or some of them.
+        """The settings that `dataclasses.asdict` or `made` told of, also after they were JSON.
 
         Raises InvalidRequest too for those that another version of this program knew.
         """

@@ -18,7 +18,7 @@ from inpainting.generations import safety
 from inpainting.generations.delete import delete_ended
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.limits import Allowance, LimitReached
-from inpainting.generations.submit import keep, kept_or_removed, prepared
+from inpainting.generations.submit import keep, kept_or_removed, prepared, random_seed
 from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status
 from inpainting.models.batch import DELETED, REFUSED
 from inpainting.models.generation import GIVEN
@@ -78,6 +78,7 @@ def submit_batch(
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
     registry.check_name(engine)
+    seed = random_seed()  # one for all: the settings hold for every picture
     refusals: dict[int, InvalidRequest] = {}
     items: list[BatchItem] = []
     try:
@@ -95,6 +96,7 @@ def submit_batch(
                         source_name=one.name,
                         warnings=one.warnings,
                         webhook_url=webhook_url,
+                        seed=seed,
                     )
                     made.append(item.generation)
                 except InvalidRequest as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -87,19 +88,22 @@ def prepared(
     warnings: Sequence[str] = (),
     webhook_url: str = "",
     parent: Generation | None = None,
+    seed: int | None = None,
 ) -> Generation:
     """A generation whose pictures are in storage; it belongs into `kept_or_removed`, its rows are for `keep`.
 
+    seed: where none is asked for; None: a random one.
     Raises InvalidRequest for an unknown engine or model, a mask that leaves nothing to repaint or to paint from, a
     further picture that is missing, a webhook_url that may not be called, and a safety checker that is to look and
     cannot.
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
-    asked = Asked(engine, asdict(request.settings))
-    choice = registry.choose(engine, request.settings)
+    wanted = request.settings
+    asked = Asked(engine, wanted.made())
+    choice = registry.choose(engine, wanted)
     painter = choice.engine
-    settings, safety_warnings = safety.settled(request.settings)
+    settings, safety_warnings = safety.settled(replace(wanted, seed=wanted.seed or seed or random_seed()))
     request = replace(request, settings=painter.settled(settings))
     _, mask_warnings = checked_mask(request, painter)
     _, unread = checked_references(request, painter)
@@ -115,6 +119,10 @@ def prepared(
         webhook_url=webhook_url,
         parent=parent,
     )
+
+
+def random_seed() -> int:
+    return 1 + secrets.randbelow(2**31 - 1)
 
 
 def keep(generation: Generation, allowance: Allowance) -> None:

@@ -131,9 +131,12 @@ def test_a_mask_for_each_picture_goes_to_the_picture_of_its_place(ask: Ask) -> N
         mask[20:30, 10 + 20 * number : 20 + 20 * number] = 0
         masks.append(mask)
     batch = made(ask(images=pictures(3), masks=[upload(png(mask)) for mask in masks]))
-    for item, mask in zip(batch.items.all(), masks, strict=True):
-        assert item.generation is not None
-        assert np.array_equal(item.generation.mask.read_pixels(), 255 - mask)
+    generations = [item.generation for item in batch.items.all() if item.generation]
+    assert len({generation.settings["seed"] for generation in generations}) == 1, "a random seed holds for all"
+    assert 0 not in {generation.settings["seed"] for generation in generations}
+    for generation, mask in zip(generations, masks, strict=True):
+        assert "seed" not in generation.asked["settings"]
+        assert np.array_equal(generation.mask.read_pixels(), 255 - mask)
 
 
 def test_json_takes_lists_of_texts(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:

@@ -199,6 +199,18 @@ def test_running_again_without_a_change_paints_the_same_picture(
     assert Generation.objects.get(pk=other["id"]).settings["seed"] != 5
 
 
+def test_running_again_draws_another_seed_where_none_was_asked_for(
+    alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    first = alices_program.post("/api/img2img", shape_a(photo_png, mask_png)).json()
+    assert first["metadata"]["asked"] == {"engine": "auto", "prompt": "a stone path"}
+    again = alices_program.post(f"/api/generations/{first['id']}/run-again/").json()
+    child = alices_program.get(again["url"]).json()
+    assert child["metadata"]["asked"] == first["metadata"]["asked"]
+    assert 0 != child["metadata"]["seed"] != first["metadata"]["seed"] != 0
+    assert child["metadata"]["denoising_strength"] == 0.75
+
+
 def test_running_again_is_strict_and_keeps_idempotency_keys(
     alice: User, alices_program: Client, generate: Generate
 ) -> None:

@@ -280,6 +280,7 @@ def test_another_vae_is_offered_where_the_model_can_use_it_and_is_painted_with(p
     page.get_by_role("link", name="All details").click()
     page.get_by_role("link", name="Open in editor").click()
     expect(page.locator("#more-set")).to_contain_text("VAE soft")
+    expect(page.get_by_label("Denoising strength")).to_have_value("0.75")
     page.locator("#more summary").click()
     page.get_by_role("button", name="Back to the defaults").click()
     expect(page.locator("#more-set")).not_to_contain_text("VAE")

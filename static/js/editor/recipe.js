@@ -40,6 +40,8 @@ const GUIDED = ["negative_prompt", "guidance_start", "guidance_end"]
 /** Families whose prompts may hold weights. */
 const WEIGHING = new Set(["sd", "sdxl"])
 const UNSAID = { num_images: 1, mask_grow: 0, mask_blur: 0, control_strength: 1, control_start: 0, control_end: 1, ip_adapter_scale: 1 }
+/** What a field holds where nothing is said. */
+const blank = (name) => (name === "denoising_strength" ? STRENGTH : "")
 const KINDS = { control: "controlnet", ip_adapter: "ip-adapter" }
 
 export class Recipe {
@@ -146,7 +148,7 @@ export class Recipe {
     const { steps, guidance_scale, scheduler } = this.#usual() ?? {}
     const unsaid = { ...UNSAID, steps, guidance_scale, scheduler }
     for (const name of FIELDS) {
-      const value = recipe[name] ?? ""
+      const value = recipe[name] ?? blank(name)
       this.#input(name).value = value === unsaid[name] || isBlurred(value) ? "" : String(value)
     }
     this.#refresh()
@@ -238,7 +240,7 @@ export class Recipe {
   #clear() {
     this.#chooseSafety()
     for (const name of FIELDS.slice(1)) {
-      this.#input(name).value = name === "denoising_strength" ? STRENGTH : ""
+      this.#input(name).value = blank(name)
       this.#input(name).removeAttribute("aria-invalid")
     }
     for (const { row } of this.#loras) {
