@@ -43,13 +43,15 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The fields of a request. What was sent as nothing - null, or an empty text in a form - is not among them."""
+    """The fields of a request. What was sent as nothing - null, or an empty text in a form - is not among them, but is
+    named in `empty`."""
 
     shape: Shape
     fields: Mapping[str, Any]
     files: Mapping[str, UploadedFile]
     lists: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Pictures by the names that may come more than once, each a file or what was sent in its place."""
+    empty: frozenset[str] = frozenset()
 
     @property
     def is_lenient(self) -> bool:
@@ -81,7 +83,8 @@ class Body:
 
     def digest(self, route: str) -> str:
         """SHA-256 of all that was sent, and whereto, the same however a client orders or separates it."""
-        whole = hashlib.sha256(json.dumps([route, self.shape.value, self.fields], sort_keys=True).encode())
+        fields = {**dict.fromkeys(self.empty), **self.fields}
+        whole = hashlib.sha256(json.dumps([route, self.shape.value, fields], sort_keys=True).encode())
         listed = [(name, value) for name in sorted(self.lists) for value in self.lists[name]]
         for name, value in [*sorted(self.files.items()), *listed]:
             if not isinstance(value, UploadedFile):
@@ -103,7 +106,7 @@ def body_of(request: Request, *, lists: Collection[str] = ()) -> Body:
     found = {name: listed(name, body, request) for name in lists}
     fields = {name: value for name, value in body.fields.items() if name not in found}
     files = {name: file for name, file in body.files.items() if name not in found}
-    return Body(body.shape, fields, files, found)
+    return Body(body.shape, fields, files, found, body.empty)
 
 
 def listed(name: str, body: Body, request: Request) -> Sequence[Any]:
@@ -120,19 +123,22 @@ def listed(name: str, body: Body, request: Request) -> Sequence[Any]:
 
 def plain_body_of(request: Request) -> Body:
     if not isinstance(request.data, QueryDict):
-        return Body(Shape.JSON, said(cast("dict[str, Any]", request.data)), {})  # see JsonObjectParser
+        sent = cast("dict[str, Any]", request.data)  # see JsonObjectParser
+        plain = said(sent)
+        return Body(Shape.JSON, plain, {}, empty=frozenset(sent.keys() - plain.keys()))
     repeated = {name: request.data.getlist(name) for name in REPEATED if len(request.data.getlist(name)) > 1}
-    plain = said({**request.data.dict(), **repeated}, empty=("", None))
     files = {name: file for name, file in request.FILES.items() if file is not None}
-    plain = {name: value for name, value in plain.items() if name not in files}
+    sent = {name: value for name, value in {**request.data.dict(), **repeated}.items() if name not in files}
+    plain = said(sent, empty=("", None))
     text = plain.pop("params", None)
     if text is None:
-        return Body(Shape.FORM, plain, files)
+        return Body(Shape.FORM, plain, files, empty=frozenset(sent.keys() - plain.keys()))
     try:
         params = json_object(str(text).encode())
     except ValueError as error:
         raise InvalidRequest(f"Invalid parameters format: {error}", field="params") from error
-    return Body(Shape.FORM_WITH_PARAMS, {**said(params), **plain}, files)
+    fields = {**said(params), **plain}
+    return Body(Shape.FORM_WITH_PARAMS, fields, files, empty=frozenset({**params, **sent}.keys() - fields.keys()))
 
 
 def said(fields: Mapping[str, Any], *, empty: tuple[Any, ...] = (None,)) -> dict[str, Any]:

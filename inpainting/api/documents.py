@@ -82,17 +82,23 @@ class Json(serializers.Serializer):
 
 
 class ChangesUpload(ChangesForm):
-    """Form fields and files; what is not sent stays as it was."""
+    """Form fields and files; what is not sent stays as it was, and what is sent empty is taken back."""
 
     control_image = Upload().fields["control_image"]
     ip_adapter_image = Upload().fields["ip_adapter_image"]
 
 
 class ChangesJson(ChangesForm):
-    """The same fields as in the form."""
+    """The same fields as in the form; null takes back what was asked."""
 
     control_image = Json().fields["control_image"]
     ip_adapter_image = Json().fields["ip_adapter_image"]
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        fields = super().get_fields()
+        for field in fields.values():
+            field.allow_null = True
+        return fields
 
 
 class LoraUseDocument(serializers.Serializer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +42,8 @@ PUBLIC_NAMES = {"strength": "denoising_strength"}
 """Settings whose name in this API differs from the house's."""
 HOUSE_NAMES = {public: house for house, public in PUBLIC_NAMES.items()}
 ALIASES = {"cfg_scale": "guidance_scale", "batch_size": "num_images"}
+LEGACY = {"sampler_name": "scheduler", "model_name": "model"}
+"""Fields that other services' clients choose those settings by."""
 SAMPLERS = {
     "euler": "EulerDiscreteScheduler",
     "euler_ancestral": "EulerAncestralDiscreteScheduler",
@@ -317,7 +319,9 @@ class ChangesForm(serializers.Serializer):
     )
     ip_adapter_scale = number("ip_adapter_scale", help_text="How strongly ip_adapter_image is heard; 1 unless sent.")
     engine = Text(required=False, max_length=60, help_text="A name from /api/engines/, or auto.")
-    model = Text(required=False, max_length=200, help_text="An id from /api/models; an unknown one is refused.")
+    model = Text(
+        required=False, max_length=200, help_text="An id from /api/models, or auto; an unknown one is refused."
+    )
     model_name = Text(
         required=False, allow_blank=True, max_length=200, help_text="Like model, but an unknown one falls back."
     )
@@ -359,14 +363,14 @@ def checked(
 
 
 def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
-    """Names of other services' samplers and models -> ours, or the engine's own choice with a warning.
+    """Names of other services' samplers and models -> ours, or None, the engine's own choice, with a warning.
 
     Parts must be known and installed, whoever paints: raises InvalidRequest otherwise.
     """
     scheduler, sampler = values.pop("scheduler", None), values.pop("sampler_name", None)
     known = [name for name in (scheduler, sampler) if name in ALL_SCHEDULERS]
     chosen = known[0] if known else SAMPLERS.get(sampler or "")
-    if chosen is not None:
+    if (scheduler, sampler) != (None, None):
         values["scheduler"] = chosen
     for name, value in (("scheduler", scheduler), ("sampler_name", sampler)):
         if value and value not in ALL_SCHEDULERS and value not in SAMPLERS:
@@ -374,8 +378,10 @@ def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
     for name, kind in PARTS.items():
         if name in values:
             values[name] = InferenceModel.find_part(values[name], kind, field=name).slug if values[name] else None
-    model = chosen_model(values.pop("model", None), values.pop("model_name", None), warnings)
-    return values if model is None else {**values, "model": model}
+    model, legacy = values.pop("model", None), values.pop("model_name", None)
+    if (model, legacy) != (None, None):
+        values["model"] = chosen_model(model, legacy, warnings)
+    return values
 
 
 def chosen_model(name: str | None, legacy: str | None, warnings: list[str]) -> str | None:
@@ -415,6 +421,12 @@ def settings_from(values: Mapping[str, Any], start: Mapping[str, Any] = MappingP
         within("guidance_scale", asked, LEAST_GUIDANCE, taken_guidance(model))
     kept = {name: value for name, value in start.items() if name not in named}
     return replace(PaintSettings.from_fields(kept), **named)
+
+
+def without(settings: Mapping[str, Any], empty: Collection[str]) -> dict[str, Any]:
+    """Settings by their house names, without those whose fields were sent as nothing: they are taken back."""
+    taken_back = {(ALIASES | LEGACY | HOUSE_NAMES).get(name, name) for name in empty}
+    return {name: value for name, value in settings.items() if name not in taken_back}
 
 
 def taken_guidance(model: str | None) -> float:

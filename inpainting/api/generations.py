@@ -14,15 +14,17 @@ from inpainting.api.answers import pending, rendered, rendered_whole
 from inpainting.api.bodies import TakesBodies, body_of
 from inpainting.api.documents import ACCEPTING, CHANGES, KEY, PageDocument, Pending, WholeGenerationDocument, documented
 from inpainting.api.errors import Conflict
-from inpainting.api.fields import ChangesForm, checked, settings_from
+from inpainting.api.fields import ChangesForm, checked, settings_from, without
 from inpainting.api.references import references_in
 from inpainting.api.requests import idempotency_of
 from inpainting.api.search import Search, page_of
 from inpainting.core.geometry import Size
+from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.delete import delete
 from inpainting.generations.run_again import run_again
 from inpainting.models import Generation
+from inpainting.models.generation import REFERENCES
 
 
 def own_generation(request: Request, pk: UUID) -> Generation:
@@ -82,7 +84,8 @@ class GenerationRunAgain(TakesBodies):
 
     What was left to us the first time, such as the engine, the model's own steps or the seed, is chosen again.
 
-    So are control_image and ip_adapter_image, unless others are sent. In JSON an empty control or ip_adapter is none.
+    So are control_image and ip_adapter_image, unless others are sent. What is sent as nothing - in JSON null, in a form
+    an empty field - is taken back, as is the model by `auto`: then it is the engine's own choice, the default, or none.
 
     A webhook_url may be among them; the one of before is not told again.
     """
@@ -105,12 +108,12 @@ class GenerationRunAgain(TakesBodies):
         values, warnings = checked(ChangesForm, body.fields, clamp=False)
         size = Size(generation.source.width, generation.source.height)
         references, notes = references_in(body, request).beside(size)
-        former = generation.as_asked
+        former, no_longer = generation.as_asked, {name: None for name in REFERENCES if name in body.empty}
         again = run_again(
             generation,
-            settings_from(values, former.settings),
-            engine=values.get("engine", former.engine),
-            references=references,
+            settings_from(values, without(former.settings, body.empty)),
+            engine=values.get("engine", registry.AUTO if "engine" in body.empty else former.engine),
+            references={**no_longer, **references},
             warnings=[*warnings, *notes],
             idempotency=idempotency,
             webhook_url=values.get("webhook_url", ""),

@@ -17,14 +17,14 @@ def run_again(
     settings: PaintSettings,
     *,
     engine: str,
-    references: Mapping[str, Picture] | None = None,
+    references: Mapping[str, Picture | None] | None = None,
     warnings: Sequence[str] = (),
     idempotency: Idempotency | None = None,
     webhook_url: str = "",
 ) -> Generation:
     """The new generation, which has pictures of its own, and tells nobody but this webhook_url that it has ended.
 
-    references: further pictures in place of those of before, by their names in `InpaintRequest`.
+    references: further pictures, or None, in place of those of before, by their names in `InpaintRequest`.
     Raises what `submit` and `request_of` raise.
     """
     return submit(
@@ -39,7 +39,9 @@ def run_again(
     )
 
 
-def request_of(generation: Generation, settings: PaintSettings, references: Mapping[str, Picture]) -> InpaintRequest:
+def request_of(
+    generation: Generation, settings: PaintSettings, references: Mapping[str, Picture | None]
+) -> InpaintRequest:
     """What it was asked to paint, with these settings and further pictures; those that are not among them stay.
 
     Raises InvalidPicture (`image_gone`) where a file is gone.

@@ -221,6 +221,8 @@ def test_running_again_is_strict_and_keeps_idempotency_keys(
     ids = {alices_program.post(f"/api/generations/{first.pk}/run-again/", headers=headers).json()["id"] for _ in "ab"}
     assert len(ids) == 1
     assert alices_program.post(f"/api/generations/{second.pk}/run-again/", headers=headers).status_code == 422
+    url = f"/api/generations/{first.pk}/run-again/"
+    assert alices_program.post(url, {"steps": ""}, headers=headers).status_code == 422
 
 
 def test_running_again_what_has_lost_its_file_is_refused(

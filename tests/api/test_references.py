@@ -327,6 +327,41 @@ def test_running_again_without_a_control_says_that_its_picture_is_not_read(
     assert engine[-1].control_image is None
 
 
+@pytest.mark.parametrize("is_form", [False, True], ids=["json", "form"])
+def test_running_again_takes_back_what_is_sent_as_nothing(
+    ask: Ask, alices_program: Client, engine: list[InpaintRequest], is_form: bool
+) -> None:
+    said = {"engine": "diffusion", "model": "tiny", "denoising_strength": 0.5, "steps": 7, "guidance_scale": 3}
+    said |= {"prompt": "a stone path", "scheduler": "DDIMScheduler", **ALL}
+    assert ask(**said, **both()).status_code == 200
+    first = kept()
+
+    def again(**changes: str | None) -> Any:
+        url = f"/api/generations/{first.pk}/run-again/"
+        if is_form:
+            return alices_program.post(url, {name: value or "" for name, value in changes.items()})
+        return alices_program.post(url, changes, content_type="application/json")
+
+    def asked(**changes: str | None) -> dict[str, Any]:
+        answer = again(**changes)
+        assert answer.status_code == 202, answer.json()
+        asked: dict[str, Any] = alices_program.get(answer.json()["url"]).json()["metadata"]["asked"]
+        return asked
+
+    def but(*names: str, **others: str) -> dict[str, Any]:
+        return {name: value for name, value in said.items() if name not in names} | others
+
+    assert asked() == said
+    assert asked(steps=None, cfg_scale=None, denoising_strength=None) == but(
+        "steps", "guidance_scale", "denoising_strength"
+    )
+    assert asked(model="auto", scheduler=None) == asked(model_name=None, sampler_name=None) == but("model", "scheduler")
+    assert asked(scheduler="normal") == asked(scheduler="") == but("scheduler")
+    assert asked(engine=None, control=None, ip_adapter=None, ip_adapter_image=None) == but(*ALL, engine="auto")
+    assert set(kept().references) == {"control_image"}
+    assert again(engine="erase", model="auto").json()["code"] in {"model_unavailable", "engine_not_installed"}
+
+
 @pytest.mark.parametrize("name", ["control_image", "ip_adapter_image"])
 def test_running_again_what_has_lost_a_picture_is_refused_until_a_new_one_is_sent(
     ask: Ask, alices_program: Client, engine: list[InpaintRequest], name: str
