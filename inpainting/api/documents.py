@@ -59,6 +59,7 @@ class Problem(serializers.Serializer):
 
 
 CONTROL_IMAGE = "What a ControlNet for depth or scribble, or one for tile, is guided by; scaled to the picture."
+WITHOUT_MASK = "Without one all of the picture is repainted, which takes a diffusion model."
 IP_ADAPTER_IMAGE = "What an IP-Adapter looks at; of any size."
 
 
@@ -66,7 +67,10 @@ class Upload(Img2ImgForm):
     """Form fields and files. A text field `params` may hold them all as JSON; then numbers are clamped as in JSON."""
 
     image = serializers.FileField(help_text="PNG, JPEG, WebP or GIF, up to 32 MB; or as text, see JSON.")
-    mask = serializers.FileField(help_text="PNG up to 10 MB: white is kept, black is repainted, unless mask_polarity.")
+    mask = serializers.FileField(
+        required=False,
+        help_text=f"PNG up to 10 MB: white is kept, black is repainted, unless mask_polarity. {WITHOUT_MASK}",
+    )
     control_image = serializers.FileField(required=False, help_text=f"As image. {CONTROL_IMAGE}")
     ip_adapter_image = serializers.FileField(required=False, help_text=f"As image. {IP_ADAPTER_IMAGE}")
 
@@ -75,7 +79,7 @@ class Json(serializers.Serializer):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
     input_image = serializers.CharField(help_text="Base64, a data URL, an http(s) URL, or a link of this site.")
-    mask = serializers.CharField(help_text="PNG, as input_image.")
+    mask = serializers.CharField(required=False, help_text=f"PNG, as input_image. {WITHOUT_MASK}")
     control_image = serializers.CharField(required=False, help_text=f"As input_image. {CONTROL_IMAGE}")
     ip_adapter_image = serializers.CharField(required=False, help_text=f"As input_image. {IP_ADAPTER_IMAGE}")
     prompt = Img2ImgForm().fields["prompt"]
