@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from rest_framework.request import Request
 
-from inpainting.api.bodies import Body
+from inpainting.api.bodies import Body, Sent
 from inpainting.api.pictures import CONTROL_IMAGE, IP_ADAPTER_IMAGE, reference_picture
 from inpainting.core import masks
 from inpainting.core.codecs import DecodedPicture
@@ -18,7 +18,7 @@ from inpainting.core.request import InpaintRequest
 
 @dataclass(frozen=True, slots=True, eq=False)
 class References:
-    """As they were sent; None: not at all."""
+    """As they were sent, what is looked at in its form already; None: not at all."""
 
     control_image: DecodedPicture | None = None
     ip_adapter_image: DecodedPicture | None = None
@@ -32,7 +32,7 @@ class References:
             scaled = masks.scaling_note(self.control_image.picture.size, size, noun="control image")
             notes += [*self.control_image.warnings, *([scaled] if scaled else [])]
         if self.ip_adapter_image is not None:
-            found["ip_adapter_image"] = as_ip_adapter_image(self.ip_adapter_image.picture)
+            found["ip_adapter_image"] = self.ip_adapter_image.picture
             notes += self.ip_adapter_image.warnings
         return found, tuple(notes)
 
@@ -48,5 +48,10 @@ def references_in(body: Body, request: Request) -> References:
     control, looked_at = body.picture("control_image"), body.picture("ip_adapter_image")
     return References(
         None if control is None else reference_picture(control, CONTROL_IMAGE, request),
-        None if looked_at is None else reference_picture(looked_at, IP_ADAPTER_IMAGE, request),
+        None if looked_at is None else looked_at_picture(looked_at, request),
     )
+
+
+def looked_at_picture(sent: Sent, request: Request) -> DecodedPicture:
+    decoded = reference_picture(sent, IP_ADAPTER_IMAGE, request)
+    return replace(decoded, picture=as_ip_adapter_image(decoded.picture))

@@ -21,7 +21,7 @@ from inpainting.generations.limits import Allowance, LimitReached
 from inpainting.generations.submit import keep, kept_or_removed, prepared, random_seed
 from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status
 from inpainting.models.batch import DELETED, REFUSED
-from inpainting.models.generation import GIVEN
+from inpainting.models.generation import GIVEN, SharedReferences
 
 LIVE = (Status.QUEUED, Status.RUNNING)
 RETRIED = (Status.FAILED, Status.CANCELLED)
@@ -78,10 +78,12 @@ def submit_batch(
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
     registry.check_name(engine)
-    seed = random_seed()  # one for all: the settings hold for every picture
+    seed, shared = random_seed(), SharedReferences()  # the settings hold for every picture, and so do these
     refusals: dict[int, InvalidRequest] = {}
     items: list[BatchItem] = []
     try:
+        with transaction.atomic():
+            Allowance(owner).check()  # before a picture is read
         with kept_or_removed() as made:
             for one in wanted:
                 item = BatchItem(index=len(items), name=one.name)
@@ -97,6 +99,7 @@ def submit_batch(
                         warnings=one.warnings,
                         webhook_url=webhook_url,
                         seed=seed,
+                        shared=shared,
                     )
                     made.append(item.generation)
                 except InvalidRequest as error:
@@ -186,9 +189,9 @@ def retry(batch: Batch) -> Retried:
     with transaction.atomic(durable=True):
         # One retry or deletion of a batch after the other. SQLite's transactions are exclusive anyway.
         list(Batch.objects.select_for_update().filter(pk=batch.pk))
+        allowance = Allowance(batch.owner)  # holds the owner before any generation, as deleting does
         waiting = {index: again[index] for index in still_ended(items) if index in again}
-        if waiting:
-            refusals |= keep_until_a_limit(waiting, Allowance(batch.owner))
+        refusals |= keep_until_a_limit(waiting, allowance)
         done = [index for index in waiting if index not in refusals]
         for index in done:
             items[index].stand_for(waiting[index])

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from inpainting.models import Batch, Generation, Mask, ReferencePicture, SourceImage, endings
@@ -24,8 +25,8 @@ def delete_ended(pk: UUID) -> bool:
     False where there is nothing of that kind: it has not ended, or somebody else has deleted it.
     """
     with transaction.atomic():
-        # The picture first: of two that share it, the one deleted last must see that it is the last.
-        list(SourceImage.objects.select_for_update(of=["self"], no_key=True).filter(generations=pk))
+        # The owner first: of two that share a picture, the one deleted last must see that it is the last.
+        list(get_user_model().objects.select_for_update(of=["self"], no_key=True).filter(generations=pk))
         generation = Generation.objects.select_for_update().filter(pk=pk, status__in=ENDED).first()
         if generation is None:
             return False
@@ -44,7 +45,7 @@ def delete_everything_of(user: Any) -> int:
     """
     with transaction.atomic():
         # Held until the end, so that no worker commits a result in between; in the order of `delete_ended`.
-        list(SourceImage.objects.select_for_update(no_key=True).filter(owner=user).values_list("pk"))
+        list(get_user_model().objects.select_for_update(no_key=True).filter(pk=user.pk))
         theirs = list(Generation.objects.select_for_update().filter(owner=user).values_list("pk", flat=True))
         Generation.objects.filter(owner=user).delete()
         Batch.objects.filter(owner=user).delete()

@@ -54,6 +54,11 @@ class Allowance:
         if self.limits is not None:
             _lock(owner)
 
+    def check(self) -> None:
+        """Raises LimitReached where not even the smallest generation would be accepted."""
+        if self.limits is not None:
+            self._check(self.limits, 0)
+
     def spend(self, generation: Generation) -> None:
         """Note that it is accepted, before its rows are saved. Raises LimitReached where it would be one too many."""
         source = generation.source

@@ -22,7 +22,7 @@ from inpainting.generations import safety
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.limits import Allowance, LimitReached
 from inpainting.models import Generation
-from inpainting.models.generation import Asked
+from inpainting.models.generation import Asked, SharedReferences
 from inpainting.models.pictures import remove_unkept
 
 logger = logging.getLogger(__name__)
@@ -89,10 +89,11 @@ def prepared(
     webhook_url: str = "",
     parent: Generation | None = None,
     seed: int | None = None,
+    shared: SharedReferences | None = None,
 ) -> Generation:
     """A generation whose pictures are in storage; it belongs into `kept_or_removed`, its rows are for `keep`.
 
-    seed: where none is asked for; None: a random one.
+    seed: where none is asked for; None: a random one. shared: see `Generation.from_request`.
     Raises InvalidRequest for an unknown engine or model, a mask that leaves nothing to repaint or to paint from, a
     further picture that is missing, a webhook_url that may not be called, and a safety checker that is to look and
     cannot.
@@ -118,6 +119,7 @@ def prepared(
         warnings=[*warnings, *safety_warnings, *mask_warnings, *unread],
         webhook_url=webhook_url,
         parent=parent,
+        shared=shared,
     )
 
 

@@ -18,7 +18,14 @@ from django.db.models.functions import Now
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models import endings
 from inpainting.models.clock import in_seconds
-from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage, StoredPicture
+from inpainting.models.pictures import (
+    GeneratedImage,
+    Mask,
+    ReferencePicture,
+    SourceImage,
+    StoredPicture,
+    contents,
+)
 from inpainting.models.webhooks import MAX_URL_CHARACTERS, WebhookDelivery
 from inpainting.realtime import events
 
@@ -27,6 +34,8 @@ REFERENCES = ("control_image", "ip_adapter_image")
 """The further pictures of a request, by their names in `InpaintRequest`."""
 GIVEN = ("source", "mask", *REFERENCES)
 """The pictures that a generation was given."""
+SharedReferences = dict[tuple[str, str], ReferencePicture]
+"""Of one owner, in storage, by their names in `InpaintRequest` and `contents`."""
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
 """Which process holds a running generation."""
 
@@ -136,20 +145,26 @@ class Generation(models.Model):
         warnings: Sequence[str] = (),
         webhook_url: str = "",
         parent: Generation | None = None,
+        shared: SharedReferences | None = None,
     ) -> Generation:
-        """A generation whose pictures are in storage and whose rows are not saved yet; see `save_new`."""
-        references: dict[str, ReferencePicture] = {}
+        """A generation whose pictures are in storage and whose rows are not saved yet; see `save_new`.
+
+        shared: reference pictures that it has instead of writing the same, and that those it writes are added to.
+        """
+        shared = {} if shared is None else shared
+        pictures = {name: getattr(request, name) for name in REFERENCES if getattr(request, name) is not None}
+        keys = {name: (name, contents(picture)) for name, picture in pictures.items()}
+        references = {name: shared[key] for name, key in keys.items() if key in shared}
         with ExitStack() as undo:  # whatever cannot be written takes along what was
             source = SourceImage.written(owner, request.image, name=source_name)
             undo.callback(source.delete_files)
             mask = Mask.written(owner, request.mask)
             undo.callback(mask.delete_files)
-            for name in REFERENCES:
-                picture = getattr(request, name)
-                if picture is not None:
-                    references[name] = ReferencePicture.written(owner, picture)
-                    undo.callback(references[name].delete_files)
+            for name in [name for name in pictures if name not in references]:
+                references[name] = ReferencePicture.written(owner, pictures[name])
+                undo.callback(references[name].delete_files)
             undo.pop_all()
+        shared.update({keys[name]: picture for name, picture in references.items()})
         return cls(
             owner=owner,
             source=source,

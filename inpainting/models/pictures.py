@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
+import numpy as np
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.db import Error, models, transaction
@@ -134,6 +135,13 @@ class ReferencePicture(StoredPicture):
         reference = cls(owner=owner)
         reference.write(encode_png(picture), picture)
         return reference
+
+
+def contents(picture: Picture) -> str:
+    """The same for pictures that are the same, and far sooner told than a PNG is written."""
+    whole = hashlib.sha256(f"{picture.pixels.shape} {picture.pixels.dtype} {picture.icc_profile!r}".encode())
+    whole.update(np.ascontiguousarray(picture.pixels).data)
+    return whole.hexdigest()
 
 
 class GeneratedImage(WithThumbnail):

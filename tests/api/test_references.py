@@ -20,6 +20,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.references import as_control_image, as_ip_adapter_image
 from inpainting.core.request import InpaintRequest
+from inpainting.generations.delete import delete
 from inpainting.models import Generation, InferenceModel, ReferencePicture
 from tests import stand_in
 from tests.api.bodies import data_url, shape_a, shape_b, shape_c, text, upload
@@ -390,19 +391,47 @@ def test_the_same_key_runs_again_once_and_reads_no_picture_twice(
     assert answers[0].json()["id"] == answers[1].json()["id"] != str(first.pk)
 
 
-def test_in_a_batch_they_hold_for_every_picture(
-    alices_program: Client, engine: list[InpaintRequest], photo: NDArray[np.uint8], photo_png: bytes, mask_png: bytes
+def test_in_a_batch_they_hold_for_every_picture_and_are_kept_once(
+    alices_program: Client,
+    engine: list[InpaintRequest],
+    photo: NDArray[np.uint8],
+    photo_png: bytes,
+    mask_png: bytes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = {"images": [upload(photo_png), upload(png(photo[:, ::-1]))], "masks": [upload(mask_png)]}
     body = {**files, "prompt": "a lawn", **ALL}
     answer = alices_program.post("/api/batches/", body)
     assert (answer.status_code, answer.json()["code"]) == (400, "control_image_missing")
-    files = {"images": [upload(photo_png), upload(png(photo[:, ::-1]))], "masks": [upload(mask_png)]}
+    wide, high = [upload(photo_png), upload(png(photo[:, ::-1]))], upload(png(np.rot90(photo)))
+    files = {"images": [wide[0], high, wide[1]], "masks": [upload(mask_png)]}
+    write, written = ReferencePicture.written, []
+
+    def noted(owner: User, picture: Picture) -> ReferencePicture:
+        written.append(picture.size)
+        return write(owner, picture)
+
+    monkeypatch.setattr(ReferencePicture, "written", noted)
     answer = alices_program.post("/api/batches/", {**files, "prompt": "a lawn", **ALL, **both()})
     assert answer.status_code == 202, answer.json()
-    assert len(engine) == 2
+    assert len(engine) == 3
     for asked in engine:
         assert None not in (asked.control_image, asked.ip_adapter_image)
+    first, second, third = Generation.objects.order_by("created_at")
+    for whole in (first.to_request(), second.to_request()):
+        assert whole.control_image is not None
+        assert whole.control_image.same_as(as_control_image(Picture(DEPTH), whole.image.size))
+        assert whole.ip_adapter_image is not None
+        assert whole.ip_adapter_image.same_as(as_ip_adapter_image(Picture(LOOK)))
+    # Each is written once, and what guides once in each size.
+    assert len(written) == ReferencePicture.objects.count() == 3
+    assert first.control_image_id == third.control_image_id != second.control_image_id
+    assert first.ip_adapter_image_id == second.ip_adapter_image_id == third.ip_adapter_image_id
+    assert delete(first)
+    assert Generation.objects.get(pk=third.pk).to_request().control_image is not None
+    assert delete(third)
+    assert delete(second)
+    assert not ReferencePicture.objects.exists()
     answer = alices_program.post("/api/batches/", {**files, "prompt": "", **ALL, **both(), "control_image": "x"})
     assert (answer.status_code, answer.json()["field"]) == (400, "control_image")
 

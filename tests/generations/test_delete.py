@@ -12,13 +12,16 @@ from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from django.db import connection, transaction
 from django.test import Client
+from skimage import data
 
 from accounts.models import User
 from inpainting import tasks
+from inpainting.core.picture import Picture
 from inpainting.generations import run as running
 from inpainting.generations.delete import delete, delete_ended, delete_everything_of
 from inpainting.generations.run import run
-from inpainting.models import GeneratedImage, Generation, Mask, SourceImage
+from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage
+from inpainting.models.pictures import contents
 
 pytestmark = pytest.mark.django_db(transaction=True)  # files go when a transaction really ends
 Generate = Callable[..., Generation]
@@ -35,8 +38,11 @@ def files() -> set[Path]:
     return {path for path in Path(settings.DATA_DIR, "pictures").rglob("*") if path.is_file()}
 
 
+RECORDS = (Generation, SourceImage, Mask, ReferencePicture, GeneratedImage)
+
+
 def rows() -> int:
-    return sum(model._default_manager.count() for model in (Generation, SourceImage, Mask, GeneratedImage))
+    return sum(model._default_manager.count() for model in RECORDS)
 
 
 @pytest.fixture
@@ -194,11 +200,20 @@ def test_an_administrator_deletes_what_has_ended_with_its_files(
     assert rows() == 3
 
 
-def test_of_two_that_share_pictures_and_are_deleted_at_once_nothing_stays(alice: User, generate: Generate) -> None:
+@pytest.mark.parametrize("share_all", [True, False], ids=["all", "what guides"])
+def test_of_two_that_share_pictures_and_are_deleted_at_once_nothing_stays(
+    alice: User, generate: Generate, share_all: bool
+) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("transactions of SQLite come one after the other")
-    first = generate(alice)
-    second = first.once_more()
+    guide = Picture(data.chelsea()[:64, :96])
+    first = generate(alice, control_image=guide)
+    if share_all:
+        second = first.once_more()
+    else:  # as items of a batch
+        shared = {("control_image", contents(guide)): first.references["control_image"]}
+        second = Generation.from_request(first.to_request(), owner=alice, engine="quick-fill", shared=shared)
+        assert second.control_image_id == first.control_image_id
     second.parent = None  # as after one in between was deleted: nothing else holds one against the other
     second.save_new()
     assert second.cancel()
