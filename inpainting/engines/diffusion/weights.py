@@ -19,7 +19,7 @@ from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.families.sdxl import StableDiffusionXL
-from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.loading import alone
 from inpainting.engines.diffusion.parts import flavour_of, variant_in
 from inpainting.engines.model_files import (
@@ -135,6 +135,8 @@ def load(spec: ModelSpec, hardware: Hardware) -> Any:
     try:
         pipeline = read(pipeline_class, spec.path, hardware.dtype, spec.family)
     except (OSError, ValueError, RuntimeError, KeyError, SingleFileComponentError) as error:
+        if is_out_of_memory(error):
+            raise
         logger.exception("%s cannot be loaded", spec.slug)
         raise EngineFailed(
             f"The model {spec.label} cannot be loaded: {_first_line(error)}", code="model_unavailable"

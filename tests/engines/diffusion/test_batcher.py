@@ -307,6 +307,21 @@ def test_memory_that_is_too_small_for_one_is_a_clear_error(sd: ModelSpec, batche
     assert failed.value.code == "gpu_out_of_memory"
 
 
+def test_a_model_that_does_not_fit_while_it_is_read_is_tried_again_in_the_room_of_another(
+    specs: dict[str, ModelSpec], sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = weakref.ref(batcher.shelf.get(specs["other"]).unet)
+    from_folder = weights._from_folder
+
+    def reading(*arguments: Any) -> Any:
+        if idle() is not None:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return from_folder(*arguments)
+
+    monkeypatch.setattr(weights, "_from_folder", reading)
+    assert len(batcher.paint(request(), sd, nothing)[0]) == 1
+
+
 def test_latents_that_are_no_numbers_fail_with_a_clear_code(sd: ModelSpec, batcher: Batcher) -> None:
     model = batcher.shelf.get(sd)
     model.predict = lambda live: [torch.full((2, 4, 8, 8), torch.nan) for _ in live]
