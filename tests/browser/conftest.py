@@ -50,6 +50,19 @@ class Site:
     log: Path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def chromium() -> str:
+    """Where it is; asked first, or servers would be started for nothing."""
+    with sync_playwright() as playwright:
+        path = chromium_path(Path(playwright.chromium.executable_path))
+    if path is None:
+        reason = "there is no Chromium: install it as /usr/bin/chromium or name it in DREAMLAYER_CHROMIUM"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
@@ -77,17 +90,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(chromium: str) -> Iterator[Browser]:
     """Of the module, not the session: while Playwright is open its event loop runs here, which Django minds."""
     expect.set_options(timeout=PATIENCE_MS)  # its own five seconds are too few on a busy machine
     with sync_playwright() as playwright:
-        path = chromium_path(Path(playwright.chromium.executable_path))
-        if path is None:
-            reason = "there is no Chromium: install it as /usr/bin/chromium or name it in DREAMLAYER_CHROMIUM"
-            if os.environ.get("CI") == "true":
-                pytest.fail(reason)
-            pytest.skip(reason)
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
 

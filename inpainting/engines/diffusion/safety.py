@@ -35,7 +35,7 @@ transformers.utils.logging.disable_progress_bar()
 # It would say that a black picture is returned, which is for us to decide.
 logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLevel(logging.ERROR)
 
-AT_ONCE = 8
+AT_ONCE = 4
 """Pictures in one call."""
 ALIVE_SECONDS = 0.5
 """How often whoever waits hears that it still works."""
