@@ -29,6 +29,10 @@ DIFFUSION_ONLY = (
 )
 MS_TO_LOAD = 120_000
 """The first painting brings torch along."""
+IS_SEEN = """input => {
+  const { left, top, width, height } = input.getBoundingClientRect()
+  return document.elementFromPoint(left + width / 2, top + height / 2) === input
+}"""
 FOR_EVERY_ENGINE = ("num_images", "seed", "mask_grow", "mask_blur")
 
 
@@ -180,6 +184,9 @@ def test_a_number_out_of_range_is_shown_and_not_sent(page: Page, photo_file: Pat
     expect(page.locator("#generate-message")).to_have_text("Steps must be a whole number from 1 to 150.")
     expect(page.get_by_label("Steps")).to_be_focused()
     expect(page.get_by_label("Steps")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Steps").evaluate("input => input.scrollIntoView({ block: 'end' })")
+    page.get_by_role("button", name="Generate").click()
+    assert page.get_by_label("Steps").evaluate(IS_SEEN), "it lies under what stays at the bottom"
     page.get_by_role("button", name="Back to the defaults").click()
     expect(page.get_by_label("Steps")).to_have_value("")
     expect(page.locator("#generate-message")).to_be_hidden()
