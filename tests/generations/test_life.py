@@ -194,6 +194,7 @@ def test_the_reporter_writes_the_last_step_however_soon_it_comes(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation = started(generate(alice, run=False))
+    monkeypatch.setattr(running, "PROGRESS_EVERY_SECONDS", 3600)  # nothing but the end comes late enough
     report = running.Reporter(generation, Watch("a test", Lane.CPU))
     for number in (1, 2, 3):
         report(Step(number, 3))
