@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -186,8 +186,8 @@ class PaintSettings:
 
     def made(self) -> dict[str, Any]:
         """The fields that are other than where nobody says anything, and what `dataclasses.asdict` tells of them."""
-        defaults = asdict(PaintSettings())
-        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
+        told = asdict(self)
+        return {one.name: told[one.name] for one in fields(self) if getattr(self, one.name) != one.default}
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> PaintSettings:

@@ -151,10 +151,9 @@ class Generation(models.Model):
 
         shared: reference pictures that it has instead of writing the same, and that those it writes are added to.
         """
-        shared = {} if shared is None else shared
         pictures = {name: getattr(request, name) for name in REFERENCES if getattr(request, name) is not None}
-        keys = {name: (name, contents(picture)) for name, picture in pictures.items()}
-        references = {name: shared[key] for name, key in keys.items() if key in shared}
+        keys = {} if shared is None else {name: (name, contents(picture)) for name, picture in pictures.items()}
+        references = {name: shared[key] for name, key in keys.items() if shared and key in shared}
         with ExitStack() as undo:  # whatever cannot be written takes along what was
             source = SourceImage.written(owner, request.image, name=source_name)
             undo.callback(source.delete_files)
@@ -164,7 +163,8 @@ class Generation(models.Model):
                 references[name] = ReferencePicture.written(owner, pictures[name])
                 undo.callback(references[name].delete_files)
             undo.pop_all()
-        shared.update({keys[name]: picture for name, picture in references.items()})
+        if shared is not None:
+            shared.update({keys[name]: picture for name, picture in references.items()})
         return cls(
             owner=owner,
             source=source,

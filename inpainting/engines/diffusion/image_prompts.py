@@ -25,7 +25,7 @@ from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.catalog import ModelSpec
-from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.loading import alone
 from inpainting.engines.model_files import ModelRefused
 from inpainting.engines.part_files import adapter_in, encoder_in
@@ -132,7 +132,7 @@ class ImagePrompter:
         try:
             made = unet._convert_ip_adapter_attn_to_diffusers([tensors])
         except (KeyError, ValueError, RuntimeError) as error:
-            if isinstance(error, torch.OutOfMemoryError):
+            if is_out_of_memory(error):
                 raise
             raise self._unfit() from error
         found = [
