@@ -27,9 +27,9 @@ def look_out(sender: Any, **_: object) -> None:
 
     `serve` starts both itself.
     """
-    from inpainting.generations.recover import start_lookout  # the models are there only now
-    from inpainting.generations.safety import warn_where_unavailable
-    from inpainting.generations.warm_up import start_warming_up
+    from inpainting.generations.recovery import start_lookout  # the models are there only now
+    from inpainting.moderation import warn_where_unavailable
+    from inpainting.worker.warm_up import start_warming_up
 
     start_lookout()
     warn_where_unavailable()

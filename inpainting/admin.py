@@ -16,11 +16,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from inpainting.api.errors import Gone
-from inpainting.api.files import OWNERS_ONLY, picture_response
+from inpainting.api.media.files import OWNERS_ONLY, picture_response
+from inpainting.catalog.store.lora_store import remove
+from inpainting.catalog.store.pull import remove_files
 from inpainting.generations.batches import LIVE, delete_batch
 from inpainting.generations.delete import delete
-from inpainting.model_store.loras import remove
-from inpainting.model_store.pull import remove_files
 from inpainting.models import (
     Batch,
     BatchItem,

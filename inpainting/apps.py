@@ -8,9 +8,9 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models.signals import post_migrate
 
+from inpainting.catalog.shipped import SHIPPED, SHIPPED_PARTS
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Options
-from inpainting.engines.shipped import SHIPPED, SHIPPED_PARTS
 
 
 class InpaintingConfig(AppConfig):
@@ -19,7 +19,7 @@ class InpaintingConfig(AppConfig):
 
     def ready(self) -> None:
         from inpainting import checks  # noqa: F401 - known by being imported
-        from inpainting.models.inference_model import Catalog
+        from inpainting.catalog.rows.inference_model import Catalog
 
         registry.use(
             Catalog(),
@@ -38,7 +38,7 @@ class InpaintingConfig(AppConfig):
 
 def list_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = present_apps, **rest: Any) -> None:
     """After a migrate or a flush: those that are not there yet come in; what administrators changed stays as it is."""
-    from inpainting.models.inference_model import columns_of  # models load after the apps that hold them
+    from inpainting.catalog.rows.inference_model import columns_of  # models load after the apps that hold them
 
     try:
         model = apps.get_model("inpainting", "InferenceModel")

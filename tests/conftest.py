@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Options
 from inpainting.generations.submit import submit
 from inpainting.models import Batch, BatchItem, Generation
+from inpainting.worker import watchdog
+
+
+@pytest.fixture(autouse=True)
+def _not_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test inherits the stop flag that another one set."""
+    monkeypatch.setattr(watchdog, "stopping", threading.Event())
 
 
 @pytest.fixture

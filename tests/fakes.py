@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from inpainting.catalog.specs import Control
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
-from inpainting.engines.base import Lane
-from inpainting.engines.catalog import Control
+from inpainting.engines.base import Queue
 
 
 class PlainEngine:
@@ -14,7 +14,7 @@ class PlainEngine:
     name = "quick-fill"
     ignores: frozenset[str] = frozenset()
     needs_surroundings = False
-    lane = Lane.CPU
+    queue = Queue.CPU
     rule = WindowRule(context=0.5)
 
     def settled(self, settings: PaintSettings) -> PaintSettings:

@@ -14,7 +14,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.diffusion.engine import Diffusion
-from tests.engines.test_part_files import ip_adapter, network
+from tests.catalog.test_adapter_files import ip_adapter, network
 from tests.hub import tiny_model, written
 
 CONTROLS = ("inpaint", "canny", "depth", "scribble", "tile")

@@ -31,7 +31,7 @@ from rest_framework.views import APIView
 from accounts import setup
 from accounts.models import ApiKey, Scope, User
 from dreamlayer_site.asgi import application
-from inpainting.api.links import SIGNER
+from inpainting.api.media.links import SIGNER
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Batch, Generation, InferenceModel, Lora, Retention, UserLimits, WebhookDelivery

@@ -11,31 +11,25 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "diffusers", "transformers", "accelerate")
 ROOM_OF = {**dict.fromkeys(HEAVY, "inpainting.engines.diffusion"), "onnxruntime": "inpainting.engines.erase.networks"}
-ROOM_OF["openvino"] = "inpainting.engines.diffusion.openvino.library"
+ROOM_OF["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
 
 # From the top down: a room may import what stands below it, and its neighbours on the same line.
 FLOORS = [
     [
-        *("inpainting.api", "inpainting.web", "inpainting.admin", "inpainting.realtime.consumers"),
-        *("inpainting.realtime.places", "inpainting.realtime.routing", "inpainting.management"),
+        *("inpainting.api", "inpainting.web", "inpainting.admin", "inpainting.cli", "inpainting.management"),
+        *("inpainting.realtime.consumers", "inpainting.realtime.places", "inpainting.realtime.routing"),
     ],
-    ["inpainting.generations.batches"],
-    ["inpainting.generations.recover", "inpainting.generations.run_again"],
-    ["inpainting.generations.submit"],
+    ["inpainting.generations"],
     ["inpainting.tasks"],
-    ["inpainting.generations.run", "inpainting.webhooks"],
-    [
-        *("inpainting.generations.line", "inpainting.generations.watch", "inpainting.generations.wait"),
-        *("inpainting.generations.history", "inpainting.generations.estimate", "inpainting.generations.limits"),
-        *("inpainting.generations.idempotency", "inpainting.generations.delete", "inpainting.picture_files"),
-        *("inpainting.generations.present", "inpainting.generations.retention", "inpainting.generations.files"),
-        *("inpainting.generations.warm_up", "inpainting.generations.safety", "inpainting.model_store"),
-    ],
+    ["inpainting.worker", "inpainting.webhooks", "inpainting.realtime.current_event"],
+    ["inpainting.accounting", "inpainting.moderation", "inpainting.storage_audit"],
     [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.layers"),
         *("inpainting.storage", "inpainting.apps", "inpainting.checks", "inpainting.net"),
     ],
     ["inpainting.engines"],
+    ["inpainting.catalog"],
+    ["inpainting.database_clock"],
     ["inpainting.core"],
 ]
 

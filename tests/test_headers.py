@@ -19,7 +19,7 @@ from accounts.models import User
 from dreamlayer_site import settings as own_settings
 from dreamlayer_site.body_limit import BodyLimit
 from dreamlayer_site.hosts import own_hosts
-from inpainting.api.links import SIGNER
+from inpainting.api.media.links import SIGNER
 from inpainting.models import Generation
 from tests.installation import ROOT, Installation
 

@@ -64,7 +64,7 @@ def test_a_server_that_paints_with_the_built_in_engine_imports_nothing_heavy(
         status, said = installation.img2img(key, photo_png, mask_png)
         assert (status, said["status"]) == (200, "success")
     imported = set(re.findall(r"^import time:.*\| +(\S+)$", installation.log, re.MULTILINE))
-    assert {"inpainting.engines.quick_fill.engine", "inpainting.generations.run", "cv2"} <= imported
+    assert {"inpainting.engines.quick_fill.engine", "inpainting.worker.run", "cv2"} <= imported
     assert not heavy & imported
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from inpainting.engines.catalog import Family, Kind, ModelSpec
-from inpainting.engines.embedding_files import DOUBLE
+from inpainting.catalog.inspection.embedding_files import DOUBLE
+from inpainting.catalog.specs import Family, Kind, ModelSpec
 from tests.tiny_models import FEATURES
 
 WIDTHS = {Family.SD: (frozenset({FEATURES}),), Family.SDXL: (frozenset({FEATURES}), frozenset({FEATURES}))}

@@ -29,7 +29,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from inpainting.engines.catalog import USUAL, Family, ModelSpec
+from inpainting.catalog.specs import USUAL, Family, ModelSpec
 
 FEATURES = 32
 

@@ -10,7 +10,7 @@ from diffusers import ControlNetModel
 from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from inpainting.engines.catalog import Control, Family, Kind, ModelSpec
+from inpainting.catalog.specs import Control, Family, Kind, ModelSpec
 from tests.tiny_models import FEATURES
 
 SEEN, SAID = 32, 16

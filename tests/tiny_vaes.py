@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderTiny
 
-from inpainting.engines.catalog import Family, Kind, ModelSpec
+from inpainting.catalog.specs import Family, Kind, ModelSpec
 from tests import tiny_models
 
 

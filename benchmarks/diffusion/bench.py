@@ -13,10 +13,10 @@ import torch
 
 from benchmarks.diffusion.measuring import Figure, Row, contest
 from benchmarks.diffusion.models import compiled, loaded, random_pipeline, spec_of, twin
-from inpainting.engines.catalog import Family
+from inpainting.catalog.specs import Family
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.weights import precise_enough
+from inpainting.engines.diffusion.serving.model_loading import precise_enough
 
 SMALLER = 8
 """By how much sides shrink where tiny models only walk the path."""

@@ -33,16 +33,16 @@ from benchmarks.diffusion.models import (
 )
 from benchmarks.diffusion.openvino_rows import draft, openvino_steps
 from benchmarks.diffusion.serving import Arrival, Served, ignore, in_batches, one_at_a_time, step_by_step
+from inpainting.catalog.specs import Family, ModelSpec
 from inpainting.core.codecs import encode_png
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep
-from inpainting.engines.catalog import Family, ModelSpec
-from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.denoising import Denoising
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.tickets import Ticket
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.jobs import Ticket
 from inpainting.engines.painting import paint
 
 DEFAULT_STEPS = 30

@@ -38,15 +38,15 @@ from benchmarks.diffusion.models import (
     twin,
 )
 from benchmarks.diffusion.serving import Arrival, Served, ignore, in_batches, one_at_a_time, step_by_step
+from inpainting.catalog.specs import Family
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import Cancelled
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
-from inpainting.engines.catalog import Family
 from inpainting.engines.diffusion.denoising import Denoising
-from inpainting.engines.diffusion.weights import LEFT_OUT, load
+from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT, load
 from inpainting.engines.painting import paint
 
 EVERY_STEPS = 3

@@ -32,17 +32,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 from benchmarks.diffusion.measuring import Figure, Sample, timed
+from inpainting.catalog.specs import USUAL, Family, ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.catalog import USUAL, Family, ModelSpec
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.denoising import Denoising
 from inpainting.engines.diffusion.families.flux_fill import TOKENS
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.shelf import Shelf
-from inpainting.engines.diffusion.weights import FAMILIES
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_loading import FAMILIES
 from tests import tiny_models
 
 LOG_VARIANCE = -20.0

@@ -14,9 +14,9 @@ from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.measuring import HALF_GATE, Figure, Row, busy_note, difference, short
 from benchmarks.diffusion.models import begun, flop, request, twin
 from inpainting.core.geometry import Size
+from inpainting.engines.diffusion.backends.openvino import is_installed
 from inpainting.engines.diffusion.denoising import Denoising
-from inpainting.engines.diffusion.openvino import is_installed
-from inpainting.engines.diffusion.shelf import Shelf
+from inpainting.engines.diffusion.serving.model_cache import Shelf
 
 GATE = 2 * HALF_GATE
 """OpenVINO keeps more in bfloat16 than torch does: about twice torch's own distance to float32."""
@@ -26,7 +26,7 @@ MEMORY_BYTES, CACHE_BYTES = 10**15, 10**15
 
 def compiled(bench: Bench, side: int) -> Any:
     """The engine's model as the engine itself would have it converted and compiled, from files, in another process."""
-    from inpainting.engines.diffusion.openvino.networks import Networks
+    from inpainting.engines.diffusion.backends.openvino.networks import Networks
 
     model = bench.sd.ours
     folder = bench.scratch / "models" / model.spec.slug

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
-from inpainting.engines.catalog import ModelSpec
-from inpainting.engines.diffusion.batcher import Batcher
+from inpainting.engines.diffusion.serving.batcher import Batcher
 
 Pictures = list[Any]
 

@@ -9,11 +9,11 @@ from django.urls import reverse
 from rest_framework.request import Request
 
 from inpainting.api.fields import PUBLIC_NAMES, public_names
-from inpainting.api.links import public_image_url
-from inpainting.generations.estimate import place_in_line
-from inpainting.generations.present import progress_event
+from inpainting.api.media.links import public_image_url
 from inpainting.models import Generation
 from inpainting.models.generation import REFERENCES
+from inpainting.realtime.current_event import progress_event
+from inpainting.worker.run_time_estimates import place_in_line
 
 UNEXAMINED = {"nsfw_content_detected": None, "hidden_by": None}
 """What is said of a result that no safety checker has looked at."""

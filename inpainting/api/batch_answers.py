@@ -14,9 +14,9 @@ from inpainting.api.documents import Json, NumberOrText, Upload
 from inpainting.api.fields import Img2ImgForm
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations.batches import LIVE, Retried, said_of
-from inpainting.generations.estimate import Place, places
 from inpainting.models import Batch, BatchItem, Generation, Status
 from inpainting.models.batch import ITEM_STATES, REFUSED
+from inpainting.worker.run_time_estimates import Place, places
 
 NEEDS_NEW_PICTURE = InvalidRequest(
     "This picture was refused when it came; send another one in a new batch.", code="new_picture_needed"

@@ -15,7 +15,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
-from inpainting.api.archives import Entry, Names, zip_response
 from inpainting.api.batch_answers import (
     BATCH,
     BatchAcceptedDocument,
@@ -31,7 +30,8 @@ from inpainting.api.batch_requests import accept_batch
 from inpainting.api.bodies import TakesBodies
 from inpainting.api.documents import ACCEPTING, KEY, documented
 from inpainting.api.errors import Conflict
-from inpainting.api.files import PictureView
+from inpainting.api.media.archives import Entry, Names, zip_response
+from inpainting.api.media.files import PictureView
 from inpainting.api.search import MOST_A_PAGE, MOST_PAGES, paged
 from inpainting.generations import batches
 from inpainting.models import Batch, Status

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
+from inpainting.accounting.limits import spent, stored_bytes
 from inpainting.api.documents import EnginesDocument, ModelsDocument, UsageDocument, documented
 from inpainting.api.fields import public_names
 from inpainting.core.errors import InvalidRequest
@@ -18,7 +19,6 @@ from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Engine
 from inpainting.generations import history
-from inpainting.generations.limits import spent, stored_bytes
 from inpainting.models import InferenceModel, Lora, Status, UserLimits
 
 

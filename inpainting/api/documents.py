@@ -10,8 +10,8 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework import serializers
 
 from inpainting.api.fields import ChangesForm, Img2ImgForm
+from inpainting.catalog.specs import PAINTING_FAMILIES, PART_LABELS, Control
 from inpainting.core.request import SAFETY_TYPES
-from inpainting.engines.catalog import PAINTING_FAMILIES, PART_LABELS, Control
 from inpainting.models import Status
 
 Described = TypeVar("Described", bound=Callable[..., Any])

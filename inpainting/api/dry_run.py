@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Scope
+from inpainting import moderation
 from inpainting.api.answers import ignored
 from inpainting.api.bodies import TakesBodies, body_of
 from inpainting.api.documents import IMG2IMG, Foreseen, documented
@@ -22,8 +23,7 @@ from inpainting.core.picture import Picture
 from inpainting.engines import registry
 from inpainting.engines.painting import checked_mask
 from inpainting.engines.references import checked_references
-from inpainting.generations import safety
-from inpainting.generations.estimate import Work, past_of
+from inpainting.worker.run_time_estimates import Work, past_of
 
 
 class DryRun(TakesBodies):
@@ -40,7 +40,7 @@ def foreseen(incoming: Incoming) -> dict[str, Any]:
     """mask: as the house has it, grown, white = repaint. window: left, top, right, bottom of what the engine sees."""
     choice, image = registry.choose(incoming.engine, incoming.request.settings), incoming.request.image
     engine = choice.engine
-    settings, safety_warnings = safety.settled(incoming.request.settings)
+    settings, safety_warnings = moderation.settled(incoming.request.settings)
     settings = engine.settled(settings)
     mask, mask_warnings = checked_mask(incoming.request, engine)
     _, unread = checked_references(replace(incoming.request, settings=settings), engine)

@@ -19,8 +19,8 @@ from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
+from inpainting.accounting.limits import LimitReached
 from inpainting.core.errors import InvalidPicture, InvalidRequest, PaintingError
-from inpainting.generations.limits import LimitReached
 from inpainting.storage import out_of_space
 
 logger = logging.getLogger(__name__)

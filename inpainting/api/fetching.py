@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from django.conf import settings
 from rest_framework.request import Request
 
-from inpainting.generations.limits import RATE, refuse_over
+from inpainting.accounting.limits import RATE, refuse_over
 
 RETRY_SECONDS = 2
 

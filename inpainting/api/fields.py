@@ -12,6 +12,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from inpainting.catalog.rows.inference_model import InferenceModel, resolve_model
+from inpainting.catalog.specs import USUAL_MOST_GUIDANCE, Family, most_guidance
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import (
@@ -33,9 +35,7 @@ from inpainting.core.request import (
     within,
 )
 from inpainting.engines import registry
-from inpainting.engines.catalog import USUAL_MOST_GUIDANCE, Family, most_guidance
 from inpainting.engines.diffusion.engine import PARTS
-from inpainting.models.inference_model import InferenceModel, resolve_model
 from inpainting.models.webhooks import MAX_URL_CHARACTERS
 
 PUBLIC_NAMES = {"strength": "denoising_strength"}

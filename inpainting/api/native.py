@@ -14,8 +14,8 @@ from inpainting.api.bodies import TakesBodies, body_of
 from inpainting.api.documents import ACCEPTING, HOW_LONG, IMG2IMG, KEY, Painted, Pending, Received, documented
 from inpainting.api.requests import accept
 from inpainting.generations import history
-from inpainting.generations.wait import wait_until_ended
 from inpainting.models import Status
+from inpainting.worker.waiting import wait_until_ended
 
 WAIT = re.compile(r'\bwait\s*=\s*"?(\d{1,6})\b')
 ENDED_BADLY = {Status.CANCELLED: 409, Status.FAILED: 500}

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from inpainting.api.bodies import Sent
 from inpainting.api.errors import TooLarge
 from inpainting.api.fetching import one_of_few
-from inpainting.api.links import stored_picture
+from inpainting.api.media.links import stored_picture
 from inpainting.core.codecs import DecodedPicture, PictureLimits, decode_picture
 from inpainting.core.errors import InvalidPicture
 from inpainting.net import fetch_picture_bytes, site_limits

@@ -1,6 +1,7 @@
 from django.urls import path
 
-from inpainting.api import batches, catalog, downloads, dry_run, generations, native, schema, tickets, webhooks
+from inpainting.api import batches, catalog, dry_run, generations, native, schema, tickets, webhooks
+from inpainting.api.media import downloads
 
 one = "api/generations/<uuid:pk>/"
 batch = "api/batches/<uuid:pk>/"

@@ -14,10 +14,10 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting import webhooks
+from inpainting.accounting.limits import spend_webhook
 from inpainting.api.bodies import TakesBodies, body_of
 from inpainting.api.documents import documented
 from inpainting.api.search import MOST_A_PAGE, MOST_PAGES, paged
-from inpainting.generations.limits import spend_webhook
 from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret
 from inpainting.models.webhooks import MAX_URL_CHARACTERS
 

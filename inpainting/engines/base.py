@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.catalog.specs import Control
 from inpainting.core.geometry import Box, WindowRule
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.catalog import Control
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ ONLY_DIFFUSION = frozenset(
 """Names of `PaintSettings` fields that mean nothing to whoever paints from the picture alone."""
 
 
-class Lane(StrEnum):
+class Queue(StrEnum):
     """A line of generations and the workers that serve it: on the processor, or talking to whoever owns the GPU."""
 
     CPU = "cpu"
@@ -63,7 +63,7 @@ class Engine(Protocol):
     """Names of `PaintSettings` fields that change nothing here, whatever the others are."""
     needs_surroundings: bool
     """Whether it paints from what is kept, so that a mask over the whole picture leaves it nothing."""
-    lane: Lane
+    queue: Queue
     """Whose workers run it."""
 
     def settled(self, settings: PaintSettings) -> PaintSettings:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from inpainting.catalog.specs import COMPUTED_CONTROLS, Control
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Engine
-from inpainting.engines.catalog import COMPUTED_CONTROLS, Control
 
 NEEDS_NONE = COMPUTED_CONTROLS | {Control.TILE}
 """Controls that are led by the picture itself where nothing else is sent."""

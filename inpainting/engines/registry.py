@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Protocol
 
-from inpainting.core.errors import InvalidRequest
-from inpainting.core.request import PaintSettings
-from inpainting.engines.base import Engine, Lane
-from inpainting.engines.catalog import (
+from inpainting.catalog.shipped import no_model_sentence
+from inpainting.catalog.specs import (
     DIFFUSION_FAMILIES,
     ERASE_FAMILIES,
     DraftParts,
@@ -19,12 +17,14 @@ from inpainting.engines.catalog import (
     LoraSpec,
     ModelSpec,
 )
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.request import PaintSettings
+from inpainting.engines.base import Engine, Queue
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.diffusion.engine import Diffusion, Options, no_lora, no_part
 from inpainting.engines.erase import engine as erase
 from inpainting.engines.erase.engine import Erase
 from inpainting.engines.quick_fill.engine import QuickFill
-from inpainting.engines.shipped import no_model_sentence
 
 AUTO = "auto"
 LABELS = {"quick-fill": "Quick fill", "erase": "Erase", "diffusion": "Diffusion"}
@@ -183,9 +183,9 @@ def below(engine: str) -> Choice | None:
     return closing("The device's memory was too small for the model, so the gap was closed from the picture itself")
 
 
-def in_lane(lane: Lane) -> list[str]:
+def in_queue(queue: Queue) -> list[str]:
     """The names of the engines whose generations wait in that line."""
-    return [engine.name for engine in engines().values() if engine.lane is lane]
+    return [engine.name for engine in engines().values() if engine.queue is queue]
 
 
 def label(name: str) -> str:

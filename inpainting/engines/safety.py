@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.catalog.specs import SAFETY_FAMILIES, ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.hiding import hidden
@@ -20,12 +21,11 @@ from inpainting.core.picture import Picture
 from inpainting.core.safety import UNAVAILABLE
 from inpainting.core.views import views
 from inpainting.engines import registry
-from inpainting.engines.catalog import SAFETY_FAMILIES, ModelSpec
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.painting import Painting
 
 if TYPE_CHECKING:
-    from inpainting.engines.diffusion.safety import Checkers
+    from inpainting.engines.diffusion.safety_checker import Checkers
 
 Examine = Callable[[Painting, Callable[[], None]], Painting]
 """What a painting has to pass: `examined` by some checker. Called with the painting and `meanwhile`."""
@@ -79,6 +79,6 @@ def squared(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @cache
 def checkers() -> Checkers:
     """Those of this process. The first use brings torch along."""
-    from inpainting.engines.diffusion.safety import Checkers
+    from inpainting.engines.diffusion.safety_checker import Checkers
 
     return Checkers()

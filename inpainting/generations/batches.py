@@ -10,14 +10,13 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Prefetch, Q, QuerySet
 
-from inpainting import webhooks
+from inpainting import moderation, webhooks
+from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.core.errors import InvalidPicture, InvalidRequest
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.generations import safety
 from inpainting.generations.delete import delete_ended
 from inpainting.generations.idempotency import Idempotency
-from inpainting.generations.limits import Allowance, LimitReached
 from inpainting.generations.submit import keep, kept_or_removed, prepared, random_seed
 from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status
 from inpainting.models.batch import DELETED, REFUSED
@@ -206,7 +205,7 @@ def check_again(former: Generation) -> None:
     no longer be called."""
     if former.webhook_url:
         webhooks.check_url(former.webhook_url, field="webhook_url")
-    settings, _ = safety.settled(former.paint_settings)
+    settings, _ = moderation.settled(former.paint_settings)
     registry.find(former.engine, settings).settled(settings)
     for picture in former.pictures:
         if not picture.file.storage.exists(str(picture.file.name)):

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from inpainting.models import Batch, Generation, Mask, ReferencePicture, SourceImage, endings
+from inpainting.models import Batch, Generation, Mask, ReferencePicture, SourceImage, completion_waiters
 from inpainting.models.generation import ENDED
 
 
@@ -53,5 +53,5 @@ def delete_everything_of(user: Any) -> int:
         Mask.objects.filter(owner=user, generations=None).delete()
         ReferencePicture.objects.filter(owner=user, controlled=None, adapted=None).delete()
         for pk in theirs:
-            transaction.on_commit(partial(endings.wake, pk), robust=True)
+            transaction.on_commit(partial(completion_waiters.wake, pk), robust=True)
     return len(theirs)

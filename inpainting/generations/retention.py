@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from inpainting.accounting.limits import forget_spent
 from inpainting.generations.delete import delete_ended
-from inpainting.generations.limits import forget_spent
 from inpainting.models import Batch, DeliveryState, Generation, Retention, WebhookDelivery
 from inpainting.models.generation import ENDED
 

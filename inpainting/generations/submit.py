@@ -12,15 +12,14 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from kombu.exceptions import OperationalError
 
-from inpainting import tasks, webhooks
+from inpainting import moderation, tasks, webhooks
+from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.engines.base import Lane
+from inpainting.engines.base import Queue
 from inpainting.engines.painting import checked_mask
 from inpainting.engines.references import checked_references
-from inpainting.generations import safety
 from inpainting.generations.idempotency import Idempotency
-from inpainting.generations.limits import Allowance, LimitReached
 from inpainting.models import Generation
 from inpainting.models.generation import Asked, SharedReferences
 from inpainting.models.pictures import remove_unkept
@@ -104,7 +103,7 @@ def prepared(
     asked = Asked(engine, wanted.made())
     choice = registry.choose(engine, wanted)
     painter = choice.engine
-    settings, safety_warnings = safety.settled(replace(wanted, seed=wanted.seed or seed or random_seed()))
+    settings, safety_warnings = moderation.settled(replace(wanted, seed=wanted.seed or seed or random_seed()))
     request = replace(request, settings=painter.settled(settings))
     _, mask_warnings = checked_mask(request, painter)
     _, unread = checked_references(request, painter)
@@ -137,13 +136,13 @@ def keep(generation: Generation, allowance: Allowance) -> None:
         parents = Generation.objects.select_for_update(no_key=True)
         generation.parent = parents.filter(pk=generation.parent_id).first()
     generation.save_new()
-    lane = registry.find(generation.engine).lane
-    transaction.on_commit(lambda: ring(lane), robust=True)
+    queue = registry.find(generation.engine).queue
+    transaction.on_commit(lambda: ring(queue), robust=True)
 
 
-def ring(lane: Lane = Lane.CPU) -> None:
+def ring(queue: Queue = Queue.CPU) -> None:
     """Tell a worker to look. The rows are the truth; a bell that is lost costs time, not a generation."""
-    bell = tasks.run_waiting if lane is Lane.CPU else tasks.run_waiting_on_gpu
+    bell = tasks.run_waiting if queue is Queue.CPU else tasks.run_waiting_on_gpu
     try:
         bell.delay()
     except OperationalError:

@@ -1,12 +1,12 @@
 """What is kept: generations, their pictures, how long they stay, and the messages that tell of them."""
 
+from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
+from inpainting.catalog.rows.lora import Lora
 from inpainting.models.batch import Batch, BatchItem
 from inpainting.models.generation import Generation, Status
 from inpainting.models.idempotency import IdempotencyKey
-from inpainting.models.inference_model import InferenceModel, ModelState
 from inpainting.models.ledger import Act, LedgerEntry
 from inpainting.models.limits import UserLimits
-from inpainting.models.lora import Lora
 from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage
 from inpainting.models.retention import Retention
 from inpainting.models.webhooks import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret

@@ -16,8 +16,8 @@ from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.models import endings
-from inpainting.models.clock import in_seconds
+from inpainting.database_clock import in_seconds
+from inpainting.models import completion_waiters
 from inpainting.models.pictures import (
     GeneratedImage,
     Mask,
@@ -330,7 +330,7 @@ class Generation(models.Model):
                 if not Generation.objects.filter(allowed, pk=self.pk).update(**changes):
                     return False
                 if changes.get("status") in ENDED:
-                    transaction.on_commit(lambda: endings.wake(self.pk), robust=True)
+                    transaction.on_commit(lambda: completion_waiters.wake(self.pk), robust=True)
                 if event is not None:
                     self._publish(event)
                 # In the same transaction: the fence we read is the one we set.

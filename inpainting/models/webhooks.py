@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from inpainting.models.clock import in_seconds
+from inpainting.database_clock import in_seconds
 
 if TYPE_CHECKING:  # a generation makes its message when it ends
     from inpainting.models.generation import Generation

@@ -17,9 +17,9 @@ from django.db import DatabaseError, InterfaceError
 
 from accounts import sockets
 from inpainting.generations import history
-from inpainting.generations.present import present_event, queued_event
 from inpainting.models import Generation, Status
 from inpainting.realtime import events
+from inpainting.realtime.current_event import present_event, queued_event
 from inpainting.realtime.places import Places, lookout
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 from channels.db import database_sync_to_async
 from django.db import DatabaseError, InterfaceError
 
-from inpainting.generations import estimate
-from inpainting.generations.estimate import Place
+from inpainting.worker import run_time_estimates
+from inpainting.worker.run_time_estimates import Place
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Lookout:
 
     async def _look(self) -> None:
         try:
-            self.latest = await database_sync_to_async(estimate.places)()
+            self.latest = await database_sync_to_async(run_time_estimates.places)()
         except (DatabaseError, InterfaceError):
             logger.warning("The database does not say who waits; looking again in a moment", exc_info=True)
         self._looked_at = asyncio.get_running_loop().time()

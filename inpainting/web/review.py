@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
 from inpainting.api.errors import Gone
-from inpainting.api.files import OWNERS_ONLY, picture_response
+from inpainting.api.media.files import OWNERS_ONLY, picture_response
 from inpainting.models import GeneratedImage
 
 logger = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import PARTS
 from inpainting.generations import history
 from inpainting.models import Generation, InferenceModel
-from inpainting.web.choices import HIDDEN_SENTENCE, choices
+from inpainting.web.editor_choices import HIDDEN_SENTENCE, choices
 
 PAGE_LENGTH = 24
 ROWS = {

@@ -26,7 +26,8 @@ from pytest_django import Settings
 
 from accounts.models import User
 from inpainting import tasks
-from inpainting.api import archives, batch_requests
+from inpainting.api import batch_requests
+from inpainting.api.media import archives
 from inpainting.api.pictures import source_image
 from inpainting.core.codecs import DecodedPicture, decode_picture
 from inpainting.generations import batches, submit

@@ -20,11 +20,11 @@ import torch
 from inpainting import tasks
 from inpainting.core.codecs import decode_picture
 from inpainting.engines import registry
-from inpainting.engines.base import Lane
+from inpainting.engines.base import Queue
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.families.sd import StableDiffusion
-from inpainting.generations.run import run_waiting
 from inpainting.models import Generation, InferenceModel, Status
+from inpainting.worker.run import run_waiting
 from tests import tiny_models
 from tests.api.bodies import shape_a, shape_b
 from tests.catalogued import add_model
@@ -141,7 +141,7 @@ def test_eight_users_share_the_models_steps(
 
     def one(_: int) -> None:
         barrier.wait(10)
-        run_waiting(Lane.GPU)
+        run_waiting(Queue.GPU)
         connections.close_all()
 
     hook = batcher.shelf.get(tiny.spec).unet.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))

@@ -13,8 +13,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import User
-from inpainting.engines import embedding_files
-from inpainting.engines.catalog import Family
+from inpainting.catalog.inspection import embedding_files
+from inpainting.catalog.specs import Family
 from inpainting.models import Generation, InferenceModel
 from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.api.bodies import shape_a, shape_b

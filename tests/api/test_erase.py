@@ -17,7 +17,7 @@ from accounts.models import User
 from inpainting.core.codecs import read_recipe
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.base import Lane
+from inpainting.engines.base import Queue
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.erase import engine as erase
 from inpainting.models import Generation, InferenceModel
@@ -136,7 +136,7 @@ def test_the_list_of_engines_tells_of_it(alices_program: Client, install: Instal
     assert (engine["is_default"], engine["unavailable"]) == (True, None)
     families = {model["id"]: model["family"] for model in alices_program.get("/api/models/").json()["models"]}
     assert (families["lama"], families["migan"]) == ("lama", "migan")
-    assert registry.find("erase").lane is Lane.CPU
+    assert registry.find("erase").queue is Queue.CPU
 
 
 @pytest.mark.usefixtures("with_everything")

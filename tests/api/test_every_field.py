@@ -19,8 +19,8 @@ pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 from django.test import Client
 
 from inpainting.api.fields import Img2ImgForm
-from inpainting.engines import embedding_files
-from inpainting.engines.catalog import FAMILY_IGNORES, PAINTING_FAMILIES, Control, Family
+from inpainting.catalog.inspection import embedding_files
+from inpainting.catalog.specs import FAMILY_IGNORES, PAINTING_FAMILIES, Control, Family
 from inpainting.models import Generation
 from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_parts, tiny_vaes
 from tests.api.bodies import shape_a, upload

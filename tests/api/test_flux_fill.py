@@ -14,7 +14,7 @@ from django.test import Client
 
 pytest.importorskip("torch", reason="diffusion is not installed")
 
-from inpainting.engines.catalog import Family
+from inpainting.catalog.specs import Family
 from inpainting.models import Generation, InferenceModel
 from tests import tiny_loras, tiny_models
 from tests.api.bodies import shape_a, shape_b

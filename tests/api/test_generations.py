@@ -13,7 +13,7 @@ from django.test import Client
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.api.links import SIGNER
+from inpainting.api.media.links import SIGNER
 from inpainting.core.codecs import decode_picture
 from inpainting.models import Generation, Status
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from accounts.models import User
 from inpainting.api import batch_answers
+from inpainting.catalog.shipped import SHIPPED
+from inpainting.catalog.specs import PAINTING_FAMILIES
 from inpainting.core.codecs import decode_picture
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.catalog import PAINTING_FAMILIES
-from inpainting.engines.shipped import SHIPPED
 from inpainting.models import Batch, GeneratedImage, Generation, Mask, SourceImage, Status, UserLimits
 from tests.api.bodies import shape_a, shape_c
 

@@ -218,7 +218,7 @@ def test_what_breaks_inside_is_answered_without_its_insides(
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("secret path /here")
 
-    monkeypatch.setattr("inpainting.generations.run.paint", broken)
+    monkeypatch.setattr("inpainting.worker.run.paint", broken)
     answer = alices_program.post("/api/img2img", body)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.content.decode()

@@ -13,8 +13,8 @@ from django.core.management import CommandError
 from django.test import Client
 
 from accounts.models import User
-from inpainting.engines.catalog import Family
-from inpainting.model_store.loras import remove
+from inpainting.catalog.specs import Family
+from inpainting.catalog.store.lora_store import remove
 from inpainting.models import Generation, Lora
 from tests import tiny_loras, tiny_models
 from tests.api.bodies import shape_a, shape_b

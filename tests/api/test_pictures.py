@@ -23,8 +23,8 @@ from pytest_django import Settings
 
 from accounts.models import User
 from inpainting.api import fetching
-from inpainting.api.links import SIGNER
-from inpainting.api.streaming import Streamed
+from inpainting.api.media.links import SIGNER
+from inpainting.api.media.streaming import Streamed
 from inpainting.core.codecs import decode_picture
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import Generation

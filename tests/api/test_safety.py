@@ -19,6 +19,8 @@ from django.test import Client
 from numpy.typing import NDArray
 
 from accounts.models import User
+from inpainting.accounting.limits import stored_bytes
+from inpainting.catalog.store.pull import remove_files
 from inpainting.core.codecs import STORED_LIMITS, decode_picture
 from inpainting.core.picture import Picture
 from inpainting.core.request import SAFETY_TYPES, InpaintRequest, PaintSettings
@@ -31,10 +33,8 @@ from inpainting.engines.painting import paint
 from inpainting.engines.quick_fill.engine import QuickFill
 from inpainting.engines.safety import checkers
 from inpainting.generations.delete import delete
-from inpainting.generations.limits import stored_bytes
-from inpainting.generations.run import run_waiting
-from inpainting.model_store.pull import remove_files
 from inpainting.models import GeneratedImage, Generation, InferenceModel
+from inpainting.worker.run import run_waiting
 from tests import tiny_checker
 from tests.api.bodies import shape_a, upload
 from tests.conftest import png
@@ -264,7 +264,7 @@ def test_one_that_was_removed_while_it_waited_fails_it(
     alice: User, checker: InferenceModel, generate: Generate
 ) -> None:
     with pytest.MonkeyPatch.context() as held:
-        held.setattr("inpainting.generations.submit.ring", lambda lane: None)
+        held.setattr("inpainting.generations.submit.ring", lambda queue: None)
         generation = generate(alice, engine="rude", safety_checker=True)
     remove_files(checker)
     run_waiting()

@@ -25,7 +25,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection
 
 from accounts.models import User
-from inpainting.api.links import SIGNER
+from inpainting.api.media.links import SIGNER
 from inpainting.core.picture import Picture
 from inpainting.models import Batch, Generation, WebhookDelivery
 from tests.api.bodies import text

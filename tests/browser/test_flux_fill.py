@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from playwright.sync_api import Browser, Page, expect
 
-from inpainting.engines.catalog import Family
+from inpainting.catalog.specs import Family
 from tests import tiny_models
 from tests.browser.conftest import sign_up, watched_page
 from tests.browser.test_diffusion import MS_TO_LOAD, kept_recipe, more_settings

@@ -22,8 +22,8 @@ from inpainting.core.picture import Picture
 from inpainting.core.references import as_control_image
 from tests.browser.conftest import sign_up, watched_page
 from tests.browser.test_editor import open_photo, paint_line, photo, photo_file
+from tests.catalog.test_adapter_files import ip_adapter, network
 from tests.conftest import png
-from tests.engines.test_part_files import ip_adapter, network
 from tests.hub import tiny_model, written
 from tests.installation import Installation
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.engines.base import Lane, OnStep, Step
+from inpainting.engines.base import OnStep, Queue, Step
 from tests.fakes import PlainEngine
 
 FAIL_POINTS = ["accept before", "accept after", "result before", "result after", "commit before", "commit after"]
@@ -59,8 +59,9 @@ class ChaosConfig(AppConfig):
     label = "chaos"
 
     def ready(self) -> None:
-        from inpainting.generations import run, submit  # the models are there only now
+        from inpainting.generations import submit
         from inpainting.models import Generation
+        from inpainting.worker import run
 
         registry.engines()["quick-fill"] = SlowEngine()
         with_fail_points(run, "store", "result")
@@ -72,9 +73,9 @@ class ChaosConfig(AppConfig):
             accept(self)
             die_here("accept before")
 
-        def ring_after(lane: Lane = Lane.CPU) -> None:
+        def ring_after(queue: Queue = Queue.CPU) -> None:
             die_here("accept after")
-            ring(lane)
+            ring(queue)
 
         Generation.save_new = save_new  # type: ignore[method-assign]
         submit.ring = ring_after

@@ -19,7 +19,7 @@ from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.painting import NOTHING_TO_DO, Painting, paint
-from inpainting.generations.run import report
+from inpainting.worker.run import report
 from tests.fakes import PlainEngine
 from tests.strategies import masks, pictures, sizes, window_rules
 

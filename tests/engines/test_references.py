@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
+from inpainting.catalog.specs import Control
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import WindowRule
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep
-from inpainting.engines.catalog import Control
 from inpainting.engines.painting import paint
 from tests.fakes import PlainEngine
 

@@ -17,15 +17,16 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from accounts.models import User
+from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
-from inpainting.generations import estimate, submit
+from inpainting.generations import submit
 from inpainting.generations.delete import delete_everything_of
-from inpainting.generations.estimate import Past, Place, Work, place_in_line, seconds_left
 from inpainting.generations.idempotency import Idempotency
-from inpainting.generations.limits import Allowance, LimitReached
 from inpainting.models import Batch, Generation, LedgerEntry, SourceImage, UserLimits
+from inpainting.worker import run_time_estimates
+from inpainting.worker.run_time_estimates import Past, Place, Work, place_in_line, seconds_left
 
 Generate = Callable[..., Generation]
 ONE, OTHER = Idempotency("key-1", "a" * 64), Idempotency("key-1", "b" * 64)
@@ -38,7 +39,7 @@ def request_(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> InpaintReques
 
 @pytest.fixture
 def _no_bell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "ring", lambda lane: None)
+    monkeypatch.setattr(submit, "ring", lambda queue: None)
 
 
 def all_at_once(count: int, call: Callable[[int], object]) -> list[object]:
@@ -247,7 +248,7 @@ def test_who_waits_knows_the_place_and_the_time(
 ) -> None:
     first, second = generate(alice, run=False), generate(alice, run=False)
     assert place_in_line(second) == Place(2, None)  # nothing was painted yet
-    monkeypatch.setattr(estimate, "past_of", lambda engine: Past([(estimate.work(first), 4.0)]))
+    monkeypatch.setattr(run_time_estimates, "past_of", lambda engine: Past([(run_time_estimates.work(first), 4.0)]))
     monkeypatch.setattr(settings, "WORKERS", 1)
     assert place_in_line(first) == Place(1, 4.0)
     assert place_in_line(second) == Place(2, 8.0)

@@ -17,11 +17,11 @@ from skimage import data
 from accounts.models import User
 from inpainting import tasks
 from inpainting.core.picture import Picture
-from inpainting.generations import run as running
 from inpainting.generations.delete import delete, delete_ended, delete_everything_of
-from inpainting.generations.run import run
 from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage
 from inpainting.models.pictures import contents
+from inpainting.worker import run as running
+from inpainting.worker.run import run
 
 pytestmark = pytest.mark.django_db(transaction=True)  # files go when a transaction really ends
 Generate = Callable[..., Generation]

@@ -26,11 +26,12 @@ from accounts.models import User
 from inpainting import tasks
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.base import Lane
-from inpainting.generations import recover, submit, watch
-from inpainting.generations import run as running
-from inpainting.generations.run import run_waiting
+from inpainting.engines.base import Queue
+from inpainting.generations import recovery, submit
 from inpainting.models import GeneratedImage, Generation, IdempotencyKey, LedgerEntry, Mask, SourceImage, Status
+from inpainting.worker import run as running
+from inpainting.worker import watchdog
+from inpainting.worker.run import run_waiting
 from tests.lost_answers import lose_the_answer
 from tests.small_disk import fill, make_room, small_disk
 
@@ -247,7 +248,7 @@ def test_what_waits_for_the_database_is_not_abandoned(
     def look() -> None:
         lock.rollback()
         Generation.objects.update(lease_until="2020-01-01T00:00:00Z")
-        recover.look()
+        recovery.look()
 
     in_a_pause(monkeypatch, look)
     once_started(monkeypatch, lambda: lock.execute("BEGIN EXCLUSIVE"))
@@ -266,7 +267,7 @@ def test_what_a_stopping_process_cannot_write_down_is_run_again(
 
     def stop() -> None:
         lock.execute("BEGIN EXCLUSIVE")
-        watch.stopping.set()
+        watchdog.stopping.set()
 
     once_started(monkeypatch, stop)
     run_waiting()
@@ -274,8 +275,8 @@ def test_what_a_stopping_process_cannot_write_down_is_run_again(
     generation.refresh_from_db()
     assert generation.status == Status.RUNNING
     assert files() == before
-    watch.stopping.clear()
-    assert recover.recover() == 1
+    watchdog.stopping.clear()
+    assert recovery.recover() == 1
     generation.refresh_from_db()
     assert generation.status == Status.SUCCEEDED
 
@@ -293,7 +294,7 @@ def test_what_the_disk_refuses_at_the_very_commit_is_written_down_later(
     pauses = in_a_pause(monkeypatch, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))  # no file may become larger
     try:
-        assert running.insist(generation.hand_back, watch.Watch("a test", Lane.CPU))
+        assert running.insist(generation.hand_back, watchdog.Watch("a test", Queue.CPU))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(pauses) == 1
@@ -325,7 +326,7 @@ def test_a_result_whose_commit_was_not_answered_keeps_its_files(
 
     def succeed_unheard(self: Generation, images: list[GeneratedImage]) -> bool:
         monkeypatch.setattr(Generation, "succeed", succeed)
-        lose_the_answer(watch.stopping.set if stops else lambda: None)
+        lose_the_answer(watchdog.stopping.set if stops else lambda: None)
         return self.succeed(images)
 
     monkeypatch.setattr(Generation, "succeed", succeed_unheard)
@@ -406,5 +407,5 @@ def in_a_pause(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -
             happens()
             return self.is_set()
 
-    monkeypatch.setattr(watch, "stopping", Stopping())
+    monkeypatch.setattr(watchdog, "stopping", Stopping())
     return pauses

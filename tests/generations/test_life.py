@@ -19,15 +19,15 @@ from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.base import Lane, OnStep, Step
+from inpainting.engines.base import OnStep, Queue, Step
 from inpainting.engines.painting import Painting
-from inpainting.generations import run as running
-from inpainting.generations import watch as watching
-from inpainting.generations.recover import recover
-from inpainting.generations.run import run, run_waiting
+from inpainting.generations.recovery import recover
 from inpainting.generations.submit import submit
-from inpainting.generations.watch import Watch
 from inpainting.models import GeneratedImage, Generation, Status
+from inpainting.worker import run as running
+from inpainting.worker import watchdog as watching
+from inpainting.worker.run import run, run_waiting
+from inpainting.worker.watchdog import Watch
 from tests.fakes import PlainEngine
 
 Generate = Callable[..., Generation]
@@ -195,7 +195,7 @@ def test_the_reporter_writes_the_last_step_however_soon_it_comes(
 ) -> None:
     generation = started(generate(alice, run=False))
     monkeypatch.setattr(running, "PROGRESS_EVERY_SECONDS", 3600)  # nothing but the end comes late enough
-    report = running.Reporter(generation, Watch("a test", Lane.CPU))
+    report = running.Reporter(generation, Watch("a test", Queue.CPU))
     for number in (1, 2, 3):
         report(Step(number, 3))
     assert (generation.step, generation.steps) == (3, 3)

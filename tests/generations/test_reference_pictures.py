@@ -18,9 +18,9 @@ from django.utils import timezone
 from skimage import data
 
 from accounts.models import User
+from inpainting.accounting.limits import Allowance, LimitReached, stored_bytes
 from inpainting.core.picture import Picture
 from inpainting.generations.delete import delete, delete_everything_of
-from inpainting.generations.limits import Allowance, LimitReached, stored_bytes
 from inpainting.generations.retention import sweep
 from inpainting.generations.submit import keep
 from inpainting.models import Batch, Generation, ReferencePicture, Retention, UserLimits

@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from inpainting.generations import recover
+from inpainting.generations import recovery
 from inpainting.generations.retention import sweep
 from inpainting.models import Act, DeliveryState, Generation, LedgerEntry, Retention, Status, WebhookDelivery
 
@@ -128,18 +128,18 @@ def test_the_lookout_sweeps(alice: User, generate: Generate, monkeypatch: pytest
         if len(looks) == 3:
             raise Enough
 
-    monkeypatch.setattr(recover, "look", look)
-    monkeypatch.setattr(recover, "LOOK_EVERY_SECONDS", 0.001)
-    monkeypatch.setattr(recover, "close_old_connections", lambda: None)
+    monkeypatch.setattr(recovery, "look", look)
+    monkeypatch.setattr(recovery, "LOOK_EVERY_SECONDS", 0.001)
+    monkeypatch.setattr(recovery, "close_old_connections", lambda: None)
     sweeps = []
 
     def counted(now: datetime) -> bool:
         sweeps.append(now)
         return sweep(now)
 
-    monkeypatch.setattr(recover, "sweep", counted)
+    monkeypatch.setattr(recovery, "sweep", counted)
     with pytest.raises(Enough):
-        recover._look_out()
+        recovery._look_out()
     assert looks == [1, 0, 0]
     assert len(sweeps) == 1  # the next one in an hour
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from accounts.models import User
-from inpainting.generations import line
 from inpainting.models import GeneratedImage, Generation, Mask, SourceImage, Status
 from inpainting.models.generation import MAX_ATTEMPTS
+from inpainting.worker import fair_queue
 
 
 class Lives(RuleBasedStateMachine):
@@ -36,7 +36,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(target=held)
     def start(self) -> Generation | None:
-        for pk in line.in_line():
+        for pk in fair_queue.in_line():
             generation = Generation.objects.get(pk=pk)
             if generation.owner == self.owner and generation.start():
                 return generation

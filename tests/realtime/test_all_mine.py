@@ -8,9 +8,9 @@ import pytest
 from channels.db import database_sync_to_async as in_database
 
 from accounts.models import User
-from inpainting.generations.run import run_waiting
 from inpainting.models import Generation
 from inpainting.realtime.consumers import SIGNED_OUT, TOO_MANY, LiveConsumer
+from inpainting.worker.run import run_waiting
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import closed_with, heard, socket_of
 

@@ -13,10 +13,10 @@ from channels.testing import WebsocketCommunicator
 
 from accounts.models import User
 from dreamlayer_site.asgi import application
-from inpainting.generations.run import run_waiting
 from inpainting.models import Generation
 from inpainting.realtime import events
 from inpainting.realtime.consumers import NOT_FOUND, GenerationConsumer
+from inpainting.worker.run import run_waiting
 from tests.realtime.sockets import heard, signed_in, socket_of
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,12 +12,12 @@ from django.db import DatabaseError, InterfaceError
 from django.test import Client
 
 from accounts.models import User
-from inpainting.generations import estimate
-from inpainting.generations.estimate import Place
 from inpainting.models import Generation
 from inpainting.realtime import places
 from inpainting.realtime.consumers import is_worth_telling
 from inpainting.realtime.places import Lookout, lookout
+from inpainting.worker import run_time_estimates
+from inpainting.worker.run_time_estimates import Place
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import signed_in, socket_of
 
@@ -76,7 +76,7 @@ async def test_a_page_that_missed_every_message_is_right_after_one_call(alice: U
 
 
 class Line:
-    """In the place of `estimate.places`: counts who looks."""
+    """In the place of `run_time_estimates.places`: counts who looks."""
 
     def __init__(self) -> None:
         self.pk, self.looks = uuid4(), 0
@@ -97,7 +97,7 @@ class Ear:
 async def test_one_look_serves_all_who_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "LOOK_EVERY_SECONDS", 5.0)
     line = Line()
-    monkeypatch.setattr(estimate, "places", line)
+    monkeypatch.setattr(run_time_estimates, "places", line)
     one = Lookout()
     assert await asyncio.gather(*(one.place_of(line.pk) for _ in range(100))) == [Place(3, None)] * 100
     assert await one.place_of(line.pk) == Place(3, None)
@@ -107,7 +107,7 @@ async def test_one_look_serves_all_who_listen(monkeypatch: pytest.MonkeyPatch) -
 async def test_one_that_is_not_in_the_line_costs_no_look_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "LOOK_EVERY_SECONDS", 5.0)
     line = Line()
-    monkeypatch.setattr(estimate, "places", line)
+    monkeypatch.setattr(run_time_estimates, "places", line)
     one = Lookout()
     assert [await one.place_of(uuid4()) for _ in range(100)] == [None] * 100
     assert line.looks == 1
@@ -118,21 +118,21 @@ async def test_a_database_that_is_away_leaves_the_last_look(
     wrong: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = Line()
-    monkeypatch.setattr(estimate, "places", line)
+    monkeypatch.setattr(run_time_estimates, "places", line)
     one = Lookout()
     await one.look()
 
     def away() -> None:
         raise wrong("gone")
 
-    monkeypatch.setattr(estimate, "places", away)
+    monkeypatch.setattr(run_time_estimates, "places", away)
     await one.look()
     assert one.latest == {line.pk: Place(3, None)}
 
 
 async def test_nobody_looks_when_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line()
-    monkeypatch.setattr(estimate, "places", line)
+    monkeypatch.setattr(run_time_estimates, "places", line)
     one, ear = Lookout(), Ear()
     one.join(ear)
     while len(ear.heard) < 2:
@@ -145,7 +145,7 @@ async def test_nobody_looks_when_nobody_listens(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_socket_that_breaks_does_not_silence_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "places", dict)
+    monkeypatch.setattr(run_time_estimates, "places", dict)
 
     class Broken:
         async def hear_places(self, latest: Mapping[UUID, Place]) -> None:
@@ -174,16 +174,16 @@ def test_the_line_of_running_and_waiting_is_shared_by_the_workers(
 ) -> None:
     settings.WORKERS = 2  # type: ignore[attr-defined]
     all_of_them = [wait(alice) for _ in range(4)]
-    past = estimate.Past([(estimate.work(all_of_them[0]), 4.0)])
-    monkeypatch.setattr(estimate, "past_of", lambda engine: past)
-    assert [estimate.places()[one.pk].eta for one in all_of_them] == [4.0, 4.0, 8.0, 8.0]
+    past = run_time_estimates.Past([(run_time_estimates.work(all_of_them[0]), 4.0)])
+    monkeypatch.setattr(run_time_estimates, "past_of", lambda engine: past)
+    assert [run_time_estimates.places()[one.pk].eta for one in all_of_them] == [4.0, 4.0, 8.0, 8.0]
     all_of_them[0].start()
-    found = estimate.places()
+    found = run_time_estimates.places()
     assert [found[one.pk].position for one in all_of_them[1:]] == [1, 2, 3]
     assert found[all_of_them[1].pk].eta == 4.0
 
 
 def test_what_is_over_has_no_place(alice: User, waiting: Generation, client: Client) -> None:
     waiting.cancel()
-    assert estimate.place_in_line(waiting) is None
-    assert estimate.places() == {}
+    assert run_time_estimates.place_in_line(waiting) is None
+    assert run_time_estimates.places() == {}

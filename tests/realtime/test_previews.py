@@ -17,7 +17,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.quick_fill.engine import QuickFill
-from inpainting.generations.run import preview_of, run_waiting
+from inpainting.worker.run import preview_of, run_waiting
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import heard, socket_of
 

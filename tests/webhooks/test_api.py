@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
-from inpainting.generations import limits
+from inpainting.accounting import limits
 from inpainting.models import DeliveryState, LedgerEntry, WebhookDelivery
 from inpainting.webhooks import active_secrets, deliver_due
 from tests.net.outside import Listener, answer

@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from inpainting import webhooks
-from inpainting.generations import recover
+from inpainting.generations import recovery
 from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookSecret
 from inpainting.net import Failure, Limits, NotDelivered
 from inpainting.webhooks import PAUSES_SECONDS, active_secrets, deliver, deliver_due
@@ -244,7 +244,7 @@ def test_a_sender_that_dies_before_writing_it_down_sends_it_again_under_the_same
         deliver_due()  # its lease still holds
         assert len(receiver.requests) == 1
         let_time_pass()
-        recover.look()  # the lookout rings, and the bell is answered at once in these tests
+        recovery.look()  # the lookout rings, and the bell is answered at once in these tests
         first, second = messages(receiver)
     assert first.id == second.id
     assert fresh(delivery).state == DeliveryState.DELIVERED

@@ -25,11 +25,11 @@ from dreamlayer_site.asgi import application
 from dreamlayer_site.celery import app
 from dreamlayer_site.daphne_server import LimitedServer
 from dreamlayer_site.hosts import EVERYWHERE, is_address, is_loopback
-from inpainting.engines.base import Lane
-from inpainting.generations.line import workers_of
-from inpainting.generations.recover import hand_back_ours, recover, start_lookout
-from inpainting.generations.safety import warn_where_unavailable
-from inpainting.generations.warm_up import start_warming_up
+from inpainting.engines.base import Queue
+from inpainting.generations.recovery import hand_back_ours, recover, start_lookout
+from inpainting.moderation import warn_where_unavailable
+from inpainting.worker.fair_queue import workers_of
+from inpainting.worker.warm_up import start_warming_up
 
 LOCK_PATIENCE_SECONDS = supervisor.DRAIN_SECONDS + 5
 WEBHOOK_WORKERS = 4
@@ -49,8 +49,8 @@ class Command(BaseCommand):
         if options["listener_fd"] is None:
             raise CommandError("Call it as “python manage.py serve”, without --child.")
         with only_server_of(settings.DATA_DIR):
-            for lane in Lane:
-                start_workers(lane, workers_of(lane))
+            for queue in Queue:
+                start_workers(queue, workers_of(queue))
             start_workers("hooks", WEBHOOK_WORKERS)
             waiting = recover()
             start_lookout()

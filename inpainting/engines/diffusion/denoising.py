@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.controls import Lead
-from inpainting.engines.diffusion.image_prompts import ImagePrompt
+from inpainting.engines.diffusion.conditioning.controlnet import Lead
+from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,11 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.core.errors import InvalidRequest
-from inpainting.core.geometry import Size, WindowRule
-from inpainting.core.request import FLOW_SCHEDULERS, MAX_LORAS, RANGES, InpaintRequest, LoraUse, PaintSettings, within
-from inpainting.engines.base import Lane, OnStep, Step
-from inpainting.engines.catalog import (
+from inpainting.catalog.specs import (
     FAMILY_IGNORES,
     LORA_FAMILIES,
     PART_LABELS,
@@ -32,12 +28,16 @@ from inpainting.engines.catalog import (
     check_scheduler,
     most_guidance,
 )
-from inpainting.engines.diffusion import openvino
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Size, WindowRule
+from inpainting.core.request import FLOW_SCHEDULERS, MAX_LORAS, RANGES, InpaintRequest, LoraUse, PaintSettings, within
+from inpainting.engines.base import OnStep, Queue, Step
+from inpainting.engines.diffusion.backends import openvino
 
 if TYPE_CHECKING:
-    from inpainting.engines.diffusion.batcher import Batcher
-    from inpainting.engines.diffusion.openvino.networks import Networks
-    from inpainting.engines.diffusion.shelf import Shelf
+    from inpainting.engines.diffusion.backends.openvino.networks import Networks
+    from inpainting.engines.diffusion.serving.batcher import Batcher
+    from inpainting.engines.diffusion.serving.model_cache import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Diffusion:
     """
 
     name = "diffusion"
-    lane = Lane.GPU
+    queue = Queue.GPU
     ignores: frozenset[str] = frozenset()
     needs_surroundings = False
 
@@ -260,8 +260,8 @@ class Diffusion:
     @cached_property
     def _batcher(self) -> Batcher:
         from inpainting.engines.diffusion import hardware
-        from inpainting.engines.diffusion.batcher import Batcher
-        from inpainting.engines.diffusion.shelf import Shelf
+        from inpainting.engines.diffusion.serving.batcher import Batcher
+        from inpainting.engines.diffusion.serving.model_cache import Shelf
 
         chosen = hardware.choose(self.options.device, self.options.precision)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
@@ -276,7 +276,7 @@ class Diffusion:
         if not is_wanted or shelf.hardware.device.type != "cpu" or not openvino.is_installed():
             return None
         try:
-            from inpainting.engines.diffusion.openvino.networks import Networks
+            from inpainting.engines.diffusion.backends.openvino.networks import Networks
         except (ImportError, OSError, RuntimeError) as error:
             logger.warning("OpenVINO is installed and cannot be used: %s", error)
             return None

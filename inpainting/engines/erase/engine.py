@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.compositing import resized
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
 from inpainting.core.masks import scaled
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import ONLY_DIFFUSION, Lane, OnStep, Step
-from inpainting.engines.catalog import ModelSpec
+from inpainting.engines.base import ONLY_DIFFUSION, OnStep, Queue, Step
 from inpainting.engines.erase.islands import split
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Erase:
     """
 
     name = "erase"
-    lane = Lane.CPU
+    queue = Queue.CPU
     ignores = ONLY_DIFFUSION | {"seed"}
     needs_surroundings = True
 

@@ -14,9 +14,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as said_by_onnxruntime
 
+from inpainting.catalog.inspection.model_files import check_model
+from inpainting.catalog.specs import Family, ModelSpec, how_to_get
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.catalog import Family, ModelSpec, how_to_get
-from inpainting.engines.model_files import check_model
 
 logger = logging.getLogger(__name__)
 

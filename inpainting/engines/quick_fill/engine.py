@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, WindowRule
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import ONLY_DIFFUSION, Lane, OnStep
+from inpainting.engines.base import ONLY_DIFFUSION, OnStep, Queue
 from inpainting.engines.quick_fill.filling import fill
 from inpainting.engines.quick_fill.islands import split
 from inpainting.engines.quick_fill.progress import Progress, Report, part
@@ -26,7 +26,7 @@ class QuickFill:
     name = "quick-fill"
     ignores = ONLY_DIFFUSION | {"model"}
     needs_surroundings = True
-    lane = Lane.CPU
+    queue = Queue.CPU
 
     def settled(self, settings: PaintSettings) -> PaintSettings:
         return settings

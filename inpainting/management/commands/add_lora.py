@@ -9,11 +9,11 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
+from inpainting.catalog.specs import LORA_FAMILIES, LoraKind, check_slug
+from inpainting.catalog.store.hub import HubSupply, go_online
+from inpainting.catalog.store.lora_store import add, pull
 from inpainting.core.errors import PaintingError
-from inpainting.engines.catalog import LORA_FAMILIES, LoraKind, check_slug
 from inpainting.management.commands.pull_model import confirmed
-from inpainting.model_store.hub import HubSupply, go_online
-from inpainting.model_store.loras import add, pull
 from inpainting.models import Lora
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from inpainting.catalog.specs import USUAL, Control, Family, Kind, ModelSpec, Source
+from inpainting.catalog.store.hub import check_repo
+from inpainting.catalog.store.pull import PullLost, pull
+from inpainting.catalog.store.sources import LocalSupply
 from inpainting.core.errors import PaintingError
-from inpainting.engines.catalog import USUAL, Control, Family, Kind, ModelSpec, Source
-from inpainting.model_store.hub import check_repo
-from inpainting.model_store.pull import PullLost, pull
-from inpainting.model_store.supplies import LocalSupply
 from inpainting.models import InferenceModel
 
 

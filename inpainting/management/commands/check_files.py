@@ -10,7 +10,7 @@ from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from inpainting.generations.files import altered, missing, named, older, stored
+from inpainting.storage_audit import altered, missing, named, older, stored
 
 
 class Command(BaseCommand):

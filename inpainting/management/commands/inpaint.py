@@ -19,13 +19,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 from tqdm import tqdm
 
+from inpainting import moderation
+from inpainting.cli.picture_files import FileJob, FileReport, control_of, mask_of, pairs
 from inpainting.core.errors import Cancelled, InvalidRequest, PaintingError
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import ALGORITHM_TYPES, ALL_SCHEDULERS, PRESETS, SAFETY_TYPES, LoraUse, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Engine, OnStep, Step
-from inpainting.generations import safety
-from inpainting.picture_files import FileJob, FileReport, control_of, mask_of, pairs
 
 FAILED, INTERRUPTED = 1, 130
 AS_NAMED = (
@@ -152,8 +152,8 @@ class Command(BaseCommand):
         engine = registry.find(options["engine"], asked)
         if mask is None and engine.needs_surroundings:
             raise CommandError(f"MASK is missing: {engine.name} paints from what is kept.")
-        settings, warnings = safety.settled(asked)
-        examine = safety.examiner(settings)
+        settings, warnings = moderation.settled(asked)
+        examine = moderation.examiner(settings)
         for warning in warnings:
             self.stderr.write(warning)
         settings = engine.settled(settings)

@@ -10,11 +10,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
+from inpainting.catalog.inspection.model_files import ModelRefused
+from inpainting.catalog.store.hub import HubSupply, go_online
+from inpainting.catalog.store.pull import PullLost, pull
+from inpainting.catalog.store.sources import LocalSupply, Offer, Supply
 from inpainting.core.errors import PaintingError
-from inpainting.engines.model_files import ModelRefused
-from inpainting.model_store.hub import HubSupply, go_online
-from inpainting.model_store.pull import PullLost, pull
-from inpainting.model_store.supplies import LocalSupply, Offer, Supply
 from inpainting.models import InferenceModel
 
 

@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
+from inpainting.catalog.specs import Family, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, plan_window
 from inpainting.core.picture import Picture
 from inpainting.core.request import FLOW_SCHEDULERS, SCHEDULERS, InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
-from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion import flow_schedulers, previews
-from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.shelf import Shelf
-from inpainting.engines.diffusion.weights import load
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 from tests import tiny_models
-from tests.engines.diffusion.test_batcher import until
+from tests.engines.diffusion.serving.test_batcher import until
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 SIZE = Size(96, 64)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from inpainting.catalog.specs import Family
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.catalog import Family
-from inpainting.engines.diffusion.weights import load
+from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_checker, tiny_models, tiny_parts
 from tests.engines.diffusion.test_single_files import CPU
 

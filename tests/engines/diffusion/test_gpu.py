@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 from skimage import data
 
+from inpainting.catalog.specs import Family, ModelSpec
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
-from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware, choose
-from inpainting.engines.diffusion.shelf import Shelf
-from inpainting.engines.diffusion.weights import load
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 
 pytestmark = [

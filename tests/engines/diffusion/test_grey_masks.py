@@ -12,7 +12,7 @@ from skimage import data
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.weights import load
+from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 
 STEPS = 10

@@ -13,18 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
+from inpainting.catalog.specs import Family
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.catalog import Family
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.families.sd import StableDiffusion
-from inpainting.engines.diffusion.shelf import Shelf
-from inpainting.engines.diffusion.weights import load
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
-from tests.engines.diffusion.test_batcher import Calls
-from tests.engines.diffusion.test_loras import CPU, SIDE, nothing
+from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, SIDE, nothing
+from tests.engines.diffusion.serving.test_batcher import Calls
 from tests.engines.diffusion.test_parity import KINDS, STEPS, models, ours, request
 
 __all__ = ["models"]

@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from skimage import data
 
+from inpainting.catalog.specs import Family
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.catalog import Family
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.weights import load
+from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)

@@ -9,15 +9,15 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
+from inpainting.catalog.specs import Family
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
-from inpainting.engines.catalog import Family
 from inpainting.engines.diffusion import previews
-from inpainting.engines.diffusion.batcher import Batcher
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.shelf import Shelf
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import Shelf
 from tests import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -89,7 +89,7 @@ def test_what_is_painted_shows_it_and_a_decoder_that_breaks_costs_the_preview_al
 ) -> None:
     spec = tiny_models.saved(tmp_path / "sd")
     decoder(tmp_path / "taesd")
-    monkeypatch.setattr("inpainting.engines.diffusion.batcher.PREVIEW_EVERY_SECONDS", 0)
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.PREVIEW_EVERY_SECONDS", 0)
     shelf = Shelf(CPU, 10**9, models_dir=tmp_path)
     batcher = Batcher(shelf)
     # All of it is repainted: nothing is kept that a matrix could be fitted on.

@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from skimage import data
 
+from inpainting.catalog.inspection.model_files import configuration_files
+from inpainting.catalog.specs import Family, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.weights import load
-from inpainting.engines.model_files import configuration_files
+from inpainting.engines.diffusion.serving.model_loading import load
 from tests import original_layout, tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
+from inpainting.catalog.specs import Family
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.catalog import Family
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.weights import load
+from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 
 

@@ -14,18 +14,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from inpainting.catalog.specs import Family, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.catalog import Family, ModelSpec
-from inpainting.engines.diffusion.batcher import Batcher
+from inpainting.engines.diffusion.conditioning.active_adapters import Fittings
 from inpainting.engines.diffusion.families.sd import StableDiffusion
-from inpainting.engines.diffusion.fittings import Fittings
-from inpainting.engines.diffusion.parts import load_part
-from inpainting.engines.diffusion.shelf import InUse, Shelf
-from inpainting.engines.diffusion.tickets import Painted, Ticket
-from inpainting.engines.diffusion.weights import load
+from inpainting.engines.diffusion.serving.adapter_loading import load_part
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.jobs import Painted, Ticket
+from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
+from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models, tiny_vaes
-from tests.engines.diffusion.test_loras import CPU, kinds_of, nothing
+from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, kinds_of, nothing
 from tests.engines.diffusion.test_parity import KINDS, models, ours, request, theirs
 
 __all__ = ["models"]

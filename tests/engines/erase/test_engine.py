@@ -14,12 +14,12 @@ from onnx import helper
 
 pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 
+from inpainting.catalog.specs import Family, ModelSpec
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
-from inpainting.engines.catalog import Family, ModelSpec
 from inpainting.engines.erase import engine as module
 from inpainting.engines.erase import networks
 from inpainting.engines.erase.engine import Erase

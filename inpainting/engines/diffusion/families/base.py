@@ -13,17 +13,17 @@ import torch
 from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.catalog import ModelSpec
-from inpainting.engines.diffusion.adapters import Adapters
+from inpainting.engines.diffusion.conditioning.lora_adapters import Adapters
+from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors
 from inpainting.engines.diffusion.denoising import Denoising, Text
-from inpainting.engines.diffusion.embeddings import Vectors
 from inpainting.engines.diffusion.hardware import Hardware
 
 if TYPE_CHECKING:
-    from inpainting.engines.diffusion.openvino.network import Compiled
+    from inpainting.engines.diffusion.backends.openvino.network import Compiled
 
 
 class LatentModel(ABC):

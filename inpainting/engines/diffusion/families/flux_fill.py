@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch.nn.functional import max_pool2d, pixel_unshuffle
 
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.catalog import ModelSpec
 from inpainting.engines.diffusion import flow_schedulers
+from inpainting.engines.diffusion.conditioning.prompt_weights import spans_of
+from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors
 from inpainting.engines.diffusion.denoising import Denoising, Text
-from inpainting.engines.diffusion.embeddings import Vectors
 from inpainting.engines.diffusion.engine import CELL
 from inpainting.engines.diffusion.families.base import LatentModel, to_tensor
 from inpainting.engines.diffusion.flow import PATCH, FlowDenoising
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.words import spans_of
 
 TOKENS = 512
 """Of the prompt, that the larger text encoder reads."""

@@ -11,17 +11,18 @@ import numpy as np
 import torch
 from torch.nn.functional import max_pool2d
 
+from inpainting.catalog.inspection.model_files import INPAINTING_CHANNELS
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.catalog import ModelSpec
-from inpainting.engines.diffusion import controls, image_prompts, schedulers
+from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
+from inpainting.engines.diffusion.conditioning.prompt_encoding import MOST_CHUNKS, Chunks, Heard, Places, cut, hear
+from inpainting.engines.diffusion.conditioning.prompt_weights import spans_of
+from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors, mark_of, placed, read_vectors
 from inpainting.engines.diffusion.denoising import Denoising, Text
-from inpainting.engines.diffusion.embeddings import Vectors, mark_of, placed, read_vectors
 from inpainting.engines.diffusion.engine import CELL
 from inpainting.engines.diffusion.families.base import LatentModel, to_tensor
-from inpainting.engines.diffusion.reading import MOST_CHUNKS, Chunks, Heard, Places, cut, hear
-from inpainting.engines.diffusion.words import spans_of
-from inpainting.engines.model_files import INPAINTING_CHANNELS
 
 DISTILLED = "This model was distilled with its guidance:"
 
@@ -221,9 +222,9 @@ class StableDiffusion(LatentModel):
         times = torch.cat([one.time for one in live]).to(device)
         hears = torch.cat([text.embeds for text in texts]).to(dtype)
         told = self.conditions(texts)
-        led = controls.residuals(live, inputs, times, hears, told)
+        led = controlnet.residuals(live, inputs, times, hears, told)
         unet = self.unet if self.compiled is None else partial(self.compiled.predict, self.unet)
-        with image_prompts.heard(self.unet, live, hears) as heard:
+        with ip_adapter.heard(self.unet, live, hears) as heard:
             answer = unet(inputs, times, encoder_hidden_states=heard, return_dict=False, **told, **led)[0]
         return list(answer.float().split([one.rows for one in live]))
 

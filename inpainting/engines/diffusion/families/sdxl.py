@@ -9,10 +9,10 @@ import torch
 
 from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
+from inpainting.engines.diffusion.conditioning.prompt_encoding import Heard, Places
+from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors, placed
 from inpainting.engines.diffusion.denoising import Text
-from inpainting.engines.diffusion.embeddings import Vectors, placed
 from inpainting.engines.diffusion.families.sd import StableDiffusion
-from inpainting.engines.diffusion.reading import Heard, Places
 
 
 class StableDiffusionXL(StableDiffusion):

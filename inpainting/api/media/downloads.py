@@ -1,0 +1,108 @@
+"""The pictures of a generation: for its owner, and results for whoever has a signed link."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import ClassVar
+from uuid import UUID
+
+from django.db.models.fields.files import FieldFile
+from django.http import Http404
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+
+from accounts.models import Scope
+from inpainting.api.documents import DOWNLOAD, PICTURE, THUMBNAIL, documented
+from inpainting.api.generations import own_generation
+from inpainting.api.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, PictureView, picture_response
+from inpainting.api.media.links import public_image
+from inpainting.models import GeneratedImage
+
+PROBLEMS = (404, 410, 416)
+
+
+class OwnPicture(PictureView):
+    """A picture of one of the caller's generations."""
+
+    required_scope = Scope.READ
+    file_of: ClassVar[attrgetter[FieldFile]]
+
+    def get(self, request: Request, pk: UUID) -> HttpResponseBase:
+        return picture_response(request, self.file_of(own_generation(request, pk)), OWNERS_ONLY)
+
+
+@documented("The picture as it was given", PICTURE, problems=PROBLEMS)
+class GenerationSource(OwnPicture):
+    file_of = attrgetter("source.file")
+
+
+@documented("Its thumbnail", THUMBNAIL, problems=PROBLEMS)
+class GenerationSourceThumbnail(OwnPicture):
+    file_of = attrgetter("source.thumbnail")
+
+
+@documented("The mask: white is repainted", PICTURE, problems=PROBLEMS)
+class GenerationMask(OwnPicture):
+    file_of = attrgetter("mask.file")
+
+
+class OwnReference(PictureView):
+    """A further picture of one of the caller's generations, which may have none."""
+
+    required_scope = Scope.READ
+    name: ClassVar[str]
+
+    def get(self, request: Request, pk: UUID) -> HttpResponseBase:
+        picture = own_generation(request, pk).references.get(self.name)
+        if picture is None:
+            raise Http404
+        return picture_response(request, picture.file, OWNERS_ONLY)
+
+
+@documented("What guides the painting, of the picture's size", PICTURE, problems=PROBLEMS)
+class GenerationControlImage(OwnReference):
+    name = "control_image"
+
+
+@documented("What the painting looks at", PICTURE, problems=PROBLEMS)
+class GenerationIpAdapterImage(OwnReference):
+    name = "ip_adapter_image"
+
+
+class GenerationImage(PictureView):
+    """A result; `?download` answers with a file name."""
+
+    required_scope = Scope.READ
+
+    @documented("A result", PICTURE, problems=PROBLEMS, parameters=[DOWNLOAD])
+    def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
+        name = f"dreamlayer-{str(pk)[:8]}-{index}.png" if "download" in request.query_params else None
+        return picture_response(request, own_image(request, pk, index).file, OWNERS_ONLY, filename=name)
+
+
+class GenerationImageThumbnail(PictureView):
+    required_scope = Scope.READ
+
+    @documented("A result's thumbnail", THUMBNAIL, problems=PROBLEMS)
+    def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
+        return picture_response(request, own_image(request, pk, index).thumbnail, OWNERS_ONLY)
+
+
+class PublicImage(PictureView):
+    """A result by its signed link: no key, any origin."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    @documented("A result, by its signed link", PICTURE, problems=PROBLEMS, is_public=True)
+    def get(self, request: Request, token: str) -> HttpResponseBase:
+        image = public_image(token)
+        if image is None:
+            raise NotFound("Image not found", code="not_found")
+        return picture_response(request, image.file, FOR_EVERY_ORIGIN)
+
+
+def own_image(request: Request, pk: UUID, index: int) -> GeneratedImage:
+    return get_object_or_404(own_generation(request, pk).images, index=index)

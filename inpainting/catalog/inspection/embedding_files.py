@@ -1,0 +1,74 @@
+"""Is this file an embedding that may be loaded? Asked when it comes in and before anything reads it.
+
+An embedding (textual inversion, Gal et al. 2022, arXiv 2208.01618) is a few vectors in the place of a word's own: in
+the file's one tensor, as diffusers and A1111 (`emb_params`) write it, or in `clip_l` and `clip_g`, for SDXL's encoders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inpainting.catalog.inspection.lora_files import TYPES, LoraRefused, check_finite
+from inpainting.catalog.inspection.model_files import WEIGHTS, ModelRefused, check_names, header_of, said
+from inpainting.catalog.specs import Family
+
+MAX_EMBEDDING_BYTES = 16 * 2**20
+MOST_VECTORS = 75
+"""As many as a text encoder reads at once."""
+DOUBLE = ("clip_l", "clip_g")
+"""SDXL's encoders, in their order."""
+WIDTHS: dict[Family, tuple[frozenset[int], ...]] = {
+    Family.SD: (frozenset({768, 1024}),),
+    Family.SDXL: (frozenset({768}), frozenset({1280})),
+}
+"""Features of a vector for each of a family's encoders: of `sd`, those of Stable Diffusion 1 or 2."""
+
+
+def check_embedding(path: Path, family: Family) -> None:
+    """One small `.safetensors` file of vectors for that family, all of them finite. Raises ModelRefused otherwise."""
+    check_names([path.name])
+    if path.suffix.lower() != WEIGHTS or not path.is_file():
+        raise ModelRefused(f"{path.name} is no {WEIGHTS} file; an embedding is one such file.")
+    if path.stat().st_size > MAX_EMBEDDING_BYTES:
+        raise ModelRefused(f"{path.name} is larger than {MAX_EMBEDDING_BYTES // 2**20} MB; no embedding is.")
+    header = header_of(path)
+    names = names_in(header, path.name)
+    seen = Family.SDXL if names == DOUBLE else Family.SD
+    if seen != family:
+        raise ModelRefused(f"{path.name} is an embedding for models of the family {seen}, not {family}.")
+    counts = {check_shape(header[name], name, path.name) for name in names}
+    if len(counts) > 1:
+        raise ModelRefused(f"{path.name} is damaged: its two tensors hold {' and '.join(map(str, counts))} vectors.")
+    for name, widths in zip(names, WIDTHS[family], strict=True):
+        width = header[name]["shape"][-1]
+        if width not in widths:
+            known = " or ".join(map(str, sorted(widths)))
+            raise ModelRefused(f"{path.name} holds vectors of {width} features in {said(name)}, not of {known}.")
+    try:
+        check_finite(path)
+    except LoraRefused as error:
+        raise ModelRefused(error.message) from error
+
+
+def names_in(header: Mapping[str, Any], file: str) -> tuple[str, ...]:
+    """Its tensors, in the order of the encoders that they are for. Raises ModelRefused for anything else."""
+    if set(header) == set(DOUBLE):
+        return DOUBLE
+    if len(header) != 1:
+        raise ModelRefused(f"{file} is no embedding: it holds {len(header)} tensors, and none are clip_l and clip_g.")
+    return tuple(header)
+
+
+def check_shape(tensor: Mapping[str, Any], name: str, file: str) -> int:
+    """How many vectors it is. Raises ModelRefused for what is none."""
+    shape = tensor["shape"]
+    if tensor["dtype"] not in TYPES:
+        raise ModelRefused(f"{file} holds {tensor['dtype']} numbers in {said(name)}; known are {', '.join(TYPES)}.")
+    if len(shape) not in (1, 2):
+        raise ModelRefused(f"{file} is no embedding: {said(name)} has {len(shape)} dimensions.")
+    count = int(shape[0]) if len(shape) == 2 else 1
+    if not 1 <= count <= MOST_VECTORS:
+        raise ModelRefused(f"{file} holds {count} vectors; from 1 to {MOST_VECTORS} are taken.")
+    return count

@@ -1,0 +1,165 @@
+"""Is this file a LoRA that may be loaded? Asked before anything reads it; its numbers are read once, when it comes.
+
+A LoRA (Hu et al. 2021, arXiv 2106.09685) holds two small matrices for each layer that it changes, `down` and `up`, in
+the names of diffusers, of PEFT or of kohya-ss.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.catalog.inspection.model_files import WEIGHTS, ModelRefused, check_names, header_of, said
+from inpainting.catalog.specs import Family
+
+MAX_LORA_BYTES = 2**30
+CHUNK_NUMBERS = 2**22
+MAX_RANK = 4096
+TYPES: dict[str, tuple[str, int]] = {
+    "F16": ("<u2", 0x7C00),
+    "BF16": ("<u2", 0x7F80),
+    "F32": ("<u4", 0x7F800000),
+}
+"""How each type's numbers are read, and the bits of the exponent: all of them set is what is not finite (IEEE 754)."""
+PREFIX = r"(unet|text_encoder(_2)?)\.|lora_(unet|te[12]?)_"
+DOWN = (".lora_A.weight", ".lora_down.weight", ".lora.down.weight", "_lora.down.weight", ".lora_A.default.weight")
+UP = (".lora_B.weight", ".lora_up.weight", ".lora.up.weight", "_lora.up.weight", ".lora_B.default.weight")
+ALPHA = ".alpha"
+OTHER_KINDS = {"hada_": "a LoHa", "lokr_": "a LoKr", "dora_scale": "a DoRA", "bundle_emb": "one with embeddings"}
+CONFIGURATION = "lora_adapter_metadata"
+"""Where diffusers writes PEFT's configuration down, in the header."""
+HARMLESS = re.compile(
+    r"(^|\.)(r|lora_alpha|rank_pattern|alpha_pattern|target_modules|exclude_modules|use_rslora|peft_type|task_type"
+    r"|init_lora_weights|lora_dropout|bias|inference_mode|fan_in_fan_out|megatron_core|peft_version"
+    r"|base_model_name_or_path|qalora_group_size)\Z"
+)
+"""What that configuration may say; all else must be empty, for some of it names programs."""
+
+
+class LoraRefused(ModelRefused):
+    """This file is not loaded, whatever it holds; the message says why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = "lora_refused"
+
+
+def too_large(name: str) -> LoraRefused:
+    return LoraRefused(f"{name} is larger than {MAX_LORA_BYTES // 2**20} MB; no LoRA is.")
+
+
+def check_lora(path: Path, family: Family) -> None:
+    """One `.safetensors` file whose tensors are all of a LoRA, for that family. Raises LoraRefused otherwise."""
+    try:
+        check_names([path.name])
+        if path.suffix.lower() != WEIGHTS:
+            raise LoraRefused(f"{path.name} is no {WEIGHTS} file.")
+        if not path.is_file():
+            raise LoraRefused(f"There is no file {path.name}.")
+        if path.stat().st_size > MAX_LORA_BYTES:
+            raise too_large(path.name)
+        header = header_of(path)
+    except LoraRefused:
+        raise
+    except ModelRefused as error:
+        raise LoraRefused(error.message) from error
+    check_configuration(path)
+    check_tensors(header, path.name)
+    seen = family_of(header)
+    if seen is not None and seen != family:
+        raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
+
+
+def wanted_lora(names: Iterable[str], name: str) -> str:
+    """Of a repository's files the LoRA: the one of that name; without a name, the only one that it may be."""
+    files = sorted(one for one in names if one.endswith(WEIGHTS))
+    meant = [one for one in files if name in ("", one)]
+    if len(meant) != 1:
+        there = ", ".join(files[:8]) or "none"
+        raise LoraRefused(f"One {WEIGHTS} file is wanted, or the one that --file names; there is {there}.")
+    return meant[0]
+
+
+def check_tensors(header: Mapping[str, Any], file: str) -> None:
+    """Every tensor is the half of a pair or its alpha, and the halves fit together."""
+    downs: dict[str, int] = {}
+    ups: dict[str, int] = {}
+    for name, tensor in header.items():
+        for mark, kind in OTHER_KINDS.items():
+            if mark in name:
+                raise LoraRefused(f"{file} is {kind}; only plain LoRAs are taken.")
+        if not re.match(PREFIX, name):
+            raise LoraRefused(f"{file} is no LoRA for Stable Diffusion or SDXL: it holds {said(name)}.")
+        if tensor["dtype"] not in TYPES:
+            raise LoraRefused(f"{file} holds {tensor['dtype']} numbers in {said(name)}; known are {', '.join(TYPES)}.")
+        shape = tensor["shape"]
+        down = next((end for end in DOWN if name.endswith(end)), None)
+        up = next((end for end in UP if name.endswith(end)), None)
+        if down is not None and len(shape) in (2, 4):
+            downs[name.removesuffix(down)] = shape[0]
+        elif up is not None and len(shape) in (2, 4):
+            ups[name.removesuffix(up)] = shape[1]
+        elif not (name.endswith(ALPHA) and len(shape) in (0, 1)):
+            raise LoraRefused(f"{file} is no LoRA: it holds {said(name)}.")
+    if not downs:
+        raise LoraRefused(f"{file} is no LoRA: it changes nothing.")
+    for layer in sorted(downs.keys() | ups.keys()):
+        if downs.get(layer) != ups.get(layer) or not 1 <= downs[layer] <= MAX_RANK:
+            raise LoraRefused(f"{file} is damaged: the two halves of {said(layer)} do not fit together.")
+
+
+def family_of(header: Mapping[str, Any]) -> Family | None:
+    """What its layers say; None where they could be of either.
+
+    SDXL has a second text encoder, blocks of several transformers and texts of 2048 features; others 768 or 1024.
+    """
+    widths = {
+        tensor["shape"][-1]
+        for name, tensor in header.items()
+        if re.search(r"attn2[._](processor\.)?to_[kv]", name) and name.endswith(DOWN) and len(tensor["shape"]) == 2
+    }
+    if any(re.match(r"lora_te2_|text_encoder_2\.", name) for name in header) or 2048 in widths:
+        return Family.SDXL
+    if any(re.search(r"transformer_blocks[._][1-9]", name) for name in header):
+        return Family.SDXL
+    return Family.SD if widths & {768, 1024} or any(name.startswith("lora_te_") for name in header) else None
+
+
+def check_configuration(path: Path) -> None:
+    """What PEFT is told by the file's own configuration is numbers and names of layers, and nothing else."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    notes = header.get("__metadata__") or {}
+    text = notes.get(CONFIGURATION) if isinstance(notes, dict) else None
+    if text is None:
+        return
+    try:
+        configuration = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LoraRefused(f"{path.name} is damaged: its configuration is not JSON.") from error
+    if not isinstance(configuration, dict):
+        raise LoraRefused(f"{path.name} is damaged: its configuration is no object.")
+    for name, value in configuration.items():
+        if value and not HARMLESS.search(name):
+            raise LoraRefused(f"{path.name} is configured with {said(name)}; only plain LoRAs are taken.")
+
+
+def check_finite(path: Path) -> None:
+    """Reads every number of a LoRA that `check_lora` has let through. Raises LoraRefused at one that is none."""
+    with path.open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+    for name, tensor in header_of(path).items():
+        kind, exponent = TYPES[tensor["dtype"]]
+        begin, end = tensor["data_offsets"]
+        if begin == end:
+            continue
+        bits: NDArray[Any] = np.memmap(path, np.uint8, "r", offset=start + begin, shape=(end - begin,)).view(kind)
+        for at in range(0, len(bits), CHUNK_NUMBERS):
+            if bool(np.any((bits[at : at + CHUNK_NUMBERS] & exponent) == exponent)):
+                raise LoraRefused(f"{path.name} is damaged: {said(name)} holds numbers that are not finite.")

@@ -1,0 +1,539 @@
+"""Is this folder or file a model that may be loaded? Asked before anything reads it, and without loading anything.
+
+Only safetensors and ONNX hold weights here: a pickle runs what its author wrote, so its mere presence is refused. The
+classes that a model names are looked up in a list of ours, no configuration may bring code along, no link may lead out;
+an ONNX graph is made of ONNX's own operators and holds all of its numbers itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from inpainting.catalog.inspection import onnx_files
+from inpainting.catalog.specs import ERASE_FAMILIES, SAFETY_FAMILIES, Family, check_slug
+from inpainting.core.errors import EngineFailed
+from inpainting.core.request import FLOW_SCHEDULERS
+
+INDEX = "model_index.json"
+CONFIG = "config.json"
+"""Of one network: at the top of the folder of a part, and of a safety checker."""
+WEIGHTS = ".safetensors"
+ONNX = ".onnx"
+MAX_ONNX_BYTES = 2**30
+"""The largest that is published has 208 MB; protobuf itself ends at 2 GB."""
+ONNX_DOMAINS = frozenset({"", "ai.onnx"})
+"""Whose operators a graph may use: ONNX's own, by either name. Others run what somebody else has compiled."""
+ONNX_SIDES = (64, 2048)
+TENSOR_TYPES = {Family.LAMA: (1, "float32"), Family.MIGAN: (2, "uint8")}
+"""What the published networks take and give: ONNX's number of the type, and its name."""
+CONFIGURATION = "config"
+"""Beside a checkpoint of one file: the folder of what its weights do not tell, in diffusers' layout without weights."""
+PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".h5")
+IMAGE_ENCODER = "image_encoder"
+"""The folder of the network that an IP-Adapter looks at pictures with."""
+ADAPTER = "adapter_config.json"
+"""Where transformers finds one, it puts the weights beside it on whatever it loads from there."""
+CODE = (".py", ".so", ".sh", ".exe", ".dll")
+TAKEN = (".json", ".txt", WEIGHTS)
+"""What a model is made of; a pull and a copy take nothing else."""
+MAX_HEADER_BYTES = 100_000_000
+"""As in the safetensors library (`MAX_HEADER_SIZE`)."""
+MAX_JSON_BYTES = 32 * 2**20
+"""A fast tokenizer's file is the largest that is met: a few MB."""
+TYPE_BITS = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
+    **dict.fromkeys(("U32", "I32", "F32"), 32),
+    **dict.fromkeys(("U64", "I64", "F64"), 64),
+}
+"""Bits of one number, by the names of the format's description."""
+
+PIPELINES = {
+    "StableDiffusionPipeline": Family.SD,
+    "StableDiffusionInpaintPipeline": Family.SD,
+    "StableDiffusionXLPipeline": Family.SDXL,
+    "StableDiffusionXLInpaintPipeline": Family.SDXL,
+    "FluxFillPipeline": Family.FLUX_FILL,
+}
+SCHEDULER_CLASSES = frozenset(
+    (
+        *("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler"),
+        *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"),
+        *("DPMSolverSDEScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "IPNDMScheduler"),
+        *("KDPM2AncestralDiscreteScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler", "LCMScheduler"),
+        *("DDIMInverseScheduler", "TCDScheduler", "EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"),
+    )
+)
+COMPONENTS: dict[str, frozenset[tuple[str, str]]] = {
+    "unet": frozenset({("diffusers", "UNet2DConditionModel")}),
+    "vae": frozenset({("diffusers", "AutoencoderKL")}),
+    "text_encoder": frozenset({("transformers", "CLIPTextModel")}),
+    "text_encoder_2": frozenset({("transformers", "CLIPTextModelWithProjection")}),
+    "tokenizer": frozenset({("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")}),
+    "tokenizer_2": frozenset({("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")}),
+    "scheduler": frozenset({("diffusers", name) for name in SCHEDULER_CLASSES}),
+    "safety_checker": frozenset({("stable_diffusion", "StableDiffusionSafetyChecker")}),
+    "feature_extractor": frozenset(
+        {("transformers", "CLIPImageProcessor"), ("transformers", "CLIPFeatureExtractor")}
+        | {("transformers", "CLIPImageProcessorFast"), ("transformers", "CLIPImageProcessorPil")}
+    ),
+    "image_encoder": frozenset({("transformers", "CLIPVisionModelWithProjection")}),
+}
+"""Which class of which library each part of a model may be."""
+FLUX_COMPONENTS: dict[str, frozenset[tuple[str, str]]] = {
+    "transformer": frozenset({("diffusers", "FluxTransformer2DModel")}),
+    "vae": COMPONENTS["vae"],
+    "text_encoder": COMPONENTS["text_encoder"],
+    "text_encoder_2": frozenset({("transformers", "T5EncoderModel")}),
+    "tokenizer": COMPONENTS["tokenizer"],
+    "tokenizer_2": frozenset({("transformers", "T5TokenizerFast"), ("transformers", "T5Tokenizer")}),
+    "scheduler": frozenset({("diffusers", name) for name in FLOW_SCHEDULERS}),
+}
+WITH_WEIGHTS = frozenset(
+    {"unet", "transformer", "vae", "text_encoder", "text_encoder_2", "safety_checker", "image_encoder"}
+)
+ONLY_FOLDERS = frozenset({Family.FLUX_FILL})
+PREPROCESSOR = "preprocessor_config.json"
+CHECKER_CLASSES = frozenset({"StableDiffusionSafetyChecker", "SafetyChecker"})
+"""One class by its name of today and by the one under which its weights were first published."""
+CHECKER_TENSORS: dict[str, tuple[int | None, ...]] = {
+    "concept_embeds": (17, None),
+    "concept_embeds_weights": (17,),
+    "special_care_embeds": (3, None),
+    "special_care_embeds_weights": (3,),
+    "visual_projection.weight": (None, None),
+}
+"""Shapes that the class has, None being any side."""
+FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
+PLAIN_CHANNELS, INPAINTING_CHANNELS = 4, 9
+"""What a UNet is shown: the unfinished picture; or that, the mask and the picture around it."""
+REQUIRED = {
+    Family.SD: ("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
+    Family.SDXL: ("unet", "vae", "text_encoder_2", "tokenizer_2", "scheduler"),
+    Family.FLUX_FILL: tuple(FLUX_COMPONENTS),
+}
+
+
+class ModelRefused(EngineFailed):
+    """These files are not loaded, whatever they hold; the message says which one and why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="model_refused")
+
+
+def place_of(slug: str, root: Path) -> Path:
+    """The folder of a model under the folder of all models.
+
+    Raises InvalidRequest for a bad slug, ModelRefused where a link leads it out of there.
+    """
+    check_slug(slug)
+    place = root / slug
+    if not place.resolve().is_relative_to(root.resolve()):
+        raise ModelRefused(f"The folder of {slug} lies outside the folder of models.")
+    return place
+
+
+def installed_weights(place: Path) -> Path | None:
+    """The folder of a model or part in diffusers' layout, or the one file in it; None where nothing is."""
+    if any((place / name).is_file() for name in (INDEX, CONFIG)) or any(place.glob(f"**/{IMAGE_ENCODER}/{CONFIG}")):
+        return place
+    files = sorted([*place.glob(f"*{WEIGHTS}"), *place.glob(f"*{ONNX}")])
+    return files[0] if len(files) == 1 else None
+
+
+def check_model(path: Path, family: Family | str) -> None:
+    """A folder in diffusers' layout, one `.safetensors` checkpoint or one `.onnx` network, of that family.
+
+    Raises ModelRefused otherwise.
+    """
+    if family in ERASE_FAMILIES and path.exists():
+        check_onnx(path, Family(family))
+    elif family in SAFETY_FAMILIES and path.exists():
+        check_safety_checker(path)
+    elif path.is_dir():
+        check_folder(path, Family(family))
+    elif path.is_file():
+        check_checkpoint(path, Family(family))
+    else:
+        raise ModelRefused(f"There is no folder and no file {path.name}.")
+
+
+def check_onnx(path: Path, family: Family) -> None:
+    """One ONNX file that takes and gives what the published network of that family does. Raises ModelRefused."""
+    check_names([path.name])
+    if path.suffix.lower() != ONNX or not path.is_file():
+        raise ModelRefused(f"{path.name} is no {ONNX} file; the family {family} is one such file.")
+    check_onnx_size(path.name, path.stat().st_size)
+    try:
+        file = onnx_files.read(path)
+    except ValueError as error:
+        raise ModelRefused(f"{path.name} is no {ONNX} file, or it is damaged: {error}.") from error
+    if file.is_external:
+        raise ModelRefused(f"{path.name} wants numbers of another file; a network must hold them itself.")
+    foreign = sorted(file.domains - ONNX_DOMAINS)
+    if foreign or "function" in file.parts or "training" in file.parts:
+        what = f"operators of {said(foreign[0])}" if foreign else "functions or training of its own"
+        raise ModelRefused(f"{path.name} uses {what}; only ONNX's own operators are taken.")
+    check_onnx_ends(path.name, file, family)
+
+
+def check_onnx_size(name: str, size: int) -> None:
+    if size > MAX_ONNX_BYTES:
+        raise ModelRefused(f"{name} is larger than {MAX_ONNX_BYTES // 2**20} MB.")
+
+
+def check_onnx_ends(name: str, file: onnx_files.OnnxFile, family: Family) -> None:
+    """image [1, 3, side, side] and mask [1, 1, side, side] go in, one picture comes out; any side may be free."""
+    number, word = TENSOR_TYPES[family]
+    if set(file.inputs) != {"image", "mask"} or not file.outputs:
+        names = ", ".join(sorted(file.inputs)) or "nothing"
+        raise ModelRefused(f"{name} takes {said(names)}; the family {family} takes image and mask.")
+    for value in (*file.inputs.values(), next(iter(file.outputs.values()))):
+        if value.type != number:
+            raise ModelRefused(
+                f"{name} takes or gives something else than {word}, so it is not of the family {family}."
+            )
+    sides = set()
+    for part, channels in (("image", 3), ("mask", 1)):
+        shape = file.inputs[part].shape
+        if len(shape) != 4 or shape[0] not in (None, 1) or shape[1] not in (None, channels):
+            raise ModelRefused(f"{name} takes {part} in another shape than [1, {channels}, height, width].")
+        sides |= set(shape[2:])
+    if len(sides) > 1 or not all(side is None or ONNX_SIDES[0] <= side <= ONNX_SIDES[1] for side in sides):
+        raise ModelRefused(f"{name} must take squares of {ONNX_SIDES[0]} to {ONNX_SIDES[1]} pixels, or any size.")
+
+
+def wanted_onnx(names: Iterable[str], variant: str) -> str:
+    """The file of a repository or folder that is meant. Raises ModelRefused where there is none, or no telling."""
+    files = sorted(name for name in names if name.endswith(ONNX))
+    named = [name for name in files if PurePosixPath(name).stem == variant] if variant else files
+    if len(named) != 1:
+        there = ", ".join(files[:4]) or "none"
+        raise ModelRefused(f"One {ONNX} file is wanted, or the one that --variant names; there is {there}.")
+    return named[0]
+
+
+def check_checkpoint(path: Path, family: Family) -> None:
+    """One file in the original layout of Stable Diffusion, and its configuration where that lies beside it."""
+    check_names([path.name])
+    if path.suffix.lower() != WEIGHTS:
+        raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
+    if family in ONLY_FOLDERS:
+        raise ModelRefused(
+            f"{path.name} is one file; a model of the family {family} comes as a folder in diffusers' layout alone, "
+            "for its text encoders are in no checkpoint of one file."
+        )
+    names = header_of(path)
+    if not any(name.startswith("model.diffusion_model.") for name in names):
+        raise ModelRefused(
+            f"{path.name} is no Stable Diffusion checkpoint: no tensor is called model.diffusion_model.…"
+        )
+    check_family(Family.SDXL if any(name.startswith("conditioner.") for name in names) else Family.SD, family)
+    channels = unet_channels(names)
+    if channels not in (PLAIN_CHANNELS, INPAINTING_CHANNELS):
+        raise ModelRefused(
+            f"{path.name} takes {channels} channels; {PLAIN_CHANNELS} (plain) and {INPAINTING_CHANNELS} (inpainting) "
+            "can be painted with."
+        )
+    if configuration_of(path).is_dir():
+        check_folder_texts(configuration_of(path), family)
+
+
+def configuration_of(checkpoint: Path) -> Path:
+    """Where the configuration of a checkpoint of one file lies."""
+    return checkpoint.with_name(CONFIGURATION)
+
+
+def unet_channels(header: Mapping[str, Any]) -> int:
+    """How many channels the UNet of a checkpoint takes; 0 where it has no first layer."""
+    shape = header.get(FIRST_LAYER, {}).get("shape", [])
+    return int(shape[1]) if len(shape) == 4 else 0
+
+
+def text_features(header: Mapping[str, Any]) -> int | None:
+    """The width of what the UNet of a checkpoint hears: 768 in Stable Diffusion 1, 1024 in 2, 2048 in SDXL."""
+    shapes = (tensor["shape"] for name, tensor in header.items() if name.endswith(".attn2.to_k.weight"))
+    return next((int(shape[-1]) for shape in shapes if shape), None)
+
+
+def fits(header: Mapping[str, Any], folder: Path) -> bool:
+    """Whether the configuration in a folder may be that of a checkpoint: their UNets hear texts of the same width."""
+    wanted = text_features(header)
+    try:
+        said_there = json_object((folder / "unet" / "config.json").read_bytes(), "config.json")
+    except OSError:
+        return False
+    return wanted is None or said_there.get("cross_attention_dim") == wanted
+
+
+def configuration_files(folder: Path, family: Family) -> list[str]:
+    """The files of a folder in diffusers' layout that a checkpoint of one file needs beside its weights.
+
+    The folder may hold weights or not. Raises ModelRefused where it is no such folder.
+    """
+    components = check_folder_texts(folder, family)
+    wanted = [
+        f"{component}/{name}"
+        for component in components
+        for name in sorted(path.name for path in (folder / component).glob("*"))
+        if name.endswith((".json", ".txt")) and f"{WEIGHTS}.index" not in name
+    ]
+    return [INDEX, *wanted]
+
+
+def check_folder(folder: Path, family: Family) -> None:
+    components = check_folder_texts(folder, family)
+    for component in components:
+        if component not in WITH_WEIGHTS:
+            continue
+        if not (folder / component / CONFIG).is_file():
+            raise ModelRefused(f"{component} holds no {CONFIG}.")
+        if not list((folder / component).glob(f"*{WEIGHTS}")):
+            raise ModelRefused(f"{component} holds no {WEIGHTS} file.")
+    for path in files_in(folder):
+        if path.suffix == WEIGHTS:
+            header_of(path)
+
+
+def check_folder_texts(folder: Path, family: Family) -> dict[str, str]:
+    """All of a folder in diffusers' layout but its weights. Returns the classes of its parts."""
+    files = [path.relative_to(folder) for path in files_in(folder)]
+    check_names(path.as_posix() for path in files)
+    if Path(INDEX) not in files:
+        raise ModelRefused(f"{folder.name} holds no {INDEX}, so it is no model in diffusers' layout.")
+    components = check_index(json_object((folder / INDEX).read_bytes(), INDEX), family)
+    for path in files:
+        if path.suffix == ".json":
+            check_configuration(json_in(folder / path), path, components)
+    return components
+
+
+def check_safety_checker(folder: Path) -> None:
+    """A folder with one StableDiffusionSafetyChecker and how pictures are prepared for it. Raises ModelRefused."""
+    files = [path.relative_to(folder).as_posix() for path in files_in(folder)]
+    check_names([*files, folder.name])
+    wanted = wanted_checker_files(files, flavour_in(files))
+    for name in wanted:
+        if name.endswith(".json"):
+            check_configuration(json_in(folder / name), Path(name), {})
+    configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)
+    classes = configuration.get("architectures")
+    if not isinstance(classes, list) or len(classes) != 1 or classes[0] not in CHECKER_CLASSES:
+        raise ModelRefused(f"{CONFIG} names {said(classes)}, not the class of a safety checker.")
+    preparation = json_object((folder / PREPROCESSOR).read_bytes(), PREPROCESSOR)
+    kind = preparation.get("image_processor_type", preparation.get("feature_extractor_type"))
+    if ("transformers", kind) not in COMPONENTS["feature_extractor"]:
+        raise ModelRefused(f"{PREPROCESSOR} names the class {said(kind)}, which is not on the list of known classes.")
+    weights = wanted[-1]
+    header = header_of(folder / weights)
+    for name, shape in CHECKER_TENSORS.items():
+        seen = header.get(name, {}).get("shape", [])
+        if len(seen) != len(shape) or any(side not in (None, there) for side, there in zip(shape, seen, strict=True)):
+            raise ModelRefused(f"{weights} is no safety checker: {name} is missing or has another shape.")
+
+
+def wanted_checker_files(names: Iterable[str], variant: str) -> list[str]:
+    """The files of a repository that are a safety checker, its weights last. Raises ModelRefused where one is missing.
+
+    Weights of the wanted variant, or else plain ones.
+    """
+    names = set(names)
+    named = f"model.{variant}{WEIGHTS}"
+    weights = named if variant and named in names else f"model{WEIGHTS}"
+    wanted = [CONFIG, PREPROCESSOR, weights]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        there = ", ".join(sorted(names)[:6]) or "nothing"
+        raise ModelRefused(f"A safety checker is {', '.join(wanted)}; {missing[0]} is missing. There is {there}.")
+    return wanted
+
+
+def flavour_in(names: Iterable[str]) -> str:
+    """The variant of the weights in a checker's own folder; "" for plain ones, which come first."""
+    found = [name for name in names if re.fullmatch(r"model\.[\w-]+\.safetensors", name)]
+    return found[0].split(".")[1] if found and f"model{WEIGHTS}" not in names else ""
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Every file below a folder. Raises ModelRefused at a link that leads out of it."""
+    home = folder.resolve()
+    for place, folders, names in os.walk(folder):
+        for name in [*folders, *names]:
+            path = Path(place, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise ModelRefused(f"{path.relative_to(folder)} is a link that leads out of the folder.")
+        yield from (Path(place, name) for name in sorted(names))
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse pickles, programs and adapters by name; one pickle beside good files is enough."""
+    for name in names:
+        ending = PurePosixPath(name).suffix.lower()
+        if PurePosixPath(name).name.lower() == ADAPTER:
+            raise ModelRefused(f"{name} would put an adapter on what lies beside it; a model may bring none.")
+        if ending in PICKLES:
+            raise ModelRefused(f"{name} may hold a pickle, which can run any program; only {WEIGHTS} files are taken.")
+        if ending in CODE:
+            raise ModelRefused(f"{name} is a program; a model may bring none.")
+
+
+def check_index(index: Mapping[str, Any], family: Family) -> dict[str, str]:
+    """The classes that a model_index.json names, by component. Raises ModelRefused for any that is not on our list."""
+    pipeline = index.get("_class_name")
+    if not isinstance(pipeline, str) or pipeline not in PIPELINES:
+        raise ModelRefused(f"{INDEX} names the pipeline {said(pipeline)}; known are {', '.join(PIPELINES)}.")
+    check_family(PIPELINES[pipeline], family)
+    components: dict[str, str] = {}
+    for name, value in index.items():
+        if not isinstance(value, list | dict):
+            continue  # a version, a switch: text, numbers and truths name no class
+        if value == [None, None]:
+            continue
+        pair = tuple(value) if isinstance(value, list) else ()
+        if pair not in components_of(family).get(name, ()):
+            raise ModelRefused(
+                f"{INDEX} wants {said(value)} as {name[:60]}, which is not on the list of known classes."
+            )
+        components[name] = str(pair[1])
+    missing = [name for name in REQUIRED[family] if name not in components]
+    if missing:
+        raise ModelRefused(f"{INDEX} names no {' and no '.join(missing)}.")
+    return components
+
+
+def components_of(family: Family) -> dict[str, frozenset[tuple[str, str]]]:
+    """Which class of which library each part of a model of the family may be."""
+    return FLUX_COMPONENTS if family is Family.FLUX_FILL else COMPONENTS
+
+
+def check_family(seen: Family, wanted: Family) -> None:
+    if seen != wanted:
+        raise ModelRefused(f"This is a model of the family {seen}, not {wanted}.")
+
+
+def check_configuration(configuration: object, path: Path, components: Mapping[str, str]) -> None:
+    """No code by reference, no other class than the index says, no shard that lies elsewhere."""
+    if not isinstance(configuration, dict):
+        return
+    for word in ("auto_map", "custom_pipelines", "trust_remote_code"):
+        if word in configuration:
+            raise ModelRefused(f"{path.as_posix()} brings code along ({word}); a model may bring none.")
+    component, declared = path.parent.as_posix(), configuration.get("_class_name")
+    if path.parent != Path(".") and declared is not None and declared != components.get(component):
+        raise ModelRefused(f"{path.as_posix()} names the class {said(declared)}, {INDEX} another.")
+    shards = configuration.get("weight_map")
+    if isinstance(shards, dict):
+        for shard in set(map(str, shards.values())):
+            if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
+                raise ModelRefused(f"{path.as_posix()} wants the file {said(shard)}.")
+
+
+def json_in(path: Path) -> Any:
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ModelRefused(f"{path.name} is larger than {MAX_JSON_BYTES // 2**20} MB.")
+    return parsed(path.read_bytes(), path.name)
+
+
+def json_object(data: bytes, name: str) -> dict[str, Any]:
+    value = parsed(data, name)
+    if not isinstance(value, dict):
+        raise ModelRefused(f"{name} holds no object.")
+    return value
+
+
+def parsed(data: bytes, name: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ModelRefused(f"{name} is not JSON.") from error
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """The tensors of a safetensors file by name, without reading them. Raises ModelRefused unless all is sound.
+
+    The format (github.com/huggingface/safetensors, README, "Format"): 8 bytes, little-endian: the header's length; the
+    header, an object of name -> dtype, shape, data_offsets; the numbers. Their spans must cover the rest of the file
+    without hole or overlap, and each must be as long as its shape says.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 10 or length > min(MAX_HEADER_BYTES, size - 8):
+            raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header does not fit.")
+        try:
+            header = json.loads(file.read(length))
+        except (ValueError, RecursionError) as error:
+            raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header is not JSON.") from error
+    if not isinstance(header, dict):
+        raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header is no object.")
+    header.pop("__metadata__", None)
+    at = 0
+    for begin, end, name in sorted(spans_of(header, path.name)):
+        if begin != at:
+            raise ModelRefused(f"{path.name} is damaged: {said(name)} begins at byte {begin}, not at {at}.")
+        at = end
+    if at != size - 8 - length:
+        raise ModelRefused(f"{path.name} is damaged: {size - 8 - length} bytes of numbers, its header tells of {at}.")
+    return header
+
+
+def spans_of(header: Mapping[str, Any], file: str) -> Iterator[tuple[int, int, str]]:
+    for name, tensor in header.items():
+        try:
+            kind, shape, (begin, end) = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
+            numbers = [begin, end, *shape]
+            if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+                raise ValueError(numbers)
+            bits = TYPE_BITS[kind]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelRefused(f"{file} is damaged: {said(name)} is described wrongly.") from error
+        if (end - begin) * 8 != math.prod(shape) * bits:
+            raise ModelRefused(f"{file} is damaged: {said(name)} has not the length of its shape.")
+        yield begin, end, name
+
+
+def said(value: object) -> str:
+    """What somebody else wrote, short enough for a sentence."""
+    return f"“{str(value)[:80]}”"
+
+
+def wanted_files(names: Iterable[str], index: Mapping[str, Any], variant: str) -> list[str]:
+    """The files of a repository that its model_index.json needs: texts, and of the weights one flavour.
+
+    A part without weights of the wanted variant comes with the plain ones. Raises ModelRefused where a part has none
+    that are safetensors, and says what it has instead.
+    """
+    names = sorted(names)
+    wanted = [INDEX]
+    known = {**COMPONENTS, **FLUX_COMPONENTS}
+    for component in (name for name, value in index.items() if name in known and value != [None, None]):
+        inside = [name for name in names if PurePosixPath(name).parent.as_posix() == component]
+        weights = [name for name in inside if name.endswith(WEIGHTS)]
+        if component in WITH_WEIGHTS:
+            there = {flavour for flavour in (variant, "") for name in weights if is_flavour(name, flavour)}
+            if not there:
+                others = [name for name in inside if PurePosixPath(name).suffix in PICKLES] or ["no weights at all"]
+                raise ModelRefused(f"{component} comes without a {WEIGHTS} file; there is {', '.join(others[:4])}.")
+            flavour = variant if variant in there else ""
+            wanted += [name for name in inside if is_flavour(name, flavour)]
+        wanted += [name for name in inside if name.endswith((".json", ".txt")) and f"{WEIGHTS}.index" not in name]
+    return wanted
+
+
+def is_flavour(name: str, flavour: str) -> bool:
+    """Whether it is a file of weights, or the list of its parts, of that flavour, as diffusers and transformers write.
+
+    `model.safetensors` has none; `model.fp16.safetensors`, `model.fp16-00001-of-00002.safetensors` and
+    `model.safetensors.index.fp16.json` have fp16.
+    """
+    file, middle = PurePosixPath(name).name, re.escape(f".{flavour}") if flavour else ""
+    weights = rf"(diffusion_pytorch_model|model){middle}(-\d{{5}}-of-\d{{5}})?\.safetensors"
+    return (
+        re.fullmatch(rf"{weights}|(diffusion_pytorch_model|model)\.safetensors\.index{middle}\.json", file) is not None
+    )

@@ -1,0 +1,428 @@
+"""A model of the catalog, as administrators have it: what it is, whether it is on, and whether its files are here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator, URLValidator
+from django.db import models, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from inpainting.catalog import specs
+from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_of
+from inpainting.catalog.inspection.model_files import ModelRefused, installed_weights, place_of
+from inpainting.catalog.rows.lora import Lora
+from inpainting.catalog.shipped import no_model_sentence
+from inpainting.catalog.specs import (
+    DIFFUSION_FAMILIES,
+    PART_LABELS,
+    DraftParts,
+    Family,
+    Kind,
+    LoraKind,
+    LoraSpec,
+    ModelSpec,
+)
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.request import ALL_SCHEDULERS, RANGES, SLUG, within
+from inpainting.database_clock import in_seconds
+
+PULL_LEASE_SECONDS = 300
+"""A pull that shows no progress for so long has died, and another may begin."""
+MAX_ALIAS_CHARACTERS = 200
+
+
+class ModelState(models.TextChoices):
+    NOT_INSTALLED = "not_installed", "not installed"
+    PULLING = "pulling", "pulling"
+    INSTALLED = "installed", "installed"
+    FAILED = "failed", "failed"
+
+
+class InferenceModel(models.Model):
+    """State moves by the verbs below. `files` are the hashes pinned at the first pull; a later one must bring the same.
+
+    A pull is its process's by a lease and a fence, as a generation is its worker's.
+    """
+
+    slug = models.CharField(
+        max_length=64, unique=True, help_text="how callers name it: a-z, 0-9, full stop, underscore, hyphen",
+        validators=[RegexValidator(SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
+    )  # fmt: skip
+    label = models.CharField(max_length=100, help_text="how people call it")
+    family = models.CharField(max_length=20, choices=[(family.value, family.value) for family in specs.Family])
+    kind = models.CharField(
+        max_length=10,
+        choices=[(kind.value, kind.value) for kind in Kind],
+        default=Kind.CHECKPOINT.value,
+        help_text="a checkpoint is painted with; all others are parts for checkpoints of their family",
+    )
+    control = models.CharField(
+        max_length=10,
+        blank=True,
+        choices=[(control.value, control.value) for control in specs.Control],
+        help_text="what a ControlNet looks at",
+    )
+    source = models.CharField(
+        max_length=10,
+        choices=[(source.value, source.value) for source in specs.Source],
+        default=specs.Source.HUB.value,
+    )
+    repo = models.CharField(max_length=96, blank=True, help_text="the hub's repository, such as owner/name")
+    revision = models.CharField(
+        max_length=40, blank=True, help_text="the whole commit hash; empty: the newest, pinned at the first pull",
+        validators=[RegexValidator(specs.REVISION, "A revision is a whole commit hash of 40 characters.")],
+    )  # fmt: skip
+    variant = models.CharField(max_length=64, blank=True, help_text="preferred flavour of the files, such as fp16")
+    licence = models.CharField(max_length=100, blank=True)
+    licence_url = models.CharField(max_length=200, blank=True, validators=[URLValidator(["https", "http"])])
+    size_bytes = models.BigIntegerField(null=True, blank=True, help_text="what a pull downloads, as far as known")
+    memory_bytes = models.BigIntegerField(null=True, blank=True, help_text="what painting takes, as far as known")
+    steps = models.PositiveSmallIntegerField(
+        default=30, validators=[MinValueValidator(int(RANGES["steps"][0])), MaxValueValidator(int(RANGES["steps"][1]))]
+    )
+    guidance_scale = models.FloatField(
+        default=7.5,
+        validators=[MinValueValidator(RANGES["guidance_scale"][0]), MaxValueValidator(RANGES["guidance_scale"][1])],
+    )
+    scheduler = models.CharField(
+        max_length=60, choices=[(name, name) for name in ALL_SCHEDULERS], default="DPMSolverMultistepScheduler"
+    )
+    width = models.PositiveSmallIntegerField(
+        default=512, validators=[MinValueValidator(int(RANGES["width"][0])), MaxValueValidator(int(RANGES["width"][1]))]
+    )
+    height = models.PositiveSmallIntegerField(
+        default=512,
+        validators=[MinValueValidator(int(RANGES["height"][0])), MaxValueValidator(int(RANGES["height"][1]))],
+    )
+    aliases = models.JSONField(default=list, blank=True, help_text="a list of further names that clients may send")
+    enabled = models.BooleanField(default=True, help_text="off: nobody is offered it, and it is not found by name")
+    is_fallback = models.BooleanField(
+        "fallback", default=False, help_text="stands in for every name of a model that is not known here"
+    )
+    files = models.JSONField(default=dict, editable=False, help_text="name -> sha256 and size, pinned")
+    state = models.CharField(
+        max_length=20, choices=ModelState.choices, default=ModelState.NOT_INSTALLED, editable=False
+    )
+    message = models.CharField(max_length=500, blank=True, editable=False, help_text="what happens, or went wrong")
+    done_bytes = models.BigIntegerField(default=0, editable=False)
+    total_bytes = models.BigIntegerField(default=0, editable=False)
+    installed_at = models.DateTimeField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    fence = models.PositiveIntegerField(default=0, editable=False)
+
+    class Meta:
+        verbose_name = "model"
+        ordering: ClassVar[list[str]] = ["id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["is_fallback"],
+                condition=models.Q(is_fallback=True),
+                name="one_fallback_model",
+                violation_error_message="Another model is the fallback already.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+    def clean(self) -> None:
+        """Names are texts, and each leads to one model."""
+        if not isinstance(self.aliases, list) or not all(
+            isinstance(name, str) and 0 < len(name) <= MAX_ALIAS_CHARACTERS for name in self.aliases
+        ):
+            raise ValidationError({"aliases": f"A list of texts of 1 to {MAX_ALIAS_CHARACTERS} characters."})
+        if bool(self.control) != (self.kind == Kind.CONTROLNET):
+            raise ValidationError({"control": "A ControlNet, and nothing else, says what it looks at."})
+        if self.is_fallback and self.family not in specs.PAINTING_FAMILIES:
+            raise ValidationError({"is_fallback": f"A model of the family {self.family} paints nothing."})
+        if self.is_fallback and self.kind != Kind.CHECKPOINT:
+            raise ValidationError({"is_fallback": "A part of a model paints nothing by itself."})
+        if self.source == specs.Source.HUB and not self.repo:
+            raise ValidationError({"repo": "A model of the hub has a repository."})
+        is_checkpoint = self.kind == Kind.CHECKPOINT and self.family in [family.value for family in Family]
+        if is_checkpoint and self.guidance_scale is not None:
+            self._check_fit(Family(self.family))
+        own = {self.slug, *self.aliases}
+        for other in InferenceModel.objects.exclude(pk=self.pk):
+            twice = sorted(own & other.names)
+            if twice:
+                raise ValidationError(f"“{twice[0]}” is a name of {other.slug} already.")
+
+    def _check_fit(self, family: Family) -> None:
+        """Its scheduler and guidance are such as models of the family take."""
+        try:
+            specs.check_scheduler(self.scheduler, family)
+            within("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], specs.most_guidance(family))
+        except InvalidRequest as error:
+            raise ValidationError({str(error.field): error.message}) from error
+
+    # Factories
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> InferenceModel:
+        return cls(**columns_of(spec))
+
+    # Mutators
+
+    def start_pull(self) -> bool:
+        """Begin to get the files, as the only one. False: somebody else does."""
+        return self._move(
+            ~models.Q(state=ModelState.PULLING) | models.Q(lease_until=None) | models.Q(lease_until__lte=Now()),
+            state=ModelState.PULLING,
+            message="Starting",
+            done_bytes=0,
+            total_bytes=0,
+            fence=models.F("fence") + 1,
+            lease_until=in_seconds(PULL_LEASE_SECONDS),
+        )
+
+    def progress(self, done_bytes: int, total_bytes: int, message: str) -> bool:
+        """Show how far the pull is, and that it lives. False: it is no longer ours."""
+        return self._move(
+            self._held(),
+            done_bytes=done_bytes,
+            total_bytes=total_bytes,
+            message=message[:500],
+            lease_until=in_seconds(PULL_LEASE_SECONDS),
+        )
+
+    def pin(self, revision: str, files: dict[str, dict[str, Any]]) -> bool:
+        """Keep what the first pull brought: nothing else is taken for that revision from now on."""
+        return self._move(self._held(), revision=revision, files=files)
+
+    def install(self, source: specs.Source) -> bool:
+        """The files are in place. False: the pull is no longer ours."""
+        size = sum(file["size"] for file in self.files.values())
+        return self._move(
+            self._held(),
+            state=ModelState.INSTALLED,
+            source=source,
+            message="",
+            size_bytes=size,
+            done_bytes=size,
+            total_bytes=size,
+            installed_at=Now(),
+            lease_until=None,
+        )
+
+    def fail_pull(self, message: str) -> bool:
+        """It did not work. Files of an earlier pull stay, and go on being used."""
+        state = ModelState.INSTALLED if self.weights is not None else ModelState.FAILED
+        return self._move(self._held(), state=state, message=message[:500], lease_until=None)
+
+    def remove(self) -> bool:
+        """The files are not to be used any more; the pinned hashes stay. False: a pull is on."""
+        return self._move(
+            ~models.Q(state=ModelState.PULLING) | models.Q(lease_until__lte=Now()),
+            state=ModelState.NOT_INSTALLED,
+            message="",
+            done_bytes=0,
+            total_bytes=0,
+            installed_at=None,
+            lease_until=None,
+        )
+
+    def switch(self, enabled: bool) -> bool:
+        return self._move(models.Q(), enabled=enabled)
+
+    def _held(self) -> models.Q:
+        return models.Q(state=ModelState.PULLING, fence=self.fence)
+
+    def _move(self, allowed: models.Q, **changes: Any) -> bool:
+        with transaction.atomic():
+            if not InferenceModel.objects.filter(allowed, pk=self.pk).update(**changes):
+                return False
+            self.refresh_from_db(fields=list(changes))
+        return True
+
+    # Queries
+
+    @property
+    def names(self) -> set[str]:
+        return {self.slug, *self.aliases}
+
+    @property
+    def place(self) -> Path:
+        """Where its files lie when it is installed. Raises ModelRefused where a link leads out of the folder of all."""
+        return place_of(self.slug, settings.MODELS_DIR)
+
+    @property
+    def weights(self) -> Path | None:
+        """The folder or file that an engine loads; None: there is none on this machine, or a link leads elsewhere."""
+        try:
+            return installed_weights(self.place)
+        except ModelRefused:
+            return None
+
+    @property
+    def usual(self) -> dict[str, Any]:
+        """What it uses where a request says nothing, by the names of the settings."""
+        return {name: getattr(self, name) for name in ("steps", "guidance_scale", "scheduler", "width", "height")}
+
+    @property
+    def is_installed(self) -> bool:
+        return self.state == ModelState.INSTALLED and self.weights is not None
+
+    @property
+    def percent(self) -> int | None:
+        return self.done_bytes * 100 // self.total_bytes if self.total_bytes else None
+
+    @property
+    def has_stalled(self) -> bool:
+        """Whether the process that pulls it has died."""
+        return self.state == ModelState.PULLING and (self.lease_until is None or self.lease_until <= timezone.now())
+
+    @property
+    def spec(self) -> ModelSpec:
+        """For an engine: what it is, with the path of its files where it is installed."""
+        return ModelSpec(
+            slug=self.slug,
+            label=self.label,
+            family=specs.Family(self.family),
+            kind=Kind(self.kind),
+            control=specs.Control(self.control) if self.control else None,
+            source=specs.Source(self.source),
+            repo=self.repo,
+            revision=self.revision,
+            variant=self.variant,
+            licence=self.licence,
+            licence_url=self.licence_url,
+            size_bytes=self.size_bytes,
+            memory_bytes=self.memory_bytes,
+            steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            scheduler=self.scheduler,
+            width=self.width,
+            height=self.height,
+            aliases=tuple(self.aliases),
+            path=self.weights if self.is_installed else None,
+        )
+
+    @classmethod
+    def offered(cls, kind: Kind = Kind.CHECKPOINT) -> models.QuerySet[InferenceModel]:
+        """What people may ask for by name."""
+        return cls.objects.filter(enabled=True, kind=kind, family__in=specs.PAINTING_FAMILIES)
+
+    @classmethod
+    def parts(cls) -> list[InferenceModel]:
+        """What a checkpoint may paint with or wear and is here, and on."""
+        rows = cls.objects.filter(enabled=True, state=ModelState.INSTALLED).exclude(kind=Kind.CHECKPOINT)
+        return [row for row in rows if row.is_installed]
+
+    @classmethod
+    def ready(cls, families: Collection[Family] = DIFFUSION_FAMILIES) -> Iterator[InferenceModel]:
+        """Those that are on and whose files are here, the preferred one first."""
+        on = cls.objects.filter(enabled=True, kind=Kind.CHECKPOINT, family__in=families)
+        rows = on.filter(state=ModelState.INSTALLED).order_by("-is_fallback", "id")
+        return (row for row in rows if row.is_installed)
+
+    @classmethod
+    def preferred(cls, families: Collection[Family] = DIFFUSION_FAMILIES) -> InferenceModel | None:
+        """The model where a request names none: the fallback if it is installed, else the first that is."""
+        return next(cls.ready(families), None)
+
+    @classmethod
+    def find(cls, name: str) -> InferenceModel:
+        """The model with that slug or alias; for any other name the fallback, where an administrator chose one.
+
+        Raises InvalidRequest, `model_not_found`, that lists the slugs. The name is looked up and never opened.
+        """
+        rows = list(cls.offered())
+        chosen = [row for row in rows if row.slug == name] or [row for row in rows if name in row.names]
+        chosen = chosen or [row for row in rows if row.is_fallback]
+        if not chosen:
+            slugs = ", ".join(row.slug for row in rows) or "none yet"
+            raise InvalidRequest(
+                f"There is no model of that name here; the models are: {slugs}.", code="model_not_found", field="model"
+            )
+        return chosen[0]
+
+    @classmethod
+    def find_part(cls, name: str, kind: Kind, *, field: str) -> InferenceModel:
+        """The installed part with that slug or alias.
+
+        Raises InvalidRequest: `part_not_found`, that lists the slugs, or `model_unavailable`.
+        """
+        rows = list(cls.offered(kind))
+        chosen = [row for row in rows if row.slug == name] or [row for row in rows if name in row.names]
+        if not chosen:
+            slugs = ", ".join(row.slug for row in rows) or "none yet"
+            raise InvalidRequest(
+                f"There is no {PART_LABELS[kind]} of that name here; there are: {slugs}.",
+                code="part_not_found",
+                field=field,
+            )
+        chosen[0].check_installed(field=field)
+        return chosen[0]
+
+    def check_installed(self, *, field: str = "model") -> None:
+        """Raises InvalidRequest, `model_unavailable`, with the command that gets it, unless its files are here."""
+        if not self.is_installed:
+            raise InvalidRequest(
+                specs.how_to_get(self.slug, self.label), code="model_unavailable", field=field, actual=self.slug
+            )
+
+
+class Catalog:
+    """The rows as engines see them: names in, specs out (`engines.registry.Models`)."""
+
+    def find(self, name: str | None, families: Collection[Family] = DIFFUSION_FAMILIES) -> ModelSpec:
+        """The installed model of that name; None is the preferred one. Raises InvalidRequest that says what helps."""
+        model = InferenceModel.preferred(families) if name is None else InferenceModel.find(name)
+        if model is None:
+            raise InvalidRequest(no_model_sentence(families), code="model_unavailable", field="model")
+        if model.family not in families:
+            raise InvalidRequest(
+                f"{model.label} is a model of the family {model.family}, which this engine cannot paint with; "
+                "leave the engine to us, or name another model.",
+                code="model_not_of_engine",
+                field="model",
+                actual=model.slug,
+            )
+        model.check_installed()
+        return model.spec
+
+    def find_lora(self, slug: str) -> LoraSpec:
+        """The LoRA of that slug. Raises InvalidRequest that lists the slugs."""
+        return Lora.find(slug).spec
+
+    def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
+        """The part of that name. Raises InvalidRequest that lists the slugs, or says how to get it."""
+        return InferenceModel.find_part(name, kind, field=field).spec
+
+    def draft_parts(self, family: Family) -> DraftParts:
+        """The first LCM LoRA and the first tiny VAE of that family."""
+        lcm = [lora.slug for lora in Lora.offered() if (lora.family, lora.kind) == (family, LoraKind.LCM)]
+        vaes = [part for part in InferenceModel.parts() if (part.family, part.kind) == (family, Kind.VAE)]
+        tiny = [part.slug for part in vaes if part.weights is not None and class_of(part.weights) == TINY_VAE]
+        return DraftParts(lora=next(iter(lcm), None), vae=next(iter(tiny), None))
+
+    def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool:
+        return InferenceModel.preferred(families) is not None
+
+    def family_of(self, name: str) -> Family | None:
+        try:
+            return Family(InferenceModel.find(name).family)
+        except InvalidRequest:
+            return None
+
+
+def columns_of(spec: ModelSpec) -> dict[str, Any]:
+    """A spec as the columns of its row."""
+    names = ("slug", "label", "family", "kind", "source", "repo", "revision", "variant", "licence", "licence_url")
+    numbers = ("size_bytes", "memory_bytes", "steps", "guidance_scale", "scheduler", "width", "height")
+    return {name: getattr(spec, name) for name in (*names, *numbers)} | {
+        "control": spec.control or "",
+        "aliases": list(spec.aliases),
+    }
+
+
+def resolve_model(name: str | None) -> InferenceModel | None:
+    """What a request's `model` means; None: it leaves the choice to us. Raises InvalidRequest for an unknown name."""
+    return None if name in (None, "", "auto") else InferenceModel.find(str(name))

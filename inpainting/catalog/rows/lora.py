@@ -1,0 +1,107 @@
+"""A LoRA of the catalog, as administrators have it: what it changes, and whether it is on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+
+from inpainting.catalog import specs
+from inpainting.catalog.inspection.model_files import WEIGHTS
+from inpainting.catalog.specs import LoraSpec
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.request import RANGES, SLUG
+
+FOLDER = ".loras"
+"""Beside the models: no slug begins with a full stop."""
+
+
+class Lora(models.Model):
+    """A row is there as long as its file is: `catalog.store.lora_store` brings both and takes both away."""
+
+    slug = models.CharField(
+        max_length=64, unique=True, help_text="how callers name it: a-z, 0-9, full stop, underscore, hyphen",
+        validators=[RegexValidator(SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
+    )  # fmt: skip
+    label = models.CharField(max_length=100, help_text="how people call it")
+    family = models.CharField(
+        max_length=10,
+        choices=[(family.value, family.value) for family in sorted(specs.LORA_FAMILIES)],
+        editable=False,
+        help_text="of which models it is for",
+    )
+    kind = models.CharField(
+        max_length=10,
+        choices=[(kind.value, kind.value) for kind in specs.LoraKind],
+        default=specs.LoraKind.STYLE.value,
+        help_text="lcm, lightning and hyper paint in few steps: they set steps, guidance and scheduler by themselves",
+    )
+    steps = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="to how many steps it was distilled; empty: as usual for its kind",
+        validators=[MinValueValidator(int(RANGES["steps"][0])), MaxValueValidator(int(RANGES["steps"][1]))],
+    )  # fmt: skip
+    trigger = models.CharField(max_length=200, blank=True, help_text="words that a prompt must hold for it to work")
+    licence = models.CharField(max_length=100, blank=True)
+    enabled = models.BooleanField(default=True, help_text="off: nobody is offered it, and it is not found by name")
+    repo = models.CharField(max_length=200, blank=True, editable=False, help_text="of the hub; empty: a file from here")
+    revision = models.CharField(max_length=40, blank=True, editable=False)
+    sha256 = models.CharField(max_length=64, editable=False)
+    size_bytes = models.BigIntegerField(editable=False)
+    added_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = "LoRA"
+        ordering: ClassVar[list[str]] = ["slug"]
+
+    def __str__(self) -> str:
+        return self.label
+
+    def clean(self) -> None:
+        if self.steps is not None and self.kind == specs.LoraKind.STYLE:
+            raise ValidationError({"steps": "Only a LoRA for few steps says how many."})
+
+    # Queries
+
+    @property
+    def path(self) -> Path:
+        """Where its file lies."""
+        return Path(settings.MODELS_DIR, FOLDER, self.slug + WEIGHTS)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its file is here."""
+        return self.path.is_file()
+
+    @property
+    def spec(self) -> LoraSpec:
+        return LoraSpec(
+            slug=self.slug,
+            label=self.label,
+            family=specs.Family(self.family),
+            kind=specs.LoraKind(self.kind),
+            steps=self.steps,
+            trigger=self.trigger,
+            digest=self.sha256,
+            path=self.path,
+        )
+
+    @classmethod
+    def offered(cls) -> list[Lora]:
+        """Those that are on and whose file is here."""
+        return [row for row in cls.objects.filter(enabled=True) if row.is_installed]
+
+    @classmethod
+    def find(cls, slug: str) -> Lora:
+        """Raises InvalidRequest, `lora_not_found`, that lists the slugs. The name is looked up and never opened."""
+        offered = cls.offered()
+        chosen = next((row for row in offered if row.slug == slug), None)
+        if chosen is None:
+            slugs = ", ".join(row.slug for row in offered) or "none yet"
+            raise InvalidRequest(
+                f"There is no LoRA of that name here; the LoRAs are: {slugs}.", code="lora_not_found", field="loras"
+            )
+        return chosen

@@ -1,0 +1,262 @@
+"""The models whose names, addresses and licences are shipped; none of their weights are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from inpainting.catalog.specs import DIFFUSION_FAMILIES, SAFETY_FAMILIES, USUAL, Control, Family, Kind, ModelSpec
+
+MB, GB = 10**6, 10**9
+OPENRAIL_M = "CreativeML OpenRAIL-M"
+OPENRAIL_M_URL = "https://huggingface.co/spaces/CompVis/stable-diffusion-license"
+OPENRAIL_PLUS_PLUS = "CreativeML OpenRAIL++-M"
+
+# Sizes are estimates of the files that a pull takes (fp16 where there is one); the pull itself asks the hub. The
+# repositories of the first publishers of 1.5 and 2 are gone; these keep the same weights.
+SHIPPED = (
+    ModelSpec(
+        slug="sd15-inpainting",
+        label="Stable Diffusion 1.5 inpainting",
+        family=Family.SD,
+        repo="stable-diffusion-v1-5/stable-diffusion-inpainting",
+        variant="fp16",
+        licence=OPENRAIL_M,
+        licence_url=OPENRAIL_M_URL,
+        size_bytes=2_740 * MB,
+        memory_bytes=4 * GB,
+        aliases=(
+            "stable-diffusion-v1-5/stable-diffusion-inpainting",
+            "runwayml/stable-diffusion-inpainting",
+            "sd-legacy/stable-diffusion-inpainting",
+            "stable-diffusion-inpainting",
+            "sd-v1-5-inpainting",
+            "sd-v1-5-inpainting.ckpt",
+            "v51_inpainting",
+        ),
+    ),
+    ModelSpec(
+        slug="sd2-inpainting",
+        label="Stable Diffusion 2 inpainting",
+        family=Family.SD,
+        repo="sd2-community/stable-diffusion-2-inpainting",
+        variant="fp16",
+        licence=OPENRAIL_PLUS_PLUS,
+        licence_url="https://github.com/Stability-AI/stablediffusion/blob/main/LICENSE-MODEL",
+        size_bytes=2_580 * MB,
+        memory_bytes=4 * GB,
+        aliases=(
+            "sd2-community/stable-diffusion-2-inpainting",
+            "stabilityai/stable-diffusion-2-inpainting",
+            "stable-diffusion-2-inpainting",
+        ),
+    ),
+    ModelSpec(
+        slug="sdxl-inpainting",
+        label="SDXL inpainting 0.1",
+        family=Family.SDXL,
+        repo="diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+        variant="fp16",
+        licence=OPENRAIL_PLUS_PLUS,
+        licence_url="https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
+        size_bytes=6_940 * MB,
+        memory_bytes=11 * GB,
+        width=1024,
+        height=1024,
+        aliases=("diffusers/stable-diffusion-xl-1.0-inpainting-0.1", "stable-diffusion-xl-1.0-inpainting-0.1"),
+    ),
+    ModelSpec(
+        slug="sd15",
+        label="Stable Diffusion 1.5",
+        family=Family.SD,
+        repo="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        variant="fp16",
+        licence=OPENRAIL_M,
+        licence_url=OPENRAIL_M_URL,
+        size_bytes=2_740 * MB,
+        memory_bytes=4 * GB,
+        aliases=(
+            "stable-diffusion-v1-5/stable-diffusion-v1-5",
+            "runwayml/stable-diffusion-v1-5",
+            "sd-legacy/stable-diffusion-v1-5",
+            "stable-diffusion-v1-5",
+            "v1-5-pruned-emaonly.safetensors",
+            "v1-5-pruned-emaonly-fp16.safetensors",
+        ),
+    ),
+    ModelSpec(
+        slug="sdxl",
+        label="SDXL base 1.0",
+        family=Family.SDXL,
+        repo="stabilityai/stable-diffusion-xl-base-1.0",
+        variant="fp16",
+        licence=OPENRAIL_PLUS_PLUS,
+        licence_url="https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
+        size_bytes=6_940 * MB,
+        memory_bytes=11 * GB,
+        guidance_scale=7.0,
+        width=1024,
+        height=1024,
+        aliases=(
+            "stabilityai/stable-diffusion-xl-base-1.0",
+            "stable-diffusion-xl-base-1.0",
+            "sd_xl_base_1.0.safetensors",
+        ),
+    ),
+    # In bfloat16: the transformer has 11.9 billion numbers, the larger text encoder 4.8.
+    ModelSpec(
+        slug="flux-fill",
+        label="FLUX.1 Fill [dev]",
+        family=Family.FLUX_FILL,
+        repo="black-forest-labs/FLUX.1-Fill-dev",
+        licence="FLUX.1 [dev] Non-Commercial License; gated: accept it on the hub, then set HF_TOKEN",
+        licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev/blob/main/LICENSE.md",
+        size_bytes=33_800 * MB,
+        memory_bytes=38 * GB,
+        aliases=("black-forest-labs/FLUX.1-Fill-dev", "FLUX.1-Fill-dev", "flux1-fill-dev.safetensors"),
+        **USUAL[Family.FLUX_FILL],
+    ),
+    # One ONNX file each. Big-LaMa (R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier
+    # Convolutions", WACV 2022) as Carve exported it; MI-GAN (A. Sargsyan et al., ICCV 2023) from its first author.
+    ModelSpec(
+        slug="lama",
+        label="LaMa",
+        family=Family.LAMA,
+        repo="Carve/LaMa-ONNX",
+        variant="lama_fp32",
+        licence="Apache-2.0",
+        licence_url="https://github.com/advimman/lama/blob/main/LICENSE",
+        size_bytes=208_044_816,
+        memory_bytes=GB,
+        aliases=("Carve/LaMa-ONNX", "big-lama"),
+    ),
+    ModelSpec(
+        slug="migan",
+        label="MI-GAN",
+        family=Family.MIGAN,
+        repo="andraniksargsyan/migan",
+        variant="migan_pipeline_v2",
+        licence="MIT",
+        licence_url="https://github.com/Picsart-AI-Research/MI-GAN/blob/main/LICENSE",
+        size_bytes=28_079_181,
+        memory_bytes=500 * MB,
+        aliases=("andraniksargsyan/migan", "mi-gan"),
+    ),
+    # CLIP ViT-L/14 and seventeen concepts that it compares a picture with; published beside Stable Diffusion 1.
+    ModelSpec(
+        slug="safety-checker",
+        label="Safety checker",
+        family=Family.SAFETY,
+        repo="CompVis/stable-diffusion-safety-checker",
+        licence="not stated by its publisher",
+        licence_url="https://huggingface.co/CompVis/stable-diffusion-safety-checker",
+        size_bytes=1_216 * MB,
+        memory_bytes=1_300 * MB,
+        aliases=("CompVis/stable-diffusion-safety-checker",),
+    ),
+)
+"""Nothing of these is downloaded until somebody asks. The first of its kind is what we name to whoever has none."""
+
+SHIPPED_PARTS = (
+    ModelSpec(
+        slug="sd-vae-ft-mse",
+        label="VAE ft-MSE",
+        family=Family.SD,
+        kind=Kind.VAE,
+        repo="stabilityai/sd-vae-ft-mse",
+        licence="MIT",
+        size_bytes=335 * MB,
+    ),
+    ModelSpec(
+        slug="sdxl-vae-fp16-fix",
+        label="SDXL VAE fp16 fix",
+        family=Family.SDXL,
+        kind=Kind.VAE,
+        repo="madebyollin/sdxl-vae-fp16-fix",
+        licence="MIT",
+        size_bytes=335 * MB,
+    ),
+    ModelSpec(
+        slug="taesd",
+        label="TAESD, a tiny VAE",
+        family=Family.SD,
+        kind=Kind.VAE,
+        repo="madebyollin/taesd",
+        licence="MIT",
+        size_bytes=10 * MB,
+    ),
+    ModelSpec(
+        slug="taesdxl",
+        label="TAESDXL, a tiny VAE",
+        family=Family.SDXL,
+        kind=Kind.VAE,
+        repo="madebyollin/taesdxl",
+        licence="MIT",
+        size_bytes=10 * MB,
+    ),
+    *(
+        ModelSpec(
+            slug=f"controlnet-{control}-sd15",
+            label=f"ControlNet {control} for Stable Diffusion 1.5",
+            family=Family.SD,
+            kind=Kind.CONTROLNET,
+            control=control,
+            repo=f"lllyasviel/{name}",
+            variant="fp16",
+            licence=OPENRAIL_M,
+            licence_url=OPENRAIL_M_URL,
+            size_bytes=723 * MB,
+            aliases=(f"lllyasviel/{name}", name),
+        )
+        for control, name in {
+            Control.INPAINT: "control_v11p_sd15_inpaint",
+            Control.CANNY: "control_v11p_sd15_canny",
+            Control.DEPTH: "control_v11f1p_sd15_depth",
+            Control.SCRIBBLE: "control_v11p_sd15_scribble",
+            Control.TILE: "control_v11f1e_sd15_tile",
+        }.items()
+    ),
+    *(
+        ModelSpec(
+            slug=f"controlnet-{control}-sdxl",
+            label=f"ControlNet {control} for SDXL",
+            family=Family.SDXL,
+            kind=Kind.CONTROLNET,
+            control=control,
+            repo=f"diffusers/controlnet-{control}-sdxl-1.0",
+            variant="fp16",
+            licence=OPENRAIL_PLUS_PLUS,
+            size_bytes=2_500 * MB,
+            aliases=(f"diffusers/controlnet-{control}-sdxl-1.0",),
+        )
+        for control in (Control.CANNY, Control.DEPTH)
+    ),
+    *(
+        ModelSpec(
+            slug=slug,
+            label=label,
+            family=family,
+            kind=Kind.IP_ADAPTER,
+            repo="h94/IP-Adapter",
+            variant=slug,
+            licence="Apache-2.0",
+            size_bytes=size_bytes,
+        )
+        for slug, label, family, size_bytes in (
+            ("ip-adapter_sd15", "IP-Adapter for Stable Diffusion 1.5", Family.SD, 2_572 * MB),
+            ("ip-adapter-plus-face_sd15", "IP-Adapter Plus Face for Stable Diffusion 1.5", Family.SD, 2_626 * MB),
+            ("ip-adapter_sdxl", "IP-Adapter for SDXL", Family.SDXL, 4_393 * MB),
+            ("ip-adapter-plus_sdxl_vit-h", "IP-Adapter Plus for SDXL", Family.SDXL, 3_375 * MB),
+            ("ip-adapter-plus-face_sdxl_vit-h", "IP-Adapter Plus Face for SDXL", Family.SDXL, 3_375 * MB),
+        )
+    ),
+)
+"""VAEs; ControlNets (L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", ICCV 2023);
+IP-Adapters (H. Ye et al. 2023, arXiv 2308.06721), by the names that other services' clients send."""
+
+
+def no_model_sentence(families: Collection[Family] = DIFFUSION_FAMILIES) -> str:
+    """One sentence for whoever asked for an engine of which no model is installed at all."""
+    slug = next(spec.slug for spec in SHIPPED if spec.family in families)
+    kinds = {DIFFUSION_FAMILIES: "diffusion model", SAFETY_FAMILIES: "safety checker"}
+    kind = kinds.get(frozenset(families), "model for erasing")
+    return f"No {kind} is installed; “python manage.py pull_model {slug}” gets one."

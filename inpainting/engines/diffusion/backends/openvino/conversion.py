@@ -1,0 +1,273 @@
+"""From a model's files to OpenVINO's, in a process of its own: it takes a minute and as much memory as the model.
+
+python -m inpainting.engines.diffusion.backends.openvino.conversion  < an order as JSON
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import torch
+
+import inpainting
+from inpainting.catalog.specs import Family, LoraSpec, ModelSpec
+from inpainting.catalog.store.converted_networks import Store
+from inpainting.engines.diffusion.backends.openvino.library import PrePostProcessor, ov, version
+from inpainting.engines.diffusion.conditioning.lora_adapters import PARTS as ADAPTED
+from inpainting.engines.diffusion.conditioning.lora_adapters import Worn, WornLora
+from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.serving.model_loading import load
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""To be raised when what is written here changes: older files are then made again."""
+UNET, ENCODER, DECODER = "unet", "encoder", "decoder"
+KINDS = {"unet": (UNET,), "vae": (ENCODER, DECODER)}
+"""What lies in one folder: LoRAs change the first kind alone."""
+SECONDS = 1800.0
+"""After which a conversion is given up."""
+
+
+DISK_TO_CONVERT = 1.1
+"""Of the weights' size, free space on the disk."""
+
+
+class ConversionFailed(Exception):
+    """In words for the metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is wanted: one kind of networks of a model with LoRAs. stamp: of the model's files (`weights.stamp_of`)."""
+
+    kind: str
+    slug: str
+    label: str
+    family: str
+    path: str
+    stamp: int
+    dtype: str
+    loras: tuple[tuple[str, str, str, float], ...]
+    """Of each slug, digest, path and weight."""
+    models_dir: str
+    budget_bytes: int
+
+    @property
+    def store(self) -> Store:
+        return Store(Path(self.models_dir), self.budget_bytes)
+
+    @property
+    def place(self) -> Path:
+        """Another one for everything that gives other networks."""
+        worn = [(slug, digest, weight) for slug, digest, _, weight in self.loras]
+        made_from = [FORMAT, version(), self.family, self.path, self.stamp, self.dtype, worn]
+        digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
+        return self.store.place(self.slug, f"{self.kind}-{digest}")
+
+
+Convert = Callable[[Order], None]
+
+
+def order_of(kind: str, model: LatentModel, stamp: int, worn: Worn, models_dir: Path, budget_bytes: int) -> Order:
+    spec = model.spec
+    return Order(
+        kind=kind,
+        slug=spec.slug,
+        label=spec.label,
+        family=spec.family.value,
+        path=str(spec.path),
+        stamp=stamp,
+        dtype=str(model.unet.dtype).removeprefix("torch."),
+        loras=tuple((one.spec.slug, one.spec.digest, str(one.spec.path), one.weight) for one in worn),
+        models_dir=str(models_dir),
+        budget_bytes=budget_bytes,
+    )
+
+
+def in_a_process(order: Order) -> None:
+    """Convert, if nobody else has meanwhile. Raises ConversionFailed.
+
+    A process of its own gives all memory back, and Python's lock stays free for who is served meanwhile.
+    """
+    with order.store.alone() as lock:
+        if not order.store.find(order.place):
+            _run(order, lock)
+
+
+def _run(order: Order, lock: int) -> None:
+    root = str(Path(inpainting.__file__).parents[1])
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module; the order goes in as JSON
+            [sys.executable, "-m", __name__],
+            cwd=root,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            input=json.dumps(asdict(order)),
+            text=True,
+            capture_output=True,
+            timeout=SECONDS,
+            pass_fds=(lock,),
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConversionFailed(f"it could not be converted ({type(error).__name__})") from error
+    if done.returncode:
+        logger.error("The conversion of %s ended with %d: %s", order.slug, done.returncode, done.stderr[-4000:])
+        raise ConversionFailed("it could not be converted; the server's log says why")
+
+
+def here(order: Order) -> None:
+    """The same in this process, in which no other thread may load a model meanwhile: diffusers cannot for two."""
+    with order.store.alone():
+        if not order.store.find(order.place):
+            convert(order)
+
+
+def convert(order: Order) -> None:
+    """For who is alone in the store; what is least used there may have to go."""
+    model = load(spec_of(order), Hardware(torch.device("cpu"), getattr(torch, order.dtype)))
+    parts = networks(fused(model, order), order.kind)
+    needed = sum(tensor.nbytes for module, _ in parts.values() for tensor in module.state_dict().values())
+    free = shutil.disk_usage(order.store.home).free
+    if free < DISK_TO_CONVERT * needed:
+        raise ConversionFailed(f"{needed} bytes are needed on the disk, {free} are free")
+    with order.store.coming(order.place) as folder:
+        for name, (module, examples) in parts.items():
+            write(module, examples, folder / f"{name}.xml")
+    order.store.make_room(keep={order.place})
+
+
+def spec_of(order: Order) -> ModelSpec:
+    return ModelSpec(slug=order.slug, label=order.label, family=Family(order.family), path=Path(order.path))
+
+
+def fused(model: LatentModel, order: Order) -> LatentModel:
+    """With its LoRAs in the UNet's own weights."""
+    worn = tuple(
+        WornLora(LoraSpec(slug=slug, label=slug, family=Family(order.family), digest=digest, path=Path(path)), weight)
+        for slug, digest, path, weight in order.loras
+    )
+    for one in worn:
+        model.adapters.load(one)
+    if worn:
+        model.adapters.wear(worn)
+        model.pipeline.fuse_lora(components=[ADAPTED[0]], adapter_names=[one.name for one in worn])
+        model.pipeline.unload_lora_weights()
+    return model
+
+
+class Predictor(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
+    """A UNet that hears its time as numbers it can compute with: sines of large numbers need more than 16 bits."""
+
+    def __init__(self, unet: Any) -> None:
+        super().__init__()
+        unet.get_time_embed = MethodType(lambda self, sample, timestep: timestep, unet)
+        self.unet = unet
+
+    def forward(self, sample: torch.Tensor, time: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.unet(sample, time, encoder_hidden_states=states, return_dict=False)[0])
+
+
+class SizedPredictor(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
+    """The same of SDXL, which also hears its pooled text and sizes, put together: `added`."""
+
+    def __init__(self, unet: Any) -> None:
+        super().__init__()
+        unet.get_time_embed = MethodType(lambda self, sample, timestep: timestep, unet)
+        unet.get_aug_embed = MethodType(
+            lambda self, emb, encoder_hidden_states, added_cond_kwargs: self.add_embedding(added_cond_kwargs), unet
+        )
+        self.unet = unet
+
+    def forward(
+        self, sample: torch.Tensor, time: torch.Tensor, states: torch.Tensor, added: torch.Tensor
+    ) -> torch.Tensor:
+        answer = self.unet(sample, time, encoder_hidden_states=states, added_cond_kwargs=added, return_dict=False)
+        return torch.as_tensor(answer[0])
+
+
+class Encoder(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
+    """Pixels -> what latents are drawn from: [n, 8, h, w], means before the logarithms of variances."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.vae.encode(pixels, return_dict=False)[0].parameters)
+
+
+class Decoder(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.vae.decode(latents, return_dict=False)[0])
+
+
+def networks(model: LatentModel, kind: str) -> dict[str, tuple[torch.nn.Module, tuple[torch.Tensor, ...]]]:
+    """By name, each with inputs of another height than width: the trace must not mistake one for the other."""
+    rows, (height, width) = 2, (32, 16)
+
+    def some(*shape: int) -> torch.Tensor:
+        return torch.zeros(shape, dtype=model.unet.dtype)
+
+    if kind == "vae":
+        cell = 2 ** (len(model.vae.config.block_out_channels) - 1)
+        latents = model.vae.config.latent_channels
+        return {
+            ENCODER: (Encoder(model.vae), (some(rows, 3, cell * height // 2, cell * width // 2),)),
+            DECODER: (Decoder(model.vae), (some(rows, latents, height // 2, width // 2),)),
+        }
+    unet, config = model.unet, model.unet.config
+    inputs = (
+        some(rows, config.in_channels, height, width),
+        some(rows, unet.time_embedding.linear_1.in_features),
+        some(rows, tokens_of(model), config.cross_attention_dim),
+    )
+    if config.addition_embed_type is None:
+        return {UNET: (Predictor(unet), inputs)}
+    return {UNET: (SizedPredictor(unet), (*inputs, some(rows, config.projection_class_embeddings_input_dim)))}
+
+
+def tokens_of(model: LatentModel) -> int:
+    """How many tokens a text of usual length has."""
+    return int(model.pipeline.tokenizer.model_max_length)
+
+
+def write(module: torch.nn.Module, examples: tuple[torch.Tensor, ...], path: Path) -> None:
+    """One file for every size and number of rows; its inputs and outputs are in float32, its weights as they were."""
+    with torch.no_grad(), warnings.catch_warnings():
+        # Each branch that was not traced is for sizes, or for slices and tiles, that are never asked of it.
+        warnings.simplefilter("ignore")
+        traced = ov.convert_model(module.eval(), example_input=examples)
+    prepared = PrePostProcessor(traced)
+    for index in range(len(traced.inputs)):
+        prepared.input(index).tensor().set_element_type(ov.Type.f32)
+    prepared.output(0).tensor().set_element_type(ov.Type.f32)
+    is_half = examples[0].dtype is not torch.float32
+    ov.save_model(prepared.build(), path, compress_to_fp16=is_half)
+
+
+def main() -> None:
+    os.nice(5)  # who is painted meanwhile goes first
+    order = json.load(sys.stdin)
+    convert(Order(**{**order, "loras": tuple(tuple(one) for one in order["loras"])}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""What is compiled for which model, and who makes it ready while torch paints."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import weakref
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+
+import torch
+
+from inpainting.core.geometry import Size
+from inpainting.engines.diffusion.backends.openvino import network
+from inpainting.engines.diffusion.backends.openvino.conversion import (
+    KINDS,
+    ConversionFailed,
+    Convert,
+    Order,
+    in_a_process,
+    order_of,
+)
+from inpainting.engines.diffusion.backends.openvino.library import has_bfloat16
+from inpainting.engines.diffusion.backends.openvino.network import Compiled, Plan
+from inpainting.engines.diffusion.conditioning.lora_adapters import Worn
+from inpainting.engines.diffusion.engine import CELL
+from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.serving.model_cache import NOTHING, InUse, Shelf
+from inpainting.engines.diffusion.serving.model_loading import stamp_of
+
+logger = logging.getLogger(__name__)
+
+USES_WORTH_IT = 2
+"""LoRAs are fused for those who wear them again: a conversion takes longer than a picture."""
+USUAL_CHUNKS = 1
+"""Of words: it is compiled for texts of this length alone."""
+MEMORY_TO_CONVERT = 2.5
+"""Of the weights' size, free memory that another process with the model needs."""
+
+Key = tuple[Size, Worn]
+Outcome = Compiled | str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """To be made ready: what it takes by kind, and for whom, who may be put away meanwhile.
+
+    is_settled: set when it is ready, or cannot be soon because it has to be converted first.
+    """
+
+    model: weakref.ref[LatentModel]
+    key: Key
+    orders: dict[str, Order]
+    plan: Plan
+    is_settled: threading.Event = field(default_factory=threading.Event)
+
+
+class Networks:
+    """For the models of a shelf, on a processor. For the device's thread alone; others make things ready.
+
+    models_dir: the folder of all models, in which the files lie. cache_bytes: what those may take.
+    """
+
+    def __init__(self, shelf: Shelf, models_dir: Path, cache_bytes: int, *, convert: Convert = in_a_process) -> None:
+        self.shelf = shelf
+        self.models_dir = models_dir
+        self.cache_bytes = cache_bytes
+        self.convert = convert
+        self._refusals: weakref.WeakKeyDictionary[LatentModel, dict[Key, str]] = weakref.WeakKeyDictionary()
+        self._begun: weakref.WeakKeyDictionary[LatentModel, set[Key]] = weakref.WeakKeyDictionary()
+        self._worn: Counter[Worn] = Counter()
+        self._done: SimpleQueue[tuple[Job, Outcome | None]] = SimpleQueue()
+        self._count = itertools.count(1)
+        self._threads: list[threading.Thread] = []
+
+    def wanted(
+        self, model: LatentModel, size: Size, worn: Worn, chunks: int, *, in_use: InUse = NOTHING
+    ) -> Compiled | None:
+        """What computes this; None: torch does.
+
+        What is converted is compiled now, which takes seconds as loading a model does. What is not is converted in the
+        background, which takes a minute in which torch has painted something. chunks: of words that are heard.
+        """
+        self.collect()
+        if chunks != USUAL_CHUNKS or not suits(model, size):
+            return None
+        key = (size, worn)
+        is_new = key not in self._refusals.get(model, {}) and key not in self._begun.get(model, ())
+        if key not in model.networks and is_new:
+            self._begin(model, key, in_use)
+            self.collect()
+        found = self.ready(model, size, worn, chunks)
+        if found is not None:
+            found.used = next(self._count)
+        return found
+
+    def ready(self, model: LatentModel, size: Size, worn: Worn, chunks: int) -> Compiled | None:
+        """What would compute this now. Only asks: see `wanted`."""
+        return model.networks.get((size, worn)) if chunks == USUAL_CHUNKS and suits(model, size) else None
+
+    def refusal(self, model: LatentModel, size: Size, worn: Worn) -> str | None:
+        """Why there is none, and will be none."""
+        return self._refusals.get(model, {}).get((size, worn))
+
+    def collect(self) -> None:
+        """Take over what has become ready."""
+        while not self._done.empty():
+            job, outcome = self._done.get()
+            self.shelf.reserved_bytes -= job.plan.byte_count
+            model = job.model()
+            if model is None:
+                continue
+            self._begun[model].discard(job.key)
+            if isinstance(outcome, str):
+                self._refusals.setdefault(model, {})[job.key] = outcome
+            elif outcome is not None and self.shelf.used_bytes + outcome.byte_count <= self.shelf.budget_bytes:
+                outcome.used = next(self._count)
+                model.networks[job.key] = outcome
+
+    def wait(self) -> None:
+        """Until all that was begun is ready, or refused."""
+        while self._threads:
+            self._threads.pop().join()
+
+    def _begin(self, model: LatentModel, key: Key, in_use: InUse) -> None:
+        size, worn = key
+        stamp = stamp_of(model.spec)
+        orders = {
+            kind: order_of(kind, model, stamp, worn if kind == "unet" else (), self.models_dir, self.cache_bytes)
+            for kind in KINDS
+        }
+        if worn and not orders["unet"].place.is_dir():
+            self._worn[worn] += 1
+            if self._worn[worn] < USES_WORTH_IT:
+                return
+        plan = Plan.of(model, size)
+        if not self.shelf.reserve(plan.byte_count, in_use):
+            logger.info("%s is not compiled at %s: the memory for weights is full", model.spec.slug, size)
+            return
+        self._begun.setdefault(model, set()).add(key)
+        job = Job(weakref.ref(model), key, orders, plan)
+        thread = threading.Thread(target=self._make_ready, args=(job,), name=f"openvino {size}", daemon=True)
+        self._threads = [*(one for one in self._threads if one.is_alive()), thread]
+        thread.start()
+        job.is_settled.wait()
+
+    # On a thread of its own
+
+    def _make_ready(self, job: Job) -> None:
+        try:
+            outcome = self._outcome(job)
+        except Exception as error:
+            logger.exception("OpenVINO cannot be used")
+            reason = str(error) if isinstance(error, ConversionFailed) else f"{type(error).__name__}"
+            outcome = f"OpenVINO was not used: {reason}. Torch painted."
+        self._done.put((job, outcome))
+        job.is_settled.set()
+
+    def _outcome(self, job: Job) -> Outcome | None:
+        """None where the memory is short or the model gone: not now, and perhaps another time."""
+        for order in job.orders.values():
+            if not order.store.find(order.place):
+                if job.model() is None:
+                    return None
+                needed, free = MEMORY_TO_CONVERT * job.plan.byte_count, self.shelf.hardware.free_bytes()
+                if free < needed:
+                    logger.info("%s is not converted: %d MB are free", order.slug, free // 10**6)
+                    return None
+                job.is_settled.set()
+                self.convert(order)
+                if not order.store.find(order.place):
+                    raise ConversionFailed("what was converted cannot be read")
+        if job.model() is None:
+            return None
+        return network.compiled(job.plan, unet_folder=job.orders["unet"].place, vae_folder=job.orders["vae"].place)
+
+
+def suits(model: LatentModel, size: Size) -> bool:
+    """Whether OpenVINO can compute the model as it is, at that size; what it cannot torch does without a word."""
+    if model.unet is None:
+        return False
+    unet, config = model.unet, model.unet.config
+    if model.hardware.device.type != "cpu" or model.is_tiled:
+        return False
+    if unet.dtype is not torch.float32 and not (unet.dtype is torch.bfloat16 and has_bfloat16()):
+        return False
+    # Others hear more than text and time, or have been distilled to hear their guidance.
+    if config.addition_embed_type not in (None, "text_time") or config.time_cond_proj_dim is not None:
+        return False
+    if config.class_embed_type is not None or config.encoder_hid_dim_type is not None:
+        return False
+    # The trace holds no sizes that halve to odd numbers: torch then tells each layer what to come back to.
+    whole = CELL * 2 ** (len(config.block_out_channels) - 1)
+    return size.width % whole == 0 and size.height % whole == 0

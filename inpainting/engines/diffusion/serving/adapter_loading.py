@@ -1,0 +1,92 @@
+"""Parts that a model paints with beside its own, read from their files."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+from inpainting.catalog.inspection.adapter_files import CLASSES, check_part, check_tiny_vae
+from inpainting.catalog.inspection.model_files import CONFIG, WEIGHTS, ModelRefused, json_object
+from inpainting.catalog.specs import PART_LABELS, Family, Kind, ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.engines.diffusion.conditioning import ip_adapter
+from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
+from inpainting.engines.diffusion.serving.load_lock import alone
+
+logger = logging.getLogger(__name__)
+
+PREVIEW_DECODERS: dict[Family, str] = {Family.SD: "taesd", Family.SDXL: "taesdxl", Family.FLUX_FILL: "taef1"}
+"""Folders beside the models: decoders of a few MB (TAESD, Ollin Boer Bohan), which no model needs."""
+
+
+def load_part(spec: ModelSpec, hardware: Hardware) -> Any:
+    """The network of a VAE, a ControlNet or an IP-Adapter, whose files are checked first, in the device's memory.
+
+    Raises EngineFailed: `part_unavailable` where they are not there or damaged, `part_refused` by the check. What says
+    that memory is short passes as it is.
+    """
+    name = f"The {PART_LABELS[spec.kind]} {spec.slug}"
+    if spec.path is None or not spec.path.exists():
+        raise EngineFailed(f"{name} is not installed any more.", code="part_unavailable")
+    try:
+        check_part(spec.path, spec.family, spec.kind)
+        if spec.kind is Kind.IP_ADAPTER:
+            return ip_adapter.load(spec, hardware)
+        return load_network(spec.path, spec.kind, hardware)
+    except ModelRefused as error:
+        raise EngineFailed(f"{name} is refused: {error.message}", code="part_refused") from error
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
+        logger.exception("%s cannot be loaded", spec.slug)
+        raise EngineFailed(f"{name} cannot be loaded; the server's log says why.", code="part_unavailable") from error
+
+
+@alone
+def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
+    """One network in diffusers' layout, of a class that is on the list for that kind."""
+    configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)
+    name = str(configuration.get("_class_name"))
+    if name not in CLASSES[kind]:
+        raise ModelRefused(f"its class is {name}.")
+    network = getattr(diffusers, name).from_pretrained(
+        folder,
+        variant=variant_in(folder),
+        use_safetensors=True,
+        local_files_only=True,
+        torch_dtype=hardware.dtype,
+    )
+    network = network.eval().to(hardware.device)
+    return network.to(memory_format=torch.channels_last) if hardware.is_cuda else network
+
+
+def load_preview_decoder(models_dir: Path, family: Family, hardware: Hardware) -> torch.nn.Module | None:
+    """The decoder half of an AutoencoderTiny: [n, c, h, w], latents -> [n, 3, 8h, 8w], -1 to 1. None without a folder.
+
+    One that is refused or broken is a warning in the log: previews are not worth a picture.
+    """
+    folder = models_dir / PREVIEW_DECODERS[family]
+    if not folder.is_dir():
+        return None
+    try:
+        check_tiny_vae(folder, family)
+        decoder: torch.nn.Module = load_network(folder, Kind.VAE, hardware).decoder
+    except (ModelRefused, OSError, ValueError, RuntimeError, KeyError) as error:
+        logger.warning("Previews do without %s: %s", folder.name, error)
+        return None
+    return decoder
+
+
+def variant_in(folder: Path) -> str | None:
+    """The flavour of the weights in a part's folder: None for plain ones, "fp16" for `model.fp16.safetensors`."""
+    flavours = {flavour_of(path.name) for path in folder.glob(f"*{WEIGHTS}")}
+    return None if not flavours or "" in flavours else min(flavours)
+
+
+def flavour_of(name: str) -> str:
+    """`fp16` of `model.fp16.safetensors` and of `model.fp16-00001-of-00002.safetensors`; nothing of a plain one."""
+    return name.removesuffix(WEIGHTS).split("-")[0].partition(".")[2]

@@ -1,1 +1,0 @@
-"""How a model's files come onto the machine, and leave it."""

@@ -1,0 +1,32 @@
+"""How a generation stands right now, said as its listeners hear it."""
+
+from __future__ import annotations
+
+from inpainting.models import Generation, Status
+from inpainting.realtime import events
+from inpainting.worker.run_time_estimates import Place, seconds_left_of
+
+
+def present_event(generation: Generation, place: Place | None) -> events.Event:
+    """What a listener who has just arrived must know. place: in line, where it waits and that is known."""
+    match generation.status:
+        case Status.RUNNING:
+            return progress_event(generation) or events.running()
+        case Status.SUCCEEDED:
+            return events.succeeded()
+        case Status.FAILED:
+            return events.failed(code=generation.error_code, message=generation.error_message)
+        case Status.CANCELLED:
+            return events.cancelled()
+    return queued_event(place)
+
+
+def queued_event(place: Place | None) -> events.Event:
+    return events.queued() if place is None else events.queued(place.position, place.eta)
+
+
+def progress_event(generation: Generation) -> events.Event | None:
+    """How far it is or came. None before the first step."""
+    if not generation.steps:
+        return None
+    return events.progress(generation.step, generation.steps, seconds_left=seconds_left_of(generation))

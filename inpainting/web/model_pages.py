@@ -1,0 +1,105 @@
+"""The page of models, for administrators: what there is, its licence, what is here; get, remove, on and off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.models import SignedInRequest
+from inpainting.catalog.specs import ERASE_FAMILIES, SAFETY_FAMILIES, Kind
+from inpainting.catalog.store.pull import begin_elsewhere, remove_files
+from inpainting.core.errors import PaintingError
+from inpainting.models import InferenceModel, Lora
+
+TITLES: dict[str, str] = {
+    Kind.CHECKPOINT: "Models that paint what a prompt says",
+    **dict.fromkeys(sorted(ERASE_FAMILIES), "Networks that erase without words"),
+    Kind.CONTROLNET: "ControlNets: a picture that guides",
+    Kind.IP_ADAPTER: "IP-Adapters: a picture as a prompt",
+    Kind.EMBEDDING: "Embeddings: learned words",
+    Kind.VAE: "VAEs: another way to and from pixels",
+    **dict.fromkeys(sorted(SAFETY_FAMILIES), "Safety checkers"),
+}
+"""What people call each kind of model, or a family of its own."""
+Page = Callable[..., HttpResponse]
+
+
+def for_administrators(permission: str) -> Callable[[Page], Page]:
+    """Whoever is signed in and may not: there is no such page."""
+
+    def decorated(page: Page) -> Page:
+        @wraps(page)
+        @login_required
+        def guarded(request: SignedInRequest, *args: str, **kwargs: str) -> HttpResponse:
+            if not (request.user.is_staff and request.user.has_perm(permission)):
+                raise Http404
+            return page(request, *args, **kwargs)
+
+        return guarded
+
+    return decorated
+
+
+@require_GET
+@for_administrators("inpainting.view_inferencemodel")
+def models_page(request: SignedInRequest) -> HttpResponse:
+    context = {
+        "groups": grouped(InferenceModel.objects.all()),
+        "may_change": request.user.has_perm("inpainting.change_inferencemodel"),
+        "loras": Lora.objects.all() if request.user.has_perm("inpainting.view_lora") else [],
+    }
+    return render(request, "models.html", context)
+
+
+def grouped(models: Iterable[InferenceModel]) -> list[tuple[str, list[InferenceModel]]]:
+    """By what they are for, what is needed first before the rest; a group of none is left out."""
+    groups: dict[str, list[InferenceModel]] = {title: [] for title in TITLES.values()}
+    for model in models:
+        is_whole = model.kind == Kind.CHECKPOINT
+        groups[TITLES[model.family if is_whole and model.family in TITLES else model.kind]].append(model)
+    return [(title, members) for title, members in groups.items() if members]
+
+
+@require_POST
+@for_administrators("inpainting.change_inferencemodel")
+def pull_model(request: SignedInRequest, slug: str) -> HttpResponse:
+    model = get_object_or_404(InferenceModel, slug=slug)
+    if not model.repo:
+        messages.error(request, f"{model} has no repository to get it from; add_model copies a folder or a file.")
+    else:
+        try:
+            if not begin_elsewhere(model):
+                messages.error(request, f"{model} is on its way already.")
+        except PaintingError as error:
+            messages.error(request, f"{model}: {error.message}")
+    return redirect("models-page")
+
+
+@require_POST
+@for_administrators("inpainting.change_inferencemodel")
+def remove_model(request: SignedInRequest, slug: str) -> HttpResponse:
+    model = get_object_or_404(InferenceModel, slug=slug)
+    try:
+        removed = remove_files(model)
+    except PaintingError as error:
+        messages.error(request, error.message)
+    else:
+        if removed:
+            messages.success(request, f"The files of {model} are gone from this machine.")
+        else:
+            messages.error(request, f"{model} is on its way just now.")
+    return redirect("models-page")
+
+
+@require_POST
+@for_administrators("inpainting.change_inferencemodel")
+def switch_model(request: SignedInRequest, slug: str) -> HttpResponse:
+    model = get_object_or_404(InferenceModel, slug=slug)
+    model.switch(request.POST.get("enabled") == "on")
+    return redirect("models-page")

@@ -1,0 +1,48 @@
+"""The page of what is kept: how much it is, for how long, and the end of all of it."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts.models import SignedInRequest
+from inpainting.accounting.limits import stored_bytes
+from inpainting.generations import history
+from inpainting.generations.delete import delete_everything_of
+from inpainting.models import Retention
+
+
+class RetentionForm(forms.ModelForm):
+    class Meta:
+        model = Retention
+        fields = ("days",)
+
+
+@require_http_methods(["GET", "POST"])
+@login_required
+def storage(request: SignedInRequest) -> HttpResponse:
+    chosen = Retention.objects.filter(user=request.user).first() or Retention(user=request.user)
+    form = RetentionForm(request.POST if request.method == "POST" else None, instance=chosen)
+    if form.is_valid():
+        form.save()
+        messages.success(request, "That is how long your generations are kept from now on.")
+        return redirect("storage")
+    context = {
+        "form": form,
+        "longest": Retention.maximum(),
+        "count": history.of(request.user).count(),
+        "stored_bytes": stored_bytes(request.user),
+    }
+    return render(request, "storage.html", context)
+
+
+@require_POST
+@login_required
+def delete_everything(request: SignedInRequest) -> HttpResponse:
+    count = delete_everything_of(request.user)
+    messages.success(request, f"{count} generation{'' if count == 1 else 's'} deleted, with all pictures.")
+    return redirect("storage")

@@ -1,0 +1,246 @@
+"""Run one generation: claim it, paint, check what was stored, keep it."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
+
+from django.db import InterfaceError, OperationalError, close_old_connections
+
+from inpainting import moderation
+from inpainting.core.codecs import encode_png, recipe_of, thumbnail_webp
+from inpainting.core.compositing import outside_mask_changed_pixels
+from inpainting.core.errors import (
+    OUT_OF_MEMORY,
+    Cancelled,
+    DeviceLost,
+    EngineFailed,
+    InvalidPicture,
+    InvalidRequest,
+    PaintingError,
+)
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest
+from inpainting.engines import registry
+from inpainting.engines.base import Queue, Step
+from inpainting.engines.painting import Painting, checked_mask, paint
+from inpainting.models import GeneratedImage, Generation
+from inpainting.models.pictures import remove_unkept
+from inpainting.realtime import events
+from inpainting.storage import out_of_space
+from inpainting.worker import watchdog as watching
+from inpainting.worker.fair_queue import start_next
+from inpainting.worker.run_time_estimates import likely_seconds, seconds_left
+from inpainting.worker.watchdog import Watch, watched
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_EVERY_SECONDS = 0.2
+"""How often a step is written down, and so how soon a cancel is seen."""
+PREVIEW_SIDE = 256
+"""Pixels of a preview's longer side, at most."""
+FULL_DISK_PAUSE_SECONDS = 30
+DATABASE_PAUSE_SECONDS = 1.0
+NO_ANSWER = (OperationalError, InterfaceError)
+"""What the database raises when it is locked, full or away."""
+
+
+def run_waiting(queue: Queue = Queue.CPU) -> None:
+    """Start and paint whose turn it is, until nobody waits in that queue."""
+    while (generation := start_next(queue)) is not None:
+        run(generation, queue)
+
+
+def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
+    """Paint a generation that we have started."""
+    with watched(str(generation), queue) as watch, ExitStack() as at_the_end:
+        images: list[GeneratedImage] = []
+        at_the_end.callback(remove_unkept, images)
+        try:
+            request = request_of(generation)
+            examine = moderation.examiner(request.settings)
+            report_step = Reporter(
+                generation, watch, icc_profile=request.image.icc_profile, shows_previews=examine is None
+            )
+            paintings = painted(generation, request, report_step)
+            for index, painting in enumerate(paintings):
+                image = GeneratedImage(generation=generation, index=index)
+                images.append(image)
+                if examine is not None:
+                    painting = examine(painting, report_step.still_at_it)
+                store(image, painting, request.image)
+                report_step.still_at_it()
+            if insist(lambda: generation.succeed(images), watch, unless=out_of_space):
+                images.clear()
+            else:
+                insist(generation.end_cancelled, watch)
+        except Cancelled:
+            insist(generation.end_cancelled, watch)
+        except DeviceLost as error:
+            watching.end_process(f"{generation} lost its device: {error}")
+        except PaintingError as error:
+            code, message = error.code, error.message
+            insist(lambda: generation.fail(code=code, message=message), watch)
+        except Exception as error:
+            if out_of_space(error):
+                logger.error("No space for the results of %s; it waits", generation)
+                at_the_end.close()  # first: that it waits has to be written down too
+                insist(lambda: generation.hand_back(pause_seconds=FULL_DISK_PAUSE_SECONDS), watch)
+            elif isinstance(error, NO_ANSWER):
+                # We are told to stop, and nothing can be written down: whoever comes next runs it again.
+                logger.exception("The database went away under %s", generation)
+            else:
+                give_up(generation, watch)
+
+
+def painted(generation: Generation, request: InpaintRequest, report_step: Reporter) -> list[Painting]:
+    """The results; where the device's memory is too small and that is allowed, by a smaller engine.
+
+    Raises what `paint` raises; the first engine's error where no other can do it either.
+    """
+    engine = registry.find(generation.engine)
+    try:
+        return paint(request, engine, report_step)
+    except EngineFailed as error:
+        choice = registry.below(engine.name)
+        if error.code != OUT_OF_MEMORY or not request.settings.step_down or choice is None:
+            raise
+        try:
+            settings = choice.engine.settled(replace(request.settings, model=None))
+            checked_mask(request, choice.engine)
+        except InvalidRequest:
+            raise error from None
+        ignored = choice.engine.ignored(settings)
+        logger.warning("%s steps down to %s: %s", generation, choice.engine.name, error.message)
+        if not generation.step_down(choice.engine.name, settings, ignored=ignored, reason=choice.why):
+            raise Cancelled from error
+        return paint(replace(request, settings=settings), choice.engine, report_step)
+
+
+def request_of(generation: Generation) -> InpaintRequest:
+    """What is to be painted. Raises InvalidPicture where a file of it is gone."""
+    try:
+        return generation.to_request()
+    except FileNotFoundError as error:
+        logger.error("A file of %s is gone: %s", generation, error)
+        message = "A file of the pictures that were sent is gone; send them again."
+        raise InvalidPicture(message, code="image_gone") from error
+
+
+def insist(
+    verb: Callable[[], bool], watch: Watch, *, unless: Callable[[Exception], bool] = lambda error: False
+) -> bool:
+    """Move the state, again and again while the database does not answer: what was painted is worth the waiting.
+
+    Whoever took the generation over meanwhile makes the verb lose. Raises the database's error where `unless` holds of
+    it, and when this process is told to stop.
+    """
+    while True:
+        try:
+            return verb()
+        except NO_ANSWER as error:
+            if unless(error) or watching.stopping.is_set():
+                raise
+            logger.warning("The database does not answer; trying again in a moment", exc_info=True)
+        watch.progressed()
+        close_old_connections()
+        watching.stopping.wait(DATABASE_PAUSE_SECONDS)
+
+
+def give_up(generation: Generation, watch: Watch) -> None:
+    """Whatever broke, its owner gets an answer and the log gets the trace."""
+    logger.exception("%s broke", generation)
+    message = "Painting broke off; the server's log says why."
+    insist(lambda: generation.fail(code="internal_error", message=message), watch)
+
+
+class Reporter:
+    """Writes steps down, not more often than PROGRESS_EVERY_SECONDS, and stops the engine when it is no longer ours."""
+
+    def __init__(
+        self, generation: Generation, watch: Watch, *, icc_profile: bytes | None = None, shows_previews: bool = True
+    ) -> None:
+        """icc_profile: what the colours of previews mean. shows_previews: False where nobody has looked at them yet."""
+        self.generation = generation
+        self.watch = watch
+        self.icc_profile = icc_profile
+        self.shows_previews = shows_previews
+        self.started = time.monotonic()
+        self.last_written = 0.0
+        self.shown: Step | None = None
+
+    def __call__(self, step: Step) -> None:
+        self.watch.progressed()
+        if step.preview is not None and self.shows_previews:
+            self.shown = step  # until a step is written down: engines do not show something with each
+        now = time.monotonic()
+        is_the_end = step.done >= step.of and (step.done, step.of) != (self.generation.step, self.generation.steps)
+        if now - self.last_written < PROGRESS_EVERY_SECONDS and not is_the_end:
+            return
+        self.last_written = now
+        try:
+            seconds = seconds_left(now - self.started, step.done, step.of, self.likely_seconds)
+            preview = preview_of(self.shown, self.icc_profile) if self.shown else None
+            ours = self.generation.advance(step.done, step.of, seconds_left=seconds, preview=preview)
+        except NO_ANSWER:
+            # A step that is not written down is no reason to throw the work away; the end of it will be.
+            logger.warning("The database does not answer while %s is painted", self.generation, exc_info=True)
+            close_old_connections()
+            return
+        self.shown = None
+        if not ours:
+            raise Cancelled
+
+    def still_at_it(self) -> None:
+        """Renew the lease where no step is done, between one result and the next. Raises Cancelled as a step does."""
+        self(Step(self.generation.step, self.generation.steps))
+
+    @cached_property
+    def likely_seconds(self) -> float | None:
+        return likely_seconds(self.generation)
+
+
+def preview_of(step: Step, icc_profile: bytes | None) -> events.Preview | None:
+    """What listeners get to see of a step that shows something."""
+    if step.preview is None or step.box is None:
+        return None
+    picture = thumbnail_webp(Picture(step.preview, icc_profile), side=PREVIEW_SIDE)
+    box = step.box
+    return {
+        "url": "data:image/webp;base64," + base64.b64encode(picture).decode(),
+        "box": [box.left, box.top, box.right, box.bottom],
+    }
+
+
+def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None:
+    """Put the painting's file into storage, decode it again and count; the row is saved when all succeeds."""
+    recipe = recipe_of(image.generation.engine, image.generation.settings, index=image.index)
+    image.write(encode_png(painting.picture, recipe=recipe), painting.picture)
+    image.write_thumbnail(painting.picture)
+    if painting.unhidden is not None:
+        image.write_hidden(encode_png(painting.unhidden, recipe=recipe))
+    image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, image.read(), painting.mask)
+    image.seam_score = painting.seam_score
+    image.report = report(painting)
+
+
+def report(painting: Painting) -> dict[str, object]:
+    """How the painting came about, for the metadata."""
+    box = painting.window.box
+    return {
+        "window": [box.left, box.top, box.right, box.bottom],
+        "work_size": [painting.work.width, painting.work.height],
+        "coverage": round(painting.coverage, 6),
+        "seam_score_plain": painting.seam_score_plain,
+        "colour_matched": painting.colour_matched,
+        "seam_blended": painting.seam_blended,
+        "notes": list(painting.notes),
+        "nsfw_content_detected": painting.nsfw_content_detected,
+        "hidden_by": painting.hidden_by,
+        **({"computed_by": painting.computed_by} if painting.computed_by else {}),
+    }

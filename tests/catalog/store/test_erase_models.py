@@ -1,0 +1,124 @@
+"""LaMa and MI-GAN are had as other models are: one ONNX file, checked, pinned, and moved into place whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from inpainting.catalog.shipped import SHIPPED
+from inpainting.catalog.specs import ERASE_FAMILIES
+from inpainting.models import InferenceModel, ModelState
+from tests import tiny_networks
+from tests.catalog.store.conftest import PutOnline
+from tests.hub import Hub, serving
+
+BUILDERS: dict[str, Callable[..., bytes]] = {"lama": tiny_networks.lama, "migan": tiny_networks.migan}
+FILES = {"lama": "lama_fp32.onnx", "migan": "migan_pipeline_v2.onnx"}
+
+
+@pytest.fixture(autouse=True)
+def models_folder(tmp_path: Path, settings: Any) -> Path:
+    settings.MODELS_DIR = tmp_path / "models"
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def hub(put_online: PutOnline) -> Iterator[Hub]:
+    with serving({}) as hub:
+        put_online(hub)
+        yield hub
+
+
+def said_by(command: str, *arguments: str) -> str:
+    said = StringIO()
+    call_command(command, *arguments, stdout=said)
+    return said.getvalue()
+
+
+def test_both_are_shipped_with_licence_and_size_and_neither_is_downloaded(db: None) -> None:
+    specs = [spec for spec in SHIPPED if spec.family in ERASE_FAMILIES]
+    assert [(spec.slug, spec.licence) for spec in specs] == [("lama", "Apache-2.0"), ("migan", "MIT")]
+    assert all(spec.licence_url and spec.size_bytes for spec in specs)
+    assert not InferenceModel.objects.exclude(state=ModelState.NOT_INSTALLED).exists()
+
+
+@pytest.mark.parametrize("slug", ["lama", "migan"])
+def test_the_shipped_one_is_pulled_and_nothing_beside_it(db: None, hub: Hub, models_folder: Path, slug: str) -> None:
+    model = InferenceModel.objects.get(slug=slug)
+    hub.repo = model.repo
+    hub.files = {FILES[slug]: BUILDERS[slug](), "other.onnx": b"x", "weights.pt": b"x", "README.md": b"---\n---\n"}
+    said = said_by("pull_model", slug, "--yes")
+    assert model.licence in said
+    model.refresh_from_db()
+    assert model.is_installed
+    assert model.spec.path == models_folder / slug / FILES[slug]
+    assert {path.name for path in models_folder.rglob("*") if path.is_file()} == {FILES[slug]}
+    assert model.files.keys() == {FILES[slug]}
+    assert (model.revision, len(model.files[FILES[slug]]["sha256"])) == (hub.commit, 64)
+
+
+def test_a_network_that_is_none_is_pulled_and_not_installed(db: None, hub: Hub, models_folder: Path) -> None:
+    hub.repo = InferenceModel.objects.get(slug="lama").repo
+    hub.files = {FILES["lama"]: tiny_networks.with_external_numbers()}
+    with pytest.raises(CommandError, match="numbers of another file"):
+        said_by("pull_model", "lama", "--yes")
+    assert not (models_folder / "lama").exists()
+    assert InferenceModel.objects.get(slug="lama").state == ModelState.FAILED
+
+
+def test_one_that_is_too_large_is_not_even_downloaded(db: None, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inpainting.catalog.inspection.model_files.MAX_ONNX_BYTES", 1000)
+    hub.repo = InferenceModel.objects.get(slug="lama").repo
+    hub.files = {FILES["lama"]: tiny_networks.lama()}
+    with pytest.raises(CommandError, match="larger than"):
+        said_by("pull_model", "lama", "--yes")
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize("family", ["lama", "migan"])
+def test_an_own_network_is_added_and_ready(db: None, tmp_path: Path, models_folder: Path, family: str) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(BUILDERS[family]())
+    said = said_by("add_model", "mine", f"--family={family}", f"--from={path}")
+    assert "mine is installed" in said
+    model = InferenceModel.objects.get(slug="mine")
+    assert model.is_installed
+    assert model.spec.path == models_folder / "mine" / "mine.onnx"
+
+
+def test_a_folder_may_hold_it_too_and_the_variant_tells_which(db: None, tmp_path: Path) -> None:
+    folder = tmp_path / "carried"
+    folder.mkdir()
+    (folder / "a.onnx").write_bytes(tiny_networks.lama(64))
+    said_by("pull_model", "lama", "--yes", f"--from={folder / 'a.onnx'}")
+    (folder / "b.onnx").write_bytes(tiny_networks.lama(128))
+    with pytest.raises(CommandError, match=r"One \.onnx file is wanted"):
+        said_by("add_model", "mine", "--family=lama", f"--from={folder}")
+    said_by("add_model", "mine", "--family=lama", f"--from={folder}", "--variant=b")
+    path = InferenceModel.objects.get(slug="mine").spec.path
+    assert path is not None
+    assert path.name == "b.onnx"
+    (folder / "c.pt").write_bytes(b"x")
+    with pytest.raises(CommandError, match="may hold a pickle"):
+        said_by("add_model", "third", "--family=lama", f"--from={folder}", "--variant=b")
+
+
+@pytest.mark.parametrize(
+    ("family", "data", "problem"),
+    [
+        ("migan", tiny_networks.lama(64), "not of the family migan"),
+        ("lama", b"\x80\x04]q\x00.", "no .onnx file, or it is damaged"),
+        ("sd", tiny_networks.lama(64), "is no .safetensors file"),
+    ],
+)
+def test_what_is_no_such_network_is_not_added(db: None, tmp_path: Path, family: str, data: bytes, problem: str) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(data)
+    with pytest.raises(CommandError, match=problem):
+        said_by("add_model", "mine", f"--family={family}", f"--from={path}")
+    assert not InferenceModel.objects.filter(slug="mine").exists()

@@ -1,0 +1,113 @@
+"""LoRAs come from the hub as models do: one file, by its promised hash, looked through before it lands."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+pytest.importorskip("huggingface_hub", reason="a light installation has no hub library")
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+import torch
+from safetensors.torch import save
+
+from inpainting.models import Lora
+from tests import tiny_loras, tiny_models
+from tests.catalog.store.conftest import PutOnline
+from tests.hub import COMMIT, REPO, Hub, serving
+
+pytestmark = pytest.mark.django_db
+LCM, STYLE = "lcm.safetensors", "style.safetensors"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    pipeline = tiny_models.sd(tmp_path_factory.mktemp("words"))
+    contents = {name: save(tiny_loras.weights(pipeline, seed=seed)) for seed, name in enumerate((LCM, STYLE))}
+    return {**contents, "README.md": b"---\nlicense: openrail++\n---\n"}
+
+
+@pytest.fixture
+def hub(files: dict[str, bytes], put_online: PutOnline) -> Iterator[Hub]:
+    with serving(dict(files)) as hub:
+        put_online(hub)
+        yield hub
+
+
+def add(*more: str) -> str:
+    said = StringIO()
+    call_command("add_lora", "quick", "--family=sd", f"--repo={REPO}", "--kind=lcm", *more, stdout=said)
+    return said.getvalue()
+
+
+def refusal(*more: str) -> str:
+    with pytest.raises(CommandError) as caught:
+        add(*more)
+    return str(caught.value)
+
+
+def nothing_is_left(models_dir: Path) -> bool:
+    return not Lora.objects.exists() and not [path for path in models_dir.rglob("*") if path.is_file()]
+
+
+def test_it_is_told_of_fetched_by_its_promised_hash_and_ready(hub: Hub, models_dir: Path) -> None:
+    said = add("--yes", f"--file={LCM}")
+    assert all(words in said for words in (LCM, REPO, COMMIT, "creativeml-openrail-m", "quick is ready"))
+    lora = Lora.find("quick")
+    assert (lora.repo, lora.revision, lora.licence) == (REPO, COMMIT, "creativeml-openrail-m")
+    assert lora.path.read_bytes() == hub.files[LCM]
+    assert (lora.sha256, lora.size_bytes) == (hashlib.sha256(hub.files[LCM]).hexdigest(), len(hub.files[LCM]))
+    assert lora.spec.few_steps is not None
+
+
+def test_a_cut_connection_is_taken_up_again(hub: Hub, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    hub.cuts[LCM] = [1000]
+    add("--yes", f"--file={LCM}")
+    assert Lora.find("quick").path.read_bytes() == hub.files[LCM]
+    assert [name for name, _ in hub.asked] == [LCM, LCM]
+
+
+def test_nothing_is_fetched_unless_somebody_agrees(hub: Hub, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO())
+    assert "--yes" in refusal(f"--file={LCM}")
+    assert not hub.asked
+    assert nothing_is_left(models_dir)
+
+
+def test_which_file_is_meant_must_be_clear(hub: Hub, models_dir: Path) -> None:
+    assert f"there is {LCM}, {STYLE}" in refusal("--yes")
+    assert "--file names" in refusal("--yes", "--file=other.safetensors")
+    del hub.files[STYLE]
+    add("--yes")
+    with pytest.raises(CommandError, match="are for what --repo names"):
+        call_command("add_lora", "new", "--family=sd", "--from=x.safetensors", "--file=y")
+
+
+def test_other_bytes_than_promised_and_what_is_no_lora_stay_out(hub: Hub, models_dir: Path) -> None:
+    hub.lies[LCM] = hub.files[STYLE]
+    assert "its hash differs" in refusal("--yes", f"--file={LCM}")
+    assert nothing_is_left(models_dir)
+    hub.files["endless.safetensors"] = save(
+        {"unet.a.to_q.lora_A.weight": torch.full((4, 8), torch.inf), "unet.a.to_q.lora_B.weight": torch.ones(8, 4)}
+    )
+    assert "finite" in refusal("--yes", "--file=endless.safetensors")
+
+    assert nothing_is_left(models_dir)
+
+
+def test_one_that_is_too_large_is_not_even_fetched(hub: Hub, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inpainting.catalog.store.lora_store.MAX_LORA_BYTES", 100)
+    assert "is larger than" in refusal("--yes", f"--file={LCM}")
+    assert not hub.asked
+
+
+def test_what_the_hub_does_not_have_is_said(hub: Hub, models_dir: Path) -> None:
+    assert "revision" in refusal("--yes", f"--file={LCM}", "--revision=0000000000000000000000000000000000000000")
+    with pytest.raises(CommandError, match="is no repository of the hub"):
+        call_command("add_lora", "new", "--family=sd", "--repo=../secrets", "--yes", stdout=StringIO())

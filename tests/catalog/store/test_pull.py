@@ -1,0 +1,347 @@
+"""Models come from a hub that misbehaves and from folders, and only whole, promised and harmless ones are installed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from inpainting.catalog.inspection.model_files import check_model
+from inpainting.catalog.store.pull import remove_files
+from inpainting.models import InferenceModel, ModelState
+from tests.catalog.store.conftest import PutOnline
+from tests.hub import COMMIT, REPO, UNET_FP16, Hub, checkpoint, serving, tiny_model, weights, written
+
+huggingface_hub = pytest.importorskip("huggingface_hub", reason="a light installation has no hub library")
+UNET = UNET_FP16
+
+
+@pytest.fixture(autouse=True)
+def models_folder(tmp_path: Path, settings: Any) -> Path:
+    settings.MODELS_DIR = tmp_path / "models"
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def hub(put_online: PutOnline, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with serving(tiny_model()) as hub:
+        put_online(hub)
+        yield hub
+
+
+@pytest.fixture
+def model(db: None) -> InferenceModel:
+    return InferenceModel.objects.create(slug="tiny", label="Tiny", family="sd", repo=REPO, variant="fp16")
+
+
+def pull(*arguments: str, slug: str = "tiny") -> str:
+    said = StringIO()
+    call_command("pull_model", slug, "--yes", *arguments, stdout=said)
+    return said.getvalue()
+
+
+def refusal(*arguments: str, slug: str = "tiny") -> str:
+    with pytest.raises(CommandError) as caught:
+        pull(*arguments, slug=slug)
+    return str(caught.value)
+
+
+def everything_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_pull_says_size_and_licence_and_installs_what_is_needed(
+    hub: Hub, model: InferenceModel, models_folder: Path
+) -> None:
+    said = pull()
+    assert "creativeml-openrail-m" in said
+    assert COMMIT in said
+    assert "10 files" in said
+    model.refresh_from_db()
+    expected = set(tiny_model()) - {"README.md", "unet/diffusion_pytorch_model.safetensors"}
+    assert (model.state, model.is_installed, model.revision) == (ModelState.INSTALLED, True, COMMIT)
+    assert everything_in(models_folder / "tiny") == expected == set(model.files)
+    assert model.files[UNET]["sha256"] == hashlib.sha256(hub.files[UNET]).hexdigest()
+    assert model.size_bytes == sum(len(hub.files[name]) for name in expected)
+    assert {path.name for path in models_folder.iterdir()} <= {"tiny", ".staging"}
+    check_model(models_folder / "tiny", "sd")
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_downloaded(hub: Hub, model: InferenceModel) -> None:
+    with pytest.raises(CommandError, match="--yes"):
+        call_command("pull_model", "tiny", stdout=StringIO())
+    assert {name for name, _ in hub.asked} == {"model_index.json"}
+    model.refresh_from_db()
+    assert model.state == ModelState.NOT_INSTALLED
+
+
+def test_a_cut_line_is_taken_up_where_it_broke(hub: Hub, model: InferenceModel) -> None:
+    large = weights(kilobytes=24 * 1024)
+    hub.files[UNET] = large
+    hub.cuts[UNET] = [11_000_000, 9_000_000]
+    pull()
+    ranges = [wanted for name, wanted in hub.asked if name == UNET]
+    assert ranges[0] == ""
+    begins = [int(wanted.removeprefix("bytes=").rstrip("-")) for wanted in ranges[1:]]
+    assert begins == sorted(begins)
+    assert begins[0] > 0
+    model.refresh_from_db()
+    assert model.weights is not None
+    assert (model.weights / UNET).read_bytes() == large
+
+
+def test_a_later_pull_goes_on_where_an_earlier_one_gave_up(
+    hub: Hub, model: InferenceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.files[UNET] = weights(kilobytes=24 * 1024)
+    monkeypatch.setattr("inpainting.catalog.store.hub.ATTEMPTS", 1)
+    hub.cuts[UNET] = [11_000_000, *[0] * 6]  # more than the library itself puts up with
+    assert "cannot be reached" in refusal()
+    model.refresh_from_db()
+    assert (model.state, model.weights) == (ModelState.FAILED, None)
+    finished = {name for name, _ in hub.asked} - {UNET, "model_index.json"}
+    hub.asked.clear()
+    pull()
+    assert not finished & {name for name, _ in hub.asked}, "what had come whole came again"
+    assert next(wanted for name, wanted in hub.asked if name == UNET).startswith("bytes=10")
+    model.refresh_from_db()
+    assert model.is_installed
+
+
+@pytest.mark.parametrize("name", [UNET, "tokenizer/merges.txt"])
+def test_other_bytes_than_promised_are_refused(hub: Hub, model: InferenceModel, models_folder: Path, name: str) -> None:
+    hub.lies[name] = hub.files[name][:-1] + b"!"
+    assert f"{name} is not what was promised" in refusal()
+    model.refresh_from_db()
+    assert (model.state, model.revision, model.files) == (ModelState.FAILED, "", {})
+    assert "hash differs" in model.message
+    assert not (models_folder / "tiny").exists()
+    hub.lies.clear()
+    pull()
+
+
+def test_other_files_under_the_pinned_revision_are_refused(hub: Hub, model: InferenceModel) -> None:
+    pull()
+    model.refresh_from_db()
+    first = model.weights
+    assert first is not None
+    hub.files[UNET] = weights(seed=99)
+    hub.asked.clear()
+    assert "pinned at the first pull" in refusal()
+    assert {name for name, _ in hub.asked} == {"model_index.json"}, "told before anything was downloaded"
+    model.refresh_from_db()
+    assert model.is_installed, "the former files stay"
+    assert (first / UNET).read_bytes() == tiny_model()[UNET]
+    pull("--repin")
+    model.refresh_from_db()
+    assert (first / UNET).read_bytes() == weights(seed=99)
+    assert model.files[UNET]["sha256"] == hashlib.sha256(weights(seed=99)).hexdigest()
+
+
+def test_small_files_are_pinned_too(hub: Hub, model: InferenceModel) -> None:
+    pull()
+    hub.files["unet/config.json"] = b'{"_class_name": "UNet2DConditionModel", "in_channels": 4}'
+    assert "unet/config.json is not the file that was pinned" in refusal()
+
+
+def test_the_pinned_revision_is_asked_for(hub: Hub, model: InferenceModel) -> None:
+    pull()
+    hub.commit = "b" * 40
+    assert "revision" in refusal()
+
+
+def test_a_repository_of_pickles_alone_is_refused_before_it_is_downloaded(hub: Hub, model: InferenceModel) -> None:
+    for name in [name for name in hub.files if name.endswith(".safetensors")]:
+        hub.files[name.replace(".safetensors", ".bin")] = hub.files.pop(name)
+    assert "text_encoder comes without a .safetensors file; there is text_encoder/model.bin" in refusal()
+    assert {name for name, _ in hub.asked} == {"model_index.json"}
+
+
+def test_a_repository_that_names_foreign_classes_is_not_installed(
+    hub: Hub, model: InferenceModel, models_folder: Path
+) -> None:
+    hub.files["model_index.json"] = hub.files["model_index.json"].replace(b"AutoencoderKL", b"AutoencoderXY")
+    assert "list of known classes" in refusal()
+    assert not (models_folder / "tiny").exists()
+
+
+def test_pickles_beside_safetensors_stay_on_the_hub(hub: Hub, model: InferenceModel, models_folder: Path) -> None:
+    hub.files["unet/diffusion_pytorch_model.bin"] = b"pickle"
+    pull()
+    assert not [name for name in everything_in(models_folder) if name.endswith(".bin")]
+
+
+def test_an_unknown_repository_and_an_unknown_model_are_said_so(hub: Hub, model: InferenceModel) -> None:
+    InferenceModel.objects.filter(pk=model.pk).update(repo="somebody/else")
+    assert "The hub has no somebody/else" in refusal()
+    assert "sd15-inpainting, sd2-inpainting" in refusal(slug="nothing")
+
+
+def test_a_hub_that_is_not_there_is_said_so(hub: Hub, model: InferenceModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert "cannot be reached" in refusal()
+
+
+def test_every_process_but_the_pulling_one_is_kept_offline() -> None:
+    assert os.environ["HF_HUB_OFFLINE"] == os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] == "1"
+
+
+def test_two_do_not_pull_the_same_model(hub: Hub, model: InferenceModel) -> None:
+    assert model.start_pull()
+    assert "is being pulled already" in refusal()
+    assert "installed in" in pull("--claim", str(model.fence))
+
+
+def test_a_folder_installs_a_model_without_a_hub(model: InferenceModel, tmp_path: Path, models_folder: Path) -> None:
+    files = {**tiny_model(), "notes.md": b"mine"}
+    assert "this machine" in pull("--from", str(written(files, tmp_path / "copy")))
+    model.refresh_from_db()
+    assert model.is_installed
+    assert "notes.md" not in everything_in(models_folder / "tiny")
+
+
+def test_a_folder_must_hold_what_was_pinned(hub: Hub, model: InferenceModel, tmp_path: Path) -> None:
+    pull()
+    good = written(tiny_model(), tmp_path / "good")
+    assert "installed in" in pull("--from", str(good))
+    other = written(tiny_model(**{"vae/diffusion_pytorch_model.safetensors": weights(seed=5)}), tmp_path / "other")
+    assert "vae/diffusion_pytorch_model.safetensors is not the file that was pinned" in refusal("--from", str(other))
+
+
+def test_a_folder_with_a_pickle_is_refused_whole(model: InferenceModel, tmp_path: Path, models_folder: Path) -> None:
+    folder = written(tiny_model(**{"unet/x.ckpt": b"pickle"}), tmp_path / "copy")
+    assert "unet/x.ckpt may hold a pickle" in refusal("--from", str(folder))
+    assert not models_folder.exists()
+
+
+def add(slug: str, origin: str, *arguments: str, family: str = "sd") -> str:
+    said = StringIO()
+    call_command("add_model", slug, f"--family={family}", f"--from={origin}", *arguments, stdout=said)
+    return said.getvalue()
+
+
+@pytest.fixture
+def dream(tmp_path: Path) -> Path:
+    """A checkpoint of one's own."""
+    path = tmp_path / "dream_v8.safetensors"
+    path.write_bytes(checkpoint())
+    return path
+
+
+TEXTS = {name for name in tiny_model() if name.endswith((".json", ".txt"))}
+
+
+def test_an_own_checkpoint_is_added_and_ready(db: None, dream: Path, tmp_path: Path, models_folder: Path) -> None:
+    folder = written({name: content for name, content in tiny_model().items() if name in TEXTS}, tmp_path / "texts")
+    add("dream", str(dream), "--label=Dream", "--alias=dream_v8.safetensors", f"--config={folder}")
+    model = InferenceModel.find("dream_v8.safetensors")
+    assert (model.slug, model.label, model.source, model.is_installed) == ("dream", "Dream", "file", True)
+    assert model.spec.path == models_folder / "dream" / "dream_v8.safetensors"
+    assert everything_in(models_folder / "dream") == {dream.name, *(f"config/{name}" for name in TEXTS)}
+    with pytest.raises(CommandError, match="already exists"):
+        add("dream", str(dream), f"--config={folder}")
+
+
+def test_an_own_checkpoint_borrows_the_configuration_of_an_installed_model_that_fits(
+    hub: Hub, model: InferenceModel, dream: Path, tmp_path: Path, models_folder: Path
+) -> None:
+    other = written(tiny_model(**{"unet/config.json": b'{"cross_attention_dim": 1024}'}), tmp_path / "other")
+    add("other", str(other))
+    with pytest.raises(CommandError, match=r"pull_model sd15-inpainting.*--config"):
+        add("dream", str(dream))
+    with pytest.raises(CommandError, match="another kind of model"):
+        add("dream", str(dream), "--config=other")
+    assert not InferenceModel.objects.filter(slug="dream").exists()
+    pull()
+    add("dream", str(dream))
+    remove_files(InferenceModel.objects.get(slug="tiny"))
+    kept = models_folder / "dream" / "config"
+    assert everything_in(kept) == TEXTS
+    assert "768" in (kept / "unet/config.json").read_text()
+    add("again", str(dream), "--config=dream")
+    assert everything_in(models_folder / "again" / "config") == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [("nowhere", "neither"), ("sd15", "pull_model sd15"), ("/dev/null", "neither")],
+)
+def test_a_configuration_that_is_none_is_said_so(db: None, dream: Path, config: str, problem: str) -> None:
+    with pytest.raises(CommandError, match=problem):
+        add("dream", str(dream), f"--config={config}")
+    assert not InferenceModel.objects.filter(slug="dream").exists()
+
+
+def test_a_checkpoint_takes_the_place_of_a_models_folder(
+    hub: Hub, model: InferenceModel, dream: Path, models_folder: Path
+) -> None:
+    pull()
+    assert "is not the file that was pinned" in refusal("--from", str(dream))
+    pull("--repin", "--from", str(dream), "--config", "tiny")
+    model.refresh_from_db()
+    assert model.weights == models_folder / "tiny" / dream.name
+
+
+def test_an_own_folder_is_added_and_ready(db: None, tmp_path: Path) -> None:
+    add("mine", str(written(tiny_model(), tmp_path / "mine")))
+    assert InferenceModel.find("mine").spec.path is not None
+
+
+def test_a_repository_is_added_and_pulled(db: None, hub: Hub) -> None:
+    assert "pull_model theirs" in add("theirs", REPO)
+    pull(slug="theirs")
+    assert InferenceModel.find("theirs").is_installed
+
+
+@pytest.mark.parametrize(
+    ("slug", "origin", "problem"),
+    [
+        ("../x", REPO, "slug"),
+        ("Mine", REPO, "slug"),
+        ("mine", "/no/such/folder", "There is no folder"),
+        ("mine", "a/b--c", "no repository"),
+        ("mine", "../../no/such", "There is no folder"),
+        ("mine", "https://example.org/x", "no repository"),
+        ("sd15", REPO, "already"),
+    ],
+)
+def test_what_cannot_be_added_is_said_and_leaves_nothing(db: None, slug: str, origin: str, problem: str) -> None:
+    before = InferenceModel.objects.count()
+    with pytest.raises(CommandError, match=problem):
+        add(slug, origin)
+    assert InferenceModel.objects.count() == before
+
+
+def test_a_pickled_checkpoint_is_not_added(db: None, tmp_path: Path, models_folder: Path) -> None:
+    path = tmp_path / "old.ckpt"
+    path.write_bytes(b"pickle")
+    with pytest.raises(CommandError, match=r"old\.ckpt may hold a pickle"):
+        add("old", str(path))
+    assert not InferenceModel.objects.filter(slug="old").exists()
+    assert not models_folder.exists()
+
+
+def test_removing_takes_the_files_and_keeps_row_and_hashes(
+    hub: Hub, model: InferenceModel, models_folder: Path
+) -> None:
+    pull()
+    model.refresh_from_db()
+    pinned = model.files
+    made_of_it, of_another = models_folder / ".openvino/tiny/unet-1", models_folder / ".openvino/tiny-2/unet-1"
+    for folder in (made_of_it, of_another):
+        folder.mkdir(parents=True)
+    assert remove_files(model)
+    assert not (models_folder / "tiny").exists()
+    assert not made_of_it.exists()
+    assert of_another.exists()
+    model.refresh_from_db()
+    assert (model.state, model.files) == (ModelState.NOT_INSTALLED, pinned)
+    assert model.start_pull()
+    assert not remove_files(model), "not while it is being pulled"

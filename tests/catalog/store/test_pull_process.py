@@ -1,0 +1,37 @@
+"""The page's button starts a process of its own, which goes online alone and outlives whoever started it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.hub import REPO, UNET_FP16, serving, tiny_model
+from tests.installation import Installation
+
+pytest.importorskip("huggingface_hub", reason="a light installation has no hub library")
+
+BEGIN = """
+from inpainting.models import InferenceModel
+from inpainting.catalog.store.pull import begin_elsewhere
+model = InferenceModel.objects.get(slug="theirs")
+print("begun", begin_elsewhere(model), begin_elsewhere(model))
+"""
+LOOK = """
+import os
+from inpainting.models import InferenceModel
+model = InferenceModel.objects.get(slug="theirs")
+print(model.state, os.environ["HF_HUB_OFFLINE"])
+"""
+
+
+def test_a_pull_outlives_whoever_began_it(tmp_path: Path) -> None:
+    with serving(tiny_model()) as hub:
+        installation = Installation(tmp_path, HF_ENDPOINT=hub.url)
+        installation.migrate()
+        installation.manage("add_model", "theirs", "--family", "sd", "--from", REPO, "--variant", "fp16")
+        assert "begun True False" in installation.manage("shell", "-v", "0", "-c", BEGIN)
+        installation.wait_until(lambda: "pulling" not in installation.manage("shell", "-v", "0", "-c", LOOK))
+        assert "installed 1" in installation.manage("shell", "-v", "0", "-c", LOOK)
+    assert (tmp_path / "models" / "theirs" / UNET_FP16).read_bytes() == tiny_model()[UNET_FP16]
+    assert "theirs is installed" in (tmp_path / "models" / "pull.log").read_text()

@@ -1,0 +1,201 @@
+"""The safety checker is had as other models are, and is none of those that people paint with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from accounts.models import User
+from inpainting.catalog.shipped import SHIPPED
+from inpainting.catalog.specs import DIFFUSION_FAMILIES, ERASE_FAMILIES, PAINTING_FAMILIES, Family
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.request import PaintSettings
+from inpainting.engines import registry
+from inpainting.engines.safety import find_checker
+from inpainting.models import InferenceModel, ModelState
+from tests import tiny_checker
+from tests.catalog.store.conftest import PutOnline
+from tests.hub import Hub, serving
+
+FILES = {"config.json", "preprocessor_config.json", "model.safetensors"}
+
+
+@pytest.fixture(autouse=True)
+def models_folder(tmp_path: Path, settings: Any, db: None) -> Path:
+    settings.MODELS_DIR = tmp_path / "models"
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_checker.saved(tmp_path / "carried", tiny_checker.checker())
+
+
+@pytest.fixture
+def hub(put_online: PutOnline, folder: Path) -> Iterator[Hub]:
+    """It holds the checker as it is published, with what else lies there."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    more = {"pytorch_model.bin": b"x", "flax_model.msgpack": b"x", "README.md": b"---\n---\n"}
+    with serving({**files, **more}) as hub:
+        hub.repo = "CompVis/stable-diffusion-safety-checker"
+        put_online(hub)
+        yield hub
+
+
+def said_by(command: str, *arguments: str) -> str:
+    said = StringIO()
+    call_command(command, *arguments, stdout=said)
+    return said.getvalue()
+
+
+def test_it_is_shipped_in_a_family_that_paints_nothing_and_not_downloaded() -> None:
+    (spec,) = [spec for spec in SHIPPED if spec.family is Family.SAFETY]
+    assert spec.repo == "CompVis/stable-diffusion-safety-checker"
+    assert spec.licence
+    assert spec.size_bytes
+    assert Family.SAFETY not in DIFFUSION_FAMILIES | ERASE_FAMILIES | PAINTING_FAMILIES
+    assert InferenceModel.objects.get(slug=spec.slug).state == ModelState.NOT_INSTALLED
+
+
+def test_the_shipped_one_is_pulled_and_nothing_beside_it(hub: Hub, models_folder: Path) -> None:
+    said_by("pull_model", "safety-checker", "--yes")
+    model = InferenceModel.objects.get(slug="safety-checker")
+    assert model.is_installed
+    assert model.spec.path == models_folder / "safety-checker"
+    assert {path.name for path in models_folder.rglob("*") if path.is_file()} == FILES
+    assert model.files.keys() == FILES
+    assert model.revision == hub.commit
+    assert all(len(file["sha256"]) == 64 for file in model.files.values())
+    assert find_checker().path == model.spec.path
+
+
+def test_other_weights_than_were_pinned_are_not_taken(hub: Hub) -> None:
+    said_by("pull_model", "safety-checker", "--yes")
+    hub.files["model.safetensors"] = hub.files["model.safetensors"][:-4] + b"\0\0\0\1"
+    with pytest.raises(CommandError, match="not the file that was pinned"):
+        said_by("pull_model", "safety-checker", "--yes")
+
+
+def test_one_without_safetensors_is_refused_before_anything_is_downloaded(hub: Hub) -> None:
+    del hub.files["model.safetensors"]
+    with pytest.raises(CommandError, match=r"model\.safetensors is missing"):
+        said_by("pull_model", "safety-checker", "--yes")
+    assert hub.asked == []
+
+
+def test_it_is_carried_over_in_a_folder_too(folder: Path, models_folder: Path) -> None:
+    said_by("pull_model", "safety-checker", "--yes", f"--from={folder}")
+    assert InferenceModel.objects.get(slug="safety-checker").is_installed
+    said_by("add_model", "stricter", "--family=safety-checker", f"--from={folder}")
+    assert InferenceModel.objects.get(slug="stricter").spec.path == models_folder / "stricter"
+
+
+def with_other_class(folder: Path) -> None:
+    change(folder / "config.json", architectures=["CLIPModel"])
+
+
+def with_code(folder: Path) -> None:
+    change(folder / "config.json", auto_map={"AutoModel": "theirs.Model"})
+
+
+def with_other_preparation(folder: Path) -> None:
+    change(folder / "preprocessor_config.json", image_processor_type="TheirImageProcessor")
+
+
+def with_a_pickle(folder: Path) -> None:
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+
+
+def with_an_adapter(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/else"}')
+
+
+def without_configuration(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def with_other_tensors(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes().replace(b'"concept_embeds_weights"', b'"koncept_embeds_weights"'))
+
+
+def cut_off(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+
+
+def change(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (with_other_class, "not the class of a safety checker"),
+        (with_code, "brings code along"),
+        (with_other_preparation, "not on the list of known classes"),
+        (with_a_pickle, "may hold a pickle"),
+        (with_an_adapter, r"adapter_config\.json"),
+        (without_configuration, r"config\.json is missing"),
+        (with_other_tensors, "concept_embeds_weights is missing"),
+        (cut_off, "is damaged"),
+    ],
+)
+def test_what_is_no_such_checker_is_not_added(folder: Path, spoil: Callable[[Path], None], problem: str) -> None:
+    spoil(folder)
+    with pytest.raises(CommandError, match=problem):
+        said_by("add_model", "mine", "--family=safety-checker", f"--from={folder}")
+    assert not InferenceModel.objects.filter(slug="mine").exists()
+
+
+def test_a_file_is_no_checker_and_a_checker_is_no_model_of_another_family(folder: Path) -> None:
+    with pytest.raises(CommandError, match="is missing"):
+        said_by("add_model", "mine", "--family=safety-checker", f"--from={folder / 'model.safetensors'}")
+    with pytest.raises(CommandError, match="no model in diffusers' layout"):
+        said_by("add_model", "mine", "--family=sd", f"--from={folder}")
+
+
+def test_nobody_is_offered_it_to_paint_with(folder: Path, client: Client, alices_program: Client, alice: User) -> None:
+    said_by("pull_model", "safety-checker", "--yes", f"--from={folder}")
+    assert registry.find("auto").name == "quick-fill"
+    assert registry.find("auto", PaintSettings(prompt="a lawn")).name == "quick-fill"
+    listed = alices_program.get("/api/models").json()["models"]
+    assert listed
+    assert "safety-checker" not in [model["id"] for model in listed]
+    with pytest.raises(InvalidRequest, match="There is no model of that name") as unknown:
+        InferenceModel.find("CompVis/stable-diffusion-safety-checker")
+    assert "safety-checker" not in unknown.value.message
+    client.force_login(alice)
+    assert 'value="safety-checker"' not in client.get("/").content.decode()
+    schema = alices_program.get("/api/schema/?format=json").json()["components"]["schemas"]
+    assert "safety-checker" not in json.dumps(schema["ModelDocument"])
+
+
+def test_it_stands_in_for_no_model(folder: Path) -> None:
+    model = InferenceModel.objects.get(slug="safety-checker")
+    model.is_fallback = True
+    with pytest.raises(ValidationError, match="paints nothing"):
+        model.full_clean()
+
+
+def test_administrators_find_it_on_the_page_of_models(client: Client) -> None:
+    client.force_login(User.objects.create_superuser("boss@example.com", "a long one"))
+    page = client.get("/models/").content.decode()
+    assert 'id="model-safety-checker"' in page
+    assert "Get Safety checker" in page
+
+
+def test_one_that_is_turned_off_does_not_look(folder: Path) -> None:
+    said_by("pull_model", "safety-checker", "--yes", f"--from={folder}")
+    InferenceModel.objects.get(slug="safety-checker").switch(False)
+    with pytest.raises(InvalidRequest) as refused:
+        find_checker()
+    assert refused.value.code == "safety_checker_unavailable"

@@ -1,0 +1,125 @@
+"""A model of the family flux-fill comes as a folder of known classes, in as many files as its weights fill."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from inpainting.catalog.inspection.model_files import ModelRefused, check_model, wanted_files
+from inpainting.catalog.shipped import SHIPPED
+from inpainting.catalog.specs import Family, ModelSpec, most_guidance, schedulers_of
+from inpainting.core.errors import InvalidRequest
+from tests.hub import tiny_model, weights, written
+
+INDEX = {
+    "_class_name": "FluxFillPipeline",
+    "_diffusers_version": "0.32.0.dev0",
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "text_encoder_2": ["transformers", "T5EncoderModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "tokenizer_2": ["transformers", "T5TokenizerFast"],
+    "transformer": ["diffusers", "FluxTransformer2DModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+SHARDS = [f"transformer/diffusion_pytorch_model-{part:05}-of-00003.safetensors" for part in (1, 2, 3)]
+READERS = [f"text_encoder_2/model-{part:05}-of-00002.safetensors" for part in (1, 2)]
+TEXTS = (
+    *("scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder_2/config.json", "vae/config.json"),
+    *("text_encoder_2/model.safetensors.index.json", "transformer/diffusion_pytorch_model.safetensors.index.json"),
+    *("tokenizer/merges.txt", "tokenizer/tokenizer_config.json", "tokenizer/vocab.json", "transformer/config.json"),
+    *("tokenizer_2/tokenizer.json", "tokenizer_2/tokenizer_config.json"),
+)
+WEIGHTS = (
+    *(*SHARDS, *READERS, "text_encoder/model.safetensors"),
+    "vae/diffusion_pytorch_model.safetensors",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    files = dict.fromkeys(TEXTS, b"{}") | dict.fromkeys(WEIGHTS, weights())
+    files |= {"flux1-fill-dev.safetensors": weights(), "tokenizer_2/spiece.model": b"pieces"}
+    return written({"model_index.json": json.dumps(INDEX).encode(), **files}, tmp_path / "fill")
+
+
+def refusal(path: Path, family: Family = Family.FLUX_FILL) -> str:
+    with pytest.raises(ModelRefused) as caught:
+        check_model(path, family)
+    return caught.value.message
+
+
+def test_a_folder_as_it_is_published_is_taken_and_of_it_what_is_needed(folder: Path) -> None:
+    check_model(folder, Family.FLUX_FILL)
+    there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    assert sorted(wanted_files(there, INDEX, "")) == sorted(["model_index.json", *TEXTS, *WEIGHTS])
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("_class_name", "FluxPipeline"),
+        ("transformer", ["diffusers", "SD3Transformer2DModel"]),
+        ("transformer", [None, None]),
+        ("unet", ["diffusers", "UNet2DConditionModel"]),
+        ("text_encoder_2", ["transformers", "CLIPTextModelWithProjection"]),
+        ("text_encoder_2", ["transformers", "T5ForConditionalGeneration"]),
+        ("tokenizer_2", ["transformers", "CLIPTokenizer"]),
+        ("scheduler", ["diffusers", "DDIMScheduler"]),
+    ],
+)
+def test_a_folder_with_another_part_is_refused(folder: Path, part: str, value: object) -> None:
+    (folder / "model_index.json").write_text(json.dumps({**INDEX, part: value}))
+    assert "model_index.json" in refusal(folder)
+
+
+def test_it_is_no_model_of_another_family_and_others_hold_none_of_its_parts(folder: Path, tmp_path: Path) -> None:
+    assert "family flux-fill, not sd" in refusal(folder, Family.SD)
+    other = written(tiny_model(), tmp_path / "other")
+    assert "family sd, not flux-fill" in refusal(other)
+    index = json.loads((other / "model_index.json").read_text())
+    (other / "model_index.json").write_text(json.dumps({**index, "transformer": INDEX["transformer"]}))
+    assert "not on the list" in refusal(other, Family.SD)
+
+
+def test_weights_that_are_missing_or_lie_elsewhere_are_refused(folder: Path) -> None:
+    index = folder / "transformer/diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "../../elsewhere.safetensors"}}))
+    assert "elsewhere" in refusal(folder)
+    index.write_text("{}")
+    for name in SHARDS:
+        (folder / name).unlink()
+    assert "transformer holds no .safetensors file" in refusal(folder)
+
+
+def test_one_file_is_refused_with_the_reason(folder: Path) -> None:
+    assert "comes as a folder in diffusers' layout alone" in refusal(folder / "flux1-fill-dev.safetensors")
+
+
+def test_the_shipped_one_says_that_it_is_gated_and_not_for_commerce_and_starts_as_its_card_does() -> None:
+    (shipped,) = [spec for spec in SHIPPED if spec.family is Family.FLUX_FILL]
+    assert "Non-Commercial" in shipped.licence
+    assert "gated" in shipped.licence
+    assert len(shipped.licence) <= 100  # as its column
+    assert (shipped.steps, shipped.guidance_scale, shipped.width, shipped.height) == (50, 30.0, 1024, 1024)
+    assert shipped.scheduler in schedulers_of(Family.FLUX_FILL)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "code"),
+    [
+        (Family.FLUX_FILL, {"scheduler": "DDIMScheduler"}, "scheduler_unfit"),
+        (Family.SD, {"scheduler": "FlowMatchEulerDiscreteScheduler"}, "scheduler_unfit"),
+        (Family.SDXL, {"guidance_scale": 30.0}, "field_out_of_range"),
+    ],
+)
+def test_a_model_has_no_defaults_that_its_family_does_not_take(
+    family: Family, changes: dict[str, object], code: str
+) -> None:
+    usual = {"scheduler": schedulers_of(family)[0], "guidance_scale": most_guidance(family)}
+    ModelSpec("mine", "Mine", family, **usual)  # type: ignore[arg-type]  # of several types, as they should be
+    with pytest.raises(InvalidRequest) as caught:
+        ModelSpec("mine", "Mine", family, **{**usual, **changes})  # type: ignore[arg-type]
+    assert caught.value.code == code

@@ -1,0 +1,191 @@
+"""The catalog's rows: how a name finds its model, and who may change what when."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+
+from inpainting.api.fields import Img2ImgForm, checked
+from inpainting.apps import list_shipped_models
+from inpainting.catalog.rows.inference_model import Catalog, resolve_model
+from inpainting.catalog.shipped import SHIPPED, SHIPPED_PARTS
+from inpainting.catalog.specs import Source
+from inpainting.core.errors import InvalidRequest
+from inpainting.models import InferenceModel
+from tests.hub import tiny_model, written
+
+
+@pytest.fixture
+def model(db: None) -> InferenceModel:
+    return InferenceModel.objects.get(slug="sd15-inpainting")
+
+
+def install(model: InferenceModel, settings: Any, tmp_path: Path) -> None:
+    settings.MODELS_DIR = tmp_path
+    written(tiny_model(), tmp_path / model.slug)
+    assert model.start_pull()
+    assert model.install(Source.HUB)
+
+
+def test_the_shipped_models_are_there_and_none_is_installed(db: None) -> None:
+    rows = list(InferenceModel.objects.all())
+    assert [row.slug for row in rows] == [spec.slug for spec in (*SHIPPED, *SHIPPED_PARTS)]
+    assert [row.spec for row in rows] == [*SHIPPED, *SHIPPED_PARTS]
+    assert InferenceModel.preferred() is None
+    for row in rows:
+        row.full_clean()
+
+
+def test_the_next_migrate_overwrites_no_edit_and_brings_back_what_is_missing(model: InferenceModel) -> None:
+    InferenceModel.objects.filter(pk=model.pk).update(label="Ours", steps=12, enabled=False)
+    InferenceModel.objects.get(slug="sdxl").delete()
+    list_shipped_models(apps=apps)
+    model.refresh_from_db()
+    assert (model.label, model.steps, model.enabled) == ("Ours", 12, False)
+    assert InferenceModel.objects.filter(slug="sdxl").exists()
+
+
+@pytest.mark.parametrize("name", ["sd15-inpainting", "runwayml/stable-diffusion-inpainting"])
+def test_a_slug_and_an_alias_find_their_model(model: InferenceModel, name: str) -> None:
+    assert resolve_model(name) == model
+
+
+@pytest.mark.parametrize("name", [None, "", "auto"])
+def test_no_name_leaves_the_choice_to_us(db: None, name: str | None) -> None:
+    assert resolve_model(name) is None
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\x", "https://example.org/", "a/b--c", "sd16"])
+def test_an_unknown_name_is_refused_with_the_slugs_and_without_an_echo(db: None, name: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        InferenceModel.find(name)
+    assert caught.value.code == "model_not_found"
+    slugs = "sd15-inpainting, sd2-inpainting, sdxl-inpainting, sd15, sdxl, flux-fill, lama, migan"
+    assert slugs in caught.value.message
+    assert name not in caught.value.message
+
+
+def test_a_model_that_is_off_is_not_found(model: InferenceModel) -> None:
+    model.switch(False)
+    with pytest.raises(InvalidRequest):
+        InferenceModel.find("sd15-inpainting")
+
+
+def test_the_fallback_stands_in_for_unknown_names_and_there_is_one(model: InferenceModel) -> None:
+    model.is_fallback = True
+    model.full_clean()
+    model.save()
+    assert InferenceModel.find("dreamshaper") == model
+    assert InferenceModel.find("sdxl").slug == "sdxl"
+    other = InferenceModel.objects.get(slug="sdxl")
+    other.is_fallback = True
+    with pytest.raises(ValidationError, match="fallback already"):
+        other.full_clean()
+
+
+def test_a_part_is_no_fallback(db: None) -> None:
+    part = InferenceModel.objects.get(slug="taesd")
+    part.is_fallback = True
+    with pytest.raises(ValidationError, match="paints nothing by itself"):
+        part.full_clean()
+
+
+@pytest.mark.parametrize("aliases", ["text", [1], [""], ["sd15"], ["stable-diffusion-v1-5"], ["x" * 201]])
+def test_aliases_are_texts_that_lead_to_one_model(model: InferenceModel, aliases: Any) -> None:
+    model.aliases = aliases
+    with pytest.raises(ValidationError):
+        model.full_clean()
+
+
+def test_one_pull_at_a_time_and_a_dead_one_gives_way(model: InferenceModel) -> None:
+    other = InferenceModel.objects.get(pk=model.pk)
+    assert model.start_pull()
+    assert not other.start_pull()
+    assert not other.remove()
+    InferenceModel.objects.filter(pk=model.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert other.start_pull()
+    assert not model.progress(1, 2, "Getting x"), "the first one has lost it"
+    assert not model.install(Source.HUB)
+    assert not model.fail_pull("no")
+    assert other.progress(1, 2, "Getting x")
+    assert other.percent == 50
+
+
+def test_rows_and_files_must_both_say_that_it_is_installed(
+    model: InferenceModel, settings: Any, tmp_path: Path
+) -> None:
+    assert not model.is_installed
+    install(model, settings, tmp_path)
+    assert model.is_installed
+    assert InferenceModel.preferred() == model
+    assert model.spec.path == tmp_path / "sd15-inpainting"
+    model.check_installed()
+    (tmp_path / "sd15-inpainting" / "model_index.json").unlink()
+    assert not model.is_installed
+    with pytest.raises(InvalidRequest, match="pull_model sd15-inpainting") as caught:
+        model.check_installed()
+    assert caught.value.code == "model_unavailable"
+
+
+def test_engines_find_the_preferred_model_or_the_command_that_gets_one(
+    model: InferenceModel, settings: Any, tmp_path: Path
+) -> None:
+    settings.MODELS_DIR = tmp_path
+    assert not Catalog().any_installed()
+    with pytest.raises(InvalidRequest, match=f"pull_model {model.slug}") as caught:
+        Catalog().find(None)
+    assert caught.value.code == "model_unavailable"
+    other = InferenceModel.objects.get(slug="sdxl")
+    install(model, settings, tmp_path)
+    install(other, settings, tmp_path)
+    assert Catalog().find(None).slug == model.slug
+    InferenceModel.objects.filter(pk=other.pk).update(is_fallback=True)
+    assert Catalog().find(None).slug == "sdxl"
+    assert Catalog().find("runwayml/stable-diffusion-inpainting").path == tmp_path / model.slug
+    with pytest.raises(InvalidRequest, match="pull_model sd15"):
+        Catalog().find("sd15")
+
+
+def asked(client: Client, photo_png: bytes, mask_png: bytes, **fields: str) -> dict[str, Any]:
+    files = {
+        "image": SimpleUploadedFile("photo.png", photo_png, "image/png"),
+        "mask": SimpleUploadedFile("mask.png", mask_png, "image/png"),
+    }
+    answer: dict[str, Any] = client.post("/api/img2img", {"prompt": "", **files, **fields}).json()
+    return answer
+
+
+def test_a_model_that_is_not_installed_is_refused_with_the_command(
+    alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    answer = asked(alices_program, photo_png, mask_png, model="runwayml/stable-diffusion-inpainting")
+    assert answer["code"] == "model_unavailable"
+    assert "python manage.py pull_model sd15-inpainting" in answer["message"]
+
+
+def test_the_model_that_is_meant_goes_into_the_settings(
+    alices_program: Client, model: InferenceModel, settings: Any, tmp_path: Path
+) -> None:
+    install(model, settings, tmp_path)
+    for fields in ({"model": "runwayml/stable-diffusion-inpainting"}, {"model_name": "sd15-inpainting"}):
+        values, warnings = checked(Img2ImgForm, {"prompt": "", **fields}, clamp=False)
+        assert (values["model"], warnings) == ("sd15-inpainting", [])
+    InferenceModel.objects.filter(pk=model.pk).update(is_fallback=True)
+    values, warnings = checked(Img2ImgForm, {"prompt": "", "model": "dreamshaper"}, clamp=False)
+    assert values["model"] == "sd15-inpainting"
+    assert "dreamshaper" in warnings[0]
+    listed = alices_program.get("/api/models/").json()["models"]
+    assert [entry["id"] for entry in listed if entry["installed"]] == ["sd15-inpainting"]
+
+
+def test_models_that_are_off_are_not_listed(alices_program: Client, model: InferenceModel) -> None:
+    model.switch(False)
+    assert "sd15-inpainting" not in [entry["id"] for entry in alices_program.get("/api/models/").json()["models"]]

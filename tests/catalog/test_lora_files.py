@@ -1,0 +1,160 @@
+"""What is taken for a LoRA, and what is not: damaged, of another family, with a pickle, with numbers that are none."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inpainting.catalog.inspection import lora_files
+from inpainting.catalog.inspection.lora_files import LoraRefused, check_finite, check_lora
+from inpainting.catalog.specs import Family
+
+LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+TYPES = {"<f4": "F32", "<f2": "F16", "<i4": "I32"}
+
+
+def layer(name: str = LAYER, *, rank: int = 4, width: int = 768, kind: str = "<f4") -> dict[str, Any]:
+    return {
+        f"{name}.lora_down.weight": np.full((rank, width), 0.5, kind),
+        f"{name}.lora_up.weight": np.full((320, rank), 0.5, kind),
+        f"{name}.alpha": np.asarray(2, kind),
+    }
+
+
+def written(path: Path, tensors: dict[str, Any], *, types: dict[str, str] | None = None, **notes: str) -> Path:
+    header: dict[str, Any] = {"__metadata__": notes} if notes else {}
+    data = b""
+    for name, value in tensors.items():
+        kind = (types or TYPES)[value.dtype.str]
+        header[name] = {
+            "dtype": kind, "shape": list(value.shape), "data_offsets": [len(data), len(data) + value.nbytes]
+        }  # fmt: skip
+        data += value.tobytes()
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "mine.safetensors"
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        layer(),
+        layer(kind="<f2"),
+        {"unet.a.to_q.lora_A.weight": np.ones((4, 8), "<f4"), "unet.a.to_q.lora_B.weight": np.ones((8, 4), "<f4")},
+        {
+            "unet.a.processor.to_q_lora.down.weight": np.ones((4, 8), "<f4"),
+            "unet.a.processor.to_q_lora.up.weight": np.ones((8, 4), "<f4"),
+        },
+        {
+            "text_encoder.b.lora_linear_layer.lora.down.weight": np.ones((4, 8), "<f4"),
+            "text_encoder.b.lora_linear_layer.lora.up.weight": np.ones((8, 4), "<f4"),
+        },
+    ],
+)
+def test_the_names_of_every_trainer_are_taken(file: Path, tensors: dict[str, Any]) -> None:
+    check_lora(written(file, tensors), Family.SD)
+    check_finite(file)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "family", "seen"),
+    [
+        (layer(width=2048), Family.SD, "sdxl"),
+        (layer(width=768), Family.SDXL, "of the family sd,"),
+        (layer(width=1024), Family.SDXL, "of the family sd,"),
+        (layer("lora_te2_text_model_encoder_layers_0_mlp_fc1", width=32), Family.SD, "sdxl"),
+        (layer("lora_unet_mid_block_attentions_0_transformer_blocks_7_attn1_to_q"), Family.SD, "sdxl"),
+    ],
+)
+def test_one_of_another_family_is_refused(file: Path, tensors: dict[str, Any], family: Family, seen: str) -> None:
+    with pytest.raises(LoraRefused, match=seen):
+        check_lora(written(file, tensors), family)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "says"),
+    [
+        ({}, "changes nothing"),
+        ({"model.diffusion_model.x.weight": np.ones((4, 4), "<f4")}, "no LoRA for Stable Diffusion"),
+        ({"transformer.x.lora_A.weight": np.ones((4, 4), "<f4")}, "no LoRA for Stable Diffusion"),
+        ({"lora_unet_x.weight": np.ones((4, 4), "<f4")}, "it holds"),
+        (layer() | {"lora_unet_x.hada_w1_a": np.ones((4, 4), "<f4")}, "a LoHa"),
+        (layer() | {f"{LAYER}.dora_scale": np.ones((4, 4), "<f4")}, "a DoRA"),
+        ({f"{LAYER}.lora_down.weight": np.ones((4, 768), "<f4")}, "do not fit together"),
+        (layer() | {f"{LAYER}.lora_up.weight": np.ones((320, 5), "<f4")}, "do not fit together"),
+        (layer() | {f"{LAYER}.lora_down.weight": np.ones((4, 768), "<i4")}, "I32 numbers"),
+    ],
+)
+def test_what_is_no_plain_lora_is_refused(file: Path, tensors: dict[str, Any], says: str) -> None:
+    with pytest.raises(LoraRefused, match=says) as refused:
+        check_lora(written(file, tensors), Family.SD)
+    assert refused.value.code == "lora_refused"
+
+
+def test_a_damaged_file_is_refused(file: Path) -> None:
+    whole = written(file, layer()).read_bytes()
+    for damage in (whole[:-1], whole + b"x", whole[:40], b"", b"\x80\x04pickle"):
+        file.write_bytes(damage)
+        with pytest.raises(LoraRefused):
+            check_lora(file, Family.SD)
+
+
+@pytest.mark.parametrize("ending", [".ckpt", ".pt", ".bin", ".pickle"])
+def test_a_pickle_is_refused_by_its_name(tmp_path: Path, ending: str) -> None:
+    with pytest.raises(LoraRefused, match="pickle"):
+        check_lora(written(tmp_path / f"mine{ending}", layer()), Family.SD)
+
+
+def test_one_that_is_too_large_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(file, layer())
+    monkeypatch.setattr(lora_files, "MAX_LORA_BYTES", file.stat().st_size)
+    check_lora(file, Family.SD)
+    monkeypatch.setattr(lora_files, "MAX_LORA_BYTES", file.stat().st_size - 1)
+    with pytest.raises(LoraRefused, match="larger"):
+        check_lora(file, Family.SD)
+
+
+@pytest.mark.parametrize("kind", ["<f4", "<f2"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_none_is_found_wherever_it_is(
+    file: Path, monkeypatch: pytest.MonkeyPatch, kind: str, value: float
+) -> None:
+    monkeypatch.setattr(lora_files, "CHUNK_NUMBERS", 100)
+    tensors = layer(kind=kind)
+    tensors[f"{LAYER}.lora_up.weight"][319, 3] = value
+    check_lora(written(file, tensors), Family.SD)
+    with pytest.raises(LoraRefused, match="not finite"):
+        check_finite(file)
+
+
+@pytest.mark.parametrize(("bits", "is_finite"), [(0x7F7F, True), (0x7F80, False), (0xFF80, False), (0x7FC1, False)])
+def test_bfloat16_is_looked_through_too(file: Path, bits: int, is_finite: bool) -> None:
+    tensors = {name: np.full(value.shape, 0x3F00, "<u2") for name, value in layer().items()}
+    tensors[f"{LAYER}.lora_down.weight"][3, 700] = bits
+    check_lora(written(file, tensors, types={"<u2": "BF16"}), Family.SD)
+    if is_finite:
+        check_finite(file)
+    else:
+        with pytest.raises(LoraRefused, match="not finite"):
+            check_finite(file)
+
+
+def test_its_own_configuration_may_name_no_programs(file: Path) -> None:
+    harmless = {"unet.r": 4, "unet.lora_alpha": 8, "unet.target_modules": ["to_q"], "unet.megatron_config": None}
+    check_lora(written(file, layer(), lora_adapter_metadata=json.dumps(harmless)), Family.SD)
+    for wrong in ({"unet.megatron_config": {"x": 1}}, {"unet.auto_mapping": {"x": "y"}}, {"unet.use_dora": True}):
+        with pytest.raises(LoraRefused, match="configured"):
+            check_lora(written(file, layer(), lora_adapter_metadata=json.dumps(harmless | wrong)), Family.SD)
+    for text in ("{", "[]"):
+        with pytest.raises(LoraRefused, match="configuration"):
+            check_lora(written(file, layer(), lora_adapter_metadata=text), Family.SD)

@@ -1,0 +1,212 @@
+"""What is a model and may be loaded, and what is refused before anything reads it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inpainting.catalog.inspection.model_files import ModelRefused, check_model, place_of, wanted_files
+from inpainting.catalog.shipped import SHIPPED
+from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.core.errors import InvalidRequest
+from tests.hub import INDEX, checkpoint, tiny_model, weights, written
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return written(tiny_model(), tmp_path / "model")
+
+
+def refusal(path: Path, family: str = "sd") -> str:
+    with pytest.raises(ModelRefused) as caught:
+        check_model(path, family)
+    assert caught.value.code == "model_refused"
+    return caught.value.message
+
+
+def test_a_model_in_diffusers_layout_is_taken(folder: Path) -> None:
+    check_model(folder, "sd")
+
+
+def test_a_checkpoint_is_taken_for_its_own_family(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    for channels in (4, 9):
+        path.write_bytes(checkpoint(channels=channels))
+        check_model(path, "sd")
+    assert "family sd, not sdxl" in refusal(path, "sdxl")
+    path.write_bytes(checkpoint(more="conditioner.x"))
+    check_model(path, "sdxl")
+    path.write_bytes(checkpoint(channels=8))
+    assert "takes 8 channels" in refusal(path)
+    path.write_bytes(weights(name="lora_unet_down.weight"))
+    assert "no Stable Diffusion checkpoint" in refusal(path)
+
+
+def test_what_lies_beside_a_checkpoint_is_looked_at_too(tmp_path: Path, folder: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(checkpoint())
+    folder.rename(tmp_path / "config")
+    check_model(path, "sd")
+    (tmp_path / "config/unet/config.json").write_text('{"_class_name": "UNet2DConditionModel", "auto_map": {}}')
+    assert "brings code along" in refusal(path)
+
+
+def test_what_the_formats_own_library_writes_is_taken(folder: Path) -> None:
+    library = pytest.importorskip("safetensors.numpy", reason="a light installation has none")
+    kinds = (np.float64, np.float32, np.float16, np.int64, np.uint8, np.bool_)
+    tensors = {kind.__name__: np.ones((3, 5), kind) for kind in kinds} | {"one": np.array(1, np.float32)}
+    library.save_file(tensors, folder / "vae/diffusion_pytorch_model.safetensors", metadata={"format": "np"})
+    check_model(folder, "sd")
+
+
+@pytest.mark.parametrize("ending", [".bin", ".ckpt", ".pt", ".pth", ".pkl", ".h5", ".PT"])
+def test_one_pickle_beside_good_files_is_enough_and_is_named(folder: Path, ending: str) -> None:
+    name = f"unet/diffusion_pytorch_model{ending}"
+    (folder / name).write_bytes(pickle.dumps([1]))
+    assert name in refusal(folder)
+
+
+def test_a_pickle_that_calls_itself_safetensors_is_refused(folder: Path) -> None:
+    (folder / "unet/diffusion_pytorch_model.safetensors").write_bytes(pickle.dumps([1] * 100))
+    assert "no .safetensors file" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("component", "value"),
+    [
+        ("unet", ["diffusers", "UNet3DConditionModel"]),
+        ("unet", ["my_code", "UNet2DConditionModel"]),
+        ("unet", ["diffusers"]),
+        ("vae", {"library": "diffusers"}),
+        ("helper", ["os", "system"]),
+        ("_class_name", ["my_pipeline", "Pipeline"]),
+        ("_class_name", "FluxPipeline"),
+        ("scheduler", ["diffusers", "FlowMatchEulerDiscreteScheduler"]),
+        ("vae", [None, None]),
+    ],
+)
+def test_a_class_that_is_not_on_the_list_is_refused(folder: Path, component: str, value: object) -> None:
+    (folder / "model_index.json").write_text(json.dumps({**INDEX, component: value}))
+    assert "model_index.json" in refusal(folder)
+
+
+def test_a_model_of_another_family_is_refused(folder: Path) -> None:
+    assert "family sd, not sdxl" in refusal(folder, "sdxl")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("text_encoder/config.json", '{"auto_map": {"AutoModel": "modeling.Mine"}}'),
+        ("unet/config.json", '{"_class_name": "AnotherModel"}'),
+        ("unet/model.safetensors.index.json", '{"weight_map": {"a": "../../elsewhere.safetensors"}}'),
+        ("unet/diffusion_pytorch_model.bin.index.json", '{"weight_map": {"a": "diffusion_pytorch_model.weights"}}'),
+        ("text_encoder/pytorch_model.bin.index.fp16.json", '{"weight_map": {"a": "../../elsewhere.safetensors"}}'),
+        ("vae/config.json", "{"),
+        ("text_encoder/adapter_config.json", '{"base_model_name_or_path": "somebody/else"}'),
+        ("vae/decode.py", "print()"),
+    ],
+)
+def test_configurations_bring_no_code_and_reach_nowhere_else(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content)
+    assert name.rpartition("/")[2] in refusal(folder)
+
+
+@pytest.mark.parametrize("component", ["unet", "vae", "text_encoder"])
+def test_a_part_with_weights_tells_their_shapes(folder: Path, component: str) -> None:
+    (folder / component / "config.json").unlink()
+    assert f"{component} holds no config.json" in refusal(folder)
+
+
+def test_a_link_that_leads_out_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.json").write_text("{}")
+    (folder / "unet/more.json").symlink_to(tmp_path / "elsewhere.json")
+    assert "unet/more.json is a link" in refusal(folder)
+    (folder / "unet/more.json").unlink()
+    (folder / "vae_too").symlink_to(tmp_path, target_is_directory=True)
+    assert "vae_too is a link" in refusal(folder)
+
+
+def header(tensors: object, numbers: int = 8) -> bytes:
+    text = json.dumps(tensors).encode()
+    return struct.pack("<Q", len(text)) + text + b"\0" * numbers
+
+
+def tensor(begin: int, end: int, shape: object = (1,), dtype: str = "F32") -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        struct.pack("<Q", 2**63) + b"{}" * 100,
+        header([1]),
+        header({"a": tensor(0, 4), "b": tensor(2, 6)}),  # an overlap
+        header({"a": tensor(0, 4), "b": tensor(5, 9)}, 9),  # a hole
+        header({"a": tensor(0, 4)}, 8),  # bytes that belong to nobody
+        header({"a": tensor(0, 8)}),  # longer than its shape
+        header({"a": tensor(0, 8, (-1, -2))}),
+        header({"a": tensor(0, 8, (True, 2))}),
+        header({"a": tensor(0, 8, dtype="O8")}),
+        header({"a": tensor(8, 0)}),
+        header({"a": 7}),
+        b"\x10\0\0\0\0\0\0\0" + b"[" * 16,
+    ],
+)
+def test_a_damaged_header_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "vae/diffusion_pytorch_model.safetensors").write_bytes(content)
+    assert "diffusion_pytorch_model.safetensors" in refusal(folder)
+
+
+def test_of_a_repository_only_what_is_needed_is_wanted() -> None:
+    files = [*tiny_model(), "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.non_ema.safetensors"]
+    files += ["whole.safetensors", "unet/handler.py", "safety_checker/model.safetensors", "unet/deeper/config.json"]
+    wanted = set(wanted_files(files, INDEX, "fp16"))
+    expected = {*tiny_model(), "unet/diffusion_pytorch_model.fp16.safetensors"} - {"README.md"}
+    assert wanted == expected - {"unet/diffusion_pytorch_model.safetensors"}
+    assert "unet/diffusion_pytorch_model.safetensors" in wanted_files(files, INDEX, "")
+
+
+def test_weights_in_parts_come_with_their_list() -> None:
+    parts = [f"unet/diffusion_pytorch_model.fp16-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    files = [*tiny_model(), *parts, "unet/diffusion_pytorch_model.safetensors.index.fp16.json"]
+    assert set(files[-3:]) <= set(wanted_files(files, INDEX, "fp16"))
+    assert not set(files[-3:]) & set(wanted_files(files, INDEX, ""))
+
+
+def test_a_part_that_is_pickled_alone_is_named() -> None:
+    files = [name for name in tiny_model() if not name.startswith("vae/diff")] + ["vae/diffusion_pytorch_model.bin"]
+    with pytest.raises(ModelRefused, match=r"vae comes without .* vae/diffusion_pytorch_model\.bin"):
+        wanted_files(files, INDEX, "fp16")
+
+
+@pytest.mark.parametrize("slug", ["", "Big", "../up", "a/b", "-a", "a" * 65, "ä", "a\n", ".hidden"])
+def test_a_slug_is_short_and_plain(slug: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        ModelSpec(slug=slug, label="x", family=Family.SD)
+    assert caught.value.code == "model_slug_invalid"
+    with pytest.raises(InvalidRequest):
+        place_of(slug, tmp_path)
+
+
+def test_a_models_folder_does_not_lead_out_of_the_folder_of_models(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    root.mkdir()
+    (root / "mine").symlink_to(tmp_path)
+    with pytest.raises(ModelRefused):
+        place_of("mine", root)
+
+
+def test_the_shipped_models_have_each_licence_size_and_names_of_its_own() -> None:
+    dreaming = ["sd15-inpainting", "sd2-inpainting", "sdxl-inpainting", "sd15", "sdxl"]
+    assert [spec.slug for spec in SHIPPED] == [*dreaming, "flux-fill", "lama", "migan", "safety-checker"]
+    assert all("OpenRAIL" in spec.licence for spec in SHIPPED if spec.slug in dreaming)
+    assert all(spec.licence and spec.licence_url and spec.size_bytes for spec in SHIPPED)
+    names = [name for spec in SHIPPED for name in (spec.slug, *spec.aliases)]
+    assert len(set(names)) == len(names)

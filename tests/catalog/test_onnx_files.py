@@ -1,0 +1,147 @@
+"""Which ONNX files are networks that may be loaded; read here without onnxruntime, which a light installation lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from inpainting.catalog.inspection import model_files, onnx_files
+from inpainting.catalog.inspection.model_files import ModelRefused, check_model, wanted_onnx
+from tests import tiny_networks
+from tests.tiny_networks import lama, migan
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "network.onnx"
+
+
+def refusal(path: Path, data: bytes, family: str = "lama") -> str:
+    path.write_bytes(data)
+    with pytest.raises(ModelRefused) as caught:
+        check_model(path, family)
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("family", "data"),
+    [("lama", lama()), ("lama", lama(64)), ("migan", migan()), ("migan", migan((512, 512)))],
+)
+def test_networks_shaped_like_the_published_ones_are_taken(path: Path, family: str, data: bytes) -> None:
+    path.write_bytes(data)
+    check_model(path, family)
+
+
+def test_each_is_taken_for_its_own_family(path: Path) -> None:
+    assert "float32" in refusal(path, migan(), "lama")
+    assert "uint8" in refusal(path, lama(), "migan")
+
+
+def test_what_was_found_in_it_is_told(path: Path) -> None:
+    path.write_bytes(lama(64))
+    found = onnx_files.read(path)
+    assert found.inputs == {
+        "image": onnx_files.Value(1, (None, 3, 64, 64)),
+        "mask": onnx_files.Value(1, (None, 1, 64, 64)),
+    }
+    assert list(found.outputs) == ["output"]
+
+
+def test_numbers_in_another_file_are_refused(path: Path) -> None:
+    assert "another file" in refusal(path, tiny_networks.with_external_numbers())
+
+
+def foreign_node() -> Any:
+    return helper.make_node("Anything", ["mask"], ["x"], domain="com.example")
+
+
+def inside_an_if() -> Any:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
+    branch = helper.make_graph([foreign_node()], "branch", [], [value])
+    return helper.make_node("If", ["mask"], ["y"], then_branch=branch, else_branch=branch)
+
+
+@pytest.mark.parametrize("node", [foreign_node(), inside_an_if()], ids=["outside", "inside an If"])
+def test_operators_of_others_are_refused_wherever_they_are(path: Path, node: Any) -> None:
+    assert "com.example" in refusal(path, lama(64, before=[node]))
+
+
+def test_functions_of_its_own_are_refused(path: Path) -> None:
+    function = helper.make_function(
+        "", "Sub", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], [helper.make_opsetid("", 17)]
+    )
+    assert "functions" in refusal(path, lama(64, functions=[function]))
+
+
+@pytest.mark.parametrize("sides", [(512, 256), (32, 32), (4096, 4096), (512, "width")])
+def test_other_sizes_than_squares_are_refused(path: Path, sides: Any) -> None:
+    assert "squares of 64 to 2048" in refusal(path, migan(sides), "migan")
+
+
+def test_other_inputs_are_refused(path: Path) -> None:
+    assert "takes image and mask" in refusal(path, lama(64).replace(b"mask", b"hole"))
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_files, "MAX_ONNX_BYTES", 2**20)
+    assert "larger than 1 MB" in refusal(path, bytes(2**20 + 1))
+
+
+def varint(number: int) -> bytes:
+    return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
+
+
+@pytest.mark.parametrize("key", [2**32 + (7 << 3 | 2), 2**34 + (7 << 3 | 2), 2**69 - 1, 0, 2, 2**32])
+def test_a_key_that_others_read_otherwise_is_refused(path: Path, key: int) -> None:
+    """protobuf takes the lower 32 bits of it, so that a hidden graph is one to whoever paints with it."""
+    hidden = helper.make_graph([foreign_node()], "hidden", [], []).SerializeToString()
+    data = lama(64) + varint(key) + varint(len(hidden)) + hidden
+    assert "no .onnx file, or it is damaged" in refusal(path, data)
+
+
+def test_nothing_but_tiny_fields_ends_soon(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_files, "MAX_FIELDS", 1000)
+    assert "too many fields" in refusal(path, b"\x08\x01" * 1001)
+
+
+def test_graphs_in_graphs_end_somewhere(path: Path) -> None:
+    node = helper.make_node("Neg", ["mask"], ["x"])
+    for _ in range(20):
+        inner = helper.make_graph([node], "inner", [], [])
+        node = helper.make_node("If", ["mask"], ["x"], then_branch=inner)
+    assert "too deep" in refusal(path, lama(64, before=[node]))
+
+
+def test_what_is_no_onnx_file_is_refused(path: Path, tmp_path: Path) -> None:
+    for data in (b"", b"\x80\x04]q\x00.", b"MZ", lama(64)[:-5], bytes(100)):
+        assert "no .onnx file, or it is damaged" in refusal(path, data)
+    other = tmp_path / "network.pt"
+    assert "may hold a pickle" in refusal(other, lama(64))
+    with pytest.raises(ModelRefused, match="one such file"):
+        check_model(tmp_path, "lama")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 10_000), change=st.integers(1, 255))
+def test_a_damaged_file_is_taken_or_refused_and_nothing_else(path: Path, at: int, change: int) -> None:
+    data = bytearray(migan())
+    data[at % len(data)] ^= change
+    path.write_bytes(bytes(data))
+    try:
+        check_model(path, "migan")
+    except ModelRefused:
+        return
+
+
+def test_of_several_files_the_named_one_is_meant() -> None:
+    names = ["README.md", "lama.onnx", "lama_fp32.onnx"]
+    assert wanted_onnx(names, "lama_fp32") == "lama_fp32.onnx"
+    assert wanted_onnx(["README.md", "one.onnx"], "") == "one.onnx"
+    for listed, variant in ((names, ""), (names, "lama_fp16"), (["README.md"], "")):
+        with pytest.raises(ModelRefused):
+            wanted_onnx(listed, variant)

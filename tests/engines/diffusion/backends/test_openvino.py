@@ -1,0 +1,518 @@
+"""OpenVINO in torch's place: the same pictures, from files made once, and torch again wherever it is not trusted."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from inpainting.catalog.specs import Family, LoraSpec, ModelSpec
+from inpainting.core.geometry import Size
+from inpainting.core.request import LoraUse
+from inpainting.engines.base import Step
+from inpainting.engines.diffusion.backends.openvino import is_installed
+from inpainting.engines.diffusion.engine import Diffusion, Options
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.jobs import Ticket
+from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
+from inpainting.engines.diffusion.serving.model_loading import load, stamp_of
+from tests import tiny_loras, tiny_models, tiny_vaes
+from tests.engines.diffusion.serving.test_batcher import Calls, arrived, nothing, request, until
+
+if not is_installed():
+    pytest.skip("OpenVINO is not installed; “pip install .[diffusion]” brings it on x86-64.", allow_module_level=True)
+
+from inpainting.catalog.store import converted_networks
+from inpainting.engines.diffusion.backends.openvino import conversion, library, network
+from inpainting.engines.diffusion.backends.openvino.network import Compiled, Part, Plan
+from inpainting.engines.diffusion.backends.openvino.networks import Job, Networks, suits
+
+CPU = Hardware(torch.device("cpu"), torch.float32)
+HALF = Hardware(torch.device("cpu"), torch.bfloat16)
+ROOM = 10**9
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of all models; what one test converts the next one finds."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def specs(folder: Path) -> dict[str, ModelSpec]:
+    return {
+        "sd": tiny_models.saved(folder / "sd"),
+        "plain": tiny_models.saved(folder / "plain", inpainting=False),
+        "sdxl": tiny_models.saved(folder / "sdxl", Family.SDXL),
+    }
+
+
+def batcher_in(
+    folder: Path, hardware: Hardware = CPU, convert: Callable[[conversion.Order], None] = conversion.here
+) -> Batcher:
+    shelf = Shelf(hardware, ROOM)
+    return Batcher(shelf, most_rows=32, networks=Networks(shelf, folder, ROOM, convert=convert))
+
+
+def ready(batcher: Batcher) -> None:
+    assert batcher.networks is not None
+    batcher.networks.wait()
+    batcher.networks.collect()
+
+
+def painted(batcher: Batcher, spec: ModelSpec, **settings: Any) -> tuple[NDArray[np.uint8], tuple[str, ...], str]:
+    """A picture, the notes, and what computed it."""
+    steps: list[Step] = []
+    loras, parts = settings.pop("worn", []), settings.pop("parts", [])
+    (picture,), notes = batcher.paint(request(**settings), spec, steps.append, loras, parts)
+    ways = {step.computed_by for step in steps if step.computed_by}
+    assert len(ways) == 1, "one from the first step to the last"
+    return picture, notes, ways.pop()
+
+
+def by_torch(spec: ModelSpec, hardware: Hardware = CPU, **settings: Any) -> NDArray[np.uint8]:
+    return painted(Batcher(Shelf(hardware, ROOM), most_rows=1), spec, **settings)[0]
+
+
+def apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
+    return int(np.abs(one.astype(int) - other).max())
+
+
+class Torchs:
+    """A part that leaves everything to torch."""
+
+    refusal = "left to torch"
+
+    def __call__(self, inputs: Any, by_torch: Callable[[], torch.Tensor]) -> torch.Tensor:
+        return by_torch()
+
+
+def stand_in(byte_count: int) -> Compiled:
+    """For what is compiled, without the time that takes."""
+    part: Any = Torchs()
+    return Compiled(part, part, part, byte_count)
+
+
+@pytest.fixture
+def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """What is begun takes as long as a conversion: until this is set. Ready are stand-ins then."""
+    event = threading.Event()
+
+    def slowly(networks: Networks, job: Job) -> Compiled:
+        job.is_settled.set()
+        assert event.wait(60)
+        return stand_in(job.plan.byte_count)
+
+    monkeypatch.setattr(Networks, "_outcome", slowly)
+    return event
+
+
+def forbidden(order: conversion.Order) -> None:
+    raise AssertionError("converted again")
+
+
+@pytest.mark.parametrize("slug", ["sd", "plain", "sdxl"])
+def test_torch_paints_the_first_picture_and_openvino_the_same_ones_from_then_on(
+    tmp_path: Path, specs: dict[str, ModelSpec], slug: str
+) -> None:
+    spec, batcher = specs[slug], batcher_in(tmp_path)
+    calls = Calls(batcher, spec)
+    asked: list[dict[str, Any]] = [{"seed": 1}, {"seed": 2, "strength": 0.6}, {"seed": 3, "guidance_scale": 1.0}]
+    first, notes, way = painted(batcher, spec, **asked[0])
+    assert (notes, way) == ((), "torch, float32")
+    ready(batcher)
+    assert first.tobytes() == by_torch(spec, **asked[0]).tobytes()
+    calls.rows.clear()
+    for settings in asked:
+        picture, notes, way = painted(batcher, spec, **settings)
+        assert (notes, way) == ((), "OpenVINO, float32")
+        assert apart(picture, by_torch(spec, **settings)) <= 1
+    assert calls.rows == [2], "torch answers once, to compare"
+
+
+@pytest.mark.skipif(not library.has_bfloat16(), reason="this processor has no bfloat16")
+def test_it_computes_in_bfloat16_as_torch_does(folder: Path, specs: dict[str, ModelSpec]) -> None:
+    spec, batcher = specs["sd"], batcher_in(folder, HALF)
+    painted(batcher, spec)
+    ready(batcher)
+    picture, notes, way = painted(batcher, spec)
+    assert (notes, way) == ((), "OpenVINO, bfloat16")
+    exact = by_torch(spec).astype(float)
+    noise = np.abs(by_torch(spec, HALF) - exact).mean()
+    assert np.abs(picture - exact).mean() < 3 * noise, "about as far from float32 as torch is"
+
+
+def test_in_company_a_picture_is_to_the_last_bit_what_it_is_alone(folder: Path, specs: dict[str, ModelSpec]) -> None:
+    spec, batcher = specs["sd"], batcher_in(folder)
+    painted(batcher, spec)
+    ready(batcher)
+    alone = [painted(batcher, spec, seed=seed)[0] for seed in range(4)]
+    together, _ = batcher.paint(request(seed=0, num_images=4), spec, nothing)
+    assert [one.tobytes() for one in together] == [one.tobytes() for one in alone]
+
+
+def test_who_began_with_torch_ends_with_it(folder: Path, tmp_path: Path, specs: dict[str, ModelSpec]) -> None:
+    go, before = threading.Event(), batcher_in(folder)
+    painted(before, specs["sd"])
+    ready(before)
+
+    def when_told(order: conversion.Order) -> None:
+        assert go.wait(60)
+        shutil.copytree(folder / order.place.relative_to(tmp_path), order.place)
+
+    spec, batcher = specs["sd"], batcher_in(tmp_path, convert=when_told)
+    calls = Calls(batcher, spec, held=True)
+    with ThreadPoolExecutor(2) as pool:
+        early = pool.submit(painted, batcher, spec, seed=5)
+        assert calls.begun.wait(60)
+        go.set()
+        assert batcher.networks is not None
+        batcher.networks.wait()
+        late = pool.submit(painted, batcher, spec, seed=6)
+        until(lambda: arrived(batcher, 1))
+        calls.go.set()
+        assert early.result(60)[2] == "torch, float32"
+        assert late.result(60)[2] == "OpenVINO, float32"
+    assert early.result()[0].tobytes() == by_torch(spec, seed=5).tobytes()
+
+
+def test_it_is_converted_once_for_all_sizes_and_at_hand_in_the_next_process(
+    folder: Path, specs: dict[str, ModelSpec]
+) -> None:
+    before = batcher_in(folder)
+    painted(before, specs["sd"])
+    ready(before)
+    batcher = batcher_in(folder, convert=forbidden)
+    assert painted(batcher, specs["sd"])[2] == "OpenVINO, float32"
+    assert batcher.networks is not None
+    assert batcher.networks.wanted(batcher.shelf.get(specs["sd"]), Size(96, 128), (), 1) is not None
+
+
+def test_damaged_files_are_made_again(folder: Path, specs: dict[str, ModelSpec]) -> None:
+    before = batcher_in(folder)
+    painted(before, specs["sd"])
+    ready(before)
+    made: list[str] = []
+
+    def counting(order: conversion.Order) -> None:
+        made.append(order.kind)
+        conversion.here(order)
+
+    order = conversion.order_of("unet", before.shelf.get(specs["sd"]), stamp_of(specs["sd"]), (), folder, ROOM)
+    weights = order.place / "unet.bin"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.unlink()  # the others still read the old one
+    weights.write_bytes(content)
+    batcher = batcher_in(folder, convert=counting)
+    painted(batcher, specs["sd"])
+    ready(batcher)
+    assert painted(batcher, specs["sd"])[2] == "OpenVINO, float32"
+    assert made == ["unet"]
+
+
+def test_a_network_that_differs_is_given_up_and_said(
+    folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = batcher_in(folder)
+    painted(before, specs["sd"])
+    ready(before)
+    spec, batcher = specs["sd"], batcher_in(folder)
+    compute, counted = Part.compute, []
+
+    def wrong(part: Part, inputs: Any) -> torch.Tensor:
+        counted.append(part.what)
+        return compute(part, inputs) * (1.1 if part.what == "unet" else 1)
+
+    monkeypatch.setattr(Part, "compute", wrong)
+    for _ in range(2):
+        (picture,), notes = batcher.paint(request(), spec, nothing)
+        assert notes == ("OpenVINO's result differed from torch's at unet (0.1); torch computed that.",)
+        assert apart(picture, by_torch(spec)) <= 1
+    assert counted.count("unet") == 1
+
+
+def test_one_that_breaks_in_the_middle_leaves_the_rest_to_torch(
+    folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = batcher_in(folder)
+    painted(batcher, specs["sd"])
+    ready(batcher)
+    compute, counted = Part.compute, []
+
+    def breaking(part: Part, inputs: Any) -> torch.Tensor:
+        counted.append(part.what)
+        if part.what == "unet" and counted.count("unet") == 3:
+            raise RuntimeError("no more")
+        return compute(part, inputs)
+
+    monkeypatch.setattr(Part, "compute", breaking)
+    (picture,), notes = batcher.paint(request(), specs["sd"], nothing)
+    assert notes == ("OpenVINO failed at unet (RuntimeError); torch computed that.",)
+    assert apart(picture, by_torch(specs["sd"])) <= 1
+    assert counted.count("unet") == 3
+
+
+def test_a_conversion_that_fails_is_said_and_not_tried_again(tmp_path: Path) -> None:
+    spec = tiny_models.saved(tmp_path / "sd")
+    tried: list[str] = []
+
+    def failing(order: conversion.Order) -> None:
+        tried.append(order.kind)
+        raise conversion.ConversionFailed("it could not be converted")
+
+    batcher = batcher_in(tmp_path, convert=failing)
+    painted(batcher, spec)
+    ready(batcher)
+    for _ in range(2):
+        picture, notes, way = painted(batcher, spec)
+        assert (notes, way) == (("OpenVINO was not used: it could not be converted. Torch painted.",), "torch, float32")
+    assert picture.tobytes() == by_torch(spec).tobytes()
+    assert tried == ["unet"]
+
+
+def test_loras_that_are_worn_again_are_fused_and_paint_the_same(
+    folder: Path, specs: dict[str, ModelSpec], tmp_path: Path
+) -> None:
+    spec = specs["sd"]
+    tensors = tiny_loras.weights(load(spec, CPU).pipeline, seed=3)
+    path = tiny_loras.saved(tmp_path / "ink.safetensors", tensors)
+    lora = LoraSpec(slug="ink", label="Ink", family=spec.family, digest="ink", path=path)
+    asked: dict[str, Any] = {"loras": (LoraUse("ink", 0.7),), "worn": [lora]}
+    batcher, made = batcher_in(folder), []
+    assert batcher.networks is not None
+
+    def counting(order: conversion.Order) -> None:
+        made.append(order.loras)
+        conversion.here(order)
+
+    batcher.networks.convert = counting
+    assert painted(batcher, spec, **asked)[2] == "torch, float32"
+    ready(batcher)
+    assert not any(made), "not for one picture"
+    assert painted(batcher, spec, **asked)[2] == "torch, float32"
+    ready(batcher)
+    picture, notes, way = painted(batcher, spec, **asked)
+    assert (notes, way) == ((), "OpenVINO, float32")
+    assert apart(picture, by_torch(spec, **asked)) <= 1
+    assert apart(picture, by_torch(spec)) > 3
+    assert painted(batcher_in(folder, convert=forbidden), spec, **asked)[2] == "OpenVINO, float32", (
+        "at hand from now on"
+    )
+
+
+@pytest.mark.parametrize("kind", ["AutoencoderKL", "AutoencoderTiny"])
+def test_another_vae_is_torchs_while_openvino_takes_the_steps(
+    folder: Path, specs: dict[str, ModelSpec], tmp_path: Path, kind: str
+) -> None:
+    spec, batcher = specs["sd"], batcher_in(folder)
+    painted(batcher, spec)
+    ready(batcher)
+    asked: dict[str, Any] = {"vae": "other", "parts": [tiny_vaes.saved(tmp_path / "other", kind=kind)]}
+    picture, notes, way = painted(batcher, spec, **asked)
+    assert (notes, way) == ((), "OpenVINO, float32")
+    assert apart(picture, by_torch(spec, **asked)) <= 1
+    assert apart(picture, by_torch(spec)) > 3
+
+
+def test_two_processes_that_convert_at_once_make_it_once_and_whole(tmp_path: Path) -> None:
+    spec = tiny_models.saved(tmp_path / "sd")
+    model = load(spec, CPU)
+    order = conversion.order_of("vae", model, 1, (), tmp_path, ROOM)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(conversion.in_a_process, [order, order]))
+    assert order.store.find(order.place)
+    assert sorted(path.name for path in order.store.home.iterdir()) == [converted_networks.LOCK, "sd"]
+
+
+def test_a_process_that_ends_badly_is_a_conversion_that_failed(
+    folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = conversion.order_of("vae", load(specs["sd"], CPU), 1, (), folder, ROOM)
+    for program, words in (("/bin/false", "the server's log says why"), ("/nowhere", "FileNotFoundError")):
+        monkeypatch.setattr(sys, "executable", program)
+        with pytest.raises(conversion.ConversionFailed, match=words):
+            conversion.in_a_process(order)
+
+
+def test_what_it_cannot_compute_is_torchs_without_a_word(folder: Path, specs: dict[str, ModelSpec]) -> None:
+    model = load(specs["sd"], CPU)
+    assert suits(model, Size(64, 96))
+    assert not suits(model, Size(64, 72)), "a side of the latents that cannot be halved"
+    assert not suits(load(specs["sd"], Hardware(torch.device("cpu"), torch.float16)), Size(64, 64))
+    model.save_memory()
+    assert not suits(model, Size(64, 64)), "in tiles"
+
+
+def test_compiled_networks_count_as_weights_and_the_least_used_make_room(
+    folder: Path, specs: dict[str, ModelSpec]
+) -> None:
+    batcher = batcher_in(folder)
+    networks = batcher.networks
+    assert networks is not None
+    model = batcher.shelf.get(specs["sd"])
+    empty = batcher.shelf.used_bytes
+    small, wide, tall = Size(64, 64), Size(96, 64), Size(64, 96)
+    for size in (small, wide):
+        networks.wanted(model, size, (), 1)
+        networks.wait()
+        assert networks.wanted(model, size, (), 1)
+    assert batcher.shelf.used_bytes > 2 * empty - 10**6
+    batcher.shelf.budget_bytes = batcher.shelf.used_bytes
+    in_use = InUse(compiled=[model.networks[small, ()]])
+    networks.wanted(model, tall, (), 1, in_use=in_use)
+    networks.wait()
+    assert networks.wanted(model, tall, (), 1)
+    assert set(model.networks) == {(small, ()), (tall, ())}, "what somebody is painted with stays"
+    assert networks.wanted(model, wide, (), 1, in_use=InUse(compiled=list(model.networks.values()))) is None
+    networks.wait()
+    assert networks.wanted(model, wide, (), 1, in_use=InUse(compiled=list(model.networks.values()))) is None
+
+
+SIZES = [Size(64, 64), Size(96, 64), Size(64, 96), Size(96, 96)]
+
+
+def begun(batcher: Batcher, spec: ModelSpec) -> Networks:
+    """All sizes are asked for, while nothing becomes ready."""
+    model, networks = batcher.shelf.get(spec), batcher.networks
+    assert networks is not None
+    for size in SIZES:
+        assert networks.wanted(model, size, (), 1) is None
+    return networks
+
+
+def test_what_has_only_begun_takes_its_room_already(
+    folder: Path, specs: dict[str, ModelSpec], go: threading.Event
+) -> None:
+    batcher = batcher_in(folder)
+    model = batcher.shelf.get(specs["sd"])
+    batcher.shelf.budget_bytes = batcher.shelf.used_bytes + 2 * Plan.of(model, SIZES[0]).byte_count
+    begun(batcher, specs["sd"])
+    go.set()
+    ready(batcher)
+    assert set(model.networks) == {(size, ()) for size in SIZES[:2]}
+    assert batcher.shelf.reserved_bytes == 0
+    assert batcher.shelf.used_bytes == batcher.shelf.budget_bytes
+
+
+def test_who_makes_it_ready_does_not_look_at_the_model_which_others_change(
+    folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = batcher_in(folder, convert=forbidden)
+    model, networks = batcher.shelf.get(specs["sd"]), batcher.networks
+    assert networks is not None
+    monkeypatch.setattr(converted_networks.Store, "find", lambda *_: True)
+    monkeypatch.setattr(network, "Part", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
+    outcome: list[Any] = []
+    compiling = Networks._outcome
+
+    def as_it_changes(self: Networks, job: Job) -> None:
+        with pytest.MonkeyPatch.context() as painting:
+            painting.setattr(model, "vae", None)
+            painting.setattr(model, "unet", None)
+            outcome.append(compiling(self, job))
+
+    monkeypatch.setattr(Networks, "_outcome", as_it_changes)
+    networks.wanted(model, SIZES[1], (), 1)
+    networks.wait()
+    ((unet, encoder, decoder),) = [(one.unet, one.encoder, one.decoder) for one in outcome]
+    assert unet == ("unet", (1, 9, 8, 12), torch.float32)
+    assert encoder[1:] == ((1, 3, 64, 96), torch.float32)
+    assert decoder[1:] == ((1, 4, 8, 12), torch.float32)
+
+
+def test_what_others_have_filled_meanwhile_is_not_taken_from_them(
+    folder: Path, specs: dict[str, ModelSpec], go: threading.Event
+) -> None:
+    batcher = batcher_in(folder)
+    begun(batcher, specs["sd"])
+    assert batcher.shelf.fits(specs["plain"]), "nobody waits for what is only begun"
+    batcher.shelf.budget_bytes = batcher.shelf.used_bytes
+    go.set()
+    ready(batcher)
+    assert batcher.shelf.get(specs["sd"]).networks == {}
+
+
+def test_nothing_is_put_away_for_one_that_would_not_fit_all_the_same(folder: Path, specs: dict[str, ModelSpec]) -> None:
+    batcher = batcher_in(folder)
+    shelf, networks, plain = batcher.shelf, batcher.networks, batcher.shelf.get(specs["plain"])
+    assert networks is not None
+    plain.networks[SIZES[0], ()] = stand_in(10)
+    model = shelf.get(specs["sd"])
+    shelf.budget_bytes = shelf.used_bytes
+    assert networks.wanted(model, SIZES[0], (), 1) is None
+    assert len(plain.networks) == 1
+
+
+def test_one_that_is_put_away_is_gone_though_it_was_used_last(folder: Path, specs: dict[str, ModelSpec]) -> None:
+    batcher, spec = batcher_in(folder), specs["sd"]
+    model = batcher.shelf.get(spec)
+    model.networks[SIZES[0], ()] = stand_in(10)
+    gone = weakref.ref(model.networks[SIZES[0], ()])
+    painted(batcher, spec, steps=1)
+    assert model.compiled is gone()
+    until(lambda: batcher.is_idle)
+    assert batcher.shelf.put_away(InUse([model]))
+    until(lambda: gone() is None)
+
+
+def test_a_model_fits_where_only_what_is_compiled_and_idle_is_in_its_way(
+    folder: Path, specs: dict[str, ModelSpec]
+) -> None:
+    shelf, spec, other = batcher_in(folder).shelf, specs["sd"], specs["plain"]
+    size = shelf.get(other).byte_count
+    assert shelf.put_away()
+    model = shelf.get(spec)
+    found = model.networks[SIZES[0], ()] = stand_in(size)
+    shelf.budget_bytes = shelf.used_bytes
+    assert not shelf.fits(other, InUse(compiled=[found]))
+    assert shelf.fits(other)
+    shelf.get(other)
+    assert (model.networks, model in shelf.models) == ({}, True)
+
+
+def engine(spec: ModelSpec, **options: Any) -> Diffusion:
+    return Diffusion(lambda name: spec, Options(device="cpu", precision="float32", **options))
+
+
+def test_who_is_not_computed_by_it_shares_rows_as_if_there_were_none(folder: Path, specs: dict[str, ModelSpec]) -> None:
+    loop, spec = batcher_in(folder), specs["sd"]
+    loop.most_rows = 2
+    loop.shelf.get(spec).networks[Size(64, 64), ()] = stand_in(1)
+    long = request(prompt="a red bus " * 40)
+    loop._waiting.extend((Ticket(long, spec), 0) for _ in range(5))
+    loop._admit()
+    assert [group.rows for group in loop._groups] == [2]
+    assert len(loop._waiting) == 4
+
+
+def test_the_setting_turns_it_off_and_so_does_the_deterministic_mode(folder: Path, specs: dict[str, ModelSpec]) -> None:
+    spec = specs["sd"]
+    assert engine(spec, models_dir=folder).batcher.networks is not None
+    assert engine(spec, models_dir=folder, openvino="off").batcher.networks is None
+    assert engine(spec, models_dir=folder, most_rows=1).batcher.networks is None
+
+
+def test_a_model_that_is_loaded_early_is_compiled_early(folder: Path, specs: dict[str, ModelSpec]) -> None:
+    batcher = batcher_in(folder)
+    batcher._load_early(specs["sd"])
+    ready(batcher)
+    assert painted(batcher, specs["sd"])[2] == "OpenVINO, float32"
+
+
+def test_nothing_is_reported_to_its_makers() -> None:
+    from openvino.tools.ovc import telemetry_utils
+
+    assert sys.modules["openvino_telemetry"] is None
+    assert telemetry_utils.tm.__name__.endswith("telemetry_stub")

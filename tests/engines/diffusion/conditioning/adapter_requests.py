@@ -1,0 +1,156 @@
+"""What the tests of ControlNets and IP-Adapters share: our loop, and diffusers' own pipelines beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+from inpainting.catalog.specs import Control, Family, Kind, LoraSpec, ModelSpec
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import Step
+from inpainting.engines.diffusion.conditioning.active_adapters import Fittings
+from inpainting.engines.diffusion.conditioning.lora_adapters import worn_by
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.jobs import Ticket
+from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT
+
+CPU = Hardware(torch.device("cpu"), torch.float32)
+SIDE, STEPS = 64, 5
+PLAIN = {
+    Family.SD: diffusers.StableDiffusionInpaintPipeline,
+    Family.SDXL: diffusers.StableDiffusionXLInpaintPipeline,
+}
+LED = {
+    Family.SD: diffusers.StableDiffusionControlNetInpaintPipeline,
+    Family.SDXL: diffusers.StableDiffusionXLControlNetInpaintPipeline,
+}
+SENT = Picture(np.ascontiguousarray(data.coffee()[100:228:2, 200:328:2]))
+"""A control picture of the window's size."""
+PROMPT = Picture(np.ascontiguousarray(data.chelsea()[::3, ::3]))
+"""A picture as a prompt, of another size and no square."""
+
+
+def request(
+    *, control_image: Picture | None = SENT, ip_adapter_image: Picture | None = PROMPT, **settings: Any
+) -> InpaintRequest:
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[16:48, 8:40] = 255
+    usual = {"prompt": "a red bus", "negative_prompt": "blur", "seed": 7, "steps": STEPS, "strength": 1.0}
+    values = {**usual, "scheduler": "DDIMScheduler", "guidance_scale": 5.0, **settings}
+    picture = Picture(np.ascontiguousarray(data.astronaut()[::8, ::8]))
+    return InpaintRequest(picture, mask, PaintSettings(**values), control_image, ip_adapter_image)
+
+
+def nothing(step: Step) -> None:
+    pass
+
+
+def batcher(most_rows: int = 32) -> Batcher:
+    return Batcher(Shelf(CPU, 10**9), most_rows=most_rows)
+
+
+def painted(one: Batcher, asked: InpaintRequest, spec: ModelSpec, parts: Sequence[ModelSpec] = ()) -> NDArray[np.uint8]:
+    return one.paint(asked, spec, nothing, (), parts)[0][0]
+
+
+def ours(
+    spec: ModelSpec,
+    asked: Sequence[InpaintRequest],
+    parts: Sequence[ModelSpec] = (),
+    loras: Sequence[LoraSpec] = (),
+    *,
+    by: Batcher | None = None,
+) -> list[torch.Tensor]:
+    """The latents at the end of our loop, of all of them in one batch as long as each takes."""
+    loop = by or batcher()
+    tickets = [Ticket(one, spec, Fittings(worn_by(one.settings.loras, loras), tuple(parts))) for one in asked]
+    started = [loop._start(ticket, 0).denoising for ticket in tickets]
+    (group,) = {id(group): group for group in loop._groups if group.live}.values()
+    while live := [one for one in started if not one.is_done]:
+        for one, answer in zip(live, group.model.predict(live), strict=True):
+            one.advance(answer)
+    group.live = []
+    return [one.latents for one in started]
+
+
+def theirs(
+    spec: ModelSpec, asked: InpaintRequest, parts: Sequence[ModelSpec] = (), loras: Sequence[LoraSpec] = ()
+) -> torch.Tensor:
+    """What diffusers' own pipeline gives, with the parts loaded and set by its own means."""
+    settings = asked.settings
+    control = next((part for part in parts if part.kind is Kind.CONTROLNET), None)
+    adapter = next((part for part in parts if part.kind is Kind.IP_ADAPTER), None)
+    more: dict[str, Any] = {}
+    if control is None:
+        reference: Any = PLAIN[spec.family].from_pretrained(spec.path, **LEFT_OUT[spec.family])
+    else:
+        network = diffusers.ControlNetModel.from_pretrained(control.path)
+        reference = LED[spec.family].from_pretrained(spec.path, controlnet=network, **LEFT_OUT[spec.family])
+        more = {
+            "control_image": control_picture(control, asked),
+            "controlnet_conditioning_scale": 1.0 if settings.control_strength is None else settings.control_strength,
+            "control_guidance_start": settings.control_start or 0.0,
+            "control_guidance_end": 1.0 if settings.control_end is None else settings.control_end,
+        }
+    reference.scheduler = diffusers.DDIMScheduler.from_config(reference.scheduler.config, clip_sample=False)
+    for lora in loras:
+        assert lora.path is not None
+        reference.load_lora_weights(str(lora.path.parent), weight_name=lora.path.name, adapter_name=lora.slug)
+    if loras:
+        reference.set_adapters([lora.slug for lora in loras], [use.weight for use in settings.loras])
+    if adapter is not None:
+        assert asked.ip_adapter_image is not None
+        reference.load_ip_adapter(
+            str(adapter.path), subfolder="models", weight_name=f"{adapter.slug}.safetensors", local_files_only=True
+        )
+        reference.set_ip_adapter_scale(1.0 if settings.ip_adapter_scale is None else settings.ip_adapter_scale)
+        more["ip_adapter_image"] = Image.fromarray(np.asarray(asked.ip_adapter_image.pixels))
+    reference.set_progress_bar_config(disable=True)
+    latents: torch.Tensor = reference(
+        prompt=settings.prompt,
+        negative_prompt=settings.negative_prompt,
+        image=Image.fromarray(np.asarray(asked.image.pixels)),
+        mask_image=Image.fromarray(asked.mask),
+        height=SIDE,
+        width=SIDE,
+        strength=settings.strength,
+        num_inference_steps=settings.steps,
+        guidance_scale=settings.guidance_scale,
+        generator=torch.Generator().manual_seed(settings.seed),
+        output_type="latent",
+        **more,
+    ).images
+    return latents
+
+
+def control_picture(spec: ModelSpec, asked: InpaintRequest) -> Any:
+    """As diffusers' documentation makes it."""
+    import cv2
+
+    window = np.asarray(asked.image.pixels)
+    if spec.control is Control.INPAINT:
+        shares = window.astype(np.float32) / 255.0
+        shares[asked.mask.astype(np.float32) / 255.0 > 0.5] = -1.0
+        return torch.from_numpy(shares.transpose(2, 0, 1)[None])
+    if spec.control is Control.CANNY:
+        edges = cv2.Canny(window, 100, 200)[:, :, None]
+        return Image.fromarray(np.concatenate([edges, edges, edges], axis=2))
+    return Image.fromarray(np.asarray((asked.control_image or asked.image).pixels))
+
+
+def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def differ(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return not torch.allclose(one, other, atol=1e-2)

@@ -1,0 +1,107 @@
+"""From an administrator's command to a painted picture: ControlNets and IP-Adapters of the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inpainting.catalog.specs import Control, Family
+from inpainting.core.errors import EngineFailed, InvalidRequest
+from inpainting.core.request import PaintSettings
+from inpainting.engines import registry
+from inpainting.engines.base import Engine
+from tests import tiny_models, tiny_parts
+from tests.catalogued import add_model
+from tests.engines.diffusion.conditioning.adapter_requests import nothing, request
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scratch")
+    tiny_models.saved(folder / "tiny")
+    tiny_parts.saved_controlnet(folder / "edges", Family.SD, Control.CANNY)
+    tiny_parts.saved_controlnet(folder / "far", Family.SD, Control.DEPTH, cross_attention_dim=48)
+    tiny_parts.saved_controlnet(folder / "large", Family.SDXL, Control.CANNY)
+    tensors = tiny_parts.adapter(tiny_models.sd(folder).unet, plus=True)
+    tiny_parts.saved_adapter(folder / "look", Family.SD, tensors)
+    return folder
+
+
+@pytest.fixture
+def engine(scratch: Path, models_dir: Path) -> Engine:
+    added = {
+        "edges": ["--kind=controlnet", "--control=canny"],
+        "far": ["--kind=controlnet", "--control=depth"],
+        "large": ["--kind=controlnet", "--control=canny"],
+        "look": ["--kind=ip-adapter"],
+    }
+    for slug, options in added.items():
+        add_model(slug, scratch / slug, *options, family="sdxl" if slug == "large" else "sd")
+    add_model("tiny", scratch / "tiny", width=64, height=64)
+    return registry.find("diffusion")
+
+
+def painted(engine: Engine, **settings: Any) -> NDArray[np.uint8]:
+    asked = request(model="tiny", **settings)
+    return engine.inpaint(replace(asked, settings=engine.settled(asked.settings)), nothing)[0]
+
+
+def test_what_is_added_leads_what_is_painted(engine: Engine) -> None:
+    ways: list[dict[str, Any]] = [
+        {},
+        {"control": "edges"},
+        {"control": "edges", "control_strength": 0.5},
+        {"control": "edges", "control_end": 0.4},
+        {"ip_adapter": "look"},
+        {"ip_adapter": "look", "ip_adapter_scale": 0.5},
+        {"control": "edges", "ip_adapter": "look"},
+    ]
+    pictures = [painted(engine, **way) for way in ways]
+    assert len({picture.tobytes() for picture in pictures}) == len(ways)
+    idle: list[dict[str, Any]] = [
+        {"control": "edges", "control_strength": 0.0},
+        {"control": "far", "control_strength": 0.0},  # would not fit, were it loaded
+        {"ip_adapter": "look", "ip_adapter_scale": 0.0},
+    ]
+    for way in idle:
+        assert np.array_equal(painted(engine, **way), pictures[0])
+
+
+def test_the_settings_tell_how_strongly_and_when(engine: Engine) -> None:
+    bare = engine.settled(PaintSettings(model="tiny"))
+    assert (bare.control_strength, bare.control_start, bare.control_end, bare.ip_adapter_scale) == (None,) * 4
+    led = engine.settled(PaintSettings(model="tiny", control="edges", ip_adapter="look", control_end=0.5))
+    assert (led.control_strength, led.control_start, led.control_end, led.ip_adapter_scale) == (1.0, 0.0, 0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"control": "nobody"}, "part_not_found"),
+        ({"control": "look"}, "part_not_found"),
+        ({"control": "large"}, "part_unfit"),
+        ({"ip_adapter": "edges"}, "part_not_found"),
+        ({"ip_adapter": "ip-adapter_sd15"}, "model_unavailable"),
+    ],
+)
+def test_what_is_not_there_or_of_another_kind_or_family_is_refused(
+    engine: Engine, asked: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        engine.settled(PaintSettings(model="tiny", **asked))
+    assert (refused.value.code, refused.value.field) == (code, next(iter(asked)))
+
+
+def test_one_of_another_shape_is_found_out_when_it_is_to_paint(engine: Engine) -> None:
+    before = painted(engine)
+    with pytest.raises(EngineFailed, match="far does not fit") as failed:
+        painted(engine, control="far")
+    assert failed.value.code == "part_unfit"
+    assert np.array_equal(painted(engine), before)

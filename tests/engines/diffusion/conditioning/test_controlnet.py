@@ -1,0 +1,293 @@
+"""ControlNets: what diffusers does with the same ones, each picture with its own strength and steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from inpainting.catalog.specs import Control, Family, ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.core.picture import Picture
+from inpainting.engines.diffusion.conditioning import controlnet
+from inpainting.engines.diffusion.serving import adapter_loading
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
+from tests import tiny_models, tiny_parts
+from tests.engines.diffusion.conditioning.adapter_requests import (
+    CPU,
+    SENT,
+    SIDE,
+    batcher,
+    close,
+    differ,
+    nothing,
+    ours,
+    painted,
+    request,
+    theirs,
+)
+
+KINDS = [(family, inpainting) for family in (Family.SD, Family.SDXL) for inpainting in (True, False)]
+HALF: dict[str, Any] = {"control_strength": 0.5}
+MIDDLE: dict[str, Any] = {"control_start": 0.2, "control_end": 0.8}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("parts")
+
+
+@pytest.fixture(scope="module")
+def models(folder: Path) -> dict[tuple[Family, bool], ModelSpec]:
+    return {
+        (family, inpainting): tiny_models.saved(
+            folder / f"{family}-{inpainting}".lower(), family, inpainting=inpainting
+        )
+        for family, inpainting in KINDS
+    }
+
+
+@pytest.fixture(scope="module")
+def canny(folder: Path) -> dict[Family, ModelSpec]:
+    return {
+        family: tiny_parts.saved_controlnet(folder / f"canny-{family}", family, Control.CANNY)
+        for family in tiny_parts.TEXT_FEATURES
+    }
+
+
+@pytest.mark.parametrize("changes", [{}, HALF, MIDDLE, {"guidance_scale": 1.0}, {"strength": 0.6}])
+@pytest.mark.parametrize(("family", "inpainting"), KINDS)
+def test_a_controlnet_does_what_it_does_in_diffusers(
+    models: dict[tuple[Family, bool], ModelSpec],
+    canny: dict[Family, ModelSpec],
+    family: Family,
+    inpainting: bool,
+    changes: dict[str, Any],
+) -> None:
+    spec, part = models[family, inpainting], canny[family]
+    asked = request(control=part.slug, **changes)
+    (latents,) = ours(spec, [asked], [part])
+    close(latents, theirs(spec, asked, [part]))
+    assert differ(latents, ours(spec, [asked])[0])
+    if changes:
+        usual = replace(asked, settings=replace(asked.settings, control_strength=1, control_start=0, control_end=1))
+        assert differ(latents, ours(spec, [usual], [part])[0]) or changes.keys().isdisjoint({**HALF, **MIDDLE})
+
+
+@pytest.mark.parametrize("control", list(Control))
+@pytest.mark.parametrize("family", [Family.SD, Family.SDXL])
+def test_each_kind_is_led_by_what_it_was_trained_on(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], family: Family, control: Control
+) -> None:
+    spec, part = models[family, True], replace(canny[family], control=control)
+    asked = request(control=part.slug)
+    (latents,) = ours(spec, [asked], [part])
+    close(latents, theirs(spec, asked, [part]))
+    if control is not Control.CANNY:
+        assert differ(latents, ours(spec, [asked], [canny[family]])[0])
+
+
+def test_the_picture_of_a_hole_and_of_edges_and_of_what_was_sent(canny: dict[Family, ModelSpec]) -> None:
+    asked = request()
+    hole = controlnet.control_picture(replace(canny[Family.SD], control=Control.INPAINT), asked)
+    assert (hole[asked.mask > 127] == -1).all()
+    kept = asked.mask == 0
+    assert np.array_equal((hole[kept] * 255).round(), asked.image.pixels[kept])
+    edges = controlnet.control_picture(canny[Family.SD], asked)
+    assert set(np.unique(edges)) == {0, 1}
+    depth = replace(canny[Family.SD], control=Control.DEPTH)
+    grey = Picture(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
+    sent = controlnet.control_picture(depth, replace(asked, control_image=grey))
+    assert np.array_equal((sent * 255).round(), np.repeat(grey.pixels, 3, axis=2))
+    tile = controlnet.control_picture(replace(depth, control=Control.TILE), replace(asked, control_image=None))
+    assert np.array_equal((tile * 255).round(), asked.image.pixels)
+
+
+@pytest.mark.parametrize("control", [Control.DEPTH, Control.SCRIBBLE])
+def test_without_the_picture_that_it_needs_a_request_fails_and_says_so(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], control: Control
+) -> None:
+    part = replace(canny[Family.SD], control=control)
+    with pytest.raises(EngineFailed, match=f"led by a picture \\({control}\\)") as failed:
+        painted(batcher(), request(control=part.slug, control_image=None), models[Family.SD, True], [part])
+    assert failed.value.code == "control_image_missing"
+
+
+@pytest.mark.parametrize("family", [Family.SD, Family.SDXL])
+def test_in_one_batch_each_is_led_as_it_is_alone(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], family: Family
+) -> None:
+    spec, part = models[family, True], canny[family]
+    asked = [
+        request(control=part.slug, seed=seed, steps=steps, **changes)
+        for seed, (steps, changes) in enumerate(
+            [(5, {}), (7, HALF), (6, MIDDLE), (5, {"control_end": 0.2}), (4, {"control_start": 0.75})]
+        )
+    ]
+    together = ours(spec, asked, [part])
+    for one, latents in zip(asked, together, strict=True):
+        close(latents, ours(spec, [one], [part])[0])
+        assert differ(latents, ours(spec, [one])[0])
+
+
+def test_the_controlnet_is_called_once_for_all_and_not_at_all_where_nobody_is_led(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec]
+) -> None:
+    spec, part = models[Family.SD, True], canny[Family.SD]
+    calls: list[int] = []
+    loop = batcher()
+    network = loop.shelf.part(part)
+    network.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
+    asked = [
+        request(control=part.slug, seed=1, control_end=0.4),
+        request(control=part.slug, seed=2, control_start=0.2, control_end=0.6),
+    ]
+    ours(spec, asked, [part], by=loop)
+    assert calls == [2, 4, 2]  # of five steps the first, the second, the third; two rows a picture
+
+
+def test_a_strength_of_nothing_changes_nothing(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec]
+) -> None:
+    spec, part = models[Family.SD, True], canny[Family.SD]
+    ways: list[dict[str, Any]] = [{"control_strength": 0.0}, {"control_start": 0.5, "control_end": 0.5}]
+    for nothing_led in ways:
+        assert torch.equal(ours(spec, [request(**nothing_led)], [part])[0], ours(spec, [request()])[0])
+
+
+def test_one_that_leads_in_no_step_is_told_of(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec]
+) -> None:
+    spec, part, loop = models[Family.SD, True], canny[Family.SD], batcher()
+    for end, expected in ((0.3, (controlnet.NEVER_LED,)), (0.4, ())):
+        asked = request(control=part.slug, steps=4, strength=0.75, control_end=end)  # three steps
+        assert loop.paint(asked, spec, nothing, (), [part])[1] == expected
+
+
+def test_one_for_models_of_another_shape_is_refused_and_harms_nobody(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], folder: Path
+) -> None:
+    spec, loop = models[Family.SD, True], batcher()
+    before = painted(loop, request(), spec)
+    others: list[dict[str, Any]] = [
+        {"cross_attention_dim": 48},
+        {"block_out_channels": (16, 16)},
+        {"layers_per_block": 2},
+        {"conditioning_channels": 1},
+        {"in_channels": 9},
+    ]
+    for number, shape in enumerate(others):
+        wrong = tiny_parts.saved_controlnet(folder / f"wrong-{number}", Family.SD, Control.CANNY, **shape)
+        with pytest.raises(EngineFailed, match="does not fit") as failed:
+            painted(loop, request(), spec, [wrong])
+        assert failed.value.code == "part_unfit"
+    assert np.array_equal(painted(loop, request(), spec), before)
+    led = painted(loop, request(), spec, [canny[Family.SD]])
+    assert np.array_equal(led, painted(batcher(), request(), spec, [canny[Family.SD]]))
+
+
+def test_one_that_is_gone_or_broken_is_said(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], folder: Path
+) -> None:
+    spec = models[Family.SD, True]
+    broken = tiny_parts.saved_controlnet(folder / "broken", Family.SD, Control.CANNY)
+    weights = folder / "broken" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    for part, code in ((replace(broken, path=folder / "gone"), "part_unavailable"), (broken, "part_refused")):
+        with pytest.raises(EngineFailed) as failed:
+            painted(batcher(), request(), spec, [part])
+        assert failed.value.code == code
+
+
+def test_parts_count_as_weights_and_go_before_models(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec]
+) -> None:
+    spec, other, part = models[Family.SD, True], models[Family.SD, False], canny[Family.SD]
+    shelf = Shelf(CPU, 10**9)
+    model = shelf.get(spec)
+    empty = shelf.used_bytes
+    network = shelf.part(part, InUse([model]))
+    assert shelf.used_bytes > empty
+    assert shelf.part(part, InUse([model])) is network
+    shelf.budget_bytes = empty + shelf.get(other).byte_count
+    assert shelf.fits(replace(other, slug="another")) is False
+    assert shelf.put_away(InUse([model], [part]))
+    assert shelf.loaded(other) is None
+    assert shelf.fits(other)
+    assert not shelf.fits(other, InUse(parts=[part]))
+    shelf.get(other, InUse([model]))
+    assert shelf.used_bytes == shelf.budget_bytes
+    assert shelf.part(part, InUse([model, shelf.get(other)])) is not network
+
+
+def test_where_memory_stays_too_short_to_start_that_one_fails_and_the_next_is_painted(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, part, loop = models[Family.SD, True], canny[Family.SD], batcher()
+    painted(loop, request(), spec, [part])
+    with monkeypatch.context() as short:
+
+        def too_large(*arguments: Any) -> None:
+            raise torch.OutOfMemoryError("out of memory")
+
+        short.setattr(loop.shelf.get(spec), "start", too_large)
+        with pytest.raises(EngineFailed) as failed:
+            painted(loop, request(), spec, [part])
+    assert failed.value.code == "gpu_out_of_memory"
+    assert np.array_equal(painted(loop, request(), spec, [part]), painted(batcher(), request(), spec, [part]))
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_part_for_which_memory_is_short_is_read_when_others_are_put_away(
+    models: dict[tuple[Family, bool], ModelSpec],
+    canny: dict[Family, ModelSpec],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    spec, other, part, loop = models[Family.SD, True], models[Family.SD, False], canny[Family.SD], batcher()
+    loop.shelf.get(other)
+    read = adapter_loading.load_network
+
+    def too_large(*arguments: Any) -> Any:
+        raise error
+
+    def large(*arguments: Any) -> Any:
+        return too_large() if loop.shelf.loaded(other) is not None else read(*arguments)
+
+    with monkeypatch.context() as short:
+        short.setattr(adapter_loading, "load_network", too_large)
+        with pytest.raises(EngineFailed) as failed:
+            painted(batcher(), request(), spec, [part])
+        assert failed.value.code == "gpu_out_of_memory"
+        short.setattr(adapter_loading, "load_network", large)
+        assert painted(loop, request(), spec, [part]).shape == (SIDE, SIDE, 3)
+
+
+def test_those_who_share_memory_trouble_get_their_pictures_all_the_same(
+    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, part = models[Family.SD, True], canny[Family.SD]
+    loop = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    network = loop.shelf.part(part)
+    forward, seen = network.forward, []
+
+    def small_only(sample: torch.Tensor, *arguments: Any, **more: Any) -> Any:
+        seen.append(len(sample))
+        if len(sample) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(sample, *arguments, **more)
+
+    monkeypatch.setattr(network, "forward", small_only)
+    asked = request(control=part.slug, num_images=2)
+    pictures, _ = loop.paint(asked, spec, nothing, (), [part])
+    assert max(seen) == 4
+    alone = batcher(1).paint(asked, spec, nothing, (), [part])[0]
+    for picture, expected in zip(pictures, alone, strict=True):
+        assert np.abs(picture.astype(int) - expected).max() <= 1

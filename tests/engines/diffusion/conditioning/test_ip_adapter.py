@@ -1,0 +1,336 @@
+"""IP-Adapters: what diffusers does with the same ones, each picture with its own, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from inpainting.catalog.specs import Control, Family, LoraSpec, ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.core.picture import Picture
+from inpainting.core.request import LoraUse
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.jobs import Live, Ticket
+from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_loading import load
+from tests import tiny_loras, tiny_models, tiny_parts
+from tests.engines.diffusion.conditioning.adapter_requests import (
+    CPU,
+    SENT,
+    batcher,
+    close,
+    differ,
+    ours,
+    painted,
+    request,
+    theirs,
+)
+
+KINDS = [(family, inpainting) for family in (Family.SD, Family.SDXL) for inpainting in (True, False)]
+FAMILIES = [Family.SD, Family.SDXL]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("parts")
+
+
+@pytest.fixture(scope="module")
+def models(folder: Path) -> dict[tuple[Family, bool], ModelSpec]:
+    return {
+        (family, inpainting): tiny_models.saved(
+            folder / f"{family}-{inpainting}".lower(), family, inpainting=inpainting
+        )
+        for family, inpainting in KINDS
+    }
+
+
+@pytest.fixture(scope="module")
+def adapters(folder: Path, models: dict[tuple[Family, bool], ModelSpec]) -> dict[tuple[Family, str], ModelSpec]:
+    found = {}
+    for family in FAMILIES:
+        unet = load(models[family, True], CPU).unet
+        for seed, kind in enumerate(("plain", "plus")):
+            tensors = tiny_parts.adapter(unet, plus=kind == "plus", seed=seed)
+            found[family, kind] = tiny_parts.saved_adapter(folder / f"{family}-{kind}", family, tensors, seed=seed)
+    return found
+
+
+@pytest.fixture(scope="module")
+def lora(folder: Path, models: dict[tuple[Family, bool], ModelSpec]) -> dict[Family, LoraSpec]:
+    found = {}
+    for family in FAMILIES:
+        tensors = tiny_loras.weights(load(models[family, True], CPU).pipeline)
+        path = tiny_loras.saved(folder / f"{family}-lora.safetensors", tensors)
+        found[family] = LoraSpec(slug=f"{family}-lora", label="LoRA", family=family, digest="d", path=path)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["plain", "plus"])
+@pytest.mark.parametrize("changes", [{}, {"ip_adapter_scale": 0.4}, {"guidance_scale": 1.0}])
+@pytest.mark.parametrize(("family", "inpainting"), KINDS)
+def test_an_adapter_does_what_it_does_in_diffusers(
+    models: dict[tuple[Family, bool], ModelSpec],
+    adapters: dict[tuple[Family, str], ModelSpec],
+    family: Family,
+    inpainting: bool,
+    kind: str,
+    changes: dict[str, Any],
+) -> None:
+    spec, part = models[family, inpainting], adapters[family, kind]
+    asked = request(ip_adapter=part.slug, **changes)
+    (latents,) = ours(spec, [asked], [part])
+    close(latents, theirs(spec, asked, [part]))
+    assert differ(latents, ours(spec, [asked])[0])
+    if "ip_adapter_scale" in changes:
+        assert differ(latents, ours(spec, [request(ip_adapter=part.slug)], [part])[0])
+
+
+def test_another_picture_is_another_prompt_and_grey_and_16_bits_are_pictures_too(
+    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec]
+) -> None:
+    spec, part = models[Family.SD, True], adapters[Family.SD, "plus"]
+    deep = Picture(np.asarray(SENT.pixels, np.uint16) * np.uint16(257))
+    grey = Picture(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
+    cat, coffee, same, other = (
+        ours(spec, [one], [part])[0]
+        for one in (
+            request(),
+            request(ip_adapter_image=SENT),
+            request(ip_adapter_image=deep),
+            request(ip_adapter_image=grey),
+        )
+    )
+    assert differ(cat, coffee)
+    assert torch.equal(coffee, same)
+    assert differ(coffee, other)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_scale_of_nothing_is_as_if_it_were_not_there(
+    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec], family: Family
+) -> None:
+    spec, part = models[family, True], adapters[family, "plain"]
+    assert torch.equal(ours(spec, [request(ip_adapter_scale=0.0)], [part])[0], ours(spec, [request()])[0])
+
+
+@pytest.mark.parametrize("kind", ["plain", "plus"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_it_the_model_is_what_it_was_to_the_last_bit(
+    models: dict[tuple[Family, bool], ModelSpec],
+    adapters: dict[tuple[Family, str], ModelSpec],
+    family: Family,
+    kind: str,
+) -> None:
+    spec, loop = models[family, True], batcher()
+    before = ours(spec, [request()], by=loop)[0]
+    unet = loop.shelf.get(spec).unet
+    names, worn = list(unet.state_dict()), dict(unet.attn_processors)
+    ours(spec, [request()], [adapters[family, kind]], by=loop)
+    assert list(unet.state_dict()) == names
+    assert unet.attn_processors == worn
+    assert torch.equal(ours(spec, [request()], by=loop)[0], before)
+
+
+def test_it_is_taken_off_even_when_the_step_fails(
+    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec]
+) -> None:
+    spec, part, loop = models[Family.SD, True], adapters[Family.SD, "plain"], batcher()
+    before = painted(loop, request(), spec)
+    unet = loop.shelf.get(spec).unet
+
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("no")
+
+    hook = unet.mid_block.register_forward_pre_hook(fail)
+    with pytest.raises(EngineFailed) as failed:
+        painted(loop, request(), spec, [part])
+    assert failed.value.code == "model_failed"
+    hook.remove()
+    assert np.array_equal(painted(loop, request(), spec), before)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_one_batch_each_hears_its_own_picture_as_strongly_as_it_is_to(
+    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec], family: Family
+) -> None:
+    spec, part = models[family, True], adapters[family, "plus"]
+    asked = [
+        request(seed=1, steps=5),
+        request(seed=1, steps=6, ip_adapter_scale=0.3),
+        request(seed=1, steps=5, ip_adapter_image=SENT),
+    ]
+    together = ours(spec, asked, [part])
+    for one, latents in zip(asked, together, strict=True):
+        close(latents, ours(spec, [one], [part])[0])
+    assert differ(together[0], together[2])
+
+
+@pytest.mark.parametrize("most_rows", [1, 32])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_with_different_ones_and_with_none_they_paint_beside_each_other(
+    models: dict[tuple[Family, bool], ModelSpec],
+    adapters: dict[tuple[Family, str], ModelSpec],
+    family: Family,
+    most_rows: int,
+) -> None:
+    spec, loop = models[family, True], batcher(most_rows)
+    plain, plus = adapters[family, "plain"], adapters[family, "plus"]
+    worn = [[plain], [plus], [], [plain], [], [plus]]
+    asked = [request(seed=seed) for seed in range(len(worn))]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        waiting = [pool.submit(painted, loop, one, spec, parts) for one, parts in zip(asked, worn, strict=True)]
+        results = [future.result(60) for future in waiting]
+    for one, parts, result in zip(asked, worn, results, strict=True):
+        alone = painted(batcher(1), one, spec, parts)
+        assert np.abs(result.astype(int) - alone).max() <= (0 if most_rows == 1 else 1)
+
+
+@pytest.mark.parametrize(
+    ("family", "inpainting", "kind"),
+    [(Family.SD, False, "plain"), (Family.SD, True, "plus"), (Family.SDXL, True, "plain")],
+)
+def test_a_controlnet_a_lora_and_an_adapter_together_are_diffusers_too(
+    models: dict[tuple[Family, bool], ModelSpec],
+    adapters: dict[tuple[Family, str], ModelSpec],
+    lora: dict[Family, LoraSpec],
+    folder: Path,
+    family: Family,
+    inpainting: bool,
+    kind: str,
+) -> None:
+    spec, adapter = models[family, inpainting], adapters[family, kind]
+    control = tiny_parts.saved_controlnet(folder / f"depth-{family}", family, Control.DEPTH)
+    asked = request(
+        loras=(LoraUse(lora[family].slug, 0.7),), control_strength=0.8, control_end=0.6, ip_adapter_scale=0.5
+    )
+    parts, loras = [control, adapter], [lora[family]]
+    (latents,) = ours(spec, [asked], parts, loras)
+    close(latents, theirs(spec, asked, parts, loras))
+    bare = replace(asked, settings=replace(asked.settings, loras=()))
+    for less in (
+        ours(spec, [asked], [control], loras),
+        ours(spec, [asked], [adapter], loras),
+        ours(spec, [bare], parts),
+    ):
+        assert differ(latents, less[0])
+
+
+def test_models_share_its_weights(
+    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec]
+) -> None:
+    part, loop = adapters[Family.SD, "plus"], batcher()
+    for spec in (models[Family.SD, True], models[Family.SD, False]):
+        ours(spec, [request()], [part], by=loop)
+    network = loop.shelf.part(part)
+    places = [
+        {processor.to_k_ip[0].weight.data_ptr() for _, processor in network.fit(loop.shelf.get(spec).unet)}
+        for spec in (models[Family.SD, True], models[Family.SD, False])
+    ]
+    assert places[0] == places[1]
+    assert len(places[0]) > 1
+
+
+def test_its_bytes_count_and_it_goes_when_a_model_needs_the_room(
+    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec]
+) -> None:
+    spec, other, part = models[Family.SD, True], models[Family.SD, False], adapters[Family.SD, "plain"]
+    loop = batcher()
+    painted(loop, request(), spec)
+    empty = loop.shelf.used_bytes
+    painted(loop, request(), spec, [part])
+    files = sum(path.stat().st_size for path in (part.path or Path()).rglob("*.safetensors"))
+    assert loop.shelf.used_bytes - empty > 0.8 * files
+    loop.shelf.budget_bytes = loop.shelf.used_bytes
+    painted(loop, request(), other)
+    assert loop.shelf.loaded(other) is not None
+    assert loop.shelf.used_bytes <= loop.shelf.budget_bytes
+
+
+def test_without_a_picture_a_request_fails_and_says_so(
+    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec]
+) -> None:
+    with pytest.raises(EngineFailed, match="none was sent") as failed:
+        painted(batcher(), request(ip_adapter_image=None), models[Family.SD, True], [adapters[Family.SD, "plain"]])
+    assert failed.value.code == "ip_adapter_image_missing"
+
+
+def test_one_for_models_of_another_shape_is_refused_and_harms_nobody(
+    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec], folder: Path
+) -> None:
+    spec, loop = models[Family.SD, True], batcher()
+    before = painted(loop, request(), spec)
+    unet = loop.shelf.get(spec).unet
+    good = tiny_parts.adapter(unet)
+    narrow = {name: tensor[..., :8] if ".to_k_ip." in name else tensor for name, tensor in good.items()}
+    short = {name: tensor for name, tensor in good.items() if not name.startswith("ip_adapter.3.")}
+    long = good | {f"ip_adapter.99.to_{way}_ip.weight": good["ip_adapter.1.to_k_ip.weight"].clone() for way in "kv"}
+    words = tiny_parts.adapter(unet, features=48)
+    tokens = {name: words[name] if name.startswith("image_proj.") else tensor for name, tensor in good.items()}
+    wrong = {"narrow": narrow, "short": short, "long": long, "words": words, "tokens": tokens}
+    for name, tensors in wrong.items():
+        part = tiny_parts.saved_adapter(folder / name, Family.SD, tensors)
+        with pytest.raises(EngineFailed, match="does not fit this model") as failed:
+            painted(loop, request(), spec, [part])
+        assert failed.value.code == "part_unfit"
+    assert np.array_equal(painted(loop, request(), spec), before)
+    part = adapters[Family.SD, "plain"]
+    assert np.array_equal(painted(loop, request(), spec, [part]), painted(batcher(), request(), spec, [part]))
+
+
+def test_one_that_no_loader_of_ours_knows_or_whose_encoder_is_another_ones_is_refused(
+    models: dict[tuple[Family, bool], ModelSpec], folder: Path
+) -> None:
+    spec = models[Family.SD, True]
+    tensors = tiny_parts.adapter(load(spec, CPU).unet)
+    faces = {
+        "image_proj.proj.0.weight": torch.zeros(32, 16),
+        "image_proj.proj.0.bias": torch.zeros(32),
+        "image_proj.proj.2.weight": torch.zeros(4 * 32, 32),
+        "image_proj.proj.2.bias": torch.zeros(4 * 32),
+        "image_proj.norm.weight": torch.ones(32),
+        "image_proj.norm.bias": torch.zeros(32),
+    }
+    faces |= {name: tensor for name, tensor in tensors.items() if name.startswith("ip_adapter.")}
+    wrong = {
+        "neither a plain": tiny_parts.saved_adapter(folder / "faces", Family.SD, faces),
+        "its encoder says 8": tiny_parts.saved_adapter(folder / "encoder", Family.SD, tensors, said=8),
+        "weights are missing": tiny_parts.saved_adapter(folder / "empty", Family.SD, tensors),
+    }
+    config = folder / "empty" / "models" / "image_encoder" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "num_hidden_layers": 4}))
+    for said, part in wrong.items():
+        with pytest.raises(EngineFailed, match=said) as failed:
+            painted(Batcher(Shelf(CPU, 10**9)), request(), spec, [part])
+        assert failed.value.code == "part_refused"
+        assert part.slug in failed.value.message
+
+
+def test_files_that_are_replaced_while_it_paints_change_nothing_of_what_has_begun(
+    models: dict[tuple[Family, bool], ModelSpec], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, loop = models[Family.SD, True], batcher()
+    unet = load(spec, CPU).unet
+    part = tiny_parts.saved_adapter(folder / "replaced", Family.SD, tiny_parts.adapter(unet, seed=3))
+    asked = [request(seed=1), request(seed=2)]
+    (before,) = ours(spec, asked[:1], [part])
+    begin = loop._start
+
+    def with_files_replaced(ticket: Ticket, index: int) -> Live:
+        live = begin(ticket, index)
+        tiny_parts.saved_adapter(folder / "replaced", Family.SD, tiny_parts.adapter(unet, seed=4))
+        os.utime(folder / "replaced", (1, 1))
+        return live
+
+    monkeypatch.setattr(loop, "_start", with_files_replaced)
+    first, second = ours(spec, asked, [part], by=loop)
+    close(first, before)
+    close(second, ours(spec, asked[1:], [part])[0])

@@ -1,0 +1,306 @@
+"""LoRAs on a model: what diffusers does with the same ones, each generation with its own, and nothing left behind."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+from inpainting.catalog.specs import Family, LoraKind, LoraSpec, ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
+from inpainting.engines.base import Step
+from inpainting.engines.diffusion.conditioning import lora_adapters
+from inpainting.engines.diffusion.conditioning.lora_adapters import worn_by
+from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.jobs import Key
+from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
+from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT, load, weights_bytes
+from tests import tiny_loras, tiny_models, tiny_vaes
+
+CPU = Hardware(torch.device("cpu"), torch.float32)
+SIDE = 64
+STEPS = 5
+PIPELINES = {
+    Family.SD: diffusers.StableDiffusionInpaintPipeline,
+    Family.SDXL: diffusers.StableDiffusionXLInpaintPipeline,
+}
+FAMILIES = [Family.SD, Family.SDXL]
+
+
+@pytest.fixture(scope="module")
+def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, ModelSpec]:
+    folder = tmp_path_factory.mktemp("models")
+    return {family: tiny_models.saved(folder / str(family), family) for family in FAMILIES}
+
+
+@pytest.fixture(scope="module")
+def loras(specs: dict[Family, ModelSpec], tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoraSpec]:
+    """By the family and a number: the first in diffusers' names, the second in kohya-ss's, the third of the UNet."""
+    folder = tmp_path_factory.mktemp("loras")
+    found = {}
+    for family, spec in specs.items():
+        pipeline = load(spec, CPU).pipeline
+        ways: list[dict[str, Any]] = [{}, {"kohya": True, "rank": 2}, {"parts": ["unet"]}]
+        for number, way in enumerate(ways):
+            slug = f"{family}-{number}"
+            path = tiny_loras.saved(folder / f"{slug}.safetensors", tiny_loras.weights(pipeline, seed=number, **way))
+            found[slug] = LoraSpec(slug=slug, label=slug, family=family, digest=slug, path=path)
+    return found
+
+
+def request(**settings: Any) -> InpaintRequest:
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[16:48, 8:40] = 255
+    usual = {"prompt": "a red bus", "negative_prompt": "blur", "seed": 7, "steps": STEPS, "strength": 1.0}
+    values = {**usual, "scheduler": "DDIMScheduler", **settings}
+    return InpaintRequest(Picture(np.ascontiguousarray(data.astronaut()[::8, ::8])), mask, PaintSettings(**values))
+
+
+def nothing(step: Step) -> None:
+    pass
+
+
+def kinds_of(batcher: Batcher) -> list[Key]:
+    """What was painted so far, those who may share a call of the UNet being of one kind."""
+    return [key for paces in batcher._paces.values() for key in paces]
+
+
+def ours(model: StableDiffusion, asked: InpaintRequest, worn: list[LoraSpec]) -> torch.Tensor:
+    """The latents at the end of our loop."""
+    on = worn_by(asked.settings.loras, worn)
+    for one in model.adapters.lacking(on):
+        model.adapters.load(one)
+    model.adapters.wear(on)
+    text, _ = model.read(asked.settings, asked.image.size)
+    denoising, _ = model.start(asked, 0, text)
+    while not denoising.is_done:
+        (answer,) = model.predict([denoising])
+        denoising.advance(answer)
+    return denoising.latents
+
+
+def theirs(spec: ModelSpec, asked: InpaintRequest, worn: list[LoraSpec], **more: Any) -> Any:
+    """What diffusers' pipeline gives, with the LoRAs loaded and set by its own means. more: for its scheduler."""
+    settings = asked.settings
+    reference = PIPELINES[spec.family].from_pretrained(spec.path, **LEFT_OUT[spec.family])
+    kind = getattr(diffusers, str(settings.scheduler))
+    reference.scheduler = kind.from_config(reference.scheduler.config, clip_sample=False, **more)
+    for lora in worn:
+        assert lora.path is not None
+        reference.load_lora_weights(
+            str(lora.path.parent), weight_name=lora.path.name, adapter_name=lora.slug, local_files_only=True
+        )
+    if worn:
+        reference.set_adapters([lora.slug for lora in worn], [use.weight for use in settings.loras])
+    reference.set_progress_bar_config(disable=True)
+    return reference(
+        prompt=settings.prompt,
+        negative_prompt=settings.negative_prompt,
+        image=Image.fromarray(np.asarray(asked.image.pixels)),
+        mask_image=Image.fromarray(asked.mask),
+        height=SIDE,
+        width=SIDE,
+        strength=settings.strength,
+        num_inference_steps=settings.steps,
+        guidance_scale=settings.guidance_scale or spec.guidance_scale,
+        generator=torch.Generator().manual_seed(settings.seed),
+        output_type="latent",
+    ).images
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("uses", [[(0, 1.0)], [(1, 0.7)], [(0, 0.6), (1, -0.4)], [(2, 1.5), (0, 0.3)]])
+def test_loras_do_what_they_do_in_diffusers(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], family: Family, uses: list[tuple[int, float]]
+) -> None:
+    worn = [loras[f"{family}-{number}"] for number, _ in uses]
+    asked = request(loras=tuple(LoraUse(f"{family}-{number}", weight) for number, weight in uses))
+    latents = ours(load(specs[family], CPU), asked, worn)
+    torch.testing.assert_close(latents, theirs(specs[family], asked, worn), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(latents, theirs(specs[family], asked, []), atol=1e-2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_text_encoders_are_changed_too(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], family: Family
+) -> None:
+    model, asked = load(specs[family], CPU), request(loras=(LoraUse(f"{family}-0"),))
+    before, _ = model.read(asked.settings, asked.image.size)
+    ours(model, asked, [loras[f"{family}-0"]])
+    after, _ = model.read(asked.settings, asked.image.size)
+    assert not torch.allclose(before.embeds, after.embeds, atol=1e-2)
+    skipped = request(clip_skip=2).settings
+    assert not torch.allclose(model.read(skipped, asked.image.size)[0].embeds, after.embeds, atol=1e-2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_them_the_model_is_what_it_was_to_the_last_bit(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], family: Family
+) -> None:
+    model = load(specs[family], CPU)
+    before = ours(model, request(), [])
+    ours(model, request(loras=(LoraUse(f"{family}-0"),)), [loras[f"{family}-0"]])
+    assert torch.equal(ours(model, request(), []), before)
+
+
+@pytest.mark.parametrize(("family", "most_rows"), [(Family.SD, 1), (Family.SD, 32), (Family.SDXL, 32)])
+def test_those_who_wear_different_ones_paint_at_once_and_each_is_what_it_is_alone(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], family: Family, most_rows: int
+) -> None:
+    first, second, third = (f"{family}-{number}" for number in range(3))
+    asked = [
+        request(seed=seed, loras=tuple(LoraUse(slug, weight) for slug, weight in uses))
+        for seed, uses in enumerate(
+            [
+                *([(first, 1.0)], [(second, 0.8)], [], [(first, 0.5), (third, 1.0)]),
+                *([(third, 1.0), (first, 0.5)], [(first, 1.0)], [(first, -1.0)], []),
+            ]
+        )
+    ]
+
+    def paint(batcher: Batcher, one: InpaintRequest) -> NDArray[np.uint8]:
+        worn = [loras[use.slug] for use in one.settings.loras]
+        return batcher.paint(one, specs[family], nothing, worn)[0][0]
+
+    batcher = Batcher(Shelf(CPU, 10**9), most_rows=most_rows)
+    with ThreadPoolExecutor(len(asked)) as pool:
+        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in asked]]
+    for one, result in zip(asked, results, strict=True):
+        alone = paint(Batcher(Shelf(CPU, 10**9), most_rows=1), one)
+        assert np.abs(result.astype(int) - alone).max() <= (0 if most_rows == 1 else 1)
+    assert len({result.tobytes() for result in results}) == len(asked)
+
+
+def test_the_same_ones_with_the_same_weights_share_calls_and_others_do_not(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec]
+) -> None:
+    spec, batcher = specs[Family.SD], Batcher(Shelf(CPU, 10**9), most_rows=32)
+    uses = [(LoraUse("sd-0", 0.5), LoraUse("sd-1")), (LoraUse("sd-1"), LoraUse("sd-0", 0.5)), (LoraUse("sd-0"),)]
+    for one in uses:
+        ticket_worn = worn_by(one, [loras[use.slug] for use in one])
+        assert (ticket_worn == worn_by(uses[0], [loras[use.slug] for use in uses[0]])) == (len(one) == 2)
+    batcher.paint(request(loras=uses[0]), spec, nothing, [loras[use.slug] for use in uses[0]])
+    batcher.paint(request(loras=uses[1]), spec, nothing, [loras[use.slug] for use in uses[1]])
+    assert len(kinds_of(batcher)) == 1
+    batcher.paint(request(loras=uses[2]), spec, nothing, [loras["sd-0"]])
+    assert len(kinds_of(batcher)) == 2
+
+
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler"])
+def test_those_distilled_to_few_steps_count_them_from_the_end_of_the_noise(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], name: str
+) -> None:
+    quick = replace(loras["sd-2"], kind=LoraKind.LIGHTNING)
+    asked = request(steps=4, guidance_scale=1.0, scheduler=name, loras=(LoraUse("sd-2"),))
+    latents = ours(load(specs[Family.SD], CPU), asked, [quick])
+    expected = theirs(specs[Family.SD], asked, [quick], timestep_spacing="trailing")
+    torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(latents, theirs(specs[Family.SD], asked, [quick]), atol=1e-2)
+
+
+def test_one_for_a_model_of_another_shape_is_refused_and_harms_nobody(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
+) -> None:
+    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    good = batcher.paint(request(), specs[Family.SD], nothing)[0][0]
+    pipeline = load(specs[Family.SD], CPU).pipeline
+    for wrong in ("unet", "text_encoder"):
+        tensors = tiny_loras.weights(pipeline)
+        for name, tensor in tensors.items():
+            if name.startswith(f"{wrong}.") and "lora_A" in name:
+                tensors[name] = torch.randn(tensor.shape[0], tensor.shape[1] + 8)
+        path = tiny_loras.saved(tmp_path / f"{wrong}.safetensors", tensors)
+        other = LoraSpec(slug=f"other-{wrong}".replace("_", "-"), label="Other", family=Family.SD, path=path)
+        with pytest.raises(EngineFailed) as failed:
+            batcher.paint(request(loras=(LoraUse(other.slug),)), specs[Family.SD], nothing, [other])
+        assert failed.value.code == "lora_unfit"
+        assert other.slug in failed.value.message
+    assert np.array_equal(batcher.paint(request(), specs[Family.SD], nothing)[0][0], good)
+    worn = request(loras=(LoraUse("sd-0"),))
+    alone = Batcher(Shelf(CPU, 10**9), most_rows=1).paint(worn, specs[Family.SD], nothing, [loras["sd-0"]])[0][0]
+    assert np.abs(batcher.paint(worn, specs[Family.SD], nothing, [loras["sd-0"]])[0][0].astype(int) - alone).max() <= 1
+
+
+def test_a_file_that_is_gone_is_said(specs: dict[Family, ModelSpec], tmp_path: Path) -> None:
+    gone = LoraSpec(slug="gone", label="Gone", family=Family.SD, path=tmp_path / "gone.safetensors")
+    with pytest.raises(EngineFailed) as failed:
+        Batcher(Shelf(CPU, 10**9)).paint(request(loras=(LoraUse("gone"),)), specs[Family.SD], nothing, [gone])
+    assert failed.value.code == "lora_unavailable"
+
+
+def test_those_that_nobody_wears_go_where_memory_for_weights_is_short(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec]
+) -> None:
+    worn = {slug: worn_by([LoraUse(slug)], [loras[slug]]) for slug in ("sd-0", "sd-1", "sd-2")}
+    spec, shelf = specs[Family.SD], Shelf(CPU, 10**9)
+    model = shelf.get(spec)
+    bare = shelf.used_bytes
+
+    def loaded() -> list[str]:
+        return [slug for slug, one in worn.items() if not model.adapters.lacking(one)]
+
+    for slug in ("sd-0", "sd-2"):
+        shelf.bring(worn[slug], model)
+    shelf.budget_bytes = shelf.used_bytes
+    in_use = InUse([model], loras=[worn["sd-0"][0].name])
+    shelf.bring(worn["sd-1"], model, in_use)
+    assert loaded() == ["sd-0", "sd-1"], "whoever is worn stays"
+    assert shelf.used_bytes <= shelf.budget_bytes
+    assert shelf.put_away(in_use)
+    assert loaded() == ["sd-0"]
+    assert not shelf.put_away(in_use)
+    other = replace(spec, slug="another")
+    shelf.budget_bytes = bare + weights_bytes(other, torch.float32)
+    assert not shelf.fits(other, in_use)
+    assert shelf.fits(other, InUse([model]))
+    assert shelf.put_away(InUse([model]))
+    assert shelf.models == [model]
+    assert shelf.used_bytes == bare
+    assert torch.equal(ours(model, request(), []), ours(load(spec, CPU), request(), []))
+
+
+def test_what_is_worn_is_known_though_another_goes_as_a_picture_begins(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
+) -> None:
+    spec, vae = specs[Family.SD], tiny_vaes.saved(tmp_path / "vae")
+    quick, idle = replace(loras["sd-2"], kind=LoraKind.LIGHTNING), loras["sd-0"]
+    asked = request(steps=4, guidance_scale=1.0, loras=(LoraUse("sd-2"),), vae="vae")
+    expected = Batcher(Shelf(CPU, 10**9)).paint(asked, spec, nothing, [quick], [vae])[0][0]
+    batcher = Batcher(Shelf(CPU, 10**9))
+    held = batcher.shelf.get(spec).adapters
+    for lora in (idle, quick):
+        (worn,) = worn_by([LoraUse(lora.slug)], [lora])
+        held.load(worn)
+    batcher.shelf.budget_bytes = batcher.shelf.used_bytes
+    assert np.array_equal(batcher.paint(asked, spec, nothing, [quick], [vae])[0][0], expected)
+    assert len(held.lacking(worn_by([LoraUse("sd-0")], [idle]))) == 1
+
+
+def test_few_stay_loaded_and_their_bytes_count(
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lora_adapters, "MOST_IDLE", 1)
+    shelf = Shelf(CPU, 10**9)
+    model = shelf.get(specs[Family.SD])
+    empty = model.byte_count
+    for slug in ("sd-0", "sd-1", "sd-2"):
+        worn = worn_by([LoraUse(slug)], [loras[slug]])
+        shelf.bring(worn, model)
+        model.adapters.wear(worn)
+    assert model.byte_count > empty
+    assert len(model.adapters.lacking(worn_by([LoraUse("sd-0")], [loras["sd-0"]]))) == 1
+    assert len(model.adapters.lacking(worn_by([LoraUse("sd-1")], [loras["sd-1"]]))) == 0
+    assert torch.equal(ours(model, request(), []), ours(load(specs[Family.SD], CPU), request(), []))

@@ -1,0 +1,176 @@
+"""Weights and long prompts go by the arithmetic of compel; plain prompts by that of diffusers, to the last bit."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from compel.embeddings_provider import EmbeddingsProviderMulti, ReturnedEmbeddingsType, SplitLongTextMode
+from numpy.typing import NDArray
+
+from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.core.geometry import Size
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.diffusion.conditioning.prompt_encoding import MOST_CHUNKS
+from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_loading import load
+from tests import tiny_models
+from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, SIDE, kinds_of, nothing, request
+
+FAMILIES = [Family.SD, Family.SDXL]
+LAYERS = {
+    Family.SD: ReturnedEmbeddingsType.LAST_HIDDEN_STATES_NORMALIZED,
+    Family.SDXL: ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED,
+}
+LONG = " ".join(["a red bus under a blue sky"] * 9)
+"""Of 20 tokens each, letter by letter."""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, StableDiffusion]:
+    folder = tmp_path_factory.mktemp("models")
+    return {family: load(tiny_models.saved(folder / str(family), family), CPU) for family in FAMILIES}
+
+
+def heard(model: StableDiffusion, prompt: str, **settings: Any) -> torch.Tensor:
+    """[tokens, features], what the UNet hears of the prompt alone."""
+    text, _ = model.read(PaintSettings(prompt=prompt, guidance_scale=1.0, **settings), Size(SIDE, SIDE))
+    return text.embeds[0]
+
+
+def compels(model: StableDiffusion, fragments: list[tuple[str, float]]) -> torch.Tensor:
+    """[tokens, features], by compel with the same parts, before it blends in prompts without the words below 1."""
+    family = model.spec.family
+    provider = EmbeddingsProviderMulti(
+        [tokenizer for tokenizer, _ in model.encoders],
+        [encoder for _, encoder in model.encoders],
+        truncate=False,
+        returned_embeddings_type=LAYERS[family],
+        split_long_text_mode=SplitLongTextMode.WORDS,
+    )
+    parts = []
+    with torch.inference_mode():
+        for one in provider.embedding_providers:
+            ids, weights, mask = one.get_token_ids_and_expand_weights(*map(list, zip(*fragments, strict=True)), "cpu")
+            parts.append(one.build_weighted_embedding_tensor(ids, weights, mask))
+    return torch.cat(parts, dim=-1)[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("weight", [0.0, 0.7, 1.3, 2.0])
+def test_a_weight_moves_a_word_as_in_compel(
+    models: dict[Family, StableDiffusion], family: Family, weight: float
+) -> None:
+    model = models[family]
+    embeds = heard(model, f"a (red:{weight}) bus")
+    expected = compels(model, [("a ", 1.0), ("red", weight), (" bus", 1.0)])
+    torch.testing.assert_close(embeds, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(embeds, heard(model, "a red bus"), atol=1e-2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_long_prompt_is_read_chunk_by_chunk_as_compel_does(
+    models: dict[Family, StableDiffusion], family: Family
+) -> None:
+    model = models[family]
+    embeds = heard(model, f"{LONG}, (a green door:1.4)")
+    assert len(embeds) == 3 * 77
+    expected = compels(model, [(f"{LONG}, ", 1.0), ("a green door", 1.4)])
+    torch.testing.assert_close(embeds, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("clip_skip", [None, 2])
+def test_a_plain_prompt_is_what_diffusers_makes_of_it_to_the_last_bit(
+    models: dict[Family, StableDiffusion], family: Family, clip_skip: int | None
+) -> None:
+    model = models[family]
+    settings = PaintSettings(prompt="a (red) bus", negative_prompt="blur: 1.3", clip_skip=clip_skip)
+    text, notes = model.read(settings, Size(SIDE, SIDE))
+    with torch.inference_mode():
+        positive, negative, *pooled = model.pipeline.encode_prompt(
+            prompt=settings.prompt,
+            device=CPU.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=True,
+            negative_prompt=settings.negative_prompt,
+            clip_skip=None if clip_skip is None else clip_skip - 1,
+        )
+    assert torch.equal(text.embeds, torch.cat([negative, positive]))
+    if pooled:
+        assert text.pooled is not None
+        assert torch.equal(text.pooled, torch.cat(pooled[::-1]))
+    assert notes == ()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_go_with_clip_skip_and_with_negative_prompts(
+    models: dict[Family, StableDiffusion], family: Family
+) -> None:
+    model = models[family]
+    assert not torch.allclose(heard(model, "a (red:1.4) bus", clip_skip=2), heard(model, "a (red:1.4) bus"), atol=1e-2)
+    plain, weighted = (
+        model.read(PaintSettings(prompt="a bus", negative_prompt=words), Size(SIDE, SIDE))[0].embeds
+        for words in ("a blur", "a (blur:1.5)")
+    )
+    assert torch.equal(plain[1], weighted[1])
+    assert not torch.allclose(plain[0], weighted[0], atol=1e-2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_shorter_of_prompt_and_negative_prompt_is_filled_up_with_nothing(
+    models: dict[Family, StableDiffusion], family: Family
+) -> None:
+    model = models[family]
+    text, _ = model.read(PaintSettings(prompt=LONG, negative_prompt="blur"), Size(SIDE, SIDE))
+    assert text.embeds.shape[1] == 3 * 77
+    negative, nobody = heard(model, "blur"), heard(model, "")
+    torch.testing.assert_close(text.embeds[0], torch.cat([negative, nobody, nobody]), rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_beyond_the_last_chunk_is_told_of(models: dict[Family, StableDiffusion]) -> None:
+    words = "bus " * 25 * MOST_CHUNKS
+    _, notes = models[Family.SD].read(PaintSettings(prompt=f"{words}(zebra:1.2)"), Size(SIDE, SIDE))
+    assert notes == ("The prompt is longer than the model reads (600 tokens); not read: “zebra”.",)
+    assert models[Family.SD].read(PaintSettings(prompt=words), Size(SIDE, SIDE))[1] == ()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompts_of_all_lengths_are_painted_at_once_and_each_is_what_it_is_alone(
+    models: dict[Family, StableDiffusion], family: Family
+) -> None:
+    spec: ModelSpec = models[family].spec
+    asked = [
+        request(prompt="a red bus"),
+        request(prompt="a (red:1.5) bus", seed=8),
+        request(prompt=LONG),
+        request(prompt="a bus", negative_prompt=LONG),
+        request(prompt=f"({LONG}:0.8)", guidance_scale=1.0),
+    ]
+
+    def paint(batcher: Batcher, one: InpaintRequest) -> NDArray[np.uint8]:
+        return batcher.paint(one, spec, nothing)[0][0]
+
+    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    with ThreadPoolExecutor(len(asked)) as pool:
+        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in asked]]
+    for one, result in zip(asked, results, strict=True):
+        alone = paint(Batcher(Shelf(CPU, 10**9), most_rows=1), one)
+        assert np.abs(result.astype(int) - alone).max() <= 1
+    assert len({result.tobytes() for result in results}) == len(asked)
+    assert sorted(key.chunks for key in kinds_of(batcher)) == [1, 3]
+
+
+def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> None:
+    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    spec = tiny_models.saved(tmp_path / "sd")
+    for prompt, count in (("a bus", 1), (LONG, 3), ("a bus", 1)):
+        batcher.paint(request(prompt=prompt), spec, nothing)
+        assert batcher.shelf.get(spec).count_chunks(request(prompt=prompt).settings) == count
+    assert sorted(key.chunks for key in kinds_of(batcher)) == [1, 3]

@@ -1,0 +1,215 @@
+"""Embeddings do what textual inversions do in diffusers, for whoever asked for them and for nobody else."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file
+
+from inpainting.catalog.inspection import embedding_files
+from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT, _let_clip_skip_find_layers, load
+from tests import tiny_embeddings, tiny_models, tiny_vaes
+from tests.engines.diffusion.conditioning.test_lora_adapters import (
+    CPU,
+    FAMILIES,
+    PIPELINES,
+    SIDE,
+    kinds_of,
+    nothing,
+    request,
+)
+
+
+@pytest.fixture(autouse=True)
+def _as_small_as_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_files, "WIDTHS", tiny_embeddings.WIDTHS)
+
+
+@pytest.fixture(scope="module")
+def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, ModelSpec]:
+    folder = tmp_path_factory.mktemp("models")
+    return {family: tiny_models.saved(folder / str(family), family) for family in FAMILIES}
+
+
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[Family, str], ModelSpec]:
+    """For each family one of a single vector, in diffusers' form, and one of three."""
+    folder = tmp_path_factory.mktemp("embeddings")
+    return {
+        (family, slug): tiny_embeddings.saved(
+            folder / str(family) / f"{slug}.safetensors", family, seed=number, vectors=vectors, name=name
+        )
+        for family in FAMILIES
+        for number, (slug, vectors, name) in enumerate([("ink", 1, "<ink>"), ("my-cat.2", 3, "emb_params")])
+    }
+
+
+def ours(model: StableDiffusion, asked: InpaintRequest, used: list[ModelSpec]) -> torch.Tensor:
+    """The latents at the end of our loop."""
+    text, _ = model.read(asked.settings, asked.image.size, model.vectors_of(used))
+    denoising, _ = model.start(asked, 0, text)
+    while not denoising.is_done:
+        (answer,) = model.predict([denoising])
+        denoising.advance(answer)
+    return denoising.latents
+
+
+def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[ModelSpec]) -> Any:
+    """What diffusers' pipeline gives, with the embeddings loaded by its own means."""
+    settings = asked.settings
+    reference = PIPELINES[spec.family].from_pretrained(spec.path, **LEFT_OUT[spec.family])
+    reference.scheduler = getattr(diffusers, str(settings.scheduler)).from_config(
+        reference.scheduler.config, clip_sample=False
+    )
+    _let_clip_skip_find_layers(reference.text_encoder)
+    for one in used:
+        assert one.path is not None
+        tensors = load_file(one.path)
+        for end, name in (("", "clip_l"), ("_2", "clip_g")) if len(tensors) == 2 else (("", next(iter(tensors))),):
+            reference.load_textual_inversion(
+                tensors[name],
+                token=f"<{one.slug}>",
+                tokenizer=getattr(reference, f"tokenizer{end}"),
+                text_encoder=getattr(reference, f"text_encoder{end}"),
+            )
+    reference.set_progress_bar_config(disable=True)
+    return reference(
+        prompt=settings.prompt,
+        negative_prompt=settings.negative_prompt,
+        image=Image.fromarray(np.asarray(asked.image.pixels)),
+        mask_image=Image.fromarray(asked.mask),
+        height=SIDE,
+        width=SIDE,
+        strength=settings.strength,
+        num_inference_steps=settings.steps,
+        guidance_scale=settings.guidance_scale or spec.guidance_scale,
+        generator=torch.Generator().manual_seed(settings.seed),
+        clip_skip=(settings.clip_skip or 1) - 1 or None,
+        output_type="latent",
+    ).images
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"prompt": "a bus, <ink>, at night"},
+        {"prompt": "<my-cat.2> on a bus"},
+        {"prompt": "a <my-cat.2> and <ink>", "clip_skip": 2},
+        {"prompt": "a bus", "negative_prompt": "<ink>"},
+    ],
+)
+def test_they_do_what_they_do_in_diffusers(
+    specs: dict[Family, ModelSpec],
+    embeddings: dict[tuple[Family, str], ModelSpec],
+    family: Family,
+    words: dict[str, Any],
+) -> None:
+    used = [one for (of, slug), one in embeddings.items() if of is family and f"<{slug}>" in str(words)]
+    asked = request(embeddings=tuple(one.slug for one in used), **words)
+    latents = ours(load(specs[family], CPU), asked, used)
+    torch.testing.assert_close(latents, theirs(specs[family], asked, used), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(latents, theirs(specs[family], asked, []), atol=1e-2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_who_does_not_ask_for_it_has_plain_words(
+    specs: dict[Family, ModelSpec], embeddings: dict[tuple[Family, str], ModelSpec], family: Family
+) -> None:
+    ink = embeddings[family, "ink"]
+    plain, with_it = request(prompt="a bus, <ink>"), request(prompt="a bus, <ink>", embeddings=("ink",))
+    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+
+    def paint(one: InpaintRequest) -> NDArray[np.uint8]:
+        return batcher.paint(one, specs[family], nothing, embeddings=[ink] if one is with_it else [])[0][0]
+
+    before = paint(plain)
+    with ThreadPoolExecutor(4) as pool:
+        inked, beside = pool.map(paint, [with_it, plain])
+    alone = Batcher(Shelf(CPU, 10**9), most_rows=1).paint(plain, specs[family], nothing)[0][0]
+    assert np.abs(before.astype(int) - alone).max() <= 1
+    assert np.abs(beside.astype(int) - alone).max() <= 1
+    assert not np.array_equal(inked, before)
+    assert np.array_equal(paint(plain), before)
+    assert len(kinds_of(batcher)) == 1  # they change the words alone, and share the steps with others
+
+
+def test_a_weight_goes_with_it_and_its_vectors_stay_together(
+    specs: dict[Family, ModelSpec], embeddings: dict[tuple[Family, str], ModelSpec]
+) -> None:
+    model, cat = load(specs[Family.SD], CPU), embeddings[Family.SD, "my-cat.2"]
+
+    def heard(prompt: str) -> tuple[torch.Tensor, tuple[str, ...]]:
+        settings = request(prompt=prompt, embeddings=(cat.slug,), guidance_scale=1.0).settings
+        text, notes = model.read(settings, request().image.size, model.vectors_of([cat]))
+        return text.embeds, notes
+
+    assert not torch.allclose(heard("a (<my-cat.2>:1.5)")[0], heard("a <my-cat.2>")[0], atol=1e-2)
+    assert torch.equal(heard("a <MY-CAT.2>")[0], heard("a <my-cat.2>")[0])
+    long, _ = heard("bus " * 24 + "a <my-cat.2>")  # 73 tokens and three: there is no room for them in the first chunk
+    (chunks,) = model._cut("bus " * 24 + "a <my-cat.2>", model.vectors_of([cat]))
+    assert [len(chunk) for chunk in chunks.tokens] == [73, 3]
+    assert long.shape[1] == 2 * 77
+
+
+def test_one_that_stands_in_no_prompt_is_told_of(
+    specs: dict[Family, ModelSpec], embeddings: dict[tuple[Family, str], ModelSpec]
+) -> None:
+    batcher, ink = Batcher(Shelf(CPU, 10**9)), embeddings[Family.SD, "ink"]
+    unheard = {"negative_prompt": "<ink>", "guidance_scale": 1.0}
+    for words in ({"negative_prompt": ""}, unheard):
+        asked = request(prompt="ink", embeddings=("ink",), steps=1, **words)
+        _, notes = batcher.paint(asked, specs[Family.SD], nothing, embeddings=[ink])
+        assert notes == ("The embedding ink was asked for, and “<ink>” stands in no prompt that is heard.",)
+
+
+def test_one_that_is_gone_or_of_another_width_fails_alone(
+    specs: dict[Family, ModelSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    good = batcher.paint(request(), specs[Family.SD], nothing)[0][0]
+    wide = tiny_embeddings.saved(tmp_path / "wide.safetensors", width=768)
+    gone = tiny_embeddings.saved(tmp_path / "gone.safetensors")
+    (tmp_path / "gone.safetensors").unlink()
+    for one, code in ((wide, "part_refused"), (gone, "part_unavailable")):
+        with pytest.raises(EngineFailed) as failed:
+            batcher.paint(request(embeddings=(one.slug,)), specs[Family.SD], nothing, embeddings=[one])
+        assert failed.value.code == code
+    monkeypatch.undo()
+    with pytest.raises(EngineFailed, match="has vectors of 768 features; Tiny sd reads 32") as failed:
+        batcher.paint(request(embeddings=("wide",)), specs[Family.SD], nothing, embeddings=[wide])
+    assert failed.value.code == "part_unfit"
+    assert np.array_equal(batcher.paint(request(), specs[Family.SD], nothing)[0][0], good)
+
+
+def test_16_bits_paint_weights_embeddings_another_vae_and_an_interval_as_float32_does(
+    specs: dict[Family, ModelSpec], embeddings: dict[tuple[Family, str], ModelSpec], tmp_path: Path
+) -> None:
+    vae = tiny_vaes.saved(tmp_path / "soft")
+    for family in FAMILIES:
+        cat = embeddings[family, "my-cat.2"]
+        words = "(a red bus:1.3) under a blue sky, " * 4 + "(<my-cat.2>:0.8)"
+        asked = request(prompt=words, embeddings=(cat.slug,), vae="soft", guidance_start=0.2, guidance_end=0.8)
+        half, whole = (
+            Batcher(Shelf(Hardware(torch.device("cpu"), dtype), 10**9)).paint(
+                asked, specs[family], nothing, (), [vae], [cat]
+            )[0][0]
+            for dtype in (torch.bfloat16, torch.float32)
+        )
+        assert half.std() > 0
+        assert np.abs(half.astype(int) - whole).mean() <= 3

@@ -1,0 +1,39 @@
+"""The number of rows is learned from steps that were taken."""
+
+from __future__ import annotations
+
+from inpainting.engines.diffusion.serving.batch_tuner import Pace
+
+
+def learned(seconds: dict[int, float], *, most_rows: int = 32) -> int:
+    """The rows at which it settles where a step of n rows takes so long."""
+    pace = Pace(most_rows)
+    for _ in range(10):
+        pace.note(pace.rows, seconds[pace.rows])
+    return pace.rows
+
+
+def test_it_doubles_while_that_makes_the_work_faster() -> None:
+    assert learned({2: 1.0, 4: 1.2, 8: 1.5, 16: 2.0, 32: 4.0}) == 16
+
+
+def test_where_company_only_makes_everybody_wait_it_stays_small() -> None:
+    assert learned({2: 1.0, 4: 2.0}) == 2
+
+
+def test_memory_bounds_it() -> None:
+    assert learned({2: 1.0, 4: 1.2}, most_rows=4) == 4
+
+
+def test_it_remembers_the_most_that_a_row_took() -> None:
+    pace = Pace(32)
+    for rows, byte_count in ((2, 2000), (4, 6000), (4, 0)):
+        pace.note(rows, 1.0, byte_count)
+    assert pace.row_bytes == 1500
+
+
+def test_it_says_how_long_a_step_takes() -> None:
+    pace = Pace(32)
+    assert pace.seconds(4) is None
+    pace.note(2, 1.0)
+    assert pace.seconds(4) == 2.0

@@ -1,0 +1,547 @@
+"""Many generations share the calls of the UNet, and each is what it would be alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from skimage import data
+
+from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.core.errors import Cancelled, DeviceLost, EngineFailed
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import Step
+from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.serving import model_loading
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.jobs import Ticket
+from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
+from inpainting.engines.diffusion.serving.model_loading import load
+from tests import tiny_models
+
+CPU = Hardware(torch.device("cpu"), torch.float32)
+SIDE = 64
+STEPS = 6
+FAMILIES = [Family.SD, Family.SDXL]
+
+
+@pytest.fixture(scope="module")
+def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "sd": tiny_models.saved(folder / "sd"),
+        "plain": tiny_models.saved(folder / "plain", inpainting=False),
+        "sdxl": tiny_models.saved(folder / "sdxl", Family.SDXL),
+        "other": tiny_models.saved(folder / "other", seed=1),
+    }
+
+
+@pytest.fixture
+def sd(specs: dict[str, ModelSpec]) -> ModelSpec:
+    return specs["sd"]
+
+
+@pytest.fixture
+def batcher() -> Batcher:
+    return Batcher(Shelf(CPU, 10**9), most_rows=32)
+
+
+def nothing(step: Step) -> None:
+    pass
+
+
+def request(**settings: Any) -> InpaintRequest:
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[16:48, 8:40] = 255
+    usual = {"prompt": "a red bus", "seed": 7, "strength": 1.0, "steps": STEPS, "scheduler": "DDIMScheduler"}
+    values = {**usual, **settings}
+    return InpaintRequest(Picture(np.ascontiguousarray(data.astronaut()[::8, ::8])), mask, PaintSettings(**values))
+
+
+def alone(specs: dict[str, ModelSpec], asked: InpaintRequest, slug: str) -> list[NDArray[np.uint8]]:
+    return Batcher(Shelf(CPU, 10**9), most_rows=1).paint(asked, specs[slug], nothing)[0]
+
+
+def until(holds: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came")
+
+
+def arrived(batcher: Batcher, count: int) -> bool:
+    return batcher._arrivals.qsize() == count
+
+
+class Calls:
+    """Counts the calls of a model's UNet and their rows, and may hold the first one until it is let go."""
+
+    def __init__(self, batcher: Batcher, spec: ModelSpec, *, held: bool = False) -> None:
+        self.rows: list[int] = []
+        self.go, self.begun = threading.Event(), threading.Event()
+        if not held:
+            self.go.set()
+        batcher.shelf.get(spec).unet.register_forward_pre_hook(self.count)
+
+    def count(self, module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        self.rows.append(len(arguments[0]))
+        self.begun.set()
+        assert self.go.wait(30)
+
+
+@pytest.fixture
+def together(batcher: Batcher) -> Iterator[Callable[..., list[Future[Any]]]]:
+    """Ask for several at once, all accepted before the first step is done."""
+    with ThreadPoolExecutor(16) as pool:
+
+        def ask(asked: list[InpaintRequest], spec: ModelSpec) -> list[Future[Any]]:
+            calls = Calls(batcher, spec, held=True)
+            first = pool.submit(batcher.paint, asked[0], spec, nothing)
+            assert calls.begun.wait(30)
+            rest = [pool.submit(batcher.paint, one, spec, nothing) for one in asked[1:]]
+            until(lambda: batcher._arrivals.qsize() == len(rest))
+            calls.go.set()
+            ask.calls = calls  # type: ignore[attr-defined]
+            return [first, *rest]
+
+        yield ask
+
+
+@pytest.mark.parametrize("slug", ["sd", "plain", "sdxl"])
+def test_eight_share_the_calls_and_each_is_what_it_is_alone(
+    specs: dict[str, ModelSpec], together: Any, slug: str
+) -> None:
+    names = schedulers.NAMES
+    asked = [
+        request(seed=seed, scheduler=names[seed % len(names)], steps=STEPS + seed % 3, strength=(1.0, 0.75)[seed % 2])
+        for seed in range(8)
+    ]
+    results = [future.result(60)[0][0] for future in together(asked, specs[slug])]
+    assert len(together.calls.rows) < 2 * STEPS * 2  # of Heun and its like a step is two calls
+    assert max(together.calls.rows) > 8
+    for one, result in zip(asked, results, strict=True):
+        assert np.abs(result.astype(int) - alone(specs, one, slug)[0]).max() <= 1
+
+
+def test_eight_of_n_steps_take_fewer_than_two_n_calls(sd: ModelSpec, together: Any) -> None:
+    futures = together([request(seed=seed) for seed in range(8)], sd)
+    assert len({future.result(60)[0][0].tobytes() for future in futures}) == 8
+    assert len(together.calls.rows) < 2 * STEPS
+
+
+def test_without_guidance_a_picture_takes_one_row(sd: ModelSpec, batcher: Batcher) -> None:
+    calls = Calls(batcher, sd)
+    batcher.paint(request(guidance_scale=1.0), sd, nothing)
+    batcher.paint(request(), sd, nothing)
+    assert calls.rows == [1] * STEPS + [2] * STEPS
+
+
+def test_several_pictures_are_those_of_the_next_seeds(
+    sd: ModelSpec, specs: dict[str, ModelSpec], batcher: Batcher
+) -> None:
+    pictures, _ = batcher.paint(request(seed=20, num_images=3), sd, nothing)
+    for number, picture in enumerate(pictures):
+        (single,) = alone(specs, request(seed=20 + number), "sd")
+        assert np.abs(picture.astype(int) - single).max() <= 1
+
+
+def test_alone_the_same_seed_gives_the_same_bytes(sd: ModelSpec, specs: dict[str, ModelSpec]) -> None:
+    first, again, other = (alone(specs, request(seed=seed), "sd")[0] for seed in (5, 5, 6))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_deterministic_mode_never_computes_in_company(sd: ModelSpec, specs: dict[str, ModelSpec]) -> None:
+    batcher = Batcher(Shelf(CPU, 10**9), most_rows=1)
+    calls = Calls(batcher, sd)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda seed: batcher.paint(request(seed=seed), sd, nothing), range(4)))
+    assert calls.rows == [2] * 4 * STEPS
+
+
+def test_steps_are_told_in_order_with_a_preview(sd: ModelSpec, batcher: Batcher) -> None:
+    steps: list[Step] = []
+    batcher.paint(request(), sd, steps.append)
+    # A sign of life says the last step again.
+    told = list(dict.fromkeys((step.done, step.of) for step in steps if step.done))
+    assert told == [(number, STEPS) for number in range(1, STEPS + 1)]
+    previews = [step.preview for step in steps if step.preview is not None]
+    assert previews[0].shape == (8, 8, 3)
+
+
+def test_a_cancel_takes_effect_at_the_next_step_and_the_others_go_on(sd: ModelSpec, batcher: Batcher) -> None:
+    def stop(step: Step) -> None:
+        raise Cancelled
+
+    calls = Calls(batcher, sd)
+    with pytest.raises(Cancelled):
+        batcher.paint(request(steps=100), sd, stop)
+    pictures, _ = batcher.paint(request(), sd, nothing)
+    assert len(pictures) == 1
+    assert len(calls.rows) <= STEPS + 5
+    until(lambda: batcher.is_idle)
+
+
+def test_a_bad_one_harms_only_itself(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
+    model = batcher.shelf.get(sd)
+    whole = model.predict
+    bad = request(seed=666)
+
+    def predict(live: Any) -> Any:
+        if any(one.ticket_is_bad for one in live):
+            raise RuntimeError("a bad one")
+        return whole(live)
+
+    start = model.start
+
+    def starting(asked: InpaintRequest, index: int, text: Any) -> Any:
+        denoising, notes = start(asked, index, text)
+        return Marked(denoising, asked is bad), notes
+
+    model.predict, model.start = predict, starting
+    good, broken, other = together([request(seed=1), bad, request(seed=2)], sd)
+    with pytest.raises(EngineFailed) as failed:
+        broken.result(60)
+    assert failed.value.code == "model_failed"
+    assert len(good.result(60)[0]) == len(other.result(60)[0]) == 1
+
+
+class Marked:
+    """A denoising with a mark on it."""
+
+    def __init__(self, denoising: Any, is_bad: bool) -> None:
+        self.__dict__.update(denoising=denoising, ticket_is_bad=is_bad)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.denoising, name)
+
+
+def test_memory_that_is_short_steps_down_and_says_so(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
+    model = batcher.shelf.get(sd)
+    whole, sizes = model.predict, []
+
+    def predict(live: Any) -> Any:
+        sizes.append(len(live))
+        if len(live) > 1 or not model.sacrifices:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(live)
+
+    model.predict = predict
+    for future in together([request(seed=seed) for seed in range(4)], sd):
+        pictures, notes = future.result(60)
+        assert len(pictures) == 1
+        assert any("Memory was short" in note for note in notes)
+    assert max(sizes) > 1
+
+
+def test_memory_that_is_short_as_a_picture_begins_steps_down_too(sd: ModelSpec, batcher: Batcher) -> None:
+    model = batcher.shelf.get(sd)
+    start = model.start
+
+    def starting(*arguments: Any) -> Any:
+        if not model.is_tiled:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return start(*arguments)
+
+    model.start = starting
+    pictures, notes = batcher.paint(request(), sd, nothing)
+    assert len(pictures) == 1
+    assert any("Memory was short" in note for note in notes)
+
+
+def test_how_many_fit_at_once_is_found_out_once(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
+    model = batcher.shelf.get(sd)
+    whole, sizes = model.predict, []
+
+    def predict(live: Any) -> Any:
+        sizes.append(len(live))
+        if len(live) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(live)
+
+    model.predict = predict
+    asked = [request(seed=seed) for seed in range(4)]
+    results = [future.result(60) for future in together(asked, sd)]
+    assert sizes[:6] == [1, 4, 2, 2, 2, 2]
+    assert max(sizes[2:]) == 2
+    assert not any(notes for _, notes in results)
+    assert len({pictures[0].tobytes() for pictures, _ in results}) == 4
+
+
+def test_who_is_idle_makes_room_before_anything_is_done_without(
+    specs: dict[str, ModelSpec], sd: ModelSpec, batcher: Batcher
+) -> None:
+    batcher.paint(request(), specs["other"], nothing)
+    idle = weakref.ref(batcher.shelf.get(specs["other"]).unet)
+    model = batcher.shelf.get(sd)
+    whole = model.predict
+
+    def predict(live: Any) -> Any:
+        if idle() is not None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(live)
+
+    model.predict = predict
+    assert batcher.paint(request(), sd, nothing)[1] == ()
+
+
+def test_memory_that_is_too_small_for_one_is_a_clear_error(sd: ModelSpec, batcher: Batcher) -> None:
+    def predict(live: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    batcher.shelf.get(sd).predict = predict
+    with pytest.raises(EngineFailed, match="64x64") as failed:
+        batcher.paint(request(), sd, nothing)
+    assert failed.value.code == "gpu_out_of_memory"
+
+
+def test_a_model_that_does_not_fit_while_it_is_read_is_tried_again_in_the_room_of_another(
+    specs: dict[str, ModelSpec], sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = weakref.ref(batcher.shelf.get(specs["other"]).unet)
+    from_folder = model_loading._from_folder
+
+    def reading(*arguments: Any) -> Any:
+        if idle() is not None:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return from_folder(*arguments)
+
+    monkeypatch.setattr(model_loading, "_from_folder", reading)
+    assert len(batcher.paint(request(), sd, nothing)[0]) == 1
+
+
+def test_latents_that_are_no_numbers_fail_with_a_clear_code(sd: ModelSpec, batcher: Batcher) -> None:
+    model = batcher.shelf.get(sd)
+    model.predict = lambda live: [torch.full((2, 4, 8, 8), torch.nan) for _ in live]
+    with pytest.raises(EngineFailed) as failed:
+        batcher.paint(request(), sd, nothing)
+    assert failed.value.code == "model_produced_invalid_output"
+
+
+def test_a_vae_that_overflows_is_asked_again_in_float32(sd: ModelSpec, specs: dict[str, ModelSpec]) -> None:
+    half = Batcher(Shelf(Hardware(torch.device("cpu"), torch.bfloat16), 10**9))
+    model = half.shelf.get(sd)
+    decode, asked = model.vae.decode, []
+
+    def overflowing(latents: torch.Tensor, **more: Any) -> Any:
+        asked.append(latents.dtype)
+        pictures = decode(latents, **more)[0]
+        return (pictures if latents.dtype == torch.float32 else pictures * torch.nan,)
+
+    model.vae.decode = overflowing
+    pictures, _ = half.paint(request(), sd, nothing)
+    assert asked == [torch.bfloat16, torch.float32]
+    assert model.vae.dtype == torch.bfloat16
+    assert pictures[0].std() > 0
+
+
+def test_two_models_take_turns_under_a_budget_for_one(
+    specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[weakref.ref[torch.nn.Module]] = []
+    beside: list[int] = []
+
+    def counted(spec: ModelSpec, hardware: Hardware) -> Any:
+        beside.append(sum(unet() is not None for unet in loaded))
+        model = load(spec, hardware)
+        loaded.append(weakref.ref(model.unet))
+        return model
+
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.model_cache.load", counted)
+    small = Batcher(Shelf(CPU, 2_000_000))
+    with ThreadPoolExecutor(6) as pool:
+        slugs = ["sd", "other"] * 3
+        results = list(pool.map(lambda slug: small.paint(request(), specs[slug], nothing)[0][0], slugs))
+    assert len(small.shelf._models) == 1
+    assert 2 <= len(loaded) <= 6  # not at every step
+    assert not any(beside), "the one is out of memory before the other is read"
+    assert np.abs(results[0].astype(int) - results[2]).max() <= 1
+    assert np.abs(results[0].astype(int) - results[1]).max() > 1
+
+
+def test_a_model_that_is_painting_is_never_put_away(specs: dict[str, ModelSpec], sd: ModelSpec) -> None:
+    shelf = Shelf(CPU, 1)
+    first = shelf.get(sd)
+    second = shelf.get(specs["other"], InUse([first]))
+    assert shelf.models == [first, second]
+    assert not shelf.put_away(InUse([first, second]))
+    assert shelf.put_away(InUse([second]))
+    assert shelf.models == [second]
+
+
+def test_other_files_in_its_place_are_loaded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = tiny_models.saved(tmp_path / "one")
+    models = Shelf(CPU, 10**9)
+    before = models.get(spec)
+    assert models.get(spec) is before
+    unet = weakref.ref(before.unet)
+    del before
+    tiny_models.saved(tmp_path / "one", seed=5)
+
+    def alone(spec: ModelSpec, hardware: Hardware) -> Any:
+        assert unet() is None, "the old one is out of memory"
+        return load(spec, hardware)
+
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.model_cache.load", alone)
+    models.get(spec)
+    assert len(models.models) == 1
+
+
+def test_weights_are_counted_as_they_will_lie_in_memory(tmp_path: Path) -> None:
+    spec = tiny_models.saved(tmp_path / "one")
+    loaded = Shelf(CPU, 10**9).get(spec).byte_count
+    assert abs(model_loading.weights_bytes(spec, torch.float32) - loaded) < 0.05 * loaded
+    assert model_loading.weights_bytes(spec, torch.float16) * 2 == model_loading.weights_bytes(spec, torch.float32)
+
+
+def test_a_model_removed_while_others_paint_fails_only_who_asked_for_it(batcher: Batcher, sd: ModelSpec) -> None:
+    batcher.shelf.budget_bytes = 1
+    gone = ModelSpec(slug="gone", label="Gone", family=Family.SD, path=Path("/nowhere/gone"))
+    with ThreadPoolExecutor(2) as pool:
+        good, bad = (pool.submit(batcher.paint, request(steps=20), spec, nothing) for spec in (sd, gone))
+        with pytest.raises(EngineFailed) as failed:
+            bad.result(60)
+        assert failed.value.code == "model_unavailable"
+        assert len(good.result(60)[0]) == 1
+
+
+@pytest.mark.parametrize("where", ["read", "start", "decode"])
+def test_what_breaks_anywhere_is_answered_and_the_next_one_is_painted(
+    batcher: Batcher, sd: ModelSpec, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(*arguments: Any) -> Any:
+        raise OSError("broken here")
+
+    model = batcher.shelf.get(sd)
+    setattr(model, where, breaks)
+    with pytest.raises(EngineFailed) as failed:
+        batcher.paint(request(), sd, nothing)
+    assert failed.value.code == "model_failed"
+    assert "broken here" in caplog.text
+    assert "Traceback" in caplog.text
+    delattr(model, where)
+    assert len(batcher.paint(request(), sd, nothing)[0]) == 1
+
+
+def test_one_bad_picture_of_several_ends_them_all(batcher: Batcher, sd: ModelSpec) -> None:
+    model = batcher.shelf.get(sd)
+    start = model.start
+
+    def starting(asked: InpaintRequest, index: int, text: Any) -> Any:
+        if index == 1:
+            raise EngineFailed("the second one")
+        return start(asked, index, text)
+
+    model.start = starting
+    with pytest.raises(EngineFailed, match="the second one"):
+        batcher.paint(request(num_images=3), sd, nothing)
+    until(lambda: batcher.is_idle)
+
+
+def test_a_lost_device_is_not_the_generations_fault(
+    batcher: Batcher, sd: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.SIGN_OF_LIFE_SECONDS", 0.05)
+
+    def lost(live: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    batcher.shelf.get(sd).predict = lost
+    heard: list[Step] = []
+    for _ in range(2):  # those that wait hear the same
+        with pytest.raises(DeviceLost):
+            batcher.paint(request(), sd, heard.append)
+    assert not any(step.done for step in heard)
+
+
+def test_who_waits_is_not_overtaken_by_his_own_kind(batcher: Batcher, sd: ModelSpec) -> None:
+    batcher.most_rows = 4
+    calls = Calls(batcher, sd, held=True)
+    ended: list[int] = []
+    with ThreadPoolExecutor(6) as pool:
+
+        def one(number: int) -> None:
+            batcher.paint(request(seed=number), sd, nothing)
+            ended.append(number)
+
+        pool.submit(one, 0)
+        assert calls.begun.wait(30)
+        for number in range(1, 6):
+            pool.submit(one, number)
+            until(partial(arrived, batcher, number))
+        calls.go.set()
+    assert max(calls.rows) == 4
+    assert [number // 2 for number in ended] == sorted(number // 2 for number in ended)
+
+
+def test_a_newcomer_of_his_own_kind_who_needs_less_room_does_not_overtake_him(batcher: Batcher, sd: ModelSpec) -> None:
+    batcher.most_rows = 3
+    running, waiting, newcomer = (Ticket(request(guidance_scale=scale), sd) for scale in (5.0, 5.0, 1.0))
+    batcher._waiting.extend((ticket, 0) for ticket in (running, waiting, newcomer))
+    batcher._admit()
+    assert [ticket for ticket, _ in batcher._waiting] == [waiting, newcomer]
+    other = Ticket(request(guidance_scale=1.0, prompt="a red bus " * 40), sd)
+    batcher._waiting.append((other, 0))
+    batcher._admit()
+    assert [ticket for ticket, _ in batcher._waiting] == [waiting, newcomer], "who hears more is of another kind"
+
+
+def test_a_folder_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
+    spec = ModelSpec(slug="gone", label="Gone", family=Family.SD, path=tmp_path / "gone")
+    with pytest.raises(EngineFailed, match="pull_model gone") as failed:
+        Batcher(Shelf(CPU, 10**9)).paint(request(), spec, nothing)
+    assert failed.value.code == "model_unavailable"
+
+
+def test_a_pickle_beside_the_weights_is_refused(tmp_path: Path) -> None:
+    spec = tiny_models.saved(tmp_path / "bad")
+    (tmp_path / "bad" / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n")
+    with pytest.raises(EngineFailed, match="pickle") as failed:
+        Batcher(Shelf(CPU, 10**9)).paint(request(), spec, nothing)
+    assert failed.value.code == "model_refused"
+
+
+def test_a_hung_device_gives_no_sign_of_life(sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.SIGN_OF_LIFE_SECONDS", 0.02)
+    calls = Calls(batcher, sd, held=True)
+    heard: list[Step] = []
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(batcher.paint, request(), sd, heard.append)
+        assert calls.begun.wait(30)
+        until(lambda: len(heard) >= 3)
+        batcher.pulse._deadline = 0.0
+        threading.Event().wait(0.1)
+        silent = len(heard)
+        threading.Event().wait(0.2)
+        assert len(heard) == silent
+        calls.go.set()
+        assert len(future.result(60)[0]) == 1
+
+
+def test_a_prompt_that_is_too_long_is_said_to_be_cut(sd: ModelSpec, batcher: Batcher) -> None:
+    _, notes = batcher.paint(request(prompt="bus " * 201), sd, nothing)
+    assert any("600 tokens" in note for note in notes)
+
+
+def test_a_scheduler_that_cannot_drive_the_model_is_replaced_and_said(
+    specs: dict[str, ModelSpec], batcher: Batcher
+) -> None:
+    for name, nearest in schedulers.NEAREST.items():
+        pictures, notes = batcher.paint(request(scheduler=name, strength=0.75), specs["plain"], nothing)
+        assert any(name in note and nearest in note for note in notes)
+        assert np.array_equal(
+            pictures[0], batcher.paint(request(scheduler=nearest, strength=0.75), specs["plain"], nothing)[0][0]
+        )

@@ -1,0 +1,130 @@
+"""Networks are loaded one at a time, whichever thread wants one: two at once spoil what all threads share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from inpainting.catalog.specs import Family, LoraSpec, ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.engines.diffusion import safety_checker
+from inpainting.engines.diffusion.conditioning.lora_adapters import WornLora
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.serving.adapter_loading import PREVIEW_DECODERS, load_part, load_preview_decoder
+from inpainting.engines.diffusion.serving.load_lock import LOADING, alone
+from inpainting.engines.diffusion.serving.model_loading import load
+from tests import original_layout, tiny_checker, tiny_loras, tiny_models, tiny_parts, tiny_vaes
+from tests.engines.diffusion.test_single_files import configuration, spec_of
+
+HALF = Hardware(torch.device("cpu"), torch.bfloat16)
+
+
+def a_folder(folder: Path) -> Callable[[], object]:
+    spec = tiny_models.saved(folder / "model")
+    return lambda: load(spec, HALF)
+
+
+def a_checkpoint(folder: Path) -> Callable[[], object]:
+    pipeline = tiny_models.sd(folder)
+    pipeline.save_pretrained(folder / "folder")
+    path = original_layout.saved(pipeline, folder / "one" / "mine.safetensors")
+    configuration(folder / "folder", Family.SD, path)
+    return lambda: load(spec_of(path, Family.SD), HALF)
+
+
+def a_vae(folder: Path) -> Callable[[], object]:
+    spec = tiny_vaes.saved(folder / "vae")
+    return lambda: load_part(spec, HALF)
+
+
+def a_preview_decoder(folder: Path) -> Callable[[], object]:
+    tiny_vaes.saved(folder / PREVIEW_DECODERS[Family.SD], kind="AutoencoderTiny")
+    return lambda: load_preview_decoder(folder, Family.SD, HALF)
+
+
+def an_image_prompt(folder: Path) -> Callable[[], object]:
+    unet = load(tiny_models.saved(folder / "model"), HALF).unet
+    spec = tiny_parts.saved_adapter(folder / "adapter", Family.SD, tiny_parts.adapter(unet))
+    return lambda: load_part(spec, HALF)
+
+
+def a_worn_image_prompt(folder: Path) -> Callable[[], object]:
+    adapter = an_image_prompt(folder)()
+    unet = load(tiny_models.saved(folder / "other"), HALF).unet
+    return lambda: adapter.fit(unet)  # type: ignore[attr-defined] # of what a part is, no more is told
+
+
+def a_lora(folder: Path) -> Callable[[], object]:
+    model = load(tiny_models.saved(folder / "model"), HALF)
+    path = tiny_loras.saved(folder / "lora.safetensors", tiny_loras.weights(model.pipeline))
+    one = WornLora(LoraSpec(slug="lora", label="LoRA", family=Family.SD, digest="d", path=path), 1.0)
+    return lambda: model.adapters.load(one)
+
+
+def a_safety_checker(folder: Path) -> Callable[[], object]:
+    tiny_checker.saved(folder, tiny_checker.checker())
+    spec = ModelSpec(slug="safety-checker", label="Safety checker", family=Family.SAFETY, path=folder)
+    return lambda: safety_checker.Checkers().get(spec, lambda: None)
+
+
+@pytest.mark.parametrize(
+    "prepared",
+    [
+        *(a_folder, a_checkpoint, a_vae, a_preview_decoder, an_image_prompt, a_worn_image_prompt, a_lora),
+        a_safety_checker,
+    ],
+)
+def test_whoever_makes_a_network_keeps_all_other_loaders_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: Callable[[Path], Callable[[], object]]
+) -> None:
+    wanted = prepared(tmp_path)
+    begin: Callable[..., None] = torch.nn.Module.__init__
+    may_others: list[bool] = []
+
+    def another_tries() -> bool:
+        is_free = LOADING.acquire(blocking=False)
+        if is_free:
+            LOADING.release()
+        return is_free
+
+    def watched(module: torch.nn.Module, *args: object, **more: object) -> None:
+        may_others.append(another.submit(another_tries).result())
+        begin(module, *args, **more)
+
+    with ThreadPoolExecutor(1) as another:
+        assert another.submit(another_tries).result()
+        monkeypatch.setattr(torch.nn.Module, "__init__", watched)
+        wanted()
+        monkeypatch.undo()
+        assert another.submit(another_tries).result()
+    assert may_others
+    assert not any(may_others)
+
+
+def test_a_loader_may_load_with_another_one_and_gives_way_when_it_fails() -> None:
+    @alone
+    def inner() -> str:
+        return "loaded"
+
+    @alone
+    def outer() -> str:
+        raise RuntimeError(inner())
+
+    with pytest.raises(RuntimeError, match="loaded"):
+        outer()
+    with ThreadPoolExecutor(1) as another:
+        assert another.submit(inner).result() == "loaded"
+
+
+def test_a_network_that_cannot_be_made_leaves_torchs_usual_type(tmp_path: Path) -> None:
+    spec = tiny_models.saved(tmp_path / "model")
+    config = tmp_path / "model" / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "down_block_types": ["A", "B"]}))
+    with pytest.raises(EngineFailed):
+        load(spec, HALF)
+    assert torch.get_default_dtype() is torch.float32

@@ -1,0 +1,236 @@
+"""The checker says what diffusers' own says, and one that could find nothing is not used."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from skimage import data
+
+from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.core.geometry import Box, Size, Window
+from inpainting.core.picture import Picture
+from inpainting.engines.diffusion import safety_checker
+from inpainting.engines.diffusion.safety_checker import Checkers, aside
+from inpainting.engines.diffusion.serving.load_lock import LOADING
+from inpainting.engines.painting import Painting
+from inpainting.engines.safety import checkers, examined, squared
+from tests import tiny_checker, tiny_models
+
+PICTURES = {"astronaut": data.astronaut, "chelsea": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
+
+
+def nothing() -> None:
+    """Nobody waits."""
+
+
+@pytest.fixture
+def photos() -> dict[str, NDArray[np.uint8]]:
+    return {name: load() for name, load in PICTURES.items()}
+
+
+def spec_of(folder: Path) -> ModelSpec:
+    return ModelSpec(slug="safety-checker", label="Safety checker", family=Family.SAFETY, path=folder)
+
+
+def test_it_says_what_diffusers_own_pipeline_says(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
+    model = tiny_checker.rigged(photos["astronaut"], photos["chelsea"])
+    mine = Checkers().get(spec_of(tiny_checker.saved(tmp_path / "checker", model)), nothing)
+    theirs = tiny_models.sd(tmp_path / "pipeline")
+    theirs.safety_checker, theirs.feature_extractor = model, tiny_checker.processor()
+    noise = np.random.default_rng(3).integers(0, 256, (9, 48, 64, 3), np.uint8)
+    shown = [*photos.values(), *noise, *(photo[:200, 50:250] for photo in photos.values())]
+    said = []
+    for picture in shown:
+        alone = (picture / np.float32(255))[None]
+        _, (found,) = theirs.run_safety_checker(alone, "cpu", torch.float32)
+        said.append(bool(found))
+    assert mine.judge(shown) == said
+    assert said[:2] == [True, False]
+    assert 2 < sum(said) < len(said) - 2  # it does tell them apart
+
+
+def test_special_care_lowers_the_threshold_as_it_does_for_diffusers(tmp_path: Path) -> None:
+    photo = data.astronaut()
+    for cared, expected in ((False, False), (True, True)):
+        model = tiny_checker.checker()
+        with torch.no_grad():
+            model.concept_embeds[3] = tiny_checker.embedding(model, photo)
+            model.concept_embeds_weights[3] = 1.005  # within the hundredth that special care adds
+            if cared:
+                model.special_care_embeds[1] = model.concept_embeds[3]
+                model.special_care_embeds_weights[1] = 0.9
+        folder = tiny_checker.saved(tmp_path / str(cared), model)
+        assert Checkers().get(spec_of(folder), nothing).judge([photo]) == [expected]
+
+
+def test_weights_under_their_first_published_names_are_read(
+    tmp_path: Path, photos: dict[str, NDArray[np.uint8]]
+) -> None:
+    model = tiny_checker.rigged(photos["coffee"], photos["rocket"])
+    folder = tiny_checker.saved(tmp_path, model)
+    configuration = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**configuration, "architectures": ["SafetyChecker"]}))
+    save_file(tiny_checker.as_first_published(model), folder / "model.safetensors", metadata={"format": "pt"})
+    assert Checkers().get(spec_of(folder), nothing).judge([photos["coffee"], photos["rocket"]]) == [True, False]
+
+
+def without_a_layer(tensors: dict[str, torch.Tensor]) -> None:
+    del tensors["vision_model.encoder.layers.1.mlp.fc1.weight"]
+
+
+def with_a_hole(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["vision_model.encoder.layers.1.mlp.fc1.weight"][0, 0] = float("nan")
+
+
+def with_an_endless_threshold(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["concept_embeds_weights"][2] = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (without_a_layer, "it lacks vision_model.encoder.layers.1.mlp.fc1.weight"),
+        (with_a_hole, "numbers that are none"),
+        (with_an_endless_threshold, "numbers that are none"),
+    ],
+)
+def test_one_that_would_find_nothing_in_anything_is_not_used(
+    tmp_path: Path, spoil: Callable[[dict[str, torch.Tensor]], None], problem: str
+) -> None:
+    model = tiny_checker.checker()
+    folder = tiny_checker.saved(tmp_path, model)
+    tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    spoil(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EngineFailed, match=problem) as refused:
+        Checkers().get(spec_of(folder), nothing)
+    assert refused.value.code == "safety_checker_unavailable"
+
+
+def test_one_with_weights_that_were_never_read_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_checker.checker()
+    folder = tiny_checker.saved(tmp_path, model)
+    told: dict[str, set[str]] = {"missing_keys": set(), "mismatched_keys": set()}
+    monkeypatch.setattr(type(model), "from_pretrained", lambda *_, **__: (model.to("meta"), told))
+    with pytest.raises(EngineFailed, match="The safety checker cannot be loaded") as refused:
+        Checkers().get(spec_of(folder), nothing)
+    assert refused.value.code == "safety_checker_unavailable"
+
+
+def test_one_that_is_gone_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match="pull_model safety-checker") as refused:
+        Checkers().get(spec_of(tmp_path / "nothing"), nothing)
+    assert refused.value.code == "safety_checker_unavailable"
+
+
+def test_it_is_loaded_once_until_its_files_change(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
+    folder = tiny_checker.saved(tmp_path, tiny_checker.rigged(photos["coffee"], photos["rocket"]))
+    known = Checkers()
+    first = known.get(spec_of(folder), nothing)
+    assert known.get(spec_of(folder), nothing) is first
+    tiny_checker.saved(folder, tiny_checker.rigged(photos["rocket"], photos["coffee"]))
+    os.utime(folder / "preprocessor_config.json", ns=(1, 1))
+    assert known.get(spec_of(folder), nothing).judge([photos["coffee"], photos["rocket"]]) == [False, True]
+
+
+def test_who_waits_says_that_it_is_alive_and_may_stop() -> None:
+    """On threads: what is worked at ends when whoever waits has spoken."""
+    spoken: list[None] = []
+
+    def work() -> str:
+        while not spoken:
+            pass
+        return "done"
+
+    assert aside(work, lambda: spoken.append(None)) == "done"
+
+    class Stop(Exception):
+        pass
+
+    def stop() -> None:
+        spoken.append(None)
+        raise Stop
+
+    spoken.clear()
+    with pytest.raises(Stop):
+        aside(work, stop)
+
+
+def test_a_checker_whose_turn_to_load_comes_late_does_not_look_as_if_it_hung(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model is being loaded meanwhile, for hundreds of seconds on this clock."""
+    folder = tiny_checker.saved(tmp_path, tiny_checker.checker())
+    seconds, heard = itertools.count(0, 100), []
+    with contextlib.ExitStack() as model:
+        model.enter_context(LOADING)
+
+        def clock() -> int:
+            now = next(seconds)
+            if now > 1000:
+                model.close()  # or nobody would ever be heard again
+            return now
+
+        def alive() -> None:
+            heard.append(next(seconds))
+            if len(heard) == 2:
+                model.close()
+
+        monkeypatch.setattr(safety_checker, "ALIVE_SECONDS", 0.01)
+        monkeypatch.setattr(safety_checker, "time", SimpleNamespace(monotonic=clock))
+        Checkers().get(spec_of(folder), alive)
+    assert heard[:2] == [200, 400]
+
+
+def painting_of(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Painting:
+    size = Size(picture.shape[1], picture.shape[0])
+    return Painting(
+        picture=Picture(picture),
+        mask=mask,
+        window=Window(Box.whole(size), size),
+        coverage=0.1,
+        seam_score=0.0,
+        seam_score_plain=0.0,
+        colour_matched=False,
+        seam_blended=False,
+    )
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 400), (400, 20), (30, 30)])
+def test_of_what_is_no_square_the_checker_is_shown_all(height: int, width: int) -> None:
+    photo = data.astronaut()[:height, :width]
+    shown = squared(photo)
+    assert shown.shape == (max(height, width), max(height, width), 3)
+    assert np.array_equal(shown[:height, :width], photo)
+
+
+def test_what_was_painted_is_judged_and_the_rest_of_the_picture_is_not(tmp_path: Path) -> None:
+    """A cat is found where it was painted, not where its owner brought it."""
+    cat, cup = data.chelsea()[:200, 150:350], data.coffee()[:200, 150:350]
+    spec = spec_of(tiny_checker.saved(tmp_path, tiny_checker.rigged(cat, cup)))
+    picture = np.concatenate([cat, np.tile(cup, (1, 4, 1))], axis=1)
+    on_cat, on_cup = np.zeros((2, *picture.shape[:2]), np.uint8)
+    on_cat[50:150, 50:150] = 255
+    on_cup[50:150, 850:950] = 255
+    checkers.cache_clear()
+    found = examined(painting_of(picture, on_cat), nothing, how="black", checker=spec)
+    passed = examined(painting_of(picture, on_cup), nothing, how="black", checker=spec)
+    assert (passed.nsfw_content_detected, passed.hidden_by, passed.unhidden) == (False, None, None)
+    assert np.array_equal(passed.picture.pixels, picture)
+    assert (found.nsfw_content_detected, found.hidden_by) == (True, "black")
+    assert found.unhidden is not None
+    assert np.array_equal(found.unhidden.pixels, picture)
+    assert not found.picture.pixels[on_cat > 0].any()
+    assert np.array_equal(found.picture.pixels[on_cat == 0], picture[on_cat == 0])

@@ -1,0 +1,44 @@
+"""That the safety checker is on and cannot look is said before the first request, not after it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from inpainting.engines.diffusion import engine as diffusion
+from inpainting.moderation import warn_where_unavailable
+
+
+def checked() -> str:
+    call_command("check", fail_level="ERROR")
+    with pytest.raises(CommandError) as said:
+        call_command("check", fail_level="WARNING")
+    return str(said.value)
+
+
+def test_a_light_installation_hears_that_nothing_will_be_painted(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diffusion, "find_spec", lambda name: None)
+    call_command("check", fail_level="WARNING")
+    settings.SAFETY_CHECKER = "blur"
+    assert "cannot run it: nothing will be painted" in checked()
+
+
+def test_a_word_that_nobody_knows_is_refused(settings: Any) -> None:
+    settings.SAFETY_CHECKER = "Blur"
+    with pytest.raises(CommandError, match="off, blur, pixelate, black or sensitive_content_text"):
+        call_command("check")
+
+
+@pytest.mark.parametrize("setting", ["off", "black"])
+def test_a_start_without_the_model_says_which_command_gets_it(
+    db: None, settings: Any, caplog: pytest.LogCaptureFixture, setting: str
+) -> None:
+    settings.SAFETY_CHECKER = setting
+    with caplog.at_level(logging.WARNING):
+        warn_where_unavailable()
+    assert ("pull_model safety-checker" in caplog.text) == (setting == "black")

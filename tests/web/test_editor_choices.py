@@ -1,0 +1,145 @@
+"""The editor offers what is installed, and says what is not and who can change that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from inpainting.catalog.specs import Source
+from inpainting.core.request import MAX_PROMPT_CHARACTERS, RANGES, PaintSettings
+from inpainting.engines import registry
+from inpainting.engines.diffusion import engine as diffusion
+from inpainting.models import Generation, InferenceModel
+from tests.hub import tiny_model, written
+
+Install = Callable[[str], InferenceModel]
+
+
+@pytest.fixture
+def with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not this installation has it."""
+    monkeypatch.setattr(diffusion, "find_spec", lambda name: object())
+
+
+@pytest.fixture
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diffusion, "find_spec", lambda name: None)
+
+
+@pytest.fixture
+def install(db: None, settings: Any, tmp_path: Path) -> Install:
+    settings.MODELS_DIR = tmp_path
+
+    def install(slug: str) -> InferenceModel:
+        model = InferenceModel.objects.get(slug=slug)
+        written(tiny_model(), tmp_path / slug)
+        assert model.start_pull()
+        assert model.install(Source.HUB)
+        return model
+
+    return install
+
+
+def editor(client: Client, user: User) -> str:
+    client.force_login(user)
+    return client.get("/").content.decode()
+
+
+def offered(page: str, select: str) -> list[str]:
+    """The options of a select that can be chosen."""
+    inside = re.search(rf'<select id="{select}".*?</select>', page, re.DOTALL)
+    return re.findall(r'<option value="([^"]*)"(?! disabled)', inside[0]) if inside else []
+
+
+@pytest.mark.usefixtures("with_torch")
+def test_without_a_model_diffusion_is_listed_but_cannot_be_chosen(client: Client, alice: User) -> None:
+    page = editor(client, alice)
+    assert offered(page, "engine") == ["auto", "quick-fill"]
+    assert '<option value="diffusion" disabled>Diffusion</option>' in page
+    assert offered(page, "model") == []
+    assert "ask your administrator" in page
+    assert "get a model" not in page
+
+
+@pytest.mark.usefixtures("with_torch")
+def test_administrators_are_led_to_the_models(client: Client, db: None) -> None:
+    page = editor(client, User.objects.create_superuser("boss@example.com", "a long one"))
+    assert '<a href="/models/">get a model</a>' in page
+    assert "ask your administrator" not in page
+
+
+@pytest.mark.usefixtures("without_torch")
+def test_a_light_installation_says_what_it_lacks_and_offers_no_model(
+    client: Client, alice: User, install: Install
+) -> None:
+    install("sd15")
+    page = editor(client, alice)
+    assert "not part of this light installation" in page
+    assert offered(page, "engine") == ["auto", "quick-fill"]
+    assert offered(page, "model") == []
+    assert registry.find("auto", PaintSettings(prompt="a lawn")).name == "quick-fill"
+
+
+@pytest.mark.usefixtures("with_torch")
+def test_installed_models_are_offered_by_their_labels_the_preferred_one_first(
+    client: Client, alice: User, install: Install
+) -> None:
+    for slug in ("sd15-inpainting", "sd2-inpainting", "sdxl"):
+        install(slug)
+    InferenceModel.objects.filter(slug="sd15-inpainting").update(enabled=False)
+    InferenceModel.objects.filter(slug="sdxl").update(is_fallback=True)
+    page = editor(client, alice)
+    assert offered(page, "engine") == ["auto", "quick-fill", "diffusion"]
+    assert offered(page, "model") == ["sdxl", "sd2-inpainting"]
+    assert '<option value="sdxl" selected>SDXL base 1.0</option>' in page
+    assert "engine-missing" not in page
+
+
+@pytest.mark.usefixtures("with_torch")
+def test_every_number_and_text_has_the_limits_of_the_api(client: Client, alice: User) -> None:
+    page = editor(client, alice)
+    for name, (lowest, highest) in RANGES.items():
+        field = re.search(rf'<input [^>]*name="{"denoising_strength" if name == "strength" else name}"[^>]*>', page)
+        assert field is not None, name
+        assert f'min="{lowest:.0f}" max="{int(highest)}"' in field[0]
+    assert page.count(f'maxlength="{MAX_PROMPT_CHARACTERS}"') == 2
+
+
+def test_the_pages_name_the_model_and_its_settings(
+    client: Client, alice: User, generate: Callable[..., Generation]
+) -> None:
+    generation = generate(alice, prompt="a lawn", run=False)
+    settings = {**generation.settings, "model": "sd15", "steps": 12, "scheduler": "HeunDiscreteScheduler"}
+    Generation.objects.filter(pk=generation.pk).update(
+        engine="diffusion", settings=settings, warnings=["It was large."]
+    )
+    client.force_login(alice)
+    page = client.get(f"/generations/{generation.pk}/").content.decode()
+    for words in ("Stable Diffusion 1.5 <code", ">sd15<", "Steps", "12", "HeunDiscreteScheduler", "It was large."):
+        assert words in page
+    assert "Stable Diffusion 1.5<" in client.get("/history/").content.decode()
+    InferenceModel.objects.get(slug="sd15").delete()
+    assert ">sd15<" in client.get("/history/").content.decode()
+    Generation.objects.filter(pk=generation.pk).update(engine="quick-fill")
+    assert ">Quick fill<" in client.get("/history/").content.decode()
+
+
+def test_the_page_marks_all_that_was_asked_for_and_not_read(
+    client: Client, alice: User, generate: Callable[..., Generation]
+) -> None:
+    generation = generate(alice, prompt="a lawn", run=False)
+    unread = {"negative_prompt": "a dog", "seed": 77, "width": 640, "model": "sd15"}
+    settings = {**generation.settings, **unread, "height": 512}
+    Generation.objects.filter(pk=generation.pk).update(engine="quick-fill", settings=settings, ignored=list(unread))
+    client.force_login(alice)
+    page = client.get(f"/generations/{generation.pk}/").content.decode()
+    rows = dict(re.findall(r'<th scope="row">([^<]*)</th><td[^>]*>(.*?)</td>', page))
+    marked = {label for label, told in rows.items() if "not read by this engine" in told}
+    assert marked == {"Model", "Negative prompt", "Seed", "Work width, px"}
+    assert rows["Work height, px"] == "512"

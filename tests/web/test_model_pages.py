@@ -1,0 +1,144 @@
+"""The page of models is for administrators, and says what one should know before getting one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from accounts.models import User
+from inpainting.catalog.shipped import SHIPPED
+from inpainting.catalog.specs import Source
+from inpainting.models import InferenceModel, Lora, ModelState
+from tests.hub import tiny_model, written
+
+
+@pytest.fixture
+def boss(client: Client, db: None) -> User:
+    boss = User.objects.create_superuser("boss@example.com", "a long one")
+    client.force_login(boss)
+    return boss
+
+
+@pytest.fixture
+def installed(boss: User, settings: Any, tmp_path: Path) -> InferenceModel:
+    settings.MODELS_DIR = tmp_path
+    model = InferenceModel.objects.get(slug="sd15")
+    written(tiny_model(), tmp_path / "sd15")
+    assert model.start_pull()
+    assert model.install(Source.HUB)
+    return model
+
+
+def test_it_lists_every_model_with_size_and_licence(client: Client, boss: User) -> None:
+    page = client.get("/models/").content.decode()
+    for spec in SHIPPED:
+        assert spec.label in page
+        assert spec.licence_url in page
+        assert f'action="/models/{spec.slug}/pull/"' in page
+    assert "CreativeML OpenRAIL-M" in page
+    assert "2.6\xa0GB" in page
+    assert 'href="/models/"' in client.get("/").content.decode()
+
+
+def test_others_find_no_such_page_and_no_link_to_it(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    assert client.get("/models/").status_code == 404
+    assert 'href="/models/"' not in client.get("/").content.decode()
+    for action in ("pull", "remove", "switch"):
+        assert client.post(f"/models/sd15/{action}/").status_code == 404
+    assert InferenceModel.objects.get(slug="sd15").state == ModelState.NOT_INSTALLED
+
+
+def test_loras_are_listed_for_who_may_see_them(client: Client, boss: User, models_dir: Path) -> None:
+    assert "LoRAs: small changes" not in client.get("/models/").content.decode()
+    from_hub = {"repo": "somebody/ink", "revision": "5e1f0c0d" * 5, "licence": "openrail++"}
+    Lora.objects.create(slug="ink", label="Ink drawing", family="sd", size_bytes=2**20, sha256="0" * 64, **from_hub)
+    page = client.get("/models/").content.decode()
+    for words in ("Ink drawing", "somebody/ink", ">5e1f0c0d<", "openrail++", "1.0\xa0MB"):
+        assert words in page
+    lora = Lora.objects.get()
+    assert f'href="/admin/inpainting/lora/{lora.pk}/change/"' in page
+    assert "File missing" in page
+    lora.path.parent.mkdir(parents=True)
+    lora.path.touch()
+    assert "File missing" not in client.get("/models/").content.decode()
+    staff = User.objects.create_user("staff@example.com", is_staff=True)
+    staff.user_permissions.add(Permission.objects.get(codename="view_inferencemodel"))
+    client.force_login(staff)
+    assert "Ink drawing" not in client.get("/models/").content.decode()
+
+
+def test_staff_who_may_only_look_get_no_buttons(client: Client, db: None) -> None:
+    staff = User.objects.create_user("staff@example.com", is_staff=True)
+    staff.user_permissions.add(Permission.objects.get(codename="view_inferencemodel"))
+    client.force_login(staff)
+    assert "/pull/" not in client.get("/models/").content.decode()
+    assert client.post("/models/sd15/switch/").status_code == 404
+
+
+def test_the_forms_want_their_token(boss: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(boss)
+    for action in ("pull", "remove", "switch"):
+        assert client.post(f"/models/sd15/{action}/").status_code == 403
+
+
+def test_a_model_goes_off_and_on(client: Client, boss: User) -> None:
+    client.post("/models/sd15/switch/", {"enabled": "off"})
+    assert not InferenceModel.objects.get(slug="sd15").enabled
+    client.post("/models/sd15/switch/", {"enabled": "on"})
+    assert InferenceModel.objects.get(slug="sd15").enabled
+
+
+def test_its_files_are_removed(client: Client, installed: InferenceModel, tmp_path: Path) -> None:
+    assert "Remove files" in client.get("/models/").content.decode()
+    client.post("/models/sd15/remove/")
+    installed.refresh_from_db()
+    assert installed.state == ModelState.NOT_INSTALLED
+    assert not (tmp_path / "sd15").exists()
+
+
+def test_a_pull_shows_how_far_it_is_and_why_it_failed(client: Client, boss: User) -> None:
+    model = InferenceModel.objects.get(slug="sd15")
+    model.start_pull()
+    model.progress(500, 2000, "Getting unet")
+    page = client.get("/models/").content.decode()
+    assert 'value="25"' in page
+    assert "Getting unet" in page
+    answer = client.post("/models/sd15/pull/", follow=True)
+    assert "on its way already" in answer.content.decode()
+    model.fail_pull("The hub cannot be reached.")
+    assert "The hub cannot be reached." in client.get("/models/").content.decode()
+
+
+def test_a_pull_that_cannot_begin_says_why(client: Client, boss: User, settings: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings.MODELS_DIR = tmp_path / "file" / "models"
+    page = client.post("/models/sd15/pull/", follow=True).content.decode()
+    assert "Getting it could not begin: Not a directory." in page
+    assert InferenceModel.objects.get(slug="sd15").state == ModelState.FAILED
+
+
+def test_the_admin_edits_a_model_and_other_files_are_pinned_anew(
+    client: Client, installed: InferenceModel, tmp_path: Path
+) -> None:
+    InferenceModel.objects.filter(pk=installed.pk).update(files={"x": {"sha256": "0", "size": 1}}, revision="a" * 40)
+    url = f"/admin/inpainting/inferencemodel/{installed.pk}/change/"
+    form = client.get(url).context["adminform"].form
+    fields = {name: "" if value is None else value for name, value in form.initial.items()} | {"aliases": "[]"}
+    assert client.post(url, {**fields, "label": "Ours"}).status_code == 302
+    installed.refresh_from_db()
+    assert (installed.label, list(installed.files)) == ("Ours", ["x"])
+    assert client.post(url, {**fields, "label": "Ours", "revision": "b" * 40}).status_code == 302
+    installed.refresh_from_db()
+    assert (installed.revision, installed.files) == ("b" * 40, {})
+    refused = client.post(url, {**fields, "label": "Ours", "aliases": '["sdxl"]'})
+    assert "is a name of sdxl already" in refused.content.decode()
+    assert client.get("/admin/inpainting/inferencemodel/add/").status_code == 200
+    client.post(f"/admin/inpainting/inferencemodel/{installed.pk}/delete/", {"post": "yes"})
+    assert not InferenceModel.objects.filter(slug="sd15").exists()
+    assert not (tmp_path / "sd15").exists()

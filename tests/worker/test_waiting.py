@@ -1,0 +1,108 @@
+"""Waiting for a picture in the same call: an end here is heard of, an end elsewhere is seen, a stop lets go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from accounts.models import User
+from inpainting.generations import recovery, submit
+from inpainting.generations.delete import delete_everything_of
+from inpainting.models import Generation, completion_waiters
+from inpainting.worker import waiting
+from tests.api.bodies import upload
+
+Generate = Callable[..., Generation]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NEVER_SECONDS = 3600.0
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture(autouse=True)
+def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit, "ring", lambda queue: None)
+
+
+@pytest.fixture
+def _never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "FIRST_LOOK_SECONDS", NEVER_SECONDS)
+    monkeypatch.setattr(waiting, "LONGEST_PAUSE_SECONDS", NEVER_SECONDS)
+
+
+@contextmanager
+def waiting_for(generation: Generation) -> Iterator[Callable[[], bool]]:
+    """Somebody waits on another thread; what is given tells what they were told, once they were."""
+    told: list[bool] = []
+
+    def until_ended() -> None:
+        try:
+            told.append(waiting.wait_until_ended(Generation.objects.get(pk=generation.pk)))
+        finally:
+            connection.close()
+
+    caller = threading.Thread(target=until_ended, daemon=True)
+    caller.start()
+    while caller.is_alive() and generation.pk not in completion_waiters._waiting:
+        time.sleep(0.01)
+
+    def answer() -> bool:
+        caller.join(PATIENCE_SECONDS)
+        assert told, "still waiting"
+        return told[0]
+
+    yield answer
+
+
+@pytest.mark.usefixtures("_never_looks")
+def test_an_end_in_this_process_is_heard_of_without_looking(alice: User, generate: Generate) -> None:
+    generation = generate(alice, run=False)
+    with waiting_for(generation) as answer, waiting_for(generation) as another:
+        assert generation.cancel()
+        assert (answer(), another()) == (True, True)
+    assert not completion_waiters._waiting
+
+
+def test_an_end_in_another_process_is_seen_at_the_next_look(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completion_waiters, "wake", lambda pk: None)
+    generation = generate(alice, run=False)
+    with waiting_for(generation) as answer:
+        assert generation.cancel()
+        assert answer()
+
+
+@pytest.mark.usefixtures("_never_looks")
+def test_a_stop_lets_everybody_go(alice: User, generate: Generate) -> None:
+    generation = generate(alice, run=False)
+    with waiting_for(generation) as answer:
+        recovery.hand_back_ours()
+        assert not answer()
+
+
+def test_patience_ends(alice: User, generate: Generate) -> None:
+    assert not waiting.wait_until_ended(generate(alice, run=False), patience_seconds=0.01)
+
+
+@pytest.mark.usefixtures("_never_looks")
+def test_what_is_deleted_with_everything_else_lets_go_as_if_cancelled(alice: User, generate: Generate) -> None:
+    generation = generate(alice, run=False)
+    with waiting_for(generation) as answer:
+        assert delete_everything_of(alice) == 1
+        assert answer()
+
+
+def test_a_caller_whose_generation_is_deleted_hears_that_it_was_cancelled(
+    alice: User, alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit, "ring", lambda queue: delete_everything_of(alice))
+    body = {"image": upload(photo_png), "mask": upload(mask_png), "prompt": ""}
+    answer = alices_program.post("/api/img2img", body)
+    assert (answer.status_code, answer.json()["code"]) == (409, "cancelled")

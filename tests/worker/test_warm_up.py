@@ -1,0 +1,90 @@
+"""The model that the settings name is in memory before the first picture asks for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery import Celery
+from django.core.management import call_command
+
+from dreamlayer_site import celery as worker
+from inpainting.engines import registry
+from inpainting.engines.diffusion.serving import model_cache
+from inpainting.worker.warm_up import start_warming_up
+
+pytestmark = pytest.mark.django_db(transaction=True)  # another thread looks into the catalog
+
+
+def warm_up() -> None:
+    thread = start_warming_up()
+    assert thread is not None
+    thread.join()
+
+
+def test_it_is_loaded_by_the_thread_that_owns_the_device(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="diffusion is not installed")
+    from inpainting.engines.diffusion.engine import Diffusion, Options
+    from inpainting.engines.diffusion.serving import model_loading
+    from tests import tiny_models
+
+    settings.MODELS_DIR, settings.DIFFUSION_WARM_UP = tmp_path / "models", "tiny"
+    folder = tiny_models.saved(tmp_path / "tiny").path
+    call_command("add_model", "tiny", "--family=sd", f"--from={folder}")
+    kept = registry.models, registry.options
+    registry.use(registry.models, Options(device="cpu", precision="float32"))
+    loading: list[str] = []
+    load = model_loading.load
+
+    def noted(spec: Any, hardware: Any) -> Any:
+        loading.append(threading.current_thread().name)
+        return load(spec, hardware)
+
+    monkeypatch.setattr(model_cache, "load", noted)
+    try:
+        warm_up()
+        engine = registry.find("diffusion")
+        assert isinstance(engine, Diffusion)
+        for _ in range(3000):
+            if engine.batcher.shelf.used_bytes:
+                break
+            time.sleep(0.01)
+        assert engine.batcher.shelf.used_bytes > 0
+        assert loading == ["diffusion"]
+    finally:
+        registry.use(*kept)
+
+
+def test_a_model_that_cannot_be_loaded_is_a_warning(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    for slug in ("nothing", "sd15"):
+        settings.DIFFUSION_WARM_UP = slug
+        with caplog.at_level(logging.WARNING):
+            warm_up()
+    said = [record.message for record in caplog.records if "DREAMLAYER_DIFFUSION_WARM_UP" in record.message]
+    assert "the models are: sd15-inpainting" in said[0]
+    assert "pull_model sd15" in said[1]
+
+
+def test_where_none_is_set_nothing_happens(settings: Any) -> None:
+    settings.DIFFUSION_WARM_UP = ""
+    assert start_warming_up() is None
+
+
+@pytest.mark.parametrize(("queues", "warms"), [(["cpu", "gpu"], True), (["cpu", "hooks"], False)])
+def test_of_workers_on_their_own_the_one_for_the_gpu_does_it(
+    monkeypatch: pytest.MonkeyPatch, queues: list[str], warms: bool
+) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr("inpainting.generations.recovery.start_lookout", lambda: None)
+    monkeypatch.setattr("inpainting.worker.warm_up.start_warming_up", lambda: calls.append(True))
+    app = Celery("a worker", set_as_current=False)
+    app.amqp.queues.select(queues)
+    worker.look_out(SimpleNamespace(app=app))
+    assert bool(calls) is warms
