@@ -1,7 +1,7 @@
-"""The window: cut out of the picture for an engine, and its painting put back so that no seam shows.
+"""Cuts the window out of the image for an engine, and puts the engine's picture back so that no seam shows.
 
 Colour match and gradient-domain blend are each kept only where they lower the seam score. Whatever an engine paints,
-pixels outside the mask are those of the picture, bit for bit: no other pixel is ever written.
+pixels outside the mask are those of the image, bit for bit: no other pixel is ever written.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.codecs.colour import to_rgb8
+from inpainting.core.colour_match import ColourMatch, fit_colour_match
 from inpainting.core.errors import EngineFailed, InvalidRequest
-from inpainting.core.geometry import Box, Size, Window
+from inpainting.core.geometry import Box, Size, Window, row_strips
 from inpainting.core.masks import bounds, feather, luminance, scaled
-from inpainting.core.membrane import Membrane, strips
 from inpainting.core.picture import Mask, Picture, Pixels
+from inpainting.core.poisson import HarmonicSurface
 from inpainting.core.seams import Seam, levels
-from inpainting.core.tones import Tone, tone_between
 
 RING = 12
-"""Kept pixels within so many of the mask say what an engine's colours should have been there."""
+"""Kept pixels at most this far from the mask are the ones that the colour match is fitted on."""
 
 LEAST_GAIN = 0.05
 """A correction is kept when the seam score falls by more than this: less is rounding."""
 
 HALF_A_LEVEL = 0.5
-"""Of 255. What differs by no more is the picture itself, as an engine of 8 bits can give it back."""
+"""Of 255. An engine of 8 bits cannot reproduce the image any closer, so a smaller difference counts as none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Composite:
-    """A picture with a painting in it.
+    """The image with an engine's picture in it.
 
     seam_score, seam_score_plain: as `seams.seam_score` defines it, with the corrections that were kept and without
     any, before feathering and grey mask values soften the edge. The first is never the higher one.
@@ -48,22 +48,22 @@ class Composite:
 
 
 def cut(image: Picture, mask: Mask, window: Window) -> tuple[Picture, Mask]:
-    """What an engine gets to see: the window in 8-bit RGB and its part of the mask, both of the window's work size."""
+    """An engine's input: the window in 8-bit RGB and its part of the mask, both at the window's work size."""
     return cut_picture(image, window), scaled(mask[window.box.slices], window.work)
 
 
 def cut_picture(image: Picture, window: Window) -> Picture:
-    """The window in 8-bit RGB, of the window's work size."""
+    """The window in 8-bit RGB, at the window's work size."""
     return Picture(resized(to_rgb8(Picture(image.pixels[window.box.slices])), window.work))
 
 
 def composite(image: Picture, mask: Mask, window: Window, painting: NDArray[np.uint8], *, blur: int) -> Composite:
-    """Put an engine's painting ([height, width, 3] of the window's work size) into the image where the mask says so.
+    """Put an engine's picture ([height, width, 3] at the window's work size) into the image where the mask is over 0.
 
     blur: width in pixels of the ramp that fades it in, inward from the mask's edge. The result has the image's size,
     mode, depth and profile, and its pixels wherever the mask is 0. Alpha inside the mask continues the kept alpha
     around it, and is opaque where nothing is kept.
-    Raises EngineFailed for a painting of another shape, InvalidRequest for a mask that leaves the window.
+    Raises EngineFailed for a painting of another shape, InvalidRequest for a mask that extends beyond the window.
     """
     if painting.dtype != np.uint8 or painting.shape != (window.work.height, window.work.width, 3):
         raise EngineFailed(f"asked for 8-bit RGB of {window.work}, the engine gave {painting.shape} {painting.dtype}")
@@ -75,39 +75,20 @@ def composite(image: Picture, mask: Mask, window: Window, painting: NDArray[np.u
 
     box = marked.expanded(RING).clipped(window.box)
     patch = _Patch.of(image, mask, box, resized(painting, window.box.size)[box.seen_from(window.box).slices])
-    seam = Seam.around(patch.colour, patch.inside, patch.known, (box.left, box.top))
-    at_seam = levels(patch.painted[seam.rows, seam.columns])
-    plain = best = seam.score(at_seam)
-
-    tone = patch.tone()
-    if tone is not None:
-        matched = seam.score(tone(at_seam))
-        if matched < best - LEAST_GAIN:
-            best, at_seam = matched, tone(at_seam)
-        else:
-            tone = None
-
-    membrane = patch.membrane(tone)
-    if membrane is not None:
-        blended = seam.score(at_seam + membrane.at(seam.rows, seam.columns))
-        if blended < best - LEAST_GAIN:
-            best = blended
-        else:
-            membrane = None
-
+    correction = patch.correction((box.left, box.top))
     pixels = image.pixels.copy()
-    patch.paint(pixels[box.slices], tone, membrane, _weights(mask, box, blur))
+    patch.paint(pixels[box.slices], correction, _weights(mask, box, blur))
     return Composite(
         Picture(pixels, image.icc_profile),
-        seam_score=best,
-        seam_score_plain=plain,
-        colour_matched=tone is not None,
-        seam_blended=membrane is not None,
+        seam_score=correction.seam_score,
+        seam_score_plain=correction.seam_score_plain,
+        colour_matched=correction.colour_match is not None,
+        seam_blended=correction.blend is not None,
     )
 
 
 def outside_mask_changed_pixels(canonical: Picture, result: Picture, mask: Mask) -> int:
-    """How many pixels differ in any channel where the mask is 0: the promise is none.
+    """Count the pixels that differ in any channel where the mask is 0; `composite` guarantees 0.
 
     Raises InvalidRequest for pictures of different size, mode or depth, or a mask of another size.
     """
@@ -121,7 +102,7 @@ def outside_mask_changed_pixels(canonical: Picture, result: Picture, mask: Mask)
             f"mask is {width}x{height}, image is {canonical.size}", code="mask_size_mismatch", field="mask"
         )
     changed = 0
-    for top, bottom in strips(*mask.shape):
+    for top, bottom in row_strips(*mask.shape):
         channels = np.moveaxis(canonical.pixels[top:bottom] != result.pixels[top:bottom], 2, 0)
         # Twice as fast as any() along an axis of three.
         differs = reduce(np.logical_or, channels)
@@ -130,7 +111,7 @@ def outside_mask_changed_pixels(canonical: Picture, result: Picture, mask: Mask)
 
 
 def resized(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Pixels [height, width, 3] at another size: averaged over areas on the way down, Lanczos on the way up."""
+    """Pixels [height, width, 3] at another size: area averages for shrinking, Lanczos for enlarging."""
     height, width = pixels.shape[:2]
     less = Size(min(width, size.width), min(height, size.height))
     if less != Size(width, height):
@@ -141,11 +122,21 @@ def resized(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Patch:
-    """The mask's bounds and a ring around them; all arrays are [height, width, ...] of that box, none is written.
+class _Correction:
+    """The corrections of one patch that lower its seam score; None for each that does not."""
 
-    inside: to be painted, wholly or partly. known: kept, and with a colour that can be seen. painted: what the engine
-    made of it, in the image's channels, 8 bits.
+    colour_match: ColourMatch | None
+    blend: HarmonicSurface | None
+    seam_score: float
+    seam_score_plain: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Patch:
+    """The mask's bounds and a ring around them; all arrays are [height, width, ...] of that box and never written.
+
+    inside: repainted, wholly or partly. known: kept, with a colour that is visible. painted: the engine's picture
+    in the image's channels, 8 bits.
     """
 
     colour: Pixels
@@ -164,49 +155,70 @@ class _Patch:
         kept = part == 0
         return cls(colour, alpha, part, ~kept, kept if alpha is None else kept & (alpha > 0), painted)
 
-    def tone(self) -> Tone | None:
-        """The tone that the engine lost, told by the ring."""
-        ring = _within(self.inside, cv2.MORPH_RECT, RING) & self.known
+    def correction(self, corner: tuple[int, int]) -> _Correction:
+        """Colour match first, then blend, each kept if it lowers the seam score. corner: left and top in the image."""
+        seam = Seam.around(self.colour, self.inside, self.known, corner)
+        at_seam = levels(self.painted[seam.rows, seam.columns])
+        plain = best = seam.score(at_seam)
+
+        match = self.colour_match()
+        if match is not None:
+            matched = seam.score(match(at_seam))
+            if matched < best - LEAST_GAIN:
+                best, at_seam = matched, match(at_seam)
+            else:
+                match = None
+
+        blend = self.blend(match)
+        if blend is not None:
+            blended = seam.score(at_seam + blend.at(seam.rows, seam.columns))
+            if blended < best - LEAST_GAIN:
+                best = blended
+            else:
+                blend = None
+        return _Correction(match, blend, best, plain)
+
+    def colour_match(self) -> ColourMatch | None:
+        """Fitted on the ring of kept pixels around the mask."""
+        ring = _dilated(self.inside, cv2.MORPH_RECT, RING) & self.known
         painted, colour = self.painted[ring], self.colour[ring]
         if np.array_equal(painted, colour):
-            return None  # nothing was lost: the engine copied what is kept
-        return tone_between(levels(painted), levels(colour))
+            return None  # the engine copied the kept pixels
+        return fit_colour_match(levels(painted), levels(colour))
 
-    def membrane(self, tone: Tone | None) -> Membrane | None:
-        """What to add so that the painting meets the known pixels around it; None where it does, or none is known."""
-        rows, columns = np.nonzero(_within(self.inside, cv2.MORPH_CROSS, 1) & self.known)
+    def blend(self, match: ColourMatch | None) -> HarmonicSurface | None:
+        """What to add so that the painting meets the known pixels around it; None where nothing is missing."""
+        rows, columns = np.nonzero(_dilated(self.inside, cv2.MORPH_CROSS, 1) & self.known)
         painted = levels(self.painted[rows, columns])
-        difference = levels(self.colour[rows, columns]) - (painted if tone is None else tone(painted))
+        difference = levels(self.colour[rows, columns]) - (painted if match is None else match(painted))
         if not rows.size or float(np.abs(difference).max()) <= HALF_A_LEVEL:
             return None
-        return Membrane(self.inside.shape, rows, columns, difference)
+        return HarmonicSurface(self.inside.shape, rows, columns, difference)
 
-    def continued_alpha(self, alpha: Pixels) -> Membrane | float:
+    def continued_alpha(self, alpha: Pixels) -> HarmonicSurface | float:
         """Alpha inside the mask, in levels: one number where all kept alpha beside it is the same."""
-        rows, columns = np.nonzero(_within(self.inside, cv2.MORPH_CROSS, 1) & ~self.inside)
+        rows, columns = np.nonzero(_dilated(self.inside, cv2.MORPH_CROSS, 1) & ~self.inside)
         beside = levels(alpha[rows, columns])[:, np.newaxis]
         if not rows.size:
             return 255.0
         if beside.min() == beside.max():
             return float(beside[0, 0])
-        return Membrane(self.inside.shape, rows, columns, beside)
+        return HarmonicSurface(self.inside.shape, rows, columns, beside)
 
-    def paint(
-        self, pixels: Pixels, tone: Tone | None, membrane: Membrane | None, weights: NDArray[np.float32] | None
-    ) -> None:
+    def paint(self, pixels: Pixels, correction: _Correction, weights: NDArray[np.float32] | None) -> None:
         """Write into `pixels`, this patch of the result, where the mask is over 0."""
         alpha = None if self.alpha is None else self.continued_alpha(self.alpha)
         full, unit = (255, 1) if pixels.dtype == np.uint8 else (65535, 257)
-        for top, bottom in strips(*self.mask.shape):
+        for top, bottom in row_strips(*self.mask.shape):
             # Pixel by pixel of the mask, not of its bounds: scratches all over a picture are a few percent of it.
             inside = np.nonzero(self.inside[top:bottom])
             if not inside[0].size:
                 continue
             colour = levels(self.painted[top:bottom][inside])
-            if tone is not None:
-                colour = tone(colour)
-            if membrane is not None:
-                colour += membrane.strip(top, bottom)[inside]
+            if correction.colour_match is not None:
+                colour = correction.colour_match(colour)
+            if correction.blend is not None:
+                colour += correction.blend.strip(top, bottom)[inside]
             if alpha is not None:
                 layer = (
                     np.full((len(colour), 1), alpha, np.float32)
@@ -225,12 +237,13 @@ def _weights(mask: Mask, box: Box, blur: int) -> NDArray[np.float32] | None:
     if blur == 0:
         return None
     height, width = mask.shape
-    # One pixel more than the box where the image has it: an edge of the mask along the box must be seen as one.
+    # One pixel more than the box where the image has it, or the mask's edge along the box would not be an edge.
     wide = box.expanded(1).clipped(Box(0, 0, width, height))
     return feather(mask[wide.slices], blur)[box.seen_from(wide).slices]
 
 
-def _within(inside: NDArray[np.bool_], shape: int, pixels: int) -> NDArray[np.bool_]:
+def _dilated(inside: NDArray[np.bool_], shape: int, pixels: int) -> NDArray[np.bool_]:
+    """Dilation by a structuring element of this OpenCV shape and radius; the border counts as outside."""
     kernel = cv2.getStructuringElement(shape, (2 * pixels + 1, 2 * pixels + 1))
     wider = cv2.dilate(inside.view(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return np.asarray(wider, np.bool_)

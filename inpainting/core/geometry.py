@@ -202,3 +202,9 @@ def _axis(start: int, end: int, side: int, limit: int, scale: float, rule: Windo
     if rule.largest is not None:
         work = min(work, rule.largest)
     return *_widened(start, end, side, limit), work
+
+
+def row_strips(height: int, width: int) -> list[tuple[int, int]]:
+    """Top and bottom of horizontal strips of about a megapixel: what is held as float at any one time."""
+    rows = max(2**20 // width, 64)
+    return [(top, min(top + rows, height)) for top in range(0, height, rows)]

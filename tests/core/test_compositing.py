@@ -13,11 +13,7 @@ from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
 from inpainting.core.masks import bounds
 from inpainting.core.picture import Mask, Picture, Pixels
 from inpainting.core.seams import seam_score
-
-
-def disc(height: int, width: int, radius: int) -> Mask:
-    y, x = np.mgrid[:height, :width]
-    return np.where((y - height // 2) ** 2 + (x - width // 2) ** 2 <= radius**2, np.uint8(255), np.uint8(0))
+from tests.core.shapes import disc
 
 
 def whole(size: Size) -> Window:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
+from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window, row_strips
 from tests.strategies import boxes_in, sizes, window_rules
 
 PLANS = sizes(300).flatmap(lambda size: st.tuples(st.just(size), boxes_in(size), window_rules()))
@@ -127,3 +127,9 @@ def test_boxes_grow_are_clipped_and_seen_from_each_other() -> None:
     assert box.seen_from(Box(1, 2, 50, 50)) == Box(2, 2, 9, 10)
     with pytest.raises(InvalidRequest):
         box.clipped(Box(10, 0, 20, 20))
+
+
+def test_strips_cover_every_row_once() -> None:
+    for height, width in ((1, 1), (5000, 8000), (8192, 8192), (70, 3_000_000)):
+        covered = [row for top, bottom in row_strips(height, width) for row in range(top, bottom)]
+        assert covered == list(range(height))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from inpainting.core.geometry import Box
-from inpainting.engines.quick_fill.membrane import membrane, smooth_fill
+from inpainting.core.poisson import pull_push, screened_poisson
 from inpainting.engines.quick_fill.progress import Report
 from inpainting.engines.quick_fill.scene import Bytes, Floats, Indexes, Ints, Scene, bounds
 
@@ -27,11 +27,11 @@ def blend(image: Bytes, scene: Scene, offsets: Ints, labels: Ints, report: Repor
     picture = image[box.slices].astype(np.float32)
     picture[rows, columns] = image.reshape(-1, 3)[source]
     hole = scene.hole[box.slices]
-    picture += membrane(jumps(image, scene, offsets, labels, box), hole, SCREENING, report)
+    picture += screened_poisson(jumps(image, scene, offsets, labels, box), hole, SCREENING, report)
     bare = np.zeros(hole.shape, bool)
     bare[rows, columns] = source < 0
     if bare.any():
-        picture = smooth_fill(picture, (scene.known | scene.hole)[box.slices] & ~bare)
+        picture = pull_push(picture, (scene.known | scene.hole)[box.slices] & ~bare)
     out = image.copy()
     out[box.slices][hole] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)[hole]
     return out

@@ -1,8 +1,8 @@
-"""Colour match: the change of tone an engine made to pixels it should have left alone, undone in what it painted.
+"""Colour match: undo, in what an engine painted, the change of tone it made to pixels it should have left alone.
 
-An engine paints the kept surroundings of the mask too. There, and only there, both what the picture has and what the
-engine made of it are known, pixel by pixel; so the change is fitted on these pairs. Matching the statistics of the
-whole window instead lets a removed red object tint what replaces it.
+An engine's picture shows the kept surroundings of the mask too. There, and only there, both the original colour and
+the engine's version of it are known, pixel by pixel; so the change is fitted on these pairs. Matching the statistics
+of the whole window instead would let a removed red object tint what replaces it.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ LEAST_PAIRS = 16
 MOST_PAIRS = 100_000
 GAIN_LIMITS = 0.5, 2.0
 LEAST_CORRELATION = 0.9
-"""Under this the engine painted something else there, and contrasts cannot be compared; means still can."""
+"""Below this the engine painted something else there, and contrasts cannot be compared; means still can."""
 LEAST_SPREAD = 2.0
-"""Levels: a flat ring says nothing of contrast."""
+"""Levels: the contrast of a flat ring is only noise."""
 ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tone:
+class ColourMatch:
     """Per channel, in levels 0-255: colour -> gain * colour + offset. gain, offset: [channels]."""
 
     gain: NDArray[np.float32]
     offset: NDArray[np.float32]
 
     def __call__(self, colour: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Another array of colours [..., channels]."""
+        """The matched colours [..., channels]."""
         return colour * self.gain + self.offset
 
 
-def tone_between(painted: NDArray[np.float32], kept: NDArray[np.float32]) -> Tone | None:
-    """The tone that takes `painted` to `kept`, two lists [pixels, channels] of the same places, levels 0-255.
+def fit_colour_match(painted: NDArray[np.float32], kept: NDArray[np.float32]) -> ColourMatch | None:
+    """The match that takes `painted` to `kept`, two lists [pixels, channels] of the same places, levels 0-255.
 
     Robust: pairs that the fit cannot explain (a shadow painted away) are left out, by their distance in median
     absolute deviations. The gain is the ratio of the spreads (reduced major axis): least squares would give too low
@@ -43,28 +43,30 @@ def tone_between(painted: NDArray[np.float32], kept: NDArray[np.float32]) -> Ton
     """
     if len(painted) < LEAST_PAIRS:
         return None
-    every = -(-len(painted) // MOST_PAIRS)
-    pairs = zip(painted[::every].T.astype(np.float64), kept[::every].T.astype(np.float64), strict=True)
-    fits = [_line(x, y) for x, y in pairs]
-    gain, offset = (np.array(numbers, np.float32) for numbers in zip(*fits, strict=True))
+    stride = -(-len(painted) // MOST_PAIRS)
+    pairs = zip(painted[::stride].T.astype(np.float64), kept[::stride].T.astype(np.float64), strict=True)
+    lines = [_fit_line(x, y) for x, y in pairs]
+    gain, offset = (np.array(numbers, np.float32) for numbers in zip(*lines, strict=True))
     if np.allclose(gain, 1) and np.allclose(offset, 0):
         return None
-    return Tone(gain, offset)
+    return ColourMatch(gain, offset)
 
 
-def _line(painted: NDArray[np.float64], kept: NDArray[np.float64]) -> tuple[float, float]:
+def _fit_line(painted: NDArray[np.float64], kept: NDArray[np.float64]) -> tuple[float, float]:
+    """Gain and offset of one channel, fitted to the inliers of the previous round."""
     gain, offset = 1.0, float(np.median(kept - painted))
     for _ in range(ROUNDS):
         error = np.abs(kept - gain * painted - offset)
         # 1.4826 MAD estimates a normal spread (Rousseeuw and Croux 1993); a level is added for rounding.
-        trusted = error <= 2.5 * 1.4826 * float(np.median(error)) + 1
-        x, y = painted[trusted], kept[trusted]
+        inliers = error <= 2.5 * 1.4826 * float(np.median(error)) + 1
+        x, y = painted[inliers], kept[inliers]
         gain = _gain(x, y)
         offset = float(y.mean() - gain * x.mean())
     return gain, offset
 
 
 def _gain(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """The ratio of the standard deviations within GAIN_LIMITS; 1 where contrasts cannot be compared."""
     spread_x, spread_y = float(x.std()), float(y.std())
     if min(spread_x, spread_y) < LEAST_SPREAD:
         return 1.0
