@@ -9,8 +9,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from inpainting.core.moderation.policy import OFF
 from inpainting.core.request import SAFETY_TYPES
-from inpainting.core.safety import OFF
 from inpainting.engines.diffusion import engine as diffusion
 
 OPENVINO = ("auto", "off")

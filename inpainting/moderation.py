@@ -8,8 +8,8 @@ from functools import partial
 from django.conf import settings as site
 from django.db import DatabaseError
 
-from inpainting.core import safety
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.moderation import policy
 from inpainting.core.request import PaintSettings
 from inpainting.engines.safety import Examine, examined, find_checker
 
@@ -21,7 +21,7 @@ def settled(settings: PaintSettings) -> tuple[PaintSettings, tuple[str, ...]]:
 
     Raises InvalidRequest, `safety_checker_unavailable`, where it is to look and cannot.
     """
-    in_force, warnings = safety.settled(settings, site.SAFETY_CHECKER)
+    in_force, warnings = policy.resolve(settings, site.SAFETY_CHECKER)
     if in_force.safety_checker:
         find_checker()
     return in_force, warnings
@@ -32,7 +32,7 @@ def examiner(settings: PaintSettings) -> Examine | None:
 
     It needs neither settings nor catalog any more, and may be sent to another process. Raises as `settled`.
     """
-    in_force, _ = safety.settled(settings, site.SAFETY_CHECKER)
+    in_force, _ = policy.resolve(settings, site.SAFETY_CHECKER)
     how = in_force.safety_checker_type
     if not in_force.safety_checker or how is None:
         return None
@@ -41,7 +41,7 @@ def examiner(settings: PaintSettings) -> Examine | None:
 
 def warn_where_unavailable() -> None:
     """Say at the start that everything will be refused, where the checker is on and cannot look."""
-    if site.SAFETY_CHECKER == safety.OFF:
+    if site.SAFETY_CHECKER == policy.OFF:
         return
     try:
         find_checker()

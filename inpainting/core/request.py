@@ -59,7 +59,7 @@ ALL_SCHEDULERS = (*SCHEDULERS, *FLOW_SCHEDULERS)
 ALGORITHM_TYPES = ("none", "dpmsolver++", "dpmsolver+++", "sde-dpmsolver++")
 """Of the DPM solvers; one published service writes three plusses and means two."""
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
-"""What the safety checker may do with what it finds; see `core.hiding`."""
+"""What the safety checker may do with what it finds; see `core.moderation.hiding`."""
 PRESETS = ("draft",)
 """Bundles of settings. `draft`: a few LCM steps, decoded by a tiny VAE."""
 NAMES = {"algorithm_type": ALGORITHM_TYPES, "preset": PRESETS, "safety_checker_type": SAFETY_TYPES}
@@ -108,7 +108,8 @@ class PaintSettings:
     `ip_adapter_image` is a prompt in pictures, and ip_adapter_scale how strongly it is heard.
 
     safety_checker: whether a network looks at what was painted before anybody else does; safety_checker_type, one of
-    SAFETY_TYPES, is what becomes of what it finds. None is whatever holds where it is painted (`core.safety`).
+    SAFETY_TYPES, is what becomes of what it finds. None is whatever holds where it is painted
+    (`core.moderation.policy`).
     """
 
     prompt: str = ""

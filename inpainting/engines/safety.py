@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import SAFETY_FAMILIES, ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.hiding import hidden
+from inpainting.core.moderation.crops import checker_crops
+from inpainting.core.moderation.hiding import hide
+from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.core.picture import Picture
-from inpainting.core.safety import UNAVAILABLE
-from inpainting.core.views import views
 from inpainting.engines import registry
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.painting import Painting
@@ -50,19 +50,20 @@ def find_checker() -> ModelSpec:
 def examined(painting: Painting, meanwhile: Callable[[], None], *, how: str, checker: ModelSpec) -> Painting:
     """The painting with the checker's word, and where it found something with all that was painted hidden.
 
-    What it is shown is what was painted with its surroundings (`core.views`), not the rest of the picture: that
-    came from its owner, and stays. Nothing of it is faded: who knows what was there before can undo that.
+    The checker sees crops of the repainted pixels with their surroundings (`core.moderation.crops`), not the rest of
+    the picture: that came from its owner, and stays. The crops show the painting unfaded, because anyone who has the
+    source image could undo the fading.
     how: one of `request.SAFETY_TYPES`. meanwhile: called while it looks; what it raises ends the looking.
     Raises EngineFailed, `safety_checker_unavailable`.
     """
     picture = painting.picture if painting.in_full is None else painting.in_full()
     pixels, (scale, _) = picture.pixels, painting.window.scale
-    shown = (squared(to_rgb8(Picture(pixels[box.slices]))) for box in views(painting.mask, 1 / scale))
+    shown = (squared(to_rgb8(Picture(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale))
     if not checkers().get(checker, meanwhile).finds(shown, meanwhile):
         return replace(painting, nsfw_content_detected=False)
     return replace(
         painting,
-        picture=hidden(painting.picture, painting.mask, how),
+        picture=hide(painting.picture, painting.mask, how),
         nsfw_content_detected=True,
         hidden_by=how,
         unhidden=painting.picture,

@@ -22,10 +22,10 @@ from accounts.models import User
 from inpainting.accounting.limits import stored_bytes
 from inpainting.catalog.store.pull import remove_files
 from inpainting.core.codecs import STORED_LIMITS, decode_picture
+from inpainting.core.moderation.crops import checker_crops
+from inpainting.core.moderation.policy import STAYS_ON
 from inpainting.core.picture import Picture
 from inpainting.core.request import SAFETY_TYPES, InpaintRequest, PaintSettings
-from inpainting.core.safety import STAYS_ON
-from inpainting.core.views import views
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.diffusion import engine as diffusion
@@ -73,7 +73,7 @@ def checker(photo: NDArray[np.uint8], hole: NDArray[np.uint8], tmp_path: Path) -
         request = InpaintRequest(Picture(photo), hole, PaintSettings(seed=seed, strength=1.0))
         return np.asarray(paint(request, engine, lambda step: None)[0].picture.pixels)
 
-    boxes = [box.slices for box in views(hole)]
+    boxes = [box.slices for box in checker_crops(hole)]
     fine = [painted(Rude(), 4), painted(QuickFill(), 3)]
     rigged = tiny_checker.rigged(painted(Rude(), 3)[boxes[0]], *(picture[box] for picture in fine for box in boxes))
     folder = tiny_checker.saved(tmp_path / "checker", rigged)

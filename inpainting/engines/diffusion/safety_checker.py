@@ -26,7 +26,7 @@ from PIL import Image
 from inpainting.catalog.inspection.model_files import PREPROCESSOR, ModelRefused, check_model, flavour_in
 from inpainting.catalog.specs import ModelSpec, how_to_get
 from inpainting.core.errors import EngineFailed
-from inpainting.core.safety import UNAVAILABLE
+from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
 from inpainting.engines.diffusion.serving.load_lock import alone
 

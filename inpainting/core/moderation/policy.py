@@ -1,0 +1,37 @@
+"""Resolves a request's safety checker settings against the site's setting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from inpainting.core.request import PaintSettings
+
+OFF = "off"
+UNAVAILABLE = "safety_checker_unavailable"
+"""The code of every error for a safety checker that is on and cannot run."""
+USUAL_TYPE = "sensitive_content_text"
+"""The type for a request that turns the checker on without naming one."""
+STRICTNESS = {"blur": 1, "pixelate": 2, "black": 3, "sensitive_content_text": 3}
+"""How little of the picture is left: soft colours and shapes, a few squares of colour, nothing."""
+STAYS_ON = "The safety checker stays on: this site's administrator has turned it on for all requests."
+
+
+def resolve(settings: PaintSettings, site: str) -> tuple[PaintSettings, tuple[str, ...]]:
+    """The settings that apply, and a warning for each request that the site overrides.
+
+    site: OFF, or the type that is on for all requests. A request may turn the checker on or choose a type that leaves
+    less of the picture; never turn it off, and never a type that leaves more. `safety_checker_type` is None where it
+    is off.
+    """
+    requested = settings.safety_checker_type
+    if site == OFF:
+        if settings.safety_checker:
+            return replace(settings, safety_checker_type=requested or USUAL_TYPE), ()
+        idle = ("safety_checker_type changes nothing while the safety checker is off.",) if requested else ()
+        return replace(settings, safety_checker_type=None), idle
+    warnings = [STAYS_ON] if settings.safety_checker is False else []
+    chosen = requested or site
+    if STRICTNESS[chosen] < STRICTNESS[site]:
+        warnings.append(f"The safety_checker_type “{chosen}” hides less than this site requires; “{site}” is used.")
+        chosen = site
+    return replace(settings, safety_checker=True, safety_checker_type=chosen), tuple(warnings)
