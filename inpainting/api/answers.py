@@ -70,7 +70,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "height": generation.source.height,
         "engine": generation.engine,
         "engine_reason": generation.engine_reason,
-        "asked": asked(generation),
+        "requested": requested(generation),
         **{f"{name}_sha256": picture.sha256 for name, picture in generation.references.items()},
         "ignored": ignored(generation.ignored, settings),
         "warnings": [*generation.warnings, *notes_of(generation)],
@@ -89,11 +89,11 @@ def metadata(generation: Generation) -> dict[str, Any]:
     }
 
 
-def asked(generation: Generation) -> dict[str, Any]:
-    """What the caller said, under its public names: what was left to us, and what is so anyway, is not among it."""
-    former = generation.as_asked
-    said = {PUBLIC_NAMES.get(name, name): value for name, value in former.settings.items() if value is not None}
-    return {**said, "engine": former.engine}
+def requested(generation: Generation) -> dict[str, Any]:
+    """The engine and settings as sent, under their public names, without defaults."""
+    former = generation.requested_settings
+    sent = {PUBLIC_NAMES.get(name, name): value for name, value in former.settings.items() if value is not None}
+    return {**sent, "engine": former.engine}
 
 
 def nsfw_content_detected(generation: Generation) -> list[bool] | None:

@@ -123,7 +123,7 @@ class Metadata(serializers.Serializer):
     work_height = serializers.IntegerField(required=False)
     engine = serializers.CharField()
     engine_reason = serializers.CharField(help_text="Why this engine paints.")
-    asked = Free(help_text="Engine and settings as they were asked for, without defaults and what was left to us.")
+    requested = Free(help_text="Engine and settings as sent, without defaults.")
     ignored = serializers.ListField(child=serializers.CharField(), help_text="Settings that the engine does not read.")
     warnings = serializers.ListField(child=serializers.CharField())
     seconds = serializers.FloatField(allow_null=True)

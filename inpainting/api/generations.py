@@ -108,7 +108,7 @@ class GenerationRunAgain(TakesBodies):
         values, warnings = checked(ChangesForm, body.fields, clamp=False)
         size = Size(generation.source.width, generation.source.height)
         references, notes = references_in(body, request).beside(size)
-        former, no_longer = generation.as_asked, {name: None for name in REFERENCES if name in body.empty}
+        former, no_longer = generation.requested_settings, {name: None for name in REFERENCES if name in body.empty}
         again = run_again(
             generation,
             settings_from(values, without(former.settings, body.empty)),

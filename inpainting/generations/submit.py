@@ -21,7 +21,7 @@ from inpainting.engines.painting import checked_mask
 from inpainting.engines.references import checked_references
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Generation
-from inpainting.models.generation import Asked, SharedReferences
+from inpainting.models.generation import RequestedSettings, SharedReferences
 from inpainting.models.pictures import remove_unkept
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def prepared(
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
     wanted = request.settings
-    asked = Asked(engine, wanted.made())
+    requested = RequestedSettings(engine, wanted.made())
     choice = registry.choose(engine, wanted)
     painter = choice.engine
     settings, safety_warnings = moderation.settled(replace(wanted, seed=wanted.seed or seed or random_seed()))
@@ -112,7 +112,7 @@ def prepared(
         owner=owner,
         engine=painter.name,
         engine_reason=choice.why,
-        asked=asked,
+        requested=requested,
         ignored=painter.ignored(request.settings),
         source_name=source_name,
         warnings=[*warnings, *safety_warnings, *mask_warnings, *unread],

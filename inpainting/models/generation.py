@@ -52,8 +52,8 @@ ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
-    """What a caller said: an engine's name or "auto", and fields of PaintSettings."""
+class RequestedSettings:
+    """The request as sent: an engine's name or "auto", and the fields of PaintSettings that were given."""
 
     engine: str
     settings: Mapping[str, Any]
@@ -97,7 +97,9 @@ class Generation(models.Model):
     engine = models.CharField(max_length=40)
     engine_reason = models.CharField(max_length=300, blank=True, help_text="why this engine paints")
     settings = models.JSONField(help_text="the fields of PaintSettings")
-    asked = models.JSONField(default=dict, help_text="engine and settings as they were asked for; empty: as they are")
+    requested = models.JSONField(
+        default=dict, db_column="asked", help_text="engine and settings as sent; empty: the same as the resolved ones"
+    )
     ignored = models.JSONField(default=list, help_text="names of those that its engine does not read")
     painted_pixels = models.PositiveBigIntegerField(default=0, help_text="how many pixels the mask marks")
     warnings = models.JSONField(default=list)
@@ -139,7 +141,7 @@ class Generation(models.Model):
         owner: Any,
         engine: str,
         engine_reason: str = "",
-        asked: Asked | None = None,
+        requested: RequestedSettings | None = None,
         ignored: Collection[str] = (),
         source_name: str = "",
         warnings: Sequence[str] = (),
@@ -173,7 +175,7 @@ class Generation(models.Model):
             engine=engine,
             engine_reason=engine_reason,
             settings=dataclasses.asdict(request.settings),
-            asked={} if asked is None else dataclasses.asdict(asked),
+            requested={} if requested is None else dataclasses.asdict(requested),
             ignored=sorted(ignored),
             painted_pixels=int(np.count_nonzero(request.mask)),
             warnings=list(warnings),
@@ -192,7 +194,7 @@ class Generation(models.Model):
             engine=self.engine,
             engine_reason=self.engine_reason,
             settings=self.settings,
-            asked=self.asked,
+            requested=self.requested,
             ignored=self.ignored,
             painted_pixels=self.painted_pixels,
             warnings=self.warnings,
@@ -377,10 +379,9 @@ class Generation(models.Model):
         return PaintSettings.from_fields(self.settings)
 
     @property
-    def as_asked(self) -> Asked:
-        """What running again begins with, as it lies: what we chose ourselves may be chosen otherwise then, and what
-        is refused by now is refused then."""
-        return Asked(**self.asked) if self.asked else Asked(self.engine, self.settings)
+    def requested_settings(self) -> RequestedSettings:
+        """The settings that running again starts from, without defaults. Not checked: limits may have changed."""
+        return RequestedSettings(**self.requested) if self.requested else RequestedSettings(self.engine, self.settings)
 
     @property
     def prompt(self) -> str:

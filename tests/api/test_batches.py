@@ -136,7 +136,7 @@ def test_a_mask_for_each_picture_goes_to_the_picture_of_its_place(ask: Ask) -> N
     assert len({generation.settings["seed"] for generation in generations}) == 1, "a random seed holds for all"
     assert 0 not in {generation.settings["seed"] for generation in generations}
     for generation, mask in zip(generations, masks, strict=True):
-        assert "seed" not in generation.asked["settings"]
+        assert "seed" not in generation.requested["settings"]
         assert np.array_equal(generation.mask.read_pixels(), 255 - mask)
 
 

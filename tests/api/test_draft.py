@@ -110,14 +110,14 @@ def again(client: Client, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("everything")
-def test_running_again_begins_with_what_was_asked_and_not_with_what_it_came_to(
+def test_running_again_starts_from_the_requested_settings_and_not_from_the_resolved_ones(
     alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     sent(alices_program, photo_png, mask_png, guidance_scale="6")
     draft = again(alices_program, preset="draft")
     assert (draft["steps"], draft["guidance_scale"], draft["vae"]) == (4, 6, "rough")
-    assert draft["asked"]["preset"] == "draft"
-    assert "steps" not in draft["asked"]
+    assert draft["requested"]["preset"] == "draft"
+    assert "steps" not in draft["requested"]
     full = again(alices_program, preset="full")
     assert (full["steps"], full["guidance_scale"], full["loras"]) == (3, 6, [])
     assert not {"preset", "vae"} & set(full)

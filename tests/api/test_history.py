@@ -171,19 +171,21 @@ def test_what_todays_limits_refuse_hides_nothing_of_the_history(
 ) -> None:
     strange, plain = generate(alice), generate(alice)
     settings = {**strange.settings, "guidance_scale": 0.5}
-    Generation.objects.filter(pk=strange.pk).update(settings=settings, asked={"engine": "auto", "settings": settings})
+    Generation.objects.filter(pk=strange.pk).update(
+        settings=settings, requested={"engine": "auto", "settings": settings}
+    )
     told = alices_program.get("/api/generations/").json()["results"]
     assert [row["id"] for row in told] == [str(plain.pk), str(strange.pk)]
-    assert told[1]["metadata"]["guidance_scale"] == told[1]["metadata"]["asked"]["guidance_scale"] == 0.5
+    assert told[1]["metadata"]["guidance_scale"] == told[1]["metadata"]["requested"]["guidance_scale"] == 0.5
     url = f"/api/generations/{strange.pk}/run-again/"
     answer = alices_program.post(url)
     assert (answer.status_code, answer.json()["field"], answer.json()["actual"]) == (400, "guidance_scale", 0.5)
     assert alices_program.post(url, {"guidance_scale": "7"}).status_code == 202
 
-    asked = {"engine": "auto", "settings": {**settings, "of_another_version": 1}}
-    Generation.objects.filter(pk=strange.pk).update(settings=asked["settings"], asked=asked)
+    requested = {"engine": "auto", "settings": {**settings, "of_another_version": 1}}
+    Generation.objects.filter(pk=strange.pk).update(settings=requested["settings"], requested=requested)
     told = alices_program.get(f"/api/generations/{strange.pk}/").json()
-    assert told["metadata"]["asked"]["of_another_version"] == 1
+    assert told["metadata"]["requested"]["of_another_version"] == 1
     answer = alices_program.post(url)
     assert (answer.status_code, answer.json()["field"]) == (400, "of_another_version")
 
@@ -199,14 +201,14 @@ def test_running_again_without_a_change_paints_the_same_picture(
     assert Generation.objects.get(pk=other["id"]).settings["seed"] != 5
 
 
-def test_running_again_draws_another_seed_where_none_was_asked_for(
+def test_running_again_draws_a_new_seed_unless_one_was_given(
     alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     first = alices_program.post("/api/img2img", shape_a(photo_png, mask_png)).json()
-    assert first["metadata"]["asked"] == {"engine": "auto", "prompt": "a stone path"}
+    assert first["metadata"]["requested"] == {"engine": "auto", "prompt": "a stone path"}
     again = alices_program.post(f"/api/generations/{first['id']}/run-again/").json()
     child = alices_program.get(again["url"]).json()
-    assert child["metadata"]["asked"] == first["metadata"]["asked"]
+    assert child["metadata"]["requested"] == first["metadata"]["requested"]
     assert 0 != child["metadata"]["seed"] != first["metadata"]["seed"] != 0
     assert child["metadata"]["denoising_strength"] == 0.75
 

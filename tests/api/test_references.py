@@ -343,22 +343,26 @@ def test_running_again_takes_back_what_is_sent_as_nothing(
             return alices_program.post(url, {name: value or "" for name, value in changes.items()})
         return alices_program.post(url, changes, content_type="application/json")
 
-    def asked(**changes: str | None) -> dict[str, Any]:
+    def requested(**changes: str | None) -> dict[str, Any]:
         answer = again(**changes)
         assert answer.status_code == 202, answer.json()
-        asked: dict[str, Any] = alices_program.get(answer.json()["url"]).json()["metadata"]["asked"]
-        return asked
+        settings: dict[str, Any] = alices_program.get(answer.json()["url"]).json()["metadata"]["requested"]
+        return settings
 
     def but(*names: str, **others: str) -> dict[str, Any]:
         return {name: value for name, value in said.items() if name not in names} | others
 
-    assert asked() == said
-    assert asked(steps=None, cfg_scale=None, denoising_strength=None) == but(
+    assert requested() == said
+    assert requested(steps=None, cfg_scale=None, denoising_strength=None) == but(
         "steps", "guidance_scale", "denoising_strength"
     )
-    assert asked(model="auto", scheduler=None) == asked(model_name=None, sampler_name=None) == but("model", "scheduler")
-    assert asked(scheduler="normal") == asked(scheduler="") == but("scheduler")
-    assert asked(engine=None, control=None, ip_adapter=None, ip_adapter_image=None) == but(*ALL, engine="auto")
+    assert (
+        requested(model="auto", scheduler=None)
+        == requested(model_name=None, sampler_name=None)
+        == but("model", "scheduler")
+    )
+    assert requested(scheduler="normal") == requested(scheduler="") == but("scheduler")
+    assert requested(engine=None, control=None, ip_adapter=None, ip_adapter_image=None) == but(*ALL, engine="auto")
     assert set(kept().references) == {"control_image"}
     assert again(engine="erase", model="auto").json()["code"] in {"model_unavailable", "engine_not_installed"}
 

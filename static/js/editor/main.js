@@ -239,7 +239,7 @@ async function openFromAddress() {
     const url = `/api/generations/${encodeURIComponent(id)}/`
     const generation = await get(url)
     await takePhoto(await fetchFile(generation.source, "photo.png"))
-    recipe.fill(generation.metadata.asked)
+    recipe.fill(generation.metadata.requested)
     await recipe.takePictures(generation)
     if (!wanted.has("generation")) return
     await takeMask(await fetchFile(generation.mask, "mask.png"), "light") // the server's own form: white = repaint
