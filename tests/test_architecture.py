@@ -79,6 +79,50 @@ def test_every_room_imports_only_what_stands_below_it() -> None:
     assert wrong == []
 
 
+def imported_modules(tree: ast.Module, names: set[str]) -> set[str]:
+    """Those of the modules `names` that a module imports, also inside functions and for type checkers alone."""
+    found = set()
+    for name in imports(tree):
+        while name and name not in names:
+            name = name.rpartition(".")[0]
+        found.add(name)
+    return found - {""}
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, directly or through others (strongly connected components)."""
+
+    def reachable(start: str) -> set[str]:
+        seen: set[str] = set()
+        to_visit = [start]
+        while to_visit:
+            for following in graph[to_visit.pop()] - seen:
+                seen.add(following)
+                to_visit.append(following)
+        return seen
+
+    reached = {name: reachable(name) for name in graph}
+    return [
+        sorted(other for other in reached[name] if name in reached[other])
+        for name in graph
+        if name in reached[name] and name == min(other for other in reached[name] if name in reached[other])
+    ]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    trees: dict[str, ast.Module] = {}
+    for package in ("inpainting", "accounts", "dreamlayer_site"):
+        trees |= modules(package)
+    names = set(trees)
+    graph = {name: imported_modules(tree, names) - {name} for name, tree in trees.items()}
+    assert circles(graph) == []
+
+
+def test_a_circle_is_found_through_other_modules() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
+    assert circles(graph) == [["a", "b", "c"]]
+
+
 def test_nothing_imports_the_wiring_and_accounts_knows_nothing_of_inpainting() -> None:
     for name, tree in {**modules("inpainting"), **modules("accounts")}.items():
         assert not [found for found in imports(tree) if found.startswith("dreamlayer_site")], name

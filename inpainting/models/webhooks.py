@@ -6,7 +6,7 @@ import base64
 import secrets
 import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -16,9 +16,6 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from inpainting.database_clock import in_seconds
-
-if TYPE_CHECKING:  # a generation makes its message when it ends
-    from inpainting.models.generation import Generation
 
 SECRET_START = "whsec_"  # noqa: S105 - what secrets start with  # nosec B105
 SECRET_BYTES = 32
@@ -109,6 +106,17 @@ class DeliveryState(models.TextChoices):
     DISABLED = "disabled"  # the receiver said that it is gone
 
 
+class EndedGeneration(Protocol):
+    """What a message contains of a generation. Not the model itself, which imports this module."""
+
+    pk: Any
+    owner_id: Any
+    status: Any
+    error_code: Any
+    error_message: Any
+    webhook_url: Any
+
+
 class WebhookDelivery(models.Model):
     """One message to one URL, from the moment of what it tells until it is delivered or given up.
 
@@ -153,7 +161,7 @@ class WebhookDelivery(models.Model):
     # Factories
 
     @classmethod
-    def announce(cls, generation: Generation) -> None:
+    def announce(cls, generation: EndedGeneration) -> None:
         """Keep the message that a generation has ended, in the very transaction that ends it."""
         if not generation.webhook_url:
             return

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.conditioning.controlnet import Lead
+from inpainting.engines.diffusion.conditioning.controlnet import Lead, StepControl
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
 
 
@@ -70,6 +70,12 @@ class Denoising:
     guess: torch.Tensor | None = None
     lead: Lead | None = None
     image_prompt: ImagePrompt | None = None
+
+    @property
+    def control(self) -> StepControl:
+        """What the ControlNet does in this step."""
+        strength = self.lead.strength_at(self.index, len(self.timesteps)) if self.lead is not None else 0.0
+        return StepControl(self.lead, strength, self.rows)
 
     @property
     def networks(self) -> tuple[int, int]:

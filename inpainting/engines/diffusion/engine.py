@@ -33,6 +33,7 @@ from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import FLOW_SCHEDULERS, MAX_LORAS, RANGES, InpaintRequest, LoraUse, PaintSettings, within
 from inpainting.engines.base import OnStep, Queue, Step
 from inpainting.engines.diffusion.backends import openvino
+from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.backends.openvino.networks import Networks
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CELL = 8
-"""Pixels along each side of a latent pixel."""
 PATCHES: dict[Family, int] = {Family.FLUX_FILL: 2}
 """Latent pixels along each side of what a model takes as one; 1 in all other families."""
 CONTEXT, LEAST_CONTEXT = 0.5, 32
@@ -326,5 +325,5 @@ def is_installed() -> bool:
 
 def whole_cells(pixels: int, family: Family) -> int:
     """Rounded to a multiple of 8, a latent pixel's side, or of as many as the family takes as one."""
-    cell = CELL * PATCHES.get(family, 1)
+    cell = VAE_SCALE_FACTOR * PATCHES.get(family, 1)
     return max(1, round(pixels / cell)) * cell

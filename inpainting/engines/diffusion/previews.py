@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from inpainting.engines.diffusion.denoising import Denoising
-from inpainting.engines.diffusion.engine import CELL
+from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 LEAST_KEPT = 32
 """Latent pixels from which a matrix may be fitted; under that a preview would show chance."""
@@ -30,7 +30,7 @@ def previewer(
     if decoder is None:
         return fit(pixels, denoising)
     mask = (denoising.mask[0, 0] > 0).cpu().numpy()
-    return Decoded(decoder, pixels, mask.repeat(CELL, axis=0).repeat(CELL, axis=1))
+    return Decoded(decoder, pixels, mask.repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

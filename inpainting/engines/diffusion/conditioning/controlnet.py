@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +18,6 @@ from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
-
-if TYPE_CHECKING:
-    from inpainting.engines.diffusion.denoising import Denoising
 
 CANNY_THRESHOLDS = (100, 200)
 """Of the hysteresis, as in the examples of diffusers' ControlNet pipelines."""
@@ -118,8 +115,21 @@ def per_block(layers: Any, configuration: Any) -> tuple[int, ...]:
     return (layers,) * len(configuration.block_out_channels) if isinstance(layers, int) else tuple(layers)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StepControl:
+    """The ControlNet of one sample in one step. rows: the sample's rows of the batch."""
+
+    lead: Lead | None
+    strength: float
+    rows: int
+
+
 def residuals(
-    live: Sequence[Denoising], inputs: torch.Tensor, times: torch.Tensor, texts: torch.Tensor, told: dict[str, Any]
+    controls: Sequence[StepControl],
+    inputs: torch.Tensor,
+    times: torch.Tensor,
+    texts: torch.Tensor,
+    told: dict[str, Any],
 ) -> dict[str, Any]:
     """What the UNet is given beside its inputs: one call of the ControlNet for all whom it leads in this step.
 
@@ -128,13 +138,12 @@ def residuals(
     """
     strengths: list[float] = []
     pictures: list[torch.Tensor] = []
-    for one in live:
-        strength = one.lead.strength_at(one.index, len(one.timesteps)) if one.lead is not None else 0.0
-        strengths += [strength] * one.rows
-        if one.lead is not None and strength:
+    for one in controls:
+        strengths += [one.strength] * one.rows
+        if one.lead is not None and one.strength:
             pictures.append(one.lead.picture.expand(one.rows, -1, -1, -1))
     rows = [row for row, strength in enumerate(strengths) if strength]
-    network = next((one.lead.network for one in live if one.lead is not None), None)
+    network = next((one.lead.network for one in controls if one.lead is not None), None)
     if network is None or not rows:
         return {}
     led = torch.tensor(rows, device=inputs.device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -29,10 +29,6 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.serving.load_lock import alone
-
-if TYPE_CHECKING:
-    from inpainting.engines.diffusion.denoising import Denoising
-
 
 LAYERS, PROJECTION = "ip_adapter.", "image_proj."
 KINDS = (ImageProjection, IPAdapterPlusImageProjection)
@@ -166,12 +162,12 @@ class ImagePrompter:
 
 
 @contextmanager
-def heard(unet: Any, live: Sequence[Denoising], texts: torch.Tensor) -> Iterator[Any]:
+def heard(unet: Any, samples: Sequence[tuple[ImagePrompt | None, int]], texts: torch.Tensor) -> Iterator[Any]:
     """What the UNet is to hear in a step: texts [rows, tokens, features], and the pictures that are prompts, if any.
 
     Of those who share a call either all wear the same IP-Adapter, or none wears one.
     """
-    prompts = [(one.image_prompt, one.rows) for one in live if one.image_prompt is not None]
+    prompts = [(prompt, rows) for prompt, rows in samples if prompt is not None]
     if not prompts:
         yield texts
         return

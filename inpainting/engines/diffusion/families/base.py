@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +17,11 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.diffusion.backends.base import Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import Adapters
 from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.hardware import Hardware
-
-if TYPE_CHECKING:
-    from inpainting.engines.diffusion.backends.openvino.network import Compiled
 
 
 class LatentModel(ABC):
@@ -43,9 +41,9 @@ class LatentModel(ABC):
         self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
         self.sacrifices: list[str] = []
         """What a short memory made us do, for the metadata of all that is painted from then on."""
-        self.networks: dict[Any, Compiled] = {}
+        self.networks: dict[Any, Backend] = {}
         """What is compiled of it, by size and LoRAs; `openvino.networks` keeps it."""
-        self.compiled: Compiled | None = None
+        self.compiled: Backend | None = None
         """What computes in place of its UNet and VAE now; None is they themselves."""
         self._is_tiled = self._is_offloaded = False
 
@@ -110,7 +108,7 @@ class LatentModel(ABC):
         return latents
 
     def _encode(
-        self, pixels: torch.Tensor, generator: torch.Generator, dtype: torch.dtype, compiled: Compiled | None = None
+        self, pixels: torch.Tensor, generator: torch.Generator, dtype: torch.dtype, compiled: Backend | None = None
     ) -> torch.Tensor:
         with self._vae_in(dtype):
             pixels = pixels.to(self.hardware.device, dtype)
@@ -151,7 +149,7 @@ class LatentModel(ABC):
         whole = (pictures / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
         return list((whole * 255).round().astype(np.uint8))
 
-    def _decode(self, latents: torch.Tensor, dtype: torch.dtype, compiled: Compiled | None = None) -> torch.Tensor:
+    def _decode(self, latents: torch.Tensor, dtype: torch.dtype, compiled: Backend | None = None) -> torch.Tensor:
         config = self.vae.config
         latents = latents / config.scaling_factor
         if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
@@ -169,7 +167,7 @@ class LatentModel(ABC):
         return False
 
     @property
-    def _compiled_vae(self) -> Compiled | None:
+    def _compiled_vae(self) -> Backend | None:
         """What computes in place of its VAE; nothing while another VAE paints."""
         return self.compiled if self.vae is self.pipeline.vae else None
 

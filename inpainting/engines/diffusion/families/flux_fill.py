@@ -17,10 +17,10 @@ from inpainting.engines.diffusion import flow_schedulers
 from inpainting.engines.diffusion.conditioning.prompt_weights import spans_of
 from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors
 from inpainting.engines.diffusion.denoising import Denoising, Text
-from inpainting.engines.diffusion.engine import CELL
 from inpainting.engines.diffusion.families.base import LatentModel, to_tensor
-from inpainting.engines.diffusion.flow import PATCH, FlowDenoising
+from inpainting.engines.diffusion.flow import FlowDenoising
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
 
 TOKENS = 512
 """Of the prompt, that the larger text encoder reads."""
@@ -35,7 +35,10 @@ class FluxFill(LatentModel):
     def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
         super().__init__(pipeline, hardware, spec)
         self.transformer = pipeline.transformer
-        seen, wanted = self.transformer.config.in_channels, 2 * PATCH**2 * self.channels + PATCH**2 * CELL**2
+        seen, wanted = (
+            self.transformer.config.in_channels,
+            2 * PATCH_SIZE**2 * self.channels + PATCH_SIZE**2 * VAE_SCALE_FACTOR**2,
+        )
         if seen != wanted:
             raise EngineFailed(
                 f"{spec.label} was not trained for filling: its transformer takes {seen} channels, not {wanted}.",
@@ -88,13 +91,13 @@ class FluxFill(LatentModel):
             self.scheduler_config,
             steps=settings.steps or self.spec.steps,
             strength=settings.strength,
-            patches=(height // CELL // PATCH) * (width // CELL // PATCH),
+            patches=(height // VAE_SCALE_FACTOR // PATCH_SIZE) * (width // VAE_SCALE_FACTOR // PATCH_SIZE),
         )
         generator = torch.Generator().manual_seed((settings.seed + index) % 2**63)
         pixels = to_tensor(request.image.pixels)
         marked = torch.from_numpy(request.mask.astype(np.float32) / 255)[None, None]
         repainted = (marked >= 0.5).float()
-        mask = max_pool2d(marked, CELL).to(device)
+        mask = max_pool2d(marked, VAE_SCALE_FACTOR).to(device)
 
         image = self.encode_image(pixels, generator)
         noise = self.draw((mask.shape[-2], mask.shape[-1]), generator)
@@ -110,7 +113,7 @@ class FluxFill(LatentModel):
             image=image if bool(((mask > 0) & (mask < 1)).any()) else None,
             noise=noise,
             step_arguments={},
-            marked=pixel_unshuffle(repainted, CELL).to(device),
+            marked=pixel_unshuffle(repainted, VAE_SCALE_FACTOR).to(device),
         )
         denoising.latents = denoising.noised(image)
         return denoising, notes
@@ -144,7 +147,7 @@ class FluxFill(LatentModel):
 
 def places(latents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """[h * w / 4, 3], where each patch of [1, c, h, w] lies: nothing, its row, its column."""
-    rows, columns = latents.shape[-2] // PATCH, latents.shape[-1] // PATCH
+    rows, columns = latents.shape[-2] // PATCH_SIZE, latents.shape[-1] // PATCH_SIZE
     grid = torch.zeros(rows, columns, 3)
     grid[..., 1], grid[..., 2] = torch.arange(rows)[:, None], torch.arange(columns)[None]
     return grid.reshape(-1, 3).to(latents.device, dtype)

@@ -21,8 +21,8 @@ from inpainting.engines.diffusion.conditioning.prompt_encoding import MOST_CHUNK
 from inpainting.engines.diffusion.conditioning.prompt_weights import spans_of
 from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors, mark_of, placed, read_vectors
 from inpainting.engines.diffusion.denoising import Denoising, Text
-from inpainting.engines.diffusion.engine import CELL
 from inpainting.engines.diffusion.families.base import LatentModel, to_tensor
+from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 DISTILLED = "This model was distilled with its guidance:"
 
@@ -165,7 +165,7 @@ class StableDiffusion(LatentModel):
         generator = torch.Generator().manual_seed((settings.seed + index) % 2**63)
         pixels = to_tensor(request.image.pixels)
         marked = torch.from_numpy(request.mask.astype(np.float32) / 255)[None, None]
-        mask = max_pool2d(marked, CELL).to(self.hardware.device)
+        mask = max_pool2d(marked, VAE_SCALE_FACTOR).to(self.hardware.device)
         cells = (mask.shape[-2], mask.shape[-1])
 
         starts_from_picture = settings.strength < 1
@@ -222,9 +222,9 @@ class StableDiffusion(LatentModel):
         times = torch.cat([one.time for one in live]).to(device)
         hears = torch.cat([text.embeds for text in texts]).to(dtype)
         told = self.conditions(texts)
-        led = controlnet.residuals(live, inputs, times, hears, told)
+        led = controlnet.residuals([one.control for one in live], inputs, times, hears, told)
         unet = self.unet if self.compiled is None else partial(self.compiled.predict, self.unet)
-        with ip_adapter.heard(self.unet, live, hears) as heard:
+        with ip_adapter.heard(self.unet, [(one.image_prompt, one.rows) for one in live], hears) as heard:
             answer = unet(inputs, times, encoder_hidden_states=heard, return_dict=False, **told, **led)[0]
         return list(answer.float().split([one.rows for one in live]))
 

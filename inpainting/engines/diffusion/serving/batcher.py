@@ -24,6 +24,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.diffusion import previews
+from inpainting.engines.diffusion.backends.base import Backend
 from inpainting.engines.diffusion.conditioning import controlnet
 from inpainting.engines.diffusion.conditioning.active_adapters import Fittings
 from inpainting.engines.diffusion.conditioning.lora_adapters import worn_by
@@ -49,7 +50,6 @@ from inpainting.engines.diffusion.serving.jobs import (
 from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
 
 if TYPE_CHECKING:
-    from inpainting.engines.diffusion.backends.openvino.network import Compiled
     from inpainting.engines.diffusion.backends.openvino.networks import Networks
 
 logger = logging.getLogger(__name__)
@@ -283,7 +283,7 @@ class Batcher:
             is_compiled = self._computes(ticket, model) is not None
         return Key(ticket.spec.slug, ticket.size, ticket.fittings, ticket.chunks, is_compiled)
 
-    def _computes(self, ticket: Ticket, model: LatentModel) -> Compiled | None:
+    def _computes(self, ticket: Ticket, model: LatentModel) -> Backend | None:
         """What computes its next picture; None is torch. Only asks: nothing is begun for it."""
         if ticket.text is not None:
             return ticket.compiled if holds(model, ticket.compiled) else None

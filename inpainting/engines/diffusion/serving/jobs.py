@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import previews
+from inpainting.engines.diffusion.backends.base import Backend
 from inpainting.engines.diffusion.conditioning.active_adapters import BARE, Fittings
 from inpainting.engines.diffusion.conditioning.controlnet import Lead
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
@@ -24,9 +25,6 @@ from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors
 from inpainting.engines.diffusion.denoising import Denoising, Text
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.serving.batch_tuner import Pace
-
-if TYPE_CHECKING:
-    from inpainting.engines.diffusion.backends.openvino.network import Compiled
 
 MOST_ROWS = 32
 """Of the UNet's batch."""
@@ -51,7 +49,7 @@ class Ticket:
     request: InpaintRequest
     spec: ModelSpec
     fittings: Fittings = BARE
-    compiled: Compiled | None = None
+    compiled: Backend | None = None
     """What computes it from its first step to its last; None is torch."""
     messages: SimpleQueue[Step | Failed | Painted] = field(default_factory=SimpleQueue)
     is_over: bool = False
@@ -121,7 +119,7 @@ class Group:
         return self.key.fittings
 
     @property
-    def compiled(self) -> Compiled | None:
+    def compiled(self) -> Backend | None:
         """What computes it; None is torch. Looked up, not held: what nobody is painted with may be put away."""
         return self.model.networks.get((self.key.size, self.fittings.loras)) if self.key.is_compiled else None
 
@@ -156,7 +154,7 @@ def may_be_compiled(ticket: Ticket) -> bool:
     return all(part.kind in (Kind.VAE, Kind.EMBEDDING) for part in ticket.fittings.parts)
 
 
-def holds(model: LatentModel, compiled: Compiled | None) -> bool:
+def holds(model: LatentModel, compiled: Backend | None) -> bool:
     """Whether that is still there; torch always is."""
     return compiled is None or any(compiled is one for one in model.networks.values())
 

@@ -8,19 +8,17 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.engines.diffusion.backends.base import Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import Worn
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.adapter_loading import load_part, load_preview_decoder
 from inpainting.engines.diffusion.serving.model_loading import load, lora_bytes, stamp_of, weights_bytes
-
-if TYPE_CHECKING:
-    from inpainting.engines.diffusion.backends.openvino.network import Compiled
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +29,7 @@ class InUse:
 
     models: Collection[LatentModel] = ()
     parts: Collection[ModelSpec] = ()
-    compiled: Collection[Compiled] = ()
+    compiled: Collection[Backend] = ()
     loras: Collection[str] = ()
 
 
@@ -163,7 +161,7 @@ class Shelf:
             if not self.put_away(in_use):
                 return
 
-    def _idle_compiled(self, in_use: InUse) -> list[tuple[LatentModel, Any, Compiled]]:
+    def _idle_compiled(self, in_use: InUse) -> list[tuple[LatentModel, Any, Backend]]:
         """The least used first, each with its model and its key there."""
         idle = [
             (model, key, found)

@@ -15,7 +15,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.backends.openvino.conversion import DECODER, ENCODER, UNET, tokens_of
 from inpainting.engines.diffusion.backends.openvino.library import core
-from inpainting.engines.diffusion.engine import CELL
+from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class Plan:
 
     @staticmethod
     def of(model: Any, size: Size) -> Plan:
-        height, width = size.height // CELL, size.width // CELL
+        height, width = size.height // VAE_SCALE_FACTOR, size.width // VAE_SCALE_FACTOR
         unet, config = model.unet, model.unet.config
         shapes: list[tuple[int, ...]] = [
             (1, config.in_channels, height, width),

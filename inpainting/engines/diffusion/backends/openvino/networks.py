@@ -26,8 +26,8 @@ from inpainting.engines.diffusion.backends.openvino.conversion import (
 from inpainting.engines.diffusion.backends.openvino.library import has_bfloat16
 from inpainting.engines.diffusion.backends.openvino.network import Compiled, Plan
 from inpainting.engines.diffusion.conditioning.lora_adapters import Worn
-from inpainting.engines.diffusion.engine import CELL
 from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 from inpainting.engines.diffusion.serving.model_cache import NOTHING, InUse, Shelf
 from inpainting.engines.diffusion.serving.model_loading import stamp_of
 
@@ -193,5 +193,5 @@ def suits(model: LatentModel, size: Size) -> bool:
     if config.class_embed_type is not None or config.encoder_hid_dim_type is not None:
         return False
     # The trace holds no sizes that halve to odd numbers: torch then tells each layer what to come back to.
-    whole = CELL * 2 ** (len(config.block_out_channels) - 1)
+    whole = VAE_SCALE_FACTOR * 2 ** (len(config.block_out_channels) - 1)
     return size.width % whole == 0 and size.height % whole == 0
