@@ -1,11 +1,11 @@
-"""Reading and writing pictures: time and size beside Pillow's defaults, and what the worst legal files cost.
+"""Decoding and encoding: time and size beside Pillow's defaults, and the cost of the worst accepted files.
 
     python -m benchmarks.codecs            prints two markdown tables; about two minutes on 2 cores
     python -m benchmarks.codecs speed      the first alone
 
 The first table: one photograph with mild noise at three sizes, the best of three runs, everything in this process.
-The second: files at the limits of `PictureLimits`, each decoded in a process of its own; seconds of processor time
-and the most memory that process held. The promise is 3 s and 700 MB.
+The second: files at the limits of `IntakeLimits`, each decoded in a process of its own; seconds of processor time
+and the most memory that process held. The limits are chosen for at most 3 s and 700 MB.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SIZES = (512, 1024, 2048)
 WIDTH, HEIGHT = 8192, 4882  # just under 40 megapixels
 HALF_HEIGHT = 2441  # just under 20: the most with 16 bits, or in CMYK
 BYTES = 32 * 2**20
-PROMISED_SECONDS, PROMISED_MB = 3, 700
+ALLOWED_SECONDS, ALLOWED_MB = 3, 700
 
 
 def of_all_colours(scan: bytes) -> bool:
@@ -141,7 +141,7 @@ def worst() -> None:
                 check=True,
             )
             outcome, seconds, megabytes = child.stdout.strip().split("|")
-            kept = float(seconds) <= PROMISED_SECONDS and float(megabytes) <= PROMISED_MB
+            kept = float(seconds) <= ALLOWED_SECONDS and float(megabytes) <= ALLOWED_MB
             weight = len(data) / 2**20
             print(
                 f"| {name} | {weight:.1f} | {outcome} | {seconds} | {megabytes} | {'yes' if kept else 'NO'} |",
@@ -150,7 +150,7 @@ def worst() -> None:
 
 
 def decode(path: str) -> None:
-    """What the child does: decode, and tell what it cost."""
+    """In the child process: decode, and print what it cost."""
     data = Path(path).read_bytes()
     before = resource.getrusage(resource.RUSAGE_SELF)
     try:
@@ -167,13 +167,13 @@ def decode(path: str) -> None:
 
 
 def giants() -> Iterator[tuple[str, bytes]]:
-    """The slowest and the largest files that are still let in."""
+    """The slowest and the largest files that are still accepted."""
     flat = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
     yield "PNG RGBA, flat", encode_png(Picture(flat))
     yield "PNG RGBA, interlaced", interlaced(WIDTH, HEIGHT)
     yield "PNG RGBA 16 bits, flat", encode_png(Picture(flat[:HALF_HEIGHT].astype(np.uint16)))
     yield "PNG RGB 16 bits, one transparent colour", keyed_16_bit()
-    yield "PNG palette with transparency, turned by EXIF", palette_png()
+    yield "PNG palette with transparency, rotated by EXIF", palette_png()
     soft = smooth()
     yield "PNG RGB, 32 MiB of a noisy photograph", cropped_to_limit(soft)
     image = Image.fromarray(soft)
@@ -194,7 +194,7 @@ def giants() -> Iterator[tuple[str, bytes]]:
     for kind, picks in (("all colours", of_all_colours), ("one colour", of_one_colour)):
         painted = rescanned(with_profile(ink, cmyk_profile()), picks, 50)
         yield f"JPEG CMYK progressive, profile, scans of {kind} repeated up to the limit", painted
-    yield "JPEG progressive, turned by EXIF", with_orientation(progressive)
+    yield "JPEG progressive, rotated by EXIF", with_orientation(progressive)
     yield "GIF, noise", saved(Image.fromarray(noise_rows()), "GIF")
     yield "GIF, flat, transparent", saved(Image.new("P", (WIDTH, HEIGHT)), "GIF", transparency=0)
     clear = Image.fromarray(np.dstack([soft, soft[:, :, 0] & 0x80]))
@@ -263,7 +263,7 @@ def palette_png() -> bytes:
 
 
 def rescanned(data: bytes, pick: Callable[[bytes], bool], colours: int) -> bytes:
-    """A progressive JPEG whose largest scan of a kind is repeated until all scans have so many colours together."""
+    """A progressive JPEG whose largest scan of a kind is repeated until all scans together have so many components."""
     ends = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
     scans = []
     for found in re.finditer(rb"\xff\xda\0", data):

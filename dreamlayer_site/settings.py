@@ -173,7 +173,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = DEBUG
 
-# A body larger than this is refused while it comes in; the picture's own limits are in inpainting/core/codecs.py.
+# A body larger than this is refused while it comes in; limits on pictures are in inpainting/core/codecs/intake.py.
 MAX_BODY_BYTES = 64 * 2**20
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20

@@ -16,7 +16,7 @@ from inpainting.api.bodies import Sent
 from inpainting.api.errors import TooLarge
 from inpainting.api.fetching import one_of_few
 from inpainting.api.media.links import stored_picture
-from inpainting.core.codecs import DecodedPicture, PictureLimits, decode_picture
+from inpainting.core.codecs import DecodedPicture, IntakeLimits, decode_picture
 from inpainting.core.errors import InvalidPicture
 from inpainting.net import fetch_picture_bytes, site_limits
 
@@ -43,10 +43,10 @@ class Part:
         )
 
 
-IMAGE = Part("image", "Invalid input image", PictureLimits().max_bytes)
+IMAGE = Part("image", "Invalid input image", IntakeLimits().max_bytes)
 MASK = Part("mask", "Invalid mask file", MAX_MASK_BYTES)
-CONTROL_IMAGE = Part("image", "Invalid control image", PictureLimits().max_bytes)
-IP_ADAPTER_IMAGE = Part("image", "Invalid IP-Adapter image", PictureLimits().max_bytes)
+CONTROL_IMAGE = Part("image", "Invalid control image", IntakeLimits().max_bytes)
+IP_ADAPTER_IMAGE = Part("image", "Invalid IP-Adapter image", IntakeLimits().max_bytes)
 
 
 def source_image(sent: Sent, request: Request) -> DecodedPicture:

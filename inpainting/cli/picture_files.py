@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from inpainting.core import masks
-from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, recipe_of
+from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, generation_parameters
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
@@ -118,7 +118,7 @@ class FileJob:
 
     def keep(self, index: int, painting: Painting, warnings: tuple[str, ...], image: Picture) -> FileReport:
         out = self.result(index)
-        png = encode_png(painting.picture, recipe=recipe_of(self.engine, asdict(self.settings), index=index))
+        png = encode_png(painting.picture, texts=generation_parameters(self.engine, asdict(self.settings), index=index))
         write_whole(out, png)
         kept = decode_picture(out.read_bytes(), limits=STORED_LIMITS).picture
         return FileReport(

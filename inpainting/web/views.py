@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 
 from inpainting.api.answers import rendered
 from inpainting.api.pictures import MAX_MASK_BYTES
-from inpainting.core.codecs import PictureLimits
+from inpainting.core.codecs import IntakeLimits
 from inpainting.core.request import MAX_PROMPT_CHARACTERS
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import PARTS
@@ -62,7 +62,7 @@ UNSAID = {"num_images": 1, "mask_grow": 0, "mask_blur": 0, "control_start": 0, "
 def editor(request: HttpRequest) -> HttpResponse:
     context = {
         **choices(),
-        "max_image_bytes": PictureLimits().max_bytes,
+        "max_image_bytes": IntakeLimits().max_bytes,
         "max_mask_bytes": MAX_MASK_BYTES,
         "max_prompt_characters": MAX_PROMPT_CHARACTERS,
     }

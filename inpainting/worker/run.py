@@ -13,7 +13,7 @@ from functools import cached_property
 from django.db import InterfaceError, OperationalError, close_old_connections
 
 from inpainting import moderation
-from inpainting.core.codecs import encode_png, recipe_of, thumbnail_webp
+from inpainting.core.codecs import encode_png, generation_parameters, thumbnail_webp
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import (
     OUT_OF_MEMORY,
@@ -219,11 +219,11 @@ def preview_of(step: Step, icc_profile: bytes | None) -> events.Preview | None:
 
 def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None:
     """Put the painting's file into storage, decode it again and count; the row is saved when all succeeds."""
-    recipe = recipe_of(image.generation.engine, image.generation.settings, index=image.index)
-    image.write(encode_png(painting.picture, recipe=recipe), painting.picture)
+    texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
+    image.write(encode_png(painting.picture, texts=texts), painting.picture)
     image.write_thumbnail(painting.picture)
     if painting.unhidden is not None:
-        image.write_hidden(encode_png(painting.unhidden, recipe=recipe))
+        image.write_hidden(encode_png(painting.unhidden, texts=texts))
     image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, image.read(), painting.mask)
     image.seam_score = painting.seam_score
     image.report = report(painting)

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import User
-from inpainting.core.codecs import read_recipe
+from inpainting.core.codecs import read_png_texts
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
@@ -163,7 +163,7 @@ def test_the_command_line_erases_too_and_several_at_once(
     arguments = (str(tmp_path / "photos"), str(tmp_path / "masks"), "-o", str(tmp_path / "out"), "--jobs", "2")
     call_command("inpaint", *arguments, "--engine", "erase", stdout=io.StringIO(), stderr=io.StringIO())
     for name in ("a.png", "b.png"):
-        recipe = json.loads(read_recipe((tmp_path / "out" / name).read_bytes())["dreamlayer"])
+        recipe = json.loads(read_png_texts((tmp_path / "out" / name).read_bytes())["dreamlayer"])
         assert (recipe["engine"], recipe["model"]) == ("erase", "migan")
     with pytest.raises(CommandError, match="paints from what is kept"):
         call_command("inpaint", str(tmp_path / "photos/a.png"), "-o", str(tmp_path / "x.png"), "--engine", "erase")

@@ -13,7 +13,7 @@ from django.test import Client
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.core.codecs import decode_picture, read_recipe
+from inpainting.core.codecs import decode_picture, read_png_texts
 from inpainting.models import Generation, SourceImage, Status
 from tests.conftest import png
 
@@ -84,7 +84,7 @@ def test_the_published_request_gets_the_published_answer(
     painted = pixels(png)
     assert np.array_equal(painted[hole == 0], photo[hole == 0])
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
-    assert json.loads(read_recipe(png)["dreamlayer"])["seed"] == metadata["seed"]
+    assert json.loads(read_png_texts(png)["dreamlayer"])["seed"] == metadata["seed"]
 
 
 def test_white_is_kept_and_black_is_repainted_unless_said_otherwise(

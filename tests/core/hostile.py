@@ -1,4 +1,4 @@
-"""Files to try a picture reader with, built in code: the honest, the odd and the hostile."""
+"""Image files for the codec tests, built in code: valid, unusual and hostile ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANNELS = {GREY: 1, COLOUR: 3, PALETTE: 1, GREY_ALPHA: 2, COLOUR_ALPHA: 4}
 
 
 def photo(width: int = 40, height: int = 30) -> NDArray[np.uint8]:
-    """A smooth RGB picture with four corners that differ, so that every turn and flip shows."""
+    """A smooth RGB picture with four different corners, so that every rotation and flip shows."""
     across, down = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     return np.stack([40 + 200 * across, 20 + 180 * down, 220 - 150 * across * down], axis=2).astype(np.uint8)
 
@@ -69,7 +69,7 @@ def tiny_png(extra: bytes = b"") -> bytes:
 
 
 def claims(width: int, height: int, depth: int = 8, colour_type: int = COLOUR) -> bytes:
-    """A PNG whose header says so, with next to nothing in it."""
+    """A PNG whose header claims this size, with next to no image data."""
     return png_with(header(width, height, depth, colour_type), b"\0" * 64)
 
 
@@ -126,7 +126,7 @@ def sized_jpeg(data: bytes, width: int, height: int) -> bytes:
 
 
 def exif(orientation: int | None = None, *, order: str = "<", gps: bool = False) -> bytes:
-    """A TIFF header and directory; `gps` adds a text that must not be found again."""
+    """A TIFF header and directory; `gps` adds a text that must not survive."""
     entries = [] if orientation is None else [struct.pack(order + "HHIHH", 0x112, 3, 1, orientation, 0)]
     if gps:
         entries.append(struct.pack(order + "HHI", 0x8825, 2, len(GPS)) + b"\0\0\0\0")
@@ -190,7 +190,7 @@ def lab_profile() -> bytes:
 
 
 def swapped_profile() -> bytes:
-    """An RGB profile under which red and blue change places, so that using it shows."""
+    """An RGB profile that swaps red and blue, so that a conversion by it shows."""
     profile = srgb_profile()
     return profile.replace(b"rXYZ", b"tXYZ", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"tXYZ", b"bXYZ", 1)
 
@@ -225,7 +225,7 @@ def _profile(device: bytes, space: bytes, connection: bytes, tags: list[tuple[by
     return head.ljust(128, b"\0") + directory + bodies
 
 
-# Strangers
+# Other kinds of files
 
 
 def zipped() -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures in and out of bytes: depth, alpha, profile and recipe survive; orientation and odd colours are put right."""
+"""Encoding and decoding: depth, alpha, profile and texts survive; orientation and colour spaces are normalised."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from inpainting.core.codecs import decode_picture, encode_png, read_recipe, thumbnail_webp, to_rgb8
+from inpainting.core.codecs import decode_picture, encode_png, read_png_texts, thumbnail_webp, to_rgb8
 from inpainting.core.errors import InvalidPicture, InvalidRequest
 from inpainting.core.picture import Picture
 from tests.core import hostile
@@ -45,19 +45,19 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 
 @settings(max_examples=100, deadline=None)
-@given(picture=pictures(), recipe=st.dictionaries(keywords, texts, max_size=4))
-def test_what_is_encoded_decodes_the_same_bit_for_bit(picture: Picture, recipe: dict[str, str]) -> None:
-    data = encode_png(picture, recipe=recipe)
+@given(picture=pictures(), embedded=st.dictionaries(keywords, texts, max_size=4))
+def test_what_is_encoded_decodes_the_same_bit_for_bit(picture: Picture, embedded: dict[str, str]) -> None:
+    data = encode_png(picture, texts=embedded)
     decoded = decode_picture(data)
     assert decoded.picture.same_as(picture)
     assert decoded.picture.mode == picture.mode
     assert (decoded.format, decoded.warnings) == ("PNG", ())
-    assert read_recipe(data) == recipe
+    assert read_png_texts(data) == embedded
 
 
 @settings(max_examples=50, deadline=None)
 @given(picture=pictures())
-def test_others_read_what_we_write(picture: Picture) -> None:
+def test_opencv_and_pillow_read_our_png(picture: Picture) -> None:
     image = Image.open(io.BytesIO(encode_png(picture)))
     image.load()
     assert image.info.get("icc_profile") == picture.icc_profile
@@ -74,7 +74,7 @@ def test_others_read_what_we_write(picture: Picture) -> None:
     assert np.array_equal(theirs, ours)
 
 
-def test_a_picture_of_several_bands_survives() -> None:
+def test_a_picture_of_several_compression_bands_survives() -> None:
     rows = np.random.default_rng(7).integers(0, 65536, (700, 900, 4), dtype=np.uint16)
     picture = Picture(rows)
     assert decode_picture(encode_png(picture)).picture.same_as(picture)
@@ -170,7 +170,7 @@ def test_a_lossy_webp_keeps_its_alpha() -> None:
     assert np.array_equal(picture.pixels[:, :, 3], pixels[:, :, 3])
 
 
-def test_the_first_frame_of_an_animated_webp_stands_where_it_belongs() -> None:
+def test_the_first_frame_of_an_animated_webp_is_placed_on_its_canvas() -> None:
     frame = hostile.webp()[12:]
     parts = b"VP8X\x0a\0\0\0\2\0\0\0" + (59).to_bytes(3, "little") + (49).to_bytes(3, "little")
     parts += b"ANIM\6\0\0\0" + bytes(6)
@@ -192,8 +192,8 @@ def test_a_gif_with_a_transparent_colour_has_alpha() -> None:
 
 
 def as_stored(upright: NDArray, orientation: int) -> NDArray:
-    """What a camera would store for a picture that EXIF's orientation turns upright again (the standard's own table:
-    where row 0 and column 0 of the stored picture lie)."""
+    """The pixels a camera stores with this EXIF orientation (the standard's table: where row 0 and column 0 of the
+    stored picture lie)."""
     turns: dict[int, Callable[[NDArray], NDArray]] = {
         1: lambda p: p,  # top, left
         2: lambda p: p[:, ::-1],  # top, right
@@ -231,7 +231,7 @@ def test_a_good_profile_is_kept_as_it_is(format: str) -> None:
     assert decoded.warnings == ()
 
 
-def test_a_profile_in_several_parts_is_put_together_in_order() -> None:
+def test_a_profile_in_several_parts_is_joined_in_order() -> None:
     profile = hostile.srgb_profile()
     data = hostile.jpeg()
     for number, part in ((1, profile[:100]), (3, profile[300:]), (2, profile[100:300])):
@@ -292,36 +292,36 @@ def test_metadata_does_not_survive() -> None:
         assert hostile.GPS in data
         stored = encode_png(decode_picture(data).picture)
         assert hostile.GPS not in stored
-        assert read_recipe(stored) == {}
+        assert read_png_texts(stored) == {}
 
 
 @pytest.mark.parametrize("keyword", ["", " led", "trailed ", "two  spaces", "k" * 80, "new\nline", "Ωmega"])
 def test_a_keyword_that_png_cannot_hold_is_refused(keyword: str) -> None:
     with pytest.raises(ValueError, match="a PNG keyword is"):
-        encode_png(Picture(hostile.photo()), recipe={keyword: "text"})
+        encode_png(Picture(hostile.photo()), texts={keyword: "text"})
 
 
-def test_a_nul_in_a_recipe_is_refused() -> None:
+def test_a_nul_in_a_text_is_refused() -> None:
     with pytest.raises(ValueError, match="holds a NUL"):
-        encode_png(Picture(hostile.photo()), recipe={"prompt": "a\0b"})
+        encode_png(Picture(hostile.photo()), texts={"prompt": "a\0b"})
 
 
-def test_recipes_of_other_programs_are_read() -> None:
+def test_texts_of_other_programs_are_read() -> None:
     texts = hostile.chunk(b"tEXt", b"parameters\0Steps: 20, caf\xe9") + hostile.chunk(
         b"zTXt", b"workflow\0\0" + zlib.compress(b"{}")
     )
     texts += hostile.chunk(b"iTXt", b"prompt\0\1\0de\0Vorgabe\0" + zlib.compress("grüne Wiese".encode()))
-    assert read_recipe(hostile.tiny_png(texts)) == {
+    assert read_png_texts(hostile.tiny_png(texts)) == {
         "parameters": "Steps: 20, café",
         "workflow": "{}",
         "prompt": "grüne Wiese",
     }
 
 
-def test_other_files_have_no_recipe_and_damaged_ones_are_refused() -> None:
-    assert read_recipe(hostile.jpeg()) == read_recipe(b"") == {}
+def test_other_files_have_no_texts_and_damaged_ones_are_refused() -> None:
+    assert read_png_texts(hostile.jpeg()) == read_png_texts(b"") == {}
     with pytest.raises(InvalidPicture):
-        read_recipe(hostile.tiny_png()[:40])
+        read_png_texts(hostile.tiny_png()[:40])
 
 
 def test_sixteen_bits_are_rounded_to_the_nearest_of_eight() -> None:
@@ -353,7 +353,7 @@ def test_a_thumbnail_fits_and_keeps_its_shape(shape: tuple[int, int, int], kind:
     assert np.abs(np.asarray(image.convert("RGB")).astype(int) - 127).max() <= 2
 
 
-def test_a_thumbnail_shows_colours_as_the_profile_means_them() -> None:
+def test_a_thumbnail_is_converted_by_the_profile() -> None:
     red = np.zeros((32, 32, 3), np.uint8)
     red[:, :, 0] = 255
     plain = decode_picture(thumbnail_webp(Picture(red), side=16)).picture.pixels[8, 8]
@@ -362,7 +362,7 @@ def test_a_thumbnail_shows_colours_as_the_profile_means_them() -> None:
     assert swapped.argmax() == 2
 
 
-def test_what_lies_under_transparent_pixels_does_not_bleed_into_a_thumbnail() -> None:
+def test_colours_of_transparent_pixels_do_not_bleed_into_a_thumbnail() -> None:
     pixels = np.zeros((64, 64, 4), np.uint8)
     pixels[:, ::2] = (0, 200, 0, 255)
     pixels[:, 1::2] = (255, 0, 255, 0)

@@ -1,4 +1,4 @@
-"""Every file we were told to fear: refused with the right code and plain words, or taken and harmless."""
+"""Hostile and damaged files: refused with the right code and a clear message, or decoded and harmless."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inpainting.core.codecs import PictureLimits, decode_picture, encode_png
+from inpainting.core.codecs import IntakeLimits, decode_picture, encode_png
 from inpainting.core.errors import InvalidPicture
 from tests.core import hostile
 
@@ -31,7 +31,7 @@ def with_riff_length(data: bytes, length: int) -> bytes:
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "no bytes": (lambda: b"", "empty", "is empty"),
-    "one byte": (lambda: b"\x89", "type_unsupported", "no picture that we know"),
+    "one byte": (lambda: b"\x89", "type_unsupported", "is of an unknown format"),
     "HTML": (lambda: b"<!DOCTYPE html><html></html>", "type_unsupported", "is an HTML page"),
     "text": (lambda: "just some wörds".encode(), "type_unsupported", "is a text file"),
     "SVG with onload": (
@@ -48,7 +48,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "HEIC": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "type_unsupported", "is a HEIC file"),
     "AVIF": (lambda: b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "type_unsupported", "is an AVIF file"),
     "ZIP": (hostile.zipped, "type_unsupported", "is a ZIP archive"),
-    "RIFF that is sound": (lambda: b"RIFF\x24\0\0\0WAVEfmt ", "type_unsupported", "no picture that we know"),
+    "RIFF that is sound": (lambda: b"RIFF\x24\0\0\0WAVEfmt ", "type_unsupported", "is of an unknown format"),
     "33 MiB": (
         lambda: hostile.tiny_png() + bytes(33 * 2**20),
         "too_large",
@@ -213,7 +213,7 @@ def test_it_refuses(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["no bytes", "ZIP", "50000x50000 of 1 bit", "3,010 scans", "half a PNG"])
-def test_a_mask_is_refused_in_its_own_words(name: str) -> None:
+def test_a_refused_mask_is_called_a_mask(name: str) -> None:
     build, code, _ = REFUSED[name]
     with pytest.raises(InvalidPicture) as refusal:
         decode_picture(build(), field="mask")
@@ -222,34 +222,34 @@ def test_a_mask_is_refused_in_its_own_words(name: str) -> None:
     assert refusal.value.message.startswith("The mask ")
 
 
-def test_a_refusal_says_what_is_allowed_and_what_came() -> None:
+def test_a_refusal_carries_the_limit_and_the_actual_value() -> None:
     with pytest.raises(InvalidPicture) as size:
         decode_picture(hostile.claims(50_000, 50_000))
     assert (size.value.limit, size.value.actual) == ("8192 a side and 40 megapixels", "50000x50000")
     with pytest.raises(InvalidPicture) as weight:
-        decode_picture(hostile.tiny_png(), limits=PictureLimits(max_bytes=100))
+        decode_picture(hostile.tiny_png(), limits=IntakeLimits(max_bytes=100))
     assert (weight.value.limit, weight.value.actual) == (100, len(hostile.tiny_png()))
 
 
-def test_it_weighs_scans_with_pixels() -> None:
+def test_samples_of_all_scans_are_limited_together() -> None:
     # Pillow's ten scans: two of three colours, eight of one; the repeated last is of one.
-    limits = replace(PictureLimits(), max_jpeg_scan_samples=40 * 30 * (2 * 3 + 8 + 10))
+    limits = replace(IntakeLimits(), max_jpeg_scan_samples=40 * 30 * (2 * 3 + 8 + 10))
     assert decode_picture(hostile.with_scans(20), limits=limits).format == "JPEG"
     with pytest.raises(InvalidPicture, match="has 21 or more scans at 40x30") as refusal:
         decode_picture(hostile.with_scans(21), limits=limits)
     assert refusal.value.code == "image_too_complex"
 
 
-def test_sixty_four_scans_are_taken() -> None:
+def test_sixty_four_scans_are_accepted() -> None:
     assert decode_picture(hostile.with_scans(64)).picture.mode == "RGB"
 
 
-def test_a_file_at_the_byte_limit_is_taken() -> None:
+def test_a_file_at_the_byte_limit_is_accepted() -> None:
     data = hostile.tiny_png()
-    assert decode_picture(data, limits=PictureLimits(max_bytes=len(data))).format == "PNG"
+    assert decode_picture(data, limits=IntakeLimits(max_bytes=len(data))).format == "PNG"
 
 
-def test_a_bomb_of_image_data_does_not_go_off() -> None:
+def test_a_bomb_of_image_data_takes_little_memory() -> None:
     bomb = hostile.png_with(hostile.header(64, 64), bytes(200_000_000))
     tracemalloc.start()
     decoded = decode_picture(bomb)
@@ -306,14 +306,14 @@ ACCEPTED: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_it_takes_and_disarms(name: str) -> None:
+def test_it_decodes_and_drops_what_is_dangerous(name: str) -> None:
     build, warning = ACCEPTED[name]
     decoded = decode_picture(build())
     palette = decoded.format == "GIF"
     difference = np.abs(decoded.picture.pixels[:, :, :3].astype(int) - hostile.photo())
     assert difference.mean() < (10 if palette else 2)
     assert decoded.picture.icc_profile is None
-    assert any(warning in told for told in decoded.warnings) if warning else decoded.warnings == ()
+    assert any(warning in text for text in decoded.warnings) if warning else decoded.warnings == ()
     stored = encode_png(decoded.picture)
     for secret in (hostile.GPS, hostile.SCRIPT, b"PK\x03\x04", b"Exif", b"eXIf"):
         assert secret not in stored
@@ -336,8 +336,8 @@ SMALL = {
 }
 
 
-def mended(data: bytes) -> bytes:
-    """A PNG with its checksums made right again, so that what was broken reaches the decoder."""
+def with_valid_checksums(data: bytes) -> bytes:
+    """A PNG with its checksums recomputed, so that the damage reaches the decoder."""
     position, parts = 8, [data[:8]]
     while position + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, position)
@@ -359,7 +359,7 @@ def test_a_broken_file_is_refused_or_read_and_nothing_else(
     for where, bits in flips:
         data[round(where * (len(data) - 1))] ^= bits
     broken = bytes(data[: round(cut * len(data))] if cut > 0.3 else data)
-    for candidate in (broken, mended(broken)) if name.startswith("PNG") else (broken,):
+    for candidate in (broken, with_valid_checksums(broken)) if name.startswith("PNG") else (broken,):
         try:
             decoded = decode_picture(candidate)
         except InvalidPicture:

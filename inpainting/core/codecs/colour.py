@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from inpainting.core.codecs.anatomy import PILLOW_ERRORS
+from inpainting.core.codecs.decoders import PILLOW_ERRORS
 from inpainting.core.picture import Picture, Pixels
 
 MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 PROFILE_ERRORS: tuple[type[Exception], ...] = (ImageCms.PyCMSError, *PILLOW_ERRORS)
 
 
-def fits(profile: bytes | None, space: str) -> bool:
-    """Whether an ICC profile can be used, and describes pixels of this colour space ("RGB ", "GRAY" or "CMYK").
+def profile_matches(profile: bytes | None, space: str) -> bool:
+    """Whether an ICC profile is valid and describes pixels of this colour space ("RGB ", "GRAY" or "CMYK").
 
-    ICC.1:2022 section 7.2: size in bytes 0-3, colour space in 16-19, "acsp" in 36-39. Whether the rest makes sense is
-    what building a conversion to sRGB tells.
+    ICC.1:2022 section 7.2: size in bytes 0-3, colour space in 16-19, "acsp" in 36-39. The rest is valid if a conversion
+    to sRGB can be built from it.
     """
     if not profile or len(profile) < 128 or profile[36:40] != b"acsp" or profile[16:20] != space.encode():
         return False
@@ -42,10 +42,10 @@ def cmyk_to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def to_rgb8(picture: Picture) -> NDArray[np.uint8]:
-    """What an engine for 8-bit RGB sees: [height, width, 3], read-only, sharing memory with the picture where it can.
+    """The picture as 8-bit RGB for an engine: [height, width, 3], read-only, sharing its memory where possible.
 
-    16 bits are rounded to the nearest of 8 (value / 257); grey is repeated; alpha is dropped, so that under transparent
-    pixels the stored colours show. The numbers stay in the picture's own colour space.
+    16 bits are rounded to the nearest of 8 (value / 257); grey is repeated; alpha is dropped, so that transparent
+    pixels show their stored colours. The numbers stay in the picture's own colour space.
     """
     colour = to_8_bits(picture.colour)
     if colour.shape[2] == 1:
@@ -63,9 +63,9 @@ def to_8_bits(pixels: Pixels) -> NDArray[np.uint8]:
 
 
 def to_srgb(colour: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:
-    """8-bit grey or RGB [height, width, 1 or 3] as sRGB [height, width, 3]; a profile that is unfit is ignored."""
+    """8-bit grey or RGB [height, width, 1 or 3] as sRGB [height, width, 3]; an unsuitable profile is ignored."""
     grey = colour.shape[2] == 1
-    if profile is not None and fits(profile, "GRAY" if grey else "RGB "):
+    if profile is not None and profile_matches(profile, "GRAY" if grey else "RGB "):
         image = Image.fromarray(np.ascontiguousarray(colour[:, :, 0] if grey else colour))
         return np.asarray(_to_srgb(profile, image.mode).apply(image))
     return np.repeat(colour, 3, axis=2) if grey else colour

@@ -1,4 +1,4 @@
-"""Bytes to a canonical picture: one function, the same for every surface."""
+"""Decodes an image file to the canonical picture: one function for all surfaces."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inpainting.core.codecs import gif, jpeg, png, webp
-from inpainting.core.codecs.anatomy import Anatomy, Undrawable, turned_upright
-from inpainting.core.codecs.colour import fits
-from inpainting.core.codecs.limits import ACCEPTED, LIMITS, Door, PictureLimits
-from inpainting.core.codecs.sniffing import format_of, kind_of
+from inpainting.core.codecs.colour import profile_matches
+from inpainting.core.codecs.exif import apply_orientation
+from inpainting.core.codecs.intake import ACCEPTED, DEFAULT_LIMITS, Intake, IntakeLimits
+from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
+from inpainting.core.codecs.sniffing import describe, format_of
 from inpainting.core.picture import Picture
 
-READERS: dict[str, Callable[[bytes, Door], Anatomy]] = {
-    "PNG": png.read_png,
-    "JPEG": jpeg.read_jpeg,
-    "WEBP": webp.read_webp,
-    "GIF": gif.read_gif,
+PARSERS: dict[str, Callable[[bytes, Intake], ParsedFile]] = {
+    "PNG": png.parse_png,
+    "JPEG": jpeg.parse_jpeg,
+    "WEBP": webp.parse_webp,
+    "GIF": gif.parse_gif,
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedPicture:
-    """A canonical picture, the format it came in ("PNG", "JPEG", "WEBP" or "GIF") and what was changed on the way."""
+    """A canonical picture, the format of its file ("PNG", "JPEG", "WEBP" or "GIF") and a warning for each change."""
 
     picture: Picture
     format: str
     warnings: tuple[str, ...] = ()
 
 
-def decode_picture(data: bytes, *, field: str = "image", limits: PictureLimits = LIMITS) -> DecodedPicture:
-    """Read a PNG, JPEG, WebP or GIF, whatever its name was, as the canonical picture: upright, L, LA, RGB or RGBA.
+def decode_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> DecodedPicture:
+    """Decode a PNG, JPEG, WebP or GIF to the canonical picture: upright, L, LA, RGB or RGBA.
 
-    8 or 16 bits a channel, alpha and the colour profile stay as they were; all other metadata is left behind. Palette
-    and CMYK are converted, of several frames the first is taken, a profile that does not fit is left out: each with a
-    warning. `field` is the request's field the bytes came in; errors name it.
+    8 or 16 bits a channel, alpha and the colour profile are kept; all other metadata is dropped. Palette and CMYK are
+    converted, of several frames the first is taken, a profile that does not match is dropped: each with a warning.
+    `field` is the request's field that the bytes were sent in; errors name it.
 
     Raises InvalidPicture, before any pixel is decoded where it can: `image_empty`, `image_too_large`,
     `image_type_unsupported`, `image_dimensions`, `image_too_small`, `image_too_complex`, `image_damaged`, or the same
     with `mask_`.
     """
-    door = Door(field, limits)
+    intake = Intake(field, limits)
     if not data:
-        raise door.refusal("empty", "file is empty.")
+        raise intake.refusal("empty", "file is empty.")
     if len(data) > limits.max_bytes:
-        raise door.refusal(
+        raise intake.refusal(
             "too_large",
             f"file has {len(data)} bytes; at most {limits.max_bytes} are allowed.",
             limit=limits.max_bytes,
@@ -52,19 +53,19 @@ def decode_picture(data: bytes, *, field: str = "image", limits: PictureLimits =
         )
     format = format_of(data)
     if format is None:
-        kind = kind_of(data)
-        raise door.refusal("type_unsupported", f"file is {kind}; send {ACCEPTED}.", limit=ACCEPTED, actual=kind)
+        kind = describe(data)
+        raise intake.refusal("type_unsupported", f"file is {kind}; send {ACCEPTED}.", limit=ACCEPTED, actual=kind)
 
-    anatomy = READERS[format](data, door)
-    warnings = list(anatomy.warnings)
-    profile = anatomy.icc_profile
-    if profile is not None and not fits(profile, anatomy.profile_space):
-        warnings.append(f"The {door.noun}'s colour profile is damaged or does not fit its pixels; it was left out.")
+    parsed = PARSERS[format](data, intake)
+    warnings = list(parsed.warnings)
+    profile = parsed.icc_profile
+    if profile is not None and not profile_matches(profile, parsed.profile_space):
+        warnings.append(f"The {intake.noun}'s colour profile is damaged or does not fit its pixels; it was left out.")
         profile = None
     try:
-        pixels = anatomy.draw()
-    except Undrawable as error:
-        raise door.damaged(f"it ends early or is corrupt ({error})") from error
-    if (pixels.shape[1], pixels.shape[0]) != (anatomy.size.width, anatomy.size.height):
-        raise door.damaged("its sizes contradict each other")
-    return DecodedPicture(Picture(turned_upright(pixels, anatomy.orientation), profile), format, tuple(warnings))
+        pixels = parsed.decode()
+    except DecodingFailed as error:
+        raise intake.damaged(f"it ends early or is corrupt ({error})") from error
+    if (pixels.shape[1], pixels.shape[0]) != (parsed.size.width, parsed.size.height):
+        raise intake.damaged("its sizes contradict each other")
+    return DecodedPicture(Picture(apply_orientation(pixels, parsed.orientation), profile), format, tuple(warnings))

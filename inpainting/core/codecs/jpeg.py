@@ -1,4 +1,4 @@
-"""JPEG from outside: its segments walked, its scans counted, the segments that draw copied out.
+"""Parses the structure of a JPEG: walks its segments, counts its scans, copies out the segments a decoder needs.
 
 ITU-T T.81 (https://www.w3.org/Graphics/JPEG/itu-t81.pdf), annex B: markers and segments.
 """
@@ -6,13 +6,17 @@ ITU-T T.81 (https://www.w3.org/Graphics/JPEG/itu-t81.pdf), annex B: markers and 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from inpainting.core.codecs.anatomy import Anatomy, draw_with_opencv, draw_with_pillow, orientation_in
-from inpainting.core.codecs.colour import cmyk_to_rgb, fits
-from inpainting.core.codecs.limits import Door
+from inpainting.core.codecs.colour import cmyk_to_rgb, profile_matches
+from inpainting.core.codecs.decoders import decode_with_opencv, decode_with_pillow
+from inpainting.core.codecs.exif import read_orientation
+from inpainting.core.codecs.intake import Intake
+from inpainting.core.codecs.parsed_file import ParsedFile
+from inpainting.core.geometry import Size
 from inpainting.core.picture import Pixels
 
 SIGNATURE = b"\xff\xd8\xff"
@@ -20,128 +24,175 @@ SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 DQT, DHT, DRI = 0xDB, 0xC4, 0xDD
 APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
-OTHER_FRAMES = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
-DRAWING = frozenset({APP0, APP14, DQT, DHT, DRI, BASELINE, EXTENDED, PROGRESSIVE, SOS})  # JFIF and Adobe: which colours
-MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")  # neither a stuffed byte, nor filling, nor a restart
+FRAMES = (BASELINE, EXTENDED, PROGRESSIVE)
+UNSUPPORTED_FRAMES = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+ESSENTIAL = frozenset({APP0, APP14, DQT, DHT, DRI, *FRAMES, SOS})
+"""Markers of the segments that a decoder needs. APP0 (JFIF) and APP14 (Adobe) tell it the colour space."""
+MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
+"""A marker that begins a segment: neither a stuffed byte, nor a fill byte, nor a restart marker."""
 BLOCK = 8
 """Side of the square of samples that is coded together."""
 
 
-def read_jpeg(data: bytes, door: Door) -> Anatomy:
-    """Take a JPEG apart, up to the end of its first picture. Raises InvalidPicture."""
-    limits = door.limits
-    drawing = [b"\xff\xd8"]
-    exif, profile_parts, warnings = b"", {}, []
-    frame: bytes | None = None
-    segments = scans = samples = coded_bytes = 0
-    position = 2
-    while True:
-        found = MARKER.search(data, position)
+def parse_jpeg(data: bytes, intake: Intake) -> ParsedFile:
+    """Parse a JPEG up to the end of its first picture. Raises InvalidPicture."""
+    return _JpegParser(data, intake).parse()
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A frame header (T.81 B.2.2). coding: one of FRAMES."""
+
+    coding: int
+    size: Size
+    body: bytes
+
+
+class _JpegParser:
+    """Reads segment after segment; each kind has a method of its own, which collects what `parse` returns."""
+
+    def __init__(self, data: bytes, intake: Intake) -> None:
+        self.data, self.intake = data, intake
+        self.essential = [bytes([0xFF, SOI])]
+        self.frame: _Frame | None = None
+        self.exif = b""
+        self.profile_parts: dict[int, bytes] = {}
+        self.warnings: list[str] = []
+        self.segments = self.scans = self.samples = self.coded_bytes = 0
+
+    def parse(self) -> ParsedFile:
+        position = len(self.essential[0])
+        while True:
+            begin = self._next_marker(position)
+            marker = self.data[begin + 1]
+            if marker == EOI:
+                return self._parsed()
+            end = self._segment_end(marker, begin + 2)
+            position = self._read_segment(marker, self.data[begin + 4 : end], end)
+            if marker in ESSENTIAL:
+                self.essential.append(self.data[begin:position])
+
+    def _next_marker(self, position: int) -> int:
+        found = MARKER.search(self.data, position)
         if found is None:
-            raise door.damaged("it ends early")
-        marker, start = data[found.start() + 1], found.end()
-        if marker == EOI:
-            break
-        length = int.from_bytes(data[start : start + 2])
-        position = start + length
-        segments += 1
-        if length < 2 or marker == SOI or position > len(data):
-            raise door.damaged("its segments are corrupt, or it ends early")
-        if segments > limits.max_jpeg_segments:
-            raise door.too_complex("segments", limit=limits.max_jpeg_segments)
-        body = data[start + 2 : position]
-        if marker in OTHER_FRAMES:
-            raise door.refusal(
+            raise self.intake.damaged("it ends early")
+        return found.start()
+
+    def _segment_end(self, marker: int, start: int) -> int:
+        """The position after a segment whose length field is at `start`; checks it and counts the segment."""
+        length = int.from_bytes(self.data[start : start + 2])
+        self.segments += 1
+        if length < 2 or marker == SOI or start + length > len(self.data):
+            raise self.intake.damaged("its segments are corrupt, or it ends early")
+        if self.segments > self.intake.limits.max_jpeg_segments:
+            raise self.intake.too_complex("segments", limit=self.intake.limits.max_jpeg_segments)
+        return start + length
+
+    def _read_segment(self, marker: int, body: bytes, end: int) -> int:
+        """The position after the segment, for a scan after its coded data."""
+        if marker in UNSUPPORTED_FRAMES:
+            raise self.intake.refusal(
                 "type_unsupported",
                 "is a lossless, hierarchical or arithmetic-coded JPEG; send a baseline or progressive one.",
             )
-        if marker in (BASELINE, EXTENDED, PROGRESSIVE):
-            if frame is not None or len(body) < 6:
-                raise door.damaged("its header is corrupt")
-            frame, coding = body, marker
-            width, height = int.from_bytes(body[3:5]), int.from_bytes(body[1:3])
-            if body[5] == 4:
-                size = door.sized(width, height, most_pixels=limits.max_pixels_cmyk, kind=" in CMYK")
-            else:
-                size = door.sized(width, height)
+        if marker in FRAMES:
+            self._read_frame(marker, body)
         elif marker == SOS:
-            scans += 1
-            if frame is None:
-                raise door.damaged("it has no header before its image data")
-            if scans > limits.max_jpeg_scans:
-                raise door.too_complex("scans", limit=limits.max_jpeg_scans)
-            samples += size.area * (body[0] if body else 0)  # colours in this scan (T.81 B.2.3)
-            if samples > limits.max_jpeg_scan_samples:
-                raise door.refusal(
-                    "too_complex",
-                    f"has {scans} or more scans at {size}, {samples / 1e6:.0f} million samples to read; "
-                    f"at most {limits.max_jpeg_scan_samples / 1e6:g} million are allowed.",
-                    limit=limits.max_jpeg_scan_samples,
-                    actual=samples,
-                )
-            after = MARKER.search(data, position)
-            if after is None:
-                raise door.damaged("it ends early")
-            coded_bytes += after.start() - position
-            position = after.start()
+            return self._read_scan(body, end)
         elif marker == APP1 and body.startswith(b"Exif\0\0"):
-            exif = exif or body[6:]
-        elif marker == APP2 and body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
-            profile_parts[body[12]] = body[14:]  # ICC.1 annex B.4: number of this part, number of parts, part
-        elif marker == APP2 and body.startswith(b"MPF\0"):
-            warnings.append(f"The {door.noun} file holds several pictures; the first is used.")
-        if marker in DRAWING:
-            drawing.append(data[found.start() : position])
-    if frame is None or not scans:
-        raise door.damaged("it holds no image data")
-    components = _components(frame, door)
-    if coded_bytes * 8 < _least_bits(size.width, size.height, components, coding):
-        raise door.damaged("it holds far too little image data for its size")
-    profile = b"".join(profile_parts[number] for number in sorted(profile_parts)) or None
-    drawing.append(b"\xff\xd9")
-    space = {1: "GRAY", 3: "RGB ", 4: ""}[len(components)]
-    draw = partial(draw_with_opencv, b"".join(drawing))
-    if len(components) == 4:
-        usable = profile if fits(profile, "CMYK") else None
-        draw = partial(_draw_cmyk, b"".join(drawing), usable)
-        how = "by its colour profile" if usable else "without a colour profile, so colours are approximate"
-        warnings.append(f"The {door.noun} is CMYK; it is kept as sRGB, converted {how}.")
-        profile = None
-    return Anatomy(
-        size=size,
-        draw=draw,
-        profile_space=space,
-        icc_profile=profile,
-        orientation=orientation_in(exif),
-        warnings=tuple(dict.fromkeys(warnings)),
-    )
+            self.exif = self.exif or body[6:]
+        elif marker == APP2:
+            self._read_app2(body)
+        return end
+
+    def _read_frame(self, coding: int, body: bytes) -> None:
+        if self.frame is not None or len(body) < 6:
+            raise self.intake.damaged("its header is corrupt")
+        width, height = int.from_bytes(body[3:5]), int.from_bytes(body[1:3])
+        if body[5] == 4:
+            most_pixels = self.intake.limits.max_pixels_cmyk
+            size = self.intake.checked_size(width, height, most_pixels=most_pixels, kind=" in CMYK")
+        else:
+            size = self.intake.checked_size(width, height)
+        self.frame = _Frame(coding, size, body)
+
+    def _read_scan(self, body: bytes, end: int) -> int:
+        limits = self.intake.limits
+        self.scans += 1
+        if self.frame is None:
+            raise self.intake.damaged("it has no header before its image data")
+        if self.scans > limits.max_jpeg_scans:
+            raise self.intake.too_complex("scans", limit=limits.max_jpeg_scans)
+        self.samples += self.frame.size.area * (body[0] if body else 0)  # components in this scan (T.81 B.2.3)
+        if self.samples > limits.max_jpeg_scan_samples:
+            raise self.intake.refusal(
+                "too_complex",
+                f"has {self.scans} or more scans at {self.frame.size}, {self.samples / 1e6:.0f} million samples to "
+                f"read; at most {limits.max_jpeg_scan_samples / 1e6:g} million are allowed.",
+                limit=limits.max_jpeg_scan_samples,
+                actual=self.samples,
+            )
+        after = self._next_marker(end)
+        self.coded_bytes += after - end
+        return after
+
+    def _read_app2(self, body: bytes) -> None:
+        """A part of the colour profile (ICC.1 annex B.4: its number, how many there are, the part), or an MPF index."""
+        if body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
+            self.profile_parts[body[12]] = body[14:]
+        elif body.startswith(b"MPF\0"):
+            self.warnings.append(f"The {self.intake.noun} file holds several pictures; the first is used.")
+
+    def _parsed(self) -> ParsedFile:
+        if self.frame is None or not self.scans:
+            raise self.intake.damaged("it holds no image data")
+        factors = _sampling_factors(self.frame, self.intake)
+        if self.coded_bytes * 8 < _least_bits(self.frame, factors):
+            raise self.intake.damaged("it holds far too little image data for its size")
+        profile = b"".join(self.profile_parts[number] for number in sorted(self.profile_parts)) or None
+        data = b"".join([*self.essential, bytes([0xFF, EOI])])
+        decode = partial(decode_with_opencv, data)
+        if len(factors) == 4:
+            usable = profile if profile_matches(profile, "CMYK") else None
+            decode = partial(_decode_cmyk, data, usable)
+            how = "by its colour profile" if usable else "without a colour profile, so colours are approximate"
+            self.warnings.append(f"The {self.intake.noun} is CMYK; it is kept as sRGB, converted {how}.")
+            profile = None
+        return ParsedFile(
+            size=self.frame.size,
+            decode=decode,
+            profile_space={1: "GRAY", 3: "RGB ", 4: ""}[len(factors)],
+            icc_profile=profile,
+            orientation=read_orientation(self.exif),
+            warnings=tuple(dict.fromkeys(self.warnings)),
+        )
 
 
-def _components(frame: bytes, door: Door) -> list[tuple[int, int]]:
+def _sampling_factors(frame: _Frame, intake: Intake) -> list[tuple[int, int]]:
     """Horizontal and vertical sampling factor of each component (T.81 B.2.2)."""
-    precision, count = frame[0], frame[5]
+    precision, count = frame.body[0], frame.body[5]
     if precision != 8:
-        raise door.refusal("type_unsupported", f"is a JPEG with {precision} bits a sample; send one with 8.")
-    if count not in (1, 3, 4) or len(frame) != 6 + 3 * count:
-        raise door.damaged("its header is corrupt")
-    factors = [(byte >> 4, byte & 15) for byte in frame[7 : 6 + 3 * count : 3]]
+        raise intake.refusal("type_unsupported", f"is a JPEG with {precision} bits a sample; send one with 8.")
+    if count not in (1, 3, 4) or len(frame.body) != 6 + 3 * count:
+        raise intake.damaged("its header is corrupt")
+    factors = [(byte >> 4, byte & 15) for byte in frame.body[7 : 6 + 3 * count : 3]]
     if not all(1 <= factor <= 4 for pair in factors for factor in pair):
-        raise door.damaged("its header is corrupt")
+        raise intake.damaged("its header is corrupt")
     return factors
 
 
-def _least_bits(width: int, height: int, factors: list[tuple[int, int]], coding: int) -> int:
-    """Bits that the shortest possible coding of a picture has, so that a small file cannot claim a large one.
+def _least_bits(frame: _Frame, factors: list[tuple[int, int]]) -> int:
+    """Bits in the shortest possible coding of a frame, so that a small file cannot claim a large one.
 
-    A block costs at least one bit for its mean and, unless progressive, one for "no more" (T.81 F.1.2, G.1.2).
+    A block costs at least one bit for its DC value and, unless progressive, one for "end of block" (T.81 F.1.2, G.1.2).
     """
     most_across, most_down = (max(column) for column in zip(*factors, strict=True))
     blocks = sum(
-        -(-(width * across) // (most_across * BLOCK)) * -(-(height * down) // (most_down * BLOCK))
+        -(-(frame.size.width * across) // (most_across * BLOCK)) * -(-(frame.size.height * down) // (most_down * BLOCK))
         for across, down in factors
     )
-    return blocks * (1 if coding == PROGRESSIVE else 2)
+    return blocks * (1 if frame.coding == PROGRESSIVE else 2)
 
 
-def _draw_cmyk(drawing: bytes, profile: bytes | None) -> Pixels:
-    return np.array(cmyk_to_rgb(draw_with_pillow(drawing, "JPEG"), profile))
+def _decode_cmyk(data: bytes, profile: bytes | None) -> Pixels:
+    return np.array(cmyk_to_rgb(decode_with_pillow(data, "JPEG"), profile))

@@ -1,4 +1,4 @@
-"""PNG from outside: its chunks walked and measured, the ones that draw copied out.
+"""Parses the structure of a PNG: walks and measures its chunks, copies out the ones a decoder needs.
 
 https://www.w3.org/TR/png-3/ (sections 5: chunk layout, 11: what each holds).
 """
@@ -13,8 +13,10 @@ from typing import cast
 
 import numpy as np
 
-from inpainting.core.codecs.anatomy import Anatomy, Undrawable, draw_with_opencv, orientation_in
-from inpainting.core.codecs.limits import Door
+from inpainting.core.codecs.decoders import decode_with_opencv
+from inpainting.core.codecs.exif import read_orientation
+from inpainting.core.codecs.intake import Intake
+from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Pixels
 
@@ -23,79 +25,80 @@ CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 DEPTHS = {GREY: (1, 2, 4, 8, 16), COLOUR: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), COLOUR_ALPHA: (8, 16)}
-UNCOUNTED_IDAT_BYTES = 1024  # libpng writes image data in chunks of 8 KiB, others of 4: such files are no attack
+UNCOUNTED_IDAT_BYTES = 1024
+"""Image data in chunks this large is not counted: libpng writes chunks of 8 KiB, other programs of 4."""
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
-    """One chunk as it stands in a file: length, kind, body, CRC-32 of kind and body."""
+    """The bytes of one chunk: length, kind, body, CRC-32 of kind and body."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
 
 
-def chunks(data: bytes, door: Door) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each chunk up to IEND, sums checked where the picture depends on them.
+def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and body of each chunk up to IEND; checksums are checked where the picture depends on them.
 
     Raises InvalidPicture where the file ends early, is corrupt or has too many chunks. What follows IEND is ignored.
     """
     position, counted, kind = len(SIGNATURE), 0, b""
     while kind != b"IEND":
         if position + 12 > len(data):
-            raise door.damaged("it ends early")
+            raise intake.damaged("it ends early")
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 8 + length
         if not kind.isalpha() or (position == len(SIGNATURE)) != (kind == b"IHDR"):
-            raise door.damaged("its chunks are corrupt")
+            raise intake.damaged("its chunks are corrupt")
         if end + 4 > len(data):
-            raise door.damaged("it ends early")
+            raise intake.damaged("it ends early")
         counted += kind != b"IDAT" or length < UNCOUNTED_IDAT_BYTES
-        if counted > door.limits.max_png_chunks:
-            raise door.too_complex("chunks", limit=door.limits.max_png_chunks)
+        if counted > intake.limits.max_png_chunks:
+            raise intake.too_complex("chunks", limit=intake.limits.max_png_chunks)
         body = data[position + 8 : end]
         if kind in CRITICAL or kind == b"tRNS":
             if struct.unpack_from(">I", data, end)[0] != zlib.crc32(body, zlib.crc32(kind)):
-                raise door.damaged("a checksum in it is wrong")
+                raise intake.damaged("a checksum in it is wrong")
         elif kind[:1].isupper():
-            raise door.damaged("it holds a part that no reader of PNG knows")
+            raise intake.damaged("it holds an unknown critical chunk")
         yield kind, body
         position = end + 4
 
 
-def read_png(data: bytes, door: Door) -> Anatomy:
-    """Take a PNG apart. Raises InvalidPicture."""
+def parse_png(data: bytes, intake: Intake) -> ParsedFile:
+    """Parse a PNG. Raises InvalidPicture."""
     found: dict[bytes, bytes] = {}  # the first of each kind
-    drawing, text_budget = [SIGNATURE], door.limits.max_text_bytes
-    for kind, body in chunks(data, door):
+    essential, text_budget = [SIGNATURE], intake.limits.max_text_bytes
+    for kind, body in chunks(data, intake):
         if kind == b"IHDR":
-            size, depth, colour_type = _header(body, door)
+            size, depth, colour_type = _header(body, intake)
         elif kind in TEXTS:
-            text_budget -= len(text_in(kind, body, text_budget, door)[1])
+            text_budget -= len(read_text(kind, body, text_budget, intake)[1])
         if kind in CRITICAL or (kind == b"tRNS" and colour_type == PALETTE):
-            drawing.append(chunk(kind, body))
+            essential.append(chunk(kind, body))
         if kind != b"IDAT":
             found.setdefault(kind, body)
-    profile, warnings = _profile(found.get(b"iCCP"), door)
+    profile, warnings = _profile(found.get(b"iCCP"), intake)
     key = found.get(b"tRNS", b"") if colour_type in (GREY, COLOUR) else b""
     if int.from_bytes(found.get(b"acTL", b"")[:4]) > 1:
-        warnings.append(f"The {door.noun} is animated; its first frame is used.")
+        warnings.append(f"The {intake.noun} is animated; its first frame is used.")
     if colour_type == PALETTE:
-        warnings.append(f"The {door.noun} has a palette; it is kept in true colour.")
+        warnings.append(f"The {intake.noun} has a palette; it is kept in true colour.")
     elif depth < 8:
-        warnings.append(f"The {door.noun} has {depth} bits a pixel; it is kept with 8.")
+        warnings.append(f"The {intake.noun} has {depth} bits a pixel; it is kept with 8.")
     if key:
-        warnings.append(f"The {door.noun} has one transparent colour; it is kept with an alpha channel.")
-    return Anatomy(
+        warnings.append(f"The {intake.noun} has one transparent colour; it is kept with an alpha channel.")
+    return ParsedFile(
         size=size,
-        draw=partial(_draw, b"".join(drawing), depth, colour_type, key),
+        decode=partial(_decode, b"".join(essential), depth, colour_type, key),
         profile_space="GRAY" if colour_type in (GREY, GREY_ALPHA) else "RGB ",
         icc_profile=profile,
-        orientation=orientation_in(found.get(b"eXIf", b"")),
+        orientation=read_orientation(found.get(b"eXIf", b"")),
         warnings=tuple(warnings),
     )
 
 
-def text_in(kind: bytes, body: bytes, most: int, door: Door) -> tuple[bytes, bytes]:
+def read_text(kind: bytes, body: bytes, most: int, intake: Intake) -> tuple[bytes, bytes]:
     """Keyword and text of a tEXt, zTXt or iTXt chunk, in its own encoding (Latin-1; iTXt: UTF-8).
 
-    Raises InvalidPicture where the text would be over `most` bytes. A chunk that makes no sense has no text.
+    Raises InvalidPicture where the text would be over `most` bytes. A malformed chunk has no text.
     """
     keyword, _, rest = body.partition(b"\0")
     compressed = kind == b"zTXt" or (kind == b"iTXt" and rest[:1] == b"\1")
@@ -105,56 +108,56 @@ def text_in(kind: bytes, body: bytes, most: int, door: Door) -> tuple[bytes, byt
         rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # flag, method; language; translated keyword
     text = _inflated(rest, most) if compressed else rest
     if text is not None and len(text) > most:
-        raise door.damaged(f"it contains an oversized text block (over {door.limits.max_text_bytes} bytes of text)")
+        raise intake.damaged(f"it contains an oversized text block (over {intake.limits.max_text_bytes} bytes of text)")
     return keyword, text or b""
 
 
-def _header(body: bytes, door: Door) -> tuple[Size, int, int]:
+def _header(body: bytes, intake: Intake) -> tuple[Size, int, int]:
     if len(body) != 13:
-        raise door.damaged("its header is corrupt")
+        raise intake.damaged("its header is corrupt")
     width, height, depth, colour_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
     if depth not in DEPTHS.get(colour_type, ()) or compression or filtering or interlace > 1:
-        raise door.damaged("its header is corrupt")
+        raise intake.damaged("its header is corrupt")
     if depth == 16:
-        most_pixels = door.limits.max_pixels_16_bit
-        size = door.sized(width, height, most_pixels=most_pixels, kind=" with 16 bits a channel")
+        most_pixels = intake.limits.max_pixels_16_bit
+        size = intake.checked_size(width, height, most_pixels=most_pixels, kind=" with 16 bits a channel")
     else:
-        size = door.sized(width, height)
+        size = intake.checked_size(width, height)
     return size, depth, colour_type
 
 
-def _profile(body: bytes | None, door: Door) -> tuple[bytes | None, list[str]]:
+def _profile(body: bytes | None, intake: Intake) -> tuple[bytes | None, list[str]]:
     """The colour profile of an iCCP chunk: name, NUL, method, zlib stream."""
     if body is None:
         return None, []
-    profile = _inflated(body.partition(b"\0")[2][1:], door.limits.max_profile_bytes)
+    profile = _inflated(body.partition(b"\0")[2][1:], intake.limits.max_profile_bytes)
     if profile is None:
-        return None, [f"The {door.noun}'s colour profile is damaged and was left out."]
-    if len(profile) > door.limits.max_profile_bytes:
-        raise door.damaged(f"it contains an oversized colour profile (over {door.limits.max_profile_bytes} bytes)")
+        return None, [f"The {intake.noun}'s colour profile is damaged and was left out."]
+    if len(profile) > intake.limits.max_profile_bytes:
+        raise intake.damaged(f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)")
     return profile, []
 
 
 def _inflated(compressed: bytes, most: int) -> bytes | None:
-    """What a zlib stream holds, cut off one byte after `most`; None where it is not one."""
+    """The decompressed bytes of a zlib stream, at most `most` + 1 of them; None where it is not one."""
     try:
         return zlib.decompressobj().decompress(compressed, most + 1)
     except zlib.error:
         return None
 
 
-def _draw(drawing: bytes, depth: int, colour_type: int, key: bytes) -> Pixels:
-    pixels = draw_with_opencv(drawing)
+def _decode(data: bytes, depth: int, colour_type: int, key: bytes) -> Pixels:
+    pixels = decode_with_opencv(data)
     if colour_type == GREY_ALPHA:
-        # OpenCV asks libpng for colour: grey three times, then alpha.
+        # OpenCV makes libpng expand it: grey three times, then alpha.
         return cast(Pixels, np.ascontiguousarray(pixels[:, :, ::3]))
     if not key:
         return pixels
     # tRNS of grey and true colour: 2 bytes a channel, the one value that is transparent (section 11.3.1.1). It is
-    # read here because OpenCV leaves it out for grey.
+    # applied here because OpenCV ignores it for grey.
     height, width, channels = pixels.shape
     if len(key) < 2 * channels:
-        raise Undrawable("its transparent colour is corrupt")
+        raise DecodingFailed("its transparent colour is corrupt")
     most = np.iinfo(pixels.dtype).max
     keyed = np.empty((height, width, channels + 1), pixels.dtype)
     opaque = np.zeros((height, width), np.bool_)

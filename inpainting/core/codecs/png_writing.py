@@ -1,8 +1,8 @@
-"""Pictures to PNG, fast and without loss: depth, alpha, colour profile and recipe as they are.
+"""Encodes pictures as PNG, fast and without loss: depth, alpha, colour profile and texts are kept.
 
-Written by hand because nothing else does it all: OpenCV has neither grey with alpha, nor profiles, nor texts; Pillow
-takes ten times as long and cuts 16-bit colour to 8. zlib does the work; what is left is the frame around it
-(https://www.w3.org/TR/png-3/).
+Written by hand because no library does it all: OpenCV writes neither grey with alpha, nor profiles, nor texts; Pillow
+takes ten times as long and reduces 16-bit colour to 8. zlib compresses; this module filters the rows and builds the
+chunks (https://www.w3.org/TR/png-3/).
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.codecs.png import SIGNATURE, chunk
-from inpainting.core.codecs.recipe import recipe_chunks
+from inpainting.core.codecs.png_text import text_chunks
 from inpainting.core.picture import Picture, Pixels
 
 COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
 UP = 2
-"""The filter that writes each row as its difference from the row above: as small on photos as any other but Paeth's,
-and one subtraction for numpy."""
+"""The filter that stores each row as its difference from the row above: photos get as small as with any other but
+Paeth's, and numpy computes it in one subtraction."""
 BAND_BYTES = 2**20
-"""Rows are filtered and compressed in bands of about this size: they stay in the processor's cache."""
+"""Rows are filtered and compressed in bands of about this size, which fit into the processor's cache."""
 
 
-def encode_png(picture: Picture, *, recipe: Mapping[str, str] | None = None) -> bytes:
+def encode_png(picture: Picture, *, texts: Mapping[str, str] | None = None) -> bytes:
     """The picture as a PNG that decodes to the same pixels, depth and profile, bit for bit.
 
-    recipe: how the picture was made, one iTXt chunk for each entry; `read_recipe` gives it back. Raises ValueError
-    where a keyword or text cannot stand in one.
+    texts: one iTXt chunk for each keyword; `read_png_texts` reads them. Raises ValueError for a keyword or text that
+    PNG cannot hold.
     """
     colour_type = COLOUR_TYPES[picture.mode]
     header = struct.pack(">IIBBBBB", picture.size.width, picture.size.height, picture.bits, colour_type, 0, 0, 0)
     parts = [SIGNATURE, chunk(b"IHDR", header)]
     if picture.icc_profile is not None:
         parts.append(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc_profile)))
-    parts.extend(recipe_chunks(recipe or {}))
+    parts.extend(text_chunks(texts or {}))
     parts.extend(chunk(b"IDAT", body) for body in _compressed(picture.pixels))
     parts.append(chunk(b"IEND", b""))
     return b"".join(parts)

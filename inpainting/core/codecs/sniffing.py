@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: the four formats we take, and names for the others people send."""
+"""Recognises a file by its first bytes: the four accepted formats, and names for other common ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import codecs
 
 from inpainting.core.codecs import gif, jpeg, png
 
-FOREIGN = (
+UNSUPPORTED = (
     (b"II*\0", "a TIFF file"),
     (b"MM\0*", "a TIFF file"),
     (b"II+\0", "a TIFF file"),
@@ -29,7 +29,7 @@ AVIF_BRANDS = (b"avif", b"avis")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r\f")
 TEXT_BYTES = 1024
-"""How far to look for what a text is."""
+"""How much of a text file is looked at."""
 
 
 def format_of(data: bytes) -> str | None:
@@ -45,9 +45,9 @@ def format_of(data: bytes) -> str | None:
     return None
 
 
-def kind_of(data: bytes) -> str:
-    """Words for a file that is none of the four: "a TIFF file"."""
-    for magic, name in FOREIGN:
+def describe(data: bytes) -> str:
+    """A phrase for a file that is none of the four: "a TIFF file"."""
+    for magic, name in UNSUPPORTED:
         if data.startswith(magic):
             return name
     if data[4:8] == b"ftyp":
@@ -60,7 +60,7 @@ def kind_of(data: bytes) -> str:
         return "an SVG file"
     if start and not CONTROLS.intersection(start) and _is_text(start):
         return "a text file"
-    return "no picture that we know"
+    return "of an unknown format"
 
 
 def _is_text(start: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Small WebP pictures for lists and previews."""
+"""WebP thumbnails for lists and previews."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def thumbnail_webp(picture: Picture, *, side: int) -> bytes:
 def _scaled(picture: Picture, small: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Colour [h, w, 1 or 3] and alpha [h, w] of 8 bits, averaged over areas.
 
-    Colours are weighted with their alpha, or what lies under transparent pixels would bleed into the edges.
+    Colours are weighted with their alpha, or the colours of transparent pixels would bleed into the edges.
     """
     colour = cast(Pixels, np.ascontiguousarray(picture.colour))
     if picture.alpha is None:

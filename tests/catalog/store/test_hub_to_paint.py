@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 pytest.importorskip("torch", reason="diffusion is not installed")
 
 from inpainting.catalog.store.pull import remove_files
-from inpainting.core.codecs import decode_picture, read_recipe
+from inpainting.core.codecs import decode_picture, read_png_texts
 from inpainting.models import Generation, InferenceModel
 from tests import original_layout, tiny_models
 from tests.api.bodies import shape_a
@@ -97,7 +97,7 @@ def test_what_was_pulled_paints_through_the_api_and_from_the_command_line(
     assert np.array_equal(painted[hole == 0], photo[hole == 0])
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
     assert np.array_equal(painted, through_the_api)
-    recipe = json.loads(read_recipe((folder / "out.png").read_bytes())["dreamlayer"])
+    recipe = json.loads(read_png_texts((folder / "out.png").read_bytes())["dreamlayer"])
     assert (recipe["model"], recipe["steps"]) == ("tiny", 3)
     assert hub.asked == [], "painting asked the hub"
 
@@ -109,7 +109,7 @@ def test_the_command_line_says_how_many_and_how(pulled: InferenceModel, folder: 
     assert said == [str(folder / "out.png"), str(folder / "out-2.png")]
     assert not np.array_equal(pixels(folder / "out.png"), pixels(folder / "out-2.png"))
     assert notes.count("HeunDiscreteScheduler") == 1
-    assert '"steps": 2' in read_recipe((folder / "out.png").read_bytes())["dreamlayer"]
+    assert '"steps": 2' in read_png_texts((folder / "out.png").read_bytes())["dreamlayer"]
 
 
 def test_without_a_mask_all_of_it_is_repainted_by_an_engine_that_can(

@@ -1,4 +1,4 @@
-"""How much picture we take, and the words in which more is refused."""
+"""Limits on the image files that are accepted, and the errors for the files that are not."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ ACCEPTED = "PNG, JPEG, WebP or GIF"
 
 
 @dataclass(frozen=True, slots=True)
-class PictureLimits:
-    """The most a picture may be. With these numbers no decode takes over 3 s or 700 MB (benchmarks/codecs.py).
+class IntakeLimits:
+    """How large and how complex a file may be. Within these limits no decode takes over 3 s or 700 MB (measured by
+    benchmarks/codecs.py).
 
     Sides in pixels. `max_pixels_cmyk`: 20 million pixels of CMYK take about a second to convert. `max_jpeg_scans` stops
     files that are small but slow: a 419 KiB progressive JPEG of 3,010 scans takes libjpeg a minute.
-    `max_jpeg_scan_samples` is the sum over all scans of pixels x colours in that scan, for large pictures of many
-    scans, as each visits every block again. At 40 megapixels it leaves 25 scans of one colour; libjpeg's own
+    `max_jpeg_scan_samples` is the sum over all scans of pixels x components in that scan, for large pictures of many
+    scans, as each visits every block again. At 40 megapixels it allows 25 scans of one component; libjpeg's own
     progressive pictures come to 14 (CMYK: 24). `max_png_chunks` does not count image data in chunks of at least 1 KiB.
     `max_text_bytes` and `max_profile_bytes` are sizes after decompression, all texts of the file together.
     `max_gif_blocks` are the data blocks of the first frame; whole ones hold 255 bytes, so 32 MiB are 131,586 of them.
@@ -40,27 +41,27 @@ class PictureLimits:
     max_gif_blocks: int = 262_144
 
 
-LIMITS = PictureLimits()
-STORED_LIMITS = PictureLimits(max_bytes=2**30)
-"""For files that we wrote ourselves: they were checked when they came in, and losslessly written they may be larger."""
+DEFAULT_LIMITS = IntakeLimits()
+STORED_LIMITS = IntakeLimits(max_bytes=2**30)
+"""For files that this program wrote: pixels were within the limits, but a lossless file may have more bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Where a picture comes in: the request's field it came in, and the limits there."""
+class Intake:
+    """One file on its way in: the request's field it was sent in, and the limits it must keep. Builds the errors."""
 
     field: str
-    limits: PictureLimits
+    limits: IntakeLimits
 
     @property
     def noun(self) -> str:
-        """What people call it: "mask" for every field with mask in its name, else "image"."""
+        """The word for it in messages: "mask" for every field with mask in its name, else "image"."""
         return "mask" if "mask" in self.field else "image"
 
     def refusal(
         self, code: str, message: str, *, limit: int | str | None = None, actual: int | str | None = None
     ) -> InvalidPicture:
-        """The error to raise: `code` gets `image_` or `mask_` before it, `message` "The image" or "The mask"."""
+        """The error to raise: `code` gets the prefix `image_` or `mask_`, `message` "The image" or "The mask"."""
         return InvalidPicture(
             f"The {self.noun} {message}", code=f"{self.noun}_{code}", field=self.field, limit=limit, actual=actual
         )
@@ -73,7 +74,7 @@ class Door:
             "too_complex", f"has more than {limit} {parts}; that is the most allowed.", limit=limit, actual=f"> {limit}"
         )
 
-    def sized(self, width: int, height: int, *, most_pixels: int | None = None, kind: str = "") -> Size:
+    def checked_size(self, width: int, height: int, *, most_pixels: int | None = None, kind: str = "") -> Size:
         """The size, if it is within the limits; raises InvalidPicture otherwise. Called before anything is decoded.
 
         most_pixels: a lower limit for pictures of a `kind` ("in CMYK").
