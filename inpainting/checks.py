@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from inpainting.core.moderation.policy import OFF
-from inpainting.core.request import SAFETY_TYPES
+from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines.diffusion import engine as diffusion
 
 OPENVINO = ("auto", "off")

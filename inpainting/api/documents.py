@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from inpainting.api.fields import ChangesForm, Img2ImgForm
 from inpainting.catalog.specs import PAINTING_FAMILIES, PART_LABELS, Control
-from inpainting.core.request import SAFETY_TYPES
+from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.models import Status
 
 Described = TypeVar("Described", bound=Callable[..., Any])

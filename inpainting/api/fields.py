@@ -16,24 +16,19 @@ from inpainting.catalog.rows.inference_model import InferenceModel, resolve_mode
 from inpainting.catalog.specs import USUAL_MOST_GUIDANCE, Family, most_guidance
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.request import (
-    ALGORITHM_TYPES,
+from inpainting.core.request import LoraUse, PaintSettings
+from inpainting.core.settings_table import (
     ALL_SCHEDULERS,
     LORA_WEIGHTS,
     MAX_EMBEDDINGS,
     MAX_LORAS,
     MAX_PROMPT_CHARACTERS,
     MAX_SEED,
-    MAX_SLUG_CHARACTERS,
     PRESETS,
     RANGES,
     SAFETY_TYPES,
-    SLUG,
-    LoraUse,
-    PaintSettings,
-    shown,
-    within,
 )
+from inpainting.core.validation import MAX_SLUG_CHARACTERS, SLUG, abbreviate, check_range
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import PARTS
 from inpainting.models.webhooks import MAX_URL_CHARACTERS
@@ -61,6 +56,8 @@ SAMPLERS = {
     "uni_pc": "UniPCMultistepScheduler",
 }
 """ComfyUI's names, which the published front end sends as `sampler_name`."""
+ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
+"""Another service's names of `algorithm_type`."""
 RANDOM = 0
 FULL = "full"
 """The preset that is none: what running a draft again asks for."""
@@ -104,11 +101,11 @@ def in_range(field: Whole | Number, value: float) -> float:
     lowest = -math.inf if field.min_value is None else field.min_value
     highest = math.inf if field.max_value is None else field.max_value
     if not field.context.get("clamp"):
-        within(str(field.field_name), value, lowest, highest)
+        check_range(str(field.field_name), value, lowest, highest)
         return value
     nearest = min(max(value, lowest), highest)
     if nearest != value:
-        field.context["warnings"].append(f"{field.field_name} was {shown(value)}; {nearest} was used.")
+        field.context["warnings"].append(f"{field.field_name} was {abbreviate(value)}; {nearest} was used.")
     return nearest
 
 
@@ -197,7 +194,7 @@ class Loras(serializers.Field):
         lowest, highest = LORA_WEIGHTS
         nearest = min(max(float(weight), lowest), highest)
         if nearest != weight and self.context.get("clamp"):
-            self.context["warnings"].append(f"{place}.weight was {shown(weight)}; {nearest} was used.")
+            self.context["warnings"].append(f"{place}.weight was {abbreviate(weight)}; {nearest} was used.")
             weight = nearest
         return LoraUse(slug, float(weight))
 
@@ -268,7 +265,9 @@ class ChangesForm(serializers.Serializer):
         required=False, allow_null=True, help_text="Noise levels spaced as by Karras et al. 2022, where it can."
     )
     algorithm_type = serializers.ChoiceField(
-        ALGORITHM_TYPES, required=False, help_text="Of the DPM solvers; changes nothing for others."
+        ("none", "dpmsolver++", "dpmsolver+++", "sde-dpmsolver++"),
+        required=False,
+        help_text="Of the DPM solvers; changes nothing for others.",
     )
     width = whole("width", help_text="Pixels at which the engine works; the result keeps the picture's size.")
     height = whole("height", help_text="See width.")
@@ -375,6 +374,8 @@ def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
     for name, value in (("scheduler", scheduler), ("sampler_name", sampler)):
         if value and value not in ALL_SCHEDULERS and value not in SAMPLERS:
             warnings.append(f"{name} “{value}” is not known here; {chosen or 'the engine’s own'} was used.")
+    if values.get("algorithm_type") in ALGORITHM_SPELLINGS:
+        values["algorithm_type"] = ALGORITHM_SPELLINGS[values["algorithm_type"]]
     for name, kind in PARTS.items():
         if name in values:
             values[name] = InferenceModel.find_part(values[name], kind, field=name).slug if values[name] else None
@@ -418,9 +419,9 @@ def settings_from(values: Mapping[str, Any], start: Mapping[str, Any] = MappingP
     asked = named.get("guidance_scale") or 0.0
     if asked > USUAL_MOST_GUIDANCE:
         model = named.get("model", start.get("model"))
-        within("guidance_scale", asked, LEAST_GUIDANCE, taken_guidance(model))
+        check_range("guidance_scale", asked, LEAST_GUIDANCE, taken_guidance(model))
     kept = {name: value for name, value in start.items() if name not in named}
-    return replace(PaintSettings.from_fields(kept), **named)
+    return replace(PaintSettings.from_dict(kept), **named)
 
 
 def without(settings: Mapping[str, Any], empty: Collection[str]) -> dict[str, Any]:

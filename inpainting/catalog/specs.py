@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.request import FLOW_SCHEDULERS, RANGES, SCHEDULERS, SLUG, within
+from inpainting.core.settings_table import FLOW_SCHEDULERS, RANGES, SCHEDULERS
+from inpainting.core.validation import SLUG, check_range
 
 REVISION = r"^[0-9a-f]{40}\Z"
 
@@ -180,9 +181,9 @@ class ModelSpec:
         if self.revision and not re.match(REVISION, self.revision):
             raise InvalidRequest("A revision is a whole commit hash of 40 characters.", field="revision")
         for name in ("steps", "guidance_scale", "width", "height"):
-            within(name, getattr(self, name), *RANGES[name])
+            check_range(name, getattr(self, name), *RANGES[name])
         if self.kind is Kind.CHECKPOINT:
-            within("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], most_guidance(self.family))
+            check_range("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], most_guidance(self.family))
             check_scheduler(self.scheduler, self.family)
 
     @property
@@ -211,7 +212,7 @@ class LoraSpec:
     def __post_init__(self) -> None:
         check_slug(self.slug)
         if self.steps is not None:
-            within("steps", self.steps, *RANGES["steps"])
+            check_range("steps", self.steps, *RANGES["steps"])
 
     @property
     def few_steps(self) -> FewSteps | None:

@@ -33,17 +33,6 @@ class Step:
     computed_by: str = ""
 
 
-ONLY_DIFFUSION = frozenset(
-    {
-        *("prompt", "negative_prompt", "strength", "steps", "guidance_scale", "scheduler", "width", "height"),
-        *("only_masked_padding", "clip_skip", "use_karras_sigmas", "algorithm_type", "loras", "step_down"),
-        *("guidance_start", "guidance_end", "embeddings", "vae", "preset"),
-        *("control", "control_strength", "control_start", "control_end", "ip_adapter", "ip_adapter_scale"),
-    }
-)
-"""Names of `PaintSettings` fields that mean nothing to whoever paints from the picture alone."""
-
-
 class Queue(StrEnum):
     """A line of generations and the workers that serve it: on the processor, or talking to whoever owns the GPU."""
 

@@ -31,7 +31,7 @@ class Painting:
     warnings: about the request, and notes: about what ran otherwise than asked; sentences for people.
     in_full: makes the picture as if neither grey in the mask nor `mask_blur` faded it; None where neither does.
     nsfw_content_detected: what the safety checker said, None where none has looked. hidden_by: what was done with the
-    picture then, one of `request.SAFETY_TYPES`, None where nothing was; unhidden: the picture as it was painted.
+    picture then, one of `settings_table.SAFETY_TYPES`, None where nothing was; unhidden: the picture as it was painted.
     computed_by: see `Step`.
     """
 

@@ -53,7 +53,7 @@ def examined(painting: Painting, meanwhile: Callable[[], None], *, how: str, che
     The checker sees crops of the repainted pixels with their surroundings (`core.moderation.crops`), not the rest of
     the picture: that came from its owner, and stays. The crops show the painting unfaded, because anyone who has the
     source image could undo the fading.
-    how: one of `request.SAFETY_TYPES`. meanwhile: called while it looks; what it raises ends the looking.
+    how: one of `settings_table.SAFETY_TYPES`. meanwhile: called while it looks; what it raises ends the looking.
     Raises EngineFailed, `safety_checker_unavailable`.
     """
     picture = painting.picture if painting.in_full is None else painting.in_full()

@@ -100,7 +100,7 @@ def prepared(
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
     wanted = request.settings
-    requested = RequestedSettings(engine, wanted.made())
+    requested = RequestedSettings(engine, wanted.to_dict(exclude_defaults=True))
     choice = registry.choose(engine, wanted)
     painter = choice.engine
     settings, safety_warnings = moderation.settled(replace(wanted, seed=wanted.seed or seed or random_seed()))

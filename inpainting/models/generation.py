@@ -376,7 +376,7 @@ class Generation(models.Model):
 
     @property
     def paint_settings(self) -> PaintSettings:
-        return PaintSettings.from_fields(self.settings)
+        return PaintSettings.from_dict(self.settings)
 
     @property
     def requested_settings(self) -> RequestedSettings:

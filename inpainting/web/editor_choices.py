@@ -20,7 +20,7 @@ from inpainting.catalog.specs import (
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation.policy import OFF, STRICTNESS, USUAL_TYPE
-from inpainting.core.request import ALGORITHM_TYPES, ALL_SCHEDULERS, LORA_WEIGHTS, RANGES, SAFETY_TYPES
+from inpainting.core.settings_table import ALGORITHM_TYPES, ALL_SCHEDULERS, LORA_WEIGHTS, RANGES, SAFETY_TYPES
 from inpainting.engines import registry
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.erase import engine as erase

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET
 from inpainting.api.answers import rendered
 from inpainting.api.pictures import MAX_MASK_BYTES
 from inpainting.core.codecs import IntakeLimits
-from inpainting.core.request import MAX_PROMPT_CHARACTERS
+from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import PARTS
 from inpainting.generations import history

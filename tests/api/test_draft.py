@@ -17,7 +17,7 @@ from django.test import Client
 
 from accounts.models import User
 from inpainting.core.codecs import decode_picture
-from inpainting.core.request import MAX_LORAS
+from inpainting.core.settings_table import MAX_LORAS
 from inpainting.models import Generation, InferenceModel, Lora
 from tests import tiny_loras, tiny_models, tiny_vaes
 from tests.api.painting import result, sent

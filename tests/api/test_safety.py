@@ -25,7 +25,8 @@ from inpainting.core.codecs import STORED_LIMITS, decode_picture
 from inpainting.core.moderation.crops import checker_crops
 from inpainting.core.moderation.policy import STAYS_ON
 from inpainting.core.picture import Picture
-from inpainting.core.request import SAFETY_TYPES, InpaintRequest, PaintSettings
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.diffusion import engine as diffusion
@@ -428,4 +429,4 @@ def test_the_command_line_hides_it_too_and_keeps_nothing_else(
 
 def test_settings_that_read_back_keep_both_fields() -> None:
     made = PaintSettings(safety_checker=True, safety_checker_type="blur")
-    assert PaintSettings.from_fields({"safety_checker": True, "safety_checker_type": "blur"}) == made
+    assert PaintSettings.from_dict({"safety_checker": True, "safety_checker_type": "blur"}) == made

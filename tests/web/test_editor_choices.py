@@ -12,7 +12,8 @@ from django.test import Client
 
 from accounts.models import User
 from inpainting.catalog.specs import Source
-from inpainting.core.request import MAX_PROMPT_CHARACTERS, RANGES, PaintSettings
+from inpainting.core.request import PaintSettings
+from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES
 from inpainting.engines import registry
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.models import Generation, InferenceModel

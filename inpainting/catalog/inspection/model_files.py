@@ -18,7 +18,7 @@ from typing import Any
 from inpainting.catalog.inspection import onnx_files
 from inpainting.catalog.specs import ERASE_FAMILIES, SAFETY_FAMILIES, Family, check_slug
 from inpainting.core.errors import EngineFailed
-from inpainting.core.request import FLOW_SCHEDULERS
+from inpainting.core.settings_table import FLOW_SCHEDULERS
 
 INDEX = "model_index.json"
 CONFIG = "config.json"

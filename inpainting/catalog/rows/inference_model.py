@@ -29,7 +29,8 @@ from inpainting.catalog.specs import (
     ModelSpec,
 )
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.request import ALL_SCHEDULERS, RANGES, SLUG, within
+from inpainting.core.settings_table import ALL_SCHEDULERS, RANGES
+from inpainting.core.validation import SLUG, check_range
 from inpainting.database_clock import in_seconds
 
 PULL_LEASE_SECONDS = 300
@@ -158,7 +159,7 @@ class InferenceModel(models.Model):
         """Its scheduler and guidance are such as models of the family take."""
         try:
             specs.check_scheduler(self.scheduler, family)
-            within("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], specs.most_guidance(family))
+            check_range("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], specs.most_guidance(family))
         except InvalidRequest as error:
             raise ValidationError({str(error.field): error.message}) from error
 

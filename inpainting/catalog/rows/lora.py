@@ -14,7 +14,8 @@ from inpainting.catalog import specs
 from inpainting.catalog.inspection.model_files import WEIGHTS
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.request import RANGES, SLUG
+from inpainting.core.settings_table import RANGES
+from inpainting.core.validation import SLUG
 
 FOLDER = ".loras"
 """Beside the models: no slug begins with a full stop."""

@@ -29,7 +29,7 @@ SEARCH_STEPS = 12
 def hide(picture: Picture, mask: Mask, how: str) -> Picture:
     """The picture with every pixel hidden whose mask value is over 0, however small.
 
-    how: one of `request.SAFETY_TYPES`. Its size, mode, depth, profile and alpha stay.
+    how: one of `settings_table.SAFETY_TYPES`. Its size, mode, depth, profile and alpha stay.
     """
     box = bounds(mask)
     if box is None:

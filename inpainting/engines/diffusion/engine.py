@@ -30,7 +30,9 @@ from inpainting.catalog.specs import (
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
-from inpainting.core.request import FLOW_SCHEDULERS, MAX_LORAS, RANGES, InpaintRequest, LoraUse, PaintSettings, within
+from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
+from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, adapter_defaults, idle, not_read_by
+from inpainting.core.validation import check_range
 from inpainting.engines.base import OnStep, Queue, Step
 from inpainting.engines.diffusion.backends import openvino
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
@@ -47,11 +49,6 @@ PATCHES: dict[Family, int] = {Family.FLUX_FILL: 2}
 CONTEXT, LEAST_CONTEXT = 0.5, 32
 PARTS = {"vae": Kind.VAE, "control": Kind.CONTROLNET, "ip_adapter": Kind.IP_ADAPTER}
 """Settings that name a part of the catalog, and of which kind."""
-USUAL_OF_PARTS: dict[str, dict[str, float]] = {
-    "control": {"control_strength": 1.0, "control_start": 0.0, "control_end": 1.0},
-    "ip_adapter": {"ip_adapter_scale": 1.0},
-}
-"""How a part is used where the request names it and says no more: as its network was trained."""
 STRENGTHS = {"control": "control_strength", "ip_adapter": "ip_adapter_scale"}
 """Settings by which a part does nothing where they are 0."""
 
@@ -84,7 +81,7 @@ class Diffusion:
 
     name = "diffusion"
     queue = Queue.GPU
-    ignores: frozenset[str] = frozenset()
+    ignores = not_read_by(name)
     needs_surroundings = False
 
     def __init__(
@@ -127,13 +124,11 @@ class Diffusion:
         parts: dict[str, Any] = {
             field: self._part(settings, field, spec).slug for field in PARTS if getattr(settings, field) is not None
         }
-        for field in tuple(parts):
-            for name, value in USUAL_OF_PARTS.get(field, {}).items():
-                parts[name] = value if getattr(settings, name) is None else getattr(settings, name)
         return replace(
             settings,
             model=spec.slug,
             **parts,
+            **adapter_defaults(settings),
             embeddings=tuple(part.slug for part in self._embeddings(settings, spec)),
             steps=usual.steps if settings.steps is None else settings.steps,
             guidance_scale=usual.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
@@ -192,14 +187,7 @@ class Diffusion:
 
     def ignored(self, settings: PaintSettings) -> frozenset[str]:
         """What models of that family do not read, and what other settings make idle."""
-        idle = set(FAMILY_IGNORES[self.find_model(settings.model).family])
-        if settings.control is None:
-            idle |= {"control_strength", "control_start", "control_end"}
-        if settings.ip_adapter is None:
-            idle |= {"ip_adapter_scale"}
-        if settings.guidance_scale == 1:
-            idle |= {"negative_prompt", "guidance_start", "guidance_end"}
-        return frozenset(idle)
+        return FAMILY_IGNORES[self.find_model(settings.model).family].union(idle(settings))
 
     def looks_at(self, settings: PaintSettings) -> Control | None:
         """Raises InvalidRequest where there is no such ControlNet any more."""
@@ -313,7 +301,7 @@ def check_drives(settings: PaintSettings, model: ModelSpec) -> None:
     flow matching where the model is of another kind; of the other kind's names the nearest runs in their place."""
     if settings.guidance_scale is not None:
         lowest = RANGES["guidance_scale"][0]
-        within("guidance_scale", settings.guidance_scale, lowest, most_guidance(model.family))
+        check_range("guidance_scale", settings.guidance_scale, lowest, most_guidance(model.family))
     if settings.scheduler in FLOW_SCHEDULERS:
         check_scheduler(settings.scheduler, model.family)
 

@@ -10,7 +10,7 @@ import diffusers
 import numpy as np
 import torch
 
-from inpainting.core.request import FLOW_SCHEDULERS, SCHEDULERS
+from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 
 EULER, HEUN = FLOW_SCHEDULERS
 NEAREST = {"HeunDiscreteScheduler": HEUN, "KarrasVeScheduler": HEUN}
@@ -24,7 +24,7 @@ on it as `FluxFillPipeline` does (`scale_noise`), so there is nothing to be equa
 def make(name: str, config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     """A new scheduler with the model's own `config`, and sentences about what runs otherwise than asked.
 
-    name: one of `core.request.ALL_SCHEDULERS`. Raises ValueError for a name that is none.
+    name: one of `core.settings_table.ALL_SCHEDULERS`. Raises ValueError for a name that is none.
     """
     if name not in (*FLOW_SCHEDULERS, *SCHEDULERS):
         raise ValueError(f"no scheduler called {name}")

@@ -29,8 +29,6 @@ NAMES = (
     *("UniPCMultistepScheduler", "DEISMultistepScheduler", "LCMScheduler"),
 )
 """The fourteen that run as themselves."""
-ALGORITHMS = {"dpmsolver++": "dpmsolver++", "dpmsolver+++": "dpmsolver++", "sde-dpmsolver++": "sde-dpmsolver++"}
-"""Public spellings of `algorithm_type`; one published service writes three plusses."""
 
 
 def make(
@@ -73,7 +71,7 @@ def make(
             notes.append(f"use_karras_sigmas changes nothing for {real}.")
     if algorithm_type not in (None, "none"):
         if real.startswith("DPMSolver"):
-            wanted["algorithm_type"] = ALGORITHMS[str(algorithm_type)]
+            wanted["algorithm_type"] = algorithm_type
         else:
             notes.append(f"algorithm_type changes nothing for {real}.")
     return kind.from_config(config, **wanted), tuple(notes)

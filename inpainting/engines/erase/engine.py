@@ -22,7 +22,8 @@ from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
 from inpainting.core.masks import scaled
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import ONLY_DIFFUSION, OnStep, Queue, Step
+from inpainting.core.settings_table import not_read_by
+from inpainting.engines.base import OnStep, Queue, Step
 from inpainting.engines.erase.islands import split
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Erase:
 
     name = "erase"
     queue = Queue.CPU
-    ignores = ONLY_DIFFUSION | {"seed"}
+    ignores = not_read_by(name)
     needs_surroundings = True
 
     def __init__(self, find_model: Callable[[str | None], ModelSpec]) -> None:

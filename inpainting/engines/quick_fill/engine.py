@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, WindowRule
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import ONLY_DIFFUSION, OnStep, Queue
+from inpainting.core.settings_table import not_read_by
+from inpainting.engines.base import OnStep, Queue
 from inpainting.engines.quick_fill.filling import fill
 from inpainting.engines.quick_fill.islands import split
 from inpainting.engines.quick_fill.progress import Progress, Report, part
@@ -24,7 +25,7 @@ class QuickFill:
     """Copies pixels from elsewhere in the picture into the hole. Deterministic: same request, same bytes."""
 
     name = "quick-fill"
-    ignores = ONLY_DIFFUSION | {"model"}
+    ignores = not_read_by(name)
     needs_surroundings = True
     queue = Queue.CPU
 

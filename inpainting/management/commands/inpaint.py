@@ -23,7 +23,8 @@ from inpainting import moderation
 from inpainting.cli.picture_files import FileJob, FileReport, control_of, mask_of, pairs
 from inpainting.core.errors import Cancelled, InvalidRequest, PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.request import ALGORITHM_TYPES, ALL_SCHEDULERS, PRESETS, SAFETY_TYPES, LoraUse, PaintSettings
+from inpainting.core.request import LoraUse, PaintSettings
+from inpainting.core.settings_table import ALGORITHM_TYPES, ALL_SCHEDULERS, PRESETS, SAFETY_TYPES
 from inpainting.engines import registry
 from inpainting.engines.base import Engine, OnStep, Step
 

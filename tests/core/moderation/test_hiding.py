@@ -10,7 +10,7 @@ from skimage import data
 
 from inpainting.core.moderation.hiding import CELLS, GREY, WHITE, hide
 from inpainting.core.picture import Mask, Picture, Pixels
-from inpainting.core.request import SAFETY_TYPES
+from inpainting.core.settings_table import SAFETY_TYPES
 
 
 def in_shape(mode: str, bits: int) -> Picture:

@@ -6,7 +6,8 @@ import pytest
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation.policy import STAYS_ON, STRICTNESS, resolve
-from inpainting.core.request import SAFETY_TYPES, PaintSettings
+from inpainting.core.request import PaintSettings
+from inpainting.core.settings_table import SAFETY_TYPES
 
 
 @pytest.mark.parametrize("site", ["off", *SAFETY_TYPES])

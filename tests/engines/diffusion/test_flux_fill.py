@@ -20,7 +20,8 @@ from inpainting.catalog.specs import Family, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, plan_window
 from inpainting.core.picture import Picture
-from inpainting.core.request import FLOW_SCHEDULERS, SCHEDULERS, InpaintRequest, PaintSettings
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import flow_schedulers, previews
 from inpainting.engines.diffusion.engine import Diffusion

@@ -1,0 +1,187 @@
+"""One row of the table of settings: the limits of a setting, its default, and its texts for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from types import UnionType
+from typing import Any, ParamSpec, get_args, get_origin, get_type_hints
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.validation import check_count, check_range, check_slug, check_text
+
+P = ParamSpec("P")
+
+QUICK_FILL, ERASE, DIFFUSION = "quick-fill", "erase", "diffusion"
+"""Names of the engines that the table distinguishes."""
+EVERY_ENGINE = "*"
+"""In `read_by`: read by the steps around every engine, such as growing the mask and the safety checker."""
+
+
+class ValueType(StrEnum):
+    """The type of a setting's value, apart from None."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    CHOICE = "choice"
+    CATALOG_NAME = "catalog name"
+    """The slug or another name of one catalog entry."""
+    SLUGS = "slugs"
+    LORAS = "LoRAs"
+
+
+class Group(StrEnum):
+    """Headings under which forms and documents list the settings, in this order."""
+
+    PROMPT = "Prompt"
+    RESULT = "Results"
+    SAMPLING = "Sampling"
+    MASK = "Mask and working size"
+    MODEL = "Model and adapters"
+    CONTROLNET = "ControlNet"
+    IP_ADAPTER = "IP-Adapter"
+    SAFETY = "Safety checker"
+
+
+@dataclass(frozen=True, slots=True)
+class IdleWhen:
+    """A setting has no effect while the resolved setting `setting` equals `value`. reason: a sentence for people."""
+
+    setting: str
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Everything that is known about one setting. The texts are English, for forms, OpenAPI, the CLI and the docs.
+
+    name, type: filled in from the field of `PaintSettings` that declares the row.
+    default: the value of a request that does not send it; None leaves the choice to the model, the engine or the site.
+    default_text: what applies while it is None, in a few words, where `default` does not say it.
+    label: the name in forms and in the history, without the unit. unit: of numbers, such as "px".
+    help: one or two sentences. placeholder: an example in empty text fields.
+    range: the lowest and the highest number, both allowed. step: the interval of a slider; other numbers take any
+    float, or any whole number. max_length: of a text in characters, of a list in entries.
+    choices: the names that are allowed. choice_code: the error code for any other name.
+    catalog_kind: of catalog names, the kind of the entry.
+    public_name: the name in the API where it differs from `name`. aliases: further names that the API accepts.
+    read_by: names of the engines that read it, or EVERY_ENGINE. A model family may ignore it nevertheless; see
+    `catalog`. idle_when: the condition under which it has no effect.
+    adapter: the setting that selects the adapter to which this number belongs. The number is idle without an adapter;
+    with one, None becomes `adapter_default`.
+    option: the name of the CLI option where it differs from `name`. no_option: why the CLI has none.
+    """
+
+    label: str
+    help: str
+    group: Group
+    name: str = ""
+    type: ValueType = ValueType.TEXT
+    default: Any = None
+    default_text: str = ""
+    unit: str = ""
+    placeholder: str = ""
+    range: tuple[float, float] | None = None
+    step: float | None = None
+    max_length: int | None = None
+    choices: tuple[str, ...] = ()
+    choice_code: str = "field_invalid"
+    catalog_kind: str = ""
+    public_name: str = ""
+    aliases: tuple[str, ...] = ()
+    read_by: frozenset[str] = frozenset({DIFFUSION})
+    idle_when: IdleWhen | None = None
+    adapter: str = ""
+    adapter_default: float | None = None
+    option: str = ""
+    no_option: str = ""
+
+    @property
+    def default_words(self) -> str:
+        """What applies where the setting is not sent, in words; "" where nothing does."""
+        if self.default_text or self.default in (None, "", ()):
+            return self.default_text or ("" if self.adapter_default is None else f"{self.adapter_default:g}")
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+    @property
+    def label_with_unit(self) -> str:
+        return f"{self.label}, {self.unit}" if self.unit else self.label
+
+    def is_read_by(self, engine: str) -> bool:
+        return EVERY_ENGINE in self.read_by or engine in self.read_by
+
+    def check(self, value: Any) -> None:
+        """Raise InvalidRequest unless the value is None or within the limits of the row."""
+        if value is None:
+            return
+        if self.range is not None:
+            check_range(self.name, value, *self.range)
+        if self.choices and value not in self.choices:
+            raise InvalidRequest(
+                f"There is no {self.name} of that name; there are: {', '.join(self.choices)}.",
+                code=self.choice_code,
+                field=self.name,
+            )
+        if self.type is ValueType.TEXT and self.max_length is not None:
+            check_text(self.name, value, self.max_length)
+        if self.type is ValueType.SLUGS or self.type is ValueType.LORAS:
+            self._check_entries([entry if isinstance(entry, str) else entry.slug for entry in value])
+
+    def _check_entries(self, slugs: list[str]) -> None:
+        """Check a list whose entries the catalog knows by slug."""
+        if self.max_length is not None:
+            check_count(self.name, len(slugs), self.max_length, f"{self.name} has {len(slugs)} entries")
+        for slug in slugs:
+            check_slug(slug, field=self.name)
+        if len(set(slugs)) < len(slugs):
+            raise InvalidRequest(f"Each entry of {self.name} may be asked for once.", field=self.name)
+
+
+def _field_of(make: Callable[P, Setting]) -> Callable[P, Any]:
+    def declare(*args: P.args, **kwargs: P.kwargs) -> Any:
+        row = make(*args, **kwargs)
+        return field(default=row.default, metadata={"setting": row})
+
+    return declare
+
+
+setting = _field_of(Setting)
+"""Declare a dataclass field together with its row: takes what `Setting` takes."""
+
+
+def rows_of(declaration: type) -> tuple[Setting, ...]:
+    """Return the rows that the fields of a dataclass declare, completed with the name and type of the field."""
+    types = get_type_hints(declaration)
+    rows = []
+    for one in fields(declaration):
+        row: Setting = one.metadata["setting"]
+        idle_when = row.idle_when
+        if row.adapter:
+            idle_when = IdleWhen(row.adapter, None, f"It has no effect unless {row.adapter} is set.")
+        rows.append(
+            replace(
+                row,
+                name=one.name,
+                public_name=row.public_name or one.name,
+                type=_value_type(types[one.name], row),
+                idle_when=idle_when,
+            )
+        )
+    return tuple(rows)
+
+
+def _value_type(annotation: Any, row: Setting) -> ValueType:
+    if isinstance(annotation, UnionType):
+        (annotation,) = (member for member in get_args(annotation) if member is not type(None))
+    if get_origin(annotation) is tuple:
+        return ValueType.SLUGS if get_args(annotation)[0] is str else ValueType.LORAS
+    if row.choices:
+        return ValueType.CHOICE
+    if row.catalog_kind:
+        return ValueType.CATALOG_NAME
+    types = {bool: ValueType.BOOLEAN, int: ValueType.INTEGER, float: ValueType.NUMBER, str: ValueType.TEXT}
+    return types[annotation]

@@ -1,0 +1,409 @@
+"""The table of settings: each field of `PaintSettings` declares its limits, default, label, help and readers.
+
+Everything else derives from it: the checks below, the fields of the API and its OpenAPI schema, the options of the CLI,
+the inputs of the editor, the rows of the history and `docs/settings.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.setting import (
+    DIFFUSION,
+    ERASE,
+    EVERY_ENGINE,
+    QUICK_FILL,
+    Group,
+    IdleWhen,
+    Setting,
+    rows_of,
+    setting,
+)
+from inpainting.core.validation import check_range, check_slug
+
+MAX_SEED = 2**63 - 1
+MAX_PROMPT_CHARACTERS = 10_000
+MAX_LORAS = 8
+MAX_EMBEDDINGS = 8
+LORA_WEIGHTS = (-2.0, 2.0)
+"""The lowest and the highest weight of a LoRA. 1 applies it as trained; a negative weight pushes the other way."""
+SCHEDULERS = (
+    *("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler"),
+    *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler"),
+    *("KDPM2DiscreteScheduler", "DPMSolverSinglestepScheduler", "KDPM2AncestralDiscreteScheduler"),
+    *("UniPCMultistepScheduler", "DDIMInverseScheduler", "DEISMultistepScheduler", "IPNDMScheduler"),
+    *("KarrasVeScheduler", "ScoreSdeVeScheduler", "LCMScheduler"),
+)
+"""Schedulers of noise-prediction models, by the names of diffusers."""
+FLOW_SCHEDULERS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+"""Schedulers of flow-matching models, by the names of diffusers."""
+ALL_SCHEDULERS = (*SCHEDULERS, *FLOW_SCHEDULERS)
+ALGORITHM_TYPES = ("none", "dpmsolver++", "sde-dpmsolver++")
+SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
+PRESETS = ("draft",)
+STORED_SPELLINGS = {("algorithm_type", "dpmsolver+++"): "dpmsolver++"}
+"""(setting, value) in the history of earlier releases -> the value of today."""
+UNGUIDED = IdleWhen("guidance_scale", 1.0, "A guidance scale of 1 turns guidance off.")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraUse:
+    """A LoRA of the catalog and its weight. Raises InvalidRequest for a malformed slug or a weight out of range."""
+
+    slug: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_slug(self.slug, field="loras")
+        check_range("weight", self.weight, *LORA_WEIGHTS, field="loras")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaintSettings:
+    """How to paint. Each field is one row of the table; see `Setting` for the attributes.
+
+    Raises InvalidRequest, with the field, the limit and the value, unless every field is within its limits.
+    """
+
+    prompt: str = setting(
+        label="Prompt",
+        help="What should appear in the repainted area.",
+        group=Group.PROMPT,
+        default="",
+        placeholder="What should appear there",
+        max_length=MAX_PROMPT_CHARACTERS,
+    )
+    negative_prompt: str = setting(
+        label="Negative prompt",
+        help="What should not appear.",
+        group=Group.PROMPT,
+        default="",
+        placeholder="What should not",
+        max_length=MAX_PROMPT_CHARACTERS,
+        idle_when=UNGUIDED,
+    )
+    num_images: int = setting(
+        label="Images",
+        help="Number of results.",
+        group=Group.RESULT,
+        default=1,
+        range=(1, 8),
+        aliases=("batch_size",),
+        read_by=frozenset({EVERY_ENGINE}),
+    )
+    seed: int = setting(
+        label="Seed",
+        help="The same request with the same seed gives the same result. 0 or less draws a random seed, which the "
+        "metadata reports. Result n uses seed + n.",
+        group=Group.RESULT,
+        default=0,
+        default_text="random",
+        range=(0, MAX_SEED),
+        read_by=frozenset({QUICK_FILL, DIFFUSION}),
+    )
+    preset: str | None = setting(
+        label="Quality",
+        help="draft paints with a few LCM steps and a tiny VAE, rough and fast; steps, guidance_scale, scheduler and "
+        "vae take precedence where they are sent as well.",
+        group=Group.SAMPLING,
+        default_text="full",
+        choices=PRESETS,
+    )
+    strength: float = setting(
+        label="Denoising strength",
+        help="0 keeps the masked area as it is, 1 replaces it freely.",
+        group=Group.SAMPLING,
+        default=0.75,
+        range=(0.0, 1.0),
+        step=0.05,
+        public_name="denoising_strength",
+    )
+    steps: int | None = setting(
+        label="Steps",
+        help="Number of denoising steps.",
+        group=Group.SAMPLING,
+        default_text="the model's",
+        range=(1, 150),
+    )
+    guidance_scale: float | None = setting(
+        label="Guidance scale",
+        help="How closely the prompt is followed; 1 turns guidance off. Most models take up to 20.",
+        group=Group.SAMPLING,
+        default_text="the model's",
+        range=(1.0, 100.0),
+        aliases=("cfg_scale",),
+    )
+    guidance_start: float | None = setting(
+        label="Guided from",
+        help="The share of the steps after which guidance begins; 0 is the first step.",
+        group=Group.SAMPLING,
+        default_text="0",
+        unit="share of the steps",
+        range=(0.0, 1.0),
+        idle_when=UNGUIDED,
+    )
+    guidance_end: float | None = setting(
+        label="Guided until",
+        help="The share of the steps after which guidance ends; 1 is the last step. It must be above guidance_start.",
+        group=Group.SAMPLING,
+        default_text="1",
+        unit="share of the steps",
+        range=(0.0, 1.0),
+        idle_when=UNGUIDED,
+    )
+    scheduler: str | None = setting(
+        label="Scheduler",
+        help=f"One of {', '.join(ALL_SCHEDULERS)}.",
+        group=Group.SAMPLING,
+        default_text="the model's",
+        choices=ALL_SCHEDULERS,
+        choice_code="scheduler_not_found",
+    )
+    use_karras_sigmas: bool | None = setting(
+        label="Karras sigmas",
+        help="Space the noise levels as Karras et al. 2022 do, where the scheduler supports it.",
+        group=Group.SAMPLING,
+        default_text="the model's",
+    )
+    algorithm_type: str | None = setting(
+        label="Algorithm type",
+        help="The variant of the DPM solvers; other schedulers ignore it.",
+        group=Group.SAMPLING,
+        default_text="the model's",
+        choices=ALGORITHM_TYPES,
+    )
+    clip_skip: int | None = setting(
+        label="Clip skip",
+        help="The layer of the text encoder that is read, counted from its end; 1 is the last.",
+        group=Group.SAMPLING,
+        default_text="1",
+        range=(1, 8),
+    )
+    step_down: bool | None = setting(
+        label="Where memory is short",
+        help="Let a smaller engine paint if the device's memory is too small for the model; the metadata reports it.",
+        group=Group.SAMPLING,
+        default_text="off",
+        no_option="The CLI reports a lack of memory and leaves the choice of another engine to its caller.",
+    )
+    mask_grow: int = setting(
+        label="Grow mask",
+        help="Pixels by which the mask grows; a negative number shrinks it.",
+        group=Group.MASK,
+        default=0,
+        unit="px",
+        range=(-256, 256),
+        read_by=frozenset({EVERY_ENGINE}),
+    )
+    mask_blur: int = setting(
+        label="Fade mask",
+        help="Width of the ramp, inward from the edge of the mask, over which the result fades in.",
+        group=Group.MASK,
+        default=0,
+        unit="px",
+        range=(0, 256),
+        read_by=frozenset({EVERY_ENGINE}),
+    )
+    only_masked_padding: int | None = setting(
+        label="Mask padding",
+        help="Pixels of the image around the mask that the model sees.",
+        group=Group.MASK,
+        default_text="to fit",
+        unit="px",
+        range=(0, 1024),
+    )
+    width: int | None = setting(
+        label="Work width",
+        help="Width at which the model paints; the result keeps the size of the image.",
+        group=Group.MASK,
+        default_text="the model's",
+        unit="px",
+        range=(64, 2048),
+    )
+    height: int | None = setting(
+        label="Work height",
+        help="Height at which the model paints; the result keeps the size of the image.",
+        group=Group.MASK,
+        default_text="the model's",
+        unit="px",
+        range=(64, 2048),
+    )
+    model: str | None = setting(
+        label="Model",
+        help="An installed model; /api/models lists them.",
+        group=Group.MODEL,
+        default_text="the preferred model",
+        catalog_kind="checkpoint",
+        read_by=frozenset({ERASE, DIFFUSION}),
+    )
+    loras: tuple[LoraUse, ...] = setting(
+        label="LoRAs and their weights",
+        help=f"LoRAs from /api/models and their weights, {LORA_WEIGHTS[0]:g} to {LORA_WEIGHTS[1]:g} (default 1), for "
+        "models of their family.",
+        group=Group.MODEL,
+        default=(),
+        max_length=MAX_LORAS,
+        option="lora",
+    )
+    embeddings: tuple[str, ...] = setting(
+        label="Learned words",
+        help="Textual-inversion embeddings from /api/models; <slug> in a prompt stands for the embedding.",
+        group=Group.MODEL,
+        default=(),
+        max_length=MAX_EMBEDDINGS,
+        catalog_kind="embedding",
+        option="embedding",
+    )
+    vae: str | None = setting(
+        label="VAE",
+        help="A VAE from /api/models in place of the model's own, for models of its family.",
+        group=Group.MODEL,
+        default_text="the model's own",
+        catalog_kind="vae",
+    )
+    control: str | None = setting(
+        label="Guide",
+        help="A ControlNet from /api/models. It is conditioned on control_image, or on the image itself where its "
+        "input can be computed.",
+        group=Group.CONTROLNET,
+        default_text="none",
+        catalog_kind="controlnet",
+    )
+    control_strength: float | None = setting(
+        label="Guide strength",
+        help="The scale of the ControlNet's output.",
+        group=Group.CONTROLNET,
+        range=(0.0, 2.0),
+        adapter="control",
+        adapter_default=1.0,
+    )
+    control_start: float | None = setting(
+        label="Guide start",
+        help="The share of the steps after which the ControlNet begins; 0 is the first step.",
+        group=Group.CONTROLNET,
+        unit="share of the steps",
+        range=(0.0, 1.0),
+        adapter="control",
+        adapter_default=0.0,
+    )
+    control_end: float | None = setting(
+        label="Guide end",
+        help="The share of the steps after which the ControlNet ends; 1 is the last step.",
+        group=Group.CONTROLNET,
+        unit="share of the steps",
+        range=(0.0, 1.0),
+        adapter="control",
+        adapter_default=1.0,
+    )
+    ip_adapter: str | None = setting(
+        label="Look at a picture",
+        help="An IP-Adapter from /api/models, which uses ip_adapter_image as an image prompt.",
+        group=Group.IP_ADAPTER,
+        default_text="none",
+        catalog_kind="ip-adapter",
+    )
+    ip_adapter_scale: float | None = setting(
+        label="Scale of the look",
+        help="The weight of the image prompt.",
+        group=Group.IP_ADAPTER,
+        range=(0.0, 1.0),
+        adapter="ip_adapter",
+        adapter_default=1.0,
+    )
+    safety_checker: bool | None = setting(
+        label="Safety checker",
+        help="Check the results before anyone sees them, and hide what is found. true turns the checker on; false does "
+        "not turn it off where the site has it on, which a warning reports. No previews are sent meanwhile.",
+        group=Group.SAFETY,
+        default_text="the site's",
+        read_by=frozenset({EVERY_ENGINE}),
+        no_option="--safety-checker takes the type and turns the checker on.",
+    )
+    safety_checker_type: str | None = setting(
+        label="Safety checker",
+        help="How a finding is hidden: the painted part is blurred, pixelated, made black, or replaced by grey with a "
+        "sentence. A type that hides less than the site's is replaced by the site's, with a warning.",
+        group=Group.SAFETY,
+        default_text="the site's, else sensitive_content_text",
+        choices=SAFETY_TYPES,
+        read_by=frozenset({EVERY_ENGINE}),
+        option="safety-checker",
+    )
+
+    def __post_init__(self) -> None:
+        for row in SETTINGS:
+            row.check(getattr(self, row.name))
+        start, end = self.guidance_start or 0.0, 1.0 if self.guidance_end is None else self.guidance_end
+        if start >= end:
+            raise InvalidRequest(
+                f"guidance_start is {start:g} and guidance_end {end:g}; it must start before it ends.",
+                field="guidance_start",
+            )
+        if self.control_start is not None and self.control_end is not None and self.control_start > self.control_end:
+            raise InvalidRequest(
+                f"control_start is {self.control_start}, after control_end, which is {self.control_end}.",
+                field="control_start",
+            )
+
+    def to_dict(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
+        """Return the fields as `dataclasses.asdict` does, without those that equal their default if so asked."""
+        values = asdict(self)
+        if not exclude_defaults:
+            return values
+        return {row.name: values[row.name] for row in SETTINGS if getattr(self, row.name) != row.default}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PaintSettings:
+        """Build settings from what `to_dict` returned, also after a round trip through JSON.
+
+        Raises InvalidRequest for unknown names too, which a later release may have stored.
+        """
+        unknown = sorted(values.keys() - {row.name for row in SETTINGS})
+        if unknown:
+            raise InvalidRequest(f"There are settings that are not known here: {', '.join(unknown)}.", field=unknown[0])
+        loras = tuple(LoraUse(**use) for use in values.get("loras", ()))
+        named = {**values, "loras": loras, "embeddings": tuple(values.get("embeddings", ()))}
+        for (name, stored), spelling in STORED_SPELLINGS.items():
+            if named.get(name) == stored:
+                named[name] = spelling
+        return cls(**named)
+
+
+SETTINGS = rows_of(PaintSettings)
+"""All rows, in the order of their declaration."""
+RANGES = {row.name: row.range for row in SETTINGS if row.range is not None}
+"""Setting -> the lowest and the highest number, both allowed."""
+_BY_NAME = {row.name: row for row in SETTINGS}
+
+
+def by_name(name: str) -> Setting:
+    """Return the row of that setting. Raises KeyError."""
+    return _BY_NAME[name]
+
+
+def not_read_by(engine: str) -> frozenset[str]:
+    """Return the names of the settings that never affect what this engine paints.
+
+    An engine that no row names reads what every engine reads; it may declare more.
+    """
+    return frozenset(row.name for row in SETTINGS if not row.is_read_by(engine))
+
+
+def idle(resolved: PaintSettings) -> dict[str, str]:
+    """Return the settings that have no effect because of the value of another one: name -> the reason, a sentence."""
+    conditions = [(row.name, row.idle_when) for row in SETTINGS if row.idle_when is not None]
+    return {name: when.reason for name, when in conditions if getattr(resolved, when.setting) == when.value}
+
+
+def adapter_defaults(settings: PaintSettings) -> dict[str, float]:
+    """Return the defaults of the numbers that belong to a chosen adapter and are None."""
+    return {
+        row.name: row.adapter_default
+        for row in SETTINGS
+        if row.adapter_default is not None
+        and getattr(settings, row.adapter) is not None
+        and getattr(settings, row.name) is None
+    }
