@@ -1,18 +1,50 @@
 # make run             install what is missing, migrate, serve at http://127.0.0.1:8000
-# make run LIGHT=1     the same without torch, diffusers and onnxruntime (the built-in engine needs none)
+# make run TORCH=cpu   the same with torch's build for processors: no CUDA libraries, 2.5 GB less to download on Linux
+# make run LIGHT=1     the same without torch, diffusers and onnxruntime, which the built-in engine does not need
 # make test            install what is missing, run the tests
-PYTHON ?= python3.11
+# make lint            style, types, security, migrations, deployment settings
+# make wheels          check that every pinned package has a wheel for each Python version that is supported
+
+# Python 3.14 has no wheel of PyMaxflow yet.
+PYTHON_VERSIONS := 3.13 3.12 3.11
+comma := ,
+SUPPORTED := import ensurepip, sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHON_VERSIONS)".split())
+supported = $(shell $(1) -c '$(SUPPORTED)' 2>/dev/null && echo $(1))
+PYTHON ?= $(firstword $(foreach name,$(PYTHON_VERSIONS:%=python%) python3,$(call supported,$(name))))
 HOST ?= 127.0.0.1
 PORT ?= 8000
 LIGHT ?=
+TORCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
-# --only-binary: everything we need has wheels, so no compiler is ever asked for.
+# --only-binary: every package has a wheel, so no compiler is needed.
 INSTALL := $(BIN)/pip install --disable-pip-version-check --quiet --only-binary :all: --constraint constraints.txt
-comma := ,
 EXTRAS := $(if $(LIGHT),,diffusion$(comma)erase)
+CPU_TORCH_INDEX := https://download.pytorch.org/whl/cpu
+INSTALL_CPU_TORCH := $(if $(LIGHT),,$(if $(TORCH),$(INSTALL) --no-deps --index-url $(CPU_TORCH_INDEX) torch))
 
-.PHONY: run test lint install install-dev
+ifneq ($(filter-out cpu,$(TORCH)),)
+$(error TORCH is "cpu" or empty, not "$(TORCH)")
+endif
+
+# Measured on Linux (x86-64) with torch 2.13; the packages for the tests add 0.1 GB to download and 0.4 GB on disk.
+ifneq ($(LIGHT),)
+DOWNLOAD := about 0.2 GB (0.6 GB on disk)
+else ifneq ($(TORCH),)
+DOWNLOAD := about 0.5 GB (2 GB on disk)
+else ifneq ($(shell uname -s),Linux)
+DOWNLOAD := about 0.4 GB (2 GB on disk); LIGHT=1 leaves diffusion out: about 0.2 GB
+else
+define DOWNLOAD
+up to 3 GB (6 GB on disk), most of it the CUDA libraries that torch from PyPI depends on.
+To download less, press Ctrl-C and add one of these to the command:
+  TORCH=cpu   about 0.5 GB (2 GB on disk): torch from $(CPU_TORCH_INDEX), which uses no NVIDIA GPU
+  LIGHT=1     about 0.2 GB (0.6 GB on disk): the built-in engine alone, without torch
+endef
+endif
+export DOWNLOAD
+
+.PHONY: run test lint wheels install install-dev
 .DEFAULT_GOAL := run
 
 run: install
@@ -30,19 +62,34 @@ lint: install-dev
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	DREAMLAYER_BEHIND_TLS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
 
+# Installs nothing. pip fails at the first pin without a wheel.
+wheels: $(BIN)/pip
+	@for version in $(PYTHON_VERSIONS); do \
+		echo "Python $$version"; \
+		$(BIN)/pip install --quiet --dry-run --ignore-installed --target $(VENV)/unused --no-deps \
+			--only-binary :all: --python-version $$version --requirement constraints.txt || exit 1; \
+	done
+
 install: $(VENV)/installed-run$(LIGHT)
 install-dev: $(VENV)/installed-dev$(LIGHT)
 
 $(BIN)/pip:
-	@command -v $(PYTHON) >/dev/null || { echo "DreamLayer needs Python 3.11; set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || { \
+		echo "DreamLayer needs Python 3.11, 3.12 or 3.13 with its venv module (Debian: apt install python3-venv)."; \
+		echo "$(if $(PYTHON),$(PYTHON) is not one,None was found); name one: make PYTHON=/path/to/python3.13"; \
+		exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed-run$(LIGHT): pyproject.toml constraints.txt | $(BIN)/pip
-	@echo "Installing DreamLayer into $(VENV); the first time takes a minute or more."
-	$(INSTALL) --editable ".$(if $(EXTRAS),[$(EXTRAS)])"
+	@echo "Installing DreamLayer into $(VENV). This downloads $$DOWNLOAD"; \
+		echo "It may take minutes, without further output."
+	@$(INSTALL_CPU_TORCH)
+	@$(INSTALL) --editable ".$(if $(EXTRAS),[$(EXTRAS)])"
 	@touch $@
 
 $(VENV)/installed-dev$(LIGHT): pyproject.toml constraints.txt | $(BIN)/pip
-	@echo "Installing DreamLayer and its tests into $(VENV); the first time takes a minute or more."
-	$(INSTALL) --editable ".[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
+	@echo "Installing DreamLayer and its tests into $(VENV). This downloads $$DOWNLOAD"; \
+		echo "It may take minutes, without further output."
+	@$(INSTALL_CPU_TORCH)
+	@$(INSTALL) --editable ".[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
 	@touch $@ $(VENV)/installed-run$(LIGHT)

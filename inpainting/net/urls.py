@@ -94,7 +94,7 @@ def _read_host(text: str) -> str:
     """The host as whatever connects would understand it: escapes, look-alike dots and odd numbers resolved."""
     if text.startswith("["):
         try:
-            return str(IPv6Address(text[1:-1]))
+            return _ipv6_text(IPv6Address(text[1:-1]))
         except AddressValueError as wrong:
             raise Failed(Failure.NOT_ALLOWED) from wrong
     if len(text) > 3 * MAX_HOST_CHARACTERS:  # each character escaped; longer is refused before it costs anything
@@ -111,6 +111,14 @@ def _read_host(text: str) -> str:
     if NAME.fullmatch(host) is None:
         raise Failed(Failure.NOT_ALLOWED)
     return host
+
+
+def _ipv6_text(address: IPv6Address) -> str:
+    """The shortest form, in hexadecimal throughout: Python 3.13 writes IPv4-mapped addresses as ::ffff:8.8.8.8."""
+    if address.ipv4_mapped is None:
+        return str(address)
+    high, low = divmod(int(address.ipv4_mapped), 2**16)
+    return f"::ffff:{high:x}:{low:x}"
 
 
 def _read_ipv4(host: str) -> IPv4Address:

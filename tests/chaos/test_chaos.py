@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import threading
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Chaos:
                 time.sleep(0.2)
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
-        with sqlite3.connect(self.installation.folder / "dreamlayer.sqlite3", timeout=20) as database:
+        with closing(sqlite3.connect(self.installation.folder / "dreamlayer.sqlite3", timeout=20)) as database:
             return database.execute(query).fetchall()
 
     def count(self, condition: str) -> int:

@@ -23,6 +23,17 @@ from inpainting.net import Outside
 
 PUBLIC, OTHER_PUBLIC, PUBLIC_IPV6 = "93.184.216.34", "8.8.4.4", "2606:4700:4700::1111"
 Handler = Callable[[socket.socket, bytes], None]
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def answer(status: str, body: bytes = b"", **headers: str) -> Handler:
@@ -174,8 +185,10 @@ class Authority:
     certificate: x509.Certificate
 
     def trusting(self) -> ssl.SSLContext:
-        """As strict as the real context, but with this authority alone."""
-        return ssl.create_default_context(cadata=self.certificate.public_bytes(serialization.Encoding.PEM).decode())
+        """As strict as the real context of Python 3.13, on every Python, but with this authority alone."""
+        context = ssl.create_default_context(cadata=self.certificate.public_bytes(serialization.Encoding.PEM).decode())
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
 
     def serving(self, name: str, *, valid_days: int = 1) -> ssl.SSLContext:
         """A server's context with a certificate for `name`; with a negative number of days it ran out so long ago."""
@@ -191,6 +204,7 @@ class Authority:
             .not_valid_before(min(now, end) - datetime.timedelta(days=2))
             .not_valid_after(end)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -219,6 +233,8 @@ def authority(name: str = "The tests' own authority") -> Authority:
         .not_valid_before(now - datetime.timedelta(days=30))
         .not_valid_after(now + datetime.timedelta(days=30))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(SIGNS_CERTIFICATES, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     return Authority(key, certificate)

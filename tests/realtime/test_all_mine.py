@@ -13,6 +13,7 @@ from inpainting.realtime.consumers import SIGNED_OUT, TOO_MANY, LiveConsumer
 from inpainting.worker.run import run_waiting
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import closed_with, heard, socket_of
+from tests.threads import with_own_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,7 +38,7 @@ async def test_it_hears_what_comes_later_of_its_own_and_nothing_of_others(alice:
     socket = await in_database(socket_of)(alice)
     await socket.connect()
     theirs, mine = await in_database(wait)(bob), await in_database(wait)(alice)
-    await asyncio.to_thread(run_waiting)
+    await asyncio.to_thread(with_own_connection, run_waiting)
     said = await heard(socket)
     assert {message["id"] for message in said} == {str(mine.pk)}
     assert [said[0]["type"], said[-1]["type"]] == ["queued", "succeeded"]

@@ -18,6 +18,7 @@ from inpainting.realtime import events
 from inpainting.realtime.consumers import NOT_FOUND, GenerationConsumer
 from inpainting.worker.run import run_waiting
 from tests.realtime.sockets import heard, signed_in, socket_of
+from tests.threads import with_own_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,7 +27,8 @@ async def test_the_owner_hears_it_from_waiting_to_done(alice: User, waiting: Gen
     socket = await database_sync_to_async(socket_of)(alice, f"/ws/generations/{waiting.pk}/")
     assert (await socket.connect())[0]
     assert await socket.receive_json_from() == {"type": "queued", "position": 1, "eta": None}
-    worker = threading.Thread(target=run_waiting)  # as Celery's: another thread, no loop of its own
+    # Like a Celery worker: another thread, without an event loop.
+    worker = threading.Thread(target=with_own_connection, args=(run_waiting,))
     worker.start()
     messages = await heard(socket)
     await asyncio.to_thread(worker.join)

@@ -20,6 +20,7 @@ from inpainting.engines.quick_fill.engine import QuickFill
 from inpainting.worker.run import preview_of, run_waiting
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import heard, socket_of
+from tests.threads import with_own_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 GREEN = (20, 200, 40)
@@ -46,7 +47,7 @@ async def test_who_listens_sees_the_unfinished_picture(
     generation = await in_database(wait)(alice, engine="showing")
     socket = await in_database(socket_of)(alice, f"/ws/generations/{generation.pk}/")
     await socket.connect()
-    worker = threading.Thread(target=run_waiting)
+    worker = threading.Thread(target=with_own_connection, args=(run_waiting,))
     worker.start()
     messages = await heard(socket)
     worker.join()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
-from django.db import OperationalError, close_old_connections, connection
+from django.db import OperationalError
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -20,6 +19,7 @@ from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, We
 from inpainting.net import Failure, Limits, NotDelivered
 from inpainting.webhooks import PAUSES_SECONDS, active_secrets, deliver, deliver_due
 from tests.net.outside import PUBLIC, Handler, Listener, World, answer, silent
+from tests.threads import with_own_connection
 from tests.webhooks.receiving import let_time_pass, messages, open_to, seeded, url_of
 
 
@@ -300,14 +300,6 @@ def test_many_senders_send_each_message_once(alice: User, settings: Settings) ->
     assert len(ids) == 12
     assert set(ids) == sent
     assert not WebhookDelivery.objects.exclude(state=DeliveryState.DELIVERED).exists()
-
-
-def with_own_connection(work: Callable[[], None]) -> None:
-    try:
-        work()
-    finally:
-        close_old_connections()
-        connection.close()
 
 
 def test_a_deleted_message_is_no_trouble_for_who_sends_it(alice: User) -> None:
