@@ -44,6 +44,10 @@ class Installation:
             **environment,
         }
 
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, str(ROOT / "manage.py"), *arguments]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 try:
     from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect, sync_playwright
+    from skimage import data
+
+    from tests.browser.editor_page import SIDE, Pixels, written
 except ImportError:  # without the development extras there is no browser either
     collect_ignore_glob = ["test_*.py"]
     if os.environ.get("CI") == "true":
         raise
 
-ROOT = Path(__file__).resolve().parents[2]
-SECONDS_TO_START = 60
+from tests.installation import Installation
+
 PATIENCE_MS = 30_000
 PASSWORD = "dusk-over-the-bench-42"
 CHROMIUM_FLAGS = [
@@ -40,14 +36,6 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 emails = (f"person{number}@example.org" for number in count(1))
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A running DreamLayer with a data folder of its own."""
-
-    url: str
-    log: Path
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,29 +52,12 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    log = folder / "server.log"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("DREAMLAYER_", "DJANGO_"))}
-    environment["DREAMLAYER_DATA_DIR"] = str(folder / "data")
-    manage = [sys.executable, str(ROOT / "manage.py")]
-    with log.open("wb") as output:
-        subprocess.run([*manage, "migrate"], check=True, cwd=ROOT, env=environment, stdout=output, stderr=output)
-        port = free_port()
-        server = subprocess.Popen(
-            [*manage, "serve", "--port", str(port)],
-            cwd=ROOT,
-            env=environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_until_ready(f"{url}/readyz", server, log)
-            yield Site(url, log)
-        finally:
-            stop(server)
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A running DreamLayer without models, shared by the tests that need no other."""
+    site = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_LOG_LEVEL="INFO")
+    site.migrate()
+    with site.serving():
+        yield site
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +71,14 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visitor(browser: Browser, site: Site) -> Iterator[Page]:
+def visitor(browser: Browser, site: Installation) -> Iterator[Page]:
     """A page of somebody who has not signed in. A script error on it fails the test."""
     context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900})
     yield from watched_page(context)
 
 
 @pytest.fixture(scope="module")
-def signed_up(browser: Browser, site: Site) -> StorageState:
+def signed_up(browser: Browser, site: Installation) -> StorageState:
     context = browser.new_context(base_url=site.url)
     sign_up(context.new_page())
     state = context.storage_state()
@@ -116,13 +87,32 @@ def signed_up(browser: Browser, site: Site) -> StorageState:
 
 
 @pytest.fixture
-def page(browser: Browser, site: Site, signed_up: StorageState) -> Iterator[Page]:
+def page(browser: Browser, site: Installation, signed_up: StorageState) -> Iterator[Page]:
     """The editor of somebody who has signed up. A script error on it fails the test."""
     context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900}, storage_state=signed_up)
     for page in watched_page(context):
         page.goto("/")
         page.wait_for_selector("#editor[data-ready]")
         yield page
+
+
+@pytest.fixture
+def installed_page(browser: Browser, installation: Installation) -> Iterator[Page]:
+    """The editor of somebody who has just signed up, on the module's own installation."""
+    context = browser.new_context(base_url=installation.url, viewport={"width": 1280, "height": 900})
+    for page in watched_page(context):
+        sign_up(page)
+        yield page
+
+
+@pytest.fixture(scope="module")
+def photo() -> Pixels:
+    return np.ascontiguousarray(data.astronaut()[:SIDE, 100 : 100 + SIDE])
+
+
+@pytest.fixture
+def photo_file(photo: Pixels, tmp_path: Path) -> Path:
+    return written(photo, tmp_path / "astronaut.png")
 
 
 def watched_page(context: BrowserContext) -> Iterator[Page]:
@@ -153,33 +143,3 @@ def chromium_path(playwrights_own: Path) -> str | None:
         return named if Path(named).exists() else None
     installed = shutil.which("chromium")
     return installed or (str(playwrights_own) if playwrights_own.exists() else None)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(SECONDS_TO_START * 5):
-        if server.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.2)
-    pytest.fail(f"the server did not become ready:\n{log.read_text()[-4000:]}")
-
-
-def stop(server: subprocess.Popen[bytes]) -> None:
-    """Ask it to go, as Ctrl-C does; take its whole group down if it will not."""
-    if server.poll() is None:
-        server.send_signal(signal.SIGINT)
-    try:
-        server.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()

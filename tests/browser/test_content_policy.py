@@ -12,7 +12,8 @@ from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from skimage import data
 
-from tests.browser.conftest import PASSWORD, PATIENCE_MS, Site
+from tests.browser.conftest import PASSWORD, PATIENCE_MS
+from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
 
@@ -23,20 +24,20 @@ document.addEventListener("securitypolicyviolation", (event) =>
 
 
 class Listener:
-    """What the browser's console complained of, page by page."""
+    """What the browser's console reported, page by page."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.complaints: list[str] = []
+        self.reports: list[str] = []
         page.add_init_script(REPORTED)
-        page.on("pageerror", lambda error: self.complaints.append(f"{page.url}: {error}"))
+        page.on("pageerror", lambda error: self.reports.append(f"{page.url}: {error}"))
         page.on("console", self.note)
 
     def note(self, said: ConsoleMessage) -> None:
         where = said.location["url"]
         # The admin's pages name no icon, so the browser asks for the one that sites used to have.
         if said.type in ("error", "warning") and not where.endswith("/favicon.ico"):
-            self.complaints.append(f"{self.page.url}: {said.text} {where}")
+            self.reports.append(f"{self.page.url}: {said.text} {where}")
 
     def visit(self, path: str, *, status: int = 200) -> None:
         answer = self.page.goto(path, wait_until="networkidle")
@@ -45,7 +46,7 @@ class Listener:
 
 
 @pytest.fixture
-def heard(browser: Browser, site: Site) -> Iterator[Listener]:
+def console(browser: Browser, site: Installation) -> Iterator[Listener]:
     context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE_MS)
     yield Listener(context.new_page())
@@ -62,14 +63,16 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return photo, mask
 
 
-def test_no_page_asks_for_what_its_policy_forbids(heard: Listener, site: Site, files: tuple[Path, Path]) -> None:
-    page = heard.page
+def test_no_page_asks_for_what_its_policy_forbids(
+    console: Listener, site: Installation, files: tuple[Path, Path]
+) -> None:
+    page = console.page
     for path in ("login", "signup", "password/reset"):
-        heard.visit(f"/accounts/{path}/")
+        console.visit(f"/accounts/{path}/")
 
-    link = re.search(r"http://\S+(/setup/\S+)", site.log.read_text())
+    link = re.search(r"http://\S+(/setup/\S+)", site.log)
     assert link
-    heard.visit(link[1])
+    console.visit(link[1])
     page.get_by_label("E-mail").fill("boss@example.org")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label(re.compile("Password confirmation|Password .again.")).fill(PASSWORD)
@@ -87,24 +90,24 @@ def test_no_page_asks_for_what_its_policy_forbids(heard: Listener, site: Site, f
     number = generation.strip("/").rpartition("/")[2]
     page.mouse.move(400, 400)
 
-    heard.visit("/keys/")
+    console.visit("/keys/")
     page.get_by_label("Name").fill("for the walk")
     page.get_by_role("button", name="Make key").click()
     expect(page.locator("#new-key")).to_be_visible()
     page.locator("[data-copy=new-key]").click()
 
     for path in ("/history/", generation, f"/?source={number}"):
-        heard.visit(path)
+        console.visit(path)
     for path in ("email", "password/change", "logout"):
-        heard.visit(f"/accounts/{path}/")
+        console.visit(f"/accounts/{path}/")
 
-    heard.visit("/admin/")
+    console.visit("/admin/")
     tables = page.locator("#content-main a[href^='/admin/']:not([href$='/add/'])").evaluate_all(
         "links => [...new Set(links.map(link => link.getAttribute('href')))]"
     )
     assert {"/admin/inpainting/generation/", "/admin/accounts/user/", "/admin/accounts/apikey/"} <= set(tables)
     for table in tables:
-        heard.visit(table)
+        console.visit(table)
         row = page.locator("#result_list tbody a:visible").first
         if row.count():
             row.click()
@@ -114,26 +117,26 @@ def test_no_page_asks_for_what_its_policy_forbids(heard: Listener, site: Site, f
         "/admin/auth/group/add/",
         f"/admin/inpainting/generation/{number}/history/",
     ):
-        heard.visit(path)
-    heard.visit("/admin/accounts/apikey/")
+        console.visit(path)
+    console.visit("/admin/accounts/apikey/")
     page.check("#action-toggle")
     page.select_option("select[name=action]", "revoke")
     page.get_by_role("button", name="Go", exact=True).or_(page.get_by_role("button", name="Run", exact=True)).click()
     expect(page.locator(".messagelist")).to_contain_text("revoked")
-    assert heard.complaints == []
-    heard.visit("/nowhere/", status=404)
-    (complaint,) = heard.complaints
+    assert console.reports == []
+    console.visit("/nowhere/", status=404)
+    (complaint,) = console.reports
     assert "404" in complaint  # of the page itself, as was asked for
 
 
-def test_a_script_that_somebody_smuggled_in_does_not_run(heard: Listener) -> None:
-    heard.visit("/accounts/login/")
-    heard.page.evaluate(
+def test_a_script_that_somebody_smuggled_in_does_not_run(console: Listener) -> None:
+    console.visit("/accounts/login/")
+    console.page.evaluate(
         """() => {
             const script = document.createElement("script")
             script.textContent = "window.smuggled = true"
             document.body.append(script)
         }"""
     )
-    assert heard.page.evaluate("window.smuggled") is None
-    assert any("script-src" in text for text in heard.complaints)
+    assert console.page.evaluate("window.smuggled") is None
+    assert any("script-src" in text for text in console.reports)

@@ -12,23 +12,27 @@ import pytest
 pytest.importorskip("playwright")
 pytest.importorskip("torch", reason="diffusion is not installed")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_vaes
-from tests.browser.conftest import sign_up, watched_page
-from tests.browser.test_editor import is_red, open_photo, paint_line, photo, photo_file, white_square
+from tests.browser.editor_page import (
+    MS_TO_LOAD,
+    is_red,
+    kept_metadata,
+    more_settings,
+    open_photo,
+    paint_line,
+    white_square,
+)
 from tests.conftest import png
 from tests.installation import Installation
 
-__all__ = ["photo", "photo_file"]
 pytestmark = pytest.mark.browser
 
 DIFFUSION_ONLY = (
     *("prompt", "negative_prompt", "denoising_strength", "steps", "guidance_scale", "scheduler", "use_karras_sigmas"),
     *("clip_skip", "width", "height", "only_masked_padding", "guidance_start", "guidance_end"),
 )
-MS_TO_LOAD = 120_000
-"""The first painting brings torch along."""
 IS_SEEN = """input => {
   const { left, top, width, height } = input.getBoundingClientRect()
   return document.elementFromPoint(left + width / 2, top + height / 2) === input
@@ -65,25 +69,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 @pytest.fixture
-def page(browser: Browser, installation: Installation) -> Iterator[Page]:
-    url = f"http://127.0.0.1:{installation.port}"
-    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
-    for page in watched_page(context):
-        sign_up(page)
-        yield page
-
-
-def kept_recipe(page: Page) -> dict[str, Any]:
-    """What the server has kept of the generation on the page."""
-    generation = re.search(r"generation=([0-9a-f-]{36})", page.url)
-    assert generation is not None
-    recipe: dict[str, Any] = page.request.get(f"/api/generations/{generation[1]}/").json()["metadata"]
-    return recipe
-
-
-def more_settings(page: Page) -> None:
-    page.locator("#more summary").click()
-    expect(page.get_by_label("Steps")).to_be_visible()
+def page(installed_page: Page) -> Page:
+    return installed_page
 
 
 def asked_for(page: Page, photo_file: Path, **fields: str) -> str:
@@ -164,7 +151,7 @@ def test_loras_are_offered_where_the_model_can_wear_them_and_are_painted_with(pa
         page.get_by_label(label, exact=True).fill("64")
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
-    recipe = kept_recipe(page)
+    recipe = kept_metadata(page)
     assert recipe["loras"] == [{"slug": "fast", "weight": 1}, {"slug": "ink", "weight": 0.5}]
     assert (recipe["steps"], recipe["scheduler"]) == (4, "LCMScheduler")
     page.get_by_role("button", name="Edit the mask").click()
@@ -214,7 +201,7 @@ def test_a_prompt_is_painted_in_two_results_to_choose_from_and_the_recipe_comes_
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: heard.append(str(frame))))
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
-    recipe_kept = kept_recipe(page)
+    recipe_kept = kept_metadata(page)
     assert (recipe_kept["model"], recipe_kept["steps"], recipe_kept["work_width"]) == ("tiny", 4, 64)
     assert {"clip_skip", "use_karras_sigmas", "only_masked_padding"}.isdisjoint(recipe_kept)
     assert any(re.search(r'"step": ?\d+, "of": ?8\b', frame) for frame in heard)
@@ -282,7 +269,7 @@ def test_another_vae_is_offered_where_the_model_can_use_it_and_is_painted_with(p
         page.get_by_label(label, exact=True).fill(value)
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
-    recipe = kept_recipe(page)
+    recipe = kept_metadata(page)
     assert (recipe["vae"], recipe["guidance_end"], recipe["embeddings"]) == ("soft", 0.5, [])
     page.get_by_role("link", name="All details").click()
     page.get_by_role("link", name="Open in editor").click()

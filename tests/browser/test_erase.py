@@ -14,10 +14,9 @@ from playwright.sync_api import Browser, expect
 
 from tests import tiny_networks
 from tests.browser.conftest import sign_up, watched_page
-from tests.browser.test_editor import open_photo, paint_line, photo, photo_file
+from tests.browser.editor_page import open_photo, paint_line
 from tests.installation import Installation
 
-__all__ = ["photo", "photo_file"]
 pytestmark = pytest.mark.browser
 
 
@@ -38,7 +37,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 def test_auto_erases_and_says_so_and_greys_out_what_is_not_read(
     browser: Browser, installation: Installation, photo_file: Path
 ) -> None:
-    context = browser.new_context(base_url=f"http://127.0.0.1:{installation.port}")
+    context = browser.new_context(base_url=installation.url)
     for page in watched_page(context):
         sign_up(page)
         engine = page.get_by_label("Engine")

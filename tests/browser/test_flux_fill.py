@@ -10,16 +10,13 @@ import pytest
 pytest.importorskip("playwright")
 pytest.importorskip("torch", reason="diffusion is not installed")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from inpainting.catalog.specs import Family
 from tests import tiny_models
-from tests.browser.conftest import sign_up, watched_page
-from tests.browser.test_diffusion import MS_TO_LOAD, kept_recipe, more_settings
-from tests.browser.test_editor import open_photo, paint_line, photo, photo_file
+from tests.browser.editor_page import MS_TO_LOAD, kept_metadata, more_settings, open_photo, paint_line
 from tests.installation import Installation
 
-__all__ = ["photo", "photo_file"]
 pytestmark = pytest.mark.browser
 
 UNREAD = ("negative_prompt", "clip_skip", "use_karras_sigmas", "algorithm_type")
@@ -39,12 +36,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 @pytest.fixture
-def page(browser: Browser, installation: Installation) -> Iterator[Page]:
-    url = f"http://127.0.0.1:{installation.port}"
-    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
-    for page in watched_page(context):
-        sign_up(page)
-        yield page
+def page(installed_page: Page) -> Page:
+    return installed_page
 
 
 def shown_schedulers(page: Page) -> list[str]:
@@ -88,7 +81,7 @@ def test_a_picture_is_painted_with_what_was_chosen(page: Page, photo_file: Path)
     page.get_by_label("Scheduler").select_option("FlowMatchHeunDiscreteScheduler")
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
-    recipe = kept_recipe(page)
+    recipe = kept_metadata(page)
     assert (recipe["model"], recipe["guidance_scale"]) == ("fill", 45.0)
     assert recipe["scheduler"] == "FlowMatchHeunDiscreteScheduler"
     assert recipe["ignored"] == []

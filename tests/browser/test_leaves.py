@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, StorageState
 
-from tests.browser.conftest import Site
+from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
 Run = Callable[[str, str], Any]
 
 
 @pytest.fixture(scope="module")
-def run(browser: Browser, site: Site, signed_up: StorageState) -> Iterator[Run]:
+def run(browser: Browser, site: Installation, signed_up: StorageState) -> Iterator[Run]:
     """Gives what a piece of script returns that finds a module's exports in `m`. One page serves all tests here."""
     context = browser.new_context(base_url=site.url, storage_state=signed_up)
     page = context.new_page()

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from tests.browser.test_editor import is_red, open_photo, paint_line, photo, photo_file
+from tests.browser.editor_page import is_red, open_photo, paint_line
 
-__all__ = ["photo", "photo_file"]
 pytestmark = pytest.mark.browser
 
 HERE = "/api/generations/7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d/"

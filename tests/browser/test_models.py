@@ -37,7 +37,7 @@ def installation(hub: Hub, tmp_path: Path) -> Iterator[Installation]:
 
 @pytest.fixture
 def page(browser: Browser, installation: Installation) -> Iterator[Page]:
-    url = f"http://127.0.0.1:{installation.port}"
+    url = installation.url
     context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
     for page in watched_page(context):
         page.goto("/accounts/login/?next=/models/")

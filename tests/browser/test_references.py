@@ -13,21 +13,19 @@ import pytest
 pytest.importorskip("playwright")
 pytest.importorskip("torch", reason="diffusion is not installed")
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 from skimage import data
 
 from inpainting.core.codecs import decode_picture
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.references import as_control_image
-from tests.browser.conftest import sign_up, watched_page
-from tests.browser.test_editor import open_photo, paint_line, photo, photo_file
+from tests.browser.editor_page import open_photo, paint_line
 from tests.catalog.test_adapter_files import ip_adapter, network
 from tests.conftest import png
 from tests.hub import tiny_model, written
 from tests.installation import Installation
 
-__all__ = ["photo", "photo_file"]
 pytestmark = pytest.mark.browser
 
 GUIDE, LOOK = data.coffee()[:120, :160], data.chelsea()[:100, :130]
@@ -57,13 +55,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 @pytest.fixture
-def page(browser: Browser, installation: Installation) -> Iterator[Page]:
-    url = f"http://127.0.0.1:{installation.port}"
-    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
-    for page in watched_page(context):
-        sign_up(page)
-        page.locator("#more summary").click()
-        yield page
+def page(installed_page: Page) -> Page:
+    installed_page.locator("#more summary").click()
+    return installed_page
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ from playwright.sync_api import Browser, expect
 
 from tests import tiny_checker
 from tests.browser.conftest import PASSWORD, watched_page
-from tests.browser.test_editor import open_photo, paint_line, photo, photo_file
+from tests.browser.editor_page import open_photo, paint_line
 from tests.installation import Installation
 
-__all__ = ["photo", "photo_file"]
 pytestmark = pytest.mark.browser
 SENTENCE = "Hidden by the safety checker"
 
@@ -39,7 +38,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 def test_who_paints_reads_why_and_who_reviews_sees_it_after_a_click(
     browser: Browser, installation: Installation, photo_file: Path
 ) -> None:
-    context = browser.new_context(base_url=f"http://127.0.0.1:{installation.port}")
+    context = browser.new_context(base_url=installation.url)
     for page in watched_page(context):
         page.goto("/accounts/login/")
         page.get_by_label("Email").fill("boss@example.org")

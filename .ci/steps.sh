@@ -1,0 +1,101 @@
+# The steps of .ci/run and .ci/full. Sourced; expects the repository's root as the working directory.
+set -euo pipefail
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# A hanging test fails with its stack (faulthandler_timeout), a hanging run by this limit.
+tests_of() {
+  timeout --kill-after=30 30m .venv/bin/python -m pytest -n 0 "$@"
+}
+
+install_packages() {
+  if [ $# -gt 0 ]; then
+    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
+  fi
+}
+
+install_for_make_test() {
+  local missing=()
+  command -v make >/dev/null || missing+=(make)
+  python3.11 -c "import ensurepip" 2>/dev/null || missing+=(python3.11-venv)
+  install_packages "${missing[@]}"
+}
+
+install_browser_and_database() {
+  local missing=()
+  command -v chromium >/dev/null || missing+=(chromium)
+  compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
+  install_packages "${missing[@]}"
+}
+
+# The README's own test command, on a clean checkout, without a browser as on most machines.
+make_test() {
+  # One worker more than processors: many tests wait for a disk or a process.
+  CI='' DREAMLAYER_CHROMIUM=/nowhere PYTEST_XDIST_AUTO_NUM_WORKERS=$(($(nproc) + 1)) timeout --kill-after=30 40m make test
+}
+
+browser() {
+  tests_of tests/browser -n 2 --dist loadfile
+}
+
+# Rows, locks and limits behave differently on PostgreSQL; real servers bring a database of their own.
+postgresql_core() {
+  DREAMLAYER_TEST_POSTGRES=1 tests_of tests/generations/test_state_machine.py tests/generations/test_accepting.py \
+    tests/worker/test_leases.py tests/webhooks/test_delivery.py
+}
+
+postgresql_all() {
+  DREAMLAYER_TEST_POSTGRES=1 tests_of tests/generations tests/worker tests/webhooks --ignore tests/webhooks/test_serving.py
+}
+
+full_matrices() {
+  tests_of -n 2 -m full
+}
+
+chaos() {
+  tests_of tests/chaos -m chaos -s
+}
+
+# An installation without torch serves and paints, without anything that only the tests need.
+light() {
+  local python="$scratch/venv/bin/python"
+  make install LIGHT=1 VENV="$scratch/venv"
+  "$python" - "$scratch" <<'END'
+import importlib.util, sys
+from PIL import Image
+assert importlib.util.find_spec("torch") is None and importlib.util.find_spec("pytest") is None
+photo = Image.merge("RGB", [Image.linear_gradient("L")] * 3)
+photo.save(f"{sys.argv[1]}/photo.png")
+mask = Image.new("L", photo.size)
+mask.paste(255, (100, 100, 140, 140))
+mask.save(f"{sys.argv[1]}/mask.png")
+END
+  DREAMLAYER_DATA_DIR="$scratch/var" "$python" manage.py migrate --verbosity 0
+  DREAMLAYER_DATA_DIR="$scratch/var" "$python" manage.py inpaint "$scratch/photo.png" "$scratch/mask.png" \
+    -o "$scratch/result.png" --mask-polarity white_repaints 2>&1 | tee "$scratch/report"
+  grep -q ": 0 pixels changed outside the mask" "$scratch/report"
+}
+
+lint() {
+  make lint
+}
+
+# Run the named steps at the same time; fail, with the names, if any of them failed.
+side_by_side() {
+  declare -A running=()
+  for step in "$@"; do
+    # A subshell each: errexit would be off inside an || or an if.
+    (set -euo pipefail; "$step") >"$scratch/$step.log" 2>&1 &
+    running[$step]=$!
+  done
+  local failed=()
+  for step in "$@"; do
+    wait "${running[$step]}" || failed+=("$step")
+    echo "--- $step"
+    cat "$scratch/$step.log"
+  done
+  if [ ${#failed[@]} -gt 0 ]; then
+    echo "failed: ${failed[*]}"
+    exit 1
+  fi
+}

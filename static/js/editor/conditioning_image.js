@@ -1,0 +1,108 @@
+// An image beside the source image: what a ControlNet or an IP-Adapter is given. The adapter is chosen in a select of
+// the form; the numbers beside it are the form's own.
+
+import { fetchFile } from "api"
+import { dropzone } from "dropzone"
+import { drawPreview, readPhoto } from "editor/files"
+import { saying } from "editor/messages"
+
+/** What a ControlNet takes that is not computed from the photo. */
+const IMAGES = { depth: "a depth map", scribble: "a drawing", tile: "a picture" }
+const OPTIONAL = new Set(["tile"]) // without one the photo itself is used
+
+export class ConditioningImage {
+  #root
+  #select
+  #limitBytes
+  #onChange
+  #adapters
+  #file = null
+
+  /**
+   * `setting` names the adapter in the API, `image` the file. `id` is the prefix of the elements' ids. `adapters` are
+   * all of that kind, [{slug, label, control, is_computed}]. `onChange` is called when a file comes or goes.
+   */
+  constructor({ setting, image, id, adapters, limitBytes, onChange }) {
+    Object.assign(this, { setting, image, id })
+    this.#root = document.getElementById(`${id}-field`)
+    this.#select = this.#root.querySelector("select")
+    this.#adapters = adapters
+    this.#limitBytes = limitBytes
+    this.#onChange = onChange
+    dropzone(this.#zone, this.#zone.querySelector("input"), ([file]) => this.take(file))
+    this.#zone.querySelector("button").addEventListener("click", () => {
+      this.forget()
+      this.focus() // the button is gone
+    })
+  }
+
+  /** The file to send; null where the chosen adapter needs none. */
+  get file() {
+    return this.#wanted ? this.#file : null
+  }
+
+  /** Why the form cannot be sent yet, in a sentence; empty where it can. */
+  get problem() {
+    if (this.file || !this.#wanted || OPTIONAL.has(this.#adapter.control)) return ""
+    return `${this.#adapter.label} needs ${this.#wanted}: drop it or choose it under “More settings”.`
+  }
+
+  focus() {
+    this.#zone.querySelector("input").focus()
+  }
+
+  async take(file) {
+    await saying(this.id, async () => {
+      const { bitmap } = await readPhoto(file, this.#limitBytes)
+      drawPreview(this.#zone.querySelector("canvas"), bitmap)
+      bitmap.close()
+      this.#file = file
+      this.#changed()
+    })
+  }
+
+  /** Loads the image of an earlier generation, given as the API returns it. */
+  async takeFrom(generation) {
+    this.forget()
+    const url = generation[this.image]
+    if (url) await saying(this.id, async () => this.take(await fetchFile(url, `${this.id}.png`)))
+  }
+
+  forget() {
+    this.#file = null
+    this.#changed()
+  }
+
+  /** Shows what the chosen adapter needs; nothing where no adapter is offered. */
+  show() {
+    this.#root.hidden = this.#select.options.length < 2
+    const wanted = this.#wanted
+    this.#zone.hidden = !wanted
+    this.#zone.querySelector(".mask-empty").hidden = Boolean(this.#file)
+    this.#zone.querySelector(".mask-file").hidden = !this.#file
+    const name = this.#zone.querySelector(".mask-name")
+    name.textContent = name.title = this.#file?.name ?? ""
+    const otherwise = OPTIONAL.has(this.#adapter?.control) ? "; without one it is the photo itself" : ""
+    document.getElementById(`${this.id}-wanted`).textContent = wanted && `Drop ${wanted} here, or choose one${otherwise}`
+    this.#root.querySelector(".numbers").hidden = !this.#adapter
+  }
+
+  get #zone() {
+    return document.getElementById(`${this.id}-zone`)
+  }
+
+  get #adapter() {
+    return this.#adapters.find(({ slug }) => slug === this.#select.value)
+  }
+
+  /** In words, the image that the chosen adapter is given; empty where it needs none. */
+  get #wanted() {
+    if (!this.#adapter || this.#adapter.is_computed) return ""
+    return IMAGES[this.#adapter.control] ?? "a picture"
+  }
+
+  #changed() {
+    this.show()
+    this.#onChange()
+  }
+}

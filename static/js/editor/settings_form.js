@@ -1,0 +1,257 @@
+// The form beside the photo: reading it, filling it, and showing what the server's plan says of it.
+//
+// Every input of a setting has the attribute data-setting, its name is that of the API and data-label is for people.
+// Which engine `auto` takes, what is used where a field is empty and what has no effect is in the plan's answer.
+
+import { ConditioningImage } from "editor/conditioning_image"
+import { Embeddings } from "editor/embeddings"
+import { Loras } from "editor/loras"
+import { Plan } from "editor/plan"
+
+export class SettingsForm {
+  #form
+  #inputs
+  #engines
+  #adapters
+  #plan
+  #loras = new Loras()
+  #embeddings
+  #images
+
+  /**
+   * `engines` [{name, label, missing}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
+   * the server's answer for the empty form, `limitBytes` what an image may have.
+   */
+  constructor(form, { engines, adapters, plan, limitBytes }) {
+    this.#form = form
+    this.#inputs = [...form.querySelectorAll("[data-setting]")]
+    this.#engines = engines
+    this.#adapters = adapters
+    this.#plan = new Plan(form.dataset.planUrl, plan, () => this.#show())
+    this.#embeddings = new Embeddings(form.elements.prompt)
+    const shared = { adapters, limitBytes, onChange: () => form.dispatchEvent(new Event("input")) }
+    this.#images = [
+      new ConditioningImage({ ...shared, setting: "control", image: "control_image", id: "control" }),
+      new ConditioningImage({ ...shared, setting: "ip_adapter", image: "ip_adapter_image", id: "ip-adapter" }),
+    ]
+    form.addEventListener("input", ({ target }) => {
+      target.removeAttribute("aria-invalid")
+      this.#showChoices()
+      this.#plan.askSoon(() => this.#question())
+    })
+    document.getElementById("more-clear").addEventListener("click", () => this.#clear())
+    this.#show()
+  }
+
+  /** The fields to send. The prompt always, for it names the generation in the history; of the rest what has an effect. */
+  async values() {
+    await this.#plan.settled()
+    const { prompt, engine } = this.#form
+    const model = this.#modelOf(this.#plan.latest.engine)
+    return { prompt: prompt.value.trim(), engine: engine.value, ...(model && { model }), ...this.#sent() }
+  }
+
+  /** The files to send, by the names of the API. */
+  files() {
+    const wanted = this.#images.filter(({ file }) => file)
+    return Object.fromEntries(wanted.map(({ image, file }) => [image, file]))
+  }
+
+  /** Why this cannot be sent, in a sentence, and puts the focus there; empty where it can. */
+  problem() {
+    const wrong = this.#inputs.filter((input) => !input.checkValidity())
+    if (this.#loras.invalid) wrong.push(this.#loras.invalid)
+    for (const input of wrong) input.setAttribute("aria-invalid", "true")
+    const place = wrong[0] ?? this.#images.find((image) => image.problem)
+    if (!place) return ""
+    if (place instanceof ConditioningImage || place.closest("#more")) document.getElementById("more").open = true
+    place.focus()
+    return wrong.length ? whatIsWrong(place) : place.problem
+  }
+
+  /** Fills in what an earlier generation requested: engine and settings under the API's names. */
+  async fill(requested) {
+    const { engine } = this.#form
+    if (this.#engines.some(({ name, missing }) => name === requested.engine && !missing)) engine.value = requested.engine
+    for (const select of this.#modelSelects) {
+      if ([...select.options].some(({ value }) => value === requested.model)) select.value = requested.model
+    }
+    for (const input of this.#inputs) input.value = shortEnough(requested[input.name]) ?? input.dataset.default ?? ""
+    this.#loras.fill(requested.loras ?? [])
+    this.#chooseModeration(requested)
+    for (const [name, slugs] of Object.entries({ vae: [], control: [], ip_adapter: [], ...adaptersIn(requested) })) {
+      this.#offer(name, slugs) // until the plan says which fit
+      if (this.#form.elements[name]) this.#form.elements[name].value = slugs[0] ?? ""
+    }
+    this.#showChoices()
+    await this.#plan.ask({ ...this.#question(), loras: requested.loras ?? [] })
+  }
+
+  /** Loads the conditioning images of an earlier generation, given as the API returns it. */
+  async takeImages(generation) {
+    for (const image of this.#images) await image.takeFrom(generation)
+  }
+
+  /** The engine and the model of a generation, for people: "Diffusion · Tiny". */
+  nameOf({ engine, model, ignored }) {
+    const label = this.#engines.find(({ name }) => name === engine)?.label ?? engine
+    if (!model || ignored.includes("model")) return label
+    const option = this.#modelSelects.flatMap((select) => [...select.options]).find(({ value }) => value === model)
+    return `${label} · ${option?.text ?? model}`
+  }
+
+  get #modelSelects() {
+    return [...this.#form.querySelectorAll("select[data-models-of]")]
+  }
+
+  #modelOf(engine) {
+    return this.#modelSelects.find((select) => select.dataset.modelsOf === engine)?.value
+  }
+
+  /** The form for the server's plan: as it would be sent, and the model that is chosen for each engine. */
+  #question() {
+    const models = Object.fromEntries(this.#modelSelects.map((select) => [select.dataset.modelsOf, select.value]))
+    const { prompt, engine } = this.#form
+    return { prompt: prompt.value.trim(), engine: engine.value, models, ...this.#sent(), loras: this.#loras.chosen }
+  }
+
+  #sent() {
+    const values = {}
+    for (const { name, value, disabled } of this.#inputs) {
+      if (name !== "prompt" && !disabled && value.trim()) values[name] = value.trim()
+    }
+    const moderation = this.#form.safety_checker_type?.value
+    if (moderation) Object.assign(values, { safety_checker: "true", safety_checker_type: moderation })
+    if (this.#loras.chosen.length) values.loras = JSON.stringify(this.#loras.chosen)
+    const embeddings = this.#embeddings.usedIn(`${this.#form.prompt.value} ${values.negative_prompt ?? ""}`)
+    if (embeddings.length) values.embeddings = JSON.stringify(embeddings)
+    return values
+  }
+
+  /** How findings are hidden; the site's own way where nothing was requested, or nothing that can be chosen here. */
+  #chooseModeration({ safety_checker, safety_checker_type } = {}) {
+    const { safety_checker_type: select } = this.#form
+    if (!select) return // no checker is installed
+    select.value = safety_checker_type ?? (safety_checker ? select.dataset.turnedOn : "")
+    if (select.selectedIndex < 0) select.value = ""
+  }
+
+  #clear() {
+    const { prompt } = this.#form
+    for (const input of this.#inputs) {
+      if (input !== prompt) input.value = input.dataset.default ?? ""
+      input.removeAttribute("aria-invalid")
+    }
+    this.#chooseModeration()
+    this.#loras.fill([])
+    for (const image of this.#images) image.forget()
+    this.#form.dispatchEvent(new Event("input"))
+  }
+
+  // What the plan says
+
+  #show() {
+    const { engine_label, form } = this.#plan.latest
+    this.#form.engine.options[0].textContent = `Auto (${engine_label})`
+    say("engine-help", form.hint)
+    say("weights-help", form.reads_prompt_weights ? "(words:1.3) count more, (words:0.7) less." : "")
+    for (const select of this.#modelSelects) {
+      select.closest(".field").hidden = select.dataset.modelsOf !== form.engine || select.options.length < Number(select.dataset.shownFrom)
+    }
+    for (const [name, slugs] of Object.entries(form.adapters)) this.#offer(name, slugs)
+    for (const input of this.#inputs) this.#showLimits(input, form)
+    this.#grey(form.ignored)
+    this.#showChoices()
+  }
+
+  /** Greys out the settings that have no effect, and says why. */
+  #grey(ignored) {
+    for (const input of this.#inputs) {
+      const isIgnored = input.name in ignored
+      input.disabled = isIgnored
+      input.closest(".field").classList.toggle("ignored", isIgnored)
+    }
+    say("ignored-reason", ignored.prompt ?? "")
+    const shown = this.#inputs.filter(({ name, disabled }) => disabled && name !== "prompt" && !isHidden(this.#form.elements[name]))
+    const reasons = new Set(shown.map(({ name }) => ignored[name]))
+    say("more-reason", reasons.size ? `Greyed out: ${[...reasons].join(" ")}` : "")
+  }
+
+  /** What is used where the field is empty, and what it may hold for the planned model. */
+  #showLimits(input, { defaults, limits, choices }) {
+    const { name } = input
+    const usual = defaults[name] ?? null
+    if (input.type === "number") {
+      input.placeholder = usual ?? input.dataset.placeholder ?? ""
+      if (limits[name]) [input.min, input.max] = limits[name]
+    }
+    if (!(input instanceof HTMLSelectElement)) return
+    const [first, ...others] = input.options
+    if (choices[name]) for (const option of others) option.hidden = !choices[name].includes(option.value)
+    if (choices[name]) input.closest(".field").hidden = !choices[name].length
+    if (input.selectedOptions[0]?.hidden) input.value = ""
+    first.dataset.text ??= first.textContent
+    const label = others.find(({ value }) => value === usual)?.text
+    first.textContent = label ? `Default: ${label}` : first.dataset.text
+  }
+
+  /** Offers the adapters with these slugs for a setting. */
+  #offer(name, slugs) {
+    if (name === "loras") return this.#loras.offer(slugs)
+    if (name === "embeddings") return this.#embeddings.offer(slugs)
+    const select = this.#form.elements[name]
+    if (!select) return
+    const chosen = select.value
+    const offered = this.#adapters.filter(({ slug }) => slugs.includes(slug))
+    select.replaceChildren(select.options[0], ...offered.map(({ slug, label }) => new Option(label, slug)))
+    select.value = slugs.includes(chosen) ? chosen : ""
+    select.closest(".field").hidden = !offered.length
+  }
+
+  /** What follows from the form alone: the images that are needed, the strength, the counts, what is set. */
+  #showChoices() {
+    const { strength_shown, denoising_strength, prompt } = this.#form
+    for (const image of this.#images) image.show()
+    strength_shown.value = Number(denoising_strength.value).toFixed(2)
+    const left = prompt.maxLength - prompt.value.length
+    document.getElementById("prompt-count").textContent = left <= 100 ? `${left} left` : ""
+    // Beside the heading, so that no setting goes unseen while the settings are folded away.
+    const isSet = ({ name, value, disabled, dataset }) => name !== "prompt" && !disabled && value.trim() && value !== dataset.default
+    const moderation = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
+    const labels = [...this.#inputs.filter(isSet).map(inWords), ...this.#loras.labels, ...moderation]
+    document.getElementById("more-set").textContent = labels.join(" · ")
+  }
+}
+
+function say(id, sentence) {
+  const place = document.getElementById(id)
+  place.textContent = sentence
+  place.hidden = !sentence
+}
+
+function whatIsWrong(input) {
+  const { label } = input.dataset
+  if (input.maxLength > 0) return `${label} has ${input.value.length} characters; at most ${input.maxLength} are allowed.`
+  const kind = input.step === "any" ? "a number" : "a whole number"
+  return `${label} must be ${kind} from ${input.min} to ${input.max}.`
+}
+
+/** A setting that is set: "Steps 20"; of a long text only the label. */
+function inWords({ dataset, value, selectedOptions, tagName }) {
+  return tagName === "TEXTAREA" ? dataset.label : `${dataset.label} ${selectedOptions?.[0].text ?? value}`
+}
+
+/** The adapters that a request names, by setting. */
+function adaptersIn(requested) {
+  const named = ["vae", "control", "ip_adapter"].filter((name) => requested[name])
+  return Object.fromEntries(named.map((name) => [name, [requested[name]]]))
+}
+
+const isHidden = (input) => Boolean(input.closest("[hidden]"))
+
+/** As text; undefined for numbers that JavaScript does not know to the last digit, as a seed may be. */
+function shortEnough(value) {
+  if (value === undefined || value === null) return undefined
+  if (typeof value === "number" && Math.abs(value) > Number.MAX_SAFE_INTEGER) return undefined
+  return String(value)
+}

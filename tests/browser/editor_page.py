@@ -1,0 +1,99 @@
+"""The editor as tests use it: open a photo, paint a mask, choose settings, generate."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+MS_TO_LOAD = 120_000
+"""The first painting imports torch."""
+SIDE = 256
+Pixels = NDArray[np.uint8]
+
+
+def written(pixels: Pixels, path: Path) -> Path:
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def white_square(side: int = SIDE) -> Pixels:
+    """Black with a white square in the middle, an eighth as wide as the picture."""
+    mask = np.zeros((side, side), np.uint8)
+    middle, half = side // 2, side // 16
+    mask[middle - half : middle + half, middle - half : middle + half] = 255
+    return mask
+
+
+def drop(page: Page, selector: str, *paths: Path) -> None:
+    """Drop files on an element, as from a folder."""
+    types = {".png": "image/png", ".jpg": "image/jpeg"}
+    files = [[path.name, list(path.read_bytes()), types[path.suffix]] for path in paths]
+    page.evaluate(
+        """([selector, files]) => {
+            const dataTransfer = new DataTransfer()
+            for (const [name, bytes, type] of files) {
+                dataTransfer.items.add(new File([new Uint8Array(bytes)], name, { type }))
+            }
+            for (const type of ["dragenter", "dragover", "drop"]) {
+                const event = new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true })
+                document.querySelector(selector).dispatchEvent(event)
+            }
+        }""",
+        [selector, files],
+    )
+
+
+def open_photo(page: Page, path: Path) -> None:
+    page.wait_for_selector("#editor[data-ready]")
+    page.set_input_files("#photo-input", path)
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+
+
+def is_red(page: Page, across: float = 0.5, down: float = 0.5) -> bool:
+    """Whether the overlay is red at this place of the stage (0 to 1), after the next frame is drawn."""
+    red, green, blue, alpha = page.evaluate(
+        """async ([across, down]) => {
+            await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))
+            const canvas = document.getElementById("mask-canvas")
+            const [x, y] = [Math.floor(canvas.width * across), Math.floor(canvas.height * down)]
+            return [...canvas.getContext("2d").getImageData(x, y, 1, 1).data]
+        }""",
+        [across, down],
+    )
+    return bool(alpha > 64 and red > 200 and green < 100 and blue < 120)
+
+
+def paint_line(page: Page, *, from_left: float, to_left: float, down: float = 0.5) -> None:
+    """Drag the mouse along the stage, places 0 to 1."""
+    box = page.locator("#surface").bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] * down
+    page.mouse.move(box["x"] + box["width"] * from_left, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * to_left, y, steps=8)
+    page.mouse.up()
+
+
+def generate(page: Page) -> None:
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#result")).to_be_visible()
+    expect(page.locator("#figure-outside")).to_have_text("0")
+
+
+def more_settings(page: Page) -> None:
+    page.locator("#more summary").click()
+    expect(page.get_by_label("Steps")).to_be_visible()
+
+
+def kept_metadata(page: Page) -> dict[str, Any]:
+    """The metadata of the generation on the page, as the server stores it."""
+    generation = re.search(r"generation=([0-9a-f-]{36})", page.url)
+    assert generation is not None
+    metadata: dict[str, Any] = page.request.get(f"/api/generations/{generation[1]}/").json()["metadata"]
+    return metadata
