@@ -44,7 +44,7 @@ def foreseen(incoming: Incoming) -> dict[str, Any]:
     settings = engine.settled(settings)
     mask, mask_warnings = checked_mask(incoming.request, engine)
     _, unread = checked_references(replace(incoming.request, settings=settings), engine)
-    window = plan_window(masks.marked(mask), image.size, engine.window(settings))
+    window = plan_window(masks.nonempty_bounds(mask), image.size, engine.window(settings))
     box, png = window.box, encode_png(Picture(mask[:, :, None]))
     painted = int(np.count_nonzero(incoming.request.mask))
     work = Work(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)

@@ -10,9 +10,9 @@ from inpainting.api.bodies import Body, Sent
 from inpainting.api.pictures import CONTROL_IMAGE, IP_ADAPTER_IMAGE, reference_picture
 from inpainting.core import masks
 from inpainting.core.codecs import DecodedPicture
+from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
-from inpainting.core.references import as_control_image, as_ip_adapter_image
 from inpainting.core.request import InpaintRequest
 
 
@@ -28,7 +28,7 @@ class References:
         found: dict[str, Picture] = {}
         notes: list[str] = []
         if self.control_image is not None:
-            found["control_image"] = as_control_image(self.control_image.picture, size)
+            found["control_image"] = prepare_control_image(self.control_image.picture, size)
             scaled = masks.scaling_note(self.control_image.picture.size, size, noun="control image")
             notes += [*self.control_image.warnings, *([scaled] if scaled else [])]
         if self.ip_adapter_image is not None:
@@ -54,4 +54,4 @@ def references_in(body: Body, request: Request) -> References:
 
 def looked_at_picture(sent: Sent, request: Request) -> DecodedPicture:
     decoded = reference_picture(sent, IP_ADAPTER_IMAGE, request)
-    return replace(decoded, picture=as_ip_adapter_image(decoded.picture))
+    return replace(decoded, picture=prepare_ip_adapter_image(decoded.picture))

@@ -13,11 +13,11 @@ import numpy as np
 from inpainting.core import masks
 from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, generation_parameters
 from inpainting.core.compositing import outside_mask_changed_pixels
+from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.picture import Mask, Picture
-from inpainting.core.references import as_control_image, as_ip_adapter_image
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep
@@ -101,13 +101,13 @@ class FileJob:
             return None, ()
         control = decode_picture(self.control_image.read_bytes(), field="control_image")
         scaled = masks.scaling_note(control.picture.size, size, noun="control image")
-        return as_control_image(control.picture, size), (*control.warnings, *([scaled] if scaled else []))
+        return prepare_control_image(control.picture, size), (*control.warnings, *([scaled] if scaled else []))
 
     def look(self) -> tuple[Picture | None, tuple[str, ...]]:
         if self.ip_adapter_image is None:
             return None, ()
         looked_at = decode_picture(self.ip_adapter_image.read_bytes(), field="ip_adapter_image")
-        return as_ip_adapter_image(looked_at.picture), looked_at.warnings
+        return prepare_ip_adapter_image(looked_at.picture), looked_at.warnings
 
     def result(self, index: int) -> Path:
         return self.out if index == 0 else self.out.with_stem(f"{self.out.stem}-{index + 1}")

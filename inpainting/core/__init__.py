@@ -1,1 +1,1 @@
-"""The painting core: pictures in, pictures out. No Django, no torch, no settings, no clock, no globals."""
+"""Pure functions on pictures, masks and requests. No Django, no torch, no settings, no clock, no globals."""

@@ -71,7 +71,7 @@ def composite(image: Picture, mask: Mask, window: Window, painting: NDArray[np.u
     if marked is None:
         return Composite(image, 0.0, 0.0, colour_matched=False, seam_blended=False)
     if not window.box.contains(marked):
-        raise InvalidRequest(f"the mask's {marked} leaves the {window.box} that was painted", field="mask")
+        raise InvalidRequest(f"the mask's {marked} extends beyond the window's {window.box}", field="mask")
 
     box = marked.expanded(RING).clipped(window.box)
     patch = _Patch.of(image, mask, box, resized(painting, window.box.size)[box.seen_from(window.box).slices])

@@ -1,17 +1,17 @@
-"""The vocabulary of what can go wrong while painting.
+"""The errors of requests and engines.
 
-Each error carries a stable `code` for programs and a message for people that says what was seen and what is allowed.
-Surfaces translate them into their own shape; nothing else in the house invents error texts for these cases.
+Each carries a stable `code` for programs and a message for people that states the actual value and the limit. Surfaces
+(API, pages, command line) only translate them into their own format.
 """
 
 from __future__ import annotations
 
 OUT_OF_MEMORY = "gpu_out_of_memory"
-"""The code of the one failure after which a smaller engine may do better."""
+"""The code of the one failure after which a smaller engine may succeed."""
 
 
 class PaintingError(Exception):
-    """Anything this house says no to. `code` is stable; `field`, `limit` and `actual` say where and by how much."""
+    """Base of all errors with a code. `field`, `limit` and `actual` describe the refused value, where there is one."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class PaintingError(Exception):
 
 
 class InvalidRequest(PaintingError):
-    """What was asked cannot be done as asked: a bad number, an unknown engine, an empty mask."""
+    """The request is invalid: a number out of range, an unknown engine, an empty mask."""
 
     def __init__(
         self,
@@ -46,19 +46,19 @@ class InvalidRequest(PaintingError):
 
 
 class InvalidPicture(InvalidRequest):
-    """The bytes are not a picture we take. `code` starts with `image_` or `mask_`."""
+    """The bytes are not an image that is accepted. `code` starts with `image_` or `mask_`."""
 
 
 class EngineFailed(PaintingError):
-    """The engine could not paint, though the request was fine."""
+    """The engine failed on a valid request."""
 
     def __init__(self, message: str, *, code: str = "engine_failed") -> None:
         super().__init__(message, code=code)
 
 
 class DeviceLost(Exception):
-    """The device that paints answers no more, whatever it is asked: only another process can go on."""
+    """The device fails every operation until the process is restarted."""
 
 
 class Cancelled(Exception):
-    """Raised by `on_step` to stop an engine; engines let it pass."""
+    """Raised by `on_step` to stop an engine; engines do not catch it."""

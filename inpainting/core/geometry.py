@@ -1,4 +1,4 @@
-"""Sizes, boxes and the window between image and engine coordinates."""
+"""Sizes, boxes, and the window that maps image coordinates to an engine's."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle of pixels: left and top inside, right and bottom just outside."""
+    """A rectangle of pixels: left and top inclusive, right and bottom exclusive."""
 
     left: int
     top: int
@@ -61,11 +61,11 @@ class Box:
         return cls(0, 0, image.width, image.height)
 
     def expanded(self, pixels: int) -> Box:
-        """Wider by `pixels` on every side; it may leave the image."""
+        """Larger by `pixels` on every side; it may extend beyond the image."""
         return Box(self.left - pixels, self.top - pixels, self.right + pixels, self.bottom + pixels)
 
     def clipped(self, to: Box) -> Box:
-        """The part that lies in `to`. Raises InvalidRequest when there is none."""
+        """The intersection with `to`. Raises InvalidRequest where it is empty."""
         return Box(
             max(self.left, to.left), max(self.top, to.top), min(self.right, to.right), min(self.bottom, to.bottom)
         )
@@ -85,13 +85,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class WindowRule:
-    """How an engine wants to see the surroundings of a mask.
+    """How much context around the mask an engine needs, and at which sizes it works.
 
     context: pixels added on each side, as a share of the mask's longer side, and never under `least_context` pixels.
-    least_side, most_side: the window is widened, or scaled for the engine, until the sides of its work size lie
+    least_side, most_side: the window is enlarged, or scaled for the engine, until the sides of its work size lie
     between them (most_side None: no limit). multiple: the work size's sides are multiples of this.
-    exact: the work size, whatever the sides above; only a picture too small for its shape is stretched.
-    Raises ValueError for a rule that no window can keep: a rule is written by an engine's author, not by a caller.
+    exact: the work size, overriding the sides above; only a picture too small for its aspect ratio is stretched.
+    Raises ValueError for a rule that no window can satisfy: rules come from engines, not from requests.
     """
 
     context: float
@@ -111,7 +111,7 @@ class WindowRule:
 
     @property
     def smallest(self) -> int:
-        """The least work side: `least_side` rounded up to a multiple."""
+        """The shortest work side: `least_side` rounded up to a multiple."""
         return -(-self.least_side // self.multiple) * self.multiple
 
     @property
@@ -122,7 +122,7 @@ class WindowRule:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of the image (`box`, image coordinates) and the size at which the engine sees it (`work`).
+    """A part of the image (`box`, image coordinates) and the size at which the engine works on it (`work`).
 
     Points are measured in pixels from the top left corner of the top left pixel, so a pixel's centre is at .5.
     """
@@ -141,26 +141,26 @@ class Window:
         return (x - self.box.left) * across, (y - self.box.top) * down
 
     def to_image(self, x: float, y: float) -> tuple[float, float]:
-        """A point of the work picture, in image coordinates: the inverse of `to_work`."""
+        """A point in work coordinates, in image coordinates: the inverse of `to_work`."""
         across, down = self.scale
         return self.box.left + x / across, self.box.top + y / down
 
 
 MOST_UPSCALED = 8
-"""Without a `most_side`, a thin picture is scaled up to at most this many times `least_side`: nobody paints 8192x64."""
+"""Without a `most_side`, a thin picture is scaled up to at most this many times `least_side`, not to 8192x64."""
 
 
 def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
-    """The part of an image of size `image` to show an engine with this `rule`, and at what size.
+    """Choose the window of an image of size `image` for an engine with this `rule`.
 
     The window lies in the image and holds `mask_bounds` with at least one kept pixel around it wherever the image
-    has one. To reach the sides the engine wants it is widened first, so that the engine sees true pixels at their
-    own scale; only where the image ends, or the window is over `most_side`, is it scaled, both axes alike but for
-    rounding to `multiple`. Where the picture is too thin for both limits, `most_side` is kept and `least_side` is not.
-    Raises InvalidRequest when `mask_bounds` leaves the image.
+    has one. To reach the engine's sides it is first enlarged, so that the engine gets pixels at their original
+    scale; only where the image ends, or the window exceeds `most_side`, is it scaled, both axes alike but for
+    rounding to `multiple`. Where a picture is too thin for both limits, `most_side` is kept and `least_side` is not.
+    Raises InvalidRequest when `mask_bounds` extends beyond the image.
     """
     if not Box.whole(image).contains(mask_bounds):
-        raise InvalidRequest(f"{mask_bounds} leaves the image of {image}")
+        raise InvalidRequest(f"{mask_bounds} extends beyond the image of {image}")
     margin = max(1, rule.least_context, math.ceil(rule.context * mask_bounds.size.longer))
     box = mask_bounds.expanded(margin).clipped(Box.whole(image))
     if rule.exact is not None:
@@ -176,22 +176,22 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
 
 
 def _exact_window(box: Box, image: Size, work: Size) -> Window:
-    """The window of the work size's shape around `box`, at the picture's own scale unless the box is larger."""
+    """The window of the work size's aspect ratio around `box`, at the picture's own scale unless the box is larger."""
     scale = max(1.0, box.size.width / work.width, box.size.height / work.height)
-    left, right = _widened(box.left, box.right, round(work.width * scale), image.width)
-    top, bottom = _widened(box.top, box.bottom, round(work.height * scale), image.height)
+    left, right = _enlarged(box.left, box.right, round(work.width * scale), image.width)
+    top, bottom = _enlarged(box.top, box.bottom, round(work.height * scale), image.height)
     return Window(Box(left, top, right, bottom), work)
 
 
-def _widened(start: int, end: int, side: int, limit: int) -> tuple[int, int]:
-    """start..end made `side` long and kept within 0..limit; shorter only where the limit is."""
+def _enlarged(start: int, end: int, side: int, limit: int) -> tuple[int, int]:
+    """start..end enlarged to `side` and kept within 0..limit; shorter only where the limit is."""
     side = min(max(side, end - start), limit)
     start = min(max(start - (side - (end - start)) // 2, 0), limit - side)
     return start, start + side
 
 
 def _axis(start: int, end: int, side: int, limit: int, scale: float, rule: WindowRule) -> tuple[int, int, int]:
-    """Along one axis: widen start..end to `side` or a little more, within 0..limit; its ends and its work side."""
+    """Along one axis: enlarge start..end to `side` or a little more, within 0..limit; its ends and its work side."""
     # Binary fractions: 3 * (512 / 3) may come out a hair over 512 and must not round up to the next multiple.
     work = max(math.ceil(side * scale / rule.multiple - 1e-9) * rule.multiple, rule.smallest)
     if work / scale <= limit:
@@ -201,7 +201,7 @@ def _axis(start: int, end: int, side: int, limit: int, scale: float, rule: Windo
         work = max(round(side * scale / rule.multiple), 1) * rule.multiple
     if rule.largest is not None:
         work = min(work, rule.largest)
-    return *_widened(start, end, side, limit), work
+    return *_enlarged(start, end, side, limit), work
 
 
 def row_strips(height: int, width: int) -> list[tuple[int, int]]:

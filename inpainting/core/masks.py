@@ -1,6 +1,6 @@
-"""Masks: read a caller's once, at the door, into the house's form, then grow, invert, feather and measure it.
+"""Masks: `normalise` reads a caller's mask into the canonical form; the rest grow, invert, feather and measure it.
 
-The house's form is [height, width] of 8 bits, 255 = repaint, 0 = keep, grey = repaint partly.
+The canonical form is [height, width] of 8 bits, 255 = repaint, 0 = keep, grey = partial.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import PaintSettings
 
 NEARLY_FULL = 0.6
-"""Over this share an engine has little left to go by."""
+"""Above this coverage an engine has little context left."""
 
 
 class MaskPolarity(StrEnum):
-    """How a caller's mask is to be read."""
+    """Which values of a caller's mask mean "repaint"."""
 
     BLACK_REPAINTS = "black_repaints"
     WHITE_REPAINTS = "white_repaints"
@@ -32,16 +32,16 @@ class MaskPolarity(StrEnum):
 
 
 def normalise(picture: Picture, *, polarity: MaskPolarity, size: Size) -> Mask:
-    """A caller's mask in the house's form, at `size`.
+    """A caller's mask in the canonical form, scaled to `size`.
 
-    Colour is read by its luminance. In a mask with alpha under the black or white polarity, what is transparent is
-    kept (as if the mask lay on the kept colour); `transparent_repaints` reads the alpha alone.
-    Raises InvalidRequest (`mask_has_no_alpha`) where that polarity meets a mask without alpha.
+    Colour is converted to luminance. Under the black or white polarity transparent pixels of a mask with alpha are
+    kept (as if composited on the kept colour); `transparent_repaints` reads the alpha alone.
+    Raises InvalidRequest (`mask_has_no_alpha`) for that polarity and a mask without alpha.
     """
     if polarity is MaskPolarity.TRANSPARENT_REPAINTS:
         if picture.alpha is None:
             raise InvalidRequest(
-                "The mask should repaint what is transparent, but it has no transparency"
+                "The mask polarity is transparent_repaints, but the mask has no transparency"
                 f" (its mode is {picture.mode}). Send a PNG with alpha, or choose another mask polarity.",
                 code="mask_has_no_alpha",
                 field="mask",
@@ -58,11 +58,11 @@ def normalise(picture: Picture, *, polarity: MaskPolarity, size: Size) -> Mask:
 
 
 def scaled(mask: Mask, size: Size) -> Mask:
-    """The mask at another size, each axis by its own factor; nothing that was marked is lost on the way.
+    """The mask at another size, each axis by its own factor; no repainted pixel is lost.
 
-    Shrinking takes the greatest value of the pixels that fall together: averaging would fade a thin stroke into grey
-    and thresholding would drop it, and what is left of a scratch or a rim of an object is worse than a pixel too
-    many. Enlarging repeats pixels, but interpolates a mask with greys. A mask of only 0 and 255 stays so.
+    Shrinking takes the maximum of the pixels that are merged: averaging would fade a thin stroke into grey and
+    thresholding would drop it, and a remainder of a scratch or of an object's rim is worse than a pixel too many.
+    Enlarging repeats pixels, but interpolates a mask with greys. A binary mask stays binary.
     """
     height, width = mask.shape
     if (width, height) == (size.width, size.height):
@@ -81,7 +81,7 @@ def scaled(mask: Mask, size: Size) -> Mask:
 
 
 def scaling_note(mask: Size, image: Size, *, noun: str = "mask") -> str | None:
-    """A warning for the caller whose mask, or what `noun` says, had another size than the image, or None."""
+    """A warning that the mask, or the image called `noun`, was scaled to the image's size; None if it was not."""
     if mask == image:
         return None
     note = f"The {noun} is {mask}, the image {image}: the {noun} was scaled to the image."
@@ -90,7 +90,7 @@ def scaling_note(mask: Size, image: Size, *, noun: str = "mask") -> str | None:
 
 
 def effective_mask(mask: Mask, settings: PaintSettings) -> Mask:
-    """The mask that is painted: after `mask_grow`. Raises InvalidRequest (`mask_empty`) if shrinking leaves nothing."""
+    """The mask after `mask_grow`. Raises InvalidRequest (`mask_empty`) if shrinking leaves nothing."""
     grown = grow(mask, settings.mask_grow)
     if settings.mask_grow < 0 and mask.any() and not grown.any():
         raise InvalidRequest(
@@ -103,24 +103,24 @@ def effective_mask(mask: Mask, settings: PaintSettings) -> Mask:
 
 
 def check(mask: Mask) -> tuple[str, ...]:
-    """Warnings about a mask in the house's form. Raises InvalidRequest (`mask_empty`) where nothing is marked."""
-    marked(mask)
+    """Warnings about a canonical mask. Raises InvalidRequest (`mask_empty`) where no pixel is repainted."""
+    nonempty_bounds(mask)
     share = coverage(mask)
     if share > NEARLY_FULL:
         return (
-            f"The mask covers {_percent(share)} of the picture, which leaves little to go by."
+            f"The mask covers {_percent(share)} of the picture, which leaves little context."
             " If you meant the rest, invert the mask.",
         )
     return ()
 
 
-def marked(mask: Mask) -> Box:
-    """The bounds of a mask that must not be empty. Raises InvalidRequest (`mask_empty`)."""
+def nonempty_bounds(mask: Mask) -> Box:
+    """The bounds of a mask. Raises InvalidRequest (`mask_empty`) where it keeps every pixel."""
     box = bounds(mask)
     if box is None:
         raise InvalidRequest(
-            "Nothing to repaint: the mask keeps every pixel. If it looks right to you, it was read the other way round:"
-            " choose the other mask polarity (black_repaints, white_repaints or transparent_repaints) or invert it.",
+            "Nothing to repaint: the mask keeps every pixel. If the mask itself is right, its polarity is not:"
+            " choose another one (black_repaints, white_repaints or transparent_repaints), or invert the mask.",
             code="mask_empty",
             field="mask",
         )
@@ -128,7 +128,7 @@ def marked(mask: Mask) -> Box:
 
 
 def coverage(mask: Mask) -> float:
-    """The share of pixels that are repainted, wholly or partly: 0 to 1."""
+    """The share of pixels that are repainted, fully or partially: 0 to 1."""
     return int(np.count_nonzero(mask)) / mask.size
 
 
@@ -139,7 +139,7 @@ def bounds(mask: Mask) -> Box | None:
 
 
 def is_grey(mask: Mask) -> bool:
-    """Whether any pixel is repainted only partly."""
+    """Whether any pixel is repainted only partially."""
     return bool(((mask > 0) & (mask < 255)).any())
 
 
@@ -148,18 +148,18 @@ def invert(mask: Mask) -> Mask:
 
 
 def grow(mask: Mask, pixels: int) -> Mask:
-    """The mask wider by `pixels` in every direction, its corners rounded; negative shrinks; greys keep their value.
+    """Dilate the mask by a disc of radius `pixels`; negative values erode it. Greys keep their value.
 
-    Beyond the picture there is nothing: growing stops at its border, and shrinking does not start from it.
-    Exact: each pixel takes the greatest value within a disc of that radius (for shrinking, the least).
+    Exact: each pixel takes the maximum within the disc (for erosion, the minimum). The picture's border counts as
+    nothing: dilation stops there, and erosion does not start from it.
     """
     box = bounds(mask)
     if pixels == 0 or box is None:
         return mask
     height, width = mask.shape
     image = Box(0, 0, width, height)
-    # What lies further off changes nothing: no mark reaches beyond its own growth, and nothing can be left of a mark
-    # beyond its own bounds (one kept pixel around them is the nearest there is).
+    # Pixels further away cannot change: dilation reaches `pixels` beyond the bounds, and erosion needs only the one
+    # kept pixel around them.
     part = box.expanded(max(pixels, 1)).clipped(image).slices
     grown = np.zeros_like(mask)
     grown[part] = _dilated(mask[part], pixels) if pixels > 0 else 255 - _dilated(255 - mask[part], -pixels)
@@ -167,7 +167,7 @@ def grow(mask: Mask, pixels: int) -> Mask:
 
 
 def _dilated(mask: Mask, radius: int) -> Mask:
-    """The greatest value within a disc, built of its columns.
+    """The maximum within a disc, decomposed into its columns.
 
     A column of half-height h is two columns of half-height h - 1, one pixel up and one down; so going from the
     disc's left edge to its middle the cost grows with the radius, where OpenCV's general kernel grows with the area:
@@ -191,12 +191,12 @@ def _dilated(mask: Mask, radius: int) -> Mask:
 
 
 def feather(mask: Mask, width: int) -> NDArray[np.float32]:
-    """How much of the painting shows at each pixel, 0 to 1: [height, width].
+    """Blending weight of the painting at each pixel, 0 to 1: [height, width].
 
-    Exactly 0 where the mask is 0; from the mask's edge it rises inward, smoothly (3t^2 - 2t^3), and is 1 from `width`
-    pixels inside. Never outward: a ramp astride the edge changes pixels that were to be kept. An island thinner than
-    two ramps has a shorter one, so that its middle is painted in full and a scratch does not shine through.
-    The picture's own border is no edge. Grey values count as parts: the ramp is multiplied by them.
+    Exactly 0 where the mask is 0; from the mask's edge it rises inward as a smoothstep (3t^2 - 2t^3), and is 1 from
+    `width` pixels inside. Never outward: a ramp across the edge would change kept pixels. A component thinner than two
+    ramps has a shorter one, so that its middle is painted in full and a scratch does not remain visible.
+    The picture's own border is no edge. The ramp is multiplied by the mask's grey values.
     """
     weights = mask.astype(np.float32) / np.float32(255)
     inside = (mask > 0).view(np.uint8)
@@ -204,10 +204,10 @@ def feather(mask: Mask, width: int) -> NDArray[np.float32]:
         return weights
     # Distances are between pixel centres; the edge lies half a pixel before the first one inside.
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) - np.float32(0.5)
-    _, islands = cv2.connectedComponents(inside, connectivity=8, ltype=cv2.CV_32S)
-    deepest = np.zeros(int(islands.max()) + 1, np.float32)
-    np.maximum.at(deepest, islands.ravel(), depth.ravel())
-    ramp = np.clip(depth / np.minimum(np.maximum(deepest, 0.5), np.float32(width))[islands], 0, 1)
+    _, labels = cv2.connectedComponents(inside, connectivity=8, ltype=cv2.CV_32S)
+    deepest = np.zeros(int(labels.max()) + 1, np.float32)
+    np.maximum.at(deepest, labels.ravel(), depth.ravel())
+    ramp = np.clip(depth / np.minimum(np.maximum(deepest, 0.5), np.float32(width))[labels], 0, 1)
     weights *= ramp * ramp * (3 - 2 * ramp)
     return weights
 
@@ -220,5 +220,5 @@ def luminance(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _percent(share: float) -> str:
-    """Never a rounded 100 % for a mask that is not full."""
+    """In words; never a rounded 100 % for a mask that is not full."""
     return "all" if share == 1 else f"{min(share * 100, 99.9):.3g} %"

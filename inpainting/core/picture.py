@@ -1,4 +1,4 @@
-"""A canonical picture: what is stored, promised about and painted on."""
+"""The canonical picture: the form in which images are stored, painted on and compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inpainting.core.geometry import Size
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Mask = NDArray[np.uint8]
-"""[height, width], 255 = repaint, 0 = keep, between = partly."""
+"""Canonical mask: [height, width], 255 = repaint, 0 = keep, between = partial."""
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 

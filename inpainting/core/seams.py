@@ -1,4 +1,4 @@
-"""Seams: how visible the line between painted and kept pixels is, as a number."""
+"""The seam score: how visible the edge between painted and kept pixels is, as a number."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from inpainting.core.picture import Mask, Picture, Pixels
 
 STRETCH = 16
 """Pixels of edge over which a jump is averaged with its sign: the eye joins a step that keeps its direction into a
-line, and forgives as much in texture, where the sign changes from pixel to pixel."""
+line, and overlooks one as large in texture, where the sign changes from pixel to pixel."""
 
 NATURAL_FLOOR = 1.0
-"""Levels of 255: in a clear sky nothing varies, yet a step of one level is still unseen."""
+"""Levels of 255: a clear sky does not vary, yet a step of one level is invisible even there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seam:
-    """All places where a repainted pixel touches a known one (4-neighbours), and how restless the known side is.
+    """All pairs of a repainted pixel and a known 4-neighbour, and how much the known side varies by itself.
 
     rows, columns: the repainted pixel of each pair. beside: the known one's colour, [pairs, channels] in levels 0-255.
     stretch: the number of the stretch of edge a pair belongs to. natural: the mean jump between known pixels nearby.
@@ -55,7 +55,7 @@ class Seam:
 
         (first, _), (second, has_second), (third, has_third) = at(1), at(2), at(3)
         steps = np.concatenate([(first - second)[has_second], (second - third)[has_second & has_third]])
-        # Two rows deep, each averaged by itself, as the edge is one row deep.
+        # Two pixels deep, each row averaged by itself, as the edge is one pixel deep.
         where = np.concatenate([stretch[has_second], stretch[has_second & has_third] + stretch.max() + 1])
         return cls(rows, columns, first, stretch, _mean_jump(steps, where))
 
@@ -65,14 +65,14 @@ class Seam:
 
 
 def seam_score(picture: Picture, mask: Mask) -> float:
-    """How visible the mask's edge is in a picture: 1 and over is seen, lower is better, 0 where there is no edge.
+    """How visible the mask's edge is in a picture: visible from 1 on, lower is better, 0 where there is no edge.
 
     J: over all pairs of 4-neighbours p (mask > 0) and q (mask = 0), the difference of colour p - q, averaged with its
     sign over stretches of 16 pixels of edge, its root mean square over the channels averaged over the stretches, each
     by its number of pairs. N: the same, of the two next pairs further out, both kept: the picture's own variation
     nearby, which no painting changes. The score is J / 2(N + 1), in levels of 255: at 1 the edge jumps twice as much
     as its surroundings do (or by two levels where these are flat). A natural continuation scores about 0.5 or less.
-    Colours under transparent kept pixels are not looked at.
+    Transparent kept pixels are left out.
     """
     inside = mask > 0
     known = ~inside if picture.alpha is None else ~inside & (picture.alpha > 0)
@@ -88,7 +88,7 @@ def levels(pixels: Pixels) -> NDArray[np.float32]:
 def _pairs(
     inside: NDArray[np.bool_], known: NDArray[np.bool_], down: int, across: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Pixels inside whose neighbour at (down, across) is known: rows, columns, and the step to it."""
+    """Pixels inside whose neighbour at (down, across) is known: rows, columns, and the offset to it."""
     height, width = inside.shape
     top, left = max(-down, 0), max(-across, 0)
     here = inside[top : height - max(down, 0), left : width - max(across, 0)]

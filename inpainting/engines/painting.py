@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from inpainting.core.compositing import composite, cut, cut_picture
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size, Window, plan_window
-from inpainting.core.masks import check, coverage, effective_mask, is_grey, marked
+from inpainting.core.masks import check, coverage, effective_mask, is_grey, nonempty_bounds
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Engine, OnStep, Step
@@ -88,7 +88,7 @@ def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Pain
     mask, warnings = checked_mask(request, engine)
     request, unread = checked_references(request, engine)
     guide = request.control_image
-    window = plan_window(marked(mask), image.size, engine.window(settings))
+    window = plan_window(nonempty_bounds(mask), image.size, engine.window(settings))
     if settings.strength == 0 and "strength" not in engine.ignores:
         on_step(Step(1, 1, box=window.box, notes=(NOTHING_TO_DO,)))
         left = Painting(

@@ -16,9 +16,9 @@ from skimage import data
 
 from accounts.models import User
 from inpainting.core.codecs import decode_picture
+from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
-from inpainting.core.references import as_control_image, as_ip_adapter_image
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.delete import delete
 from inpainting.models import Generation, InferenceModel, ReferencePicture
@@ -73,7 +73,7 @@ def test_both_pictures_arrive_are_kept_and_told_of(
     assert any("control image is 100x80, the image 96x64" in warning for warning in metadata["warnings"])
 
     (asked,) = engine
-    guide, look = as_control_image(Picture(DEPTH), Size(96, 64)), as_ip_adapter_image(Picture(LOOK))
+    guide, look = prepare_control_image(Picture(DEPTH), Size(96, 64)), prepare_ip_adapter_image(Picture(LOOK))
     whole = kept().to_request()
     assert whole.control_image is not None
     assert whole.control_image.same_as(guide)
@@ -309,9 +309,9 @@ def test_running_again_keeps_the_pictures_or_takes_new_ones(
     third = kept().to_request()
     assert third.settings.control == "scribble"
     assert third.control_image is not None
-    assert third.control_image.same_as(as_control_image(Picture(255 - DEPTH), Size(96, 64)))
+    assert third.control_image.same_as(prepare_control_image(Picture(255 - DEPTH), Size(96, 64)))
     assert third.ip_adapter_image is not None
-    assert third.ip_adapter_image.same_as(as_ip_adapter_image(Picture(LOOK)))
+    assert third.ip_adapter_image.same_as(prepare_ip_adapter_image(Picture(LOOK)))
     assert any("was scaled to the image" in warning for warning in kept().warnings)
 
 
@@ -424,9 +424,9 @@ def test_in_a_batch_they_hold_for_every_picture_and_are_kept_once(
     first, second, third = Generation.objects.order_by("created_at")
     for whole in (first.to_request(), second.to_request()):
         assert whole.control_image is not None
-        assert whole.control_image.same_as(as_control_image(Picture(DEPTH), whole.image.size))
+        assert whole.control_image.same_as(prepare_control_image(Picture(DEPTH), whole.image.size))
         assert whole.ip_adapter_image is not None
-        assert whole.ip_adapter_image.same_as(as_ip_adapter_image(Picture(LOOK)))
+        assert whole.ip_adapter_image.same_as(prepare_ip_adapter_image(Picture(LOOK)))
     # Each is written once, and what guides once in each size.
     assert len(written) == ReferencePicture.objects.count() == 3
     assert first.control_image_id == third.control_image_id != second.control_image_id

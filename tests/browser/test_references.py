@@ -17,9 +17,9 @@ from playwright.sync_api import Locator, Page, expect
 from skimage import data
 
 from inpainting.core.codecs import decode_picture
+from inpainting.core.conditioning_images import prepare_control_image
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
-from inpainting.core.references import as_control_image
 from tests.browser.editor_page import open_photo, paint_line
 from tests.catalog.test_adapter_files import ip_adapter, network
 from tests.conftest import png
@@ -141,7 +141,7 @@ def test_both_pictures_go_along_arrive_and_come_back(page: Page, photo_file: Pat
     assert (recipe["ip_adapter"], recipe["ip_adapter_scale"]) == ("look", 0.4)
     whole = Size(recipe["width"], recipe["height"])
     guided = decode_picture(page.request.get(told["control_image"]).body()).picture
-    assert guided.same_as(as_control_image(Picture(np.asarray(GUIDE)), whole))
+    assert guided.same_as(prepare_control_image(Picture(np.asarray(GUIDE)), whole))
     assert np.array_equal(decode_picture(page.request.get(told["ip_adapter_image"]).body()).picture.pixels, LOOK)
 
     page.goto(f"/generations/{told['id']}/")

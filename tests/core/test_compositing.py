@@ -1,4 +1,4 @@
-"""Compositing: the painting goes in where the mask says so, without a seam, and not one pixel beyond."""
+"""Compositing puts the painting inside the mask without a seam, and changes no pixel outside."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_cast_that_changes_across_the_patch_is_closed_by_the_blend(
     assert residual(np.asarray(done.picture.pixels, np.uint8), truth, mask) < 0.5 * residual(painting, truth, mask)
 
 
-def test_a_painting_that_fits_is_put_in_as_it_is(scene: tuple[Picture, Mask, NDArray[np.uint8]]) -> None:
+def test_a_painting_that_matches_is_not_corrected(scene: tuple[Picture, Mask, NDArray[np.uint8]]) -> None:
     picture, mask, truth = scene
     done = put(picture, mask, truth)
     assert (done.colour_matched, done.seam_blended) == (False, False)
@@ -176,7 +176,7 @@ def test_a_blur_fades_in_even_where_the_window_ends_with_the_mask() -> None:
     assert done.picture.pixels[20, 20, 0] == 200
 
 
-def test_transparency_around_the_mask_goes_on_inside_it() -> None:
+def test_transparency_around_the_mask_continues_inside_it() -> None:
     mask = disc(80, 80, 30)
     pixels = np.full((80, 80, 4), 255, np.uint8)
     pixels[:, :, 3] = np.linspace(40, 240, 80)[np.newaxis]
@@ -210,7 +210,7 @@ def test_colours_under_transparent_pixels_do_not_tint_the_painting() -> None:
     assert not done.seam_blended
 
 
-def test_a_patch_too_large_for_one_strip_is_painted_without_a_trace_of_the_strips() -> None:
+def test_a_patch_larger_than_one_strip_shows_no_strips() -> None:
     y, x = np.mgrid[:2300, :700]
     truth = np.repeat((120 + 50 * np.sin(x / 90) * np.cos(y / 150))[:, :, np.newaxis], 3, axis=2)
     mask = np.where((x - 350) ** 2 / 300**2 + (y - 1150) ** 2 / 1100**2 < 1, np.uint8(255), np.uint8(0))
@@ -234,14 +234,14 @@ def test_the_picture_and_the_painting_are_left_as_they_were() -> None:
     assert np.array_equal(mask, disc(512, 512, 60))
 
 
-def test_an_empty_mask_leaves_the_picture() -> None:
+def test_an_empty_mask_changes_nothing() -> None:
     picture = Picture(data.astronaut())
     done = put(picture, np.zeros((512, 512), np.uint8), cast(data.astronaut()))
     assert done.picture.same_as(picture)
 
 
 @pytest.mark.parametrize("work", [Size(150, 100), Size(600, 400), Size(200, 300)])
-def test_a_window_cut_at_another_size_comes_back_to_its_place(work: Size) -> None:
+def test_a_window_cut_at_another_size_is_put_back_in_place(work: Size) -> None:
     pixels = data.astronaut()
     mask = disc(512, 512, 50)
     window = Window(Box(106, 156, 406, 356), work)
@@ -272,7 +272,7 @@ def test_it_refuses_a_painting_of_another_shape() -> None:
 
 def test_it_refuses_a_window_that_misses_part_of_the_mask() -> None:
     window = Window(Box(0, 0, 250, 250), Size(250, 250))
-    with pytest.raises(InvalidRequest, match="leaves"):
+    with pytest.raises(InvalidRequest, match="extends beyond the window"):
         composite(Picture(data.astronaut()), disc(512, 512, 60), window, np.zeros((250, 250, 3), np.uint8), blur=0)
 
 

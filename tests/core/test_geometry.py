@@ -1,4 +1,4 @@
-"""Windows: they lie in the image, hold the mask, please the engine and can be gone through both ways."""
+"""Windows lie in the image, hold the mask, satisfy the engine's rule and map coordinates both ways."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_large_mask_is_scaled_down_to_what_the_engine_can_do() -> None:
     assert window == Window(Box(0, 0, 4000, 3000), Size(1024, 768))
 
 
-def test_a_thread_of_a_picture_is_not_blown_up_without_end() -> None:
+def test_a_very_thin_picture_is_scaled_up_within_limits() -> None:
     window = plan_window(Box(0, 0, 1, 8192), Size(1, 8192), WindowRule(0.25, least_side=64))
     assert window.work.area < 2**20
 
@@ -110,13 +110,13 @@ def test_a_thread_of_a_picture_is_not_blown_up_without_end() -> None:
         {"context": 1.0, "most_side": 60, "multiple": 64},
     ],
 )
-def test_it_refuses_a_rule_that_no_window_can_keep(numbers: dict[str, float]) -> None:
+def test_it_refuses_a_rule_that_no_window_can_satisfy(numbers: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"\d|nan"):
         WindowRule(**numbers)  # type: ignore[arg-type]
 
 
-def test_it_refuses_a_mask_that_leaves_the_image() -> None:
-    with pytest.raises(InvalidRequest, match="leaves the image"):
+def test_it_refuses_a_mask_that_extends_beyond_the_image() -> None:
+    with pytest.raises(InvalidRequest, match="extends beyond the image"):
         plan_window(Box(0, 0, 11, 5), Size(10, 10), WindowRule(0.5))
 
 

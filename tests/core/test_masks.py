@@ -1,4 +1,4 @@
-"""Masks: read as they were meant, grown and feathered without touching what is kept, refused when empty."""
+"""Masks are read by their polarity, grown and feathered without touching kept pixels, and refused when empty."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ def test_a_mask_of_another_size_is_stretched_over_the_image() -> None:
 
 @given(sizes(60).flatmap(masks), sizes(60))
 @settings(max_examples=100, deadline=None)
-def test_scaling_invents_no_grey_and_loses_no_mark(mask: Mask, size: Size) -> None:
+def test_scaling_adds_no_grey_and_loses_no_repainted_pixel(mask: Mask, size: Size) -> None:
     binary = np.where(mask > 0, np.uint8(255), np.uint8(0))
     result = scaled(binary, size)
     assert result.shape == (size.height, size.width)
     assert set(np.unique(result)) <= {0, 255}
     rows, columns = np.nonzero(binary)
     height, width = mask.shape
-    # The middle of every marked pixel falls on a marked one.
+    # The middle of every repainted pixel falls on a repainted one.
     down = (rows + 0.5) * size.height / height
     across = (columns + 0.5) * size.width / width
     assert result[np.clip(down.astype(int), 0, size.height - 1), np.clip(across.astype(int), 0, size.width - 1)].all()
@@ -117,7 +117,7 @@ def test_greys_stay_soft_when_enlarged() -> None:
     assert len(np.unique(scaled(ramp, Size(64, 64)))) > 30
 
 
-def test_the_caller_is_told_of_scaling_and_of_stretching() -> None:
+def test_scaling_and_stretching_give_a_warning() -> None:
     assert scaling_note(Size(64, 64), Size(64, 64)) is None
     assert "stretched" not in (scaling_note(Size(512, 384), Size(4000, 3000)) or "")
     assert "64x64" in (scaling_note(Size(64, 64), Size(80, 60)) or "")
@@ -125,7 +125,7 @@ def test_the_caller_is_told_of_scaling_and_of_stretching() -> None:
 
 
 def disc(mask: Mask, radius: int, least: bool) -> Mask:
-    """What grow promises, straight from its words."""
+    """`grow` by its definition."""
     height, width = mask.shape
     result = mask.copy()
     for y, x in np.ndindex(height, width):
@@ -211,7 +211,7 @@ def test_bounds_and_coverage_count_every_pixel_over_nothing() -> None:
     assert not is_grey(invert(np.zeros((3, 3), np.uint8)))
 
 
-def test_it_refuses_an_empty_mask_and_speaks_of_polarity() -> None:
+def test_it_refuses_an_empty_mask_and_names_polarity() -> None:
     with pytest.raises(InvalidRequest, match=r"Nothing to repaint.*polarity") as refused:
         check(np.zeros((4, 4), np.uint8))
     assert (refused.value.code, refused.value.field) == ("mask_empty", "mask")

@@ -32,7 +32,7 @@ def test_an_untouched_photo_scores_under_one_and_a_step_over_it(photo: Callable[
     assert scores[2] > 1
 
 
-def test_a_step_of_two_levels_in_a_clear_sky_is_seen_and_in_texture_is_not() -> None:
+def test_a_step_of_two_levels_is_visible_in_a_clear_sky_and_not_in_texture() -> None:
     mask = disc(100, 100, 30)
     sky = np.full((100, 100, 3), 150, np.uint8)
     grass = np.random.default_rng(0).integers(50, 200, sky.shape, np.uint8)
@@ -41,14 +41,14 @@ def test_a_step_of_two_levels_in_a_clear_sky_is_seen_and_in_texture_is_not() -> 
     assert seam_score(stepped(grass, mask, 2), mask) < 0.7
 
 
-def test_noise_without_a_step_is_not_taken_for_a_seam() -> None:
+def test_noise_without_a_step_is_no_seam() -> None:
     mask = disc(200, 200, 60)
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 1), np.uint8)
     other = np.random.default_rng(1).integers(0, 256, (200, 200, 1), np.uint8)
     assert seam_score(Picture(np.where(mask[:, :, np.newaxis] > 0, other, noise)), mask) < 0.7
 
 
-def test_a_step_of_hue_alone_is_seen() -> None:
+def test_a_step_of_hue_alone_is_visible() -> None:
     mask = disc(100, 100, 30)
     pixels = np.full((100, 100, 3), 150, np.uint8)
     pixels[mask > 0] = 170, 140, 150  # of the same luminance
@@ -68,7 +68,7 @@ def test_without_an_edge_there_is_nothing_to_score() -> None:
     assert seam_score(picture, np.zeros((9, 9), np.uint8)) == 0
 
 
-def test_colours_that_nobody_sees_make_no_seam() -> None:
+def test_colours_of_transparent_pixels_make_no_seam() -> None:
     mask = disc(60, 60, 20)
     pixels = np.full((60, 60, 2), 255, np.uint8)
     pixels[mask == 0] = 0

@@ -52,6 +52,8 @@ def decode_with_pillow(data: bytes, format: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=[format])
         image.load()
+    except UnidentifiedImageError as error:  # its message is the address of the buffer
+        raise DecodingFailed("its image data cannot be decoded") from error
     except PILLOW_ERRORS as error:
         raise DecodingFailed(str(error)) from error
     return image

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box, Size
-from inpainting.core.masks import marked
+from inpainting.core.masks import nonempty_bounds
 from inpainting.core.picture import Mask
 
 SURROUNDINGS, LEAST_SURROUNDINGS = 0.5, 32
@@ -48,7 +48,7 @@ def checker_crops(mask: Mask, grain: float = 1.0) -> list[Box]:
     """
     height, width = mask.shape
     finest = round(FINEST * max(1.0, grain, math.sqrt(mask.size / MOST_PIXELS)))
-    overview = with_surroundings(marked(mask), Size(width, height))
+    overview = with_surroundings(nonempty_bounds(mask), Size(width, height))
     side, most = overview.size.shorter, 2 * finest * REACH // FINEST
     closer = [
         box for box in close_ups(mask, finest) if side > box.size.shorter * SMALL or side > most >= box.size.shorter

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box
-from inpainting.core.masks import marked
+from inpainting.core.masks import nonempty_bounds
 from inpainting.core.moderation.crops import FEW, MOST_ACROSS, checker_crops
 from inpainting.core.picture import Mask
 from tests.strategies import SEEDS, masks, sizes
@@ -83,7 +83,7 @@ def test_a_distant_dot_does_not_shrink_the_rest() -> None:
     mask = np.zeros((1000, 1000), np.uint8)
     mask[400:500, 300:400] = mask[998:, 998:] = 255
     boxes = checker_crops(mask)
-    assert any(box.contains(marked(mask)) for box in boxes)
+    assert any(box.contains(nonempty_bounds(mask)) for box in boxes)
     assert any(box.size.width == 200 and box.left == 250 for box in boxes)
     assert len(boxes) == 3
 

@@ -1,4 +1,4 @@
-"""The further pictures of a request, read once, at the door: what guides the painting, and what it looks at."""
+"""Conditioning images of a request: the ControlNet's control image and the IP-Adapter's image, in canonical form."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 
 
-def as_control_image(picture: Picture, size: Size) -> Picture:
-    """A picture that guides, as a request has it: 8-bit RGB of the image's `size`, on white where it is transparent.
+def prepare_control_image(picture: Picture, size: Size) -> Picture:
+    """8-bit RGB at the source image's `size`, transparent pixels composited on white.
 
-    Its numbers stay as they are: a depth map is no photo, and one that a photo guides is in that photo's colours.
+    No colour conversion: a depth map is no photo, and a control image computed from a photo has that photo's colours.
     """
     return Picture(resized(on_white(to_rgb8(picture), picture), size))
 
 
-def as_ip_adapter_image(picture: Picture) -> Picture:
-    """A picture that is looked at, as a request has it: 8-bit sRGB, on white where it is transparent."""
+def prepare_ip_adapter_image(picture: Picture) -> Picture:
+    """8-bit sRGB at its own size, transparent pixels composited on white."""
     return Picture(on_white(to_srgb(to_8_bits(picture.colour), picture.icc_profile), picture))
 
 
 def on_white(colour: NDArray[np.uint8], picture: Picture) -> NDArray[np.uint8]:
-    """Its colour [height, width, 3] as it looks on white paper."""
+    """`colour` [height, width, 3] composited on white by the picture's alpha."""
     if picture.alpha is None:
         return colour
     alpha = to_8_bits(picture.alpha)[:, :, np.newaxis].astype(np.uint16)
