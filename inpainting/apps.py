@@ -27,7 +27,7 @@ class InpaintingConfig(AppConfig):
                 device=settings.DIFFUSION_DEVICE,
                 precision=settings.DIFFUSION_PRECISION,
                 memory_bytes=settings.DIFFUSION_MEMORY_MB * 10**6 or None,
-                most_rows=settings.DIFFUSION_ROWS or None,
+                max_rows=settings.DIFFUSION_ROWS or None,
                 models_dir=settings.MODELS_DIR,
                 openvino=settings.DIFFUSION_OPENVINO,
                 openvino_bytes=settings.DIFFUSION_OPENVINO_MB * 10**6,

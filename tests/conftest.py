@@ -65,7 +65,7 @@ def models_dir(settings: Any, tmp_path: Path) -> Iterator[Path]:
     """An empty folder of models, which diffusion paints with on the processor, in float32."""
     settings.MODELS_DIR = tmp_path / "models"
     kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32", most_rows=32))
+    registry.use(registry.models, Options(device="cpu", precision="float32", max_rows=32))
     yield settings.MODELS_DIR
     registry.use(*kept)
 

@@ -19,6 +19,7 @@ from benchmarks.diffusion.measuring import FULL_GATE, Figure, Row, Sample, busy_
 from benchmarks.diffusion.models import (
     Watch,
     asked,
+    batcher_with,
     begun,
     flop,
     job_flop,
@@ -28,7 +29,6 @@ from benchmarks.diffusion.models import (
     plain_jobs,
     random_pipeline,
     request,
-    shelved,
     spec_of,
 )
 from benchmarks.diffusion.openvino_rows import draft, openvino_steps
@@ -38,11 +38,11 @@ from inpainting.core.codecs import encode_png
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep
-from inpainting.engines.diffusion.denoising import Denoising
+from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.jobs import Ticket
+from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.painting import paint
 
 DEFAULT_STEPS = 30
@@ -59,19 +59,19 @@ def c0(bench: Bench) -> Iterator[Row]:
 def unet_answers(bench: Bench, rows: int, wanted: InpaintRequest) -> dict[str, Any]:
     """The three sides' calls of the UNet for the same inputs: one picture with guidance (2 rows) or without (1)."""
     sides = bench.sd
-    live = [begun(sides.ours, wanted)]
-    inputs = live[0].model_input()
+    samples = [begun(sides.ours, wanted)]
+    inputs = samples[0].model_input()
     assert len(inputs) == rows
 
     @torch.inference_mode()
     def plain(pipeline: Any) -> torch.Tensor:
         dtype = pipeline.unet.dtype
-        text = live[0].text.embeds.to(dtype)
-        answer = pipeline.unet(inputs.to(dtype), live[0].time, encoder_hidden_states=text, return_dict=False)[0]
+        text = samples[0].text.embeds.to(dtype)
+        answer = pipeline.unet(inputs.to(dtype), samples[0].time, encoder_hidden_states=text, return_dict=False)[0]
         return torch.as_tensor(answer.float())
 
     return {
-        "ours": lambda: torch.cat(sides.ours.predict(live)),
+        "ours": lambda: torch.cat(sides.ours.predict(samples)),
         "a": lambda: plain(sides.a),
         "b": lambda: plain(sides.b),
     }
@@ -133,7 +133,7 @@ class Watched(Diffusion):
 def c4(bench: Bench) -> Iterator[Row]:
     sides, side, steps = bench.sd, bench.side(512), 4
     wanted = request(side, steps=steps, guidance_scale=1.0)
-    engine = Watched(shelved(sides.ours), sides.ours.spec)
+    engine = Watched(batcher_with(sides.ours), sides.ours.spec)
     watches = {"ours": Watch(sides.ours.vae, bench.hardware), "a": Watch(sides.a.vae, bench.hardware)}
 
     def ours() -> bytes:
@@ -246,7 +246,7 @@ def window_parity(bench: Bench, wanted: InpaintRequest, painted: NDArray[np.uint
             seen.append(request)
             return [painted]
 
-    paint(wanted, Seeing(shelved(bench.sd.ours), bench.sd.ours.spec), ignore)
+    paint(wanted, Seeing(batcher_with(bench.sd.ours), bench.sd.ours.spec), ignore)
     return difference(painted.astype(float), plain_job(bench.sd.b, seen[0]).astype(float))
 
 
@@ -269,8 +269,8 @@ def c5(bench: Bench) -> Iterator[Row]:
         for seed, name in enumerate(names)
     ]
     cancelled, calls = 2, 0
-    denoisings: dict[int, Denoising] = {}
-    batcher = shelved(model, most_rows=32)
+    denoisings: dict[int, DenoisingState] = {}
+    batcher = batcher_with(model, max_rows=32)
     start = model.start
 
     def starting(wanted: InpaintRequest, index: int, text: Any) -> Any:
@@ -284,16 +284,16 @@ def c5(bench: Bench) -> Iterator[Row]:
 
     model.start = starting
     hook = model.unet.register_forward_pre_hook(count)
-    tickets = [Ticket(one, model.spec) for one in requests]
+    jobs = [Job(one, model.spec) for one in requests]
     started = time.perf_counter()
     turn = 0
-    while turn <= JOIN_EVERY * len(tickets) or not batcher.is_idle:
-        if turn % JOIN_EVERY == 0 and turn // JOIN_EVERY < len(tickets):
-            batcher._arrivals.put(tickets[turn // JOIN_EVERY])
+    while turn <= JOIN_EVERY * len(jobs) or not batcher.is_idle:
+        if turn % JOIN_EVERY == 0 and turn // JOIN_EVERY < len(jobs):
+            batcher._arrivals.put(jobs[turn // JOIN_EVERY])
             batcher._take_arrivals()
         if turn == CANCELLED_AT:
-            tickets[cancelled].is_over = True
-        batcher.turn()
+            jobs[cancelled].is_done = True
+        batcher.run_once()
         turn += 1
     ours = time.perf_counter() - started
     hook.remove()
@@ -344,7 +344,7 @@ def c6(bench: Bench) -> Iterator[Row]:
             return [SLEEP_STEPS for _ in requests]
 
         served: dict[str, Served] = {
-            "ours": step_by_step(arrivals, shelved(model), model.spec),
+            "ours": step_by_step(arrivals, batcher_with(model), model.spec),
             "a": one_at_a_time(arrivals, lambda one: jobs([one])[0]),
             "b": in_batches(arrivals, jobs, most=8, window=0.05),
         }
@@ -382,11 +382,11 @@ def sleeping_model(bench: Bench) -> Any:
     """A real model of the engine whose UNet and VAE only take their time."""
     model = loaded(random_pipeline(Family.SD, bench.scratch, IN_FLOAT32, tiny=True), IN_FLOAT32, spec_of(Family.SD, 64))
 
-    def predict(live: list[Denoising]) -> list[torch.Tensor]:
-        rows = sum(one.rows for one in live)
-        height, width = live[0].latents.shape[-2:]
+    def predict(samples: list[DenoisingState]) -> list[torch.Tensor]:
+        rows = sum(one.rows for one in samples)
+        height, width = samples[0].latents.shape[-2:]
         time.sleep(sleep_seconds(rows, Size(8 * width, 8 * height)))
-        return [torch.zeros(one.rows, 4, height, width) for one in live]
+        return [torch.zeros(one.rows, 4, height, width) for one in samples]
 
     def decode(latents: torch.Tensor) -> list[NDArray[np.uint8]]:
         return [np.zeros((8 * latents.shape[-2], 8 * latents.shape[-1], 3), np.uint8) for _ in latents]

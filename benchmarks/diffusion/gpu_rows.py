@@ -25,6 +25,7 @@ from benchmarks.diffusion.cpu_rows import Watched, window_parity
 from benchmarks.diffusion.measuring import Figure, Row, difference, once, timed
 from benchmarks.diffusion.models import (
     asked,
+    batcher_with,
     begun,
     flop,
     flux_flop,
@@ -33,7 +34,6 @@ from benchmarks.diffusion.models import (
     plain_job,
     plain_jobs,
     request,
-    shelved,
     spec_of,
     twin,
 )
@@ -45,7 +45,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion.denoising import Denoising
+from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT, load
 from inpainting.engines.painting import paint
 
@@ -62,16 +62,16 @@ def g0(bench: Bench) -> Iterator[Row]:
 
 
 @torch.inference_mode()
-def plain_step(pipeline: Any, live: Sequence[Denoising]) -> torch.Tensor:
+def plain_step(pipeline: Any, samples: Sequence[DenoisingState]) -> torch.Tensor:
     """The same rows through a pipeline's own UNet."""
     dtype, device = pipeline.unet.dtype, pipeline.unet.device
-    inputs = torch.cat([one.model_input() for one in live]).to(dtype)
-    times = torch.cat([one.time for one in live]).to(device)
-    text = torch.cat([one.text.embeds for one in live]).to(dtype)
+    inputs = torch.cat([one.model_input() for one in samples]).to(dtype)
+    times = torch.cat([one.time for one in samples]).to(device)
+    text = torch.cat([one.text.embeds for one in samples]).to(dtype)
     return torch.as_tensor(pipeline.unet(inputs, times, encoder_hidden_states=text, return_dict=False)[0].float())
 
 
-def batch(bench: Bench, rows: int) -> list[Denoising]:
+def batch(bench: Bench, rows: int) -> list[DenoisingState]:
     side = bench.side(512)
     if rows == 1:
         return [begun(bench.sd.ours, request(side, steps=4, guidance_scale=1.0))]
@@ -82,13 +82,13 @@ def g1(bench: Bench) -> Iterator[Row]:
     sides, side = bench.sd, bench.side(512)
     row_flop = flop(sides.ours, "unet", Size(side, side))
     for rows in (1, 2, 4, 8, 16, 32):
-        live = batch(bench, rows)
+        samples = batch(bench, rows)
         calls: dict[str, Callable[[], Any]] = {
-            "ours": lambda live=live: torch.cat(sides.ours.predict(live)),  # type: ignore[misc]
-            "a": lambda live=live: plain_step(sides.a, live),  # type: ignore[misc]
+            "ours": lambda samples=samples: torch.cat(sides.ours.predict(samples)),  # type: ignore[misc]
+            "a": lambda samples=samples: plain_step(sides.a, samples),  # type: ignore[misc]
         }
         if rows in (2, 16):  # each number of rows is compiled anew
-            calls["b"] = lambda live=live: plain_step(sides.b, live)  # type: ignore[misc]
+            calls["b"] = lambda samples=samples: plain_step(sides.b, samples)  # type: ignore[misc]
         found = bench.contest(calls, budget_seconds=12, inner=1 if bench.small else 5, warm=2)
         bench.steps.setdefault(rows, found)
         floor, parity = bench.floor(rows * row_flop), difference(calls["ours"](), calls["a"]())
@@ -96,36 +96,38 @@ def g1(bench: Bench) -> Iterator[Row]:
             "G1", f"SD 1.5 step, {rows} rows, {side}x{side}", found["ours"], found["a"], found.get("b"), floor, parity
         )
         if rows in (2, 16):
-            yield from levers(bench, rows, live, found, floor)
+            yield from levers(bench, rows, samples, found, floor)
 
 
-def levers(bench: Bench, rows: int, live: list[Denoising], found: dict[str, Figure], floor: float) -> Iterator[Row]:
+def levers(
+    bench: Bench, rows: int, samples: list[DenoisingState], found: dict[str, Figure], floor: float
+) -> Iterator[Row]:
     """What the engine could gain: its step as one CUDA graph, and with compiled blocks. Not in the engine today."""
     sides, side = bench.sd, bench.side(512)
     started = time.perf_counter()
-    replay = captured(sides.ours, live)
+    replay = captured(sides.ours, samples)
     sides.ours.hardware.synchronize()
     capture_seconds = time.perf_counter() - started
     graph = bench.contest({"it": replay}, budget_seconds=6, inner=1 if bench.small else 5, warm=2)["it"]
     kept = sides.ours.unet
     sides.ours.unet = sides.b.unet
     try:
-        blocks_parity = difference(torch.cat(sides.ours.predict(live)), plain_step(sides.a, live))
+        blocks_parity = difference(torch.cat(sides.ours.predict(samples)), plain_step(sides.a, samples))
         blocks = bench.contest(
-            {"it": lambda: sides.ours.predict(live)}, budget_seconds=6, inner=1 if bench.small else 5, warm=2
+            {"it": lambda: sides.ours.predict(samples)}, budget_seconds=6, inner=1 if bench.small else 5, warm=2
         )["it"]
     finally:
         sides.ours.unet = kept
     what = f"lever at {rows} rows, {side}x{side}"
     note = f"the UNet's call alone; not in the engine; captured in {capture_seconds:.2f} s"
-    graph_parity = difference(replay(), plain_step(sides.a, live))
+    graph_parity = difference(replay(), plain_step(sides.a, samples))
     yield Row("G1", f"{what}: a CUDA graph", graph, found["a"], found["b"], floor, graph_parity, note=note)
     yield Row(
         "G1", f"{what}: compiled blocks", blocks, found["a"], found["b"], floor, blocks_parity, note="not in the engine"
     )
 
 
-def captured(model: Any, live: list[Denoising]) -> Callable[[], torch.Tensor]:
+def captured(model: Any, samples: list[DenoisingState]) -> Callable[[], torch.Tensor]:
     """The UNet's call for these rows as a CUDA graph, its inputs where they lie. Without CUDA the plain call."""
     hardware = model.hardware
 
@@ -135,9 +137,9 @@ def captured(model: Any, live: list[Denoising]) -> Callable[[], torch.Tensor]:
 
     with torch.inference_mode():
         dtype = model.unet.dtype
-        rows = torch.cat([one.model_input() for one in live]).to(dtype)
-        inputs = rows, torch.cat([one.time for one in live]).to(hardware.device)
-        text = torch.cat([one.text.embeds for one in live]).to(dtype)
+        rows = torch.cat([one.model_input() for one in samples]).to(dtype)
+        inputs = rows, torch.cat([one.time for one in samples]).to(hardware.device)
+        text = torch.cat([one.text.embeds for one in samples]).to(dtype)
     if not hardware.is_cuda:
         return call
     side_stream = torch.cuda.Stream()
@@ -170,8 +172,8 @@ def job_row(
 ) -> Row:
     """Image and mask to uint8 on the host; several pictures are several people at once."""
     wanted = [request(side, seed=seed, steps=steps) for seed in range(pictures)]
-    batcher = shelved(sides.ours)
-    paint_all(batcher, wanted, sides.ours)  # its pace is a measured one: how many rows pay is found as it works
+    batcher = batcher_with(sides.ours)
+    paint_all(batcher, wanted, sides.ours)  # the tuner finds while it runs how many rows pay off
     calls = {
         "ours": lambda: paint_all(batcher, wanted, sides.ours),
         "a": lambda: pixels(plain_jobs(sides.a, wanted)),
@@ -215,7 +217,7 @@ def scaled_to_default(bench: Bench, row: Row, pictures: int, few: int) -> Row:
     """30 steps from the job just timed, and one with a single step: the difference is steps alone."""
     sides, side = bench.sdxl, bench.side(1024)
     wanted = [request(side, seed=seed, steps=1) for seed in range(pictures)]
-    batcher = shelved(sides.ours)
+    batcher = batcher_with(sides.ours)
     calls: dict[str, Callable[[], Any]] = {
         "ours": lambda: paint_all(batcher, wanted, sides.ours),
         "a": lambda: plain_jobs(sides.a, wanted),
@@ -245,21 +247,21 @@ def scaled_to_default(bench: Bench, row: Row, pictures: int, few: int) -> Row:
 
 
 @torch.inference_mode()
-def plain_flux_step(pipeline: Any, live: Sequence[Denoising]) -> torch.Tensor:
+def plain_flux_step(pipeline: Any, samples: Sequence[DenoisingState]) -> torch.Tensor:
     """The same rows through a pipeline's own transformer, as the loop of `FluxFillPipeline` calls it."""
     network = pipeline.transformer
     dtype, device = network.dtype, network.device
-    height, width = live[0].latents.shape[-2:]
-    text = torch.cat([one.text.embeds for one in live]).to(dtype)
+    height, width = samples[0].latents.shape[-2:]
+    text = torch.cat([one.text.embeds for one in samples]).to(dtype)
     return torch.as_tensor(
         network(
-            hidden_states=torch.cat([one.model_input() for one in live]).to(dtype),
-            timestep=torch.cat([one.time for one in live]).to(device, dtype) / 1000,
-            guidance=torch.tensor([one.guidance for one in live], device=device),
-            pooled_projections=torch.cat([one.text.pooled for one in live if one.text.pooled is not None]).to(dtype),
+            hidden_states=torch.cat([one.model_input() for one in samples]).to(dtype),
+            timestep=torch.cat([one.time for one in samples]).to(device, dtype) / 1000,
+            guidance=torch.tensor([one.guidance for one in samples], device=device),
+            pooled_projections=torch.cat([one.text.pooled for one in samples if one.text.pooled is not None]).to(dtype),
             encoder_hidden_states=text,
             txt_ids=torch.zeros(text.shape[1], 3, device=device, dtype=dtype),
-            img_ids=pipeline._prepare_latent_image_ids(len(live), height // 2, width // 2, device, dtype),
+            img_ids=pipeline._prepare_latent_image_ids(len(samples), height // 2, width // 2, device, dtype),
             return_dict=False,
         )[0].float()
     )
@@ -270,11 +272,11 @@ def g5(bench: Bench) -> Iterator[Row]:
     row_flop = flux_flop(sides.ours, Size(side, side))
     for rows in (1, 4):
         wanted = [request(side, seed=seed, steps=4, scheduler=None, guidance_scale=30.0) for seed in range(rows)]
-        live = [begun(sides.ours, one) for one in wanted]
+        samples = [begun(sides.ours, one) for one in wanted]
         calls: dict[str, Callable[[], Any]] = {
-            "ours": lambda live=live: torch.cat(sides.ours.predict(live)),  # type: ignore[misc]
-            "a": lambda live=live: plain_flux_step(sides.a, live),  # type: ignore[misc]
-            "b": lambda live=live: plain_flux_step(sides.b, live),  # type: ignore[misc]
+            "ours": lambda samples=samples: torch.cat(sides.ours.predict(samples)),  # type: ignore[misc]
+            "a": lambda samples=samples: plain_flux_step(sides.a, samples),  # type: ignore[misc]
+            "b": lambda samples=samples: plain_flux_step(sides.b, samples),  # type: ignore[misc]
         }
         found = bench.contest(calls, budget_seconds=25, inner=1 if bench.small else 3, warm=2)
         yield Row(
@@ -295,14 +297,14 @@ def g5(bench: Bench) -> Iterator[Row]:
 def g3(bench: Bench) -> Iterator[Row]:
     sides, side, steps = bench.sd, bench.side(512), 4 if bench.small else 30
     step = step_seconds(bench)
-    batcher = shelved(sides.ours)
+    batcher = batcher_with(sides.ours)
     for people in (8, 16):
         arrivals = [
             Arrival(index * EVERY_STEPS * step, index, request(side, seed=index, steps=steps), steps * step)
             for index in range(people)
         ]
         for _ in range(2):
-            step_by_step(arrivals, batcher, sides.ours.spec)  # until its pace is known
+            step_by_step(arrivals, batcher, sides.ours.spec)  # until the batch size is tuned
         contestants: dict[str, Callable[[], Served]] = {
             "ours": lambda arrivals=arrivals: step_by_step(arrivals, batcher, sides.ours.spec),  # type: ignore[misc]
             "a": lambda arrivals=arrivals: one_at_a_time(arrivals, partial(plain_job, sides.a)),  # type: ignore[misc]
@@ -332,16 +334,16 @@ def g3(bench: Bench) -> Iterator[Row]:
 
 def step_seconds(bench: Bench) -> float:
     """Of the plain loop with one person in it."""
-    live = batch(bench, 2)
-    plain_step(bench.sd.a, live)
-    return timed(bench.hardware, lambda: plain_step(bench.sd.a, live), 3).wall
+    samples = batch(bench, 2)
+    plain_step(bench.sd.a, samples)
+    return timed(bench.hardware, lambda: plain_step(bench.sd.a, samples), 3).wall
 
 
 def g11(bench: Bench) -> Iterator[Row]:
     sides, side, people = bench.sd, bench.side(512), 16
     steps = 2 if bench.small else 10
     wanted = [request(side, seed=seed, steps=steps) for seed in range(people)]
-    batcher = shelved(sides.ours)
+    batcher = batcher_with(sides.ours)
 
     def ours(one: InpaintRequest) -> bytes:
         return encode_png(Picture(batcher.paint(one, sides.ours.spec, ignore)[0][0]))
@@ -445,7 +447,7 @@ def g8(bench: Bench) -> Iterator[Row]:
     wanted = asked(photo(side, side), mask, steps=steps)
     smaller = photo(side // 2, side // 2), np.ascontiguousarray(mask[::2, ::2])
     halved, whole = asked(*smaller, steps=steps), wanted
-    engine = Watched(shelved(sides.ours), sides.ours.spec)
+    engine = Watched(batcher_with(sides.ours), sides.ours.spec)
     work: list[Size] = []
 
     def ours() -> None:
@@ -500,7 +502,7 @@ def cancelling(bench: Bench) -> Row:
     """From the word to a device that is free for others."""
     sides, side = bench.sd, bench.side(512)
     wanted = request(side, steps=20 if bench.small else 50)
-    batcher = shelved(sides.ours)
+    batcher = batcher_with(sides.ours)
     said: list[float] = []
 
     def stop(step: Step) -> None:
@@ -537,8 +539,8 @@ def cancelling(bench: Bench) -> Row:
 
     ours(), plain()
     times = [(ours(), plain()) for _ in range(bench.repeats)]
-    live = batch(bench, 2)
-    step = statistics.median(timed(bench.hardware, lambda: sides.ours.predict(live)).wall for _ in range(3))
+    samples = batch(bench, 2)
+    step = statistics.median(timed(bench.hardware, lambda: sides.ours.predict(samples)).wall for _ in range(3))
     return Row(
         "G10",
         "cancel to a free device",
@@ -555,19 +557,19 @@ def memory_of_a_row(bench: Bench) -> Row:
     few, many = batch(bench, 2), batch(bench, 16)
 
     def peak(call: Callable[[], Any]) -> int:
-        before = hardware.forget_peak()
+        before = hardware.reset_peak()
         call()
         hardware.synchronize()
         return hardware.peak_bytes() - before
 
-    def a_row(step: Callable[[list[Denoising]], Any]) -> Figure:
+    def a_row(step: Callable[[list[DenoisingState]], Any]) -> Figure:
         return once((peak(lambda: step(many)) - peak(lambda: step(few))) / 14 / 1e6)
 
     return Row(
         "G10",
         "memory of one more row at 512x512",
         a_row(sides.ours.predict),
-        a_row(lambda live: plain_step(sides.a, live)),
+        a_row(lambda samples: plain_step(sides.a, samples)),
         parity=difference(torch.cat(sides.ours.predict(many)), plain_step(sides.a, many)),
         unit="MB",
     )

@@ -37,11 +37,11 @@ from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.denoising import Denoising
+from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.families.flux_fill import TOKENS
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import FAMILIES
 from tests import tiny_models
 
@@ -195,11 +195,11 @@ def loaded(pipeline: Any, hardware: Hardware, spec: ModelSpec) -> Any:
     return family(twin(pipeline, hardware.dtype, channels_last=hardware.is_cuda), hardware, spec)
 
 
-def shelved(model: Any, *, most_rows: int | None = None) -> Batcher:
-    """A batcher whose shelf holds this one model."""
-    shelf = Shelf(model.hardware, 10**15)
-    shelf._models[model.spec.slug] = model
-    return Batcher(shelf, most_rows=most_rows)
+def batcher_with(model: Any, *, max_rows: int | None = None) -> Batcher:
+    """A batcher whose cache holds this one model."""
+    cache = ModelCache(model.hardware, 10**15)
+    cache._models[model.spec.slug] = model
+    return Batcher(cache, max_rows=max_rows)
 
 
 def spec_of(family: Family, side: int, path: Path | None = None) -> ModelSpec:
@@ -231,11 +231,11 @@ def asked(picture: Picture, mask: NDArray[np.uint8], **settings: Any) -> Inpaint
     return InpaintRequest(picture, mask, PaintSettings(**{**usual, "strength": 1.0, "guidance_scale": 7.5, **settings}))
 
 
-def begun(model: Any, wanted: InpaintRequest) -> Denoising:
+def begun(model: Any, wanted: InpaintRequest) -> DenoisingState:
     """The request's first picture, ready for its first step."""
     with torch.inference_mode():
         text, _ = model.read(wanted.settings, wanted.image.size)
-        denoising: Denoising = model.start(wanted, 0, text)[0]
+        denoising: DenoisingState = model.start(wanted, 0, text)[0]
     return denoising
 
 

@@ -15,8 +15,8 @@ from benchmarks.diffusion.measuring import HALF_GATE, Figure, Row, busy_note, di
 from benchmarks.diffusion.models import begun, flop, request, twin
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.backends.openvino import is_installed
-from inpainting.engines.diffusion.denoising import Denoising
-from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
 GATE = 2 * HALF_GATE
 """OpenVINO keeps more in bfloat16 than torch does: about twice torch's own distance to float32."""
@@ -26,19 +26,19 @@ MEMORY_BYTES, CACHE_BYTES = 10**15, 10**15
 
 def compiled(bench: Bench, side: int) -> Any:
     """The engine's model as the engine itself would have it converted and compiled, from files, in another process."""
-    from inpainting.engines.diffusion.backends.openvino.networks import Networks
+    from inpainting.engines.diffusion.backends.openvino.networks import OpenVinoBackends
 
     model = bench.sd.ours
     folder = bench.scratch / "models" / model.spec.slug
     twin(bench.sd.a, model.unet.dtype).save_pretrained(folder, safe_serialization=True)
     model.spec = replace(model.spec, path=folder)
-    networks = Networks(Shelf(model.hardware, MEMORY_BYTES), folder.parent, CACHE_BYTES)
+    networks = OpenVinoBackends(ModelCache(model.hardware, MEMORY_BYTES), folder.parent, CACHE_BYTES)
     wanted = partial(networks.wanted, model, Size(side, side), (), 1)
     wanted()
     networks.wait()
     found = wanted()
     if found is None:
-        raise RuntimeError(networks.refusal(model, Size(side, side), ()) or "this processor or memory is none for it")
+        raise RuntimeError(networks.rejection(model, Size(side, side), ()) or "this processor or memory is none for it")
     return found
 
 
@@ -50,8 +50,8 @@ def by_means(model: Any, means: Any, call: Callable[[], Any]) -> Any:
         model.compiled = None
 
 
-def predicted(model: Any, live: list[Denoising]) -> torch.Tensor:
-    return torch.cat(model.predict(live))
+def predicted(model: Any, samples: list[DenoisingState]) -> torch.Tensor:
+    return torch.cat(model.predict(samples))
 
 
 def openvino_steps(bench: Bench, plain: Callable[[Bench, int, Any], dict[str, Any]]) -> Iterator[Row]:
@@ -62,14 +62,14 @@ def openvino_steps(bench: Bench, plain: Callable[[Bench, int, Any], dict[str, An
     found = compiled(bench, side)
     for rows in (1, 2):
         wanted = request(side, steps=4, guidance_scale=7.5 if rows == 2 else 1.0)
-        live = [begun(model, wanted)]
+        samples = [begun(model, wanted)]
         sides = plain(bench, rows, wanted)
         answers: dict[str, torch.Tensor] = {}
 
         def keep(name: str, call: Callable[[], torch.Tensor], answers: dict[str, torch.Tensor] = answers) -> None:
             answers[name] = call()
 
-        ours = partial(by_means, model, found, partial(predicted, model, live))
+        ours = partial(by_means, model, found, partial(predicted, model, samples))
         calls = {"openvino": ours, "ours": sides["ours"], "a": sides["a"], "b": sides["b"]}
         ours()  # its first answer is compared with torch's, which takes torch's time too
         if found.notes:

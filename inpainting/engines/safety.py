@@ -25,7 +25,7 @@ from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.painting import Painting
 
 if TYPE_CHECKING:
-    from inpainting.engines.diffusion.safety_checker import Checkers
+    from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 
 Examine = Callable[[Painting, Callable[[], None]], Painting]
 """What a painting has to pass: `examined` by some checker. Called with the painting and `meanwhile`."""
@@ -78,8 +78,8 @@ def squared(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @cache
-def checkers() -> Checkers:
+def checkers() -> SafetyCheckerCache:
     """Those of this process. The first use brings torch along."""
-    from inpainting.engines.diffusion.safety_checker import Checkers
+    from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 
-    return Checkers()
+    return SafetyCheckerCache()

@@ -39,7 +39,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny(tiny_folder: Path, models_dir: Path) -> InferenceModel:
-    """A model that an administrator added; it works at 64 pixels."""
+    """A model that an administrator added; with a native size of 64 pixels."""
     return add_model("tiny", tiny_folder, "--alias", "acme/tiny", width=64, height=64, steps=3)
 
 
@@ -144,7 +144,7 @@ def test_eight_users_share_the_models_steps(
         run_waiting(Queue.GPU)
         connections.close_all()
 
-    hook = batcher.shelf.get(tiny.spec).unet.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
+    hook = batcher.cache.get(tiny.spec).unet.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(one, range(8)))
     hook.remove()

@@ -66,7 +66,7 @@ def test_an_embedding_is_heard_by_whoever_asks_for_it_and_by_nobody_else(
     page = page_of(alice, Generation.objects.latest("created_at"))
     assert "Embeddings" in page
     (warning,) = asked(alices_program, photo_png, mask_png, prompt="a cat", embeddings='["my-dog"]')["warnings"]
-    assert warning == "The embedding my-dog was asked for, and “<my-dog>” stands in no prompt that is heard."
+    assert warning == "The embedding my-dog is not used: “<my-dog>” is in no prompt that the model reads."
     asked(alices_program, photo_png, mask_png, prompt="a <cat> here")
     assert np.array_equal(result(), without)
 

@@ -53,10 +53,10 @@ def test_it_is_loaded_by_the_thread_that_owns_the_device(
         engine = registry.find("diffusion")
         assert isinstance(engine, Diffusion)
         for _ in range(3000):
-            if engine.batcher.shelf.used_bytes:
+            if engine.batcher.cache.used_bytes:
                 break
             time.sleep(0.01)
-        assert engine.batcher.shelf.used_bytes > 0
+        assert engine.batcher.cache.used_bytes > 0
         assert loading == ["diffusion"]
     finally:
         registry.use(*kept)

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.conditioning.controlnet import Lead, StepControl
+from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, StepControl
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Text:
+class TextConditioning:
     """What the UNet hears. Rows: the negative prompt first where there is guidance, then the prompt.
 
     embeds: [rows, tokens, features]. pooled: [rows, features] and time_ids: [rows, 6], for SDXL alone.
@@ -30,10 +30,10 @@ class Text:
         return self.embeds.shape[0]
 
     @property
-    def prompt_alone(self) -> Text:
+    def prompt_alone(self) -> TextConditioning:
         """Without the negative prompt: one row."""
         pooled, time_ids = self.pooled, self.time_ids
-        return Text(
+        return TextConditioning(
             self.embeds[-1:],
             None if pooled is None else pooled[-1:],
             None if time_ids is None else time_ids[-1:],
@@ -42,7 +42,7 @@ class Text:
 
 
 @dataclass(slots=True, eq=False)
-class Denoising:
+class DenoisingState:
     """Tensors of one picture, in float32 whatever the model computes in. h, w: an eighth of the window's sides.
 
     mask: [1, 1, h, w], 1 = repaint, 0 = keep, between = repaint for that share of the steps.
@@ -56,7 +56,7 @@ class Denoising:
     """
 
     latents: torch.Tensor
-    text: Text
+    text: TextConditioning
     guidance: float
     scheduler: Any
     timesteps: torch.Tensor
@@ -67,8 +67,8 @@ class Denoising:
     step_arguments: dict[str, Any]
     guided: range | None = None
     index: int = 0
-    guess: torch.Tensor | None = None
-    lead: Lead | None = None
+    pred_original_sample: torch.Tensor | None = None
+    lead: ControlNetConditioning | None = None
     image_prompt: ImagePrompt | None = None
 
     @property
@@ -92,7 +92,7 @@ class Denoising:
         return self.text.rows if self.is_guided_now else 1
 
     @property
-    def most_rows(self) -> int:
+    def max_rows(self) -> int:
         """How many rows any step from here on takes."""
         is_guided_later = self.guided is None or self.index < self.guided.stop
         return self.text.rows if is_guided_later else 1
@@ -102,7 +102,7 @@ class Denoising:
         return self.guided is None or self.index in self.guided
 
     @property
-    def heard(self) -> Text:
+    def heard(self) -> TextConditioning:
         """What the UNet hears in this step."""
         return self.text if self.is_guided_now else self.text.prompt_alone
 
@@ -128,7 +128,7 @@ class Denoising:
         self.latents, *rest = self.scheduler.step(
             prediction, time, self.latents, return_dict=False, **self.step_arguments
         )
-        self.guess = rest[0] if rest else schedulers.guess_of(self.scheduler)
+        self.pred_original_sample = rest[0] if rest else schedulers.pred_original_sample_of(self.scheduler)
         self.index += 1
         if self.image is not None:
             self._put_back(self.image)

@@ -38,9 +38,9 @@ from inpainting.engines.diffusion.backends import openvino
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 if TYPE_CHECKING:
-    from inpainting.engines.diffusion.backends.openvino.networks import Networks
+    from inpainting.engines.diffusion.backends.openvino.networks import OpenVinoBackends
     from inpainting.engines.diffusion.serving.batcher import Batcher
-    from inpainting.engines.diffusion.serving.model_cache import Shelf
+    from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ STRENGTHS = {"control": "control_strength", "ip_adapter": "ip_adapter_scale"}
 class Options:
     """What an administrator decides about the device; see the settings of the same names.
 
-    memory_bytes: weights kept in the device's memory at most; None is most of what it has. most_rows: see `Batcher`.
+    memory_bytes: weights kept in the device's memory at most; None is most of what it has. max_rows: see `Batcher`.
     models_dir: the folder of all models, in which a small decoder for previews may lie.
     openvino: auto or off; auto computes with it on a processor, where it is installed. openvino_bytes: what its files
     may take on the disk.
@@ -66,7 +66,7 @@ class Options:
     device: str = "auto"
     precision: str = "auto"
     memory_bytes: int | None = None
-    most_rows: int | None = None
+    max_rows: int | None = None
     models_dir: Path | None = None
     openvino: str = "auto"
     openvino_bytes: int = 20 * 10**9
@@ -248,26 +248,25 @@ class Diffusion:
     def _batcher(self) -> Batcher:
         from inpainting.engines.diffusion import hardware
         from inpainting.engines.diffusion.serving.batcher import Batcher
-        from inpainting.engines.diffusion.serving.model_cache import Shelf
+        from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
         chosen = hardware.choose(self.options.device, self.options.precision)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
-        shelf = Shelf(chosen, budget, models_dir=self.options.models_dir)
-        return Batcher(shelf, most_rows=self.options.most_rows, networks=self._networks(shelf))
+        cache = ModelCache(chosen, budget, models_dir=self.options.models_dir)
+        return Batcher(cache, max_rows=self.options.max_rows, networks=self._networks(cache))
 
-    def _networks(self, shelf: Shelf) -> Networks | None:
-        """What OpenVINO computes for those on the shelf. Not where the same request must give the same bytes: whether a
-        conversion is ready is a matter of time."""
+    def _networks(self, cache: ModelCache) -> OpenVinoBackends | None:
+        """OpenVINO for the models in the cache; None in the deterministic mode, as conversions finish at any time."""
         options = self.options
-        is_wanted = options.openvino == "auto" and options.models_dir is not None and options.most_rows != 1
-        if not is_wanted or shelf.hardware.device.type != "cpu" or not openvino.is_installed():
+        is_wanted = options.openvino == "auto" and options.models_dir is not None and options.max_rows != 1
+        if not is_wanted or cache.hardware.device.type != "cpu" or not openvino.is_installed():
             return None
         try:
-            from inpainting.engines.diffusion.backends.openvino.networks import Networks
+            from inpainting.engines.diffusion.backends.openvino.networks import OpenVinoBackends
         except (ImportError, OSError, RuntimeError) as error:
             logger.warning("OpenVINO is installed and cannot be used: %s", error)
             return None
-        return Networks(shelf, Path(options.models_dir or ""), options.openvino_bytes)
+        return OpenVinoBackends(cache, Path(options.models_dir or ""), options.openvino_bytes)
 
 
 def is_wanted(settings: PaintSettings, field: str) -> bool:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from inpainting.engines.diffusion import flow_schedulers
-from inpainting.engines.diffusion.denoising import Denoising
+from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.latents import pack_latents, unpack_latents
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class FlowDenoising(Denoising):
-    """As `Denoising`, for a transformer that hears its guidance as a number and predicts the way from picture to noise.
+class FlowDenoisingState(DenoisingState):
+    """A `DenoisingState` for a guidance-distilled transformer, which predicts the velocity from image to noise.
 
     text: one row. masked_image: [1, c, h, w]. marked: [1, 64, h, w], of each latent pixel its 8x8 pixels of the mask,
     1 = repaint. Latents lie as pictures do; only what the transformer sees is cut into patches.
@@ -31,8 +31,8 @@ class FlowDenoising(Denoising):
         """Take a step. prediction: the transformer's answer to `model_input`, [1, h * w / 4, 4 * c]."""
         way = unpack_latents(prediction, self.latents.shape[-2], self.latents.shape[-1])
         guess = self.latents - flow_schedulers.level(self.scheduler, self.timesteps[self.index]) * way
-        Denoising.advance(self, way)  # super() does not find itself in a class with slots
-        self.guess = guess
+        DenoisingState.advance(self, way)  # super() does not find itself in a class with slots
+        self.pred_original_sample = guess
 
     def noised(self, image: torch.Tensor) -> torch.Tensor:
         level = flow_schedulers.level(self.scheduler, self.timesteps[self.index])

@@ -13,7 +13,7 @@ import torch
 from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 
 EULER, HEUN = FLOW_SCHEDULERS
-NEAREST = {"HeunDiscreteScheduler": HEUN, "KarrasVeScheduler": HEUN}
+FALLBACKS = {"HeunDiscreteScheduler": HEUN, "KarrasVeScheduler": HEUN}
 """By Heun's method too. All other public names are for models that predict noise; Euler's method runs in their place.
 
 diffusers has UniPC and the DPM solvers with sigmas of flow matching, but none of them can begin in a picture with noise
@@ -28,7 +28,7 @@ def make(name: str, config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     """
     if name not in (*FLOW_SCHEDULERS, *SCHEDULERS):
         raise ValueError(f"no scheduler called {name}")
-    real = name if name in FLOW_SCHEDULERS else NEAREST.get(name, EULER)
+    real = name if name in FLOW_SCHEDULERS else FALLBACKS.get(name, EULER)
     notes = () if real == name else (f"{name} cannot drive a model of flow matching; {real} ran in its place.",)
     kind = getattr(diffusers, real)
     return kind.from_config(known_to(kind, config)), notes

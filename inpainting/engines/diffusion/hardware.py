@@ -35,7 +35,7 @@ class Hardware:
         elif self.device.type == "mps":
             torch.mps.empty_cache()
 
-    def forget_peak(self) -> int:
+    def reset_peak(self) -> int:
         """Start measuring `peak_bytes` anew. Returns what is allocated now; 0 where it cannot be measured."""
         if not self.is_cuda:
             return 0
@@ -43,7 +43,7 @@ class Hardware:
         return int(torch.cuda.memory_allocated(self.device))
 
     def peak_bytes(self) -> int:
-        """The most that was allocated since `forget_peak`; 0 where it cannot be measured."""
+        """The most that was allocated since `reset_peak`; 0 where it cannot be measured."""
         return int(torch.cuda.max_memory_allocated(self.device)) if self.is_cuda else 0
 
     def memory_bytes(self) -> int:

@@ -10,31 +10,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inpainting.engines.diffusion.denoising import Denoising
+from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
-LEAST_KEPT = 32
+MIN_KEPT_LATENTS = 32
 """Latent pixels from which a matrix may be fitted; under that a preview would show chance."""
 
 
 class Previewer(Protocol):
-    def __call__(self, denoising: Denoising) -> NDArray[np.uint8]:
+    def __call__(self, denoising: DenoisingState) -> NDArray[np.uint8]:
         """[height, width, 3], RGB: the painting so far where the mask is, the picture around it."""
         ...
 
 
 def previewer(
-    pixels: NDArray[np.uint8], denoising: Denoising, decoder: torch.nn.Module | None = None
+    pixels: NDArray[np.uint8], denoising: DenoisingState, decoder: torch.nn.Module | None = None
 ) -> Previewer | None:
     """For one picture, whose window is `pixels` ([8h, 8w, 3]). decoder: latents -> RGB of -1 to 1, where one is."""
     if decoder is None:
         return fit(pixels, denoising)
     mask = (denoising.mask[0, 0] > 0).cpu().numpy()
-    return Decoded(decoder, pixels, mask.repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1))
+    return DecoderPreviewer(decoder, pixels, mask.repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
+class DecoderPreviewer:
     """By a decoder of a few MB that was made for the family's latents, at the window's own size.
 
     picture: [8h, 8w, 3]. mask: [8h, 8w].
@@ -45,8 +45,8 @@ class Decoded:
     mask: NDArray[np.bool_]
 
     @torch.inference_mode()
-    def __call__(self, denoising: Denoising) -> NDArray[np.uint8]:
-        guess = denoising.latents if denoising.guess is None else denoising.guess
+    def __call__(self, denoising: DenoisingState) -> NDArray[np.uint8]:
+        guess = denoising.latents if denoising.pred_original_sample is None else denoising.pred_original_sample
         weight = next(self.decoder.parameters())
         colours = self.decoder(guess.to(weight.device, weight.dtype))[0].float() * 127.5 + 127.5  # [3, 8h, 8w]
         painted = colours.nan_to_num().round().clamp(0, 255).permute(1, 2, 0).cpu().numpy().astype(np.uint8)
@@ -54,7 +54,7 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
+class LinearPreviewer:
     """Latents are nearly linear in colour; fitted on the request's own picture, so that every VAE has its own matrix.
 
     matrix: [5, 3], latents and 1 -> RGB of 0 to 255. picture: [h, w, 3], the window at an eighth. mask: [h, w].
@@ -64,14 +64,14 @@ class Fitted:
     picture: NDArray[np.uint8]
     mask: NDArray[np.bool_]
 
-    def __call__(self, denoising: Denoising) -> NDArray[np.uint8]:
-        guess = denoising.latents if denoising.guess is None else denoising.guess
+    def __call__(self, denoising: DenoisingState) -> NDArray[np.uint8]:
+        guess = denoising.latents if denoising.pred_original_sample is None else denoising.pred_original_sample
         colours = _with_ones(guess) @ self.matrix
         painted = np.nan_to_num(colours).reshape(self.picture.shape).round().clip(0, 255).astype(np.uint8)
         return np.where(self.mask[:, :, None], painted, self.picture)
 
 
-def fit(pixels: NDArray[np.uint8], denoising: Denoising) -> Fitted | None:
+def fit(pixels: NDArray[np.uint8], denoising: DenoisingState) -> LinearPreviewer | None:
     """The least-squares matrix from latents to colours over the kept part of the window ([8h, 8w, 3]).
 
     None where too little is kept, or the latents are no numbers.
@@ -80,7 +80,7 @@ def fit(pixels: NDArray[np.uint8], denoising: Denoising) -> Fitted | None:
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     mask = (denoising.mask[0, 0] > 0).cpu().numpy()
     known = denoising.masked_image if denoising.masked_image is not None else denoising.image
-    if known is None or np.count_nonzero(~mask) < LEAST_KEPT:
+    if known is None or np.count_nonzero(~mask) < MIN_KEPT_LATENTS:
         return None
     kept = ~mask.reshape(-1)
     colours = small.reshape(-1, 3).astype(np.float32)
@@ -88,7 +88,7 @@ def fit(pixels: NDArray[np.uint8], denoising: Denoising) -> Fitted | None:
     if not np.isfinite(rows).all():
         return None
     matrix, *_ = np.linalg.lstsq(rows, colours[kept], rcond=None)
-    return Fitted(matrix.astype(np.float32), np.asarray(small, np.uint8), mask)
+    return LinearPreviewer(matrix.astype(np.float32), np.asarray(small, np.uint8), mask)
 
 
 def _with_ones(latents: torch.Tensor) -> NDArray[np.float32]:

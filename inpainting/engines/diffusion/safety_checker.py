@@ -28,7 +28,7 @@ from inpainting.catalog.specs import ModelSpec, how_to_get
 from inpainting.core.errors import EngineFailed
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
-from inpainting.engines.diffusion.serving.load_lock import alone
+from inpainting.engines.diffusion.serving.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()
@@ -37,8 +37,8 @@ logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLeve
 
 AT_ONCE = 4
 """Pictures in one call."""
-ALIVE_SECONDS = 0.5
-"""How often whoever waits hears that it still works."""
+KEEPALIVE_SECONDS = 0.5
+"""How often the waiting caller calls `keepalive` while the checker runs."""
 PATIENCE_SECONDS = 120.0
 """What takes longer hangs, and must look so."""
 LOADING_PATIENCE_SECONDS = LOADING_SECONDS + PATIENCE_SECONDS
@@ -47,18 +47,18 @@ LOADING_PATIENCE_SECONDS = LOADING_SECONDS + PATIENCE_SECONDS
 Result = TypeVar("Result")
 
 
-class Checkers:
+class SafetyCheckerCache:
     """The loaded one, by its folder; one whose files have changed is loaded anew."""
 
     def __init__(self) -> None:
-        self._loaded: dict[Path, tuple[int, Checker]] = {}
+        self._loaded: dict[Path, tuple[int, SafetyChecker]] = {}
         self._loading = threading.Lock()
 
-    def get(self, spec: ModelSpec, meanwhile: Callable[[], None]) -> Checker:
+    def get(self, spec: ModelSpec, meanwhile: Callable[[], None]) -> SafetyChecker:
         """Raises EngineFailed (`safety_checker_unavailable`) where it cannot be loaded."""
-        return aside(partial(self._get, spec), meanwhile, seconds=LOADING_PATIENCE_SECONDS)
+        return run_in_thread(partial(self._get, spec), meanwhile, seconds=LOADING_PATIENCE_SECONDS)
 
-    def _get(self, spec: ModelSpec) -> Checker:
+    def _get(self, spec: ModelSpec) -> SafetyChecker:
         if spec.path is None or not (spec.path / PREPROCESSOR).is_file():
             raise EngineFailed(how_to_get(spec.slug, spec.label), code=UNAVAILABLE)
         with self._loading:
@@ -71,7 +71,7 @@ class Checkers:
         return known[1]
 
 
-class Checker:
+class SafetyChecker:
     """One checker. What it says of a picture is what diffusers' own pipelines say with the same weights."""
 
     def __init__(self, model: StableDiffusionSafetyChecker, processor: transformers.BaseImageProcessor) -> None:
@@ -89,11 +89,11 @@ class Checker:
         """Whether something is found in any of the pictures. Raises EngineFailed, and what `meanwhile` raises."""
         left = iter(pictures)
         parts = iter(lambda: list(islice(left, AT_ONCE)), [])  # no more of them in memory than are looked at
-        return any(any(aside(partial(self.judge, part), meanwhile)) for part in parts)
+        return any(any(run_in_thread(partial(self.judge, part), meanwhile)) for part in parts)
 
 
-@alone
-def load(spec: ModelSpec, folder: Path) -> Checker:
+@serialized
+def load(spec: ModelSpec, folder: Path) -> SafetyChecker:
     """Read a checker's files, which are examined first. Raises EngineFailed, `safety_checker_unavailable`.
 
     One that lacks a weight or holds a number that is none would find nothing in anything: it is not used.
@@ -118,14 +118,16 @@ def load(spec: ModelSpec, folder: Path) -> Checker:
         logger.exception("%s cannot be loaded", spec.slug)
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise EngineFailed(f"The safety checker cannot be loaded: {reason}", code=UNAVAILABLE) from error
-    return Checker(model.eval(), processor)
+    return SafetyChecker(model.eval(), processor)
 
 
-def aside(work: Callable[[], Result], meanwhile: Callable[[], None], *, seconds: float = PATIENCE_SECONDS) -> Result:
+def run_in_thread(
+    work: Callable[[], Result], meanwhile: Callable[[], None], *, seconds: float = PATIENCE_SECONDS
+) -> Result:
     """What `work` returns, done on another thread while whoever waits goes on saying, for so long, that it is alive."""
     with ThreadPoolExecutor(1, thread_name_prefix="safety") as thread:
         started, running = time.monotonic(), thread.submit(work)
-        while wait([running], timeout=ALIVE_SECONDS).not_done:
+        while wait([running], timeout=KEEPALIVE_SECONDS).not_done:
             if time.monotonic() - started < seconds:
                 meanwhile()
         return running.result()

@@ -9,7 +9,7 @@ from typing import Any
 import diffusers
 import torch
 
-NEAREST = {
+FALLBACKS = {
     "DDIMInverseScheduler": "DDIMScheduler",
     "IPNDMScheduler": "PNDMScheduler",
     "KarrasVeScheduler": "HeunDiscreteScheduler",
@@ -47,7 +47,7 @@ def make(
     Raises ValueError for a name that is none.
     """
     notes = []
-    real = NEAREST.get(name, name)
+    real = FALLBACKS.get(name, name)
     if real not in NAMES:
         raise ValueError(f"no scheduler called {name}")
     if real != name:
@@ -77,7 +77,7 @@ def make(
     return kind.from_config(config, **wanted), tuple(notes)
 
 
-def most_steps(scheduler: Any) -> int:
+def max_steps(scheduler: Any) -> int:
     """How many steps it can take: a consistency model's scheduler has no more than it was distilled with."""
     return int(own(scheduler, "original_inference_steps") or scheduler.config.num_train_timesteps)
 
@@ -114,7 +114,7 @@ def step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]
     return {"generator": generator} if "generator" in takes else {}
 
 
-def guess_of(scheduler: Any) -> torch.Tensor | None:
+def pred_original_sample_of(scheduler: Any) -> torch.Tensor | None:
     """What a multistep scheduler that predicts the clean picture thought last that it would be."""
     algorithm = str(own(scheduler, "algorithm_type"))
     predicts_picture = own(scheduler, "predict_x0") or algorithm.endswith("dpmsolver++")

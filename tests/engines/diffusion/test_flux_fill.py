@@ -28,7 +28,7 @@ from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 from tests import tiny_models
@@ -192,7 +192,7 @@ def test_the_end_of_a_prompt_that_is_too_long_is_told(model: FluxFill) -> None:
 
 
 def alone(spec: ModelSpec, asked: InpaintRequest) -> NDArray[np.uint8]:
-    return Batcher(Shelf(CPU, 10**9), most_rows=1).paint(asked, spec, nothing)[0][0]
+    return Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(asked, spec, nothing)[0][0]
 
 
 class Calls:
@@ -201,7 +201,7 @@ class Calls:
     def __init__(self, batcher: Batcher, spec: ModelSpec) -> None:
         self.rows: list[int] = []
         self.begun, self.go = threading.Event(), threading.Event()
-        batcher.shelf.get(spec).transformer.register_forward_pre_hook(self.count, with_kwargs=True)
+        batcher.cache.get(spec).transformer.register_forward_pre_hook(self.count, with_kwargs=True)
 
     def count(self, module: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         self.rows.append(len(named["hidden_states"]))
@@ -220,7 +220,7 @@ def test_eight_that_join_late_share_the_calls_and_each_is_what_it_is_alone(spec:
         )
         for seed in range(8)
     ]
-    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     calls = Calls(batcher, spec)
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(batcher.paint, asked[0], spec, nothing)
@@ -270,7 +270,7 @@ def test_outside_the_mask_nothing_changes_to_the_last_bit(spec: ModelSpec) -> No
     mask = np.zeros(photo.shape[:2], np.uint8)
     mask[60:140, 90:170] = 255
     engine = Diffusion(lambda name: spec)
-    engine.__dict__["_batcher"] = Batcher(Shelf(CPU, 10**9))
+    engine.__dict__["_batcher"] = Batcher(ModelCache(CPU, 10**9))
     settings = engine.settled(PaintSettings(prompt="a red bus", steps=2, strength=1.0))
     (painted,) = paint(InpaintRequest(Picture(photo), mask, settings), engine, nothing)
     result = np.asarray(painted.picture.pixels)
@@ -316,7 +316,7 @@ def test_where_memory_is_short_pictures_are_decoded_in_tiles_and_it_says_so(spec
     loaded = load(spec, CPU)
     assert loaded.save_memory()
     assert loaded.vae.use_tiling
-    assert loaded.sacrifices
+    assert loaded.memory_fallbacks
     assert not loaded.save_memory()
 
 
@@ -328,20 +328,20 @@ def test_previews_come_from_a_small_decoder_or_a_matrix(
         few: dict[str, Any] = {f"{half}_block_out_channels": (8,) * 4 for half in ("encoder", "decoder")}
         few |= {f"num_{half}_blocks": (1,) * 4 for half in ("encoder", "decoder")}
         diffusers.AutoencoderTiny(latent_channels=16, **few).save_pretrained(tmp_path / "taef1")
-    shelf = Shelf(CPU, 10**9, models_dir=tmp_path)
+    cache = ModelCache(CPU, 10**9, models_dir=tmp_path)
     seen: list[Step] = []
     asked = request()
-    Batcher(shelf).paint(asked, spec, seen.append)
+    Batcher(cache).paint(asked, spec, seen.append)
     first = next(step.preview for step in seen if step.preview is not None)
     assert first.shape == ((64, 96, 3) if has_decoder else (8, 12, 3))
     text, _ = model.read(asked.settings, asked.image.size)
     denoising, _ = model.start(asked, 0, text)
-    show = previews.previewer(np.asarray(asked.image.pixels), denoising, shelf.preview_decoder(Family.FLUX_FILL))
+    show = previews.previewer(np.asarray(asked.image.pixels), denoising, cache.preview_decoder(Family.FLUX_FILL))
     assert show is not None
     (answer,) = model.predict([denoising])
     denoising.advance(answer)
-    assert denoising.guess is not None
-    assert not torch.equal(denoising.guess, denoising.latents)
+    assert denoising.pred_original_sample is not None
+    assert not torch.equal(denoising.pred_original_sample, denoising.latents)
     assert np.array_equal(show(denoising), first)
 
 
@@ -352,12 +352,12 @@ def test_the_guess_is_the_end_of_the_straight_line(model: FluxFill) -> None:
     (answer,) = model.predict([denoising])
     denoising.advance(answer)
     assert denoising.is_done
-    assert denoising.guess is not None
-    assert_equal(denoising.guess, denoising.latents)
+    assert denoising.pred_original_sample is not None
+    assert_equal(denoising.pred_original_sample, denoising.latents)
 
 
 def test_its_metadata_tell_the_precision_that_it_ran_in(spec: ModelSpec) -> None:
     ways: set[str] = set()
-    half = Batcher(Shelf(Hardware(torch.device("cpu"), torch.float16), 10**9))
+    half = Batcher(ModelCache(Hardware(torch.device("cpu"), torch.float16), 10**9))
     half.paint(request(steps=1), spec, lambda step: ways.add(step.computed_by))
     assert ways == {"torch, bfloat16"}

@@ -19,7 +19,7 @@ from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware, choose
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 
@@ -95,10 +95,10 @@ def test_one_alone_equals_the_reference_pipeline_on_the_gpu(
 def test_in_company_each_is_what_it_is_alone_on_the_gpu(specs: dict[Family, ModelSpec], family: Family) -> None:
     hardware = choose(DEVICE)
     asked = [request(seed=seed, steps=STEPS + seed) for seed in range(6)]
-    company = Batcher(Shelf(hardware, 10**10), most_rows=32)
+    company = Batcher(ModelCache(hardware, 10**10), max_rows=32)
     with ThreadPoolExecutor(len(asked)) as pool:
         results = list(pool.map(lambda one: company.paint(one, specs[family], nothing)[0][0], asked))
-    alone = Batcher(Shelf(hardware, 10**10), most_rows=1)
+    alone = Batcher(ModelCache(hardware, 10**10), max_rows=1)
     for one, result in zip(asked, results, strict=True):
         (expected,) = alone.paint(one, specs[family], nothing)[0]
         # Which kernel runs depends on the rows, and 16 bits round otherwise in another one.
@@ -107,7 +107,9 @@ def test_in_company_each_is_what_it_is_alone_on_the_gpu(specs: dict[Family, Mode
 
 def test_half_precision_paints_what_float32_paints_on_the_gpu(specs: dict[Family, ModelSpec]) -> None:
     half, whole = (
-        Batcher(Shelf(Hardware(torch.device(DEVICE), dtype), 10**10)).paint(request(), specs[Family.SD], nothing)[0][0]
+        Batcher(ModelCache(Hardware(torch.device(DEVICE), dtype), 10**10)).paint(request(), specs[Family.SD], nothing)[
+            0
+        ][0]
         for dtype in (torch.float16, torch.float32)
     )
     assert half.std() > 0

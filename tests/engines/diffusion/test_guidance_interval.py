@@ -20,7 +20,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, SIDE, nothing
@@ -111,7 +111,7 @@ def test_guidance_in_an_interval_is_the_reference_pipelines(
 def test_a_step_without_guidance_takes_one_row(
     models: dict[tuple[Family, bool], StableDiffusion], family: Family
 ) -> None:
-    batcher, spec = Batcher(Shelf(CPU, 10**9), most_rows=32), models[family, True].spec
+    batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=32), models[family, True].spec
     calls = Calls(batcher, spec)
     asked = partial(request, scheduler="DDIMScheduler", strength=1.0)
     batcher.paint(asked(guidance_start=0.2, guidance_end=0.6), spec, nothing)
@@ -123,7 +123,7 @@ def test_a_step_without_guidance_takes_one_row(
 
 
 def test_those_who_will_be_guided_keep_their_rows_free(models: dict[tuple[Family, bool], StableDiffusion]) -> None:
-    batcher, spec = Batcher(Shelf(CPU, 10**9), most_rows=4), models[Family.SD, True].spec
+    batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=4), models[Family.SD, True].spec
     asked = [
         request(scheduler="DDIMScheduler", seed=seed, strength=1.0, steps=10, **interval)
         for seed, interval in enumerate([*[{"guidance_start": 0.5}] * 3, {"guidance_end": 0.5}])
@@ -136,7 +136,7 @@ def test_those_who_will_be_guided_keep_their_rows_free(models: dict[tuple[Family
         results = [future.result(60)[0][0] for future in futures]
     assert max(calls.rows) <= 4
     for one, result in zip(asked, results, strict=True):
-        alone = Batcher(Shelf(CPU, 10**9), most_rows=1).paint(one, spec, nothing)[0][0]
+        alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(one, spec, nothing)[0][0]
         assert np.abs(result.astype(int) - alone).max() <= 1
 
 

@@ -14,18 +14,18 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import previews
-from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.denoising import DenoisingState, TextConditioning
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from tests import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 
 
-def denoising(latents: torch.Tensor, known: torch.Tensor, mask: torch.Tensor) -> Denoising:
+def denoising(latents: torch.Tensor, known: torch.Tensor, mask: torch.Tensor) -> DenoisingState:
     nothing = torch.zeros(1, 1, 1)
-    return Denoising(latents, Text(nothing), 1.0, None, nothing, mask, None, known, latents, {})
+    return DenoisingState(latents, TextConditioning(nothing), 1.0, None, nothing, mask, None, known, latents, {})
 
 
 def test_where_colours_are_linear_in_the_latents_it_shows_them_exactly() -> None:
@@ -67,14 +67,14 @@ def decoder(folder: Path) -> AutoencoderTiny:
 
 def test_a_small_decoder_beside_the_models_shows_what_it_decodes(tmp_path: Path) -> None:
     whole = decoder(tmp_path / "taesd")
-    shelf = Shelf(CPU, 10**9, models_dir=tmp_path)
-    assert shelf.preview_decoder(Family.SDXL) is None
+    cache = ModelCache(CPU, 10**9, models_dir=tmp_path)
+    assert cache.preview_decoder(Family.SDXL) is None
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., 2:5, 3:6] = 1
     state = denoising(latents, torch.zeros_like(latents), mask)
     picture = np.full((64, 64, 3), 9, np.uint8)
-    previewer = previews.previewer(picture, state, shelf.preview_decoder(Family.SD))
+    previewer = previews.previewer(picture, state, cache.preview_decoder(Family.SD))
     assert previewer is not None
     shown = previewer(state)
     with torch.inference_mode():
@@ -89,9 +89,9 @@ def test_what_is_painted_shows_it_and_a_decoder_that_breaks_costs_the_preview_al
 ) -> None:
     spec = tiny_models.saved(tmp_path / "sd")
     decoder(tmp_path / "taesd")
-    monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.PREVIEW_EVERY_SECONDS", 0)
-    shelf = Shelf(CPU, 10**9, models_dir=tmp_path)
-    batcher = Batcher(shelf)
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.PREVIEW_INTERVAL_SECONDS", 0)
+    cache = ModelCache(CPU, 10**9, models_dir=tmp_path)
+    batcher = Batcher(cache)
     # All of it is repainted: nothing is kept that a matrix could be fitted on.
     mask = np.full((64, 64), 255, np.uint8)
     request = InpaintRequest(Picture(np.zeros((64, 64, 3), np.uint8)), mask, PaintSettings(steps=2, strength=1.0))
@@ -99,7 +99,7 @@ def test_what_is_painted_shows_it_and_a_decoder_that_breaks_costs_the_preview_al
     batcher.paint(request, spec, seen.append)
     assert [step.preview.shape for step in seen if step.preview is not None] == [(64, 64, 3)] * 2
     seen.clear()
-    small = shelf.preview_decoder(Family.SD)
+    small = cache.preview_decoder(Family.SD)
     assert small is not None
     monkeypatch.setattr(small, "forward", lambda latents: latents.reshape(3, 3))
     pictures, _ = batcher.paint(request, spec, seen.append)
@@ -123,5 +123,5 @@ def test_a_decoder_that_may_not_be_loaded_is_left_alone(
             config.write_text(config.read_text().replace("{", '{"auto_map": {},', 1))
         case "header":
             (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"\0" * 100)
-    assert Shelf(CPU, 10**9, models_dir=tmp_path).preview_decoder(Family.SD) is None
+    assert ModelCache(CPU, 10**9, models_dir=tmp_path).preview_decoder(Family.SD) is None
     assert "Previews do without taesd" in caplog.text

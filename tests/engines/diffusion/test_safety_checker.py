@@ -22,8 +22,8 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
 from inpainting.core.picture import Picture
 from inpainting.engines.diffusion import safety_checker
-from inpainting.engines.diffusion.safety_checker import Checkers, aside
-from inpainting.engines.diffusion.serving.load_lock import LOADING
+from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache, run_in_thread
+from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
 from inpainting.engines.painting import Painting
 from inpainting.engines.safety import checkers, examined, squared
 from tests import tiny_checker, tiny_models
@@ -46,7 +46,7 @@ def spec_of(folder: Path) -> ModelSpec:
 
 def test_it_says_what_diffusers_own_pipeline_says(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
     model = tiny_checker.rigged(photos["astronaut"], photos["chelsea"])
-    mine = Checkers().get(spec_of(tiny_checker.saved(tmp_path / "checker", model)), nothing)
+    mine = SafetyCheckerCache().get(spec_of(tiny_checker.saved(tmp_path / "checker", model)), nothing)
     theirs = tiny_models.sd(tmp_path / "pipeline")
     theirs.safety_checker, theirs.feature_extractor = model, tiny_checker.processor()
     noise = np.random.default_rng(3).integers(0, 256, (9, 48, 64, 3), np.uint8)
@@ -72,7 +72,7 @@ def test_special_care_lowers_the_threshold_as_it_does_for_diffusers(tmp_path: Pa
                 model.special_care_embeds[1] = model.concept_embeds[3]
                 model.special_care_embeds_weights[1] = 0.9
         folder = tiny_checker.saved(tmp_path / str(cared), model)
-        assert Checkers().get(spec_of(folder), nothing).judge([photo]) == [expected]
+        assert SafetyCheckerCache().get(spec_of(folder), nothing).judge([photo]) == [expected]
 
 
 def test_weights_under_their_first_published_names_are_read(
@@ -83,7 +83,10 @@ def test_weights_under_their_first_published_names_are_read(
     configuration = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**configuration, "architectures": ["SafetyChecker"]}))
     save_file(tiny_checker.as_first_published(model), folder / "model.safetensors", metadata={"format": "pt"})
-    assert Checkers().get(spec_of(folder), nothing).judge([photos["coffee"], photos["rocket"]]) == [True, False]
+    assert SafetyCheckerCache().get(spec_of(folder), nothing).judge([photos["coffee"], photos["rocket"]]) == [
+        True,
+        False,
+    ]
 
 
 def without_a_layer(tensors: dict[str, torch.Tensor]) -> None:
@@ -115,7 +118,7 @@ def test_one_that_would_find_nothing_in_anything_is_not_used(
     spoil(tensors)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EngineFailed, match=problem) as refused:
-        Checkers().get(spec_of(folder), nothing)
+        SafetyCheckerCache().get(spec_of(folder), nothing)
     assert refused.value.code == "safety_checker_unavailable"
 
 
@@ -125,19 +128,19 @@ def test_one_with_weights_that_were_never_read_is_not_used(tmp_path: Path, monke
     told: dict[str, set[str]] = {"missing_keys": set(), "mismatched_keys": set()}
     monkeypatch.setattr(type(model), "from_pretrained", lambda *_, **__: (model.to("meta"), told))
     with pytest.raises(EngineFailed, match="The safety checker cannot be loaded") as refused:
-        Checkers().get(spec_of(folder), nothing)
+        SafetyCheckerCache().get(spec_of(folder), nothing)
     assert refused.value.code == "safety_checker_unavailable"
 
 
 def test_one_that_is_gone_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(EngineFailed, match="pull_model safety-checker") as refused:
-        Checkers().get(spec_of(tmp_path / "nothing"), nothing)
+        SafetyCheckerCache().get(spec_of(tmp_path / "nothing"), nothing)
     assert refused.value.code == "safety_checker_unavailable"
 
 
 def test_it_is_loaded_once_until_its_files_change(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
     folder = tiny_checker.saved(tmp_path, tiny_checker.rigged(photos["coffee"], photos["rocket"]))
-    known = Checkers()
+    known = SafetyCheckerCache()
     first = known.get(spec_of(folder), nothing)
     assert known.get(spec_of(folder), nothing) is first
     tiny_checker.saved(folder, tiny_checker.rigged(photos["rocket"], photos["coffee"]))
@@ -154,7 +157,7 @@ def test_who_waits_says_that_it_is_alive_and_may_stop() -> None:
             pass
         return "done"
 
-    assert aside(work, lambda: spoken.append(None)) == "done"
+    assert run_in_thread(work, lambda: spoken.append(None)) == "done"
 
     class Stop(Exception):
         pass
@@ -165,7 +168,7 @@ def test_who_waits_says_that_it_is_alive_and_may_stop() -> None:
 
     spoken.clear()
     with pytest.raises(Stop):
-        aside(work, stop)
+        run_in_thread(work, stop)
 
 
 def test_a_checker_whose_turn_to_load_comes_late_does_not_look_as_if_it_hung(
@@ -175,7 +178,7 @@ def test_a_checker_whose_turn_to_load_comes_late_does_not_look_as_if_it_hung(
     folder = tiny_checker.saved(tmp_path, tiny_checker.checker())
     seconds, heard = itertools.count(0, 100), []
     with contextlib.ExitStack() as model:
-        model.enter_context(LOADING)
+        model.enter_context(LOAD_LOCK)
 
         def clock() -> int:
             now = next(seconds)
@@ -188,9 +191,9 @@ def test_a_checker_whose_turn_to_load_comes_late_does_not_look_as_if_it_hung(
             if len(heard) == 2:
                 model.close()
 
-        monkeypatch.setattr(safety_checker, "ALIVE_SECONDS", 0.01)
+        monkeypatch.setattr(safety_checker, "KEEPALIVE_SECONDS", 0.01)
         monkeypatch.setattr(safety_checker, "time", SimpleNamespace(monotonic=clock))
-        Checkers().get(spec_of(folder), alive)
+        SafetyCheckerCache().get(spec_of(folder), alive)
     assert heard[:2] == [200, 400]
 
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import Family, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion.conditioning.active_adapters import Fittings
+from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.families.sd import StableDiffusion
-from inpainting.engines.diffusion.serving.adapter_loading import load_part
+from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.jobs import Painted, Ticket
-from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
+from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
+from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models, tiny_vaes
 from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, kinds_of, nothing
@@ -50,7 +50,7 @@ def test_it_encodes_and_decodes_as_in_the_reference_pipeline(
     strength: float,
     scheduler: str,
 ) -> None:
-    model, vae = models[family, inpainting], load_part(vaes[kind], CPU)
+    model, vae = models[family, inpainting], load_adapter(vaes[kind], CPU)
     asked = request(strength=strength, scheduler=scheduler)
     (before,) = model.decode(ours(model, asked))
     with model.painting_with(vae):
@@ -80,11 +80,11 @@ def test_each_generation_paints_with_its_own(
     def paint(batcher: Batcher, one: tuple[InpaintRequest, ModelSpec | None]) -> NDArray[np.uint8]:
         return batcher.paint(one[0], spec, nothing, (), [] if one[1] is None else [one[1]])[0][0]
 
-    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     with ThreadPoolExecutor(len(asked)) as pool:
         results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in asked]]
     for one, result in zip(asked, results, strict=True):
-        alone = paint(Batcher(Shelf(CPU, 10**9), most_rows=1), one)
+        alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(asked)
     assert len(kinds_of(batcher)) == 3
@@ -94,19 +94,19 @@ def test_who_began_with_one_ends_with_it_whatever_becomes_of_its_files(
     models: dict[tuple[Family, bool], StableDiffusion], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec, asked = models[Family.SD, True].spec, request(scheduler="DDIMScheduler", vae="vae")
-    batcher, tickets, expected = Batcher(Shelf(CPU, 10**9), most_rows=32), [], []
+    batcher, jobs, expected = Batcher(ModelCache(CPU, 10**9), max_rows=32), [], []
     for kind in CLASSES:
         vae = tiny_vaes.saved(tmp_path / "vae", kind=kind)
-        expected.append(Batcher(Shelf(CPU, 10**9)).paint(asked, spec, nothing, (), [vae])[0][0])
-        tickets.append(Ticket(asked, spec, Fittings(parts=(vae,))))
-        batcher._start(tickets[-1], 0)
+        expected.append(Batcher(ModelCache(CPU, 10**9)).paint(asked, spec, nothing, (), [vae])[0][0])
+        jobs.append(Job(asked, spec, ActiveAdapters(parts=(vae,))))
+        batcher._start(jobs[-1], 0)
         shutil.rmtree(tmp_path / "vae")
     assert [group.rows for group in batcher._groups] == [4], "they share their steps"
     while not batcher.is_idle:
-        batcher.turn()
-    for ticket, picture in zip(tickets, expected, strict=True):
-        *_, painted = (ticket.messages.get() for _ in range(ticket.messages.qsize()))
-        assert isinstance(painted, Painted)
+        batcher.run_once()
+    for job, picture in zip(jobs, expected, strict=True):
+        *_, painted = (job.messages.get() for _ in range(job.messages.qsize()))
+        assert isinstance(painted, JobSucceeded)
         assert np.abs(painted.pictures[0].astype(int) - picture).max() <= 1
     assert "Diffusion failed" not in caplog.text
 
@@ -115,16 +115,16 @@ def test_it_counts_in_the_memory_for_weights_and_goes_when_another_needs_the_roo
     models: dict[tuple[Family, bool], StableDiffusion], vaes: dict[str, ModelSpec]
 ) -> None:
     spec = models[Family.SD, True].spec
-    shelf = Shelf(CPU, 10**9)
-    model = shelf.get(spec)
-    alone = shelf.used_bytes
-    network = shelf.part(vaes["AutoencoderKL"], InUse([model]))
+    cache = ModelCache(CPU, 10**9)
+    model = cache.get(spec)
+    alone = cache.used_bytes
+    network = cache.part(vaes["AutoencoderKL"], InUse([model]))
     own_bytes = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
-    assert shelf.used_bytes == alone + own_bytes > alone
-    assert shelf.part(vaes["AutoencoderKL"], InUse([model])) is network
-    shelf.budget_bytes = shelf.used_bytes
-    shelf.part(vaes["AutoencoderTiny"], InUse([model]))
-    assert shelf.part(vaes["AutoencoderKL"], InUse([model])) is not network
+    assert cache.used_bytes == alone + own_bytes > alone
+    assert cache.part(vaes["AutoencoderKL"], InUse([model])) is network
+    cache.budget_bytes = cache.used_bytes
+    cache.part(vaes["AutoencoderTiny"], InUse([model]))
+    assert cache.part(vaes["AutoencoderKL"], InUse([model])) is not network
 
 
 @pytest.mark.parametrize("change", [{"latent_channels": 16}, {"block_out_channels": (8, 8, 16)}])
@@ -140,7 +140,7 @@ def test_one_with_latents_of_another_shape_is_refused_and_harms_nobody(
     wrong = diffusers.AutoencoderKL(**{**sides, "norm_num_groups": 4, "latent_channels": 4, **change})
     wrong.save_pretrained(tmp_path / "wrong", safe_serialization=True)
     vae = replace(tiny_vaes.saved(tmp_path / "other"), slug="wrong", path=tmp_path / "wrong")
-    batcher, spec = Batcher(Shelf(CPU, 10**9), most_rows=32), models[Family.SD, True].spec
+    batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=32), models[Family.SD, True].spec
     good = batcher.paint(request(scheduler="DDIMScheduler"), spec, nothing)[0][0]
     with pytest.raises(EngineFailed) as failed:
         batcher.paint(request(scheduler="DDIMScheduler", vae="wrong"), spec, nothing, (), [vae])
@@ -151,7 +151,7 @@ def test_one_with_latents_of_another_shape_is_refused_and_harms_nobody(
 def test_a_short_memory_tiles_it_for_that_model_alone(
     models: dict[tuple[Family, bool], StableDiffusion], vaes: dict[str, ModelSpec]
 ) -> None:
-    model, vae = load(models[Family.SD, True].spec, CPU), load_part(vaes["AutoencoderKL"], CPU)
+    model, vae = load(models[Family.SD, True].spec, CPU), load_adapter(vaes["AutoencoderKL"], CPU)
     model.save_memory()
     with model.painting_with(vae):
         assert vae.use_tiling

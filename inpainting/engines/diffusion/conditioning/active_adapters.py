@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inpainting.catalog.specs import Kind, ModelSpec
-from inpainting.engines.diffusion.conditioning.lora_adapters import Worn
+from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 
 
 @dataclass(frozen=True, slots=True)
-class Fittings:
+class ActiveAdapters:
     """Equal for those who may share a call of the UNet. parts: at most one of each kind; no embeddings, which change
     the words alone."""
 
-    loras: Worn = ()
+    loras: ActiveLoras = ()
     parts: tuple[ModelSpec, ...] = ()
 
     def part(self, kind: Kind) -> ModelSpec | None:
@@ -21,4 +21,4 @@ class Fittings:
         return next((part for part in self.parts if part.kind is kind), None)
 
 
-BARE = Fittings()
+NO_ADAPTERS = ActiveAdapters()

@@ -28,12 +28,12 @@ SAME_SHAPE = (
     "projection_class_embeddings_input_dim",
 )
 """What the configurations of a ControlNet and of a UNet say alike where the one fits the other."""
-NEVER_LED = "No step lies between control_start and control_end: the ControlNet led none."
+NO_STEP_CONTROLLED = "No step lies between control_start and control_end: the ControlNet led none."
 LATENT_CHANNELS, PICTURE_CHANNELS = 4, 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lead:
+class ControlNetConditioning:
     """A ControlNet at work on one picture, in the steps between two shares of all, 0 to 1.
 
     picture: [1, 3, 8h, 8w], 0 to 1, in float32; -1 where an inpainting ControlNet is to see a hole.
@@ -50,16 +50,16 @@ class Lead:
         is_inside = index / steps >= self.start and (index + 1) / steps <= self.end
         return self.strength if is_inside else 0.0
 
-    def leads_in(self, steps: int) -> bool:
+    def is_active_in(self, steps: int) -> bool:
         """Whether it leads in any step of so many."""
         return any(self.strength_at(index, steps) for index in range(steps))
 
 
-def lead(network: Any, spec: ModelSpec, request: InpaintRequest, device: torch.device) -> Lead:
+def lead(network: Any, spec: ModelSpec, request: InpaintRequest, device: torch.device) -> ControlNetConditioning:
     """What a request's ControlNet does. Raises EngineFailed, `control_image_missing`, without the picture it needs."""
     settings = request.settings
     picture = torch.from_numpy(control_picture(spec, request)).permute(2, 0, 1)[None]
-    return Lead(
+    return ControlNetConditioning(
         network,
         picture.to(device),
         1.0 if settings.control_strength is None else settings.control_strength,
@@ -69,7 +69,7 @@ def lead(network: Any, spec: ModelSpec, request: InpaintRequest, device: torch.d
 
 
 def control_picture(spec: ModelSpec, request: InpaintRequest) -> NDArray[np.float32]:
-    """What a ControlNet looks at, [height, width, 3] of the window's size; see `Lead.picture`."""
+    """What a ControlNet looks at, [height, width, 3] of the window's size; see `ControlNetConditioning.picture`."""
     window = np.asarray(request.image.pixels, np.uint8)
     if spec.control is Control.INPAINT:
         seen = as_shares(window)
@@ -119,7 +119,7 @@ def per_block(layers: Any, configuration: Any) -> tuple[int, ...]:
 class StepControl:
     """The ControlNet of one sample in one step. rows: the sample's rows of the batch."""
 
-    lead: Lead | None
+    lead: ControlNetConditioning | None
     strength: float
     rows: int
 

@@ -28,7 +28,7 @@ from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
-from inpainting.engines.diffusion.serving.load_lock import alone
+from inpainting.engines.diffusion.serving.load_lock import serialized
 
 LAYERS, PROJECTION = "ip_adapter.", "image_proj."
 KINDS = (ImageProjection, IPAdapterPlusImageProjection)
@@ -41,7 +41,7 @@ MARKS = ("proj.weight", "latents")
 class ImagePrompt:
     """A picture as a prompt of one generation. tokens: [rows, 1, tokens, features], the unguided row first."""
 
-    adapter: ImagePrompter
+    adapter: LoadedIPAdapter
     tokens: torch.Tensor
     scale: float
 
@@ -56,7 +56,7 @@ class RowScale:
         return (self.rows * features).to(features.dtype)
 
 
-class ImagePrompter:
+class LoadedIPAdapter:
     """An IP-Adapter in memory. Any UNet of the right shape may wear it; they share its weights.
 
     encoder: sees pictures. projection: what it says -> tokens. layers: weights of the attention to these, by the names
@@ -75,7 +75,7 @@ class ImagePrompter:
         self.encoder, self.projection = encoder, projection
         self.layers, self.marks = layers, marks
         side = encoder.config.image_size
-        self.eye = CLIPImageProcessorPil(size=side, crop_size=side)
+        self.image_processor = CLIPImageProcessorPil(size=side, crop_size=side)
         self._fitted: WeakKeyDictionary[Any, list[tuple[Any, IPAdapterAttnProcessor2_0]]] = WeakKeyDictionary()
 
     def parameters(self) -> Iterator[torch.Tensor]:
@@ -104,7 +104,7 @@ class ImagePrompter:
 
     def tokens_of(self, picture: Image.Image) -> torch.Tensor:
         """[2, 1, tokens, features]: of nothing, as diffusers has it for either kind, and of the picture."""
-        pixels = self.eye(picture, return_tensors="pt").pixel_values
+        pixels = self.image_processor(picture, return_tensors="pt").pixel_values
         pixels = pixels.to(self.encoder.device, self.encoder.dtype)
         if isinstance(self.projection, ImageProjection):
             said = self.encoder(pixels).image_embeds
@@ -120,7 +120,7 @@ class ImagePrompter:
             self._fitted[unet] = self._made_for(unet)
         return self._fitted[unet]
 
-    @alone
+    @serialized
     def _made_for(self, unet: Any) -> list[tuple[Any, IPAdapterAttnProcessor2_0]]:
         if features_of(self.projection) != unet.config.cross_attention_dim:
             raise self._unfit()
@@ -178,8 +178,8 @@ def heard(unet: Any, samples: Sequence[tuple[ImagePrompt | None, int]], texts: t
         yield texts, [tokens]
 
 
-@alone
-def load(spec: ModelSpec, hardware: Hardware) -> ImagePrompter:
+@serialized
+def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
     """The IP-Adapter of a folder that was checked, in the device's memory.
 
     Raises ModelRefused for one of a kind that we do not know, or whose encoder is another one's.
@@ -204,7 +204,7 @@ def load(spec: ModelSpec, hardware: Hardware) -> ImagePrompter:
     if seen != wanted:
         raise ModelRefused(f"its encoder says {seen} numbers of a picture, and it hears {wanted}.")
     marks = {name: projecting[name] for name in MARKS if name in projecting}
-    return ImagePrompter(encoder.eval().to(hardware.device), projection.eval(), layers, marks, spec.slug)
+    return LoadedIPAdapter(encoder.eval().to(hardware.device), projection.eval(), layers, marks, spec.slug)
 
 
 def features_of(projection: Any) -> int:

@@ -18,7 +18,7 @@ from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.hardware import is_out_of_memory
-from inpainting.engines.diffusion.serving.load_lock import alone
+from inpainting.engines.diffusion.serving.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +27,12 @@ warnings.filterwarnings("ignore", message="Already found a `peft_config`", categ
 
 PARTS = ("unet", "text_encoder", "text_encoder_2")
 """What a LoRA may change."""
-MOST_IDLE = 8
+MAX_IDLE_LORAS = 8
 """LoRAs that stay loaded in a model while nobody wears them."""
 
 
 @dataclass(frozen=True, slots=True)
-class WornLora:
+class ActiveLora:
     """A LoRA with its weight."""
 
     spec: LoraSpec
@@ -44,17 +44,17 @@ class WornLora:
         return "lora" + hashlib.sha256(f"{self.spec.slug} {self.spec.digest}".encode()).hexdigest()[:16]
 
 
-Worn = tuple[WornLora, ...]
+ActiveLoras = tuple[ActiveLora, ...]
 """What a model wears, in one order however it was asked for; equal for those who may share a call of the UNet."""
 
 
-def worn_by(uses: Sequence[LoraUse], specs: Sequence[LoraSpec]) -> Worn:
+def active_loras(uses: Sequence[LoraUse], specs: Sequence[LoraSpec]) -> ActiveLoras:
     """What a request's LoRAs amount to. A weight of 0 is as if it were not there."""
-    worn = [WornLora(spec, use.weight) for use, spec in zip(uses, specs, strict=True) if use.weight]
+    worn = [ActiveLora(spec, use.weight) for use, spec in zip(uses, specs, strict=True) if use.weight]
     return tuple(sorted(worn, key=lambda one: one.spec.slug))
 
 
-class Adapters:
+class LoadedLoras:
     """The LoRAs of one loaded model. For the device's thread alone.
 
     They are never fused into the weights: without them the model computes what it did before the first was loaded, to
@@ -64,7 +64,7 @@ class Adapters:
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
         self._bytes: OrderedDict[str, int] = OrderedDict()
-        self._worn: Worn | None = ()
+        self._worn: ActiveLoras | None = ()
 
     @property
     def byte_count(self) -> int:
@@ -76,11 +76,11 @@ class Adapters:
         """Whether what is worn was distilled to steps that are counted from the end of the noise."""
         return any(one.spec.few_steps is not None and one.spec.few_steps.is_trailing for one in self._worn or ())
 
-    def lacking(self, worn: Worn) -> list[WornLora]:
+    def lacking(self, worn: ActiveLoras) -> list[ActiveLora]:
         return [one for one in worn if one.name not in self._bytes]
 
-    @alone
-    def load(self, one: WornLora) -> None:
+    @serialized
+    def load(self, one: ActiveLora) -> None:
         """Read a LoRA, whose file is checked first, into the model's memory.
 
         Raises EngineFailed: `lora_unavailable` where the file is gone, `lora_refused` by the check, `lora_unfit` where
@@ -114,7 +114,7 @@ class Adapters:
             self._forget(one.name)
             raise EngineFailed(f"The LoRA {spec.slug} changes nothing of this model.", code="lora_unfit")
 
-    def wear(self, worn: Worn) -> None:
+    def activate(self, worn: ActiveLoras) -> None:
         """Put these on, which are loaded, and all others off."""
         for one in worn:
             self._bytes.move_to_end(one.name)
@@ -130,7 +130,7 @@ class Adapters:
 
     def make_room(self, *, keep: Collection[str]) -> None:
         """Forget the least used of those not to be kept, until few are left."""
-        while len(self._idle(keep)) > MOST_IDLE:
+        while len(self._idle(keep)) > MAX_IDLE_LORAS:
             self.forget_one(keep=keep)
 
     def forget_one(self, *, keep: Collection[str]) -> bool:

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 
 from inpainting.engines.diffusion.conditioning.prompt_weights import Span
-from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors, pieces
+from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors, pieces
 
-MOST_CHUNKS = 8
-"""Chunks that are read of a prompt: 600 tokens where one is 75."""
+MAX_CHUNKS = 8
+"""PromptChunks that are read of a prompt: 600 tokens where one is 75."""
 END_OF_WORD = "</w>"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+class PromptEmbedding:
     """What the UNet hears of a prompt. embeds: [1, tokens, features]. pooled: [1, width], of width 0 where none is."""
 
     embeds: torch.Tensor
@@ -46,8 +46,8 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunks:
-    """A prompt as a tokenizer cuts it, without the marks at the chunks' ends. unread: the words beyond MOST_CHUNKS.
+class PromptChunks:
+    """A prompt as a tokenizer cuts it, without the marks at the chunks' ends. unread: the words beyond MAX_CHUNKS.
 
     embeddings: slugs of those that stand in it.
     """
@@ -61,7 +61,7 @@ class Chunks:
         return len(self.tokens)
 
 
-def cut(spans: Sequence[Span], tokenizer: Any, vectors: Vectors) -> Chunks:
+def cut(spans: Sequence[Span], tokenizer: Any, vectors: EmbeddingVectors) -> PromptChunks:
     """As many chunks as it takes, at least one; cut behind a word where there is one."""
     room = tokenizer.model_max_length - 2
     parts = [(*piece, span.weight) for span in spans for piece in pieces(span.text, list(vectors))]
@@ -72,14 +72,14 @@ def cut(spans: Sequence[Span], tokenizer: Any, vectors: Vectors) -> Chunks:
     ]
     used = frozenset(slug for _, slug, _ in parts if slug is not None)
     chunks: list[list[Token]] = []
-    while len(chunks) < MOST_CHUNKS and (rest or not chunks):
+    while len(chunks) < MAX_CHUNKS and (rest or not chunks):
         length = len(rest)
         if length > room:
             length = next((n for n in range(room, 0, -1) if rest[n - 1].ends_word), room)
         chunks.append(rest[:length])
         rest = rest[length:]
     unread = tokenizer.decode([token.id for token in rest if token.vector is None]) if rest else ""
-    return Chunks(chunks, str(unread).strip(), used)
+    return PromptChunks(chunks, str(unread).strip(), used)
 
 
 def words(text: str, weight: float, tokenizer: Any) -> list[Token]:
@@ -94,7 +94,7 @@ def embedding(vectors: torch.Tensor, weight: float) -> list[Token]:
     return [Token(0, weight, number == last, vector) for number, vector in enumerate(vectors)]
 
 
-def hear(chunks: Chunks, count: int, tokenizer: Any, listen: Listen) -> Heard:
+def hear(chunks: PromptChunks, count: int, tokenizer: Any, listen: Listen) -> PromptEmbedding:
     """What an encoder says to the chunks, and to the first of them as a whole.
 
     count: how many the UNet is to hear; those that lack are empty. Without weights the first is, to the last bit, what
@@ -120,7 +120,7 @@ def hear(chunks: Chunks, count: int, tokenizer: Any, listen: Listen) -> Heard:
         moved = empty.float() + (heard.float() - empty.float()) * weights
         heard = torch.where(weights == 1, heard, moved.to(heard.dtype))
     lacking = empty.expand(count - chunks.count, -1, -1)
-    return Heard(torch.cat([heard, lacking]).flatten(0, 1)[None], pooled[:1])
+    return PromptEmbedding(torch.cat([heard, lacking]).flatten(0, 1)[None], pooled[:1])
 
 
 def ids_of(chunk: Sequence[Token], tokenizer: Any) -> list[int]:

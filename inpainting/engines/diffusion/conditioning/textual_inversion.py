@@ -19,11 +19,13 @@ from inpainting.catalog.inspection.model_files import ModelRefused, header_of
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 
-Vectors = Mapping[str, torch.Tensor]
+EmbeddingVectors = Mapping[str, torch.Tensor]
 """By slug: [vectors, features], for one text encoder."""
 
 
-def read_vectors(specs: Sequence[ModelSpec], encoders: Sequence[Any], label: str) -> tuple[Vectors, ...]:
+def load_embedding_vectors(
+    specs: Sequence[ModelSpec], encoders: Sequence[Any], label: str
+) -> tuple[EmbeddingVectors, ...]:
     """For each encoder of the model called `label`, what the embeddings give it.
 
     Raises EngineFailed: `part_unavailable` where a file is gone, `part_refused` by the check, `part_unfit` where it was
@@ -54,7 +56,7 @@ def tensors_of(spec: ModelSpec) -> list[torch.Tensor]:
     return [tensors[name] for name in names_in(header_of(spec.path), spec.path.name)]
 
 
-def mark_of(slug: str) -> str:
+def placeholder_of(slug: str) -> str:
     """What stands in a prompt in its place."""
     return f"<{slug}>"
 
@@ -63,7 +65,7 @@ def pieces(text: str, slugs: Sequence[str]) -> list[tuple[str, str | None]]:
     """The text in its order, as (words, None) and as (mark, slug)."""
     if not slugs:
         return [(text, None)]
-    marks = {mark_of(slug): slug for slug in slugs}
+    marks = {placeholder_of(slug): slug for slug in slugs}
     found = re.split(f"({'|'.join(map(re.escape, marks))})", text, flags=re.IGNORECASE)
     return [(piece, marks.get(piece.lower())) for piece in found]
 

@@ -18,9 +18,9 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.base import Backend
-from inpainting.engines.diffusion.conditioning.lora_adapters import Adapters
-from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors
-from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
+from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
+from inpainting.engines.diffusion.denoising import DenoisingState, TextConditioning
 from inpainting.engines.diffusion.hardware import Hardware
 
 
@@ -37,9 +37,9 @@ class LatentModel(ABC):
         self.vae = pipeline.vae
         self.unet: Any = getattr(pipeline, "unet", None)
         """None in families whose network is another."""
-        self.adapters = Adapters(pipeline)
+        self.loras = LoadedLoras(pipeline)
         self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
-        self.sacrifices: list[str] = []
+        self.memory_fallbacks: list[str] = []
         """What a short memory made us do, for the metadata of all that is painted from then on."""
         self.networks: dict[Any, Backend] = {}
         """What is compiled of it, by size and LoRAs; `openvino.networks` keeps it."""
@@ -51,13 +51,13 @@ class LatentModel(ABC):
     def byte_count(self) -> int:
         """Bytes of all weights, those of its LoRAs and of what is compiled of it among them."""
         compiled_bytes = sum(one.byte_count for one in self.networks.values())
-        return self._own_bytes + self.adapters.byte_count + compiled_bytes
+        return self._own_bytes + self.loras.byte_count + compiled_bytes
 
     @cached_property
     def _own_bytes(self) -> int:
         parts = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
         whole = sum(tensor.nbytes for part in parts for tensor in (*part.parameters(), *part.buffers()))
-        return whole - self.adapters.byte_count
+        return whole - self.loras.byte_count
 
     # What each family does in its own way
 
@@ -67,23 +67,25 @@ class LatentModel(ABC):
 
     @abstractmethod
     def read(
-        self, settings: PaintSettings, size: Size, vectors: Sequence[Vectors] = ()
-    ) -> tuple[Text, tuple[str, ...]]:
+        self, settings: PaintSettings, size: Size, vectors: Sequence[EmbeddingVectors] = ()
+    ) -> tuple[TextConditioning, tuple[str, ...]]:
         """What the network hears of a request painted at `size`, and sentences about words that it does not hear.
 
         vectors: what its embeddings give each text encoder; none where it has none.
         """
 
-    def count_chunks(self, settings: PaintSettings, vectors: Sequence[Vectors] = ()) -> int:
+    def count_chunks(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> int:
         """How many chunks of words the network hears: who hears as many may share its calls."""
         return 1
 
-    def vectors_of(self, embeddings: Sequence[ModelSpec]) -> tuple[Vectors, ...]:
+    def load_embeddings(self, embeddings: Sequence[ModelSpec]) -> tuple[EmbeddingVectors, ...]:
         """For `read`. Raises EngineFailed: `part_unavailable`, `part_refused`, `part_unfit`."""
         raise EngineFailed(f"{self.spec.label} takes no embeddings.", code="part_unfit")
 
     @abstractmethod
-    def start(self, request: InpaintRequest, index: int, text: Text) -> tuple[Denoising, tuple[str, ...]]:
+    def start(
+        self, request: InpaintRequest, index: int, text: TextConditioning
+    ) -> tuple[DenoisingState, tuple[str, ...]]:
         """The beginning of picture `index` of a request whose image is the window.
 
         Draws from the generator in the order of diffusers' own pipeline, so that the same seed gives the same picture.
@@ -91,7 +93,7 @@ class LatentModel(ABC):
         """
 
     @abstractmethod
-    def predict(self, live: Sequence[Denoising]) -> list[torch.Tensor]:
+    def predict(self, samples: Sequence[DenoisingState]) -> list[torch.Tensor]:
         """One call of the network for all of them, each at its own time: what each wants for `advance`, in float32."""
 
     # Encode
@@ -228,12 +230,12 @@ class LatentModel(ABC):
             self._is_tiled = True
             self.vae.enable_slicing()
             self.vae.enable_tiling()
-            self.sacrifices.append("Memory was short: pictures were encoded and decoded in tiles.")
+            self.memory_fallbacks.append("Memory was short: pictures were encoded and decoded in tiles.")
             return True
         if not self._is_offloaded and self.hardware.is_cuda:
             self._is_offloaded = True
             self.pipeline.enable_model_cpu_offload(device=self.hardware.device)
-            self.sacrifices.append("Memory was short: parts of the model waited in the machine's memory.")
+            self.memory_fallbacks.append("Memory was short: parts of the model waited in the machine's memory.")
             return True
         return False
 

@@ -15,10 +15,10 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import flow_schedulers
 from inpainting.engines.diffusion.conditioning.prompt_weights import spans_of
-from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors
-from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
+from inpainting.engines.diffusion.denoising import DenoisingState, TextConditioning
 from inpainting.engines.diffusion.families.base import LatentModel, to_tensor
-from inpainting.engines.diffusion.flow import FlowDenoising
+from inpainting.engines.diffusion.flow import FlowDenoisingState
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
 
@@ -57,8 +57,8 @@ class FluxFill(LatentModel):
 
     @torch.inference_mode()
     def read(
-        self, settings: PaintSettings, size: Size, vectors: Sequence[Vectors] = ()
-    ) -> tuple[Text, tuple[str, ...]]:
+        self, settings: PaintSettings, size: Size, vectors: Sequence[EmbeddingVectors] = ()
+    ) -> tuple[TextConditioning, tuple[str, ...]]:
         """embeds: [1, 512, features], of the larger encoder. pooled: [1, features], of CLIP, which reads 77 tokens."""
         embeds, pooled, _ = self.pipeline.encode_prompt(
             settings.prompt, device=self.hardware.device, max_sequence_length=TOKENS
@@ -68,15 +68,17 @@ class FluxFill(LatentModel):
         tokenizer = self.pipeline.tokenizer_2
         tokens = tokenizer(settings.prompt, truncation=False, verbose=False).input_ids
         if len(tokens) <= TOKENS:
-            return Text(embeds, pooled), tuple(notes)
+            return TextConditioning(embeds, pooled), tuple(notes)
         rest = str(tokenizer.decode(tokens[TOKENS - 1 : -1])).strip()
         note = f"The prompt is longer than the model reads ({TOKENS - 1} tokens); not read: “{rest[:200]}”."
-        return Text(embeds, pooled), (*notes, note)
+        return TextConditioning(embeds, pooled), (*notes, note)
 
     # Start
 
     @torch.inference_mode()
-    def start(self, request: InpaintRequest, index: int, text: Text) -> tuple[Denoising, tuple[str, ...]]:
+    def start(
+        self, request: InpaintRequest, index: int, text: TextConditioning
+    ) -> tuple[DenoisingState, tuple[str, ...]]:
         """The beginning of picture `index` of a request whose image is the window: its sides are multiples of 16.
 
         Draws from the generator in the order of `FluxFillPipeline`, so that the same seed gives the same picture. The
@@ -102,7 +104,7 @@ class FluxFill(LatentModel):
         image = self.encode_image(pixels, generator)
         noise = self.draw((mask.shape[-2], mask.shape[-1]), generator)
         masked_image = self.encode_image(pixels * (1 - repainted), generator)
-        denoising = FlowDenoising(
+        denoising = FlowDenoisingState(
             latents=image,
             text=text,
             guidance=self.guidance(settings),
@@ -121,28 +123,28 @@ class FluxFill(LatentModel):
     # Predict
 
     @torch.inference_mode()
-    def predict(self, live: Sequence[Denoising]) -> list[torch.Tensor]:
+    def predict(self, samples: Sequence[DenoisingState]) -> list[torch.Tensor]:
         """One call of the transformer for all of them, which are of one size, each at its own time and guidance."""
         device, dtype = self.hardware.device, self.transformer.dtype
-        texts = [one.text for one in live]
+        texts = [one.text for one in samples]
         embeds = torch.cat([text.embeds for text in texts]).to(dtype)
         answer = self.transformer(
-            hidden_states=torch.cat([one.model_input() for one in live]).to(dtype),
-            timestep=torch.cat([one.time for one in live]).to(device) / 1000,
-            guidance=self.heard_guidance(live),
+            hidden_states=torch.cat([one.model_input() for one in samples]).to(dtype),
+            timestep=torch.cat([one.time for one in samples]).to(device) / 1000,
+            guidance=self.heard_guidance(samples),
             pooled_projections=torch.cat([text.pooled for text in texts if text.pooled is not None]).to(dtype),
             encoder_hidden_states=embeds,
             txt_ids=torch.zeros(embeds.shape[1], 3, device=device, dtype=dtype),
-            img_ids=places(live[0].latents, dtype),
+            img_ids=places(samples[0].latents, dtype),
             return_dict=False,
         )[0]
         return list(answer.float().split(1))
 
-    def heard_guidance(self, live: Sequence[Denoising]) -> torch.Tensor | None:
+    def heard_guidance(self, samples: Sequence[DenoisingState]) -> torch.Tensor | None:
         """[rows]; None for a transformer that was not distilled with guidance, and hears none."""
         if not self.transformer.config.guidance_embeds:
             return None
-        return torch.tensor([one.guidance for one in live], device=self.hardware.device)
+        return torch.tensor([one.guidance for one in samples], device=self.hardware.device)
 
 
 def places(latents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

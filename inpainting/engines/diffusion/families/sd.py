@@ -17,10 +17,22 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
-from inpainting.engines.diffusion.conditioning.prompt_encoding import MOST_CHUNKS, Chunks, Heard, Places, cut, hear
+from inpainting.engines.diffusion.conditioning.prompt_encoding import (
+    MAX_CHUNKS,
+    Places,
+    PromptChunks,
+    PromptEmbedding,
+    cut,
+    hear,
+)
 from inpainting.engines.diffusion.conditioning.prompt_weights import spans_of
-from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors, mark_of, placed, read_vectors
-from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.conditioning.textual_inversion import (
+    EmbeddingVectors,
+    load_embedding_vectors,
+    placed,
+    placeholder_of,
+)
+from inpainting.engines.diffusion.denoising import DenoisingState, TextConditioning
 from inpainting.engines.diffusion.families.base import LatentModel, to_tensor
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
@@ -50,8 +62,8 @@ class StableDiffusion(LatentModel):
 
     @torch.inference_mode()
     def read(
-        self, settings: PaintSettings, size: Size, vectors: Sequence[Vectors] = ()
-    ) -> tuple[Text, tuple[str, ...]]:
+        self, settings: PaintSettings, size: Size, vectors: Sequence[EmbeddingVectors] = ()
+    ) -> tuple[TextConditioning, tuple[str, ...]]:
         """What the UNet hears of a request painted at `size`, and sentences about words that it does not hear.
 
         vectors: what its embeddings give each text encoder; none where it has none.
@@ -64,13 +76,17 @@ class StableDiffusion(LatentModel):
             text = replace(text, time_condition=condition.to(self.hardware.device))
         return text, tuple(self._unread(settings, vectors))
 
-    def encode_text(self, settings: PaintSettings, size: Size, vectors: Sequence[Vectors] = ()) -> Text:
+    def encode_text(
+        self, settings: PaintSettings, size: Size, vectors: Sequence[EmbeddingVectors] = ()
+    ) -> TextConditioning:
         positive, negative = self.hear(settings, vectors)
         if negative is None:
-            return Text(positive.embeds)
-        return Text(torch.cat([negative.embeds, positive.embeds]))
+            return TextConditioning(positive.embeds)
+        return TextConditioning(torch.cat([negative.embeds, positive.embeds]))
 
-    def hear(self, settings: PaintSettings, vectors: Sequence[Vectors] = ()) -> tuple[Heard, Heard | None]:
+    def hear(
+        self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()
+    ) -> tuple[PromptEmbedding, PromptEmbedding | None]:
         """What the encoders say to the prompt, and where it is heard to the negative one, in as many chunks.
 
         `clip_skip` is for the prompt alone, as in diffusers' pipelines.
@@ -81,27 +97,29 @@ class StableDiffusion(LatentModel):
             return positive, None
         return positive, self._hear(settings.negative_prompt, vectors, count, None)
 
-    def _hear(self, words: str, vectors: Sequence[Vectors], count: int, left_out: int | None) -> Heard:
+    def _hear(
+        self, words: str, vectors: Sequence[EmbeddingVectors], count: int, left_out: int | None
+    ) -> PromptEmbedding:
         said = [
             hear(chunks, count, tokenizer, partial(self.listen, encoder, left_out))
             for chunks, (tokenizer, encoder) in zip(self._cut(words, vectors), self.encoders, strict=True)
         ]
-        return Heard(torch.cat([one.embeds for one in said], -1), torch.cat([one.pooled for one in said], -1))
+        return PromptEmbedding(torch.cat([one.embeds for one in said], -1), torch.cat([one.pooled for one in said], -1))
 
-    def _cut(self, words: str, vectors: Sequence[Vectors]) -> list[Chunks]:
+    def _cut(self, words: str, vectors: Sequence[EmbeddingVectors]) -> list[PromptChunks]:
         """For each encoder."""
         spans, _ = spans_of(words)
         each = vectors or [{} for _ in self.encoders]
         return [cut(spans, tokenizer, own) for (tokenizer, _), own in zip(self.encoders, each, strict=True)]
 
-    def count_chunks(self, settings: PaintSettings, vectors: Sequence[Vectors] = ()) -> int:
+    def count_chunks(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> int:
         """How many chunks of words the UNet hears: as many as the longer of what it hears takes."""
         texts = [settings.prompt, *([settings.negative_prompt] if self.is_guided(settings) else [])]
         return max(chunks.count for words in texts for chunks in self._cut(words, vectors))
 
-    def vectors_of(self, embeddings: Sequence[ModelSpec]) -> tuple[Vectors, ...]:
+    def load_embeddings(self, embeddings: Sequence[ModelSpec]) -> tuple[EmbeddingVectors, ...]:
         """For `read`. Raises EngineFailed: `part_unavailable`, `part_refused`, `part_unfit`."""
-        return read_vectors(embeddings, [encoder for _, encoder in self.encoders], self.spec.label)
+        return load_embedding_vectors(embeddings, [encoder for _, encoder in self.encoders], self.spec.label)
 
     @property
     def encoders(self) -> list[tuple[Any, Any]]:
@@ -120,10 +138,10 @@ class StableDiffusion(LatentModel):
             embeds = encoder.text_model.final_layer_norm(said.hidden_states[-(left_out + 1)])
         return embeds, embeds.new_empty(len(ids), 0)
 
-    def _unread(self, settings: PaintSettings, vectors: Sequence[Vectors]) -> Iterator[str]:
+    def _unread(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors]) -> Iterator[str]:
         """Sentences about words that the UNet does not hear, or not as they were meant."""
         used: set[str] = set()
-        most = MOST_CHUNKS * (self.encoders[0][0].model_max_length - 2)
+        most = MAX_CHUNKS * (self.encoders[0][0].model_max_length - 2)
         for name in ("prompt", *(["negative_prompt"] if self.is_guided(settings) else [])):
             words: str = getattr(settings, name)
             yield from spans_of(words)[1]
@@ -138,12 +156,15 @@ class StableDiffusion(LatentModel):
                 yield f"{DISTILLED} guidance_start and guidance_end changed nothing."
         for slug in settings.embeddings:
             if slug not in used:
-                yield f"The embedding {slug} was asked for, and “{mark_of(slug)}” stands in no prompt that is heard."
+                placeholder = placeholder_of(slug)
+                yield f"The embedding {slug} is not used: “{placeholder}” is in no prompt that the model reads."
 
     # Start
 
     @torch.inference_mode()
-    def start(self, request: InpaintRequest, index: int, text: Text) -> tuple[Denoising, tuple[str, ...]]:
+    def start(
+        self, request: InpaintRequest, index: int, text: TextConditioning
+    ) -> tuple[DenoisingState, tuple[str, ...]]:
         """The beginning of picture `index` of a request whose image is the window: its sides are multiples of 8.
 
         Draws from the generator in the order of diffusers' inpainting pipelines, so that the same seed gives the same
@@ -156,9 +177,9 @@ class StableDiffusion(LatentModel):
             self.scheduler_config,
             karras=settings.use_karras_sigmas,
             algorithm_type=settings.algorithm_type,
-            is_trailing=self.adapters.want_trailing_steps,
+            is_trailing=self.loras.want_trailing_steps,
         )
-        steps, most = settings.steps or self.spec.steps, schedulers.most_steps(scheduler)
+        steps, most = settings.steps or self.spec.steps, schedulers.max_steps(scheduler)
         if steps > most:
             notes = (*notes, f"{steps} steps were asked for; {type(scheduler).__name__} takes at most {most}.")
         timesteps = schedulers.begin(scheduler, min(steps, most), settings.strength)
@@ -191,7 +212,7 @@ class StableDiffusion(LatentModel):
         guided = schedulers.steps_within(len(timesteps), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
             notes = (*notes, "No step lies between guidance_start and guidance_end: none was guided.")
-        denoising = Denoising(
+        denoising = DenoisingState(
             latents=latents,
             text=text,
             guidance=self.guidance(settings),
@@ -209,26 +230,26 @@ class StableDiffusion(LatentModel):
     # Predict
 
     @torch.inference_mode()
-    def predict(self, live: Sequence[Denoising]) -> list[torch.Tensor]:
+    def predict(self, samples: Sequence[DenoisingState]) -> list[torch.Tensor]:
         """One call of the UNet for all of them, each at its own time: what each wants for `advance`, in float32.
 
         They hear texts of one length: `count_chunks` is the same for all.
         """
-        if len({one.networks for one in live}) > 1:  # a part's files were replaced while some are painted
-            return [answer for one in live for answer in self.predict([one])]
+        if len({one.networks for one in samples}) > 1:  # a part's files were replaced while some are painted
+            return [answer for one in samples for answer in self.predict([one])]
         device, dtype = self.hardware.device, self.unet.dtype
-        texts = [one.heard for one in live]
-        inputs = torch.cat([one.model_input() for one in live]).to(dtype)
-        times = torch.cat([one.time for one in live]).to(device)
+        texts = [one.heard for one in samples]
+        inputs = torch.cat([one.model_input() for one in samples]).to(dtype)
+        times = torch.cat([one.time for one in samples]).to(device)
         hears = torch.cat([text.embeds for text in texts]).to(dtype)
         told = self.conditions(texts)
-        led = controlnet.residuals([one.control for one in live], inputs, times, hears, told)
+        led = controlnet.residuals([one.control for one in samples], inputs, times, hears, told)
         unet = self.unet if self.compiled is None else partial(self.compiled.predict, self.unet)
-        with ip_adapter.heard(self.unet, [(one.image_prompt, one.rows) for one in live], hears) as heard:
+        with ip_adapter.heard(self.unet, [(one.image_prompt, one.rows) for one in samples], hears) as heard:
             answer = unet(inputs, times, encoder_hidden_states=heard, return_dict=False, **told, **led)[0]
-        return list(answer.float().split([one.rows for one in live]))
+        return list(answer.float().split([one.rows for one in samples]))
 
-    def conditions(self, texts: Sequence[Text]) -> dict[str, Any]:
+    def conditions(self, texts: Sequence[TextConditioning]) -> dict[str, Any]:
         """What else the UNet is told."""
         times = [text.time_condition for text in texts if text.time_condition is not None]
         return {"timestep_cond": torch.cat(times).to(self.unet.dtype)} if times else {}

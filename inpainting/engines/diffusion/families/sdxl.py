@@ -9,9 +9,9 @@ import torch
 
 from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
-from inpainting.engines.diffusion.conditioning.prompt_encoding import Heard, Places
-from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors, placed
-from inpainting.engines.diffusion.denoising import Text
+from inpainting.engines.diffusion.conditioning.prompt_encoding import Places, PromptEmbedding
+from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors, placed
+from inpainting.engines.diffusion.denoising import TextConditioning
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 
 
@@ -34,19 +34,21 @@ class StableDiffusionXL(StableDiffusion):
         said = answer.hidden_states[-((left_out or 0) + 2)]
         return said, answer[0] if answer[0].ndim == 2 else said.new_empty(len(ids), 0)
 
-    def encode_text(self, settings: PaintSettings, size: Size, vectors: Sequence[Vectors] = ()) -> Text:
+    def encode_text(
+        self, settings: PaintSettings, size: Size, vectors: Sequence[EmbeddingVectors] = ()
+    ) -> TextConditioning:
         positive, negative = self.hear(settings, vectors)
         # original size, where it was cropped, target size; the refiner's aesthetic score belongs to other models
         shape = (size.height, size.width)
         time_ids = torch.tensor([[*shape, 0, 0, *shape]], dtype=torch.float32, device=self.hardware.device)
         if negative is None:
-            return Text(positive.embeds, positive.pooled, time_ids)
+            return TextConditioning(positive.embeds, positive.pooled, time_ids)
         if not settings.negative_prompt and self.pipeline.config.force_zeros_for_empty_prompt:
-            negative = Heard(torch.zeros_like(positive.embeds), torch.zeros_like(positive.pooled))
+            negative = PromptEmbedding(torch.zeros_like(positive.embeds), torch.zeros_like(positive.pooled))
         embeds = torch.cat([negative.embeds, positive.embeds])
-        return Text(embeds, torch.cat([negative.pooled, positive.pooled]), time_ids.expand(2, -1))
+        return TextConditioning(embeds, torch.cat([negative.pooled, positive.pooled]), time_ids.expand(2, -1))
 
-    def conditions(self, texts: Sequence[Text]) -> dict[str, Any]:
+    def conditions(self, texts: Sequence[TextConditioning]) -> dict[str, Any]:
         dtype = self.unet.dtype
         pooled = [text.pooled for text in texts if text.pooled is not None]
         time_ids = [text.time_ids for text in texts if text.time_ids is not None]

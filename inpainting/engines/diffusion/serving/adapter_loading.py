@@ -15,7 +15,7 @@ from inpainting.catalog.specs import PART_LABELS, Family, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning import ip_adapter
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
-from inpainting.engines.diffusion.serving.load_lock import alone
+from inpainting.engines.diffusion.serving.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ PREVIEW_DECODERS: dict[Family, str] = {Family.SD: "taesd", Family.SDXL: "taesdxl
 """Folders beside the models: decoders of a few MB (TAESD, Ollin Boer Bohan), which no model needs."""
 
 
-def load_part(spec: ModelSpec, hardware: Hardware) -> Any:
+def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
     """The network of a VAE, a ControlNet or an IP-Adapter, whose files are checked first, in the device's memory.
 
     Raises EngineFailed: `part_unavailable` where they are not there or damaged, `part_refused` by the check. What says
@@ -46,7 +46,7 @@ def load_part(spec: ModelSpec, hardware: Hardware) -> Any:
         raise EngineFailed(f"{name} cannot be loaded; the server's log says why.", code="part_unavailable") from error
 
 
-@alone
+@serialized
 def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
     """One network in diffusers' layout, of a class that is on the list for that kind."""
     configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)

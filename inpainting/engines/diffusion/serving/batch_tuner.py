@@ -1,4 +1,4 @@
-"""How many rows of the UNet's batch at once: as many as still make it faster, which is measured as it works."""
+"""Choose how many rows a step batch takes: as many as still raise the throughput, measured while it runs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ WORTH_IT = 1.05
 """Twice the rows must do so many times the work a second, or they only make everybody wait longer."""
 
 
-class Pace:
+class BatchSizeTuner:
     """Seconds of a step by the number of rows, for one model at one size.
 
-    It begins with `first_rows`, doubles while that pays, and stays at the knee, or at `most_rows`.
+    It begins with `first_rows`, doubles while that pays, and stays at the knee, or at `max_rows`.
     row_bytes: what a row takes of the device's memory, 0 while unknown.
     """
 
-    def __init__(self, most_rows: int, *, first_rows: int = 2) -> None:
-        self.most_rows = max(1, most_rows)
+    def __init__(self, max_rows: int, *, first_rows: int = 2) -> None:
+        self.max_rows = max(1, max_rows)
         self.first_rows = first_rows
         self.row_bytes = 0
         self._seconds_a_row: dict[int, float] = {}
@@ -39,9 +39,9 @@ class Pace:
         while allowed in self._seconds_a_row:
             half, now = self._seconds_a_row.get(allowed // 2), self._seconds_a_row[allowed]
             if half is not None and half < now * WORTH_IT:
-                return min(allowed // 2, self.most_rows)
+                return min(allowed // 2, self.max_rows)
             allowed *= 2
-        return min(allowed, self.most_rows)
+        return min(allowed, self.max_rows)
 
 
 def bucket_of(rows: int) -> int:

@@ -26,40 +26,40 @@ from inpainting.engines.base import OnStep, Step
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.backends.base import Backend
 from inpainting.engines.diffusion.conditioning import controlnet
-from inpainting.engines.diffusion.conditioning.active_adapters import Fittings
-from inpainting.engines.diffusion.conditioning.lora_adapters import worn_by
-from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors
+from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
+from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
+from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import is_out_of_memory
-from inpainting.engines.diffusion.serving.batch_tuner import Pace
-from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, Pulse
+from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
+from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.jobs import (
     ALL,
-    MOST_ROWS,
-    Failed,
-    Group,
+    MAX_ROWS,
+    InFlightSample,
+    Job,
+    JobFailed,
+    JobSucceeded,
     Key,
-    Live,
-    Painted,
-    Ticket,
+    StepBatch,
     computed_by,
     holds,
     may_be_compiled,
     rows_of,
 )
-from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
+from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 
 if TYPE_CHECKING:
-    from inpainting.engines.diffusion.backends.openvino.networks import Networks
+    from inpainting.engines.diffusion.backends.openvino.networks import OpenVinoBackends
 
 logger = logging.getLogger(__name__)
 
-PREVIEW_EVERY_SECONDS = 0.5
-SIGN_OF_LIFE_SECONDS = 1.0
+PREVIEW_INTERVAL_SECONDS = 0.5
+KEEPALIVE_SECONDS = 1.0
 """How often a caller's `on_step` is called at least, as engines promise, however long a step takes."""
 MEMORY_SHARE = 0.9
 """Of the free memory of a GPU that rows may take together."""
-MOST_PACES = 64
+MAX_TUNERS = 64
 """Of a model: sizes, fittings and lengths of text at which it is remembered how fast it is."""
 
 Item = TypeVar("Item")
@@ -69,21 +69,23 @@ Result = TypeVar("Result")
 class Batcher:
     """Paints what `paint` is asked for, as much at once as pays.
 
-    most_rows: rows of the UNet's batch at most; None is as many as memory holds and still make it faster, measured.
+    max_rows: rows of the UNet's batch at most; None is as many as memory holds and still make it faster, measured.
     1 is the deterministic mode: nothing is ever computed in company. networks: what computes in torch's place where it
     can; None is nothing.
     """
 
-    def __init__(self, shelf: Shelf, *, most_rows: int | None = None, networks: Networks | None = None) -> None:
-        self.shelf = shelf
+    def __init__(
+        self, cache: ModelCache, *, max_rows: int | None = None, networks: OpenVinoBackends | None = None
+    ) -> None:
+        self.cache = cache
         self.networks = networks
-        self.most_rows = most_rows
-        self.pulse = Pulse()
-        self._arrivals: SimpleQueue[Ticket | ModelSpec] = SimpleQueue()
-        self._waiting: deque[tuple[Ticket, int]] = deque()
-        self._groups: list[Group] = []
-        self._paces: WeakKeyDictionary[LatentModel, OrderedDict[Key, Pace]] = WeakKeyDictionary()
-        self._entering: Ticket | None = None
+        self.max_rows = max_rows
+        self.watchdog = DeviceWatchdog()
+        self._arrivals: SimpleQueue[Job | ModelSpec] = SimpleQueue()
+        self._waiting: deque[tuple[Job, int]] = deque()
+        self._groups: list[StepBatch] = []
+        self._tuners: WeakKeyDictionary[LatentModel, OrderedDict[Key, BatchSizeTuner]] = WeakKeyDictionary()
+        self._entering: Job | None = None
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
@@ -106,33 +108,36 @@ class Batcher:
         Raises EngineFailed, and DeviceLost where only another process can go on; what `on_step` raises stops the
         painting.
         """
-        ticket = Ticket(
-            request, spec, Fittings(worn_by(request.settings.loras, loras), tuple(parts)), embeddings=embeddings
+        job = Job(
+            request,
+            spec,
+            ActiveAdapters(active_loras(request.settings.loras, loras), tuple(parts)),
+            embeddings=embeddings,
         )
         self._ensure_thread()
-        self._arrivals.put(ticket)
+        self._arrivals.put(job)
         step = Step(0, 0)
         try:
             while True:
                 try:
-                    message = ticket.messages.get(timeout=SIGN_OF_LIFE_SECONDS)
+                    message = job.messages.get(timeout=KEEPALIVE_SECONDS)
                 except Empty:
-                    if self.pulse.is_broken or not (self._thread and self._thread.is_alive()):
+                    if self.watchdog.is_broken or not (self._thread and self._thread.is_alive()):
                         raise DeviceLost("The device answers no more.") from None
                     # Said only while the device's thread is within its time: a hung device must look hung.
-                    if self.pulse.is_alive:
+                    if self.watchdog.is_alive:
                         on_step(Step(step.done, step.of))
                     continue
                 match message:
                     case Step():
                         step = message
                         on_step(message)
-                    case Failed(error):
+                    case JobFailed(error):
                         raise error
-                    case Painted(pictures, notes):
+                    case JobSucceeded(pictures, notes):
                         return pictures, notes
         finally:
-            ticket.is_over = True
+            job.is_done = True
 
     def warm(self, spec: ModelSpec) -> None:
         """Load a model before anybody asks for it. Returns at once; what goes wrong is a warning in the log."""
@@ -148,20 +153,20 @@ class Batcher:
     # On the device's thread
 
     def _run(self) -> None:
-        while not self.pulse.is_broken:
+        while not self.watchdog.is_broken:
             try:
                 self._take_arrivals()
-                self.turn()
+                self.run_once()
             except DeviceLost:
-                # Who waits hears it from the pulse: their generations are not to blame, and run again elsewhere.
-                self.pulse.is_broken = True
+                # Who waits hears it from the watchdog: their generations are not to blame, and run again elsewhere.
+                self.watchdog.is_broken = True
             except Exception as error:
                 logger.exception("The diffusion loop broke; what it held fails")
-                held = [one.ticket for group in self._groups for one in group.live]
+                held = [one.job for group in self._groups for one in group.samples]
                 self._groups.clear()
-                for ticket in [*held, *(ticket for ticket, _ in self._waiting)]:
-                    if not ticket.is_over:
-                        ticket.fail(broken(error))
+                for job in [*held, *(job for job, _ in self._waiting)]:
+                    if not job.is_done:
+                        job.fail(broken(error))
                 self._waiting.clear()
 
     @property
@@ -177,23 +182,23 @@ class Batcher:
             else:
                 self._waiting.extend((arrival, index) for index in range(arrival.request.settings.num_images))
 
-    def turn(self) -> None:
+    def run_once(self) -> None:
         """Let in who may start, take one step with one group, decode what is done."""
-        self._let_go()
+        self._drop_finished()
         self._admit()
         group = min(self._groups, key=lambda one: one.last_stepped, default=None)
         if group is not None:
             self._step(group)
             self._finish(group)
-            self._let_go()
+            self._drop_finished()
 
     def _load_early(self, spec: ModelSpec) -> None:
-        with self.pulse.works(LOADING_SECONDS):
+        with self.watchdog.deadline(LOADING_SECONDS):
             try:
-                if not self.shelf.fits(spec, self._in_use()):
+                if not self.cache.fits(spec, self._in_use()):
                     logger.info("%s is not loaded early: other models fill the memory", spec.slug)
                     return
-                model = self.shelf.get(spec, self._in_use())
+                model = self.cache.get(spec, self._in_use())
                 if self.networks is not None:
                     self.networks.wanted(model, Size(spec.width, spec.height), (), 1, in_use=self._in_use())
             except Exception as error:
@@ -201,20 +206,20 @@ class Batcher:
             else:
                 logger.info("%s is loaded and warm", spec.slug)
 
-    def _let_go(self) -> None:
+    def _drop_finished(self) -> None:
         """Whoever cancelled, or failed in one of several pictures, leaves before the next step; empty groups go."""
-        self._waiting = deque((ticket, index) for ticket, index in self._waiting if not ticket.is_over)
+        self._waiting = deque((job, index) for job, index in self._waiting if not job.is_done)
         for group in self._groups:
-            group.live = [one for one in group.live if not one.ticket.is_over]
-        self._groups = [group for group in self._groups if group.live]
+            group.samples = [one for one in group.samples if not one.job.is_done]
+        self._groups = [group for group in self._groups if group.samples]
 
     def _in_use(self) -> InUse:
         """By what somebody is painted, is about to be, or, of what is compiled, goes on with his next picture."""
         entering = [] if self._entering is None else [self._entering]
-        models = [*(group.model for group in self._groups), *(self.shelf.loaded(one.spec) for one in entering)]
+        models = [*(group.model for group in self._groups), *(self.cache.loaded(one.spec) for one in entering)]
         worn = [*(group.fittings for group in self._groups), *(one.fittings for one in entering)]
-        begun = [*entering, *(ticket for ticket, _ in self._waiting)]
-        compiled = [*(group.compiled for group in self._groups), *(one.compiled for one in begun if not one.is_over)]
+        begun = [*entering, *(job for job, _ in self._waiting)]
+        compiled = [*(group.compiled for group in self._groups), *(one.compiled for one in begun if not one.is_done)]
         return InUse(
             models=[one for one in models if one is not None],
             parts=[part for fittings in worn for part in fittings.parts],
@@ -224,239 +229,239 @@ class Batcher:
 
     def _admit(self) -> None:
         """Start those who wait, in their order, while their group has room."""
-        held_back: deque[tuple[Ticket, int]] = deque()
-        for ticket, index in self._waiting:
-            if ticket.is_over:
+        deferred: deque[tuple[Job, int]] = deque()
+        for job, index in self._waiting:
+            if job.is_done:
                 continue
             try:
-                if not self._may_start(ticket, held_back):
-                    held_back.append((ticket, index))
+                if not self._may_start(job, deferred):
+                    deferred.append((job, index))
                     continue
             except Exception as error:
-                self._give_up(ticket, self._noted(error))
+                self._give_up(job, self._noted(error))
                 continue
-            self._entering = ticket
+            self._entering = job
             try:
-                with self.pulse.works(LOADING_SECONDS):
-                    started = self._enter(ticket, index)
+                with self.watchdog.deadline(LOADING_SECONDS):
+                    started = self._enter(job, index)
             finally:
                 self._entering = None
             if isinstance(started, Exception):
-                self._give_up(ticket, started)
-        self._waiting = held_back
+                self._give_up(job, started)
+        self._waiting = deferred
 
-    def _may_start(self, ticket: Ticket, held_back: Sequence[tuple[Ticket, int]]) -> bool:
+    def _may_start(self, job: Job, deferred: Sequence[tuple[Job, int]]) -> bool:
         """Whether one more picture may start now, given those before it in line that may not."""
-        model = self.shelf.loaded(ticket.spec)
-        key = self._key(ticket, model)
+        model = self.cache.loaded(job.spec)
+        key = self._key(job, model)
         # No overtaking: not in one's own group, nor while a model waits for the others to be done.
-        if any(one.spec.slug == ticket.spec.slug and self._key(one, model) == key for one, _ in held_back):
+        if any(one.spec.slug == job.spec.slug and self._key(one, model) == key for one, _ in deferred):
             return False
         in_use = self._in_use()
-        waited_for = {one.spec.slug: one.spec for one, _ in held_back}
-        if not all(self.shelf.fits(spec, in_use) for spec in waited_for.values()):
+        waited_for = {one.spec.slug: one.spec for one, _ in deferred}
+        if not all(self.cache.fits(spec, in_use) for spec in waited_for.values()):
             return False
-        if not self.shelf.fits(ticket.spec, in_use):
+        if not self.cache.fits(job.spec, in_use):
             return not in_use.models
         group = self._group(model, key) if model is not None else None
         if model is None or group is None:
             return True
-        if len(group.live) >= group.at_once:
+        if len(group.samples) >= group.at_once:
             return False
-        return group.most_rows + model.rows_for(ticket.request.settings) <= self._most_rows(group)
+        return group.max_rows + model.rows_for(job.request.settings) <= self._max_rows(group)
 
-    def _most_rows(self, group: Group) -> int:
-        if self.most_rows is not None:
-            return self.most_rows
-        fitting = MOST_ROWS
-        if group.pace.row_bytes:
+    def _max_rows(self, group: StepBatch) -> int:
+        if self.max_rows is not None:
+            return self.max_rows
+        fitting = MAX_ROWS
+        if group.tuner.row_bytes:
             # Asked between two steps, when what runs holds none of it.
-            fitting = int(self.shelf.hardware.free_bytes() * MEMORY_SHARE / group.pace.row_bytes)
-        return min(group.pace.rows, fitting)
+            fitting = int(self.cache.hardware.free_bytes() * MEMORY_SHARE / group.tuner.row_bytes)
+        return min(group.tuner.rows, fitting)
 
-    def _key(self, ticket: Ticket, model: LatentModel | None) -> Key:
-        """The group of a ticket whose model is this one, None while it is not there: then as far as that is known."""
+    def _key(self, job: Job, model: LatentModel | None) -> Key:
+        """The group of a job whose model is this one, None while it is not there: then as far as that is known."""
         is_compiled = False
         if model is not None:
-            if not ticket.chunks:
-                ticket.chunks = model.count_chunks(ticket.request.settings, self._vectors(ticket, model))
-            is_compiled = self._computes(ticket, model) is not None
-        return Key(ticket.spec.slug, ticket.size, ticket.fittings, ticket.chunks, is_compiled)
+            if not job.chunks:
+                job.chunks = model.count_chunks(job.request.settings, self._vectors(job, model))
+            is_compiled = self._computes(job, model) is not None
+        return Key(job.spec.slug, job.size, job.fittings, job.chunks, is_compiled)
 
-    def _computes(self, ticket: Ticket, model: LatentModel) -> Backend | None:
+    def _computes(self, job: Job, model: LatentModel) -> Backend | None:
         """What computes its next picture; None is torch. Only asks: nothing is begun for it."""
-        if ticket.text is not None:
-            return ticket.compiled if holds(model, ticket.compiled) else None
-        if self.networks is None or not may_be_compiled(ticket):
+        if job.text is not None:
+            return job.compiled if holds(model, job.compiled) else None
+        if self.networks is None or not may_be_compiled(job):
             return None
-        return self.networks.ready(model, ticket.size, ticket.fittings.loras, ticket.chunks)
+        return self.networks.ready(model, job.size, job.fittings.loras, job.chunks)
 
-    def _group(self, model: LatentModel, key: Key) -> Group | None:
+    def _group(self, model: LatentModel, key: Key) -> StepBatch | None:
         return next((group for group in self._groups if group.model is model and group.key == key), None)
 
-    def _pace(self, model: LatentModel, key: Key) -> Pace:
+    def _tuner(self, model: LatentModel, key: Key) -> BatchSizeTuner:
         """What is known of that kind, of which the least used are forgotten, and all with the model."""
-        paces = self._paces.setdefault(model, OrderedDict())
-        pace = paces.setdefault(key, Pace(MOST_ROWS))
+        paces = self._tuners.setdefault(model, OrderedDict())
+        tuner = paces.setdefault(key, BatchSizeTuner(MAX_ROWS))
         paces.move_to_end(key)
-        if len(paces) > MOST_PACES:
+        if len(paces) > MAX_TUNERS:
             paces.popitem(last=False)
-        return pace
+        return tuner
 
-    def _vectors(self, ticket: Ticket, model: LatentModel) -> Sequence[Vectors]:
-        if ticket.vectors is None:
-            ticket.vectors = model.vectors_of(ticket.embeddings) if ticket.embeddings else ()
-        return ticket.vectors
+    def _vectors(self, job: Job, model: LatentModel) -> Sequence[EmbeddingVectors]:
+        if job.vectors is None:
+            job.vectors = model.load_embeddings(job.embeddings) if job.embeddings else ()
+        return job.vectors
 
-    def _enter(self, ticket: Ticket, index: int) -> Live | Exception:
+    def _enter(self, job: Job, index: int) -> InFlightSample | Exception:
         """A picture that has begun, or why it could not."""
-        (model,) = self._attempt(lambda _: [self.shelf.get(ticket.spec, self._in_use())], [ticket], None)
+        (model,) = self._attempt(lambda _: [self.cache.get(job.spec, self._in_use())], [job], None)
         if isinstance(model, Exception):
             return model
-        (started,) = self._attempt(lambda _: [self._start(ticket, index)], [ticket], model)
+        (started,) = self._attempt(lambda _: [self._start(job, index)], [job], model)
         return started
 
-    def _start(self, ticket: Ticket, index: int) -> Live:
-        model = self.shelf.get(ticket.spec, self._in_use())
-        loras = ticket.fittings.loras
-        self.shelf.bring(loras, model, self._in_use())
-        self._bring_parts(ticket, model)
-        model.adapters.wear(loras)  # when all is here: a LoRA that makes room for it takes the others off
-        if ticket.text is None:
-            ticket.text, notes = model.read(ticket.request.settings, ticket.size, self._vectors(ticket, model))
-            ticket.note(*notes)
-            self._choose(ticket, model)
-        if not holds(model, ticket.compiled):
-            ticket.compiled = None  # the model was loaded anew between two of its pictures
-        model.compiled = ticket.compiled
-        with model.painting_with(ticket.vae):
-            denoising, notes = model.start(ticket.request, index, ticket.text)
-        denoising.lead, denoising.image_prompt = ticket.lead, ticket.image_prompt
-        ticket.note(*notes)
-        if ticket.lead is not None and ticket.lead.strength and not ticket.lead.leads_in(len(denoising.timesteps)):
-            ticket.note(controlnet.NEVER_LED)
-        ticket.steps_of = len(denoising.timesteps) * ticket.request.settings.num_images
-        window = np.asarray(ticket.request.image.pixels, np.uint8)
-        preview = previews.previewer(window, denoising, self.shelf.preview_decoder(ticket.spec.family))
-        key = self._key(ticket, model)
+    def _start(self, job: Job, index: int) -> InFlightSample:
+        model = self.cache.get(job.spec, self._in_use())
+        loras = job.fittings.loras
+        self.cache.bring(loras, model, self._in_use())
+        self._bring_parts(job, model)
+        model.loras.activate(loras)  # when all is here: a LoRA that makes room for it takes the others off
+        if job.text is None:
+            job.text, notes = model.read(job.request.settings, job.size, self._vectors(job, model))
+            job.note(*notes)
+            self._choose(job, model)
+        if not holds(model, job.compiled):
+            job.compiled = None  # the model was loaded anew between two of its pictures
+        model.compiled = job.compiled
+        with model.painting_with(job.vae):
+            denoising, notes = model.start(job.request, index, job.text)
+        denoising.lead, denoising.image_prompt = job.lead, job.image_prompt
+        job.note(*notes)
+        if job.lead is not None and job.lead.strength and not job.lead.is_active_in(len(denoising.timesteps)):
+            job.note(controlnet.NO_STEP_CONTROLLED)
+        job.steps_of = len(denoising.timesteps) * job.request.settings.num_images
+        window = np.asarray(job.request.image.pixels, np.uint8)
+        preview = previews.previewer(window, denoising, self.cache.preview_decoder(job.spec.family))
+        key = self._key(job, model)
         group = self._group(model, key)
         if group is None:
-            group = Group(model, key, self._pace(model, key))
+            group = StepBatch(model, key, self._tuner(model, key))
             self._groups.append(group)
-        live = Live(ticket, index, denoising, preview)
-        group.live.append(live)
-        return live
+        samples = InFlightSample(job, index, denoising, preview)
+        group.samples.append(samples)
+        return samples
 
-    def _bring_parts(self, ticket: Ticket, model: LatentModel) -> None:
-        """What all of a ticket's pictures are painted with beside the model, held by it whatever becomes of its files.
+    def _bring_parts(self, job: Job, model: LatentModel) -> None:
+        """What all of a job's pictures are painted with beside the model, held by it whatever becomes of its files.
 
         Raises EngineFailed where a part does not do.
         """
         kinds = (Kind.VAE, Kind.CONTROLNET, Kind.IP_ADAPTER)
-        vae, control, adapter = (ticket.fittings.part(kind) for kind in kinds)
+        vae, control, adapter = (job.fittings.part(kind) for kind in kinds)
         if model.unet is None and (control or adapter):
             raise EngineFailed(f"{model.spec.label} is led by words alone.", code="part_unfit")
-        if vae is not None and ticket.vae is None:
-            ticket.vae = self._part(vae)
-        if control is not None and ticket.lead is None:
+        if vae is not None and job.vae is None:
+            job.vae = self._part(vae)
+        if control is not None and job.lead is None:
             network = self._part(control)
             controlnet.check_fits(network, model.unet, control, model.spec.label)
-            ticket.lead = controlnet.lead(network, control, ticket.request, self.shelf.hardware.device)
-        if adapter is not None and ticket.image_prompt is None:
-            rows = model.rows_for(ticket.request.settings)
-            ticket.image_prompt = self._part(adapter).prompt(ticket.request, model.unet, rows)
+            job.lead = controlnet.condition(network, control, job.request, self.cache.hardware.device)
+        if adapter is not None and job.image_prompt is None:
+            rows = model.rows_for(job.request.settings)
+            job.image_prompt = self._part(adapter).prompt(job.request, model.unet, rows)
 
     def _part(self, spec: ModelSpec) -> Any:
-        return self.shelf.part(spec, self._in_use())
+        return self.cache.part(spec, self._in_use())
 
-    def _choose(self, ticket: Ticket, model: LatentModel) -> None:
+    def _choose(self, job: Job, model: LatentModel) -> None:
         """What computes all of a request is what is ready now: no picture begins in one way and ends in another."""
-        if self.networks is None or not may_be_compiled(ticket):
+        if self.networks is None or not may_be_compiled(job):
             return
-        wanted, chunks = (model, ticket.size, ticket.fittings.loras), self._key(ticket, model).chunks
-        ticket.compiled = self.networks.wanted(*wanted, chunks, in_use=self._in_use())
-        refusal = self.networks.refusal(*wanted)
+        wanted, chunks = (model, job.size, job.fittings.loras), self._key(job, model).chunks
+        job.compiled = self.networks.wanted(*wanted, chunks, in_use=self._in_use())
+        refusal = self.networks.rejection(*wanted)
         if refusal is not None:
-            ticket.note(refusal)
+            job.note(refusal)
 
-    def _step(self, group: Group) -> None:
+    def _step(self, group: StepBatch) -> None:
         """One step for all of a group, in as few calls of the UNet as memory holds."""
         group.last_stepped = time.monotonic()
-        live, hardware = list(group.live), self.shelf.hardware
+        samples, hardware = list(group.samples), self.cache.hardware
 
-        def predict(some: Sequence[Live]) -> list[torch.Tensor]:
-            before, started = hardware.forget_peak(), time.perf_counter()
-            group.model.adapters.wear(group.fittings.loras)
+        def predict(some: Sequence[InFlightSample]) -> list[torch.Tensor]:
+            before, started = hardware.reset_peak(), time.perf_counter()
+            group.model.loras.activate(group.fittings.loras)
             group.model.compiled = group.compiled
             answers = group.model.predict([one.denoising for one in some])
             hardware.synchronize()
-            group.pace.note(rows_of(some), time.perf_counter() - started, hardware.peak_bytes() - before)
+            group.tuner.note(rows_of(some), time.perf_counter() - started, hardware.peak_bytes() - before)
             return answers
 
         answers: list[torch.Tensor | Exception] = []
-        while len(answers) < len(live):
-            some = live[len(answers) : len(answers) + group.at_once]
-            with self.pulse.works_a_step(group.pace.seconds(rows_of(some))):
+        while len(answers) < len(samples):
+            some = samples[len(answers) : len(answers) + group.at_once]
+            with self.watchdog.step_deadline(group.tuner.seconds(rows_of(some))):
                 answers += self._attempt(predict, some, group.model, group)
-        for one, answer in zip(live, answers, strict=True):
+        for one, answer in zip(samples, answers, strict=True):
             self._advance(one, answer, group.model)
 
-    def _advance(self, one: Live, answer: torch.Tensor | Exception, model: LatentModel) -> None:
-        ticket = one.ticket
+    def _advance(self, one: InFlightSample, answer: torch.Tensor | Exception, model: LatentModel) -> None:
+        job = one.job
         if not isinstance(answer, Exception):
             try:
                 one.denoising.advance(answer)
             except Exception as error:
                 answer = self._noted(error)
         if isinstance(answer, Exception):
-            self._give_up(ticket, answer)
+            self._give_up(job, answer)
             return
-        ticket.steps_done += 1
-        way = computed_by(ticket, model.hardware.dtype)
-        ticket.messages.put(Step(ticket.steps_done, ticket.steps_of, self._preview_of(one), computed_by=way))
+        job.steps_done += 1
+        way = computed_by(job, model.hardware.dtype)
+        job.messages.put(Step(job.steps_done, job.steps_of, self._preview_of(one), computed_by=way))
 
-    def _preview_of(self, one: Live) -> NDArray[np.uint8] | None:
+    def _preview_of(self, one: InFlightSample) -> NDArray[np.uint8] | None:
         now = time.monotonic()
-        if one.preview is None or now - one.ticket.previewed_at < PREVIEW_EVERY_SECONDS:
+        if one.preview is None or now - one.job.previewed_at < PREVIEW_INTERVAL_SECONDS:
             return None
-        one.ticket.previewed_at = now
+        one.job.previewed_at = now
         try:
             return one.preview(one.denoising)
         except Exception as error:  # a preview is not worth a picture
-            logger.warning("No more previews of a picture by %s: %s", one.ticket.spec.slug, self._noted(error))
+            logger.warning("No more previews of a picture by %s: %s", one.job.spec.slug, self._noted(error))
             one.preview = None
             return None
 
-    def _finish(self, group: Group) -> None:
+    def _finish(self, group: StepBatch) -> None:
         """Decode those that are done, in a batch of their own."""
-        done = [one for one in group.live if one.denoising.is_done and not one.ticket.is_over]
+        done = [one for one in group.samples if one.denoising.is_done and not one.job.is_done]
         if not done:
             return
 
-        def decode(some: Sequence[Live]) -> list[NDArray[np.uint8]]:
-            vaes = {id(one.ticket.vae): one.ticket.vae for one in some}
+        def decode(some: Sequence[InFlightSample]) -> list[NDArray[np.uint8]]:
+            vaes = {id(one.job.vae): one.job.vae for one in some}
             if len(vaes) > 1:  # its files were replaced while some are painted
                 return [picture for one in some for picture in decode([one])]
             group.model.compiled = group.compiled
             with group.model.painting_with(*vaes.values()):
                 return group.model.decode(torch.cat([one.denoising.latents for one in some]))
 
-        with self.pulse.works(LOADING_SECONDS):
+        with self.watchdog.deadline(LOADING_SECONDS):
             results = self._attempt(decode, done, group.model)
         for one, result in zip(done, results, strict=True):
             if isinstance(result, Exception):
-                self._give_up(one.ticket, result)
+                self._give_up(one.job, result)
             else:
-                self._keep(one.ticket, one.index, result, group.model)
-        group.live = [one for one in group.live if not one.denoising.is_done]
+                self._keep(one.job, one.index, result, group.model)
+        group.samples = [one for one in group.samples if not one.denoising.is_done]
 
-    def _keep(self, ticket: Ticket, index: int, picture: NDArray[np.uint8], model: LatentModel) -> None:
-        ticket.pictures[index] = picture
-        if len(ticket.pictures) == ticket.request.settings.num_images and not ticket.is_over:
-            ticket.note(*model.sacrifices, *(ticket.compiled.notes if ticket.compiled is not None else ()))
-            ticket.is_over = True
-            pictures = [ticket.pictures[n] for n in sorted(ticket.pictures)]
-            ticket.messages.put(Painted(pictures, tuple(ticket.notes)))
+    def _keep(self, job: Job, index: int, picture: NDArray[np.uint8], model: LatentModel) -> None:
+        job.pictures[index] = picture
+        if len(job.pictures) == job.request.settings.num_images and not job.is_done:
+            job.note(*model.memory_fallbacks, *(job.compiled.notes if job.compiled is not None else ()))
+            job.is_done = True
+            pictures = [job.pictures[n] for n in sorted(job.pictures)]
+            job.messages.put(JobSucceeded(pictures, tuple(job.notes)))
 
     # When something fails
 
@@ -465,7 +470,7 @@ class Batcher:
         work: Callable[[Sequence[Item]], Sequence[Result]],
         items: Sequence[Item],
         model: LatentModel | None,
-        group: Group | None = None,
+        group: StepBatch | None = None,
     ) -> list[Result | Exception]:
         """A result of `work`, or what went wrong, for each item.
 
@@ -479,7 +484,7 @@ class Batcher:
             except Exception as error:
                 failure = self._noted(error)
             if is_out_of_memory(failure):
-                self.shelf.hardware.empty_cache()
+                self.cache.hardware.empty_cache()
             if len(items) > 1:
                 size = 1
                 if is_out_of_memory(failure):
@@ -495,7 +500,7 @@ class Batcher:
 
     def _make_room(self, model: LatentModel | None) -> bool:
         """The next step down: put others away, then what the model can do without. False: there is none."""
-        if self.shelf.put_away(self._in_use()):
+        if self.cache.evict(self._in_use()):
             return True
         return model is not None and model.save_memory()
 
@@ -508,11 +513,11 @@ class Batcher:
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
 
-    def _give_up(self, ticket: Ticket, error: Exception) -> None:
+    def _give_up(self, job: Job, error: Exception) -> None:
         """Its caller hears why."""
         if is_out_of_memory(error):
-            error = out_of_memory(ticket)
-        ticket.fail(error if isinstance(error, PaintingError) else broken(error))
+            error = out_of_memory(job)
+        job.fail(error if isinstance(error, PaintingError) else broken(error))
 
 
 def is_device_lost(error: BaseException) -> bool:
@@ -521,10 +526,9 @@ def is_device_lost(error: BaseException) -> bool:
     return is_cudas and not is_out_of_memory(error)
 
 
-def out_of_memory(ticket: Ticket) -> EngineFailed:
+def out_of_memory(job: Job) -> EngineFailed:
     return EngineFailed(
-        f"The device's memory is too small for {ticket.size} pixels with this model; "
-        "ask for a smaller width and height.",
+        f"The device's memory is too small for {job.size} pixels with this model; ask for a smaller width and height.",
         code=OUT_OF_MEMORY,
     )
 

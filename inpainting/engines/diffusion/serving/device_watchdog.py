@@ -11,7 +11,7 @@ LOADING_SECONDS = 600.0
 FIRST_STEP_SECONDS, LEAST_STEP_SECONDS, TIMES_THE_USUAL = 600.0, 60.0, 10.0
 
 
-class Pulse:
+class DeviceWatchdog:
     """Written by the device's thread, read by those who wait for it."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Pulse:
         return not self.is_broken and (deadline is None or time.monotonic() < deadline)
 
     @contextmanager
-    def works(self, seconds: float) -> Iterator[None]:
+    def deadline(self, seconds: float) -> Iterator[None]:
         """What is done inside may take so long."""
         self._deadline = time.monotonic() + seconds
         try:
@@ -33,7 +33,7 @@ class Pulse:
         finally:
             self._deadline = None
 
-    def works_a_step(self, usual_seconds: float | None) -> AbstractContextManager[None]:
+    def step_deadline(self, usual_seconds: float | None) -> AbstractContextManager[None]:
         if usual_seconds is None:
-            return self.works(FIRST_STEP_SECONDS)
-        return self.works(max(LEAST_STEP_SECONDS, TIMES_THE_USUAL * usual_seconds))
+            return self.deadline(FIRST_STEP_SECONDS)
+        return self.deadline(max(LEAST_STEP_SECONDS, TIMES_THE_USUAL * usual_seconds))

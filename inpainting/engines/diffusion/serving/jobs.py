@@ -18,52 +18,52 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.backends.base import Backend
-from inpainting.engines.diffusion.conditioning.active_adapters import BARE, Fittings
-from inpainting.engines.diffusion.conditioning.controlnet import Lead
+from inpainting.engines.diffusion.conditioning.active_adapters import NO_ADAPTERS, ActiveAdapters
+from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
-from inpainting.engines.diffusion.conditioning.textual_inversion import Vectors
-from inpainting.engines.diffusion.denoising import Denoising, Text
+from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
+from inpainting.engines.diffusion.denoising import DenoisingState, TextConditioning
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.serving.batch_tuner import Pace
+from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 
-MOST_ROWS = 32
+MAX_ROWS = 32
 """Of the UNet's batch."""
 ALL = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class JobFailed:
     error: Exception
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Painted:
+class JobSucceeded:
     pictures: list[NDArray[np.uint8]]
     notes: tuple[str, ...]
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
+class Job:
     """One request: what its caller hears, and what has become of its pictures."""
 
     request: InpaintRequest
     spec: ModelSpec
-    fittings: Fittings = BARE
+    fittings: ActiveAdapters = NO_ADAPTERS
     compiled: Backend | None = None
     """What computes it from its first step to its last; None is torch."""
-    messages: SimpleQueue[Step | Failed | Painted] = field(default_factory=SimpleQueue)
-    is_over: bool = False
+    messages: SimpleQueue[Step | JobFailed | JobSucceeded] = field(default_factory=SimpleQueue)
+    is_done: bool = False
     """Ended, failed, or left by its caller: nothing more is done for it."""
     embeddings: Sequence[ModelSpec] = ()
     """They change the words alone: those with others share calls of the UNet."""
-    vectors: Sequence[Vectors] | None = None
+    vectors: Sequence[EmbeddingVectors] | None = None
     """What they give the model's text encoders; None while they are not read."""
-    text: Text | None = None
+    text: TextConditioning | None = None
     chunks: int = 0
     """How many chunks of words the UNet hears, 0 while that is not counted."""
     vae: Any | None = None
     """Another in place of the model's own, from the first picture's beginning to the last one's end."""
-    lead: Lead | None = None
+    lead: ControlNetConditioning | None = None
     image_prompt: ImagePrompt | None = None
     notes: list[str] = field(default_factory=list)
     pictures: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
@@ -79,8 +79,8 @@ class Ticket:
         self.notes += [sentence for sentence in sentences if sentence not in self.notes]
 
     def fail(self, error: Exception) -> None:
-        self.is_over = True
-        self.messages.put(Failed(error))
+        self.is_done = True
+        self.messages.put(JobFailed(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,29 +93,29 @@ class Key:
 
     slug: str
     size: Size
-    fittings: Fittings
+    fittings: ActiveAdapters
     chunks: int
     is_compiled: bool
 
 
 @dataclass(slots=True, eq=False)
-class Group:
+class StepBatch:
     """Pictures that share calls of the UNet, while there are any: it holds its model in memory.
 
     Groups of one model with other fittings take turns: each puts its own on.
 
-    pace: what is known of all with this key. at_once: how many pictures fit into memory, as far as that is known.
+    tuner: what is known of all with this key. at_once: how many pictures fit into memory, as far as that is known.
     """
 
     model: LatentModel
     key: Key
-    pace: Pace
-    live: list[Live] = field(default_factory=list)
+    tuner: BatchSizeTuner
+    samples: list[InFlightSample] = field(default_factory=list)
     at_once: int = ALL
     last_stepped: float = 0.0
 
     @property
-    def fittings(self) -> Fittings:
+    def fittings(self) -> ActiveAdapters:
         return self.key.fittings
 
     @property
@@ -126,32 +126,32 @@ class Group:
     @property
     def rows(self) -> int:
         """Of the UNet's batch, in the next step."""
-        return rows_of(self.live)
+        return rows_of(self.samples)
 
     @property
-    def most_rows(self) -> int:
+    def max_rows(self) -> int:
         """As many as any step to come takes: who starts or ends guidance in between counts with it."""
-        return sum(one.denoising.most_rows for one in self.live)
+        return sum(one.denoising.max_rows for one in self.samples)
 
 
 @dataclass(slots=True, eq=False)
-class Live:
-    """One picture of a ticket that is being denoised."""
+class InFlightSample:
+    """One picture of a job that is being denoised."""
 
-    ticket: Ticket
+    job: Job
     index: int
-    denoising: Denoising
+    denoising: DenoisingState
     preview: previews.Previewer | None
 
 
-def rows_of(live: Sequence[Live]) -> int:
+def rows_of(samples: Sequence[InFlightSample]) -> int:
     """Of the UNet's batch, in the next step of these."""
-    return sum(one.denoising.rows for one in live)
+    return sum(one.denoising.rows for one in samples)
 
 
-def may_be_compiled(ticket: Ticket) -> bool:
+def may_be_compiled(job: Job) -> bool:
     """Whether the UNet is the model's own with its LoRAs; who is led by other networks is torch's."""
-    return all(part.kind in (Kind.VAE, Kind.EMBEDDING) for part in ticket.fittings.parts)
+    return all(part.kind in (Kind.VAE, Kind.EMBEDDING) for part in job.fittings.parts)
 
 
 def holds(model: LatentModel, compiled: Backend | None) -> bool:
@@ -159,7 +159,7 @@ def holds(model: LatentModel, compiled: Backend | None) -> bool:
     return compiled is None or any(compiled is one for one in model.networks.values())
 
 
-def computed_by(ticket: Ticket, dtype: torch.dtype) -> str:
+def computed_by(job: Job, dtype: torch.dtype) -> str:
     """Who takes the steps of a picture, and how precisely."""
-    library = "OpenVINO" if ticket.compiled is not None and ticket.compiled.computes else "torch"
+    library = "OpenVINO" if job.compiled is not None and job.compiled.computes else "torch"
     return f"{library}, {str(dtype).removeprefix('torch.')}"

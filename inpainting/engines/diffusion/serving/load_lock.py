@@ -17,19 +17,19 @@ import torch
 Arguments = ParamSpec("Arguments")
 Loaded = TypeVar("Loaded")
 
-LOADING = threading.RLock()
+LOAD_LOCK = threading.RLock()
 
 
-def alone(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
+def serialized(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
     """A function that makes networks, which waits until no other thread is in another one."""
 
     @wraps(load)
-    def loading(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Loaded:
-        with LOADING:
+    def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Loaded:
+        with LOAD_LOCK:
             usual = torch.get_default_dtype()
             try:
                 return load(*args, **kwargs)
             finally:
                 torch.set_default_dtype(usual)
 
-    return loading
+    return wrapper

@@ -14,11 +14,11 @@ import torch
 
 from inpainting.catalog.specs import Family, ModelSpec
 from inpainting.engines.diffusion.backends.base import Backend
-from inpainting.engines.diffusion.conditioning.lora_adapters import Worn
+from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.serving.adapter_loading import load_part, load_preview_decoder
-from inpainting.engines.diffusion.serving.model_loading import load, lora_bytes, stamp_of, weights_bytes
+from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
+from inpainting.engines.diffusion.serving.model_loading import fingerprint_of, load, lora_bytes, weights_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ NOTHING = InUse()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A part in memory. stamp: of the files it was read from. byte_count: of all its weights."""
+    """A part in memory. fingerprint: of the files it was read from. byte_count: of all its weights."""
 
-    stamp: int
+    fingerprint: int
     network: Any
     byte_count: int
 
 
-class Shelf:
+class ModelCache:
     """The models in the device's memory, and what is compiled of them. For the device's thread alone.
 
     budget_bytes: weights kept at most, one model being always allowed. models_dir: where the small decoders for
@@ -61,24 +61,24 @@ class Shelf:
         self._preview_decoders: dict[Family, torch.nn.Module | None] = {}
         self._models: OrderedDict[str, LatentModel] = OrderedDict()
         self._parts: OrderedDict[str, Part] = OrderedDict()
-        self._stamps: dict[str, int] = {}
+        self._fingerprints: dict[str, int] = {}
         self._sizes: dict[tuple[ModelSpec, int], int] = {}
 
     def loaded(self, spec: ModelSpec) -> LatentModel | None:
         """The model, if it is there as it lies on the disk now."""
-        is_current = self._stamps.get(spec.slug, stamp_of(spec)) == stamp_of(spec)
+        is_current = self._fingerprints.get(spec.slug, fingerprint_of(spec)) == fingerprint_of(spec)
         return self._models.get(spec.slug) if is_current else None
 
     def fits(self, spec: ModelSpec, in_use: InUse = NOTHING) -> bool:
         """Whether it is there, or can be loaded without putting another model, or anything else in use, away."""
         if self.loaded(spec) is not None:
             return True
-        key = (spec, stamp_of(spec))
+        key = (spec, fingerprint_of(spec))
         if key not in self._sizes:
             self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
         parts = sum(self._parts[slug].byte_count for slug in self._idle_parts(in_use))
         compiled = sum(found.byte_count for _, _, found in self._idle_compiled(in_use))
-        loras = sum(model.adapters.idle_bytes(in_use.loras) for model in self._models.values())
+        loras = sum(model.loras.idle_bytes(in_use.loras) for model in self._models.values())
         return self.used_bytes - parts - compiled - loras + self._sizes[key] <= self.budget_bytes
 
     @property
@@ -98,39 +98,39 @@ class Shelf:
         if model is None:
             if self._models.pop(slug, None) is not None:  # of other files; who still paints with it holds it
                 self._free()
-            wanted, stamp = weights_bytes(spec, self.hardware.dtype), stamp_of(spec)
+            wanted, fingerprint = weights_bytes(spec, self.hardware.dtype), fingerprint_of(spec)
             self._make_room(wanted, in_use)
             model = self._models[slug] = load(spec, self.hardware)
-            self._stamps[slug] = stamp
+            self._fingerprints[slug] = fingerprint
         self._models.move_to_end(slug)
         return model
 
-    def bring(self, worn: Worn, model: LatentModel, in_use: InUse = NOTHING) -> None:
+    def bring(self, worn: ActiveLoras, model: LatentModel, in_use: InUse = NOTHING) -> None:
         """Load the LoRAs that a model lacks, where needed in place of whatever is not in use.
 
         Raises EngineFailed (`lora_unavailable`, `lora_refused`, `lora_unfit`) where one cannot be loaded.
         """
-        lacking = model.adapters.lacking(worn)
+        lacking = model.loras.lacking(worn)
         if not lacking:
             return
         wanted = sum(lora_bytes(one.spec, self.hardware.dtype) for one in lacking)
         keep = {*in_use.loras, *(one.name for one in worn)}
         self._make_room(wanted, replace(in_use, models=[*in_use.models, model], loras=keep))
-        model.adapters.make_room(keep=keep)
+        model.loras.make_room(keep=keep)
         for one in lacking:
-            model.adapters.load(one)
+            model.loras.load(one)
 
     def part(self, spec: ModelSpec, in_use: InUse = NOTHING) -> Any:
         """The loaded network of a part, where needed in place of whatever is not in use.
 
         Raises EngineFailed (`part_unavailable`, `part_refused`) where it cannot be loaded.
         """
-        stamp, held = stamp_of(spec), self._parts.get(spec.slug)
-        if held is None or held.stamp != stamp:
+        fingerprint, held = fingerprint_of(spec), self._parts.get(spec.slug)
+        if held is None or held.fingerprint != fingerprint:
             self._parts.pop(spec.slug, None)
             self._make_room(weights_bytes(spec, self.hardware.dtype), in_use)
-            network = load_part(spec, self.hardware)
-            held = self._parts[spec.slug] = Part(stamp, network, bytes_of(network))
+            network = load_adapter(spec, self.hardware)
+            held = self._parts[spec.slug] = Part(fingerprint, network, bytes_of(network))
         self._parts.move_to_end(spec.slug)
         return held.network
 
@@ -158,7 +158,7 @@ class Shelf:
     def _make_room(self, wanted: int, in_use: InUse) -> None:
         """For so many bytes, as far as that goes."""
         while self.used_bytes + wanted > self.budget_bytes:
-            if not self.put_away(in_use):
+            if not self.evict(in_use):
                 return
 
     def _idle_compiled(self, in_use: InUse) -> list[tuple[LatentModel, Any, Backend]]:
@@ -187,13 +187,13 @@ class Shelf:
     def _idle_models(self, in_use: InUse) -> list[str]:
         return [slug for slug, model in self._models.items() if not any(model is one for one in in_use.models)]
 
-    def put_away(self, in_use: InUse = NOTHING) -> bool:
+    def evict(self, in_use: InUse = NOTHING) -> bool:
         """Forget the least used of what is compiled and not in use, else such a LoRA, else such a part, else such a
         model: what is soon there again goes first. False where there is none."""
         if self._idle_compiled(in_use):
             self._put_compiled_away(in_use)
             return True
-        if any(model.adapters.forget_one(keep=in_use.loras) for model in self._models.values()):
+        if any(model.loras.forget_one(keep=in_use.loras) for model in self._models.values()):
             self.hardware.empty_cache()
             return True
         for held, idle in ((self._parts, self._idle_parts(in_use)), (self._models, self._idle_models(in_use))):

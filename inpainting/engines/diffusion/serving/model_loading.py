@@ -31,7 +31,7 @@ from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.families.sdxl import StableDiffusionXL
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.serving.adapter_loading import flavour_of, variant_in
-from inpainting.engines.diffusion.serving.load_lock import alone
+from inpainting.engines.diffusion.serving.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ VELOCITY_MARK = "v_pred"
 """A tensor of this name says that a checkpoint was trained to predict velocity (Salimans and Ho 2022, section 2)."""
 
 
-def stamp_of(spec: ModelSpec) -> int:
+def fingerprint_of(spec: ModelSpec) -> int:
     """Changes when other files are put in the model's place; 0 where there are none."""
     if spec.path is None:
         return 0
@@ -120,7 +120,7 @@ def weight_files(path: Path) -> list[Path]:
     return files
 
 
-@alone
+@serialized
 def load(spec: ModelSpec, hardware: Hardware) -> Any:
     """Read a model's files, which are checked first, into the device's memory. Returns the family's `LatentModel`.
 

@@ -24,9 +24,9 @@ from inpainting.engines.diffusion.backends.openvino import is_installed
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.jobs import Ticket
-from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
-from inpainting.engines.diffusion.serving.model_loading import load, stamp_of
+from inpainting.engines.diffusion.serving.jobs import Job
+from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
+from inpainting.engines.diffusion.serving.model_loading import fingerprint_of, load
 from tests import tiny_loras, tiny_models, tiny_vaes
 from tests.engines.diffusion.serving.test_batcher import Calls, arrived, nothing, request, until
 
@@ -35,8 +35,8 @@ if not is_installed():
 
 from inpainting.catalog.store import converted_networks
 from inpainting.engines.diffusion.backends.openvino import conversion, library, network
-from inpainting.engines.diffusion.backends.openvino.network import Compiled, Part, Plan
-from inpainting.engines.diffusion.backends.openvino.networks import Job, Networks, suits
+from inpainting.engines.diffusion.backends.openvino.network import CompilationPlan, CompiledNetwork, OpenVinoBackend
+from inpainting.engines.diffusion.backends.openvino.networks import CompilationTask, OpenVinoBackends, supports
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
@@ -59,10 +59,12 @@ def specs(folder: Path) -> dict[str, ModelSpec]:
 
 
 def batcher_in(
-    folder: Path, hardware: Hardware = CPU, convert: Callable[[conversion.Order], None] = conversion.here
+    folder: Path,
+    hardware: Hardware = CPU,
+    convert: Callable[[conversion.ConversionOrder], None] = conversion.convert_in_process,
 ) -> Batcher:
-    shelf = Shelf(hardware, ROOM)
-    return Batcher(shelf, most_rows=32, networks=Networks(shelf, folder, ROOM, convert=convert))
+    cache = ModelCache(hardware, ROOM)
+    return Batcher(cache, max_rows=32, networks=OpenVinoBackends(cache, folder, ROOM, convert=convert))
 
 
 def ready(batcher: Batcher) -> None:
@@ -82,26 +84,26 @@ def painted(batcher: Batcher, spec: ModelSpec, **settings: Any) -> tuple[NDArray
 
 
 def by_torch(spec: ModelSpec, hardware: Hardware = CPU, **settings: Any) -> NDArray[np.uint8]:
-    return painted(Batcher(Shelf(hardware, ROOM), most_rows=1), spec, **settings)[0]
+    return painted(Batcher(ModelCache(hardware, ROOM), max_rows=1), spec, **settings)[0]
 
 
 def apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
     return int(np.abs(one.astype(int) - other).max())
 
 
-class Torchs:
+class LeftToTorch:
     """A part that leaves everything to torch."""
 
-    refusal = "left to torch"
+    rejection = "left to torch"
 
     def __call__(self, inputs: Any, by_torch: Callable[[], torch.Tensor]) -> torch.Tensor:
         return by_torch()
 
 
-def stand_in(byte_count: int) -> Compiled:
+def stand_in(byte_count: int) -> OpenVinoBackend:
     """For what is compiled, without the time that takes."""
-    part: Any = Torchs()
-    return Compiled(part, part, part, byte_count)
+    part: Any = LeftToTorch()
+    return OpenVinoBackend(part, part, part, byte_count)
 
 
 @pytest.fixture
@@ -109,16 +111,16 @@ def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """What is begun takes as long as a conversion: until this is set. Ready are stand-ins then."""
     event = threading.Event()
 
-    def slowly(networks: Networks, job: Job) -> Compiled:
-        job.is_settled.set()
+    def slowly(networks: OpenVinoBackends, task: CompilationTask) -> OpenVinoBackend:
+        task.is_ready_or_delayed.set()
         assert event.wait(60)
-        return stand_in(job.plan.byte_count)
+        return stand_in(task.plan.byte_count)
 
-    monkeypatch.setattr(Networks, "_outcome", slowly)
+    monkeypatch.setattr(OpenVinoBackends, "_outcome", slowly)
     return event
 
 
-def forbidden(order: conversion.Order) -> None:
+def forbidden(order: conversion.ConversionOrder) -> None:
     raise AssertionError("converted again")
 
 
@@ -167,7 +169,7 @@ def test_who_began_with_torch_ends_with_it(folder: Path, tmp_path: Path, specs: 
     painted(before, specs["sd"])
     ready(before)
 
-    def when_told(order: conversion.Order) -> None:
+    def when_told(order: conversion.ConversionOrder) -> None:
         assert go.wait(60)
         shutil.copytree(folder / order.place.relative_to(tmp_path), order.place)
 
@@ -196,7 +198,7 @@ def test_it_is_converted_once_for_all_sizes_and_at_hand_in_the_next_process(
     batcher = batcher_in(folder, convert=forbidden)
     assert painted(batcher, specs["sd"])[2] == "OpenVINO, float32"
     assert batcher.networks is not None
-    assert batcher.networks.wanted(batcher.shelf.get(specs["sd"]), Size(96, 128), (), 1) is not None
+    assert batcher.networks.wanted(batcher.cache.get(specs["sd"]), Size(96, 128), (), 1) is not None
 
 
 def test_damaged_files_are_made_again(folder: Path, specs: dict[str, ModelSpec]) -> None:
@@ -205,11 +207,11 @@ def test_damaged_files_are_made_again(folder: Path, specs: dict[str, ModelSpec])
     ready(before)
     made: list[str] = []
 
-    def counting(order: conversion.Order) -> None:
+    def counting(order: conversion.ConversionOrder) -> None:
         made.append(order.kind)
-        conversion.here(order)
+        conversion.convert_in_process(order)
 
-    order = conversion.order_of("unet", before.shelf.get(specs["sd"]), stamp_of(specs["sd"]), (), folder, ROOM)
+    order = conversion.order_of("unet", before.cache.get(specs["sd"]), fingerprint_of(specs["sd"]), (), folder, ROOM)
     weights = order.place / "unet.bin"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
@@ -229,13 +231,13 @@ def test_a_network_that_differs_is_given_up_and_said(
     painted(before, specs["sd"])
     ready(before)
     spec, batcher = specs["sd"], batcher_in(folder)
-    compute, counted = Part.compute, []
+    compute, counted = CompiledNetwork.compute, []
 
-    def wrong(part: Part, inputs: Any) -> torch.Tensor:
+    def wrong(part: CompiledNetwork, inputs: Any) -> torch.Tensor:
         counted.append(part.what)
         return compute(part, inputs) * (1.1 if part.what == "unet" else 1)
 
-    monkeypatch.setattr(Part, "compute", wrong)
+    monkeypatch.setattr(CompiledNetwork, "compute", wrong)
     for _ in range(2):
         (picture,), notes = batcher.paint(request(), spec, nothing)
         assert notes == ("OpenVINO's result differed from torch's at unet (0.1); torch computed that.",)
@@ -249,15 +251,15 @@ def test_one_that_breaks_in_the_middle_leaves_the_rest_to_torch(
     batcher = batcher_in(folder)
     painted(batcher, specs["sd"])
     ready(batcher)
-    compute, counted = Part.compute, []
+    compute, counted = CompiledNetwork.compute, []
 
-    def breaking(part: Part, inputs: Any) -> torch.Tensor:
+    def breaking(part: CompiledNetwork, inputs: Any) -> torch.Tensor:
         counted.append(part.what)
         if part.what == "unet" and counted.count("unet") == 3:
             raise RuntimeError("no more")
         return compute(part, inputs)
 
-    monkeypatch.setattr(Part, "compute", breaking)
+    monkeypatch.setattr(CompiledNetwork, "compute", breaking)
     (picture,), notes = batcher.paint(request(), specs["sd"], nothing)
     assert notes == ("OpenVINO failed at unet (RuntimeError); torch computed that.",)
     assert apart(picture, by_torch(specs["sd"])) <= 1
@@ -268,7 +270,7 @@ def test_a_conversion_that_fails_is_said_and_not_tried_again(tmp_path: Path) -> 
     spec = tiny_models.saved(tmp_path / "sd")
     tried: list[str] = []
 
-    def failing(order: conversion.Order) -> None:
+    def failing(order: conversion.ConversionOrder) -> None:
         tried.append(order.kind)
         raise conversion.ConversionFailed("it could not be converted")
 
@@ -293,9 +295,9 @@ def test_loras_that_are_worn_again_are_fused_and_paint_the_same(
     batcher, made = batcher_in(folder), []
     assert batcher.networks is not None
 
-    def counting(order: conversion.Order) -> None:
+    def counting(order: conversion.ConversionOrder) -> None:
         made.append(order.loras)
-        conversion.here(order)
+        conversion.convert_in_process(order)
 
     batcher.networks.convert = counting
     assert painted(batcher, spec, **asked)[2] == "torch, float32"
@@ -331,7 +333,7 @@ def test_two_processes_that_convert_at_once_make_it_once_and_whole(tmp_path: Pat
     model = load(spec, CPU)
     order = conversion.order_of("vae", model, 1, (), tmp_path, ROOM)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(conversion.in_a_process, [order, order]))
+        list(pool.map(conversion.convert_in_subprocess, [order, order]))
     assert order.store.find(order.place)
     assert sorted(path.name for path in order.store.home.iterdir()) == [converted_networks.LOCK, "sd"]
 
@@ -343,16 +345,16 @@ def test_a_process_that_ends_badly_is_a_conversion_that_failed(
     for program, words in (("/bin/false", "the server's log says why"), ("/nowhere", "FileNotFoundError")):
         monkeypatch.setattr(sys, "executable", program)
         with pytest.raises(conversion.ConversionFailed, match=words):
-            conversion.in_a_process(order)
+            conversion.convert_in_subprocess(order)
 
 
 def test_what_it_cannot_compute_is_torchs_without_a_word(folder: Path, specs: dict[str, ModelSpec]) -> None:
     model = load(specs["sd"], CPU)
-    assert suits(model, Size(64, 96))
-    assert not suits(model, Size(64, 72)), "a side of the latents that cannot be halved"
-    assert not suits(load(specs["sd"], Hardware(torch.device("cpu"), torch.float16)), Size(64, 64))
+    assert supports(model, Size(64, 96))
+    assert not supports(model, Size(64, 72)), "a side of the latents that cannot be halved"
+    assert not supports(load(specs["sd"], Hardware(torch.device("cpu"), torch.float16)), Size(64, 64))
     model.save_memory()
-    assert not suits(model, Size(64, 64)), "in tiles"
+    assert not supports(model, Size(64, 64)), "in tiles"
 
 
 def test_compiled_networks_count_as_weights_and_the_least_used_make_room(
@@ -361,15 +363,15 @@ def test_compiled_networks_count_as_weights_and_the_least_used_make_room(
     batcher = batcher_in(folder)
     networks = batcher.networks
     assert networks is not None
-    model = batcher.shelf.get(specs["sd"])
-    empty = batcher.shelf.used_bytes
+    model = batcher.cache.get(specs["sd"])
+    empty = batcher.cache.used_bytes
     small, wide, tall = Size(64, 64), Size(96, 64), Size(64, 96)
     for size in (small, wide):
         networks.wanted(model, size, (), 1)
         networks.wait()
         assert networks.wanted(model, size, (), 1)
-    assert batcher.shelf.used_bytes > 2 * empty - 10**6
-    batcher.shelf.budget_bytes = batcher.shelf.used_bytes
+    assert batcher.cache.used_bytes > 2 * empty - 10**6
+    batcher.cache.budget_bytes = batcher.cache.used_bytes
     in_use = InUse(compiled=[model.networks[small, ()]])
     networks.wanted(model, tall, (), 1, in_use=in_use)
     networks.wait()
@@ -383,9 +385,9 @@ def test_compiled_networks_count_as_weights_and_the_least_used_make_room(
 SIZES = [Size(64, 64), Size(96, 64), Size(64, 96), Size(96, 96)]
 
 
-def begun(batcher: Batcher, spec: ModelSpec) -> Networks:
+def begun(batcher: Batcher, spec: ModelSpec) -> OpenVinoBackends:
     """All sizes are asked for, while nothing becomes ready."""
-    model, networks = batcher.shelf.get(spec), batcher.networks
+    model, networks = batcher.cache.get(spec), batcher.networks
     assert networks is not None
     for size in SIZES:
         assert networks.wanted(model, size, (), 1) is None
@@ -396,34 +398,34 @@ def test_what_has_only_begun_takes_its_room_already(
     folder: Path, specs: dict[str, ModelSpec], go: threading.Event
 ) -> None:
     batcher = batcher_in(folder)
-    model = batcher.shelf.get(specs["sd"])
-    batcher.shelf.budget_bytes = batcher.shelf.used_bytes + 2 * Plan.of(model, SIZES[0]).byte_count
+    model = batcher.cache.get(specs["sd"])
+    batcher.cache.budget_bytes = batcher.cache.used_bytes + 2 * CompilationPlan.of(model, SIZES[0]).byte_count
     begun(batcher, specs["sd"])
     go.set()
     ready(batcher)
     assert set(model.networks) == {(size, ()) for size in SIZES[:2]}
-    assert batcher.shelf.reserved_bytes == 0
-    assert batcher.shelf.used_bytes == batcher.shelf.budget_bytes
+    assert batcher.cache.reserved_bytes == 0
+    assert batcher.cache.used_bytes == batcher.cache.budget_bytes
 
 
 def test_who_makes_it_ready_does_not_look_at_the_model_which_others_change(
     folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = batcher_in(folder, convert=forbidden)
-    model, networks = batcher.shelf.get(specs["sd"]), batcher.networks
+    model, networks = batcher.cache.get(specs["sd"]), batcher.networks
     assert networks is not None
     monkeypatch.setattr(converted_networks.Store, "find", lambda *_: True)
-    monkeypatch.setattr(network, "Part", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
+    monkeypatch.setattr(network, "CompiledNetwork", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
     outcome: list[Any] = []
-    compiling = Networks._outcome
+    compiling = OpenVinoBackends._outcome
 
-    def as_it_changes(self: Networks, job: Job) -> None:
+    def as_it_changes(self: OpenVinoBackends, task: CompilationTask) -> None:
         with pytest.MonkeyPatch.context() as painting:
             painting.setattr(model, "vae", None)
             painting.setattr(model, "unet", None)
-            outcome.append(compiling(self, job))
+            outcome.append(compiling(self, task))
 
-    monkeypatch.setattr(Networks, "_outcome", as_it_changes)
+    monkeypatch.setattr(OpenVinoBackends, "_outcome", as_it_changes)
     networks.wanted(model, SIZES[1], (), 1)
     networks.wait()
     ((unet, encoder, decoder),) = [(one.unet, one.encoder, one.decoder) for one in outcome]
@@ -437,49 +439,49 @@ def test_what_others_have_filled_meanwhile_is_not_taken_from_them(
 ) -> None:
     batcher = batcher_in(folder)
     begun(batcher, specs["sd"])
-    assert batcher.shelf.fits(specs["plain"]), "nobody waits for what is only begun"
-    batcher.shelf.budget_bytes = batcher.shelf.used_bytes
+    assert batcher.cache.fits(specs["plain"]), "nobody waits for what is only begun"
+    batcher.cache.budget_bytes = batcher.cache.used_bytes
     go.set()
     ready(batcher)
-    assert batcher.shelf.get(specs["sd"]).networks == {}
+    assert batcher.cache.get(specs["sd"]).networks == {}
 
 
 def test_nothing_is_put_away_for_one_that_would_not_fit_all_the_same(folder: Path, specs: dict[str, ModelSpec]) -> None:
     batcher = batcher_in(folder)
-    shelf, networks, plain = batcher.shelf, batcher.networks, batcher.shelf.get(specs["plain"])
+    cache, networks, plain = batcher.cache, batcher.networks, batcher.cache.get(specs["plain"])
     assert networks is not None
     plain.networks[SIZES[0], ()] = stand_in(10)
-    model = shelf.get(specs["sd"])
-    shelf.budget_bytes = shelf.used_bytes
+    model = cache.get(specs["sd"])
+    cache.budget_bytes = cache.used_bytes
     assert networks.wanted(model, SIZES[0], (), 1) is None
     assert len(plain.networks) == 1
 
 
 def test_one_that_is_put_away_is_gone_though_it_was_used_last(folder: Path, specs: dict[str, ModelSpec]) -> None:
     batcher, spec = batcher_in(folder), specs["sd"]
-    model = batcher.shelf.get(spec)
+    model = batcher.cache.get(spec)
     model.networks[SIZES[0], ()] = stand_in(10)
     gone = weakref.ref(model.networks[SIZES[0], ()])
     painted(batcher, spec, steps=1)
     assert model.compiled is gone()
     until(lambda: batcher.is_idle)
-    assert batcher.shelf.put_away(InUse([model]))
+    assert batcher.cache.evict(InUse([model]))
     until(lambda: gone() is None)
 
 
 def test_a_model_fits_where_only_what_is_compiled_and_idle_is_in_its_way(
     folder: Path, specs: dict[str, ModelSpec]
 ) -> None:
-    shelf, spec, other = batcher_in(folder).shelf, specs["sd"], specs["plain"]
-    size = shelf.get(other).byte_count
-    assert shelf.put_away()
-    model = shelf.get(spec)
+    cache, spec, other = batcher_in(folder).cache, specs["sd"], specs["plain"]
+    size = cache.get(other).byte_count
+    assert cache.evict()
+    model = cache.get(spec)
     found = model.networks[SIZES[0], ()] = stand_in(size)
-    shelf.budget_bytes = shelf.used_bytes
-    assert not shelf.fits(other, InUse(compiled=[found]))
-    assert shelf.fits(other)
-    shelf.get(other)
-    assert (model.networks, model in shelf.models) == ({}, True)
+    cache.budget_bytes = cache.used_bytes
+    assert not cache.fits(other, InUse(compiled=[found]))
+    assert cache.fits(other)
+    cache.get(other)
+    assert (model.networks, model in cache.models) == ({}, True)
 
 
 def engine(spec: ModelSpec, **options: Any) -> Diffusion:
@@ -488,10 +490,10 @@ def engine(spec: ModelSpec, **options: Any) -> Diffusion:
 
 def test_who_is_not_computed_by_it_shares_rows_as_if_there_were_none(folder: Path, specs: dict[str, ModelSpec]) -> None:
     loop, spec = batcher_in(folder), specs["sd"]
-    loop.most_rows = 2
-    loop.shelf.get(spec).networks[Size(64, 64), ()] = stand_in(1)
+    loop.max_rows = 2
+    loop.cache.get(spec).networks[Size(64, 64), ()] = stand_in(1)
     long = request(prompt="a red bus " * 40)
-    loop._waiting.extend((Ticket(long, spec), 0) for _ in range(5))
+    loop._waiting.extend((Job(long, spec), 0) for _ in range(5))
     loop._admit()
     assert [group.rows for group in loop._groups] == [2]
     assert len(loop._waiting) == 4
@@ -501,7 +503,7 @@ def test_the_setting_turns_it_off_and_so_does_the_deterministic_mode(folder: Pat
     spec = specs["sd"]
     assert engine(spec, models_dir=folder).batcher.networks is not None
     assert engine(spec, models_dir=folder, openvino="off").batcher.networks is None
-    assert engine(spec, models_dir=folder, most_rows=1).batcher.networks is None
+    assert engine(spec, models_dir=folder, max_rows=1).batcher.networks is None
 
 
 def test_a_model_that_is_loaded_early_is_compiled_early(folder: Path, specs: dict[str, ModelSpec]) -> None:

@@ -16,12 +16,12 @@ from inpainting.catalog.specs import Control, Family, Kind, LoraSpec, ModelSpec
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion.conditioning.active_adapters import Fittings
-from inpainting.engines.diffusion.conditioning.lora_adapters import worn_by
+from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
+from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.jobs import Ticket
-from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.jobs import Job
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
@@ -55,8 +55,8 @@ def nothing(step: Step) -> None:
     pass
 
 
-def batcher(most_rows: int = 32) -> Batcher:
-    return Batcher(Shelf(CPU, 10**9), most_rows=most_rows)
+def batcher(max_rows: int = 32) -> Batcher:
+    return Batcher(ModelCache(CPU, 10**9), max_rows=max_rows)
 
 
 def painted(one: Batcher, asked: InpaintRequest, spec: ModelSpec, parts: Sequence[ModelSpec] = ()) -> NDArray[np.uint8]:
@@ -73,13 +73,13 @@ def ours(
 ) -> list[torch.Tensor]:
     """The latents at the end of our loop, of all of them in one batch as long as each takes."""
     loop = by or batcher()
-    tickets = [Ticket(one, spec, Fittings(worn_by(one.settings.loras, loras), tuple(parts))) for one in asked]
-    started = [loop._start(ticket, 0).denoising for ticket in tickets]
-    (group,) = {id(group): group for group in loop._groups if group.live}.values()
-    while live := [one for one in started if not one.is_done]:
-        for one, answer in zip(live, group.model.predict(live), strict=True):
+    jobs = [Job(one, spec, ActiveAdapters(active_loras(one.settings.loras, loras), tuple(parts))) for one in asked]
+    started = [loop._start(job, 0).denoising for job in jobs]
+    (group,) = {id(group): group for group in loop._groups if group.samples}.values()
+    while samples := [one for one in started if not one.is_done]:
+        for one, answer in zip(samples, group.model.predict(samples), strict=True):
             one.advance(answer)
-    group.live = []
+    group.samples = []
     return [one.latents for one in started]
 
 

@@ -16,7 +16,7 @@ from inpainting.core.picture import Picture
 from inpainting.engines.diffusion.conditioning import controlnet
 from inpainting.engines.diffusion.serving import adapter_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
+from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from tests import tiny_models, tiny_parts
 from tests.engines.diffusion.conditioning.adapter_requests import (
     CPU,
@@ -141,7 +141,7 @@ def test_the_controlnet_is_called_once_for_all_and_not_at_all_where_nobody_is_le
     spec, part = models[Family.SD, True], canny[Family.SD]
     calls: list[int] = []
     loop = batcher()
-    network = loop.shelf.part(part)
+    network = loop.cache.part(part)
     network.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     asked = [
         request(control=part.slug, seed=1, control_end=0.4),
@@ -164,7 +164,7 @@ def test_one_that_leads_in_no_step_is_told_of(
     models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec]
 ) -> None:
     spec, part, loop = models[Family.SD, True], canny[Family.SD], batcher()
-    for end, expected in ((0.3, (controlnet.NEVER_LED,)), (0.4, ())):
+    for end, expected in ((0.3, (controlnet.NO_STEP_CONTROLLED,)), (0.4, ())):
         asked = request(control=part.slug, steps=4, strength=0.75, control_end=end)  # three steps
         assert loop.paint(asked, spec, nothing, (), [part])[1] == expected
 
@@ -208,21 +208,21 @@ def test_parts_count_as_weights_and_go_before_models(
     models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec]
 ) -> None:
     spec, other, part = models[Family.SD, True], models[Family.SD, False], canny[Family.SD]
-    shelf = Shelf(CPU, 10**9)
-    model = shelf.get(spec)
-    empty = shelf.used_bytes
-    network = shelf.part(part, InUse([model]))
-    assert shelf.used_bytes > empty
-    assert shelf.part(part, InUse([model])) is network
-    shelf.budget_bytes = empty + shelf.get(other).byte_count
-    assert shelf.fits(replace(other, slug="another")) is False
-    assert shelf.put_away(InUse([model], [part]))
-    assert shelf.loaded(other) is None
-    assert shelf.fits(other)
-    assert not shelf.fits(other, InUse(parts=[part]))
-    shelf.get(other, InUse([model]))
-    assert shelf.used_bytes == shelf.budget_bytes
-    assert shelf.part(part, InUse([model, shelf.get(other)])) is not network
+    cache = ModelCache(CPU, 10**9)
+    model = cache.get(spec)
+    empty = cache.used_bytes
+    network = cache.part(part, InUse([model]))
+    assert cache.used_bytes > empty
+    assert cache.part(part, InUse([model])) is network
+    cache.budget_bytes = empty + cache.get(other).byte_count
+    assert cache.fits(replace(other, slug="another")) is False
+    assert cache.evict(InUse([model], [part]))
+    assert cache.loaded(other) is None
+    assert cache.fits(other)
+    assert not cache.fits(other, InUse(parts=[part]))
+    cache.get(other, InUse([model]))
+    assert cache.used_bytes == cache.budget_bytes
+    assert cache.part(part, InUse([model, cache.get(other)])) is not network
 
 
 def test_where_memory_stays_too_short_to_start_that_one_fails_and_the_next_is_painted(
@@ -235,7 +235,7 @@ def test_where_memory_stays_too_short_to_start_that_one_fails_and_the_next_is_pa
         def too_large(*arguments: Any) -> None:
             raise torch.OutOfMemoryError("out of memory")
 
-        short.setattr(loop.shelf.get(spec), "start", too_large)
+        short.setattr(loop.cache.get(spec), "start", too_large)
         with pytest.raises(EngineFailed) as failed:
             painted(loop, request(), spec, [part])
     assert failed.value.code == "gpu_out_of_memory"
@@ -252,14 +252,14 @@ def test_a_part_for_which_memory_is_short_is_read_when_others_are_put_away(
     error: Exception,
 ) -> None:
     spec, other, part, loop = models[Family.SD, True], models[Family.SD, False], canny[Family.SD], batcher()
-    loop.shelf.get(other)
+    loop.cache.get(other)
     read = adapter_loading.load_network
 
     def too_large(*arguments: Any) -> Any:
         raise error
 
     def large(*arguments: Any) -> Any:
-        return too_large() if loop.shelf.loaded(other) is not None else read(*arguments)
+        return too_large() if loop.cache.loaded(other) is not None else read(*arguments)
 
     with monkeypatch.context() as short:
         short.setattr(adapter_loading, "load_network", too_large)
@@ -274,8 +274,8 @@ def test_those_who_share_memory_trouble_get_their_pictures_all_the_same(
     models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, part = models[Family.SD, True], canny[Family.SD]
-    loop = Batcher(Shelf(CPU, 10**9), most_rows=32)
-    network = loop.shelf.part(part)
+    loop = Batcher(ModelCache(CPU, 10**9), max_rows=32)
+    network = loop.cache.part(part)
     forward, seen = network.forward, []
 
     def small_only(sample: torch.Tensor, *arguments: Any, **more: Any) -> Any:

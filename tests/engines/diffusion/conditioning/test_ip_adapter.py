@@ -18,8 +18,8 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.jobs import Live, Ticket
-from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.jobs import InFlightSample, Job
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_loras, tiny_models, tiny_parts
 from tests.engines.diffusion.conditioning.adapter_requests import (
@@ -132,7 +132,7 @@ def test_without_it_the_model_is_what_it_was_to_the_last_bit(
 ) -> None:
     spec, loop = models[family, True], batcher()
     before = ours(spec, [request()], by=loop)[0]
-    unet = loop.shelf.get(spec).unet
+    unet = loop.cache.get(spec).unet
     names, worn = list(unet.state_dict()), dict(unet.attn_processors)
     ours(spec, [request()], [adapters[family, kind]], by=loop)
     assert list(unet.state_dict()) == names
@@ -145,7 +145,7 @@ def test_it_is_taken_off_even_when_the_step_fails(
 ) -> None:
     spec, part, loop = models[Family.SD, True], adapters[Family.SD, "plain"], batcher()
     before = painted(loop, request(), spec)
-    unet = loop.shelf.get(spec).unet
+    unet = loop.cache.get(spec).unet
 
     def fail(*arguments: Any) -> None:
         raise RuntimeError("no")
@@ -174,15 +174,15 @@ def test_in_one_batch_each_hears_its_own_picture_as_strongly_as_it_is_to(
     assert differ(together[0], together[2])
 
 
-@pytest.mark.parametrize("most_rows", [1, 32])
+@pytest.mark.parametrize("max_rows", [1, 32])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_with_different_ones_and_with_none_they_paint_beside_each_other(
     models: dict[tuple[Family, bool], ModelSpec],
     adapters: dict[tuple[Family, str], ModelSpec],
     family: Family,
-    most_rows: int,
+    max_rows: int,
 ) -> None:
-    spec, loop = models[family, True], batcher(most_rows)
+    spec, loop = models[family, True], batcher(max_rows)
     plain, plus = adapters[family, "plain"], adapters[family, "plus"]
     worn = [[plain], [plus], [], [plain], [], [plus]]
     asked = [request(seed=seed) for seed in range(len(worn))]
@@ -191,7 +191,7 @@ def test_with_different_ones_and_with_none_they_paint_beside_each_other(
         results = [future.result(60) for future in waiting]
     for one, parts, result in zip(asked, worn, results, strict=True):
         alone = painted(batcher(1), one, spec, parts)
-        assert np.abs(result.astype(int) - alone).max() <= (0 if most_rows == 1 else 1)
+        assert np.abs(result.astype(int) - alone).max() <= (0 if max_rows == 1 else 1)
 
 
 @pytest.mark.parametrize(
@@ -230,9 +230,9 @@ def test_models_share_its_weights(
     part, loop = adapters[Family.SD, "plus"], batcher()
     for spec in (models[Family.SD, True], models[Family.SD, False]):
         ours(spec, [request()], [part], by=loop)
-    network = loop.shelf.part(part)
+    network = loop.cache.part(part)
     places = [
-        {processor.to_k_ip[0].weight.data_ptr() for _, processor in network.fit(loop.shelf.get(spec).unet)}
+        {processor.to_k_ip[0].weight.data_ptr() for _, processor in network.fit(loop.cache.get(spec).unet)}
         for spec in (models[Family.SD, True], models[Family.SD, False])
     ]
     assert places[0] == places[1]
@@ -245,14 +245,14 @@ def test_its_bytes_count_and_it_goes_when_a_model_needs_the_room(
     spec, other, part = models[Family.SD, True], models[Family.SD, False], adapters[Family.SD, "plain"]
     loop = batcher()
     painted(loop, request(), spec)
-    empty = loop.shelf.used_bytes
+    empty = loop.cache.used_bytes
     painted(loop, request(), spec, [part])
     files = sum(path.stat().st_size for path in (part.path or Path()).rglob("*.safetensors"))
-    assert loop.shelf.used_bytes - empty > 0.8 * files
-    loop.shelf.budget_bytes = loop.shelf.used_bytes
+    assert loop.cache.used_bytes - empty > 0.8 * files
+    loop.cache.budget_bytes = loop.cache.used_bytes
     painted(loop, request(), other)
-    assert loop.shelf.loaded(other) is not None
-    assert loop.shelf.used_bytes <= loop.shelf.budget_bytes
+    assert loop.cache.loaded(other) is not None
+    assert loop.cache.used_bytes <= loop.cache.budget_bytes
 
 
 def test_without_a_picture_a_request_fails_and_says_so(
@@ -268,7 +268,7 @@ def test_one_for_models_of_another_shape_is_refused_and_harms_nobody(
 ) -> None:
     spec, loop = models[Family.SD, True], batcher()
     before = painted(loop, request(), spec)
-    unet = loop.shelf.get(spec).unet
+    unet = loop.cache.get(spec).unet
     good = tiny_parts.adapter(unet)
     narrow = {name: tensor[..., :8] if ".to_k_ip." in name else tensor for name, tensor in good.items()}
     short = {name: tensor for name, tensor in good.items() if not name.startswith("ip_adapter.3.")}
@@ -309,7 +309,7 @@ def test_one_that_no_loader_of_ours_knows_or_whose_encoder_is_another_ones_is_re
     config.write_text(json.dumps({**json.loads(config.read_text()), "num_hidden_layers": 4}))
     for said, part in wrong.items():
         with pytest.raises(EngineFailed, match=said) as failed:
-            painted(Batcher(Shelf(CPU, 10**9)), request(), spec, [part])
+            painted(Batcher(ModelCache(CPU, 10**9)), request(), spec, [part])
         assert failed.value.code == "part_refused"
         assert part.slug in failed.value.message
 
@@ -324,11 +324,11 @@ def test_files_that_are_replaced_while_it_paints_change_nothing_of_what_has_begu
     (before,) = ours(spec, asked[:1], [part])
     begin = loop._start
 
-    def with_files_replaced(ticket: Ticket, index: int) -> Live:
-        live = begin(ticket, index)
+    def with_files_replaced(job: Job, index: int) -> InFlightSample:
+        samples = begin(job, index)
         tiny_parts.saved_adapter(folder / "replaced", Family.SD, tiny_parts.adapter(unet, seed=4))
         os.utime(folder / "replaced", (1, 1))
-        return live
+        return samples
 
     monkeypatch.setattr(loop, "_start", with_files_replaced)
     first, second = ours(spec, asked, [part], by=loop)

@@ -21,12 +21,12 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.conditioning import lora_adapters
-from inpainting.engines.diffusion.conditioning.lora_adapters import worn_by
+from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Key
-from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
+from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT, load, weights_bytes
 from tests import tiny_loras, tiny_models, tiny_vaes
 
@@ -75,15 +75,15 @@ def nothing(step: Step) -> None:
 
 def kinds_of(batcher: Batcher) -> list[Key]:
     """What was painted so far, those who may share a call of the UNet being of one kind."""
-    return [key for paces in batcher._paces.values() for key in paces]
+    return [key for paces in batcher._tuners.values() for key in paces]
 
 
 def ours(model: StableDiffusion, asked: InpaintRequest, worn: list[LoraSpec]) -> torch.Tensor:
     """The latents at the end of our loop."""
-    on = worn_by(asked.settings.loras, worn)
-    for one in model.adapters.lacking(on):
-        model.adapters.load(one)
-    model.adapters.wear(on)
+    on = active_loras(asked.settings.loras, worn)
+    for one in model.loras.lacking(on):
+        model.loras.load(one)
+    model.loras.activate(on)
     text, _ = model.read(asked.settings, asked.image.size)
     denoising, _ = model.start(asked, 0, text)
     while not denoising.is_done:
@@ -156,9 +156,9 @@ def test_without_them_the_model_is_what_it_was_to_the_last_bit(
     assert torch.equal(ours(model, request(), []), before)
 
 
-@pytest.mark.parametrize(("family", "most_rows"), [(Family.SD, 1), (Family.SD, 32), (Family.SDXL, 32)])
+@pytest.mark.parametrize(("family", "max_rows"), [(Family.SD, 1), (Family.SD, 32), (Family.SDXL, 32)])
 def test_those_who_wear_different_ones_paint_at_once_and_each_is_what_it_is_alone(
-    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], family: Family, most_rows: int
+    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], family: Family, max_rows: int
 ) -> None:
     first, second, third = (f"{family}-{number}" for number in range(3))
     asked = [
@@ -175,23 +175,23 @@ def test_those_who_wear_different_ones_paint_at_once_and_each_is_what_it_is_alon
         worn = [loras[use.slug] for use in one.settings.loras]
         return batcher.paint(one, specs[family], nothing, worn)[0][0]
 
-    batcher = Batcher(Shelf(CPU, 10**9), most_rows=most_rows)
+    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=max_rows)
     with ThreadPoolExecutor(len(asked)) as pool:
         results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in asked]]
     for one, result in zip(asked, results, strict=True):
-        alone = paint(Batcher(Shelf(CPU, 10**9), most_rows=1), one)
-        assert np.abs(result.astype(int) - alone).max() <= (0 if most_rows == 1 else 1)
+        alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
+        assert np.abs(result.astype(int) - alone).max() <= (0 if max_rows == 1 else 1)
     assert len({result.tobytes() for result in results}) == len(asked)
 
 
 def test_the_same_ones_with_the_same_weights_share_calls_and_others_do_not(
     specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec]
 ) -> None:
-    spec, batcher = specs[Family.SD], Batcher(Shelf(CPU, 10**9), most_rows=32)
+    spec, batcher = specs[Family.SD], Batcher(ModelCache(CPU, 10**9), max_rows=32)
     uses = [(LoraUse("sd-0", 0.5), LoraUse("sd-1")), (LoraUse("sd-1"), LoraUse("sd-0", 0.5)), (LoraUse("sd-0"),)]
     for one in uses:
-        ticket_worn = worn_by(one, [loras[use.slug] for use in one])
-        assert (ticket_worn == worn_by(uses[0], [loras[use.slug] for use in uses[0]])) == (len(one) == 2)
+        ticket_worn = active_loras(one, [loras[use.slug] for use in one])
+        assert (ticket_worn == active_loras(uses[0], [loras[use.slug] for use in uses[0]])) == (len(one) == 2)
     batcher.paint(request(loras=uses[0]), spec, nothing, [loras[use.slug] for use in uses[0]])
     batcher.paint(request(loras=uses[1]), spec, nothing, [loras[use.slug] for use in uses[1]])
     assert len(kinds_of(batcher)) == 1
@@ -214,7 +214,7 @@ def test_those_distilled_to_few_steps_count_them_from_the_end_of_the_noise(
 def test_one_for_a_model_of_another_shape_is_refused_and_harms_nobody(
     specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
 ) -> None:
-    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     good = batcher.paint(request(), specs[Family.SD], nothing)[0][0]
     pipeline = load(specs[Family.SD], CPU).pipeline
     for wrong in ("unet", "text_encoder"):
@@ -230,45 +230,45 @@ def test_one_for_a_model_of_another_shape_is_refused_and_harms_nobody(
         assert other.slug in failed.value.message
     assert np.array_equal(batcher.paint(request(), specs[Family.SD], nothing)[0][0], good)
     worn = request(loras=(LoraUse("sd-0"),))
-    alone = Batcher(Shelf(CPU, 10**9), most_rows=1).paint(worn, specs[Family.SD], nothing, [loras["sd-0"]])[0][0]
+    alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(worn, specs[Family.SD], nothing, [loras["sd-0"]])[0][0]
     assert np.abs(batcher.paint(worn, specs[Family.SD], nothing, [loras["sd-0"]])[0][0].astype(int) - alone).max() <= 1
 
 
 def test_a_file_that_is_gone_is_said(specs: dict[Family, ModelSpec], tmp_path: Path) -> None:
     gone = LoraSpec(slug="gone", label="Gone", family=Family.SD, path=tmp_path / "gone.safetensors")
     with pytest.raises(EngineFailed) as failed:
-        Batcher(Shelf(CPU, 10**9)).paint(request(loras=(LoraUse("gone"),)), specs[Family.SD], nothing, [gone])
+        Batcher(ModelCache(CPU, 10**9)).paint(request(loras=(LoraUse("gone"),)), specs[Family.SD], nothing, [gone])
     assert failed.value.code == "lora_unavailable"
 
 
 def test_those_that_nobody_wears_go_where_memory_for_weights_is_short(
     specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec]
 ) -> None:
-    worn = {slug: worn_by([LoraUse(slug)], [loras[slug]]) for slug in ("sd-0", "sd-1", "sd-2")}
-    spec, shelf = specs[Family.SD], Shelf(CPU, 10**9)
-    model = shelf.get(spec)
-    bare = shelf.used_bytes
+    worn = {slug: active_loras([LoraUse(slug)], [loras[slug]]) for slug in ("sd-0", "sd-1", "sd-2")}
+    spec, cache = specs[Family.SD], ModelCache(CPU, 10**9)
+    model = cache.get(spec)
+    bare = cache.used_bytes
 
     def loaded() -> list[str]:
-        return [slug for slug, one in worn.items() if not model.adapters.lacking(one)]
+        return [slug for slug, one in worn.items() if not model.loras.lacking(one)]
 
     for slug in ("sd-0", "sd-2"):
-        shelf.bring(worn[slug], model)
-    shelf.budget_bytes = shelf.used_bytes
+        cache.bring(worn[slug], model)
+    cache.budget_bytes = cache.used_bytes
     in_use = InUse([model], loras=[worn["sd-0"][0].name])
-    shelf.bring(worn["sd-1"], model, in_use)
+    cache.bring(worn["sd-1"], model, in_use)
     assert loaded() == ["sd-0", "sd-1"], "whoever is worn stays"
-    assert shelf.used_bytes <= shelf.budget_bytes
-    assert shelf.put_away(in_use)
+    assert cache.used_bytes <= cache.budget_bytes
+    assert cache.evict(in_use)
     assert loaded() == ["sd-0"]
-    assert not shelf.put_away(in_use)
+    assert not cache.evict(in_use)
     other = replace(spec, slug="another")
-    shelf.budget_bytes = bare + weights_bytes(other, torch.float32)
-    assert not shelf.fits(other, in_use)
-    assert shelf.fits(other, InUse([model]))
-    assert shelf.put_away(InUse([model]))
-    assert shelf.models == [model]
-    assert shelf.used_bytes == bare
+    cache.budget_bytes = bare + weights_bytes(other, torch.float32)
+    assert not cache.fits(other, in_use)
+    assert cache.fits(other, InUse([model]))
+    assert cache.evict(InUse([model]))
+    assert cache.models == [model]
+    assert cache.used_bytes == bare
     assert torch.equal(ours(model, request(), []), ours(load(spec, CPU), request(), []))
 
 
@@ -278,29 +278,29 @@ def test_what_is_worn_is_known_though_another_goes_as_a_picture_begins(
     spec, vae = specs[Family.SD], tiny_vaes.saved(tmp_path / "vae")
     quick, idle = replace(loras["sd-2"], kind=LoraKind.LIGHTNING), loras["sd-0"]
     asked = request(steps=4, guidance_scale=1.0, loras=(LoraUse("sd-2"),), vae="vae")
-    expected = Batcher(Shelf(CPU, 10**9)).paint(asked, spec, nothing, [quick], [vae])[0][0]
-    batcher = Batcher(Shelf(CPU, 10**9))
-    held = batcher.shelf.get(spec).adapters
+    expected = Batcher(ModelCache(CPU, 10**9)).paint(asked, spec, nothing, [quick], [vae])[0][0]
+    batcher = Batcher(ModelCache(CPU, 10**9))
+    held = batcher.cache.get(spec).adapters
     for lora in (idle, quick):
-        (worn,) = worn_by([LoraUse(lora.slug)], [lora])
+        (worn,) = active_loras([LoraUse(lora.slug)], [lora])
         held.load(worn)
-    batcher.shelf.budget_bytes = batcher.shelf.used_bytes
+    batcher.cache.budget_bytes = batcher.cache.used_bytes
     assert np.array_equal(batcher.paint(asked, spec, nothing, [quick], [vae])[0][0], expected)
-    assert len(held.lacking(worn_by([LoraUse("sd-0")], [idle]))) == 1
+    assert len(held.lacking(active_loras([LoraUse("sd-0")], [idle]))) == 1
 
 
 def test_few_stay_loaded_and_their_bytes_count(
     specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lora_adapters, "MOST_IDLE", 1)
-    shelf = Shelf(CPU, 10**9)
-    model = shelf.get(specs[Family.SD])
+    monkeypatch.setattr(lora_adapters, "MAX_IDLE_LORAS", 1)
+    cache = ModelCache(CPU, 10**9)
+    model = cache.get(specs[Family.SD])
     empty = model.byte_count
     for slug in ("sd-0", "sd-1", "sd-2"):
-        worn = worn_by([LoraUse(slug)], [loras[slug]])
-        shelf.bring(worn, model)
-        model.adapters.wear(worn)
+        worn = active_loras([LoraUse(slug)], [loras[slug]])
+        cache.bring(worn, model)
+        model.loras.activate(worn)
     assert model.byte_count > empty
-    assert len(model.adapters.lacking(worn_by([LoraUse("sd-0")], [loras["sd-0"]]))) == 1
-    assert len(model.adapters.lacking(worn_by([LoraUse("sd-1")], [loras["sd-1"]]))) == 0
+    assert len(model.loras.lacking(active_loras([LoraUse("sd-0")], [loras["sd-0"]]))) == 1
+    assert len(model.loras.lacking(active_loras([LoraUse("sd-1")], [loras["sd-1"]]))) == 0
     assert torch.equal(ours(model, request(), []), ours(load(specs[Family.SD], CPU), request(), []))

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import Family, ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion.conditioning.prompt_encoding import MOST_CHUNKS
+from inpainting.engines.diffusion.conditioning.prompt_encoding import MAX_CHUNKS
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, SIDE, kinds_of, nothing, request
@@ -135,7 +135,7 @@ def test_the_shorter_of_prompt_and_negative_prompt_is_filled_up_with_nothing(
 
 
 def test_what_is_beyond_the_last_chunk_is_told_of(models: dict[Family, StableDiffusion]) -> None:
-    words = "bus " * 25 * MOST_CHUNKS
+    words = "bus " * 25 * MAX_CHUNKS
     _, notes = models[Family.SD].read(PaintSettings(prompt=f"{words}(zebra:1.2)"), Size(SIDE, SIDE))
     assert notes == ("The prompt is longer than the model reads (600 tokens); not read: “zebra”.",)
     assert models[Family.SD].read(PaintSettings(prompt=words), Size(SIDE, SIDE))[1] == ()
@@ -157,20 +157,20 @@ def test_prompts_of_all_lengths_are_painted_at_once_and_each_is_what_it_is_alone
     def paint(batcher: Batcher, one: InpaintRequest) -> NDArray[np.uint8]:
         return batcher.paint(one, spec, nothing)[0][0]
 
-    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     with ThreadPoolExecutor(len(asked)) as pool:
         results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in asked]]
     for one, result in zip(asked, results, strict=True):
-        alone = paint(Batcher(Shelf(CPU, 10**9), most_rows=1), one)
+        alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(asked)
     assert sorted(key.chunks for key in kinds_of(batcher)) == [1, 3]
 
 
 def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> None:
-    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     spec = tiny_models.saved(tmp_path / "sd")
     for prompt, count in (("a bus", 1), (LONG, 3), ("a bus", 1)):
         batcher.paint(request(prompt=prompt), spec, nothing)
-        assert batcher.shelf.get(spec).count_chunks(request(prompt=prompt).settings) == count
+        assert batcher.cache.get(spec).count_chunks(request(prompt=prompt).settings) == count
     assert sorted(key.chunks for key in kinds_of(batcher)) == [1, 3]

@@ -21,7 +21,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.model_cache import Shelf
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT, _let_clip_skip_find_layers, load
 from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.engines.diffusion.conditioning.test_lora_adapters import (
@@ -61,7 +61,7 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[Family, s
 
 def ours(model: StableDiffusion, asked: InpaintRequest, used: list[ModelSpec]) -> torch.Tensor:
     """The latents at the end of our loop."""
-    text, _ = model.read(asked.settings, asked.image.size, model.vectors_of(used))
+    text, _ = model.read(asked.settings, asked.image.size, model.load_embeddings(used))
     denoising, _ = model.start(asked, 0, text)
     while not denoising.is_done:
         (answer,) = model.predict([denoising])
@@ -133,7 +133,7 @@ def test_who_does_not_ask_for_it_has_plain_words(
 ) -> None:
     ink = embeddings[family, "ink"]
     plain, with_it = request(prompt="a bus, <ink>"), request(prompt="a bus, <ink>", embeddings=("ink",))
-    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
 
     def paint(one: InpaintRequest) -> NDArray[np.uint8]:
         return batcher.paint(one, specs[family], nothing, embeddings=[ink] if one is with_it else [])[0][0]
@@ -141,7 +141,7 @@ def test_who_does_not_ask_for_it_has_plain_words(
     before = paint(plain)
     with ThreadPoolExecutor(4) as pool:
         inked, beside = pool.map(paint, [with_it, plain])
-    alone = Batcher(Shelf(CPU, 10**9), most_rows=1).paint(plain, specs[family], nothing)[0][0]
+    alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(plain, specs[family], nothing)[0][0]
     assert np.abs(before.astype(int) - alone).max() <= 1
     assert np.abs(beside.astype(int) - alone).max() <= 1
     assert not np.array_equal(inked, before)
@@ -156,13 +156,13 @@ def test_a_weight_goes_with_it_and_its_vectors_stay_together(
 
     def heard(prompt: str) -> tuple[torch.Tensor, tuple[str, ...]]:
         settings = request(prompt=prompt, embeddings=(cat.slug,), guidance_scale=1.0).settings
-        text, notes = model.read(settings, request().image.size, model.vectors_of([cat]))
+        text, notes = model.read(settings, request().image.size, model.load_embeddings([cat]))
         return text.embeds, notes
 
     assert not torch.allclose(heard("a (<my-cat.2>:1.5)")[0], heard("a <my-cat.2>")[0], atol=1e-2)
     assert torch.equal(heard("a <MY-CAT.2>")[0], heard("a <my-cat.2>")[0])
     long, _ = heard("bus " * 24 + "a <my-cat.2>")  # 73 tokens and three: there is no room for them in the first chunk
-    (chunks,) = model._cut("bus " * 24 + "a <my-cat.2>", model.vectors_of([cat]))
+    (chunks,) = model._cut("bus " * 24 + "a <my-cat.2>", model.load_embeddings([cat]))
     assert [len(chunk) for chunk in chunks.tokens] == [73, 3]
     assert long.shape[1] == 2 * 77
 
@@ -170,18 +170,18 @@ def test_a_weight_goes_with_it_and_its_vectors_stay_together(
 def test_one_that_stands_in_no_prompt_is_told_of(
     specs: dict[Family, ModelSpec], embeddings: dict[tuple[Family, str], ModelSpec]
 ) -> None:
-    batcher, ink = Batcher(Shelf(CPU, 10**9)), embeddings[Family.SD, "ink"]
+    batcher, ink = Batcher(ModelCache(CPU, 10**9)), embeddings[Family.SD, "ink"]
     unheard = {"negative_prompt": "<ink>", "guidance_scale": 1.0}
     for words in ({"negative_prompt": ""}, unheard):
         asked = request(prompt="ink", embeddings=("ink",), steps=1, **words)
         _, notes = batcher.paint(asked, specs[Family.SD], nothing, embeddings=[ink])
-        assert notes == ("The embedding ink was asked for, and “<ink>” stands in no prompt that is heard.",)
+        assert notes == ("The embedding ink is not used: “<ink>” is in no prompt that the model reads.",)
 
 
 def test_one_that_is_gone_or_of_another_width_fails_alone(
     specs: dict[Family, ModelSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batcher = Batcher(Shelf(CPU, 10**9), most_rows=32)
+    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     good = batcher.paint(request(), specs[Family.SD], nothing)[0][0]
     wide = tiny_embeddings.saved(tmp_path / "wide.safetensors", width=768)
     gone = tiny_embeddings.saved(tmp_path / "gone.safetensors")
@@ -206,7 +206,7 @@ def test_16_bits_paint_weights_embeddings_another_vae_and_an_interval_as_float32
         words = "(a red bus:1.3) under a blue sky, " * 4 + "(<my-cat.2>:0.8)"
         asked = request(prompt=words, embeddings=(cat.slug,), vae="soft", guidance_start=0.2, guidance_end=0.8)
         half, whole = (
-            Batcher(Shelf(Hardware(torch.device("cpu"), dtype), 10**9)).paint(
+            Batcher(ModelCache(Hardware(torch.device("cpu"), dtype), 10**9)).paint(
                 asked, specs[family], nothing, (), [vae], [cat]
             )[0][0]
             for dtype in (torch.bfloat16, torch.float32)

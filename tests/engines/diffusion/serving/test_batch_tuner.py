@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from inpainting.engines.diffusion.serving.batch_tuner import Pace
+from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 
 
-def learned(seconds: dict[int, float], *, most_rows: int = 32) -> int:
+def learned(seconds: dict[int, float], *, max_rows: int = 32) -> int:
     """The rows at which it settles where a step of n rows takes so long."""
-    pace = Pace(most_rows)
+    tuner = BatchSizeTuner(max_rows)
     for _ in range(10):
-        pace.note(pace.rows, seconds[pace.rows])
-    return pace.rows
+        tuner.note(tuner.rows, seconds[tuner.rows])
+    return tuner.rows
 
 
 def test_it_doubles_while_that_makes_the_work_faster() -> None:
@@ -22,18 +22,18 @@ def test_where_company_only_makes_everybody_wait_it_stays_small() -> None:
 
 
 def test_memory_bounds_it() -> None:
-    assert learned({2: 1.0, 4: 1.2}, most_rows=4) == 4
+    assert learned({2: 1.0, 4: 1.2}, max_rows=4) == 4
 
 
 def test_it_remembers_the_most_that_a_row_took() -> None:
-    pace = Pace(32)
+    tuner = BatchSizeTuner(32)
     for rows, byte_count in ((2, 2000), (4, 6000), (4, 0)):
-        pace.note(rows, 1.0, byte_count)
-    assert pace.row_bytes == 1500
+        tuner.note(rows, 1.0, byte_count)
+    assert tuner.row_bytes == 1500
 
 
 def test_it_says_how_long_a_step_takes() -> None:
-    pace = Pace(32)
-    assert pace.seconds(4) is None
-    pace.note(2, 1.0)
-    assert pace.seconds(4) == 2.0
+    tuner = BatchSizeTuner(32)
+    assert tuner.seconds(4) is None
+    tuner.note(2, 1.0)
+    assert tuner.seconds(4) == 2.0

@@ -26,8 +26,8 @@ from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving import model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.jobs import Ticket
-from inpainting.engines.diffusion.serving.model_cache import InUse, Shelf
+from inpainting.engines.diffusion.serving.jobs import Job
+from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 
@@ -55,7 +55,7 @@ def sd(specs: dict[str, ModelSpec]) -> ModelSpec:
 
 @pytest.fixture
 def batcher() -> Batcher:
-    return Batcher(Shelf(CPU, 10**9), most_rows=32)
+    return Batcher(ModelCache(CPU, 10**9), max_rows=32)
 
 
 def nothing(step: Step) -> None:
@@ -71,7 +71,7 @@ def request(**settings: Any) -> InpaintRequest:
 
 
 def alone(specs: dict[str, ModelSpec], asked: InpaintRequest, slug: str) -> list[NDArray[np.uint8]]:
-    return Batcher(Shelf(CPU, 10**9), most_rows=1).paint(asked, specs[slug], nothing)[0]
+    return Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(asked, specs[slug], nothing)[0]
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -94,7 +94,7 @@ class Calls:
         self.go, self.begun = threading.Event(), threading.Event()
         if not held:
             self.go.set()
-        batcher.shelf.get(spec).unet.register_forward_pre_hook(self.count)
+        batcher.cache.get(spec).unet.register_forward_pre_hook(self.count)
 
     def count(self, module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         self.rows.append(len(arguments[0]))
@@ -165,7 +165,7 @@ def test_alone_the_same_seed_gives_the_same_bytes(sd: ModelSpec, specs: dict[str
 
 
 def test_the_deterministic_mode_never_computes_in_company(sd: ModelSpec, specs: dict[str, ModelSpec]) -> None:
-    batcher = Batcher(Shelf(CPU, 10**9), most_rows=1)
+    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=1)
     calls = Calls(batcher, sd)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda seed: batcher.paint(request(seed=seed), sd, nothing), range(4)))
@@ -196,14 +196,14 @@ def test_a_cancel_takes_effect_at_the_next_step_and_the_others_go_on(sd: ModelSp
 
 
 def test_a_bad_one_harms_only_itself(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
-    model = batcher.shelf.get(sd)
+    model = batcher.cache.get(sd)
     whole = model.predict
     bad = request(seed=666)
 
-    def predict(live: Any) -> Any:
-        if any(one.ticket_is_bad for one in live):
+    def predict(samples: Any) -> Any:
+        if any(one.is_bad for one in samples):
             raise RuntimeError("a bad one")
-        return whole(live)
+        return whole(samples)
 
     start = model.start
 
@@ -223,21 +223,21 @@ class Marked:
     """A denoising with a mark on it."""
 
     def __init__(self, denoising: Any, is_bad: bool) -> None:
-        self.__dict__.update(denoising=denoising, ticket_is_bad=is_bad)
+        self.__dict__.update(denoising=denoising, is_bad=is_bad)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.denoising, name)
 
 
 def test_memory_that_is_short_steps_down_and_says_so(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
-    model = batcher.shelf.get(sd)
+    model = batcher.cache.get(sd)
     whole, sizes = model.predict, []
 
-    def predict(live: Any) -> Any:
-        sizes.append(len(live))
-        if len(live) > 1 or not model.sacrifices:
+    def predict(samples: Any) -> Any:
+        sizes.append(len(samples))
+        if len(samples) > 1 or not model.memory_fallbacks:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(live)
+        return whole(samples)
 
     model.predict = predict
     for future in together([request(seed=seed) for seed in range(4)], sd):
@@ -248,7 +248,7 @@ def test_memory_that_is_short_steps_down_and_says_so(sd: ModelSpec, batcher: Bat
 
 
 def test_memory_that_is_short_as_a_picture_begins_steps_down_too(sd: ModelSpec, batcher: Batcher) -> None:
-    model = batcher.shelf.get(sd)
+    model = batcher.cache.get(sd)
     start = model.start
 
     def starting(*arguments: Any) -> Any:
@@ -263,14 +263,14 @@ def test_memory_that_is_short_as_a_picture_begins_steps_down_too(sd: ModelSpec, 
 
 
 def test_how_many_fit_at_once_is_found_out_once(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
-    model = batcher.shelf.get(sd)
+    model = batcher.cache.get(sd)
     whole, sizes = model.predict, []
 
-    def predict(live: Any) -> Any:
-        sizes.append(len(live))
-        if len(live) > 2:
+    def predict(samples: Any) -> Any:
+        sizes.append(len(samples))
+        if len(samples) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(live)
+        return whole(samples)
 
     model.predict = predict
     asked = [request(seed=seed) for seed in range(4)]
@@ -285,24 +285,24 @@ def test_who_is_idle_makes_room_before_anything_is_done_without(
     specs: dict[str, ModelSpec], sd: ModelSpec, batcher: Batcher
 ) -> None:
     batcher.paint(request(), specs["other"], nothing)
-    idle = weakref.ref(batcher.shelf.get(specs["other"]).unet)
-    model = batcher.shelf.get(sd)
+    idle = weakref.ref(batcher.cache.get(specs["other"]).unet)
+    model = batcher.cache.get(sd)
     whole = model.predict
 
-    def predict(live: Any) -> Any:
+    def predict(samples: Any) -> Any:
         if idle() is not None:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(live)
+        return whole(samples)
 
     model.predict = predict
     assert batcher.paint(request(), sd, nothing)[1] == ()
 
 
 def test_memory_that_is_too_small_for_one_is_a_clear_error(sd: ModelSpec, batcher: Batcher) -> None:
-    def predict(live: Any) -> Any:
+    def predict(samples: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    batcher.shelf.get(sd).predict = predict
+    batcher.cache.get(sd).predict = predict
     with pytest.raises(EngineFailed, match="64x64") as failed:
         batcher.paint(request(), sd, nothing)
     assert failed.value.code == "gpu_out_of_memory"
@@ -311,7 +311,7 @@ def test_memory_that_is_too_small_for_one_is_a_clear_error(sd: ModelSpec, batche
 def test_a_model_that_does_not_fit_while_it_is_read_is_tried_again_in_the_room_of_another(
     specs: dict[str, ModelSpec], sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    idle = weakref.ref(batcher.shelf.get(specs["other"]).unet)
+    idle = weakref.ref(batcher.cache.get(specs["other"]).unet)
     from_folder = model_loading._from_folder
 
     def reading(*arguments: Any) -> Any:
@@ -324,16 +324,16 @@ def test_a_model_that_does_not_fit_while_it_is_read_is_tried_again_in_the_room_o
 
 
 def test_latents_that_are_no_numbers_fail_with_a_clear_code(sd: ModelSpec, batcher: Batcher) -> None:
-    model = batcher.shelf.get(sd)
-    model.predict = lambda live: [torch.full((2, 4, 8, 8), torch.nan) for _ in live]
+    model = batcher.cache.get(sd)
+    model.predict = lambda samples: [torch.full((2, 4, 8, 8), torch.nan) for _ in samples]
     with pytest.raises(EngineFailed) as failed:
         batcher.paint(request(), sd, nothing)
     assert failed.value.code == "model_produced_invalid_output"
 
 
 def test_a_vae_that_overflows_is_asked_again_in_float32(sd: ModelSpec, specs: dict[str, ModelSpec]) -> None:
-    half = Batcher(Shelf(Hardware(torch.device("cpu"), torch.bfloat16), 10**9))
-    model = half.shelf.get(sd)
+    half = Batcher(ModelCache(Hardware(torch.device("cpu"), torch.bfloat16), 10**9))
+    model = half.cache.get(sd)
     decode, asked = model.vae.decode, []
 
     def overflowing(latents: torch.Tensor, **more: Any) -> Any:
@@ -361,11 +361,11 @@ def test_two_models_take_turns_under_a_budget_for_one(
         return model
 
     monkeypatch.setattr("inpainting.engines.diffusion.serving.model_cache.load", counted)
-    small = Batcher(Shelf(CPU, 2_000_000))
+    small = Batcher(ModelCache(CPU, 2_000_000))
     with ThreadPoolExecutor(6) as pool:
         slugs = ["sd", "other"] * 3
         results = list(pool.map(lambda slug: small.paint(request(), specs[slug], nothing)[0][0], slugs))
-    assert len(small.shelf._models) == 1
+    assert len(small.cache._models) == 1
     assert 2 <= len(loaded) <= 6  # not at every step
     assert not any(beside), "the one is out of memory before the other is read"
     assert np.abs(results[0].astype(int) - results[2]).max() <= 1
@@ -373,18 +373,18 @@ def test_two_models_take_turns_under_a_budget_for_one(
 
 
 def test_a_model_that_is_painting_is_never_put_away(specs: dict[str, ModelSpec], sd: ModelSpec) -> None:
-    shelf = Shelf(CPU, 1)
-    first = shelf.get(sd)
-    second = shelf.get(specs["other"], InUse([first]))
-    assert shelf.models == [first, second]
-    assert not shelf.put_away(InUse([first, second]))
-    assert shelf.put_away(InUse([second]))
-    assert shelf.models == [second]
+    cache = ModelCache(CPU, 1)
+    first = cache.get(sd)
+    second = cache.get(specs["other"], InUse([first]))
+    assert cache.models == [first, second]
+    assert not cache.evict(InUse([first, second]))
+    assert cache.evict(InUse([second]))
+    assert cache.models == [second]
 
 
 def test_other_files_in_its_place_are_loaded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = tiny_models.saved(tmp_path / "one")
-    models = Shelf(CPU, 10**9)
+    models = ModelCache(CPU, 10**9)
     before = models.get(spec)
     assert models.get(spec) is before
     unet = weakref.ref(before.unet)
@@ -402,13 +402,13 @@ def test_other_files_in_its_place_are_loaded_anew(tmp_path: Path, monkeypatch: p
 
 def test_weights_are_counted_as_they_will_lie_in_memory(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "one")
-    loaded = Shelf(CPU, 10**9).get(spec).byte_count
+    loaded = ModelCache(CPU, 10**9).get(spec).byte_count
     assert abs(model_loading.weights_bytes(spec, torch.float32) - loaded) < 0.05 * loaded
     assert model_loading.weights_bytes(spec, torch.float16) * 2 == model_loading.weights_bytes(spec, torch.float32)
 
 
 def test_a_model_removed_while_others_paint_fails_only_who_asked_for_it(batcher: Batcher, sd: ModelSpec) -> None:
-    batcher.shelf.budget_bytes = 1
+    batcher.cache.budget_bytes = 1
     gone = ModelSpec(slug="gone", label="Gone", family=Family.SD, path=Path("/nowhere/gone"))
     with ThreadPoolExecutor(2) as pool:
         good, bad = (pool.submit(batcher.paint, request(steps=20), spec, nothing) for spec in (sd, gone))
@@ -425,7 +425,7 @@ def test_what_breaks_anywhere_is_answered_and_the_next_one_is_painted(
     def breaks(*arguments: Any) -> Any:
         raise OSError("broken here")
 
-    model = batcher.shelf.get(sd)
+    model = batcher.cache.get(sd)
     setattr(model, where, breaks)
     with pytest.raises(EngineFailed) as failed:
         batcher.paint(request(), sd, nothing)
@@ -437,7 +437,7 @@ def test_what_breaks_anywhere_is_answered_and_the_next_one_is_painted(
 
 
 def test_one_bad_picture_of_several_ends_them_all(batcher: Batcher, sd: ModelSpec) -> None:
-    model = batcher.shelf.get(sd)
+    model = batcher.cache.get(sd)
     start = model.start
 
     def starting(asked: InpaintRequest, index: int, text: Any) -> Any:
@@ -454,12 +454,12 @@ def test_one_bad_picture_of_several_ends_them_all(batcher: Batcher, sd: ModelSpe
 def test_a_lost_device_is_not_the_generations_fault(
     batcher: Batcher, sd: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.SIGN_OF_LIFE_SECONDS", 0.05)
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.KEEPALIVE_SECONDS", 0.05)
 
-    def lost(live: Any) -> Any:
+    def lost(samples: Any) -> Any:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    batcher.shelf.get(sd).predict = lost
+    batcher.cache.get(sd).predict = lost
     heard: list[Step] = []
     for _ in range(2):  # those that wait hear the same
         with pytest.raises(DeviceLost):
@@ -468,7 +468,7 @@ def test_a_lost_device_is_not_the_generations_fault(
 
 
 def test_who_waits_is_not_overtaken_by_his_own_kind(batcher: Batcher, sd: ModelSpec) -> None:
-    batcher.most_rows = 4
+    batcher.max_rows = 4
     calls = Calls(batcher, sd, held=True)
     ended: list[int] = []
     with ThreadPoolExecutor(6) as pool:
@@ -488,21 +488,21 @@ def test_who_waits_is_not_overtaken_by_his_own_kind(batcher: Batcher, sd: ModelS
 
 
 def test_a_newcomer_of_his_own_kind_who_needs_less_room_does_not_overtake_him(batcher: Batcher, sd: ModelSpec) -> None:
-    batcher.most_rows = 3
-    running, waiting, newcomer = (Ticket(request(guidance_scale=scale), sd) for scale in (5.0, 5.0, 1.0))
-    batcher._waiting.extend((ticket, 0) for ticket in (running, waiting, newcomer))
+    batcher.max_rows = 3
+    running, waiting, newcomer = (Job(request(guidance_scale=scale), sd) for scale in (5.0, 5.0, 1.0))
+    batcher._waiting.extend((job, 0) for job in (running, waiting, newcomer))
     batcher._admit()
-    assert [ticket for ticket, _ in batcher._waiting] == [waiting, newcomer]
-    other = Ticket(request(guidance_scale=1.0, prompt="a red bus " * 40), sd)
+    assert [job for job, _ in batcher._waiting] == [waiting, newcomer]
+    other = Job(request(guidance_scale=1.0, prompt="a red bus " * 40), sd)
     batcher._waiting.append((other, 0))
     batcher._admit()
-    assert [ticket for ticket, _ in batcher._waiting] == [waiting, newcomer], "who hears more is of another kind"
+    assert [job for job, _ in batcher._waiting] == [waiting, newcomer], "who hears more is of another kind"
 
 
 def test_a_folder_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
     spec = ModelSpec(slug="gone", label="Gone", family=Family.SD, path=tmp_path / "gone")
     with pytest.raises(EngineFailed, match="pull_model gone") as failed:
-        Batcher(Shelf(CPU, 10**9)).paint(request(), spec, nothing)
+        Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, nothing)
     assert failed.value.code == "model_unavailable"
 
 
@@ -510,19 +510,19 @@ def test_a_pickle_beside_the_weights_is_refused(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "bad")
     (tmp_path / "bad" / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n")
     with pytest.raises(EngineFailed, match="pickle") as failed:
-        Batcher(Shelf(CPU, 10**9)).paint(request(), spec, nothing)
+        Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, nothing)
     assert failed.value.code == "model_refused"
 
 
 def test_a_hung_device_gives_no_sign_of_life(sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.SIGN_OF_LIFE_SECONDS", 0.02)
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.KEEPALIVE_SECONDS", 0.02)
     calls = Calls(batcher, sd, held=True)
     heard: list[Step] = []
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(batcher.paint, request(), sd, heard.append)
         assert calls.begun.wait(30)
         until(lambda: len(heard) >= 3)
-        batcher.pulse._deadline = 0.0
+        batcher.watchdog._deadline = 0.0
         threading.Event().wait(0.1)
         silent = len(heard)
         threading.Event().wait(0.2)
@@ -539,7 +539,7 @@ def test_a_prompt_that_is_too_long_is_said_to_be_cut(sd: ModelSpec, batcher: Bat
 def test_a_scheduler_that_cannot_drive_the_model_is_replaced_and_said(
     specs: dict[str, ModelSpec], batcher: Batcher
 ) -> None:
-    for name, nearest in schedulers.NEAREST.items():
+    for name, nearest in schedulers.FALLBACKS.items():
         pictures, notes = batcher.paint(request(scheduler=name, strength=0.75), specs["plain"], nothing)
         assert any(name in note and nearest in note for note in notes)
         assert np.array_equal(

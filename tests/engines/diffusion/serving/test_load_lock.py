@@ -13,10 +13,10 @@ import torch
 from inpainting.catalog.specs import Family, LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion import safety_checker
-from inpainting.engines.diffusion.conditioning.lora_adapters import WornLora
+from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.serving.adapter_loading import PREVIEW_DECODERS, load_part, load_preview_decoder
-from inpainting.engines.diffusion.serving.load_lock import LOADING, alone
+from inpainting.engines.diffusion.serving.adapter_loading import PREVIEW_DECODERS, load_adapter, load_preview_decoder
+from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK, serialized
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import original_layout, tiny_checker, tiny_loras, tiny_models, tiny_parts, tiny_vaes
 from tests.engines.diffusion.test_single_files import configuration, spec_of
@@ -39,7 +39,7 @@ def a_checkpoint(folder: Path) -> Callable[[], object]:
 
 def a_vae(folder: Path) -> Callable[[], object]:
     spec = tiny_vaes.saved(folder / "vae")
-    return lambda: load_part(spec, HALF)
+    return lambda: load_adapter(spec, HALF)
 
 
 def a_preview_decoder(folder: Path) -> Callable[[], object]:
@@ -50,7 +50,7 @@ def a_preview_decoder(folder: Path) -> Callable[[], object]:
 def an_image_prompt(folder: Path) -> Callable[[], object]:
     unet = load(tiny_models.saved(folder / "model"), HALF).unet
     spec = tiny_parts.saved_adapter(folder / "adapter", Family.SD, tiny_parts.adapter(unet))
-    return lambda: load_part(spec, HALF)
+    return lambda: load_adapter(spec, HALF)
 
 
 def a_worn_image_prompt(folder: Path) -> Callable[[], object]:
@@ -62,14 +62,14 @@ def a_worn_image_prompt(folder: Path) -> Callable[[], object]:
 def a_lora(folder: Path) -> Callable[[], object]:
     model = load(tiny_models.saved(folder / "model"), HALF)
     path = tiny_loras.saved(folder / "lora.safetensors", tiny_loras.weights(model.pipeline))
-    one = WornLora(LoraSpec(slug="lora", label="LoRA", family=Family.SD, digest="d", path=path), 1.0)
-    return lambda: model.adapters.load(one)
+    one = ActiveLora(LoraSpec(slug="lora", label="LoRA", family=Family.SD, digest="d", path=path), 1.0)
+    return lambda: model.loras.load(one)
 
 
 def a_safety_checker(folder: Path) -> Callable[[], object]:
     tiny_checker.saved(folder, tiny_checker.checker())
     spec = ModelSpec(slug="safety-checker", label="Safety checker", family=Family.SAFETY, path=folder)
-    return lambda: safety_checker.Checkers().get(spec, lambda: None)
+    return lambda: safety_checker.SafetyCheckerCache().get(spec, lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_whoever_makes_a_network_keeps_all_other_loaders_waiting(
     may_others: list[bool] = []
 
     def another_tries() -> bool:
-        is_free = LOADING.acquire(blocking=False)
+        is_free = LOAD_LOCK.acquire(blocking=False)
         if is_free:
-            LOADING.release()
+            LOAD_LOCK.release()
         return is_free
 
     def watched(module: torch.nn.Module, *args: object, **more: object) -> None:
@@ -107,11 +107,11 @@ def test_whoever_makes_a_network_keeps_all_other_loaders_waiting(
 
 
 def test_a_loader_may_load_with_another_one_and_gives_way_when_it_fails() -> None:
-    @alone
+    @serialized
     def inner() -> str:
         return "loaded"
 
-    @alone
+    @serialized
     def outer() -> str:
         raise RuntimeError(inner())
 

@@ -26,7 +26,7 @@ from inpainting.catalog.specs import Family, LoraSpec, ModelSpec
 from inpainting.catalog.store.converted_networks import Store
 from inpainting.engines.diffusion.backends.openvino.library import PrePostProcessor, ov, version
 from inpainting.engines.diffusion.conditioning.lora_adapters import PARTS as ADAPTED
-from inpainting.engines.diffusion.conditioning.lora_adapters import Worn, WornLora
+from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.model_loading import load
@@ -38,11 +38,11 @@ FORMAT = 1
 UNET, ENCODER, DECODER = "unet", "encoder", "decoder"
 KINDS = {"unet": (UNET,), "vae": (ENCODER, DECODER)}
 """What lies in one folder: LoRAs change the first kind alone."""
-SECONDS = 1800.0
+TIMEOUT_SECONDS = 1800.0
 """After which a conversion is given up."""
 
 
-DISK_TO_CONVERT = 1.1
+DISK_FACTOR = 1.1
 """Of the weights' size, free space on the disk."""
 
 
@@ -51,15 +51,15 @@ class ConversionFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What is wanted: one kind of networks of a model with LoRAs. stamp: of the model's files (`weights.stamp_of`)."""
+class ConversionOrder:
+    """One kind of networks to convert, of a model with LoRAs. fingerprint: of its files, see `fingerprint_of`."""
 
     kind: str
     slug: str
     label: str
     family: str
     path: str
-    stamp: int
+    fingerprint: int
     dtype: str
     loras: tuple[tuple[str, str, str, float], ...]
     """Of each slug, digest, path and weight."""
@@ -74,23 +74,25 @@ class Order:
     def place(self) -> Path:
         """Another one for everything that gives other networks."""
         worn = [(slug, digest, weight) for slug, digest, _, weight in self.loras]
-        made_from = [FORMAT, version(), self.family, self.path, self.stamp, self.dtype, worn]
+        made_from = [FORMAT, version(), self.family, self.path, self.fingerprint, self.dtype, worn]
         digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
         return self.store.place(self.slug, f"{self.kind}-{digest}")
 
 
-Convert = Callable[[Order], None]
+Convert = Callable[[ConversionOrder], None]
 
 
-def order_of(kind: str, model: LatentModel, stamp: int, worn: Worn, models_dir: Path, budget_bytes: int) -> Order:
+def order_of(
+    kind: str, model: LatentModel, fingerprint: int, worn: ActiveLoras, models_dir: Path, budget_bytes: int
+) -> ConversionOrder:
     spec = model.spec
-    return Order(
+    return ConversionOrder(
         kind=kind,
         slug=spec.slug,
         label=spec.label,
         family=spec.family.value,
         path=str(spec.path),
-        stamp=stamp,
+        fingerprint=fingerprint,
         dtype=str(model.unet.dtype).removeprefix("torch."),
         loras=tuple((one.spec.slug, one.spec.digest, str(one.spec.path), one.weight) for one in worn),
         models_dir=str(models_dir),
@@ -98,7 +100,7 @@ def order_of(kind: str, model: LatentModel, stamp: int, worn: Worn, models_dir: 
     )
 
 
-def in_a_process(order: Order) -> None:
+def convert_in_subprocess(order: ConversionOrder) -> None:
     """Convert, if nobody else has meanwhile. Raises ConversionFailed.
 
     A process of its own gives all memory back, and Python's lock stays free for who is served meanwhile.
@@ -108,7 +110,7 @@ def in_a_process(order: Order) -> None:
             _run(order, lock)
 
 
-def _run(order: Order, lock: int) -> None:
+def _run(order: ConversionOrder, lock: int) -> None:
     root = str(Path(inpainting.__file__).parents[1])
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module; the order goes in as JSON
@@ -118,7 +120,7 @@ def _run(order: Order, lock: int) -> None:
             input=json.dumps(asdict(order)),
             text=True,
             capture_output=True,
-            timeout=SECONDS,
+            timeout=TIMEOUT_SECONDS,
             pass_fds=(lock,),
             check=False,
         )
@@ -129,20 +131,20 @@ def _run(order: Order, lock: int) -> None:
         raise ConversionFailed("it could not be converted; the server's log says why")
 
 
-def here(order: Order) -> None:
+def convert_in_process(order: ConversionOrder) -> None:
     """The same in this process, in which no other thread may load a model meanwhile: diffusers cannot for two."""
     with order.store.alone():
         if not order.store.find(order.place):
             convert(order)
 
 
-def convert(order: Order) -> None:
+def convert(order: ConversionOrder) -> None:
     """For who is alone in the store; what is least used there may have to go."""
     model = load(spec_of(order), Hardware(torch.device("cpu"), getattr(torch, order.dtype)))
     parts = networks(fused(model, order), order.kind)
     needed = sum(tensor.nbytes for module, _ in parts.values() for tensor in module.state_dict().values())
     free = shutil.disk_usage(order.store.home).free
-    if free < DISK_TO_CONVERT * needed:
+    if free < DISK_FACTOR * needed:
         raise ConversionFailed(f"{needed} bytes are needed on the disk, {free} are free")
     with order.store.coming(order.place) as folder:
         for name, (module, examples) in parts.items():
@@ -150,26 +152,26 @@ def convert(order: Order) -> None:
     order.store.make_room(keep={order.place})
 
 
-def spec_of(order: Order) -> ModelSpec:
+def spec_of(order: ConversionOrder) -> ModelSpec:
     return ModelSpec(slug=order.slug, label=order.label, family=Family(order.family), path=Path(order.path))
 
 
-def fused(model: LatentModel, order: Order) -> LatentModel:
+def fused(model: LatentModel, order: ConversionOrder) -> LatentModel:
     """With its LoRAs in the UNet's own weights."""
     worn = tuple(
-        WornLora(LoraSpec(slug=slug, label=slug, family=Family(order.family), digest=digest, path=Path(path)), weight)
+        ActiveLora(LoraSpec(slug=slug, label=slug, family=Family(order.family), digest=digest, path=Path(path)), weight)
         for slug, digest, path, weight in order.loras
     )
     for one in worn:
-        model.adapters.load(one)
+        model.loras.load(one)
     if worn:
-        model.adapters.wear(worn)
+        model.loras.activate(worn)
         model.pipeline.fuse_lora(components=[ADAPTED[0]], adapter_names=[one.name for one in worn])
         model.pipeline.unload_lora_weights()
     return model
 
 
-class Predictor(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
+class TracedUNet(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
     """A UNet that hears its time as numbers it can compute with: sines of large numbers need more than 16 bits."""
 
     def __init__(self, unet: Any) -> None:
@@ -181,7 +183,7 @@ class Predictor(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torc
         return torch.as_tensor(self.unet(sample, time, encoder_hidden_states=states, return_dict=False)[0])
 
 
-class SizedPredictor(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
+class TracedSdxlUNet(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
     """The same of SDXL, which also hears its pooled text and sizes, put together: `added`."""
 
     def __init__(self, unet: Any) -> None:
@@ -199,7 +201,7 @@ class SizedPredictor(torch.nn.Module):  # type: ignore[misc] # mypy is not shown
         return torch.as_tensor(answer[0])
 
 
-class Encoder(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
+class TracedEncoder(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
     """Pixels -> what latents are drawn from: [n, 8, h, w], means before the logarithms of variances."""
 
     def __init__(self, vae: Any) -> None:
@@ -210,7 +212,7 @@ class Encoder(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
         return torch.as_tensor(self.vae.encode(pixels, return_dict=False)[0].parameters)
 
 
-class Decoder(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
+class TracedDecoder(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
     def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae = vae
@@ -230,8 +232,8 @@ def networks(model: LatentModel, kind: str) -> dict[str, tuple[torch.nn.Module, 
         cell = 2 ** (len(model.vae.config.block_out_channels) - 1)
         latents = model.vae.config.latent_channels
         return {
-            ENCODER: (Encoder(model.vae), (some(rows, 3, cell * height // 2, cell * width // 2),)),
-            DECODER: (Decoder(model.vae), (some(rows, latents, height // 2, width // 2),)),
+            ENCODER: (TracedEncoder(model.vae), (some(rows, 3, cell * height // 2, cell * width // 2),)),
+            DECODER: (TracedDecoder(model.vae), (some(rows, latents, height // 2, width // 2),)),
         }
     unet, config = model.unet, model.unet.config
     inputs = (
@@ -240,8 +242,8 @@ def networks(model: LatentModel, kind: str) -> dict[str, tuple[torch.nn.Module, 
         some(rows, tokens_of(model), config.cross_attention_dim),
     )
     if config.addition_embed_type is None:
-        return {UNET: (Predictor(unet), inputs)}
-    return {UNET: (SizedPredictor(unet), (*inputs, some(rows, config.projection_class_embeddings_input_dim)))}
+        return {UNET: (TracedUNet(unet), inputs)}
+    return {UNET: (TracedSdxlUNet(unet), (*inputs, some(rows, config.projection_class_embeddings_input_dim)))}
 
 
 def tokens_of(model: LatentModel) -> int:
@@ -266,7 +268,7 @@ def write(module: torch.nn.Module, examples: tuple[torch.Tensor, ...], path: Pat
 def main() -> None:
     os.nice(5)  # who is painted meanwhile goes first
     order = json.load(sys.stdin)
-    convert(Order(**{**order, "loras": tuple(tuple(one) for one in order["loras"])}))
+    convert(ConversionOrder(**{**order, "loras": tuple(tuple(one) for one in order["loras"])}))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 logger = logging.getLogger(__name__)
 
-MOST_ERROR = {torch.bfloat16: 0.1, torch.float32: 1e-3}
+MAX_RELATIVE_ERROR = {torch.bfloat16: 0.1, torch.float32: 1e-3}
 """How far from torch's answer, in the same precision, the first one may be: |ours - torch's| / |torch's|.
 
 Measured with random weights: 0.027 for the whole UNet of Stable Diffusion 1.5 in bfloat16 (torch's own distance to
@@ -27,13 +27,13 @@ float32 is 0.011), 1e-6 in float32. A network that computes something else is of
 """
 
 
-class Part:
+class CompiledNetwork:
     """A compiled network of one row, trusted when the first answer is torch's; else torch answers for good."""
 
     def __init__(self, what: str, path: Path, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> None:
         started = time.perf_counter()
         self.what, self.dtype = what, dtype
-        self.refusal: str | None = None
+        self.rejection: str | None = None
         self.is_trusted = False
         model = core().read_model(path)
         model.reshape({index: list(shape) for index, shape in enumerate(shapes)})
@@ -46,17 +46,17 @@ class Part:
 
     def __call__(self, inputs: Sequence[torch.Tensor], by_torch: Callable[[], torch.Tensor]) -> torch.Tensor:
         """For inputs of any number of rows, the answer in float32."""
-        if self.refusal is not None:
+        if self.rejection is not None:
             return by_torch()
         try:
             ours = self.compute(inputs)
         except RuntimeError as error:
             logger.exception("OpenVINO failed")
-            self.refuse(f"OpenVINO failed at {self.what} ({type(error).__name__}); torch computed that.")
+            self.reject(f"OpenVINO failed at {self.what} ({type(error).__name__}); torch computed that.")
             return by_torch()
         if not self.is_trusted:
             theirs = by_torch()
-            self.judge(ours, theirs)
+            self.compare(ours, theirs)
             return ours if self.is_trusted else theirs
         return ours
 
@@ -69,26 +69,28 @@ class Part:
             rows.append(torch.from_numpy(found[0]))
         return torch.cat(rows)
 
-    def judge(self, ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    def compare(self, ours: torch.Tensor, theirs: torch.Tensor) -> None:
         if not bool(torch.isfinite(theirs).all()):
             return  # not the picture to learn from
         parts = 2 if self.what == ENCODER else 1
         pairs = zip(ours.chunk(parts, dim=1), theirs.float().chunk(parts, dim=1), strict=True)
         error = max(float((mine - its).norm() / its.norm().clamp(min=1e-12)) for mine, its in pairs)
-        self.is_trusted = error <= MOST_ERROR[self.dtype]  # not so for what is not a number
+        self.is_trusted = error <= MAX_RELATIVE_ERROR[self.dtype]  # not so for what is not a number
         logger.info("OpenVINO's %s is %.2g from torch's", self.what, error)
         if not self.is_trusted:
-            self.refuse(f"OpenVINO's result differed from torch's at {self.what} ({error:.2g}); torch computed that.")
+            self.reject(f"OpenVINO's result differed from torch's at {self.what} ({error:.2g}); torch computed that.")
 
-    def refuse(self, reason: str) -> None:
+    def reject(self, reason: str) -> None:
         logger.warning(reason)
-        self.refusal, self._request = reason, None
+        self.rejection, self._request = reason, None
 
 
-class Compiled:
+class OpenVinoBackend:
     """A model at a size, with its LoRAs. Whatever of it fails or is not trusted is torch's again, for good."""
 
-    def __init__(self, unet: Part, encoder: Part, decoder: Part, byte_count: int) -> None:
+    def __init__(
+        self, unet: CompiledNetwork, encoder: CompiledNetwork, decoder: CompiledNetwork, byte_count: int
+    ) -> None:
         self.unet, self.encoder, self.decoder = unet, encoder, decoder
         self.byte_count = byte_count
         self.used = 0
@@ -97,12 +99,12 @@ class Compiled:
     @property
     def notes(self) -> list[str]:
         """About what torch had to do."""
-        return [part.refusal for part in (self.unet, self.encoder, self.decoder) if part.refusal is not None]
+        return [part.rejection for part in (self.unet, self.encoder, self.decoder) if part.rejection is not None]
 
     @property
     def computes(self) -> bool:
         """Whether the UNet's steps, which are nearly all of the work, are its own."""
-        return self.unet.refusal is None
+        return self.unet.rejection is None
 
     def predict(
         self, unet: Any, sample: torch.Tensor, times: torch.Tensor, *, encoder_hidden_states: torch.Tensor, **more: Any
@@ -130,7 +132,7 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CompilationPlan:
     """What is to be compiled of a model at one size. Read by who owns the model: it changes while others compile.
 
     unet, encoder, decoder: the shapes of their inputs, of one row. byte_count: what it takes compiled, as much as the
@@ -146,7 +148,7 @@ class Plan:
     byte_count: int
 
     @staticmethod
-    def of(model: Any, size: Size) -> Plan:
+    def of(model: Any, size: Size) -> CompilationPlan:
         height, width = size.height // VAE_SCALE_FACTOR, size.width // VAE_SCALE_FACTOR
         unet, config = model.unet, model.unet.config
         shapes: list[tuple[int, ...]] = [
@@ -156,7 +158,7 @@ class Plan:
         ]
         if config.addition_embed_type is not None:
             shapes.append((1, config.projection_class_embeddings_input_dim))
-        return Plan(
+        return CompilationPlan(
             unet=tuple(shapes),
             encoder=(1, 3, size.height, size.width),
             decoder=(1, model.vae.config.latent_channels, height, width),
@@ -169,11 +171,11 @@ class Plan:
         )
 
 
-def compiled(plan: Plan, *, unet_folder: Path, vae_folder: Path) -> Compiled:
+def compiled(plan: CompilationPlan, *, unet_folder: Path, vae_folder: Path) -> OpenVinoBackend:
     """Takes seconds and as much memory as the weights. Raises RuntimeError."""
-    return Compiled(
-        Part(UNET, unet_folder / f"{UNET}.xml", plan.unet, plan.dtype),
-        Part(ENCODER, vae_folder / f"{ENCODER}.xml", [plan.encoder], plan.encoding_dtype),
-        Part(DECODER, vae_folder / f"{DECODER}.xml", [plan.decoder], plan.decoding_dtype),
+    return OpenVinoBackend(
+        CompiledNetwork(UNET, unet_folder / f"{UNET}.xml", plan.unet, plan.dtype),
+        CompiledNetwork(ENCODER, vae_folder / f"{ENCODER}.xml", [plan.encoder], plan.encoding_dtype),
+        CompiledNetwork(DECODER, vae_folder / f"{DECODER}.xml", [plan.decoder], plan.decoding_dtype),
         plan.byte_count,
     )

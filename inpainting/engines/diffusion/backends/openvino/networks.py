@@ -18,77 +18,79 @@ from inpainting.engines.diffusion.backends.openvino import network
 from inpainting.engines.diffusion.backends.openvino.conversion import (
     KINDS,
     ConversionFailed,
+    ConversionOrder,
     Convert,
-    Order,
-    in_a_process,
+    convert_in_subprocess,
     order_of,
 )
 from inpainting.engines.diffusion.backends.openvino.library import has_bfloat16
-from inpainting.engines.diffusion.backends.openvino.network import Compiled, Plan
-from inpainting.engines.diffusion.conditioning.lora_adapters import Worn
+from inpainting.engines.diffusion.backends.openvino.network import CompilationPlan, OpenVinoBackend
+from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
-from inpainting.engines.diffusion.serving.model_cache import NOTHING, InUse, Shelf
-from inpainting.engines.diffusion.serving.model_loading import stamp_of
+from inpainting.engines.diffusion.serving.model_cache import NOTHING, InUse, ModelCache
+from inpainting.engines.diffusion.serving.model_loading import fingerprint_of
 
 logger = logging.getLogger(__name__)
 
-USES_WORTH_IT = 2
+MIN_USES_TO_CONVERT = 2
 """LoRAs are fused for those who wear them again: a conversion takes longer than a picture."""
-USUAL_CHUNKS = 1
+COMPILED_CHUNKS = 1
 """Of words: it is compiled for texts of this length alone."""
-MEMORY_TO_CONVERT = 2.5
+MEMORY_FACTOR = 2.5
 """Of the weights' size, free memory that another process with the model needs."""
 
-Key = tuple[Size, Worn]
-Outcome = Compiled | str
+BackendKey = tuple[Size, ActiveLoras]
+Outcome = OpenVinoBackend | str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Job:
+class CompilationTask:
     """To be made ready: what it takes by kind, and for whom, who may be put away meanwhile.
 
-    is_settled: set when it is ready, or cannot be soon because it has to be converted first.
+    is_ready_or_delayed: set when it is ready, or cannot be soon because it has to be converted first.
     """
 
     model: weakref.ref[LatentModel]
-    key: Key
-    orders: dict[str, Order]
-    plan: Plan
-    is_settled: threading.Event = field(default_factory=threading.Event)
+    key: BackendKey
+    orders: dict[str, ConversionOrder]
+    plan: CompilationPlan
+    is_ready_or_delayed: threading.Event = field(default_factory=threading.Event)
 
 
-class Networks:
-    """For the models of a shelf, on a processor. For the device's thread alone; others make things ready.
+class OpenVinoBackends:
+    """For the models of a cache, on a processor. For the device's thread alone; others make things ready.
 
     models_dir: the folder of all models, in which the files lie. cache_bytes: what those may take.
     """
 
-    def __init__(self, shelf: Shelf, models_dir: Path, cache_bytes: int, *, convert: Convert = in_a_process) -> None:
-        self.shelf = shelf
+    def __init__(
+        self, cache: ModelCache, models_dir: Path, cache_bytes: int, *, convert: Convert = convert_in_subprocess
+    ) -> None:
+        self.cache = cache
         self.models_dir = models_dir
         self.cache_bytes = cache_bytes
         self.convert = convert
-        self._refusals: weakref.WeakKeyDictionary[LatentModel, dict[Key, str]] = weakref.WeakKeyDictionary()
-        self._begun: weakref.WeakKeyDictionary[LatentModel, set[Key]] = weakref.WeakKeyDictionary()
-        self._worn: Counter[Worn] = Counter()
-        self._done: SimpleQueue[tuple[Job, Outcome | None]] = SimpleQueue()
+        self._rejections: weakref.WeakKeyDictionary[LatentModel, dict[BackendKey, str]] = weakref.WeakKeyDictionary()
+        self._pending: weakref.WeakKeyDictionary[LatentModel, set[BackendKey]] = weakref.WeakKeyDictionary()
+        self._uses: Counter[ActiveLoras] = Counter()
+        self._done: SimpleQueue[tuple[CompilationTask, Outcome | None]] = SimpleQueue()
         self._count = itertools.count(1)
         self._threads: list[threading.Thread] = []
 
     def wanted(
-        self, model: LatentModel, size: Size, worn: Worn, chunks: int, *, in_use: InUse = NOTHING
-    ) -> Compiled | None:
+        self, model: LatentModel, size: Size, worn: ActiveLoras, chunks: int, *, in_use: InUse = NOTHING
+    ) -> OpenVinoBackend | None:
         """What computes this; None: torch does.
 
         What is converted is compiled now, which takes seconds as loading a model does. What is not is converted in the
         background, which takes a minute in which torch has painted something. chunks: of words that are heard.
         """
         self.collect()
-        if chunks != USUAL_CHUNKS or not suits(model, size):
+        if chunks != COMPILED_CHUNKS or not supports(model, size):
             return None
         key = (size, worn)
-        is_new = key not in self._refusals.get(model, {}) and key not in self._begun.get(model, ())
+        is_new = key not in self._rejections.get(model, {}) and key not in self._pending.get(model, ())
         if key not in model.networks and is_new:
             self._begin(model, key, in_use)
             self.collect()
@@ -97,88 +99,88 @@ class Networks:
             found.used = next(self._count)
         return found
 
-    def ready(self, model: LatentModel, size: Size, worn: Worn, chunks: int) -> Compiled | None:
+    def ready(self, model: LatentModel, size: Size, worn: ActiveLoras, chunks: int) -> OpenVinoBackend | None:
         """What would compute this now. Only asks: see `wanted`."""
-        return model.networks.get((size, worn)) if chunks == USUAL_CHUNKS and suits(model, size) else None
+        return model.networks.get((size, worn)) if chunks == COMPILED_CHUNKS and supports(model, size) else None
 
-    def refusal(self, model: LatentModel, size: Size, worn: Worn) -> str | None:
+    def rejection(self, model: LatentModel, size: Size, worn: ActiveLoras) -> str | None:
         """Why there is none, and will be none."""
-        return self._refusals.get(model, {}).get((size, worn))
+        return self._rejections.get(model, {}).get((size, worn))
 
     def collect(self) -> None:
         """Take over what has become ready."""
         while not self._done.empty():
-            job, outcome = self._done.get()
-            self.shelf.reserved_bytes -= job.plan.byte_count
-            model = job.model()
+            task, outcome = self._done.get()
+            self.cache.reserved_bytes -= task.plan.byte_count
+            model = task.model()
             if model is None:
                 continue
-            self._begun[model].discard(job.key)
+            self._pending[model].discard(task.key)
             if isinstance(outcome, str):
-                self._refusals.setdefault(model, {})[job.key] = outcome
-            elif outcome is not None and self.shelf.used_bytes + outcome.byte_count <= self.shelf.budget_bytes:
+                self._rejections.setdefault(model, {})[task.key] = outcome
+            elif outcome is not None and self.cache.used_bytes + outcome.byte_count <= self.cache.budget_bytes:
                 outcome.used = next(self._count)
-                model.networks[job.key] = outcome
+                model.networks[task.key] = outcome
 
     def wait(self) -> None:
         """Until all that was begun is ready, or refused."""
         while self._threads:
             self._threads.pop().join()
 
-    def _begin(self, model: LatentModel, key: Key, in_use: InUse) -> None:
+    def _begin(self, model: LatentModel, key: BackendKey, in_use: InUse) -> None:
         size, worn = key
-        stamp = stamp_of(model.spec)
+        fingerprint = fingerprint_of(model.spec)
         orders = {
-            kind: order_of(kind, model, stamp, worn if kind == "unet" else (), self.models_dir, self.cache_bytes)
+            kind: order_of(kind, model, fingerprint, worn if kind == "unet" else (), self.models_dir, self.cache_bytes)
             for kind in KINDS
         }
         if worn and not orders["unet"].place.is_dir():
-            self._worn[worn] += 1
-            if self._worn[worn] < USES_WORTH_IT:
+            self._uses[worn] += 1
+            if self._uses[worn] < MIN_USES_TO_CONVERT:
                 return
-        plan = Plan.of(model, size)
-        if not self.shelf.reserve(plan.byte_count, in_use):
+        plan = CompilationPlan.of(model, size)
+        if not self.cache.reserve(plan.byte_count, in_use):
             logger.info("%s is not compiled at %s: the memory for weights is full", model.spec.slug, size)
             return
-        self._begun.setdefault(model, set()).add(key)
-        job = Job(weakref.ref(model), key, orders, plan)
-        thread = threading.Thread(target=self._make_ready, args=(job,), name=f"openvino {size}", daemon=True)
+        self._pending.setdefault(model, set()).add(key)
+        task = CompilationTask(weakref.ref(model), key, orders, plan)
+        thread = threading.Thread(target=self._prepare, args=(task,), name=f"openvino {size}", daemon=True)
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
         thread.start()
-        job.is_settled.wait()
+        task.is_ready_or_delayed.wait()
 
     # On a thread of its own
 
-    def _make_ready(self, job: Job) -> None:
+    def _prepare(self, task: CompilationTask) -> None:
         try:
-            outcome = self._outcome(job)
+            outcome = self._outcome(task)
         except Exception as error:
             logger.exception("OpenVINO cannot be used")
             reason = str(error) if isinstance(error, ConversionFailed) else f"{type(error).__name__}"
             outcome = f"OpenVINO was not used: {reason}. Torch painted."
-        self._done.put((job, outcome))
-        job.is_settled.set()
+        self._done.put((task, outcome))
+        task.is_ready_or_delayed.set()
 
-    def _outcome(self, job: Job) -> Outcome | None:
+    def _outcome(self, task: CompilationTask) -> Outcome | None:
         """None where the memory is short or the model gone: not now, and perhaps another time."""
-        for order in job.orders.values():
+        for order in task.orders.values():
             if not order.store.find(order.place):
-                if job.model() is None:
+                if task.model() is None:
                     return None
-                needed, free = MEMORY_TO_CONVERT * job.plan.byte_count, self.shelf.hardware.free_bytes()
+                needed, free = MEMORY_FACTOR * task.plan.byte_count, self.cache.hardware.free_bytes()
                 if free < needed:
                     logger.info("%s is not converted: %d MB are free", order.slug, free // 10**6)
                     return None
-                job.is_settled.set()
+                task.is_ready_or_delayed.set()
                 self.convert(order)
                 if not order.store.find(order.place):
                     raise ConversionFailed("what was converted cannot be read")
-        if job.model() is None:
+        if task.model() is None:
             return None
-        return network.compiled(job.plan, unet_folder=job.orders["unet"].place, vae_folder=job.orders["vae"].place)
+        return network.compiled(task.plan, unet_folder=task.orders["unet"].place, vae_folder=task.orders["vae"].place)
 
 
-def suits(model: LatentModel, size: Size) -> bool:
+def supports(model: LatentModel, size: Size) -> bool:
     """Whether OpenVINO can compute the model as it is, at that size; what it cannot torch does without a word."""
     if model.unet is None:
         return False
