@@ -398,7 +398,7 @@ def idle(resolved: PaintSettings) -> dict[str, str]:
     return {name: when.reason for name, when in conditions if getattr(resolved, when.setting) == when.value}
 
 
-def adapter_defaults(settings: PaintSettings) -> dict[str, float]:
+def adapter_defaults(settings: PaintSettings) -> dict[str, Any]:
     """Return the defaults of the numbers that belong to a chosen adapter and are None."""
     return {
         row.name: row.adapter_default

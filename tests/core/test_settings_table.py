@@ -33,6 +33,10 @@ NUMBER_LIMITS = {
 READ_BY_EVERY_ENGINE = {"num_images", "mask_grow", "mask_blur", "safety_checker", "safety_checker_type"}
 
 
+def settings_of(**values: Any) -> PaintSettings:
+    return PaintSettings(**values)
+
+
 def refusal(**values: Any) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as refused:
         PaintSettings(**values)
@@ -74,7 +78,7 @@ def test_numbers_are_allowed_up_to_their_limits_and_no_further(row: Setting) -> 
     for limit, beyond in zip(row.range, (row.range[0] - 1, row.range[1] + 1), strict=True):
         is_interval = row.name in ("guidance_start", "guidance_end")
         if not is_interval or limit == {"guidance_start": 0.0, "guidance_end": 1.0}[row.name]:
-            assert getattr(PaintSettings(**{row.name: limit}, **beside), row.name) == limit
+            assert getattr(settings_of(**{row.name: limit}, **beside), row.name) == limit
         error = refusal(**{row.name: beyond})
         assert (error.code, error.field, error.limit) == ("field_out_of_range", row.name, limit)
         assert error.actual == beyond
@@ -85,7 +89,7 @@ def test_numbers_are_allowed_up_to_their_limits_and_no_further(row: Setting) -> 
 @pytest.mark.parametrize("row", [row for row in SETTINGS if row.choices], ids=lambda row: row.name)
 def test_choices_are_exactly_those_of_the_row(row: Setting) -> None:
     for name in row.choices:
-        assert getattr(PaintSettings(**{row.name: name}), row.name) == name
+        assert getattr(settings_of(**{row.name: name}), row.name) == name
     error = refusal(**{row.name: "nonsense"})
     assert (error.field, error.code) == (row.name, row.choice_code)
     assert all(name in error.message for name in row.choices)
@@ -93,7 +97,7 @@ def test_choices_are_exactly_those_of_the_row(row: Setting) -> None:
 
 @pytest.mark.parametrize("name", ["prompt", "negative_prompt"])
 def test_texts_have_a_greatest_length_and_can_be_stored(name: str) -> None:
-    assert getattr(PaintSettings(**{name: "a" * 10_000}), name) == "a" * 10_000
+    assert getattr(settings_of(**{name: "a" * 10_000}), name) == "a" * 10_000
     error = refusal(**{name: "a" * 10_001})
     assert (error.code, error.limit, error.actual) == ("field_out_of_range", 10_000, 10_001)
     for character in ("\x00", "\ud800", "\udfff"):
@@ -103,7 +107,7 @@ def test_texts_have_a_greatest_length_and_can_be_stored(name: str) -> None:
 @pytest.mark.parametrize(("name", "make"), [("loras", LoraUse), ("embeddings", str)])
 def test_lists_have_a_greatest_length_and_no_entry_twice(name: str, make: Any) -> None:
     eight = tuple(make(f"a-{number}") for number in range(8))
-    assert getattr(PaintSettings(**{name: eight}), name) == eight
+    assert getattr(settings_of(**{name: eight}), name) == eight
     error = refusal(**{name: (*eight, make("b"))})
     assert (error.code, error.limit, error.actual) == ("field_out_of_range", 8, 9)
     assert "asked for once" in refusal(**{name: (make("a"), make("a"))}).message
@@ -149,10 +153,10 @@ def test_settings_are_frozen_and_compare_by_value() -> None:
 @given(st.booleans(), st.sampled_from([row for row in NUMBERS if not row.name.startswith("guidance")]), st.data())
 def test_stored_settings_are_read_back(exclude_defaults: bool, row: Setting, data: st.DataObject) -> None:
     assert row.range is not None
-    number = st.integers if row.type is ValueType.INTEGER else st.floats
-    settings = PaintSettings(
-        **{row.name: data.draw(number(*row.range))}, loras=(LoraUse("ink", 0.5),), embeddings=("cat",)
-    )
+    lowest, highest = row.range
+    is_whole = row.type is ValueType.INTEGER
+    values = st.integers(int(lowest), int(highest)) if is_whole else st.floats(lowest, highest)
+    settings = settings_of(**{row.name: data.draw(values)}, loras=(LoraUse("ink", 0.5),), embeddings=("cat",))
     stored = json.loads(json.dumps(settings.to_dict(exclude_defaults=exclude_defaults)))
     assert PaintSettings.from_dict(stored) == settings
 

@@ -1,0 +1,244 @@
+"""The serializer field of each row of the table of settings."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.setting import Setting, ValueType
+from inpainting.core.settings_table import LORA_WEIGHTS, MAX_EMBEDDINGS, MAX_LORAS, MAX_SEED, RANGES, LoraUse
+from inpainting.core.validation import MAX_SLUG_CHARACTERS, SLUG, abbreviate, check_count, check_range
+
+MAX_NAME_CHARACTERS = 200
+RANDOM_SEED = 0
+FULL = "full"
+"""The name of no preset. Running a draft again in full sends it."""
+ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
+"""Another service's spellings of `algorithm_type`."""
+
+
+class Integer(serializers.IntegerField):
+    """A whole number. Booleans and fractions are refused."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or (isinstance(data, float) and not data.is_integer()):
+            self.fail("invalid")
+        return int(in_range(self, super().to_internal_value(data)))
+
+
+class Number(serializers.FloatField):
+    """A finite number. Booleans are refused."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool):
+            self.fail("invalid")
+        try:
+            value = super().to_internal_value(data)
+        except OverflowError:
+            self.fail("invalid")
+        if not math.isfinite(value):
+            self.fail("invalid")
+        return float(in_range(self, value))
+
+
+@extend_schema_field(
+    {
+        "type": "number",
+        "format": "double",
+        "minimum": RANGES["guidance_scale"][0],
+        "maximum": RANGES["guidance_scale"][1],
+    }
+)
+class Guidance(Number):
+    """Checked against its maximum once the model, which decides the maximum, is known."""
+
+
+def in_range(field: Integer | Number, value: float) -> float:
+    """Return a value between `min_value` and `max_value`.
+
+    A value outside is clamped with a warning where the context says so, and refused otherwise.
+    """
+    lowest = -math.inf if field.min_value is None else field.min_value
+    highest = math.inf if field.max_value is None else field.max_value
+    if not field.context.get("clamp"):
+        check_range(str(field.field_name), value, lowest, highest)
+        return value
+    nearest = min(max(value, lowest), highest)
+    if nearest != value:
+        field.context["warnings"].append(f"{field.field_name} was {abbreviate(value)}; {nearest} was used.")
+    return nearest
+
+
+class Seed(Integer):
+    """0 or less is random, drawn on acceptance. Where numbers are clamped, anything that is not a number is random."""
+
+    def to_internal_value(self, data: Any) -> int:
+        try:
+            return max(super().to_internal_value(data), RANDOM_SEED)
+        except serializers.ValidationError:
+            if not self.context.get("clamp"):
+                raise
+            return RANDOM_SEED
+
+
+class Text(serializers.CharField):
+    """A JSON string or form text. Numbers are refused; a text that is too long is refused with its length."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        if self.max_length is not None:
+            description = f"{self.field_name} has {len(data)} characters"
+            check_count(str(self.field_name), len(data), self.max_length, description)
+        return super().to_internal_value(data)
+
+
+SLUG_SCHEMA = {"type": "string", "maxLength": MAX_SLUG_CHARACTERS, "pattern": SLUG.replace("\\Z", "$")}
+"""JSON Schema has no `\\Z`; its `$` matches the end of the text alone."""
+LORAS_SCHEMA = {
+    "type": "array",
+    "maxItems": MAX_LORAS,
+    "items": {
+        "type": "object",
+        "required": ["slug"],
+        "additionalProperties": False,
+        "properties": {
+            "slug": SLUG_SCHEMA,
+            "weight": {"type": "number", "minimum": LORA_WEIGHTS[0], "maximum": LORA_WEIGHTS[1], "default": 1},
+        },
+    },
+}
+
+
+@extend_schema_field(LORAS_SCHEMA)
+class Loras(serializers.Field):
+    """A list of objects with a slug and a weight; in forms the same list as JSON text."""
+
+    def to_internal_value(self, data: Any) -> tuple[LoraUse, ...]:
+        entries = parse_json(data, self) if isinstance(data, str) else data
+        if not isinstance(entries, list):
+            raise InvalidRequest(f"{self.field_name} must be a list.", field=self.field_name)
+        return tuple(self._lora(entry, f"{self.field_name}[{index}]") for index, entry in enumerate(entries))
+
+    def _lora(self, entry: object, place: str) -> LoraUse:
+        if not isinstance(entry, dict) or not {"slug"} <= entry.keys() <= {"slug", "weight"}:
+            raise InvalidRequest(f"{place} must be an object of a slug and a weight.", field=self.field_name)
+        slug, weight = entry["slug"], entry.get("weight", 1.0)
+        if not isinstance(slug, str):
+            raise InvalidRequest(f"{place}.slug must be a text.", field=self.field_name)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(as_float(weight)):
+            raise InvalidRequest(f"{place}.weight must be a number.", field=self.field_name)
+        lowest, highest = LORA_WEIGHTS
+        nearest = min(max(float(weight), lowest), highest)
+        if nearest != weight and self.context.get("clamp"):
+            self.context["warnings"].append(f"{place}.weight was {abbreviate(weight)}; {nearest} was used.")
+            weight = nearest
+        return LoraUse(slug, float(weight))
+
+
+@extend_schema_field({"type": "array", "maxItems": MAX_EMBEDDINGS, "uniqueItems": True, "items": SLUG_SCHEMA})
+class Slugs(serializers.Field):
+    """A list of slugs; in forms the same list as JSON text, or the field once for each slug."""
+
+    def to_internal_value(self, data: Any) -> tuple[str, ...]:
+        if isinstance(data, str):
+            data = parse_json(data, self) if data.lstrip().startswith("[") else [data]
+        if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+            raise InvalidRequest(f"{self.field_name} must be a list of texts.", field=self.field_name)
+        return tuple(data)
+
+
+def parse_json(text: str, field: serializers.Field) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"{field.field_name} is not JSON.", field=field.field_name) from error
+
+
+class CatalogName(Text):
+    """The name of a catalog entry. null, or an empty text in forms, is none."""
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return super().run_validation(None if data == "" else data)
+
+
+def as_float(number: float) -> float:
+    """Return a float, infinite for a whole number that is too large for one."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
+def field_of(row: Setting, *, is_required: bool = False) -> serializers.Field:
+    """Return an unbound field with the limits and the help of the row."""
+    common: dict[str, Any] = {"required": is_required, "help_text": help_text(row)}
+    if row.name in SPECIAL:
+        return SPECIAL[row.name](row, common)
+    match row.type:
+        case ValueType.TEXT:
+            return Text(allow_blank=True, trim_whitespace=False, max_length=row.max_length, **common)
+        case ValueType.INTEGER | ValueType.NUMBER:
+            lowest, highest = RANGES[row.name]
+            kind = Integer if row.type is ValueType.INTEGER else Number
+            return kind(min_value=lowest, max_value=highest, **common)
+        case ValueType.BOOLEAN:
+            return serializers.BooleanField(allow_null=True, **common)
+        case ValueType.CHOICE:
+            return serializers.ChoiceField(row.choices, **common)
+        case ValueType.CATALOG_NAME:
+            return CatalogName(allow_null=True, max_length=MAX_NAME_CHARACTERS, **common)
+        case ValueType.SLUGS:
+            return Slugs(**common)
+        case ValueType.LORAS:
+            return Loras(**common)
+
+
+def help_text(row: Setting) -> str:
+    """Return the row's help with its default, its aliases and the form in which lists are sent."""
+    sentences = [row.help]
+    if row.name in NOTES:
+        sentences.append(NOTES[row.name])
+    if row.type in (ValueType.SLUGS, ValueType.LORAS):
+        once_each = ", or the field once for each" if row.type is ValueType.SLUGS else ""
+        sentences.append(f"In forms as JSON text{once_each}.")
+    if row.default_words:
+        sentences.append(f"Default: {row.default_words}.")
+    if row.aliases:
+        sentences.append(f"Alias: {', '.join(row.aliases)}.")
+    return " ".join(sentences)
+
+
+NOTES = {
+    "scheduler": "Other names fall back to the model's, with a warning.",
+    "model": "auto leaves the choice to the server; an unknown name is refused.",
+    "preset": "full: no preset.",
+}
+"""What the API adds to the help of a row."""
+
+
+def _with_spellings(row: Setting, common: dict[str, Any]) -> serializers.Field:
+    names = [
+        name
+        for choice in row.choices
+        for name in (choice, *(other for other, meant in ALGORITHM_SPELLINGS.items() if meant == choice))
+    ]
+    return serializers.ChoiceField(names, **common)
+
+
+SPECIAL: dict[str, Callable[[Setting, dict[str, Any]], serializers.Field]] = {
+    "seed": lambda row, common: Seed(max_value=MAX_SEED, **common),
+    "guidance_scale": lambda row, common: Guidance(min_value=RANGES[row.name][0], **common),
+    "scheduler": lambda row, common: Text(allow_blank=True, max_length=MAX_NAME_CHARACTERS, **common),
+    "model": lambda row, common: Text(max_length=MAX_NAME_CHARACTERS, **common),
+    "algorithm_type": _with_spellings,
+    "preset": lambda row, common: serializers.ChoiceField((FULL, *row.choices), **common),
+    "step_down": lambda row, common: serializers.BooleanField(**common),
+}
+"""Settings that the API reads otherwise than others of their type: wider values, fallbacks, or no null."""
