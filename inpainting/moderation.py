@@ -16,17 +16,6 @@ from inpainting.engines.safety import Examine, examined, find_checker
 logger = logging.getLogger(__name__)
 
 
-def settled(settings: PaintSettings) -> tuple[PaintSettings, tuple[str, ...]]:
-    """The settings with what holds on this site, and warnings where that is stricter than asked.
-
-    Raises InvalidRequest, `safety_checker_unavailable`, where it is to look and cannot.
-    """
-    in_force, warnings = policy.resolve(settings, site.SAFETY_CHECKER)
-    if in_force.safety_checker:
-        find_checker()
-    return in_force, warnings
-
-
 def examiner(settings: PaintSettings) -> Examine | None:
     """What every painting of a request has to pass, by the site's setting of now; None where the checker is off.
 

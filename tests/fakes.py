@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from inpainting.catalog.specs import Control
 from inpainting.core.geometry import WindowRule
-from inpainting.core.request import PaintSettings
-from inpainting.engines.base import Queue
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import Engine, Plan, Queue, SettingsPlan
+from inpainting.engines.plan import plan_pictures
+
+
+def planned(request: InpaintRequest, engine: Engine) -> Plan:
+    """The plan of a request by an engine that need not be registered, with the settings as they are."""
+    settings = request.settings
+    plan = SettingsPlan(
+        engine=engine,
+        reason="",
+        requested=settings,
+        settings=settings,
+        control=engine.looks_at(settings),
+        ignored=dict.fromkeys(engine.ignored(settings), "not read"),
+    )
+    return plan_pictures(request, plan)
 
 
 class PlainEngine:

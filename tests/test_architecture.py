@@ -22,7 +22,7 @@ FLOORS = [
     ["inpainting.generations"],
     ["inpainting.tasks"],
     ["inpainting.worker", "inpainting.webhooks", "inpainting.realtime.current_event"],
-    ["inpainting.accounting", "inpainting.moderation", "inpainting.storage_audit"],
+    ["inpainting.accounting", "inpainting.moderation", "inpainting.planning", "inpainting.storage_audit"],
     [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.layers"),
         *("inpainting.storage", "inpainting.apps", "inpainting.checks", "inpainting.net"),

@@ -37,13 +37,14 @@ from inpainting.catalog.specs import Family, ModelSpec
 from inpainting.core.codecs import encode_png
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.base import OnStep
+from inpainting.engines.base import OnStep, Plan, SettingsPlan
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.painting import paint
+from inpainting.engines.plan import plan_pictures
 
 DEFAULT_STEPS = 30
 IN_FLOAT32 = Hardware(torch.device("cpu"), torch.float32)
@@ -130,6 +131,13 @@ class Watched(Diffusion):
         return self.pictures
 
 
+def planned(wanted: InpaintRequest, engine: Diffusion) -> Plan:
+    """The plan of a request with its settings as they are."""
+    settings = wanted.settings
+    plan = SettingsPlan(engine=engine, reason="", requested=settings, settings=settings, ignored={})
+    return plan_pictures(wanted, plan)
+
+
 def c4(bench: Bench) -> Iterator[Row]:
     sides, side, steps = bench.sd, bench.side(512), 4
     wanted = request(side, steps=steps, guidance_scale=1.0)
@@ -137,7 +145,7 @@ def c4(bench: Bench) -> Iterator[Row]:
     watches = {"ours": Watch(sides.ours.vae, bench.hardware), "a": Watch(sides.a.vae, bench.hardware)}
 
     def ours() -> bytes:
-        (painting,) = paint(wanted, engine, ignore)
+        (painting,) = paint(planned(wanted, engine), engine, ignore)
         return encode_png(painting.picture)
 
     def plain() -> bytes:
@@ -188,7 +196,7 @@ def window_of_a_large_photo(bench: Bench, engine: Watched) -> Iterator[Row]:
     work: list[Size] = []
 
     def ours() -> None:
-        (painting,) = paint(wanted, engine, ignore)
+        (painting,) = paint(planned(wanted, engine), engine, ignore)
         work.append(painting.work)
         encode_png(painting.picture)
 
@@ -246,7 +254,8 @@ def window_parity(bench: Bench, wanted: InpaintRequest, painted: NDArray[np.uint
             seen.append(request)
             return [painted]
 
-    paint(wanted, Seeing(batcher_with(bench.sd.ours), bench.sd.ours.spec), ignore)
+    engine = Seeing(batcher_with(bench.sd.ours), bench.sd.ours.spec)
+    paint(planned(wanted, engine), engine, ignore)
     return difference(painted.astype(float), plain_job(bench.sd.b, seen[0]).astype(float))
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.diffusion.bench import Bench, Sides, ceilings
-from benchmarks.diffusion.cpu_rows import Watched, window_parity
+from benchmarks.diffusion.cpu_rows import Watched, planned, window_parity
 from benchmarks.diffusion.measuring import Figure, Row, difference, once, timed
 from benchmarks.diffusion.models import (
     asked,
@@ -451,7 +451,7 @@ def g8(bench: Bench) -> Iterator[Row]:
     work: list[Size] = []
 
     def ours() -> None:
-        (painting,) = paint(wanted, engine, ignore)
+        (painting,) = paint(planned(wanted, engine), engine, ignore)
         work.append(painting.work)
 
     calls = {"ours": ours, "a": lambda: plain_job(sides.a, halved), "b": lambda: plain_job(sides.a, whole)}

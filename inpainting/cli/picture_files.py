@@ -18,10 +18,11 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.picture import Mask, Picture
-from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.engines.base import OnStep
+from inpainting.engines.base import OnStep, SettingsPlan
 from inpainting.engines.painting import Painting, paint
+from inpainting.engines.plan import plan_pictures
 from inpainting.engines.safety import Examine
 
 HIDDEN = "What was painted is hidden: the safety checker found something in it. Nothing else is kept."
@@ -57,9 +58,8 @@ class FileJob:
     image: Path
     mask: Path | None
     out: Path
-    settings: PaintSettings
+    plan: SettingsPlan
     polarity: MaskPolarity
-    engine: str
     examine: Examine | None = None
     control_image: Path | None = None
     ip_adapter_image: Path | None = None
@@ -71,8 +71,9 @@ class FileJob:
         """
         image = decode_picture(self.image.read_bytes())
         request, warnings = self.request(image.picture)
-        warnings = (*image.warnings, *warnings)
-        paintings = paint(request, registry.find(self.engine), on_step)
+        plan = plan_pictures(request, self.plan)
+        warnings = (*image.warnings, *warnings, *plan.warnings)
+        paintings = paint(plan, registry.find(plan.engine.name), on_step)
         if self.examine is not None:
             paintings = [self.examine(painting, lambda: None) for painting in paintings]
         reports = [
@@ -85,7 +86,7 @@ class FileJob:
         pixels, warnings = self.mask_pixels(image.size)
         control, about_control = self.control(image.size)
         looked_at, about_look = self.look()
-        request = InpaintRequest(image, pixels, self.settings, control_image=control, ip_adapter_image=looked_at)
+        request = InpaintRequest(image, pixels, self.plan.settings, control_image=control, ip_adapter_image=looked_at)
         return request, (*warnings, *about_control, *about_look)
 
     def mask_pixels(self, size: Size) -> tuple[Mask, tuple[str, ...]]:
@@ -114,11 +115,12 @@ class FileJob:
 
     @property
     def results(self) -> list[Path]:
-        return [self.result(index) for index in range(self.settings.num_images)]
+        return [self.result(index) for index in range(self.plan.settings.num_images)]
 
     def keep(self, index: int, painting: Painting, warnings: tuple[str, ...], image: Picture) -> FileReport:
         out = self.result(index)
-        png = encode_png(painting.picture, texts=generation_parameters(self.engine, asdict(self.settings), index=index))
+        texts = generation_parameters(self.plan.engine.name, asdict(self.plan.settings), index=index)
+        png = encode_png(painting.picture, texts=texts)
         write_whole(out, png)
         kept = decode_picture(out.read_bytes(), limits=STORED_LIMITS).picture
         return FileReport(
@@ -126,7 +128,7 @@ class FileJob:
             outside_mask_changed_pixels=outside_mask_changed_pixels(image, kept, painting.mask),
             sha256=hashlib.sha256(png).hexdigest(),
             seam_score=painting.seam_score,
-            warnings=(*warnings, *painting.warnings, *painting.notes, *([HIDDEN] if painting.hidden_by else [])),
+            warnings=(*warnings, *painting.notes, *([HIDDEN] if painting.hidden_by else [])),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control
-from inpainting.core.geometry import Box, WindowRule
+from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.core.geometry import Box, Window, WindowRule
+from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 
 
@@ -81,3 +82,38 @@ class Engine(Protocol):
         mask does not matter. Raises EngineFailed, and lets Cancelled from `on_step` pass.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsPlan:
+    """How a request's settings are painted, whatever its pictures are.
+
+    engine, reason: the engine that paints, and a sentence for people: why this one. requested, settings: before and
+    after every default was filled in. model: None where the engine needs none. ignored: the names of the settings that
+    change nothing here, each with the reason. warnings: sentences for people.
+    """
+
+    engine: Engine
+    reason: str
+    requested: PaintSettings
+    settings: PaintSettings
+    model: ModelSpec | None = None
+    control: Control | None = None
+    ignored: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan(SettingsPlan):
+    """A `SettingsPlan` for the pictures of one request.
+
+    request: the pictures as they were sent, with the resolved settings. mask: the effective one, after `mask_grow`.
+    window: the part of the picture that the engine gets, and its size there. control_image, ip_adapter_image: None
+    where none was sent or the engine does not read it.
+    """
+
+    request: InpaintRequest
+    mask: Mask
+    window: Window
+    control_image: Picture | None = None
+    ip_adapter_image: Picture | None = None

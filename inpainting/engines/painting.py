@@ -1,4 +1,4 @@
-"""One request, painted: window, engine, compositing. Every surface and every engine goes through here."""
+"""From plan to pictures: cut out the window, let the engine paint it, composite the result into the image."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.compositing import composite, cut, cut_picture
-from inpainting.core.errors import EngineFailed, InvalidRequest
-from inpainting.core.geometry import Size, Window, plan_window
-from inpainting.core.masks import check, coverage, effective_mask, is_grey, nonempty_bounds
+from inpainting.core.errors import EngineFailed
+from inpainting.core.geometry import Box, Size, Window
+from inpainting.core.masks import coverage, is_grey
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.base import Engine, OnStep, Step
-from inpainting.engines.references import checked_references
+from inpainting.engines.base import Engine, OnStep, Plan, Step
 
 NOTHING_TO_DO = "A strength of 0 leaves the picture as it is."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Painting:
-    """One result and how it came about.
+    """One result and how it was made.
 
-    picture: the whole image, painted; where `mask` (the effective one, after grow) is 0 its pixels are the request's.
-    window: what the engine saw, at `window.work`. coverage: share of the image that was repainted, 0 to 1.
+    picture: the whole image, painted; where `mask` (the effective one, after grow) is 0 its pixels are the source's.
+    window: the part that the engine got, at `window.work`. coverage: share of the image that was repainted, 0 to 1.
     seam_score, seam_score_plain, colour_matched, seam_blended: see `compositing.Composite`.
-    warnings: about the request, and notes: about what ran otherwise than asked; sentences for people.
-    in_full: makes the picture as if neither grey in the mask nor `mask_blur` faded it; None where neither does.
-    nsfw_content_detected: what the safety checker said, None where none has looked. hidden_by: what was done with the
-    picture then, one of `settings_table.SAFETY_TYPES`, None where nothing was; unhidden: the picture as it was painted.
+    notes: sentences for people about what differs from the request.
+    in_full: makes the picture without the fading of `mask_blur` and of grey in the mask; None where nothing fades.
+    nsfw_content_detected: the safety checker's result, None where it has not run. hidden_by: how the picture was hidden
+    then, one of `settings_table.SAFETY_TYPES`, None where it was not; unhidden: the picture as it was painted.
     computed_by: see `Step`.
     """
 
@@ -43,7 +42,6 @@ class Painting:
     seam_score_plain: float
     colour_matched: bool
     seam_blended: bool
-    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     in_full: Callable[[], Picture] | None = None
     nsfw_content_detected: bool | None = None
@@ -57,101 +55,99 @@ class Painting:
         return self.window.work
 
 
-def checked_mask(request: InpaintRequest, engine: Engine) -> tuple[Mask, tuple[str, ...]]:
-    """The mask that is painted, and warnings about it. Surfaces ask before they accept, `paint` before it paints.
+def paint(plan: Plan, engine: Engine, on_step: OnStep) -> list[Painting]:
+    """`settings.num_images` paintings of a plan; its pictures are never changed.
 
-    Raises InvalidRequest: `mask_empty`, or `mask_full` where the engine needs something that is kept.
+    Where the engine reads `strength` and it is 0 nothing is painted: the window is not even scaled. The last step is
+    reported again with each picture that is composited.
+    Raises EngineFailed when the engine returns something else than it was asked for, and passes EngineFailed and
+    Cancelled from the engine on.
     """
-    mask = effective_mask(request.mask, request.settings)
-    warnings = check(mask)
-    if engine.needs_surroundings and mask.all():
-        raise InvalidRequest(
-            f"The mask covers the whole picture, and {engine.name} paints from what is kept. "
-            "If the mask is meant the other way round, invert it or say so with mask_polarity.",
-            code="mask_full",
-            field="mask",
-        )
-    return mask, warnings
+    count = plan.settings.num_images
+    if plan.settings.strength == 0 and "strength" not in plan.ignored:
+        on_step(Step(1, 1, box=plan.window.box, notes=(NOTHING_TO_DO,)))
+        return [unchanged(plan)] * count
+    relay = StepRelay(plan.window.box, on_step)
+    pictures = engine.inpaint(cut_out(plan), relay)
+    if len(pictures) != count:
+        raise EngineFailed(f"asked {engine.name} for {count} pictures, got {len(pictures)}")
+    return [composited(plan, picture, relay) for picture in pictures]
 
 
-def paint(request: InpaintRequest, engine: Engine, on_step: OnStep) -> list[Painting]:
-    """`settings.num_images` paintings of the request; the request itself is never changed.
-
-    The engine gets the window alone, with `mask_grow` and `mask_blur` of 0: the first is done, the second comes after.
-    The control image is cut as the picture is; what an IP-Adapter looks at is passed on whole.
-    Raises InvalidRequest for what `checked_mask` and `checked_references` refuse, EngineFailed when the engine gives
-    something else than it was asked for, and lets EngineFailed and Cancelled from the engine pass. The last step is
-    told again with each picture that is put together. Where the engine reads `strength` and it is 0 nothing is painted:
-    the window is not even scaled.
-    """
-    settings, image = request.settings, request.image
-    mask, warnings = checked_mask(request, engine)
-    request, unread = checked_references(request, engine)
-    guide = request.control_image
-    window = plan_window(nonempty_bounds(mask), image.size, engine.window(settings))
-    if settings.strength == 0 and "strength" not in engine.ignores:
-        on_step(Step(1, 1, box=window.box, notes=(NOTHING_TO_DO,)))
-        left = Painting(
-            picture=image,
-            mask=mask,
-            window=window,
-            coverage=coverage(mask),
-            seam_score=0.0,
-            seam_score_plain=0.0,
-            colour_matched=False,
-            seam_blended=False,
-            warnings=(*warnings, *unread),
-            notes=(NOTHING_TO_DO,),
-        )
-        return [left] * settings.num_images
-    part, part_mask = cut(image, mask, window)
-    seen = InpaintRequest(
-        part,
-        part_mask,
-        replace(settings, mask_grow=0, mask_blur=0),
-        control_image=None if guide is None else cut_picture(guide, window),
-        ip_adapter_image=request.ip_adapter_image,
+def unchanged(plan: Plan) -> Painting:
+    """The source image as it is."""
+    return Painting(
+        picture=plan.request.image,
+        mask=plan.mask,
+        window=plan.window,
+        coverage=coverage(plan.mask),
+        seam_score=0.0,
+        seam_score_plain=0.0,
+        colour_matched=False,
+        seam_blended=False,
+        notes=(NOTHING_TO_DO,),
     )
-    # What an engine shows of its unfinished work is the window: it knows nothing of the rest.
-    notes: list[str] = []
-    last: Step | None = None
-    computed_by = ""
 
-    def pass_on(step: Step) -> None:
-        nonlocal last, computed_by
-        last, computed_by = step, step.computed_by or computed_by
-        notes.extend(note for note in step.notes if note not in notes)
-        on_step(replace(step, box=window.box))
 
-    pictures = engine.inpaint(seen, pass_on)
-    if len(pictures) != settings.num_images:
-        raise EngineFailed(f"asked {engine.name} for {settings.num_images} pictures, got {len(pictures)}")
-    share, is_faded = coverage(mask), settings.mask_blur > 0 or is_grey(mask)
-    paintings = []
-    for picture in pictures:
-        done = composite(image, mask, window, picture, blur=settings.mask_blur)
-        if last is not None:  # seconds have passed where the image is large, and whoever listens may want to stop us
-            on_step(replace(last, preview=None, box=window.box))
-        paintings.append(
-            Painting(
-                picture=done.picture,
-                mask=mask,
-                window=window,
-                coverage=share,
-                seam_score=done.seam_score,
-                seam_score_plain=done.seam_score_plain,
-                colour_matched=done.colour_matched,
-                seam_blended=done.seam_blended,
-                warnings=(*warnings, *unread),
-                notes=tuple(notes),
-                in_full=partial(painted_in_full, image, mask, window, picture) if is_faded else None,
-                computed_by=computed_by,
-            )
-        )
-    return paintings
+def cut_out(plan: Plan) -> InpaintRequest:
+    """The window alone, at `window.work`, with the conditioning images that are read.
+
+    `mask_grow` and `mask_blur` are 0: the mask is grown already, and compositing blurs it. The control image is cut as
+    the source image is; an IP-Adapter's is passed on whole.
+    """
+    image, mask = cut(plan.request.image, plan.mask, plan.window)
+    return InpaintRequest(
+        image,
+        mask,
+        replace(plan.settings, mask_grow=0, mask_blur=0),
+        control_image=None if plan.control_image is None else cut_picture(plan.control_image, plan.window),
+        ip_adapter_image=plan.ip_adapter_image,
+    )
+
+
+def composited(plan: Plan, picture: NDArray[np.uint8], relay: StepRelay) -> Painting:
+    """The source image with an engine's picture of the window [height, width, 3] in it."""
+    image, mask, window, blur = plan.request.image, plan.mask, plan.window, plan.settings.mask_blur
+    done = composite(image, mask, window, picture, blur=blur)
+    relay.repeat()  # compositing a large image takes seconds, and the caller may want to cancel
+    return Painting(
+        picture=done.picture,
+        mask=mask,
+        window=window,
+        coverage=coverage(mask),
+        seam_score=done.seam_score,
+        seam_score_plain=done.seam_score_plain,
+        colour_matched=done.colour_matched,
+        seam_blended=done.seam_blended,
+        notes=tuple(relay.notes),
+        in_full=partial(painted_in_full, image, mask, window, picture) if blur > 0 or is_grey(mask) else None,
+        computed_by=relay.computed_by,
+    )
+
+
+class StepRelay:
+    """Passes an engine's steps on, with the box that the window has in the image, and collects their notes."""
+
+    def __init__(self, box: Box, on_step: OnStep) -> None:
+        self.box = box
+        self.on_step = on_step
+        self.notes: list[str] = []
+        self.computed_by = ""
+        self.last: Step | None = None
+
+    def __call__(self, step: Step) -> None:
+        self.last = step
+        self.computed_by = step.computed_by or self.computed_by
+        self.notes.extend(note for note in step.notes if note not in self.notes)
+        self.on_step(replace(step, box=self.box))
+
+    def repeat(self) -> None:
+        """Report the last step again, without its preview."""
+        if self.last is not None:
+            self.on_step(replace(self.last, preview=None, box=self.box))
 
 
 def painted_in_full(image: Picture, mask: Mask, window: Window, picture: NDArray[np.uint8]) -> Picture:
-    """The image with an engine's picture in it wherever the mask marks something, be it ever so faintly."""
+    """The image with an engine's picture in it wherever the mask is above 0, without fading."""
     everywhere = np.where(mask > 0, np.uint8(255), np.uint8(0))
     return composite(image, everywhere, window, picture, blur=0).picture

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Prefetch, Q, QuerySet
 
-from inpainting import moderation, webhooks
+from inpainting import planning, webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.core.errors import InvalidPicture, InvalidRequest
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
+from inpainting.engines.conditioning_images import unread_images
+from inpainting.engines.plan import plan_pictures
 from inpainting.generations.delete import delete_ended
 from inpainting.generations.idempotency import Idempotency
-from inpainting.generations.submit import keep, kept_or_removed, prepared, random_seed
+from inpainting.generations.submit import Given, keep, kept_or_removed, prepared, random_seed
 from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status
 from inpainting.models.batch import DELETED, REFUSED
 from inpainting.models.generation import GIVEN, SharedReferences
@@ -69,15 +72,24 @@ def submit_batch(
 ) -> Batch:
     """The accepted batch; the earlier one where its Idempotency-Key made one before.
 
-    What cannot be accepted is refused by itself, and so is everything from the picture on that reaches a limit of the
-    owner. Where nothing at all can be accepted nothing is kept, and the first refusal is raised: the key stays free.
+    Each picture is accepted or refused by itself; from the first one that exceeds a limit of the owner on, all are
+    refused. If every picture is refused, nothing is stored, the key stays free, and the first refusal is raised.
     Raises InvalidRequest also for an unknown engine, a webhook_url that may not be called and a key that came with
     another request.
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
     registry.check_name(engine)
-    seed, shared = random_seed(), SharedReferences()  # the settings hold for every picture, and so do these
+    # Equal settings are planned once, with one seed, and equal reference pictures are stored once.
+    plan_settings = cache(partial(planning.plan_settings, engine=engine, seed=random_seed()))
+    shared = SharedReferences()
+
+    def prepare(one: Wanted) -> Generation:
+        if isinstance(one.request, InvalidRequest):
+            raise one.request
+        plan = plan_pictures(one.request, plan_settings(one.request.settings))
+        return prepared(plan, Given(owner, engine, one.name, one.warnings, webhook_url), shared=shared)
+
     refusals: dict[int, InvalidRequest] = {}
     items: list[BatchItem] = []
     try:
@@ -88,22 +100,11 @@ def submit_batch(
                 item = BatchItem(index=len(items), name=one.name)
                 items.append(item)
                 try:
-                    if isinstance(one.request, InvalidRequest):
-                        raise one.request
-                    item.generation = prepared(
-                        one.request,
-                        owner=owner,
-                        engine=engine,
-                        source_name=one.name,
-                        warnings=one.warnings,
-                        webhook_url=webhook_url,
-                        seed=seed,
-                        shared=shared,
-                    )
+                    item.generation = prepare(one)
                     made.append(item.generation)
                 except InvalidRequest as error:
                     refusals[item.index] = bare(error)
-                del one  # before the next is read
+                del one  # free its pictures before the next are read
             if not items:
                 raise InvalidRequest("A batch has at least one picture.", code="field_missing", field="images")
             waiting = {item.index: item.generation for item in items if item.generation is not None}
@@ -166,11 +167,11 @@ def cancel(batch: Batch) -> bool:
 
 
 def retry(batch: Batch) -> Retried:
-    """Run what failed or was cancelled again, as it was asked for: each is a new generation, child of the one before,
-    and shares its pictures.
+    """Run the failed and cancelled items again with the same settings: each becomes a new generation, a child of the
+    former one, that shares its pictures.
 
-    As with a new batch, where nothing can be accepted nothing is kept, and the first refusal is raised. Nothing to
-    retry, or all of it retried by somebody else a moment sooner, is an empty answer.
+    If every item is refused, nothing is stored, and the first refusal is raised. The answer is empty where there is
+    nothing to retry, or a concurrent call has retried all of it.
     """
     read = ("generation__owner", *(f"generation__{name}" for name in GIVEN))
     ended = batch.items.select_related(*read).filter(generation__status__in=RETRIED)
@@ -180,11 +181,9 @@ def retry(batch: Batch) -> Retried:
     for index, item in items.items():
         former: Any = item.generation
         try:
-            check_again(former)
+            again[index] = once_more(former)
         except InvalidRequest as error:
             refusals[index] = error
-        else:
-            again[index] = former.once_more()
     with transaction.atomic(durable=True):
         # One retry or deletion of a batch after the other. SQLite's transactions are exclusive anyway.
         list(Batch.objects.select_for_update().filter(pk=batch.pk))
@@ -199,17 +198,22 @@ def retry(batch: Batch) -> Retried:
     return Retried(tuple(done), refusals)
 
 
-def check_again(former: Generation) -> None:
-    """Whether what was accepted once could be today, without reading its pictures. Raises InvalidRequest: its engine,
-    its model or a file of it is gone (`image_gone`), the safety checker is to look and cannot, or its webhook_url may
-    no longer be called."""
+def once_more(former: Generation) -> Generation:
+    """A child of a generation, planned again, without reading its pictures; its row is not saved yet.
+
+    Raises InvalidRequest where it can no longer be accepted: for what `planning.plan_settings` refuses, for a missing
+    conditioning image, for a file that is gone (`image_gone`) and for a webhook_url that may no longer be called.
+    """
     if former.webhook_url:
         webhooks.check_url(former.webhook_url, field="webhook_url")
-    settings, _ = moderation.settled(former.paint_settings)
-    registry.find(former.engine, settings).settled(settings)
+    plan = planning.plan_settings(former.paint_settings, former.engine)
+    unread_images(plan, former.references)
     for picture in former.pictures:
         if not picture.file.storage.exists(str(picture.file.name)):
             raise InvalidPicture("A picture of this generation is gone.", code="image_gone", field="image")
+    again = former.once_more()
+    again.settings, again.ignored = asdict(plan.settings), sorted(plan.ignored)
+    return again
 
 
 def still_ended(items: Mapping[int, BatchItem]) -> list[int]:

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 from inpainting import tasks
 from inpainting.engines.base import Queue
 from inpainting.generations.retention import SWEEP_EVERY_SECONDS, sweep
-from inpainting.generations.submit import ring
+from inpainting.generations.submit import notify_workers
 from inpainting.models import Generation, Status, WebhookDelivery, completion_waiters
 from inpainting.models.generation import WORKER
 from inpainting.worker import watchdog
@@ -35,7 +35,7 @@ def recover() -> int:
     waiting = Generation.objects.filter(status=Status.QUEUED).count()
     for queue in Queue:
         for _ in range(min(startable_in(queue).count(), workers_of(queue))):
-            ring(queue)
+            notify_workers(queue)
     return waiting
 
 
@@ -73,7 +73,7 @@ def look() -> None:
             generation.put_back()
     for queue in Queue:
         if watchdog.busy(queue) < workers_of(queue) and startable_in(queue).exists():
-            ring(queue)
+            notify_workers(queue)
     if WebhookDelivery.due().exists():
         ring_for_webhooks()
 

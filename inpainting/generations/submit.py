@@ -1,4 +1,4 @@
-"""Accept a request: one transaction, then the bell."""
+"""Accept a request: plan it, store its pictures, save its rows in one transaction, then wake a worker."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import logging
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from kombu.exceptions import OperationalError
 
-from inpainting import moderation, tasks, webhooks
+from inpainting import planning, tasks, webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.engines.base import Queue
-from inpainting.engines.painting import checked_mask
-from inpainting.engines.references import checked_references
+from inpainting.engines.base import Plan, Queue
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Generation
 from inpainting.models.generation import RequestedSettings, SharedReferences
@@ -38,22 +36,19 @@ def submit(
     webhook_url: str = "",
     parent: Generation | None = None,
 ) -> Generation:
-    """The accepted generation, which waits for a worker; the earlier one where its Idempotency-Key made one before.
+    """The accepted generation, queued; the earlier one where its Idempotency-Key made one before.
 
-    parent: what it is run again from. Raises what `prepared` raises, InvalidRequest for a key that came with another
-    request, and LimitReached where the owner may have no more.
+    parent: the generation that this one runs again.
+    Raises InvalidRequest for a request that cannot be planned (see `planning.plan`), for a webhook_url that may not be
+    called and for a key that came with another request; LimitReached where the owner has reached a limit.
     """
+    if webhook_url:
+        webhooks.check_url(webhook_url, field="webhook_url")
+    plan = planning.plan(request, engine, seed=random_seed())
+    given = Given(owner, engine, source_name, tuple(warnings), webhook_url)
     try:
         with kept_or_removed() as made:
-            generation = prepared(
-                request,
-                owner=owner,
-                engine=engine,
-                source_name=source_name,
-                warnings=warnings,
-                webhook_url=webhook_url,
-                parent=parent,
-            )
+            generation = prepared(plan, given, parent=parent)
             made.append(generation)
             with transaction.atomic(durable=True):
                 keep(generation, Allowance(owner))
@@ -68,9 +63,24 @@ def submit(
     return generation
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a generation keeps of its request beside the plan.
+
+    engine: as requested, its name or "auto". source_name: the file name of the source image. warnings: from reading the
+    request; those of the plan follow.
+    """
+
+    owner: Any
+    engine: str = "auto"
+    source_name: str = ""
+    warnings: tuple[str, ...] = ()
+    webhook_url: str = ""
+
+
 @contextmanager
 def kept_or_removed() -> Iterator[list[Generation]]:
-    """Holds what is prepared. In the end the files of whatever the database does not have are removed."""
+    """Collect prepared generations. On exit, remove the files of those that the database does not have."""
     made: list[Generation] = []
     try:
         yield made
@@ -79,44 +89,22 @@ def kept_or_removed() -> Iterator[list[Generation]]:
 
 
 def prepared(
-    request: InpaintRequest,
-    *,
-    owner: Any,
-    engine: str = "auto",
-    source_name: str = "",
-    warnings: Sequence[str] = (),
-    webhook_url: str = "",
-    parent: Generation | None = None,
-    seed: int | None = None,
-    shared: SharedReferences | None = None,
+    plan: Plan, given: Given, *, parent: Generation | None = None, shared: SharedReferences | None = None
 ) -> Generation:
-    """A generation whose pictures are in storage; it belongs into `kept_or_removed`, its rows are for `keep`.
+    """A generation whose pictures are in storage and whose rows `keep` saves; add it to `kept_or_removed`.
 
-    seed: where none is asked for; None: a random one. shared: see `Generation.from_request`.
-    Raises InvalidRequest for an unknown engine or model, a mask that leaves nothing to repaint or to paint from, a
-    further picture that is missing, a webhook_url that may not be called, and a safety checker that is to look and
-    cannot.
+    shared: see `Generation.from_request`.
     """
-    if webhook_url:
-        webhooks.check_url(webhook_url, field="webhook_url")
-    wanted = request.settings
-    requested = RequestedSettings(engine, wanted.to_dict(exclude_defaults=True))
-    choice = registry.choose(engine, wanted)
-    painter = choice.engine
-    settings, safety_warnings = moderation.settled(replace(wanted, seed=wanted.seed or seed or random_seed()))
-    request = replace(request, settings=painter.settled(settings))
-    _, mask_warnings = checked_mask(request, painter)
-    _, unread = checked_references(request, painter)
     return Generation.from_request(
-        request,
-        owner=owner,
-        engine=painter.name,
-        engine_reason=choice.why,
-        requested=requested,
-        ignored=painter.ignored(request.settings),
-        source_name=source_name,
-        warnings=[*warnings, *safety_warnings, *mask_warnings, *unread],
-        webhook_url=webhook_url,
+        plan.request,
+        owner=given.owner,
+        engine=plan.engine.name,
+        engine_reason=plan.reason,
+        requested=RequestedSettings(given.engine, plan.requested.to_dict(exclude_defaults=True)),
+        ignored=plan.ignored,
+        source_name=given.source_name,
+        warnings=[*given.warnings, *plan.warnings],
+        webhook_url=given.webhook_url,
         parent=parent,
         shared=shared,
     )
@@ -127,9 +115,9 @@ def random_seed() -> int:
 
 
 def keep(generation: Generation, allowance: Allowance) -> None:
-    """Save what is prepared, in the accepting transaction, and ring. Raises LimitReached, and then saves nothing.
+    """Save a prepared generation within the caller's transaction and wake a worker on commit.
 
-    A parent that was deleted in between is none.
+    A parent that was deleted meanwhile is dropped. Raises LimitReached, and then saves nothing.
     """
     allowance.spend(generation)
     if generation.parent_id is not None:
@@ -137,13 +125,13 @@ def keep(generation: Generation, allowance: Allowance) -> None:
         generation.parent = parents.filter(pk=generation.parent_id).first()
     generation.save_new()
     queue = registry.find(generation.engine).queue
-    transaction.on_commit(lambda: ring(queue), robust=True)
+    transaction.on_commit(lambda: notify_workers(queue), robust=True)
 
 
-def ring(queue: Queue = Queue.CPU) -> None:
-    """Tell a worker to look. The rows are the truth; a bell that is lost costs time, not a generation."""
-    bell = tasks.run_waiting if queue is Queue.CPU else tasks.run_waiting_on_gpu
+def notify_workers(queue: Queue = Queue.CPU) -> None:
+    """Send the queue's workers a message. A lost one only delays: workers also poll the rows."""
+    task = tasks.run_waiting if queue is Queue.CPU else tasks.run_waiting_on_gpu
     try:
-        bell.delay()
+        task.delay()
     except OperationalError:
-        logger.warning("The broker does not answer; the workers look by themselves", exc_info=True)
+        logger.warning("The broker does not answer; the workers poll the database", exc_info=True)

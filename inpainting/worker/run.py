@@ -7,12 +7,11 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cached_property
 
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from inpainting import moderation
+from inpainting import moderation, planning
 from inpainting.core.codecs import encode_png, generation_parameters, thumbnail_webp
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import (
@@ -21,14 +20,13 @@ from inpainting.core.errors import (
     DeviceLost,
     EngineFailed,
     InvalidPicture,
-    InvalidRequest,
     PaintingError,
 )
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.engines.base import Queue, Step
-from inpainting.engines.painting import Painting, checked_mask, paint
+from inpainting.engines.base import Plan, Queue, Step
+from inpainting.engines.painting import Painting, paint
 from inpainting.models import GeneratedImage, Generation
 from inpainting.models.pictures import remove_unkept
 from inpainting.realtime import events
@@ -62,18 +60,17 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
         images: list[GeneratedImage] = []
         at_the_end.callback(remove_unkept, images)
         try:
-            request = request_of(generation)
-            examine = moderation.examiner(request.settings)
-            report_step = Reporter(
-                generation, watch, icc_profile=request.image.icc_profile, shows_previews=examine is None
-            )
-            paintings = painted(generation, request, report_step)
+            plan = planning.plan_stored(request_of(generation), generation.engine)
+            source = plan.request.image
+            examine = moderation.examiner(plan.settings)
+            report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=examine is None)
+            paintings = painted(generation, plan, report_step)
             for index, painting in enumerate(paintings):
                 image = GeneratedImage(generation=generation, index=index)
                 images.append(image)
                 if examine is not None:
                     painting = examine(painting, report_step.still_at_it)
-                store(image, painting, request.image)
+                store(image, painting, source)
                 report_step.still_at_it()
             if insist(lambda: generation.succeed(images), watch, unless=out_of_space):
                 images.clear()
@@ -98,32 +95,29 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 give_up(generation, watch)
 
 
-def painted(generation: Generation, request: InpaintRequest, report_step: Reporter) -> list[Painting]:
-    """The results; where the device's memory is too small and that is allowed, by a smaller engine.
+def painted(generation: Generation, plan: Plan, report_step: Reporter) -> list[Painting]:
+    """The results; where the device's memory is too small and `step_down` allows it, of a smaller engine.
 
-    Raises what `paint` raises; the first engine's error where no other can do it either.
+    Raises what `paint` raises; the first engine's error where no smaller engine can paint the request.
     """
-    engine = registry.find(generation.engine)
     try:
-        return paint(request, engine, report_step)
+        return paint(plan, registry.find(plan.engine.name), report_step)
     except EngineFailed as error:
-        choice = registry.below(engine.name)
-        if error.code != OUT_OF_MEMORY or not request.settings.step_down or choice is None:
+        if error.code != OUT_OF_MEMORY or not plan.settings.step_down:
             raise
-        try:
-            settings = choice.engine.settled(replace(request.settings, model=None))
-            checked_mask(request, choice.engine)
-        except InvalidRequest:
-            raise error from None
-        ignored = choice.engine.ignored(settings)
-        logger.warning("%s steps down to %s: %s", generation, choice.engine.name, error.message)
-        if not generation.step_down(choice.engine.name, settings, ignored=ignored, reason=choice.why):
+        smaller = planning.step_down(plan)
+        if smaller is None:
+            raise
+        logger.warning("%s steps down to %s: %s", generation, smaller.engine.name, error.message)
+        if not generation.step_down(
+            smaller.engine.name, smaller.settings, ignored=smaller.ignored, reason=smaller.reason
+        ):
             raise Cancelled from error
-        return paint(replace(request, settings=settings), choice.engine, report_step)
+        return paint(smaller, registry.find(smaller.engine.name), report_step)
 
 
 def request_of(generation: Generation) -> InpaintRequest:
-    """What is to be painted. Raises InvalidPicture where a file of it is gone."""
+    """Its pictures and resolved settings. Raises InvalidPicture (`image_gone`) where a file is gone."""
     try:
         return generation.to_request()
     except FileNotFoundError as error:

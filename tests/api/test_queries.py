@@ -19,7 +19,7 @@ Generate = Callable[..., Generation]
 def test_accepting_a_picture_takes_few_queries(
     alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inpainting.generations.submit.ring", lambda queue: None)  # the worker's queries are its own
+    monkeypatch.setattr("inpainting.generations.submit.notify_workers", lambda queue: None)  # no worker's queries
 
     def accept() -> CaptureQueriesContext:
         files = {

@@ -39,6 +39,7 @@ from inpainting.worker.run import run_waiting
 from tests import tiny_checker
 from tests.api.bodies import shape_a, upload
 from tests.conftest import png
+from tests.fakes import planned
 
 pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
 RUDE = np.kron(np.indices((8, 12)).sum(0) % 2, np.ones((8, 8), int))[:, :, None].repeat(3, 2) * 255
@@ -72,7 +73,7 @@ def checker(photo: NDArray[np.uint8], hole: NDArray[np.uint8], tmp_path: Path) -
 
     def painted(engine: QuickFill, seed: int) -> NDArray[np.uint8]:
         request = InpaintRequest(Picture(photo), hole, PaintSettings(seed=seed, strength=1.0))
-        return np.asarray(paint(request, engine, lambda step: None)[0].picture.pixels)
+        return np.asarray(paint(planned(request, engine), engine, lambda step: None)[0].picture.pixels)
 
     boxes = [box.slices for box in checker_crops(hole)]
     fine = [painted(Rude(), 4), painted(QuickFill(), 3)]
@@ -265,7 +266,7 @@ def test_one_that_was_removed_while_it_waited_fails_it(
     alice: User, checker: InferenceModel, generate: Generate
 ) -> None:
     with pytest.MonkeyPatch.context() as held:
-        held.setattr("inpainting.generations.submit.ring", lambda queue: None)
+        held.setattr("inpainting.generations.submit.notify_workers", lambda queue: None)
         generation = generate(alice, engine="rude", safety_checker=True)
     remove_files(checker)
     run_waiting()

@@ -66,16 +66,16 @@ class ChaosConfig(AppConfig):
         registry.engines()["quick-fill"] = SlowEngine()
         with_fail_points(run, "store", "result")
         with_fail_points(Generation, "succeed", "commit")
-        # Accepting commits when the transaction ends: just before that, and when the bell is about to be rung.
-        accept, ring = Generation.save_new, submit.ring
+        # Accepting commits when the transaction ends: just before that, and before the workers are notified.
+        accept, notify_workers = Generation.save_new, submit.notify_workers
 
         def save_new(self: Generation) -> None:
             accept(self)
             die_here("accept before")
 
-        def ring_after(queue: Queue = Queue.CPU) -> None:
+        def notify_after(queue: Queue = Queue.CPU) -> None:
             die_here("accept after")
-            ring(queue)
+            notify_workers(queue)
 
         Generation.save_new = save_new  # type: ignore[method-assign]
-        submit.ring = ring_after
+        submit.notify_workers = notify_after

@@ -20,7 +20,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.painting import NOTHING_TO_DO, Painting, paint
 from inpainting.worker.run import report
-from tests.fakes import PlainEngine
+from tests.fakes import PlainEngine, planned
 from tests.strategies import masks, pictures, sizes, window_rules
 
 
@@ -45,7 +45,7 @@ def nothing(step: Step) -> None:
 
 
 def done(request: InpaintRequest, engine: NoiseEngine) -> list[Painting]:
-    return paint(request, engine, nothing)
+    return paint(planned(request, engine), engine, nothing)
 
 
 @st.composite
@@ -122,7 +122,7 @@ def test_the_masked_part_is_painted_and_only_its_surroundings_are_shown() -> Non
     assert result.coverage == 200 / (90 * 120)
     changed = (result.picture.pixels != request.image.pixels).any(axis=2)
     assert changed[40:50, 50:70].mean() > 0.95
-    assert result.warnings == ()
+    assert planned(request, engine).warnings == ()
 
 
 def test_growing_and_blurring_are_done_for_the_engine() -> None:
@@ -155,8 +155,9 @@ def test_it_refuses_an_empty_mask_before_the_engine_starts() -> None:
 
 def test_a_nearly_full_mask_is_painted_with_a_warning() -> None:
     full: Mask = np.full((90, 120), 255, np.uint8)
-    result = done(InpaintRequest(scene().image, full), NoiseEngine())[0]
-    assert "all of the picture" in result.warnings[0]
+    request = InpaintRequest(scene().image, full)
+    result = done(request, NoiseEngine())[0]
+    assert "all of the picture" in planned(request, NoiseEngine()).warnings[0]
     assert result.coverage == 1
 
 
@@ -177,7 +178,8 @@ def test_it_says_so_when_an_engine_gives_too_few_pictures_or_wrong_ones() -> Non
 
 def test_the_last_step_is_told_again_with_each_picture_that_is_put_together() -> None:
     told: list[Step] = []
-    paintings = paint(scene(num_images=2), NoiseEngine(), told.append)
+    engine = NoiseEngine()
+    paintings = paint(planned(scene(num_images=2), engine), engine, told.append)
     assert told == [Step(1, 1, box=paintings[0].window.box)] * 3
 
 
@@ -198,7 +200,7 @@ def test_a_strength_of_0_leaves_every_pixel_as_it_is_where_the_engine_reads_it()
 
     request, engine = scene(strength=0.0, num_images=2), NoiseEngine(WindowRule(0.5, most_side=16))
     told: list[Step] = []
-    results = paint(request, engine, told.append)
+    results = paint(planned(request, engine), engine, told.append)
     assert [result.picture.same_as(request.image) for result in results] == [True, True]
     assert not engine.seen
     assert [result.notes for result in results] == [(NOTHING_TO_DO,)] * 2
@@ -212,4 +214,4 @@ def test_a_cancel_passes_through() -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        paint(scene(), NoiseEngine(), stop)
+        paint(planned(scene(), NoiseEngine()), NoiseEngine(), stop)

@@ -17,7 +17,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep
 from inpainting.engines.painting import paint
-from tests.fakes import PlainEngine
+from tests.fakes import PlainEngine, planned
 
 
 @dataclass
@@ -52,8 +52,9 @@ def scene(*, guide: Picture | None = None, look: Picture | None = None, **settin
 
 def done(request: InpaintRequest, engine: Guided) -> tuple[InpaintRequest, tuple[str, ...]]:
     """What the engine saw, and the warnings."""
-    (painting,) = paint(request, engine, lambda step: None)
-    return engine.seen[-1], painting.warnings
+    plan = planned(request, engine)
+    paint(plan, engine, lambda step: None)
+    return engine.seen[-1], plan.warnings
 
 
 def test_the_control_image_is_cut_as_the_picture_is() -> None:

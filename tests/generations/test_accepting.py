@@ -17,6 +17,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from accounts.models import User
+from inpainting import planning
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Picture
@@ -38,8 +39,8 @@ def request_(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> InpaintReques
 
 
 @pytest.fixture
-def _no_bell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "ring", lambda queue: None)
+def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit, "notify_workers", lambda queue: None)
 
 
 def all_at_once(count: int, call: Callable[[int], object]) -> list[object]:
@@ -62,7 +63,7 @@ def files() -> set[Path]:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.usefixtures("_no_worker")
 def test_fifty_parallel_calls_with_one_key_make_one_generation(alice: User, request_: InpaintRequest) -> None:
     before = files()
     made = all_at_once(50, lambda _: submit.submit(request_, owner=alice, idempotency=ONE))
@@ -73,7 +74,7 @@ def test_fifty_parallel_calls_with_one_key_make_one_generation(alice: User, requ
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.usefixtures("_no_worker")
 def test_a_key_that_comes_with_another_request_is_refused(alice: User, bob: User, request_: InpaintRequest) -> None:
     generation = submit.submit(request_, owner=alice, idempotency=ONE)
     assert ONE.earlier(alice) == generation
@@ -90,7 +91,7 @@ def test_a_key_of_no_or_endless_length_is_refused(key: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.usefixtures("_no_worker")
 @pytest.mark.parametrize("limit", ["waiting", "per_minute", "per_day"])
 def test_limits_are_exact_under_64_parallel_calls(alice: User, request_: InpaintRequest, limit: str) -> None:
     UserLimits.objects.create(user=alice, **{limit: 10})
@@ -103,7 +104,7 @@ def test_limits_are_exact_under_64_parallel_calls(alice: User, request_: Inpaint
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.usefixtures("_no_worker")
 def test_a_persons_own_limits_come_before_everybodys(alice: User, bob: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=None, per_day=1)
     UserLimits.objects.create(user=bob, per_day=2)
@@ -118,7 +119,7 @@ def test_a_persons_own_limits_come_before_everybodys(alice: User, bob: User, req
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.usefixtures("_no_worker")
 def test_what_is_older_than_the_window_does_not_count(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, per_day=1, megapixels_per_day=1)
     submit.submit(request_, owner=alice)
@@ -127,7 +128,7 @@ def test_what_is_older_than_the_window_does_not_count(alice: User, request_: Inp
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.usefixtures("_no_worker")
 @pytest.mark.parametrize("limit", ["per_minute", "per_day", "megapixels_per_day"])
 def test_deleting_gives_nothing_of_a_limit_back(alice: User, bob: User, request_: InpaintRequest, limit: str) -> None:
     UserLimits.objects.create(user=None, **{limit: 1})
@@ -140,7 +141,7 @@ def test_deleting_gives_nothing_of_a_limit_back(alice: User, bob: User, request_
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.usefixtures("_no_worker")
 def test_what_was_refused_costs_nothing(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, waiting=1)
     submit.submit(request_, owner=alice)
@@ -150,7 +151,7 @@ def test_what_was_refused_costs_nothing(alice: User, request_: InpaintRequest) -
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.usefixtures("_no_worker")
 @pytest.mark.parametrize("limit", ["megapixels_per_day", "stored_megabytes"])
 def test_pixels_and_bytes_are_limited_too(alice: User, request_: InpaintRequest, limit: str) -> None:
     UserLimits.objects.create(user=alice, **{limit: 1})
@@ -163,7 +164,7 @@ def test_pixels_and_bytes_are_limited_too(alice: User, request_: InpaintRequest,
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.usefixtures("_no_worker")
 def test_only_what_is_limited_is_counted(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, per_day=9)
     with CaptureQueriesContext(connection) as queries:
@@ -173,7 +174,7 @@ def test_only_what_is_limited_is_counted(alice: User, request_: InpaintRequest) 
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.usefixtures("_no_worker")
 @pytest.mark.parametrize(
     ("limit", "most"),
     [("waiting", 2), ("per_minute", 2), ("per_day", 2), ("megapixels_per_day", 2), ("stored_megabytes", 4)],
@@ -182,7 +183,7 @@ def test_what_is_accepted_together_is_counted_once_and_carried_on(
     alice: User, request_: InpaintRequest, limit: str, most: int
 ) -> None:
     UserLimits.objects.create(user=alice, **{limit: most})
-    many = [submit.prepared(request_, owner=alice) for _ in range(3)]
+    many = [submit.prepared(planning.plan(request_), submit.Given(alice)) for _ in range(3)]
     for generation in many:
         generation.source.width, generation.source.height = 1000, 1000
         generation.source.byte_count = 1_999_999
@@ -198,7 +199,7 @@ def test_what_is_accepted_together_is_counted_once_and_carried_on(
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("_no_bell")
+@pytest.mark.usefixtures("_no_worker")
 def test_who_asks_for_more_does_not_wait_for_other_rows_of_theirs(alice: User, request_: InpaintRequest) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("transactions of SQLite come one after the other")

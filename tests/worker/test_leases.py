@@ -125,14 +125,14 @@ def test_a_stopping_process_starts_nothing(alice: User, generate: Generate) -> N
     assert not wait_until_ended(generation)  # and nobody waits for it any longer
 
 
-@pytest.mark.parametrize("broken", ["publish", "ring"])
+@pytest.mark.parametrize("broken", ["publish", "notify"])
 def test_a_message_that_cannot_be_sent_undoes_nothing(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def out_of_order(*args: object) -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(*{"publish": (events, "publish"), "ring": (submit, "ring")}[broken], out_of_order)
+    monkeypatch.setattr(*{"publish": (events, "publish"), "notify": (submit, "notify_workers")}[broken], out_of_order)
     generation = generate(alice)
     run_waiting()
     generation.refresh_from_db()

@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 60
 
 @pytest.fixture(autouse=True)
 def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "ring", lambda queue: None)
+    monkeypatch.setattr(submit, "notify_workers", lambda queue: None)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_what_is_deleted_with_everything_else_lets_go_as_if_cancelled(alice: Use
 def test_a_caller_whose_generation_is_deleted_hears_that_it_was_cancelled(
     alice: User, alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submit, "ring", lambda queue: delete_everything_of(alice))
+    monkeypatch.setattr(submit, "notify_workers", lambda queue: delete_everything_of(alice))
     body = {"image": upload(photo_png), "mask": upload(mask_png), "prompt": ""}
     answer = alices_program.post("/api/img2img", body)
     assert (answer.status_code, answer.json()["code"]) == (409, "cancelled")

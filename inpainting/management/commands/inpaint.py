@@ -10,7 +10,7 @@ from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import fields
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 from tqdm import tqdm
 
-from inpainting import moderation
+from inpainting import moderation, planning
 from inpainting.cli.picture_files import FileJob, FileReport, control_of, mask_of, pairs
 from inpainting.core.errors import Cancelled, InvalidRequest, PaintingError
 from inpainting.core.masks import MaskPolarity
@@ -141,25 +141,23 @@ class Command(BaseCommand):
         for path in (image, mask, guide, looked_at):
             if path is not None and not path.exists():
                 raise CommandError(f"{path} does not exist.")
-        seed = options["seed"] if options["seed"] is not None else 1 + secrets.randbelow(2**31 - 1)
         asked = PaintSettings(
-            seed=seed,
+            seed=options["seed"] or 0,
             safety_checker=True if options["safety_checker"] else None,
             safety_checker_type=options["safety_checker"],
             embeddings=tuple(options["embedding"]),
             loras=tuple(options["lora"]),
             **{name: options[name] for name in AS_NAMED},
         )
-        engine = registry.find(options["engine"], asked)
-        if mask is None and engine.needs_surroundings:
-            raise CommandError(f"MASK is missing: {engine.name} paints from what is kept.")
-        settings, warnings = moderation.settled(asked)
-        examine = moderation.examiner(settings)
-        for warning in warnings:
+        seed = 1 + secrets.randbelow(2**31 - 1) if options["seed"] is None else options["seed"]
+        plan = planning.plan_settings(asked, options["engine"], seed=seed)
+        if mask is None and plan.engine.needs_surroundings:
+            raise CommandError(f"MASK is missing: {plan.engine.name} paints from what is kept.")
+        examine = moderation.examiner(plan.settings)
+        for warning in plan.warnings:
             self.stderr.write(warning)
-        settings = engine.settled(settings)
-        made = {name for name in made_by(asked) if name != "seed" or options["seed"] is not None}
-        self.say_what_is_not_read(engine, engine.ignored(settings) & made)
+        self.say_what_is_not_read(plan.engine, plan.ignored.keys() & asked.to_dict(exclude_defaults=True).keys())
+        plan = replace(plan, warnings=())  # written once, not with each picture
         polarity = MaskPolarity(options["mask_polarity"])
 
         def job(picture: Path, its_mask: Path | None, result: Path) -> FileJob:
@@ -167,9 +165,8 @@ class Command(BaseCommand):
                 picture,
                 its_mask,
                 result,
-                settings=settings,
+                plan=plan,
                 polarity=polarity,
-                engine=engine.name,
                 examine=examine,
                 control_image=None if guide is None else control_of(picture, guide),
                 ip_adapter_image=looked_at,
@@ -253,11 +250,6 @@ class Command(BaseCommand):
         return failed
 
 
-def made_by(settings: PaintSettings) -> list[str]:
-    """Names of the settings that are other than nobody asked for anything."""
-    return [one.name for one in fields(PaintSettings) if getattr(settings, one.name) != one.default]
-
-
 def lora_use(text: str) -> LoraUse:
     """A slug, or a slug and a weight after a colon."""
     slug, _, weight = text.partition(":")
@@ -274,7 +266,7 @@ def crew_for(
 ) -> tuple[Executor, Callable[[FileJob], list[FileReport] | str]]:
     """Who paints them, and how. `stopped` ends what threads are at."""
     at_once = min(at_once, max(len(jobs), 1))
-    if jobs and "model" not in registry.find(jobs[0].engine).ignores:
+    if jobs and "model" not in jobs[0].plan.engine.ignores:
         # Threads: they share the one model in this process, and each of its steps.
         return ThreadPoolExecutor(at_once), partial(run_on_thread, stopped=stopped)
     # spawn: a forked child would inherit OpenCV's threads in whatever state they are.

@@ -33,6 +33,7 @@ from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 from tests import tiny_models
 from tests.engines.diffusion.serving.test_batcher import until
+from tests.fakes import planned
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 SIZE = Size(96, 64)
@@ -272,7 +273,7 @@ def test_outside_the_mask_nothing_changes_to_the_last_bit(spec: ModelSpec) -> No
     engine = Diffusion(lambda name: spec)
     engine.__dict__["_batcher"] = Batcher(ModelCache(CPU, 10**9))
     settings = engine.settled(PaintSettings(prompt="a red bus", steps=2, strength=1.0))
-    (painted,) = paint(InpaintRequest(Picture(photo), mask, settings), engine, nothing)
+    (painted,) = paint(planned(InpaintRequest(Picture(photo), mask, settings), engine), engine, nothing)
     result = np.asarray(painted.picture.pixels)
     assert np.array_equal(result[mask == 0], photo[mask == 0])
     assert not np.array_equal(result[mask > 0], photo[mask > 0])

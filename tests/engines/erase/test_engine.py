@@ -25,6 +25,7 @@ from inpainting.engines.erase import networks
 from inpainting.engines.erase.engine import Erase
 from inpainting.engines.painting import Painting, paint
 from tests import tiny_networks
+from tests.fakes import planned
 
 GRAPHS: dict[Family, Callable[..., bytes]] = {Family.LAMA: tiny_networks.lama, Family.MIGAN: tiny_networks.migan}
 
@@ -62,7 +63,7 @@ def nothing(step: Step) -> None:
 
 
 def painted(engine: Erase, request: InpaintRequest) -> Painting:
-    return paint(request, engine, nothing)[0]
+    return paint(planned(request, engine), engine, nothing)[0]
 
 
 @pytest.mark.parametrize("family", [Family.LAMA, Family.MIGAN])
