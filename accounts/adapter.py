@@ -1,4 +1,4 @@
-"""What allauth asks this site."""
+"""The allauth adapter: reserved addresses and open or closed sign-up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People and keys, for administrators."""
+"""Admin pages of users and API keys."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class ApiKeyAdmin(admin.ModelAdmin):
     actions = ("revoke",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # a key is shown once, to its owner: `create_api_key` or the page "API keys"
+        return False  # a key is shown once, to its owner: by `create_api_key` or on the page “API keys”
 
-    @admin.action(description="Revoke the chosen keys")
+    @admin.action(description="Revoke selected API keys")
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        ended = sum(key.revoke() for key in keys)
-        self.message_user(request, f"{ended} revoked.")
+        revoked = sum(key.revoke() for key in keys)
+        self.message_user(request, f"Revoked {revoked} API keys.")

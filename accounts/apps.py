@@ -6,6 +6,6 @@ class AccountsConfig(AppConfig):
     verbose_name = "People and keys"
 
     def ready(self) -> None:
-        from accounts import checks, live  # noqa: F401 - checks are known by being imported
+        from accounts import checks, socket_revocation  # noqa: F401 - importing `checks` registers the checks
 
-        live.listen()
+        socket_revocation.connect_signals()

@@ -1,4 +1,4 @@
-"""Which header carries a program's key, and whose it is; and who asks without a key, where that is allowed."""
+"""API key authentication, and the local user of requests without a key."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ logger = logging.getLogger(__name__)
 
 
 class KeyInUrl(APIException):
-    """Addresses stand in logs, histories and referrers: a key that was sent in one is no secret any more."""
+    """A key was sent in the URL. URLs appear in logs, browser histories and referrers, so the key has leaked."""
 
     status_code = 400
     default_code = "key_in_url"
     default_detail = (
-        "An API key does not belong into an address. Send it as Authorization: Bearer <key> or X-API-Key: <key>, "
-        "and revoke this one: it may stand in logs by now."
+        "Do not send an API key in the URL. Send it as Authorization: Bearer <key> or X-API-Key: <key>, "
+        "and revoke this one: it may be in logs by now."
     )
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer …` or `X-API-Key: …`. `request.auth` is the ApiKey."""
+    """Reads `Authorization: Bearer …` or `X-API-Key: …`. Sets `request.auth` to the ApiKey."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
         refuse_key_in_url(request)
-        text = key_in(request)
+        text = key_from_headers(request)
         if text is None:
             return None
         key = ApiKey.find(text)
@@ -49,54 +49,54 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class LocalAuthentication(BaseAuthentication):
-    """With DREAMLAYER_ANONYMOUS_API: who sends no key and has not signed in is the local user. Comes last.
+    """With DREAMLAYER_ANONYMOUS_API, authenticates requests without a key or session as the local user. Comes last.
 
-    A page of another origin can make a browser on this machine ask too, without a key and unseen; so what a browser
-    sends for another origin's page is refused, unless that origin is one of CORS_ALLOWED_ORIGINS.
+    A page of another origin can make a browser on this machine send such requests too. Requests that a browser sends
+    for another origin are therefore refused, unless the origin is in CORS_ALLOWED_ORIGINS.
     """
 
     def authenticate(self, request: Request) -> tuple[User, None] | None:
         if not settings.ANONYMOUS_API:
             return None
-        # Not only what the server was told to bind to: also whom it really talks to.
-        if settings.ANONYMOUS_API != "force" and not comes_from_this_machine(request):
+        # The system check looks at the address that the server binds to; this looks at each client's address.
+        if settings.ANONYMOUS_API != "force" and not is_from_loopback(request):
             return None
-        if not is_from_here(request):
-            raise PermissionDenied("A page of another origin may not ask without a key.", code="csrf")
+        if not is_same_origin(request):
+            raise PermissionDenied("Pages of another origin need an API key.", code="csrf")
         user = User.objects.local()
-        # Somebody who can sign in as the local user would read what everybody else paints.
+        # A person who can sign in as the local user could read the generations of all anonymous requests.
         return None if user.has_usable_password() or not user.is_active else (user, None)
 
 
-def key_in(request: Request) -> str | None:
-    """The key that a request carries, or None. An Authorization header of another kind is not ours."""
-    kind, _, text = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() == "bearer":
-        return text.strip()
+def key_from_headers(request: Request) -> str | None:
+    """Return the API key of a request, or None. Authorization headers of other schemes are ignored."""
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
     return request.headers.get("X-API-Key")
 
 
 def refuse_key_in_url(request: Request) -> None:
-    """Raises KeyInUrl where any parameter of the address, whatever its name, begins as our keys do."""
+    """Raise KeyInUrl if the value of any query parameter starts like an API key."""
     for _, values in request.query_params.lists():
         for value in values:
             if value.startswith(KEY_START):
-                logger.warning("The key %r… came in an address; revoke it.", value[: len(KEY_START) + 8])
+                logger.warning("The API key %r… was sent in a URL; revoke it.", value[: len(KEY_START) + 8])
                 raise KeyInUrl
 
 
-def comes_from_this_machine(request: Request) -> bool:
+def is_from_loopback(request: Request) -> bool:
     try:
         return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
-    except ValueError:  # a Unix socket has no address, and whoever is behind it is a proxy
+    except ValueError:  # a Unix socket has no address; its client is a proxy
         return False
 
 
-def is_from_here(request: Request) -> bool:
-    """True for programs, for our own pages, and for pages of the origins that CORS lets in.
+def is_same_origin(request: Request) -> bool:
+    """Return True for programs, for pages of this site, and for pages of CORS_ALLOWED_ORIGINS.
 
-    Browsers send Origin with every POST, and Sec-Fetch-Site with everything (Fetch standard, section 3.2; Fetch
-    Metadata): neither can be set by a page. Programs send neither.
+    Browsers send Origin with every POST and Sec-Fetch-Site with every request, and pages cannot set either (Fetch
+    standard, section 3.2; Fetch Metadata). Programs send neither.
     """
     origin = request.headers.get("Origin")
     if origin in settings.CORS_ALLOWED_ORIGINS:

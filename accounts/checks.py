@@ -1,4 +1,4 @@
-"""`manage.py check` refuses an API view of ours that does not say which scope a key needs."""
+"""System check: every API view of this project declares the API key scope that each of its methods requires."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.views import APIView
 
 from accounts.models import Scope
-from accounts.permissions import HasScope, scope_of
+from accounts.permissions import HasScope, required_scope
 
-NOT_SCOPED = {"OPTIONS", "HEAD"}
+METHODS_WITHOUT_SCOPE = {"OPTIONS", "HEAD"}
 
 
 @register("security", "urls")
-def api_views_name_their_scope(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
-    views = {view for pattern in patterns_of(get_resolver()) if (view := api_view_of(pattern)) is not None}
-    return [error for view in sorted(views, key=lambda view: view.__qualname__) for error in faults_of(view)]
+def api_views_declare_their_scope(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
+    views = {view for pattern in url_patterns(get_resolver()) if (view := api_view(pattern)) is not None}
+    return [error for view in sorted(views, key=lambda view: view.__qualname__) for error in scope_errors(view)]
 
 
-def faults_of(view: type[APIView]) -> list[Error]:
-    """A view that takes no keys at all (no authentication) needs no scope; any other needs one for every method."""
+def scope_errors(view: type[APIView]) -> list[Error]:
+    """Return an error for each method without a scope. Views without authentication accept no keys and need none."""
     if not view.authentication_classes:
         return []
     methods = [name.upper() for name in view.http_method_names if hasattr(view, name)]
-    faults = [
-        f"{method} names no scope"
+    problems = [
+        f"{method} has no required_scope"
         for method in methods
-        if method not in NOT_SCOPED and scope_of(view, method) not in Scope.values
+        if method not in METHODS_WITHOUT_SCOPE and required_scope(view, method) not in Scope.values
     ]
     if HasScope not in view.permission_classes:
-        faults.append("its permission_classes lack HasScope")
-    return [Error(f"{view.__module__}.{view.__qualname__}: {fault}.", id="accounts.E001") for fault in faults]
+        problems.append("permission_classes lacks HasScope")
+    return [Error(f"{view.__module__}.{view.__qualname__}: {problem}.", id="accounts.E001") for problem in problems]
 
 
-def api_view_of(pattern: URLPattern) -> type[APIView] | None:
-    """The DRF view behind a route, where it is one of ours; other packages' views guard themselves."""
+def api_view(pattern: URLPattern) -> type[APIView] | None:
+    """Return the DRF view of a route if this project defines it; None for views of other packages."""
     view = getattr(pattern.callback, "cls", None) or getattr(pattern.callback, "view_class", None)
     if view is None or not issubclass(view, APIView):
         return None
@@ -46,9 +46,9 @@ def api_view_of(pattern: URLPattern) -> type[APIView] | None:
     return view if package in {"accounts", "dreamlayer_site", "inpainting"} else None
 
 
-def patterns_of(resolver: URLResolver) -> Iterator[URLPattern]:
+def url_patterns(resolver: URLResolver) -> Iterator[URLPattern]:
     for entry in resolver.url_patterns:
         if isinstance(entry, URLResolver):
-            yield from patterns_of(entry)
+            yield from url_patterns(entry)
         else:
             yield entry

@@ -1,4 +1,4 @@
-"""Forms that allauth does not have."""
+"""Forms for the first administrator and for API keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FirstAdministratorForm(BaseUserCreationForm):
         email: str = self.cleaned_data["email"].lower()
         refuse_reserved(email)
         if User.objects.filter(email__iexact=email).exists():
-            raise forms.ValidationError("This address has an account already.")
+            raise forms.ValidationError("An account with this address already exists.")
         return email
 
 
@@ -36,12 +36,12 @@ class ApiKeyForm(forms.Form):
     )
 
     def expires_at(self) -> datetime | None:
-        """The moment that was chosen, or None for a key without an end."""
+        """Return the expiry that was chosen, or None for a key that never expires."""
         days: int | None = self.cleaned_data["expires_in_days"]
         return None if days is None else timezone.now() + timedelta(days=days)
 
 
 def refuse_reserved(email: str) -> None:
-    """Raises ValidationError for the local user's address: whoever had it would see what others paint."""
+    """Raise ValidationError for the local user's address: that account sees all generations made without a key."""
     if email.strip().lower() == LOCAL_EMAIL:
-        raise forms.ValidationError("This address is kept for requests without a key.")
+        raise forms.ValidationError("This address is reserved for requests without an API key.")

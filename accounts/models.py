@@ -1,4 +1,4 @@
-"""People and the keys of their programs."""
+"""Users, API keys, and the one-time tickets that open websockets."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from django.db import models
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import live
+from accounts import socket_revocation
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 KEY_START = "dl_live_"
 SECRET_CHARACTERS = 43
 """43 characters out of 62 hold 256 bits."""
 TICKET_SECONDS = 60
-"""How long a ticket may lie unused."""
+"""Lifetime of an unused ticket."""
 LOCAL_EMAIL = "local@localhost"
-"""The account that requests without a key act as, where DREAMLAYER_ANONYMOUS_API lets them in. Nobody can take it."""
+"""The account of requests without a key, with DREAMLAYER_ANONYMOUS_API. The address cannot be registered."""
 
 
 class Scope(models.TextChoices):
-    """What a key may do. A person who is signed in may do all of it."""
+    """What an API key may do. A browser session has all scopes."""
 
     GENERATE = "generate", "generate: start generations and cancel them"
     READ = "read", "read: see the history and its pictures"
@@ -43,33 +43,34 @@ def all_scopes() -> list[str]:
 
 
 def check_scopes(scopes: object) -> None:
-    """Raises ValidationError for anything but a list of one or more different scopes."""
+    """Raise ValidationError unless `scopes` is a non-empty list of distinct scopes."""
     if not isinstance(scopes, list) or not scopes:
         raise ValidationError("A key needs at least one scope.", code="scope_required")
     unknown = [scope for scope in scopes if scope not in Scope.values]
     if unknown:
-        raise ValidationError(f"There is no scope {unknown[0]!r}; there are {', '.join(Scope.values)}.", code="scope")
+        known = ", ".join(Scope.values)
+        raise ValidationError(f"Unknown scope {unknown[0]!r}; the scopes are {known}.", code="scope")
     if len(set(scopes)) != len(scopes):
-        raise ValidationError("A scope is named twice.", code="scope")
+        raise ValidationError("A scope is given twice.", code="scope")
 
 
 class UserManager(BaseUserManager["User"]):
-    """Users are known by their e-mail address, kept in lower case; there is no user name."""
+    """Identifies users by e-mail address, stored in lower case. There is no user name."""
 
     def create_user(self, email: str, password: str | None = None, *, is_staff: bool = False) -> User:
-        return self._make(email, password, is_staff=is_staff, is_superuser=False)
+        return self._create(email, password, is_staff=is_staff, is_superuser=False)
 
     def create_superuser(self, email: str, password: str | None = None) -> User:
-        return self._make(email, password, is_staff=True, is_superuser=True)
+        return self._create(email, password, is_staff=True, is_superuser=True)
 
     def local(self) -> User:
-        """The account of requests without a key; made when first needed, without a password."""
+        """Return the account of requests without a key; the first call creates it, without a password."""
         return self.get_or_create(email=LOCAL_EMAIL, defaults={"password": make_password(None)})[0]
 
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(email__iexact=username)
 
-    def _make(self, email: str, password: str | None, *, is_staff: bool, is_superuser: bool) -> User:
+    def _create(self, email: str, password: str | None, *, is_staff: bool, is_superuser: bool) -> User:
         user = self.model(email=email.lower(), is_staff=is_staff, is_superuser=is_superuser)
         user.set_password(password)
         user.save(using=self._db)
@@ -90,13 +91,13 @@ class User(AbstractUser):
 
 
 class SignedInRequest(HttpRequest):
-    """What a view behind `login_required` gets."""
+    """The request of a view behind `login_required`."""
 
     user: User
 
 
 class ApiKey(models.Model):
-    """A program's key. Only its prefix and the hash of the whole are kept; the key itself is shown once."""
+    """An API key. Only the prefix and a hash of the full key are stored; the key is shown once, when it is issued."""
 
     owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=100, default="key")
@@ -124,11 +125,12 @@ class ApiKey(models.Model):
         scopes: Iterable[str] = tuple(Scope.values),
         expires_at: datetime | None = None,
     ) -> tuple[ApiKey, str]:
-        """Make a key, of all scopes and for ever unless said otherwise. Raises ValidationError for wrong scopes.
+        """Create a key and return it with its text, which cannot be read again. `expires_at=None`: never.
 
-        Returns its row and the key's text, which nobody can read again.
-        The text is dl_live_<8 characters>_<43 of secret><6 of CRC-32>: a fixed start and a checksum let scanners find
-        keys that were published by mistake, as GitHub's tokens do.
+        The text is dl_live_<8 characters>_<43 secret characters><6 of CRC-32>: as with GitHub's tokens, the fixed
+        prefix and the checksum let secret scanners find keys that were published by mistake.
+
+        Raises ValidationError for invalid scopes.
         """
         prefix = KEY_START + _random(8)
         body = f"{prefix}_{_random(SECRET_CHARACTERS)}"
@@ -142,7 +144,7 @@ class ApiKey(models.Model):
 
     @classmethod
     def find(cls, text: str) -> ApiKey | None:
-        """The key whose text this is, revoked and expired ones too; None for anything else."""
+        """Return the key with this text, including revoked and expired keys; None if there is none."""
         if not text.startswith(KEY_START) or _checksum(text[:-6]) != text[-6:]:
             return None
         prefix = text[: len(KEY_START) + 8]
@@ -155,25 +157,25 @@ class ApiKey(models.Model):
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     def touch(self) -> None:
-        """Note that the key was used, at most once a minute."""
+        """Update `last_used_at`, at most once a minute."""
         now = timezone.now()
         if self.last_used_at is None or (now - self.last_used_at).total_seconds() > 60:
             ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
 
     def revoke(self) -> bool:
-        """End the key from the next request on, and its sockets now. False if it was revoked before."""
+        """Revoke the key and close its websockets. Returns False if it was already revoked."""
         revoked = bool(ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now()))
         if revoked:
-            live.end(live.group_of_key(self.pk))
+            socket_revocation.close_sockets(socket_revocation.key_group(self.pk))
         return revoked
 
     def allows(self, scope: Scope) -> bool:
-        """Whether it works now, for this: neither revoked nor expired, its owner active, the scope among its own."""
+        """Return whether the key has the scope, is neither revoked nor expired, and its owner is active."""
         return self.revoked_at is None and not self.has_expired and self.owner.is_active and scope in self.scopes
 
 
 class Ticket(models.Model):
-    """Opens one websocket for a key, once and within TICKET_SECONDS: the key itself never stands in an address."""
+    """Opens one websocket on behalf of a key, once and within TICKET_SECONDS, so that no key is sent in a URL."""
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="tickets")
     digest = models.CharField(max_length=64, unique=True)
@@ -184,7 +186,7 @@ class Ticket(models.Model):
 
     @classmethod
     def issue(cls, key: ApiKey) -> str:
-        """The ticket's text, of which only the hash is kept. Tickets that nobody used in time go on the way."""
+        """Create a ticket and return its text, of which only a hash is stored. Deletes expired tickets."""
         now, text = timezone.now(), _random(SECRET_CHARACTERS)
         cls.objects.filter(expires_at__lte=now).delete()
         cls.objects.create(key=key, digest=_digest(text), expires_at=now + timedelta(seconds=TICKET_SECONDS))
@@ -192,9 +194,9 @@ class Ticket(models.Model):
 
     @classmethod
     def redeem(cls, text: str) -> ApiKey | None:
-        """The key that may read by this ticket, which is used up by asking; None for anything else.
+        """Delete the ticket and return its key; None for an unknown, used or expired ticket, or a key without `read`.
 
-        Of two who bring the same one, the database lets one delete it.
+        Of two concurrent calls with one ticket, only the call whose DELETE finds the row succeeds.
         """
         fresh = cls.objects.select_related("key__owner").filter(digest=_digest(text), expires_at__gt=timezone.now())
         ticket = fresh.first()
@@ -212,7 +214,7 @@ def _digest(text: str) -> str:
 
 
 def _checksum(text: str) -> str:
-    """CRC-32 in six characters of base 62."""
+    """Return the CRC-32 as six base-62 digits."""
     number, characters = zlib.crc32(text.encode()), ""
     for _ in range(6):
         number, digit = divmod(number, 62)

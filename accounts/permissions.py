@@ -1,4 +1,4 @@
-"""What a key may do: a view names the scope that it needs, and a key that lacks it is refused."""
+"""API key scopes: each view declares the scope that it requires, and keys without it are refused."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rest_framework.request import Request
 
 from accounts.models import ApiKey
 
-if TYPE_CHECKING:  # views load the permissions that the settings name, this one among them
+if TYPE_CHECKING:  # importing DRF's views loads DEFAULT_PERMISSION_CLASSES, which includes this module
     from rest_framework.views import APIView
 
 
 class HasScope(BasePermission):
-    """Reads `view.required_scope`: one scope, or {method: scope}. Sessions have all scopes; keys those they were given.
+    """Checks the API key against `view.required_scope`: one scope, or {method: scope}. Sessions have all scopes.
 
-    A view that names none is closed to keys, and `manage.py check` refuses it (accounts/checks.py).
+    A view that declares none refuses keys, and `manage.py check` reports it (accounts/checks.py).
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -26,8 +26,8 @@ class HasScope(BasePermission):
             return True
         if not isinstance(request.auth, ApiKey):
             return False
-        scope = scope_of(view, request.method or "")
-        if scope is None:  # a method that the view does not have is answered 405 by the view itself
+        scope = required_scope(view, request.method or "")
+        if scope is None:  # the view itself answers 405 to a method that it does not implement
             return not hasattr(view, (request.method or "").lower())
         if scope not in request.auth.scopes:
             has = ", ".join(request.auth.scopes)
@@ -35,9 +35,9 @@ class HasScope(BasePermission):
         return True
 
 
-def scope_of(view: APIView | type[APIView], method: str) -> str | None:
-    """The scope that a method of a view needs, or None where the view does not say."""
-    required: Any = getattr(view, "required_scope", None)
-    if not isinstance(required, Mapping):
-        return required
-    return required.get("GET" if method == "HEAD" else method)
+def required_scope(view: APIView | type[APIView], method: str) -> str | None:
+    """Return the scope that a method of a view requires, or None if the view declares none."""
+    declared: Any = getattr(view, "required_scope", None)
+    if not isinstance(declared, Mapping):
+        return declared
+    return declared.get("GET" if method == "HEAD" else method)

@@ -5,5 +5,5 @@ from accounts import views
 urlpatterns = [
     path("keys/", views.api_keys, name="api-keys"),
     path("keys/<int:pk>/revoke/", views.revoke_api_key, name="api-key-revoke"),
-    path("setup/<str:token>/", views.first_administrator, name="setup"),
+    path("setup/<str:token>/", views.create_first_administrator, name="setup"),
 ]

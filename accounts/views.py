@@ -1,4 +1,4 @@
-"""A person's keys, and the first administrator's form."""
+"""The pages “API keys” and “First administrator”."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import setup
+from accounts import first_administrator
 from accounts.forms import ApiKeyForm, FirstAdministratorForm
 from accounts.models import ApiKey, SignedInRequest
 
@@ -40,12 +40,12 @@ def revoke_api_key(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def first_administrator(request: HttpRequest, token: str) -> HttpResponse:
-    if not setup.is_valid(token):
+def create_first_administrator(request: HttpRequest, token: str) -> HttpResponse:
+    if not first_administrator.is_valid(token):
         raise Http404
     form = FirstAdministratorForm(request.POST or None)
     if form.is_valid():
-        user = setup.make_first_administrator(form.cleaned_data["email"], form.cleaned_data["password1"])
+        user = first_administrator.create(form.cleaned_data["email"], form.cleaned_data["password1"])
         if user is None:
             raise Http404
         login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])

@@ -38,7 +38,7 @@ class BodyTooLarge(Exception):
     pass
 
 
-class BodyLimit:
+class BodyLimitMiddleware:
     """An ASGI wrapper: answers 413 in the native API's shape instead of letting the application read on."""
 
     def __init__(self, application: Application, *, max_bytes: int) -> None:

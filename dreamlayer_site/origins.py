@@ -1,6 +1,6 @@
-"""Which pages may open a websocket: those of this very address, port included, and those the settings trust.
+"""Origin check of websockets: pages of this host and port, and of CSRF_TRUSTED_ORIGINS, may open them.
 
-Programs name no origin; they come with a ticket.
+Programs send no Origin header; they authenticate with a ticket.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ from urllib.parse import urlsplit
 from channels.security.websocket import WebsocketDenier
 from django.conf import settings
 
-from accounts.sockets import ticket_in
+from accounts.websocket_auth import ticket_in_url
 
 
-class SameOriginOnly:
-    """An ASGI wrapper. A browser says where a page is from; a page of another port would still bring our cookies.
+class SameOriginMiddleware:
+    """ASGI middleware that compares the Origin header with the Host header, port included.
 
-    by_session: who takes pages that may. by_ticket: who takes whoever brings a ticket, page or program, and looks at
-    that alone.
+    The port matters because browsers send cookies to all ports of a host. session_application: serves pages of this
+    site by their session. ticket_application: serves pages and programs that have a ticket in the URL.
     """
 
-    def __init__(self, *, by_session: Any, by_ticket: Any) -> None:
-        self.by_session = by_session
-        self.by_ticket = by_ticket
+    def __init__(self, *, session_application: Any, ticket_application: Any) -> None:
+        self.session_application = session_application
+        self.ticket_application = ticket_application
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Any:
         headers = dict(scope["headers"])
         origin, host = headers.get(b"origin", b"").decode("latin-1"), headers.get(b"host", b"").decode("latin-1")
-        ours = is_of(origin, host) or origin in settings.CSRF_TRUSTED_ORIGINS
-        has_ticket = ticket_in(scope) is not None
+        trusted = is_same_host(origin, host) or origin in settings.CSRF_TRUSTED_ORIGINS
+        has_ticket = ticket_in_url(scope) is not None
         application = WebsocketDenier()
-        if has_ticket and (ours or b"origin" not in headers):
-            application = self.by_ticket
-        elif ours:
-            application = self.by_session
+        if has_ticket and (trusted or b"origin" not in headers):
+            application = self.ticket_application
+        elif trusted:
+            application = self.session_application
         return await application(scope, receive, send)
 
 
-def is_of(origin: str, host: str) -> bool:
-    """Whether a page of that origin is of that host. An origin that is no address is of none."""
+def is_same_host(origin: str, host: str) -> bool:
+    """Return whether an origin has this host and port. False for an origin that is no valid URL."""
     try:
-        address = urlsplit(origin)
-        address.port  # noqa: B018 - raises ValueError for what is no port, at which those after us would stumble
+        url = urlsplit(origin)
+        url.port  # noqa: B018 - raises ValueError for an invalid port, which Channels' validator does not catch
     except ValueError:
         return False
-    return bool(host) and address.netloc.lower() == host.lower()
+    return bool(host) and url.netloc.lower() == host.lower()

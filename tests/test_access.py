@@ -28,7 +28,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 from rest_framework.views import APIView
 
-from accounts import setup
+from accounts import first_administrator
 from accounts.models import ApiKey, Scope, User
 from dreamlayer_site.asgi import application
 from inpainting.api.media.links import SIGNER
@@ -269,7 +269,7 @@ def test_everybody_gets_exactly_what_is_theirs(
         "delivery": delivery.pk,
         "webhook": delivery.webhook_id,
         "token": SIGNER.sign(generation.images.get().pk.hex),
-        "setup": setup.make_token(),
+        "setup": first_administrator.make_token(),
         "confirmation": EmailConfirmationHMAC(email).key,
         "reset": f"{user_pk_to_url_str(alice)}-{default_token_generator.make_token(alice)}",
     }

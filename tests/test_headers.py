@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from dreamlayer_site import settings as own_settings
-from dreamlayer_site.body_limit import BodyLimit
+from dreamlayer_site.body_limit import BodyLimitMiddleware
 from dreamlayer_site.hosts import own_hosts
 from inpainting.api.media.links import SIGNER
 from inpainting.models import Generation
@@ -180,7 +180,7 @@ async def test_a_named_origin_can_read_that_its_body_is_too_large(origin: str | 
 
     headers = [(b"content-length", b"11"), *([(b"origin", origin.encode())] if origin else [])]
     scope = {"type": "http", "method": "POST", "path": "/api/img2img", "headers": headers}
-    await BodyLimit(nobody, max_bytes=10)(scope, nobody, send)  # type: ignore[arg-type]  # it must not receive either
+    await BodyLimitMiddleware(nobody, max_bytes=10)(scope, nobody, send)  # type: ignore[arg-type]  # it must not receive either
     assert [message["type"] for message in said] == ["http.response.start", "http.response.body"]
     told = dict(said[0]["headers"])
     assert (said[0]["status"], told[b"content-type"]) == (413, b"application/json")

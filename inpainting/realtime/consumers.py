@@ -15,7 +15,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from accounts import sockets
+from accounts import websocket_auth
 from inpainting.generations import history
 from inpainting.models import Generation, Status
 from inpainting.realtime import events
@@ -83,7 +83,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
             await self.turn_away(TOO_MANY)
             return
         if self.scope["user"].is_authenticated:
-            self.groups = (self.group_of_what(), sockets.group_of(self.scope))
+            self.groups = (self.group_of_what(), websocket_auth.revocation_group(self.scope))
             await self.join_groups()
         # Ask and look after joining: what happens in between is heard twice rather than never.
         refusal = await self.present_refusal()
@@ -110,7 +110,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
             self.waits_no_longer(pk)
             await self.tell(pk, event)
 
-    async def access_ended(self, message: dict[str, Any]) -> None:
+    async def access_revoked(self, message: dict[str, Any]) -> None:
         await self.turn_away(SIGNED_OUT)
 
     # Places in line
@@ -154,7 +154,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
 
     async def present_refusal(self) -> int | None:
         """The close code for who may not listen, or no longer; asked of the database."""
-        return await self.refusal() if await sockets.may_stay(self.scope) else SIGNED_OUT
+        return await self.refusal() if await websocket_auth.is_still_authorized(self.scope) else SIGNED_OUT
 
     async def turn_away(self, code: int) -> None:
         """Close it; what was sent to it and not yet read is not told any more."""

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from accounts.checks import api_views_name_their_scope, faults_of
+from accounts.checks import api_views_declare_their_scope, scope_errors
 from accounts.models import ApiKey, Scope, User
 from inpainting.models import Generation
 
@@ -168,12 +168,12 @@ def test_a_view_may_ask_for_another_scope_by_method(
 
 
 def test_a_view_that_names_no_scope_does_not_pass_the_check() -> None:
-    assert [str(error.msg) for error in faults_of(Forgetful)] == [
-        "tests.accounts.test_scopes.Forgetful: POST names no scope."
+    assert [str(error.msg) for error in scope_errors(Forgetful)] == [
+        "tests.accounts.test_scopes.Forgetful: POST has no required_scope."
     ]
-    assert "HasScope" in faults_of(Ajar)[0].msg
-    assert faults_of(Notes) == []
+    assert "HasScope" in scope_errors(Ajar)[0].msg
+    assert scope_errors(Notes) == []
 
 
 def test_every_api_view_names_its_scope() -> None:
-    assert api_views_name_their_scope(None) == []
+    assert api_views_declare_their_scope(None) == []

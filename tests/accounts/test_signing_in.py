@@ -7,7 +7,7 @@ from django.core import signing
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import setup
+from accounts import first_administrator
 from accounts.models import User
 
 PASSWORD = "a rather long one 42"
@@ -56,7 +56,7 @@ def test_nobody_is_told_to_verify_an_address_where_no_mail_is_sent(
 
 
 def test_the_one_time_link_makes_the_first_administrator(client: Client, db: None) -> None:
-    link = f"/setup/{setup.make_token()}/"
+    link = f"/setup/{first_administrator.make_token()}/"
     assert client.get(link).status_code == 200
     form = {"email": "Boss@example.com", "password1": PASSWORD, "password2": PASSWORD}
     assert client.post(link, form)["Location"] == "/"
@@ -71,14 +71,14 @@ def test_a_setup_link_that_was_made_up_or_is_old_is_not_there(
     client: Client, db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert client.get(f"/setup/{signing.dumps('setup', salt='other')}/").status_code == 404
-    link = f"/setup/{setup.make_token()}/"
-    monkeypatch.setattr(setup, "LINK_SECONDS", -1)
+    link = f"/setup/{first_administrator.make_token()}/"
+    monkeypatch.setattr(first_administrator, "LINK_SECONDS", -1)
     assert client.get(link).status_code == 404
 
 
 def test_a_weak_password_makes_no_administrator(client: Client, db: None) -> None:
     form = {"email": "boss@example.com", "password1": "12345", "password2": "12345"}
-    assert client.post(f"/setup/{setup.make_token()}/", form).status_code == 200
+    assert client.post(f"/setup/{first_administrator.make_token()}/", form).status_code == 200
     assert not User.objects.exists()
 
 

@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError
 from django.test import Client
 from django.utils import timezone
 
-from accounts import live
+from accounts import socket_revocation
 from accounts.models import ApiKey, Scope, Ticket, User
 from inpainting.generations.delete import delete
 from inpainting.models import Generation
@@ -29,7 +29,7 @@ PATHS = ["/ws/generations/", "/ws/generations/{}/"]
 def _looking_often(settings: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The looks alone: no hint comes through."""
     settings.LIVE_RECHECK_SECONDS = 0.05  # type: ignore[attr-defined]
-    monkeypatch.setattr(live, "_send", lambda group: None)
+    monkeypatch.setattr(socket_revocation, "close_sockets", lambda group: None)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -1,4 +1,4 @@
-"""Make an API key and print it, alone, on stdout."""
+"""Create an API key and print it on stdout."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from accounts.models import ApiKey, Scope, User
 
 
 class Command(BaseCommand):
-    help = "Make an API key for the account with this e-mail address; prints the key alone on stdout."
+    help = "Create an API key for the account with this e-mail address and print only the key on stdout."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("email")
         parser.add_argument("--name", default="command line", help="what the key is for (default: %(default)s)")
-        parser.add_argument("--create-user", action="store_true", help="make the account if there is none")
+        parser.add_argument("--create-user", action="store_true", help="create the account if there is none")
         parser.add_argument(
             "--scope",
             action="append",
             choices=Scope.values,
-            help="what the key may do; name it again for more (default: all of them)",
+            help="a scope of the key; repeat the option for several (default: all scopes)",
         )
-        parser.add_argument("--expires-in-days", type=positive, help="after so many days it ends (default: never)")
+        parser.add_argument("--expires-in-days", type=positive, help="days until the key expires (default: never)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         email = options["email"].lower()
@@ -37,9 +37,9 @@ class Command(BaseCommand):
                 validate_email(email)
             except ValidationError as error:
                 raise CommandError(f"{email} is not an e-mail address.") from error
-            user = User.objects.create_user(email)  # no password: it can be set by "forgot password"
+            user = User.objects.create_user(email)  # without a password; “Forgot your password?” sets one
         if user is None:
-            raise CommandError(f"No account has the address {email}; add --create-user to make one.")
+            raise CommandError(f"No account has the address {email}; add --create-user to create one.")
         days: int | None = options["expires_in_days"]
         _, key = ApiKey.issue(
             user,
@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
 
 def positive(text: str) -> int:
-    """A number of days, 1 to 36500."""
+    """Parse a number of days from 1 to 36500."""
     if not text.isdecimal() or not 1 <= int(text) <= 36_500:
         raise ArgumentTypeError(f"{text} is not a number of days from 1 to 36500")
     return int(text)

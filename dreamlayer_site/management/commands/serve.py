@@ -19,7 +19,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 from django.urls import reverse
 
-from accounts import setup
+from accounts import first_administrator
 from dreamlayer_site import supervisor
 from dreamlayer_site.asgi import application
 from dreamlayer_site.celery import app
@@ -77,9 +77,9 @@ class Command(BaseCommand):
             self.stdout.write(f"  on other machines: {elsewhere}/")
         if waiting:
             self.stdout.write(f"{waiting} generation(s) of the last run go on now.")
-        if setup.needed():
+        if first_administrator.is_missing():
             self.stdout.write("There is no administrator yet. This link makes one, once, within a day:")
-            self.stdout.write(f"  {site}{reverse('setup', args=[setup.make_token()])}")
+            self.stdout.write(f"  {site}{reverse('setup', args=[first_administrator.make_token()])}")
         self.stdout.flush()
 
 

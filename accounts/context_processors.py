@@ -1,4 +1,4 @@
-"""What the pages of an account need to know besides the account."""
+"""Template context processors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from allauth.account import app_settings
 from django.http import HttpRequest
 
 
-def mail(request: HttpRequest) -> dict[str, bool]:
-    """sends_mail: whether addresses can be verified here; without mail nobody could."""
+def email_delivery(request: HttpRequest) -> dict[str, bool]:
+    """Add `sends_mail`: whether the site sends e-mail, and therefore verifies addresses."""
     return {"sends_mail": app_settings.EMAIL_VERIFICATION != app_settings.EmailVerificationMethod.NONE}

@@ -1,4 +1,4 @@
-"""The first administrator: a signed link, printed where the server starts, that works while there is none."""
+"""Creates the first administrator: `serve` prints a signed link that works until an administrator exists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SALT = "dreamlayer.first-administrator"
 LINK_SECONDS = 24 * 3600
 
 
-def needed() -> bool:
+def is_missing() -> bool:
     return not User.objects.filter(is_superuser=True).exists()
 
 
@@ -20,17 +20,17 @@ def make_token() -> str:
 
 
 def is_valid(token: str) -> bool:
-    """True for an unaltered link, younger than a day, while there is no administrator."""
+    """Return True for an unaltered token less than a day old, while there is no administrator."""
     try:
         signing.loads(token, salt=SALT, max_age=LINK_SECONDS)
     except signing.BadSignature:
         return False
-    return needed()
+    return is_missing()
 
 
-def make_first_administrator(email: str, password: str) -> User | None:
-    """The administrator, or None where somebody else was first."""
+def create(email: str, password: str) -> User | None:
+    """Create the administrator. Returns None if another request created one first."""
     with transaction.atomic(durable=True):
-        if not needed():
+        if not is_missing():
             return None
         return User.objects.create_superuser(email, password)
