@@ -184,10 +184,12 @@ def field_of(row: Setting, *, is_required: bool = False) -> serializers.Field:
     match row.type:
         case ValueType.TEXT:
             return Text(allow_blank=True, trim_whitespace=False, max_length=row.max_length, **common)
-        case ValueType.INTEGER | ValueType.NUMBER:
-            lowest, highest = RANGES[row.name]
-            kind = Integer if row.type is ValueType.INTEGER else Number
-            return kind(min_value=lowest, max_value=highest, **common)
+        case ValueType.INTEGER:
+            lowest, highest = map(int, RANGES[row.name])
+            return Integer(min_value=lowest, max_value=highest, **common)
+        case ValueType.NUMBER:
+            least, most = RANGES[row.name]
+            return Number(min_value=least, max_value=most, **common)
         case ValueType.BOOLEAN:
             return serializers.BooleanField(allow_null=True, **common)
         case ValueType.CHOICE:
@@ -205,6 +207,8 @@ def help_text(row: Setting) -> str:
     sentences = [row.help]
     if row.name in NOTES:
         sentences.append(NOTES[row.name])
+    if row.catalog_kind or row.type is ValueType.LORAS:
+        sentences.append("/api/models lists them.")
     if row.type in (ValueType.SLUGS, ValueType.LORAS):
         once_each = ", or the field once for each" if row.type is ValueType.SLUGS else ""
         sentences.append(f"In forms as JSON text{once_each}.")
@@ -216,6 +220,7 @@ def help_text(row: Setting) -> str:
 
 
 NOTES = {
+    "seed": "0 or less draws a random seed, which the metadata reports.",
     "scheduler": "Other names fall back to the model's, with a warning.",
     "model": "auto leaves the choice to the server; an unknown name is refused.",
     "preset": "full: no preset.",

@@ -96,8 +96,7 @@ class PaintSettings:
     )
     seed: int = setting(
         label="Seed",
-        help="The same request with the same seed gives the same result. 0 or less draws a random seed, which the "
-        "metadata reports. Result n uses seed + n.",
+        help="The same request with the same seed gives the same result. Result n, counted from 0, uses seed + n.",
         group=Group.RESULT,
         default=0,
         default_text="random",
@@ -233,7 +232,7 @@ class PaintSettings:
     )
     model: str | None = setting(
         label="Model",
-        help="An installed model; /api/models lists them.",
+        help="The installed model that paints.",
         group=Group.MODEL,
         default_text="the preferred model",
         catalog_kind="checkpoint",
@@ -241,8 +240,8 @@ class PaintSettings:
     )
     loras: tuple[LoraUse, ...] = setting(
         label="LoRAs and their weights",
-        help=f"LoRAs from /api/models and their weights, {LORA_WEIGHTS[0]:g} to {LORA_WEIGHTS[1]:g} (default 1), for "
-        "models of their family.",
+        help=f"Installed LoRAs and their weights, {LORA_WEIGHTS[0]:g} to {LORA_WEIGHTS[1]:g} (default 1), for models "
+        "of their family.",
         group=Group.MODEL,
         default=(),
         max_length=MAX_LORAS,
@@ -250,7 +249,7 @@ class PaintSettings:
     )
     embeddings: tuple[str, ...] = setting(
         label="Learned words",
-        help="Textual-inversion embeddings from /api/models; <slug> in a prompt stands for the embedding.",
+        help="Installed textual-inversion embeddings; <slug> in a prompt stands for the embedding.",
         group=Group.MODEL,
         default=(),
         max_length=MAX_EMBEDDINGS,
@@ -259,14 +258,14 @@ class PaintSettings:
     )
     vae: str | None = setting(
         label="VAE",
-        help="A VAE from /api/models in place of the model's own, for models of its family.",
+        help="An installed VAE in place of the model's own, for models of its family.",
         group=Group.MODEL,
         default_text="the model's own",
         catalog_kind="vae",
     )
     control: str | None = setting(
         label="Guide",
-        help="A ControlNet from /api/models. It is conditioned on control_image, or on the image itself where its "
+        help="An installed ControlNet. It is conditioned on control_image, or on the image itself where its "
         "input can be computed.",
         group=Group.CONTROLNET,
         default_text="none",
@@ -300,7 +299,7 @@ class PaintSettings:
     )
     ip_adapter: str | None = setting(
         label="Look at a picture",
-        help="An IP-Adapter from /api/models, which uses ip_adapter_image as an image prompt.",
+        help="An installed IP-Adapter, which uses ip_adapter_image as an image prompt.",
         group=Group.IP_ADAPTER,
         default_text="none",
         catalog_kind="ip-adapter",

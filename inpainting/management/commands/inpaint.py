@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import secrets
 import threading
-from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -20,24 +19,14 @@ from django.db import DatabaseError, connections
 from tqdm import tqdm
 
 from inpainting import moderation, planning
+from inpainting.cli.options import add_setting_options, option_of, settings_of
 from inpainting.cli.picture_files import FileJob, FileReport, control_of, mask_of, pairs
-from inpainting.core.errors import Cancelled, InvalidRequest, PaintingError
+from inpainting.core.errors import Cancelled, PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.request import LoraUse, PaintSettings
-from inpainting.core.settings_table import ALGORITHM_TYPES, ALL_SCHEDULERS, PRESETS, SAFETY_TYPES
 from inpainting.engines import registry
 from inpainting.engines.base import Engine, OnStep, Step
 
 FAILED, INTERRUPTED = 1, 130
-AS_NAMED = (
-    *("prompt", "negative_prompt", "strength", "num_images", "mask_grow", "mask_blur", "only_masked_padding"),
-    *("steps", "guidance_scale", "guidance_start", "guidance_end", "scheduler", "use_karras_sigmas"),
-    *("algorithm_type", "clip_skip", "width", "height", "model", "preset", "vae"),
-    *("control", "control_strength", "control_start", "control_end", "ip_adapter", "ip_adapter_scale"),
-)
-"""Options that are settings of the same names."""
-OPTIONS = {"embeddings": "embedding", "loras": "lora"}
-"""Of settings whose option has another name."""
 
 
 class Command(BaseCommand):
@@ -53,62 +42,22 @@ class Command(BaseCommand):
         parser.add_argument("image", type=Path, metavar="IMAGE")
         parser.add_argument("mask", type=Path, metavar="MASK", nargs="?")
         parser.add_argument("-o", "--out", type=Path, required=True, help="the PNG to write, or a folder")
-        parser.add_argument("--prompt", default="")
-        parser.add_argument("--negative-prompt", default="")
-        parser.add_argument("--strength", type=float, default=0.75, help="0 to 1 (default %(default)s)")
         parser.add_argument(
             "--mask-polarity",
             choices=list(map(str, MaskPolarity)),
             default=str(MaskPolarity.BLACK_REPAINTS),
             help="which part of the mask is repainted (default %(default)s)",
         )
-        parser.add_argument("--mask-grow", type=int, default=0, metavar="PX")
-        parser.add_argument("--mask-blur", type=int, default=0, metavar="PX")
-        parser.add_argument("--only-masked-padding", type=int, metavar="PX", help="what is seen around the mask")
         parser.add_argument("--engine", default=registry.AUTO)
-        parser.add_argument("--model", metavar="SLUG", help="an installed model (default: the administrator's choice)")
-        parser.add_argument("--vae", metavar="SLUG", help="an installed VAE in place of the model's own")
-        parser.add_argument(
-            "--embedding", action="append", default=[], metavar="SLUG", help="<SLUG> in the prompts stands for it"
-        )
-        parser.add_argument("--preset", choices=PRESETS, help="draft: a few LCM steps and a tiny VAE")
-        parser.add_argument("--steps", type=int, help="steps of denoising (default: the model's)")
-        parser.add_argument("--guidance-scale", type=float, help="1 to 20, or 100: how closely the prompt is followed")
-        parser.add_argument("--guidance-start", type=float, help="0 to 1: from which share of the steps it is followed")
-        parser.add_argument("--guidance-end", type=float, help="0 to 1: up to which share of the steps")
-        parser.add_argument("--scheduler", choices=ALL_SCHEDULERS, metavar="NAME", help="(default: the model's)")
-        parser.add_argument("--use-karras-sigmas", action=BooleanOptionalAction, help="noise levels of Karras et al.")
-        parser.add_argument("--algorithm-type", choices=ALGORITHM_TYPES, help="of the DPM solvers")
-        parser.add_argument("--clip-skip", type=int, help="1 to 8: which layer of the text encoder, from its end")
-        parser.add_argument("--width", type=int, metavar="PX", help="at which it is painted (default: the model's)")
-        parser.add_argument("--height", type=int, metavar="PX", help="the result keeps the picture's own size")
-        parser.add_argument(
-            "--lora",
-            type=lora_use,
-            action="append",
-            default=[],
-            metavar="SLUG[:WEIGHT]",
-            help="a LoRA of the model's family and how strongly it is worn, -2 to 2 (default 1); may be repeated",
-        )
-        parser.add_argument("--control", metavar="SLUG", help="an installed ControlNet, which guides the painting")
         parser.add_argument(
             "--control-image",
             type=Path,
             metavar="PATH",
             help="what it is guided by where that is not computed; for a folder, one for all or a folder of NAME.png",
         )
-        parser.add_argument("--control-strength", type=float, help="0 to 2: how strongly it guides")
-        parser.add_argument("--control-start", type=float, help="0 to 1: from which share of the steps on")
-        parser.add_argument("--control-end", type=float, help="0 to 1: until which share of the steps")
-        parser.add_argument("--ip-adapter", metavar="SLUG", help="an installed IP-Adapter, a prompt in pictures")
         parser.add_argument("--ip-adapter-image", type=Path, metavar="PATH", help="what it looks at")
-        parser.add_argument("--ip-adapter-scale", type=float, help="0 to 1: how strongly that is heard")
-        parser.add_argument("--num-images", type=int, default=1, help="results of each picture (default %(default)s)")
-        parser.add_argument("--seed", type=int, help="same seed, same picture (default: a random one)")
-        parser.add_argument(
-            "--safety-checker", choices=SAFETY_TYPES, metavar="TYPE", help="look at results: " + ", ".join(SAFETY_TYPES)
-        )
         parser.add_argument("--jobs", type=int, default=1, help="pictures painted at once (default %(default)s)")
+        add_setting_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -141,22 +90,15 @@ class Command(BaseCommand):
         for path in (image, mask, guide, looked_at):
             if path is not None and not path.exists():
                 raise CommandError(f"{path} does not exist.")
-        asked = PaintSettings(
-            seed=options["seed"] or 0,
-            safety_checker=True if options["safety_checker"] else None,
-            safety_checker_type=options["safety_checker"],
-            embeddings=tuple(options["embedding"]),
-            loras=tuple(options["lora"]),
-            **{name: options[name] for name in AS_NAMED},
-        )
+        requested = settings_of(options)
         seed = 1 + secrets.randbelow(2**31 - 1) if options["seed"] is None else options["seed"]
-        plan = planning.plan_settings(asked, options["engine"], seed=seed)
+        plan = planning.plan_settings(requested, options["engine"], seed=seed)
         if mask is None and plan.engine.needs_surroundings:
             raise CommandError(f"MASK is missing: {plan.engine.name} paints from what is kept.")
         examine = moderation.examiner(plan.settings)
         for warning in plan.warnings:
             self.stderr.write(warning)
-        self.say_what_is_not_read(plan.engine, plan.ignored.keys() & asked.to_dict(exclude_defaults=True).keys())
+        self.say_what_is_not_read(plan.engine, plan.ignored.keys() & requested.to_dict(exclude_defaults=True).keys())
         plan = replace(plan, warnings=())  # written once, not with each picture
         polarity = MaskPolarity(options["mask_polarity"])
 
@@ -196,8 +138,7 @@ class Command(BaseCommand):
     def say_what_is_not_read(self, engine: Engine, names: Collection[str]) -> None:
         """names: settings that were made, of those that change nothing."""
         for name in sorted(names):
-            option = OPTIONS.get(name, name).replace("_", "-")
-            self.stderr.write(f"--{option} changes nothing: {engine.name} does not read it here.")
+            self.stderr.write(f"{option_of(name)} changes nothing: {engine.name} does not read it here.")
 
     def paint_one(self, job: FileJob) -> int:
         """Paint one job with its steps shown; returns 0, or raises CommandError."""
@@ -248,17 +189,6 @@ class Command(BaseCommand):
                 pool.shutdown(cancel_futures=True)
                 raise
         return failed
-
-
-def lora_use(text: str) -> LoraUse:
-    """A slug, or a slug and a weight after a colon."""
-    slug, _, weight = text.partition(":")
-    try:
-        return LoraUse(slug, float(weight or 1))
-    except ValueError:
-        raise ArgumentTypeError(f"{weight} is no weight") from None
-    except InvalidRequest as error:
-        raise ArgumentTypeError(error.message) from None
 
 
 def crew_for(

@@ -1,0 +1,73 @@
+"""Every setting has an option of `manage.py inpaint`, or a reason why it has none."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+import pytest
+
+from inpainting.cli.options import add_setting_options, option_of, settings_of
+from inpainting.core.setting import Setting, ValueType
+from inpainting.core.settings_table import SETTINGS, LoraUse, PaintSettings, by_name
+
+WITHOUT_OPTION = {"step_down", "safety_checker"}
+NAMED_OTHERWISE = {"loras": "--lora", "embeddings": "--embedding", "safety_checker_type": "--safety-checker"}
+
+
+@pytest.fixture
+def parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    add_setting_options(parser)
+    return parser
+
+
+def example(row: Setting) -> tuple[list[str], Any]:
+    """The words of one option, and the value of the setting."""
+    option = option_of(row.name)
+    match row.type:
+        case ValueType.BOOLEAN:
+            return [option], True
+        case ValueType.LORAS:
+            return [option, "ink", option, "oil:-0.5"], (LoraUse("ink"), LoraUse("oil", -0.5))
+        case ValueType.SLUGS:
+            return [option, "cat", option, "dog"], ("cat", "dog")
+        case ValueType.CHOICE:
+            return [option, row.choices[-1]], row.choices[-1]
+        case ValueType.INTEGER | ValueType.NUMBER:
+            assert row.range is not None
+            middle = sum(row.range) / 2 if row.type is ValueType.NUMBER else int(sum(row.range)) // 2 + 1
+            return [option, str(middle)], middle
+        case _:
+            return [option, "a word"], "a word"
+
+
+def test_every_setting_has_an_option_or_a_reason() -> None:
+    assert {row.name for row in SETTINGS if row.no_option} == WITHOUT_OPTION
+    for row in SETTINGS:
+        if row.name not in WITHOUT_OPTION:
+            assert option_of(row.name) == NAMED_OTHERWISE.get(row.name, "--" + row.name.replace("_", "-"))
+
+
+@pytest.mark.parametrize("row", [row for row in SETTINGS if not row.no_option], ids=lambda row: row.name)
+def test_an_option_becomes_its_setting(parser: ArgumentParser, row: Setting) -> None:
+    words, value = example(row)
+    expected: dict[str, Any] = {row.name: value}
+    if row.name == "safety_checker_type":
+        expected["safety_checker"] = True
+    assert settings_of(vars(parser.parse_args(words))) == PaintSettings(**expected)
+
+
+def test_without_options_every_setting_has_its_default(parser: ArgumentParser) -> None:
+    assert settings_of(vars(parser.parse_args([]))) == PaintSettings()
+
+
+def test_a_boolean_can_be_turned_off(parser: ArgumentParser) -> None:
+    assert settings_of(vars(parser.parse_args(["--no-use-karras-sigmas"]))).use_karras_sigmas is False
+
+
+def test_the_help_states_ranges_and_defaults(parser: ArgumentParser) -> None:
+    text = " ".join(parser.format_help().split())
+    assert "0 to 1. (default: 0.75)" in text
+    assert "-256 to 256 px." in text
+    assert by_name("steps").help in text
