@@ -29,7 +29,8 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from inpainting.catalog.specs import USUAL, Family, ModelSpec
+from inpainting.catalog import families
+from inpainting.catalog.specs import ModelSpec
 
 FEATURES = 32
 
@@ -205,15 +206,13 @@ def flux_fill(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance
     )
 
 
-BUILDERS = {Family.SD: sd, Family.SDXL: sdxl, Family.FLUX_FILL: flux_fill}
+BUILDERS = {"sd": sd, "sdxl": sdxl, "flux-fill": flux_fill}
 
 
-def saved(
-    folder: Path, family: Family = Family.SD, *, inpainting: bool = True, seed: int = 0, **more: Any
-) -> ModelSpec:
+def saved(folder: Path, family: str = "sd", *, inpainting: bool = True, seed: int = 0, **more: Any) -> ModelSpec:
     """A tiny model in diffusers' layout, and what the catalog would say of it."""
     BUILDERS[family](folder.parent, inpainting=inpainting, seed=seed).save_pretrained(folder, safe_serialization=True)
-    usual = {**USUAL[family], "width": 64, "height": 64, **more}
+    usual = {**families.get(family).defaults, "width": 64, "height": 64, **more}
     return ModelSpec(slug=folder.name, label=f"Tiny {folder.name}", family=family, path=folder, **usual)
 
 

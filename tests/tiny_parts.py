@@ -10,7 +10,7 @@ from diffusers import ControlNetModel
 from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from inpainting.catalog.specs import Control, Family, Kind, ModelSpec
+from inpainting.catalog.specs import Control, Kind, ModelSpec
 from tests.tiny_models import FEATURES
 
 SEEN, SAID = 32, 16
@@ -18,10 +18,10 @@ SEEN, SAID = 32, 16
 TOKENS = 3
 HEAD = 64
 """What diffusers takes for the width of a head when it reads a plus adapter."""
-TEXT_FEATURES = {Family.SD: FEATURES, Family.SDXL: 2 * FEATURES}
+TEXT_FEATURES = {"sd": FEATURES, "sdxl": 2 * FEATURES}
 
 
-def controlnet(family: Family, *, seed: int = 0, **more: Any) -> ControlNetModel:
+def controlnet(family: str, *, seed: int = 0, **more: Any) -> ControlNetModel:
     """Its eyes are sharp, and what is zero before training is not, as if it had been trained."""
     torch.manual_seed(seed)
     shape: dict[str, Any] = {
@@ -30,7 +30,7 @@ def controlnet(family: Family, *, seed: int = 0, **more: Any) -> ControlNetModel
         "block_out_channels": (16, 32),
         "layers_per_block": 1,
     }
-    if family is Family.SDXL:
+    if family == "sdxl":
         shape |= {
             "attention_head_dim": (2, 4),
             "use_linear_projection": True,
@@ -51,7 +51,7 @@ def controlnet(family: Family, *, seed: int = 0, **more: Any) -> ControlNetModel
     return network.eval()
 
 
-def saved_controlnet(folder: Path, family: Family, control: Control, *, seed: int = 0, **more: Any) -> ModelSpec:
+def saved_controlnet(folder: Path, family: str, control: Control, *, seed: int = 0, **more: Any) -> ModelSpec:
     controlnet(family, seed=seed, **more).save_pretrained(folder, safe_serialization=True)
     return ModelSpec(
         slug=folder.name, label=folder.name, family=family, kind=Kind.CONTROLNET, control=control, path=folder
@@ -126,7 +126,7 @@ def plus_projection(features: int, made: Any) -> dict[str, torch.Tensor]:
 
 
 def saved_adapter(
-    folder: Path, family: Family, tensors: dict[str, torch.Tensor], *, seed: int = 0, said: int = SAID
+    folder: Path, family: str, tensors: dict[str, torch.Tensor], *, seed: int = 0, said: int = SAID
 ) -> ModelSpec:
     """Beside its encoder, as in the published repository."""
     torch.manual_seed(seed)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderTiny
 
-from inpainting.catalog.specs import Family, Kind, ModelSpec
+from inpainting.catalog.specs import Kind, ModelSpec
 from tests import tiny_models
 
 
@@ -19,7 +19,7 @@ def tiny(**more: Any) -> AutoencoderTiny:
     return AutoencoderTiny(**width, **blocks, **more)
 
 
-def saved(folder: Path, *, kind: str = "AutoencoderKL", family: Family = Family.SD, seed: int = 5) -> ModelSpec:
+def saved(folder: Path, *, kind: str = "AutoencoderKL", family: str = "sd", seed: int = 5) -> ModelSpec:
     """In diffusers' layout, and what the catalog would say of it."""
     torch.manual_seed(seed)
     network = tiny() if kind == "AutoencoderTiny" else tiny_models.vae()

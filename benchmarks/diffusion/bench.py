@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.diffusion.measuring import Figure, Row, contest
 from benchmarks.diffusion.models import compiled, loaded, random_pipeline, spec_of, twin
-from inpainting.catalog.specs import Family
+from inpainting.catalog import families
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.model_loading import precise_enough
@@ -77,24 +77,24 @@ class Bench:
 
     @cached_property
     def sd(self) -> Sides:
-        return self._sides(Family.SD, self.side(512))
+        return self._sides("sd", self.side(512))
 
     @cached_property
     def sdxl(self) -> Sides:
-        return self._sides(Family.SDXL, self.side(1024))
+        return self._sides("sdxl", self.side(1024))
 
     @cached_property
     def flux(self) -> Sides:
         """In bfloat16, as the engine computes it. Ours and the plain pipeline share one copy of the weights."""
         started = time.monotonic()
-        hardware = precise_enough(self.hardware, Family.FLUX_FILL)
-        base = random_pipeline(Family.FLUX_FILL, self.scratch, hardware, tiny=self.small).to(dtype=hardware.dtype)
-        ours = FluxFill(base, hardware, spec_of(Family.FLUX_FILL, self.side(1024)))
+        hardware = precise_enough(self.hardware, families.get("flux-fill"))
+        base = random_pipeline("flux-fill", self.scratch, hardware, tiny=self.small).to(dtype=hardware.dtype)
+        ours = FluxFill(base, hardware, spec_of("flux-fill", self.side(1024)))
         sides = Sides(ours, base, compiled(twin(base, hardware.dtype), hardware))
-        print(f"<!-- {Family.FLUX_FILL} built in {time.monotonic() - started:.0f} s -->", flush=True)
+        print(f"<!-- flux-fill built in {time.monotonic() - started:.0f} s -->", flush=True)
         return sides
 
-    def _sides(self, family: Family, side: int) -> Sides:
+    def _sides(self, family: str, side: int) -> Sides:
         started = time.monotonic()
         base = random_pipeline(family, self.scratch, self.hardware, tiny=self.small)
         if self.hardware.is_cuda:

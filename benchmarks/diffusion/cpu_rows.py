@@ -33,7 +33,7 @@ from benchmarks.diffusion.models import (
 )
 from benchmarks.diffusion.openvino_rows import draft, openvino_steps
 from benchmarks.diffusion.serving import Arrival, Served, ignore, in_batches, one_at_a_time, step_by_step
-from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import encode_png
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
@@ -268,7 +268,7 @@ JOIN_EVERY, CANCELLED_AT = 3, 9
 
 def c5(bench: Bench) -> Iterator[Row]:
     """Drives the engine's own loop by hand, so that who joins at which step is no matter of chance."""
-    model = loaded(random_pipeline(Family.SD, bench.scratch, IN_FLOAT32, tiny=True), IN_FLOAT32, spec_of(Family.SD, 64))
+    model = loaded(random_pipeline("sd", bench.scratch, IN_FLOAT32, tiny=True), IN_FLOAT32, spec_of("sd", 64))
     names = (
         *("DDIMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "PNDMScheduler"),
         *("DPMSolverMultistepScheduler", "UniPCMultistepScheduler"),
@@ -389,7 +389,7 @@ def poisson(a_second: float, *, people: int) -> list[Arrival]:
 
 def sleeping_model(bench: Bench) -> Any:
     """A real model of the engine whose UNet and VAE only take their time."""
-    model = loaded(random_pipeline(Family.SD, bench.scratch, IN_FLOAT32, tiny=True), IN_FLOAT32, spec_of(Family.SD, 64))
+    model = loaded(random_pipeline("sd", bench.scratch, IN_FLOAT32, tiny=True), IN_FLOAT32, spec_of("sd", 64))
 
     def predict(samples: list[DenoisingState]) -> list[torch.Tensor]:
         rows = sum(one.rows for one in samples)

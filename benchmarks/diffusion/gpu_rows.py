@@ -38,7 +38,7 @@ from benchmarks.diffusion.models import (
     twin,
 )
 from benchmarks.diffusion.serving import Arrival, Served, ignore, in_batches, one_at_a_time, step_by_step
-from inpainting.catalog.specs import Family
+from inpainting.catalog import families
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import Cancelled
 from inpainting.core.geometry import Size
@@ -46,7 +46,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT, load
+from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 
 EVERY_STEPS = 3
@@ -481,12 +481,14 @@ def g10(bench: Bench) -> Iterator[Row]:
 def loading(bench: Bench) -> Row:
     folder = bench.scratch / "model"
     bench.sd.a.save_pretrained(folder, safe_serialization=True)
-    spec = spec_of(Family.SD, bench.side(512), folder)
+    spec = spec_of("sd", bench.side(512), folder)
     dtype, device = bench.hardware.dtype, bench.hardware.device
 
     def plain() -> Any:
         kind = type(bench.sd.a)
-        return kind.from_pretrained(folder, torch_dtype=dtype, local_files_only=True, **LEFT_OUT[Family.SD]).to(device)
+        return kind.from_pretrained(
+            folder, torch_dtype=dtype, local_files_only=True, **families.get("sd").pipeline_arguments
+        ).to(device)
 
     calls = {"ours": lambda: load(spec, bench.hardware), "a": plain}
     found = bench.contest(calls, budget_seconds=20)

@@ -32,7 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 from benchmarks.diffusion.measuring import Figure, Sample, timed
-from inpainting.catalog.specs import USUAL, Family, ModelSpec
+from inpainting.catalog import families
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -42,7 +43,6 @@ from inpainting.engines.diffusion.families.flux_fill import TOKENS
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import FAMILIES
 from tests import tiny_models
 
 LOG_VARIANCE = -20.0
@@ -145,13 +145,13 @@ def _text_config(words: Any, shape: dict[str, int], **more: Any) -> CLIPTextConf
     return CLIPTextConfig(vocab_size=49408, max_position_embeddings=77, **shape, **ends, **more)
 
 
-def random_pipeline(family: Family, scratch: Path, hardware: Hardware, *, tiny: bool) -> Any:
+def random_pipeline(family: str, scratch: Path, hardware: Hardware, *, tiny: bool) -> Any:
     """A pipeline in float32 on the device, its weights drawn as its classes draw them, from seed 0."""
     torch.manual_seed(0)
     if tiny:
         pipeline = tiny_models.BUILDERS[family](scratch).to(hardware.device)
     else:
-        pipeline = {Family.SD: sd15, Family.SDXL: sdxl, Family.FLUX_FILL: flux_fill}[family](scratch, hardware)
+        pipeline = {"sd": sd15, "sdxl": sdxl, "flux-fill": flux_fill}[family](scratch, hardware)
     with torch.no_grad():
         # A trained VAE is sure of what it encodes. A random one is not, and its doubt would be drawn in each side's own
         # precision: another picture for reasons that are none of the engine's.
@@ -191,7 +191,7 @@ def compiled(pipeline: Any, hardware: Hardware) -> Any:
 
 def loaded(pipeline: Any, hardware: Hardware, spec: ModelSpec) -> Any:
     """As `weights.load` leaves a model: the engine's precision and, on CUDA, channels last."""
-    family = FAMILIES[spec.family][1]
+    family = families.get(spec.family).load_implementation()
     return family(twin(pipeline, hardware.dtype, channels_last=hardware.is_cuda), hardware, spec)
 
 
@@ -202,9 +202,9 @@ def batcher_with(model: Any, *, max_rows: int | None = None) -> Batcher:
     return Batcher(cache, max_rows=max_rows)
 
 
-def spec_of(family: Family, side: int, path: Path | None = None) -> ModelSpec:
-    usual = {"scheduler": SCHEDULER, **USUAL[family], "width": side, "height": side}
-    return ModelSpec(slug=family.value, label=family.value, family=family, path=path, **usual)
+def spec_of(family: str, side: int, path: Path | None = None) -> ModelSpec:
+    usual = {"scheduler": SCHEDULER, **families.get(family).defaults, "width": side, "height": side}
+    return ModelSpec(slug=family, label=family, family=family, path=path, **usual)
 
 
 # Requests
@@ -311,7 +311,7 @@ class Watch:
 
 
 @lru_cache(maxsize=64)
-def _flop(family: Family, part: str, cells: tuple[int, int], config: tuple[tuple[str, Any], ...]) -> float:
+def _flop(family: str, part: str, cells: tuple[int, int], config: tuple[tuple[str, Any], ...]) -> float:
     kind = UNet2DConditionModel if part == "unet" else AutoencoderKL
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.inference_mode():
         module = kind.from_config(dict(config))
@@ -321,7 +321,7 @@ def _flop(family: Family, part: str, cells: tuple[int, int], config: tuple[tuple
             module.encode(torch.empty(1, 3, *(8 * cell for cell in cells)))
         else:
             more = {}
-            if family is Family.SDXL:
+            if family == "sdxl":
                 width = module.config.projection_class_embeddings_input_dim - 6 * module.config.addition_time_embed_dim
                 more["added_cond_kwargs"] = {"text_embeds": torch.empty(1, width), "time_ids": torch.empty(1, 6)}
             text = torch.empty(1, 77, module.config.cross_attention_dim)

@@ -10,7 +10,8 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework import serializers
 
 from inpainting.api.fields import ChangesForm, Img2ImgForm
-from inpainting.catalog.specs import PAINTING_FAMILIES, PART_LABELS, Control
+from inpainting.catalog import families
+from inpainting.catalog.specs import PART_LABELS, Control
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.models import Status
 
@@ -281,7 +282,7 @@ class ModelDocument(serializers.Serializer):
     id = serializers.CharField()
     name = serializers.CharField()
     filename = serializers.CharField(help_text="The id again, for clients that send it back as model_name.")
-    family = serializers.ChoiceField(sorted(PAINTING_FAMILIES))
+    family = serializers.ChoiceField(families.generating())
     installed = serializers.BooleanField(help_text="Whether it can paint now; an administrator gets the others.")
     licence = serializers.CharField()
     aliases = serializers.ListField(child=serializers.CharField())
@@ -297,7 +298,7 @@ class FewStepsDocument(serializers.Serializer):
 class LoraDocument(serializers.Serializer):
     slug = serializers.CharField(help_text="What a request's loras name.")
     name = serializers.CharField()
-    family = serializers.ChoiceField(["sd", "sdxl"], help_text="Of the models that it changes.")
+    family = serializers.ChoiceField(families.with_loras(), help_text="Of the models that it changes.")
     kind = serializers.ChoiceField(["style", "lcm", "lightning", "hyper"])
     trigger = serializers.CharField(help_text="Words that a prompt must hold for it to work.")
     licence = serializers.CharField()
@@ -308,7 +309,7 @@ class PartDocument(serializers.Serializer):
     slug = serializers.CharField(help_text="What a request's setting names.")
     name = serializers.CharField()
     kind = serializers.ChoiceField([kind.value for kind in PART_LABELS], help_text="What it is for.")
-    family = serializers.ChoiceField(sorted(PAINTING_FAMILIES), help_text="Of the models that it is for.")
+    family = serializers.ChoiceField(families.generating(), help_text="Of the models that it is for.")
     control = serializers.ChoiceField(
         [control.value for control in Control], allow_null=True, help_text="What a ControlNet looks at."
     )

@@ -10,8 +10,9 @@ from typing import Any
 from rest_framework import serializers
 
 from inpainting.api.setting_fields import ALGORITHM_SPELLINGS, FULL, Text, field_of
+from inpainting.catalog import families
 from inpainting.catalog.rows.inference_model import InferenceModel, resolve_model
-from inpainting.catalog.specs import USUAL_MOST_GUIDANCE, Family, Kind, most_guidance
+from inpainting.catalog.specs import Kind
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import PaintSettings
@@ -104,7 +105,7 @@ def checked(
     serializer.is_valid(raise_exception=True)
     values = fall_back(dict(serializer.validated_data), warnings)
     requested = values.get("guidance_scale", 0.0)
-    if clamp and requested > USUAL_MOST_GUIDANCE:
+    if clamp and requested > families.MAX_GUIDANCE_SCALE:
         values["guidance_scale"] = nearest = min(requested, max_guidance_of(values.get("model")))
         if nearest != requested:
             warnings.append(f"guidance_scale was {requested}; {nearest} was used.")
@@ -168,7 +169,7 @@ def settings_from(values: Mapping[str, Any], start: Mapping[str, Any] = MappingP
     if named.get("preset") == FULL:
         named["preset"] = None
     guidance = named.get("guidance_scale") or 0.0
-    if guidance > USUAL_MOST_GUIDANCE:
+    if guidance > families.MAX_GUIDANCE_SCALE:
         model = named.get("model", start.get("model"))
         check_range("guidance_scale", guidance, RANGES["guidance_scale"][0], max_guidance_of(model))
     kept = {name: value for name, value in start.items() if name not in named}
@@ -185,4 +186,4 @@ def without(settings: Mapping[str, Any], empty: Collection[str]) -> dict[str, An
 def max_guidance_of(model: str | None) -> float:
     """Return the maximum guidance scale of the model with that slug, or of the default model for None."""
     row = resolve_model(model) or InferenceModel.preferred()
-    return USUAL_MOST_GUIDANCE if row is None else most_guidance(Family(row.family))
+    return families.MAX_GUIDANCE_SCALE if row is None else families.get(row.family).max_guidance_scale

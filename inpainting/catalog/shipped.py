@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from inpainting.catalog.specs import DIFFUSION_FAMILIES, SAFETY_FAMILIES, USUAL, Control, Family, Kind, ModelSpec
+from inpainting.catalog import families
+from inpainting.catalog.families import DIFFUSION, ERASE, MODERATION
+from inpainting.catalog.specs import Control, Kind, ModelSpec
 
 MB, GB = 10**6, 10**9
 OPENRAIL_M = "CreativeML OpenRAIL-M"
@@ -17,7 +17,7 @@ SHIPPED = (
     ModelSpec(
         slug="sd15-inpainting",
         label="Stable Diffusion 1.5 inpainting",
-        family=Family.SD,
+        family="sd",
         repo="stable-diffusion-v1-5/stable-diffusion-inpainting",
         variant="fp16",
         licence=OPENRAIL_M,
@@ -37,7 +37,7 @@ SHIPPED = (
     ModelSpec(
         slug="sd2-inpainting",
         label="Stable Diffusion 2 inpainting",
-        family=Family.SD,
+        family="sd",
         repo="sd2-community/stable-diffusion-2-inpainting",
         variant="fp16",
         licence=OPENRAIL_PLUS_PLUS,
@@ -53,7 +53,7 @@ SHIPPED = (
     ModelSpec(
         slug="sdxl-inpainting",
         label="SDXL inpainting 0.1",
-        family=Family.SDXL,
+        family="sdxl",
         repo="diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
         variant="fp16",
         licence=OPENRAIL_PLUS_PLUS,
@@ -67,7 +67,7 @@ SHIPPED = (
     ModelSpec(
         slug="sd15",
         label="Stable Diffusion 1.5",
-        family=Family.SD,
+        family="sd",
         repo="stable-diffusion-v1-5/stable-diffusion-v1-5",
         variant="fp16",
         licence=OPENRAIL_M,
@@ -86,7 +86,7 @@ SHIPPED = (
     ModelSpec(
         slug="sdxl",
         label="SDXL base 1.0",
-        family=Family.SDXL,
+        family="sdxl",
         repo="stabilityai/stable-diffusion-xl-base-1.0",
         variant="fp16",
         licence=OPENRAIL_PLUS_PLUS,
@@ -102,25 +102,12 @@ SHIPPED = (
             "sd_xl_base_1.0.safetensors",
         ),
     ),
-    # In bfloat16: the transformer has 11.9 billion numbers, the larger text encoder 4.8.
-    ModelSpec(
-        slug="flux-fill",
-        label="FLUX.1 Fill [dev]",
-        family=Family.FLUX_FILL,
-        repo="black-forest-labs/FLUX.1-Fill-dev",
-        licence="FLUX.1 [dev] Non-Commercial License; gated: accept it on the hub, then set HF_TOKEN",
-        licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev/blob/main/LICENSE.md",
-        size_bytes=33_800 * MB,
-        memory_bytes=38 * GB,
-        aliases=("black-forest-labs/FLUX.1-Fill-dev", "FLUX.1-Fill-dev", "flux1-fill-dev.safetensors"),
-        **USUAL[Family.FLUX_FILL],
-    ),
     # One ONNX file each. Big-LaMa (R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier
     # Convolutions", WACV 2022) as Carve exported it; MI-GAN (A. Sargsyan et al., ICCV 2023) from its first author.
     ModelSpec(
         slug="lama",
         label="LaMa",
-        family=Family.LAMA,
+        family="lama",
         repo="Carve/LaMa-ONNX",
         variant="lama_fp32",
         licence="Apache-2.0",
@@ -132,7 +119,7 @@ SHIPPED = (
     ModelSpec(
         slug="migan",
         label="MI-GAN",
-        family=Family.MIGAN,
+        family="migan",
         repo="andraniksargsyan/migan",
         variant="migan_pipeline_v2",
         licence="MIT",
@@ -145,7 +132,7 @@ SHIPPED = (
     ModelSpec(
         slug="safety-checker",
         label="Safety checker",
-        family=Family.SAFETY,
+        family="safety-checker",
         repo="CompVis/stable-diffusion-safety-checker",
         licence="not stated by its publisher",
         licence_url="https://huggingface.co/CompVis/stable-diffusion-safety-checker",
@@ -160,7 +147,7 @@ SHIPPED_PARTS = (
     ModelSpec(
         slug="sd-vae-ft-mse",
         label="VAE ft-MSE",
-        family=Family.SD,
+        family="sd",
         kind=Kind.VAE,
         repo="stabilityai/sd-vae-ft-mse",
         licence="MIT",
@@ -169,7 +156,7 @@ SHIPPED_PARTS = (
     ModelSpec(
         slug="sdxl-vae-fp16-fix",
         label="SDXL VAE fp16 fix",
-        family=Family.SDXL,
+        family="sdxl",
         kind=Kind.VAE,
         repo="madebyollin/sdxl-vae-fp16-fix",
         licence="MIT",
@@ -178,7 +165,7 @@ SHIPPED_PARTS = (
     ModelSpec(
         slug="taesd",
         label="TAESD, a tiny VAE",
-        family=Family.SD,
+        family="sd",
         kind=Kind.VAE,
         repo="madebyollin/taesd",
         licence="MIT",
@@ -187,7 +174,7 @@ SHIPPED_PARTS = (
     ModelSpec(
         slug="taesdxl",
         label="TAESDXL, a tiny VAE",
-        family=Family.SDXL,
+        family="sdxl",
         kind=Kind.VAE,
         repo="madebyollin/taesdxl",
         licence="MIT",
@@ -197,7 +184,7 @@ SHIPPED_PARTS = (
         ModelSpec(
             slug=f"controlnet-{control}-sd15",
             label=f"ControlNet {control} for Stable Diffusion 1.5",
-            family=Family.SD,
+            family="sd",
             kind=Kind.CONTROLNET,
             control=control,
             repo=f"lllyasviel/{name}",
@@ -219,7 +206,7 @@ SHIPPED_PARTS = (
         ModelSpec(
             slug=f"controlnet-{control}-sdxl",
             label=f"ControlNet {control} for SDXL",
-            family=Family.SDXL,
+            family="sdxl",
             kind=Kind.CONTROLNET,
             control=control,
             repo=f"diffusers/controlnet-{control}-sdxl-1.0",
@@ -242,11 +229,11 @@ SHIPPED_PARTS = (
             size_bytes=size_bytes,
         )
         for slug, label, family, size_bytes in (
-            ("ip-adapter_sd15", "IP-Adapter for Stable Diffusion 1.5", Family.SD, 2_572 * MB),
-            ("ip-adapter-plus-face_sd15", "IP-Adapter Plus Face for Stable Diffusion 1.5", Family.SD, 2_626 * MB),
-            ("ip-adapter_sdxl", "IP-Adapter for SDXL", Family.SDXL, 4_393 * MB),
-            ("ip-adapter-plus_sdxl_vit-h", "IP-Adapter Plus for SDXL", Family.SDXL, 3_375 * MB),
-            ("ip-adapter-plus-face_sdxl_vit-h", "IP-Adapter Plus Face for SDXL", Family.SDXL, 3_375 * MB),
+            ("ip-adapter_sd15", "IP-Adapter for Stable Diffusion 1.5", "sd", 2_572 * MB),
+            ("ip-adapter-plus-face_sd15", "IP-Adapter Plus Face for Stable Diffusion 1.5", "sd", 2_626 * MB),
+            ("ip-adapter_sdxl", "IP-Adapter for SDXL", "sdxl", 4_393 * MB),
+            ("ip-adapter-plus_sdxl_vit-h", "IP-Adapter Plus for SDXL", "sdxl", 3_375 * MB),
+            ("ip-adapter-plus-face_sdxl_vit-h", "IP-Adapter Plus Face for SDXL", "sdxl", 3_375 * MB),
         )
     ),
 )
@@ -254,9 +241,11 @@ SHIPPED_PARTS = (
 IP-Adapters (H. Ye et al. 2023, arXiv 2308.06721), by the names that other services' clients send."""
 
 
-def no_model_sentence(families: Collection[Family] = DIFFUSION_FAMILIES) -> str:
-    """One sentence for whoever asked for an engine of which no model is installed at all."""
-    slug = next(spec.slug for spec in SHIPPED if spec.family in families)
-    kinds = {DIFFUSION_FAMILIES: "diffusion model", SAFETY_FAMILIES: "safety checker"}
-    kind = kinds.get(frozenset(families), "model for erasing")
-    return f"No {kind} is installed; “python manage.py pull_model {slug}” gets one."
+KINDS = {DIFFUSION: "diffusion model", ERASE: "model for erasing", MODERATION: "safety checker"}
+"""What people call a model, by the engine that computes with it."""
+
+
+def no_model_sentence(engine: str = DIFFUSION) -> str:
+    """Return the message for a request to an engine of which no model is installed."""
+    slug = next(spec.slug for spec in SHIPPED if families.get(spec.family).engine == engine)
+    return f"No {KINDS[engine]} is installed; “python manage.py pull_model {slug}” gets one."

@@ -8,49 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from inpainting.catalog import families
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.settings_table import FLOW_SCHEDULERS, RANGES, SCHEDULERS
+from inpainting.core.settings_table import RANGES
 from inpainting.core.validation import SLUG, check_range
 
 REVISION = r"^[0-9a-f]{40}\Z"
-
-
-class Family(StrEnum):
-    """How a model's parts fit together. Whether it was trained for inpainting is read from its weights."""
-
-    SD = "sd"
-    SDXL = "sdxl"
-    FLUX_FILL = "flux-fill"
-    LAMA = "lama"
-    MIGAN = "migan"
-    SAFETY = "safety-checker"
-
-
-DIFFUSION_FAMILIES = frozenset({Family.SD, Family.SDXL, Family.FLUX_FILL})
-"""What the diffusion engine paints with."""
-ERASE_FAMILIES = frozenset({Family.LAMA, Family.MIGAN})
-"""What the erase engine closes holes with: one ONNX file each."""
-PAINTING_FAMILIES = DIFFUSION_FAMILIES | ERASE_FAMILIES
-"""What people are offered to paint with."""
-SAFETY_FAMILIES = frozenset({Family.SAFETY})
-"""What looks at finished pictures and paints nothing."""
-LORA_FAMILIES = frozenset({Family.SD, Family.SDXL})
-"""Whose models wear LoRAs."""
-FLOW_FAMILIES = frozenset({Family.FLUX_FILL})
-"""Trained by flow matching (Lipman et al. 2022, arXiv 2210.02747): driven by schedulers of their own."""
-USUAL_MOST_GUIDANCE = 20.0
-MOST_GUIDANCE: dict[Family, float] = {Family.FLUX_FILL: 100.0}
-"""Where it is another: a model that was distilled with guidance hears it as a number, and wants a larger one."""
-
-
-def most_guidance(family: Family) -> float:
-    """The highest `guidance_scale` that a model of the family takes."""
-    return MOST_GUIDANCE.get(family, USUAL_MOST_GUIDANCE)
-
-
-def schedulers_of(family: Family) -> tuple[str, ...]:
-    """The public names of what drives models of the family."""
-    return FLOW_SCHEDULERS if family in FLOW_FAMILIES else SCHEDULERS
 
 
 class Kind(StrEnum):
@@ -83,15 +46,6 @@ class Control(StrEnum):
 
 
 COMPUTED_CONTROLS = frozenset({Control.INPAINT, Control.CANNY})
-FAMILY_IGNORES: dict[Family, frozenset[str]] = {
-    Family.SD: frozenset(),
-    Family.SDXL: frozenset(),
-    # Distilled with guidance, it hears no other words; of CLIP it reads the end alone; its levels of noise are its own.
-    Family.FLUX_FILL: frozenset(
-        {"negative_prompt", "clip_skip", "use_karras_sigmas", "algorithm_type", "guidance_start", "guidance_end"}
-    ),
-}
-"""Names of `PaintSettings` fields that change nothing of what a model of that family paints."""
 
 
 class LoraKind(StrEnum):
@@ -148,14 +102,14 @@ class ModelSpec:
     ONNX files, embeddings or IP-Adapters it is the name of the one that is meant, without its ending.
     size_bytes: what a pull downloads, None where nobody knows before it asks. disk_bytes, memory_bytes: what the
     installed files and a painting at the default size take, where known; estimates.
-    steps, guidance_scale, scheduler (of `schedulers_of` its family), width and height in pixels: used where a request
+    steps, guidance_scale, scheduler (one of its family's), width and height in pixels: used where a request
     says nothing.
     aliases: names by which other services' clients ask for it. path: the installed folder or file.
     """
 
     slug: str
     label: str
-    family: Family
+    family: str
     kind: Kind = Kind.CHECKPOINT
     control: Control | None = None
     source: Source = Source.HUB
@@ -183,7 +137,8 @@ class ModelSpec:
         for name in ("steps", "guidance_scale", "width", "height"):
             check_range(name, getattr(self, name), *RANGES[name])
         if self.kind is Kind.CHECKPOINT:
-            check_range("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], most_guidance(self.family))
+            highest = families.get(self.family).max_guidance_scale
+            check_range("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], highest)
             check_scheduler(self.scheduler, self.family)
 
     @property
@@ -202,7 +157,7 @@ class LoraSpec:
 
     slug: str
     label: str
-    family: Family
+    family: str
     kind: LoraKind = LoraKind.STYLE
     steps: int | None = None
     trigger: str = ""
@@ -250,11 +205,12 @@ def check_slug(slug: str) -> None:
         )
 
 
-def check_scheduler(name: str, family: Family) -> None:
+def check_scheduler(name: str, family: str) -> None:
     """Raises InvalidRequest, `scheduler_unfit`, for one that models of the family are not driven by."""
-    if name not in schedulers_of(family):
+    schedulers = families.get(family).schedulers
+    if name not in schedulers:
         raise InvalidRequest(
-            f"{name} does not drive models of the family {family}; these do: {', '.join(schedulers_of(family))}.",
+            f"{name} does not drive models of the family {family}; these do: {', '.join(schedulers)}.",
             code="scheduler_unfit",
             field="scheduler",
             actual=name[:80],
@@ -264,20 +220,3 @@ def check_scheduler(name: str, family: Family) -> None:
 def how_to_get(slug: str, label: str) -> str:
     """One sentence for whoever asked for a model that is not on the machine."""
     return f"The model {label} is not installed; “python manage.py pull_model {slug}” gets it."
-
-
-USUAL: dict[Family, dict[str, Any]] = {
-    Family.SD: {"width": 512, "height": 512},
-    Family.SDXL: {"width": 1024, "height": 1024},
-    Family.FLUX_FILL: {
-        "steps": 50,
-        "guidance_scale": 30.0,
-        "scheduler": "FlowMatchEulerDiscreteScheduler",
-        "width": 1024,
-        "height": 1024,
-    },
-    Family.LAMA: {"width": 512, "height": 512},
-    Family.MIGAN: {"width": 512, "height": 512},
-    Family.SAFETY: {"width": 224, "height": 224},
-}
-"""What a model of the family uses where nothing else is known of it; those of FLUX.1 Fill as on its model card."""

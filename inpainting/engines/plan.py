@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from inpainting.catalog.specs import DIFFUSION_FAMILIES, ERASE_FAMILIES, FAMILY_IGNORES, ModelSpec
+from inpainting.catalog import families
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import plan_window
@@ -22,7 +23,6 @@ from inpainting.engines.safety import find_checker
 
 CONDITIONING_IMAGES = ("control_image", "ip_adapter_image")
 """Further pictures of a request, by their names in `InpaintRequest`."""
-FAMILIES = {"diffusion": DIFFUSION_FAMILIES, "erase": ERASE_FAMILIES}
 
 
 def plan_settings(
@@ -62,8 +62,8 @@ def step_down(plan: Plan) -> Plan | None:
 
 def restored(settings: PaintSettings, choice: Choice) -> SettingsPlan:
     """The plan of resolved settings."""
-    engine, families = choice.engine, FAMILIES.get(choice.engine.name)
-    model = registry.models.find(settings.model, families) if families else None
+    engine = choice.engine
+    model = registry.models.find(settings.model, engine.name) if families.of_engine(engine.name) else None
     return SettingsPlan(
         engine=engine,
         reason=choice.why,
@@ -77,10 +77,11 @@ def restored(settings: PaintSettings, choice: Choice) -> SettingsPlan:
 
 def ignored(engine: Engine, settings: PaintSettings, model: ModelSpec | None) -> dict[str, str]:
     """The settings that change nothing, each with the reason."""
-    family = FAMILY_IGNORES.get(model.family, frozenset()) if model else frozenset()
     reasons = dict.fromkeys(sorted(engine.ignored(settings)), "Other settings make it idle.")
     if model:
-        reasons |= dict.fromkeys(sorted(family), f"Models of the family {model.family} do not read it.")
+        reasons |= dict.fromkeys(
+            sorted(families.get(model.family).ignored_settings), f"Models of the family {model.family} do not read it."
+        )
     return reasons | dict.fromkeys(sorted(engine.ignores), f"{registry.label(engine.name)} does not read it.")
 
 

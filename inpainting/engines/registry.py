@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Protocol
 
+from inpainting.catalog import families
+from inpainting.catalog.families import DIFFUSION, ERASE
 from inpainting.catalog.shipped import no_model_sentence
-from inpainting.catalog.specs import (
-    DIFFUSION_FAMILIES,
-    ERASE_FAMILIES,
-    DraftParts,
-    Family,
-    Kind,
-    LoraSpec,
-    ModelSpec,
-)
+from inpainting.catalog.specs import DraftParts, Kind, LoraSpec, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines.base import Engine, Queue
@@ -52,10 +45,10 @@ class Choice:
 class Models(Protocol):
     """The catalog, as engines see it."""
 
-    def find(self, name: str | None, families: Collection[Family] = DIFFUSION_FAMILIES) -> ModelSpec:
-        """The installed model of that slug or other name; None is the default of those families.
+    def find(self, name: str | None, engine: str = DIFFUSION) -> ModelSpec:
+        """The installed model of that slug or other name; None is the default of that engine.
 
-        Raises InvalidRequest where there is none, it is not installed, or it is of another family.
+        Raises InvalidRequest where there is none, it is not installed, or another engine paints with it.
         """
         ...
 
@@ -67,13 +60,13 @@ class Models(Protocol):
         """The installed part of that slug or other name, for the setting `field`. Raises InvalidRequest otherwise."""
         ...
 
-    def draft_parts(self, family: Family) -> DraftParts:
+    def draft_parts(self, family: str) -> DraftParts:
         """What the preset `draft` takes of what is here."""
         ...
 
-    def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool: ...
+    def any_installed(self, engine: str = DIFFUSION) -> bool: ...
 
-    def family_of(self, name: str) -> Family | None:
+    def family_of(self, name: str) -> str | None:
         """Of the model that is known by that name, installed or not; None for others."""
         ...
 
@@ -81,8 +74,8 @@ class Models(Protocol):
 class NoModels:
     """Before the catalog is there."""
 
-    def find(self, name: str | None, families: Collection[Family] = DIFFUSION_FAMILIES) -> ModelSpec:
-        raise InvalidRequest(no_model_sentence(families), code="model_unavailable", field="engine")
+    def find(self, name: str | None, engine: str = DIFFUSION) -> ModelSpec:
+        raise InvalidRequest(no_model_sentence(engine), code="model_unavailable", field="engine")
 
     def find_lora(self, slug: str) -> LoraSpec:
         return no_lora(slug)
@@ -90,13 +83,13 @@ class NoModels:
     def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
         return no_part(name, kind, field)
 
-    def draft_parts(self, family: Family) -> DraftParts:
+    def draft_parts(self, family: str) -> DraftParts:
         return DraftParts()
 
-    def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool:
+    def any_installed(self, engine: str = DIFFUSION) -> bool:
         return False
 
-    def family_of(self, name: str) -> Family | None:
+    def family_of(self, name: str) -> str | None:
         return None
 
 
@@ -114,7 +107,7 @@ def use(catalog: Models, device: Options) -> None:
 
 @cache
 def engines() -> dict[str, Engine]:
-    find_eraser = partial(models.find, families=ERASE_FAMILIES)
+    find_eraser = partial(models.find, engine=ERASE)
     dreaming = Diffusion(
         models.find,
         options,
@@ -156,7 +149,7 @@ def best(settings: PaintSettings | None) -> Choice:
     """The engine of the model that was asked for; else the best that is here: dreaming where there are words, and
     without them, where dreaming does worse, erasing, or filling."""
     asked = settings or PaintSettings()
-    if asked.model and models.family_of(asked.model) in ERASE_FAMILIES:
+    if asked.model and models.family_of(asked.model) in families.names(engine=ERASE):
         return Choice(engines()[Erase.name], f"The model {asked.model} was asked for.")
     wish = (
         "There is a prompt"
@@ -171,7 +164,7 @@ def best(settings: PaintSettings | None) -> Choice:
 
 def closing(why: str) -> Choice:
     """The best engine that needs no words. why: a clause, to which it is added what it lacks."""
-    if erase.is_installed() and models.any_installed(ERASE_FAMILIES):
+    if erase.is_installed() and models.any_installed(ERASE):
         return Choice(engines()[Erase.name], f"{why}.")
     return Choice(engines()[QuickFill.name], f"{why}; no model for erasing is installed.")
 

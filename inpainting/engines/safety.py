@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import SAFETY_FAMILIES, ModelSpec
+from inpainting.catalog.families import MODERATION
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation.crops import checker_crops
@@ -41,7 +42,7 @@ def find_checker() -> ModelSpec:
             field="safety_checker",
         )
     try:
-        return registry.models.find(None, SAFETY_FAMILIES)
+        return registry.models.find(None, MODERATION)
     except InvalidRequest as error:
         message = f"The safety checker is on, and cannot look at anything. {error.message}"
         raise InvalidRequest(message, code=UNAVAILABLE, field="safety_checker") from error

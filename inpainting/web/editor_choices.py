@@ -7,16 +7,12 @@ from typing import Any
 from django.conf import settings
 
 from inpainting.api.fields import public_names
+from inpainting.catalog import families
+from inpainting.catalog.families import ERASE
 from inpainting.catalog.rows.inference_model import Catalog
 from inpainting.catalog.specs import (
     COMPUTED_CONTROLS,
-    ERASE_FAMILIES,
-    FAMILY_IGNORES,
-    LORA_FAMILIES,
     DraftParts,
-    Family,
-    most_guidance,
-    schedulers_of,
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation.policy import OFF, STRICTNESS, USUAL_TYPE
@@ -43,9 +39,9 @@ def choices() -> dict[str, Any]:
     """For the editor's form. Without torch no model is offered: none could be run."""
     is_installed = diffusion.is_installed()
     ready = list(InferenceModel.ready()) if is_installed else []
-    drafts = {family: draft_of(Family(family)) for family in {model.family for model in ready}}
+    drafts = {family: draft_of(family) for family in {model.family for model in ready}}
     models = [{**described(model), "draft": drafts[model.family]} for model in ready]
-    erasers = [named(model) for model in InferenceModel.ready(ERASE_FAMILIES)] if erase.is_installed() else []
+    erasers = [named(model) for model in InferenceModel.ready(ERASE)] if erase.is_installed() else []
     missing = {diffusion.Diffusion.name: not models, erase.Erase.name: not erasers}
     return {
         "engines": [
@@ -94,20 +90,21 @@ def safety_choices() -> dict[str, Any] | None:
 
 def described(model: InferenceModel) -> dict[str, Any]:
     """A model by the names of the API's fields: what it uses where a request says nothing, and what it takes."""
-    family = Family(model.family)
+    family = families.get(model.family)
     return {
         **named(model),
         "family": model.family,
-        "most_guidance": most_guidance(family),
-        "schedulers": schedulers_of(family),
-        "ignores": public_names(FAMILY_IGNORES[family]),
+        "most_guidance": family.max_guidance_scale,
+        "schedulers": family.schedulers,
+        "ignores": public_names(family.ignored_settings),
+        "reads_prompt_weights": family.reads_prompt_weights,
         **model.usual,
     }
 
 
-def draft_of(family: Family) -> dict[str, Any] | None:
+def draft_of(family: str) -> dict[str, Any] | None:
     """What models of the family use for a draft, by the names of the settings; None where they have none."""
-    parts = Catalog().draft_parts(family) if family in LORA_FAMILIES else DraftParts()
+    parts = Catalog().draft_parts(family) if families.get(family).lora is not None else DraftParts()
     few = None if parts.lora is None or parts.vae is None else Lora.find(parts.lora).spec.few_steps
     return None if few is None else few.usual
 

@@ -12,21 +12,25 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import SignedInRequest
-from inpainting.catalog.specs import ERASE_FAMILIES, SAFETY_FAMILIES, Kind
+from inpainting.catalog import families
+from inpainting.catalog.families import DIFFUSION, ERASE, MODERATION
+from inpainting.catalog.specs import Kind
 from inpainting.catalog.store.pull import begin_elsewhere, remove_files
 from inpainting.core.errors import PaintingError
 from inpainting.models import InferenceModel, Lora
 
+UNKNOWN = ""
 TITLES: dict[str, str] = {
-    Kind.CHECKPOINT: "Models that paint what a prompt says",
-    **dict.fromkeys(sorted(ERASE_FAMILIES), "Networks that erase without words"),
+    DIFFUSION: "Models that paint what a prompt says",
+    ERASE: "Networks that erase without words",
     Kind.CONTROLNET: "ControlNets: a picture that guides",
     Kind.IP_ADAPTER: "IP-Adapters: a picture as a prompt",
     Kind.EMBEDDING: "Embeddings: learned words",
     Kind.VAE: "VAEs: another way to and from pixels",
-    **dict.fromkeys(sorted(SAFETY_FAMILIES), "Safety checkers"),
+    MODERATION: "Safety checkers",
+    UNKNOWN: "Models of families that this version does not know",
 }
-"""What people call each kind of model, or a family of its own."""
+"""Headings, in the order of the page: of checkpoints by the engine that uses them, of others by their kind."""
 Page = Callable[..., HttpResponse]
 
 
@@ -58,11 +62,12 @@ def models_page(request: SignedInRequest) -> HttpResponse:
 
 
 def grouped(models: Iterable[InferenceModel]) -> list[tuple[str, list[InferenceModel]]]:
-    """By what they are for, what is needed first before the rest; a group of none is left out."""
+    """Return each heading of the page with its models, without empty groups."""
+    engines = {family.name: family.engine for family in families.registered()}
     groups: dict[str, list[InferenceModel]] = {title: [] for title in TITLES.values()}
     for model in models:
-        is_whole = model.kind == Kind.CHECKPOINT
-        groups[TITLES[model.family if is_whole and model.family in TITLES else model.kind]].append(model)
+        key = engines.get(model.family, UNKNOWN) if model.kind == Kind.CHECKPOINT else model.kind
+        groups[TITLES[key]].append(model)
     return [(title, members) for title, members in groups.items() if members]
 
 

@@ -13,8 +13,6 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import User
-from inpainting.catalog.inspection import embedding_files
-from inpainting.catalog.specs import Family
 from inpainting.models import Generation, InferenceModel
 from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.api.bodies import shape_a, shape_b
@@ -32,14 +30,14 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_vaes.saved(folder / "quick", kind="AutoencoderTiny")
     for seed, slug in enumerate(("cat", "my-dog")):
         tiny_embeddings.saved(folder / f"{slug}.safetensors", seed=seed, vectors=2)
-    tiny_embeddings.saved(folder / "large.safetensors", Family.SDXL)
+    tiny_embeddings.saved(folder / "large.safetensors", "sdxl")
     return folder
 
 
 @pytest.fixture
 def parts(scratch: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiny model, two VAEs and two embeddings for it, and an embedding for SDXL."""
-    monkeypatch.setattr(embedding_files, "WIDTHS", tiny_embeddings.WIDTHS)
+    tiny_embeddings.allow(monkeypatch)
     add_model("tiny", scratch / "tiny", width=64, height=64, steps=3)
     for slug in ("soft", "quick"):
         add_model(slug, scratch / slug, "--kind", "vae")

@@ -19,8 +19,8 @@ pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 from django.test import Client
 
 from inpainting.api.fields import Img2ImgForm
-from inpainting.catalog.inspection import embedding_files
-from inpainting.catalog.specs import FAMILY_IGNORES, PAINTING_FAMILIES, Control, Family
+from inpainting.catalog import families
+from inpainting.catalog.specs import Control
 from inpainting.models import Generation
 from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_parts, tiny_vaes
 from tests.api.bodies import shape_a, upload
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 WORKS, IGNORED, TAKEN, SILENT = "works", "ignored", "taken", "silently ignored"
 QUICK_FILL = "quick-fill"
-PAINTERS = [*(family for family in Family if family in PAINTING_FAMILIES), QUICK_FILL]
+PAINTERS = [*families.generating(), QUICK_FILL]
 DREAMING = {"sd", "sdxl", "flux-fill"}
 BESIDE_PAINTING = {"engine", "model", "model_name", "webhook_url", "step_down"}
 """What changes who paints, or whom is told, and not the picture by the same painter."""
@@ -96,7 +96,7 @@ def expected(field: str, painter: str) -> str:
         **{("loras", family): "lora_unfit" for family in others},
         **{("preset", family): "preset_unavailable" for family in others},
         **{(name, family): "part_unfit" for name in WORN for family in others},
-        **dict.fromkeys(((name, "flux-fill") for name in FAMILY_IGNORES[Family.FLUX_FILL]), IGNORED),
+        **dict.fromkeys(((name, "flux-fill") for name in families.get("flux-fill").ignored_settings), IGNORED),
         ("seed", "lama"): IGNORED,
         ("seed", "migan"): IGNORED,
         ("model", QUICK_FILL): IGNORED,
@@ -118,25 +118,25 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One tiny model of each family, and what it may wear."""
     folder = tmp_path_factory.mktemp("files")
     for family in DREAMING:
-        tiny_models.saved(folder / family, Family(family))
+        tiny_models.saved(folder / family, family)
     (folder / "lama").write_bytes(tiny_networks.lama())
     (folder / "migan").write_bytes(tiny_networks.migan())
     for family in ("lama", "migan"):
         (folder / family).rename(folder / f"{family}.onnx")
-    tiny_checker.saved(folder / Family.SAFETY, tiny_checker.suspicious())
+    tiny_checker.saved(folder / "safety-checker", tiny_checker.suspicious())
     tiny_loras.saved(folder / "ink.safetensors", tiny_loras.weights(tiny_models.sd(folder / "words"), seed=0))
     tiny_embeddings.saved(folder / "cat.safetensors")
     tiny_vaes.saved(folder / "soft")
     tiny_vaes.saved(folder / "rough", kind="AutoencoderTiny")
-    tiny_parts.saved_controlnet(folder / "edges", Family.SD, Control.CANNY)
-    tiny_parts.saved_adapter(folder / "look", Family.SD, tiny_parts.adapter(tiny_models.sd(folder / "words").unet))
+    tiny_parts.saved_controlnet(folder / "edges", "sd", Control.CANNY)
+    tiny_parts.saved_adapter(folder / "look", "sd", tiny_parts.adapter(tiny_models.sd(folder / "words").unet))
     return folder
 
 
 @pytest.fixture
 def everything(files: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding_files, "WIDTHS", tiny_embeddings.WIDTHS)
-    for family in Family:
+    tiny_embeddings.allow(monkeypatch)
+    for family in families.names():
         origin = files / (f"{family}.onnx" if family in ("lama", "migan") else family)
         add_model(f"tiny-{family}", origin, family=family, width=64, height=64, steps=3)
     add_lora("ink", files / "ink.safetensors")

@@ -14,7 +14,6 @@ from django.test import Client
 
 pytest.importorskip("torch", reason="diffusion is not installed")
 
-from inpainting.catalog.specs import Family
 from inpainting.models import Generation, InferenceModel
 from tests import tiny_loras, tiny_models
 from tests.api.bodies import shape_a, shape_b
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the be
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    tiny_models.saved(folder / "fill", Family.FLUX_FILL)
+    tiny_models.saved(folder / "fill", "flux-fill")
     tiny_models.saved(folder / "small")
     return folder
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from accounts.models import User
 from inpainting.api import batch_answers
+from inpainting.catalog import families
 from inpainting.catalog.shipped import SHIPPED
-from inpainting.catalog.specs import PAINTING_FAMILIES
 from inpainting.core.codecs import decode_picture
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -287,7 +287,9 @@ def test_what_there_is_to_paint_with(alices_program: Client) -> None:
     assert "pull_model" in dreaming["unavailable"]
     for path in ("/api/models", "/api/models/"):
         models = alices_program.get(path).json()["models"]
-        assert [model["id"] for model in models] == [spec.slug for spec in SHIPPED if spec.family in PAINTING_FAMILIES]
+        assert [model["id"] for model in models] == [
+            spec.slug for spec in SHIPPED if spec.family in families.generating()
+        ]
         assert {"name", "filename", "family", "defaults"} < models[0].keys()
         assert not any(model["installed"] for model in models)
 

@@ -13,7 +13,6 @@ from django.core.management import CommandError
 from django.test import Client
 
 from accounts.models import User
-from inpainting.catalog.specs import Family
 from inpainting.catalog.store.lora_store import remove
 from inpainting.models import Generation, Lora
 from tests import tiny_loras, tiny_models
@@ -166,7 +165,7 @@ def test_what_is_damaged_or_of_another_kind_is_not_added(loras: None, scratch: P
     home = Lora.objects.get(slug="ink").path.parent
     assert sorted(path.name for path in home.iterdir()) == ["fast.safetensors", "ink.safetensors"]
     assert Lora.objects.count() == 2
-    add_lora("double", double, family=Family.SDXL)
+    add_lora("double", double, family="sdxl")
 
 
 def test_a_removed_one_takes_its_file_along_and_is_not_found(

@@ -12,7 +12,6 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from playwright.sync_api import Page, expect
 
-from inpainting.catalog.specs import Family
 from tests import tiny_models
 from tests.browser.editor_page import MS_TO_LOAD, kept_metadata, more_settings, open_photo, paint_line
 from tests.installation import Installation
@@ -25,7 +24,7 @@ UNREAD = ("negative_prompt", "clip_skip", "use_karras_sigmas", "algorithm_type")
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     scratch = tmp_path_factory.mktemp("tiny")
-    tiny_models.saved(scratch / "fill", Family.FLUX_FILL)
+    tiny_models.saved(scratch / "fill", "flux-fill")
     tiny_models.saved(scratch / "small")
     installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
     installation.migrate()

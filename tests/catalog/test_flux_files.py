@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from inpainting.catalog import families
 from inpainting.catalog.inspection.model_files import ModelRefused, check_model, wanted_files
 from inpainting.catalog.shipped import SHIPPED
-from inpainting.catalog.specs import Family, ModelSpec, most_guidance, schedulers_of
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import InvalidRequest
 from tests.hub import tiny_model, weights, written
 
@@ -45,16 +46,16 @@ def folder(tmp_path: Path) -> Path:
     return written({"model_index.json": json.dumps(INDEX).encode(), **files}, tmp_path / "fill")
 
 
-def refusal(path: Path, family: Family = Family.FLUX_FILL) -> str:
+def refusal(path: Path, family: str = "flux-fill") -> str:
     with pytest.raises(ModelRefused) as caught:
         check_model(path, family)
     return caught.value.message
 
 
 def test_a_folder_as_it_is_published_is_taken_and_of_it_what_is_needed(folder: Path) -> None:
-    check_model(folder, Family.FLUX_FILL)
+    check_model(folder, "flux-fill")
     there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    assert sorted(wanted_files(there, INDEX, "")) == sorted(["model_index.json", *TEXTS, *WEIGHTS])
+    assert sorted(wanted_files(there, INDEX, "", "flux-fill")) == sorted(["model_index.json", *TEXTS, *WEIGHTS])
 
 
 @pytest.mark.parametrize(
@@ -76,12 +77,12 @@ def test_a_folder_with_another_part_is_refused(folder: Path, part: str, value: o
 
 
 def test_it_is_no_model_of_another_family_and_others_hold_none_of_its_parts(folder: Path, tmp_path: Path) -> None:
-    assert "family flux-fill, not sd" in refusal(folder, Family.SD)
+    assert "family flux-fill, not sd" in refusal(folder, "sd")
     other = written(tiny_model(), tmp_path / "other")
     assert "family sd, not flux-fill" in refusal(other)
     index = json.loads((other / "model_index.json").read_text())
     (other / "model_index.json").write_text(json.dumps({**index, "transformer": INDEX["transformer"]}))
-    assert "not on the list" in refusal(other, Family.SD)
+    assert "not on the list" in refusal(other, "sd")
 
 
 def test_weights_that_are_missing_or_lie_elsewhere_are_refused(folder: Path) -> None:
@@ -99,26 +100,27 @@ def test_one_file_is_refused_with_the_reason(folder: Path) -> None:
 
 
 def test_the_shipped_one_says_that_it_is_gated_and_not_for_commerce_and_starts_as_its_card_does() -> None:
-    (shipped,) = [spec for spec in SHIPPED if spec.family is Family.FLUX_FILL]
+    (shipped,) = [spec for spec in SHIPPED if spec.family == "flux-fill"]
     assert "Non-Commercial" in shipped.licence
     assert "gated" in shipped.licence
     assert len(shipped.licence) <= 100  # as its column
     assert (shipped.steps, shipped.guidance_scale, shipped.width, shipped.height) == (50, 30.0, 1024, 1024)
-    assert shipped.scheduler in schedulers_of(Family.FLUX_FILL)
+    assert shipped.scheduler in families.get("flux-fill").schedulers
 
 
 @pytest.mark.parametrize(
     ("family", "changes", "code"),
     [
-        (Family.FLUX_FILL, {"scheduler": "DDIMScheduler"}, "scheduler_unfit"),
-        (Family.SD, {"scheduler": "FlowMatchEulerDiscreteScheduler"}, "scheduler_unfit"),
-        (Family.SDXL, {"guidance_scale": 30.0}, "field_out_of_range"),
+        ("flux-fill", {"scheduler": "DDIMScheduler"}, "scheduler_unfit"),
+        ("sd", {"scheduler": "FlowMatchEulerDiscreteScheduler"}, "scheduler_unfit"),
+        ("sdxl", {"guidance_scale": 30.0}, "field_out_of_range"),
     ],
 )
 def test_a_model_has_no_defaults_that_its_family_does_not_take(
-    family: Family, changes: dict[str, object], code: str
+    family: str, changes: dict[str, object], code: str
 ) -> None:
-    usual = {"scheduler": schedulers_of(family)[0], "guidance_scale": most_guidance(family)}
+    known = families.get(family)
+    usual = {"scheduler": known.schedulers[0], "guidance_scale": known.max_guidance_scale}
     ModelSpec("mine", "Mine", family, **usual)  # type: ignore[arg-type]  # of several types, as they should be
     with pytest.raises(InvalidRequest) as caught:
         ModelSpec("mine", "Mine", family, **{**usual, **changes})  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from inpainting.catalog import families
 from inpainting.catalog.inspection.embedding_files import check_embedding
 from inpainting.catalog.inspection.model_files import (
     CONFIG,
@@ -23,7 +24,7 @@ from inpainting.catalog.inspection.model_files import (
     json_in,
     said,
 )
-from inpainting.catalog.specs import Family, Kind
+from inpainting.catalog.specs import Kind
 
 TINY_VAE = "AutoencoderTiny"
 CLASSES = {
@@ -31,16 +32,11 @@ CLASSES = {
     Kind.CONTROLNET: frozenset({"ControlNetModel"}),
 }
 """What the configuration of a part in a folder may name as its class."""
-TEXT_FEATURES = {768: Family.SD, 1024: Family.SD, 2048: Family.SDXL}
-"""Whose ControlNets hear texts of that width."""
-LATENT_CHANNELS = {Family.SD: 4, Family.SDXL: 4}
-SCALES = {0.18215: Family.SD, 0.13025: Family.SDXL}
-"""Whose VAEs scale latents so. Tiny ones say 1 in both families."""
 ENCODER_CLASS = "CLIPVisionModelWithProjection"
 ADAPTER_TENSORS = ("image_proj.", "ip_adapter.")
 
 
-def check_part(path: Path, family: Family, kind: Kind) -> None:
+def check_part(path: Path, family: str, kind: Kind) -> None:
     """A part of that kind for models of that family. Raises ModelRefused otherwise."""
     if not path.exists():
         raise ModelRefused(f"There is no folder and no file {path.name}.")
@@ -52,7 +48,7 @@ def check_part(path: Path, family: Family, kind: Kind) -> None:
         check_network(path, family, kind)
 
 
-def check_network(folder: Path, family: Family, kind: Kind) -> None:
+def check_network(folder: Path, family: str, kind: Kind) -> None:
     """A folder of one network in diffusers' layout: its configuration and its weights."""
     texts = checked_texts(folder)
     configuration = texts.get(Path(CONFIG), {})
@@ -62,26 +58,30 @@ def check_network(folder: Path, family: Family, kind: Kind) -> None:
         raise ModelRefused(f"{folder.name} names the class {said(name)} in its {CONFIG}; known are {known}.")
     if kind is Kind.VAE:
         check_vae(configuration, family)
-    seen = TEXT_FEATURES.get(configuration.get("cross_attention_dim", 0), family)
+    width = configuration.get("cross_attention_dim", 0)
+    fitting = [known.name for known in families.registered() if width in known.text_features]
+    seen = family if family in fitting or not fitting else fitting[0]
     if kind is Kind.CONTROLNET and seen != family:
         raise ModelRefused(f"This is a ControlNet for models of the family {seen}, not {family}.")
     check_weights(path for path in files_in(folder) if path.parent == folder)
 
 
-def check_tiny_vae(folder: Path, family: Family) -> None:
+def check_tiny_vae(folder: Path, family: str) -> None:
     """A VAE small enough for previews. Raises ModelRefused otherwise."""
     check_network(folder, family, Kind.VAE)
     if class_of(folder) != TINY_VAE:
         raise ModelRefused(f"{folder.name} holds no {CONFIG} of an {TINY_VAE}.")
 
 
-def check_vae(configuration: Mapping[str, Any], family: Family) -> None:
+def check_vae(configuration: Mapping[str, Any], family: str) -> None:
     """Latents of the family's shape and scale, as far as the configuration says. Raises ModelRefused otherwise."""
-    wanted, scale = LATENT_CHANNELS.get(family), configuration.get("scaling_factor")
+    wanted, scale = families.get(family).latent_channels, configuration.get("scaling_factor")
     channels = configuration.get("latent_channels", wanted)
     if wanted is not None and channels != wanted:
         raise ModelRefused(f"This VAE gives latents of {said(channels)} channels, not {wanted}.")
-    seen = next((of for value, of in SCALES.items() if isinstance(scale, float) and abs(scale - value) < 1e-6), family)
+    factors = {one.name: one.vae_scaling_factor for one in families.registered() if one.vae_scaling_factor is not None}
+    fitting = [name for name, factor in factors.items() if isinstance(scale, float) and abs(scale - factor) < 1e-6]
+    seen = family if family in fitting or not fitting else fitting[0]
     if seen != family:
         raise ModelRefused(f"This is a VAE for models of the family {seen}, not {family}.")
 
@@ -135,7 +135,7 @@ def encoder_in(folder: Path) -> Path:
     return folders.pop()
 
 
-def wanted_part(names: Iterable[str], kind: Kind, family: Family, variant: str) -> list[str]:
+def wanted_part(names: Iterable[str], kind: Kind, family: str, variant: str) -> list[str]:
     """The files of a repository or folder that are the part. Raises ModelRefused where there are none, or no telling.
 
     variant: the preferred flavour of the weights; for an embedding and an IP-Adapter the name of the file that is
@@ -160,11 +160,12 @@ def the_one(names: Iterable[str], variant: str) -> str:
     return named[0]
 
 
-def encoder_for(adapter: str, family: Family, names: Iterable[str]) -> PurePosixPath:
-    """In h94/IP-Adapter the adapters for SDXL have an encoder of their own, but those whose name says vit-h."""
+def encoder_for(adapter: str, family: str, names: Iterable[str]) -> PurePosixPath:
+    """Return the folder of an adapter's image encoder: beside it, unless its name says that it shares another one."""
     folders = {PurePosixPath(name).parent for name in names if PurePosixPath(name).parent.name == IMAGE_ENCODER}
     beside = PurePosixPath(adapter).parent / IMAGE_ENCODER
-    if len(folders) > 1 and family is Family.SDXL and "vit-h" in adapter:
+    shared_mark = families.get(family).shared_image_encoder_mark
+    if len(folders) > 1 and shared_mark and shared_mark in adapter:
         folders.discard(beside)
     if beside in folders:
         return beside

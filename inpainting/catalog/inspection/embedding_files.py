@@ -10,23 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inpainting.catalog import families
 from inpainting.catalog.inspection.lora_files import TYPES, LoraRefused, check_finite
 from inpainting.catalog.inspection.model_files import WEIGHTS, ModelRefused, check_names, header_of, said
-from inpainting.catalog.specs import Family
 
 MAX_EMBEDDING_BYTES = 16 * 2**20
 MOST_VECTORS = 75
 """As many as a text encoder reads at once."""
-DOUBLE = ("clip_l", "clip_g")
-"""SDXL's encoders, in their order."""
-WIDTHS: dict[Family, tuple[frozenset[int], ...]] = {
-    Family.SD: (frozenset({768, 1024}),),
-    Family.SDXL: (frozenset({768}), frozenset({1280})),
-}
-"""Features of a vector for each of a family's encoders: of `sd`, those of Stable Diffusion 1 or 2."""
 
 
-def check_embedding(path: Path, family: Family) -> None:
+def check_embedding(path: Path, family: str) -> None:
     """One small `.safetensors` file of vectors for that family, all of them finite. Raises ModelRefused otherwise."""
     check_names([path.name])
     if path.suffix.lower() != WEIGHTS or not path.is_file():
@@ -34,14 +27,15 @@ def check_embedding(path: Path, family: Family) -> None:
     if path.stat().st_size > MAX_EMBEDDING_BYTES:
         raise ModelRefused(f"{path.name} is larger than {MAX_EMBEDDING_BYTES // 2**20} MB; no embedding is.")
     header = header_of(path)
-    names = names_in(header, path.name)
-    seen = Family.SDXL if names == DOUBLE else Family.SD
-    if seen != family:
-        raise ModelRefused(f"{path.name} is an embedding for models of the family {seen}, not {family}.")
+    fitting = families_of(header, path.name)
+    support = families.get(family).embedding
+    if family not in fitting or support is None:
+        raise ModelRefused(f"{path.name} is an embedding for models of the family {fitting[0]}, not {family}.")
+    names = names_in(header, family)
     counts = {check_shape(header[name], name, path.name) for name in names}
     if len(counts) > 1:
         raise ModelRefused(f"{path.name} is damaged: its two tensors hold {' and '.join(map(str, counts))} vectors.")
-    for name, widths in zip(names, WIDTHS[family], strict=True):
+    for name, widths in zip(names, support.widths, strict=True):
         width = header[name]["shape"][-1]
         if width not in widths:
             known = " or ".join(map(str, sorted(widths)))
@@ -52,13 +46,24 @@ def check_embedding(path: Path, family: Family) -> None:
         raise ModelRefused(error.message) from error
 
 
-def names_in(header: Mapping[str, Any], file: str) -> tuple[str, ...]:
-    """Its tensors, in the order of the encoders that they are for. Raises ModelRefused for anything else."""
-    if set(header) == set(DOUBLE):
-        return DOUBLE
-    if len(header) != 1:
-        raise ModelRefused(f"{file} is no embedding: it holds {len(header)} tensors, and none are clip_l and clip_g.")
-    return tuple(header)
+def families_of(header: Mapping[str, Any], file: str) -> list[str]:
+    """Return the families that have embeddings with these tensors. Raises ModelRefused where none has."""
+    supports = {known.name: known.embedding for known in families.registered() if known.embedding is not None}
+    fitting = [
+        name
+        for name, support in supports.items()
+        if (set(header) == set(support.tensors) if support.tensors else len(header) == 1)
+    ]
+    if not fitting:
+        known = ", ".join(" and ".join(support.tensors) for support in supports.values() if support.tensors)
+        raise ModelRefused(f"{file} is no embedding: it holds {len(header)} tensors, and not {known}.")
+    return fitting
+
+
+def names_in(header: Mapping[str, Any], family: str) -> tuple[str, ...]:
+    """Return the tensors of an embedding for that family, in the order of its text encoders."""
+    support = families.get(family).embedding
+    return tuple(support.tensors if support is not None and support.tensors else header)
 
 
 def check_shape(tensor: Mapping[str, Any], name: str, file: str) -> int:

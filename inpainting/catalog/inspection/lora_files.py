@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.catalog import families
 from inpainting.catalog.inspection.model_files import WEIGHTS, ModelRefused, check_names, header_of, said
-from inpainting.catalog.specs import Family
 
 MAX_LORA_BYTES = 2**30
 CHUNK_NUMBERS = 2**22
@@ -27,7 +27,6 @@ TYPES: dict[str, tuple[str, int]] = {
     "F32": ("<u4", 0x7F800000),
 }
 """How each type's numbers are read, and the bits of the exponent: all of them set is what is not finite (IEEE 754)."""
-PREFIX = r"(unet|text_encoder(_2)?)\.|lora_(unet|te[12]?)_"
 DOWN = (".lora_A.weight", ".lora_down.weight", ".lora.down.weight", "_lora.down.weight", ".lora_A.default.weight")
 UP = (".lora_B.weight", ".lora_up.weight", ".lora.up.weight", "_lora.up.weight", ".lora_B.default.weight")
 ALPHA = ".alpha"
@@ -54,7 +53,7 @@ def too_large(name: str) -> LoraRefused:
     return LoraRefused(f"{name} is larger than {MAX_LORA_BYTES // 2**20} MB; no LoRA is.")
 
 
-def check_lora(path: Path, family: Family) -> None:
+def check_lora(path: Path, family: str) -> None:
     """One `.safetensors` file whose tensors are all of a LoRA, for that family. Raises LoraRefused otherwise."""
     try:
         check_names([path.name])
@@ -70,7 +69,7 @@ def check_lora(path: Path, family: Family) -> None:
     except ModelRefused as error:
         raise LoraRefused(error.message) from error
     check_configuration(path)
-    check_tensors(header, path.name)
+    check_tensors(header, path.name, family)
     seen = family_of(header)
     if seen is not None and seen != family:
         raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
@@ -86,16 +85,18 @@ def wanted_lora(names: Iterable[str], name: str) -> str:
     return meant[0]
 
 
-def check_tensors(header: Mapping[str, Any], file: str) -> None:
+def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
     """Every tensor is the half of a pair or its alpha, and the halves fit together."""
+    support = families.get(family).lora
     downs: dict[str, int] = {}
     ups: dict[str, int] = {}
     for name, tensor in header.items():
         for mark, kind in OTHER_KINDS.items():
             if mark in name:
                 raise LoraRefused(f"{file} is {kind}; only plain LoRAs are taken.")
-        if not re.match(PREFIX, name):
-            raise LoraRefused(f"{file} is no LoRA for Stable Diffusion or SDXL: it holds {said(name)}.")
+        if support is None or not re.match(support.tensors, name):
+            labels = " or ".join(families.get(one).label for one in families.with_loras())
+            raise LoraRefused(f"{file} is no LoRA for {labels}: it holds {said(name)}.")
         if tensor["dtype"] not in TYPES:
             raise LoraRefused(f"{file} holds {tensor['dtype']} numbers in {said(name)}; known are {', '.join(TYPES)}.")
         shape = tensor["shape"]
@@ -114,21 +115,22 @@ def check_tensors(header: Mapping[str, Any], file: str) -> None:
             raise LoraRefused(f"{file} is damaged: the two halves of {said(layer)} do not fit together.")
 
 
-def family_of(header: Mapping[str, Any]) -> Family | None:
-    """What its layers say; None where they could be of either.
+def family_of(header: Mapping[str, Any]) -> str | None:
+    """Return the family that a LoRA's layers show; None where they could be of several.
 
-    SDXL has a second text encoder, blocks of several transformers and texts of 2048 features; others 768 or 1024.
+    Tensor names that one family alone has show it, or the width of the text features that its layers attend to.
+    Families with more components come first: their files hold the tensors of smaller ones too.
     """
     widths = {
         tensor["shape"][-1]
         for name, tensor in header.items()
         if re.search(r"attn2[._](processor\.)?to_[kv]", name) and name.endswith(DOWN) and len(tensor["shape"]) == 2
     }
-    if any(re.match(r"lora_te2_|text_encoder_2\.", name) for name in header) or 2048 in widths:
-        return Family.SDXL
-    if any(re.search(r"transformer_blocks[._][1-9]", name) for name in header):
-        return Family.SDXL
-    return Family.SD if widths & {768, 1024} or any(name.startswith("lora_te_") for name in header) else None
+    supports = [(known, known.lora) for known in families.registered() if known.lora is not None]
+    for known, support in sorted(supports, key=lambda one: -len(one[1].components)):
+        if widths & known.text_features.keys() or any(re.search(support.own_tensors, name) for name in header):
+            return known.name
+    return None
 
 
 def check_configuration(path: Path) -> None:

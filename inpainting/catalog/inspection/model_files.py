@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from inpainting.catalog import families
+from inpainting.catalog.families import DiffusersLayout, OnnxLayout, SafetyCheckerLayout
 from inpainting.catalog.inspection import onnx_files
-from inpainting.catalog.specs import ERASE_FAMILIES, SAFETY_FAMILIES, Family, check_slug
+from inpainting.catalog.specs import check_slug
 from inpainting.core.errors import EngineFailed
-from inpainting.core.settings_table import FLOW_SCHEDULERS
 
 INDEX = "model_index.json"
 CONFIG = "config.json"
@@ -30,8 +31,6 @@ MAX_ONNX_BYTES = 2**30
 ONNX_DOMAINS = frozenset({"", "ai.onnx"})
 """Whose operators a graph may use: ONNX's own, by either name. Others run what somebody else has compiled."""
 ONNX_SIDES = (64, 2048)
-TENSOR_TYPES = {Family.LAMA: (1, "float32"), Family.MIGAN: (2, "uint8")}
-"""What the published networks take and give: ONNX's number of the type, and its name."""
 CONFIGURATION = "config"
 """Beside a checkpoint of one file: the folder of what its weights do not tell, in diffusers' layout without weights."""
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".h5")
@@ -54,51 +53,10 @@ TYPE_BITS = {
 }
 """Bits of one number, by the names of the format's description."""
 
-PIPELINES = {
-    "StableDiffusionPipeline": Family.SD,
-    "StableDiffusionInpaintPipeline": Family.SD,
-    "StableDiffusionXLPipeline": Family.SDXL,
-    "StableDiffusionXLInpaintPipeline": Family.SDXL,
-    "FluxFillPipeline": Family.FLUX_FILL,
-}
-SCHEDULER_CLASSES = frozenset(
-    (
-        *("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler"),
-        *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"),
-        *("DPMSolverSDEScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "IPNDMScheduler"),
-        *("KDPM2AncestralDiscreteScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler", "LCMScheduler"),
-        *("DDIMInverseScheduler", "TCDScheduler", "EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"),
-    )
+IMAGE_PROCESSORS = frozenset(
+    ("CLIPImageProcessor", "CLIPFeatureExtractor", "CLIPImageProcessorFast", "CLIPImageProcessorPil")
 )
-COMPONENTS: dict[str, frozenset[tuple[str, str]]] = {
-    "unet": frozenset({("diffusers", "UNet2DConditionModel")}),
-    "vae": frozenset({("diffusers", "AutoencoderKL")}),
-    "text_encoder": frozenset({("transformers", "CLIPTextModel")}),
-    "text_encoder_2": frozenset({("transformers", "CLIPTextModelWithProjection")}),
-    "tokenizer": frozenset({("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")}),
-    "tokenizer_2": frozenset({("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")}),
-    "scheduler": frozenset({("diffusers", name) for name in SCHEDULER_CLASSES}),
-    "safety_checker": frozenset({("stable_diffusion", "StableDiffusionSafetyChecker")}),
-    "feature_extractor": frozenset(
-        {("transformers", "CLIPImageProcessor"), ("transformers", "CLIPFeatureExtractor")}
-        | {("transformers", "CLIPImageProcessorFast"), ("transformers", "CLIPImageProcessorPil")}
-    ),
-    "image_encoder": frozenset({("transformers", "CLIPVisionModelWithProjection")}),
-}
-"""Which class of which library each part of a model may be."""
-FLUX_COMPONENTS: dict[str, frozenset[tuple[str, str]]] = {
-    "transformer": frozenset({("diffusers", "FluxTransformer2DModel")}),
-    "vae": COMPONENTS["vae"],
-    "text_encoder": COMPONENTS["text_encoder"],
-    "text_encoder_2": frozenset({("transformers", "T5EncoderModel")}),
-    "tokenizer": COMPONENTS["tokenizer"],
-    "tokenizer_2": frozenset({("transformers", "T5TokenizerFast"), ("transformers", "T5Tokenizer")}),
-    "scheduler": frozenset({("diffusers", name) for name in FLOW_SCHEDULERS}),
-}
-WITH_WEIGHTS = frozenset(
-    {"unet", "transformer", "vae", "text_encoder", "text_encoder_2", "safety_checker", "image_encoder"}
-)
-ONLY_FOLDERS = frozenset({Family.FLUX_FILL})
+"""Classes that prepare images for a safety checker."""
 PREPROCESSOR = "preprocessor_config.json"
 CHECKER_CLASSES = frozenset({"StableDiffusionSafetyChecker", "SafetyChecker"})
 """One class by its name of today and by the one under which its weights were first published."""
@@ -113,11 +71,6 @@ CHECKER_TENSORS: dict[str, tuple[int | None, ...]] = {
 FIRST_LAYER = "model.diffusion_model.input_blocks.0.0.weight"
 PLAIN_CHANNELS, INPAINTING_CHANNELS = 4, 9
 """What a UNet is shown: the unfinished picture; or that, the mask and the picture around it."""
-REQUIRED = {
-    Family.SD: ("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
-    Family.SDXL: ("unet", "vae", "text_encoder_2", "tokenizer_2", "scheduler"),
-    Family.FLUX_FILL: tuple(FLUX_COMPONENTS),
-}
 
 
 class ModelRefused(EngineFailed):
@@ -147,24 +100,26 @@ def installed_weights(place: Path) -> Path | None:
     return files[0] if len(files) == 1 else None
 
 
-def check_model(path: Path, family: Family | str) -> None:
-    """A folder in diffusers' layout, one `.safetensors` checkpoint or one `.onnx` network, of that family.
+def check_model(path: Path, family: str) -> None:
+    """Check files of that family before anything reads them. Raises ModelRefused.
 
-    Raises ModelRefused otherwise.
+    A folder in diffusers' layout, one `.safetensors` checkpoint, one `.onnx` network or a safety checker's folder.
     """
-    if family in ERASE_FAMILIES and path.exists():
-        check_onnx(path, Family(family))
-    elif family in SAFETY_FAMILIES and path.exists():
-        check_safety_checker(path)
-    elif path.is_dir():
-        check_folder(path, Family(family))
-    elif path.is_file():
-        check_checkpoint(path, Family(family))
-    else:
+    layout = families.get(family).layout
+    if not path.exists():
         raise ModelRefused(f"There is no folder and no file {path.name}.")
+    match layout:
+        case OnnxLayout():
+            check_onnx(path, family, layout)
+        case SafetyCheckerLayout():
+            check_safety_checker(path)
+        case DiffusersLayout() if path.is_dir():
+            check_folder(path, family)
+        case DiffusersLayout():
+            check_checkpoint(path, family)
 
 
-def check_onnx(path: Path, family: Family) -> None:
+def check_onnx(path: Path, family: str, layout: OnnxLayout) -> None:
     """One ONNX file that takes and gives what the published network of that family does. Raises ModelRefused."""
     check_names([path.name])
     if path.suffix.lower() != ONNX or not path.is_file():
@@ -180,7 +135,7 @@ def check_onnx(path: Path, family: Family) -> None:
     if foreign or "function" in file.parts or "training" in file.parts:
         what = f"operators of {said(foreign[0])}" if foreign else "functions or training of its own"
         raise ModelRefused(f"{path.name} uses {what}; only ONNX's own operators are taken.")
-    check_onnx_ends(path.name, file, family)
+    check_onnx_ends(path.name, file, family, layout)
 
 
 def check_onnx_size(name: str, size: int) -> None:
@@ -188,9 +143,9 @@ def check_onnx_size(name: str, size: int) -> None:
         raise ModelRefused(f"{name} is larger than {MAX_ONNX_BYTES // 2**20} MB.")
 
 
-def check_onnx_ends(name: str, file: onnx_files.OnnxFile, family: Family) -> None:
+def check_onnx_ends(name: str, file: onnx_files.OnnxFile, family: str, layout: OnnxLayout) -> None:
     """image [1, 3, side, side] and mask [1, 1, side, side] go in, one picture comes out; any side may be free."""
-    number, word = TENSOR_TYPES[family]
+    number, word = layout.element_type
     if set(file.inputs) != {"image", "mask"} or not file.outputs:
         names = ", ".join(sorted(file.inputs)) or "nothing"
         raise ModelRefused(f"{name} takes {said(names)}; the family {family} takes image and mask.")
@@ -219,12 +174,12 @@ def wanted_onnx(names: Iterable[str], variant: str) -> str:
     return named[0]
 
 
-def check_checkpoint(path: Path, family: Family) -> None:
+def check_checkpoint(path: Path, family: str) -> None:
     """One file in the original layout of Stable Diffusion, and its configuration where that lies beside it."""
     check_names([path.name])
     if path.suffix.lower() != WEIGHTS:
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
-    if family in ONLY_FOLDERS:
+    if diffusers_layout(family).checkpoint_prefix is None:
         raise ModelRefused(
             f"{path.name} is one file; a model of the family {family} comes as a folder in diffusers' layout alone, "
             "for its text encoders are in no checkpoint of one file."
@@ -234,7 +189,7 @@ def check_checkpoint(path: Path, family: Family) -> None:
         raise ModelRefused(
             f"{path.name} is no Stable Diffusion checkpoint: no tensor is called model.diffusion_model.…"
         )
-    check_family(Family.SDXL if any(name.startswith("conditioner.") for name in names) else Family.SD, family)
+    check_family(family_of_checkpoint(names), family)
     channels = unet_channels(names)
     if channels not in (PLAIN_CHANNELS, INPAINTING_CHANNELS):
         raise ModelRefused(
@@ -243,6 +198,26 @@ def check_checkpoint(path: Path, family: Family) -> None:
         )
     if configuration_of(path).is_dir():
         check_folder_texts(configuration_of(path), family)
+
+
+def family_of_checkpoint(names: Iterable[str]) -> str:
+    """Return the family whose prefix tensor names of a checkpoint have; the longest prefix decides."""
+    names = list(names)
+    prefixes = {
+        family.layout.checkpoint_prefix: family.name
+        for family in families.registered()
+        if isinstance(family.layout, DiffusersLayout) and family.layout.checkpoint_prefix is not None
+    }
+    found = (prefix for prefix in prefixes if any(name.startswith(prefix) for name in names))
+    return prefixes[max(found, key=len)]
+
+
+def diffusers_layout(family: str) -> DiffusersLayout:
+    """Return the layout of a family of diffusion models."""
+    layout = families.get(family).layout
+    if not isinstance(layout, DiffusersLayout):
+        raise ModelRefused(f"Models of the family {family} are no folders in diffusers' layout.")
+    return layout
 
 
 def configuration_of(checkpoint: Path) -> Path:
@@ -272,7 +247,7 @@ def fits(header: Mapping[str, Any], folder: Path) -> bool:
     return wanted is None or said_there.get("cross_attention_dim") == wanted
 
 
-def configuration_files(folder: Path, family: Family) -> list[str]:
+def configuration_files(folder: Path, family: str) -> list[str]:
     """The files of a folder in diffusers' layout that a checkpoint of one file needs beside its weights.
 
     The folder may hold weights or not. Raises ModelRefused where it is no such folder.
@@ -287,10 +262,10 @@ def configuration_files(folder: Path, family: Family) -> list[str]:
     return [INDEX, *wanted]
 
 
-def check_folder(folder: Path, family: Family) -> None:
-    components = check_folder_texts(folder, family)
+def check_folder(folder: Path, family: str) -> None:
+    components, known = check_folder_texts(folder, family), diffusers_layout(family).components
     for component in components:
-        if component not in WITH_WEIGHTS:
+        if not known[component].has_weights:
             continue
         if not (folder / component / CONFIG).is_file():
             raise ModelRefused(f"{component} holds no {CONFIG}.")
@@ -301,7 +276,7 @@ def check_folder(folder: Path, family: Family) -> None:
             header_of(path)
 
 
-def check_folder_texts(folder: Path, family: Family) -> dict[str, str]:
+def check_folder_texts(folder: Path, family: str) -> dict[str, str]:
     """All of a folder in diffusers' layout but its weights. Returns the classes of its parts."""
     files = [path.relative_to(folder) for path in files_in(folder)]
     check_names(path.as_posix() for path in files)
@@ -328,7 +303,7 @@ def check_safety_checker(folder: Path) -> None:
         raise ModelRefused(f"{CONFIG} names {said(classes)}, not the class of a safety checker.")
     preparation = json_object((folder / PREPROCESSOR).read_bytes(), PREPROCESSOR)
     kind = preparation.get("image_processor_type", preparation.get("feature_extractor_type"))
-    if ("transformers", kind) not in COMPONENTS["feature_extractor"]:
+    if kind not in IMAGE_PROCESSORS:
         raise ModelRefused(f"{PREPROCESSOR} names the class {said(kind)}, which is not on the list of known classes.")
     weights = wanted[-1]
     header = header_of(folder / weights)
@@ -383,12 +358,19 @@ def check_names(names: Iterable[str]) -> None:
             raise ModelRefused(f"{name} is a program; a model may bring none.")
 
 
-def check_index(index: Mapping[str, Any], family: Family) -> dict[str, str]:
+def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
     """The classes that a model_index.json names, by component. Raises ModelRefused for any that is not on our list."""
     pipeline = index.get("_class_name")
-    if not isinstance(pipeline, str) or pipeline not in PIPELINES:
-        raise ModelRefused(f"{INDEX} names the pipeline {said(pipeline)}; known are {', '.join(PIPELINES)}.")
-    check_family(PIPELINES[pipeline], family)
+    pipelines = {
+        name: known.name
+        for known in families.registered()
+        if isinstance(known.layout, DiffusersLayout)
+        for name in known.layout.pipelines
+    }
+    if not isinstance(pipeline, str) or pipeline not in pipelines:
+        raise ModelRefused(f"{INDEX} names the pipeline {said(pipeline)}; known are {', '.join(pipelines)}.")
+    check_family(pipelines[pipeline], family)
+    known_components = diffusers_layout(family).components
     components: dict[str, str] = {}
     for name, value in index.items():
         if not isinstance(value, list | dict):
@@ -396,23 +378,18 @@ def check_index(index: Mapping[str, Any], family: Family) -> dict[str, str]:
         if value == [None, None]:
             continue
         pair = tuple(value) if isinstance(value, list) else ()
-        if pair not in components_of(family).get(name, ()):
+        if name not in known_components or pair not in known_components[name].pairs:
             raise ModelRefused(
                 f"{INDEX} wants {said(value)} as {name[:60]}, which is not on the list of known classes."
             )
         components[name] = str(pair[1])
-    missing = [name for name in REQUIRED[family] if name not in components]
+    missing = [name for name, one in known_components.items() if one.is_required and name not in components]
     if missing:
         raise ModelRefused(f"{INDEX} names no {' and no '.join(missing)}.")
     return components
 
 
-def components_of(family: Family) -> dict[str, frozenset[tuple[str, str]]]:
-    """Which class of which library each part of a model of the family may be."""
-    return FLUX_COMPONENTS if family is Family.FLUX_FILL else COMPONENTS
-
-
-def check_family(seen: Family, wanted: Family) -> None:
+def check_family(seen: str, wanted: str) -> None:
     if seen != wanted:
         raise ModelRefused(f"This is a model of the family {seen}, not {wanted}.")
 
@@ -503,7 +480,7 @@ def said(value: object) -> str:
     return f"“{str(value)[:80]}”"
 
 
-def wanted_files(names: Iterable[str], index: Mapping[str, Any], variant: str) -> list[str]:
+def wanted_files(names: Iterable[str], index: Mapping[str, Any], variant: str, family: str) -> list[str]:
     """The files of a repository that its model_index.json needs: texts, and of the weights one flavour.
 
     A part without weights of the wanted variant comes with the plain ones. Raises ModelRefused where a part has none
@@ -511,11 +488,11 @@ def wanted_files(names: Iterable[str], index: Mapping[str, Any], variant: str) -
     """
     names = sorted(names)
     wanted = [INDEX]
-    known = {**COMPONENTS, **FLUX_COMPONENTS}
+    known = diffusers_layout(family).components
     for component in (name for name, value in index.items() if name in known and value != [None, None]):
         inside = [name for name in names if PurePosixPath(name).parent.as_posix() == component]
         weights = [name for name in inside if name.endswith(WEIGHTS)]
-        if component in WITH_WEIGHTS:
+        if known[component].has_weights:
             there = {flavour for flavour in (variant, "") for name in weights if is_flavour(name, flavour)}
             if not there:
                 others = [name for name in inside if PurePosixPath(name).suffix in PICKLES] or ["no weights at all"]

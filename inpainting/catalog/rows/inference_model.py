@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,23 +13,22 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from inpainting.catalog import specs
+from inpainting.catalog import families, specs
+from inpainting.catalog.families import DIFFUSION
 from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_of
 from inpainting.catalog.inspection.model_files import ModelRefused, installed_weights, place_of
+from inpainting.catalog.rows.choices import (
+    control_choices,
+    family_choices,
+    kind_choices,
+    scheduler_choices,
+    source_choices,
+)
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.shipped import no_model_sentence
-from inpainting.catalog.specs import (
-    DIFFUSION_FAMILIES,
-    PART_LABELS,
-    DraftParts,
-    Family,
-    Kind,
-    LoraKind,
-    LoraSpec,
-    ModelSpec,
-)
+from inpainting.catalog.specs import PART_LABELS, DraftParts, Kind, LoraKind, LoraSpec, ModelSpec
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.settings_table import ALL_SCHEDULERS, RANGES
+from inpainting.core.settings_table import RANGES
 from inpainting.core.validation import SLUG, check_range
 from inpainting.database_clock import in_seconds
 
@@ -52,38 +51,38 @@ class InferenceModel(models.Model):
     """
 
     slug = models.CharField(
-        max_length=64, unique=True, help_text="how callers name it: a-z, 0-9, full stop, underscore, hyphen",
+        max_length=64, unique=True, help_text="name in the API: a-z, 0-9, full stop, underscore, hyphen",
         validators=[RegexValidator(SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
     )  # fmt: skip
-    label = models.CharField(max_length=100, help_text="how people call it")
-    family = models.CharField(max_length=20, choices=[(family.value, family.value) for family in specs.Family])
+    label = models.CharField(max_length=100, help_text="name on the pages")
+    family = models.CharField(max_length=20, choices=family_choices)
     kind = models.CharField(
         max_length=10,
-        choices=[(kind.value, kind.value) for kind in Kind],
+        choices=kind_choices,
         default=Kind.CHECKPOINT.value,
-        help_text="a checkpoint is painted with; all others are parts for checkpoints of their family",
+        help_text="a checkpoint paints by itself; the others are adapters for checkpoints of their family",
     )
     control = models.CharField(
         max_length=10,
         blank=True,
-        choices=[(control.value, control.value) for control in specs.Control],
-        help_text="what a ControlNet looks at",
+        choices=control_choices,
+        help_text="kind of control image, for a ControlNet",
     )
     source = models.CharField(
         max_length=10,
-        choices=[(source.value, source.value) for source in specs.Source],
+        choices=source_choices,
         default=specs.Source.HUB.value,
     )
-    repo = models.CharField(max_length=96, blank=True, help_text="the hub's repository, such as owner/name")
+    repo = models.CharField(max_length=96, blank=True, help_text="repository on the hub, such as owner/name")
     revision = models.CharField(
-        max_length=40, blank=True, help_text="the whole commit hash; empty: the newest, pinned at the first pull",
+        max_length=40, blank=True, help_text="full commit hash; empty: the newest, pinned by the first pull",
         validators=[RegexValidator(specs.REVISION, "A revision is a whole commit hash of 40 characters.")],
     )  # fmt: skip
-    variant = models.CharField(max_length=64, blank=True, help_text="preferred flavour of the files, such as fp16")
+    variant = models.CharField(max_length=64, blank=True, help_text="preferred variant of the files, such as fp16")
     licence = models.CharField(max_length=100, blank=True)
     licence_url = models.CharField(max_length=200, blank=True, validators=[URLValidator(["https", "http"])])
-    size_bytes = models.BigIntegerField(null=True, blank=True, help_text="what a pull downloads, as far as known")
-    memory_bytes = models.BigIntegerField(null=True, blank=True, help_text="what painting takes, as far as known")
+    size_bytes = models.BigIntegerField(null=True, blank=True, help_text="size of the download, if known")
+    memory_bytes = models.BigIntegerField(null=True, blank=True, help_text="memory needed to paint, if known")
     steps = models.PositiveSmallIntegerField(
         default=30, validators=[MinValueValidator(int(RANGES["steps"][0])), MaxValueValidator(int(RANGES["steps"][1]))]
     )
@@ -91,9 +90,7 @@ class InferenceModel(models.Model):
         default=7.5,
         validators=[MinValueValidator(RANGES["guidance_scale"][0]), MaxValueValidator(RANGES["guidance_scale"][1])],
     )
-    scheduler = models.CharField(
-        max_length=60, choices=[(name, name) for name in ALL_SCHEDULERS], default="DPMSolverMultistepScheduler"
-    )
+    scheduler = models.CharField(max_length=60, choices=scheduler_choices, default="DPMSolverMultistepScheduler")
     width = models.PositiveSmallIntegerField(
         default=512, validators=[MinValueValidator(int(RANGES["width"][0])), MaxValueValidator(int(RANGES["width"][1]))]
     )
@@ -101,16 +98,16 @@ class InferenceModel(models.Model):
         default=512,
         validators=[MinValueValidator(int(RANGES["height"][0])), MaxValueValidator(int(RANGES["height"][1]))],
     )
-    aliases = models.JSONField(default=list, blank=True, help_text="a list of further names that clients may send")
-    enabled = models.BooleanField(default=True, help_text="off: nobody is offered it, and it is not found by name")
+    aliases = models.JSONField(default=list, blank=True, help_text="list of further names that clients may send")
+    enabled = models.BooleanField(default=True, help_text="off: not offered, and not found by name")
     is_fallback = models.BooleanField(
-        "fallback", default=False, help_text="stands in for every name of a model that is not known here"
+        "fallback", default=False, help_text="used for every model name that is not in the catalog"
     )
-    files = models.JSONField(default=dict, editable=False, help_text="name -> sha256 and size, pinned")
+    files = models.JSONField(default=dict, editable=False, help_text="pinned files: name -> sha256 and size")
     state = models.CharField(
         max_length=20, choices=ModelState.choices, default=ModelState.NOT_INSTALLED, editable=False
     )
-    message = models.CharField(max_length=500, blank=True, editable=False, help_text="what happens, or went wrong")
+    message = models.CharField(max_length=500, blank=True, editable=False, help_text="progress or error of a pull")
     done_bytes = models.BigIntegerField(default=0, editable=False)
     total_bytes = models.BigIntegerField(default=0, editable=False)
     installed_at = models.DateTimeField(null=True, editable=False)
@@ -140,26 +137,27 @@ class InferenceModel(models.Model):
             raise ValidationError({"aliases": f"A list of texts of 1 to {MAX_ALIAS_CHARACTERS} characters."})
         if bool(self.control) != (self.kind == Kind.CONTROLNET):
             raise ValidationError({"control": "A ControlNet, and nothing else, says what it looks at."})
-        if self.is_fallback and self.family not in specs.PAINTING_FAMILIES:
+        if self.is_fallback and self.family not in families.generating():
             raise ValidationError({"is_fallback": f"A model of the family {self.family} paints nothing."})
         if self.is_fallback and self.kind != Kind.CHECKPOINT:
             raise ValidationError({"is_fallback": "A part of a model paints nothing by itself."})
         if self.source == specs.Source.HUB and not self.repo:
             raise ValidationError({"repo": "A model of the hub has a repository."})
-        is_checkpoint = self.kind == Kind.CHECKPOINT and self.family in [family.value for family in Family]
+        is_checkpoint = self.kind == Kind.CHECKPOINT and self.family in families.names()
         if is_checkpoint and self.guidance_scale is not None:
-            self._check_fit(Family(self.family))
+            self._check_fit(self.family)
         own = {self.slug, *self.aliases}
         for other in InferenceModel.objects.exclude(pk=self.pk):
             twice = sorted(own & other.names)
             if twice:
                 raise ValidationError(f"“{twice[0]}” is a name of {other.slug} already.")
 
-    def _check_fit(self, family: Family) -> None:
+    def _check_fit(self, family: str) -> None:
         """Its scheduler and guidance are such as models of the family take."""
+        most = families.get(family).max_guidance_scale
         try:
             specs.check_scheduler(self.scheduler, family)
-            check_range("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], specs.most_guidance(family))
+            check_range("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], most)
         except InvalidRequest as error:
             raise ValidationError({str(error.field): error.message}) from error
 
@@ -285,7 +283,7 @@ class InferenceModel(models.Model):
         return ModelSpec(
             slug=self.slug,
             label=self.label,
-            family=specs.Family(self.family),
+            family=self.family,
             kind=Kind(self.kind),
             control=specs.Control(self.control) if self.control else None,
             source=specs.Source(self.source),
@@ -308,7 +306,7 @@ class InferenceModel(models.Model):
     @classmethod
     def offered(cls, kind: Kind = Kind.CHECKPOINT) -> models.QuerySet[InferenceModel]:
         """What people may ask for by name."""
-        return cls.objects.filter(enabled=True, kind=kind, family__in=specs.PAINTING_FAMILIES)
+        return cls.objects.filter(enabled=True, kind=kind, family__in=families.generating())
 
     @classmethod
     def parts(cls) -> list[InferenceModel]:
@@ -317,16 +315,16 @@ class InferenceModel(models.Model):
         return [row for row in rows if row.is_installed]
 
     @classmethod
-    def ready(cls, families: Collection[Family] = DIFFUSION_FAMILIES) -> Iterator[InferenceModel]:
+    def ready(cls, engine: str = DIFFUSION) -> Iterator[InferenceModel]:
         """Those that are on and whose files are here, the preferred one first."""
-        on = cls.objects.filter(enabled=True, kind=Kind.CHECKPOINT, family__in=families)
+        on = cls.objects.filter(enabled=True, kind=Kind.CHECKPOINT, family__in=families.names(engine=engine))
         rows = on.filter(state=ModelState.INSTALLED).order_by("-is_fallback", "id")
         return (row for row in rows if row.is_installed)
 
     @classmethod
-    def preferred(cls, families: Collection[Family] = DIFFUSION_FAMILIES) -> InferenceModel | None:
+    def preferred(cls, engine: str = DIFFUSION) -> InferenceModel | None:
         """The model where a request names none: the fallback if it is installed, else the first that is."""
-        return next(cls.ready(families), None)
+        return next(cls.ready(engine), None)
 
     @classmethod
     def find(cls, name: str) -> InferenceModel:
@@ -373,12 +371,12 @@ class InferenceModel(models.Model):
 class Catalog:
     """The rows as engines see them: names in, specs out (`engines.registry.Models`)."""
 
-    def find(self, name: str | None, families: Collection[Family] = DIFFUSION_FAMILIES) -> ModelSpec:
+    def find(self, name: str | None, engine: str = DIFFUSION) -> ModelSpec:
         """The installed model of that name; None is the preferred one. Raises InvalidRequest that says what helps."""
-        model = InferenceModel.preferred(families) if name is None else InferenceModel.find(name)
+        model = InferenceModel.preferred(engine) if name is None else InferenceModel.find(name)
         if model is None:
-            raise InvalidRequest(no_model_sentence(families), code="model_unavailable", field="model")
-        if model.family not in families:
+            raise InvalidRequest(no_model_sentence(engine), code="model_unavailable", field="model")
+        if model.family not in families.names(engine=engine):
             raise InvalidRequest(
                 f"{model.label} is a model of the family {model.family}, which this engine cannot paint with; "
                 "leave the engine to us, or name another model.",
@@ -397,19 +395,19 @@ class Catalog:
         """The part of that name. Raises InvalidRequest that lists the slugs, or says how to get it."""
         return InferenceModel.find_part(name, kind, field=field).spec
 
-    def draft_parts(self, family: Family) -> DraftParts:
+    def draft_parts(self, family: str) -> DraftParts:
         """The first LCM LoRA and the first tiny VAE of that family."""
         lcm = [lora.slug for lora in Lora.offered() if (lora.family, lora.kind) == (family, LoraKind.LCM)]
         vaes = [part for part in InferenceModel.parts() if (part.family, part.kind) == (family, Kind.VAE)]
         tiny = [part.slug for part in vaes if part.weights is not None and class_of(part.weights) == TINY_VAE]
         return DraftParts(lora=next(iter(lcm), None), vae=next(iter(tiny), None))
 
-    def any_installed(self, families: Collection[Family] = DIFFUSION_FAMILIES) -> bool:
-        return InferenceModel.preferred(families) is not None
+    def any_installed(self, engine: str = DIFFUSION) -> bool:
+        return InferenceModel.preferred(engine) is not None
 
-    def family_of(self, name: str) -> Family | None:
+    def family_of(self, name: str) -> str | None:
         try:
-            return Family(InferenceModel.find(name).family)
+            return InferenceModel.find(name).family
         except InvalidRequest:
             return None
 

@@ -12,6 +12,7 @@ from django.db import models
 
 from inpainting.catalog import specs
 from inpainting.catalog.inspection.model_files import WEIGHTS
+from inpainting.catalog.rows.choices import lora_family_choices, lora_kind_choices
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES
@@ -25,30 +26,30 @@ class Lora(models.Model):
     """A row is there as long as its file is: `catalog.store.lora_store` brings both and takes both away."""
 
     slug = models.CharField(
-        max_length=64, unique=True, help_text="how callers name it: a-z, 0-9, full stop, underscore, hyphen",
+        max_length=64, unique=True, help_text="name in the API: a-z, 0-9, full stop, underscore, hyphen",
         validators=[RegexValidator(SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
     )  # fmt: skip
-    label = models.CharField(max_length=100, help_text="how people call it")
+    label = models.CharField(max_length=100, help_text="name on the pages")
     family = models.CharField(
         max_length=10,
-        choices=[(family.value, family.value) for family in sorted(specs.LORA_FAMILIES)],
+        choices=lora_family_choices,
         editable=False,
-        help_text="of which models it is for",
+        help_text="family of the models that it changes",
     )
     kind = models.CharField(
         max_length=10,
-        choices=[(kind.value, kind.value) for kind in specs.LoraKind],
+        choices=lora_kind_choices,
         default=specs.LoraKind.STYLE.value,
-        help_text="lcm, lightning and hyper paint in few steps: they set steps, guidance and scheduler by themselves",
+        help_text="lcm, lightning and hyper are distilled to few steps; they set steps, guidance and scheduler",
     )
     steps = models.PositiveSmallIntegerField(
-        null=True, blank=True, help_text="to how many steps it was distilled; empty: as usual for its kind",
+        null=True, blank=True, help_text="number of steps that it was distilled to; empty: as usual for its kind",
         validators=[MinValueValidator(int(RANGES["steps"][0])), MaxValueValidator(int(RANGES["steps"][1]))],
     )  # fmt: skip
-    trigger = models.CharField(max_length=200, blank=True, help_text="words that a prompt must hold for it to work")
+    trigger = models.CharField(max_length=200, blank=True, help_text="trigger words that the prompt must contain")
     licence = models.CharField(max_length=100, blank=True)
-    enabled = models.BooleanField(default=True, help_text="off: nobody is offered it, and it is not found by name")
-    repo = models.CharField(max_length=200, blank=True, editable=False, help_text="of the hub; empty: a file from here")
+    enabled = models.BooleanField(default=True, help_text="off: not offered, and not found by name")
+    repo = models.CharField(max_length=200, blank=True, editable=False, help_text="hub repository; empty: a local file")
     revision = models.CharField(max_length=40, blank=True, editable=False)
     sha256 = models.CharField(max_length=64, editable=False)
     size_bytes = models.BigIntegerField(editable=False)
@@ -82,7 +83,7 @@ class Lora(models.Model):
         return LoraSpec(
             slug=self.slug,
             label=self.label,
-            family=specs.Family(self.family),
+            family=self.family,
             kind=specs.LoraKind(self.kind),
             steps=self.steps,
             trigger=self.trigger,

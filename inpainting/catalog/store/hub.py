@@ -13,6 +13,8 @@ from typing import IO, Any
 
 from tqdm.auto import tqdm
 
+from inpainting.catalog import families
+from inpainting.catalog.families import OnnxLayout, SafetyCheckerLayout
 from inpainting.catalog.inspection.adapter_files import wanted_part
 from inpainting.catalog.inspection.lora_files import wanted_lora
 from inpainting.catalog.inspection.model_files import (
@@ -27,7 +29,7 @@ from inpainting.catalog.inspection.model_files import (
 )
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.rows.lora import Lora
-from inpainting.catalog.specs import ERASE_FAMILIES, REVISION, SAFETY_FAMILIES, Family, Kind, Source
+from inpainting.catalog.specs import REVISION, Kind, Source
 from inpainting.catalog.store.sources import ModelUnavailable, Offer, OfferedFile, OnBytes
 
 ATTEMPTS = 5
@@ -80,17 +82,18 @@ class HubSupply:
     def wanted(self, model: InferenceModel, revision: str, listed: Mapping[str, Any]) -> list[str]:
         """Which of the repository's files are the model."""
         if model.kind != Kind.CHECKPOINT:
-            return wanted_part(listed, Kind(model.kind), Family(model.family), model.variant)
-        if model.family in ERASE_FAMILIES:
+            return wanted_part(listed, Kind(model.kind), model.family, model.variant)
+        layout = families.get(model.family).layout
+        if isinstance(layout, OnnxLayout):
             name = wanted_onnx((name for name in listed if "/" not in name), model.variant)
             check_onnx_size(name, listed[name].size or 0)
             return [name]
-        if model.family in SAFETY_FAMILIES:
+        if isinstance(layout, SafetyCheckerLayout):
             return wanted_checker_files(listed, model.variant)
         if INDEX not in listed:
             raise ModelRefused(f"{model.repo} holds no {INDEX}, so it is no model in diffusers' layout.")
         index = self.index(model.repo, revision, listed[INDEX].size or 0)
-        return wanted_files(listed, index, model.variant)
+        return wanted_files(listed, index, model.variant, model.family)
 
     def index(self, repo: str, revision: str, size: int) -> dict[str, Any]:
         if size > MAX_JSON_BYTES:

@@ -14,7 +14,6 @@ from django.db import transaction
 from inpainting.catalog.inspection.lora_files import MAX_LORA_BYTES, LoraRefused, check_finite, check_lora, too_large
 from inpainting.catalog.inspection.model_files import WEIGHTS
 from inpainting.catalog.rows.lora import Lora
-from inpainting.catalog.specs import Family
 from inpainting.catalog.store.hub import HubSupply
 from inpainting.catalog.store.pull import check_room, verified
 from inpainting.catalog.store.sources import CHUNK_BYTES, Offer
@@ -25,7 +24,7 @@ def add(lora: Lora, origin: Path) -> None:
 
     What is looked at is the copy, which nobody changes any more.
     """
-    check_lora(origin, Family(lora.family))
+    check_lora(origin, lora.family)
     with landing(lora) as copy:
         lora.sha256, lora.size_bytes = copied(origin, copy)
 
@@ -55,7 +54,7 @@ def landing(lora: Lora) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=home, prefix=".coming-") as folder:
         copy = Path(folder, lora.slug + WEIGHTS)
         yield copy
-        check_lora(copy, Family(lora.family))
+        check_lora(copy, lora.family)
         check_finite(copy)
         lora.full_clean(exclude=["family"])
         with transaction.atomic():

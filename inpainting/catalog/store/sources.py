@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from inpainting.catalog import families
+from inpainting.catalog.families import OnnxLayout, SafetyCheckerLayout
 from inpainting.catalog.inspection.adapter_files import check_part, wanted_part
 from inpainting.catalog.inspection.model_files import (
     CONFIGURATION,
@@ -25,16 +27,12 @@ from inpainting.catalog.inspection.model_files import (
     wanted_onnx,
 )
 from inpainting.catalog.rows.inference_model import InferenceModel
-from inpainting.catalog.specs import ERASE_FAMILIES, SAFETY_FAMILIES, Family, Kind, Source
+from inpainting.catalog.specs import Kind, Source
 from inpainting.core.errors import EngineFailed
 
 CHUNK_BYTES = 4 * 2**20
 OnBytes = Callable[[int], None]
 """Called with the number of bytes that have come since the last call."""
-
-
-LIKE = {768: "sd15-inpainting", 1024: "sd2-inpainting", 2048: "sdxl-inpainting"}
-"""The shipped model whose configuration fits, by the width of what the UNet hears."""
 
 
 class ModelUnavailable(EngineFailed):
@@ -101,19 +99,20 @@ class LocalSupply:
             raise ModelUnavailable(f"There is no folder and no file {self.path}.")
         if model.kind != Kind.CHECKPOINT:
             return self.part(model)
-        if model.family in ERASE_FAMILIES:
+        layout = families.get(model.family).layout
+        if isinstance(layout, OnnxLayout):
             return self.network(model)
         check_model(self.path, model.family)
         if self.path.is_file():
             self._configuration = self.configuration(model)
-            texts = configuration_files(self._configuration, Family(model.family))
+            texts = configuration_files(self._configuration, model.family)
             source, names = Source.FILE, [self.path.name, *(f"{CONFIGURATION}/{name}" for name in texts)]
         else:
             source, present = Source.FOLDER, [path.relative_to(self.path).as_posix() for path in files_in(self.path)]
-            if model.family in SAFETY_FAMILIES:
+            if isinstance(layout, SafetyCheckerLayout):
                 names = wanted_checker_files(present, model.variant)
             else:
-                names = wanted_files(present, json.loads((self.path / INDEX).read_bytes()), model.variant)
+                names = wanted_files(present, json.loads((self.path / INDEX).read_bytes()), model.variant, model.family)
         files = tuple(OfferedFile(name, self.place_of(name).stat().st_size) for name in names)
         return Offer(source, model.revision, files)
 
@@ -134,7 +133,7 @@ class LocalSupply:
             return Offer(Source.FILE, model.revision, (OfferedFile(self.path.name, self.path.stat().st_size),))
         present = [path.relative_to(self.path).as_posix() for path in files_in(self.path)]
         check_names(present)
-        names = wanted_part(present, Kind(model.kind), Family(model.family), model.variant)
+        names = wanted_part(present, Kind(model.kind), model.family, model.variant)
         files = tuple(OfferedFile(name, self.place_of(name).stat().st_size) for name in names)
         return Offer(Source.FOLDER, model.revision, files)
 
@@ -156,9 +155,11 @@ class LocalSupply:
         for folder in candidates:
             if folder is not None and folder.is_dir() and fits(header, folder):
                 return folder
+        width = text_features(header) or 0
+        like = next((one.text_features[width] for one in families.registered() if width in one.text_features), "SLUG")
         raise ModelUnavailable(
             f"{self.path.name} holds weights alone, and there is no installed model whose configuration fits. "
-            f"“python manage.py pull_model {LIKE.get(text_features(header) or 0, 'SLUG')}” gets one; or name a folder "
+            f"“python manage.py pull_model {like}” gets one; or name a folder "
             "in diffusers' layout, weights or not, with --config."
         )
 
@@ -179,7 +180,7 @@ def check_installable(path: Path, model: InferenceModel) -> None:
     if model.kind == Kind.CHECKPOINT:
         check_model(path, model.family)
     else:
-        check_part(path, Family(model.family), Kind(model.kind))
+        check_part(path, model.family, Kind(model.kind))
 
 
 def configuration_in(model: InferenceModel) -> Path | None:

@@ -14,19 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.catalog import families
 from inpainting.catalog.specs import (
-    FAMILY_IGNORES,
-    LORA_FAMILIES,
     PART_LABELS,
     Control,
     DraftParts,
-    Family,
     FewSteps,
     Kind,
     LoraSpec,
     ModelSpec,
     check_scheduler,
-    most_guidance,
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
@@ -44,8 +41,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PATCHES: dict[Family, int] = {Family.FLUX_FILL: 2}
-"""Latent pixels along each side of what a model takes as one; 1 in all other families."""
 CONTEXT, LEAST_CONTEXT = 0.5, 32
 PARTS = {"vae": Kind.VAE, "control": Kind.CONTROLNET, "ip_adapter": Kind.IP_ADAPTER}
 """Settings that name a part of the catalog, and of which kind."""
@@ -91,7 +86,7 @@ class Diffusion:
         *,
         find_lora: Callable[[str], LoraSpec] | None = None,
         find_part: Callable[[str, Kind, str], ModelSpec] | None = None,
-        draft_parts: Callable[[Family], DraftParts] | None = None,
+        draft_parts: Callable[[str], DraftParts] | None = None,
     ) -> None:
         self.find_model = find_model
         self.find_lora = find_lora or no_lora
@@ -142,7 +137,7 @@ class Diffusion:
         """
         if settings.preset is None:
             return settings
-        if model.family not in LORA_FAMILIES:
+        if families.get(model.family).lora is None:
             raise InvalidRequest(
                 f"Models of the family {model.family} have no drafts.", code="preset_unavailable", field="preset"
             )
@@ -187,7 +182,7 @@ class Diffusion:
 
     def ignored(self, settings: PaintSettings) -> frozenset[str]:
         """What models of that family do not read, and what other settings make idle."""
-        return FAMILY_IGNORES[self.find_model(settings.model).family].union(idle(settings))
+        return families.get(self.find_model(settings.model).family).ignored_settings.union(idle(settings))
 
     def looks_at(self, settings: PaintSettings) -> Control | None:
         """Raises InvalidRequest where there is no such ControlNet any more."""
@@ -300,7 +295,7 @@ def check_drives(settings: PaintSettings, model: ModelSpec) -> None:
     flow matching where the model is of another kind; of the other kind's names the nearest runs in their place."""
     if settings.guidance_scale is not None:
         lowest = RANGES["guidance_scale"][0]
-        check_range("guidance_scale", settings.guidance_scale, lowest, most_guidance(model.family))
+        check_range("guidance_scale", settings.guidance_scale, lowest, families.get(model.family).max_guidance_scale)
     if settings.scheduler in FLOW_SCHEDULERS:
         check_scheduler(settings.scheduler, model.family)
 
@@ -310,7 +305,7 @@ def is_installed() -> bool:
     return find_spec("torch") is not None
 
 
-def whole_cells(pixels: int, family: Family) -> int:
+def whole_cells(pixels: int, family: str) -> int:
     """Rounded to a multiple of 8, a latent pixel's side, or of as many as the family takes as one."""
-    cell = VAE_SCALE_FACTOR * PATCHES.get(family, 1)
+    cell = VAE_SCALE_FACTOR * families.get(family).latent_patch
     return max(1, round(pixels / cell)) * cell

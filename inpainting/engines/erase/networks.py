@@ -14,9 +14,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as said_by_onnxruntime
 
+from inpainting.catalog import families
 from inpainting.catalog.inspection.model_files import check_model
-from inpainting.catalog.specs import Family, ModelSpec, how_to_get
+from inpainting.catalog.specs import ModelSpec, how_to_get
 from inpainting.core.errors import EngineFailed
+from inpainting.engines.erase.network_inputs import Inputs, InputsOf
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +31,6 @@ FAILURES = (
     *(said_by_onnxruntime.InvalidProtobuf, said_by_onnxruntime.NoSuchFile, said_by_onnxruntime.NotImplemented),
     *(said_by_onnxruntime.RuntimeException, said_by_onnxruntime.EPFail, RuntimeError, ValueError),
 )
-
-Feeds = dict[str, NDArray[Any]]
 
 
 class Networks:
@@ -54,7 +54,7 @@ class Networks:
 
 
 class Network:
-    """One ONNX file of the family `lama` or `migan`. side: of the square it paints, in pixels."""
+    """One ONNX file. side: of the square it paints, in pixels."""
 
     def __init__(self, spec: ModelSpec, path: Path) -> None:
         check_model(path, spec.family)
@@ -69,7 +69,8 @@ class Network:
             raise EngineFailed(
                 f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable"
             ) from error
-        self.family, self.label = spec.family, spec.label
+        self.label = spec.label
+        self.inputs: InputsOf = families.get(spec.family).load_implementation()
         wanted = next(taken for taken in self.session.get_inputs() if taken.name == "image").shape[-1]
         self.side = wanted if isinstance(wanted, int) else SIDE
 
@@ -82,7 +83,7 @@ class Network:
         meanwhile: called while it works; what it raises ends the work. Raises EngineFailed.
         """
         shown = turned(np.where(hole[:, :, None], np.uint8(0), picture), view)
-        feeds = FEEDS[self.family](shown, turned(hole, view))
+        feeds = self.inputs(shown, turned(hole, view))
         painted = self._run(feeds, meanwhile)
         if painted.shape != (1, 3, self.side, self.side) or not np.isfinite(painted).all():
             raise EngineFailed(
@@ -93,7 +94,7 @@ class Network:
         colours = np.clip(np.rint(painted[0].astype(np.float32)), 0, 255).astype(np.uint8)
         return np.ascontiguousarray(turned_back(colours.transpose(1, 2, 0), view))
 
-    def _run(self, feeds: Feeds, meanwhile: Callable[[], None]) -> NDArray[Any]:
+    def _run(self, feeds: Inputs, meanwhile: Callable[[], None]) -> NDArray[Any]:
         options = onnxruntime.RunOptions()
         with ThreadPoolExecutor(1, thread_name_prefix="erase") as aside:
             running = aside.submit(self.session.run, None, feeds, options)
@@ -111,28 +112,6 @@ class Network:
                 f"The model {self.label} failed ({type(error).__name__}); the server's log says why.",
                 code="model_failed",
             ) from error
-
-
-def lama_feeds(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Feeds:
-    """As Carve/LaMa-ONNX has it: image [1, 3, h, w] RGB and mask [1, 1, h, w], float32 of 0 to 1, 1 = hole."""
-    return {
-        "image": np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32) / np.float32(255),
-        "mask": hole[None, None].astype(np.float32),
-    }
-
-
-def migan_feeds(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Feeds:
-    """As its authors' scripts/create_onnx_pipeline.py exports it: both uint8, the mask 255 = known and 0 = hole."""
-    return {
-        "image": np.ascontiguousarray(picture.transpose(2, 0, 1)[None]),
-        "mask": np.where(hole, np.uint8(0), np.uint8(255))[None, None],
-    }
-
-
-FEEDS: dict[Family, Callable[[NDArray[np.uint8], NDArray[np.bool_]], Feeds]] = {
-    Family.LAMA: lama_feeds,
-    Family.MIGAN: migan_feeds,
-}
 
 
 def turned(pixels: NDArray[Any], view: int) -> NDArray[Any]:

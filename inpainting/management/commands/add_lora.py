@@ -9,7 +9,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from inpainting.catalog.specs import LORA_FAMILIES, LoraKind, check_slug
+from inpainting.catalog import families
+from inpainting.catalog.specs import LoraKind, check_slug
 from inpainting.catalog.store.hub import HubSupply, go_online
 from inpainting.catalog.store.lora_store import add, pull
 from inpainting.core.errors import PaintingError
@@ -22,7 +23,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="how callers name it: a-z, 0-9, full stop, underscore, hyphen")
-        parser.add_argument("--family", required=True, choices=sorted(LORA_FAMILIES))
+        parser.add_argument("--family", required=True, choices=families.with_loras())
         origin = parser.add_mutually_exclusive_group(required=True)
         origin.add_argument("--from", dest="origin", metavar="FILE", help="copy it from here; no network")
         origin.add_argument("--repo", default="", metavar="OWNER/NAME", help="get it from this repository of the hub")

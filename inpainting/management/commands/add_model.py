@@ -8,7 +8,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from inpainting.catalog.specs import USUAL, Control, Family, Kind, ModelSpec, Source
+from inpainting.catalog import families
+from inpainting.catalog.families import ERASE
+from inpainting.catalog.specs import Control, Kind, ModelSpec, Source
 from inpainting.catalog.store.hub import check_repo
 from inpainting.catalog.store.pull import PullLost, pull
 from inpainting.catalog.store.sources import LocalSupply
@@ -18,14 +20,15 @@ from inpainting.models import InferenceModel
 
 class Command(BaseCommand):
     help = (
-        "Add a model: a folder in diffusers' layout, one .safetensors checkpoint or, of the families lama and migan, "
+        "Add a model: a folder in diffusers' layout, one .safetensors checkpoint or, of the families "
+        f"{' and '.join(families.names(engine=ERASE))}, "
         "one .onnx network, or a part for such a model, which is copied and ready at once, "
         "or a repository of the hub, whose files pull_model gets."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="how callers name it: a-z, 0-9, full stop, underscore, hyphen")
-        parser.add_argument("--family", required=True, choices=[family.value for family in Family])
+        parser.add_argument("--family", required=True, choices=families.names())
         parser.add_argument(
             "--kind",
             default=Kind.CHECKPOINT.value,
@@ -52,13 +55,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         path = Path(options["origin"])
         is_local = path.exists() or options["origin"].startswith((".", "/", "~"))
-        family = Family(options["family"])
         try:
             model = InferenceModel.from_spec(
                 ModelSpec(
                     slug=options["slug"],
                     label=options["label"] or options["slug"],
-                    family=family,
+                    family=options["family"],
                     kind=Kind(options["kind"]),
                     control=Control(options["control"]) if options["control"] else None,
                     source=Source.FOLDER if is_local else Source.HUB,
@@ -66,7 +68,7 @@ class Command(BaseCommand):
                     variant=options["variant"],
                     licence=options["licence"],
                     aliases=tuple(options["alias"]),
-                    **USUAL[family],
+                    **families.get(options["family"]).defaults,
                 )
             )
             if not is_local:

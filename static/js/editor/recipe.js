@@ -37,8 +37,6 @@ const FIELDS = Object.keys(LABELS)
 const STRENGTH = "0.75"
 /** What a guidance scale of 1, which is none, leaves idle. */
 const GUIDED = ["negative_prompt", "guidance_start", "guidance_end"]
-/** Families whose prompts may hold weights. */
-const WEIGHING = new Set(["sd", "sdxl"])
 const UNSAID = { num_images: 1, mask_grow: 0, mask_blur: 0, control_strength: 1, control_start: 0, control_end: 1, ip_adapter_scale: 1 }
 /** What a field holds where nothing is said. */
 const blank = (name) => (name === "denoising_strength" ? STRENGTH : "")
@@ -264,7 +262,8 @@ export class Recipe {
     else this.#grey(this.#ignores(painter), this.#labelOf(painter))
     this.#showLoras()
     this.#extras.show(this.#partsFamily(), Boolean(this.#form.preset.value))
-    say("weights-help", WEIGHING.has(this.#partsFamily()) ? "(words:1.3) count more, (words:0.7) less." : "")
+    const readsWeights = this.#partsFamily() && this.#model().reads_prompt_weights
+    say("weights-help", readsWeights ? "(words:1.3) count more, (words:0.7) less." : "")
     this.#offerParts()
     this.#showModel(mayDream)
     const eraseModel = document.getElementById("erase-model-field")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from inpainting.catalog import families
 from inpainting.catalog.shipped import SHIPPED
-from inpainting.catalog.specs import ERASE_FAMILIES
 from inpainting.models import InferenceModel, ModelState
 from tests import tiny_networks
 from tests.catalog.store.conftest import PutOnline
@@ -41,7 +41,7 @@ def said_by(command: str, *arguments: str) -> str:
 
 
 def test_both_are_shipped_with_licence_and_size_and_neither_is_downloaded(db: None) -> None:
-    specs = [spec for spec in SHIPPED if spec.family in ERASE_FAMILIES]
+    specs = [spec for spec in SHIPPED if spec.family in families.names(engine="erase")]
     assert [(spec.slug, spec.licence) for spec in specs] == [("lama", "Apache-2.0"), ("migan", "MIT")]
     assert all(spec.licence_url and spec.size_bytes for spec in specs)
     assert not InferenceModel.objects.exclude(state=ModelState.NOT_INSTALLED).exists()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, plan_window
 from inpainting.core.picture import Picture
@@ -43,7 +43,7 @@ EULER, HEUN = FLOW_SCHEDULERS
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
-    return tiny_models.saved(tmp_path_factory.mktemp("models") / "flux", Family.FLUX_FILL)
+    return tiny_models.saved(tmp_path_factory.mktemp("models") / "flux", "flux-fill")
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +337,7 @@ def test_previews_come_from_a_small_decoder_or_a_matrix(
     assert first.shape == ((64, 96, 3) if has_decoder else (8, 12, 3))
     text, _ = model.read(asked.settings, asked.image.size)
     denoising, _ = model.start(asked, 0, text)
-    show = previews.previewer(np.asarray(asked.image.pixels), denoising, cache.preview_decoder(Family.FLUX_FILL))
+    show = previews.previewer(np.asarray(asked.image.pixels), denoising, cache.preview_decoder("flux-fill"))
     assert show is not None
     (answer,) = model.predict([denoising])
     denoising.advance(answer)

@@ -13,7 +13,6 @@ import pytest
 import torch
 from PIL import Image
 
-from inpainting.catalog.specs import Family
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -62,7 +61,7 @@ def theirs(model: StableDiffusion, asked: InpaintRequest, guided: range) -> Any:
         return tensors
 
     names = ["latents", "prompt_embeds", "mask", "masked_image_latents"]
-    if model.spec.family == Family.SDXL:
+    if model.spec.family == "sdxl":
         names += ["add_text_embeds", "add_time_ids"]
     return reference(
         prompt=settings.prompt,
@@ -92,8 +91,8 @@ def theirs(model: StableDiffusion, asked: InpaintRequest, guided: range) -> Any:
     ],
 )
 def test_guidance_in_an_interval_is_the_reference_pipelines(
-    models: dict[tuple[Family, bool], StableDiffusion],
-    family: Family,
+    models: dict[tuple[str, bool], StableDiffusion],
+    family: str,
     inpainting: bool,
     name: str,
     interval: dict[str, float],
@@ -107,10 +106,8 @@ def test_guidance_in_an_interval_is_the_reference_pipelines(
     assert not torch.allclose(latents, ours(model, always), atol=1e-2)
 
 
-@pytest.mark.parametrize("family", [Family.SD, Family.SDXL])
-def test_a_step_without_guidance_takes_one_row(
-    models: dict[tuple[Family, bool], StableDiffusion], family: Family
-) -> None:
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+def test_a_step_without_guidance_takes_one_row(models: dict[tuple[str, bool], StableDiffusion], family: str) -> None:
     batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=32), models[family, True].spec
     calls = Calls(batcher, spec)
     asked = partial(request, scheduler="DDIMScheduler", strength=1.0)
@@ -122,8 +119,8 @@ def test_a_step_without_guidance_takes_one_row(
     assert notes == ("No step lies between guidance_start and guidance_end: none was guided.",)
 
 
-def test_those_who_will_be_guided_keep_their_rows_free(models: dict[tuple[Family, bool], StableDiffusion]) -> None:
-    batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=4), models[Family.SD, True].spec
+def test_those_who_will_be_guided_keep_their_rows_free(models: dict[tuple[str, bool], StableDiffusion]) -> None:
+    batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=4), models["sd", True].spec
     asked = [
         request(scheduler="DDIMScheduler", seed=seed, strength=1.0, steps=10, **interval)
         for seed, interval in enumerate([*[{"guidance_start": 0.5}] * 3, {"guidance_end": 0.5}])

@@ -9,7 +9,6 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
-from inpainting.catalog.specs import Family
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
@@ -68,13 +67,13 @@ def decoder(folder: Path) -> AutoencoderTiny:
 def test_a_small_decoder_beside_the_models_shows_what_it_decodes(tmp_path: Path) -> None:
     whole = decoder(tmp_path / "taesd")
     cache = ModelCache(CPU, 10**9, models_dir=tmp_path)
-    assert cache.preview_decoder(Family.SDXL) is None
+    assert cache.preview_decoder("sdxl") is None
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., 2:5, 3:6] = 1
     state = denoising(latents, torch.zeros_like(latents), mask)
     picture = np.full((64, 64, 3), 9, np.uint8)
-    previewer = previews.previewer(picture, state, cache.preview_decoder(Family.SD))
+    previewer = previews.previewer(picture, state, cache.preview_decoder("sd"))
     assert previewer is not None
     shown = previewer(state)
     with torch.inference_mode():
@@ -99,7 +98,7 @@ def test_what_is_painted_shows_it_and_a_decoder_that_breaks_costs_the_preview_al
     batcher.paint(request, spec, seen.append)
     assert [step.preview.shape for step in seen if step.preview is not None] == [(64, 64, 3)] * 2
     seen.clear()
-    small = cache.preview_decoder(Family.SD)
+    small = cache.preview_decoder("sd")
     assert small is not None
     monkeypatch.setattr(small, "forward", lambda latents: latents.reshape(3, 3))
     pictures, _ = batcher.paint(request, spec, seen.append)
@@ -123,5 +122,5 @@ def test_a_decoder_that_may_not_be_loaded_is_left_alone(
             config.write_text(config.read_text().replace("{", '{"auto_map": {},', 1))
         case "header":
             (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"\0" * 100)
-    assert ModelCache(CPU, 10**9, models_dir=tmp_path).preview_decoder(Family.SD) is None
+    assert ModelCache(CPU, 10**9, models_dir=tmp_path).preview_decoder("sd") is None
     assert "Previews do without taesd" in caplog.text

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from skimage import data
 
 from inpainting.catalog.inspection.model_files import configuration_files
-from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -26,14 +26,14 @@ from tests import original_layout, tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 SIDE = 64
-BUILDERS: dict[Family, Callable[..., Any]] = {Family.SD: tiny_models.sd, Family.SDXL: original_layout.sdxl}
+BUILDERS: dict[str, Callable[..., Any]] = {"sd": tiny_models.sd, "sdxl": original_layout.sdxl}
 
 
-def spec_of(path: Path, family: Family) -> ModelSpec:
+def spec_of(path: Path, family: str) -> ModelSpec:
     return ModelSpec(slug="tiny", label="Tiny", family=family, path=path, width=SIDE, height=SIDE)
 
 
-def configuration(folder: Path, family: Family, beside: Path) -> None:
+def configuration(folder: Path, family: str, beside: Path) -> None:
     """Copied as `add_model` does it: texts alone."""
     for name in configuration_files(folder, family):
         target = beside.with_name("config") / name
@@ -57,9 +57,7 @@ def latents(model: StableDiffusion) -> torch.Tensor:
 
 @pytest.mark.parametrize("inpainting", [True, False])
 @pytest.mark.parametrize("family", list(BUILDERS))
-def test_it_paints_what_the_folder_paints_that_it_was_made_from(
-    tmp_path: Path, family: Family, inpainting: bool
-) -> None:
+def test_it_paints_what_the_folder_paints_that_it_was_made_from(tmp_path: Path, family: str, inpainting: bool) -> None:
     pipeline = BUILDERS[family](tmp_path, inpainting=inpainting)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
@@ -72,9 +70,7 @@ def test_it_paints_what_the_folder_paints_that_it_was_made_from(
 
 
 @pytest.mark.parametrize("family", list(BUILDERS))
-def test_a_checkpoint_for_inpainting_works_with_the_configuration_of_a_plain_model(
-    tmp_path: Path, family: Family
-) -> None:
+def test_a_checkpoint_for_inpainting_works_with_the_configuration_of_a_plain_model(tmp_path: Path, family: str) -> None:
     pipeline = BUILDERS[family](tmp_path, inpainting=True)
     pipeline.save_pretrained(tmp_path / "folder")
     BUILDERS[family](tmp_path, inpainting=False).save_pretrained(tmp_path / "plain")
@@ -90,11 +86,11 @@ def test_what_it_predicts_is_the_files_word_where_it_has_one(tmp_path: Path) -> 
     pipeline.save_pretrained(tmp_path / "noise")
     for name, more in (("silent", {}), ("velocity", {"v_pred": torch.zeros(1)})):
         path = original_layout.saved(pipeline, tmp_path / name / "mine.safetensors", **more)
-        configuration(tmp_path / "noise", Family.SD, path)
+        configuration(tmp_path / "noise", "sd", path)
     velocity = tiny_models.sd(tmp_path, prediction_type="v_prediction")
     velocity.save_pretrained(tmp_path / "expected")
     painted = {
-        name: latents(load(spec_of(tmp_path / name / file, Family.SD), CPU))
+        name: latents(load(spec_of(tmp_path / name / file, "sd"), CPU))
         for name, file in (("silent", "mine.safetensors"), ("velocity", "mine.safetensors"), ("expected", ""))
     }
     torch.testing.assert_close(painted["velocity"], painted["expected"])
@@ -109,7 +105,7 @@ def refusal(spec: ModelSpec) -> EngineFailed:
 
 def test_without_its_configuration_it_says_which_command_helps(tmp_path: Path) -> None:
     path = original_layout.saved(tiny_models.sd(tmp_path), tmp_path / "mine" / "mine.safetensors")
-    error = refusal(spec_of(path, Family.SD))
+    error = refusal(spec_of(path, "sd"))
     assert error.code == "model_unavailable"
     assert "pull_model mine --repin --from FILE --config" in error.message
 
@@ -118,10 +114,10 @@ def test_a_configuration_that_brings_code_is_refused(tmp_path: Path) -> None:
     pipeline = tiny_models.sd(tmp_path)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
-    configuration(tmp_path / "folder", Family.SD, path)
+    configuration(tmp_path / "folder", "sd", path)
     index = tmp_path / "one" / "config" / "model_index.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "unet": ["my_code", "UNet2DConditionModel"]}))
-    assert refusal(spec_of(path, Family.SD)).code == "model_refused"
+    assert refusal(spec_of(path, "sd")).code == "model_refused"
 
 
 @pytest.mark.parametrize("start", ["first_stage_model.decoder.conv_out.weight", "cond_stage_model"])
@@ -129,10 +125,10 @@ def test_a_checkpoint_with_a_part_missing_is_not_filled_up_with_chance(tmp_path:
     pipeline = tiny_models.sd(tmp_path)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
-    configuration(tmp_path / "folder", Family.SD, path)
+    configuration(tmp_path / "folder", "sd", path)
     tensors = load_file(path)
     save_file({name: tensor for name, tensor in tensors.items() if not name.startswith(start)}, path)
-    error = refusal(spec_of(path, Family.SD))
+    error = refusal(spec_of(path, "sd"))
     assert error.code == "model_unavailable"
     assert "missing in the checkpoint" in error.message or "lacks weights" in error.message
 
@@ -141,8 +137,8 @@ def test_one_weight_of_a_text_encoder_that_is_missing_is_told(tmp_path: Path) ->
     pipeline = tiny_models.sd(tmp_path)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
-    configuration(tmp_path / "folder", Family.SD, path)
+    configuration(tmp_path / "folder", "sd", path)
     tensors = load_file(path)
     del tensors["cond_stage_model.transformer.text_model.final_layer_norm.weight"]
     save_file(tensors, path)
-    assert "lacks weights" in refusal(spec_of(path, Family.SD)).message
+    assert "lacks weights" in refusal(spec_of(path, "sd")).message

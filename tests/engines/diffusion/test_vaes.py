@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
@@ -42,9 +42,9 @@ def vaes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize(("strength", "scheduler"), [(1.0, "DDIMScheduler"), (0.75, "EulerAncestralDiscreteScheduler")])
 def test_it_encodes_and_decodes_as_in_the_reference_pipeline(
-    models: dict[tuple[Family, bool], StableDiffusion],
+    models: dict[tuple[str, bool], StableDiffusion],
     vaes: dict[str, ModelSpec],
-    family: Family,
+    family: str,
     inpainting: bool,
     kind: str,
     strength: float,
@@ -69,9 +69,9 @@ def test_it_encodes_and_decodes_as_in_the_reference_pipeline(
 
 
 def test_each_generation_paints_with_its_own(
-    models: dict[tuple[Family, bool], StableDiffusion], vaes: dict[str, ModelSpec]
+    models: dict[tuple[str, bool], StableDiffusion], vaes: dict[str, ModelSpec]
 ) -> None:
-    spec = models[Family.SD, True].spec
+    spec = models["sd", True].spec
     asked = [
         (request(scheduler="DDIMScheduler", seed=seed, vae=None if vae is None else vae.slug), vae)
         for seed, vae in enumerate([None, *vaes.values(), None, *vaes.values()])
@@ -91,9 +91,9 @@ def test_each_generation_paints_with_its_own(
 
 
 def test_who_began_with_one_ends_with_it_whatever_becomes_of_its_files(
-    models: dict[tuple[Family, bool], StableDiffusion], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    models: dict[tuple[str, bool], StableDiffusion], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spec, asked = models[Family.SD, True].spec, request(scheduler="DDIMScheduler", vae="vae")
+    spec, asked = models["sd", True].spec, request(scheduler="DDIMScheduler", vae="vae")
     batcher, jobs, expected = Batcher(ModelCache(CPU, 10**9), max_rows=32), [], []
     for kind in CLASSES:
         vae = tiny_vaes.saved(tmp_path / "vae", kind=kind)
@@ -112,9 +112,9 @@ def test_who_began_with_one_ends_with_it_whatever_becomes_of_its_files(
 
 
 def test_it_counts_in_the_memory_for_weights_and_goes_when_another_needs_the_room(
-    models: dict[tuple[Family, bool], StableDiffusion], vaes: dict[str, ModelSpec]
+    models: dict[tuple[str, bool], StableDiffusion], vaes: dict[str, ModelSpec]
 ) -> None:
-    spec = models[Family.SD, True].spec
+    spec = models["sd", True].spec
     cache = ModelCache(CPU, 10**9)
     model = cache.get(spec)
     alone = cache.used_bytes
@@ -129,7 +129,7 @@ def test_it_counts_in_the_memory_for_weights_and_goes_when_another_needs_the_roo
 
 @pytest.mark.parametrize("change", [{"latent_channels": 16}, {"block_out_channels": (8, 8, 16)}])
 def test_one_with_latents_of_another_shape_is_refused_and_harms_nobody(
-    models: dict[tuple[Family, bool], StableDiffusion], tmp_path: Path, change: dict[str, Any]
+    models: dict[tuple[str, bool], StableDiffusion], tmp_path: Path, change: dict[str, Any]
 ) -> None:
     count = len(change.get("block_out_channels", (8,) * 4))
     sides = {
@@ -140,7 +140,7 @@ def test_one_with_latents_of_another_shape_is_refused_and_harms_nobody(
     wrong = diffusers.AutoencoderKL(**{**sides, "norm_num_groups": 4, "latent_channels": 4, **change})
     wrong.save_pretrained(tmp_path / "wrong", safe_serialization=True)
     vae = replace(tiny_vaes.saved(tmp_path / "other"), slug="wrong", path=tmp_path / "wrong")
-    batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=32), models[Family.SD, True].spec
+    batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=32), models["sd", True].spec
     good = batcher.paint(request(scheduler="DDIMScheduler"), spec, nothing)[0][0]
     with pytest.raises(EngineFailed) as failed:
         batcher.paint(request(scheduler="DDIMScheduler", vae="wrong"), spec, nothing, (), [vae])
@@ -149,14 +149,14 @@ def test_one_with_latents_of_another_shape_is_refused_and_harms_nobody(
 
 
 def test_a_short_memory_tiles_it_for_that_model_alone(
-    models: dict[tuple[Family, bool], StableDiffusion], vaes: dict[str, ModelSpec]
+    models: dict[tuple[str, bool], StableDiffusion], vaes: dict[str, ModelSpec]
 ) -> None:
-    model, vae = load(models[Family.SD, True].spec, CPU), load_adapter(vaes["AutoencoderKL"], CPU)
+    model, vae = load(models["sd", True].spec, CPU), load_adapter(vaes["AutoencoderKL"], CPU)
     model.save_memory()
     with model.painting_with(vae):
         assert vae.use_tiling
     assert not vae.use_tiling
-    with models[Family.SD, True].painting_with(vae):
+    with models["sd", True].painting_with(vae):
         assert not vae.use_tiling
 
 

@@ -53,7 +53,7 @@ def tensors_of(spec: ModelSpec) -> list[torch.Tensor]:
     except ModelRefused as error:
         raise EngineFailed(f"The embedding {spec.slug} is refused: {error.message}", code="part_refused") from error
     tensors = load_file(spec.path)
-    return [tensors[name] for name in names_in(header_of(spec.path), spec.path.name)]
+    return [tensors[name] for name in names_in(header_of(spec.path), spec.family)]
 
 
 def placeholder_of(slug: str) -> str:

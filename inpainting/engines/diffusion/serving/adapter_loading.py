@@ -9,18 +9,16 @@ from typing import Any
 import diffusers
 import torch
 
+from inpainting.catalog import families
 from inpainting.catalog.inspection.adapter_files import CLASSES, check_part, check_tiny_vae
 from inpainting.catalog.inspection.model_files import CONFIG, WEIGHTS, ModelRefused, json_object
-from inpainting.catalog.specs import PART_LABELS, Family, Kind, ModelSpec
+from inpainting.catalog.specs import PART_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning import ip_adapter
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.serving.load_lock import serialized
 
 logger = logging.getLogger(__name__)
-
-PREVIEW_DECODERS: dict[Family, str] = {Family.SD: "taesd", Family.SDXL: "taesdxl", Family.FLUX_FILL: "taef1"}
-"""Folders beside the models: decoders of a few MB (TAESD, Ollin Boer Bohan), which no model needs."""
 
 
 def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
@@ -64,13 +62,14 @@ def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
     return network.to(memory_format=torch.channels_last) if hardware.is_cuda else network
 
 
-def load_preview_decoder(models_dir: Path, family: Family, hardware: Hardware) -> torch.nn.Module | None:
+def load_preview_decoder(models_dir: Path, family: str, hardware: Hardware) -> torch.nn.Module | None:
     """The decoder half of an AutoencoderTiny: [n, c, h, w], latents -> [n, 3, 8h, 8w], -1 to 1. None without a folder.
 
     One that is refused or broken is a warning in the log: previews are not worth a picture.
     """
-    folder = models_dir / PREVIEW_DECODERS[family]
-    if not folder.is_dir():
+    name = families.get(family).preview_decoder
+    folder = models_dir / name
+    if not name or not folder.is_dir():
         return None
     try:
         check_tiny_vae(folder, family)

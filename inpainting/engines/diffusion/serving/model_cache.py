@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.catalog.specs import ModelSpec
 from inpainting.engines.diffusion.backends.base import Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
@@ -58,7 +58,7 @@ class ModelCache:
         self.models_dir = models_dir
         self.reserved_bytes = 0
         """For what is being compiled. Nobody but others of its kind waits for that: it is only faster."""
-        self._preview_decoders: dict[Family, torch.nn.Module | None] = {}
+        self._preview_decoders: dict[str, torch.nn.Module | None] = {}
         self._models: OrderedDict[str, LatentModel] = OrderedDict()
         self._parts: OrderedDict[str, Part] = OrderedDict()
         self._fingerprints: dict[str, int] = {}
@@ -134,7 +134,7 @@ class ModelCache:
         self._parts.move_to_end(spec.slug)
         return held.network
 
-    def preview_decoder(self, family: Family) -> torch.nn.Module | None:
+    def preview_decoder(self, family: str) -> torch.nn.Module | None:
         """What decodes previews of that family; None where there is none, or none that may be loaded."""
         if self.models_dir is None:
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import pkgutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 import transformers
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 
+from inpainting.catalog import families
+from inpainting.catalog.families import DiffusersLayout, ModelFamily
 from inpainting.catalog.inspection.model_files import (
     CONFIGURATION,
     INDEX,
@@ -23,12 +26,8 @@ from inpainting.catalog.inspection.model_files import (
     header_of,
     unet_channels,
 )
-from inpainting.catalog.specs import Family, Kind, LoraSpec, ModelSpec, how_to_get
+from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, how_to_get
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.families.flux_fill import FluxFill
-from inpainting.engines.diffusion.families.sd import StableDiffusion
-from inpainting.engines.diffusion.families.sdxl import StableDiffusionXL
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.serving.adapter_loading import flavour_of, variant_in
 from inpainting.engines.diffusion.serving.load_lock import serialized
@@ -39,38 +38,6 @@ logger = logging.getLogger(__name__)
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
-FAMILIES: dict[Family, tuple[type[Any], type[LatentModel]]] = {
-    Family.SD: (diffusers.StableDiffusionInpaintPipeline, StableDiffusion),
-    Family.SDXL: (diffusers.StableDiffusionXLInpaintPipeline, StableDiffusionXL),
-    Family.FLUX_FILL: (diffusers.FluxFillPipeline, FluxFill),
-}
-LEFT_OUT: dict[Family, dict[str, Any]] = {
-    Family.SD: {
-        "safety_checker": None,
-        "requires_safety_checker": False,
-        "feature_extractor": None,
-        "image_encoder": None,
-    },
-    Family.SDXL: {"add_watermarker": False, "feature_extractor": None, "image_encoder": None},
-    Family.FLUX_FILL: {},
-}
-"""Parts of a pipeline that are not ours to run: a mark in the pixels would be one outside the mask too."""
-PARTS: dict[str, type[Any]] = {
-    "unet": diffusers.UNet2DConditionModel,
-    "vae": diffusers.AutoencoderKL,
-    "text_encoder": transformers.CLIPTextModel,
-    "text_encoder_2": transformers.CLIPTextModelWithProjection,
-}
-"""What holds weights, and its class: the files are not asked."""
-OTHER_PARTS: dict[Family, dict[str, type[Any]]] = {
-    Family.FLUX_FILL: {
-        "transformer": diffusers.FluxTransformer2DModel,
-        "text_encoder_2": transformers.T5EncoderModel,
-    }
-}
-"""Where a family has others under these names."""
-WANTS_BFLOAT16 = frozenset({Family.FLUX_FILL})
-"""Whose activations overflow in float16."""
 VELOCITY_MARK = "v_pred"
 """A tensor of this name says that a checkpoint was trained to predict velocity (Salimans and Ho 2022, section 2)."""
 
@@ -101,20 +68,20 @@ def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
     if spec.path is None:
         return 0
     try:
-        headers = [header_of(path) for path in weight_files(spec.path)]
+        headers = [header_of(path) for path in weight_files(spec.path, families.get(spec.family))]
     except (OSError, ModelRefused):
         return 0
     return dtype.itemsize * sum(math.prod(tensor["shape"]) for header in headers for tensor in header.values())
 
 
-def weight_files(path: Path) -> list[Path]:
+def weight_files(path: Path, family: ModelFamily) -> list[Path]:
     """Those that `load` reads."""
     if path.is_file():
         return [path]
     if not (path / INDEX).is_file():
         return sorted(path.rglob(f"*{WEIGHTS}"))
     files = []
-    for part in {*PARTS, *(part for parts in OTHER_PARTS.values() for part in parts)}:
+    for part in component_classes(family):
         variant = variant_in(path / part)
         files += [file for file in (path / part).glob(f"*{WEIGHTS}") if (variant or "") == flavour_of(file.name)]
     return files
@@ -129,11 +96,12 @@ def load(spec: ModelSpec, hardware: Hardware) -> Any:
     if spec.path is None or not spec.path.exists():
         raise EngineFailed(how_to_get(spec.slug, spec.label), code="model_unavailable")
     check_model(spec.path, spec.family)
-    hardware = precise_enough(hardware, spec.family)
-    pipeline_class, family = FAMILIES[spec.family]
+    family = families.get(spec.family)
+    hardware = precise_enough(hardware, family)
+    pipeline_class = getattr(diffusers, family.pipeline_class)
     read = _from_file if spec.path.is_file() else _from_folder
     try:
-        pipeline = read(pipeline_class, spec.path, hardware.dtype, spec.family)
+        pipeline = read(pipeline_class, spec.path, hardware.dtype, family)
     except (OSError, ValueError, RuntimeError, KeyError, SingleFileComponentError) as error:
         if is_out_of_memory(error):
             raise
@@ -147,24 +115,29 @@ def load(spec: ModelSpec, hardware: Hardware) -> Any:
         # Convolutions are the larger half of this UNet, and the tensor cores want channels last.
         pipeline.unet.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
-    return family(pipeline, hardware, spec)
+    return family.load_implementation()(pipeline, hardware, spec)
 
 
-def precise_enough(hardware: Hardware, family: Family) -> Hardware:
+def precise_enough(hardware: Hardware, family: ModelFamily) -> Hardware:
     """The hardware as models of the family are to use it."""
-    if hardware.dtype == torch.float16 and family in WANTS_BFLOAT16:
+    if hardware.dtype == torch.float16 and family.overflows_float16:
         return replace(hardware, dtype=torch.bfloat16)
     return hardware
 
 
-def parts_of(family: Family) -> dict[str, type[Any]]:
-    """What holds weights in a model of the family, and its class."""
-    return {**PARTS, **OTHER_PARTS.get(family, {})}
+def component_classes(family: ModelFamily) -> dict[str, type[Any]]:
+    """Return the classes of the components whose weights are loaded, by name. What the files say is not asked."""
+    components = family.layout.components if isinstance(family.layout, DiffusersLayout) else {}
+    return {
+        name: pkgutil.resolve_name(one.classes[0].replace(".", ":", 1))
+        for name, one in components.items()
+        if one.has_weights and one.is_loaded
+    }
 
 
-def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: Family) -> Any:
-    parts = dict(LEFT_OUT[family])
-    for name, kind in parts_of(family).items():
+def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: ModelFamily) -> Any:
+    parts = dict(family.pipeline_arguments)
+    for name, kind in component_classes(family).items():
         if not (folder / name).is_dir():
             continue
         wanted = {"dtype": dtype} if issubclass(kind, transformers.PreTrainedModel) else {"torch_dtype": dtype}
@@ -183,7 +156,7 @@ def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, fa
     return pipeline_class.from_pretrained(folder, use_safetensors=True, local_files_only=True, **parts)
 
 
-def _from_file(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family: Family) -> Any:
+def _from_file(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family: ModelFamily) -> Any:
     """One checkpoint in the original layout, whose configuration and tokenizers lie in the folder beside it.
 
     Whether it was trained for inpainting, and what its UNet predicts where the file says so, is the file's word: the
@@ -201,10 +174,10 @@ def _from_file(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family
         unet = diffusers.UNet2DConditionModel.from_single_file(
             str(path), subfolder="unet", in_channels=unet_channels(header), **where
         )
-        pipeline = pipeline_class.from_single_file(str(path), unet=unet, **where, **LEFT_OUT[family])
+        pipeline = pipeline_class.from_single_file(str(path), unet=unet, **where, **family.pipeline_arguments)
     except NotImplementedError as error:  # torch's way to say that nothing was read into a tensor
         raise ValueError(lacking(path)) from error
-    if any(is_empty(getattr(pipeline, name, None)) for name in PARTS):
+    if any(is_empty(getattr(pipeline, name, None)) for name in component_classes(family)):
         raise ValueError(lacking(path))
     if VELOCITY_MARK in header:
         pipeline.scheduler.register_to_config(prediction_type="v_prediction")

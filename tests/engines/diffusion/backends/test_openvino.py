@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Family, LoraSpec, ModelSpec
+from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import LoraUse
 from inpainting.engines.base import Step
@@ -54,7 +54,7 @@ def specs(folder: Path) -> dict[str, ModelSpec]:
     return {
         "sd": tiny_models.saved(folder / "sd"),
         "plain": tiny_models.saved(folder / "plain", inpainting=False),
-        "sdxl": tiny_models.saved(folder / "sdxl", Family.SDXL),
+        "sdxl": tiny_models.saved(folder / "sdxl", "sdxl"),
     }
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from inpainting.catalog.specs import Control, Family, Kind, LoraSpec, ModelSpec
+from inpainting.catalog import families
+from inpainting.catalog.specs import Control, Kind, LoraSpec, ModelSpec
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
@@ -22,17 +23,16 @@ from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 SIDE, STEPS = 64, 5
 PLAIN = {
-    Family.SD: diffusers.StableDiffusionInpaintPipeline,
-    Family.SDXL: diffusers.StableDiffusionXLInpaintPipeline,
+    "sd": diffusers.StableDiffusionInpaintPipeline,
+    "sdxl": diffusers.StableDiffusionXLInpaintPipeline,
 }
 LED = {
-    Family.SD: diffusers.StableDiffusionControlNetInpaintPipeline,
-    Family.SDXL: diffusers.StableDiffusionXLControlNetInpaintPipeline,
+    "sd": diffusers.StableDiffusionControlNetInpaintPipeline,
+    "sdxl": diffusers.StableDiffusionXLControlNetInpaintPipeline,
 }
 SENT = Picture(np.ascontiguousarray(data.coffee()[100:228:2, 200:328:2]))
 """A control picture of the window's size."""
@@ -92,10 +92,12 @@ def theirs(
     adapter = next((part for part in parts if part.kind is Kind.IP_ADAPTER), None)
     more: dict[str, Any] = {}
     if control is None:
-        reference: Any = PLAIN[spec.family].from_pretrained(spec.path, **LEFT_OUT[spec.family])
+        reference: Any = PLAIN[spec.family].from_pretrained(spec.path, **families.get(spec.family).pipeline_arguments)
     else:
         network = diffusers.ControlNetModel.from_pretrained(control.path)
-        reference = LED[spec.family].from_pretrained(spec.path, controlnet=network, **LEFT_OUT[spec.family])
+        reference = LED[spec.family].from_pretrained(
+            spec.path, controlnet=network, **families.get(spec.family).pipeline_arguments
+        )
         more = {
             "control_image": control_picture(control, asked),
             "controlnet_conditioning_scale": 1.0 if settings.control_strength is None else settings.control_strength,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, Family
+from inpainting.catalog.specs import Control
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
@@ -26,11 +26,11 @@ pytestmark = pytest.mark.django_db
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scratch")
     tiny_models.saved(folder / "tiny")
-    tiny_parts.saved_controlnet(folder / "edges", Family.SD, Control.CANNY)
-    tiny_parts.saved_controlnet(folder / "far", Family.SD, Control.DEPTH, cross_attention_dim=48)
-    tiny_parts.saved_controlnet(folder / "large", Family.SDXL, Control.CANNY)
+    tiny_parts.saved_controlnet(folder / "edges", "sd", Control.CANNY)
+    tiny_parts.saved_controlnet(folder / "far", "sd", Control.DEPTH, cross_attention_dim=48)
+    tiny_parts.saved_controlnet(folder / "large", "sdxl", Control.CANNY)
     tensors = tiny_parts.adapter(tiny_models.sd(folder).unet, plus=True)
-    tiny_parts.saved_adapter(folder / "look", Family.SD, tensors)
+    tiny_parts.saved_adapter(folder / "look", "sd", tensors)
     return folder
 
 

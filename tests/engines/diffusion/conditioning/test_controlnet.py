@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from inpainting.catalog.specs import Control, Family, ModelSpec
+from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.engines.diffusion.conditioning import controlnet
@@ -32,7 +32,7 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     theirs,
 )
 
-KINDS = [(family, inpainting) for family in (Family.SD, Family.SDXL) for inpainting in (True, False)]
+KINDS = [(family, inpainting) for family in ("sd", "sdxl") for inpainting in (True, False)]
 HALF: dict[str, Any] = {"control_strength": 0.5}
 MIDDLE: dict[str, Any] = {"control_start": 0.2, "control_end": 0.8}
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(folder: Path) -> dict[tuple[Family, bool], ModelSpec]:
+def models(folder: Path) -> dict[tuple[str, bool], ModelSpec]:
     return {
         (family, inpainting): tiny_models.saved(
             folder / f"{family}-{inpainting}".lower(), family, inpainting=inpainting
@@ -53,7 +53,7 @@ def models(folder: Path) -> dict[tuple[Family, bool], ModelSpec]:
 
 
 @pytest.fixture(scope="module")
-def canny(folder: Path) -> dict[Family, ModelSpec]:
+def canny(folder: Path) -> dict[str, ModelSpec]:
     return {
         family: tiny_parts.saved_controlnet(folder / f"canny-{family}", family, Control.CANNY)
         for family in tiny_parts.TEXT_FEATURES
@@ -63,9 +63,9 @@ def canny(folder: Path) -> dict[Family, ModelSpec]:
 @pytest.mark.parametrize("changes", [{}, HALF, MIDDLE, {"guidance_scale": 1.0}, {"strength": 0.6}])
 @pytest.mark.parametrize(("family", "inpainting"), KINDS)
 def test_a_controlnet_does_what_it_does_in_diffusers(
-    models: dict[tuple[Family, bool], ModelSpec],
-    canny: dict[Family, ModelSpec],
-    family: Family,
+    models: dict[tuple[str, bool], ModelSpec],
+    canny: dict[str, ModelSpec],
+    family: str,
     inpainting: bool,
     changes: dict[str, Any],
 ) -> None:
@@ -80,9 +80,9 @@ def test_a_controlnet_does_what_it_does_in_diffusers(
 
 
 @pytest.mark.parametrize("control", list(Control))
-@pytest.mark.parametrize("family", [Family.SD, Family.SDXL])
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
 def test_each_kind_is_led_by_what_it_was_trained_on(
-    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], family: Family, control: Control
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str, control: Control
 ) -> None:
     spec, part = models[family, True], replace(canny[family], control=control)
     asked = request(control=part.slug)
@@ -92,15 +92,15 @@ def test_each_kind_is_led_by_what_it_was_trained_on(
         assert differ(latents, ours(spec, [asked], [canny[family]])[0])
 
 
-def test_the_picture_of_a_hole_and_of_edges_and_of_what_was_sent(canny: dict[Family, ModelSpec]) -> None:
+def test_the_picture_of_a_hole_and_of_edges_and_of_what_was_sent(canny: dict[str, ModelSpec]) -> None:
     asked = request()
-    hole = controlnet.control_picture(replace(canny[Family.SD], control=Control.INPAINT), asked)
+    hole = controlnet.control_picture(replace(canny["sd"], control=Control.INPAINT), asked)
     assert (hole[asked.mask > 127] == -1).all()
     kept = asked.mask == 0
     assert np.array_equal((hole[kept] * 255).round(), asked.image.pixels[kept])
-    edges = controlnet.control_picture(canny[Family.SD], asked)
+    edges = controlnet.control_picture(canny["sd"], asked)
     assert set(np.unique(edges)) == {0, 1}
-    depth = replace(canny[Family.SD], control=Control.DEPTH)
+    depth = replace(canny["sd"], control=Control.DEPTH)
     grey = Picture(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
     sent = controlnet.control_picture(depth, replace(asked, control_image=grey))
     assert np.array_equal((sent * 255).round(), np.repeat(grey.pixels, 3, axis=2))
@@ -110,17 +110,17 @@ def test_the_picture_of_a_hole_and_of_edges_and_of_what_was_sent(canny: dict[Fam
 
 @pytest.mark.parametrize("control", [Control.DEPTH, Control.SCRIBBLE])
 def test_without_the_picture_that_it_needs_a_request_fails_and_says_so(
-    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], control: Control
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], control: Control
 ) -> None:
-    part = replace(canny[Family.SD], control=control)
+    part = replace(canny["sd"], control=control)
     with pytest.raises(EngineFailed, match=f"led by a picture \\({control}\\)") as failed:
-        painted(batcher(), request(control=part.slug, control_image=None), models[Family.SD, True], [part])
+        painted(batcher(), request(control=part.slug, control_image=None), models["sd", True], [part])
     assert failed.value.code == "control_image_missing"
 
 
-@pytest.mark.parametrize("family", [Family.SD, Family.SDXL])
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
 def test_in_one_batch_each_is_led_as_it_is_alone(
-    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], family: Family
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str
 ) -> None:
     spec, part = models[family, True], canny[family]
     asked = [
@@ -136,9 +136,9 @@ def test_in_one_batch_each_is_led_as_it_is_alone(
 
 
 def test_the_controlnet_is_called_once_for_all_and_not_at_all_where_nobody_is_led(
-    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec]
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
-    spec, part = models[Family.SD, True], canny[Family.SD]
+    spec, part = models["sd", True], canny["sd"]
     calls: list[int] = []
     loop = batcher()
     network = loop.cache.part(part)
@@ -152,27 +152,27 @@ def test_the_controlnet_is_called_once_for_all_and_not_at_all_where_nobody_is_le
 
 
 def test_a_strength_of_nothing_changes_nothing(
-    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec]
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
-    spec, part = models[Family.SD, True], canny[Family.SD]
+    spec, part = models["sd", True], canny["sd"]
     ways: list[dict[str, Any]] = [{"control_strength": 0.0}, {"control_start": 0.5, "control_end": 0.5}]
     for nothing_led in ways:
         assert torch.equal(ours(spec, [request(**nothing_led)], [part])[0], ours(spec, [request()])[0])
 
 
 def test_one_that_leads_in_no_step_is_told_of(
-    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec]
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
-    spec, part, loop = models[Family.SD, True], canny[Family.SD], batcher()
+    spec, part, loop = models["sd", True], canny["sd"], batcher()
     for end, expected in ((0.3, (controlnet.NO_STEP_CONTROLLED,)), (0.4, ())):
         asked = request(control=part.slug, steps=4, strength=0.75, control_end=end)  # three steps
         assert loop.paint(asked, spec, nothing, (), [part])[1] == expected
 
 
 def test_one_for_models_of_another_shape_is_refused_and_harms_nobody(
-    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], folder: Path
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], folder: Path
 ) -> None:
-    spec, loop = models[Family.SD, True], batcher()
+    spec, loop = models["sd", True], batcher()
     before = painted(loop, request(), spec)
     others: list[dict[str, Any]] = [
         {"cross_attention_dim": 48},
@@ -182,20 +182,20 @@ def test_one_for_models_of_another_shape_is_refused_and_harms_nobody(
         {"in_channels": 9},
     ]
     for number, shape in enumerate(others):
-        wrong = tiny_parts.saved_controlnet(folder / f"wrong-{number}", Family.SD, Control.CANNY, **shape)
+        wrong = tiny_parts.saved_controlnet(folder / f"wrong-{number}", "sd", Control.CANNY, **shape)
         with pytest.raises(EngineFailed, match="does not fit") as failed:
             painted(loop, request(), spec, [wrong])
         assert failed.value.code == "part_unfit"
     assert np.array_equal(painted(loop, request(), spec), before)
-    led = painted(loop, request(), spec, [canny[Family.SD]])
-    assert np.array_equal(led, painted(batcher(), request(), spec, [canny[Family.SD]]))
+    led = painted(loop, request(), spec, [canny["sd"]])
+    assert np.array_equal(led, painted(batcher(), request(), spec, [canny["sd"]]))
 
 
 def test_one_that_is_gone_or_broken_is_said(
-    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], folder: Path
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], folder: Path
 ) -> None:
-    spec = models[Family.SD, True]
-    broken = tiny_parts.saved_controlnet(folder / "broken", Family.SD, Control.CANNY)
+    spec = models["sd", True]
+    broken = tiny_parts.saved_controlnet(folder / "broken", "sd", Control.CANNY)
     weights = folder / "broken" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     for part, code in ((replace(broken, path=folder / "gone"), "part_unavailable"), (broken, "part_refused")):
@@ -205,9 +205,9 @@ def test_one_that_is_gone_or_broken_is_said(
 
 
 def test_parts_count_as_weights_and_go_before_models(
-    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec]
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
-    spec, other, part = models[Family.SD, True], models[Family.SD, False], canny[Family.SD]
+    spec, other, part = models["sd", True], models["sd", False], canny["sd"]
     cache = ModelCache(CPU, 10**9)
     model = cache.get(spec)
     empty = cache.used_bytes
@@ -226,9 +226,9 @@ def test_parts_count_as_weights_and_go_before_models(
 
 
 def test_where_memory_stays_too_short_to_start_that_one_fails_and_the_next_is_painted(
-    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], monkeypatch: pytest.MonkeyPatch
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec, part, loop = models[Family.SD, True], canny[Family.SD], batcher()
+    spec, part, loop = models["sd", True], canny["sd"], batcher()
     painted(loop, request(), spec, [part])
     with monkeypatch.context() as short:
 
@@ -246,12 +246,12 @@ def test_where_memory_stays_too_short_to_start_that_one_fails_and_the_next_is_pa
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
 def test_a_part_for_which_memory_is_short_is_read_when_others_are_put_away(
-    models: dict[tuple[Family, bool], ModelSpec],
-    canny: dict[Family, ModelSpec],
+    models: dict[tuple[str, bool], ModelSpec],
+    canny: dict[str, ModelSpec],
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
-    spec, other, part, loop = models[Family.SD, True], models[Family.SD, False], canny[Family.SD], batcher()
+    spec, other, part, loop = models["sd", True], models["sd", False], canny["sd"], batcher()
     loop.cache.get(other)
     read = adapter_loading.load_network
 
@@ -271,9 +271,9 @@ def test_a_part_for_which_memory_is_short_is_read_when_others_are_put_away(
 
 
 def test_those_who_share_memory_trouble_get_their_pictures_all_the_same(
-    models: dict[tuple[Family, bool], ModelSpec], canny: dict[Family, ModelSpec], monkeypatch: pytest.MonkeyPatch
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec, part = models[Family.SD, True], canny[Family.SD]
+    spec, part = models["sd", True], canny["sd"]
     loop = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     network = loop.cache.part(part)
     forward, seen = network.forward, []

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from inpainting.catalog.specs import Control, Family, LoraSpec, ModelSpec
+from inpainting.catalog.specs import Control, LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import LoraUse
@@ -34,8 +34,8 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     theirs,
 )
 
-KINDS = [(family, inpainting) for family in (Family.SD, Family.SDXL) for inpainting in (True, False)]
-FAMILIES = [Family.SD, Family.SDXL]
+KINDS = [(family, inpainting) for family in ("sd", "sdxl") for inpainting in (True, False)]
+FAMILIES = ["sd", "sdxl"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(folder: Path) -> dict[tuple[Family, bool], ModelSpec]:
+def models(folder: Path) -> dict[tuple[str, bool], ModelSpec]:
     return {
         (family, inpainting): tiny_models.saved(
             folder / f"{family}-{inpainting}".lower(), family, inpainting=inpainting
@@ -54,7 +54,7 @@ def models(folder: Path) -> dict[tuple[Family, bool], ModelSpec]:
 
 
 @pytest.fixture(scope="module")
-def adapters(folder: Path, models: dict[tuple[Family, bool], ModelSpec]) -> dict[tuple[Family, str], ModelSpec]:
+def adapters(folder: Path, models: dict[tuple[str, bool], ModelSpec]) -> dict[tuple[str, str], ModelSpec]:
     found = {}
     for family in FAMILIES:
         unet = load(models[family, True], CPU).unet
@@ -65,7 +65,7 @@ def adapters(folder: Path, models: dict[tuple[Family, bool], ModelSpec]) -> dict
 
 
 @pytest.fixture(scope="module")
-def lora(folder: Path, models: dict[tuple[Family, bool], ModelSpec]) -> dict[Family, LoraSpec]:
+def lora(folder: Path, models: dict[tuple[str, bool], ModelSpec]) -> dict[str, LoraSpec]:
     found = {}
     for family in FAMILIES:
         tensors = tiny_loras.weights(load(models[family, True], CPU).pipeline)
@@ -78,9 +78,9 @@ def lora(folder: Path, models: dict[tuple[Family, bool], ModelSpec]) -> dict[Fam
 @pytest.mark.parametrize("changes", [{}, {"ip_adapter_scale": 0.4}, {"guidance_scale": 1.0}])
 @pytest.mark.parametrize(("family", "inpainting"), KINDS)
 def test_an_adapter_does_what_it_does_in_diffusers(
-    models: dict[tuple[Family, bool], ModelSpec],
-    adapters: dict[tuple[Family, str], ModelSpec],
-    family: Family,
+    models: dict[tuple[str, bool], ModelSpec],
+    adapters: dict[tuple[str, str], ModelSpec],
+    family: str,
     inpainting: bool,
     kind: str,
     changes: dict[str, Any],
@@ -95,9 +95,9 @@ def test_an_adapter_does_what_it_does_in_diffusers(
 
 
 def test_another_picture_is_another_prompt_and_grey_and_16_bits_are_pictures_too(
-    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec]
+    models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec]
 ) -> None:
-    spec, part = models[Family.SD, True], adapters[Family.SD, "plus"]
+    spec, part = models["sd", True], adapters["sd", "plus"]
     deep = Picture(np.asarray(SENT.pixels, np.uint16) * np.uint16(257))
     grey = Picture(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
     cat, coffee, same, other = (
@@ -116,7 +116,7 @@ def test_another_picture_is_another_prompt_and_grey_and_16_bits_are_pictures_too
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_scale_of_nothing_is_as_if_it_were_not_there(
-    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec], family: Family
+    models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec], family: str
 ) -> None:
     spec, part = models[family, True], adapters[family, "plain"]
     assert torch.equal(ours(spec, [request(ip_adapter_scale=0.0)], [part])[0], ours(spec, [request()])[0])
@@ -125,9 +125,9 @@ def test_a_scale_of_nothing_is_as_if_it_were_not_there(
 @pytest.mark.parametrize("kind", ["plain", "plus"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_without_it_the_model_is_what_it_was_to_the_last_bit(
-    models: dict[tuple[Family, bool], ModelSpec],
-    adapters: dict[tuple[Family, str], ModelSpec],
-    family: Family,
+    models: dict[tuple[str, bool], ModelSpec],
+    adapters: dict[tuple[str, str], ModelSpec],
+    family: str,
     kind: str,
 ) -> None:
     spec, loop = models[family, True], batcher()
@@ -141,9 +141,9 @@ def test_without_it_the_model_is_what_it_was_to_the_last_bit(
 
 
 def test_it_is_taken_off_even_when_the_step_fails(
-    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec]
+    models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec]
 ) -> None:
-    spec, part, loop = models[Family.SD, True], adapters[Family.SD, "plain"], batcher()
+    spec, part, loop = models["sd", True], adapters["sd", "plain"], batcher()
     before = painted(loop, request(), spec)
     unet = loop.cache.get(spec).unet
 
@@ -160,7 +160,7 @@ def test_it_is_taken_off_even_when_the_step_fails(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_in_one_batch_each_hears_its_own_picture_as_strongly_as_it_is_to(
-    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec], family: Family
+    models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec], family: str
 ) -> None:
     spec, part = models[family, True], adapters[family, "plus"]
     asked = [
@@ -177,9 +177,9 @@ def test_in_one_batch_each_hears_its_own_picture_as_strongly_as_it_is_to(
 @pytest.mark.parametrize("max_rows", [1, 32])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_with_different_ones_and_with_none_they_paint_beside_each_other(
-    models: dict[tuple[Family, bool], ModelSpec],
-    adapters: dict[tuple[Family, str], ModelSpec],
-    family: Family,
+    models: dict[tuple[str, bool], ModelSpec],
+    adapters: dict[tuple[str, str], ModelSpec],
+    family: str,
     max_rows: int,
 ) -> None:
     spec, loop = models[family, True], batcher(max_rows)
@@ -196,14 +196,14 @@ def test_with_different_ones_and_with_none_they_paint_beside_each_other(
 
 @pytest.mark.parametrize(
     ("family", "inpainting", "kind"),
-    [(Family.SD, False, "plain"), (Family.SD, True, "plus"), (Family.SDXL, True, "plain")],
+    [("sd", False, "plain"), ("sd", True, "plus"), ("sdxl", True, "plain")],
 )
 def test_a_controlnet_a_lora_and_an_adapter_together_are_diffusers_too(
-    models: dict[tuple[Family, bool], ModelSpec],
-    adapters: dict[tuple[Family, str], ModelSpec],
-    lora: dict[Family, LoraSpec],
+    models: dict[tuple[str, bool], ModelSpec],
+    adapters: dict[tuple[str, str], ModelSpec],
+    lora: dict[str, LoraSpec],
     folder: Path,
-    family: Family,
+    family: str,
     inpainting: bool,
     kind: str,
 ) -> None:
@@ -225,24 +225,24 @@ def test_a_controlnet_a_lora_and_an_adapter_together_are_diffusers_too(
 
 
 def test_models_share_its_weights(
-    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec]
+    models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec]
 ) -> None:
-    part, loop = adapters[Family.SD, "plus"], batcher()
-    for spec in (models[Family.SD, True], models[Family.SD, False]):
+    part, loop = adapters["sd", "plus"], batcher()
+    for spec in (models["sd", True], models["sd", False]):
         ours(spec, [request()], [part], by=loop)
     network = loop.cache.part(part)
     places = [
         {processor.to_k_ip[0].weight.data_ptr() for _, processor in network.fit(loop.cache.get(spec).unet)}
-        for spec in (models[Family.SD, True], models[Family.SD, False])
+        for spec in (models["sd", True], models["sd", False])
     ]
     assert places[0] == places[1]
     assert len(places[0]) > 1
 
 
 def test_its_bytes_count_and_it_goes_when_a_model_needs_the_room(
-    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec]
+    models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec]
 ) -> None:
-    spec, other, part = models[Family.SD, True], models[Family.SD, False], adapters[Family.SD, "plain"]
+    spec, other, part = models["sd", True], models["sd", False], adapters["sd", "plain"]
     loop = batcher()
     painted(loop, request(), spec)
     empty = loop.cache.used_bytes
@@ -256,17 +256,17 @@ def test_its_bytes_count_and_it_goes_when_a_model_needs_the_room(
 
 
 def test_without_a_picture_a_request_fails_and_says_so(
-    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec]
+    models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec]
 ) -> None:
     with pytest.raises(EngineFailed, match="none was sent") as failed:
-        painted(batcher(), request(ip_adapter_image=None), models[Family.SD, True], [adapters[Family.SD, "plain"]])
+        painted(batcher(), request(ip_adapter_image=None), models["sd", True], [adapters["sd", "plain"]])
     assert failed.value.code == "ip_adapter_image_missing"
 
 
 def test_one_for_models_of_another_shape_is_refused_and_harms_nobody(
-    models: dict[tuple[Family, bool], ModelSpec], adapters: dict[tuple[Family, str], ModelSpec], folder: Path
+    models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec], folder: Path
 ) -> None:
-    spec, loop = models[Family.SD, True], batcher()
+    spec, loop = models["sd", True], batcher()
     before = painted(loop, request(), spec)
     unet = loop.cache.get(spec).unet
     good = tiny_parts.adapter(unet)
@@ -277,19 +277,19 @@ def test_one_for_models_of_another_shape_is_refused_and_harms_nobody(
     tokens = {name: words[name] if name.startswith("image_proj.") else tensor for name, tensor in good.items()}
     wrong = {"narrow": narrow, "short": short, "long": long, "words": words, "tokens": tokens}
     for name, tensors in wrong.items():
-        part = tiny_parts.saved_adapter(folder / name, Family.SD, tensors)
+        part = tiny_parts.saved_adapter(folder / name, "sd", tensors)
         with pytest.raises(EngineFailed, match="does not fit this model") as failed:
             painted(loop, request(), spec, [part])
         assert failed.value.code == "part_unfit"
     assert np.array_equal(painted(loop, request(), spec), before)
-    part = adapters[Family.SD, "plain"]
+    part = adapters["sd", "plain"]
     assert np.array_equal(painted(loop, request(), spec, [part]), painted(batcher(), request(), spec, [part]))
 
 
 def test_one_that_no_loader_of_ours_knows_or_whose_encoder_is_another_ones_is_refused(
-    models: dict[tuple[Family, bool], ModelSpec], folder: Path
+    models: dict[tuple[str, bool], ModelSpec], folder: Path
 ) -> None:
-    spec = models[Family.SD, True]
+    spec = models["sd", True]
     tensors = tiny_parts.adapter(load(spec, CPU).unet)
     faces = {
         "image_proj.proj.0.weight": torch.zeros(32, 16),
@@ -301,9 +301,9 @@ def test_one_that_no_loader_of_ours_knows_or_whose_encoder_is_another_ones_is_re
     }
     faces |= {name: tensor for name, tensor in tensors.items() if name.startswith("ip_adapter.")}
     wrong = {
-        "neither a plain": tiny_parts.saved_adapter(folder / "faces", Family.SD, faces),
-        "its encoder says 8": tiny_parts.saved_adapter(folder / "encoder", Family.SD, tensors, said=8),
-        "weights are missing": tiny_parts.saved_adapter(folder / "empty", Family.SD, tensors),
+        "neither a plain": tiny_parts.saved_adapter(folder / "faces", "sd", faces),
+        "its encoder says 8": tiny_parts.saved_adapter(folder / "encoder", "sd", tensors, said=8),
+        "weights are missing": tiny_parts.saved_adapter(folder / "empty", "sd", tensors),
     }
     config = folder / "empty" / "models" / "image_encoder" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "num_hidden_layers": 4}))
@@ -315,18 +315,18 @@ def test_one_that_no_loader_of_ours_knows_or_whose_encoder_is_another_ones_is_re
 
 
 def test_files_that_are_replaced_while_it_paints_change_nothing_of_what_has_begun(
-    models: dict[tuple[Family, bool], ModelSpec], folder: Path, monkeypatch: pytest.MonkeyPatch
+    models: dict[tuple[str, bool], ModelSpec], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec, loop = models[Family.SD, True], batcher()
+    spec, loop = models["sd", True], batcher()
     unet = load(spec, CPU).unet
-    part = tiny_parts.saved_adapter(folder / "replaced", Family.SD, tiny_parts.adapter(unet, seed=3))
+    part = tiny_parts.saved_adapter(folder / "replaced", "sd", tiny_parts.adapter(unet, seed=3))
     asked = [request(seed=1), request(seed=2)]
     (before,) = ours(spec, asked[:1], [part])
     begin = loop._start
 
     def with_files_replaced(job: Job, index: int) -> InFlightSample:
         samples = begin(job, index)
-        tiny_parts.saved_adapter(folder / "replaced", Family.SD, tiny_parts.adapter(unet, seed=4))
+        tiny_parts.saved_adapter(folder / "replaced", "sd", tiny_parts.adapter(unet, seed=4))
         os.utime(folder / "replaced", (1, 1))
         return samples
 

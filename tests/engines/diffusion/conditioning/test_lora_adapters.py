@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from inpainting.catalog.specs import Family, LoraKind, LoraSpec, ModelSpec
+from inpainting.catalog import families
+from inpainting.catalog.specs import LoraKind, LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
@@ -27,27 +28,27 @@ from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Key
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
-from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT, load, weights_bytes
+from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from tests import tiny_loras, tiny_models, tiny_vaes
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 SIDE = 64
 STEPS = 5
 PIPELINES = {
-    Family.SD: diffusers.StableDiffusionInpaintPipeline,
-    Family.SDXL: diffusers.StableDiffusionXLInpaintPipeline,
+    "sd": diffusers.StableDiffusionInpaintPipeline,
+    "sdxl": diffusers.StableDiffusionXLInpaintPipeline,
 }
-FAMILIES = [Family.SD, Family.SDXL]
+FAMILIES = ["sd", "sdxl"]
 
 
 @pytest.fixture(scope="module")
-def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, ModelSpec]:
+def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
     folder = tmp_path_factory.mktemp("models")
     return {family: tiny_models.saved(folder / str(family), family) for family in FAMILIES}
 
 
 @pytest.fixture(scope="module")
-def loras(specs: dict[Family, ModelSpec], tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoraSpec]:
+def loras(specs: dict[str, ModelSpec], tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoraSpec]:
     """By the family and a number: the first in diffusers' names, the second in kohya-ss's, the third of the UNet."""
     folder = tmp_path_factory.mktemp("loras")
     found = {}
@@ -95,7 +96,7 @@ def ours(model: StableDiffusion, asked: InpaintRequest, worn: list[LoraSpec]) ->
 def theirs(spec: ModelSpec, asked: InpaintRequest, worn: list[LoraSpec], **more: Any) -> Any:
     """What diffusers' pipeline gives, with the LoRAs loaded and set by its own means. more: for its scheduler."""
     settings = asked.settings
-    reference = PIPELINES[spec.family].from_pretrained(spec.path, **LEFT_OUT[spec.family])
+    reference = PIPELINES[spec.family].from_pretrained(spec.path, **families.get(spec.family).pipeline_arguments)
     kind = getattr(diffusers, str(settings.scheduler))
     reference.scheduler = kind.from_config(reference.scheduler.config, clip_sample=False, **more)
     for lora in worn:
@@ -124,7 +125,7 @@ def theirs(spec: ModelSpec, asked: InpaintRequest, worn: list[LoraSpec], **more:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("uses", [[(0, 1.0)], [(1, 0.7)], [(0, 0.6), (1, -0.4)], [(2, 1.5), (0, 0.3)]])
 def test_loras_do_what_they_do_in_diffusers(
-    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], family: Family, uses: list[tuple[int, float]]
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str, uses: list[tuple[int, float]]
 ) -> None:
     worn = [loras[f"{family}-{number}"] for number, _ in uses]
     asked = request(loras=tuple(LoraUse(f"{family}-{number}", weight) for number, weight in uses))
@@ -135,7 +136,7 @@ def test_loras_do_what_they_do_in_diffusers(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_text_encoders_are_changed_too(
-    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], family: Family
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str
 ) -> None:
     model, asked = load(specs[family], CPU), request(loras=(LoraUse(f"{family}-0"),))
     before, _ = model.read(asked.settings, asked.image.size)
@@ -148,7 +149,7 @@ def test_the_text_encoders_are_changed_too(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_without_them_the_model_is_what_it_was_to_the_last_bit(
-    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], family: Family
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str
 ) -> None:
     model = load(specs[family], CPU)
     before = ours(model, request(), [])
@@ -156,9 +157,9 @@ def test_without_them_the_model_is_what_it_was_to_the_last_bit(
     assert torch.equal(ours(model, request(), []), before)
 
 
-@pytest.mark.parametrize(("family", "max_rows"), [(Family.SD, 1), (Family.SD, 32), (Family.SDXL, 32)])
+@pytest.mark.parametrize(("family", "max_rows"), [("sd", 1), ("sd", 32), ("sdxl", 32)])
 def test_those_who_wear_different_ones_paint_at_once_and_each_is_what_it_is_alone(
-    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], family: Family, max_rows: int
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str, max_rows: int
 ) -> None:
     first, second, third = (f"{family}-{number}" for number in range(3))
     asked = [
@@ -185,9 +186,9 @@ def test_those_who_wear_different_ones_paint_at_once_and_each_is_what_it_is_alon
 
 
 def test_the_same_ones_with_the_same_weights_share_calls_and_others_do_not(
-    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec]
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec]
 ) -> None:
-    spec, batcher = specs[Family.SD], Batcher(ModelCache(CPU, 10**9), max_rows=32)
+    spec, batcher = specs["sd"], Batcher(ModelCache(CPU, 10**9), max_rows=32)
     uses = [(LoraUse("sd-0", 0.5), LoraUse("sd-1")), (LoraUse("sd-1"), LoraUse("sd-0", 0.5)), (LoraUse("sd-0"),)]
     for one in uses:
         ticket_worn = active_loras(one, [loras[use.slug] for use in one])
@@ -201,51 +202,51 @@ def test_the_same_ones_with_the_same_weights_share_calls_and_others_do_not(
 
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler"])
 def test_those_distilled_to_few_steps_count_them_from_the_end_of_the_noise(
-    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], name: str
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], name: str
 ) -> None:
     quick = replace(loras["sd-2"], kind=LoraKind.LIGHTNING)
     asked = request(steps=4, guidance_scale=1.0, scheduler=name, loras=(LoraUse("sd-2"),))
-    latents = ours(load(specs[Family.SD], CPU), asked, [quick])
-    expected = theirs(specs[Family.SD], asked, [quick], timestep_spacing="trailing")
+    latents = ours(load(specs["sd"], CPU), asked, [quick])
+    expected = theirs(specs["sd"], asked, [quick], timestep_spacing="trailing")
     torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(latents, theirs(specs[Family.SD], asked, [quick]), atol=1e-2)
+    assert not torch.allclose(latents, theirs(specs["sd"], asked, [quick]), atol=1e-2)
 
 
 def test_one_for_a_model_of_another_shape_is_refused_and_harms_nobody(
-    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
 ) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
-    good = batcher.paint(request(), specs[Family.SD], nothing)[0][0]
-    pipeline = load(specs[Family.SD], CPU).pipeline
+    good = batcher.paint(request(), specs["sd"], nothing)[0][0]
+    pipeline = load(specs["sd"], CPU).pipeline
     for wrong in ("unet", "text_encoder"):
         tensors = tiny_loras.weights(pipeline)
         for name, tensor in tensors.items():
             if name.startswith(f"{wrong}.") and "lora_A" in name:
                 tensors[name] = torch.randn(tensor.shape[0], tensor.shape[1] + 8)
         path = tiny_loras.saved(tmp_path / f"{wrong}.safetensors", tensors)
-        other = LoraSpec(slug=f"other-{wrong}".replace("_", "-"), label="Other", family=Family.SD, path=path)
+        other = LoraSpec(slug=f"other-{wrong}".replace("_", "-"), label="Other", family="sd", path=path)
         with pytest.raises(EngineFailed) as failed:
-            batcher.paint(request(loras=(LoraUse(other.slug),)), specs[Family.SD], nothing, [other])
+            batcher.paint(request(loras=(LoraUse(other.slug),)), specs["sd"], nothing, [other])
         assert failed.value.code == "lora_unfit"
         assert other.slug in failed.value.message
-    assert np.array_equal(batcher.paint(request(), specs[Family.SD], nothing)[0][0], good)
+    assert np.array_equal(batcher.paint(request(), specs["sd"], nothing)[0][0], good)
     worn = request(loras=(LoraUse("sd-0"),))
-    alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(worn, specs[Family.SD], nothing, [loras["sd-0"]])[0][0]
-    assert np.abs(batcher.paint(worn, specs[Family.SD], nothing, [loras["sd-0"]])[0][0].astype(int) - alone).max() <= 1
+    alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(worn, specs["sd"], nothing, [loras["sd-0"]])[0][0]
+    assert np.abs(batcher.paint(worn, specs["sd"], nothing, [loras["sd-0"]])[0][0].astype(int) - alone).max() <= 1
 
 
-def test_a_file_that_is_gone_is_said(specs: dict[Family, ModelSpec], tmp_path: Path) -> None:
-    gone = LoraSpec(slug="gone", label="Gone", family=Family.SD, path=tmp_path / "gone.safetensors")
+def test_a_file_that_is_gone_is_said(specs: dict[str, ModelSpec], tmp_path: Path) -> None:
+    gone = LoraSpec(slug="gone", label="Gone", family="sd", path=tmp_path / "gone.safetensors")
     with pytest.raises(EngineFailed) as failed:
-        Batcher(ModelCache(CPU, 10**9)).paint(request(loras=(LoraUse("gone"),)), specs[Family.SD], nothing, [gone])
+        Batcher(ModelCache(CPU, 10**9)).paint(request(loras=(LoraUse("gone"),)), specs["sd"], nothing, [gone])
     assert failed.value.code == "lora_unavailable"
 
 
 def test_those_that_nobody_wears_go_where_memory_for_weights_is_short(
-    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec]
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec]
 ) -> None:
     worn = {slug: active_loras([LoraUse(slug)], [loras[slug]]) for slug in ("sd-0", "sd-1", "sd-2")}
-    spec, cache = specs[Family.SD], ModelCache(CPU, 10**9)
+    spec, cache = specs["sd"], ModelCache(CPU, 10**9)
     model = cache.get(spec)
     bare = cache.used_bytes
 
@@ -273,9 +274,9 @@ def test_those_that_nobody_wears_go_where_memory_for_weights_is_short(
 
 
 def test_what_is_worn_is_known_though_another_goes_as_a_picture_begins(
-    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
 ) -> None:
-    spec, vae = specs[Family.SD], tiny_vaes.saved(tmp_path / "vae")
+    spec, vae = specs["sd"], tiny_vaes.saved(tmp_path / "vae")
     quick, idle = replace(loras["sd-2"], kind=LoraKind.LIGHTNING), loras["sd-0"]
     asked = request(steps=4, guidance_scale=1.0, loras=(LoraUse("sd-2"),), vae="vae")
     expected = Batcher(ModelCache(CPU, 10**9)).paint(asked, spec, nothing, [quick], [vae])[0][0]
@@ -290,11 +291,11 @@ def test_what_is_worn_is_known_though_another_goes_as_a_picture_begins(
 
 
 def test_few_stay_loaded_and_their_bytes_count(
-    specs: dict[Family, ModelSpec], loras: dict[str, LoraSpec], monkeypatch: pytest.MonkeyPatch
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lora_adapters, "MAX_IDLE_LORAS", 1)
     cache = ModelCache(CPU, 10**9)
-    model = cache.get(specs[Family.SD])
+    model = cache.get(specs["sd"])
     empty = model.byte_count
     for slug in ("sd-0", "sd-1", "sd-2"):
         worn = active_loras([LoraUse(slug)], [loras[slug]])
@@ -303,4 +304,4 @@ def test_few_stay_loaded_and_their_bytes_count(
     assert model.byte_count > empty
     assert len(model.loras.lacking(active_loras([LoraUse("sd-0")], [loras["sd-0"]]))) == 1
     assert len(model.loras.lacking(active_loras([LoraUse("sd-1")], [loras["sd-1"]]))) == 0
-    assert torch.equal(ours(model, request(), []), ours(load(specs[Family.SD], CPU), request(), []))
+    assert torch.equal(ours(model, request(), []), ours(load(specs["sd"], CPU), request(), []))

@@ -12,7 +12,7 @@ import torch
 from compel.embeddings_provider import EmbeddingsProviderMulti, ReturnedEmbeddingsType, SplitLongTextMode
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.conditioning.prompt_encoding import MAX_CHUNKS
@@ -23,17 +23,17 @@ from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, SIDE, kinds_of, nothing, request
 
-FAMILIES = [Family.SD, Family.SDXL]
+FAMILIES = ["sd", "sdxl"]
 LAYERS = {
-    Family.SD: ReturnedEmbeddingsType.LAST_HIDDEN_STATES_NORMALIZED,
-    Family.SDXL: ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED,
+    "sd": ReturnedEmbeddingsType.LAST_HIDDEN_STATES_NORMALIZED,
+    "sdxl": ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED,
 }
 LONG = " ".join(["a red bus under a blue sky"] * 9)
 """Of 20 tokens each, letter by letter."""
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, StableDiffusion]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StableDiffusion]:
     folder = tmp_path_factory.mktemp("models")
     return {family: load(tiny_models.saved(folder / str(family), family), CPU) for family in FAMILIES}
 
@@ -64,9 +64,7 @@ def compels(model: StableDiffusion, fragments: list[tuple[str, float]]) -> torch
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("weight", [0.0, 0.7, 1.3, 2.0])
-def test_a_weight_moves_a_word_as_in_compel(
-    models: dict[Family, StableDiffusion], family: Family, weight: float
-) -> None:
+def test_a_weight_moves_a_word_as_in_compel(models: dict[str, StableDiffusion], family: str, weight: float) -> None:
     model = models[family]
     embeds = heard(model, f"a (red:{weight}) bus")
     expected = compels(model, [("a ", 1.0), ("red", weight), (" bus", 1.0)])
@@ -75,9 +73,7 @@ def test_a_weight_moves_a_word_as_in_compel(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_long_prompt_is_read_chunk_by_chunk_as_compel_does(
-    models: dict[Family, StableDiffusion], family: Family
-) -> None:
+def test_a_long_prompt_is_read_chunk_by_chunk_as_compel_does(models: dict[str, StableDiffusion], family: str) -> None:
     model = models[family]
     embeds = heard(model, f"{LONG}, (a green door:1.4)")
     assert len(embeds) == 3 * 77
@@ -88,7 +84,7 @@ def test_a_long_prompt_is_read_chunk_by_chunk_as_compel_does(
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("clip_skip", [None, 2])
 def test_a_plain_prompt_is_what_diffusers_makes_of_it_to_the_last_bit(
-    models: dict[Family, StableDiffusion], family: Family, clip_skip: int | None
+    models: dict[str, StableDiffusion], family: str, clip_skip: int | None
 ) -> None:
     model = models[family]
     settings = PaintSettings(prompt="a (red) bus", negative_prompt="blur: 1.3", clip_skip=clip_skip)
@@ -110,9 +106,7 @@ def test_a_plain_prompt_is_what_diffusers_makes_of_it_to_the_last_bit(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_weights_go_with_clip_skip_and_with_negative_prompts(
-    models: dict[Family, StableDiffusion], family: Family
-) -> None:
+def test_weights_go_with_clip_skip_and_with_negative_prompts(models: dict[str, StableDiffusion], family: str) -> None:
     model = models[family]
     assert not torch.allclose(heard(model, "a (red:1.4) bus", clip_skip=2), heard(model, "a (red:1.4) bus"), atol=1e-2)
     plain, weighted = (
@@ -125,7 +119,7 @@ def test_weights_go_with_clip_skip_and_with_negative_prompts(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_shorter_of_prompt_and_negative_prompt_is_filled_up_with_nothing(
-    models: dict[Family, StableDiffusion], family: Family
+    models: dict[str, StableDiffusion], family: str
 ) -> None:
     model = models[family]
     text, _ = model.read(PaintSettings(prompt=LONG, negative_prompt="blur"), Size(SIDE, SIDE))
@@ -134,16 +128,16 @@ def test_the_shorter_of_prompt_and_negative_prompt_is_filled_up_with_nothing(
     torch.testing.assert_close(text.embeds[0], torch.cat([negative, nobody, nobody]), rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_beyond_the_last_chunk_is_told_of(models: dict[Family, StableDiffusion]) -> None:
+def test_what_is_beyond_the_last_chunk_is_told_of(models: dict[str, StableDiffusion]) -> None:
     words = "bus " * 25 * MAX_CHUNKS
-    _, notes = models[Family.SD].read(PaintSettings(prompt=f"{words}(zebra:1.2)"), Size(SIDE, SIDE))
+    _, notes = models["sd"].read(PaintSettings(prompt=f"{words}(zebra:1.2)"), Size(SIDE, SIDE))
     assert notes == ("The prompt is longer than the model reads (600 tokens); not read: “zebra”.",)
-    assert models[Family.SD].read(PaintSettings(prompt=words), Size(SIDE, SIDE))[1] == ()
+    assert models["sd"].read(PaintSettings(prompt=words), Size(SIDE, SIDE))[1] == ()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_prompts_of_all_lengths_are_painted_at_once_and_each_is_what_it_is_alone(
-    models: dict[Family, StableDiffusion], family: Family
+    models: dict[str, StableDiffusion], family: str
 ) -> None:
     spec: ModelSpec = models[family].spec
     asked = [

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 
-from inpainting.catalog.inspection import embedding_files
-from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.catalog import families
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import LEFT_OUT, _let_clip_skip_find_layers, load
+from inpainting.engines.diffusion.serving.model_loading import _let_clip_skip_find_layers, load
 from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.engines.diffusion.conditioning.test_lora_adapters import (
     CPU,
@@ -37,17 +37,17 @@ from tests.engines.diffusion.conditioning.test_lora_adapters import (
 
 @pytest.fixture(autouse=True)
 def _as_small_as_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding_files, "WIDTHS", tiny_embeddings.WIDTHS)
+    tiny_embeddings.allow(monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, ModelSpec]:
+def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
     folder = tmp_path_factory.mktemp("models")
     return {family: tiny_models.saved(folder / str(family), family) for family in FAMILIES}
 
 
 @pytest.fixture(scope="module")
-def embeddings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[Family, str], ModelSpec]:
+def embeddings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], ModelSpec]:
     """For each family one of a single vector, in diffusers' form, and one of three."""
     folder = tmp_path_factory.mktemp("embeddings")
     return {
@@ -72,7 +72,7 @@ def ours(model: StableDiffusion, asked: InpaintRequest, used: list[ModelSpec]) -
 def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[ModelSpec]) -> Any:
     """What diffusers' pipeline gives, with the embeddings loaded by its own means."""
     settings = asked.settings
-    reference = PIPELINES[spec.family].from_pretrained(spec.path, **LEFT_OUT[spec.family])
+    reference = PIPELINES[spec.family].from_pretrained(spec.path, **families.get(spec.family).pipeline_arguments)
     reference.scheduler = getattr(diffusers, str(settings.scheduler)).from_config(
         reference.scheduler.config, clip_sample=False
     )
@@ -115,12 +115,12 @@ def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[ModelSpec]) -> Any
     ],
 )
 def test_they_do_what_they_do_in_diffusers(
-    specs: dict[Family, ModelSpec],
-    embeddings: dict[tuple[Family, str], ModelSpec],
-    family: Family,
+    specs: dict[str, ModelSpec],
+    embeddings: dict[tuple[str, str], ModelSpec],
+    family: str,
     words: dict[str, Any],
 ) -> None:
-    used = [one for (of, slug), one in embeddings.items() if of is family and f"<{slug}>" in str(words)]
+    used = [one for (of, slug), one in embeddings.items() if of == family and f"<{slug}>" in str(words)]
     asked = request(embeddings=tuple(one.slug for one in used), **words)
     latents = ours(load(specs[family], CPU), asked, used)
     torch.testing.assert_close(latents, theirs(specs[family], asked, used), rtol=1e-4, atol=1e-4)
@@ -129,7 +129,7 @@ def test_they_do_what_they_do_in_diffusers(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_who_does_not_ask_for_it_has_plain_words(
-    specs: dict[Family, ModelSpec], embeddings: dict[tuple[Family, str], ModelSpec], family: Family
+    specs: dict[str, ModelSpec], embeddings: dict[tuple[str, str], ModelSpec], family: str
 ) -> None:
     ink = embeddings[family, "ink"]
     plain, with_it = request(prompt="a bus, <ink>"), request(prompt="a bus, <ink>", embeddings=("ink",))
@@ -150,9 +150,9 @@ def test_who_does_not_ask_for_it_has_plain_words(
 
 
 def test_a_weight_goes_with_it_and_its_vectors_stay_together(
-    specs: dict[Family, ModelSpec], embeddings: dict[tuple[Family, str], ModelSpec]
+    specs: dict[str, ModelSpec], embeddings: dict[tuple[str, str], ModelSpec]
 ) -> None:
-    model, cat = load(specs[Family.SD], CPU), embeddings[Family.SD, "my-cat.2"]
+    model, cat = load(specs["sd"], CPU), embeddings["sd", "my-cat.2"]
 
     def heard(prompt: str) -> tuple[torch.Tensor, tuple[str, ...]]:
         settings = request(prompt=prompt, embeddings=(cat.slug,), guidance_scale=1.0).settings
@@ -168,37 +168,37 @@ def test_a_weight_goes_with_it_and_its_vectors_stay_together(
 
 
 def test_one_that_stands_in_no_prompt_is_told_of(
-    specs: dict[Family, ModelSpec], embeddings: dict[tuple[Family, str], ModelSpec]
+    specs: dict[str, ModelSpec], embeddings: dict[tuple[str, str], ModelSpec]
 ) -> None:
-    batcher, ink = Batcher(ModelCache(CPU, 10**9)), embeddings[Family.SD, "ink"]
+    batcher, ink = Batcher(ModelCache(CPU, 10**9)), embeddings["sd", "ink"]
     unheard = {"negative_prompt": "<ink>", "guidance_scale": 1.0}
     for words in ({"negative_prompt": ""}, unheard):
         asked = request(prompt="ink", embeddings=("ink",), steps=1, **words)
-        _, notes = batcher.paint(asked, specs[Family.SD], nothing, embeddings=[ink])
+        _, notes = batcher.paint(asked, specs["sd"], nothing, embeddings=[ink])
         assert notes == ("The embedding ink is not used: “<ink>” is in no prompt that the model reads.",)
 
 
 def test_one_that_is_gone_or_of_another_width_fails_alone(
-    specs: dict[Family, ModelSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    specs: dict[str, ModelSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
-    good = batcher.paint(request(), specs[Family.SD], nothing)[0][0]
+    good = batcher.paint(request(), specs["sd"], nothing)[0][0]
     wide = tiny_embeddings.saved(tmp_path / "wide.safetensors", width=768)
     gone = tiny_embeddings.saved(tmp_path / "gone.safetensors")
     (tmp_path / "gone.safetensors").unlink()
     for one, code in ((wide, "part_refused"), (gone, "part_unavailable")):
         with pytest.raises(EngineFailed) as failed:
-            batcher.paint(request(embeddings=(one.slug,)), specs[Family.SD], nothing, embeddings=[one])
+            batcher.paint(request(embeddings=(one.slug,)), specs["sd"], nothing, embeddings=[one])
         assert failed.value.code == code
     monkeypatch.undo()
     with pytest.raises(EngineFailed, match="has vectors of 768 features; Tiny sd reads 32") as failed:
-        batcher.paint(request(embeddings=("wide",)), specs[Family.SD], nothing, embeddings=[wide])
+        batcher.paint(request(embeddings=("wide",)), specs["sd"], nothing, embeddings=[wide])
     assert failed.value.code == "part_unfit"
-    assert np.array_equal(batcher.paint(request(), specs[Family.SD], nothing)[0][0], good)
+    assert np.array_equal(batcher.paint(request(), specs["sd"], nothing)[0][0], good)
 
 
 def test_16_bits_paint_weights_embeddings_another_vae_and_an_interval_as_float32_does(
-    specs: dict[Family, ModelSpec], embeddings: dict[tuple[Family, str], ModelSpec], tmp_path: Path
+    specs: dict[str, ModelSpec], embeddings: dict[tuple[str, str], ModelSpec], tmp_path: Path
 ) -> None:
     vae = tiny_vaes.saved(tmp_path / "soft")
     for family in FAMILIES:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 
-from inpainting.catalog.specs import Family, ModelSpec
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import Cancelled, DeviceLost, EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -34,7 +34,7 @@ from tests import tiny_models
 CPU = Hardware(torch.device("cpu"), torch.float32)
 SIDE = 64
 STEPS = 6
-FAMILIES = [Family.SD, Family.SDXL]
+FAMILIES = ["sd", "sdxl"]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
     return {
         "sd": tiny_models.saved(folder / "sd"),
         "plain": tiny_models.saved(folder / "plain", inpainting=False),
-        "sdxl": tiny_models.saved(folder / "sdxl", Family.SDXL),
+        "sdxl": tiny_models.saved(folder / "sdxl", "sdxl"),
         "other": tiny_models.saved(folder / "other", seed=1),
     }
 
@@ -409,7 +409,7 @@ def test_weights_are_counted_as_they_will_lie_in_memory(tmp_path: Path) -> None:
 
 def test_a_model_removed_while_others_paint_fails_only_who_asked_for_it(batcher: Batcher, sd: ModelSpec) -> None:
     batcher.cache.budget_bytes = 1
-    gone = ModelSpec(slug="gone", label="Gone", family=Family.SD, path=Path("/nowhere/gone"))
+    gone = ModelSpec(slug="gone", label="Gone", family="sd", path=Path("/nowhere/gone"))
     with ThreadPoolExecutor(2) as pool:
         good, bad = (pool.submit(batcher.paint, request(steps=20), spec, nothing) for spec in (sd, gone))
         with pytest.raises(EngineFailed) as failed:
@@ -500,7 +500,7 @@ def test_a_newcomer_of_his_own_kind_who_needs_less_room_does_not_overtake_him(ba
 
 
 def test_a_folder_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
-    spec = ModelSpec(slug="gone", label="Gone", family=Family.SD, path=tmp_path / "gone")
+    spec = ModelSpec(slug="gone", label="Gone", family="sd", path=tmp_path / "gone")
     with pytest.raises(EngineFailed, match="pull_model gone") as failed:
         Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, nothing)
     assert failed.value.code == "model_unavailable"

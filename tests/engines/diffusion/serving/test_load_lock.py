@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from inpainting.catalog.specs import Family, LoraSpec, ModelSpec
+from inpainting.catalog import families
+from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion import safety_checker
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.serving.adapter_loading import PREVIEW_DECODERS, load_adapter, load_preview_decoder
+from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK, serialized
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import original_layout, tiny_checker, tiny_loras, tiny_models, tiny_parts, tiny_vaes
@@ -33,8 +34,8 @@ def a_checkpoint(folder: Path) -> Callable[[], object]:
     pipeline = tiny_models.sd(folder)
     pipeline.save_pretrained(folder / "folder")
     path = original_layout.saved(pipeline, folder / "one" / "mine.safetensors")
-    configuration(folder / "folder", Family.SD, path)
-    return lambda: load(spec_of(path, Family.SD), HALF)
+    configuration(folder / "folder", "sd", path)
+    return lambda: load(spec_of(path, "sd"), HALF)
 
 
 def a_vae(folder: Path) -> Callable[[], object]:
@@ -43,13 +44,13 @@ def a_vae(folder: Path) -> Callable[[], object]:
 
 
 def a_preview_decoder(folder: Path) -> Callable[[], object]:
-    tiny_vaes.saved(folder / PREVIEW_DECODERS[Family.SD], kind="AutoencoderTiny")
-    return lambda: load_preview_decoder(folder, Family.SD, HALF)
+    tiny_vaes.saved(folder / families.get("sd").preview_decoder, kind="AutoencoderTiny")
+    return lambda: load_preview_decoder(folder, "sd", HALF)
 
 
 def an_image_prompt(folder: Path) -> Callable[[], object]:
     unet = load(tiny_models.saved(folder / "model"), HALF).unet
-    spec = tiny_parts.saved_adapter(folder / "adapter", Family.SD, tiny_parts.adapter(unet))
+    spec = tiny_parts.saved_adapter(folder / "adapter", "sd", tiny_parts.adapter(unet))
     return lambda: load_adapter(spec, HALF)
 
 
@@ -62,13 +63,13 @@ def a_worn_image_prompt(folder: Path) -> Callable[[], object]:
 def a_lora(folder: Path) -> Callable[[], object]:
     model = load(tiny_models.saved(folder / "model"), HALF)
     path = tiny_loras.saved(folder / "lora.safetensors", tiny_loras.weights(model.pipeline))
-    one = ActiveLora(LoraSpec(slug="lora", label="LoRA", family=Family.SD, digest="d", path=path), 1.0)
+    one = ActiveLora(LoraSpec(slug="lora", label="LoRA", family="sd", digest="d", path=path), 1.0)
     return lambda: model.loras.load(one)
 
 
 def a_safety_checker(folder: Path) -> Callable[[], object]:
     tiny_checker.saved(folder, tiny_checker.checker())
-    spec = ModelSpec(slug="safety-checker", label="Safety checker", family=Family.SAFETY, path=folder)
+    spec = ModelSpec(slug="safety-checker", label="Safety checker", family="safety-checker", path=folder)
     return lambda: safety_checker.SafetyCheckerCache().get(spec, lambda: None)
 
 

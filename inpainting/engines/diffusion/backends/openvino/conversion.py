@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 import inpainting
-from inpainting.catalog.specs import Family, LoraSpec, ModelSpec
+from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.catalog.store.converted_networks import Store
 from inpainting.engines.diffusion.backends.openvino.library import PrePostProcessor, ov, version
 from inpainting.engines.diffusion.conditioning.lora_adapters import PARTS as ADAPTED
@@ -90,7 +90,7 @@ def order_of(
         kind=kind,
         slug=spec.slug,
         label=spec.label,
-        family=spec.family.value,
+        family=spec.family,
         path=str(spec.path),
         fingerprint=fingerprint,
         dtype=str(model.unet.dtype).removeprefix("torch."),
@@ -153,13 +153,13 @@ def convert(order: ConversionOrder) -> None:
 
 
 def spec_of(order: ConversionOrder) -> ModelSpec:
-    return ModelSpec(slug=order.slug, label=order.label, family=Family(order.family), path=Path(order.path))
+    return ModelSpec(slug=order.slug, label=order.label, family=order.family, path=Path(order.path))
 
 
 def fused(model: LatentModel, order: ConversionOrder) -> LatentModel:
     """With its LoRAs in the UNet's own weights."""
     worn = tuple(
-        ActiveLora(LoraSpec(slug=slug, label=slug, family=Family(order.family), digest=digest, path=Path(path)), weight)
+        ActiveLora(LoraSpec(slug=slug, label=slug, family=order.family, digest=digest, path=Path(path)), weight)
         for slug, digest, path, weight in order.loras
     )
     for one in worn:

@@ -1,0 +1,194 @@
+"""Model families: one declaration each, in a module of its own in this package. No other module names a family.
+
+A declaration is plain data, so every process knows every family without importing torch or onnxruntime. The code that
+computes is named by its path and imported with the first model of the family (`ModelFamily.load_implementation`).
+A family is added by one module here that calls `register`: modules of this package are found by themselves.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from importlib import import_module
+from typing import Any
+
+from inpainting.core.settings_table import SCHEDULERS
+
+DIFFUSION, ERASE, MODERATION = "diffusion", "erase", "moderation"
+"""What computes with a family's models: an engine by its name, or the safety check of generated images."""
+MAX_GUIDANCE_SCALE = 20.0
+"""Highest `guidance_scale` of families that declare no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A component of a diffusers pipeline. classes: each "library.Class" that a model_index.json may name; the first is
+    the one loaded.
+
+    has_weights: whether its folder holds weights. is_loaded: whether the engine loads those weights; a component that
+    only other pipelines use is left out.
+    """
+
+    classes: tuple[str, ...]
+    _: KW_ONLY
+    is_required: bool = True
+    has_weights: bool = False
+    is_loaded: bool = True
+
+    @property
+    def pairs(self) -> frozenset[tuple[str, ...]]:
+        """(library, class), as a model_index.json has them."""
+        return frozenset(tuple(path.split(".", 1)) for path in self.classes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DiffusersLayout:
+    """A folder with a model_index.json as diffusers saves pipelines, or one checkpoint file in the original layout.
+
+    pipelines: names of the pipeline classes that a model_index.json may name. components: by their name in it.
+    checkpoint_prefix: prefix of tensor names by which a checkpoint file is recognised as of this family; "" fits every
+    checkpoint that no other family recognises. None: models of the family come as folders only.
+    """
+
+    pipelines: tuple[str, ...]
+    components: Mapping[str, Component]
+    checkpoint_prefix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxLayout:
+    """One ONNX file with the inputs `image` and `mask`. element_type: of inputs and output, by ONNX's number and by
+    name."""
+
+    element_type: tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyCheckerLayout:
+    """A folder with one StableDiffusionSafetyChecker of transformers' layout and its image processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSupport:
+    """What a LoRA may change. components: names of the pipeline's components. tensors: pattern of the beginnings of all
+    its tensor names. own_tensors: pattern that only tensor names of this family's LoRAs contain."""
+
+    components: tuple[str, ...]
+    tensors: str
+    own_tensors: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSupport:
+    """Textual inversion files: the tensor for each text encoder, and the widths that its vectors may have.
+
+    tensors: empty where the file holds one tensor of any name.
+    """
+
+    widths: tuple[frozenset[int], ...]
+    tensors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ModelFamily:
+    """How models of one architecture are built, checked, loaded and run. Whether a model was trained for inpainting is
+    read from its weights.
+
+    name: in the API, the catalog and commands. label: for people. engine: DIFFUSION, ERASE or MODERATION.
+    implementation: "module:name" of the class or function that computes. pipeline_class: the class of diffusers that
+    its files are loaded with; pipeline_arguments: passed to it, such as components that are not loaded.
+    overflows_float16: its activations do not fit float16; bfloat16 is used instead.
+    latent_patch: latent pixels along each side of one token, 1 where the network sees latent pixels.
+    schedulers: names that its models can run. defaults: values of a model of which nothing else is known.
+    ignored_settings: names of `PaintSettings` fields that change nothing. reads_prompt_weights: `(words:1.3)`.
+    text_features: widths of text features that its networks attend to -> slug of a shipped model of that width.
+    latent_channels, vae_scaling_factor: of its VAEs; None where that is not checked.
+    preview_decoder: slug of the shipped tiny VAE, in the folder of all models.
+    shared_image_encoder_mark: IP-Adapters with this in their name use the image encoder of another family's adapters in
+    the same repository.
+    """
+
+    name: str
+    label: str
+    engine: str
+    layout: DiffusersLayout | OnnxLayout | SafetyCheckerLayout
+    implementation: str = ""
+    pipeline_class: str = ""
+    pipeline_arguments: Mapping[str, Any] = field(default_factory=dict)
+    overflows_float16: bool = False
+    latent_patch: int = 1
+    schedulers: tuple[str, ...] = SCHEDULERS
+    max_guidance_scale: float = MAX_GUIDANCE_SCALE
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    ignored_settings: frozenset[str] = frozenset()
+    reads_prompt_weights: bool = False
+    text_features: Mapping[int, str] = field(default_factory=dict)
+    latent_channels: int | None = None
+    vae_scaling_factor: float | None = None
+    lora: LoraSupport | None = None
+    embedding: EmbeddingSupport | None = None
+    preview_decoder: str = ""
+    shared_image_encoder_mark: str = ""
+
+    @property
+    def generates(self) -> bool:
+        """Whether people may choose its models to paint with."""
+        return self.engine != MODERATION
+
+    def load_implementation(self) -> Any:
+        """Import and return the class or function that computes with models of the family."""
+        return pkgutil.resolve_name(self.implementation)
+
+
+class UnknownFamily(LookupError):
+    """No family of that name is registered."""
+
+
+registry: dict[str, ModelFamily] = {}
+"""Every known family by its name."""
+
+
+def register(family: ModelFamily) -> ModelFamily:
+    """Make a family known under its name. Raises ValueError where the name is taken."""
+    if family.name in registry:
+        raise ValueError(f"The model family {family.name} is registered already.")
+    registry[family.name] = family
+    return family
+
+
+def get(name: str) -> ModelFamily:
+    """Return the family of that name. Raises UnknownFamily."""
+    try:
+        return registry[name]
+    except KeyError:
+        raise UnknownFamily(f"There is no model family {name}.") from None
+
+
+def registered() -> tuple[ModelFamily, ...]:
+    """Return all families by name."""
+    return tuple(registry[name] for name in sorted(registry))
+
+
+def of_engine(engine: str) -> tuple[ModelFamily, ...]:
+    """Return the families whose models that engine computes with, by name."""
+    return tuple(family for family in registered() if family.engine == engine)
+
+
+def names(*, engine: str | None = None) -> list[str]:
+    """Return the names of all families, or of those of one engine."""
+    return [family.name for family in registered() if engine in (None, family.engine)]
+
+
+def generating() -> list[str]:
+    """Return the names of the families that people may choose models of."""
+    return [family.name for family in registered() if family.generates]
+
+
+def with_loras() -> list[str]:
+    """Return the names of the families whose models take LoRAs."""
+    return [family.name for family in registered() if family.lora is not None]
+
+
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

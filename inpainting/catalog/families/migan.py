@@ -1,0 +1,16 @@
+"""MI-GAN: a generative adversarial network for phones, one ONNX file (A. Sargsyan et al., ICCV 2023)."""
+
+from __future__ import annotations
+
+from inpainting.catalog.families import ERASE, ModelFamily, OnnxLayout, register
+
+MIGAN = register(
+    ModelFamily(
+        name="migan",
+        label="MI-GAN",
+        engine=ERASE,
+        layout=OnnxLayout(element_type=(2, "uint8")),
+        implementation="inpainting.engines.erase.network_inputs:migan_inputs",
+        defaults={"width": 512, "height": 512},
+    )
+)

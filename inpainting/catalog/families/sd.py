@@ -1,0 +1,78 @@
+"""Stable Diffusion 1 and 2: a UNet on four latent channels and one CLIP text encoder."""
+
+from __future__ import annotations
+
+from inpainting.catalog.families import (
+    DIFFUSION,
+    Component,
+    DiffusersLayout,
+    EmbeddingSupport,
+    LoraSupport,
+    ModelFamily,
+    register,
+)
+
+SCHEDULERS = tuple(
+    f"diffusers.{name}"
+    for name in (
+        *("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler"),
+        *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"),
+        *("DPMSolverSDEScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "IPNDMScheduler"),
+        *("KDPM2AncestralDiscreteScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler", "LCMScheduler"),
+        *("DDIMInverseScheduler", "TCDScheduler", "EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"),
+    )
+)
+"""Classes that the models are saved with."""
+COMPONENTS = {
+    "unet": Component(("diffusers.UNet2DConditionModel",), has_weights=True),
+    "vae": Component(("diffusers.AutoencoderKL",), has_weights=True),
+    "text_encoder": Component(("transformers.CLIPTextModel",), has_weights=True),
+    "tokenizer": Component(("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast")),
+    "scheduler": Component(SCHEDULERS),
+    "safety_checker": Component(
+        ("stable_diffusion.StableDiffusionSafetyChecker",), is_required=False, has_weights=True, is_loaded=False
+    ),
+    "feature_extractor": Component(
+        (
+            *("transformers.CLIPImageProcessor", "transformers.CLIPFeatureExtractor"),
+            *("transformers.CLIPImageProcessorFast", "transformers.CLIPImageProcessorPil"),
+        ),
+        is_required=False,
+        is_loaded=False,
+    ),
+    "image_encoder": Component(
+        ("transformers.CLIPVisionModelWithProjection",), is_required=False, has_weights=True, is_loaded=False
+    ),
+}
+LORA_TENSORS = r"(unet|text_encoder(_2)?)\.|lora_(unet|te[12]?)_"
+"""In the names of diffusers, of PEFT and of kohya-ss."""
+
+SD = register(
+    ModelFamily(
+        name="sd",
+        label="Stable Diffusion",
+        engine=DIFFUSION,
+        layout=DiffusersLayout(
+            pipelines=("StableDiffusionPipeline", "StableDiffusionInpaintPipeline"),
+            components=COMPONENTS,
+            checkpoint_prefix="",
+        ),
+        implementation="inpainting.engines.diffusion.families.sd:StableDiffusion",
+        pipeline_class="StableDiffusionInpaintPipeline",
+        # Generated images are checked apart from the pipeline, whichever engine made them (`engines.safety`).
+        pipeline_arguments={
+            "safety_checker": None,
+            "requires_safety_checker": False,
+            "feature_extractor": None,
+            "image_encoder": None,
+        },
+        defaults={"width": 512, "height": 512},
+        reads_prompt_weights=True,
+        text_features={768: "sd15-inpainting", 1024: "sd2-inpainting"},
+        latent_channels=4,
+        vae_scaling_factor=0.18215,
+        lora=LoraSupport(components=("unet", "text_encoder"), tensors=LORA_TENSORS, own_tensors=r"\Alora_te_"),
+        embedding=EmbeddingSupport(widths=(frozenset({768, 1024}),)),
+        preview_decoder="taesd",
+    )
+)

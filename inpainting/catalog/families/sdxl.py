@@ -1,0 +1,54 @@
+"""Stable Diffusion XL: a larger UNet that is also conditioned on the image size, and two CLIP text encoders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from inpainting.catalog.families import (
+    DIFFUSION,
+    Component,
+    DiffusersLayout,
+    EmbeddingSupport,
+    LoraSupport,
+    ModelFamily,
+    register,
+)
+from inpainting.catalog.families.sd import COMPONENTS, LORA_TENSORS
+
+SDXL = register(
+    ModelFamily(
+        name="sdxl",
+        label="SDXL",
+        engine=DIFFUSION,
+        layout=DiffusersLayout(
+            pipelines=("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline"),
+            components={
+                **COMPONENTS,
+                # The refiner, which is loaded the same way, has the second encoder alone.
+                "text_encoder": replace(COMPONENTS["text_encoder"], is_required=False),
+                "tokenizer": replace(COMPONENTS["tokenizer"], is_required=False),
+                "text_encoder_2": Component(("transformers.CLIPTextModelWithProjection",), has_weights=True),
+                "tokenizer_2": COMPONENTS["tokenizer"],
+            },
+            checkpoint_prefix="conditioner.",
+        ),
+        implementation="inpainting.engines.diffusion.families.sdxl:StableDiffusionXL",
+        pipeline_class="StableDiffusionXLInpaintPipeline",
+        # A watermark would change pixels outside the mask too.
+        pipeline_arguments={"add_watermarker": False, "feature_extractor": None, "image_encoder": None},
+        defaults={"width": 1024, "height": 1024},
+        reads_prompt_weights=True,
+        text_features={2048: "sdxl-inpainting"},
+        latent_channels=4,
+        vae_scaling_factor=0.13025,
+        lora=LoraSupport(
+            components=("unet", "text_encoder", "text_encoder_2"),
+            tensors=LORA_TENSORS,
+            # Its UNet has blocks of several transformers.
+            own_tensors=r"\A(lora_te2_|text_encoder_2\.)|transformer_blocks[._][1-9]",
+        ),
+        embedding=EmbeddingSupport(tensors=("clip_l", "clip_g"), widths=(frozenset({768}), frozenset({1280}))),
+        preview_decoder="taesdxl",
+        shared_image_encoder_mark="vit-h",  # in h94/IP-Adapter
+    )
+)
