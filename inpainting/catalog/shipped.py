@@ -102,6 +102,19 @@ SHIPPED = (
             "sd_xl_base_1.0.safetensors",
         ),
     ),
+    # In bfloat16: the transformer has 11.9 billion numbers, the larger text encoder 4.8.
+    ModelSpec(
+        slug="flux-fill",
+        label="FLUX.1 Fill [dev]",
+        family="flux-fill",
+        repo="black-forest-labs/FLUX.1-Fill-dev",
+        licence="FLUX.1 [dev] Non-Commercial License; gated: accept it on the hub, then set HF_TOKEN",
+        licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev/blob/main/LICENSE.md",
+        size_bytes=33_800 * MB,
+        memory_bytes=38 * GB,
+        aliases=("black-forest-labs/FLUX.1-Fill-dev", "FLUX.1-Fill-dev", "flux1-fill-dev.safetensors"),
+        **families.get("flux-fill").defaults,
+    ),
     # One ONNX file each. Big-LaMa (R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier
     # Convolutions", WACV 2022) as Carve exported it; MI-GAN (A. Sargsyan et al., ICCV 2023) from its first author.
     ModelSpec(

@@ -1,0 +1,46 @@
+"""FLUX.1 Fill [dev]: a transformer trained by flow matching (Lipman et al. 2022, arXiv 2210.02747)."""
+
+from __future__ import annotations
+
+from inpainting.catalog.families import DIFFUSION, Component, DiffusersLayout, ModelFamily, register
+from inpainting.core.settings_table import FLOW_SCHEDULERS
+
+FLUX_FILL = register(
+    ModelFamily(
+        name="flux-fill",
+        label="FLUX.1 Fill",
+        engine=DIFFUSION,
+        layout=DiffusersLayout(
+            pipelines=("FluxFillPipeline",),
+            components={
+                "transformer": Component(("diffusers.FluxTransformer2DModel",), has_weights=True),
+                "vae": Component(("diffusers.AutoencoderKL",), has_weights=True),
+                "text_encoder": Component(("transformers.CLIPTextModel",), has_weights=True),
+                "text_encoder_2": Component(("transformers.T5EncoderModel",), has_weights=True),
+                "tokenizer": Component(("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast")),
+                "tokenizer_2": Component(("transformers.T5TokenizerFast", "transformers.T5Tokenizer")),
+                "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
+            },
+            checkpoint_prefix=None,  # checkpoints of one file lack the text encoders
+        ),
+        implementation="inpainting.engines.diffusion.families.flux_fill:FluxFill",
+        pipeline_class="FluxFillPipeline",
+        overflows_float16=True,
+        latent_patch=2,
+        schedulers=FLOW_SCHEDULERS,
+        max_guidance_scale=100.0,  # distilled with guidance, it takes the scale as an input
+        # As on its model card.
+        defaults={
+            "steps": 50,
+            "guidance_scale": 30.0,
+            "scheduler": "FlowMatchEulerDiscreteScheduler",
+            "width": 1024,
+            "height": 1024,
+        },
+        # No unconditional pass to replace; of CLIP only the pooled output is read; its noise levels are its own.
+        ignored_settings=frozenset(
+            {"negative_prompt", "clip_skip", "use_karras_sigmas", "algorithm_type", "guidance_start", "guidance_end"}
+        ),
+        preview_decoder="taef1",
+    )
+)
