@@ -1,4 +1,4 @@
-"""What quick-fill promises: same request same bytes, every masked pixel filled, the rest untouched, scenes closed."""
+"""quick-fill is deterministic, fills every masked pixel, changes no other, and continues patterns and gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.quick_fill.engine import QuickFill, fill_all
-from inpainting.engines.quick_fill.islands import split
+from inpainting.engines.quick_fill.holes import split_mask
 
 Bytes = NDArray[np.uint8]
 
@@ -85,7 +85,7 @@ def test_it_leaves_everything_outside_the_mask_and_its_input_alone(coffee: Bytes
     assert (coffee.tobytes(), mask.tobytes()) == (image_before, mask_before)
 
 
-def test_the_result_owes_nothing_to_what_was_under_the_mask(coffee: Bytes) -> None:
+def test_the_result_does_not_depend_on_pixels_under_the_mask(coffee: Bytes) -> None:
     mask = disc(coffee.shape, (120, 80), 26) | disc(coffee.shape, (20, 20), 2)
     other = coffee.copy()
     other[mask > 0] = (255, 0, 255)
@@ -160,7 +160,7 @@ def test_it_takes_tiny_pictures_and_any_mask(data: st.DataObject) -> None:
     assert (painted[mask == 0] == image[mask == 0]).all()
 
 
-def test_many_islands_are_all_filled() -> None:
+def test_many_holes_are_all_filled() -> None:
     truth = weave(400, 600)
     mask = np.zeros(truth.shape[:2], np.uint8)
     for row in range(20, 400, 60):
@@ -245,7 +245,7 @@ def test_a_gradient_continues_smoothly() -> None:
 
 def test_a_filled_hole_is_known_to_the_next_one(coffee: Bytes) -> None:
     mask = (disc(coffee.shape, (90, 80), 14) | disc(coffee.shape, (150, 80), 14)) > 0
-    thin, holes = split(mask)
+    thin, holes = split_mask(mask)
     assert len(holes) == 2
     assert not thin.any()
 
@@ -264,7 +264,7 @@ def test_a_scratch_over_a_slanted_edge_hardly_overshoots() -> None:
     mask = np.zeros((40, 60), np.uint8)
     mask[:, 28:33] = 255
     painted = paint(truth, mask)[0]
-    assert painted.min() >= 55  # without tension the plain biharmonic surface swings to 51 and 209
+    assert painted.min() >= 55  # without tension the plain biharmonic surface overshoots to 51 and 209
     assert painted.max() <= 205
 
 

@@ -1,4 +1,4 @@
-"""The engine that is always there: no prompt, no weights, no GPU. Thin damage is closed, objects are painted out."""
+"""quick-fill, the engine of every installation: no prompt, no weights, no GPU. Removes scratches and objects."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import not_read_by
 from inpainting.engines.base import OnStep, Queue
 from inpainting.engines.quick_fill.filling import fill
-from inpainting.engines.quick_fill.islands import split
-from inpainting.engines.quick_fill.progress import Progress, Report, part
+from inpainting.engines.quick_fill.holes import split_mask
+from inpainting.engines.quick_fill.progress import Progress, Report, subrange
 from inpainting.engines.quick_fill.scratches import close_scratches
 
 CONTEXT = 1.0
 LEAST_CONTEXT = 64
 FULL_EFFORT = 40
-"""Holes up to which each gets the full search; beyond, the total stays about the same."""
+"""Up to this many holes each gets the full search; with more, the total effort stays about the same."""
 
 
 class QuickFill:
@@ -52,14 +52,14 @@ class QuickFill:
             raise EngineFailed("The mask covers the whole picture, so nothing is left to paint from.")
         progress = Progress(on_step)
         progress(0.01)
-        thin, holes = split(mask)
+        thin, holes = split_mask(mask)
         progress(0.02)
         start = 0.1 if holes else 1.0
-        base = close_scratches(image, thin, part(progress, 0.02, start)) if thin.any() else image
+        base = close_scratches(image, thin, subrange(progress, 0.02, start)) if thin.any() else image
         pictures = []
         count = request.settings.num_images
         for index in range(count):
-            report = part(progress, start + (1 - start) * index / count, start + (1 - start) * (index + 1) / count)
+            report = subrange(progress, start + (1 - start) * index / count, start + (1 - start) * (index + 1) / count)
             pictures.append(fill_all(base, mask & ~thin, holes, (request.settings.seed, index), report))
         progress(1.0)
         return pictures
@@ -68,7 +68,7 @@ class QuickFill:
 def fill_all(
     image: NDArray[np.uint8], mask: NDArray[np.bool_], holes: list[Box], seed: tuple[int, int], report: Report
 ) -> NDArray[np.uint8]:
-    """A copy of `image` [h, w, 3] with the holes in `mask` [h, w] filled in turn; a filled one counts as known."""
+    """A copy of `image` [h, w, 3] with the holes in `mask` [h, w] filled in turn; filled ones count as known."""
     out = image.copy()
     unknown = mask.copy()
     whole = Box.whole(Size(mask.shape[1], mask.shape[0]))
@@ -77,7 +77,7 @@ def fill_all(
     effort = min(1.0, FULL_EFFORT / max(1, len(holes)))
     for number, hole in enumerate(holes):
         if not unknown[hole.slices].any():
-            continue  # what is here lay within the bounds of an earlier one
+            continue  # an earlier box included these pixels
         box = surroundings(hole, whole)
         if unknown[box.slices].all():
             box = whole
@@ -85,7 +85,7 @@ def fill_all(
         own[hole.seen_from(box).slices] = unknown[hole.slices]
         rng = np.random.default_rng([*seed, number])
         around = out[box.slices]
-        filled = fill(around, ~unknown[box.slices], own, effort, rng, part(report, ends[number], ends[number + 1]))
+        filled = fill(around, ~unknown[box.slices], own, effort, rng, subrange(report, ends[number], ends[number + 1]))
         around[own] = filled[own]
         unknown[hole.slices] = False
     return out

@@ -1,4 +1,4 @@
-"""Which offset each pixel of the hole takes: one labelling by alpha-expansion, so that seams fall where none shows.
+"""Labels each pixel of the hole with an offset by alpha-expansion, so that seams fall where they are least visible.
 
 The energy is shift-map's (Y. Pritch, E. Kav-Venaki, S. Peleg, "Shift-Map Image Editing", ICCV 2009): where two
 neighbours take different offsets, both must look alike under both. Each expansion move is one minimum cut
@@ -13,96 +13,128 @@ import maxflow
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.engines.quick_fill.scene import CHANNELS, IMPOSSIBLE, Bools, Floats, Indexes, Ints, Scene, unlike
+from inpainting.engines.quick_fill.hole_graph import (
+    CHANNELS,
+    IMPOSSIBLE,
+    Bools,
+    Floats,
+    HoleGraph,
+    Indexes,
+    Ints,
+    feature_distance,
+)
 
-Prices = Callable[[int, Indexes], Floats]
-"""(label, nodes) -> what each of those nodes pays for it."""
+DataCost = Callable[[int, Indexes], Floats]
+"""(label, nodes) -> [nodes], the data cost of that label."""
 
 
 class Labelling:
-    """A labelling on its way to a lower energy: `labels` [n], for each node an index into `offsets` [k, 2]."""
+    """A labelling whose energy each expansion lowers: `labels` [n], for each node an index into `offsets` [k, 2]."""
 
-    def __init__(self, scene: Scene, offsets: Ints, prices: Prices, labels: Ints) -> None:
-        self.scene = scene
+    def __init__(self, graph: HoleGraph, offsets: Ints, data_cost: DataCost, labels: Ints) -> None:
+        self.graph = graph
         self.offsets = offsets
-        self.prices = prices
+        self.data_cost = data_cost
         self.labels = labels.copy()
-        self.price = np.zeros(len(labels), np.float32)
+        self._node_cost = np.zeros(len(labels), np.float32)
         for label in np.unique(labels).tolist():
             at = np.flatnonzero(labels == label)
-            self.price[at] = prices(label, at)
-        self._current = scene.features(slice(None), offsets[labels])
-        self._first_as_second = np.empty((len(scene.first), CHANNELS), np.int16)
+            self._node_cost[at] = data_cost(label, at)
+        self._current = graph.source_features(slice(None), offsets[labels])
+        self._first_as_second = np.empty((len(graph.first), CHANNELS), np.int16)
         self._second_as_first = np.empty_like(self._first_as_second)
-        self._seam = np.empty(len(scene.first), np.float32)
-        self._look(np.arange(len(scene.first)))
+        self._edge_cost = np.empty(len(graph.first), np.float32)
+        self._update_edges(np.arange(len(graph.first)))
 
     def expand(self, label: int, among: Bools | None = None) -> None:
-        """Let nodes (of `among` [n], or all) change to `label`: the one best such change of all at once."""
-        scene = self.scene
+        """One expansion move: change the nodes (of `among` [n], or all) to `label` that lower the energy most."""
+        graph = self.graph
         free = self.labels != label
         if among is not None:
             free &= among
         nodes = np.flatnonzero(free)
-        price = self.prices(label, nodes)
-        possible = price < IMPOSSIBLE
+        cost = self.data_cost(label, nodes)
+        possible = cost < IMPOSSIBLE
         free[nodes[~possible]] = False
-        nodes, price = nodes[possible], price[possible]
+        nodes, cost = nodes[possible], cost[possible]
         if not len(nodes):
             return
-        edges = np.flatnonzero(free[scene.first] | free[scene.second])
-        first, second = scene.first[edges], scene.second[edges]
+        edges = np.flatnonzero(free[graph.first] | free[graph.second])
+        first, second = graph.first[edges], graph.second[edges]
         touched = free.copy()
         touched[first] = touched[second] = True
         at = np.flatnonzero(touched)
-        taken = np.empty_like(self._current)
-        taken[at] = scene.features(at, self.offsets[label])
+        expanded = np.empty_like(self._current)
+        expanded[at] = graph.source_features(at, self.offsets[label])
 
-        stay = self._seam[edges]
-        second_takes = unlike(self._current[first], taken[first]) + unlike(self._second_as_first[edges], taken[second])
-        first_takes = unlike(taken[first], self._first_as_second[edges]) + unlike(taken[second], self._current[second])
+        neither = self._edge_cost[edges]
+        only_second = feature_distance(self._current[first], expanded[first]) + feature_distance(
+            self._second_as_first[edges], expanded[second]
+        )
+        only_first = feature_distance(expanded[first], self._first_as_second[edges]) + feature_distance(
+            expanded[second], self._current[second]
+        )
+        node_change = cost - self._node_cost[nodes]
+        moves = _minimum_cut(free, nodes, node_change, first, second, neither, only_first, only_second)
+        self._apply(nodes[moves], label, cost[moves], expanded)
 
-        number = np.empty(len(self.labels), np.int32)
-        number[nodes] = np.arange(len(nodes), dtype=np.int32)
-        only_first, only_second = free[first] & ~free[second], free[second] & ~free[first]
-        both = free[first] & free[second]
-        one, two = number[first[both]], number[second[both]]
-        # V. Kolmogorov, R. Zabih, "What Energy Functions Can Be Minimized via Graph Cuts?", PAMI 2004: a pair's four
-        # costs as one edge and two terminals; where they are not submodular, keeping both counts as cheaper than it is
-        kept = np.minimum(stay[both], first_takes[both] + second_takes[both])
-        ends = [number[first[only_first]], number[second[only_second]], one, two]
-        extras = [
-            first_takes[only_first] - stay[only_first],
-            second_takes[only_second] - stay[only_second],
-            first_takes[both] - kept,
-            -first_takes[both],
-        ]
-        change = price - self.price[nodes] + np.bincount(np.concatenate(ends), np.concatenate(extras), len(nodes))
-        graph = maxflow.GraphFloat(len(nodes), len(one))
-        graph.add_nodes(len(nodes))
-        pull = (first_takes[both] + second_takes[both] - kept).astype(np.float64)
-        graph.add_edges(one, two, pull, np.zeros(len(one)))
-        every = np.arange(len(nodes))
-        graph.add_grid_tedges(every, np.maximum(change, 0), np.maximum(-change, 0))
-        graph.maxflow()
-        moves = graph.get_grid_segments(every)
-        self._take(nodes[moves], label, price[moves], taken)
-
-    def _take(self, moved: Indexes, label: int, price: Floats, taken: NDArray[np.int16]) -> None:
+    def _apply(self, moved: Indexes, label: int, cost: Floats, expanded: NDArray[np.int16]) -> None:
         if not len(moved):
             return
         self.labels[moved] = label
-        self.price[moved] = price
-        self._current[moved] = taken[moved]
+        self._node_cost[moved] = cost
+        self._current[moved] = expanded[moved]
         changed = np.zeros(len(self.labels), bool)
         changed[moved] = True
-        self._look(np.flatnonzero(changed[self.scene.first] | changed[self.scene.second]))
+        self._update_edges(np.flatnonzero(changed[self.graph.first] | changed[self.graph.second]))
 
-    def _look(self, edges: Indexes) -> None:
-        """See again what `edges` cost: each end as it is and as its neighbour's offset would have it."""
-        first, second = self.scene.first[edges], self.scene.second[edges]
-        self._first_as_second[edges] = self.scene.features(first, self.offsets[self.labels[second]])
-        self._second_as_first[edges] = self.scene.features(second, self.offsets[self.labels[first]])
-        self._seam[edges] = unlike(self._current[first], self._first_as_second[edges]) + unlike(
-            self._current[second], self._second_as_first[edges]
-        )
+    def _update_edges(self, edges: Indexes) -> None:
+        """Compute the cost of `edges` anew: each end as it is against the end under its neighbour's offset."""
+        first, second = self.graph.first[edges], self.graph.second[edges]
+        self._first_as_second[edges] = self.graph.source_features(first, self.offsets[self.labels[second]])
+        self._second_as_first[edges] = self.graph.source_features(second, self.offsets[self.labels[first]])
+        self._edge_cost[edges] = feature_distance(
+            self._current[first], self._first_as_second[edges]
+        ) + feature_distance(self._current[second], self._second_as_first[edges])
+
+
+def _minimum_cut(
+    free: Bools,
+    nodes: Indexes,
+    node_change: Floats,
+    first: Ints,
+    second: Ints,
+    neither: Floats,
+    only_first: Floats,
+    only_second: Floats,
+) -> Bools:
+    """[nodes]: which of the free nodes move, by the minimum cut of the expansion's binary energy.
+
+    node_change: [nodes], what moving adds to the data cost. first, second: the ends of the edges with a free node;
+    neither, only_first, only_second: the cost of each edge if none, one or the other end moves; 0 if both do.
+    """
+    number = np.empty(len(free), np.int32)
+    number[nodes] = np.arange(len(nodes), dtype=np.int32)
+    first_free, second_free = free[first] & ~free[second], free[second] & ~free[first]
+    both_free = free[first] & free[second]
+    one, two = number[first[both_free]], number[second[both_free]]
+    # V. Kolmogorov, R. Zabih, "What Energy Functions Can Be Minimized via Graph Cuts?", PAMI 2004: a pair's four
+    # costs as one edge and two terminals. Where they are not submodular, the cost of no change is lowered.
+    unchanged = np.minimum(neither[both_free], only_first[both_free] + only_second[both_free])
+    ends = [number[first[first_free]], number[second[second_free]], one, two]
+    changes = [
+        only_first[first_free] - neither[first_free],
+        only_second[second_free] - neither[second_free],
+        only_first[both_free] - unchanged,
+        -only_first[both_free],
+    ]
+    terminal = node_change + np.bincount(np.concatenate(ends), np.concatenate(changes), len(nodes))
+    flow = maxflow.GraphFloat(len(nodes), len(one))
+    flow.add_nodes(len(nodes))
+    capacity = (only_first[both_free] + only_second[both_free] - unchanged).astype(np.float64)
+    flow.add_edges(one, two, capacity, np.zeros(len(one)))
+    every = np.arange(len(nodes))
+    flow.add_grid_tedges(every, np.maximum(terminal, 0), np.maximum(-terminal, 0))
+    flow.maxflow()
+    moves: Bools = flow.get_grid_segments(every)
+    return moves

@@ -1,4 +1,4 @@
-"""How far the work is: nested shares of one whole, told as steps that never fall."""
+"""Progress of nested pieces of work, reported as steps that never decrease."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from inpainting.engines.base import OnStep, Step
 
 Report = Callable[[float], None]
-"""Called with 0..1, the share of a piece of work that is done."""
+"""Called with the share of a piece of work that is done, 0..1."""
 
 STEPS = 100
 
 
 class Progress:
-    """Turns shares into `Step`s of STEPS; a step is told once, and what `on_step` raises passes through."""
+    """Converts shares to `Step`s of STEPS; each step is reported once. Errors from `on_step` propagate."""
 
     def __init__(self, on_step: OnStep) -> None:
         self._on_step = on_step
@@ -26,6 +26,6 @@ class Progress:
             self._on_step(Step(done, STEPS))
 
 
-def part(report: Report, start: float, end: float) -> Report:
-    """The report of a piece of work that is `start`..`end` of a greater one."""
+def subrange(report: Report, start: float, end: float) -> Report:
+    """The report for a piece of work that is `start`..`end` of a larger one."""
     return lambda share: report(start + (end - start) * share)

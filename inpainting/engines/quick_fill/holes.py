@@ -1,4 +1,4 @@
-"""Splits a mask into thin damage and holes, and gives each hole the crop of the picture it is filled from."""
+"""Splits a mask into thin damage, which is interpolated, and holes, which are filled one by one."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 from inpainting.core.geometry import Box
 
 THIN_RADIUS = 4.0
-"""Pixels: a component nowhere deeper than this is a scratch or a speck."""
+"""Pixels: a component nowhere deeper than this is a scratch or a speck. Depth is the distance to the mask's edge."""
 CROSSING_RADIUS = 8.0
 """Pixels: where scratches cross, thin damage may be this deep."""
 MANY = 150
 MANY_RADIUS = 10.0
-"""With more than MANY holes, those nowhere deeper than this count as thin too: time stays bounded."""
+"""With more than MANY holes, those nowhere deeper than this count as thin too, which bounds the time."""
 STRIP = 12
 LEAST_TILE = 96
-"""A hole longer than STRIP times its depth is cut into tiles, at least this many pixels wide: a wire across the picture
-is filled bit by bit from what is near."""
+"""A hole longer than STRIP times its depth is cut into tiles, at least this many pixels wide, so that a wire across the
+picture is filled piece by piece from nearby pixels."""
 
 
-def split(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
-    """(thin damage [h, w], holes): together they cover the mask. A box holds one hole, or several close together.
+def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
+    """(thin damage [h, w], boxes of the holes): together they cover the mask. A box holds one hole, or several nearby.
 
-    A component that is mostly deep is a hole, thin ends and all. One that is mostly thin, such as crossing scratches,
-    keeps as holes only the parts too deep for a crossing.
+    A component that is mostly deep is a hole, including its thin ends. Of one that is mostly thin, such as crossing
+    scratches, only the parts too deep for a crossing are holes.
     """
     deep = depth_of(mask)
     count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
@@ -41,26 +41,27 @@ def split(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
     from_scratches = np.zeros(count, bool)
     from_scratches[numbers[body & loose]] = True
     thick = deepest > np.where(from_scratches, CROSSING_RADIUS, THIN_RADIUS)
-    found = cut(grouped(stats[thick], mask.shape), deep)
+    found = tiled(grouped(stats[thick], mask.shape), deep)
     if len(found) > MANY:
         thick &= deepest > MANY_RADIUS
-        found = cut(grouped(stats[thick], mask.shape), deep)
+        found = tiled(grouped(stats[thick], mask.shape), deep)
     return mask & ~thick[numbers], found
 
 
 def depth_of(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Distance in pixels to the nearest pixel outside; the picture's border is no edge, nothing is known beyond it."""
+    """Distance in pixels to the nearest pixel outside the mask; the picture's border is no edge."""
     padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
 
 
 def grown(core: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels that belong to a deep core: dilated back by the depth that the threshold removed."""
     side = 2 * int(np.ceil(THIN_RADIUS)) + 3
     return cv2.dilate(core.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))) > 0
 
 
 def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Box]:
-    """Components whose surroundings (an eighth of their size, at least 8 pixels) touch become one hole."""
+    """Boxes of components; those whose surroundings (an eighth of their size, at least 8 pixels) touch share one."""
     canvas = np.zeros((shape[0] // 4 + 2, shape[1] // 4 + 2), np.uint8)
     boxes = [(left, top, left + width, top + height) for left, top, width, height, _ in stats.tolist()]
     for left, top, right, bottom in boxes:
@@ -81,13 +82,13 @@ def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Box]:
     return list(groups.values())
 
 
-def cut(holes: list[Box], deep: NDArray[np.float32]) -> list[Box]:
-    """Long and slender holes in tiles that hold a part of them; others as they are."""
+def tiled(holes: list[Box], deep: NDArray[np.float32]) -> list[Box]:
+    """Long and slender holes cut into tiles that hold a part of them; others as they are."""
     tiles = []
     for hole in holes:
         depth = float(deep[hole.slices].max())
         side = max(LEAST_TILE, int(STRIP * depth))
-        if hole.size.longer <= 2 * side or coverage_of(hole, deep) > 0.3:
+        if hole.size.longer <= 2 * side or covered_share(hole, deep) > 0.3:
             tiles.append(hole)
             continue
         for top in range(hole.top, hole.bottom, side):
@@ -98,5 +99,5 @@ def cut(holes: list[Box], deep: NDArray[np.float32]) -> list[Box]:
     return tiles
 
 
-def coverage_of(hole: Box, deep: NDArray[np.float32]) -> float:
+def covered_share(hole: Box, deep: NDArray[np.float32]) -> float:
     return float(np.count_nonzero(deep[hole.slices])) / hole.size.area
