@@ -284,7 +284,7 @@ LEASE_SECONDS = env.float("DREAMLAYER_LEASE_SECONDS", 30)
 LIVE_RECHECK_SECONDS = env.float("DREAMLAYER_LIVE_RECHECK_SECONDS", 60)
 LIVE_SOCKETS_PER_USER = env.int("DREAMLAYER_LIVE_SOCKETS_PER_USER", 50)
 
-CHANNEL_LAYERS = {"default": {"BACKEND": "inpainting.realtime.layers.ThreadSafeInMemoryChannelLayer"}}
+CHANNEL_LAYERS = {"default": {"BACKEND": "inpainting.realtime.channel_layers.ThreadSafeInMemoryChannelLayer"}}
 
 USE_TZ = True
 TIME_ZONE = env.str("DREAMLAYER_TIME_ZONE", "UTC")

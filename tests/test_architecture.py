@@ -17,14 +17,14 @@ ROOM_OF["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
 FLOORS = [
     [
         *("inpainting.api", "inpainting.web", "inpainting.admin", "inpainting.cli", "inpainting.management"),
-        *("inpainting.realtime.consumers", "inpainting.realtime.places", "inpainting.realtime.routing"),
+        *("inpainting.realtime.consumers", "inpainting.realtime.queue_positions", "inpainting.realtime.routing"),
     ],
     ["inpainting.generations"],
     ["inpainting.tasks"],
     ["inpainting.worker", "inpainting.webhooks", "inpainting.realtime.current_event"],
     ["inpainting.accounting", "inpainting.moderation", "inpainting.planning", "inpainting.storage_audit"],
     [
-        *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.layers"),
+        *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.channel_layers"),
         *("inpainting.storage", "inpainting.apps", "inpainting.checks", "inpainting.net"),
     ],
     ["inpainting.engines"],

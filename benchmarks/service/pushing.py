@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.service.measuring import Report, timed
 from benchmarks.service.sites import Site, encoded, scene
-from inpainting.realtime.layers import ThreadSafeInMemoryChannelLayer
+from inpainting.realtime.channel_layers import ThreadSafeInMemoryChannelLayer
 
 LISTENERS = (1, 20, 40)
 """A user may have 50 sockets."""

@@ -1,4 +1,4 @@
-"""The live channel: of one generation, and of all of one's own."""
+"""Websocket consumers: the events of one generation, and of all generations of the user."""
 
 from __future__ import annotations
 
@@ -19,55 +19,55 @@ from accounts import websocket_auth
 from inpainting.generations import history
 from inpainting.models import Generation, Status
 from inpainting.realtime import events
-from inpainting.realtime.current_event import present_event, queued_event
-from inpainting.realtime.places import Places, lookout
+from inpainting.realtime.current_event import current_event, queued_event
+from inpainting.realtime.queue_positions import Positions, broadcaster
 
 logger = logging.getLogger(__name__)
 
 SIGNED_OUT = 4401
-"""Close code: nobody is signed in, or no longer: signed out, another password, deactivated, key revoked or expired."""
+"""Close code: not signed in, or no longer: signed out, password changed, user deactivated, key revoked or expired."""
 NOT_FOUND = 4404
-"""Close code for a generation that is not there (any more), or somebody else's."""
+"""Close code: the generation does not exist, was deleted, or belongs to another user."""
 TOO_MANY = 4429
-"""Close code for more sockets than LIVE_SOCKETS_PER_USER."""
+"""Close code: the user has LIVE_SOCKETS_PER_USER sockets open."""
 BROKEN = 1011
-"""Close code where we cannot go on: connecting again may help."""
+"""Close code: an unexpected error; the client may connect again."""
 
-EXACT_TO = 10
-"""Positions up to which every change is told; further back, changes of a tenth: nobody counts those."""
+EXACT_POSITIONS = 10
+"""Every change is sent up to this position; behind it, changes of a tenth or more."""
 
 
-class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
-    """What both channels have in common. The client's messages are not read.
+class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
+    """Base class: sends the current state on connecting, then every event, and the queue positions as they change.
 
-    On connecting it sends the present state, then every event; of those that wait, their places as the line moves.
+    Messages of the client are ignored.
     """
 
     open_sockets: ClassVar[Counter[int]] = Counter()
-    """By user, in this process."""
+    """By user id, in this process."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.groups: tuple[str, ...] = ()
-        self.may_listen = False  # not before it was asked, and never again once it is closed
-        self.waiting: dict[UUID, int | None] = {}  # what waits, and the position that was told last
+        self.authorized = False  # until `connect` has checked it, and after the socket is closed
+        self.queued: dict[UUID, int | None] = {}  # waiting generations: the position that was sent last
         self.rechecks: asyncio.Task[None] | None = None
-        with self.counted(scope["user"].pk) as fits:
-            self.fits = fits
+        with self.counted(scope["user"].pk) as within_limit:
+            self.within_limit = within_limit
             try:
                 await super().__call__(scope, receive, send)
             finally:
-                lookout().leave(self)
+                broadcaster().unsubscribe(self)
                 if self.rechecks is not None:
                     self.rechecks.cancel()
-                await self.leave_groups()  # here, for not every end is a disconnection
+                await self.leave_groups()  # here, because `disconnect` is not called when the consumer raises
 
     @classmethod
     @contextmanager
     def counted(cls, user_id: int | None) -> Iterator[bool]:
-        """False where the user has as many sockets as allowed."""
-        fits = user_id is None or cls.open_sockets[user_id] < settings.LIVE_SOCKETS_PER_USER
-        if user_id is None or not fits:
-            yield fits
+        """Count the socket while it is open. Yields False if the user has the allowed number of sockets already."""
+        within_limit = user_id is None or cls.open_sockets[user_id] < settings.LIVE_SOCKETS_PER_USER
+        if user_id is None or not within_limit:
+            yield within_limit
             return
         cls.open_sockets[user_id] += 1
         try:
@@ -78,89 +78,89 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
                 del cls.open_sockets[user_id]
 
     async def connect(self) -> None:
-        await self.accept()  # or a browser could not read the close code
-        if not self.fits:
-            await self.turn_away(TOO_MANY)
+        await self.accept()  # before closing: browsers cannot read the close code of a rejected handshake
+        if not self.within_limit:
+            await self.refuse(TOO_MANY)
             return
         if self.scope["user"].is_authenticated:
-            self.groups = (self.group_of_what(), websocket_auth.revocation_group(self.scope))
+            self.groups = (self.channel_group(), websocket_auth.revocation_group(self.scope))
             await self.join_groups()
-        # Ask and look after joining: what happens in between is heard twice rather than never.
-        refusal = await self.present_refusal()
-        if refusal is not None:
-            await self.turn_away(refusal)
+        # Authorization and state are read after joining: a change in between is sent twice rather than lost.
+        code = await self.close_code_now()
+        if code is not None:
+            await self.refuse(code)
             return
-        self.may_listen = True
-        for generation in await database_sync_to_async(self.present)():
-            await self.tell_present(generation)
-        self.rechecks = asyncio.create_task(self.check_again_and_again())
+        self.authorized = True
+        for generation in await database_sync_to_async(self.initial_generations)():
+            await self.send_current_event(generation)
+        self.rechecks = asyncio.create_task(self.recheck_periodically())
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
-        """Nothing that a client says is read, be it JSON or not."""
+        """Ignore every message, JSON or not."""
 
-    # What the channel layer brings
+    # Messages from the channel layer
 
     async def generation_event(self, message: dict[str, Any]) -> None:
-        if not self.may_listen:
+        if not self.authorized:
             return
         pk, event = UUID(message["id"]), message["event"]
         if event["type"] == "queued":
-            await self.tell_waiting(pk)
+            await self.send_position(pk)
         else:
-            self.waits_no_longer(pk)
-            await self.tell(pk, event)
+            self.forget_position(pk)
+            await self.send_event(pk, event)
 
     async def access_revoked(self, message: dict[str, Any]) -> None:
-        await self.turn_away(SIGNED_OUT)
+        await self.refuse(SIGNED_OUT)
 
-    # Places in line
+    # Queue positions
 
-    async def hear_places(self, places: Places) -> None:
-        for pk, told in list(self.waiting.items()):
-            place = places.get(pk)
-            if place is not None and is_worth_telling(told, place.position):
-                self.waiting[pk] = place.position
-                await self.tell(pk, queued_event(place))
+    async def positions_polled(self, positions: Positions) -> None:
+        for pk, sent in list(self.queued.items()):
+            place = positions.get(pk)
+            if place is not None and is_worth_sending(sent, place.position):
+                self.queued[pk] = place.position
+                await self.send_event(pk, queued_event(place))
 
-    async def tell_waiting(self, pk: UUID) -> None:
-        place = await lookout().place_of(pk)
-        self.waiting[pk] = place.position if place else None
-        lookout().join(self)
-        await self.tell(pk, queued_event(place))
+    async def send_position(self, pk: UUID) -> None:
+        place = await broadcaster().position_of(pk)
+        self.queued[pk] = place.position if place else None
+        broadcaster().subscribe(self)
+        await self.send_event(pk, queued_event(place))
 
-    def waits_no_longer(self, pk: UUID) -> None:
-        self.waiting.pop(pk, None)
-        if not self.waiting:
-            lookout().leave(self)
+    def forget_position(self, pk: UUID) -> None:
+        self.queued.pop(pk, None)
+        if not self.queued:
+            broadcaster().unsubscribe(self)
 
-    # Who may listen
+    # Authorization
 
-    async def check_again_and_again(self) -> None:
+    async def recheck_periodically(self) -> None:
         while True:
             await asyncio.sleep(settings.LIVE_RECHECK_SECONDS)
             try:
-                refusal = await self.present_refusal()
-                if refusal is None:
-                    await self.join_groups()  # a layer forgets memberships after a day
+                code = await self.close_code_now()
+                if code is None:
+                    await self.join_groups()  # channel layers expire group memberships after a day
             except (DatabaseError, InterfaceError):
-                logger.warning("The database does not say who may listen; asking again", exc_info=True)
+                logger.warning("Checking a websocket's authorization failed; trying again", exc_info=True)
                 continue
-            except Exception:  # nobody waits for this task: it would end unseen, and the socket outlive its right
-                logger.exception("Nobody can say whether this socket may stay")
-                refusal = BROKEN
-            if refusal is not None:
-                await self.turn_away(refusal)
+            except Exception:  # nothing awaits this task: it would end unnoticed and the socket stay open unchecked
+                logger.exception("Checking a websocket's authorization failed; closing it")
+                code = BROKEN
+            if code is not None:
+                await self.refuse(code)
                 return
 
-    async def present_refusal(self) -> int | None:
-        """The close code for who may not listen, or no longer; asked of the database."""
+    async def close_code_now(self) -> int | None:
+        """Return the close code if the client is not authorized (any more), else None. Queries the database."""
         return await self.refusal() if await websocket_auth.is_still_authorized(self.scope) else SIGNED_OUT
 
-    async def turn_away(self, code: int) -> None:
-        """Close it; what was sent to it and not yet read is not told any more."""
-        self.may_listen = False
-        self.waiting.clear()
-        lookout().leave(self)
+    async def refuse(self, code: int) -> None:
+        """Close the socket. Events that are still in its channel are not sent."""
+        self.authorized = False
+        self.queued.clear()
+        broadcaster().unsubscribe(self)
         await self.close(code)
 
     async def join_groups(self) -> None:
@@ -171,30 +171,30 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         for group in self.groups:
             await self.channel_layer.group_discard(group, self.channel_name)
 
-    # What is listened to
-
-    async def tell_present(self, generation: Generation) -> None:
+    async def send_current_event(self, generation: Generation) -> None:
         if generation.status == Status.QUEUED:
-            await self.tell_waiting(generation.pk)
+            await self.send_position(generation.pk)
         else:
-            await self.tell(generation.pk, await database_sync_to_async(present_event)(generation, None))
+            await self.send_event(generation.pk, await database_sync_to_async(current_event)(generation, None))
+
+    # Implemented by subclasses
 
     async def refusal(self) -> int | None:
-        """The close code for who may not listen."""
+        """Return the close code if the user may not open this channel, else None."""
         raise NotImplementedError
 
-    def group_of_what(self) -> str:
+    def channel_group(self) -> str:
         raise NotImplementedError
 
-    def present(self) -> list[Generation]:
-        """Those whose state a new listener must know."""
+    def initial_generations(self) -> list[Generation]:
+        """Return the generations whose current state is sent on connecting."""
         raise NotImplementedError
 
-    async def tell(self, pk: UUID, event: events.Event) -> None:
+    async def send_event(self, pk: UUID, event: events.Event) -> None:
         raise NotImplementedError
 
 
-class GenerationConsumer(LiveConsumer):
+class GenerationConsumer(GenerationEventsConsumer):
     """`/ws/generations/<id>/`"""
 
     @property
@@ -203,37 +203,37 @@ class GenerationConsumer(LiveConsumer):
         return pk
 
     async def refusal(self) -> int | None:
-        its = history.of(self.scope["user"]).filter(pk=self.pk)
-        return None if await database_sync_to_async(its.exists)() else NOT_FOUND
+        matching = history.of(self.scope["user"]).filter(pk=self.pk)
+        return None if await database_sync_to_async(matching.exists)() else NOT_FOUND
 
-    def group_of_what(self) -> str:
-        return events.group_of(self.pk)
+    def channel_group(self) -> str:
+        return events.generation_group(self.pk)
 
-    def present(self) -> list[Generation]:
+    def initial_generations(self) -> list[Generation]:
         generation = history.find(self.scope["user"], self.pk)
         return [generation] if generation else []
 
-    async def tell(self, pk: UUID, event: events.Event) -> None:
+    async def send_event(self, pk: UUID, event: events.Event) -> None:
         await self.send_json(event)
 
 
-class AllMineConsumer(LiveConsumer):
-    """`/ws/generations/`: every message names its generation."""
+class OwnGenerationsConsumer(GenerationEventsConsumer):
+    """`/ws/generations/`: each message also has the generation's `id`."""
 
     async def refusal(self) -> int | None:
         return None if self.scope["user"].is_authenticated else SIGNED_OUT
 
-    def group_of_what(self) -> str:
-        return events.group_of_owner(self.scope["user"].pk)
+    def channel_group(self) -> str:
+        return events.owner_group(self.scope["user"].pk)
 
-    def present(self) -> list[Generation]:
+    def initial_generations(self) -> list[Generation]:
         return list(history.under_way(self.scope["user"]))
 
-    async def tell(self, pk: UUID, event: events.Event) -> None:
+    async def send_event(self, pk: UUID, event: events.Event) -> None:
         await self.send_json({"id": str(pk), **event})
 
 
-def is_worth_telling(told: int | None, position: int) -> bool:
-    if told is None or min(told, position) <= EXACT_TO:
-        return told != position
-    return abs(told - position) >= told / 10
+def is_worth_sending(sent: int | None, position: int) -> bool:
+    if sent is None or min(sent, position) <= EXACT_POSITIONS:
+        return sent != position
+    return abs(sent - position) >= sent / 10

@@ -1,4 +1,4 @@
-"""How a generation stands right now, said as its listeners hear it."""
+"""The event that describes a generation's current state: the first message to a client that connects."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from inpainting.realtime import events
 from inpainting.worker.run_time_estimates import Place, seconds_left_of
 
 
-def present_event(generation: Generation, place: Place | None) -> events.Event:
-    """What a listener who has just arrived must know. place: in line, where it waits and that is known."""
+def current_event(generation: Generation, place: Place | None) -> events.Event:
+    """Return the event of the current state. place: position in the queue, or None if it is not known or not queued."""
     match generation.status:
         case Status.RUNNING:
             return progress_event(generation) or events.running()
@@ -26,7 +26,7 @@ def queued_event(place: Place | None) -> events.Event:
 
 
 def progress_event(generation: Generation) -> events.Event | None:
-    """How far it is or came. None before the first step."""
+    """Return the progress of a running or ended generation; None before the first step."""
     if not generation.steps:
         return None
     return events.progress(generation.step, generation.steps, seconds_left=seconds_left_of(generation))

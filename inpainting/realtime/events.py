@@ -1,4 +1,4 @@
-"""What is told of a generation: typed messages, sent when the change is committed, to its listeners and its owner's."""
+"""Typed events of a generation, sent on commit to the channel groups of the generation and of its owner."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from channels.layers import get_channel_layer
 
 
 class Preview(TypedDict):
-    """The unfinished picture: a data URL of at most 256 pixels a side, of that part of the whole image.
+    """A preview of the unfinished image. url: a data URL of at most 256x256 pixels.
 
-    box: left, top, right, bottom, in pixels of the source image.
+    box: the part of the source image that it shows: left, top, right, bottom in pixels.
     """
 
     url: str
@@ -20,7 +20,7 @@ class Preview(TypedDict):
 
 
 class Event(TypedDict):
-    """position: 1 starts next. eta, seconds_left: seconds until it is painted. Each null where nobody can tell."""
+    """position: 1 starts next. eta, seconds_left: seconds until the generation ends. Null without an estimate."""
 
     type: Literal["queued", "running", "progress", "succeeded", "failed", "cancelled"]
     position: NotRequired[int | None]
@@ -67,18 +67,18 @@ def cancelled() -> Event:
     return {"type": "cancelled"}
 
 
-def group_of(generation_id: UUID) -> str:
+def generation_group(generation_id: UUID) -> str:
     return f"generation-{generation_id}"
 
 
-def group_of_owner(owner_id: int) -> str:
+def owner_group(owner_id: int) -> str:
     return f"owner-{owner_id}"
 
 
 def publish(generation_id: UUID, owner_id: int, event: Event) -> None:
-    """Tell whoever listens. A message is a hint: a page that missed it is right again after one API call."""
+    """Send the event to all connected clients. Best effort: a client that missed one reads the state from the API."""
     message = {"type": "generation.event", "id": str(generation_id), "event": event}
-    async_to_sync(_send)([group_of(generation_id), group_of_owner(owner_id)], message)
+    async_to_sync(_send)([generation_group(generation_id), owner_group(owner_id)], message)
 
 
 async def _send(groups: list[str], message: dict[str, Any]) -> None:

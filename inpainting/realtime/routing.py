@@ -1,8 +1,8 @@
 from django.urls import path
 
-from inpainting.realtime.consumers import AllMineConsumer, GenerationConsumer
+from inpainting.realtime.consumers import GenerationConsumer, OwnGenerationsConsumer
 
 websocket_urlpatterns = [
-    path("ws/generations/", AllMineConsumer.as_asgi()),
+    path("ws/generations/", OwnGenerationsConsumer.as_asgi()),
     path("ws/generations/<uuid:pk>/", GenerationConsumer.as_asgi()),
 ]

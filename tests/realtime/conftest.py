@@ -10,19 +10,19 @@ from accounts.models import User
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Generation
-from inpainting.realtime import places
+from inpainting.realtime import queue_positions
 
 Wait = Callable[..., Generation]
 
 
 @pytest.fixture(autouse=True)
-def _moving_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "LOOK_EVERY_SECONDS", 0.02)
+def _polling_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_positions, "POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
 def wait(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Wait:
-    """wait(owner) -> a generation that waits for a worker."""
+    """Return wait(owner), which creates a queued generation."""
 
     def make(owner: User, *, engine: str = "quick-fill") -> Generation:
         generation = Generation.from_request(InpaintRequest(Picture(photo), hole), owner=owner, engine=engine)

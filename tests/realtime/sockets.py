@@ -1,4 +1,4 @@
-"""Websockets of pages and of programs, on the real application."""
+"""Websocket clients for the tests, on the site's ASGI application: pages with a session, programs with a ticket."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ def signed_in(user: User) -> Client:
     return client
 
 
-def socket_of(
+def session_socket(
     user: User | Client | None, path: str = "/ws/generations/", *, origin: tuple[bytes, bytes] = ORIGIN
 ) -> WebsocketCommunicator:
-    """A page's: of a user who signs in for it, of a client who has, or of nobody."""
+    """Return a page's socket: of a user, who is signed in for it, of a test client's session, or anonymous."""
     client = signed_in(user) if isinstance(user, User) else user or Client()
     cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
     return WebsocketCommunicator(application, path, headers=[HOST, origin, (b"cookie", cookies.encode())])
 
 
-def socket_with(
+def ticket_socket(
     ticket: str, path: str = "/ws/generations/", *, headers: list[tuple[bytes, bytes]] | None = None
 ) -> WebsocketCommunicator:
-    """A program's, which names no origin."""
+    """Return a program's socket, which sends no Origin header."""
     return WebsocketCommunicator(application, f"{path}?ticket={ticket}", headers=[HOST, *(headers or [])])
 
 
-async def heard(socket: WebsocketCommunicator) -> list[dict[str, Any]]:
-    """Every message up to the one that it has ended."""
+async def events_until_end(socket: WebsocketCommunicator) -> list[dict[str, Any]]:
+    """Receive messages up to the final one: succeeded, failed or cancelled."""
     messages: list[dict[str, Any]] = []
     while not messages or messages[-1]["type"] not in ENDS:
         messages.append(await socket.receive_json_from(timeout=10))
     return messages
 
 
-async def closed_with(socket: WebsocketCommunicator) -> int:
-    """The close code, once it comes; what is told before is passed over."""
-    while (said := await socket.receive_output(timeout=10))["type"] != "websocket.close":
+async def close_code(socket: WebsocketCommunicator) -> int:
+    """Wait until the server closes the socket; skip the messages before that."""
+    while (output := await socket.receive_output(timeout=10))["type"] != "websocket.close":
         pass
-    code: int = said["code"]
+    code: int = output["code"]
     return code

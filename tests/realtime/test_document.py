@@ -1,4 +1,4 @@
-"""docs/live.md is true: its program runs against a real server, and it names every message and close code."""
+"""docs/live.md: its example program runs against a real server, and every event and close code is listed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest.importorskip("websockets")
 TEXT = (ROOT / "docs" / "live.md").read_text()
 
 
-def test_the_program_hears_of_a_painting_to_its_end(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> None:
+def test_the_example_program_receives_events_until_the_end(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     installation = Installation(tmp_path)
     installation.migrate()
@@ -29,20 +29,20 @@ def test_the_program_hears_of_a_painting_to_its_end(tmp_path: Path, photo_png: b
         listener = subprocess.Popen(
             [sys.executable, "-u", "-c", program], env=environment, stdout=subprocess.PIPE, text=True
         )
-        said = []
+        submitted = []
         try:
-            # Whoever comes late hears nothing of what has ended: paint until something was heard.
+            # Generations that ended before the program connected are not sent: submit until it has seen one end.
             while listener.poll() is None:
-                said.append(installation.img2img(key, photo_png, mask_png)[1]["id"])
+                submitted.append(installation.img2img(key, photo_png, mask_png)[1]["id"])
         finally:
             listener.kill()
         lines = [line.split() for line in listener.communicate()[0].splitlines()]
     assert listener.returncode == 0
-    assert {line[0] for line in lines} <= set(said)
+    assert {line[0] for line in lines} <= set(submitted)
     assert lines[-1][1] == "succeeded"
 
 
-def test_it_names_every_message_and_every_close_code() -> None:
+def test_every_event_and_close_code_is_listed() -> None:
     for word in (*get_args(get_type_hints(Event)["type"]), *Event.__annotations__):
         assert f"`{word}`" in TEXT, word
     for code in (consumers.BROKEN, consumers.SIGNED_OUT, consumers.NOT_FOUND, consumers.TOO_MANY):

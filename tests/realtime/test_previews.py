@@ -1,4 +1,4 @@
-"""A step that shows something is seen by who listens: small, with its place in the picture."""
+"""Previews of the unfinished image: at most 256 pixels, with the part of the source image that they show."""
 
 from __future__ import annotations
 
@@ -19,37 +19,35 @@ from inpainting.engines.base import OnStep, Step
 from inpainting.engines.quick_fill.engine import QuickFill
 from inpainting.worker.run import preview_of, run_waiting
 from tests.realtime.conftest import Wait
-from tests.realtime.sockets import heard, socket_of
+from tests.realtime.sockets import events_until_end, session_socket
 from tests.threads import with_own_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 GREEN = (20, 200, 40)
 
 
-class Showing(QuickFill):
-    """Paints everything green and shows it once."""
+class PreviewingEngine(QuickFill):
+    """Paints everything green and sends one preview."""
 
-    name = "showing"
+    name = "previewing"
 
     def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
         size = request.image.size
         picture = np.full((size.height, size.width, 3), GREEN, np.uint8)
         on_step(Step(1, 3))
-        on_step(Step(2, 3, preview=picture))  # too soon after the first to be written down
+        on_step(Step(2, 3, preview=picture))  # too soon after the first step to be stored
         on_step(Step(3, 3))
         return [picture]
 
 
-async def test_who_listens_sees_the_unfinished_picture(
-    alice: User, wait: Wait, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(registry.engines(), "showing", Showing())
-    generation = await in_database(wait)(alice, engine="showing")
-    socket = await in_database(socket_of)(alice, f"/ws/generations/{generation.pk}/")
+async def test_previews_are_sent_to_connected_clients(alice: User, wait: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.engines(), "previewing", PreviewingEngine())
+    generation = await in_database(wait)(alice, engine="previewing")
+    socket = await in_database(session_socket)(alice, f"/ws/generations/{generation.pk}/")
     await socket.connect()
     worker = threading.Thread(target=with_own_connection, args=(run_waiting,))
     worker.start()
-    messages = await heard(socket)
+    messages = await events_until_end(socket)
     worker.join()
     await socket.disconnect()
     assert messages[-1]["type"] == "succeeded"
@@ -70,7 +68,7 @@ def test_a_preview_is_at_most_256_pixels_wide_or_high() -> None:
     assert decoded(preview["url"]).shape == (64, 256, 3)
 
 
-def test_a_step_that_shows_nothing_has_no_preview() -> None:
+def test_a_step_without_preview_sends_none() -> None:
     assert preview_of(Step(1, 2), None) is None
 
 

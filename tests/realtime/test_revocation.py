@@ -1,4 +1,4 @@
-"""Who listens may do so for as long as what let them in holds: at once where that is told, or at the next look."""
+"""Sockets are closed when their authorization ends: at once where it is revoked, or at the next periodic check."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from inpainting.generations.delete import delete
 from inpainting.models import Generation
 from inpainting.realtime import events
 from inpainting.realtime.consumers import BROKEN, NOT_FOUND, SIGNED_OUT, GenerationConsumer
-from tests.realtime.sockets import closed_with, signed_in, socket_of, socket_with
+from tests.realtime.sockets import close_code, session_socket, signed_in, ticket_socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATHS = ["/ws/generations/", "/ws/generations/{}/"]
 
 
 @pytest.fixture
-def _looking_often(settings: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The looks alone: no hint comes through."""
+def _rechecking_often(settings: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the periodic check: nothing is sent over the channel layer."""
     settings.LIVE_RECHECK_SECONDS = 0.05  # type: ignore[attr-defined]
     monkeypatch.setattr(socket_revocation, "close_sockets", lambda group: None)
 
@@ -38,12 +38,12 @@ async def test_signing_out_closes_the_sockets_of_that_session_at_once(
 ) -> None:
     path = path.format(waiting.pk)
     here, elsewhere = await in_database(signed_in)(alice), await in_database(signed_in)(alice)
-    socket, other = await in_database(socket_of)(here, path), await in_database(socket_of)(elsewhere, path)
+    socket, other = await in_database(session_socket)(here, path), await in_database(session_socket)(elsewhere, path)
     for one in (socket, other):
         await one.connect()
         await one.receive_json_from()
     await in_database(here.post)("/accounts/logout/")
-    assert await closed_with(socket) == SIGNED_OUT
+    assert await close_code(socket) == SIGNED_OUT
     assert await other.receive_nothing()
     await other.disconnect()
 
@@ -51,11 +51,11 @@ async def test_signing_out_closes_the_sockets_of_that_session_at_once(
 @pytest.mark.parametrize("path", PATHS)
 async def test_revoking_a_key_closes_its_sockets_at_once(path: str, alice: User, waiting: Generation) -> None:
     key, _ = await in_database(ApiKey.issue)(alice)
-    socket = socket_with(await in_database(Ticket.issue)(key), path.format(waiting.pk))
+    socket = ticket_socket(await in_database(Ticket.issue)(key), path.format(waiting.pk))
     await socket.connect()
     await socket.receive_json_from()
     await in_database(key.revoke)()
-    assert await closed_with(socket) == SIGNED_OUT
+    assert await close_code(socket) == SIGNED_OUT
 
 
 def signs_out(alice: User, client: Client) -> None:
@@ -75,18 +75,18 @@ def is_deactivated(alice: User, client: Client) -> None:
     User.objects.filter(pk=alice.pk).update(is_active=False)
 
 
-@pytest.mark.usefixtures("_looking_often")
+@pytest.mark.usefixtures("_rechecking_often")
 @pytest.mark.parametrize("what", [signs_out, loses_the_session, has_another_password, is_deactivated])
-async def test_a_page_that_may_no_longer_listen_is_found(
+async def test_the_periodic_check_closes_the_socket_of_a_page(
     what: Callable[[User, Client], None], alice: User, waiting: Generation
 ) -> None:
     client = await in_database(signed_in)(alice)
-    socket = await in_database(socket_of)(client, f"/ws/generations/{waiting.pk}/")
+    socket = await in_database(session_socket)(client, f"/ws/generations/{waiting.pk}/")
     await socket.connect()
     await socket.receive_json_from()
-    assert await socket.receive_nothing(timeout=0.3)  # looked at several times, and let be
+    assert await socket.receive_nothing(timeout=0.3)  # checked several times without being closed
     await in_database(what)(alice, client)
-    assert await closed_with(socket) == SIGNED_OUT
+    assert await close_code(socket) == SIGNED_OUT
 
 
 def revoke(key: ApiKey) -> None:
@@ -109,49 +109,49 @@ def deactivate_owner(key: ApiKey) -> None:
     User.objects.filter(pk=key.owner_id).update(is_active=False)
 
 
-@pytest.mark.usefixtures("_looking_often")
+@pytest.mark.usefixtures("_rechecking_often")
 @pytest.mark.parametrize("what", [revoke, expire, narrow, delete_key, deactivate_owner])
-async def test_a_program_that_may_no_longer_listen_is_found(
+async def test_the_periodic_check_closes_the_socket_of_a_program(
     what: Callable[[ApiKey], None], alice: User, waiting: Generation
 ) -> None:
     key, _ = await in_database(ApiKey.issue)(alice)
-    socket = socket_with(await in_database(Ticket.issue)(key))
+    socket = ticket_socket(await in_database(Ticket.issue)(key))
     await socket.connect()
     await socket.receive_json_from()
     assert await socket.receive_nothing(timeout=0.3)
     await in_database(what)(key)
-    assert await closed_with(socket) == SIGNED_OUT
+    assert await close_code(socket) == SIGNED_OUT
 
 
-@pytest.mark.usefixtures("_looking_often")
+@pytest.mark.usefixtures("_rechecking_often")
 async def test_the_socket_of_a_generation_that_is_deleted_closes(alice: User, waiting: Generation) -> None:
-    socket = await in_database(socket_of)(alice, f"/ws/generations/{waiting.pk}/")
+    socket = await in_database(session_socket)(alice, f"/ws/generations/{waiting.pk}/")
     await socket.connect()
     await socket.receive_json_from()
     assert await in_database(delete)(waiting)
-    assert await closed_with(socket) == NOT_FOUND
+    assert await close_code(socket) == NOT_FOUND
 
 
-@pytest.mark.usefixtures("_looking_often")
+@pytest.mark.usefixtures("_rechecking_often")
 @pytest.mark.parametrize(("wrong", "stays"), [(DatabaseError, True), (InterfaceError, True), (RuntimeError, False)])
-async def test_who_cannot_be_asked_for_stays_while_the_database_is_away_and_no_longer(
+async def test_a_socket_stays_open_while_the_database_fails_and_is_closed_on_other_errors(
     wrong: type[Exception], stays: bool, alice: User, waiting: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    socket = await in_database(socket_of)(alice, f"/ws/generations/{waiting.pk}/")
+    socket = await in_database(session_socket)(alice, f"/ws/generations/{waiting.pk}/")
     await socket.connect()
     await socket.receive_json_from()
-    asked, refusal = asyncio.Event(), GenerationConsumer.refusal
+    checked, refusal = asyncio.Event(), GenerationConsumer.refusal
 
     async def fails_once(self: GenerationConsumer) -> int | None:
-        if not asked.is_set():
-            asked.set()
+        if not checked.is_set():
+            checked.set()
             raise wrong("gone")
         return await refusal(self)
 
     monkeypatch.setattr(GenerationConsumer, "refusal", fails_once)
-    await asked.wait()
+    await checked.wait()
     assert await in_database(delete)(waiting)
-    assert await closed_with(socket) == (NOT_FOUND if stays else BROKEN)
+    assert await close_code(socket) == (NOT_FOUND if stays else BROKEN)
 
 
 def delete_it(alice: User, generation: Generation) -> None:
@@ -164,7 +164,7 @@ def deactivate_its_owner(alice: User, generation: Generation) -> None:
 
 
 @pytest.mark.parametrize(("what", "code"), [(delete_it, NOT_FOUND), (deactivate_its_owner, SIGNED_OUT)])
-async def test_who_loses_the_right_while_joining_is_turned_away(
+async def test_authorization_lost_while_connecting_closes_the_socket(
     what: Callable[[User, Generation], None],
     code: int,
     alice: User,
@@ -178,12 +178,12 @@ async def test_who_loses_the_right_while_joining_is_turned_away(
         await join(self)
 
     monkeypatch.setattr(GenerationConsumer, "join_groups", lost_before)
-    socket = await in_database(socket_of)(alice, f"/ws/generations/{waiting.pk}/")
+    socket = await in_database(session_socket)(alice, f"/ws/generations/{waiting.pk}/")
     await socket.connect()
-    assert await closed_with(socket) == code
+    assert await close_code(socket) == code
 
 
-async def test_what_happens_while_one_is_asked_for_is_not_told_to_who_is_refused(
+async def test_events_during_the_authorization_check_are_not_sent_to_a_refused_client(
     alice: User, bob: User, waiting: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = GenerationConsumer.refusal
@@ -193,7 +193,7 @@ async def test_what_happens_while_one_is_asked_for_is_not_told_to_who_is_refused
         return await refusal(self)
 
     monkeypatch.setattr(GenerationConsumer, "refusal", meanwhile)
-    socket = await in_database(socket_of)(bob, f"/ws/generations/{waiting.pk}/")
+    socket = await in_database(session_socket)(bob, f"/ws/generations/{waiting.pk}/")
     await socket.connect()
     assert await socket.receive_output() == {"type": "websocket.close", "code": NOT_FOUND}
     assert await socket.receive_nothing()

@@ -1,4 +1,4 @@
-"""`/ws/generations/<id>/`: the owner hears everything, nobody else hears anything."""
+"""`/ws/generations/<id>/`: all events are sent to the owner and none to anybody else."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from inpainting.models import Generation
 from inpainting.realtime import events
 from inpainting.realtime.consumers import NOT_FOUND, GenerationConsumer
 from inpainting.worker.run import run_waiting
-from tests.realtime.sockets import heard, signed_in, socket_of
+from tests.realtime.sockets import events_until_end, session_socket, signed_in
 from tests.threads import with_own_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def test_the_owner_hears_it_from_waiting_to_done(alice: User, waiting: Generation) -> None:
-    socket = await database_sync_to_async(socket_of)(alice, f"/ws/generations/{waiting.pk}/")
+async def test_the_owner_receives_every_event_until_the_end(alice: User, waiting: Generation) -> None:
+    socket = await database_sync_to_async(session_socket)(alice, f"/ws/generations/{waiting.pk}/")
     assert (await socket.connect())[0]
     assert await socket.receive_json_from() == {"type": "queued", "position": 1, "eta": None}
     # Like a Celery worker: another thread, without an event loop.
     worker = threading.Thread(target=with_own_connection, args=(run_waiting,))
     worker.start()
-    messages = await heard(socket)
+    messages = await events_until_end(socket)
     await asyncio.to_thread(worker.join)
     await socket.disconnect()
     kinds = [message["type"] for message in messages]
@@ -43,20 +43,20 @@ async def test_the_owner_hears_it_from_waiting_to_done(alice: User, waiting: Gen
     assert all("seconds_left" in message for message in messages if message["type"] == "progress")
 
 
-async def test_who_comes_late_hears_how_it_ended(alice: User, waiting: Generation) -> None:
+async def test_connecting_after_the_end_sends_the_result(alice: User, waiting: Generation) -> None:
     await database_sync_to_async(waiting.start)()
     await database_sync_to_async(waiting.fail)(code="engine_failed", message="no")
-    socket = await database_sync_to_async(socket_of)(alice, f"/ws/generations/{waiting.pk}/")
+    socket = await database_sync_to_async(session_socket)(alice, f"/ws/generations/{waiting.pk}/")
     await socket.connect()
     assert await socket.receive_json_from() == {"type": "failed", "code": "engine_failed", "message": "no"}
     await socket.disconnect()
 
 
 @pytest.mark.parametrize("who", ["bob", "nobody", "nothing there"])
-async def test_nobody_else_hears_anything(alice: User, bob: User, waiting: Generation, who: str) -> None:
+async def test_other_clients_are_refused(alice: User, bob: User, waiting: Generation, who: str) -> None:
     pk = uuid4() if who == "nothing there" else waiting.pk
     user = {"bob": bob, "nobody": None, "nothing there": alice}[who]
-    socket = await database_sync_to_async(socket_of)(user, f"/ws/generations/{pk}/")
+    socket = await database_sync_to_async(session_socket)(user, f"/ws/generations/{pk}/")
     await socket.connect()
     assert await socket.receive_output() == {"type": "websocket.close", "code": NOT_FOUND}
     await database_sync_to_async(events.publish)(pk, alice.pk, events.succeeded())
@@ -68,21 +68,21 @@ async def test_nobody_else_hears_anything(alice: User, bob: User, waiting: Gener
 )
 async def test_a_foreign_page_cannot_connect(alice: User, waiting: Generation, origin: bytes) -> None:
     foreign = (b"origin", origin)
-    socket = await database_sync_to_async(socket_of)(alice, f"/ws/generations/{waiting.pk}/", origin=foreign)
+    socket = await database_sync_to_async(session_socket)(alice, f"/ws/generations/{waiting.pk}/", origin=foreign)
     assert not (await socket.connect())[0]
 
 
-async def test_a_listener_who_left_is_forgotten(alice: User, waiting: Generation) -> None:
-    socket = await database_sync_to_async(socket_of)(alice, f"/ws/generations/{waiting.pk}/")
+async def test_a_disconnected_socket_leaves_its_groups(alice: User, waiting: Generation) -> None:
+    socket = await database_sync_to_async(session_socket)(alice, f"/ws/generations/{waiting.pk}/")
     await socket.connect()
     await socket.receive_json_from()
-    assert events.group_of(waiting.pk) in get_channel_layer().groups
+    assert events.generation_group(waiting.pk) in get_channel_layer().groups
     await socket.disconnect()
-    assert events.group_of(waiting.pk) not in get_channel_layer().groups
+    assert events.generation_group(waiting.pk) not in get_channel_layer().groups
 
 
-async def test_a_page_of_a_port_that_is_none_is_refused_and_not_stumbled_over(alice: User) -> None:
-    """Its own host says the same, so only looking at the address itself tells."""
+async def test_an_origin_with_an_invalid_port_is_refused(alice: User) -> None:
+    """Origin and Host are equal here, so comparing them is not enough."""
     cookie = (await database_sync_to_async(signed_in)(alice)).cookies["sessionid"].value
     headers = [
         (b"host", b"localhost:x"),
@@ -92,10 +92,10 @@ async def test_a_page_of_a_port_that_is_none_is_refused_and_not_stumbled_over(al
     assert not (await WebsocketCommunicator(application, "/ws/generations/", headers=headers).connect())[0]
 
 
-async def test_a_listener_whose_connection_breaks_in_our_hands_is_forgotten(
+async def test_a_socket_whose_consumer_raises_leaves_its_groups(
     alice: User, waiting: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    socket = await database_sync_to_async(socket_of)(alice, f"/ws/generations/{waiting.pk}/")
+    socket = await database_sync_to_async(session_socket)(alice, f"/ws/generations/{waiting.pk}/")
     await socket.connect()
     await socket.receive_json_from()
 
@@ -106,8 +106,8 @@ async def test_a_listener_whose_connection_breaks_in_our_hands_is_forgotten(
     await database_sync_to_async(events.publish)(waiting.pk, alice.pk, events.running())
     with pytest.raises(RuntimeError):
         await socket.wait(timeout=10)
-    assert events.group_of(waiting.pk) not in get_channel_layer().groups
+    assert events.generation_group(waiting.pk) not in get_channel_layer().groups
 
 
-def test_a_message_to_nobody_is_no_problem() -> None:
+def test_publishing_without_clients_does_nothing() -> None:
     events.publish(uuid4(), 7, events.progress(1, 4))

@@ -1,4 +1,4 @@
-"""The in-memory channel layer, made safe for senders on other threads than the server's loop."""
+"""The in-memory channel layer, made safe for senders on other threads than the server's event loop."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from channels.layers import InMemoryChannelLayer
 
 
 class ThreadSafeInMemoryChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]  # channels ships no types
-    """Channels' in-memory layer queues messages in `asyncio.Queue`s, which only their own loop may touch.
+    """Runs `group_send` on the loop of the receivers.
 
-    Painting happens on Celery's threads: what they send is handed over to the loop that receives.
+    Channels' layer keeps messages in `asyncio.Queue`s, which only their own loop may touch; Celery's worker threads
+    send from outside it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
