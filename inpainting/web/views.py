@@ -19,41 +19,12 @@ from inpainting.api.pictures import MAX_MASK_BYTES
 from inpainting.core.codecs import IntakeLimits
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS
 from inpainting.engines import registry
-from inpainting.engines.diffusion.engine import PARTS
 from inpainting.generations import history
 from inpainting.models import Generation, InferenceModel
 from inpainting.web.editor_choices import HIDDEN_SENTENCE, choices
+from inpainting.web.setting_rows import LABELS, setting_rows
 
 PAGE_LENGTH = 24
-ROWS = {
-    "preset": "Preset",
-    "steps": "Steps",
-    "guidance_scale": "Guidance scale",
-    "guidance_start": "Guided from, share of the steps",
-    "guidance_end": "Guided until, share of the steps",
-    "scheduler": "Scheduler",
-    "use_karras_sigmas": "Karras sigmas",
-    "algorithm_type": "Algorithm type",
-    "clip_skip": "Clip skip",
-    "work_width": "Work width, px",
-    "work_height": "Work height, px",
-    "vae": "VAE",
-    "step_down": "A smaller engine, where memory is short",
-    "num_images": "Number of images",
-    "mask_grow": "Mask grown by, px",
-    "mask_blur": "Mask faded over, px",
-    "only_masked_padding": "Seen around the mask, px",
-    "safety_checker_type": "Safety checker",
-    "control": "Guide",
-    "control_strength": "Guide strength",
-    "control_start": "Guide start",
-    "control_end": "Guide end",
-    "ip_adapter": "Looks at a picture by",
-    "ip_adapter_scale": "Scale of the look",
-}
-"""Settings that a recipe lists where they were made, and what people call them."""
-UNSAID = {"num_images": 1, "mask_grow": 0, "mask_blur": 0, "control_start": 0, "control_end": 1}
-"""What goes without saying."""
 
 
 @require_GET
@@ -88,7 +59,8 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
     context = {
         "generation": generation,
         "details": details,
-        "rows": rows(details["metadata"], labels),
+        "rows": setting_rows(details["metadata"], labels),
+        "labels": LABELS,
         "engine_label": registry.label(generation.engine),
         "hidden_sentence": HIDDEN_SENTENCE,
         "model_label": labels.get(generation.settings.get("model") or ""),
@@ -107,23 +79,6 @@ def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
         if first
         else reverse("generation-source-thumbnail", args=[generation.pk]),
     }
-
-
-def rows(metadata: Mapping[str, Any], labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The settings of a recipe that it takes words to tell. labels: of models and their parts, by their slugs."""
-    made = [(name, metadata[name]) for name in ROWS if name in metadata and metadata[name] != UNSAID.get(name)]
-    return [
-        {
-            "label": ROWS[name],
-            "value": ("on" if value else "off") if isinstance(value, bool) else told(name, value, labels),
-            "name": name.removeprefix("work_"),
-        }
-        for name, value in made
-    ]
-
-
-def told(name: str, value: Any, labels: Mapping[str, str]) -> Any:
-    return labels.get(value, value) if name in PARTS else value
 
 
 def painter(generation: Generation, models: Mapping[str, str]) -> str:
