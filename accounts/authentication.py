@@ -27,11 +27,14 @@ class KeyInUrl(APIException):
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """Reads `Authorization: Bearer …` or `X-API-Key: …`. Sets `request.auth` to the ApiKey."""
+    """Reads `Authorization: Bearer …` or `X-API-Key: …`. Sets `request.auth` to the ApiKey.
+
+    Override `key_of` for an API whose key is sent elsewhere.
+    """
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
         refuse_key_in_url(request)
-        text = key_from_headers(request)
+        text = self.key_of(request)
         if text is None:
             return None
         key = ApiKey.find(text)
@@ -43,6 +46,9 @@ class ApiKeyAuthentication(BaseAuthentication):
             raise AuthenticationFailed("This API key has expired.", code="key_expired")
         key.touch()
         return key.owner, key
+
+    def key_of(self, request: Request) -> str | None:
+        return key_from_headers(request)
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="DreamLayer"'

@@ -1,15 +1,17 @@
-"""Refuses a request's body that is too large, whatever server is in front.
+"""Refuses request bodies that are too large, whatever server is in front.
 
-`serve` refuses earlier, in dreamlayer_site/daphne_server.py, before the body is there at all.
+`serve` refuses earlier, in dreamlayer_site/daphne_server.py, before the body has arrived.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from django.conf import settings
+from django.http import HttpResponse
+
+from inpainting.api.error_handlers import body_too_large
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -17,43 +19,36 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
-def refusal(max_bytes: int) -> Message:
-    """The answer, in the native API's shape."""
-    return {
-        "status": "error",
-        "message": f"The request is too large; at most {max_bytes} bytes are allowed.",
-        "code": "body_too_large",
-        "limit": max_bytes,
-    }
-
-
-def cors_headers(origin: str) -> dict[str, str]:
-    """What lets a page of another origin read the refusal, where the API may be called from there."""
-    if origin not in settings.CORS_ALLOWED_ORIGINS:
-        return {}
-    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+def too_large_response(path: str, max_bytes: int, *, origin: str) -> HttpResponse:
+    """The 413 of the API that the path belongs to. The connection is closed, since the rest of the body is not read."""
+    response = body_too_large(path, max_bytes)
+    response["Connection"] = "close"
+    response["Content-Length"] = str(len(response.content))
+    if origin in settings.CORS_ALLOWED_ORIGINS:  # Lets pages of that origin read the error.
+        response["Access-Control-Allow-Origin"] = origin
+        response["Vary"] = "Origin"
+    return response
 
 
 class BodyTooLarge(Exception):
     pass
 
 
-class BodyLimitMiddleware:
-    """An ASGI wrapper: answers 413 in the native API's shape instead of letting the application read on."""
+class BodyLimit:
+    """An ASGI middleware: responds with 413 instead of letting the application read on."""
 
     def __init__(self, application: Application, *, max_bytes: int) -> None:
         self.application = application
         self.max_bytes = max_bytes
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        asked = dict(scope["headers"])
-        length, origin = asked.get(b"content-length", b"0"), asked.get(b"origin", b"").decode("latin-1")
+        length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self.max_bytes:
-            await self.refuse(send, origin)
+            await self.refuse(scope, send)
             return
         received = 0
 
-        async def counted() -> Message:
+        async def limited_receive() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
@@ -62,13 +57,13 @@ class BodyLimitMiddleware:
             return message
 
         try:
-            await self.application(scope, counted, send)
+            await self.application(scope, limited_receive, send)
         except BodyTooLarge:
-            await self.refuse(send, origin)
+            await self.refuse(scope, send)
 
-    async def refuse(self, send: Send, origin: str) -> None:
-        body = refusal(self.max_bytes)
-        said = {"Content-Type": "application/json", "Connection": "close", **cors_headers(origin)}
-        headers = [(name.lower().encode(), value.encode()) for name, value in said.items()]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+    async def refuse(self, scope: dict[str, Any], send: Send) -> None:
+        origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+        response = too_large_response(scope["path"], self.max_bytes, origin=origin)
+        headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": response.content})

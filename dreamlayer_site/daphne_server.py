@@ -6,7 +6,6 @@ limit inside the application saves nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server, reactor
 from django.conf import settings
 
-from dreamlayer_site.body_limit import cors_headers, refusal
+from dreamlayer_site.body_limit import too_large_response
 
 LINGER_SECONDS = 10
 """How long a refused client may go on sending, which is dropped, so that it can read why."""
@@ -50,15 +49,12 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def refuse(self) -> None:
         self.refused = True
         self.content.truncate(0)
-        body = json.dumps(refusal(settings.MAX_BODY_BYTES)).encode()
-        headers = {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-            **cors_headers(self.requestHeaders.getRawHeaders("origin", [""])[0]),
-        }
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.channel.transport.write(f"HTTP/1.1 413 Content Too Large\r\n{head}\r\n".encode() + body)
+        path = self.channel._path.decode("latin-1").partition("?")[0]  # Twisted sets `self.path` after the body.
+        origin = self.requestHeaders.getRawHeaders("origin", [""])[0]
+        response = too_large_response(path, settings.MAX_BODY_BYTES, origin=origin)
+        head = "".join(f"{name}: {value}\r\n" for name, value in response.items())
+        status = f"HTTP/1.1 {response.status_code} {response.reason_phrase}"
+        self.channel.transport.write(f"{status}\r\n{head}\r\n".encode() + response.content)
         reactor.callLater(LINGER_SECONDS, self.cut_off)
 
     def cut_off(self) -> None:

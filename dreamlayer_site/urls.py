@@ -12,7 +12,8 @@ from dreamlayer_site import health
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.site_header = admin.site.site_title = "DreamLayer"
 
-handler404 = "inpainting.api.errors.page_not_found"
+handler404 = "inpainting.api.error_handlers.page_not_found"
+handler500 = "inpainting.api.error_handlers.server_error"
 urlpatterns = [
     path("", include("inpainting.web.urls")),
     path("", include("inpainting.api.urls")),

@@ -8,19 +8,18 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Count, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from inpainting.api.errors import Gone
-from inpainting.api.media.files import OWNERS_ONLY, picture_response
 from inpainting.catalog.store.lora_store import remove
 from inpainting.catalog.store.pull import remove_files
 from inpainting.generations.batches import LIVE, delete_batch
 from inpainting.generations.delete import delete
+from inpainting.media.files import picture_or_text_response
 from inpainting.models import (
     Batch,
     BatchItem,
@@ -78,10 +77,7 @@ class GenerationAdmin(admin.ModelAdmin):
         }
         if which not in files:
             raise Http404
-        try:
-            return picture_response(request, files[which], OWNERS_ONLY)
-        except Gone as gone:
-            return HttpResponse(gone.detail, status=gone.status_code, content_type="text/plain")
+        return picture_or_text_response(request, files[which])
 
     def get_deleted_objects(
         self, objs: Sequence[Generation] | QuerySet[Generation], request: HttpRequest

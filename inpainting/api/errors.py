@@ -1,9 +1,13 @@
-"""Every error of the native API in one shape: {"status": "error", "message", "code"[, "field", "limit", "actual"]}."""
+"""`ApiError`: what went wrong, independent of any dialect, and the translation of exceptions into it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, cast
+from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import (
@@ -14,20 +18,20 @@ from django.core.exceptions import (
     TooManyFilesSent,
 )
 from django.db import DatabaseError, InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.views import defaults
+from django.http import Http404
 from rest_framework import exceptions, status
-from rest_framework.response import Response
 
 from inpainting.accounting.limits import LimitReached
 from inpainting.core.errors import InvalidPicture, InvalidRequest, PaintingError
+from inpainting.media.files import PictureUnavailable, RangeNotSatisfiable
+from inpainting.models import Generation, Status
 from inpainting.storage import out_of_space
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5
-MOST_CHARACTERS = 300
-"""Of a message that repeats what was sent."""
+MAX_QUOTED_CHARACTERS = 300
+"""Longest part of a message that quotes what was sent."""
 CODES = {
     exceptions.NotAuthenticated: "key_missing",
     exceptions.ParseError: "body_invalid",
@@ -36,109 +40,151 @@ CODES = {
     exceptions.NotAcceptable: "not_acceptable",
     exceptions.Throttled: "rate_limited",
 }
-HTTP_STATUSES = {"idempotency_in_progress": 409, "idempotency_key_reused": 422}
-"""Of what is wrong with a request; everything else is a 400."""
+STATUSES = {"idempotency_in_progress": 409, "idempotency_key_reused": 422}
+"""HTTP statuses of the InvalidRequest codes that are not answered with 400."""
 FIELD_CODES = {"required": "field_missing", "null": "field_missing"}
+ENDED_STATUSES = {Status.CANCELLED: 409, Status.FAILED: 500}
 
 
 class Conflict(exceptions.APIException):
-    """What was asked no longer fits the state of the thing."""
+    """The request does not fit the state of the object."""
 
     status_code = status.HTTP_409_CONFLICT
 
 
-class Gone(exceptions.APIException):
-    """A picture whose row is there and whose file is not: lost, or deleted by hand."""
-
-    status_code = status.HTTP_410_GONE
-    default_detail = "The file of this picture is gone."
-    default_code = "result_expired"
-
-
 class TooLarge(InvalidPicture):
-    """More bytes than are taken, whatever they are."""
+    """A picture has more bytes than are accepted."""
 
 
-def answer(error: Exception, context: dict[str, Any]) -> Response:
-    """DRF's exception handler: any exception of an API view -> its answer."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiError:
+    """One error. A dialect renders it in its own shape, with its own status and wording where these differ."""
+
+    status: int
+    """HTTP status in the native API."""
+    code: str
+    """Stable, for programs; see docs/api.md."""
+    message: str
+    field: str | None = None
+    limit: int | float | str | None = None
+    actual: int | float | str | None = None
+    generation_id: UUID | None = None
+    """Set where a generation failed or was cancelled."""
+    headers: Mapping[str, str] = dataclass_field(default_factory=dict)
+    """Headers that belong to the status, such as Retry-After and WWW-Authenticate."""
+    cause: Exception | None = None
+    """The exception, for dialects that raise their own."""
+
+
+NOT_FOUND = ApiError(status=404, code="not_found", message="There is nothing here.")
+SERVER_ERROR = ApiError(
+    status=500, code="internal_error", message="An unexpected error occurred on the server; its log has the details."
+)
+
+
+def body_too_large(max_bytes: int) -> ApiError:
+    message = f"The request is too large; at most {max_bytes} bytes are allowed."
+    return ApiError(status=413, code="body_too_large", message=message, limit=max_bytes)
+
+
+def ended_without_result(generation: Generation) -> ApiError:
+    """The error of a generation that failed or was cancelled."""
+    return ApiError(
+        status=ENDED_STATUSES[Status(generation.status)],
+        code=generation.error_code or "cancelled",
+        message=generation.error_message or "The generation was cancelled.",
+        generation_id=generation.pk,
+    )
+
+
+def api_error(error: Exception) -> ApiError:
+    """Translate an exception. One that is not expected becomes SERVER_ERROR and is logged."""
     match error:
         case LimitReached():
-            return over_limit(error)
+            return limit_reached(error)
         case PaintingError():
             return painting_error(error)
+        case PictureUnavailable():
+            return picture_unavailable(error)
         case exceptions.ValidationError():
             return invalid_field(error)
         case exceptions.APIException():
-            return api_error(error)
+            return framework_error(error)
         case Http404():
-            return refusal(404, "There is nothing here.", code="not_found")
+            return NOT_FOUND
         case PermissionDenied():
-            return refusal(403, "You may not do this.", code="forbidden")
+            return ApiError(status=403, code="forbidden", message="You may not do this.")
         case RequestDataTooBig():
-            return refusal(413, "The request is too large.", code="body_too_large")
+            return ApiError(status=413, code="body_too_large", message="The request is too large.")
         case TooManyFilesSent() | TooManyFieldsSent():
             limit = settings.DATA_UPLOAD_MAX_NUMBER_FILES
             message = f"The request has too many parts; at most {limit} are read."
-            return refusal(400, message, code="body_too_many_parts", details={"limit": limit})
+            return ApiError(status=400, code="body_too_many_parts", message=message, limit=limit)
         case SuspiciousOperation():
-            return refusal(400, "The request cannot be read.", code="body_invalid")
+            return ApiError(status=400, code="body_invalid", message="The request cannot be read.")
         case OSError() | DatabaseError() if out_of_space(error):
             logger.error("No space left", exc_info=error)
-            return refusal(507, "There is no space left on the server.", code="storage_full")
+            return ApiError(status=507, code="storage_full", message="There is no space left on the server.")
         case OperationalError() | InterfaceError():
             logger.error("The database does not answer", exc_info=error)
-            response = refusal(503, "The server is busy with itself; try again in a moment.", code="try_again")
-            response["Retry-After"] = str(RETRY_SECONDS)
-            return response
-    logger.error("%s broke", type(context.get("view")).__name__, exc_info=error)
-    return refusal(500, "Something broke on the server; its log says why.", code="internal_error")
+            message = "The server is temporarily overloaded; try again in a moment."
+            headers = {"Retry-After": str(RETRY_SECONDS)}
+            return ApiError(status=503, code="try_again", message=message, headers=headers, cause=error)
+    logger.error("Unexpected error in an API view", exc_info=error)
+    return SERVER_ERROR
 
 
-def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's 404 for addresses that no route knows: JSON below /api/, the page elsewhere."""
-    if request.path.startswith("/api/"):
-        return JsonResponse({"status": "error", "message": "There is nothing here.", "code": "not_found"}, status=404)
-    return defaults.page_not_found(request, exception)
-
-
-def refusal(http_status: int, message: str, *, code: str, details: dict[str, Any] | None = None) -> Response:
-    body = {"status": "error", "message": message, "code": code, **(details or {})}
-    return Response(body, status=http_status)
-
-
-def painting_error(error: PaintingError) -> Response:
-    http_status = HTTP_STATUSES.get(error.code, 400) if isinstance(error, InvalidRequest) else 500
+def painting_error(error: PaintingError) -> ApiError:
+    http_status = STATUSES.get(error.code, 400) if isinstance(error, InvalidRequest) else 500
     if isinstance(error, TooLarge):
         http_status = 413
-    details = {"field": error.field, "limit": error.limit, "actual": error.actual}
-    known = {name: value for name, value in details.items() if value is not None}
-    return refusal(http_status, error.message, code=error.code, details=known)
+    return ApiError(
+        status=http_status,
+        code=error.code,
+        message=error.message,
+        field=error.field,
+        limit=error.limit,
+        actual=error.actual,
+        cause=error,
+    )
 
 
-def over_limit(error: LimitReached) -> Response:
-    response = refusal(429, error.message, code=error.code, details={"limit": error.limit, "actual": error.actual})
-    if error.retry_after_seconds is not None:
-        response["Retry-After"] = str(error.retry_after_seconds)
-    return response
+def limit_reached(error: LimitReached) -> ApiError:
+    retry = error.retry_after_seconds
+    return ApiError(
+        status=429,
+        code=error.code,
+        message=error.message,
+        limit=error.limit,
+        actual=error.actual,
+        headers={} if retry is None else {"Retry-After": str(retry)},
+        cause=error,
+    )
 
 
-def invalid_field(error: exceptions.ValidationError) -> Response:
-    """The first field that is wrong, in words."""
-    details = cast("dict[str, list[exceptions.ErrorDetail]]", error.detail)  # what a serializer raises
-    field, (problem, *_) = next(iter(details.items()))
+def picture_unavailable(error: PictureUnavailable) -> ApiError:
+    headers = {"Content-Range": error.content_range} if isinstance(error, RangeNotSatisfiable) else {}
+    return ApiError(status=error.status, code=error.code, message=error.message, headers=headers, cause=error)
+
+
+def invalid_field(error: exceptions.ValidationError) -> ApiError:
+    """The first invalid field of a form, in words."""
+    details = cast("dict[str, list[exceptions.ErrorDetail]]", error.detail)  # the type that serializers raise
+    name, (problem, *_) = next(iter(details.items()))
     code = FIELD_CODES.get(problem.code or "", "field_invalid")
-    message = f"Missing required field: {field}" if code == "field_missing" else f"{field}: {problem[:MOST_CHARACTERS]}"
-    return refusal(400, message, code=code, details={"field": field})
+    message = f"{name}: {problem[:MAX_QUOTED_CHARACTERS]}"
+    if code == "field_missing":
+        message = f"Missing required field: {name}"
+    return ApiError(status=400, code=code, message=message, field=name, cause=error)
 
 
-def api_error(error: exceptions.APIException) -> Response:
+def framework_error(error: exceptions.APIException) -> ApiError:
     code = CODES.get(type(error)) or str(error.get_codes())
     message = str(error.detail)
     if code == "key_missing":
         message = "Sign in, or send an API key: Authorization: Bearer <key> or X-API-Key: <key>."
     if message.startswith("CSRF Failed"):
         code = "csrf"
-    response = refusal(error.status_code, message, code=code)
-    if header := getattr(error, "auth_header", None):
-        response["WWW-Authenticate"] = header
-    return response
+    challenge: Any = getattr(error, "auth_header", None)
+    headers = {"WWW-Authenticate": str(challenge)} if challenge else {}
+    return ApiError(status=error.status_code, code=code, message=message, headers=headers, cause=error)

@@ -1,4 +1,4 @@
-"""Every way a picture arrives - file, base64, data URL, URL - -> a picture."""
+"""Pictures as requests send them - file, base64, data URL, URL - read and decoded."""
 
 from __future__ import annotations
 
@@ -8,125 +8,148 @@ import os
 import re
 import threading
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from rest_framework.request import Request
 
-from inpainting.api.bodies import Sent
 from inpainting.api.errors import TooLarge
-from inpainting.api.fetching import one_of_few
-from inpainting.api.media.links import stored_picture
+from inpainting.api.fetch_limit import limit_concurrent_fetches
+from inpainting.api.media.links import read_own_link
 from inpainting.core.codecs import DecodedPicture, IntakeLimits, decode_picture
 from inpainting.core.errors import InvalidPicture
+from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.net import fetch_picture_bytes, site_limits
 
-MAX_MASK_BYTES = 10 * 2**20
 PNG_START = b"\x89PNG\r\n\x1a\n"
-UNSAID_TYPES = {"", "application/octet-stream"}
-A_URL = re.compile(r"https?://|/images/|/api/", re.IGNORECASE)
-A_DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+UNDECLARED_TYPES = {"", "application/octet-stream"}
+URL = re.compile(r"https?://|/images/|/api/", re.IGNORECASE)
+DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+MAX_NAME_CHARACTERS = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A picture that a request has: how the published API begins its complaints, and its most bytes."""
+class SentPicture:
+    """A picture as sent: the name of its field, and a file or a text (base64, data URL or URL)."""
 
-    noun: str
-    prefix: str
-    max_bytes: int
+    field: str
+    value: UploadedFile | str
 
-    def refusal(
-        self, sent: Sent, why: str, code: str, *, limit: int | None = None, actual: int | None = None
+    @property
+    def name(self) -> str:
+        """Name of the uploaded file; empty for a text."""
+        return (getattr(self.value, "name", None) or "")[-MAX_NAME_CHARACTERS:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureRole:
+    """How a picture of a request is limited, and how errors about it begin."""
+
+    code_prefix: str
+    """Error codes are `image_…` or `mask_…`."""
+    error_prefix: str
+    """Error messages are `Invalid input image: …`."""
+    max_bytes: int = IntakeLimits().max_bytes
+    png_only: bool = False
+    file_too_large: str = ""
+    """Message for a file of more bytes, answered with 400; empty: 413, as for texts."""
+
+    def invalid(
+        self, sent: SentPicture, problem: str, code: str, *, limit: int | None = None, actual: int | None = None
     ) -> InvalidPicture:
         return InvalidPicture(
-            f"{self.prefix}: {why}", code=f"{self.noun}_{code}", field=sent.field, limit=limit, actual=actual
+            f"{self.error_prefix}: {problem}",
+            code=f"{self.code_prefix}_{code}",
+            field=sent.field,
+            limit=limit,
+            actual=actual,
+        )
+
+    def too_large(self, sent: SentPicture, size: int) -> TooLarge:
+        return TooLarge(
+            f"{self.error_prefix}: it has {size} bytes; at most {self.max_bytes} are allowed.",
+            code=f"{self.code_prefix}_too_large",
+            field=sent.field,
+            limit=self.max_bytes,
+            actual=size,
         )
 
 
-IMAGE = Part("image", "Invalid input image", IntakeLimits().max_bytes)
-MASK = Part("mask", "Invalid mask file", MAX_MASK_BYTES)
-CONTROL_IMAGE = Part("image", "Invalid control image", IntakeLimits().max_bytes)
-IP_ADAPTER_IMAGE = Part("image", "Invalid IP-Adapter image", IntakeLimits().max_bytes)
+IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid input image")
+MASK = PictureRole(
+    code_prefix="mask",
+    error_prefix="Invalid mask file",
+    max_bytes=MAX_MASK_BYTES,
+    png_only=True,
+    file_too_large="Mask file size must be 10 MB or less",
+)
 
 
-def source_image(sent: Sent, request: Request) -> DecodedPicture:
-    """Raises InvalidPicture whose message starts as the published API's does, and what a URL's fetching raises."""
-    return decoded(bytes_of(sent, IMAGE, request), sent, IMAGE)
+def read_picture(sent: SentPicture, role: PictureRole, user: Any) -> DecodedPicture:
+    """Read and decode a picture. user: whose own links may be read, and whose limit of fetches counts.
+
+    Raises InvalidPicture, LimitReached, and what `net.fetch_picture_bytes` raises.
+    """
+    data = read_bytes(sent, role, user)
+    if role.png_only:
+        check_png(sent, data, role)
+    try:
+        with _decoding:
+            return decode_picture(data, field=sent.field)
+    except InvalidPicture as error:
+        raise InvalidPicture(
+            f"{role.error_prefix}: {error.message}",
+            code=error.code,
+            field=sent.field,
+            limit=error.limit,
+            actual=error.actual,
+        ) from error
 
 
-def reference_picture(sent: Sent, part: Part, request: Request) -> DecodedPicture:
-    """CONTROL_IMAGE or IP_ADAPTER_IMAGE. Raises as `source_image` does; its warnings say what they are about."""
-    picture = decoded(bytes_of(sent, part, request), sent, part)
-    return replace(picture, warnings=tuple(f"{sent.field}: {warning}" for warning in picture.warnings))
+# Decoding may take hundreds of megabytes a picture, so only a few are decoded at once.
+_decoding = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 
-def mask_picture(sent: Sent, request: Request) -> DecodedPicture:
-    """A mask: PNG by its declared type and by its bytes."""
-    data = bytes_of(sent, MASK, request)
-    declared = (getattr(sent.value, "content_type", None) or "").lower()
-    if declared not in {"image/png", *UNSAID_TYPES} or (data and not data.startswith(PNG_START)):
-        raise MASK.refusal(sent, "Mask file must be PNG format", "type_unsupported")
-    return decoded(data, sent, MASK)
-
-
-def bytes_of(sent: Sent, part: Part, request: Request) -> bytes:
-    """What was sent, at most part.max_bytes of it, however it came."""
+def read_bytes(sent: SentPicture, role: PictureRole, user: Any) -> bytes:
+    """The bytes of the file, of the base64 text, or behind the URL; at most role.max_bytes."""
     if isinstance(sent.value, UploadedFile):
-        return file_bytes(sent, sent.value, part)
+        return file_bytes(sent, sent.value, role)
     text = sent.value.strip()
-    if A_URL.match(text):
-        stored = stored_picture(text, request, field=sent.field)
-        if stored is not None:
-            return stored
-        with one_of_few(request):
-            limits = replace(site_limits(), max_bytes=part.max_bytes)
+    if URL.match(text):
+        own = read_own_link(text, user, field=sent.field)
+        if own is not None:
+            return own
+        with limit_concurrent_fetches(user):
+            limits = replace(site_limits(), max_bytes=role.max_bytes)
             return fetch_picture_bytes(text, field=sent.field, limits=limits)
-    return base64_bytes(sent, text, part)
+    return base64_bytes(sent, text, role)
 
 
-def file_bytes(sent: Sent, file: UploadedFile, part: Part) -> bytes:
+def check_png(sent: SentPicture, data: bytes, role: PictureRole) -> None:
+    """Raises InvalidPicture unless the declared type and the first bytes are those of a PNG."""
+    declared = (getattr(sent.value, "content_type", None) or "").lower()
+    if declared not in {"image/png", *UNDECLARED_TYPES} or (data and not data.startswith(PNG_START)):
+        raise role.invalid(sent, "Mask file must be PNG format", "type_unsupported")
+
+
+def file_bytes(sent: SentPicture, file: UploadedFile, role: PictureRole) -> bytes:
     size = file.size or 0
-    if size > part.max_bytes and part is MASK:  # 400, as published
-        raise MASK.refusal(sent, "Mask file size must be 10 MB or less", "too_large", limit=part.max_bytes, actual=size)
-    if size > part.max_bytes:
-        raise too_large(sent, part, size)
+    if size > role.max_bytes and role.file_too_large:
+        raise role.invalid(sent, role.file_too_large, "too_large", limit=role.max_bytes, actual=size)
+    if size > role.max_bytes:
+        raise role.too_large(sent, size)
     data: bytes = file.read()
     return data
 
 
-def base64_bytes(sent: Sent, text: str, part: Part) -> bytes:
-    """Bare base64 (RFC 4648 section 4, line breaks allowed) or a data URL of it; measured before it is decoded."""
-    start = A_DATA_URL.match(text)
+def base64_bytes(sent: SentPicture, text: str, role: PictureRole) -> bytes:
+    """Bytes of base64 (RFC 4648 section 4, line breaks allowed), bare or in a data URL; measured before decoding."""
+    start = DATA_URL.match(text)
     bare = "".join((text[start.end() :] if start else text).split())
     size = len(bare) * 3 // 4 - bare[-2:].count("=")
-    if size > part.max_bytes:
-        raise too_large(sent, part, size)
+    if size > role.max_bytes:
+        raise role.too_large(sent, size)
     try:
         return base64.b64decode(bare, validate=True)
-    except (binascii.Error, ValueError) as error:  # ValueError: letters beyond ASCII
-        why = "it is not base64, a data URL with base64, or a URL."
-        raise part.refusal(sent, why, "base64_invalid") from error
-
-
-def too_large(sent: Sent, part: Part, size: int) -> TooLarge:
-    return TooLarge(
-        f"{part.prefix}: it has {size} bytes; at most {part.max_bytes} are allowed.",
-        code=f"{part.noun}_too_large",
-        field=sent.field,
-        limit=part.max_bytes,
-        actual=size,
-    )
-
-
-# A picture may take hundreds of megabytes while it is read; however many are sent at once, few are read at once.
-_READING = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
-
-
-def decoded(data: bytes, sent: Sent, part: Part) -> DecodedPicture:
-    try:
-        with _READING:
-            return decode_picture(data, field=sent.field)
-    except InvalidPicture as error:
-        raise InvalidPicture(
-            f"{part.prefix}: {error.message}", code=error.code, field=sent.field, limit=error.limit, actual=error.actual
-        ) from error
+    except (binascii.Error, ValueError) as error:  # ValueError: characters beyond ASCII
+        problem = "it is not base64, a data URL with base64, or a URL."
+        raise role.invalid(sent, problem, "base64_invalid") from error

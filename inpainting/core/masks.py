@@ -19,6 +19,8 @@ from inpainting.core.geometry import Box, Size
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import PaintSettings
 
+MAX_MASK_BYTES = 10 * 2**20
+"""Largest mask file that is accepted, as the published API documents it."""
 NEARLY_FULL = 0.6
 """Above this coverage an engine has little context left."""
 

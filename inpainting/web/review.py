@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
-from inpainting.api.errors import Gone
-from inpainting.api.media.files import OWNERS_ONLY, picture_response
+from inpainting.media.files import OWNERS_ONLY, picture_or_text_response
 from inpainting.models import GeneratedImage
 
 logger = logging.getLogger(__name__)
@@ -27,7 +26,5 @@ def hidden_picture(request: HttpRequest, pk: UUID, index: int) -> HttpResponseBa
         raise Http404
     image = get_object_or_404(GeneratedImage.objects.exclude(hidden_file=""), generation=pk, index=index)
     logger.info("%s opened what was hidden of generation %s, image %d", request.user, pk, index)
-    try:
-        return picture_response(request, image.hidden_file, {**OWNERS_ONLY, "Cache-Control": "private, no-store"})
-    except Gone as gone:
-        return HttpResponse(gone.detail, status=gone.status_code, content_type="text/plain")
+    headers = {**OWNERS_ONLY, "Cache-Control": "private, no-store"}
+    return picture_or_text_response(request, image.hidden_file, headers)

@@ -14,9 +14,9 @@ from django.urls import reverse
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
-from inpainting.api.answers import rendered
-from inpainting.api.pictures import MAX_MASK_BYTES
+from inpainting.api.native.answers import rendered
 from inpainting.core.codecs import IntakeLimits
+from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS
 from inpainting.engines import registry
 from inpainting.generations import history

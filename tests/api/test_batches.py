@@ -26,9 +26,9 @@ from pytest_django import Settings
 
 from accounts.models import User
 from inpainting import tasks
-from inpainting.api import batch_requests
 from inpainting.api.media import archives
-from inpainting.api.pictures import source_image
+from inpainting.api.native import batch_requests
+from inpainting.api.pictures import IMAGE, PictureRole, SentPicture, read_picture
 from inpainting.core.codecs import DecodedPicture, decode_picture
 from inpainting.generations import batches, submit
 from inpainting.generations.delete import delete_everything_of
@@ -265,7 +265,12 @@ def test_a_limit_reached_on_the_way_refuses_the_rest(
     error = found["items"][3]["error"]
     assert (error["code"], error["limit"], error["actual"]) == ("quota_exceeded", 2, 2)
     assert len(files() - before) == 2 * 5  # of what was refused nothing stays
-    monkeypatch.setattr(batch_requests, "source_image", None)  # over it already, no picture is read
+
+    def read_no_image(sent: SentPicture, role: PictureRole, user: User) -> DecodedPicture:
+        assert role is not IMAGE, "an image was read although the quota was exhausted"
+        return read_picture(sent, role, user)
+
+    monkeypatch.setattr(batch_requests, "read_picture", read_no_image)
     answer = ask(images=pictures(2))
     assert (answer.status_code, said(answer)["code"]) == (429, "quota_exceeded")
     assert int(answer["Retry-After"]) > 0
@@ -290,17 +295,18 @@ def test_a_disk_without_space_keeps_nothing(ask: Ask, monkeypatch: pytest.Monkey
 def test_refused_pictures_are_let_go_before_the_next_is_read(
     ask: Ask, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = source_image
     seen: list[weakref.ref[Any]] = []
     in_memory: list[int] = []
 
-    def watched(*args: Any) -> DecodedPicture:
+    def watched(sent: SentPicture, role: PictureRole, user: User) -> DecodedPicture:
+        if role is not IMAGE:
+            return read_picture(sent, role, user)
         in_memory.append(sum(picture() is not None for picture in seen))
-        picture = read(*args)
+        picture = read_picture(sent, role, user)
         seen.append(weakref.ref(picture.picture.pixels))
         return picture
 
-    monkeypatch.setattr(batch_requests, "source_image", watched)
+    monkeypatch.setattr(batch_requests, "read_picture", watched)
     kept = png(np.full((64, 96), 255, np.uint8))
     masks = [upload(kept), upload(b"none"), upload(kept), upload(mask_png), upload(mask_png)]
     made(ask(images=pictures(5), masks=masks))

@@ -18,7 +18,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.api import batch_answers
+from inpainting.api.native import batch_answers
 from inpainting.catalog import families
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.core.codecs import decode_picture

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from pytest_django import Settings
 
 from accounts.models import User
-from inpainting.api import fetching
+from inpainting.api import fetch_limit
 from inpainting.api.media.links import SIGNER
-from inpainting.api.media.streaming import Streamed
 from inpainting.core.codecs import decode_picture
 from inpainting.core.errors import InvalidRequest
+from inpainting.media.streaming import IteratorResponse
 from inpainting.models import Generation
 from tests.api.bodies import data_url, shape_c, text
 from tests.net.outside import Listener
@@ -174,7 +174,7 @@ def test_few_pictures_are_fetched_at_a_time_for_one_user(
         assert [caller.result().status_code for caller in waiting] == [200] * 5
         assert call(alices_key).status_code == 200
         assert server.visitors() == 6
-    assert not fetching._under_way
+    assert not fetch_limit.active_fetches
 
 
 @pytest.mark.parametrize("host", ["", "http://testserver", "https://testserver:8443", "http://localhost:8000"])
@@ -342,7 +342,7 @@ async def test_a_large_picture_is_never_whole_in_memory(
     for asked, part in (({}, slice(0, None)), ({"Range": "bytes=7-"}, slice(7, None))):
         tracemalloc.start()
         answer = await AsyncClient().get(url, headers={**headers, **asked})
-        assert isinstance(answer, Streamed)
+        assert isinstance(answer, IteratorResponse)
         digest = hashlib.sha256()
         async for piece in answer:
             digest.update(piece)

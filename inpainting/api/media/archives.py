@@ -15,8 +15,8 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models.fields.files import FieldFile
 
-from inpainting.api.media.files import INERT
-from inpainting.api.media.streaming import Streamed
+from inpainting.media.files import INERT
+from inpainting.media.streaming import IteratorResponse
 
 MOST_STEM_CHARACTERS = 80
 UNSAFE = re.compile(r"[^\w.() -]+")
@@ -33,7 +33,9 @@ class Entry:
     about: dict[str, Any]
 
 
-def zip_response(entries: Iterable[Entry], manifest: dict[str, Any], *, made_at: datetime, filename: str) -> Streamed:
+def zip_response(
+    entries: Iterable[Entry], manifest: dict[str, Any], *, made_at: datetime, filename: str
+) -> IteratorResponse:
     """A download of the entries as they are, PNG being compressed already, and of a manifest.json, written last.
 
     What is gone by the time of its turn is left out, and the manifest says so.
@@ -44,7 +46,7 @@ def zip_response(entries: Iterable[Entry], manifest: dict[str, Any], *, made_at:
         "Cross-Origin-Resource-Policy": "same-origin",
         "Content-Disposition": f'attachment; filename="{filename}"',
     }
-    return Streamed(zipped(entries, manifest, made_at), content_type="application/zip", headers=headers)
+    return IteratorResponse(zipped(entries, manifest, made_at), content_type="application/zip", headers=headers)
 
 
 def zipped(entries: Iterable[Entry], manifest: dict[str, Any], made_at: datetime) -> Iterator[bytes]:

@@ -12,15 +12,23 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from accounts.models import Scope
-from inpainting.api.documents import DOWNLOAD, PICTURE, THUMBNAIL, documented
-from inpainting.api.generations import own_generation
-from inpainting.api.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, PictureView, picture_response
 from inpainting.api.media.links import public_image
+from inpainting.api.native.documents import DOWNLOAD, PICTURE, THUMBNAIL, documented
+from inpainting.api.native.generations import own_generation
+from inpainting.api.views import IgnoreAcceptNegotiation
+from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, picture_response
 from inpainting.models import GeneratedImage
 
 PROBLEMS = (404, 410, 416)
+
+
+class PictureView(APIView):
+    """Responds with a picture, or with a JSON error, whatever the Accept header."""
+
+    content_negotiation_class = IgnoreAcceptNegotiation
 
 
 class OwnPicture(PictureView):

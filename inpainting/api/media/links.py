@@ -1,12 +1,14 @@
-"""Links to pictures: private ones for the owner, and signed ones that other origins may load for a while."""
+"""Links to pictures: private ones for their owner, and signed ones that any origin may load for RESULT_LINK_HOURS."""
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
 from django.core import signing
+from django.http import HttpRequest
 from django.http.request import validate_host
 from django.urls import Resolver404, resolve, reverse
 from rest_framework.request import Request
@@ -17,19 +19,19 @@ from inpainting.models import GeneratedImage
 from inpainting.models.generation import GIVEN
 from inpainting.models.pictures import StoredPicture
 
-# A dot between the parts: these links end as file names, and a colon is no part of one everywhere.
+# The parts are separated by a dot, since these links end as file names, which must not contain a colon on every system.
 SIGNER = signing.TimestampSigner(salt="dreamlayer.public-image", sep=".")
-GIVEN_ROUTES = {f"generation-{name.replace('_', '-')}": name for name in GIVEN}
-PICTURE_ROUTES = {"public-image", "public-image-twin", "generation-image", *GIVEN_ROUTES}
+INPUT_ROUTES = {f"generation-{name.replace('_', '-')}": name for name in GIVEN}
+PICTURE_ROUTES = {"public-image", "public-image-twin", "generation-image", *INPUT_ROUTES}
 
 
-def public_image_url(image: GeneratedImage, request: Request) -> str:
-    """An absolute link that nobody can guess; it ends after RESULT_LINK_HOURS."""
+def public_image_url(image: GeneratedImage, request: Request | HttpRequest) -> str:
+    """An absolute, signed link that expires after RESULT_LINK_HOURS."""
     return request.build_absolute_uri(reverse("public-image", args=[SIGNER.sign(image.pk.hex)]))
 
 
 def public_image(token: str) -> GeneratedImage | None:
-    """The picture behind a link, or None where the link is altered, too old, or the picture is gone."""
+    """The image of a signed link. None where the link was altered or has expired, or the image was deleted."""
     try:
         pk = SIGNER.unsign(token, max_age=settings.RESULT_LINK_HOURS * 3600)
     except signing.BadSignature:
@@ -37,15 +39,15 @@ def public_image(token: str) -> GeneratedImage | None:
     return GeneratedImage.objects.filter(pk=pk).first()
 
 
-def stored_picture(url: str, request: Request, *, field: str) -> bytes | None:
-    """The bytes behind one of our own links, read from storage; None for an address elsewhere.
+def read_own_link(url: str, user: Any, *, field: str) -> bytes | None:
+    """The bytes behind a link of this site, read from storage; None for the URL of another site.
 
-    Raises InvalidRequest for a link of ours that leads to no picture of the caller's: missing, ended, somebody else's.
+    Raises InvalidRequest for a link of this site that leads to no picture of the user's.
     """
     route = own_route(url)
     if route is None:
         return None
-    picture = picture_behind(*route, request)
+    picture = picture_of(*route, user)
     try:
         if picture is not None:
             with picture.file.open("rb") as file:
@@ -57,26 +59,26 @@ def stored_picture(url: str, request: Request, *, field: str) -> bytes | None:
 
 
 def own_route(url: str) -> tuple[str, dict[str, object]] | None:
-    """The name and arguments of the picture route that a URL of this site names, or None."""
+    """Name and arguments of the picture route of this site that the URL matches, or None."""
     try:
         parts = urlsplit(url)
         host = parts.hostname
         match = resolve(parts.path)
-    except (ValueError, Resolver404):  # ValueError: brackets that do not close
+    except (ValueError, Resolver404):  # ValueError: an unclosed bracket in the host
         return None
     if host is not None and not validate_host(f"[{host}]" if ":" in host else host, settings.ALLOWED_HOSTS):
         return None
     return (match.url_name, match.kwargs) if match.url_name in PICTURE_ROUTES else None
 
 
-def picture_behind(name: str, arguments: dict[str, object], request: Request) -> StoredPicture | None:
+def picture_of(route: str, arguments: dict[str, object], user: Any) -> StoredPicture | None:
     if "token" in arguments:
         image = public_image(str(arguments["token"]))
-        return image if image is not None and image.generation.owner_id == request.user.pk else None
-    generation = history.find(request.user, UUID(str(arguments["pk"])))
+        return image if image is not None and image.generation.owner_id == user.pk else None
+    generation = history.find(user, UUID(str(arguments["pk"])))
     if generation is None:
         return None
-    if name == "generation-image":
+    if route == "generation-image":
         return generation.images.filter(index=int(str(arguments["index"]))).first()
-    picture: StoredPicture | None = getattr(generation, GIVEN_ROUTES[name])
+    picture: StoredPicture | None = getattr(generation, INPUT_ROUTES[route])
     return picture

@@ -15,9 +15,10 @@ from rest_framework.views import APIView
 from accounts.models import Scope
 from inpainting import webhooks
 from inpainting.accounting.limits import spend_webhook
-from inpainting.api.bodies import TakesBodies, body_of
-from inpainting.api.documents import documented
-from inpainting.api.search import MOST_A_PAGE, MOST_PAGES, paged
+from inpainting.api.native.bodies import body_of
+from inpainting.api.native.documents import documented
+from inpainting.api.native.search import MOST_A_PAGE, MOST_PAGES, paged
+from inpainting.api.views import AnyBodyView
 from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret
 from inpainting.models.webhooks import MAX_URL_CHARACTERS
 
@@ -97,7 +98,7 @@ class DeliveryResend(APIView):
         return Response(rendered(delivery))
 
 
-class SendTest(TakesBodies):
+class SendTest(AnyBodyView):
     required_scope = Scope.MANAGE
 
     @documented(

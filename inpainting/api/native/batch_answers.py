@@ -10,8 +10,8 @@ from django.conf import settings
 from django.urls import reverse
 from rest_framework import serializers
 
-from inpainting.api.documents import Json, NumberOrText, Upload
 from inpainting.api.fields import Img2ImgForm
+from inpainting.api.native.documents import Json, NumberOrText, Upload
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations.batches import LIVE, Retried, said_of
 from inpainting.models import Batch, BatchItem, Generation, Status

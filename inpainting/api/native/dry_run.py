@@ -12,29 +12,32 @@ from rest_framework.response import Response
 
 from accounts.models import Scope
 from inpainting import planning
-from inpainting.api.answers import ignored
-from inpainting.api.bodies import TakesBodies, body_of
-from inpainting.api.documents import IMG2IMG, Foreseen, documented
-from inpainting.api.requests import Incoming, read
+from inpainting.api.compat.base import Options
+from inpainting.api.native.answers import ignored
+from inpainting.api.native.bodies import body_of
+from inpainting.api.native.documents import IMG2IMG, Foreseen, documented
+from inpainting.api.native.requests import read
+from inpainting.api.views import AnyBodyView
 from inpainting.core import masks
 from inpainting.core.codecs import encode_png
 from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest
 from inpainting.worker.run_time_estimates import Work, past_of
 
 
-class DryRun(TakesBodies):
+class DryRun(AnyBodyView):
     """The same body as for painting; nothing of it is kept."""
 
     required_scope = Scope.GENERATE
 
     @documented("What would be painted", {200: Foreseen}, problems=(400, 413, 415, 503), request=IMG2IMG)
     def post(self, request: Request) -> Response:
-        return Response(foreseen(read(body_of(request), request)))
+        return Response(foreseen(*read(body_of(request), request.user)))
 
 
-def foreseen(incoming: Incoming) -> dict[str, Any]:
+def foreseen(request: InpaintRequest, options: Options) -> dict[str, Any]:
     """mask: the effective one, white = repaint. window: left, top, right, bottom of the part that the engine gets."""
-    plan = planning.plan(incoming.request, incoming.engine)
+    plan = planning.plan(request, options.engine)
     settings, image, window = plan.settings, plan.request.image, plan.window
     box, png = window.box, encode_png(Picture(plan.mask[:, :, None]))
     painted = int(np.count_nonzero(plan.request.mask))
@@ -53,5 +56,5 @@ def foreseen(incoming: Incoming) -> dict[str, Any]:
         "work_size": [window.work.width, window.work.height],
         "estimate_seconds": past_of(plan.engine.name).seconds([work])[0],
         "ignored": ignored(plan.ignored, asdict(settings)),
-        "warnings": [*incoming.warnings, *plan.warnings],
+        "warnings": [*options.warnings, *plan.warnings],
     }

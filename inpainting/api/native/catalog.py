@@ -12,8 +12,8 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.accounting.limits import spent, stored_bytes
-from inpainting.api.documents import EnginesDocument, ModelsDocument, UsageDocument, documented
 from inpainting.api.fields import public_names
+from inpainting.api.native.documents import EnginesDocument, ModelsDocument, UsageDocument, documented
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry

@@ -1,18 +1,20 @@
-"""A body of `POST /api/batches/` -> what is to be painted, picture by picture."""
+"""A body of `POST /api/batches/` -> an accepted batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from rest_framework.request import Request
 
-from inpainting.api.bodies import Sent, body_of
 from inpainting.api.fields import Img2ImgForm, checked, settings_from
-from inpainting.api.pictures import mask_picture, source_image
-from inpainting.api.references import References, references_in
-from inpainting.api.requests import idempotency_of, name_of, put_together, webhook_url_of
+from inpainting.api.inputs import masked_request
+from inpainting.api.native.bodies import body_of
+from inpainting.api.native.references import References, references_in
+from inpainting.api.native.requests import idempotency_of, webhook_url_of
+from inpainting.api.pictures import IMAGE, MASK, PictureRole, SentPicture, read_picture
 from inpainting.core.codecs import DecodedPicture
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
@@ -21,13 +23,13 @@ from inpainting.engines import registry
 from inpainting.generations.batches import Wanted, submit_batch
 from inpainting.models import Batch
 
-Part = Sent | InvalidRequest
-"""A picture as it was sent, or why it is none."""
+OnePicture = SentPicture | InvalidRequest
+"""A picture as sent, or why it cannot be one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Common:
-    """What holds for every picture of a batch."""
+class Shared:
+    """What all pictures of a batch share."""
 
     settings: PaintSettings
     polarity: MaskPolarity
@@ -36,11 +38,10 @@ class Common:
 
 
 def accept_batch(request: Request) -> Batch:
-    """The accepted batch; the earlier one where the same body came with the same Idempotency-Key.
+    """Submit the batch; the earlier one for the same body with the same Idempotency-Key.
 
-    Raises InvalidRequest for what is wrong with the fields, with how many pictures and masks there are, with the
-    further pictures, and with the mask where there is one for all; whatever else is wrong with a picture or its mask is
-    said of that item alone.
+    Raises InvalidRequest for an invalid field, for wrong numbers of pictures and masks, and for an invalid reference
+    picture or shared mask. Any other invalid picture or mask refuses its item alone.
     """
     body = body_of(request, lists=("images", "masks"))
     idempotency = idempotency_of(request, body)
@@ -52,13 +53,13 @@ def accept_batch(request: Request) -> Batch:
     values, warnings = checked(Img2ImgForm, body.fields, clamp=body.is_lenient)
     wanted_settings, polarity = settings_from(values), MaskPolarity(values["mask_polarity"])
     webhook_url, engine = webhook_url_of(values), values.get("engine", registry.AUTO)
-    registry.check_name(engine)  # before any picture is read
-    common = Common(wanted_settings, polarity, warnings, references_in(body, request))
-    every: Sequence[Part | DecodedPicture] = masks
+    registry.check_name(engine)  # Before any picture is read.
+    shared = Shared(wanted_settings, polarity, warnings, references_in(body, request.user))
+    masks_of_items: Sequence[OnePicture | DecodedPicture] = masks
     if len(masks) == 1:
-        every = [read_mask(masks[0], request)] * len(images)
+        masks_of_items = [read_one(masks[0], MASK, request.user)] * len(images)
     return submit_batch(
-        (wanted(image, mask, common, request) for image, mask in zip(images, every, strict=True)),
+        (item(image, mask, shared, request.user) for image, mask in zip(images, masks_of_items, strict=True)),
         owner=request.user,
         engine=engine,
         webhook_url=webhook_url,
@@ -67,7 +68,7 @@ def accept_batch(request: Request) -> Batch:
 
 
 def check_counts(images: int, masks: int) -> None:
-    """At least one picture, at most settings.BATCH_MAX_ITEMS, and one mask for all or one for each."""
+    """Raises InvalidRequest unless there are 1 to BATCH_MAX_ITEMS images, and one mask, or one for each image."""
     if not images:
         raise InvalidRequest("No image files provided", code="field_missing", field="images")
     if images > settings.BATCH_MAX_ITEMS:
@@ -80,7 +81,9 @@ def check_counts(images: int, masks: int) -> None:
         )
     if not masks:
         raise InvalidRequest(
-            "No mask files provided: without a mask nothing says what to repaint.", code="mask_required", field="masks"
+            "No mask files provided; a batch needs one mask for all images, or one for each.",
+            code="mask_required",
+            field="masks",
         )
     if masks not in (1, images):
         raise InvalidRequest(
@@ -91,24 +94,20 @@ def check_counts(images: int, masks: int) -> None:
         )
 
 
-def wanted(image: Part, mask: Part | DecodedPicture, common: Common, request: Request) -> Wanted:
-    """One picture, read only when it is its turn: never are two of them in memory."""
-    name = name_of(image) if isinstance(image, Sent) else ""
+def item(image: OnePicture, mask: OnePicture | DecodedPicture, shared: Shared, user: Any) -> Wanted:
+    """One item of the batch. Decoded only when it is submitted, so that at most one is in memory."""
+    name = image.name if isinstance(image, SentPicture) else ""
     try:
-        picture = source_image(sent(image), request)
-        read = mask if isinstance(mask, DecodedPicture) else read_mask(mask, request)
-        inpaint_request, notes = put_together(picture, read, common.settings, common.polarity)
-        inpaint_request, more_notes = common.references.with_them(inpaint_request)
+        source = read_one(image, IMAGE, user)
+        decoded_mask = mask if isinstance(mask, DecodedPicture) else read_one(mask, MASK, user)
+        inpaint_request, notes = masked_request(source, decoded_mask, shared.settings, shared.polarity)
+        inpaint_request, more_notes = shared.references.added_to(inpaint_request)
     except InvalidRequest as error:
         return Wanted(name, error)
-    return Wanted(name, inpaint_request, (*common.warnings, *notes, *more_notes))
+    return Wanted(name, inpaint_request, (*shared.warnings, *notes, *more_notes))
 
 
-def read_mask(mask: Part, request: Request) -> DecodedPicture:
-    return mask_picture(sent(mask), request)
-
-
-def sent(part: Part) -> Sent:
-    if isinstance(part, InvalidRequest):
-        raise part
-    return part
+def read_one(sent: OnePicture, role: PictureRole, user: Any) -> DecodedPicture:
+    if isinstance(sent, InvalidRequest):
+        raise sent
+    return read_picture(sent, role, user)

@@ -15,7 +15,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
-from inpainting.api.batch_answers import (
+from inpainting.api.errors import Conflict
+from inpainting.api.media.archives import Entry, Names, zip_response
+from inpainting.api.media.downloads import PictureView
+from inpainting.api.native.batch_answers import (
     BATCH,
     BatchAcceptedDocument,
     BatchPageDocument,
@@ -26,13 +29,10 @@ from inpainting.api.batch_answers import (
     rendered_whole,
     retried,
 )
-from inpainting.api.batch_requests import accept_batch
-from inpainting.api.bodies import TakesBodies
-from inpainting.api.documents import ACCEPTING, KEY, documented
-from inpainting.api.errors import Conflict
-from inpainting.api.media.archives import Entry, Names, zip_response
-from inpainting.api.media.files import PictureView
-from inpainting.api.search import MOST_A_PAGE, MOST_PAGES, paged
+from inpainting.api.native.batch_requests import accept_batch
+from inpainting.api.native.documents import ACCEPTING, KEY, documented
+from inpainting.api.native.search import MOST_A_PAGE, MOST_PAGES, paged
+from inpainting.api.views import AnyBodyView
 from inpainting.generations import batches
 from inpainting.models import Batch, Status
 
@@ -49,7 +49,7 @@ def own_batch(request: Request, pk: UUID) -> Batch:
     return batch
 
 
-class BatchList(TakesBodies):
+class BatchList(AnyBodyView):
     required_scope = {"GET": Scope.READ, "POST": Scope.GENERATE}  # noqa: RUF012 - DRF reads such attributes, nobody writes
 
     @documented(

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import TICKET_SECONDS, ApiKey, Scope, Ticket
-from inpainting.api.documents import documented
+from inpainting.api.native.documents import documented
 
 
 class TicketDocument(serializers.Serializer):

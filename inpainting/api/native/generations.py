@@ -10,14 +10,23 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
-from inpainting.api.answers import pending, rendered, rendered_whole
-from inpainting.api.bodies import TakesBodies, body_of
-from inpainting.api.documents import ACCEPTING, CHANGES, KEY, PageDocument, Pending, WholeGenerationDocument, documented
 from inpainting.api.errors import Conflict
 from inpainting.api.fields import ChangesForm, checked, settings_from, without
-from inpainting.api.references import references_in
-from inpainting.api.requests import idempotency_of
-from inpainting.api.search import Search, page_of
+from inpainting.api.native.answers import pending, rendered, rendered_whole
+from inpainting.api.native.bodies import body_of
+from inpainting.api.native.documents import (
+    ACCEPTING,
+    CHANGES,
+    KEY,
+    PageDocument,
+    Pending,
+    WholeGenerationDocument,
+    documented,
+)
+from inpainting.api.native.references import references_in
+from inpainting.api.native.requests import idempotency_of
+from inpainting.api.native.search import Search, page_of
+from inpainting.api.views import AnyBodyView
 from inpainting.core.geometry import Size
 from inpainting.engines import registry
 from inpainting.generations import history
@@ -79,7 +88,7 @@ class GenerationCancel(APIView):
         return Response(rendered_whole(own_generation(request, pk)))
 
 
-class GenerationRunAgain(TakesBodies):
+class GenerationRunAgain(AnyBodyView):
     """A new generation of the same picture and mask, with the settings that are sent and all others as they were asked.
 
     What was left to us the first time, such as the engine, the model's own steps or the seed, is chosen again.
@@ -107,7 +116,7 @@ class GenerationRunAgain(TakesBodies):
             return Response(pending(earlier), status=202)
         values, warnings = checked(ChangesForm, body.fields, clamp=False)
         size = Size(generation.source.width, generation.source.height)
-        references, notes = references_in(body, request).beside(size)
+        references, notes = references_in(body, request.user).prepared(size)
         former, no_longer = generation.requested_settings, {name: None for name in REFERENCES if name in body.empty}
         again = run_again(
             generation,

@@ -1,0 +1,88 @@
+"""The seam between an HTTP dialect and the application.
+
+A dialect translates one service's HTTP API: where the key is sent, how a request is read, and how results and errors
+look. The native API (`inpainting.api.native`) is one dialect, each other module of this package another. To add one,
+write a module here that subclasses `Dialect` and calls `register`; no other file changes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+
+from inpainting.api.errors import ApiError
+from inpainting.core.request import InpaintRequest
+from inpainting.engines import registry
+from inpainting.generations.idempotency import Idempotency
+from inpainting.models import Generation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a request says besides the `InpaintRequest`."""
+
+    engine: str = registry.AUTO
+    """Name of an engine, or `auto`."""
+    source_name: str = ""
+    """Name of the uploaded file."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what was read differently from how it was sent."""
+    webhook_url: str = ""
+    idempotency: Idempotency | None = None
+
+
+class Repeated(Exception):
+    """Raised by `Dialect.parse` for a request that was accepted before, by its idempotency key."""
+
+    def __init__(self, generation: Generation) -> None:
+        super().__init__(str(generation.pk))
+        self.generation = generation
+
+
+class Dialect(ABC):
+    """One HTTP API over our generations. Subclasses keep no state between requests."""
+
+    prefixes: ClassVar[tuple[str, ...]]
+    """Paths that belong to it, with all below them: `/rest_api/` or `/tasks`. The longest prefix of a path decides."""
+
+    @property
+    @abstractmethod
+    def urls(self) -> Sequence[URLPattern | URLResolver]:
+        """Its routes, whose views derive from `inpainting.api.views.DialectView`."""
+
+    @abstractmethod
+    def key_of(self, request: Request) -> str | None:
+        """The API key of the request, wherever this service sends it; None where there is none.
+
+        May read `request.data`.
+        """
+
+    @abstractmethod
+    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+        """Read the request. Raises Repeated; any other exception is answered by `render_error`."""
+
+    @abstractmethod
+    def render(self, generation: Generation, request: Request) -> HttpResponseBase:
+        """The response for a generation in any state: waiting, running, succeeded, failed or cancelled."""
+
+    @abstractmethod
+    def render_error(self, error: ApiError) -> HttpResponse:
+        """The response for an error anywhere below the prefixes: views, authentication, routing, the body limit."""
+
+    def max_wait_seconds(self, request: Request) -> float | None:
+        """How long the response waits for the generation to end; None: as long as it takes."""
+        return None
+
+
+def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """A JSON response that needs no DRF view around it, for `Dialect.render_error`."""
+    content = JSONRenderer().render(body)
+    return HttpResponse(content, status=status, headers=dict(headers or {}), content_type="application/json")

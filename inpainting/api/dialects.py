@@ -1,0 +1,54 @@
+"""The registered dialects: which of them answers a path, and their routes.
+
+Imports no dialect and no models: DRF loads the authentication classes, which use this module, before all else.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from django.urls import URLPattern, URLResolver, include, path
+
+from inpainting.api import compat
+
+if TYPE_CHECKING:
+    from inpainting.api.compat.base import Dialect
+
+_dialects: dict[Dialect, list[URLPattern | URLResolver]] = {}
+urlpatterns: list[URLPattern | URLResolver] = []
+"""The routes of all registered dialects, which the site's URL configuration includes."""
+
+
+def register(dialect: Dialect) -> None:
+    """Serve a dialect. Raises ValueError where a prefix is taken."""
+    taken = {prefix for other in _dialects for prefix in other.prefixes}
+    if twice := taken.intersection(dialect.prefixes):
+        raise ValueError(f"Two dialects have the prefix {', '.join(sorted(twice))}.")
+    _dialects[dialect] = [path("", include(list(dialect.urls)))]
+    urlpatterns.extend(_dialects[dialect])
+
+
+def unregister(dialect: Dialect) -> None:
+    """Undo `register`."""
+    for pattern in _dialects.pop(dialect):
+        urlpatterns.remove(pattern)
+
+
+def dialect_at(url_path: str) -> Dialect | None:
+    """The dialect that a path belongs to: the one with the longest matching prefix, or None."""
+    matches = [
+        (len(prefix), dialect)
+        for dialect in _dialects
+        for prefix in dialect.prefixes
+        if url_path == prefix or url_path.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
+    ]
+    return max(matches, key=lambda match: match[0])[1] if matches else None
+
+
+def load() -> None:
+    """Import the native API and every module of `compat/`, each of which registers its dialect."""
+    import_module("inpainting.api.native.dialect")
+    for module in pkgutil.iter_modules(compat.__path__, f"{compat.__name__}."):
+        import_module(module.name)

@@ -1,0 +1,77 @@
+"""The native API, as a dialect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver, include, path
+from rest_framework.request import Request
+
+from accounts.authentication import key_from_headers
+from inpainting.api.compat.base import Dialect, Options, json_response
+from inpainting.api.dialects import register
+from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.native import requests
+from inpainting.api.native.answers import pending, success
+from inpainting.core.request import InpaintRequest
+from inpainting.models import Generation, Status
+
+WAIT = re.compile(r'\bwait\s*=\s*"?(\d{1,6})\b')
+
+
+class NativeApi(Dialect):
+    """`/api/`. Errors are `{"status": "error", "message", "code"[, "field", "limit", "actual", "id"]}`."""
+
+    prefixes: ClassVar[tuple[str, ...]] = ("/api/",)
+
+    @property
+    def urls(self) -> Sequence[URLPattern | URLResolver]:
+        return [path("", include("inpainting.api.native.urls"))]
+
+    def key_of(self, request: Request) -> str | None:
+        return key_from_headers(request)
+
+    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+        return requests.parse(request)
+
+    def max_wait_seconds(self, request: Request) -> float | None:
+        return preference(request)[0]
+
+    def render(self, generation: Generation, request: Request) -> HttpResponseBase:
+        max_wait_seconds, applied = preference(request)
+        if max_wait_seconds == 0 or not generation.has_ended:
+            return json_response(pending(generation), status=202, headers={"Preference-Applied": applied})
+        if generation.status != Status.SUCCEEDED:
+            return self.render_error(ended_without_result(generation))
+        return json_response(success(generation, request))
+
+    def render_error(self, error: ApiError) -> HttpResponse:
+        optional = {
+            "field": error.field,
+            "limit": error.limit,
+            "actual": error.actual,
+            "id": error.generation_id and str(error.generation_id),
+        }
+        details = {name: value for name, value in optional.items() if value is not None}
+        body = {"status": "error", "message": error.message, "code": error.code, **details}
+        return json_response(body, status=error.status, headers=error.headers)
+
+
+NATIVE = NativeApi()
+register(NATIVE)
+
+
+def preference(request: Request) -> tuple[float | None, str]:
+    """The Prefer header (RFC 7240): how many seconds to wait, None for as long as it takes, and the applied preference.
+
+    `wait=N` is N seconds, `respond-async` is 0.
+    """
+    header = request.headers.get("Prefer", "")
+    wait = WAIT.search(header)
+    if wait:
+        return float(wait[1]), f"wait={wait[1]}"
+    return (0.0, "respond-async") if "respond-async" in header else (None, "")

@@ -1,0 +1,78 @@
+"""A body of `POST /api/img2img` -> `InpaintRequest` and `Options`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework.request import Request
+
+from inpainting import webhooks
+from inpainting.api.compat.base import Options, Repeated
+from inpainting.api.fields import Img2ImgForm, checked, settings_from
+from inpainting.api.inputs import masked_request, unmasked_request
+from inpainting.api.native.bodies import Body, Shape, body_of
+from inpainting.api.native.references import references_in
+from inpainting.api.pictures import IMAGE, MASK, read_picture
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.masks import MaskPolarity
+from inpainting.core.request import InpaintRequest
+from inpainting.engines import registry
+from inpainting.generations.idempotency import Idempotency
+
+
+def parse(request: Request) -> tuple[InpaintRequest, Options]:
+    """Raises Repeated where the same body was accepted with the same Idempotency-Key, before any picture is read."""
+    body = body_of(request)
+    idempotency = idempotency_of(request, body)
+    earlier = idempotency.earlier(request.user) if idempotency else None
+    if earlier is not None:
+        raise Repeated(earlier)
+    return read(body, request.user, idempotency=idempotency)
+
+
+def idempotency_of(request: Request, body: Body) -> Idempotency | None:
+    key = request.headers.get("Idempotency-Key")
+    return None if key is None else Idempotency(key, body.digest(request.path.rstrip("/")))
+
+
+def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tuple[InpaintRequest, Options]:
+    """Read and check the body. The first error is raised, in the order of the published API: a missing image, the
+    fields, the image, the mask; then the reference pictures."""
+    sent = body.picture("image", "input_image")
+    if sent is None:
+        field = "input_image" if body.shape is Shape.JSON else "image"
+        raise InvalidRequest("No image file provided", code="field_missing", field=field)
+    values, warnings = checked(Img2ImgForm, body.fields, clamp=body.is_lenient)
+    settings, webhook_url = settings_from(values), webhook_url_of(values)
+    engine = values.get("engine", registry.AUTO)
+    registry.check_name(engine)
+    image = read_picture(sent, IMAGE, user)
+    sent_mask = body.picture("mask")
+    if sent_mask is not None:
+        mask = read_picture(sent_mask, MASK, user)
+        inpaint_request, notes = masked_request(image, mask, settings, MaskPolarity(values["mask_polarity"]))
+    elif registry.find(engine, settings).needs_surroundings:
+        raise InvalidRequest(
+            "No mask file provided. Without a mask the whole image is repainted, which only a diffusion model can do.",
+            code="mask_required",
+            field="mask",
+        )
+    else:
+        inpaint_request, notes = unmasked_request(image, settings)
+    inpaint_request, more_notes = references_in(body, user).added_to(inpaint_request)
+    return inpaint_request, Options(
+        engine=engine,
+        source_name=sent.name,
+        warnings=(*warnings, *notes, *more_notes),
+        webhook_url=webhook_url,
+        idempotency=idempotency,
+    )
+
+
+def webhook_url_of(values: Mapping[str, Any]) -> str:
+    """The form's webhook_url, or an empty text. Raises InvalidRequest for a URL that may not be called."""
+    url: str = values.get("webhook_url", "")
+    if url:
+        webhooks.check_url(url, field="webhook_url")
+    return url

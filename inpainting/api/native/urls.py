@@ -1,0 +1,60 @@
+"""The routes of the native API."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from inpainting.api import openapi
+from inpainting.api.media import downloads
+from inpainting.api.native import batches, catalog, dry_run, generations, img2img, tickets, webhooks
+
+one = "api/generations/<uuid:pk>/"
+batch = "api/batches/<uuid:pk>/"
+
+urlpatterns = [
+    # Routes that existing clients use have both slash forms: a redirect would turn a POST into a GET.
+    path("api/img2img", img2img.Img2Img.as_view(), name="img2img"),
+    path("api/img2img/", img2img.Img2Img.as_view()),
+    path("api/img2img/dry-run", dry_run.DryRun.as_view(), name="img2img-dry-run"),
+    path("api/img2img/dry-run/", dry_run.DryRun.as_view()),
+    path("api/img2img/interrupt", img2img.Interrupt.as_view(), name="img2img-interrupt"),
+    path("api/img2img/interrupt/", img2img.Interrupt.as_view()),
+    path("images/<str:token>.png", downloads.PublicImage.as_view(), name="public-image"),
+    path("api/images/<str:token>.png", downloads.PublicImage.as_view(), name="public-image-twin"),
+    path("api/generations/", generations.GenerationList.as_view(), name="generation-list"),
+    path(one, generations.GenerationDetail.as_view(), name="generation-detail"),
+    path(one + "cancel/", generations.GenerationCancel.as_view(), name="generation-cancel"),
+    path(one + "run-again/", generations.GenerationRunAgain.as_view(), name="generation-run-again"),
+    path(one + "source/", downloads.GenerationSource.as_view(), name="generation-source"),
+    path(
+        one + "source/thumbnail/",
+        downloads.GenerationSourceThumbnail.as_view(),
+        name="generation-source-thumbnail",
+    ),
+    path(one + "mask/", downloads.GenerationMask.as_view(), name="generation-mask"),
+    path(one + "control-image/", downloads.GenerationControlImage.as_view(), name="generation-control-image"),
+    path(one + "ip-adapter-image/", downloads.GenerationIpAdapterImage.as_view(), name="generation-ip-adapter-image"),
+    path(one + "images/<int:index>/", downloads.GenerationImage.as_view(), name="generation-image"),
+    path(
+        one + "images/<int:index>/thumbnail/",
+        downloads.GenerationImageThumbnail.as_view(),
+        name="generation-image-thumbnail",
+    ),
+    path("api/batches/", batches.BatchList.as_view(), name="batch-list"),
+    path(batch, batches.BatchDetail.as_view(), name="batch-detail"),
+    path(batch + "cancel/", batches.BatchCancel.as_view(), name="batch-cancel"),
+    path(batch + "retry/", batches.BatchRetry.as_view(), name="batch-retry"),
+    path(batch + "results.zip", batches.BatchResults.as_view(), name="batch-results"),
+    path("api/engines/", catalog.Engines.as_view(), name="engines"),
+    path("api/models", catalog.Models.as_view(), name="models"),
+    path("api/models/", catalog.Models.as_view()),
+    path("api/schema/", openapi.Schema.as_view(), name="schema"),
+    path("api/docs/", openapi.Docs.as_view(), name="api-docs"),
+    path("api/tickets/", tickets.Tickets.as_view(), name="tickets"),
+    path("api/usage/", catalog.Usage.as_view(), name="usage"),
+    path("api/webhooks/deliveries/", webhooks.Deliveries.as_view(), name="webhook-deliveries"),
+    path("api/webhooks/deliveries/<str:webhook_id>/resend/", webhooks.DeliveryResend.as_view(), name="webhook-resend"),
+    path("api/webhooks/test/", webhooks.SendTest.as_view(), name="webhook-test"),
+    path("api/webhooks/secret/", webhooks.Secret.as_view(), name="webhook-secret"),
+    path("api/webhooks/secret/rotate/", webhooks.SecretRotate.as_view(), name="webhook-secret-rotate"),
+]

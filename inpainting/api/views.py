@@ -1,0 +1,85 @@
+"""Base views: what any dialect needs of a DRF view."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.http.response import HttpResponseBase
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts.authentication import LocalAuthentication
+from accounts.models import Scope
+from inpainting.api.authentication import DialectKeyAuthentication
+from inpainting.api.compat.base import Dialect, Repeated
+from inpainting.api.dialects import dialect_at
+from inpainting.api.parsers import JsonObjectParser
+from inpainting.generations.submit import submit
+from inpainting.worker.waiting import wait_until_ended
+
+
+class IgnoreAcceptNegotiation(DefaultContentNegotiation):
+    """Never answers 406: the view has one kind of response, whatever the Accept header wants."""
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+class AnyBodyView(APIView):
+    """A view that reads JSON objects and forms."""
+
+    parser_classes = (MultiPartParser, FormParser, JsonObjectParser)
+
+
+class DialectView(AnyBodyView):
+    """Base of the views of dialects other than the native one: for programs, so without sessions and their CSRF tokens.
+
+    Narrow what is read with `as_view(parser_classes=…)`.
+    """
+
+    authentication_classes = (DialectKeyAuthentication, LocalAuthentication)
+    content_negotiation_class = IgnoreAcceptNegotiation
+    required_scope: Any = Scope.GENERATE
+    schema = None  # The OpenAPI document describes the native API.
+
+    @property
+    def dialect(self) -> Dialect:
+        dialect = dialect_at(self.request.path)
+        if dialect is None:
+            raise ImproperlyConfigured(f"{self.request.path} lies below no prefix of a dialect.")
+        return dialect
+
+
+class InpaintView(DialectView):
+    """`POST`: parse, submit, wait and render, as the dialect of the path does each."""
+
+    def post(self, request: Request) -> HttpResponseBase:
+        return inpaint(self.dialect, request)
+
+
+def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
+    """Parse, submit, wait and render: the one way from a request to its response."""
+    try:
+        inpaint_request, options = dialect.parse(request)
+    except Repeated as repeated:
+        generation = repeated.generation
+    else:
+        generation = submit(
+            inpaint_request,
+            owner=request.user,
+            engine=options.engine,
+            source_name=options.source_name,
+            warnings=options.warnings,
+            idempotency=options.idempotency,
+            webhook_url=options.webhook_url,
+        )
+    max_wait_seconds = dialect.max_wait_seconds(request)
+    if max_wait_seconds != 0:
+        wait_until_ended(generation, patience_seconds=max_wait_seconds)
+    return dialect.render(generation, request)

@@ -1,0 +1,121 @@
+"""Picture files as responses: private, never sniffed or executed, with ranges (RFC 9110) and ETags."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from django.db.models.fields.files import FieldFile
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
+from rest_framework.request import Request
+
+from inpainting.media.streaming import IteratorResponse, file_chunks
+
+INERT = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+OWNERS_ONLY = {**INERT, "Cache-Control": "private, max-age=3600", "Cross-Origin-Resource-Policy": "same-origin"}
+FOR_EVERY_ORIGIN = {
+    **INERT,
+    "Cache-Control": "private, no-store",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "accept-ranges, content-range, etag",
+}
+RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
+
+
+class PictureUnavailable(Exception):
+    """Base of the reasons why a picture's row exists and its bytes cannot be sent."""
+
+    status: int
+    code: str
+    message: str
+
+
+class PictureGone(PictureUnavailable):
+    """The file was lost, or deleted by hand."""
+
+    status = 410
+    code = "result_expired"
+    message = "The file of this picture is gone."
+
+
+class RangeNotSatisfiable(PictureUnavailable):
+    """The requested range lies beyond the end of the file."""
+
+    status = 416
+    code = "range_invalid"
+    message = "The range lies beyond the picture."
+
+    def __init__(self, size: int) -> None:
+        super().__init__(self.message)
+        self.content_range = f"bytes */{size}"
+
+
+def picture_response(
+    request: HttpRequest | Request, file: FieldFile, headers: dict[str, str], *, filename: str | None = None
+) -> HttpResponseBase:
+    """The file's bytes, or the requested range of them; with a filename, as a download. 304 where the ETag matches.
+
+    Raises PictureGone and RangeNotSatisfiable.
+    """
+    try:
+        size = file.size
+    except (FileNotFoundError, ValueError) as error:
+        raise PictureGone from error
+    # Files are never overwritten, so the name identifies the bytes. It is hashed to keep it private.
+    etag = f'"{hashlib.sha256(str(file.name).encode()).hexdigest()[:32]}"'
+    content_type = "image/webp" if str(file.name).endswith(".webp") else "image/png"
+    headers = {**headers, "Content-Type": content_type, "ETag": etag, "Accept-Ranges": "bytes"}
+    if filename:
+        headers["Content-Disposition"] = f'attachment; filename="{filename}"'
+    without_body = HttpResponse(headers={**headers, "Content-Length": str(size)})
+    # DRF's request forwards the attributes that this function reads.
+    response = get_conditional_response(request, etag=etag, response=without_body) or without_body
+    if response is not without_body or request.method == "HEAD":
+        return response
+    range_header = request.headers.get("Range", "") if request.headers.get("If-Range", etag) == etag else ""
+    byte_range = requested_range(size, range_header)
+    if byte_range is None:
+        return file_response(file, range(size), headers)
+    if not byte_range:
+        raise RangeNotSatisfiable(size)
+    headers["Content-Range"] = f"bytes {byte_range[0]}-{byte_range[-1]}/{size}"
+    return file_response(file, byte_range, headers, status=206)
+
+
+def picture_or_text_response(
+    request: HttpRequest, file: FieldFile, headers: dict[str, str] = OWNERS_ONLY
+) -> HttpResponseBase:
+    """As `picture_response`, for pages: an error is answered as plain text."""
+    try:
+        return picture_response(request, file, headers)
+    except PictureUnavailable as error:
+        return HttpResponse(error.message, status=error.status, content_type="text/plain")
+
+
+def file_response(
+    file: FieldFile, byte_range: range, headers: dict[str, str], *, status: int = 200
+) -> IteratorResponse:
+    headers = {**headers, "Content-Length": str(len(byte_range))}
+    return IteratorResponse(file_chunks(file, byte_range), status=status, headers=headers)
+
+
+def requested_range(size: int, header: str) -> range | None:
+    """The byte range of a Range header (RFC 9110, section 14); empty where it lies beyond the file.
+
+    None, for the whole file, where the header is absent, malformed, or names several ranges.
+    """
+    match = RANGE.fullmatch(header.strip())
+    if match is None or match[0] == "bytes=-":
+        return None
+    first, last = match.groups()
+    if not first:
+        return range(max(0, size - int(last)), size)
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), min(int(last) + 1, size) if last else size)

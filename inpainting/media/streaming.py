@@ -1,0 +1,35 @@
+"""Responses that are sent in chunks, so that no file is ever whole in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+from asgiref.sync import sync_to_async
+from django.db.models.fields.files import FieldFile
+from django.http import StreamingHttpResponse
+
+CHUNK_BYTES = 2**18
+
+
+class IteratorResponse(StreamingHttpResponse):
+    """Streams a plain iterator. Under ASGI, Django alone would consume all of it before sending any."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        chunks = iter(self)
+
+        @sync_to_async
+        def next_chunk() -> bytes | None:
+            return next(chunks, None)
+
+        while (chunk := await next_chunk()) is not None:
+            yield chunk
+
+
+def file_chunks(file: FieldFile, byte_range: range) -> Iterator[bytes]:
+    """The bytes of the range. The file is opened at the first chunk and closed however the iteration ends."""
+    with file.storage.open(str(file.name), "rb") as opened:
+        opened.seek(byte_range.start)
+        left = len(byte_range)
+        while left and (chunk := opened.read(min(left, CHUNK_BYTES))):
+            left -= len(chunk)
+            yield chunk
