@@ -1,0 +1,285 @@
+"""One file adds a dialect: its own paths, key, pictures, results and errors, without any change to the product.
+
+The toy service takes JSON with the key in it and answers every error as `{"ok": false, "error": {"kind", "text"}}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import pytest
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.test import Client, RequestFactory
+from django.urls import URLPattern, path
+from numpy.typing import NDArray
+from rest_framework.request import Request
+
+from accounts.models import ApiKey, Scope, User
+from dreamlayer_site.body_limit import BodyLimit, too_large_response
+from inpainting.api import dialects, error_handlers
+from inpainting.api.compat.base import Dialect, Options, json_response
+from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.inputs import masked_request
+from inpainting.api.parsers import JsonObjectParser
+from inpainting.api.pictures import PictureRole, SentPicture, read_picture
+from inpainting.api.views import DialectView, InpaintView
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.masks import MaskPolarity
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.models import GeneratedImage, Generation, Status, UserLimits
+
+pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
+
+KINDS = {"key_missing": "no-token", "key_invalid": "bad-token", "internal_error": "crash"}
+PHOTO = PictureRole(code_prefix="image", error_prefix="Bad photo")
+HOLE = PictureRole(code_prefix="mask", error_prefix="Bad hole")
+
+
+class ToyStatus(DialectView):
+    required_scope = Scope.READ
+
+    def get(self, request: Request) -> HttpResponse:
+        return json_response({"ok": True, "user": str(request.user.pk)})
+
+
+class Toy(Dialect):
+    prefixes: ClassVar[tuple[str, ...]] = ("/toy/",)
+
+    @property
+    def urls(self) -> Sequence[URLPattern]:
+        return [
+            path("toy/paint", InpaintView.as_view(parser_classes=(JsonObjectParser,))),
+            path("toy/status", ToyStatus.as_view()),
+        ]
+
+    def key_of(self, request: Request) -> str | None:
+        return request.data.get("token") or request.headers.get("X-Toy-Token")
+
+    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+        body = request.data
+        for name in ("photo", "hole"):
+            if not isinstance(body.get(name), str):
+                raise InvalidRequest(f"{name} is missing", code="field_missing", field=name)
+        photo = read_picture(SentPicture("photo", body["photo"]), PHOTO, request.user)
+        hole = read_picture(SentPicture("hole", body["hole"]), HOLE, request.user)
+        settings = PaintSettings(prompt=str(body.get("words", "")), seed=7)
+        inpaint_request, warnings = masked_request(photo, hole, settings, MaskPolarity.WHITE_REPAINTS)
+        return inpaint_request, Options(engine=body.get("engine", "quick-fill"), warnings=warnings)
+
+    def max_wait_seconds(self, request: Request) -> float | None:
+        return 0 if request.data.get("later") else None
+
+    def render(self, generation: Generation, request: Request) -> HttpResponseBase:
+        if not generation.has_ended:
+            return json_response({"ok": True, "ticket": generation.pk.hex}, status=202)
+        if generation.status != Status.SUCCEEDED:
+            return self.render_error(ended_without_result(generation))
+        return json_response({"ok": True, "pictures": [base64_of(image) for image in generation.images.all()]})
+
+    def render_error(self, error: ApiError) -> HttpResponse:
+        details = {"kind": KINDS.get(error.code, error.code), "text": error.message}
+        return json_response({"ok": False, "error": details}, status=error.status, headers=error.headers)
+
+
+def base64_of(image: GeneratedImage) -> str:
+    with image.file.open("rb") as file:
+        return base64.b64encode(file.read()).decode()
+
+
+@pytest.fixture(autouse=True)
+def _toy() -> Iterator[None]:
+    toy = Toy()
+    dialects.register(toy)
+    yield
+    dialects.unregister(toy)
+
+
+@pytest.fixture
+def body(alices_key: str, photo_png: bytes, hole: NDArray[np.uint8]) -> dict[str, Any]:
+    done, mask = cv2.imencode(".png", hole)
+    assert done
+    return {
+        "token": alices_key,
+        "photo": base64.b64encode(photo_png).decode(),
+        "hole": base64.b64encode(mask.tobytes()).decode(),
+    }
+
+
+def paint(body: Any, **headers: str) -> Any:
+    return Client(headers=headers).post("/toy/paint", body, content_type="application/json")
+
+
+def kind(answer: Any, status: int) -> str:
+    """The kind of the error, after a check that the whole answer has the toy's shape."""
+    assert answer.status_code == status
+    assert answer["Content-Type"] == "application/json"
+    answered = json.loads(answer.content)
+    assert list(answered) == ["ok", "error"]
+    assert answered["ok"] is False
+    assert sorted(answered["error"]) == ["kind", "text"]
+    return str(answered["error"]["kind"])
+
+
+def test_it_paints(body: dict[str, Any], photo: NDArray[np.uint8], hole: NDArray[np.uint8], alice: User) -> None:
+    answer = paint(body)
+    assert (answer.status_code, answer.json()["ok"]) == (200, True)
+    (picture,) = answer.json()["pictures"]
+    painted = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    assert np.array_equal(painted[hole == 0], photo[hole == 0])
+    assert not np.array_equal(painted[hole > 0], photo[hole > 0])
+    assert Generation.objects.get().owner == alice
+
+
+def test_it_decides_how_long_to_wait(body: dict[str, Any]) -> None:
+    answer = paint({**body, "later": True})
+    assert (answer.status_code, answer.json()["ticket"]) == (202, Generation.objects.get().pk.hex)
+
+
+def test_keys_are_read_where_it_sends_them(body: dict[str, Any], alices_key: str) -> None:
+    token = body.pop("token")
+    assert kind(paint(body), 401) == "no-token"
+    assert kind(paint({**body, "token": f"{token}x"}), 401) == "bad-token"
+    assert kind(paint(body, **{"X-API-Key": token}), 401) == "no-token", "a header of the native API"
+    assert paint(body, **{"X-Toy-Token": token}).status_code == 200
+    assert Client().get("/toy/status", headers={"X-Toy-Token": token}).json()["ok"] is True
+
+
+def test_the_native_api_takes_no_key_from_the_body(body: dict[str, Any]) -> None:
+    answer = Client().post("/api/img2img", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_missing")
+
+
+def test_sessions_do_not_count(body: dict[str, Any], alice: User) -> None:
+    del body["token"]
+    page = Client()
+    page.force_login(alice)
+    assert kind(page.post("/toy/paint", body, content_type="application/json"), 401) == "no-token"
+
+
+def test_a_key_without_the_scope_is_a_403(body: dict[str, Any], alice: User) -> None:
+    _, key = ApiKey.issue(alice, name="reads", scopes=[Scope.READ])
+    assert kind(paint({**body, "token": key}), 403) == "scope_missing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"photo": None}, "field_missing"),
+        ({"photo": "!"}, "image_base64_invalid"),
+        ({"hole": base64.b64encode(b"no picture").decode()}, "image_type_unsupported"),
+        ({"engine": "none"}, "engine_not_found"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_a_400(body: dict[str, Any], changes: dict[str, Any], expected: str) -> None:
+    assert kind(paint({**body, **changes}), 400) == expected
+
+
+def test_malformed_json_is_a_400() -> None:
+    assert kind(paint(b"{"), 400) == "body_invalid"
+
+
+def test_paths_methods_and_media_types_that_it_lacks(body: dict[str, Any], alices_key: str) -> None:
+    token = {"X-Toy-Token": alices_key}
+    assert kind(Client().get("/toy/nowhere"), 404) == "not_found"
+    assert kind(Client(headers=token).get("/toy/paint"), 405) == "method_not_allowed"
+    assert kind(Client(headers=token).post("/toy/paint", body), 415) == "body_type_unsupported"
+    assert Client().get("/toys/nowhere")["Content-Type"].startswith("text/html"), "beside its prefix"
+    assert Client().get("/api/nowhere").json()["code"] == "not_found"
+
+
+def test_the_accept_header_does_not_matter(body: dict[str, Any]) -> None:
+    assert paint(body, Accept="image/webp").status_code == 200
+
+
+async def test_a_body_over_the_limit_is_a_413() -> None:
+    sent: list[Any] = []
+
+    async def fail(*arguments: object) -> None:
+        raise AssertionError("the application was called")
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/toy/paint", "headers": [(b"content-length", b"11")]}
+    await BodyLimit(fail, max_bytes=10)(scope, fail, send)  # type: ignore[arg-type]  # it must not receive either
+    assert sent[0]["status"] == 413
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert kind(HttpResponse(sent[1]["body"], status=413, content_type="application/json"), 413) == "body_too_large"
+
+
+def test_a_limit_that_is_reached_is_a_429(body: dict[str, Any], alice: User) -> None:
+    UserLimits.objects.create(user=alice, per_day=1)
+    assert paint(body).status_code == 200
+    answer = paint(body)
+    assert kind(answer, 429) == "quota_exceeded"
+    assert int(answer["Retry-After"]) > 0
+
+
+def test_a_failed_generation_is_a_500(body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("secret path /here")
+
+    monkeypatch.setattr("inpainting.worker.run.paint", broken)
+    answer = paint(body)
+    assert kind(answer, 500) == "crash"
+    assert "secret" not in answer.content.decode()
+    assert Generation.objects.get().status == Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        (RuntimeError("secret"), 500, "crash"),
+        (OperationalError("database is locked"), 503, "try_again"),
+        (OSError(28, "No space left on device"), 507, "storage_full"),
+    ],
+)
+def test_an_exception_in_a_view_is_answered_in_its_shape(
+    body: dict[str, Any], monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, expected: str
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr("inpainting.api.views.submit", broken)
+    answer = paint(body)
+    assert kind(answer, status) == expected
+    assert "secret" not in answer.content.decode()
+    assert answer.has_header("Retry-After") == (status == 503)
+
+
+def test_an_exception_outside_of_views_is_answered_in_its_shape(rf: RequestFactory) -> None:
+    def answered(url_path: str) -> HttpResponse:
+        request: HttpRequest = rf.get(url_path)
+        return error_handlers.server_error(request)
+
+    assert answered("/toy/paint").content.startswith(b'{"ok":false,"error":{"kind":"crash"')
+    assert b'"code":"internal_error"' in answered("/api/img2img").content
+    assert answered("/history/")["Content-Type"].startswith("text/html")
+
+
+def test_two_dialects_cannot_share_a_prefix() -> None:
+    with pytest.raises(ValueError, match="/toy/"):
+        dialects.register(Toy())
+
+
+def test_the_longest_prefix_decides() -> None:
+    class Inner(Toy):
+        prefixes: ClassVar[tuple[str, ...]] = ("/api/v6/", "/tasks")
+
+    inner = Inner()
+    dialects.register(inner)
+    try:
+        assert dialects.dialect_at("/api/v6/images") is dialects.dialect_at("/tasks") is inner
+        assert dialects.dialect_at("/tasks/1") is inner
+        assert dialects.dialect_at("/tasksheet") is None
+        assert dialects.dialect_at("/api/img2img") not in (None, inner)
+    finally:
+        dialects.unregister(inner)
+    assert too_large_response("/api/v6/images", 5, origin="").status_code == 413
