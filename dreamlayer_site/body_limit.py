@@ -34,7 +34,7 @@ class BodyTooLarge(Exception):
     pass
 
 
-class BodyLimit:
+class BodyLimitMiddleware:
     """An ASGI middleware: responds with 413 instead of letting the application read on."""
 
     def __init__(self, application: Application, *, max_bytes: int) -> None:

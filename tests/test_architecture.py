@@ -25,13 +25,16 @@ FLOORS = [
     ["inpainting.accounting", "inpainting.moderation", "inpainting.planning", "inpainting.storage_audit"],
     [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.channel_layers"),
-        *("inpainting.storage", "inpainting.apps", "inpainting.checks", "inpainting.net"),
+        *("inpainting.storage", "inpainting.apps", "inpainting.checks", "inpainting.net", "inpainting.media"),
     ],
     ["inpainting.engines"],
     ["inpainting.catalog"],
     ["inpainting.database_clock"],
     ["inpainting.core"],
 ]
+
+
+SURFACES = ("inpainting.api", "inpainting.web", "inpainting.admin", "inpainting.cli", "inpainting.realtime.consumers")
 
 
 def modules(package: str) -> dict[str, ast.Module]:
@@ -121,6 +124,20 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_a_circle_is_found_through_other_modules() -> None:
     graph = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
     assert circles(graph) == [["a", "b", "c"]]
+
+
+def surface_of(name: str) -> str | None:
+    return next((surface for surface in SURFACES if name == surface or name.startswith(f"{surface}.")), None)
+
+
+def test_no_surface_imports_another() -> None:
+    wrong = []
+    for name, tree in modules("inpainting").items():
+        here = surface_of(name)
+        if here is None:
+            continue
+        wrong += [f"{name} imports {found}" for found in imports(tree) if surface_of(found) not in (None, here)]
+    assert wrong == []
 
 
 def test_nothing_imports_the_wiring_and_accounts_knows_nothing_of_inpainting() -> None:

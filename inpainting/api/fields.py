@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -22,8 +22,6 @@ from inpainting.core.validation import check_range
 from inpainting.engines import registry
 from inpainting.models.webhooks import MAX_URL_CHARACTERS
 
-PUBLIC_NAMES = {row.name: row.public_name for row in SETTINGS}
-"""Setting -> its name in this API."""
 SETTING_NAMES = {row.public_name: row.name for row in SETTINGS}
 ALIASES = {alias: row.public_name for row in SETTINGS for alias in row.aliases}
 LEGACY = {"sampler_name": "scheduler", "model_name": "model"}
@@ -51,11 +49,6 @@ ADAPTER_KINDS = {
     if row.type is ValueType.CATALOG_NAME and Kind(row.catalog_kind) is not Kind.CHECKPOINT
 }
 """Settings that name a VAE or an adapter of the catalog, and its kind."""
-
-
-def public_names(names: Iterable[str]) -> list[str]:
-    """Return the public names of settings, sorted."""
-    return sorted(PUBLIC_NAMES.get(name, name) for name in names)
 
 
 class ChangesForm(serializers.Serializer):

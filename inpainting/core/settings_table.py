@@ -6,7 +6,7 @@ the inputs of the editor, the rows of the history and `docs/settings.md`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -375,12 +375,19 @@ SETTINGS = rows_of(PaintSettings)
 """All rows, in the order of their declaration."""
 RANGES = {row.name: row.range for row in SETTINGS if row.range is not None}
 """Setting -> the lowest and the highest number, both allowed."""
+PUBLIC_NAMES = {row.name: row.public_name for row in SETTINGS}
+"""Setting -> its name in the API."""
 _BY_NAME = {row.name: row for row in SETTINGS}
 
 
 def by_name(name: str) -> Setting:
     """Return the row of that setting. Raises KeyError."""
     return _BY_NAME[name]
+
+
+def public_names(names: Iterable[str]) -> list[str]:
+    """Return the names of settings in the API, sorted."""
+    return sorted(PUBLIC_NAMES.get(name, name) for name in names)
 
 
 def not_read_by(engine: str) -> frozenset[str]:

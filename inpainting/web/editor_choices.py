@@ -6,7 +6,6 @@ from typing import Any
 
 from django.conf import settings
 
-from inpainting.api.fields import public_names
 from inpainting.catalog import families
 from inpainting.catalog.families import ERASE
 from inpainting.catalog.rows.inference_model import Catalog
@@ -16,7 +15,14 @@ from inpainting.catalog.specs import (
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation.policy import OFF, STRICTNESS, USUAL_TYPE
-from inpainting.core.settings_table import ALGORITHM_TYPES, ALL_SCHEDULERS, LORA_WEIGHTS, RANGES, SAFETY_TYPES
+from inpainting.core.settings_table import (
+    ALGORITHM_TYPES,
+    ALL_SCHEDULERS,
+    LORA_WEIGHTS,
+    RANGES,
+    SAFETY_TYPES,
+    public_names,
+)
 from inpainting.engines import registry
 from inpainting.engines.diffusion import engine as diffusion
 from inpainting.engines.erase import engine as erase

@@ -14,13 +14,14 @@ from django.urls import reverse
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
-from inpainting.api.native.answers import rendered
 from inpainting.core.codecs import IntakeLimits
 from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS
 from inpainting.engines import registry
 from inpainting.generations import history
+from inpainting.generations.description import image_url, input_url, measurements, metadata
 from inpainting.models import Generation, InferenceModel
+from inpainting.models.generation import GIVEN
 from inpainting.web.editor_choices import HIDDEN_SENTENCE, choices
 from inpainting.web.setting_rows import LABELS, setting_rows
 
@@ -55,7 +56,7 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
     generation = history.find(request.user, pk)
     if generation is None:
         raise Http404
-    details, labels = rendered(generation), model_labels()
+    details, labels = details_of(generation), model_labels()
     context = {
         "generation": generation,
         "details": details,
@@ -66,6 +67,21 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
         "model_label": labels.get(generation.settings.get("model") or ""),
     }
     return render(request, "generation.html", context)
+
+
+def details_of(generation: Generation) -> dict[str, Any]:
+    """What the page shows besides the fields of the row."""
+    return {
+        "id": generation.pk,
+        "error": {"message": generation.error_message} if generation.error_code else None,
+        "seconds": generation.seconds,
+        **{name: input_url(generation, name) for name in GIVEN},
+        "images": [
+            {"url": image_url(image), "width": image.width, "height": image.height, **measurements(image)}
+            for image in generation.images.all()
+        ],
+        "metadata": metadata(generation),
+    }
 
 
 def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:

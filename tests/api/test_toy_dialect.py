@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rest_framework.request import Request
 
 from accounts.models import ApiKey, Scope, User
-from dreamlayer_site.body_limit import BodyLimit, too_large_response
+from dreamlayer_site.body_limit import BodyLimitMiddleware, too_large_response
 from inpainting.api import dialects, error_handlers
 from inpainting.api.compat.base import Dialect, Options, json_response
 from inpainting.api.errors import ApiError, ended_without_result
@@ -208,7 +208,7 @@ async def test_a_body_over_the_limit_is_a_413() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/toy/paint", "headers": [(b"content-length", b"11")]}
-    await BodyLimit(fail, max_bytes=10)(scope, fail, send)  # type: ignore[arg-type]  # it must not receive either
+    await BodyLimitMiddleware(fail, max_bytes=10)(scope, fail, send)  # type: ignore[arg-type]  # it must not receive either
     assert sent[0]["status"] == 413
     assert (b"connection", b"close") in sent[0]["headers"]
     assert kind(HttpResponse(sent[1]["body"], status=413, content_type="application/json"), 413) == "body_too_large"

@@ -12,10 +12,10 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.accounting.limits import spent, stored_bytes
-from inpainting.api.fields import public_names
 from inpainting.api.native.documents import EnginesDocument, ModelsDocument, UsageDocument, documented
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
+from inpainting.core.settings_table import public_names
 from inpainting.engines import registry
 from inpainting.engines.base import Engine
 from inpainting.generations import history

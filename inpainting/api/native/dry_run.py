@@ -13,7 +13,6 @@ from rest_framework.response import Response
 from accounts.models import Scope
 from inpainting import planning
 from inpainting.api.compat.base import Options
-from inpainting.api.native.answers import ignored
 from inpainting.api.native.bodies import body_of
 from inpainting.api.native.documents import IMG2IMG, Foreseen, documented
 from inpainting.api.native.requests import read
@@ -22,6 +21,7 @@ from inpainting.core import masks
 from inpainting.core.codecs import encode_png
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
+from inpainting.generations.description import ignored_of
 from inpainting.worker.run_time_estimates import Work, past_of
 
 
@@ -55,6 +55,6 @@ def foreseen(request: InpaintRequest, options: Options) -> dict[str, Any]:
         "window": [box.left, box.top, box.right, box.bottom],
         "work_size": [window.work.width, window.work.height],
         "estimate_seconds": past_of(plan.engine.name).seconds([work])[0],
-        "ignored": ignored(plan.ignored, asdict(settings)),
+        "ignored": ignored_of(plan.ignored, asdict(settings)),
         "warnings": [*options.warnings, *plan.warnings],
     }

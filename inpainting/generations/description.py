@@ -1,0 +1,84 @@
+"""What the API and the pages say about a generation: its settings under their public names, warnings, and links."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.urls import reverse
+
+from inpainting.core.settings_table import PUBLIC_NAMES, public_names
+from inpainting.models import GeneratedImage, Generation
+
+NOT_EXAMINED = {"nsfw_content_detected": None, "hidden_by": None}
+"""The safety report of a result that no safety checker has examined."""
+
+
+def metadata(generation: Generation) -> dict[str, Any]:
+    """The resolved settings under their public names, how they were chosen, and what was measured on the results."""
+    settings = {name: value for name, value in generation.settings.items() if value is not None}
+    return {
+        **with_public_names(settings),
+        **{f"work_{side}": settings[side] for side in ("width", "height") if side in settings},
+        "width": generation.source.width,
+        "height": generation.source.height,
+        "engine": generation.engine,
+        "engine_reason": generation.engine_reason,
+        "requested": requested(generation),
+        **{f"{name}_sha256": picture.sha256 for name, picture in generation.references.items()},
+        "ignored": ignored_of(generation.ignored, settings),
+        "warnings": warnings_of(generation),
+        "seconds": generation.seconds,
+        "nsfw_content_detected": nsfw_content_detected(generation),
+        "results": [measurements(image) for image in generation.images.all()],
+    }
+
+
+def requested(generation: Generation) -> dict[str, Any]:
+    """The engine and settings as sent, under their public names, without defaults."""
+    sent = generation.requested_settings
+    settings = {name: value for name, value in sent.settings.items() if value is not None}
+    return {**with_public_names(settings), "engine": sent.engine}
+
+
+def with_public_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {PUBLIC_NAMES.get(name, name): value for name, value in settings.items()}
+
+
+def ignored_of(names: Collection[str], settings: Mapping[str, Any]) -> list[str]:
+    """Public names of the settings among these names that have a value."""
+    return public_names(name for name in names if settings.get(name) not in (None, "", [], ()))
+
+
+def warnings_of(generation: Generation) -> list[str]:
+    """Warnings from the request, then the notes of the results, each once."""
+    notes = [note for image in generation.images.all() for note in image.report.get("notes", [])]
+    return [*generation.warnings, *dict.fromkeys(notes)]
+
+
+def nsfw_content_detected(generation: Generation) -> list[bool] | None:
+    """For each result whether the safety checker found something; None where any was not examined."""
+    found = [image.report.get("nsfw_content_detected") for image in generation.images.all()]
+    return None if not found or None in found else found
+
+
+def measurements(image: GeneratedImage) -> dict[str, Any]:
+    return {
+        "sha256": image.sha256,
+        "outside_mask_changed_pixels": image.outside_mask_changed_pixels,
+        "seam_score": image.seam_score,
+        **NOT_EXAMINED,
+        **image.report,
+    }
+
+
+def input_url(generation: Generation, name: str) -> str | None:
+    """The owner's link to an input: `source`, `mask`, or a conditioning image; None where it was not sent."""
+    if name not in ("source", "mask", *generation.references):
+        return None
+    return reverse(f"generation-{name.replace('_', '-')}", args=[generation.pk])
+
+
+def image_url(image: GeneratedImage) -> str:
+    """The owner's link to a result."""
+    return reverse("generation-image", args=[image.generation_id, image.index])
