@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "diffusers", "transformers", "accelerate")
-ROOM_OF = {**dict.fromkeys(HEAVY, "inpainting.engines.diffusion"), "onnxruntime": "inpainting.engines.erase.networks"}
+ROOM_OF = dict.fromkeys(HEAVY, "inpainting.engines.diffusion")
+ROOM_OF["onnxruntime"] = "inpainting.engines.erase.onnx_networks"
 ROOM_OF["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
 
 # From the top down: a room may import what stands below it, and its neighbours on the same line.

@@ -1,1 +1,1 @@
-"""Small networks that close a hole from what is around it: LaMa and MI-GAN, as ONNX."""
+"""The erase engine: LaMa and MI-GAN as ONNX, small networks that inpaint without a prompt."""

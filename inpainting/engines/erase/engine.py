@@ -1,6 +1,6 @@
-"""The engine between filling and dreaming: a small network closes each island of the mask, without words.
+"""The erase engine: a small network (LaMa or MI-GAN) fills each region of the mask; it takes no prompt.
 
-Light to import: onnxruntime comes with the first painting.
+Cheap to import: onnxruntime is loaded with the first network.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from inpainting.core.masks import scaled
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import not_read_by
 from inpainting.engines.base import OnStep, Queue, Step
-from inpainting.engines.erase.islands import split
+from inpainting.engines.erase.mask_regions import split_into_regions
 
 if TYPE_CHECKING:
-    from inpainting.engines.erase.networks import Networks
+    from inpainting.engines.erase.onnx_networks import NetworkCache
 
 CONTEXT, LEAST_CONTEXT = 0.5, 256
-"""Around the mask: enough that an island at its rim still gets a whole window of 512 pixels."""
-ISLAND_CONTEXT, LEAST_ISLAND_CONTEXT = 0.5, 32
+"""Around the mask: enough that a region at its edge still gets a full window of 512 pixels."""
+REGION_CONTEXT, LEAST_REGION_CONTEXT = 0.5, 32
 PREVIEW_SIDE = 256
 
 
 class Erase:
-    """LaMa and MI-GAN. Deterministic; picture n of several is what the network makes of the n-th of eight views.
+    """LaMa and MI-GAN. Deterministic; image n of several is painted under the n-th of a square's eight symmetries.
 
-    find_model: a name or None (the default) -> an installed model of these families. It raises InvalidRequest, which
-    says what there is or how to get one.
+    find_model: (slug, or None for the default) -> an installed model of these families. Raises InvalidRequest that
+    lists the installed models or tells how to install one.
     """
 
     name = "erase"
@@ -52,7 +52,7 @@ class Erase:
         self._making = threading.Lock()
 
     def settled(self, settings: PaintSettings) -> PaintSettings:
-        """The settings with the model's slug, so that the history tells it.
+        """The settings with the model's slug, which the history then shows.
 
         Raises InvalidRequest where there is no such model, or none at all, or no onnxruntime to run it.
         """
@@ -71,13 +71,13 @@ class Erase:
         return None
 
     def window(self, settings: PaintSettings) -> WindowRule:
-        """Everything around the mask at its own scale: each island gets a window of the network's size within it."""
+        """The mask with its surroundings, not scaled: each region gets a window of the network's size within it."""
         return WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT)
 
     def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
         """`settings.num_images` pictures [height, width, 3], equal to the request's where its mask is 0.
 
-        A step is an island. While the network works the last one is told again, and Cancelled ends its work.
+        One step per region. While the network runs the last step is repeated, so that Cancelled can terminate it.
         Raises EngineFailed: `model_unavailable`, `model_refused`, `model_failed`, `model_produced_invalid_output`, or
         where the mask leaves nothing to paint from.
         """
@@ -85,59 +85,59 @@ class Erase:
         if mask.all():
             raise EngineFailed("The mask covers the whole picture, so nothing is left to paint from.")
         network = self.networks.get(self.find_model(request.settings.model))
-        islands = split(mask, network.side)
+        regions = split_into_regions(mask, network.side)
         count = request.settings.num_images
-        step = Step(0, count * len(islands.boxes))
+        step = Step(0, count * len(regions.boxes))
         on_step(step)
         pictures = []
-        for view in range(count):
+        for symmetry in range(count):
             out, unknown = np.array(image, np.uint8), mask.copy()
-            for number, box in enumerate(islands.boxes, start=1):
-                window = island_window(box, unknown, network.side)
+            for number, box in enumerate(regions.boxes, start=1):
+                window = region_window(box, unknown, network.side)
                 here = window.box.slices
-                picture, hole = seen(out[here], unknown[here], window.work)
-                painted = network.paint(picture, hole, view=view, meanwhile=partial(on_step, step))
-                own = islands.owner[here] == number
+                picture, hole = network_input(out[here], unknown[here], window.work)
+                painted = network.paint(picture, hole, symmetry=symmetry, on_wait=partial(on_step, step))
+                own = regions.labels[here] == number
                 out[here][own] = resized(painted, window.box.size)[own]
                 unknown[here][own] = False
                 step = Step(step.done + 1, step.of)
-                on_step(replace(step, preview=small(out)))
+                on_step(replace(step, preview=preview_of(out)))
             pictures.append(out)
         return pictures
 
     @property
-    def networks(self) -> Networks:
-        """Those of this process. The first use brings onnxruntime along."""
+    def networks(self) -> NetworkCache:
+        """The loaded networks of this process. Imports onnxruntime at the first use."""
         with self._making:
             return self._networks
 
     @cached_property
-    def _networks(self) -> Networks:
-        from inpainting.engines.erase.networks import Networks
+    def _networks(self) -> NetworkCache:
+        from inpainting.engines.erase.onnx_networks import NetworkCache
 
-        return Networks()
+        return NetworkCache()
 
 
 def is_installed() -> bool:
-    """Whether this installation has what it computes with; a light one has not. Imports nothing."""
+    """Whether onnxruntime is installed, which a light installation lacks. Imports nothing."""
     return find_spec("onnxruntime") is not None
 
 
-def island_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:
-    """The square that a network of that side sees of an island; all of the picture where nothing near it is known."""
+def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:
+    """The square around a region that a network of this side gets; the whole picture where nothing nearby is known."""
     size = Size(unknown.shape[1], unknown.shape[0])
-    rule = WindowRule(ISLAND_CONTEXT, LEAST_ISLAND_CONTEXT, exact=Size(side, side))
+    rule = WindowRule(REGION_CONTEXT, LEAST_REGION_CONTEXT, exact=Size(side, side))
     window = plan_window(box, size, rule)
     return plan_window(Box.whole(size), size, rule) if unknown[window.box.slices].all() else window
 
 
-def seen(
+def network_input(
     pixels: NDArray[np.uint8], unknown: NDArray[np.bool_], work: Size
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Part of a picture and its hole at the network's size; nothing of what is in the hole shows beside it.
+    """Part of a picture and its hole at the network's size; no colour of the hole leaks into the pixels beside it.
 
-    Shrunk, whatever touches the hole counts as hole. Enlarged, as a picture smaller than the window is, each pixel
-    bleeds into its neighbours and no further, so the hole takes those in.
+    On shrinking, every pixel that overlaps the hole becomes hole. Enlarging, for a picture smaller than the window,
+    interpolates between neighbours, so the hole is dilated by one pixel first.
     """
     height, width = unknown.shape
     less = Size(min(width, work.width), min(height, work.height))
@@ -149,8 +149,8 @@ def seen(
     return pixels, hole > 0
 
 
-def small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A preview, at most PREVIEW_SIDE pixels a side."""
+def preview_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture scaled down to at most PREVIEW_SIDE pixels a side."""
     height, width = picture.shape[:2]
     scale = min(1.0, PREVIEW_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))

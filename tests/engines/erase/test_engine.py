@@ -21,7 +21,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.erase import engine as module
-from inpainting.engines.erase import network_inputs, networks
+from inpainting.engines.erase import network_inputs, onnx_networks
 from inpainting.engines.erase.engine import Erase
 from inpainting.engines.painting import Painting, paint
 from tests import tiny_networks
@@ -75,13 +75,13 @@ def painted(engine: Erase, request: InpaintRequest) -> Painting:
         holes(np.s_[300:304, :]),
         holes(np.s_[5:20, 8:30], shape=(40, 50)),  # a picture smaller than it
     ],
-    ids=["two islands", "large", "wire", "small picture"],
+    ids=["two regions", "large", "wire", "small picture"],
 )
-def test_what_stood_before_a_wall_is_gone_and_the_wall_is_there(
+def test_an_object_before_a_wall_is_replaced_by_the_wall(
     eraser: Callable[..., Erase], family: str, mask: NDArray[np.uint8]
 ) -> None:
     request = wall(mask)
-    # What the network itself gives, before colours are matched: a wrong range or polarity would show here.
+    # The output before colours are matched: a wrong range or polarity would show here.
     (raw,) = eraser(family).inpaint(request, nothing)
     assert np.abs(raw.astype(int) - (200, 120, 40)).max() <= 2
     done = painted(eraser(family), request)
@@ -90,7 +90,7 @@ def test_what_stood_before_a_wall_is_gone_and_the_wall_is_there(
 
 @pytest.fixture
 def fed(monkeypatch: pytest.MonkeyPatch) -> list[network_inputs.Inputs]:
-    """What the networks are given."""
+    """The input tensors of each run."""
     given: list[network_inputs.Inputs] = []
 
     def noting(make: Callable[..., network_inputs.Inputs]) -> Callable[..., network_inputs.Inputs]:
@@ -105,7 +105,7 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> list[network_inputs.Inputs]:
     return given
 
 
-def test_a_closed_island_counts_as_known_for_the_next_one(
+def test_a_filled_region_counts_as_known_for_the_next_one(
     eraser: Callable[..., Erase], fed: list[network_inputs.Inputs]
 ) -> None:
     mask = holes(np.s_[300:340, 200:240], np.s_[300:340, 400:440])
@@ -127,10 +127,10 @@ def test_the_network_gets_range_shape_and_polarity_of_the_published_one(
     else:
         assert {image.dtype.name, mask.dtype.name} == {"uint8"}
         assert (image.max(), (mask == 0).sum(), set(np.unique(mask))) == (255, 40 * 60, {0, 255})
-    assert not image[:, :, mask[0, 0] == (1 if family == "lama" else 0)].any(), "what is to go is not shown"
+    assert not image[:, :, mask[0, 0] == (1 if family == "lama" else 0)].any(), "the object is not in the input"
 
 
-def test_each_island_is_a_step_and_sees_its_own_surroundings(eraser: Callable[..., Erase]) -> None:
+def test_each_region_is_a_step_and_gets_its_own_surroundings(eraser: Callable[..., Erase]) -> None:
     mask = holes(np.s_[40:80, 40:80], np.s_[40:80, 1900:1940], shape=(120, 2000))
     request = wall(mask)
     pixels = np.array(request.image.pixels, np.uint8)
@@ -153,7 +153,7 @@ def test_the_same_request_gives_the_same_bytes_whatever_the_seed(eraser: Callabl
     assert "seed" in Erase.ignores
 
 
-def test_eight_pictures_are_eight_views_turned_back(eraser: Callable[..., Erase]) -> None:
+def test_eight_images_are_painted_under_eight_symmetries(eraser: Callable[..., Erase]) -> None:
     rows, columns = np.mgrid[0:512, 0:512]
     photo = np.stack([rows // 2, columns // 2, (rows + columns) // 4], axis=-1).astype(np.uint8)
     mask = holes(np.s_[200:300, 150:400], shape=(512, 512))
@@ -163,17 +163,15 @@ def test_eight_pictures_are_eight_views_turned_back(eraser: Callable[..., Erase]
         assert np.array_equal(picture[mask == 0], photo[mask == 0])
 
 
-def test_every_view_has_its_way_back() -> None:
+def test_every_symmetry_has_an_inverse() -> None:
     square = np.arange(5 * 5 * 3).reshape(5, 5, 3)
-    turned = [networks.turned(square, view) for view in range(8)]
+    turned = [onnx_networks.transformed(square, symmetry) for symmetry in range(8)]
     assert len({pixels.tobytes() for pixels in turned}) == 8
-    for view, pixels in enumerate(turned):
-        assert np.array_equal(networks.turned_back(pixels, view), square)
+    for symmetry, pixels in enumerate(turned):
+        assert np.array_equal(onnx_networks.inverse_transformed(pixels, symmetry), square)
 
 
-def test_a_cancel_ends_the_network_in_the_middle_of_an_island(
-    eraser: Callable[..., Erase], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancel_terminates_a_running_network(eraser: Callable[..., Erase], monkeypatch: pytest.MonkeyPatch) -> None:
     options: list[Any] = []
     make = pytest.importorskip("onnxruntime").RunOptions
 
@@ -186,20 +184,20 @@ def test_a_cancel_ends_the_network_in_the_middle_of_an_island(
             raise Cancelled
 
     monkeypatch.setattr("onnxruntime.RunOptions", noted)
-    monkeypatch.setattr(networks, "ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(onnx_networks, "POLL_SECONDS", 0.01)
     slow = eraser(graph=tiny_networks.lama(64, before=tiny_networks.patient(3_000_000)))
     with pytest.raises(Cancelled):
         slow.inpaint(wall(holes(np.s_[300:340, 300:360])), stop)
     assert [option.terminate for option in options] == [True]
 
 
-def test_numbers_that_are_none_are_not_painted(eraser: Callable[..., Erase]) -> None:
+def test_values_that_are_not_finite_are_not_painted(eraser: Callable[..., Erase]) -> None:
     with pytest.raises(EngineFailed) as caught:
         eraser(graph=tiny_networks.lama(factor=float("nan"))).inpaint(wall(holes(np.s_[9:20, 9:20])), nothing)
     assert caught.value.code == "model_produced_invalid_output"
 
 
-def test_a_whole_mask_a_missing_file_and_a_foreign_one_are_said_so(
+def test_a_full_mask_a_missing_file_and_another_familys_file_are_refused(
     eraser: Callable[..., Erase], tmp_path: Path
 ) -> None:
     with pytest.raises(EngineFailed, match="nothing is left to paint from"):
@@ -212,17 +210,17 @@ def test_a_whole_mask_a_missing_file_and_a_foreign_one_are_said_so(
         eraser("lama", tiny_networks.migan()).inpaint(request, nothing)
 
 
-def test_a_graph_that_no_runtime_can_build_is_said_so(eraser: Callable[..., Erase]) -> None:
+def test_a_graph_with_an_unknown_operator_is_refused(eraser: Callable[..., Erase]) -> None:
     broken = tiny_networks.lama(64, before=[helper.make_node("NoSuchOperator", ["mask"], ["x"])])
     with pytest.raises(EngineFailed, match="cannot be loaded") as caught:
         eraser(graph=broken).inpaint(wall(holes(np.s_[9:20, 9:20])), nothing)
     assert caught.value.code == "model_unavailable"
 
 
-def test_files_that_were_replaced_are_loaded_anew(tmp_path: Path) -> None:
+def test_a_replaced_file_is_loaded_again(tmp_path: Path) -> None:
     path = tmp_path / "network.onnx"
     spec = ModelSpec(slug="tiny", label="Tiny", family="lama", path=path)
-    known = networks.Networks()
+    known = onnx_networks.NetworkCache()
     path.write_bytes(tiny_networks.lama(64))
     first = known.get(spec)
     assert known.get(spec) is first
@@ -231,7 +229,7 @@ def test_files_that_were_replaced_are_loaded_anew(tmp_path: Path) -> None:
     assert known.get(spec).side == 128
 
 
-def test_a_light_installation_says_what_it_lacks(eraser: Callable[..., Erase], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_light_installation_names_the_extra(eraser: Callable[..., Erase], monkeypatch: pytest.MonkeyPatch) -> None:
     assert eraser().settled(PaintSettings()).model == "tiny"
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(InvalidRequest) as caught:

@@ -1,0 +1,85 @@
+"""Splits a mask into regions, each of which is filled in one window of a network's fixed size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.core.geometry import Box
+
+REACH = 8
+"""Pixels: components of a mask that touch when dilated by this count as one."""
+SLENDER = 4
+"""A component longer than the window and on average at most 1 / SLENDER of it wide is cut into tiles, so that each is
+filled at its own scale."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskRegions:
+    """labels: [height, width], the number of a pixel's region, from 1, and 0 outside the mask. boxes: their bounds."""
+
+    labels: NDArray[np.int32]
+    boxes: tuple[Box, ...]
+
+
+def split_into_regions(mask: NDArray[np.bool_], side: int) -> MaskRegions:
+    """The regions of a mask [height, width] for windows of `side` pixels, in row order.
+
+    Small components in the same tile of half a side share a region. Long and slender ones are cut into such tiles. Any
+    other component is one region of any size: the window is scaled to it.
+    """
+    tile = side // 2
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH + 1, 2 * REACH + 1))
+    dilated = cv2.dilate(mask.astype(np.uint8), kernel)
+    count, components, stats, _ = cv2.connectedComponentsWithStats(dilated, connectivity=8)
+    components[~mask] = 0
+    areas = np.bincount(components[mask], minlength=count)
+    boxes: list[Box] = []
+    shared: dict[tuple[int, int], int] = {}
+    region_of = np.zeros(count, np.int32)
+    slender = []
+    for component in range(1, count):
+        left, top, width, height = stats[component, :4].tolist()
+        box = Box(left, top, left + width, top + height)
+        longer = box.size.longer
+        if longer > side and areas[component] <= longer * side / SLENDER:
+            slender.append((component, box))
+            continue
+        place = (top + height // 2) // tile, (left + width // 2) // tile
+        if longer > tile or place not in shared:
+            boxes.append(box)
+            if longer <= tile:
+                shared[place] = len(boxes)
+            region_of[component] = len(boxes)
+        else:
+            region_of[component] = shared[place]
+            boxes[shared[place] - 1] = union(boxes[shared[place] - 1], box)
+    labels = region_of[components]
+    for component, box in slender:
+        for piece in tiles(box, tile):
+            here = components[piece.slices] == component
+            if here.any():
+                boxes.append(piece)
+                labels[piece.slices][here] = len(boxes)
+    return MaskRegions(labels, tuple(boxes))
+
+
+def union(one: Box, other: Box) -> Box:
+    """The smallest box that contains both."""
+    return Box(
+        min(one.left, other.left),
+        min(one.top, other.top),
+        max(one.right, other.right),
+        max(one.bottom, other.bottom),
+    )
+
+
+def tiles(box: Box, side: int) -> list[Box]:
+    return [
+        Box(left, top, min(left + side, box.right), min(top + side, box.bottom))
+        for top in range(box.top, box.bottom, side)
+        for left in range(box.left, box.right, side)
+    ]

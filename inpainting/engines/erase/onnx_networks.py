@@ -1,0 +1,128 @@
+"""Loads ONNX inpainting networks and runs them in onnxruntime sessions. Imports onnxruntime."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+from inpainting.catalog import families
+from inpainting.catalog.inspection.model_files import check_model
+from inpainting.catalog.specs import ModelSpec, how_to_get
+from inpainting.core.errors import EngineFailed
+from inpainting.engines.erase.network_inputs import Inputs, InputsOf
+
+logger = logging.getLogger(__name__)
+
+SIDE = 512
+"""Side of the window in pixels for a graph with dynamic sizes: both families were published for it."""
+POLL_SECONDS = 0.5
+"""How often `on_wait` is called while a network runs."""
+FAILURES = (
+    *(errors.Fail, errors.InvalidArgument, errors.InvalidGraph),
+    *(errors.InvalidProtobuf, errors.NoSuchFile, errors.NotImplemented),
+    *(errors.RuntimeException, errors.EPFail, RuntimeError, ValueError),
+)
+
+
+class NetworkCache:
+    """The loaded networks by file; a file that has changed is loaded again."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[Path, tuple[int, OnnxNetwork]] = {}
+        self._loading = threading.Lock()
+
+    def get(self, spec: ModelSpec) -> OnnxNetwork:
+        """The loaded network. Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded."""
+        if spec.path is None:
+            raise EngineFailed(how_to_get(spec.slug, spec.label), code="model_unavailable")
+        with self._loading:
+            modified_at = spec.path.stat().st_mtime_ns if spec.path.exists() else 0
+            known = self._loaded.get(spec.path)
+            if known is None or known[0] != modified_at:
+                known = modified_at, OnnxNetwork(spec, spec.path)
+                self._loaded[spec.path] = known
+        return known[1]
+
+
+class OnnxNetwork:
+    """A session of one ONNX file. side: height and width of its input, in pixels."""
+
+    def __init__(self, spec: ModelSpec, path: Path) -> None:
+        check_model(path, spec.family)
+        options = onnxruntime.SessionOptions()
+        options.use_deterministic_compute = True
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except FAILURES as error:
+            logger.exception("%s cannot be loaded", spec.slug)
+            reason = str(error).splitlines()[0][:200]
+            raise EngineFailed(
+                f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable"
+            ) from error
+        self.label = spec.label
+        self.inputs: InputsOf = families.get(spec.family).load_implementation()
+        width = next(node for node in self.session.get_inputs() if node.name == "image").shape[-1]
+        self.side = width if isinstance(width, int) else SIDE
+
+    def paint(
+        self, picture: NDArray[np.uint8], hole: NDArray[np.bool_], *, symmetry: int, on_wait: Callable[[], None]
+    ) -> NDArray[np.uint8]:
+        """The network's output: RGB [side, side, 3] with the hole [side, side] filled and all pixels reconstructed.
+
+        Pixels in the hole are zero in the input. symmetry: 0 to 7, see `transformed`. on_wait: called while the network
+        runs; an exception from it terminates the run. Raises EngineFailed.
+        """
+        visible = transformed(np.where(hole[:, :, None], np.uint8(0), picture), symmetry)
+        feeds = self.inputs(visible, transformed(hole, symmetry))
+        painted = self._run(feeds, on_wait)
+        if painted.shape != (1, 3, self.side, self.side) or not np.isfinite(painted).all():
+            raise EngineFailed(
+                f"The model {self.label} returned {painted.shape} {painted.dtype}, or values that are not finite.",
+                code="model_produced_invalid_output",
+            )
+        # Both return 0 to 255: LaMa as float32, which may exceed the range slightly, MI-GAN as uint8.
+        colours = np.clip(np.rint(painted[0].astype(np.float32)), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(inverse_transformed(colours.transpose(1, 2, 0), symmetry))
+
+    def _run(self, feeds: Inputs, on_wait: Callable[[], None]) -> NDArray[Any]:
+        options = onnxruntime.RunOptions()
+        with ThreadPoolExecutor(1, thread_name_prefix="erase") as thread:
+            running = thread.submit(self.session.run, None, feeds, options)
+            try:
+                while wait([running], timeout=POLL_SECONDS).not_done:
+                    on_wait()
+            except BaseException:
+                options.terminate = True
+                raise
+        try:
+            return np.asarray(running.result()[0])
+        except FAILURES as error:
+            logger.exception("%s failed", self.label)
+            raise EngineFailed(
+                f"The model {self.label} failed ({type(error).__name__}); the server's log says why.",
+                code="model_failed",
+            ) from error
+
+
+def transformed(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:
+    """A square under one of its eight symmetries. Bits of `symmetry`: 1 flips columns, 2 flips rows, 4 transposes."""
+    pixels = pixels[:, ::-1] if symmetry & 1 else pixels
+    pixels = pixels[::-1] if symmetry & 2 else pixels
+    return pixels.swapaxes(0, 1) if symmetry & 4 else pixels
+
+
+def inverse_transformed(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:
+    """The inverse of `transformed`."""
+    pixels = pixels.swapaxes(0, 1) if symmetry & 4 else pixels
+    pixels = pixels[::-1] if symmetry & 2 else pixels
+    return pixels[:, ::-1] if symmetry & 1 else pixels

@@ -1,0 +1,47 @@
+"""Regions together are the mask; nearby components share one, long ones are cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from numpy.typing import NDArray
+
+from inpainting.engines.erase.mask_regions import split_into_regions
+from tests.strategies import masks, sizes
+
+SIDE = 512
+
+
+def canvas(*marked: tuple[slice, slice]) -> NDArray[np.bool_]:
+    mask = np.zeros((1000, 1400), bool)
+    for place in marked:
+        mask[place] = True
+    return mask
+
+
+@given(sizes(80).flatmap(masks))
+def test_every_masked_pixel_has_one_region_whose_box_holds_it(mask: NDArray[np.uint8]) -> None:
+    regions = split_into_regions(mask > 0, 16)
+    assert np.array_equal(regions.labels > 0, mask > 0)
+    for number, box in enumerate(regions.boxes, start=1):
+        inside = np.zeros_like(mask, bool)
+        inside[box.slices] = True
+        mine = regions.labels == number
+        assert mine.any()
+        assert not (mine & ~inside).any()
+
+
+@pytest.mark.parametrize(
+    ("marked", "count"),
+    [
+        ([np.s_[10:20, 10:20], np.s_[60:90, 150:200]], 1),  # specks of one tile share a window
+        ([np.s_[10:20, 10:20], np.s_[800:820, 900:950]], 2),
+        ([np.s_[100:400, 100:400], np.s_[100:400, 410:700]], 1),  # ten pixels apart
+        ([np.s_[100:400, 100:400], np.s_[100:400, 450:750]], 2),
+        ([np.s_[100:900, 100:900]], 1),  # large: the window is scaled
+        ([np.s_[500:503, :]], 6),  # a wire across the picture, cut into tiles
+    ],
+)
+def test_how_many_regions_a_mask_has(marked: list[tuple[slice, slice]], count: int) -> None:
+    assert len(split_into_regions(canvas(*marked), SIDE).boxes) == count
