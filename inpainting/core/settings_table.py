@@ -46,7 +46,7 @@ SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 PRESETS = ("draft",)
 STORED_SPELLINGS = {("algorithm_type", "dpmsolver+++"): "dpmsolver++"}
 """(setting, value) in the history of earlier releases -> the value of today."""
-UNGUIDED = IdleWhen("guidance_scale", 1.0, "A guidance scale of 1 turns guidance off.")
+UNGUIDED = IdleWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class PaintSettings:
         help="Let a smaller engine paint if the device's memory is too small for the model; the metadata reports it.",
         group=Group.SAMPLING,
         default_text="off",
-        no_option="The CLI reports a lack of memory and leaves the choice of another engine to its caller.",
+        no_option="The CLI has no such option: it reports the lack of memory.",
     )
     mask_grow: int = setting(
         label="Grow mask",
@@ -319,7 +319,7 @@ class PaintSettings:
         group=Group.SAFETY,
         default_text="the site's",
         read_by=frozenset({EVERY_ENGINE}),
-        no_option="--safety-checker takes the type and turns the checker on.",
+        no_option="On the command line --safety-checker takes the type and turns the checker on.",
     )
     safety_checker_type: str | None = setting(
         label="Safety checker",
