@@ -1,11 +1,11 @@
-"""Time and memory of quick-fill beside OpenCV's fills, PyPatchMatch and the plain shift-map call, and a contact sheet.
+"""Compare quick-fill with OpenCV's methods, PyPatchMatch and a plain shift-map call: time, memory, a contact sheet.
 
     .venv/bin/python benchmarks/quick_fill.py [--photos DIR] [--quick] [--sheet FILE]
 
-Each figure is one child process: seconds of the call alone, after one small warm-up, and the process's highest memory
-during it.
-Methods take turns, so that a busy machine is busy for all. No quality figure: none was found that ranks the shift-map
-above Telea, Navier-Stokes and noise on every sample, as the eye does. Scratches alone have a truth to be compared with.
+Each figure comes from a child process: seconds of the call alone, after a small warm-up, and the peak memory during it.
+The methods alternate, so that load on the machine affects all of them. There is no quality figure for holes: no metric
+was found that ranks the shift-map above Telea, Navier-Stokes and noise on every sample, as human judgement does. Only
+scratches have a ground truth.
 """
 
 from __future__ import annotations
@@ -42,36 +42,36 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="one round instead of three, no 12-megapixel rows")
     arguments.add_argument("--sheet", type=Path, help="where to write the contact sheet (.jpg or .png)")
     arguments.add_argument("--only", nargs=4, metavar=("METHOD", "IMAGE", "MASK", "OUT"), help=argparse.SUPPRESS)
-    asked = arguments.parse_args()
-    if asked.only:
-        print(json.dumps(measure(*asked.only)))
+    options = arguments.parse_args()
+    if options.only:
+        print(json.dumps(measure(*options.only)))
         return
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f},")
     print(f"Python {platform.python_version()}, OpenCV {cv2.__version__}, {time.strftime('%Y-%m-%d')}\n")
-    rounds = 1 if asked.quick else 3
-    photos = pairs_in(asked.photos) if asked.photos else own_photos()
+    rounds = 1 if options.quick else 3
+    photos = pairs_in(options.photos) if options.photos else default_photos()
     with tempfile.TemporaryDirectory() as folder:
         rows = [table(name, *pair, Path(folder), rounds=rounds) for name, pair in photos.items()]
-        sheet = asked.sheet or (None if asked.photos else ROOT / "docs" / "quick-fill-contact-sheet.jpg")
+        sheet = options.sheet or (None if options.photos else ROOT / "docs" / "quick-fill-contact-sheet.jpg")
         if sheet:
             quality = [cv2.IMWRITE_JPEG_QUALITY, 86] if sheet.suffix == ".jpg" else []
             cv2.imwrite(str(sheet), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR), quality)
             print(f"\n{sheet}\n")
-        if not asked.photos:
+        if not options.photos:
             scratches(Path(folder), rounds=rounds)
-            if not asked.quick:
+            if not options.quick:
                 large(Path(folder))
 
 
 def measure(method: str, image_path: str, mask_path: str, out_path: str) -> dict[str, float | None]:
-    """In the child: fill once, tell seconds, processor seconds, peak memory in MB, and the longest wait for a step."""
+    """In the child process: fill once; seconds, processor seconds, peak memory in MB, longest wait between steps."""
     image, mask = read(Path(image_path)), read_mask(Path(mask_path))
     steps: list[float] = []
     fill = fills(steps)[method]
     warm = np.zeros((48, 48), np.uint8)
     warm[14:34, 14:34] = 255
     fill(np.ascontiguousarray(image[:48, :48]), warm)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far (Linux, proc(5))
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak memory (Linux, proc(5))
     steps.clear()
     start, busy = time.perf_counter(), time.process_time()
     out = fill(image, mask)
@@ -121,7 +121,7 @@ def fills(steps: list[float]) -> dict[str, Callable[[Bytes, Bytes], Bytes]]:
 def table(
     name: str, image: Bytes, mask: Bytes, folder: Path, *, rounds: int, methods: list[str] = METHODS
 ) -> NDArray[np.uint8]:
-    """Print one photo's figures; its row of the contact sheet, RGB."""
+    """Print one photo's figures; returns its row of the contact sheet, RGB."""
     image_path, mask_path = folder / "image.png", folder / "mask.png"
     cv2.imwrite(str(image_path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     cv2.imwrite(str(mask_path), mask)
@@ -186,8 +186,8 @@ def read_mask(path: Path) -> Bytes:
     return np.where(read(path)[:, :, 0] > 127, 255, 0).astype(np.uint8)
 
 
-def own_photos() -> dict[str, tuple[Bytes, Bytes]]:
-    """Five photos of scikit-image, each with something of it to be removed."""
+def default_photos() -> dict[str, tuple[Bytes, Bytes]]:
+    """Five photos of scikit-image, each with a mask over one object."""
     import skimage.data
 
     motorcycle = cv2.resize(skimage.data.stereo_motorcycle()[0], None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
@@ -219,7 +219,7 @@ OUTLINES = {
 
 
 def scratches(folder: Path, *, rounds: int) -> None:
-    """Thin damage has a truth: the photo before it was scratched."""
+    """Scratched photos against the photo before it was scratched."""
     import skimage.data
 
     truth = skimage.data.chelsea()

@@ -1,7 +1,7 @@
 """Cuts the window out of the image for an engine, and puts the engine's picture back so that no seam shows.
 
-Colour match and gradient-domain blend are each kept only where they lower the seam score. Whatever an engine paints,
-pixels outside the mask are those of the image, bit for bit: no other pixel is ever written.
+Colour match and gradient-domain blend are each kept only where they lower the seam score. Pixels outside
+the mask are those of the image, bit for bit, for any engine: they are never written.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def composite(image: Picture, mask: Mask, window: Window, painting: NDArray[np.u
     Raises EngineFailed for a painting of another shape, InvalidRequest for a mask that extends beyond the window.
     """
     if painting.dtype != np.uint8 or painting.shape != (window.work.height, window.work.width, 3):
-        raise EngineFailed(f"asked for 8-bit RGB of {window.work}, the engine gave {painting.shape} {painting.dtype}")
+        raise EngineFailed(
+            f"the engine returned {painting.shape} {painting.dtype} instead of 8-bit RGB of {window.work}"
+        )
     marked = bounds(mask)
     if marked is None:
         return Composite(image, 0.0, 0.0, colour_matched=False, seam_blended=False)

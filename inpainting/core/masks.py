@@ -222,5 +222,5 @@ def luminance(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _percent(share: float) -> str:
-    """In words; never a rounded 100 % for a mask that is not full."""
+    """The share as text; never a rounded 100 % for a mask that is not full."""
     return "all" if share == 1 else f"{min(share * 100, 99.9):.3g} %"

@@ -1,6 +1,6 @@
 """Decodes uploaded image files without trusting them, and encodes results without loss.
 
-A decoder never gets a whole file. The format is recognised by its first bytes, whatever the file's name; then that
+A decoder never gets a whole file. The format is recognised by its first bytes, not by the file's name; then that
 format's parser walks the file's structure, counts and measures it, and copies out only the parts that the first frame
 is decoded from. So a decoder sees no metadata, no second frame, no trailing archive, no bomb in a text chunk.
 """

@@ -27,7 +27,7 @@ PILLOW_ERRORS: tuple[type[Exception], ...] = (
     MemoryError,
     struct.error,
 )
-"""What Pillow's decoders have been seen to raise on damaged files."""
+"""Exceptions that Pillow's decoders raise on damaged files, as observed."""
 
 
 def decode_with_opencv(data: bytes) -> Pixels:
@@ -48,7 +48,7 @@ def decode_with_opencv(data: bytes) -> Pixels:
 
 
 def decode_with_pillow(data: bytes, format: str) -> Image.Image:
-    """Decode one GIF or JPEG, in whatever mode Pillow gives it. Raises DecodingFailed."""
+    """Decode one GIF or JPEG, in the mode that Pillow chooses. Raises DecodingFailed."""
     try:
         image = Image.open(io.BytesIO(data), formats=[format])
         image.load()

@@ -40,8 +40,7 @@ def parse_gif(data: bytes, intake: Intake) -> ParsedFile:
         elif introducer == IMAGE:
             images += 1
             if images == 1:
-                reader.byte(position + 9)
-                position = reader.after_blocks(position + 11 + _table_bytes(data[position + 9]))
+                position = reader.after_frame(position)
                 essential.append(data[start:position])
                 left, top, width, height = (_two_bytes(data, start + at) for at in (1, 3, 5, 7))
                 intake.checked_size(width, height)
@@ -72,6 +71,10 @@ class _BlockReader:
         if position >= len(self.data):
             raise self.intake.damaged("it ends early")
         return self.data[position]
+
+    def after_frame(self, position: int) -> int:
+        """The position after an image descriptor, its colour table and its data blocks."""
+        return self.after_blocks(position + 11 + _table_bytes(self.byte(position + 9)))
 
     def after_blocks(self, position: int) -> int:
         """The position after a chain of blocks: each a length of 1-255 and that many bytes; a length of 0 ends it."""

@@ -27,7 +27,7 @@ BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 FRAMES = (BASELINE, EXTENDED, PROGRESSIVE)
 UNSUPPORTED_FRAMES = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 ESSENTIAL = frozenset({APP0, APP14, DQT, DHT, DRI, *FRAMES, SOS})
-"""Markers of the segments that a decoder needs. APP0 (JFIF) and APP14 (Adobe) tell it the colour space."""
+"""Markers of the segments that a decoder needs. APP0 (JFIF) and APP14 (Adobe) give the colour space."""
 MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 """A marker that begins a segment: neither a stuffed byte, nor a fill byte, nor a restart marker."""
 BLOCK = 8

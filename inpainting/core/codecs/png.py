@@ -68,14 +68,14 @@ def parse_png(data: bytes, intake: Intake) -> ParsedFile:
     essential, text_budget = [SIGNATURE], intake.limits.max_text_bytes
     for kind, body in chunks(data, intake):
         if kind == b"IHDR":
-            size, depth, colour_type = _header(body, intake)
+            size, depth, colour_type = _parse_header(body, intake)
         elif kind in TEXTS:
             text_budget -= len(read_text(kind, body, text_budget, intake)[1])
         if kind in CRITICAL or (kind == b"tRNS" and colour_type == PALETTE):
             essential.append(chunk(kind, body))
         if kind != b"IDAT":
             found.setdefault(kind, body)
-    profile, warnings = _profile(found.get(b"iCCP"), intake)
+    profile, warnings = _parse_profile(found.get(b"iCCP"), intake)
     key = found.get(b"tRNS", b"") if colour_type in (GREY, COLOUR) else b""
     if int.from_bytes(found.get(b"acTL", b"")[:4]) > 1:
         warnings.append(f"The {intake.noun} is animated; its first frame is used.")
@@ -112,7 +112,8 @@ def read_text(kind: bytes, body: bytes, most: int, intake: Intake) -> tuple[byte
     return keyword, text or b""
 
 
-def _header(body: bytes, intake: Intake) -> tuple[Size, int, int]:
+def _parse_header(body: bytes, intake: Intake) -> tuple[Size, int, int]:
+    """Size, bits a channel and colour type of an IHDR chunk."""
     if len(body) != 13:
         raise intake.damaged("its header is corrupt")
     width, height, depth, colour_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
@@ -126,7 +127,7 @@ def _header(body: bytes, intake: Intake) -> tuple[Size, int, int]:
     return size, depth, colour_type
 
 
-def _profile(body: bytes | None, intake: Intake) -> tuple[bytes | None, list[str]]:
+def _parse_profile(body: bytes | None, intake: Intake) -> tuple[bytes | None, list[str]]:
     """The colour profile of an iCCP chunk: name, NUL, method, zlib stream."""
     if body is None:
         return None, []

@@ -43,17 +43,17 @@ def _scaled(picture: Picture, small: tuple[int, int]) -> tuple[NDArray[np.uint8]
     """
     colour = cast(Pixels, np.ascontiguousarray(picture.colour))
     if picture.alpha is None:
-        return to_8_bits(_area(colour, small)), None
+        return to_8_bits(_area_average(colour, small)), None
     alpha = cast(Pixels, np.ascontiguousarray(picture.alpha))
     most = float(np.iinfo(alpha.dtype).max)
     weighted = cv2.multiply(colour, cv2.merge([alpha] * colour.shape[2]), scale=1 / most).reshape(colour.shape)
-    small_alpha = _area(alpha[:, :, np.newaxis], small)
+    small_alpha = _area_average(alpha[:, :, np.newaxis], small)
     shares = np.maximum(small_alpha.astype(np.float32), 1) / most
-    small_colour = _area(weighted, small) / shares
+    small_colour = _area_average(weighted, small) / shares
     return to_8_bits(cast(Pixels, small_colour.clip(0, most).round().astype(colour.dtype))), to_8_bits(small_alpha)[
         :, :, 0
     ]
 
 
-def _area(pixels: Pixels, small: tuple[int, int]) -> Pixels:
+def _area_average(pixels: Pixels, small: tuple[int, int]) -> Pixels:
     return cv2.resize(pixels, small, interpolation=cv2.INTER_AREA).reshape(small[1], small[0], pixels.shape[2])

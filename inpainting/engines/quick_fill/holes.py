@@ -77,8 +77,8 @@ def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Box]:
     groups: dict[int, Box] = {}
     for left, top, right, bottom in boxes:
         group = int(numbers[top // 4, left // 4])
-        seen = groups.get(group, Box(left, top, right, bottom))
-        groups[group] = Box(min(left, seen.left), min(top, seen.top), max(right, seen.right), max(bottom, seen.bottom))
+        box = groups.get(group, Box(left, top, right, bottom))
+        groups[group] = Box(min(left, box.left), min(top, box.top), max(right, box.right), max(bottom, box.bottom))
     return list(groups.values())
 
 

@@ -89,7 +89,7 @@ class Labelling:
         self._update_edges(np.flatnonzero(changed[self.graph.first] | changed[self.graph.second]))
 
     def _update_edges(self, edges: Indexes) -> None:
-        """Compute the cost of `edges` anew: each end as it is against the end under its neighbour's offset."""
+        """Recompute the cost of `edges`: each end as it is against the end under its neighbour's offset."""
         first, second = self.graph.first[edges], self.graph.second[edges]
         self._first_as_second[edges] = self.graph.source_features(first, self.offsets[self.labels[second]])
         self._second_as_first[edges] = self.graph.source_features(second, self.offsets[self.labels[first]])
