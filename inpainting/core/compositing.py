@@ -76,7 +76,7 @@ def composite(image: Picture, mask: Mask, window: Window, painting: NDArray[np.u
         raise InvalidRequest(f"the mask's {marked} extends beyond the window's {window.box}", field="mask")
 
     box = marked.expanded(RING).clipped(window.box)
-    patch = _Patch.of(image, mask, box, resized(painting, window.box.size)[box.seen_from(window.box).slices])
+    patch = _Patch.of(image, mask, box, resized(painting, window.box.size)[box.relative_to(window.box).slices])
     correction = patch.correction((box.left, box.top))
     pixels = image.pixels.copy()
     patch.paint(pixels[box.slices], correction, _weights(mask, box, blur))
@@ -241,7 +241,7 @@ def _weights(mask: Mask, box: Box, blur: int) -> NDArray[np.float32] | None:
     height, width = mask.shape
     # One pixel more than the box where the image has it, or the mask's edge along the box would not be an edge.
     wide = box.expanded(1).clipped(Box(0, 0, width, height))
-    return feather(mask[wide.slices], blur)[box.seen_from(wide).slices]
+    return feather(mask[wide.slices], blur)[box.relative_to(wide).slices]
 
 
 def _dilated(inside: NDArray[np.bool_], shape: int, pixels: int) -> NDArray[np.bool_]:

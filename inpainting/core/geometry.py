@@ -78,7 +78,7 @@ class Box:
             and self.bottom >= other.bottom
         )
 
-    def seen_from(self, other: Box) -> Box:
+    def relative_to(self, other: Box) -> Box:
         """This box in coordinates whose origin is the top left corner of `other`."""
         return Box(self.left - other.left, self.top - other.top, self.right - other.left, self.bottom - other.top)
 

@@ -46,7 +46,7 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 @settings(max_examples=100, deadline=None)
 @given(picture=pictures(), embedded=st.dictionaries(keywords, texts, max_size=4))
-def test_what_is_encoded_decodes_the_same_bit_for_bit(picture: Picture, embedded: dict[str, str]) -> None:
+def test_encoding_and_decoding_loses_nothing(picture: Picture, embedded: dict[str, str]) -> None:
     data = encode_png(picture, texts=embedded)
     decoded = decode_picture(data)
     assert decoded.picture.same_as(picture)
@@ -80,7 +80,7 @@ def test_a_picture_of_several_compression_bands_survives() -> None:
     assert decode_picture(encode_png(picture)).picture.same_as(picture)
 
 
-def test_a_view_of_a_larger_picture_is_encoded_as_it_looks() -> None:
+def test_a_strided_view_of_pixels_is_encoded_correctly() -> None:
     picture = Picture(hostile.photo()[::2, ::-1])
     assert decode_picture(encode_png(picture)).picture.same_as(picture)
 
@@ -224,7 +224,7 @@ def test_every_orientation_comes_out_upright(orientation: int, order: str) -> No
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
-def test_a_good_profile_is_kept_as_it_is(format: str) -> None:
+def test_a_valid_profile_is_kept(format: str) -> None:
     profile = hostile.swapped_profile()
     decoded = decode_picture(hostile.saved(hostile.rgb(), format, icc_profile=profile))
     assert decoded.picture.icc_profile == profile
@@ -274,7 +274,7 @@ def colour_difference(pixel: NDArray[np.uint8], lab: tuple[float, float, float])
     return float(np.linalg.norm(seen - lab))
 
 
-def test_the_name_of_a_file_does_not_matter_only_its_bytes() -> None:
+def test_the_format_is_recognised_by_the_bytes() -> None:
     formats = [
         decode_picture(data).format for data in (hostile.tiny_png(), hostile.jpeg(), hostile.webp(), hostile.gif())
     ]

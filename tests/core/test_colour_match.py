@@ -8,7 +8,7 @@ import pytest
 from inpainting.core.colour_match import fit_colour_match
 
 
-def test_the_match_is_fitted_though_some_pairs_were_painted_anew() -> None:
+def test_repainted_pairs_do_not_disturb_the_fit() -> None:
     rng = np.random.default_rng(0)
     kept = rng.uniform(20, 200, (3000, 3)).astype(np.float32)
     gain, offset = np.array([[1.15, 1.0, 0.85], [8, -12, 20]], np.float32)

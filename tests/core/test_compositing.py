@@ -39,7 +39,7 @@ PHOTOS = {"astronaut": data.astronaut, "cat": data.chelsea, "coffee": data.coffe
 
 @pytest.fixture(params=list(PHOTOS))
 def scene(request: pytest.FixtureRequest) -> tuple[Picture, Mask, NDArray[np.uint8]]:
-    """A photo with a strange object in it, the object's mask, and the photo as it is without: the truth."""
+    """A photo with an object added, the mask of the object, and the original photo (ground truth)."""
     truth = PHOTOS[request.param]()
     height, width = truth.shape[:2]
     mask = disc(height, width, 70)
@@ -64,7 +64,7 @@ def matched_by_the_whole_crop(painting: NDArray[np.uint8], crop: NDArray[np.uint
     return np.clip(np.rint(shifted), 0, 255).astype(np.uint8)
 
 
-def test_a_colour_cast_leaves_less_than_no_correction_and_less_than_matching_the_crop(
+def test_a_colour_cast_is_corrected_better_than_by_matching_the_crop(
     scene: tuple[Picture, Mask, NDArray[np.uint8]],
 ) -> None:
     picture, mask, truth = scene
@@ -90,7 +90,7 @@ def test_a_colour_cast_leaves_less_than_no_correction_and_less_than_matching_the
     assert ours.seam_score < 0.7 < ours.seam_score_plain
 
 
-def test_a_cast_that_changes_across_the_patch_is_closed_by_the_blend(
+def test_the_blend_removes_a_cast_that_varies_across_the_patch(
     scene: tuple[Picture, Mask, NDArray[np.uint8]],
 ) -> None:
     picture, mask, truth = scene
@@ -110,7 +110,7 @@ def test_a_painting_that_matches_is_not_corrected(scene: tuple[Picture, Mask, ND
     assert np.array_equal(done.picture.pixels[mask > 0], truth[mask > 0])
 
 
-def test_corrections_never_raise_the_score_and_it_is_that_of_the_result() -> None:
+def test_the_score_is_that_of_the_result_and_never_above_the_plain_one() -> None:
     truth = data.astronaut()
     mask = disc(512, 512, 90)
     for painting in (cast(truth), np.roll(truth, 130, axis=1), 255 - truth, np.full_like(truth, 128)):
@@ -119,7 +119,7 @@ def test_corrections_never_raise_the_score_and_it_is_that_of_the_result() -> Non
         assert done.seam_score == pytest.approx(seam_score(done.picture, mask), abs=0.2, rel=0.2)
 
 
-def test_each_mode_and_depth_gets_the_painting_in_its_own_numbers() -> None:
+def test_the_painting_is_converted_to_each_mode_and_depth() -> None:
     mask = disc(60, 60, 20)
     painting = np.full((60, 60, 3), (200, 100, 50), np.uint8)
     for channels, expected in ((1, [124]), (2, [124, 255]), (3, [200, 100, 50]), (4, [200, 100, 50, 255])):
@@ -144,7 +144,7 @@ def test_a_sixteen_bit_blend_is_finer_than_eight_bits() -> None:
     assert np.abs(done.picture.pixels - ramp)[mask > 0].max() < 257
 
 
-def test_grey_pixels_of_the_mask_are_blended_by_their_share() -> None:
+def test_grey_mask_pixels_are_blended_proportionally() -> None:
     mask = np.zeros((40, 40), np.uint8)
     mask[10:30, 10:30] = 51
     picture = Picture(np.full((40, 40, 3), 100, np.uint8))
@@ -187,14 +187,14 @@ def test_transparency_around_the_mask_continues_inside_it() -> None:
         assert np.abs(done.picture.pixels[:, :, 3] / factor - truth).max() < 3
 
 
-def test_what_is_opaque_all_around_becomes_opaque_inside() -> None:
+def test_alpha_is_opaque_inside_where_it_is_opaque_around() -> None:
     pixels = np.full((80, 80, 4), 255, np.uint8)
     pixels[disc(80, 80, 25) > 0] = 0
     done = put(Picture(pixels), disc(80, 80, 30), np.full((80, 80, 3), 9, np.uint8))
     assert (done.picture.pixels[:, :, 3] == 255).all()
 
 
-def test_a_picture_painted_over_wholly_is_opaque() -> None:
+def test_a_fully_repainted_picture_is_opaque() -> None:
     done = put(Picture(np.zeros((9, 9, 4), np.uint8)), np.full((9, 9), 255, np.uint8), np.full((9, 9, 3), 7, np.uint8))
     assert done.picture.pixels[4, 4].tolist() == [7, 7, 7, 255]
     assert (done.seam_score, done.seam_score_plain) == (0, 0)
@@ -225,7 +225,7 @@ def test_a_patch_larger_than_one_strip_shows_no_strips() -> None:
     assert np.abs(left).mean() < 0.4 * np.abs(painting.astype(int) - picture.pixels)[mask > 0].mean()
 
 
-def test_the_picture_and_the_painting_are_left_as_they_were() -> None:
+def test_the_inputs_are_not_modified() -> None:
     truth, mask = data.astronaut(), disc(512, 512, 60)
     picture, painting = Picture(truth.copy()), cast(truth)
     put(picture, mask, painting, blur=5)
@@ -291,7 +291,7 @@ def test_one_wrong_pixel_outside_the_mask_is_counted(pixels: Pixels) -> None:
     assert outside_mask_changed_pixels(Picture(pixels), Picture(wrong), mask) == 2
 
 
-def test_a_hardly_grey_pixel_of_the_mask_is_not_outside() -> None:
+def test_a_faint_mask_value_is_not_outside() -> None:
     mask = np.zeros((4, 4), np.uint8)
     mask[1, 1] = 1
     pixels = np.zeros((4, 4, 1), np.uint8)

@@ -26,7 +26,7 @@ def test_a_window_lies_in_the_image_and_holds_the_mask(plan: tuple[Size, Box, Wi
 
 @given(PLANS)
 @settings(max_examples=300, deadline=None)
-def test_the_work_size_has_the_sides_the_engine_wants(plan: tuple[Size, Box, WindowRule]) -> None:
+def test_the_work_size_has_the_sides_that_the_rule_requires(plan: tuple[Size, Box, WindowRule]) -> None:
     image, marked, rule = plan
     window = plan_window(marked, image, rule)
     for side in (window.work.width, window.work.height):
@@ -69,14 +69,14 @@ def test_work_and_image_coordinates_are_each_others_inverse(boxed: tuple[Box, Si
     assert window.to_work(*window.to_image(x, y)) == pytest.approx((x, y), abs=1e-4)
 
 
-def test_a_windows_corners_are_the_work_pictures_corners() -> None:
+def test_corners_of_the_window_map_to_corners_of_the_work_size() -> None:
     window = Window(Box(10, 20, 110, 70), Size(200, 25))
     assert window.to_work(10, 20) == (0, 0)
     assert window.to_work(110, 70) == (200, 25)
     assert window.to_image(100, 25) == (60, 70)
 
 
-def test_a_small_mask_gets_true_pixels_around_it_instead_of_scaled_ones() -> None:
+def test_a_small_mask_gets_more_context_instead_of_scaling() -> None:
     window = plan_window(Box(500, 500, 520, 520), Size(2000, 1500), WindowRule(0.5, least_side=512, multiple=64))
     assert window == Window(Box(254, 254, 766, 766), Size(512, 512))
 
@@ -88,7 +88,7 @@ def test_a_square_only_engine_gets_squares_where_the_image_has_them() -> None:
     assert window.box == Box(0, 0, 1350, 1350)
 
 
-def test_a_large_mask_is_scaled_down_to_what_the_engine_can_do() -> None:
+def test_the_window_of_a_large_mask_is_scaled_down_to_the_engines_limit() -> None:
     window = plan_window(Box(100, 100, 3900, 2900), Size(4000, 3000), WindowRule(0.25, most_side=1024, multiple=8))
     assert window == Window(Box(0, 0, 4000, 3000), Size(1024, 768))
 
@@ -120,11 +120,11 @@ def test_it_refuses_a_mask_that_extends_beyond_the_image() -> None:
         plan_window(Box(0, 0, 11, 5), Size(10, 10), WindowRule(0.5))
 
 
-def test_boxes_grow_are_clipped_and_seen_from_each_other() -> None:
+def test_boxes_are_expanded_clipped_and_translated() -> None:
     box = Box(3, 4, 10, 12)
     assert box.expanded(2) == Box(1, 2, 12, 14)
     assert box.expanded(5).clipped(Box.whole(Size(12, 100))) == Box(0, 0, 12, 17)
-    assert box.seen_from(Box(1, 2, 50, 50)) == Box(2, 2, 9, 10)
+    assert box.relative_to(Box(1, 2, 50, 50)) == Box(2, 2, 9, 10)
     with pytest.raises(InvalidRequest):
         box.clipped(Box(10, 0, 20, 20))
 

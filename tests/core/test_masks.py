@@ -60,7 +60,7 @@ def test_colour_is_read_by_the_luminance_that_pillow_gives() -> None:
 
 @pytest.mark.parametrize("polarity", [BLACK, WHITE])
 @pytest.mark.parametrize("grey", [0, 255])
-def test_what_is_transparent_in_a_black_and_white_mask_is_kept(polarity: MaskPolarity, grey: int) -> None:
+def test_transparent_pixels_of_a_black_and_white_mask_are_kept(polarity: MaskPolarity, grey: int) -> None:
     assert read(np.array([[[grey, 0]]], np.uint8), polarity).tolist() == [[0]]
 
 
@@ -69,13 +69,13 @@ def test_a_half_transparent_mark_repaints_by_half() -> None:
     assert read(np.array([[[255, 255, 255, 128]]], np.uint8), WHITE).tolist() == [[128]]
 
 
-def test_an_erased_hole_repaints_whatever_colours_lie_around() -> None:
+def test_transparent_pixels_are_repainted_regardless_of_colour() -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (1, 4, 4), np.uint8)
     pixels[0, :, 3] = 0, 55, 200, 255
     assert read(pixels, TRANSPARENT).tolist() == [[255, 200, 55, 0]]
 
 
-def test_it_says_that_a_mask_has_no_transparency_to_read() -> None:
+def test_it_refuses_transparent_repaints_without_an_alpha_channel() -> None:
     with pytest.raises(InvalidRequest, match="no transparency") as refused:
         read(row(0, 255), TRANSPARENT)
     assert (refused.value.code, refused.value.field, refused.value.actual) == ("mask_has_no_alpha", "mask", "L")
@@ -137,13 +137,13 @@ def disc(mask: Mask, radius: int, least: bool) -> Mask:
 
 @given(sizes(16).flatmap(masks), st.integers(-9, 9))
 @settings(max_examples=60, deadline=None)
-def test_growing_takes_the_most_within_a_disc_and_shrinking_the_least(mask: Mask, pixels: int) -> None:
+def test_growing_is_dilation_by_a_disc_and_shrinking_is_erosion(mask: Mask, pixels: int) -> None:
     before = mask.copy()
     assert np.array_equal(grow(mask, pixels), disc(mask, abs(pixels), least=pixels < 0))
     assert np.array_equal(mask, before)
 
 
-def test_growing_far_beyond_the_picture_is_the_whole_picture() -> None:
+def test_growing_beyond_the_picture_fills_it() -> None:
     mask = np.zeros((5, 1), np.uint8)
     mask[2] = 200
     assert (grow(mask, 256) == 200).all()
@@ -158,7 +158,7 @@ def test_inverting_twice_changes_nothing(mask: Mask) -> None:
 
 @given(MASKS, st.integers(0, 12))
 @settings(max_examples=100, deadline=None)
-def test_a_feather_is_nothing_outside_and_never_more_than_the_mask(mask: Mask, width: int) -> None:
+def test_feather_weights_are_zero_outside_and_never_exceed_the_mask(mask: Mask, width: int) -> None:
     weights = feather(mask, width)
     assert weights.dtype == np.float32
     assert (weights[mask == 0] == 0).all()
@@ -166,7 +166,7 @@ def test_a_feather_is_nothing_outside_and_never_more_than_the_mask(mask: Mask, w
     assert (weights <= mask / np.float32(255) + 1e-6).all()
 
 
-def test_a_feather_rises_inward_and_is_full_from_its_width_on() -> None:
+def test_feather_weights_rise_inward_and_are_one_from_the_width_on() -> None:
     mask = np.zeros((41, 41), np.uint8)
     mask[5:36, 5:36] = 255
     profile = feather(mask, 8)[20, 5:21]
@@ -176,7 +176,7 @@ def test_a_feather_rises_inward_and_is_full_from_its_width_on() -> None:
     assert (profile[8:] == 1).all()
 
 
-def test_the_middle_of_a_scratch_is_painted_in_full_however_wide_the_feather() -> None:
+def test_the_middle_of_a_scratch_has_full_weight_under_a_wide_feather() -> None:
     mask = np.zeros((40, 80), np.uint8)
     mask[5:8, 5:60] = 255  # a scratch
     mask[15:40, 20:60] = 255  # and an object
@@ -185,21 +185,21 @@ def test_the_middle_of_a_scratch_is_painted_in_full_however_wide_the_feather() -
     assert 0 < weights[15, 40] < 0.05
 
 
-def test_the_pictures_own_border_is_no_edge_to_fade_from() -> None:
+def test_the_pictures_border_is_no_edge_to_fade_from() -> None:
     mask = np.zeros((30, 30), np.uint8)
     mask[:, :20] = 255
     assert (feather(mask, 5)[:, :10] == 1).all()
     assert (feather(np.full((9, 9), 255, np.uint8), 5) == 1).all()
 
 
-def test_grey_is_a_share_of_the_feather() -> None:
+def test_feather_weights_are_multiplied_by_grey_values() -> None:
     mask = np.zeros((30, 30), np.uint8)
     mask[5:25, 5:25] = 51
     assert feather(mask, 3)[15, 15] == pytest.approx(0.2)
     assert feather(mask, 0)[5, 5] == pytest.approx(0.2)
 
 
-def test_bounds_and_coverage_count_every_pixel_over_nothing() -> None:
+def test_bounds_and_coverage_count_every_pixel_above_zero() -> None:
     mask = np.zeros((10, 20), np.uint8)
     assert bounds(mask) is None
     assert coverage(mask) == 0
@@ -217,7 +217,7 @@ def test_it_refuses_an_empty_mask_and_names_polarity() -> None:
     assert (refused.value.code, refused.value.field) == ("mask_empty", "mask")
 
 
-def test_it_warns_of_a_mask_that_leaves_little_and_says_how_much_it_covers() -> None:
+def test_a_mask_that_leaves_little_context_gives_a_warning_with_its_coverage() -> None:
     mask = np.zeros((10, 10), np.uint8)
     mask[:6] = 255
     assert check(mask) == ()
@@ -227,7 +227,7 @@ def test_it_warns_of_a_mask_that_leaves_little_and_says_how_much_it_covers() -> 
     assert "all of the picture" in check(mask)[0]
 
 
-def test_almost_all_of_the_picture_is_not_called_all_of_it() -> None:
+def test_a_nearly_full_mask_is_not_reported_as_full() -> None:
     mask = np.full((100, 100), 255, np.uint8)
     mask[0, 0] = 0
     assert "99.9 %" in check(mask)[0]

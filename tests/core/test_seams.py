@@ -62,7 +62,7 @@ def test_both_depths_score_alike() -> None:
     assert seam_score(deep, mask) == pytest.approx(seam_score(Picture(pixels), mask), rel=1e-4)
 
 
-def test_without_an_edge_there_is_nothing_to_score() -> None:
+def test_without_an_edge_the_score_is_zero() -> None:
     picture = Picture(np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8))
     assert seam_score(picture, np.full((9, 9), 255, np.uint8)) == 0
     assert seam_score(picture, np.zeros((9, 9), np.uint8)) == 0

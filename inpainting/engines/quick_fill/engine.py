@@ -82,7 +82,7 @@ def fill_all(
         if unknown[box.slices].all():
             box = whole
         own = np.zeros((box.size.height, box.size.width), bool)
-        own[hole.seen_from(box).slices] = unknown[hole.slices]
+        own[hole.relative_to(box).slices] = unknown[hole.slices]
         rng = np.random.default_rng([*seed, number])
         around = out[box.slices]
         filled = fill(around, ~unknown[box.slices], own, effort, rng, subrange(report, ends[number], ends[number + 1]))

@@ -76,7 +76,7 @@ def test_each_of_several_images_comes_from_its_own_seed(coffee: Bytes) -> None:
     assert first.tobytes() != second.tobytes()
 
 
-def test_it_leaves_everything_outside_the_mask_and_its_input_alone(coffee: Bytes) -> None:
+def test_pixels_outside_the_mask_and_the_inputs_are_unchanged(coffee: Bytes) -> None:
     mask = disc(coffee.shape, (60, 60), 25) | disc(coffee.shape, (180, 100), 2)
     image_before, mask_before = coffee.tobytes(), mask.tobytes()
     painted = paint(coffee, mask)[0]
@@ -201,7 +201,7 @@ def test_progress_never_falls_and_ends_complete(coffee: Bytes) -> None:
 
 
 @pytest.mark.parametrize("at", [1, 7, 20])
-def test_a_cancel_passes_through(coffee: Bytes, at: int) -> None:
+def test_cancelled_propagates(coffee: Bytes, at: int) -> None:
     calls = 0
 
     def stop(step: Step) -> None:
@@ -216,7 +216,7 @@ def test_a_cancel_passes_through(coffee: Bytes, at: int) -> None:
     assert calls == at
 
 
-def test_a_repeating_pattern_closes_where_telea_smears() -> None:
+def test_a_repeating_pattern_is_continued_better_than_by_telea() -> None:
     truth = weave(160, 200)
     mask = disc(truth.shape, (100, 80), 30)
     image = truth.copy()
@@ -225,7 +225,7 @@ def test_a_repeating_pattern_closes_where_telea_smears() -> None:
     assert flat_error(paint(image, mask)[0], truth, mask) < 0.05 * flat_error(telea, truth, mask)
 
 
-def test_a_brick_wall_closes_better_than_telea() -> None:
+def test_a_brick_wall_is_filled_better_than_by_telea() -> None:
     truth = cv2.cvtColor(skimage.data.brick(), cv2.COLOR_GRAY2RGB)[:320, :320]
     mask = disc(truth.shape, (160, 160), 45)
     image = truth.copy()
@@ -268,7 +268,7 @@ def test_a_scratch_over_a_slanted_edge_hardly_overshoots() -> None:
     assert painted.max() <= 205
 
 
-def test_scratches_are_closed_at_least_as_well_as_by_navier_stokes() -> None:
+def test_scratches_are_filled_at_least_as_well_as_by_navier_stokes() -> None:
     truth = skimage.data.chelsea()
     rng = np.random.default_rng(1)
     mask = np.zeros(truth.shape[:2], np.uint8)
