@@ -23,7 +23,15 @@ from django.urls import reverse
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import WebhookAttempt, WebhookDelivery, WebhookSecret
 from inpainting.models.webhooks import MAX_URL_CHARACTERS, SECRET_START
-from inpainting.net import Answer, Limits, NotDelivered, Outside, may_be_called, post_json, site_limits
+from inpainting.net import (
+    NetworkTransport,
+    OutboundPolicy,
+    PostFailure,
+    PostResponse,
+    is_allowed_url,
+    post_json,
+    site_policy,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +48,7 @@ ARRIVED, GONE = range(200, 300), 410
 
 def check_url(url: str, *, field: str) -> None:
     """Raises InvalidRequest for a URL that no message can be sent to, as far as its text tells."""
-    if len(url) > MAX_URL_CHARACTERS or not may_be_called(url, site_limits()):
+    if len(url) > MAX_URL_CHARACTERS or not is_allowed_url(url, site_policy()):
         raise InvalidRequest(
             f"{field} must be an http or https URL of a public address, at most {MAX_URL_CHARACTERS} characters long.",
             code="url_not_allowed",
@@ -58,13 +66,13 @@ def deliver(
     delivery: WebhookDelivery,
     *,
     deadline_seconds: float = DEADLINE_SECONDS,
-    limits: Limits | None = None,
-    outside: Outside | None = None,
+    policy: OutboundPolicy | None = None,
+    transport: NetworkTransport | None = None,
     chance: random.Random | None = None,
 ) -> bool:
     """Send it once and write down what came of it. False: somebody else has it, or it was not due.
 
-    limits: those of the site unless a test has its own. chance: where the jitter comes from.
+    policy: the site's by default. chance: the source of the jitter.
     """
     if not delivery.claim(lease_seconds=LEASE_SECONDS):
         return False
@@ -75,17 +83,17 @@ def deliver(
         body,
         headers,
         deadline_seconds=deadline_seconds,
-        limits=limits or site_limits(),
-        outside=outside,
+        policy=policy or site_policy(),
+        transport=transport,
     )
     record(delivery, sent, chance or random.SystemRandom())
     return True
 
 
-def record(delivery: WebhookDelivery, sent: Answer | NotDelivered, chance: random.Random) -> None:
+def record(delivery: WebhookDelivery, sent: PostResponse | PostFailure, chance: random.Random) -> None:
     """Write the try down, and with it what follows."""
     attempt = attempt_of(delivery, sent)
-    retry_after = sent.retry_after if isinstance(sent, Answer) else None
+    retry_after = sent.retry_after if isinstance(sent, PostResponse) else None
     if attempt.status in ARRIVED:
         delivery.arrive(attempt)
     elif attempt.status == GONE:
@@ -97,9 +105,9 @@ def record(delivery: WebhookDelivery, sent: Answer | NotDelivered, chance: rando
     logger.info("%s: %s, now %s", delivery, attempt, delivery.state)
 
 
-def attempt_of(delivery: WebhookDelivery, sent: Answer | NotDelivered) -> WebhookAttempt:
+def attempt_of(delivery: WebhookDelivery, sent: PostResponse | PostFailure) -> WebhookAttempt:
     milliseconds = round(sent.seconds * 1000)
-    if isinstance(sent, NotDelivered):
+    if isinstance(sent, PostFailure):
         return WebhookAttempt(delivery=delivery, failure=sent.failure.value, milliseconds=milliseconds)
     return WebhookAttempt(delivery=delivery, status=sent.status, milliseconds=milliseconds, answer=sent.body_start)
 

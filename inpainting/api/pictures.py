@@ -18,7 +18,7 @@ from inpainting.api.media.links import read_own_link
 from inpainting.core.codecs import DecodedPicture, IntakeLimits, decode_picture
 from inpainting.core.errors import InvalidPicture
 from inpainting.core.masks import MAX_MASK_BYTES
-from inpainting.net import fetch_picture_bytes, site_limits
+from inpainting.net import download_image, site_policy
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 UNDECLARED_TYPES = {"", "application/octet-stream"}
@@ -87,7 +87,7 @@ MASK = PictureRole(
 def read_picture(sent: SentPicture, role: PictureRole, user: Any) -> DecodedPicture:
     """Read and decode a picture. user: whose own links may be read, and whose limit of fetches counts.
 
-    Raises InvalidPicture, LimitReached, and what `net.fetch_picture_bytes` raises.
+    Raises InvalidPicture, LimitReached, and what `net.download_image` raises.
     """
     data = read_bytes(sent, role, user)
     if role.png_only:
@@ -119,8 +119,8 @@ def read_bytes(sent: SentPicture, role: PictureRole, user: Any) -> bytes:
         if own is not None:
             return own
         with limit_concurrent_fetches(user):
-            limits = replace(site_limits(), max_bytes=role.max_bytes)
-            return fetch_picture_bytes(text, field=sent.field, limits=limits)
+            policy = replace(site_policy(), max_bytes=role.max_bytes)
+            return download_image(text, field=sent.field, policy=policy)
     return base64_bytes(sent, text, role)
 
 

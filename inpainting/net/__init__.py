@@ -1,23 +1,23 @@
-"""The only door to the outside network: who may be called, for how long, and how much may come back."""
+"""The only module of the product that opens outbound connections. Guards against server-side request forgery (SSRF)."""
 
-from inpainting.net.addresses import Network, refuses
-from inpainting.net.connecting import Outside
-from inpainting.net.failures import Failure
-from inpainting.net.limits import Limits, site_limits
-from inpainting.net.pictures import fetch_picture_bytes
-from inpainting.net.posting import Answer, NotDelivered, post_json
-from inpainting.net.urls import may_be_called
+from inpainting.net.addresses import Network, is_blocked
+from inpainting.net.connecting import NetworkTransport
+from inpainting.net.image_download import download_image
+from inpainting.net.json_post import PostFailure, PostResponse, post_json
+from inpainting.net.network_errors import Failure
+from inpainting.net.outbound_policy import OutboundPolicy, site_policy
+from inpainting.net.url_parsing import is_allowed_url
 
 __all__ = [
-    "Answer",
     "Failure",
-    "Limits",
     "Network",
-    "NotDelivered",
-    "Outside",
-    "fetch_picture_bytes",
-    "may_be_called",
+    "NetworkTransport",
+    "OutboundPolicy",
+    "PostFailure",
+    "PostResponse",
+    "download_image",
+    "is_allowed_url",
+    "is_blocked",
     "post_json",
-    "refuses",
-    "site_limits",
+    "site_policy",
 ]

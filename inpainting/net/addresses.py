@@ -1,7 +1,7 @@
-"""Which IP addresses may be called: public ones, looked at through every wrapping an IPv4 address can travel in.
+"""Which IP addresses outbound requests may reach: public ones, including those embedded in IPv6 transition addresses.
 
-The standard library's `is_global` and `is_private` change from one Python to the next and let multicast, site-local and
-translated addresses pass, so the tables are our own, from the registries of special-purpose addresses (RFC 6890;
+The standard library's `is_global` and `is_private` differ between Python versions and accept multicast, site-local and
+translated addresses. The tables here follow the registries of special-purpose addresses (RFC 6890;
 https://www.iana.org/assignments/iana-ipv4-special-registry and .../iana-ipv6-special-registry).
 """
 
@@ -20,12 +20,12 @@ SPECIAL_IPV4 = [
         "10.0.0.0/8",  # private, RFC 1918
         "100.64.0.0/10",  # behind a provider's NAT, RFC 6598; Alibaba's metadata at 100.100.100.200
         "127.0.0.0/8",  # loopback
-        "168.63.129.16/32",  # Azure's WireServer: a public number that never leaves the host
+        "168.63.129.16/32",  # Azure's WireServer: a public address that is routed to the host itself
         "169.254.0.0/16",  # link-local; the clouds' metadata at 169.254.169.254
         "172.16.0.0/12",  # private, RFC 1918
         "192.0.0.0/24",  # protocol assignments; Oracle's metadata at 192.0.0.192
         "192.0.2.0/24",  # documentation
-        "192.88.99.0/24",  # relays of 6to4, withdrawn by RFC 7526
+        "192.88.99.0/24",  # 6to4 relays, deprecated by RFC 7526
         "192.168.0.0/16",  # private, RFC 1918
         "198.18.0.0/15",  # benchmarks, RFC 2544
         "198.51.100.0/24",  # documentation
@@ -35,29 +35,29 @@ SPECIAL_IPV4 = [
     )
 ]
 
-# All of IPv6 that is handed out lies in 2000::/3 (RFC 4291 section 2.4); what is special inside it is named here.
+# All global unicast addresses that IANA allocates are in 2000::/3 (RFC 4291 section 2.4), with these exceptions.
 GLOBAL_UNICAST = IPv6Network("2000::/3")
 SPECIAL_IPV6 = [
     IPv6Network(network)
     for network in (
         "2001::/23",  # protocol assignments: Teredo, benchmarks, ORCHID, anycast relays
         "2001:db8::/32",  # documentation
-        "2002::/16",  # 6to4: where it comes out is for the nearest relay to say
-        "3ffe::/16",  # the 6bone, given back (RFC 3701)
+        "2002::/16",  # 6to4: the nearest relay decides where the packet goes
+        "3ffe::/16",  # 6bone, returned to IANA (RFC 3701)
         "3fff::/20",  # documentation, RFC 9637
     )
 ]
-NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the way out for a machine that has IPv6 alone
+NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: how an IPv6-only host reaches IPv4 addresses
 TRANSLATED = IPv6Network("::ffff:0:0:0/96")  # RFC 2765
-# RFC 5214 section 6.1: these 32 bits, then an IPv4 address. The two bits masked out mean "universal" and "group".
+# RFC 5214 section 6.1: these 32 bits, then an IPv4 address. The two masked bits are "universal" and "group".
 ISATAP, ISATAP_MASK = 0x0000_5EFE, 0xFCFF_FFFF
 
 
-def refuses(address: str, *, allowed: Iterable[Network] = ()) -> bool:
-    """Whether nothing may be sent to `address`, an IPv4 or IPv6 address as text.
+def is_blocked(address: str, *, allowed: Iterable[Network] = ()) -> bool:
+    """Return whether requests to `address`, an IPv4 or IPv6 address as text, are blocked.
 
-    `allowed`: an administrator's networks, open although they are special. They open an address for itself alone: what
-    another address carries inside is judged on its own. Text that is no address, or names an interface, is refused.
+    `allowed`: special networks that the administrator allows. An IPv4 address embedded in an IPv6 address must be
+    allowed by itself. Text that is not an address and addresses with a zone index are blocked.
     """
     try:
         outer = ip_address(address)
@@ -65,21 +65,21 @@ def refuses(address: str, *, allowed: Iterable[Network] = ()) -> bool:
         return True
     if isinstance(outer, IPv6Address) and outer.scope_id is not None:
         return True
-    opened = tuple(allowed)
-    return any(_special(part) and not _within(part, opened) for part in _parts(outer))
+    allowed_networks = tuple(allowed)
+    return any(_is_special(part) and not _is_in(part, allowed_networks) for part in _embedded_addresses(outer))
 
 
-def opened_by(address: str, allowed: Iterable[Network]) -> bool:
-    """Whether it is an administrator's network alone that lets this address be called."""
-    return refuses(address) and not refuses(address, allowed=allowed)
+def is_allowed_by_exception(address: str, allowed: Iterable[Network]) -> bool:
+    """Return whether the address is reachable only because the administrator allowed its network."""
+    return is_blocked(address) and not is_blocked(address, allowed=allowed)
 
 
-def _parts(address: Address) -> Iterator[Address]:
-    """The address itself, then each IPv4 address that a tunnel or translator would take out of it."""
+def _embedded_addresses(address: Address) -> Iterator[Address]:
+    """Yield the address itself and each IPv4 address that a tunnel or translator would extract from it."""
     if isinstance(address, IPv4Address):
         yield address
         return
-    if address.ipv4_mapped is not None:  # no address of its own: the kernel connects by IPv4
+    if address.ipv4_mapped is not None:  # the kernel connects over IPv4
         yield address.ipv4_mapped
         return
     yield address
@@ -92,13 +92,13 @@ def _parts(address: Address) -> Iterator[Address]:
         yield IPv4Address(bits & 0xFFFF_FFFF)
 
 
-def _special(address: Address) -> bool:
+def _is_special(address: Address) -> bool:
     if isinstance(address, IPv4Address):
-        return _within(address, SPECIAL_IPV4)
+        return _is_in(address, SPECIAL_IPV4)
     if address in NAT64:
-        return False  # as good as what it carries
-    return address not in GLOBAL_UNICAST or _within(address, SPECIAL_IPV6)
+        return False  # depends on the embedded IPv4 address alone
+    return address not in GLOBAL_UNICAST or _is_in(address, SPECIAL_IPV6)
 
 
-def _within(address: Address, networks: Iterable[Network]) -> bool:
+def _is_in(address: Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)

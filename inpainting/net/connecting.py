@@ -1,4 +1,4 @@
-"""From a target to a connected socket: each name looked up once, every answer judged, and what was judged dialled."""
+"""Resolving, checking and connecting: each host name is resolved once, and every resolved address is checked."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
 
-from inpainting.net.addresses import opened_by, refuses
-from inpainting.net.failures import Failed, Failure
-from inpainting.net.limits import Limits
-from inpainting.net.urls import Target
+from inpainting.net.addresses import is_allowed_by_exception, is_blocked
+from inpainting.net.network_errors import Failure, NetworkError
+from inpainting.net.outbound_policy import OutboundPolicy
+from inpainting.net.url_parsing import Target
 
-MOST_ADDRESSES_DIALLED = 4
-# A name server that never answers holds its thread for as long as the system's resolver likes; this many, no more.
-LOOKUPS = threading.BoundedSemaphore(32)
+MAX_ADDRESSES_TRIED = 4
+# A lookup blocks its thread until the system's resolver gives up, so concurrent lookups are limited.
+RUNNING_LOOKUPS = threading.BoundedSemaphore(32)
 
 
 class Deadline:
-    """One moment that a whole conversation must end by, however slowly its parts drip."""
+    """One point in time by which all steps of a request must have ended."""
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -32,24 +32,24 @@ class Deadline:
         self._end = self._start + seconds
 
     def left(self, at_most: float = float("inf")) -> float:
-        """Seconds left, more than 0. Raises Failed(TIMEOUT) when there are none."""
+        """Return the seconds left, more than 0. Raises NetworkError(TIMEOUT) after the deadline."""
         left = self._end - self._clock()
         if left <= 0:
-            raise Failed(Failure.TIMEOUT)
+            raise NetworkError(Failure.TIMEOUT)
         return min(left, at_most)
 
     def elapsed(self) -> float:
         return self._clock() - self._start
 
 
-def look_up(host: str, port: int) -> list[str]:
-    """All addresses of a name, by the system's resolver. Raises socket.gaierror when there are none."""
+def resolve(host: str, port: int) -> list[str]:
+    """Return all addresses of a host name, using the system's resolver. Raises socket.gaierror if there are none."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(answer[4][0]) for answer in found))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def connect(address: str, port: int, seconds: float) -> socket.socket:
-    """A TCP connection to an address, never to a name."""
+    """Open a TCP connection to an IP address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -61,127 +61,133 @@ def connect(address: str, port: int, seconds: float) -> socket.socket:
     return connection
 
 
-def is_own(address: str) -> bool:
-    """Whether the address is one of this machine's own. Connecting a datagram socket sends nothing."""
+def is_own_address(address: str) -> bool:
+    """Return whether the address belongs to this machine. Connecting a datagram socket sends no packet."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((address, 9))
             return bool(ip_address(probe.getsockname()[0]) == ip_address(address))
-    except OSError:  # no way there at all
+    except OSError:  # no route to the address
         return False
 
 
 @cache
 def system_tls() -> ssl.SSLContext:
-    """Certificates and names checked, against the authorities that this system trusts (reading them takes 25 ms)."""
+    """Return a context that checks certificates and host names. Cached: loading the system's CAs takes 25 ms."""
     return ssl.create_default_context()
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
-    """How the network is reached: the real one unless a test puts another in its place."""
+class NetworkTransport:
+    """The operating system's network functions; tests replace them."""
 
-    look_up: Callable[[str, int], Sequence[str]] = look_up
+    resolve: Callable[[str, int], Sequence[str]] = resolve
     connect: Callable[[str, int, float], socket.socket] = connect
-    is_own: Callable[[str], bool] = is_own
+    is_own_address: Callable[[str], bool] = is_own_address
     tls: Callable[[], ssl.SSLContext] = system_tls
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
     socket: socket.socket
-    address: str  # the one that was judged, dialled, and found at the other end
+    address: str  # the peer's; it has passed the policy
 
 
 @contextmanager
-def connected(target: Target, limits: Limits, outside: Outside, deadline: Deadline) -> Iterator[Connection]:
-    """A connection to the target, closed at the end; encrypted, and its certificate checked, if the target says https.
+def open_connection(
+    target: Target, policy: OutboundPolicy, transport: NetworkTransport, deadline: Deadline
+) -> Iterator[Connection]:
+    """Connect to the target, with TLS and certificate check for https, and close the connection on exit.
 
-    Raises Failed: NOT_ALLOWED if any address of the name is refused, before a packet is sent to any of them.
+    The host name is resolved once, every address is checked, and the connection is made to a checked address, so a
+    second DNS answer cannot redirect it. Raises NetworkError; NOT_ALLOWED if any address of the name is blocked, before
+    a packet is sent to any of them.
     """
-    addresses = _judged_addresses(target, limits, outside, deadline)
-    plain, address = _dial(addresses, target.port, limits, outside, deadline)
-    with closing(plain):
-        peer = _peer_of(plain)
-        if ip_address(peer) != ip_address(address) or refuses(peer, allowed=limits.allowed_networks):
-            raise Failed(Failure.NOT_ALLOWED)
+    addresses = _allowed_addresses(target, policy, transport, deadline)
+    raw_socket, address = _connect_to_first(addresses, target.port, policy, transport, deadline)
+    with closing(raw_socket):
+        peer = _peer_address(raw_socket)
+        if ip_address(peer) != ip_address(address) or is_blocked(peer, allowed=policy.allowed_networks):
+            raise NetworkError(Failure.NOT_ALLOWED)
         if target.scheme == "http":
-            yield Connection(plain, address)
+            yield Connection(raw_socket, address)
             return
-        with closing(_encrypted(plain, target.host, outside, deadline)) as secret:
-            yield Connection(secret, address)
+        with closing(_start_tls(raw_socket, target.host, transport, deadline)) as tls_socket:
+            yield Connection(tls_socket, address)
 
 
-def _judged_addresses(target: Target, limits: Limits, outside: Outside, deadline: Deadline) -> list[str]:
+def _allowed_addresses(
+    target: Target, policy: OutboundPolicy, transport: NetworkTransport, deadline: Deadline
+) -> list[str]:
     if target.is_address:
         addresses = [target.host]
     else:
-        addresses = list(_look_up_within(target, outside, deadline.left(limits.dns_seconds)))
+        addresses = list(_resolve_within(target, transport, deadline.left(policy.dns_seconds)))
         if not addresses:
-            raise Failed(Failure.DNS_FAILED)
-    own_name = target.host in limits.own_names
+            raise NetworkError(Failure.DNS_FAILED)
+    own_name = target.host in policy.own_names
     for address in addresses:
-        if opened_by(address, limits.allowed_networks):
+        if is_allowed_by_exception(address, policy.allowed_networks):
             continue
-        if refuses(address) or own_name or outside.is_own(address):
-            raise Failed(Failure.NOT_ALLOWED)
+        if is_blocked(address) or own_name or transport.is_own_address(address):
+            raise NetworkError(Failure.NOT_ALLOWED)
     return addresses
 
 
-def _look_up_within(target: Target, outside: Outside, seconds: float) -> Sequence[str]:
-    """The system's resolver takes no time limit, so it works on a thread that we stop waiting for."""
-    answers: queue.SimpleQueue[Sequence[str] | None] = queue.SimpleQueue()
+def _resolve_within(target: Target, transport: NetworkTransport, seconds: float) -> Sequence[str]:
+    """Resolve on another thread, because `getaddrinfo` has no timeout."""
+    results: queue.SimpleQueue[Sequence[str] | None] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def look_up() -> None:
         try:
-            answers.put(outside.look_up(target.host, target.port))
-        except OSError:  # gaierror, or no resolver to be reached
-            answers.put(None)
+            results.put(transport.resolve(target.host, target.port))
+        except OSError:  # gaierror, or the resolver cannot be reached
+            results.put(None)
         finally:
-            LOOKUPS.release()
+            RUNNING_LOOKUPS.release()
 
-    if not LOOKUPS.acquire(timeout=seconds):
-        raise Failed(Failure.TIMEOUT)
-    threading.Thread(target=ask, daemon=True, name="look-up").start()
+    if not RUNNING_LOOKUPS.acquire(timeout=seconds):
+        raise NetworkError(Failure.TIMEOUT)
+    threading.Thread(target=look_up, daemon=True, name="dns-lookup").start()
     try:
-        found = answers.get(timeout=seconds)
-    except queue.Empty as late:
-        raise Failed(Failure.TIMEOUT) from late
+        found = results.get(timeout=seconds)
+    except queue.Empty as error:
+        raise NetworkError(Failure.TIMEOUT) from error
     if found is None:
-        raise Failed(Failure.DNS_FAILED)
+        raise NetworkError(Failure.DNS_FAILED)
     return found
 
 
-def _dial(
-    addresses: Sequence[str], port: int, limits: Limits, outside: Outside, deadline: Deadline
+def _connect_to_first(
+    addresses: Sequence[str], port: int, policy: OutboundPolicy, transport: NetworkTransport, deadline: Deadline
 ) -> tuple[socket.socket, str]:
-    """The first address that answers; the last one's failure when none does."""
+    """Connect to the first address that accepts. Raises the failure of the last attempt if none does."""
     failure = Failure.CONNECT_FAILED
-    for address in addresses[:MOST_ADDRESSES_DIALLED]:
+    for address in addresses[:MAX_ADDRESSES_TRIED]:
         try:
-            return outside.connect(address, port, deadline.left(limits.connect_seconds)), address
+            return transport.connect(address, port, deadline.left(policy.connect_seconds)), address
         except TimeoutError:
             failure = Failure.TIMEOUT
         except OSError:
             failure = Failure.CONNECT_FAILED
-    raise Failed(failure)
+    raise NetworkError(failure)
 
 
-def _peer_of(plain: socket.socket) -> str:
+def _peer_address(raw_socket: socket.socket) -> str:
     try:
-        return str(plain.getpeername()[0])
-    except OSError as gone:
-        raise Failed(Failure.CLOSED) from gone
+        return str(raw_socket.getpeername()[0])
+    except OSError as error:
+        raise NetworkError(Failure.CLOSED) from error
 
 
-def _encrypted(plain: socket.socket, name: str, outside: Outside, deadline: Deadline) -> ssl.SSLSocket:
-    plain.settimeout(deadline.left())
+def _start_tls(raw_socket: socket.socket, name: str, transport: NetworkTransport, deadline: Deadline) -> ssl.SSLSocket:
+    raw_socket.settimeout(deadline.left())
     try:
-        return outside.tls().wrap_socket(plain, server_hostname=name)
-    except TimeoutError as late:
-        raise Failed(Failure.TIMEOUT) from late
-    except ssl.SSLError as wrong:
-        raise Failed(Failure.TLS_FAILED) from wrong
-    except OSError as gone:
-        raise Failed(Failure.CLOSED) from gone
+        return transport.tls().wrap_socket(raw_socket, server_hostname=name)
+    except TimeoutError as error:
+        raise NetworkError(Failure.TIMEOUT) from error
+    except ssl.SSLError as error:
+        raise NetworkError(Failure.TLS_FAILED) from error
+    except OSError as error:
+        raise NetworkError(Failure.CLOSED) from error

@@ -1,8 +1,7 @@
-"""One HTTP/1.1 request and its answer over a connected socket, every wait cut at the deadline.
+"""One HTTP/1.1 request and response over a connected socket, with one deadline for all reads and writes.
 
-HTTP is read by h11, which does no input or output of its own: the socket stays ours, and with it the address it is
-pinned to and the deadline of each single read. Clients that own their sockets time each
-read on its own, and a drip outlives that.
+h11 parses HTTP without doing any I/O, so this module keeps the socket that is pinned to a checked address. HTTP clients
+that own their sockets apply a timeout to each read, which a server that sends a byte at a time never exceeds.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from dataclasses import dataclass
 import h11
 
 from inpainting.net.connecting import Connection, Deadline
-from inpainting.net.failures import Failed, Failure
-from inpainting.net.urls import Target
+from inpainting.net.network_errors import Failure, NetworkError
+from inpainting.net.url_parsing import Target
 
 MAX_HEAD_BYTES = 64 * 1024
 READ_BYTES = 64 * 1024
@@ -24,8 +23,8 @@ READ_BYTES = 64 * 1024
 @dataclass(frozen=True, slots=True)
 class Response:
     status: int
-    headers: Mapping[str, str]  # names in lower case; of several with one name, the last
-    body: Iterator[bytes]  # read while the connection is open; raises Failed
+    headers: Mapping[str, str]  # names in lower case; the last value of a repeated header
+    body: Iterator[bytes]  # reads from the open connection; raises NetworkError
 
 
 def exchange(
@@ -37,9 +36,9 @@ def exchange(
     headers: Mapping[str, str],
     body: bytes = b"",
 ) -> Response:
-    """Send the request and read the answer's head. Raises Failed: TIMEOUT, CLOSED, TLS_FAILED, BAD_ANSWER.
+    """Send the request and read the response headers. Raises NetworkError: TIMEOUT, CLOSED, TLS_FAILED, BAD_ANSWER.
 
-    Compressed answers are not asked for: a small one could unpack into any size.
+    Requests identity encoding, because a small compressed body can decompress to any size.
     """
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
     request = h11.Request(
@@ -58,10 +57,10 @@ def exchange(
     while True:
         event = _next_event(connection, http, deadline)
         if isinstance(event, h11.Response):
-            heads = {name.decode("latin-1").lower(): value.decode("utf-8", "replace") for name, value in event.headers}
-            return Response(event.status_code, heads, _body(connection, http, deadline))
+            fields = {name.decode("latin-1").lower(): value.decode("utf-8", "replace") for name, value in event.headers}
+            return Response(event.status_code, fields, _body(connection, http, deadline))
         if not isinstance(event, h11.InformationalResponse):
-            raise Failed(Failure.CLOSED)
+            raise NetworkError(Failure.CLOSED)
 
 
 def _body(connection: Connection, http: h11.Connection, deadline: Deadline) -> Iterator[bytes]:
@@ -76,17 +75,17 @@ def _next_event(connection: Connection, http: h11.Connection, deadline: Deadline
             if event is not h11.NEED_DATA:
                 return event
             http.receive_data(_receive(connection, deadline))
-        except h11.RemoteProtocolError as wrong:
+        except h11.RemoteProtocolError as error:
             ended = http.trailing_data[1]
-            raise Failed(Failure.CLOSED if ended else Failure.BAD_ANSWER) from wrong
+            raise NetworkError(Failure.CLOSED if ended else Failure.BAD_ANSWER) from error
 
 
 def _receive(connection: Connection, deadline: Deadline) -> bytes:
     connection.socket.settimeout(deadline.left())
     try:
         return connection.socket.recv(READ_BYTES)
-    except OSError as wrong:
-        raise Failed(_failure_of(wrong)) from wrong
+    except OSError as error:
+        raise NetworkError(_failure(error)) from error
 
 
 def _send(connection: Connection, data: bytes, deadline: Deadline) -> None:
@@ -95,11 +94,11 @@ def _send(connection: Connection, data: bytes, deadline: Deadline) -> None:
         connection.socket.settimeout(deadline.left())
         try:
             rest = rest[connection.socket.send(rest) :]
-        except OSError as wrong:
-            raise Failed(_failure_of(wrong)) from wrong
+        except OSError as error:
+            raise NetworkError(_failure(error)) from error
 
 
-def _failure_of(wrong: OSError) -> Failure:
-    if isinstance(wrong, TimeoutError):
+def _failure(error: OSError) -> Failure:
+    if isinstance(error, TimeoutError):
         return Failure.TIMEOUT
-    return Failure.TLS_FAILED if isinstance(wrong, ssl.SSLError) else Failure.CLOSED
+    return Failure.TLS_FAILED if isinstance(error, ssl.SSLError) else Failure.CLOSED

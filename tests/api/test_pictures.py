@@ -29,8 +29,8 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.media.streaming import IteratorResponse
 from inpainting.models import Generation
 from tests.api.bodies import data_url, shape_c, text
-from tests.net.outside import Listener
-from tests.net.outside import answer as net_answer
+from tests.net.fake_network import Listener
+from tests.net.fake_network import answer as net_answer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,14 +39,14 @@ PUBLIC = "https://pictures.example/photo.png"
 
 
 class Network:
-    """Stands in for the door to the outside: what lies where, and what was asked for."""
+    """Replaces `download_image`: the files by URL, and the calls."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, str, int]] = []
 
-    def __call__(self, url: str, *, field: str, limits: Any) -> bytes:
-        self.asked.append((url, field, limits.max_bytes))
+    def __call__(self, url: str, *, field: str, policy: Any) -> bytes:
+        self.asked.append((url, field, policy.max_bytes))
         if url not in self.files:
             raise InvalidRequest("no", code="url_not_allowed", field=field)
         return self.files[url]
@@ -55,7 +55,7 @@ class Network:
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     network = Network()
-    monkeypatch.setattr("inpainting.api.pictures.fetch_picture_bytes", network)
+    monkeypatch.setattr("inpainting.api.pictures.download_image", network)
     return network
 
 

@@ -139,11 +139,11 @@ def test_an_address_is_fetched_by_the_guarded_door_and_our_own_links_are_read_fr
 ) -> None:
     asked: list[tuple[str, str]] = []
 
-    def fetch(url: str, *, field: str, limits: Any) -> bytes:
+    def fetch(url: str, *, field: str, policy: Any) -> bytes:
         asked.append((url, field))
         return png(DEPTH)
 
-    monkeypatch.setattr("inpainting.api.pictures.fetch_picture_bytes", fetch)
+    monkeypatch.setattr("inpainting.api.pictures.download_image", fetch)
     pictures = {name: f"https://pictures.example/{name}.png" for name in ("control_image", "ip_adapter_image")}
 
     def post(client: Client, **changes: str) -> Any:

@@ -1,4 +1,4 @@
-"""The address rule by a table: what must never be called, its neighbours that may, and every wrapping of IPv4."""
+"""The address rules as tables: blocked addresses, their allowed neighbours, and every IPv6 form that embeds IPv4."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inpainting.net.addresses import SPECIAL_IPV4, opened_by, refuses
+from inpainting.net.addresses import SPECIAL_IPV4, is_allowed_by_exception, is_blocked
 
 
 def table(text: str) -> list[str]:
@@ -55,36 +55,36 @@ PASSED = table("""
 NO_ADDRESSES = ["", "localhost", "127.1", "0177.0.0.1", "0x7f000001", "2130706433", "1.2.3.4.5", "[::1]", "::1 ", "::g"]
 
 
-def test_the_table_is_long_and_says_nothing_twice() -> None:
+def test_the_tables_have_no_duplicates() -> None:
     assert len(REFUSED) + len(PASSED) >= 150
     assert len({*REFUSED, *PASSED}) == len(REFUSED) + len(PASSED)
 
 
 @pytest.mark.parametrize("address", REFUSED)
-def test_it_refuses_what_is_not_the_public_network(address: str) -> None:
-    assert refuses(address)
+def test_special_addresses_are_blocked(address: str) -> None:
+    assert is_blocked(address)
 
 
 @pytest.mark.parametrize("address", PASSED)
-def test_it_passes_public_addresses_just_outside(address: str) -> None:
-    assert not refuses(address)
+def test_neighbouring_public_addresses_are_allowed(address: str) -> None:
+    assert not is_blocked(address)
 
 
 @pytest.mark.parametrize("text", NO_ADDRESSES)
-def test_it_refuses_text_that_is_no_address(text: str) -> None:
-    assert refuses(text)
+def test_text_that_is_no_address_is_blocked(text: str) -> None:
+    assert is_blocked(text)
 
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6) | st.ip_addresses(v=6, network="2000::/3"))
 @settings(max_examples=300, deadline=None)
-def test_it_is_never_laxer_than_the_standard_library(address: IPv4Address | IPv6Address) -> None:
+def test_the_standard_librarys_private_addresses_are_blocked(address: IPv4Address | IPv6Address) -> None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return  # judged as the IPv4 address that it is
+        return  # checked as an IPv4 address
     if not address.is_global or address.is_multicast:
-        assert refuses(str(address))
+        assert is_blocked(str(address))
 
 
-WRAPPINGS: dict[str, Callable[[int], IPv6Address]] = {
+EMBEDDINGS: dict[str, Callable[[int], IPv6Address]] = {
     "mapped": lambda inner: IPv6Address(0xFFFF << 32 | inner),
     "translated": lambda inner: IPv6Address(0xFFFF << 48 | inner),
     "nat64": lambda inner: IPv6Address(0x64_FF9B << 96 | inner),
@@ -96,38 +96,38 @@ WRAPPINGS: dict[str, Callable[[int], IPv6Address]] = {
 }
 
 
-@pytest.mark.parametrize("wrapping", WRAPPINGS)
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
 @pytest.mark.parametrize("network", SPECIAL_IPV4, ids=str)
-def test_no_wrapping_hides_a_special_ipv4_address_even_in_an_opened_network(
-    network: IPv4Network, wrapping: str
+def test_embedded_special_addresses_are_blocked_even_in_an_allowed_network(
+    network: IPv4Network, embedding: str
 ) -> None:
     for inner in (network[0], network[-1]):
-        wrapped = str(WRAPPINGS[wrapping](int(inner)))
-        assert refuses(wrapped)
-        assert refuses(wrapped, allowed=[ip_network("::/0")])
+        wrapped = str(EMBEDDINGS[embedding](int(inner)))
+        assert is_blocked(wrapped)
+        assert is_blocked(wrapped, allowed=[ip_network("::/0")])
 
 
-@pytest.mark.parametrize("wrapping", WRAPPINGS)
-def test_an_opened_network_opens_a_wrapping_of_a_public_address(wrapping: str) -> None:
-    wrapped = str(WRAPPINGS[wrapping](int(ip_address("8.8.4.4"))))
-    assert not refuses(wrapped, allowed=[ip_network("::/0")])
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+def test_an_allowed_network_allows_an_embedded_public_address(embedding: str) -> None:
+    wrapped = str(EMBEDDINGS[embedding](int(ip_address("8.8.4.4"))))
+    assert not is_blocked(wrapped, allowed=[ip_network("::/0")])
 
 
-def test_an_administrators_network_opens_its_own_addresses_and_no_others() -> None:
+def test_an_allowed_network_allows_only_its_own_addresses() -> None:
     home = [ip_network("192.168.1.0/24"), ip_network("fd12::/16")]
-    assert not refuses("192.168.1.7", allowed=home)
-    assert not refuses("::ffff:192.168.1.7", allowed=home)
-    assert not refuses("fd12::7", allowed=home)
-    assert not refuses("8.8.8.8", allowed=home)
-    assert refuses("192.168.2.7", allowed=home)
-    assert refuses("192.168.0.255", allowed=home)
-    assert refuses("fd13::7", allowed=home)
-    assert refuses("127.0.0.1", allowed=home)
-    assert refuses("169.254.169.254", allowed=home)
+    assert not is_blocked("192.168.1.7", allowed=home)
+    assert not is_blocked("::ffff:192.168.1.7", allowed=home)
+    assert not is_blocked("fd12::7", allowed=home)
+    assert not is_blocked("8.8.8.8", allowed=home)
+    assert is_blocked("192.168.2.7", allowed=home)
+    assert is_blocked("192.168.0.255", allowed=home)
+    assert is_blocked("fd13::7", allowed=home)
+    assert is_blocked("127.0.0.1", allowed=home)
+    assert is_blocked("169.254.169.254", allowed=home)
 
 
-def test_it_tells_what_only_the_administrator_opened() -> None:
+def test_addresses_allowed_by_exception_are_recognised() -> None:
     home = [ip_network("192.168.1.0/24"), ip_network("8.8.8.0/24")]
-    assert opened_by("192.168.1.7", home)
-    assert not opened_by("8.8.8.8", home)  # public anyway
-    assert not opened_by("10.0.0.1", home)
+    assert is_allowed_by_exception("192.168.1.7", home)
+    assert not is_allowed_by_exception("8.8.8.8", home)  # public anyway
+    assert not is_allowed_by_exception("10.0.0.1", home)

@@ -16,7 +16,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from inpainting.models import WebhookDelivery
-from tests.net.outside import Listener
+from tests.net.fake_network import Listener
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from accounts.models import ApiKey, Scope, User
 from inpainting.accounting import limits
 from inpainting.models import DeliveryState, LedgerEntry, WebhookDelivery
 from inpainting.webhooks import active_secrets, deliver_due
-from tests.net.outside import Listener, answer
+from tests.net.fake_network import Listener, answer
 from tests.webhooks.receiving import messages, open_to, url_of
 
 URL = "https://alice.example/hook"

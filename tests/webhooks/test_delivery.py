@@ -16,9 +16,9 @@ from accounts.models import User
 from inpainting import webhooks
 from inpainting.generations import recovery
 from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookSecret
-from inpainting.net import Failure, Limits, NotDelivered
+from inpainting.net import Failure, OutboundPolicy, PostFailure
 from inpainting.webhooks import PAUSES_SECONDS, active_secrets, deliver, deliver_due
-from tests.net.outside import PUBLIC, Handler, Listener, World, answer, silent
+from tests.net.fake_network import PUBLIC, FakeNetwork, Handler, Listener, answer, silent
 from tests.threads import with_own_connection
 from tests.webhooks.receiving import let_time_pass, messages, open_to, seeded, url_of
 
@@ -164,9 +164,9 @@ def test_of_a_reply_of_a_hundred_megabytes_512_bytes_are_kept(alice: User) -> No
             sent_bytes += 65536
 
     with Listener(pour) as receiver:
-        world = World({"hooks.example": [[PUBLIC]]}, {(PUBLIC, 80): receiver})
+        network = FakeNetwork({"hooks.example": [[PUBLIC]]}, {(PUBLIC, 80): receiver})
         delivery = WebhookDelivery.test(alice, "http://hooks.example/")
-        assert deliver(delivery, limits=Limits(), outside=world.outside())
+        assert deliver(delivery, policy=OutboundPolicy(), transport=network.transport())
     assert sent_bytes < 50 * 2**20
     attempt = WebhookAttempt.objects.get()
     assert bytes(attempt.answer) == b"\xff\x00" + b"y" * 510
@@ -178,11 +178,11 @@ def test_nothing_goes_to_a_private_address_though_the_name_was_public_before(ali
     with Listener(answer("200 OK")) as private:
         settings.ALLOWED_PORTS = [private.port]
         direct = WebhookDelivery.test(alice, url_of(private))
-        world = World({"hooks.example": [[PUBLIC], ["127.0.0.1"]]}, {("127.0.0.1", 80): private})
+        network = FakeNetwork({"hooks.example": [[PUBLIC], ["127.0.0.1"]]}, {("127.0.0.1", 80): private})
         moved = WebhookDelivery.test(alice, "http://hooks.example/")
-        deliver(moved, limits=Limits(), outside=world.outside())  # nobody there
+        deliver(moved, policy=OutboundPolicy(), transport=network.transport())  # nobody there
         let_time_pass()
-        deliver(moved, limits=Limits(), outside=world.outside())
+        deliver(moved, policy=OutboundPolicy(), transport=network.transport())
         deliver(direct)
         assert private.visitors() == 0
     assert [attempt.failure for attempt in moved.attempts.all()] == ["connect_failed", "not_allowed"]
@@ -280,7 +280,7 @@ def test_the_jitter_comes_from_the_chance_that_is_given(alice: User) -> None:
     pauses = []
     for _ in range(2):
         delivery = WebhookDelivery.test(alice, "http://nowhere.example/")
-        deliver(delivery, limits=Limits(), outside=World().outside(), chance=seeded(4))
+        deliver(delivery, policy=OutboundPolicy(), transport=FakeNetwork().transport(), chance=seeded(4))
         pauses.append(seconds_until_the_next(delivery))
     assert abs(pauses[0] - pauses[1]) < 1
     assert fresh(delivery).attempts.get().failure == "dns_failed"
@@ -306,7 +306,7 @@ def test_a_deleted_message_is_no_trouble_for_who_sends_it(alice: User) -> None:
     delivery = WebhookDelivery.test(alice, "https://alice.example/")
     assert delivery.claim(lease_seconds=30)
     WebhookDelivery.objects.all().delete()
-    failed = NotDelivered(Failure.TIMEOUT, 0.1)
+    failed = PostFailure(Failure.TIMEOUT, 0.1)
     webhooks.record(delivery, failed, seeded(1))
     assert not WebhookAttempt.objects.exists()
     assert not delivery.resend()

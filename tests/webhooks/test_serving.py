@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 from tests.installation import Installation
-from tests.net.outside import Listener, answer
+from tests.net.fake_network import Listener, answer
 from tests.webhooks.receiving import messages, url_of
 
 

@@ -1,4 +1,4 @@
-"""Fetching a picture by its URL, against real servers on loopback: what comes back, and by which code it is refused."""
+"""Downloading an image by URL from real servers on loopback: the bytes, and the error code of each failure."""
 
 from __future__ import annotations
 
@@ -12,67 +12,67 @@ from ipaddress import ip_network
 import pytest
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.net import Limits, fetch_picture_bytes, may_be_called
-from inpainting.net.connecting import Outside, is_own
-from inpainting.net.pictures import NOT_ALLOWED
-from tests.net.outside import (
+from inpainting.net import OutboundPolicy, download_image, is_allowed_url
+from inpainting.net.connecting import NetworkTransport, is_own_address
+from inpainting.net.image_download import NOT_ALLOWED
+from tests.net.fake_network import (
     OTHER_PUBLIC,
     PUBLIC,
     PUBLIC_IPV6,
-    Abroad,
+    FakeNetwork,
     Handler,
     Listener,
-    World,
+    PublicPeerSocket,
     answer,
     authority,
     raw,
     silent,
 )
-from tests.net.test_urls import PRIVATE, REFUSED
+from tests.net.test_url_parsing import PRIVATE, REFUSED
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 NAME = "pictures.example"
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
-def fetch(url: str, world: World | None = None, limits: Limits | None = None) -> bytes:
-    outside = None if world is None else world.outside()
-    return fetch_picture_bytes(url, field="image", limits=limits or Limits(), outside=outside)
+def fetch(url: str, network: FakeNetwork | None = None, policy: OutboundPolicy | None = None) -> bytes:
+    transport = None if network is None else network.transport()
+    return download_image(url, field="image", policy=policy or OutboundPolicy(), transport=transport)
 
 
-def refusal(url: str, world: World | None = None, limits: Limits | None = None) -> InvalidRequest:
+def refusal(url: str, network: FakeNetwork | None = None, policy: OutboundPolicy | None = None) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as refused:
-        fetch(url, world, limits)
+        fetch(url, network, policy)
     assert refused.value.field == "image"
     return refused.value
 
 
-def not_allowed(url: str, world: World | None = None, limits: Limits | None = None) -> None:
-    refused = refusal(url, world, limits)
+def not_allowed(url: str, network: FakeNetwork | None = None, policy: OutboundPolicy | None = None) -> None:
+    refused = refusal(url, network, policy)
     assert (refused.code, refused.message) == ("url_not_allowed", NOT_ALLOWED)
     assert (refused.limit, refused.actual) == (None, None)
 
 
-def from_server(handle: Handler, limits: Limits | None = None) -> bytes:
-    """Fetch from a public machine that answers so."""
+def from_server(handle: Handler, policy: OutboundPolicy | None = None) -> bytes:
+    """Download from a server with a public address that responds with `handle`."""
     with Listener(handle) as server:
-        world = World({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server})
-        return fetch(f"http://{NAME}/cat.png", world, limits)
+        network = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server})
+        return fetch(f"http://{NAME}/cat.png", network, policy)
 
 
-def refusal_of(handle: Handler, limits: Limits | None = None) -> InvalidRequest:
+def refusal_of(handle: Handler, policy: OutboundPolicy | None = None) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as refused:
-        from_server(handle, limits)
+        from_server(handle, policy)
     return refused.value
 
 
 # What comes back
 
 
-def test_it_fetches_the_bytes_and_says_who_it_asks_for() -> None:
+def test_it_returns_the_body_and_sends_the_host_header() -> None:
     with Listener(answer("200 OK", PICTURE)) as server:
-        world = World({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server})
-        assert fetch(f"http://{NAME}/a%20b.png?size=1&x", world) == PICTURE
+        network = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server})
+        assert fetch(f"http://{NAME}/a%20b.png?size=1&x", network) == PICTURE
     head = server.requests[0].decode()
     assert head.startswith("GET /a%20b.png?size=1&x HTTP/1.1\r\n")
     assert f"\r\nhost: {NAME}\r\n" in head.lower()
@@ -95,66 +95,66 @@ def test_it_reads_every_framing_of_a_body(whole: bytes) -> None:
 
 
 def test_it_takes_exactly_the_limit() -> None:
-    assert from_server(answer("200 OK", PICTURE), Limits(max_bytes=len(PICTURE))) == PICTURE
+    assert from_server(answer("200 OK", PICTURE), OutboundPolicy(max_bytes=len(PICTURE))) == PICTURE
 
 
-def test_it_asks_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     with Listener(answer("200 OK", b"from the proxy")) as proxy, Listener(answer("200 OK", PICTURE)) as server:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
-        world = World({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server})
-        assert fetch(f"http://{NAME}/", world) == PICTURE
+        network = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server})
+        assert fetch(f"http://{NAME}/", network) == PICTURE
         assert proxy.visitors() == 0
 
 
-def test_it_tries_the_next_address_when_one_is_down_and_asks_the_name_once() -> None:
+def test_it_tries_the_next_address_and_resolves_the_name_once() -> None:
     with Listener(answer("200 OK", PICTURE)) as server:
-        world = World({NAME: [[PUBLIC_IPV6, PUBLIC]]}, {(PUBLIC, 80): server})
-        assert fetch(f"http://{NAME}/", world) == PICTURE
-    assert world.dialled == [(PUBLIC_IPV6, 80), (PUBLIC, 80)]
-    assert world.asked == [NAME]
+        network = FakeNetwork({NAME: [[PUBLIC_IPV6, PUBLIC]]}, {(PUBLIC, 80): server})
+        assert fetch(f"http://{NAME}/", network) == PICTURE
+    assert network.connections == [(PUBLIC_IPV6, 80), (PUBLIC, 80)]
+    assert network.resolved == [NAME]
 
 
-# Who may be called
+# Which addresses are allowed
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_not_one_packet_reaches_a_private_address_however_it_is_spelt(host: str) -> None:
+def test_no_packet_reaches_a_private_address_in_any_notation(host: str) -> None:
     with Listener(answer("200 OK", PICTURE), host=host) as private:
-        limits = Limits(allowed_ports=frozenset({private.port}))
+        policy = OutboundPolicy(allowed_ports=frozenset({private.port}))
         for url in PRIVATE:
-            not_allowed(url.rstrip("/") + f":{private.port}/", None, limits)
-        not_allowed(f"http://localhost:{private.port}/", None, limits)
-        not_allowed(f"http://%6cocalhost:{private.port}/", None, limits)
+            not_allowed(url.rstrip("/") + f":{private.port}/", None, policy)
+        not_allowed(f"http://localhost:{private.port}/", None, policy)
+        not_allowed(f"http://%6cocalhost:{private.port}/", None, policy)
         assert private.visitors() == 0
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "2130706433", "0177.0.0.1", "0x7f.1", "127.1", "127%2e0.0.1", "[::ffff:127.0.0.1]"]
 )
-def test_the_same_spellings_do_lead_there_once_the_administrator_opened_it(host: str) -> None:
+def test_all_notations_work_for_an_allowed_network(host: str) -> None:
     with Listener(answer("200 OK", PICTURE)) as private:
-        limits = Limits(allowed_networks=LOOPBACK, allowed_ports=frozenset({private.port}))
-        if ":" in host:  # a dual-stack socket is needed; whether it is let through is what counts
-            assert may_be_called(f"http://{host}:{private.port}/", limits)
+        policy = OutboundPolicy(allowed_networks=LOOPBACK, allowed_ports=frozenset({private.port}))
+        if ":" in host:  # connecting would need a dual-stack socket
+            assert is_allowed_url(f"http://{host}:{private.port}/", policy)
             return
-        assert fetch(f"http://{host}:{private.port}/", None, limits) == PICTURE
+        assert fetch(f"http://{host}:{private.port}/", None, policy) == PICTURE
         assert private.visitors() == 1
         assert f"host: 127.0.0.1:{private.port}\r\n".encode() in private.requests[0]
 
 
-def test_an_opened_network_opens_nothing_beside_it() -> None:
+def test_an_allowed_network_allows_no_other_address() -> None:
     with Listener(answer("200 OK", PICTURE), host="127.0.0.2") as private:
-        limits = Limits(allowed_networks=(ip_network("127.0.0.1/32"),), allowed_ports=frozenset({private.port}))
-        not_allowed(f"http://127.0.0.2:{private.port}/", None, limits)
+        policy = OutboundPolicy(allowed_networks=(ip_network("127.0.0.1/32"),), allowed_ports=frozenset({private.port}))
+        not_allowed(f"http://127.0.0.2:{private.port}/", None, policy)
         assert private.visitors() == 0
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_every_url_that_may_not_be_fetched_hears_the_same(url: str) -> None:
-    world = World()
-    not_allowed(url, world)
-    assert (world.asked, world.dialled) == ([], [])
+def test_all_refused_urls_have_the_same_message(url: str) -> None:
+    network = FakeNetwork()
+    not_allowed(url, network)
+    assert (network.resolved, network.connections) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -169,58 +169,60 @@ def test_every_url_that_may_not_be_fetched_hears_the_same(url: str) -> None:
         ["169.254.169.254"],
     ],
 )
-def test_one_bad_answer_among_good_ones_refuses_the_name(answers: list[str]) -> None:
+def test_one_blocked_address_refuses_the_name(answers: list[str]) -> None:
     with Listener(answer("200 OK", PICTURE)) as server:
-        world = World({NAME: [answers]}, dict.fromkeys(itertools.product(answers, [80]), server))
-        not_allowed(f"http://{NAME}/", world)
+        network = FakeNetwork({NAME: [answers]}, dict.fromkeys(itertools.product(answers, [80]), server))
+        not_allowed(f"http://{NAME}/", network)
         assert server.visitors() == 0
 
 
-def test_a_name_that_changes_its_answer_is_called_where_it_was_judged() -> None:
+def test_dns_rebinding_has_no_effect() -> None:
     with Listener(answer("200 OK", PICTURE)) as server, Listener(answer("200 OK", b"secret")) as private:
-        world = World({NAME: [[PUBLIC], ["127.0.0.1"]]}, {(PUBLIC, 80): server, ("127.0.0.1", 80): private})
-        assert fetch(f"http://{NAME}/", world) == PICTURE
-        assert world.asked == [NAME]
+        network = FakeNetwork({NAME: [[PUBLIC], ["127.0.0.1"]]}, {(PUBLIC, 80): server, ("127.0.0.1", 80): private})
+        assert fetch(f"http://{NAME}/", network) == PICTURE
+        assert network.resolved == [NAME]
         assert private.visitors() == 0
 
 
-def test_a_redirect_to_the_same_name_is_judged_by_its_new_answer() -> None:
+def test_a_redirect_resolves_and_checks_the_name_again() -> None:
     with Listener(answer("302 Found", location="/again")) as server, Listener(answer("200 OK", b"secret")) as private:
-        world = World({NAME: [[PUBLIC], ["127.0.0.1"]]}, {(PUBLIC, 80): server, ("127.0.0.1", 80): private})
-        not_allowed(f"http://{NAME}/", world)
+        network = FakeNetwork({NAME: [[PUBLIC], ["127.0.0.1"]]}, {(PUBLIC, 80): server, ("127.0.0.1", 80): private})
+        not_allowed(f"http://{NAME}/", network)
         assert server.visitors() == 1
         assert private.visitors() == 0
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "10.0.0.1", OTHER_PUBLIC])
-def test_nothing_is_sent_when_the_other_end_is_not_who_was_dialled(peer: str) -> None:
+def test_nothing_is_sent_to_a_peer_with_another_address(peer: str) -> None:
     def connect(address: str, port: int, seconds: float) -> socket.socket:
         plain = socket.create_connection(("127.0.0.1", server.port))
-        other = Abroad(plain.family, plain.type, fileno=plain.detach())
+        other = PublicPeerSocket(plain.family, plain.type, fileno=plain.detach())
         other.peer = (peer, port)
         return other
 
     with Listener(answer("200 OK", PICTURE)) as server:
-        outside = Outside(look_up=lambda host, port: [PUBLIC], connect=connect, is_own=lambda address: False)
+        transport = NetworkTransport(
+            resolve=lambda host, port: [PUBLIC], connect=connect, is_own_address=lambda address: False
+        )
         with pytest.raises(InvalidRequest) as refused:
-            fetch_picture_bytes(f"http://{NAME}/", field="image", limits=Limits(), outside=outside)
+            download_image(f"http://{NAME}/", field="image", policy=OutboundPolicy(), transport=transport)
     assert refused.value.message == NOT_ALLOWED
     assert server.requests == []
 
 
-def test_it_does_not_call_its_own_public_address_or_name() -> None:
+def test_the_sites_own_address_and_name_are_refused() -> None:
     with Listener(answer("200 OK", PICTURE)) as server:
         machines = {(PUBLIC, 80): server}
-        not_allowed(f"http://{NAME}/", World({NAME: [[PUBLIC]]}, machines, own=PUBLIC))
-        not_allowed(f"http://{PUBLIC}/", World({}, machines, own=PUBLIC))
-        limits = Limits(own_names=frozenset({NAME}))
-        not_allowed(f"http://{NAME.upper()}./", World({NAME: [[PUBLIC]]}, machines), limits)
+        not_allowed(f"http://{NAME}/", FakeNetwork({NAME: [[PUBLIC]]}, machines, own=PUBLIC))
+        not_allowed(f"http://{PUBLIC}/", FakeNetwork({}, machines, own=PUBLIC))
+        policy = OutboundPolicy(own_names=frozenset({NAME}))
+        not_allowed(f"http://{NAME.upper()}./", FakeNetwork({NAME: [[PUBLIC]]}, machines), policy)
         assert server.visitors() == 0
 
 
-def test_it_knows_its_own_addresses_without_sending_anything() -> None:
-    assert is_own("127.0.0.1")
-    assert not is_own("192.0.2.1")
+def test_own_addresses_are_recognised() -> None:
+    assert is_own_address("127.0.0.1")
+    assert not is_own_address("192.0.2.1")
 
 
 # Redirects
@@ -235,15 +237,15 @@ def test_it_follows_three_redirects_to_other_names_and_up_to_https() -> None:
     ):
         machines = {(PUBLIC, 80): first, (OTHER_PUBLIC, 80): second, ("1.1.1.1", 80): third, ("1.1.1.1", 443): last}
         names = {"a.example": [[PUBLIC], [OTHER_PUBLIC]], "b.example": [["1.1.1.1"]], "c.example": [["1.1.1.1"]]}
-        world = World(names, machines, trusted=authority().trusting())
-        assert fetch("http://a.example/", world) == PICTURE
+        network = FakeNetwork(names, machines, trusted=authority().trusting())
+        assert fetch("http://a.example/", network) == PICTURE
     assert second.requests[0].startswith(b"GET /y HTTP")
 
 
-def test_it_gives_up_in_a_circle_of_redirects() -> None:
+def test_a_redirect_loop_ends_after_three_redirects() -> None:
     with Listener(answer("302 Found", location="/round")) as server:
-        world = World({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server})
-        not_allowed(f"http://{NAME}/", world)
+        network = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server})
+        not_allowed(f"http://{NAME}/", network)
         assert server.visitors() == 4
 
 
@@ -257,19 +259,19 @@ def test_it_gives_up_in_a_circle_of_redirects() -> None:
         "http://other.example:22/",
     ],
 )
-def test_a_redirect_leads_nowhere_that_the_url_itself_could_not(location: str) -> None:
+def test_redirects_are_checked_like_the_url_itself(location: str) -> None:
     with Listener(answer("302 Found", location=location.encode().decode("latin-1"))) as server:
         names = {NAME: [[PUBLIC]], "localhost": [["127.0.0.1"]], "other.example": [[PUBLIC]]}
-        world = World(names, {(PUBLIC, 80): server})
-        not_allowed(f"http://{NAME}/", world)
-    assert world.dialled == [(PUBLIC, 80)]
+        network = FakeNetwork(names, {(PUBLIC, 80): server})
+        not_allowed(f"http://{NAME}/", network)
+    assert network.connections == [(PUBLIC, 80)]
 
 
-def test_a_redirect_from_a_public_machine_reaches_no_private_one() -> None:
+def test_a_redirect_to_a_private_address_is_refused() -> None:
     with Listener(answer("200 OK", b"secret")) as private:
         with Listener(answer("302 Found", location=f"http://127.0.0.1:{private.port}/")) as server:
-            world = World({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server, ("127.0.0.1", private.port): private})
-            not_allowed(f"http://{NAME}/", world, Limits(allowed_ports=frozenset({private.port})))
+            network = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server, ("127.0.0.1", private.port): private})
+            not_allowed(f"http://{NAME}/", network, OutboundPolicy(allowed_ports=frozenset({private.port})))
         assert private.visitors() == 0
 
 
@@ -279,7 +281,7 @@ def test_a_redirect_never_goes_from_https_down_to_http() -> None:
         Listener(answer("302 Found", location=f"http://{NAME}/"), tls=authority().serving(NAME)) as secret,
     ):
         machines = {(PUBLIC, 80): plain, (PUBLIC, 443): secret}
-        not_allowed(f"https://{NAME}/", World({NAME: [[PUBLIC]]}, machines, trusted=authority().trusting()))
+        not_allowed(f"https://{NAME}/", FakeNetwork({NAME: [[PUBLIC]]}, machines, trusted=authority().trusting()))
         assert plain.visitors() == 0
 
 
@@ -288,23 +290,23 @@ def test_a_redirect_never_goes_from_https_down_to_http() -> None:
 
 def fetch_encrypted(serving: ssl.SSLContext) -> bytes:
     with Listener(answer("200 OK", PICTURE), tls=serving) as server:
-        world = World({NAME: [[PUBLIC]]}, {(PUBLIC, 443): server}, trusted=authority().trusting())
-        return fetch(f"https://{NAME}/", world)
+        network = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 443): server}, trusted=authority().trusting())
+        return fetch(f"https://{NAME}/", network)
 
 
-def test_it_names_the_host_to_the_server_and_checks_its_certificate() -> None:
-    asked: list[str | None] = []
+def test_tls_sends_the_host_name_and_checks_the_certificate() -> None:
+    names: list[str | None] = []
     serving = authority().serving(NAME)
-    serving.sni_callback = lambda connection, name, context: asked.append(name)
+    serving.sni_callback = lambda connection, name, context: names.append(name)
     assert fetch_encrypted(serving) == PICTURE
-    assert asked == [NAME]
+    assert names == [NAME]
 
 
-@pytest.mark.parametrize("fault", ["another name", "run out", "another authority"])
-def test_a_certificate_that_does_not_hold_is_a_tls_error(fault: str) -> None:
+@pytest.mark.parametrize("fault", ["another name", "expired", "another authority"])
+def test_an_invalid_certificate_is_a_tls_error(fault: str) -> None:
     serving = {
         "another name": lambda: authority().serving("other.example"),
-        "run out": lambda: authority().serving(NAME, valid_days=-1),
+        "expired": lambda: authority().serving(NAME, valid_days=-1),
         "another authority": lambda: authority("Somebody else").serving(NAME),
     }[fault]()
     with pytest.raises(InvalidRequest) as refused:
@@ -312,24 +314,24 @@ def test_a_certificate_that_does_not_hold_is_a_tls_error(fault: str) -> None:
     assert refused.value.code == "url_tls_error"
 
 
-def test_a_server_that_speaks_no_tls_is_a_tls_error() -> None:
+def test_a_server_without_tls_is_a_tls_error() -> None:
     with Listener(raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
-        greeting = World({NAME: [[PUBLIC]]}, {(PUBLIC, 443): server}, trusted=authority().trusting())
+        greeting = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 443): server}, trusted=authority().trusting())
         server._talk = lambda visitor: visitor.sendall(b"220 mail.example ESMTP\r\n")  # type: ignore[method-assign]
         assert refusal(f"https://{NAME}/", greeting).code == "url_tls_error"
 
 
 def test_the_real_context_checks_names_and_certificates() -> None:
-    context = Outside().tls()
+    context = NetworkTransport().tls()
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
 
 
-# What goes wrong
+# Failures
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Internal Server Error", "204 No Content", "304 Not Modified"])
-def test_another_status_is_told(status: str) -> None:
+def test_other_statuses_are_reported(status: str) -> None:
     refused = refusal_of(raw(f"HTTP/1.1 {status}\r\n\r\n".encode()))
     assert (refused.code, refused.actual) == ("url_fetch_failed", int(status[:3]))
 
@@ -351,27 +353,27 @@ def test_another_status_is_told(status: str) -> None:
         b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-def test_an_answer_that_breaks_off_or_is_no_http_is_a_failed_fetch(whole: bytes) -> None:
+def test_a_truncated_or_invalid_response_is_a_failed_fetch(whole: bytes) -> None:
     assert refusal_of(raw(whole)).code == "url_fetch_failed"
 
 
-def test_a_closed_door_is_a_failed_fetch() -> None:
-    refused = refusal(f"http://{NAME}/", World({NAME: [[PUBLIC, OTHER_PUBLIC]]}))
+def test_a_refused_connection_is_a_failed_fetch() -> None:
+    refused = refusal(f"http://{NAME}/", FakeNetwork({NAME: [[PUBLIC, OTHER_PUBLIC]]}))
     assert (refused.code, refused.actual) == ("url_fetch_failed", None)
 
 
-def test_a_name_that_nobody_knows_is_not_found() -> None:
-    assert refusal("http://nowhere.example/", World()).code == "url_not_found"
-    assert refusal("http://empty.example/", World({"empty.example": [[]]})).code == "url_not_found"
+def test_an_unknown_host_is_not_found() -> None:
+    assert refusal("http://nowhere.example/", FakeNetwork()).code == "url_not_found"
+    assert refusal("http://empty.example/", FakeNetwork({"empty.example": [[]]})).code == "url_not_found"
 
 
-def test_a_length_above_the_limit_is_refused_before_the_body() -> None:
+def test_a_content_length_above_the_limit_is_refused_before_the_body() -> None:
     refused = refusal_of(raw(b"HTTP/1.1 200 OK\r\nContent-Length: 33554433\r\n\r\n"))
     assert (refused.code, refused.limit, refused.actual) == ("url_too_large", 33_554_432, 33_554_433)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_without_end_is_cut_at_the_limit(chunked: bool) -> None:
+def test_an_endless_body_is_cut_at_the_limit(chunked: bool) -> None:
     sent = 0
 
     def pour(visitor: socket.socket, request: bytes) -> None:
@@ -382,72 +384,74 @@ def test_a_body_without_end_is_cut_at_the_limit(chunked: bool) -> None:
             visitor.sendall(part)
             sent += len(part)
 
-    refused = refusal_of(pour, Limits(max_bytes=2**20, total_seconds=60))
+    refused = refusal_of(pour, OutboundPolicy(max_bytes=2**20, total_seconds=60))
     assert (refused.code, refused.limit) == ("url_too_large", 2**20)
-    assert sent < 64 * 2**20  # what lay in the sockets' buffers when we hung up
+    assert sent < 64 * 2**20  # what was in the socket buffers when the connection was closed
 
 
-DRIPS = {
+SLOW_RESPONSES = {
     "in the status line": b"HTTP/1.1 200 OK" + b"K" * 400 + b"\r\nContent-Length: 0\r\n\r\n",
-    "in the head": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: " + b"x" * 400 + b"\r\n\r\n",
-    "of informational answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 20 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "in the headers": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: " + b"x" * 400 + b"\r\n\r\n",
+    "in 1xx responses": b"HTTP/1.1 100 Continue\r\n\r\n" * 20 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     "in the body": b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n" + b"x" * 400,
     "in the chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 80 + b"0\r\n\r\n",
 }
 
 
-@pytest.mark.parametrize("drip", DRIPS)
-def test_a_drip_is_cut_at_the_deadline_wherever_it_drips(drip: str) -> None:
+@pytest.mark.parametrize("part", SLOW_RESPONSES)
+def test_a_slow_response_ends_at_the_deadline(part: str) -> None:
     def trickle(visitor: socket.socket, request: bytes) -> None:
-        for byte in DRIPS[drip]:
+        for byte in SLOW_RESPONSES[part]:
             visitor.sendall(bytes([byte]))
             time.sleep(0.005)
 
-    refused = refusal_of(trickle, Limits(total_seconds=0.5))
+    refused = refusal_of(trickle, OutboundPolicy(total_seconds=0.5))
     assert (refused.code, refused.limit) == ("url_timeout", 0.5)
 
 
-def test_the_deadline_counts_over_all_redirects() -> None:
+def test_the_deadline_includes_redirects() -> None:
     def think(visitor: socket.socket, request: bytes) -> None:
         time.sleep(0.4)
         answer("302 Found", location="/x")(visitor, request)
 
-    assert refusal_of(think, Limits(total_seconds=1.0)).code == "url_timeout"
+    assert refusal_of(think, OutboundPolicy(total_seconds=1.0)).code == "url_timeout"
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_server_that_says_nothing_is_cut_at_the_deadline(scheme: str) -> None:
+def test_a_silent_server_is_a_timeout(scheme: str) -> None:
     with Listener(silent) as server:
         machines = {(PUBLIC, 80): server, (PUBLIC, 443): server}
-        world = World({NAME: [[PUBLIC]]}, machines, trusted=authority().trusting())
-        assert refusal(f"{scheme}://{NAME}/", world, Limits(total_seconds=0.2)).code == "url_timeout"
+        network = FakeNetwork({NAME: [[PUBLIC]]}, machines, trusted=authority().trusting())
+        assert refusal(f"{scheme}://{NAME}/", network, OutboundPolicy(total_seconds=0.2)).code == "url_timeout"
 
 
-def test_a_machine_that_does_not_let_us_connect_is_a_timeout() -> None:
-    patience: list[float] = []
+def test_a_connection_timeout_is_a_timeout() -> None:
+    timeouts: list[float] = []
 
     def connect(address: str, port: int, seconds: float) -> socket.socket:
-        patience.append(seconds)
+        timeouts.append(seconds)
         raise TimeoutError
 
-    outside = Outside(lambda host, port: [PUBLIC] * 9, connect, lambda address: False)
+    transport = NetworkTransport(lambda host, port: [PUBLIC] * 9, connect, lambda address: False)
     with pytest.raises(InvalidRequest) as refused:
-        fetch_picture_bytes(f"http://{NAME}/", field="image", limits=Limits(), outside=outside)
+        download_image(f"http://{NAME}/", field="image", policy=OutboundPolicy(), transport=transport)
     assert refused.value.code == "url_timeout"
-    assert patience == [3.0] * 4
+    assert timeouts == [3.0] * 4
 
 
-def test_a_name_server_that_says_nothing_is_a_timeout() -> None:
+def test_a_silent_name_server_is_a_timeout() -> None:
     answered = threading.Event()
 
-    def look_up(host: str, port: int) -> list[str]:
+    def resolve(host: str, port: int) -> list[str]:
         answered.wait(2)
         return [PUBLIC]
 
-    outside = Outside(look_up, World().connect, lambda address: False)
+    transport = NetworkTransport(resolve, FakeNetwork().connect, lambda address: False)
     try:
         with pytest.raises(InvalidRequest) as refused:
-            fetch_picture_bytes(f"http://{NAME}/", field="image", limits=Limits(dns_seconds=0.1), outside=outside)
+            download_image(
+                f"http://{NAME}/", field="image", policy=OutboundPolicy(dns_seconds=0.1), transport=transport
+            )
         assert refused.value.code == "url_timeout"
     finally:
         answered.set()

@@ -1,4 +1,4 @@
-"""What can go wrong between us and another machine, each by its name."""
+"""The reasons why a request to another server fails."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Failure(StrEnum):
     TIMEOUT = "timeout"
     TLS_FAILED = "tls_failed"
     CLOSED = "closed"
-    BAD_ANSWER = "bad_answer"  # it speaks, but no HTTP we understand
+    BAD_ANSWER = "bad_answer"  # not HTTP that we can parse
 
 
-class Failed(Exception):
-    """Carries a failure from where it happened to the two functions that turn it into their own answer."""
+class NetworkError(Exception):
+    """Internal to this package: `download_image` and `post_json` translate it into their own results."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.value)

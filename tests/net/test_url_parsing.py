@@ -1,4 +1,4 @@
-"""A URL is read once and strictly: as what would be called, or not at all."""
+"""The strict parser for outbound URLs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from inpainting.net import Limits, may_be_called
-from inpainting.net.failures import Failed, Failure
-from inpainting.net.urls import Target, follow, read_url
+from inpainting.net import OutboundPolicy, is_allowed_url
+from inpainting.net.network_errors import Failure, NetworkError
+from inpainting.net.url_parsing import Target, parse_url, resolve_redirect
 
-LIMITS = Limits()
+LIMITS = OutboundPolicy()
 
 READ = {
     "http://example.com": "http://example.com/",
@@ -158,41 +158,41 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize(("url", "target"), READ.items())
-def test_it_reads_a_url_as_what_would_be_called(url: str, target: str) -> None:
-    assert str(read_url(url, LIMITS)) == target
+def test_urls_are_parsed_to_the_target_that_is_connected_to(url: str, target: str) -> None:
+    assert str(parse_url(url, LIMITS)) == target
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_it_refuses_what_readers_could_disagree_about(url: str) -> None:
-    with pytest.raises(Failed) as refused:
-        read_url(url, LIMITS)
+def test_ambiguous_urls_are_refused(url: str) -> None:
+    with pytest.raises(NetworkError) as refused:
+        parse_url(url, LIMITS)
     assert refused.value.failure is Failure.NOT_ALLOWED
-    assert not may_be_called(url, LIMITS)
+    assert not is_allowed_url(url, LIMITS)
 
 
 @pytest.mark.parametrize("url", PRIVATE)
-def test_no_spelling_hides_a_private_address(url: str) -> None:
-    assert read_url(url, LIMITS).is_address
-    assert not may_be_called(url, LIMITS)
+def test_private_addresses_are_refused_in_every_notation(url: str) -> None:
+    assert parse_url(url, LIMITS).is_address
+    assert not is_allowed_url(url, LIMITS)
 
 
 @pytest.mark.parametrize("url", READ)
-def test_a_webhooks_url_may_be_called_as_far_as_its_text_tells(url: str) -> None:
-    assert may_be_called(url, LIMITS)
+def test_public_urls_are_allowed(url: str) -> None:
+    assert is_allowed_url(url, LIMITS)
 
 
-def test_a_webhook_may_lead_to_a_network_and_port_that_the_administrator_opened() -> None:
-    home = Limits(allowed_networks=(ip_network("192.168.1.0/24"),), allowed_ports=frozenset({5678}))
-    assert may_be_called("http://192.168.1.5:5678/hook", home)
-    assert not may_be_called("http://192.168.2.5:5678/hook", home)
-    assert not may_be_called("http://192.168.1.5:5679/hook", home)
+def test_the_administrators_networks_and_ports_are_allowed() -> None:
+    home = OutboundPolicy(allowed_networks=(ip_network("192.168.1.0/24"),), allowed_ports=frozenset({5678}))
+    assert is_allowed_url("http://192.168.1.5:5678/hook", home)
+    assert not is_allowed_url("http://192.168.2.5:5678/hook", home)
+    assert not is_allowed_url("http://192.168.1.5:5679/hook", home)
 
 
 @pytest.mark.parametrize(
     "escape", ["http://%6cocalhost/", "http://LOCALHOST./", "http://ⓛocalhost/", "http://loc\u00adalhost/"]
 )
-def test_a_disguised_name_is_the_name_that_will_be_looked_up(escape: str) -> None:
-    assert read_url(escape, LIMITS) == Target("http", "localhost", 80, "/")
+def test_an_escaped_name_is_decoded(escape: str) -> None:
+    assert parse_url(escape, LIMITS) == Target("http", "localhost", 80, "/")
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_a_disguised_name_is_the_name_that_will_be_looked_up(escape: str) -> Non
         ("", "https://example.com/a/b"),
     ],
 )
-def test_a_redirect_is_read_against_the_url_it_came_from(location: str, target: str) -> None:
-    assert str(follow(read_url("https://example.com/a/b", LIMITS), location, LIMITS)) == target
+def test_a_redirect_is_resolved_against_its_url(location: str, target: str) -> None:
+    assert str(resolve_redirect(parse_url("https://example.com/a/b", LIMITS), location, LIMITS)) == target
 
 
 @pytest.mark.parametrize(
@@ -227,9 +227,9 @@ def test_a_redirect_is_read_against_the_url_it_came_from(location: str, target: 
         ),
     ],
 )
-def test_a_redirect_follows_the_same_rules_and_never_leaves_https(location: str) -> None:
-    with pytest.raises(Failed) as refused:
-        follow(read_url("https://example.com/a/b", LIMITS), location, LIMITS)
+def test_a_redirect_is_checked_and_never_leaves_https(location: str) -> None:
+    with pytest.raises(NetworkError) as refused:
+        resolve_redirect(parse_url("https://example.com/a/b", LIMITS), location, LIMITS)
     assert refused.value.failure is Failure.NOT_ALLOWED
 
 
@@ -239,13 +239,13 @@ def test_a_redirect_follows_the_same_rules_and_never_leaves_https(location: str)
 )
 @example("[::1%]", "http://")
 @settings(max_examples=300, deadline=None)
-def test_any_text_is_read_to_the_same_target_twice_or_refused(text: str, start: str) -> None:
+def test_parsing_is_idempotent(text: str, start: str) -> None:
     try:
-        target = read_url(start + text, LIMITS)
-    except Failed:
+        target = parse_url(start + text, LIMITS)
+    except NetworkError:
         return
     assert str(target).isascii()
-    assert read_url(str(target), LIMITS) == target
+    assert parse_url(str(target), LIMITS) == target
 
 
 @pytest.mark.parametrize(
@@ -258,6 +258,6 @@ def test_any_text_is_read_to_the_same_target_twice_or_refused(text: str, start: 
         {"allowed_ports": {0}},
     ],
 )
-def test_limits_that_are_none_cannot_be_built(wrong: dict[str, object]) -> None:
+def test_invalid_policies_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must be|a port is"):
-        Limits(**wrong)  # type: ignore[arg-type]
+        OutboundPolicy(**wrong)  # type: ignore[arg-type]

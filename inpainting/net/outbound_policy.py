@@ -1,4 +1,4 @@
-"""How far, how long and how much: the limits of one call to the outside, checked when built."""
+"""Which addresses an outbound request may reach, how long it may take and how much it may return."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from django.conf import settings
 
 from inpainting.net.addresses import Network
 
-USUAL_PORTS = frozenset({80, 443})
+DEFAULT_OPEN_PORTS = frozenset({80, 443})
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one fetch or one post may do. ValueError for a limit that is none.
+class OutboundPolicy:
+    """The rules of one outbound request. Raises ValueError for values out of range.
 
-    allowed_networks, allowed_ports: opened by an administrator, beside public addresses and ports 80 and 443.
-    own_names: the names of this site itself, lower case; not called unless their addresses were opened.
-    total_seconds: from the first look at the URL to the last byte, redirects included. connect_seconds: per address.
+    allowed_networks, allowed_ports: allowed by the administrator besides public addresses and ports 80 and 443.
+    own_names: host names of this site, in lower case; refused unless their addresses are in allowed_networks.
+    total_seconds: from parsing the URL to the last byte, redirects included. connect_seconds: per address.
     """
 
     allowed_networks: tuple[Network, ...] = ()
@@ -32,7 +32,7 @@ class Limits:
     def __post_init__(self) -> None:
         for port in self.allowed_ports:
             if not 1 <= port <= 65_535:
-                raise ValueError(f"a port is 1 to 65535, got {port}")
+                raise ValueError(f"a port must be 1 to 65535, got {port}")
         for name in ("max_bytes", "total_seconds", "connect_seconds", "dns_seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
@@ -41,12 +41,12 @@ class Limits:
 
     @property
     def ports(self) -> frozenset[int]:
-        return USUAL_PORTS | self.allowed_ports
+        return DEFAULT_OPEN_PORTS | self.allowed_ports
 
 
-def site_limits() -> Limits:
-    """The limits of this site: what its administrator opened, and the names it answers to."""
-    return Limits(
+def site_policy() -> OutboundPolicy:
+    """Return the policy of this site's settings: ALLOWED_NETWORKS, ALLOWED_PORTS and ALLOWED_HOSTS."""
+    return OutboundPolicy(
         allowed_networks=tuple(settings.ALLOWED_NETWORKS),
         allowed_ports=frozenset(settings.ALLOWED_PORTS),
         own_names=frozenset(name.lower() for name in settings.ALLOWED_HOSTS),

@@ -1,4 +1,4 @@
-"""An outside network for the tests: real sockets on loopback, some of which pass for machines abroad."""
+"""A fake internet for the tests: real sockets on loopback that appear to have public addresses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from inpainting.net import Outside
+from inpainting.net import NetworkTransport
 
 PUBLIC, OTHER_PUBLIC, PUBLIC_IPV6 = "93.184.216.34", "8.8.4.4", "2606:4700:4700::1111"
 Handler = Callable[[socket.socket, bytes], None]
@@ -37,7 +37,7 @@ SIGNS_CERTIFICATES = x509.KeyUsage(
 
 
 def answer(status: str, body: bytes = b"", **headers: str) -> Handler:
-    """A handler that answers and closes; header names are written with underscores."""
+    """Return a handler that sends a response and closes. Header names are written with underscores."""
     lines = {"content_length": str(len(body)), **headers}
     head = f"HTTP/1.1 {status}\r\n" + "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
     return raw(head.encode() + b"\r\n" + body)
@@ -53,14 +53,14 @@ def silent(visitor: socket.socket, request: bytes) -> None:
 
 
 class Listener:
-    """A server on loopback. `visitors()` says how many have connected; `requests` keeps what they sent."""
+    """A server on loopback. `visitors()` counts the connections; `requests` holds what they sent."""
 
     def __init__(self, handle: Handler, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[bytes] = []
         self._handle = handle
         self._tls = tls
         self._seen: list[object] = []
-        self._own_knocks: set[object] = set()
+        self._own_connections: set[object] = set()
         self._news = threading.Condition()
         self._stopping = False
         self._socket = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -82,11 +82,11 @@ class Listener:
         self._socket.close()
 
     def visitors(self) -> int:
-        """We knock ourselves, last in the queue: whoever came before us has been counted when we are."""
-        with socket.create_connection((self.host, self.port)) as knock, self._news:
-            self._own_knocks.add(knock.getsockname())
-            assert self._news.wait_for(lambda: knock.getsockname() in self._seen, timeout=20)
-            return len([name for name in self._seen if name not in self._own_knocks])
+        """Connect, so that all earlier connections have been accepted, and count those of others."""
+        with socket.create_connection((self.host, self.port)) as own, self._news:
+            self._own_connections.add(own.getsockname())
+            assert self._news.wait_for(lambda: own.getsockname() in self._seen, timeout=20)
+            return len([name for name in self._seen if name not in self._own_connections])
 
     def _accept(self) -> None:
         while True:
@@ -102,7 +102,7 @@ class Listener:
             thread.start()
 
     def _serve(self, visitor: socket.socket) -> None:
-        with visitor, suppress(OSError):  # the visitor may go at any time
+        with visitor, suppress(OSError):  # the client may disconnect at any time
             if self._tls is not None:
                 with self._tls.wrap_socket(visitor, server_side=True) as secret:
                     self._talk(secret)
@@ -117,7 +117,7 @@ class Listener:
 
 
 def read_request(visitor: socket.socket) -> bytes:
-    """A whole request with its body; what there was if the visitor leaves first."""
+    """Read a request with its body, or less if the client disconnects."""
     request = b""
     while b"\r\n\r\n" not in request or len(request.partition(b"\r\n\r\n")[2]) < promised_length(request):
         part = visitor.recv(65536)
@@ -132,8 +132,8 @@ def promised_length(request: bytes) -> int:
     return next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
 
 
-class Abroad(socket.socket):
-    """A connection to loopback whose other end says that it has a public address."""
+class PublicPeerSocket(socket.socket):
+    """A connection to loopback whose `getpeername` returns a public address."""
 
     peer: tuple[str, int]
 
@@ -142,33 +142,36 @@ class Abroad(socket.socket):
 
 
 @dataclass
-class World:
-    """Names and where their addresses really lead. A name's answers may change: one list for each time it is asked."""
+class FakeNetwork:
+    """Host names with their addresses, and the listener behind each address.
+
+    names: a list of addresses for each lookup of a name, so that answers can change. own: this machine's address.
+    """
 
     names: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     machines: Mapping[tuple[str, int], Listener] = field(default_factory=dict)
     trusted: ssl.SSLContext | None = None
     own: str = ""
-    asked: list[str] = field(default_factory=list)
-    dialled: list[tuple[str, int]] = field(default_factory=list)
+    resolved: list[str] = field(default_factory=list)
+    connections: list[tuple[str, int]] = field(default_factory=list)
 
-    def outside(self) -> Outside:
-        return Outside(self.look_up, self.connect, lambda address: address == self.own, self.tls)
+    def transport(self) -> NetworkTransport:
+        return NetworkTransport(self.resolve, self.connect, lambda address: address == self.own, self.tls)
 
-    def look_up(self, host: str, port: int) -> Sequence[str]:
+    def resolve(self, host: str, port: int) -> Sequence[str]:
         if host not in self.names:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        self.asked.append(host)
+        self.resolved.append(host)
         answers = self.names[host]
-        return answers[min(self.asked.count(host), len(answers)) - 1]
+        return answers[min(self.resolved.count(host), len(answers)) - 1]
 
     def connect(self, address: str, port: int, seconds: float) -> socket.socket:
-        self.dialled.append((address, port))
+        self.connections.append((address, port))
         if (address, port) not in self.machines:
             raise ConnectionRefusedError
         listener = self.machines[address, port]
         plain = socket.create_connection((listener.host, listener.port), timeout=seconds)
-        abroad = Abroad(plain.family, plain.type, fileno=plain.detach())
+        abroad = PublicPeerSocket(plain.family, plain.type, fileno=plain.detach())
         abroad.peer = (address, port)
         return abroad
 
@@ -179,19 +182,19 @@ class World:
 
 @dataclass(frozen=True)
 class Authority:
-    """A throw-away certificate authority, and what clients need to trust it."""
+    """A certificate authority for one test run."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
 
     def trusting(self) -> ssl.SSLContext:
-        """As strict as the real context of Python 3.13, on every Python, but with this authority alone."""
+        """Return a client context that trusts only this authority, as strict in every Python as the default of 3.13."""
         context = ssl.create_default_context(cadata=self.certificate.public_bytes(serialization.Encoding.PEM).decode())
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         return context
 
     def serving(self, name: str, *, valid_days: int = 1) -> ssl.SSLContext:
-        """A server's context with a certificate for `name`; with a negative number of days it ran out so long ago."""
+        """Return a server context with a certificate for `name`; a negative number of days makes it expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
         end = now + datetime.timedelta(days=valid_days)
@@ -221,7 +224,7 @@ class Authority:
 
 
 @cache
-def authority(name: str = "The tests' own authority") -> Authority:
+def authority(name: str = "Test authority") -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
