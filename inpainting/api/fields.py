@@ -12,11 +12,10 @@ from rest_framework import serializers
 from inpainting.api.setting_fields import ALGORITHM_SPELLINGS, FULL, Text, field_of
 from inpainting.catalog import families
 from inpainting.catalog.rows.inference_model import InferenceModel, resolve_model
-from inpainting.catalog.specs import Kind
+from inpainting.catalog.specs import ADAPTER_SETTINGS
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import PaintSettings
-from inpainting.core.setting import ValueType
 from inpainting.core.settings_table import ALL_SCHEDULERS, RANGES, SETTINGS
 from inpainting.core.validation import check_range
 from inpainting.engines import registry
@@ -43,12 +42,6 @@ SAMPLERS = {
     "uni_pc": "UniPCMultistepScheduler",
 }
 """ComfyUI's names, which the published front end sends as `sampler_name`."""
-ADAPTER_KINDS = {
-    row.name: Kind(row.catalog_kind)
-    for row in SETTINGS
-    if row.type is ValueType.CATALOG_NAME and Kind(row.catalog_kind) is not Kind.CHECKPOINT
-}
-"""Settings that name a VAE or an adapter of the catalog, and its kind."""
 
 
 class ChangesForm(serializers.Serializer):
@@ -121,7 +114,7 @@ def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
             warnings.append(f"{name} “{value}” is not known here; {chosen or 'the engine’s own'} was used.")
     if values.get("algorithm_type") in ALGORITHM_SPELLINGS:
         values["algorithm_type"] = ALGORITHM_SPELLINGS[values["algorithm_type"]]
-    for name, kind in ADAPTER_KINDS.items():
+    for name, kind in ADAPTER_SETTINGS.items():
         if name in values:
             values[name] = InferenceModel.find_part(values[name], kind, field=name).slug if values[name] else None
     model, legacy = values.pop("model", None), values.pop("model_name", None)

@@ -10,7 +10,8 @@ from typing import Any
 
 from inpainting.catalog import families
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.settings_table import RANGES
+from inpainting.core.setting import ValueType
+from inpainting.core.settings_table import RANGES, SETTINGS
 from inpainting.core.validation import SLUG, check_range
 
 REVISION = r"^[0-9a-f]{40}\Z"
@@ -26,6 +27,12 @@ class Kind(StrEnum):
     IP_ADAPTER = "ip-adapter"
 
 
+ADAPTER_SETTINGS = {
+    row.name: Kind(row.catalog_kind)
+    for row in SETTINGS
+    if row.type is ValueType.CATALOG_NAME and Kind(row.catalog_kind) is not Kind.CHECKPOINT
+}
+"""Settings that name one VAE or adapter of the catalog -> its kind."""
 PART_LABELS = {
     Kind.VAE: "VAE",
     Kind.EMBEDDING: "embedding",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import (
@@ -377,6 +377,8 @@ RANGES = {row.name: row.range for row in SETTINGS if row.range is not None}
 """Setting -> the lowest and the highest number, both allowed."""
 PUBLIC_NAMES = {row.name: row.public_name for row in SETTINGS}
 """Setting -> its name in the API."""
+GUIDANCE_SETTINGS = frozenset(row.name for row in SETTINGS if row.idle_when is UNGUIDED)
+"""Settings of classifier-free guidance (Ho and Salimans 2022), for model families that have none."""
 _BY_NAME = {row.name: row for row in SETTINGS}
 
 
@@ -405,11 +407,15 @@ def idle(resolved: PaintSettings) -> dict[str, str]:
 
 
 def adapter_defaults(settings: PaintSettings) -> dict[str, Any]:
-    """Return the defaults of the numbers that belong to a chosen adapter and are None."""
-    return {
-        row.name: row.adapter_default
-        for row in SETTINGS
-        if row.adapter_default is not None
-        and getattr(settings, row.adapter) is not None
-        and getattr(settings, row.name) is None
-    }
+    """Return the numbers that belong to a chosen adapter, with their defaults where they are None."""
+    numbers = [row.name for row in SETTINGS if row.adapter and getattr(settings, row.adapter) is not None]
+    return {name: adapter_number(settings, name) for name in numbers}
+
+
+def adapter_number(settings: PaintSettings, name: str) -> float:
+    """Return a number that belongs to an adapter, or its default where it is None."""
+    value: float | None = getattr(settings, name)
+    default = by_name(name).adapter_default
+    if value is None and default is None:
+        raise ValueError(f"{name} belongs to no adapter")
+    return cast(float, default if value is None else value)

@@ -19,8 +19,10 @@ from rest_framework.request import Request
 from inpainting.api.parsers import json_object
 from inpainting.api.pictures import SentPicture
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.setting import ValueType
+from inpainting.core.settings_table import SETTINGS
 
-REPEATED = ("embeddings",)
+REPEATED = tuple(row.public_name for row in SETTINGS if row.type is ValueType.SLUGS)
 """Lists of texts, whose form field may be repeated."""
 NOT_A_PICTURE = "{} must be a file, base64, a data URL or a URL."
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inpainting.catalog.families import DIFFUSION, Component, DiffusersLayout, ModelFamily, register
-from inpainting.core.settings_table import FLOW_SCHEDULERS
+from inpainting.core.settings_table import FLOW_SCHEDULERS, GUIDANCE_SETTINGS
 
 FLUX_FILL = register(
     ModelFamily(
@@ -38,9 +38,7 @@ FLUX_FILL = register(
             "height": 1024,
         },
         # No unconditional pass to replace; of CLIP only the pooled output is read; its noise levels are its own.
-        ignored_settings=frozenset(
-            {"negative_prompt", "clip_skip", "use_karras_sigmas", "algorithm_type", "guidance_start", "guidance_end"}
-        ),
+        ignored_settings=GUIDANCE_SETTINGS | {"clip_skip", "use_karras_sigmas", "algorithm_type"},
         preview_decoder="taef1",
     )
 )
