@@ -91,8 +91,11 @@ def measure(method: str, image_path: str, mask_path: str, out_path: str) -> dict
 
 
 def fills(steps: list[float]) -> dict[str, Callable[[Bytes, Bytes], Bytes]]:
+    from inpainting.core.geometry import WindowRule
     from inpainting.core.picture import Picture
     from inpainting.core.request import InpaintRequest
+    from inpainting.engines.base import SettingsPlan
+    from inpainting.engines.plan import plan_pictures
     from inpainting.engines.quick_fill.engine import QuickFill
 
     def shift_map(image: Bytes, mask: Bytes) -> Bytes:
@@ -107,7 +110,15 @@ def fills(steps: list[float]) -> dict[str, Callable[[Bytes, Bytes], Bytes]]:
 
     def quick_fill(image: Bytes, mask: Bytes) -> Bytes:
         request = InpaintRequest(Picture(image), mask)
-        return QuickFill().inpaint(request, lambda step: steps.append(time.perf_counter()))[0]
+        plan = SettingsPlan(
+            engine=QuickFill.declaration,
+            reason="",
+            requested=request.settings,
+            settings=request.settings,
+            window_rule=WindowRule(0.0),
+            ignored={},
+        )
+        return QuickFill().inpaint(plan_pictures(request, plan), lambda step: steps.append(time.perf_counter()))[0]
 
     return {
         "telea": lambda image, mask: cv2.inpaint(image, mask, 3, cv2.INPAINT_TELEA),

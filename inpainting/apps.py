@@ -4,13 +4,11 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.apps import apps as present_apps
-from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models.signals import post_migrate
 
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_PARTS
 from inpainting.engines import registry
-from inpainting.engines.diffusion.engine import Options
 
 
 class InpaintingConfig(AppConfig):
@@ -19,20 +17,8 @@ class InpaintingConfig(AppConfig):
 
     def ready(self) -> None:
         from inpainting import checks  # noqa: F401 - known by being imported
-        from inpainting.catalog.rows.inference_model import Catalog
 
-        registry.use(
-            Catalog(),
-            Options(
-                device=settings.DIFFUSION_DEVICE,
-                precision=settings.DIFFUSION_PRECISION,
-                memory_bytes=settings.DIFFUSION_MEMORY_MB * 10**6 or None,
-                max_rows=settings.DIFFUSION_ROWS or None,
-                models_dir=settings.MODELS_DIR,
-                openvino=settings.DIFFUSION_OPENVINO,
-                openvino_bytes=settings.DIFFUSION_OPENVINO_MB * 10**6,
-            ),
-        )
+        registry.engines()
         post_migrate.connect(list_shipped_models, sender=self)
 
 

@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from inpainting.core.moderation.policy import OFF
 from inpainting.core.settings_table import SAFETY_TYPES
-from inpainting.engines.diffusion import engine as diffusion
+from inpainting.engines.diffusion.declaration import DIFFUSION
 
 OPENVINO = ("auto", "off")
 
@@ -27,7 +27,7 @@ def safety_checker_can_run(app_configs: Sequence[AppConfig] | None, **_: Any) ->
                 id="inpainting.E001",
             )
         ]
-    if settings.SAFETY_CHECKER == OFF or diffusion.is_installed():
+    if settings.SAFETY_CHECKER == OFF or DIFFUSION.is_installed:
         return []
     return [
         Warning(

@@ -1,4 +1,4 @@
-"""The safety checker here: what the site's setting makes of a request, and what becomes of a painting."""
+"""Moderation under this site's settings: which paintings the safety checker has to see."""
 
 from __future__ import annotations
 
@@ -8,32 +8,41 @@ from functools import partial
 from django.conf import settings as site
 from django.db import DatabaseError
 
+from inpainting.catalog.rows.inference_model import Catalog
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation import policy
 from inpainting.core.request import PaintSettings
-from inpainting.engines.safety import Examine, examined, find_checker
+from inpainting.engines import moderation
+from inpainting.engines.moderation import Moderate, moderated
 
 logger = logging.getLogger(__name__)
 
 
-def examiner(settings: PaintSettings) -> Examine | None:
-    """What every painting of a request has to pass, by the site's setting of now; None where the checker is off.
+def find_safety_checker() -> ModelSpec:
+    """The installed safety checker. Raises InvalidRequest, `safety_checker_unavailable`, with what is missing."""
+    return moderation.find_safety_checker(Catalog())
 
-    It needs neither settings nor catalog any more, and may be sent to another process. Raises as `settled`.
+
+def moderator(settings: PaintSettings) -> Moderate | None:
+    """The check that every painting has to pass under the site's setting of now; None where the checker is off.
+
+    It needs neither Django's settings nor the catalog, so it may be sent to another process. Raises InvalidRequest,
+    `safety_checker_unavailable`.
     """
-    in_force, _ = policy.resolve(settings, site.SAFETY_CHECKER)
-    how = in_force.safety_checker_type
-    if not in_force.safety_checker or how is None:
+    resolved, _ = policy.resolve(settings, site.SAFETY_CHECKER)
+    how = resolved.safety_checker_type
+    if not resolved.safety_checker or how is None:
         return None
-    return partial(examined, how=how, checker=find_checker())
+    return partial(moderated, how=how, checker=find_safety_checker())
 
 
 def warn_where_unavailable() -> None:
-    """Say at the start that everything will be refused, where the checker is on and cannot look."""
+    """Log at start-up that every request will be refused, where the checker is on and cannot run."""
     if site.SAFETY_CHECKER == policy.OFF:
         return
     try:
-        find_checker()
+        find_safety_checker()
     except InvalidRequest as error:
         logger.warning("DREAMLAYER_SAFETY_CHECKER: nothing will be painted. %s", error.message)
     except DatabaseError as error:

@@ -1,30 +1,38 @@
-"""Plans under this site's settings."""
+"""Plans under this site's settings and with its catalog: see the functions of these names in `engines.plan`."""
 
 from __future__ import annotations
 
 from django.conf import settings as site
 
+from inpainting.catalog.rows.inference_model import Catalog
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import plan as plans
-from inpainting.engines.base import Plan, SettingsPlan
+from inpainting.engines.base import EngineDeclaration, Plan, Resolution, SettingsPlan
+from inpainting.engines.plan import Choice
 from inpainting.engines.registry import AUTO
 
 
+def choose(engine: str = AUTO, requested: PaintSettings | None = None) -> Choice:
+    return plans.choose(engine, requested, Catalog())
+
+
+def resolve(engine: EngineDeclaration, settings: PaintSettings) -> Resolution:
+    return plans.resolve(engine, settings, Catalog())
+
+
 def plan_settings(requested: PaintSettings, engine: str = AUTO, *, seed: int = 0) -> SettingsPlan:
-    """See `engines.plan.plan_settings`."""
-    return plans.plan_settings(requested, engine, safety_checker=site.SAFETY_CHECKER, seed=seed)
+    return plans.plan_settings(requested, engine, catalog=Catalog(), safety_checker=site.SAFETY_CHECKER, seed=seed)
 
 
 def plan(request: InpaintRequest, engine: str = AUTO, *, seed: int = 0) -> Plan:
-    """The whole plan of a request, pictures included. Raises InvalidRequest as `plan_settings` and `plan_pictures`."""
+    """The whole plan of a request, pictures included."""
     return plans.plan_pictures(request, plan_settings(request.settings, engine, seed=seed))
 
 
 def plan_stored(request: InpaintRequest, engine: str) -> Plan:
-    """The plan of a request whose settings were resolved when it was accepted."""
-    return plans.plan_pictures(request, plans.plan_stored(request.settings, engine))
+    """The whole plan of a request whose settings were resolved when it was accepted."""
+    return plans.plan_pictures(request, plans.plan_stored(request.settings, engine, catalog=Catalog()))
 
 
 def step_down(plan: Plan) -> Plan | None:
-    """See `engines.plan.step_down`."""
-    return plans.step_down(plan)
+    return plans.step_down(plan, catalog=Catalog())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from accounts.models import ApiKey, User
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.diffusion.engine import Options
+from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.generations.submit import submit
 from inpainting.models import Batch, BatchItem, Generation
 from inpainting.worker import watchdog
@@ -61,13 +61,12 @@ def bobs_program(bobs_key: str) -> Client:
 
 
 @pytest.fixture
-def models_dir(settings: Any, tmp_path: Path) -> Iterator[Path]:
+def models_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of models, which diffusion paints with on the processor, in float32."""
     settings.MODELS_DIR = tmp_path / "models"
-    kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32", max_rows=32))
-    yield settings.MODELS_DIR
-    registry.use(*kept)
+    engine = Diffusion(Options(device="cpu", precision="float32", max_rows=32))
+    monkeypatch.setitem(registry.engines(), "diffusion", engine)
+    return Path(settings.MODELS_DIR)
 
 
 @pytest.fixture

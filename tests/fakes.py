@@ -1,45 +1,98 @@
-"""What a stand-in for an engine needs beside its `inpaint`."""
+"""Stand-ins for engines, plans for engines that are not registered, and libraries that seem installed or missing."""
 
 from __future__ import annotations
 
-from inpainting.catalog.specs import Control
-from inpainting.core.geometry import WindowRule
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from inpainting.catalog.specs import DraftParts, Kind, LoraSpec, ModelSpec
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Box, WindowRule, plan_window
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import Engine, Plan, Queue, SettingsPlan
-from inpainting.engines.plan import plan_pictures
+from inpainting.engines import base
+from inpainting.engines.base import Catalog, Engine, EngineDeclaration, Plan, Queue, Resolution, SettingsPlan
+from inpainting.engines.plan import Choice, plan_pictures
+from inpainting.engines.plan import planned as planned_settings
 
 
-def planned(request: InpaintRequest, engine: Engine) -> Plan:
-    """The plan of a request by an engine that need not be registered, with the settings as they are."""
-    settings = request.settings
-    plan = SettingsPlan(
-        engine=engine,
-        reason="",
-        requested=settings,
-        settings=settings,
-        control=engine.looks_at(settings),
-        ignored=dict.fromkeys(engine.ignored(settings), "not read"),
+def declared(
+    name: str = "quick-fill", *, ignored: frozenset[str] = frozenset(), rule: WindowRule | None = None, **resolved: Any
+) -> EngineDeclaration:
+    """An engine that takes settings as they are. resolved: further fields of its `Resolution`."""
+
+    def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
+        return Resolution(settings=settings, window_rule=rule or WindowRule(context=0.5), **resolved)
+
+    return EngineDeclaration(
+        name=name,
+        label=name,
+        queue=Queue.CPU,
+        ignored_settings=ignored,
+        needs_surroundings=False,
+        resolve=resolve,
     )
-    return plan_pictures(request, plan)
 
 
 class PlainEngine:
-    """Wants half as much again around the mask, and everything as it was asked."""
+    """Takes half as much again around the mask, and every setting as it is."""
 
-    name = "quick-fill"
-    ignores: frozenset[str] = frozenset()
-    needs_surroundings = False
-    queue = Queue.CPU
-    rule = WindowRule(context=0.5)
+    declaration = declared()
 
-    def settled(self, settings: PaintSettings) -> PaintSettings:
-        return settings
 
-    def ignored(self, settings: PaintSettings) -> frozenset[str]:
-        return self.ignores
+def planned(request: InpaintRequest, engine: Engine, model: ModelSpec | None = None) -> Plan:
+    """The plan of a request for an engine that need not be registered. model: the only one in its catalog."""
+    return plan_pictures(request, settings_planned(request.settings, engine, model))
 
-    def looks_at(self, settings: PaintSettings) -> Control | None:
-        return None
 
-    def window(self, settings: PaintSettings) -> WindowRule:
-        return self.rule
+def settings_planned(settings: PaintSettings, engine: Engine, model: ModelSpec | None = None) -> SettingsPlan:
+    resolution = engine.declaration.resolve(settings, OneModel(model))
+    return planned_settings(resolution, Choice(engine.declaration, ""), settings)
+
+
+def window_plan(request: InpaintRequest, engine: Engine, model: ModelSpec | None = None) -> Plan:
+    """What `painting.paint` gives an engine whose window is this request, whatever its mask is."""
+    plan = settings_planned(request.settings, engine, model)
+    size = request.image.size
+    window = plan_window(Box.whole(size), size, WindowRule(0.0))
+    named = {name: getattr(plan, name) for name in SettingsPlan.__dataclass_fields__}
+    return Plan(**named, request=request, mask=request.mask, window=window)
+
+
+@dataclass
+class OneModel:
+    """A catalog of one model, or of none, without LoRAs and adapters."""
+
+    model: ModelSpec | None
+
+    def find(self, name: str | None, engine: str) -> ModelSpec:
+        if self.model is None:
+            raise InvalidRequest("There is no model here.", code="model_unavailable")
+        return self.model
+
+    def find_lora(self, slug: str) -> LoraSpec:
+        raise InvalidRequest("There are no LoRAs here.", code="lora_not_found")
+
+    def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
+        raise InvalidRequest("There are no adapters here.", code="part_not_found")
+
+    def draft_parts(self, family: str) -> DraftParts:
+        return DraftParts()
+
+    def any_installed(self, engine: str) -> bool:
+        return self.model is not None
+
+    def family_of(self, name: str) -> str | None:
+        return None if self.model is None else self.model.family
+
+
+def pretend_installed(monkeypatch: pytest.MonkeyPatch, *libraries: str) -> None:
+    """As if this installation had these libraries, whether or not it has."""
+    monkeypatch.setattr(base, "find_spec", lambda name: object() if name in libraries else find_spec(name))
+
+
+def pretend_missing(monkeypatch: pytest.MonkeyPatch, *libraries: str) -> None:
+    """As if this were a light installation without these libraries."""
+    monkeypatch.setattr(base, "find_spec", lambda name: None if name in libraries else find_spec(name))

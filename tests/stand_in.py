@@ -11,10 +11,10 @@ from django.core.management import call_command
 from numpy.typing import NDArray
 
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.base import OnStep, Step
-from inpainting.engines.diffusion import engine as diffusion
+from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.engine import Diffusion
 from tests.catalog.test_adapter_files import ip_adapter, network
+from tests.fakes import pretend_installed
 from tests.hub import tiny_model, written
 
 CONTROLS = ("inpaint", "canny", "depth", "scribble", "tile")
@@ -37,11 +37,11 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
     """What is asked of the engine from here on; it gives back what it is shown."""
     asked: list[InpaintRequest] = []
 
-    def inpaint(self: Diffusion, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        asked.append(request)
+    def inpaint(self: Diffusion, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        asked.append(plan.request)
         on_step(Step(1, 1))
-        return [np.array(request.image.pixels, np.uint8) for _ in range(request.settings.num_images)]
+        return [np.array(plan.request.image.pixels, np.uint8) for _ in range(plan.settings.num_images)]
 
-    monkeypatch.setattr(diffusion, "find_spec", lambda name: object())  # whether or not torch is here
+    pretend_installed(monkeypatch, "torch")
     monkeypatch.setattr(Diffusion, "inpaint", inpaint)
     return asked

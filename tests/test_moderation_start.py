@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from inpainting.engines.diffusion import engine as diffusion
 from inpainting.moderation import warn_where_unavailable
+from tests.fakes import pretend_missing
 
 
 def checked() -> str:
@@ -22,7 +22,7 @@ def checked() -> str:
 def test_a_light_installation_hears_that_nothing_will_be_painted(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diffusion, "find_spec", lambda name: None)
+    pretend_missing(monkeypatch, "torch")
     call_command("check", fail_level="WARNING")
     settings.SAFETY_CHECKER = "blur"
     assert "cannot run it: nothing will be painted" in checked()

@@ -38,6 +38,7 @@ from inpainting.core.codecs import encode_png
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Plan, SettingsPlan
+from inpainting.engines.diffusion.declaration import window_rule
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.hardware import Hardware
@@ -122,19 +123,28 @@ class Watched(Diffusion):
     """The engine over a batcher that is already there. Keeps what it painted last."""
 
     def __init__(self, batcher: Batcher, spec: ModelSpec) -> None:
-        super().__init__(lambda name: spec)
+        super().__init__()
         self._batcher = batcher
+        self.spec = spec
         self.pictures: list[NDArray[np.uint8]] = []
 
-    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        self.pictures = super().inpaint(request, on_step)
+    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        self.pictures = super().inpaint(plan, on_step)
         return self.pictures
 
 
-def planned(wanted: InpaintRequest, engine: Diffusion) -> Plan:
+def planned(wanted: InpaintRequest, engine: Watched) -> Plan:
     """The plan of a request with its settings as they are."""
-    settings = wanted.settings
-    plan = SettingsPlan(engine=engine, reason="", requested=settings, settings=settings, ignored={})
+    settings, declaration = wanted.settings, engine.declaration
+    plan = SettingsPlan(
+        settings=settings,
+        window_rule=window_rule(settings, engine.spec),
+        model=engine.spec,
+        engine=declaration,
+        reason="",
+        requested=settings,
+        ignored={},
+    )
     return plan_pictures(wanted, plan)
 
 
@@ -250,8 +260,8 @@ def window_parity(bench: Bench, wanted: InpaintRequest, painted: NDArray[np.uint
     seen: list[InpaintRequest] = []
 
     class Seeing(Watched):
-        def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
-            seen.append(request)
+        def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+            seen.append(plan.request)
             return [painted]
 
     engine = Seeing(batcher_with(bench.sd.ours), bench.sd.ours.spec)

@@ -1,29 +1,38 @@
-"""What an engine is: one method, and two facts about itself."""
+"""The seam between deciding and painting: a plan, what an engine declares, and the one method that it has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.catalog.specs import Control, DraftParts, Kind, LoraSpec, ModelSpec
+from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Window, WindowRule
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 
 
+class Queue(StrEnum):
+    """Which workers run an engine's generations: those that compute on the CPU, or those of the process that owns the
+    GPU."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step is done: `done` of `of` (0 while that is not known).
+    """Progress: `done` of `of` steps, 0 while that is not known.
 
-    preview: how it looks so far, a small RGB picture [height, width, 3].
-    box: the part of the whole image that the preview shows. Engines leave it out; `painting.paint` knows it.
-    notes: sentences about what runs otherwise than asked.
-    computed_by: which of an engine's ways computes it, and how precisely, where it has several.
+    preview: the unfinished picture, small, RGB [height, width, 3]. box: the part of the image that it shows; engines
+    leave it out, `painting.paint` fills it in. notes: sentences about what differs from the request. computed_by: which
+    backend computes, and how precisely, where the engine has several.
     """
 
     done: int
@@ -34,82 +43,119 @@ class Step:
     computed_by: str = ""
 
 
-class Queue(StrEnum):
-    """A line of generations and the workers that serve it: on the processor, or talking to whoever owns the GPU."""
-
-    CPU = "cpu"
-    GPU = "gpu"
-
-
 OnStep = Callable[[Step], None]
 """Called after each step, at least once a second; raises `core.errors.Cancelled` to stop the engine."""
 
 
-class Engine(Protocol):
-    """Paints windows. Deterministic: the same request gives the same bytes."""
+class Catalog(Protocol):
+    """The models, LoRAs and adapters of a site. Every lookup raises InvalidRequest, which lists what there is or says
+    how to install it."""
 
-    name: str
-    ignores: frozenset[str]
-    """Names of `PaintSettings` fields that change nothing here, whatever the others are."""
-    needs_surroundings: bool
-    """Whether it paints from what is kept, so that a mask over the whole picture leaves it nothing."""
-    queue: Queue
-    """Whose workers run it."""
-
-    def settled(self, settings: PaintSettings) -> PaintSettings:
-        """The settings with the engine's own choice where they say nothing and it matters.
-
-        Raises InvalidRequest for what the engine cannot do.
-        """
+    def find(self, name: str | None, engine: str) -> ModelSpec:
+        """The installed model of that slug or alias, for that engine; None is the engine's default model."""
         ...
 
-    def ignored(self, settings: PaintSettings) -> frozenset[str]:
-        """Names of the fields that change nothing of what is painted with these settings, which are settled."""
+    def find_lora(self, slug: str) -> LoraSpec: ...
+
+    def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
+        """The installed adapter of that slug or alias. field: the setting that names it, for errors."""
         ...
 
-    def looks_at(self, settings: PaintSettings) -> Control | None:
-        """What the ControlNet of these settings is guided by; None where it paints without one."""
+    def draft_parts(self, family: str) -> DraftParts:
+        """The LoRA and the VAE of the preset `draft`."""
         ...
 
-    def window(self, settings: PaintSettings) -> WindowRule:
-        """How much of the picture it wants to see around the mask, and at what size."""
+    def any_installed(self, engine: str) -> bool: ...
+
+    def family_of(self, name: str) -> str | None:
+        """The family of the model of that name, installed or not; None where there is none."""
         ...
 
-    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        """Paint the masked part of an 8-bit RGB window.
 
-        Returns `settings.num_images` pictures [height, width, 3] of the window's size; what they show outside the
-        mask does not matter. Raises EngineFailed, and lets Cancelled from `on_step` pass.
-        """
-        ...
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Resolution:
+    """What an engine makes of settings.
+
+    settings: with every default filled in. window: how the engine's window is placed and scaled. model: None where the
+    engine needs none. loras: in the order of `settings.loras`; embeddings alike. adapters: the VAE, ControlNet and
+    IP-Adapter that the settings name.
+    """
+
+    settings: PaintSettings
+    window_rule: WindowRule
+    model: ModelSpec | None = None
+    loras: tuple[LoraSpec, ...] = ()
+    adapters: tuple[ModelSpec, ...] = ()
+    embeddings: tuple[ModelSpec, ...] = ()
+
+    @property
+    def required_model(self) -> ModelSpec:
+        """The model, for engines that always have one. Raises ValueError without."""
+        if self.model is None:
+            raise ValueError("This plan has no model.")
+        return self.model
+
+    @property
+    def control(self) -> Control | None:
+        """The kind of the ControlNet; None without one."""
+        return next((adapter.control for adapter in self.adapters if adapter.kind is Kind.CONTROLNET), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SettingsPlan:
-    """How a request's settings are painted, whatever its pictures are.
+class EngineDeclaration:
+    """Everything that is known of an engine without computing anything; importing it loads no heavy library.
 
-    engine, reason: the engine that paints, and a sentence for people: why this one. requested, settings: before and
-    after every default was filled in. model: None where the engine needs none. ignored: the names of the settings that
-    change nothing here, each with the reason. warnings: sentences for people.
+    name: in the API and in `core.settings_table`. label: for people. ignored_settings: names of the settings that it
+    never reads. needs_surroundings: it paints from pixels that are kept, so it cannot repaint the whole image.
+    library: the package that it computes with, which the installation extra of the engine's name brings; "" for none.
+    resolve: raises InvalidRequest for settings that it cannot paint, and where a model or adapter is not installed.
     """
 
-    engine: Engine
+    name: str
+    label: str
+    queue: Queue
+    ignored_settings: frozenset[str]
+    needs_surroundings: bool
+    resolve: Callable[[PaintSettings, Catalog], Resolution]
+    library: str = ""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its library is installed. Imports nothing."""
+        return not self.library or find_spec(self.library) is not None
+
+    def check_installed(self) -> None:
+        """Raise InvalidRequest, `engine_not_installed`, where its library is missing."""
+        if not self.is_installed:
+            raise InvalidRequest(
+                f"This installation has no {self.name} engine; “pip install .[{self.name}]” adds it.",
+                code="engine_not_installed",
+                field="engine",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SettingsPlan(Resolution):
+    """How settings are painted, whatever the pictures are.
+
+    reason: a sentence for people: why this engine. requested: the settings before they were resolved. ignored: the
+    names of the settings that change nothing here, each with the reason. warnings: sentences for people.
+    """
+
+    engine: EngineDeclaration
     reason: str
     requested: PaintSettings
-    settings: PaintSettings
-    model: ModelSpec | None = None
-    control: Control | None = None
     ignored: Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan(SettingsPlan):
-    """A `SettingsPlan` for the pictures of one request.
+    """How the pictures of one request are painted.
 
     request: the pictures as they were sent, with the resolved settings. mask: the effective one, after `mask_grow`.
-    window: the part of the picture that the engine gets, and its size there. control_image, ip_adapter_image: None
-    where none was sent or the engine does not read it.
+    window: the part of the image that the engine gets, and its size there. control_image, ip_adapter_image: None where
+    none was sent or the engine does not read it.
     """
 
     request: InpaintRequest
@@ -117,3 +163,18 @@ class Plan(SettingsPlan):
     window: Window
     control_image: Picture | None = None
     ip_adapter_image: Picture | None = None
+
+
+class Engine(Protocol):
+    """Paints windows. Deterministic: the same plan gives the same bytes."""
+
+    declaration: EngineDeclaration
+
+    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        """Paint the masked part of an 8-bit RGB window.
+
+        plan: of the window alone, see `painting.cut_out`.
+        Returns `settings.num_images` pictures [height, width, 3] of the window's size; pixels outside the mask are
+        discarded. Raises EngineFailed, and passes Cancelled from `on_step` on.
+        """
+        ...

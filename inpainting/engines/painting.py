@@ -70,7 +70,7 @@ def paint(plan: Plan, engine: Engine, on_step: OnStep) -> list[Painting]:
     relay = StepRelay(plan.window.box, on_step)
     pictures = engine.inpaint(cut_out(plan), relay)
     if len(pictures) != count:
-        raise EngineFailed(f"asked {engine.name} for {count} pictures, got {len(pictures)}")
+        raise EngineFailed(f"asked {plan.engine.name} for {count} pictures, got {len(pictures)}")
     return [composited(plan, picture, relay) for picture in pictures]
 
 
@@ -89,20 +89,17 @@ def unchanged(plan: Plan) -> Painting:
     )
 
 
-def cut_out(plan: Plan) -> InpaintRequest:
-    """The window alone, at `window.work`, with the conditioning images that are read.
+def cut_out(plan: Plan) -> Plan:
+    """The plan of the window alone, at `window.work`, with the conditioning images that are read.
 
     `mask_grow` and `mask_blur` are 0: the mask is grown already, and compositing blurs it. The control image is cut as
     the source image is; an IP-Adapter's is passed on whole.
     """
     image, mask = cut(plan.request.image, plan.mask, plan.window)
-    return InpaintRequest(
-        image,
-        mask,
-        replace(plan.settings, mask_grow=0, mask_blur=0),
-        control_image=None if plan.control_image is None else cut_picture(plan.control_image, plan.window),
-        ip_adapter_image=plan.ip_adapter_image,
-    )
+    control_image = None if plan.control_image is None else cut_picture(plan.control_image, plan.window)
+    settings = replace(plan.settings, mask_grow=0, mask_blur=0)
+    request = InpaintRequest(image, mask, settings, control_image, plan.ip_adapter_image)
+    return replace(plan, request=request, settings=settings, mask=mask, control_image=control_image)
 
 
 def composited(plan: Plan, picture: NDArray[np.uint8], relay: StepRelay) -> Painting:

@@ -5,28 +5,48 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from inpainting.catalog import families
-from inpainting.catalog.specs import ModelSpec
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import plan_window
 from inpainting.core.moderation import policy
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.settings_table import idle
 from inpainting.engines import registry
-from inpainting.engines.base import Engine, Plan, SettingsPlan
+from inpainting.engines.base import Catalog, EngineDeclaration, Plan, Resolution, SettingsPlan
 from inpainting.engines.conditioning_images import unread_images
-from inpainting.engines.registry import Choice
-from inpainting.engines.safety import find_checker
+from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.engines.erase.declaration import ERASE
+from inpainting.engines.moderation import find_safety_checker
+from inpainting.engines.quick_fill.declaration import QUICK_FILL
 
 CONDITIONING_IMAGES = ("control_image", "ip_adapter_image")
 """Further pictures of a request, by their names in `InpaintRequest`."""
+NEEDS_DIFFUSION = {
+    "model": "A model was asked for",
+    "preset": "A preset was asked for",
+    "loras": "LoRAs were asked for",
+    "vae": "A VAE was asked for",
+    "embeddings": "Embeddings were asked for",
+    "control": "A ControlNet was asked for",
+    "ip_adapter": "An IP-Adapter was asked for",
+}
+"""Settings that call for a diffusion model even without a prompt, and how a reason says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The engine that paints, and a sentence for people: why this one."""
+
+    engine: EngineDeclaration
+    reason: str
 
 
 def plan_settings(
-    requested: PaintSettings, engine: str = registry.AUTO, *, safety_checker: str, seed: int = 0
+    requested: PaintSettings, engine: str = registry.AUTO, *, catalog: Catalog, safety_checker: str, seed: int = 0
 ) -> SettingsPlan:
     """Choose the engine, apply the safety checker's policy and fill in every default.
 
@@ -35,63 +55,48 @@ def plan_settings(
     Raises InvalidRequest for an unknown engine, for a model, LoRA or adapter that is unknown, not installed or of
     another family, for settings that the model does not support, and where the safety checker is on and unavailable.
     """
-    choice = registry.choose(engine, requested)
+    choice = choose(engine, requested, catalog)
     settings, warnings = policy.resolve(replace(requested, seed=requested.seed or seed), safety_checker)
     if settings.safety_checker:
-        find_checker()
-    settings = choice.engine.settled(settings)
-    return replace(restored(settings, choice), requested=requested, warnings=warnings)
+        find_safety_checker(catalog)
+    return planned(resolve(choice.engine, settings, catalog), choice, requested, warnings)
 
 
-def plan_stored(settings: PaintSettings, engine: str) -> SettingsPlan:
-    """The plan of settings that were resolved before, as they are stored: none of them is decided again."""
-    return restored(settings, Choice(registry.find(engine), ""))
+def plan_stored(settings: PaintSettings, engine: str, *, catalog: Catalog) -> SettingsPlan:
+    """The plan of settings that were resolved before, as the history stores them.
+
+    What an earlier release left open is filled in; a preset is not applied again, for its LoRA and VAE are there.
+    Raises InvalidRequest where the engine, the model, a LoRA or an adapter is gone.
+    """
+    declaration = registry.find(engine).declaration
+    resolution = resolve(declaration, replace(settings, preset=None), catalog)
+    resolution = replace(resolution, settings=replace(resolution.settings, preset=settings.preset))
+    return planned(resolution, Choice(declaration, ""), settings)
 
 
-def step_down(plan: Plan) -> Plan | None:
-    """The plan with the next smaller engine, where the device's memory is too small; None where none can paint it."""
-    choice = registry.below(plan.engine.name)
-    if choice is None:
+def step_down(plan: Plan, *, catalog: Catalog) -> Plan | None:
+    """The plan with the engine below, for a device whose memory is too small; None where none can paint the request.
+
+    Below diffusion is the engine that `auto` takes without a prompt; the others have none below.
+    """
+    if plan.engine.name != DIFFUSION.name:
         return None
+    choice = _without_prompt(
+        "The device's memory was too small for the model, so the gap was closed from the picture itself", catalog
+    )
     try:
-        settings = choice.engine.settled(replace(plan.settings, model=None))
-        return plan_pictures(plan.request, restored(settings, choice))
+        resolution = resolve(choice.engine, replace(plan.settings, model=None), catalog)
+        return plan_pictures(plan.request, planned(resolution, choice, plan.requested))
     except InvalidRequest:
         return None
 
 
-def restored(settings: PaintSettings, choice: Choice) -> SettingsPlan:
-    """The plan of resolved settings."""
-    engine = choice.engine
-    model = registry.models.find(settings.model, engine.name) if families.of_engine(engine.name) else None
-    return SettingsPlan(
-        engine=engine,
-        reason=choice.why,
-        requested=settings,
-        settings=settings,
-        model=model,
-        control=engine.looks_at(settings),
-        ignored=ignored(engine, settings, model),
-    )
-
-
-def ignored(engine: Engine, settings: PaintSettings, model: ModelSpec | None) -> dict[str, str]:
-    """The settings that change nothing, each with the reason."""
-    reasons = dict.fromkeys(sorted(engine.ignored(settings)), "Other settings make it idle.")
-    if model:
-        reasons |= dict.fromkeys(
-            sorted(families.get(model.family).ignored_settings), f"Models of the family {model.family} do not read it."
-        )
-    return reasons | dict.fromkeys(sorted(engine.ignores), f"{registry.label(engine.name)} does not read it.")
-
-
 def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
-    """The whole plan of a request whose settings are planned.
+    """The whole plan of a request whose settings are planned. The request's own settings are not read.
 
     Raises InvalidRequest: `mask_empty`; `mask_full` where the engine needs something that is kept;
     `control_image_missing`, `ip_adapter_image_missing`.
     """
-    request = replace(request, settings=plan.settings)
     mask = masks.effective_mask(request.mask, plan.settings)
     bounds = masks.nonempty_bounds(mask)
     if plan.engine.needs_surroundings and mask.all():
@@ -104,11 +109,71 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     images = {name: getattr(request, name) for name in CONDITIONING_IMAGES if getattr(request, name) is not None}
     unread = unread_images(plan, images)
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
-    planned: dict[str, Any] = {field.name: getattr(plan, field.name) for field in fields(SettingsPlan)}
     return Plan(
-        **{**planned, "warnings": (*plan.warnings, *masks.check(mask), *notes)},
+        **_fields_of(plan) | {"warnings": (*plan.warnings, *masks.check(mask), *notes)},
         **{name: image for name, image in images.items() if name not in unread},
-        request=request,
+        request=replace(request, settings=plan.settings),
         mask=mask,
-        window=plan_window(bounds, request.image.size, plan.engine.window(plan.settings)),
+        window=plan_window(bounds, request.image.size, plan.window_rule),
     )
+
+
+def choose(engine: str, requested: PaintSettings | None, catalog: Catalog) -> Choice:
+    """The engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
+
+    "auto" takes the engine of the requested model; else diffusion where there is a prompt, or anything else that calls
+    for it, and a model is installed; else, as diffusion does worse without a prompt, erase or quick-fill.
+    requested: None for the engine of a request of which nothing is known yet.
+    """
+    if engine != registry.AUTO:
+        return Choice(registry.find(engine).declaration, "It was asked for by name.")
+    settings = requested or PaintSettings()
+    if settings.model and catalog.family_of(settings.model) in families.names(engine=ERASE.name):
+        return Choice(ERASE, f"The model {settings.model} was asked for.")
+    why = "There is a prompt" if settings.prompt.strip() else ""
+    why = why or next((reason for name, reason in NEEDS_DIFFUSION.items() if getattr(settings, name)), "")
+    if (why or requested is None) and DIFFUSION.is_installed and catalog.any_installed(DIFFUSION.name):
+        return Choice(DIFFUSION, f"{why}, and a model is installed that paints what is asked.")
+    why = f"{why}, but no model is installed that could paint it" if why else "There is no prompt"
+    return _without_prompt(f"{why}, so the gap is closed from the picture itself", catalog)
+
+
+def _without_prompt(why: str, catalog: Catalog) -> Choice:
+    """The best engine that needs no prompt. why: the beginning of the reason."""
+    if ERASE.is_installed and catalog.any_installed(ERASE.name):
+        return Choice(ERASE, f"{why}.")
+    return Choice(QUICK_FILL, f"{why}; no model for erasing is installed.")
+
+
+def resolve(engine: EngineDeclaration, settings: PaintSettings, catalog: Catalog) -> Resolution:
+    """The settings with the engine's defaults. Raises InvalidRequest, also where its library is not installed."""
+    engine.check_installed()
+    return engine.resolve(settings, catalog)
+
+
+def planned(
+    resolution: Resolution, choice: Choice, requested: PaintSettings, warnings: tuple[str, ...] = ()
+) -> SettingsPlan:
+    """The plan of resolved settings."""
+    return SettingsPlan(
+        **_fields_of(resolution),
+        engine=choice.engine,
+        reason=choice.reason,
+        requested=requested,
+        ignored=ignored(choice.engine, resolution),
+        warnings=warnings,
+    )
+
+
+def ignored(engine: EngineDeclaration, resolution: Resolution) -> dict[str, str]:
+    """The settings that change nothing, each with the reason: the engine's, the model family's or another setting's."""
+    reasons = idle(resolution.settings)
+    if resolution.model is not None:
+        family = families.get(resolution.model.family)
+        reasons |= dict.fromkeys(sorted(family.ignored_settings), f"{family.label} models do not read it.")
+    return reasons | dict.fromkeys(sorted(engine.ignored_settings), f"{engine.label} does not read it.")
+
+
+def _fields_of(instance: Resolution) -> dict[str, Any]:
+    """Field name -> value, to build a more specific plan from."""
+    return {field.name: getattr(instance, field.name) for field in fields(instance)}

@@ -124,7 +124,7 @@ def keep(generation: Generation, allowance: Allowance) -> None:
         parents = Generation.objects.select_for_update(no_key=True)
         generation.parent = parents.filter(pk=generation.parent_id).first()
     generation.save_new()
-    queue = registry.find(generation.engine).queue
+    queue = registry.find(generation.engine).declaration.queue
     transaction.on_commit(lambda: notify_workers(queue), robust=True)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from django.conf import settings
 
 from inpainting.catalog import families
-from inpainting.catalog.families import ERASE
 from inpainting.catalog.rows.inference_model import Catalog
 from inpainting.catalog.specs import (
     COMPUTED_CONTROLS,
@@ -24,10 +23,10 @@ from inpainting.core.settings_table import (
     public_names,
 )
 from inpainting.engines import registry
-from inpainting.engines.diffusion import engine as diffusion
-from inpainting.engines.erase import engine as erase
-from inpainting.engines.safety import find_checker
+from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.engines.erase.declaration import ERASE
 from inpainting.models import InferenceModel, Lora
+from inpainting.moderation import find_safety_checker
 
 HIDDEN_SENTENCE = (
     "Hidden by the safety checker: it found something in what was painted that may not be for everybody. "
@@ -43,21 +42,21 @@ SAFETY_LABELS = {
 
 def choices() -> dict[str, Any]:
     """For the editor's form. Without torch no model is offered: none could be run."""
-    is_installed = diffusion.is_installed()
+    is_installed = DIFFUSION.is_installed
     ready = list(InferenceModel.ready()) if is_installed else []
     drafts = {family: draft_of(family) for family in {model.family for model in ready}}
     models = [{**described(model), "draft": drafts[model.family]} for model in ready]
-    erasers = [named(model) for model in InferenceModel.ready(ERASE)] if erase.is_installed() else []
-    missing = {diffusion.Diffusion.name: not models, erase.Erase.name: not erasers}
+    erasers = [named(model) for model in InferenceModel.ready(ERASE.name)] if ERASE.is_installed else []
+    missing = {DIFFUSION.name: not models, ERASE.name: not erasers}
     return {
         "engines": [
             {
                 "name": engine.name,
-                "label": registry.label(engine.name),
-                "ignores": public_names(engine.ignores),
+                "label": engine.label,
+                "ignores": public_names(engine.ignored_settings),
                 "missing": missing.get(engine.name, False),
             }
-            for engine in registry.engines().values()
+            for engine in (one.declaration for one in registry.engines().values())
         ],
         "models": models,
         "erasers": erasers,
@@ -81,7 +80,7 @@ def safety_choices() -> dict[str, Any] | None:
     turned_on: which of the types a request meant that turned it on and said no more; "" is the site's own way.
     """
     try:
-        find_checker()
+        find_safety_checker()
     except InvalidRequest:
         return None
     site = settings.SAFETY_CHECKER

@@ -100,7 +100,7 @@ def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
 def painter(generation: Generation, models: Mapping[str, str]) -> str:
     """Who paints it, as people call it: the model, by its slug once it has left the catalog, or else the engine."""
     model = generation.settings.get("model")
-    if not model or "model" in registry.find(generation.engine).ignores:
+    if not model or "model" in registry.find(generation.engine).declaration.ignored_settings:
         return registry.label(generation.engine)
     return models.get(model, model)
 

@@ -62,14 +62,14 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
         try:
             plan = planning.plan_stored(request_of(generation), generation.engine)
             source = plan.request.image
-            examine = moderation.examiner(plan.settings)
-            report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=examine is None)
+            moderate = moderation.moderator(plan.settings)
+            report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=moderate is None)
             paintings = painted(generation, plan, report_step)
             for index, painting in enumerate(paintings):
                 image = GeneratedImage(generation=generation, index=index)
                 images.append(image)
-                if examine is not None:
-                    painting = examine(painting, report_step.still_at_it)
+                if moderate is not None:
+                    painting = moderate(painting, report_step.still_at_it)
                 store(image, painting, source)
                 report_step.still_at_it()
             if insist(lambda: generation.succeed(images), watch, unless=out_of_space):

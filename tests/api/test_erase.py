@@ -14,15 +14,15 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import User
+from inpainting import planning
 from inpainting.core.codecs import read_png_texts
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
-from inpainting.engines.diffusion import engine as diffusion
-from inpainting.engines.erase import engine as erase
 from inpainting.models import Generation, InferenceModel
 from tests import tiny_networks
 from tests.api.bodies import shape_a
+from tests.fakes import pretend_installed, pretend_missing
 from tests.hub import tiny_model, written
 
 Install = Callable[[str], InferenceModel]
@@ -50,14 +50,13 @@ def install(settings: Any, tmp_path: Path) -> Install:
 @pytest.fixture
 def with_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether or not this installation has torch and onnxruntime."""
-    for engine in (diffusion, erase):
-        monkeypatch.setattr(engine, "find_spec", lambda name: object())
+    pretend_installed(monkeypatch, "torch", "onnxruntime")
 
 
 @pytest.mark.usefixtures("with_everything")
 def test_auto_climbs_as_high_as_what_is_installed_and_asked_for_reaches(install: Install) -> None:
     def chosen(prompt: str = "", model: str | None = None) -> str:
-        return registry.find("auto", PaintSettings(prompt=prompt, model=model)).name
+        return planning.choose("auto", PaintSettings(prompt=prompt, model=model)).engine.name
 
     assert (chosen(), chosen("a lawn")) == ("quick-fill", "quick-fill")
     install("migan")
@@ -69,8 +68,8 @@ def test_auto_climbs_as_high_as_what_is_installed_and_asked_for_reaches(install:
 
 def test_without_onnxruntime_auto_fills(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("lama")
-    monkeypatch.setattr(erase, "find_spec", lambda name: None)
-    assert registry.find("auto", PaintSettings()).name == "quick-fill"
+    pretend_missing(monkeypatch, "onnxruntime")
+    assert planning.choose("auto", PaintSettings()).engine.name == "quick-fill"
 
 
 @pytest.mark.parametrize("more", [{}, {"engine": "erase"}, {"model": "big-lama", "engine": "auto"}])
@@ -114,7 +113,7 @@ def test_what_does_not_fit_is_a_clear_error(
 def test_a_light_installation_says_what_it_lacks(
     alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erase, "find_spec", lambda name: None)
+    pretend_missing(monkeypatch, "onnxruntime")
     answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, engine="erase")).json()
     assert (answer["code"], answer["field"]) == ("engine_not_installed", "engine")
 
@@ -136,7 +135,7 @@ def test_the_list_of_engines_tells_of_it(alices_program: Client, install: Instal
     assert (engine["is_default"], engine["unavailable"]) == (True, None)
     families = {model["id"]: model["family"] for model in alices_program.get("/api/models/").json()["models"]}
     assert (families["lama"], families["migan"]) == ("lama", "migan")
-    assert registry.find("erase").queue is Queue.CPU
+    assert registry.find("erase").declaration.queue is Queue.CPU
 
 
 @pytest.mark.usefixtures("with_everything")

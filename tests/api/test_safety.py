@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,18 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines import registry
-from inpainting.engines.base import OnStep, Step
-from inpainting.engines.diffusion import engine as diffusion
+from inpainting.engines.base import OnStep, Plan, Step
+from inpainting.engines.moderation import checkers
 from inpainting.engines.painting import paint
+from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.quick_fill.engine import QuickFill
-from inpainting.engines.safety import checkers
 from inpainting.generations.delete import delete
 from inpainting.models import GeneratedImage, Generation, InferenceModel
 from inpainting.worker.run import run_waiting
 from tests import tiny_checker
 from tests.api.bodies import shape_a, upload
 from tests.conftest import png
-from tests.fakes import planned
+from tests.fakes import planned, pretend_missing
 
 pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
 RUDE = np.kron(np.indices((8, 12)).sum(0) % 2, np.ones((8, 8), int))[:, :, None].repeat(3, 2) * 255
@@ -50,9 +51,10 @@ Generate = Callable[..., Generation]
 class Rude(QuickFill):
     """Paints what may not be shown, and shows it before it is done. With an even seed it leaves the photo as it is."""
 
-    name = "rude"
+    declaration = replace(QUICK_FILL, name="rude")
 
-    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        request = plan.request
         kind = np.array(request.image.pixels, np.uint8)
         rude = RUDE[: kind.shape[0], : kind.shape[1]].astype(np.uint8)
         on_step(Step(1, 1, preview=rude))
@@ -248,7 +250,7 @@ def test_where_it_cannot_look_nothing_is_accepted(
     by_site: bool,
 ) -> None:
     if is_light:
-        monkeypatch.setattr(diffusion, "find_spec", lambda name: None)
+        pretend_missing(monkeypatch, "torch")
     wish: dict[str, Any] = {} if by_site else {"safety_checker": "true"}
     settings.SAFETY_CHECKER = "blur" if by_site else "off"
     said = asked(alices_program, photo_png, mask_png, status=400, engine="quick-fill", **wish)

@@ -13,9 +13,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from numpy.typing import NDArray
 
-from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.engines.base import OnStep, Queue, Step
+from inpainting.engines.base import OnStep, Plan, Queue, Step
 from tests.fakes import PlainEngine
 
 FAIL_POINTS = ["accept before", "accept after", "result before", "result after", "commit before", "commit after"]
@@ -23,7 +22,7 @@ STEPS, STEP_SECONDS = 6, 0.03
 
 
 class SlowEngine(PlainEngine):
-    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
         """Grey after six short steps; hangs for ever where the file `hang` says so, once."""
         for done in range(1, STEPS + 1):
             hang = settings.DATA_DIR / "hang"
@@ -32,7 +31,7 @@ class SlowEngine(PlainEngine):
                 time.sleep(3600)
             time.sleep(STEP_SECONDS)
             on_step(Step(done, STEPS))
-        return [np.full(request.image.pixels.shape, 128, np.uint8)]
+        return [np.full(plan.request.image.pixels.shape, 128, np.uint8)]
 
 
 def die_here(name: str) -> None:

@@ -17,10 +17,10 @@ from inpainting.core.geometry import Box, Size, WindowRule
 from inpainting.core.masks import effective_mask
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import OnStep, Step
+from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.painting import NOTHING_TO_DO, Painting, paint
 from inpainting.worker.run import report
-from tests.fakes import PlainEngine, planned
+from tests.fakes import PlainEngine, declared, planned
 from tests.strategies import masks, pictures, sizes, window_rules
 
 
@@ -29,10 +29,13 @@ class NoiseEngine(PlainEngine):
     """Paints noise everywhere, outside the mask too."""
 
     rule: WindowRule = field(default_factory=lambda: WindowRule(0.5))
-    name: str = "noise"
     seen: list[InpaintRequest] = field(default_factory=list)
 
-    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+    def __post_init__(self) -> None:
+        self.declaration = declared("noise", rule=self.rule)
+
+    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        request = plan.request
         self.seen.append(request)
         on_step(Step(1, 1))
         rng = np.random.default_rng(request.settings.seed)
@@ -163,11 +166,11 @@ def test_a_nearly_full_mask_is_painted_with_a_warning() -> None:
 
 def test_it_says_so_when_an_engine_gives_too_few_pictures_or_wrong_ones() -> None:
     class Lazy(NoiseEngine):
-        def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
-            return super().inpaint(request, on_step)[:1]
+        def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+            return super().inpaint(plan, on_step)[:1]
 
     class Large(NoiseEngine):
-        def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
             return [np.zeros((7, 7, 3), np.uint8)]
 
     with pytest.raises(EngineFailed, match="2 pictures, got 1"):
@@ -185,9 +188,9 @@ def test_the_last_step_is_told_again_with_each_picture_that_is_put_together() ->
 
 def test_a_painting_says_which_of_an_engines_ways_computed_it_and_so_does_its_report() -> None:
     class Two(NoiseEngine):
-        def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
             on_step(Step(1, 2, computed_by="abacus, exactly"))
-            return super().inpaint(request, on_step)
+            return super().inpaint(plan, on_step)
 
     (painting,), (plain,) = done(scene(), Two()), done(scene(), NoiseEngine())
     assert report(painting)["computed_by"] == "abacus, exactly"
@@ -195,8 +198,9 @@ def test_a_painting_says_which_of_an_engines_ways_computed_it_and_so_does_its_re
 
 
 def test_a_strength_of_0_leaves_every_pixel_as_it_is_where_the_engine_reads_it() -> None:
-    class Deaf(NoiseEngine):
-        ignores = frozenset({"strength"})
+    class WithoutStrength(NoiseEngine):
+        def __post_init__(self) -> None:
+            self.declaration = declared("noise", ignored=frozenset({"strength"}))
 
     request, engine = scene(strength=0.0, num_images=2), NoiseEngine(WindowRule(0.5, most_side=16))
     told: list[Step] = []
@@ -206,7 +210,7 @@ def test_a_strength_of_0_leaves_every_pixel_as_it_is_where_the_engine_reads_it()
     assert [result.notes for result in results] == [(NOTHING_TO_DO,)] * 2
     assert [(step.done, step.of) for step in told] == [(1, 1)]
     assert report(results[0])["seam_score_plain"] == 0
-    assert not done(request, Deaf())[0].picture.same_as(request.image)
+    assert not done(request, WithoutStrength())[0].picture.same_as(request.image)
 
 
 def test_a_cancel_passes_through() -> None:

@@ -10,34 +10,33 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
-from inpainting.catalog.specs import Control
+from inpainting.catalog.specs import Control, Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import WindowRule
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import OnStep
+from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.painting import paint
-from tests.fakes import PlainEngine, planned
+from tests.fakes import PlainEngine, declared, planned
 
 
 @dataclass
 class Guided(PlainEngine):
     """Paints what it is shown, and remembers it."""
 
-    guide: Control | None = Control.DEPTH
-    idle: frozenset[str] = frozenset()
+    guide: Control = Control.DEPTH
+    ignored: frozenset[str] = frozenset()
     rule: WindowRule = field(default_factory=lambda: WindowRule(0.5, least_context=4))
     seen: list[InpaintRequest] = field(default_factory=list)
 
-    def looks_at(self, settings: PaintSettings) -> Control | None:
-        return self.guide
+    def __post_init__(self) -> None:
+        kind, family = Kind.CONTROLNET, "sd"
+        control = ModelSpec(slug="lines", label="Lines", family=family, kind=kind, control=self.guide)
+        self.declaration = declared(ignored=self.ignored, rule=self.rule, adapters=(control,))
 
-    def ignored(self, settings: PaintSettings) -> frozenset[str]:
-        return self.idle
-
-    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        self.seen.append(request)
-        return [np.array(request.image.pixels, np.uint8)]
+    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        self.seen.append(plan.request)
+        return [np.array(plan.request.image.pixels, np.uint8)]
 
 
 PHOTO = Picture(data.astronaut()[:90, :120])
@@ -102,9 +101,9 @@ def test_an_adapter_needs_a_picture_to_look_at() -> None:
     [
         (scene(guide=PHOTO), Guided(), "control_image was not read: no control was asked for."),
         (scene(guide=PHOTO, control="edges"), Guided(Control.CANNY), "edges is guided by is computed from the image."),
-        (scene(guide=PHOTO, control="lines"), Guided(idle=frozenset({"control"})), "paints without a control."),
+        (scene(guide=PHOTO, control="lines"), Guided(ignored=frozenset({"control"})), "paints without a control."),
         (scene(look=REFERENCE), Guided(), "ip_adapter_image was not read: no ip_adapter was asked for."),
-        (scene(look=REFERENCE, ip_adapter="a"), Guided(idle=frozenset({"ip_adapter"})), "without an IP-Adapter."),
+        (scene(look=REFERENCE, ip_adapter="a"), Guided(ignored=frozenset({"ip_adapter"})), "without an IP-Adapter."),
     ],
 )
 def test_a_picture_that_is_not_read_does_not_reach_the_engine_and_this_is_said(
@@ -117,8 +116,8 @@ def test_a_picture_that_is_not_read_does_not_reach_the_engine_and_this_is_said(
 
 
 def test_an_engine_that_reads_no_control_misses_none() -> None:
-    idle = frozenset({"control", "ip_adapter"})
-    assert done(scene(control="lines", ip_adapter="adapter"), Guided(idle=idle))[1] == ()
+    unread = frozenset({"control", "ip_adapter"})
+    assert done(scene(control="lines", ip_adapter="adapter"), Guided(ignored=unread))[1] == ()
 
 
 def test_tile_takes_a_picture_where_one_is_sent() -> None:

@@ -19,7 +19,7 @@ from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.base import OnStep, Queue, Step
+from inpainting.engines.base import OnStep, Plan, Queue, Step
 from inpainting.engines.painting import Painting
 from inpainting.generations.recovery import recover
 from inpainting.generations.submit import submit
@@ -39,11 +39,11 @@ class FakeEngine(PlainEngine):
     def __init__(self, before_step: Callable[[int], None]) -> None:
         self.before_step = before_step
 
-    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
         for number in (1, 2, 3):
             self.before_step(number)
             on_step(Step(number, 3))
-        return [np.full(request.image.pixels.shape, 128, np.uint8)] * request.settings.num_images
+        return [np.full(plan.request.image.pixels.shape, 128, np.uint8)] * plan.settings.num_images
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 
 from accounts.models import User
 from inpainting.core.geometry import Box
-from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.engines.base import OnStep, Step
+from inpainting.engines.base import OnStep, Plan, Step
+from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.quick_fill.engine import QuickFill
 from inpainting.worker.run import preview_of, run_waiting
 from tests.realtime.conftest import Wait
@@ -29,10 +30,10 @@ GREEN = (20, 200, 40)
 class PreviewingEngine(QuickFill):
     """Paints everything green and sends one preview."""
 
-    name = "previewing"
+    declaration = replace(QUICK_FILL, name="previewing")
 
-    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        size = request.image.size
+    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        size = plan.request.image.size
         picture = np.full((size.height, size.width, 3), GREEN, np.uint8)
         on_step(Step(1, 3))
         on_step(Step(2, 3, preview=picture))  # too soon after the first step to be stored

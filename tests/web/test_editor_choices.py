@@ -11,12 +11,12 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from inpainting import planning
 from inpainting.catalog.specs import Source
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES
-from inpainting.engines import registry
-from inpainting.engines.diffusion import engine as diffusion
 from inpainting.models import Generation, InferenceModel
+from tests.fakes import pretend_installed, pretend_missing
 from tests.hub import tiny_model, written
 
 Install = Callable[[str], InferenceModel]
@@ -25,12 +25,12 @@ Install = Callable[[str], InferenceModel]
 @pytest.fixture
 def with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether or not this installation has it."""
-    monkeypatch.setattr(diffusion, "find_spec", lambda name: object())
+    pretend_installed(monkeypatch, "torch")
 
 
 @pytest.fixture
 def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diffusion, "find_spec", lambda name: None)
+    pretend_missing(monkeypatch, "torch")
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_light_installation_says_what_it_lacks_and_offers_no_model(
     assert "not part of this light installation" in page
     assert offered(page, "engine") == ["auto", "quick-fill"]
     assert offered(page, "model") == []
-    assert registry.find("auto", PaintSettings(prompt="a lawn")).name == "quick-fill"
+    assert planning.choose("auto", PaintSettings(prompt="a lawn")).engine.name == "quick-fill"
 
 
 @pytest.mark.usefixtures("with_torch")

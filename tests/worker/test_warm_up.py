@@ -38,8 +38,8 @@ def test_it_is_loaded_by_the_thread_that_owns_the_device(
     settings.MODELS_DIR, settings.DIFFUSION_WARM_UP = tmp_path / "models", "tiny"
     folder = tiny_models.saved(tmp_path / "tiny").path
     call_command("add_model", "tiny", "--family=sd", f"--from={folder}")
-    kept = registry.models, registry.options
-    registry.use(registry.models, Options(device="cpu", precision="float32"))
+    engine = Diffusion(Options(device="cpu", precision="float32"))
+    monkeypatch.setitem(registry.engines(), "diffusion", engine)
     loading: list[str] = []
     load = model_loading.load
 
@@ -48,18 +48,13 @@ def test_it_is_loaded_by_the_thread_that_owns_the_device(
         return load(spec, hardware)
 
     monkeypatch.setattr(model_cache, "load", noted)
-    try:
-        warm_up()
-        engine = registry.find("diffusion")
-        assert isinstance(engine, Diffusion)
-        for _ in range(3000):
-            if engine.batcher.cache.used_bytes:
-                break
-            time.sleep(0.01)
-        assert engine.batcher.cache.used_bytes > 0
-        assert loading == ["diffusion"]
-    finally:
-        registry.use(*kept)
+    warm_up()
+    for _ in range(3000):
+        if engine.batcher.cache.used_bytes:
+            break
+        time.sleep(0.01)
+    assert engine.batcher.cache.used_bytes > 0
+    assert loading == ["diffusion"]
 
 
 def test_a_model_that_cannot_be_loaded_is_a_warning(settings: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,13 +11,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
+from inpainting import planning
 from inpainting.accounting.limits import spent, stored_bytes
 from inpainting.api.native.documents import EnginesDocument, ModelsDocument, UsageDocument, documented
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import public_names
 from inpainting.engines import registry
-from inpainting.engines.base import Engine
+from inpainting.engines.base import EngineDeclaration
 from inpainting.generations import history
 from inpainting.models import InferenceModel, Lora, Status, UserLimits
 
@@ -27,26 +28,27 @@ class Engines(APIView):
 
     @documented("The engines", {200: EnginesDocument})
     def get(self, request: Request) -> Response:
-        default = registry.find(registry.AUTO)
-        engines = [said_of(engine, is_default=engine is default) for engine in registry.engines().values()]
+        default = planning.choose().engine.name
+        declared = [engine.declaration for engine in registry.engines().values()]
+        engines = [said_of(engine, is_default=engine.name == default) for engine in declared]
         return Response({"status": "success", "engines": engines})
 
 
-def said_of(engine: Engine, *, is_default: bool) -> dict[str, Any]:
+def said_of(engine: EngineDeclaration, *, is_default: bool) -> dict[str, Any]:
     return {
         "name": engine.name,
-        "label": registry.label(engine.name),
+        "label": engine.label,
         "is_default": is_default,
-        "accepts_prompt": "prompt" not in engine.ignores,
-        "ignores": public_names(engine.ignores),
+        "accepts_prompt": "prompt" not in engine.ignored_settings,
+        "ignores": public_names(engine.ignored_settings),
         "unavailable": why_unavailable(engine),
     }
 
 
-def why_unavailable(engine: Engine) -> str | None:
+def why_unavailable(engine: EngineDeclaration) -> str | None:
     """What is missing before it can paint; None where it can."""
     try:
-        engine.settled(PaintSettings())
+        planning.resolve(engine, PaintSettings())
     except InvalidRequest as error:
         return error.message
     return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from inpainting import webhooks
+from inpainting import planning, webhooks
 from inpainting.api.compat.base import Options, Repeated
 from inpainting.api.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.inputs import masked_request, unmasked_request
@@ -52,7 +52,7 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
     if sent_mask is not None:
         mask = read_picture(sent_mask, MASK, user)
         inpaint_request, notes = masked_request(image, mask, settings, MaskPolarity(values["mask_polarity"]))
-    elif registry.find(engine, settings).needs_surroundings:
+    elif planning.choose(engine, settings).engine.needs_surroundings:
         raise InvalidRequest(
             "No mask file provided. Without a mask the whole image is repainted, which only a diffusion model can do.",
             code="mask_required",

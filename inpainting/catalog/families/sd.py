@@ -59,7 +59,7 @@ SD = register(
         ),
         implementation="inpainting.engines.diffusion.families.sd:StableDiffusion",
         pipeline_class="StableDiffusionInpaintPipeline",
-        # Generated images are checked apart from the pipeline, whichever engine made them (`engines.safety`).
+        # Generated images are checked apart from the pipeline, whichever engine made them (`engines.moderation`).
         pipeline_arguments={
             "safety_checker": None,
             "requires_safety_checker": False,

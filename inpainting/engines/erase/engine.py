@@ -6,85 +6,49 @@ Cheap to import: onnxruntime is loaded with the first network.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import ModelSpec
 from inpainting.core.compositing import resized
-from inpainting.core.errors import EngineFailed, InvalidRequest
+from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
 from inpainting.core.masks import scaled
-from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.core.settings_table import not_read_by
-from inpainting.engines.base import OnStep, Queue, Step
+from inpainting.engines.base import OnStep, Plan, Step
+from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.mask_regions import split_into_regions
 
 if TYPE_CHECKING:
     from inpainting.engines.erase.onnx_networks import NetworkCache
 
-CONTEXT, LEAST_CONTEXT = 0.5, 256
-"""Around the mask: enough that a region at its edge still gets a full window of 512 pixels."""
 REGION_CONTEXT, LEAST_REGION_CONTEXT = 0.5, 32
 PREVIEW_SIDE = 256
 
 
 class Erase:
-    """LaMa and MI-GAN. Deterministic; image n of several is painted under the n-th of a square's eight symmetries.
+    """LaMa and MI-GAN. Image n of several is painted under the n-th of a square's eight symmetries."""
 
-    find_model: (slug, or None for the default) -> an installed model of these families. Raises InvalidRequest that
-    lists the installed models or tells how to install one.
-    """
+    declaration = ERASE
 
-    name = "erase"
-    queue = Queue.CPU
-    ignores = not_read_by(name)
-    needs_surroundings = True
-
-    def __init__(self, find_model: Callable[[str | None], ModelSpec]) -> None:
-        self.find_model = find_model
+    def __init__(self) -> None:
         self._making = threading.Lock()
 
-    def settled(self, settings: PaintSettings) -> PaintSettings:
-        """The settings with the model's slug, which the history then shows.
-
-        Raises InvalidRequest where there is no such model, or none at all, or no onnxruntime to run it.
-        """
-        if not is_installed():
-            raise InvalidRequest(
-                "This installation has no erase engine; “pip install .[erase]” adds it.",
-                code="engine_not_installed",
-                field="engine",
-            )
-        return replace(settings, model=self.find_model(settings.model).slug)
-
-    def ignored(self, settings: PaintSettings) -> frozenset[str]:
-        return self.ignores
-
-    def looks_at(self, settings: PaintSettings) -> None:
-        return None
-
-    def window(self, settings: PaintSettings) -> WindowRule:
-        """The mask with its surroundings, not scaled: each region gets a window of the network's size within it."""
-        return WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT)
-
-    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        """`settings.num_images` pictures [height, width, 3], equal to the request's where its mask is 0.
+    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        """`settings.num_images` pictures [height, width, 3], equal to the source image where the mask is 0.
 
         One step per region. While the network runs the last step is repeated, so that Cancelled can terminate it.
         Raises EngineFailed: `model_unavailable`, `model_refused`, `model_failed`, `model_produced_invalid_output`, or
         where the mask leaves nothing to paint from.
         """
+        request = plan.request
         image, mask = request.image.pixels, request.mask > 0
         if mask.all():
             raise EngineFailed("The mask covers the whole picture, so nothing is left to paint from.")
-        network = self.networks.get(self.find_model(request.settings.model))
+        network = self.networks.get(plan.required_model)
         regions = split_into_regions(mask, network.side)
         count = request.settings.num_images
         step = Step(0, count * len(regions.boxes))
@@ -116,11 +80,6 @@ class Erase:
         from inpainting.engines.erase.onnx_networks import NetworkCache
 
         return NetworkCache()
-
-
-def is_installed() -> bool:
-    """Whether onnxruntime is installed, which a light installation lacks. Imports nothing."""
-    return find_spec("onnxruntime") is not None
 
 
 def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:

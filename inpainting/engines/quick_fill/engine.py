@@ -6,46 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.errors import EngineFailed
-from inpainting.core.geometry import Box, Size, WindowRule
-from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.core.settings_table import not_read_by
-from inpainting.engines.base import OnStep, Queue
+from inpainting.core.geometry import Box, Size
+from inpainting.engines.base import OnStep, Plan
+from inpainting.engines.quick_fill.declaration import CONTEXT, LEAST_CONTEXT, QUICK_FILL
 from inpainting.engines.quick_fill.filling import fill
 from inpainting.engines.quick_fill.holes import split_mask
 from inpainting.engines.quick_fill.progress import Progress, Report, subrange
 from inpainting.engines.quick_fill.scratches import close_scratches
 
-CONTEXT = 1.0
-LEAST_CONTEXT = 64
 FULL_EFFORT = 40
 """Up to this many holes each gets the full search; with more, the total effort stays about the same."""
 
 
 class QuickFill:
-    """Copies pixels from elsewhere in the picture into the hole. Deterministic: same request, same bytes."""
+    """Copies pixels from elsewhere in the window into the hole."""
 
-    name = "quick-fill"
-    ignores = not_read_by(name)
-    needs_surroundings = True
-    queue = Queue.CPU
+    declaration = QUICK_FILL
 
-    def settled(self, settings: PaintSettings) -> PaintSettings:
-        return settings
-
-    def ignored(self, settings: PaintSettings) -> frozenset[str]:
-        return self.ignores
-
-    def looks_at(self, settings: PaintSettings) -> None:
-        return None
-
-    def window(self, settings: PaintSettings) -> WindowRule:
-        return WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT)
-
-    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        """`settings.num_images` pictures [height, width, 3], equal to the request's where its mask is 0.
+    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        """`settings.num_images` pictures [height, width, 3], equal to the source image where the mask is 0.
 
         Raises EngineFailed where the mask leaves nothing to paint from.
         """
+        request = plan.request
         image = np.ascontiguousarray(request.image.pixels, dtype=np.uint8)
         mask = request.mask > 0
         if mask.all():

@@ -14,13 +14,13 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import User
+from inpainting import planning
 from inpainting.catalog import families
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
-from inpainting.engines import registry
-from inpainting.engines.safety import find_checker
 from inpainting.models import InferenceModel, ModelState
+from inpainting.moderation import find_safety_checker
 from tests import tiny_checker
 from tests.catalog.store.conftest import PutOnline
 from tests.hub import Hub, serving
@@ -78,7 +78,7 @@ def test_the_shipped_one_is_pulled_and_nothing_beside_it(hub: Hub, models_folder
     assert model.files.keys() == FILES
     assert model.revision == hub.commit
     assert all(len(file["sha256"]) == 64 for file in model.files.values())
-    assert find_checker().path == model.spec.path
+    assert find_safety_checker().path == model.spec.path
 
 
 def test_other_weights_than_were_pinned_are_not_taken(hub: Hub) -> None:
@@ -169,8 +169,8 @@ def test_a_file_is_no_checker_and_a_checker_is_no_model_of_another_family(folder
 
 def test_nobody_is_offered_it_to_paint_with(folder: Path, client: Client, alices_program: Client, alice: User) -> None:
     said_by("pull_model", "safety-checker", "--yes", f"--from={folder}")
-    assert registry.find("auto").name == "quick-fill"
-    assert registry.find("auto", PaintSettings(prompt="a lawn")).name == "quick-fill"
+    assert planning.choose().engine.name == "quick-fill"
+    assert planning.choose("auto", PaintSettings(prompt="a lawn")).engine.name == "quick-fill"
     listed = alices_program.get("/api/models").json()["models"]
     assert listed
     assert "safety-checker" not in [model["id"] for model in listed]
@@ -201,5 +201,5 @@ def test_one_that_is_turned_off_does_not_look(folder: Path) -> None:
     said_by("pull_model", "safety-checker", "--yes", f"--from={folder}")
     InferenceModel.objects.get(slug="safety-checker").switch(False)
     with pytest.raises(InvalidRequest) as refused:
-        find_checker()
+        find_safety_checker()
     assert refused.value.code == "safety_checker_unavailable"

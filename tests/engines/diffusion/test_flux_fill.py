@@ -24,6 +24,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import flow_schedulers, previews
+from inpainting.engines.diffusion.declaration import window_rule
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.hardware import Hardware
@@ -270,10 +271,10 @@ def test_outside_the_mask_nothing_changes_to_the_last_bit(spec: ModelSpec) -> No
     photo = np.ascontiguousarray(data.chelsea()[40:257, 60:371])
     mask = np.zeros(photo.shape[:2], np.uint8)
     mask[60:140, 90:170] = 255
-    engine = Diffusion(lambda name: spec)
+    engine = Diffusion()
     engine.__dict__["_batcher"] = Batcher(ModelCache(CPU, 10**9))
-    settings = engine.settled(PaintSettings(prompt="a red bus", steps=2, strength=1.0))
-    (painted,) = paint(planned(InpaintRequest(Picture(photo), mask, settings), engine), engine, nothing)
+    settings = PaintSettings(prompt="a red bus", steps=2, strength=1.0)
+    (painted,) = paint(planned(InpaintRequest(Picture(photo), mask, settings), engine, spec), engine, nothing)
     result = np.asarray(painted.picture.pixels)
     assert np.array_equal(result[mask == 0], photo[mask == 0])
     assert not np.array_equal(result[mask > 0], photo[mask > 0])
@@ -281,9 +282,9 @@ def test_outside_the_mask_nothing_changes_to_the_last_bit(spec: ModelSpec) -> No
 
 @pytest.mark.parametrize("native", [64, 72, 512, 1000, 1024])
 def test_the_sides_at_which_it_works_are_multiples_of_sixteen(spec: ModelSpec, native: int) -> None:
-    engine = Diffusion(lambda name: replace(spec, width=native, height=native))
+    model = replace(spec, width=native, height=native)
     for asked in (PaintSettings(), PaintSettings(width=1000, height=72), PaintSettings(height=88)):
-        rule = engine.window(asked)
+        rule = window_rule(asked, model)
         for mask in (Box(10, 20, 30, 40), Box(0, 0, 1900, 700), Box(500, 3, 1400, 1050)):
             work = plan_window(mask, Size(1999, 1111), rule).work
             assert (work.width % 16, work.height % 16) == (0, 0), (asked, work)

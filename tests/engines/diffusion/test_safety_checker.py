@@ -24,8 +24,8 @@ from inpainting.core.picture import Picture
 from inpainting.engines.diffusion import safety_checker
 from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache, run_in_thread
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
+from inpainting.engines.moderation import checkers, moderated, squared
 from inpainting.engines.painting import Painting
-from inpainting.engines.safety import checkers, examined, squared
 from tests import tiny_checker, tiny_models
 
 PICTURES = {"astronaut": data.astronaut, "chelsea": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
@@ -228,8 +228,8 @@ def test_what_was_painted_is_judged_and_the_rest_of_the_picture_is_not(tmp_path:
     on_cat[50:150, 50:150] = 255
     on_cup[50:150, 850:950] = 255
     checkers.cache_clear()
-    found = examined(painting_of(picture, on_cat), nothing, how="black", checker=spec)
-    passed = examined(painting_of(picture, on_cup), nothing, how="black", checker=spec)
+    found = moderated(painting_of(picture, on_cat), nothing, how="black", checker=spec)
+    passed = moderated(painting_of(picture, on_cup), nothing, how="black", checker=spec)
     assert (passed.nsfw_content_detected, passed.hidden_by, passed.unhidden) == (False, None, None)
     assert np.array_equal(passed.picture.pixels, picture)
     assert (found.nsfw_content_detected, found.hidden_by) == (True, "black")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +20,37 @@ from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import Step
-from inpainting.engines.erase import engine as module
+from inpainting.engines.base import OnStep, Step
 from inpainting.engines.erase import network_inputs, onnx_networks
-from inpainting.engines.erase.engine import Erase
+from inpainting.engines.erase.declaration import ERASE
+from inpainting.engines.erase.engine import PREVIEW_SIDE, Erase
 from inpainting.engines.painting import Painting, paint
+from inpainting.engines.plan import resolve
 from tests import tiny_networks
-from tests.fakes import planned
+from tests.fakes import OneModel, planned, pretend_missing, window_plan
 
 GRAPHS: dict[str, Callable[..., bytes]] = {"lama": tiny_networks.lama, "migan": tiny_networks.migan}
 
 
+@dataclass
+class Eraser:
+    """The engine with one network."""
+
+    spec: ModelSpec
+    engine: Erase = field(default_factory=Erase)
+
+    def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
+        return self.engine.inpaint(window_plan(request, self.engine, self.spec), on_step)
+
+
 @pytest.fixture
-def eraser(tmp_path: Path) -> Callable[..., Erase]:
+def eraser(tmp_path: Path) -> Callable[..., Eraser]:
     """eraser(family, graph) -> the engine with that one network."""
 
-    def make(family: str = "lama", graph: bytes | None = None) -> Erase:
+    def make(family: str = "lama", graph: bytes | None = None) -> Eraser:
         path = tmp_path / "network.onnx"
         path.write_bytes(GRAPHS[family]() if graph is None else graph)
-        spec = ModelSpec(slug="tiny", label="Tiny", family=family, path=path)
-        return Erase(lambda name: spec)
+        return Eraser(ModelSpec(slug="tiny", label="Tiny", family=family, path=path))
 
     return make
 
@@ -62,8 +74,8 @@ def nothing(step: Step) -> None:
     pass
 
 
-def painted(engine: Erase, request: InpaintRequest) -> Painting:
-    return paint(planned(request, engine), engine, nothing)[0]
+def painted(eraser: Eraser, request: InpaintRequest) -> Painting:
+    return paint(planned(request, eraser.engine, eraser.spec), eraser.engine, nothing)[0]
 
 
 @pytest.mark.parametrize("family", ["lama", "migan"])
@@ -78,7 +90,7 @@ def painted(engine: Erase, request: InpaintRequest) -> Painting:
     ids=["two regions", "large", "wire", "small picture"],
 )
 def test_an_object_before_a_wall_is_replaced_by_the_wall(
-    eraser: Callable[..., Erase], family: str, mask: NDArray[np.uint8]
+    eraser: Callable[..., Eraser], family: str, mask: NDArray[np.uint8]
 ) -> None:
     request = wall(mask)
     # The output before colours are matched: a wrong range or polarity would show here.
@@ -106,7 +118,7 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> list[network_inputs.Inputs]:
 
 
 def test_a_filled_region_counts_as_known_for_the_next_one(
-    eraser: Callable[..., Erase], fed: list[network_inputs.Inputs]
+    eraser: Callable[..., Eraser], fed: list[network_inputs.Inputs]
 ) -> None:
     mask = holes(np.s_[300:340, 200:240], np.s_[300:340, 400:440])
     eraser("lama").inpaint(wall(mask), nothing)
@@ -115,7 +127,7 @@ def test_a_filled_region_counts_as_known_for_the_next_one(
 
 @pytest.mark.parametrize("family", ["lama", "migan"])
 def test_the_network_gets_range_shape_and_polarity_of_the_published_one(
-    eraser: Callable[..., Erase], family: str, fed: list[network_inputs.Inputs]
+    eraser: Callable[..., Eraser], family: str, fed: list[network_inputs.Inputs]
 ) -> None:
     eraser(family).inpaint(wall(holes(np.s_[300:340, 300:360]), colour=(255, 255, 255)), nothing)
     (feeds,) = fed
@@ -130,7 +142,7 @@ def test_the_network_gets_range_shape_and_polarity_of_the_published_one(
     assert not image[:, :, mask[0, 0] == (1 if family == "lama" else 0)].any(), "the object is not in the input"
 
 
-def test_each_region_is_a_step_and_gets_its_own_surroundings(eraser: Callable[..., Erase]) -> None:
+def test_each_region_is_a_step_and_gets_its_own_surroundings(eraser: Callable[..., Eraser]) -> None:
     mask = holes(np.s_[40:80, 40:80], np.s_[40:80, 1900:1940], shape=(120, 2000))
     request = wall(mask)
     pixels = np.array(request.image.pixels, np.uint8)
@@ -139,21 +151,21 @@ def test_each_region_is_a_step_and_gets_its_own_surroundings(eraser: Callable[..
     (raw,) = eraser().inpaint(InpaintRequest(Picture(pixels), mask), steps.append)
     assert [(step.done, step.of) for step in steps] == [(0, 2), (1, 2), (2, 2)]
     assert steps[-1].preview is not None
-    assert max(steps[-1].preview.shape) <= module.PREVIEW_SIDE
+    assert max(steps[-1].preview.shape) <= PREVIEW_SIDE
     assert raw[60, 60].tolist() == [200, 120, 40]
     assert raw[60, 1920].tolist() == [20, 60, 220]
 
 
-def test_the_result_does_not_depend_on_the_seed(eraser: Callable[..., Erase], photo: Any) -> None:
+def test_the_result_does_not_depend_on_the_seed(eraser: Callable[..., Eraser], photo: Any) -> None:
     mask = holes(np.s_[20:40, 30:60], shape=photo.shape[:2])
     first, second = (
         painted(eraser(), InpaintRequest(Picture(photo), mask, PaintSettings(seed=seed))).picture for seed in (1, 2)
     )
     assert first.same_as(second)
-    assert "seed" in Erase.ignores
+    assert "seed" in ERASE.ignored_settings
 
 
-def test_eight_images_are_painted_under_eight_symmetries(eraser: Callable[..., Erase]) -> None:
+def test_eight_images_are_painted_under_eight_symmetries(eraser: Callable[..., Eraser]) -> None:
     rows, columns = np.mgrid[0:512, 0:512]
     photo = np.stack([rows // 2, columns // 2, (rows + columns) // 4], axis=-1).astype(np.uint8)
     mask = holes(np.s_[200:300, 150:400], shape=(512, 512))
@@ -171,7 +183,7 @@ def test_every_symmetry_has_an_inverse() -> None:
         assert np.array_equal(onnx_networks.inverse_transformed(pixels, symmetry), square)
 
 
-def test_a_cancel_terminates_a_running_network(eraser: Callable[..., Erase], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancel_terminates_a_running_network(eraser: Callable[..., Eraser], monkeypatch: pytest.MonkeyPatch) -> None:
     options: list[Any] = []
     make = pytest.importorskip("onnxruntime").RunOptions
 
@@ -191,26 +203,26 @@ def test_a_cancel_terminates_a_running_network(eraser: Callable[..., Erase], mon
     assert [option.terminate for option in options] == [True]
 
 
-def test_values_that_are_not_finite_are_not_painted(eraser: Callable[..., Erase]) -> None:
+def test_values_that_are_not_finite_are_not_painted(eraser: Callable[..., Eraser]) -> None:
     with pytest.raises(EngineFailed) as caught:
         eraser(graph=tiny_networks.lama(factor=float("nan"))).inpaint(wall(holes(np.s_[9:20, 9:20])), nothing)
     assert caught.value.code == "model_produced_invalid_output"
 
 
 def test_a_full_mask_a_missing_file_and_another_familys_file_are_refused(
-    eraser: Callable[..., Erase], tmp_path: Path
+    eraser: Callable[..., Eraser], tmp_path: Path
 ) -> None:
     with pytest.raises(EngineFailed, match="nothing is left to paint from"):
         eraser().inpaint(wall(np.full((64, 64), 255, np.uint8)), nothing)
     request = wall(holes(np.s_[9:20, 9:20]))
-    gone = Erase(lambda name: ModelSpec(slug="lama", label="LaMa", family="lama"))
+    gone = Eraser(ModelSpec(slug="lama", label="LaMa", family="lama"))
     with pytest.raises(EngineFailed, match="pull_model lama"):
         gone.inpaint(request, nothing)
     with pytest.raises(EngineFailed, match="not of the family lama"):
         eraser("lama", tiny_networks.migan()).inpaint(request, nothing)
 
 
-def test_a_graph_with_an_unknown_operator_is_refused(eraser: Callable[..., Erase]) -> None:
+def test_a_graph_with_an_unknown_operator_is_refused(eraser: Callable[..., Eraser]) -> None:
     broken = tiny_networks.lama(64, before=[helper.make_node("NoSuchOperator", ["mask"], ["x"])])
     with pytest.raises(EngineFailed, match="cannot be loaded") as caught:
         eraser(graph=broken).inpaint(wall(holes(np.s_[9:20, 9:20])), nothing)
@@ -229,9 +241,10 @@ def test_a_replaced_file_is_loaded_again(tmp_path: Path) -> None:
     assert known.get(spec).side == 128
 
 
-def test_a_light_installation_names_the_extra(eraser: Callable[..., Erase], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert eraser().settled(PaintSettings()).model == "tiny"
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+def test_a_light_installation_names_the_extra(eraser: Callable[..., Eraser], monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = OneModel(eraser().spec)
+    assert resolve(ERASE, PaintSettings(), catalog).settings.model == "tiny"
+    pretend_missing(monkeypatch, "onnxruntime")
     with pytest.raises(InvalidRequest) as caught:
-        eraser().settled(PaintSettings())
+        resolve(ERASE, PaintSettings(), catalog)
     assert caught.value.code == "engine_not_installed"

@@ -19,13 +19,14 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.quick_fill.engine import QuickFill, fill_all
 from inpainting.engines.quick_fill.holes import split_mask
+from tests.fakes import window_plan
 
 Bytes = NDArray[np.uint8]
 
 
 def paint(image: Bytes, mask: Bytes, *, seed: int = 0, num_images: int = 1) -> list[Bytes]:
     request = InpaintRequest(Picture(image), mask, PaintSettings(seed=seed, num_images=num_images))
-    return QuickFill().inpaint(request, lambda step: None)
+    return QuickFill().inpaint(window_plan(request, QuickFill()), lambda step: None)
 
 
 def disc(shape: tuple[int, ...], centre: tuple[int, int], radius: int) -> Bytes:
@@ -140,7 +141,7 @@ def test_it_refuses_a_mask_that_leaves_nothing_to_paint_from() -> None:
 def test_an_empty_mask_changes_nothing(coffee: Bytes) -> None:
     steps: list[Step] = []
     request = InpaintRequest(Picture(coffee), np.zeros(coffee.shape[:2], np.uint8))
-    assert (QuickFill().inpaint(request, steps.append)[0] == coffee).all()
+    assert (QuickFill().inpaint(window_plan(request, QuickFill()), steps.append)[0] == coffee).all()
     assert steps[-1].done == steps[-1].of
 
 
@@ -193,7 +194,8 @@ def test_wires_hairs_and_holes_within_holes_are_all_filled(*, wire: bool) -> Non
 def test_progress_never_falls_and_ends_complete(coffee: Bytes) -> None:
     steps: list[Step] = []
     mask = disc(coffee.shape, (120, 80), 26) | disc(coffee.shape, (20, 20), 2) | disc(coffee.shape, (210, 130), 12)
-    QuickFill().inpaint(InpaintRequest(Picture(coffee), mask, PaintSettings(num_images=3)), steps.append)
+    request = InpaintRequest(Picture(coffee), mask, PaintSettings(num_images=3))
+    QuickFill().inpaint(window_plan(request, QuickFill()), steps.append)
     assert len(steps) >= 20
     assert all(before.done < after.done for before, after in pairwise(steps))
     assert steps[-1].done == steps[-1].of
@@ -212,7 +214,7 @@ def test_cancelled_propagates(coffee: Bytes, at: int) -> None:
 
     mask = disc(coffee.shape, (120, 80), 26)
     with pytest.raises(Cancelled):
-        QuickFill().inpaint(InpaintRequest(Picture(coffee), mask), stop)
+        QuickFill().inpaint(window_plan(InpaintRequest(Picture(coffee), mask), QuickFill()), stop)
     assert calls == at
 
 

@@ -484,8 +484,8 @@ def test_a_model_fits_where_only_what_is_compiled_and_idle_is_in_its_way(
     assert (model.networks, model in cache.models) == ({}, True)
 
 
-def engine(spec: ModelSpec, **options: Any) -> Diffusion:
-    return Diffusion(lambda name: spec, Options(device="cpu", precision="float32", **options))
+def engine(**options: Any) -> Diffusion:
+    return Diffusion(Options(device="cpu", precision="float32", **options))
 
 
 def test_who_is_not_computed_by_it_shares_rows_as_if_there_were_none(folder: Path, specs: dict[str, ModelSpec]) -> None:
@@ -499,11 +499,10 @@ def test_who_is_not_computed_by_it_shares_rows_as_if_there_were_none(folder: Pat
     assert len(loop._waiting) == 4
 
 
-def test_the_setting_turns_it_off_and_so_does_the_deterministic_mode(folder: Path, specs: dict[str, ModelSpec]) -> None:
-    spec = specs["sd"]
-    assert engine(spec, models_dir=folder).batcher.networks is not None
-    assert engine(spec, models_dir=folder, openvino="off").batcher.networks is None
-    assert engine(spec, models_dir=folder, max_rows=1).batcher.networks is None
+def test_the_setting_turns_it_off_and_so_does_the_deterministic_mode(folder: Path) -> None:
+    assert engine(models_dir=folder).batcher.networks is not None
+    assert engine(models_dir=folder, openvino="off").batcher.networks is None
+    assert engine(models_dir=folder, max_rows=1).batcher.networks is None
 
 
 def test_a_model_that_is_loaded_early_is_compiled_early(folder: Path, specs: dict[str, ModelSpec]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from inpainting import planning
 from inpainting.catalog.specs import Control
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Engine
+from inpainting.engines.diffusion.declaration import DIFFUSION
 from tests import tiny_models, tiny_parts
 from tests.catalogued import add_model
 from tests.engines.diffusion.conditioning.adapter_requests import nothing, request
@@ -49,8 +50,11 @@ def engine(scratch: Path, models_dir: Path) -> Engine:
 
 
 def painted(engine: Engine, **settings: Any) -> NDArray[np.uint8]:
-    asked = request(model="tiny", **settings)
-    return engine.inpaint(replace(asked, settings=engine.settled(asked.settings)), nothing)[0]
+    return engine.inpaint(planning.plan(request(model="tiny", **settings), "diffusion"), nothing)[0]
+
+
+def resolved(settings: PaintSettings) -> PaintSettings:
+    return planning.resolve(DIFFUSION, settings).settings
 
 
 def test_what_is_added_leads_what_is_painted(engine: Engine) -> None:
@@ -75,9 +79,9 @@ def test_what_is_added_leads_what_is_painted(engine: Engine) -> None:
 
 
 def test_the_settings_tell_how_strongly_and_when(engine: Engine) -> None:
-    bare = engine.settled(PaintSettings(model="tiny"))
+    bare = resolved(PaintSettings(model="tiny"))
     assert (bare.control_strength, bare.control_start, bare.control_end, bare.ip_adapter_scale) == (None,) * 4
-    led = engine.settled(PaintSettings(model="tiny", control="edges", ip_adapter="look", control_end=0.5))
+    led = resolved(PaintSettings(model="tiny", control="edges", ip_adapter="look", control_end=0.5))
     assert (led.control_strength, led.control_start, led.control_end, led.ip_adapter_scale) == (1.0, 0.0, 0.5, 1.0)
 
 
@@ -95,7 +99,7 @@ def test_what_is_not_there_or_of_another_kind_or_family_is_refused(
     engine: Engine, asked: dict[str, Any], code: str
 ) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        engine.settled(PaintSettings(model="tiny", **asked))
+        resolved(PaintSettings(model="tiny", **asked))
     assert (refused.value.code, refused.value.field) == (code, next(iter(asked)))
 
 

@@ -1,10 +1,9 @@
-"""Painting from file to file: no database, no server."""
+"""Painting from file to file, without database or server. Jobs can be sent to another process."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,24 +13,22 @@ from inpainting.core import masks
 from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, generation_parameters
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
-from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, SettingsPlan
+from inpainting.engines.moderation import Moderate
 from inpainting.engines.painting import Painting, paint
 from inpainting.engines.plan import plan_pictures
-from inpainting.engines.safety import Examine
 
 HIDDEN = "What was painted is hidden: the safety checker found something in it. Nothing else is kept."
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
 
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What was measured on a written file, and what its owner should know."""
+    """What was measured on a written file, and warnings about it."""
 
     out: Path
     outside_mask_changed_pixels: int
@@ -48,11 +45,11 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class FileJob:
-    """One picture to paint: where its parts lie, where the results go, and how to paint it.
+    """One picture to paint: its files, where the results go, and the plan of its settings.
 
-    mask: None repaints all of the picture. control_image, ip_adapter_image: as `InpaintRequest` has them.
-    examine: what every result has to pass; None where nobody looks.
-    Of several results the second lies beside `out` as NAME-2.png, and so on.
+    mask: None repaints the whole image. control_image, ip_adapter_image: see `InpaintRequest`.
+    moderate: the check that every result has to pass; None where the safety checker is off.
+    The first result is written to `out`, the second beside it as NAME-2.png, and so on.
     """
 
     image: Path
@@ -60,29 +57,29 @@ class FileJob:
     out: Path
     plan: SettingsPlan
     polarity: MaskPolarity
-    examine: Examine | None = None
+    moderate: Moderate | None = None
     control_image: Path | None = None
     ip_adapter_image: Path | None = None
 
     def run(self, on_step: OnStep) -> list[FileReport]:
-        """Paint, write each PNG, read it again and count. Raises PaintingError and OSError.
+        """Paint, write each PNG, read it again and measure it. Raises PaintingError and OSError.
 
-        The first result is written last: where it lies, all of them do.
+        The first result is written last: where it exists, all of them do.
         """
         image = decode_picture(self.image.read_bytes())
         request, warnings = self.request(image.picture)
         plan = plan_pictures(request, self.plan)
         warnings = (*image.warnings, *warnings, *plan.warnings)
         paintings = paint(plan, registry.find(plan.engine.name), on_step)
-        if self.examine is not None:
-            paintings = [self.examine(painting, lambda: None) for painting in paintings]
+        if self.moderate is not None:
+            paintings = [self.moderate(painting, lambda: None) for painting in paintings]
         reports = [
             self.keep(index, painting, warnings, image.picture) for index, painting in reversed([*enumerate(paintings)])
         ]
         return reports[::-1]
 
     def request(self, image: Picture) -> tuple[InpaintRequest, tuple[str, ...]]:
-        """What is painted, and warnings about the mask and the further pictures."""
+        """The request, and warnings about the mask and the conditioning images."""
         pixels, warnings = self.mask_pixels(image.size)
         control, about_control = self.control(image.size)
         looked_at, about_look = self.look()
@@ -133,47 +130,10 @@ class FileJob:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write under another name first: whoever finds `path` finds all of it."""
+    """Write under another name first, so that `path` never holds part of the data."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(data)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def pairs(images: Path, masks_path: Path) -> Iterator[tuple[Path, Path]]:
-    """Each picture in the folder `images` with its mask. Masks that lie among the pictures are no pictures.
-
-    Raises InvalidRequest for a picture without a mask.
-    """
-    for image in sorted(images.iterdir()):
-        if image.suffix.lower() in PICTURE_SUFFIXES and not image.stem.endswith("_mask"):
-            yield image, mask_of(image, masks_path)
-
-
-def control_of(image: Path, controls: Path) -> Path:
-    """The one file given, or NAME.png in the folder given. Raises InvalidRequest where it is not."""
-    control = controls / f"{image.stem}.png" if controls.is_dir() else controls
-    if not control.is_file():
-        raise InvalidRequest(
-            f"{image.name} has no control image: there is no {control}.",
-            code="control_image_missing",
-            field="control_image",
-        )
-    return control
-
-
-def mask_of(image: Path, masks_path: Path) -> Path:
-    """The one file given, or NAME_mask.png or NAME.png in the folder given. Raises InvalidRequest where none is."""
-    if masks_path.is_file():
-        return masks_path
-    candidates = [masks_path / f"{image.stem}_mask.png", masks_path / f"{image.stem}.png"]
-    mask = next((path for path in candidates if path.is_file() and path != image), None)
-    if mask is None:
-        raise InvalidRequest(
-            f"{image.name} has no mask: neither {candidates[0].name} nor {candidates[1].name} is in {masks_path}.",
-            code="mask_required",
-            field="mask",
-        )
-    return mask

@@ -1,6 +1,6 @@
-"""Has somebody looked at it? A finished painting goes past the safety checker, and what that finds is hidden.
+"""The safety checker's pass over finished paintings, of any engine: what it finds is hidden.
 
-Of any engine. Light to import: torch comes with the first picture that is looked at.
+Importing this module does not import torch; the first check does.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from inpainting.core.moderation.crops import checker_crops
 from inpainting.core.moderation.hiding import hide
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.core.picture import Picture
-from inpainting.engines import registry
-from inpainting.engines.diffusion import engine as diffusion
+from inpainting.engines.base import Catalog
+from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.painting import Painting
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 
-Examine = Callable[[Painting, Callable[[], None]], Painting]
-"""What a painting has to pass: `examined` by some checker. Called with the painting and `meanwhile`."""
+Moderate = Callable[[Painting, Callable[[], None]], Painting]
+"""`moderated` with its checker and type. Called with the painting and `meanwhile`."""
 
 
-def find_checker() -> ModelSpec:
-    """The installed safety checker. Raises InvalidRequest, `safety_checker_unavailable`, that says what is missing."""
-    if not diffusion.is_installed():
+def find_safety_checker(catalog: Catalog) -> ModelSpec:
+    """The installed safety checker. Raises InvalidRequest, `safety_checker_unavailable`, with what is missing."""
+    if not DIFFUSION.is_installed:
         raise InvalidRequest(
             "The safety checker is on, and this light installation cannot run it; "
             "“pip install .[diffusion]” adds what it needs.",
@@ -42,19 +42,20 @@ def find_checker() -> ModelSpec:
             field="safety_checker",
         )
     try:
-        return registry.models.find(None, MODERATION)
+        return catalog.find(None, MODERATION)
     except InvalidRequest as error:
         message = f"The safety checker is on, and cannot look at anything. {error.message}"
         raise InvalidRequest(message, code=UNAVAILABLE, field="safety_checker") from error
 
 
-def examined(painting: Painting, meanwhile: Callable[[], None], *, how: str, checker: ModelSpec) -> Painting:
-    """The painting with the checker's word, and where it found something with all that was painted hidden.
+def moderated(painting: Painting, meanwhile: Callable[[], None], *, how: str, checker: ModelSpec) -> Painting:
+    """The painting with the checker's result, and with everything that was painted hidden where it found something.
 
     The checker sees crops of the repainted pixels with their surroundings (`core.moderation.crops`), not the rest of
     the picture: that came from its owner, and stays. The crops show the painting unfaded, because anyone who has the
     source image could undo the fading.
-    how: one of `settings_table.SAFETY_TYPES`. meanwhile: called while it looks; what it raises ends the looking.
+    how: one of `settings_table.SAFETY_TYPES`. meanwhile: called while the checker
+    computes; what it raises stops it.
     Raises EngineFailed, `safety_checker_unavailable`.
     """
     picture = painting.picture if painting.in_full is None else painting.in_full()
@@ -72,7 +73,7 @@ def examined(painting: Painting, meanwhile: Callable[[], None], *, how: str, che
 
 
 def squared(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A square with the whole of it, its edges drawn out: of anything longer the checker sees the middle alone."""
+    """The picture padded to a square by repeating its edge: the checker crops anything else to its middle."""
     height, width = picture.shape[:2]
     side = max(height, width)
     return picture if height == width else np.pad(picture, ((0, side - height), (0, side - width), (0, 0)), "edge")
@@ -80,7 +81,7 @@ def squared(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @cache
 def checkers() -> SafetyCheckerCache:
-    """Those of this process. The first use brings torch along."""
+    """Those of this process. The first use imports torch."""
     from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 
     return SafetyCheckerCache()

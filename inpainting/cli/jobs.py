@@ -1,0 +1,133 @@
+"""From the options of `manage.py inpaint` to its jobs: the plan of the settings, and the files of each picture."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from inpainting import moderation, planning
+from inpainting.cli.file_job import FileJob
+from inpainting.cli.options import option_of, settings_of
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.masks import MaskPolarity
+from inpainting.engines.base import SettingsPlan
+
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
+MakeJob = Callable[[Path, Path | None, Path], FileJob]
+"""Called with the image, its mask and the result."""
+
+
+def jobs_of(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[FileJob]:
+    """The jobs of a command line. warn: called with each sentence about settings that are changed or ignored.
+
+    Raises CommandError for paths, and InvalidRequest for settings, that cannot be painted.
+    """
+    image, mask, controls = options["image"], options["mask"], options["control_image"]
+    for path in (image, mask, controls, options["ip_adapter_image"]):
+        if path is not None and not path.exists():
+            raise CommandError(f"{path} does not exist.")
+    plan = plan_of(options, warn)
+    if mask is None and plan.engine.needs_surroundings:
+        raise CommandError(f"MASK is missing: {plan.engine.name} paints from what is kept.")
+    common = partial(
+        FileJob,
+        plan=replace(plan, warnings=()),  # given to `warn` once, not with each picture
+        polarity=MaskPolarity(options["mask_polarity"]),
+        moderate=moderation.moderator(plan.settings),
+        ip_adapter_image=options["ip_adapter_image"],
+    )
+
+    def make(picture: Path, its_mask: Path | None, result: Path) -> FileJob:
+        control = None if controls is None else control_of(picture, controls)
+        return common(picture, its_mask, result, control_image=control)
+
+    paint = folder_jobs if image.is_dir() else single_job
+    return paint(image, mask, options["out"], make)
+
+
+def plan_of(options: Mapping[str, Any], warn: Callable[[str], None]) -> SettingsPlan:
+    """The plan of the options' settings, with a random seed where they have none."""
+    requested = settings_of(options)
+    seed = 1 + secrets.randbelow(2**31 - 1) if options["seed"] is None else options["seed"]
+    plan = planning.plan_settings(requested, options["engine"], seed=seed)
+    for warning in plan.warnings:
+        warn(warning)
+    for name in sorted(plan.ignored.keys() & requested.to_dict(exclude_defaults=True).keys()):
+        warn(f"{option_of(name)} changes nothing: {plan.engine.name} does not read it here.")
+    return plan
+
+
+def single_job(image: Path, mask: Path | None, out: Path, make: MakeJob) -> list[FileJob]:
+    """out: the PNG to write, or a folder for it."""
+    if out.is_dir():
+        out = out / f"{image.stem}.png"
+    if out.suffix.lower() != ".png":
+        raise CommandError(f"Results are PNG files, which lose nothing; {out.name} is not called .png.")
+    return [make(image, None if mask is None else mask_of(image, mask), out)]
+
+
+def folder_jobs(images: Path, masks: Path | None, out: Path, make: MakeJob) -> list[FileJob]:
+    """A job for each picture in the folder. Makes the folder `out`."""
+    jobs = [
+        make(image, None if masks is None else mask_of(image, masks), out / f"{image.stem}.png")
+        for image in pictures_in(images)
+    ]
+    if not jobs:
+        raise CommandError(f"There is no picture in {images}.")
+    check_results_differ(jobs)
+    if out.resolve() in {path.resolve() for path in (images, masks) if path is not None}:
+        raise CommandError("The results need a folder of their own.")
+    out.mkdir(parents=True, exist_ok=True)
+    return jobs
+
+
+def check_results_differ(jobs: Iterable[FileJob]) -> None:
+    """Raise CommandError where two pictures would be painted to the same file."""
+    images: dict[Path, Path] = {}
+    for job in jobs:
+        for result in job.results:
+            other = images.setdefault(result, job.image)
+            if other != job.image:
+                raise CommandError(f"{other.name} and {job.image.name} would share the result {result.name}.")
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder, in order; files called NAME_mask are masks."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.stem.endswith("_mask")
+    ]
+
+
+def control_of(image: Path, controls: Path) -> Path:
+    """The one file given, or NAME.png in the folder given. Raises InvalidRequest where it is not."""
+    control = controls / f"{image.stem}.png" if controls.is_dir() else controls
+    if not control.is_file():
+        raise InvalidRequest(
+            f"{image.name} has no control image: there is no {control}.",
+            code="control_image_missing",
+            field="control_image",
+        )
+    return control
+
+
+def mask_of(image: Path, masks_path: Path) -> Path:
+    """The one file given, or NAME_mask.png or NAME.png in the folder given. Raises InvalidRequest where none is."""
+    if masks_path.is_file():
+        return masks_path
+    candidates = [masks_path / f"{image.stem}_mask.png", masks_path / f"{image.stem}.png"]
+    mask = next((path for path in candidates if path.is_file() and path != image), None)
+    if mask is None:
+        raise InvalidRequest(
+            f"{image.name} has no mask: neither {candidates[0].name} nor {candidates[1].name} is in {masks_path}.",
+            code="mask_required",
+            field="mask",
+        )
+    return mask

@@ -1,0 +1,120 @@
+"""Run the jobs of `manage.py inpaint`: one with its steps shown, or many at once on threads or in processes.
+
+Imports no database models: the processes that paint import this module without setting up Django.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+
+from django.core.management.base import OutputWrapper
+from django.db import connections
+from tqdm import tqdm
+
+from inpainting.cli.file_job import FileJob, FileReport
+from inpainting.core.errors import Cancelled, PaintingError
+from inpainting.engines.base import OnStep, Step
+
+Outcome = list[FileReport] | str
+"""The reports of a job's results, or why it failed."""
+
+
+def run_one(job: FileJob, stdout: OutputWrapper, stderr: OutputWrapper) -> str:
+    """Run a job with its steps shown. Returns why it failed, or nothing."""
+    with tqdm(desc=job.image.name, unit="step", leave=False) as bar:
+
+        def on_step(step: Step) -> None:
+            bar.total = step.of or None
+            bar.update(step.done - bar.n)
+            if step.of and step.done == step.of:
+                bar.refresh()  # tqdm skips updates that come too soon, and the last one should show
+
+        outcome = run_job(job, on_step)
+    if isinstance(outcome, str):
+        return outcome
+    for line in lines_about(outcome):
+        stderr.write(f"{job.image.name}: {line}")
+    for report in outcome:
+        stdout.write(str(report.out))
+    return ""
+
+
+def run_all(jobs: list[FileJob], at_once: int, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
+    """Run every job, whatever becomes of the others. Returns how many failed."""
+    failed = 0
+    stopped = threading.Event()
+    executor, run = executor_for(jobs, at_once, stopped)
+    with executor, tqdm(total=len(jobs), unit="picture", leave=False) as bar:
+        futures = {executor.submit(run, job): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                bar.update()
+                outcome = outcome_of(future)
+                failed += isinstance(outcome, str)
+                for line in [outcome] if isinstance(outcome, str) else lines_about(outcome):
+                    bar.write(f"{futures[future].image.name}: {line}", file=stderr._out)
+                for report in [] if isinstance(outcome, str) else outcome:
+                    bar.write(str(report.out), file=stdout._out)
+        except KeyboardInterrupt:
+            stopped.set()
+            executor.shutdown(cancel_futures=True)
+            raise
+    return failed
+
+
+def executor_for(
+    jobs: list[FileJob], at_once: int, stopped: threading.Event
+) -> tuple[Executor, Callable[[FileJob], Outcome]]:
+    """The executor for jobs of one engine, and what it calls with each. stopped: makes jobs on threads end soon.
+
+    Engines with a model run on threads, which share the loaded model and its batches; the others in processes.
+    """
+    at_once = min(at_once, max(len(jobs), 1))
+    if jobs and jobs[0].plan.model is not None:
+        return ThreadPoolExecutor(at_once), partial(run_on_thread, stopped=stopped)
+    # spawn: a forked child would inherit OpenCV's threads in whatever state they are.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(min(at_once, os.cpu_count() or 1), mp_context=context), run_job
+
+
+def run_on_thread(job: FileJob, *, stopped: threading.Event) -> Outcome:
+    def cancel_if_stopped(step: Step) -> None:
+        if stopped.is_set():
+            raise Cancelled
+
+    try:
+        return run_job(job, cancel_if_stopped)
+    except Cancelled:
+        return "Stopped."
+    finally:
+        connections.close_all()
+
+
+def run_job(job: FileJob, on_step: OnStep = lambda step: None) -> Outcome:
+    try:
+        return job.run(on_step)
+    except (PaintingError, OSError) as error:
+        return message_of(error)
+
+
+def outcome_of(future: Future[Outcome]) -> Outcome:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return "The process that painted it was killed, perhaps for lack of memory."
+
+
+def lines_about(reports: list[FileReport]) -> list[str]:
+    """Each warning once, then what was measured on each result."""
+    warnings = dict.fromkeys(warning for report in reports for warning in report.warnings)
+    return [*warnings, *map(str, reports)]
+
+
+def message_of(error: PaintingError | OSError) -> str:
+    return error.message if isinstance(error, PaintingError) else f"{error.strerror}: {error.filename}"

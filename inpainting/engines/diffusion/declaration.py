@@ -1,0 +1,171 @@
+"""What the diffusion engine declares, and how it resolves settings: model defaults, presets, LoRAs and adapters.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from inpainting.catalog import families
+from inpainting.catalog.specs import PART_LABELS, FewSteps, Kind, LoraSpec, ModelSpec, check_scheduler
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Size, WindowRule
+from inpainting.core.request import LoraUse, PaintSettings
+from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, adapter_defaults, not_read_by
+from inpainting.core.validation import check_range
+from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
+from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
+
+NAME = "diffusion"
+CONTEXT, LEAST_CONTEXT = 0.5, 32
+ADAPTER_KINDS = {"vae": Kind.VAE, "control": Kind.CONTROLNET, "ip_adapter": Kind.IP_ADAPTER}
+"""Settings that name one adapter, and its kind."""
+
+
+def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
+    """Fill in the model's own values where the settings leave them open.
+
+    Raises InvalidRequest where the model, a LoRA or an adapter is not there or is of another family, for an unavailable
+    preset, and for a scheduler or guidance that models of the family do not support.
+    """
+    model = catalog.find(settings.model, NAME)
+    check_supported(settings, model)
+    settings = with_preset(settings, model, catalog)
+    loras = tuple(fitting_lora(use.slug, model, catalog) for use in settings.loras)
+    adapters = {
+        field: fitting_adapter(getattr(settings, field), kind, field, model, catalog)
+        for field, kind in ADAPTER_KINDS.items()
+        if getattr(settings, field) is not None
+    }
+    embeddings = tuple(
+        fitting_adapter(name, Kind.EMBEDDING, "embeddings", model, catalog) for name in settings.embeddings
+    )
+    sampling = sampling_defaults(settings, model, loras)
+    slugs: dict[str, Any] = {field: adapter.slug for field, adapter in adapters.items()}
+    settings = replace(
+        settings,
+        model=model.slug,
+        **slugs,
+        **adapter_defaults(settings),
+        embeddings=tuple(embedding.slug for embedding in embeddings),
+        steps=sampling.steps if settings.steps is None else settings.steps,
+        guidance_scale=sampling.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
+        scheduler=settings.scheduler or sampling.scheduler,
+    )
+    return Resolution(
+        settings=settings,
+        window_rule=window_rule(settings, model),
+        model=model,
+        loras=loras,
+        adapters=tuple(adapters.values()),
+        embeddings=embeddings,
+    )
+
+
+def sampling_defaults(settings: PaintSettings, model: ModelSpec, loras: Sequence[LoraSpec]) -> ModelSpec | FewSteps:
+    """Default steps, guidance and scheduler: those of the first LoRA for few steps that is in use, else the model's."""
+    in_use = (lora for lora, use in zip(loras, settings.loras, strict=True) if use.weight)
+    return next((lora.few_steps for lora in in_use if lora.few_steps), model)
+
+
+def with_preset(settings: PaintSettings, model: ModelSpec, catalog: Catalog) -> PaintSettings:
+    """Add what the preset `draft` stands for: an LCM LoRA, which brings steps, guidance and scheduler, and a tiny VAE.
+
+    Raises InvalidRequest, `preset_unavailable`, where one of them is not installed.
+    """
+    if settings.preset is None:
+        return settings
+    if families.get(model.family).lora is None:
+        raise InvalidRequest(
+            f"Models of the family {model.family} have no drafts.", code="preset_unavailable", field="preset"
+        )
+    parts = catalog.draft_parts(model.family)
+    if parts.lora is None or parts.vae is None:
+        raise InvalidRequest(
+            f"The preset draft needs, for models of the family {model.family}: {' and '.join(parts.lacking)}.",
+            code="preset_unavailable",
+            field="preset",
+        )
+    weight = next((use.weight for use in settings.loras if use.slug == parts.lora and use.weight), 1.0)
+    others = [use for use in settings.loras if use.slug != parts.lora]
+    if len(others) >= MAX_LORAS:
+        raise InvalidRequest(
+            f"A draft uses the LoRA {parts.lora}; beside it at most {MAX_LORAS - 1} are allowed.",
+            code="field_out_of_range",
+            field="loras",
+            limit=MAX_LORAS - 1,
+            actual=len(others),
+        )
+    return replace(settings, loras=(LoraUse(parts.lora, weight), *others), vae=settings.vae or parts.vae)
+
+
+def fitting_lora(slug: str, model: ModelSpec, catalog: Catalog) -> LoraSpec:
+    """The LoRA of that slug. Raises InvalidRequest, also for one of another family (`lora_unfit`)."""
+    lora = catalog.find_lora(slug)
+    if lora.family != model.family:
+        raise InvalidRequest(
+            f"The LoRA {lora.slug} is for models of the family {lora.family}; {model.label} is of {model.family}.",
+            code="lora_unfit",
+            field="loras",
+            actual=lora.slug,
+        )
+    return lora
+
+
+def fitting_adapter(name: str, kind: Kind, field: str, model: ModelSpec, catalog: Catalog) -> ModelSpec:
+    """The adapter that the setting `field` names. Raises InvalidRequest, also for another family (`part_unfit`)."""
+    adapter = catalog.find_part(name, kind, field)
+    if adapter.family != model.family:
+        raise InvalidRequest(
+            f"The {PART_LABELS[kind]} {adapter.slug} is for models of the family {adapter.family}; {model.label} is "
+            f"of {model.family}.",
+            code="part_unfit",
+            field=field,
+            actual=adapter.slug,
+        )
+    return adapter
+
+
+def check_supported(settings: PaintSettings, model: ModelSpec) -> None:
+    """Raise InvalidRequest for a guidance above the model's maximum, and for a flow-matching scheduler with a model of
+    another kind (`scheduler_unfit`). Of the other schedulers the nearest supported one is used in their place."""
+    if settings.guidance_scale is not None:
+        highest = families.get(model.family).max_guidance_scale
+        check_range("guidance_scale", settings.guidance_scale, RANGES["guidance_scale"][0], highest)
+    if settings.scheduler in FLOW_SCHEDULERS:
+        check_scheduler(settings.scheduler, model.family)
+
+
+def window_rule(settings: PaintSettings, model: ModelSpec) -> WindowRule:
+    """As much around the mask as the model was trained on, in few sizes: windows of equal size share a batch."""
+    context, least = CONTEXT, LEAST_CONTEXT
+    if settings.only_masked_padding is not None:
+        context, least = 0.0, settings.only_masked_padding
+    cell = VAE_SCALE_FACTOR * families.get(model.family).latent_patch
+    if settings.width is not None or settings.height is not None:
+        sides = (settings.width or model.width, settings.height or model.height)
+        return WindowRule(context, least, exact=Size(*(whole_cells(side, cell) for side in sides)))
+    native = min(model.width, model.height)
+    # Small models still paint well at half as much again; large ones are slow enough at their own size.
+    most = native if native >= 1024 else native * 3 // 2
+    multiple = whole_cells(native // 4, cell)
+    return WindowRule(context, least, least_side=native, most_side=most, multiple=multiple)
+
+
+def whole_cells(pixels: int, cell: int) -> int:
+    """The nearest multiple of `cell` pixels, at least one."""
+    return max(1, round(pixels / cell)) * cell
+
+
+DIFFUSION = EngineDeclaration(
+    name=NAME,
+    label="Diffusion",
+    queue=Queue.GPU,
+    ignored_settings=not_read_by(NAME),
+    needs_surroundings=False,
+    resolve=resolve,
+    library="torch",
+)

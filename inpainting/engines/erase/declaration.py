@@ -1,0 +1,32 @@
+"""What the erase engine declares: one ONNX model closes the hole; of all settings it reads few."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from inpainting.core.geometry import WindowRule
+from inpainting.core.request import PaintSettings
+from inpainting.core.settings_table import not_read_by
+from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
+
+NAME = "erase"
+CONTEXT, LEAST_CONTEXT = 0.5, 256
+"""Around the mask at its own scale: enough that an island at its rim still gets a whole window of 512 pixels."""
+
+
+def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
+    model = catalog.find(settings.model, NAME)
+    return Resolution(
+        settings=replace(settings, model=model.slug), window_rule=WindowRule(CONTEXT, LEAST_CONTEXT), model=model
+    )
+
+
+ERASE = EngineDeclaration(
+    name=NAME,
+    label="Erase",
+    queue=Queue.CPU,
+    ignored_settings=not_read_by(NAME),
+    needs_surroundings=True,
+    resolve=resolve,
+    library="onnxruntime",
+)

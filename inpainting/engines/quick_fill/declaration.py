@@ -1,0 +1,26 @@
+"""What quick-fill declares: it reads the source image alone, and needs no model."""
+
+from __future__ import annotations
+
+from inpainting.core.geometry import WindowRule
+from inpainting.core.request import PaintSettings
+from inpainting.core.settings_table import not_read_by
+from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
+
+NAME = "quick-fill"
+CONTEXT = 1.0
+LEAST_CONTEXT = 64
+
+
+def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
+    return Resolution(settings=settings, window_rule=WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT))
+
+
+QUICK_FILL = EngineDeclaration(
+    name=NAME,
+    label="Quick fill",
+    queue=Queue.CPU,
+    ignored_settings=not_read_by(NAME),
+    needs_surroundings=True,
+    resolve=resolve,
+)
