@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.picture import Mask, Picture, Pixels
 
-STRETCH = 16
+SEGMENT = 16
 """Pixels of edge over which a jump is averaged with its sign: the eye joins a step that keeps its direction into a
 line, and overlooks one as large in texture, where the sign changes from pixel to pixel."""
 
@@ -22,13 +22,13 @@ class Seam:
     """All pairs of a repainted pixel and a known 4-neighbour, and how much the known side varies by itself.
 
     rows, columns: the repainted pixel of each pair. beside: the known one's colour, [pairs, channels] in levels 0-255.
-    stretch: the number of the stretch of edge a pair belongs to. natural: the mean jump between known pixels nearby.
+    segment: the number of the edge segment that a pair belongs to. natural: the mean jump between known pixels nearby.
     """
 
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
     beside: NDArray[np.float32]
-    stretch: NDArray[np.intp]
+    segment: NDArray[np.intp]
     natural: float
 
     @classmethod
@@ -37,15 +37,15 @@ class Seam:
     ) -> Seam:
         """The edge of `inside` [height, width] against `known` in `colour` [height, width, 1 or 3].
 
-        corner: left and top of these arrays in the image, so that a part of it is measured in the same stretches.
+        corner: left and top of these arrays in the image, so that a part of it is measured in the same segments.
         """
         height, width = inside.shape
         found = [_pairs(inside, known, *step) for step in ((0, 1), (0, -1), (1, 0), (-1, 0))]
         rows, columns, down, across = (np.concatenate(parts) for parts in zip(*found, strict=True))
         if not rows.size:
             return cls(rows, columns, np.zeros((0, colour.shape[2]), np.float32), rows, 0.0)
-        left, top = corner[0] % STRETCH, corner[1] % STRETCH
-        stretch = (rows + top) // STRETCH * ((width + left) // STRETCH + 1) + (columns + left) // STRETCH
+        left, top = corner[0] % SEGMENT, corner[1] % SEGMENT
+        segment = (rows + top) // SEGMENT * ((width + left) // SEGMENT + 1) + (columns + left) // SEGMENT
 
         def at(steps: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
             y, x = rows + steps * down, columns + steps * across
@@ -56,19 +56,19 @@ class Seam:
         (first, _), (second, has_second), (third, has_third) = at(1), at(2), at(3)
         steps = np.concatenate([(first - second)[has_second], (second - third)[has_second & has_third]])
         # Two pixels deep, each row averaged by itself, as the edge is one pixel deep.
-        where = np.concatenate([stretch[has_second], stretch[has_second & has_third] + stretch.max() + 1])
-        return cls(rows, columns, first, stretch, _mean_jump(steps, where))
+        where = np.concatenate([segment[has_second], segment[has_second & has_third] + segment.max() + 1])
+        return cls(rows, columns, first, segment, _mean_jump(steps, where))
 
     def score(self, painted: NDArray[np.float32]) -> float:
         """The seam score with these colours ([pairs, channels], levels) at `rows`, `columns`; see `seam_score`."""
-        return _mean_jump(painted - self.beside, self.stretch) / (2 * (self.natural + NATURAL_FLOOR))
+        return _mean_jump(painted - self.beside, self.segment) / (2 * (self.natural + NATURAL_FLOOR))
 
 
 def seam_score(picture: Picture, mask: Mask) -> float:
     """How visible the mask's edge is in a picture: visible from 1 on, lower is better, 0 where there is no edge.
 
     J: over all pairs of 4-neighbours p (mask > 0) and q (mask = 0), the difference of colour p - q, averaged with its
-    sign over stretches of 16 pixels of edge, its root mean square over the channels averaged over the stretches, each
+    sign over segments of 16 pixels of edge, its root mean square over the channels averaged over the segments, each
     by its number of pairs. N: the same, of the two next pairs further out, both kept: the picture's own variation
     nearby, which no painting changes. The score is J / 2(N + 1), in levels of 255: at 1 the edge jumps twice as much
     as its surroundings do (or by two levels where these are flat). A natural continuation scores about 0.5 or less.
@@ -97,10 +97,10 @@ def _pairs(
     return rows + top, columns + left, np.full_like(rows, down), np.full_like(rows, across)
 
 
-def _mean_jump(steps: NDArray[np.float32], stretch: NDArray[np.intp]) -> float:
-    """Steps [n, channels] averaged with their sign in each stretch; the mean size of those, each weighted by its n."""
-    if not stretch.size:
+def _mean_jump(steps: NDArray[np.float32], segment: NDArray[np.intp]) -> float:
+    """Steps [n, channels] averaged with their sign in each segment; the mean size of those, each weighted by its n."""
+    if not segment.size:
         return 0.0
-    count = np.bincount(stretch)
-    means = np.stack([np.bincount(stretch, weights=channel) for channel in steps.T]) / np.maximum(count, 1)
+    count = np.bincount(segment)
+    means = np.stack([np.bincount(segment, weights=channel) for channel in steps.T]) / np.maximum(count, 1)
     return float((np.sqrt((means**2).mean(axis=0)) * count).sum() / count.sum())

@@ -96,8 +96,8 @@ class OnnxNetwork:
 
     def _run(self, feeds: Inputs, on_wait: Callable[[], None]) -> NDArray[Any]:
         options = onnxruntime.RunOptions()
-        with ThreadPoolExecutor(1, thread_name_prefix="erase") as thread:
-            running = thread.submit(self.session.run, None, feeds, options)
+        with ThreadPoolExecutor(1, thread_name_prefix="erase") as executor:
+            running = executor.submit(self.session.run, None, feeds, options)
             try:
                 while wait([running], timeout=POLL_SECONDS).not_done:
                     on_wait()

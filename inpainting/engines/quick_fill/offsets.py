@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from inpainting.engines.quick_fill.progress import Report
 
 PATCH = 8
+"""Side of the square patches that are compared, in pixels."""
 BLOCK = 32
+"""Patches that are matched in one matrix product, against strips of the picture of at most STRIP columns."""
 STRIP = 128
-LEVEL = 0.1
-LEVEL_BONUS = 2.0
-"""Offsets within LEVEL of the height from horizontal count up to 1 + LEVEL_BONUS times: horizons, benches, walls and
-floors extend sideways. Chosen by eye: without it the pavement shows through a bench; with 3 a slanted one is lost."""
+HORIZONTAL, HORIZONTAL_BONUS = 0.1, 2.0
+"""Offsets whose rows are within HORIZONTAL of the height count up to 1 + HORIZONTAL_BONUS times: horizons, benches,
+walls and floors extend sideways. Chosen by eye: without it the pavement shows through a bench; with 3 a slanted one is
+lost."""
 EXCLUDED = np.float32(2**23)
 """The squared distance of excluded patches, over any between real ones (3 channels * 64 pixels * 128**2 * 4 is more,
 but does not occur)."""
@@ -147,8 +149,8 @@ def dominant(matches: Matches, covers: NDArray[np.float32], most: int) -> NDArra
     smooth = cv2.GaussianBlur(votes, (9, 9), np.sqrt(2), borderType=cv2.BORDER_CONSTANT)
     peaks = (smooth == cv2.dilate(smooth, np.ones((5, 5), np.uint8))) & (smooth > 0) & (covers > 0)
     rows, columns = np.nonzero(peaks)
-    slant = (rows - middle[0]) / (LEVEL * middle[0])
-    score = smooth[rows, columns] * np.sqrt(covers[rows, columns]) * (1 + LEVEL_BONUS * np.exp(-(slant**2)))
+    slant = (rows - middle[0]) / (HORIZONTAL * middle[0])
+    score = smooth[rows, columns] * np.sqrt(covers[rows, columns]) * (1 + HORIZONTAL_BONUS * np.exp(-(slant**2)))
     order = np.argsort(-score, kind="stable")[:most]
     return (np.column_stack([rows, columns])[order] - middle).astype(np.int32)
 
