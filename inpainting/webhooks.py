@@ -1,7 +1,8 @@
-"""Webhooks: sign a message, send it, write down what came of it, and say when it is tried again.
+"""Webhook delivery: sign a message, send it, record the attempt and schedule the next one.
 
-By Standard Webhooks 1.0 (https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md). A message
-arrives at least once: a sender that dies between sending and writing that down sends it again, under the same id.
+Implements Standard Webhooks 1.0 (https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md).
+Delivery is at least once: if a process dies between sending a message and recording it, the message is sent again with
+the same id.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from django.urls import reverse
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import WebhookAttempt, WebhookDelivery, WebhookSecret
-from inpainting.models.webhooks import MAX_URL_CHARACTERS, SECRET_START
+from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
+from inpainting.models.webhook_secret import SECRET_PREFIX
 from inpainting.net import (
     NetworkTransport,
     OutboundPolicy,
@@ -37,17 +39,17 @@ logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 15.0
 LEASE_SECONDS = 2 * DEADLINE_SECONDS
-"""A sender that has not written down by then what came of it is gone."""
+"""A sender that has recorded no result by then is considered dead."""
 HOUR = 3600.0
-PAUSES_SECONDS = (5.0, 300.0, 1800.0, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
-"""After the first try, the second … the specification's schedule, 75 hours in all."""
+RETRY_SECONDS = (5.0, 300.0, 1800.0, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
+"""Pauses after the first failed attempt, the second, and so on: the specification's schedule, 75 hours in all."""
 JITTER = 0.2
 MAX_RETRY_AFTER_SECONDS = 24 * HOUR
-ARRIVED, GONE = range(200, 300), 410
+SUCCESS, GONE = range(200, 300), 410
 
 
 def check_url(url: str, *, field: str) -> None:
-    """Raises InvalidRequest for a URL that no message can be sent to, as far as its text tells."""
+    """Raise InvalidRequest for a URL that is not allowed. The host is not resolved here, but at each delivery."""
     if len(url) > MAX_URL_CHARACTERS or not is_allowed_url(url, site_policy()):
         raise InvalidRequest(
             f"{field} must be an http or https URL of a public address, at most {MAX_URL_CHARACTERS} characters long.",
@@ -57,7 +59,7 @@ def check_url(url: str, *, field: str) -> None:
 
 
 def deliver_due() -> None:
-    """Send what is due, until nothing is."""
+    """Send all deliveries that are due."""
     while (delivery := WebhookDelivery.due().first()) is not None:
         deliver(delivery)
 
@@ -70,14 +72,14 @@ def deliver(
     transport: NetworkTransport | None = None,
     chance: random.Random | None = None,
 ) -> bool:
-    """Send it once and write down what came of it. False: somebody else has it, or it was not due.
+    """Make one attempt and record it. Returns False if another sender holds the delivery or it is not due.
 
     policy: the site's by default. chance: the source of the jitter.
     """
     if not delivery.claim(lease_seconds=LEASE_SECONDS):
         return False
     body = body_of(delivery)
-    headers = signed_headers(delivery.webhook_id, int(time.time()), body, active_secrets(delivery.owner))
+    headers = signed_headers(delivery.webhook_id, int(time.time()), body, signing_secrets(delivery.owner))
     sent = post_json(
         delivery.url,
         body,
@@ -91,35 +93,38 @@ def deliver(
 
 
 def record(delivery: WebhookDelivery, sent: PostResponse | PostFailure, chance: random.Random) -> None:
-    """Write the try down, and with it what follows."""
-    attempt = attempt_of(delivery, sent)
+    """Store the attempt and the delivery's new state."""
+    attempt = make_attempt(delivery, sent)
     retry_after = sent.retry_after if isinstance(sent, PostResponse) else None
-    if attempt.status in ARRIVED:
-        delivery.arrive(attempt)
+    if attempt.status in SUCCESS:
+        delivery.mark_delivered(attempt)
     elif attempt.status == GONE:
         delivery.disable(attempt)
-    elif delivery.tries >= len(PAUSES_SECONDS):
-        delivery.give_up(attempt)
+    elif delivery.tries >= len(RETRY_SECONDS):
+        delivery.mark_failed(attempt)
     else:
-        delivery.try_again(attempt, pause_seconds=pause_seconds(delivery.tries, chance, retry_after))
+        delivery.schedule_retry(attempt, pause_seconds=seconds_until_retry(delivery.tries, chance, retry_after))
     logger.info("%s: %s, now %s", delivery, attempt, delivery.state)
 
 
-def attempt_of(delivery: WebhookDelivery, sent: PostResponse | PostFailure) -> WebhookAttempt:
+def make_attempt(delivery: WebhookDelivery, sent: PostResponse | PostFailure) -> WebhookAttempt:
     milliseconds = round(sent.seconds * 1000)
     if isinstance(sent, PostFailure):
         return WebhookAttempt(delivery=delivery, failure=sent.failure.value, milliseconds=milliseconds)
     return WebhookAttempt(delivery=delivery, status=sent.status, milliseconds=milliseconds, answer=sent.body_start)
 
 
-def pause_seconds(tries: int, chance: random.Random, retry_after: str | None = None) -> float:
-    """How long to wait after `tries` earlier failures and one more: by the schedule, longer where the receiver asks."""
-    usual = PAUSES_SECONDS[tries] * chance.uniform(1 - JITTER, 1 + JITTER)
-    return max(usual, asked_pause_seconds(retry_after, now=datetime.now(UTC)))
+def seconds_until_retry(tries: int, chance: random.Random, retry_after: str | None = None) -> float:
+    """Return the pause after one more failure: by the schedule, or longer if the receiver sent Retry-After.
+
+    tries: the number of earlier failures. chance: the source of the jitter.
+    """
+    scheduled = RETRY_SECONDS[tries] * chance.uniform(1 - JITTER, 1 + JITTER)
+    return max(scheduled, retry_after_seconds(retry_after, now=datetime.now(UTC)))
 
 
-def asked_pause_seconds(retry_after: str | None, *, now: datetime) -> float:
-    """What a Retry-After header (RFC 9110 section 10.2.3) asks for, 24 hours at most; 0 where it asks for nothing."""
+def retry_after_seconds(retry_after: str | None, *, now: datetime) -> float:
+    """Parse a Retry-After header (RFC 9110 section 10.2.3). At most 24 hours; 0 for a missing or invalid header."""
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
         seconds = float(text[:9])
@@ -133,9 +138,9 @@ def asked_pause_seconds(retry_after: str | None, *, now: datetime) -> float:
 
 
 def body_of(delivery: WebhookDelivery) -> bytes:
-    """JSON, the same for every try: what happened and where to read more; never the pictures themselves.
+    """Return the message as JSON, identical in every attempt. It links to the generation and contains no images.
 
-    `sequence` grows from one message to the next; they may arrive in another order.
+    `sequence` increases from one message to the next, because messages can arrive out of order.
     """
     data: dict[str, Any] = {**delivery.data, "sequence": delivery.pk}
     if "id" in data:
@@ -144,13 +149,13 @@ def body_of(delivery: WebhookDelivery) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode()
 
 
-def active_secrets(owner: Any) -> list[str]:
-    """The texts that a message is signed with now, the present one first."""
+def signing_secrets(owner: Any) -> list[str]:
+    """Return the texts of all valid secrets, newest first."""
     return [text for secret in WebhookSecret.active(owner) for text in secret.texts]
 
 
 def signed_headers(webhook_id: str, timestamp: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
-    """The three headers of a try. timestamp: of the try, in seconds since 1970."""
+    """Return the three headers of an attempt. timestamp: of the attempt, in seconds since 1970."""
     return {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(timestamp),
@@ -159,7 +164,7 @@ def signed_headers(webhook_id: str, timestamp: int, body: bytes, secrets: Sequen
 
 
 def signature(webhook_id: str, timestamp: int, body: bytes, secret: str) -> str:
-    """`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`. secret: `whsec_` and base64."""
-    key = base64.b64decode(secret.removeprefix(SECRET_START))
+    """Return `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`. secret: `whsec_` and base64."""
+    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
     signed = hmac.new(key, f"{webhook_id}.{timestamp}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(signed.digest()).decode()}"

@@ -248,7 +248,7 @@ def test_everybody_gets_exactly_what_is_theirs(
     image = hidden.images.get()
     image.write_hidden(b"as it was painted")
     image.save()
-    delivery = WebhookDelivery.test(alice, "https://alice.example/hook")
+    delivery = WebhookDelivery.create_test(alice, "https://alice.example/hook")
     model = InferenceModel.objects.get(slug="sd15")
     model.start_pull()  # by somebody: the page starts no process
     email = EmailAddress.objects.create(user=alice, email=alice.email, primary=True)

@@ -19,7 +19,7 @@ from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import ALL_SCHEDULERS, RANGES, SETTINGS
 from inpainting.core.validation import check_range
 from inpainting.engines import registry
-from inpainting.models.webhooks import MAX_URL_CHARACTERS
+from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 SETTING_NAMES = {row.public_name: row.name for row in SETTINGS}
 ALIASES = {alias: row.public_name for row in SETTINGS for alias in row.aliases}

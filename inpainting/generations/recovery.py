@@ -31,7 +31,7 @@ def recover() -> int:
     """For a process that owns this database alone, at its start. Returns how many generations wait."""
     for generation in Generation.objects.filter(status=Status.RUNNING):
         generation.put_back()
-    WebhookDelivery.let_go()
+    WebhookDelivery.release_leases()
     waiting = Generation.objects.filter(status=Status.QUEUED).count()
     for queue in Queue:
         for _ in range(min(startable_in(queue).count(), workers_of(queue))):

@@ -9,7 +9,8 @@ from inpainting.models.ledger import Act, LedgerEntry
 from inpainting.models.limits import UserLimits
 from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage
 from inpainting.models.retention import Retention
-from inpainting.models.webhooks import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret
+from inpainting.models.webhook_delivery import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent
+from inpainting.models.webhook_secret import WebhookSecret
 
 __all__ = [
     "Act",

@@ -26,7 +26,7 @@ from inpainting.models.pictures import (
     StoredPicture,
     contents,
 )
-from inpainting.models.webhooks import MAX_URL_CHARACTERS, WebhookDelivery
+from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS, WebhookDelivery
 from inpainting.realtime import events
 
 MAX_ATTEMPTS = 3
@@ -338,7 +338,7 @@ class Generation(models.Model):
                 # In the same transaction: the fence we read is the one we set.
                 self.refresh_from_db(fields=list(changes))
                 if changes.get("status") in ENDED:
-                    WebhookDelivery.announce(self)
+                    WebhookDelivery.create_for(self)
         except DatabaseError:
             self.fence = held  # a full disk refuses the commit, and then we hold what we held
             raise

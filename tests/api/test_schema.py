@@ -142,7 +142,7 @@ def world(
     picture = Picture(photo)
     done = generate(alice, control_image=picture, ip_adapter_image=picture)
     token = SIGNER.sign(done.images.get().pk.hex)
-    webhook = WebhookDelivery.test(alice, "https://alice.example/hook").webhook_id
+    webhook = WebhookDelivery.create_test(alice, "https://alice.example/hook").webhook_id
     batch = batch_of(done)
 
     def make(operation: str) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def test_the_files_go_too(alice: User, generate: Generate) -> None:
 
 def test_webhooks_go_too_unless_they_are_still_to_be_sent(alice: User, bob: User) -> None:
     Retention.set(alice, 7)
-    _, waiting, young, bobs = (WebhookDelivery.test(owner, "https://a.example") for owner in (alice, alice, alice, bob))
+    _, waiting, young, bobs = (
+        WebhookDelivery.create_test(owner, "https://a.example") for owner in (alice, alice, alice, bob)
+    )
     WebhookDelivery.objects.exclude(pk=waiting.pk).update(state=DeliveryState.DELIVERED)
     WebhookDelivery.objects.exclude(pk=young.pk).update(created_at=timezone.now() - timedelta(days=8))
     sweep(timezone.now())

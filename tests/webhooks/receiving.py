@@ -1,4 +1,4 @@
-"""What a receiver does: take a message apart and verify it, by the specification and not by our code."""
+"""A webhook receiver: parses and verifies messages by the specification, independent of the product's code."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def messages(receiver: Listener) -> list[Message]:
 
 
 def open_to(settings: Settings, *receivers: Listener) -> None:
-    """As an administrator opens this machine's own network."""
+    """Allow the receiver's loopback address and port, as an administrator would."""
     settings.ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
     settings.ALLOWED_PORTS = [receiver.port for receiver in receivers]
 
@@ -62,7 +62,7 @@ def url_of(receiver: Listener) -> str:
 
 
 def let_time_pass() -> None:
-    """Whatever waits for a moment or for a lease to run out waits no longer."""
+    """Make all pending deliveries due and all leases expired."""
     long_ago = timezone.now() - timedelta(hours=1)
     WebhookDelivery.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=long_ago)
     WebhookDelivery.objects.filter(lease_until__isnull=False).update(lease_until=long_ago)

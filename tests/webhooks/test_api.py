@@ -1,4 +1,4 @@
-"""What an owner sees and does: deliveries with their attempts, sending again, trying a receiver, the secret."""
+"""The webhook API: deliveries with their attempts, resending, test messages, secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_django import Settings
 from accounts.models import ApiKey, Scope, User
 from inpainting.accounting import limits
 from inpainting.models import DeliveryState, LedgerEntry, WebhookDelivery
-from inpainting.webhooks import active_secrets, deliver_due
+from inpainting.webhooks import deliver_due, signing_secrets
 from tests.net.fake_network import Listener, answer
 from tests.webhooks.receiving import messages, open_to, url_of
 
@@ -56,17 +56,15 @@ def test_a_test_event_is_sent_and_its_attempt_is_listed(
         ({"url": "https://alice.example/" + "x" * 2000}, "field_invalid"),
     ],
 )
-def test_a_url_that_nothing_can_be_sent_to_is_refused(
-    alices_program: Client, body: dict[str, object], code: str
-) -> None:
+def test_an_invalid_url_is_refused(alices_program: Client, body: dict[str, object], code: str) -> None:
     answer = alices_program.post("/api/webhooks/test/", body, content_type="application/json")
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, "url")
     assert not WebhookDelivery.objects.exists()
 
 
-def test_everybody_sees_their_own_newest_first_a_page_at_a_time(alice: User, bob: User, alices_program: Client) -> None:
-    ids = [WebhookDelivery.test(alice, URL).webhook_id for _ in range(3)]
-    WebhookDelivery.test(bob, URL)
+def test_own_deliveries_are_listed_newest_first_in_pages(alice: User, bob: User, alices_program: Client) -> None:
+    ids = [WebhookDelivery.create_test(alice, URL).webhook_id for _ in range(3)]
+    WebhookDelivery.create_test(bob, URL)
     first = alices_program.get("/api/webhooks/deliveries/?page_size=2").json()
     second = alices_program.get(first["next"]).json()
     assert [one["id"] for one in [*first["results"], *second["results"]]] == ids[::-1]
@@ -76,7 +74,7 @@ def test_everybody_sees_their_own_newest_first_a_page_at_a_time(alice: User, bob
 
 
 def test_resending_makes_it_due_again_under_its_id(alice: User, alices_program: Client) -> None:
-    delivery = WebhookDelivery.test(alice, URL)
+    delivery = WebhookDelivery.create_test(alice, URL)
     WebhookDelivery.objects.update(state=DeliveryState.DISABLED, next_attempt_at=None)
     answer = alices_program.post(f"/api/webhooks/deliveries/{delivery.webhook_id}/resend/")
     assert answer.status_code == 200
@@ -85,11 +83,11 @@ def test_resending_makes_it_due_again_under_its_id(alice: User, alices_program: 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_messages_by_hand_are_limited_exactly_and_together(
+def test_test_messages_and_resends_share_one_exact_limit(
     alice: User, alices_key: str, bobs_program: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "WEBHOOKS_PER_MINUTE", 5)
-    delivery = WebhookDelivery.test(alice, URL)
+    delivery = WebhookDelivery.create_test(alice, URL)
 
     def send(number: int) -> Any:
         program = Client(headers={"X-API-Key": alices_key})
@@ -113,7 +111,7 @@ def test_messages_by_hand_are_limited_exactly_and_together(
     assert send(0).status_code == 201
 
 
-def test_a_rotation_gives_a_new_secret_and_says_how_long_the_former_one_signs(
+def test_a_rotation_returns_a_new_secret_and_when_the_previous_one_retires(
     alice: User, bob: User, alices_program: Client
 ) -> None:
     before = alices_program.get("/api/webhooks/secret/").json()
@@ -122,8 +120,8 @@ def test_a_rotation_gives_a_new_secret_and_says_how_long_the_former_one_signs(
     assert after["secret"] != before["secret"]
     assert after["former_secret_until"] is not None
     assert alices_program.get("/api/webhooks/secret/").json() == after
-    assert active_secrets(alice) == [after["secret"], before["secret"]]
-    assert len(active_secrets(bob)) == 1
+    assert signing_secrets(alice) == [after["secret"], before["secret"]]
+    assert len(signing_secrets(bob)) == 1
 
 
 @pytest.mark.parametrize(
@@ -145,7 +143,7 @@ def test_a_key_needs_the_scope_manage(alice: User, client: Client, method: str, 
 
 def test_an_administrator_reads_deliveries_and_attempts(client: Client, alice: User) -> None:
     with Listener(answer("200 OK")) as receiver:  # closed to us
-        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        delivery = WebhookDelivery.create_test(alice, url_of(receiver))
         deliver_due()
     client.force_login(User.objects.create_superuser("boss@example.com", "a long one"))
     assert url_of(receiver) in client.get("/admin/inpainting/webhookdelivery/?q=alice").content.decode()

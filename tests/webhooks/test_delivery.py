@@ -1,4 +1,4 @@
-"""Messages go to real receivers on this machine, some of which misbehave."""
+"""Deliveries to real receivers on this machine, some of which misbehave."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inpainting import webhooks
 from inpainting.generations import recovery
 from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookSecret
 from inpainting.net import Failure, OutboundPolicy, PostFailure
-from inpainting.webhooks import PAUSES_SECONDS, active_secrets, deliver, deliver_due
+from inpainting.webhooks import RETRY_SECONDS, deliver, deliver_due, signing_secrets
 from tests.net.fake_network import PUBLIC, FakeNetwork, Handler, Listener, answer, silent
 from tests.threads import with_own_connection
 from tests.webhooks.receiving import let_time_pass, messages, open_to, seeded, url_of
@@ -28,7 +28,7 @@ def fresh(delivery: WebhookDelivery) -> WebhookDelivery:
 
 
 def in_turn(*handlers: Handler) -> Handler:
-    """The first call gets the first handler, and so on; the last stays."""
+    """Return a handler that uses the given handlers in turn, and the last one from then on."""
     calls = iter([*handlers[:-1]])
     return lambda visitor, request: next(calls, handlers[-1])(visitor, request)
 
@@ -42,12 +42,12 @@ def seconds_until_the_next(delivery: WebhookDelivery) -> float:
 def test_a_message_arrives_once_and_its_signature_verifies(alice: User, settings: Settings) -> None:
     with Listener(answer("204 No Content")) as receiver:
         open_to(settings, receiver)
-        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        delivery = WebhookDelivery.create_test(alice, url_of(receiver))
         before = int(time.time())
         deliver_due()
         deliver_due()
         (message,) = messages(receiver)
-    assert all(message.verifies_with(secret) for secret in active_secrets(alice))
+    assert all(message.verifies_with(secret) for secret in signing_secrets(alice))
     assert message.id == delivery.webhook_id
     assert before <= int(message.headers["webhook-timestamp"]) <= time.time()
     assert message.headers["content-type"] == "application/json"
@@ -61,18 +61,18 @@ def test_a_message_arrives_once_and_its_signature_verifies(alice: User, settings
     assert (attempt.status, attempt.failure) == (204, "")
 
 
-def test_what_fails_is_sent_again_with_the_same_id_and_body_at_another_time(
+def test_a_failed_message_is_retried_later_with_the_same_id_and_body(
     alice: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([1700000000.9, 1700000007.2])
     monkeypatch.setattr(webhooks, "time", SimpleNamespace(time=lambda: next(times)))
     with Listener(in_turn(answer("500 Oh"), answer("200 OK"))) as receiver:
         open_to(settings, receiver)
-        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        delivery = WebhookDelivery.create_test(alice, url_of(receiver))
         deliver_due()
         assert fresh(delivery).state == DeliveryState.PENDING
         assert 3 < seconds_until_the_next(delivery) <= 6
-        deliver_due()  # too early
+        deliver_due()  # not due yet
         assert len(receiver.requests) == 1
         let_time_pass()
         deliver_due()
@@ -80,16 +80,16 @@ def test_what_fails_is_sent_again_with_the_same_id_and_body_at_another_time(
     assert (first.id, first.body) == (second.id, second.body)
     assert [one.headers["webhook-timestamp"] for one in (first, second)] == ["1700000000", "1700000007"]
     assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
-    assert second.verifies_with(*active_secrets(alice))
+    assert second.verifies_with(*signing_secrets(alice))
     assert fresh(delivery).state == DeliveryState.DELIVERED
     assert [attempt.status for attempt in delivery.attempts.all()] == [500, 200]
 
 
-def test_after_ten_tries_it_is_given_up(alice: User, settings: Settings) -> None:
+def test_after_ten_attempts_the_delivery_has_failed(alice: User, settings: Settings) -> None:
     with Listener(answer("503 Later")) as receiver:
         open_to(settings, receiver)
-        delivery = WebhookDelivery.test(alice, url_of(receiver))
-        for pause in PAUSES_SECONDS:
+        delivery = WebhookDelivery.create_test(alice, url_of(receiver))
+        for pause in RETRY_SECONDS:
             let_time_pass()
             deliver_due()
             assert fresh(delivery).state == DeliveryState.PENDING
@@ -102,10 +102,10 @@ def test_after_ten_tries_it_is_given_up(alice: User, settings: Settings) -> None
     assert not WebhookDelivery.due().exists()
 
 
-def test_a_receiver_that_hangs_is_left_at_the_deadline(alice: User, settings: Settings) -> None:
+def test_an_attempt_ends_at_the_deadline(alice: User, settings: Settings) -> None:
     with Listener(silent) as receiver:
         open_to(settings, receiver)
-        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        delivery = WebhookDelivery.create_test(alice, url_of(receiver))
         assert deliver(delivery, deadline_seconds=0.3)
     attempt = delivery.attempts.get()
     assert (attempt.status, attempt.failure) == (None, "timeout")
@@ -113,23 +113,23 @@ def test_a_receiver_that_hangs_is_left_at_the_deadline(alice: User, settings: Se
     assert fresh(delivery).state == DeliveryState.PENDING
 
 
-def test_a_redirect_is_a_failure_and_nobody_goes_there(alice: User, settings: Settings) -> None:
+def test_a_redirect_is_a_failure_and_is_not_followed(alice: User, settings: Settings) -> None:
     with Listener(answer("200 OK")) as elsewhere:
         with Listener(answer("302 Found", location=url_of(elsewhere))) as receiver:
             open_to(settings, receiver, elsewhere)
-            delivery = WebhookDelivery.test(alice, url_of(receiver))
+            delivery = WebhookDelivery.create_test(alice, url_of(receiver))
             deliver_due()
         assert elsewhere.visitors() == 0
     assert delivery.attempts.get().status == 302
     assert fresh(delivery).state == DeliveryState.PENDING
 
 
-def test_a_receiver_that_is_gone_gets_nothing_more_of_its_owners(alice: User, bob: User, settings: Settings) -> None:
+def test_after_410_the_owners_deliveries_to_the_url_are_disabled(alice: User, bob: User, settings: Settings) -> None:
     with Listener(in_turn(answer("410 Gone"), answer("200 OK"))) as receiver:
         open_to(settings, receiver)
         url = url_of(receiver)
-        first, second, elsewhere = (WebhookDelivery.test(alice, to) for to in (url, url, f"{url}/other"))
-        bobs = WebhookDelivery.test(bob, url)
+        first, second, elsewhere = (WebhookDelivery.create_test(alice, to) for to in (url, url, f"{url}/other"))
+        bobs = WebhookDelivery.create_test(bob, url)
         assert deliver(first)
         for delivery in (first, second):
             assert (fresh(delivery).state, fresh(delivery).next_attempt_at) == (DeliveryState.DISABLED, None)
@@ -143,17 +143,15 @@ def test_a_receiver_that_is_gone_gets_nothing_more_of_its_owners(alice: User, bo
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [("600", 600), ("172800", 24 * 3600)])
-def test_a_receiver_that_wants_time_gets_it_up_to_a_day(
-    alice: User, settings: Settings, asked: str, seconds: int
-) -> None:
+def test_retry_after_is_honoured_up_to_a_day(alice: User, settings: Settings, asked: str, seconds: int) -> None:
     with Listener(answer("429 Too Many Requests", retry_after=asked)) as receiver:
         open_to(settings, receiver)
-        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        delivery = WebhookDelivery.create_test(alice, url_of(receiver))
         deliver_due()
     assert seconds - 60 < seconds_until_the_next(delivery) <= seconds
 
 
-def test_of_a_reply_of_a_hundred_megabytes_512_bytes_are_kept(alice: User) -> None:
+def test_512_bytes_of_a_response_of_100_megabytes_are_kept(alice: User) -> None:
     sent_bytes = 0
 
     def pour(visitor: socket.socket, request: bytes) -> None:
@@ -165,7 +163,7 @@ def test_of_a_reply_of_a_hundred_megabytes_512_bytes_are_kept(alice: User) -> No
 
     with Listener(pour) as receiver:
         network = FakeNetwork({"hooks.example": [[PUBLIC]]}, {(PUBLIC, 80): receiver})
-        delivery = WebhookDelivery.test(alice, "http://hooks.example/")
+        delivery = WebhookDelivery.create_test(alice, "http://hooks.example/")
         assert deliver(delivery, policy=OutboundPolicy(), transport=network.transport())
     assert sent_bytes < 50 * 2**20
     attempt = WebhookAttempt.objects.get()
@@ -174,12 +172,12 @@ def test_of_a_reply_of_a_hundred_megabytes_512_bytes_are_kept(alice: User) -> No
     assert fresh(delivery).state == DeliveryState.DELIVERED
 
 
-def test_nothing_goes_to_a_private_address_though_the_name_was_public_before(alice: User, settings: Settings) -> None:
+def test_a_name_that_now_resolves_to_a_private_address_is_refused(alice: User, settings: Settings) -> None:
     with Listener(answer("200 OK")) as private:
         settings.ALLOWED_PORTS = [private.port]
-        direct = WebhookDelivery.test(alice, url_of(private))
+        direct = WebhookDelivery.create_test(alice, url_of(private))
         network = FakeNetwork({"hooks.example": [[PUBLIC], ["127.0.0.1"]]}, {("127.0.0.1", 80): private})
-        moved = WebhookDelivery.test(alice, "http://hooks.example/")
+        moved = WebhookDelivery.create_test(alice, "http://hooks.example/")
         deliver(moved, policy=OutboundPolicy(), transport=network.transport())  # nobody there
         let_time_pass()
         deliver(moved, policy=OutboundPolicy(), transport=network.transport())
@@ -189,18 +187,18 @@ def test_nothing_goes_to_a_private_address_though_the_name_was_public_before(ali
     assert [attempt.failure for attempt in direct.attempts.all()] == ["not_allowed"]
 
 
-def test_what_an_opened_machine_answers_is_not_kept(alice: User, settings: Settings) -> None:
+def test_the_response_from_an_allowed_network_is_not_kept(alice: User, settings: Settings) -> None:
     with Listener(answer("200 OK", b"the router's password")) as receiver:
         open_to(settings, receiver)
-        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        delivery = WebhookDelivery.create_test(alice, url_of(receiver))
         deliver_due()
     assert delivery.attempts.get().answer_text == ""
 
 
-def test_sending_again_keeps_the_id_and_starts_the_schedule_anew(alice: User, settings: Settings) -> None:
+def test_resending_keeps_the_id_and_restarts_the_schedule(alice: User, settings: Settings) -> None:
     with Listener(in_turn(answer("200 OK"), answer("500 Oh"), answer("200 OK"))) as receiver:
         open_to(settings, receiver)
-        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        delivery = WebhookDelivery.create_test(alice, url_of(receiver))
         deliver_due()
         assert fresh(delivery).resend()
         assert fresh(delivery).delivered_at is None
@@ -216,11 +214,11 @@ def test_sending_again_keeps_the_id_and_starts_the_schedule_anew(alice: User, se
     assert delivery.attempts.count() == 3
 
 
-def test_a_secret_that_is_rotated_between_two_tries_signs_the_second_with_both(alice: User, settings: Settings) -> None:
-    (former,) = active_secrets(alice)
+def test_after_a_rotation_the_next_attempt_is_signed_with_both_secrets(alice: User, settings: Settings) -> None:
+    (former,) = signing_secrets(alice)
     with Listener(in_turn(answer("500 Oh"), answer("200 OK"))) as receiver:
         open_to(settings, receiver)
-        WebhookDelivery.test(alice, url_of(receiver))
+        WebhookDelivery.create_test(alice, url_of(receiver))
         deliver_due()
         (present,) = WebhookSecret.rotate(alice).texts
         let_time_pass()
@@ -231,17 +229,17 @@ def test_a_secret_that_is_rotated_between_two_tries_signs_the_second_with_both(a
     assert len(second.headers["webhook-signature"].split(" ")) == 2
 
 
-def test_a_sender_that_dies_before_writing_it_down_sends_it_again_under_the_same_id(
+def test_a_message_whose_sender_died_is_sent_again_with_the_same_id(
     alice: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Listener(answer("200 OK")) as receiver:
         open_to(settings, receiver)
-        delivery = WebhookDelivery.test(alice, url_of(receiver))
+        delivery = WebhookDelivery.create_test(alice, url_of(receiver))
         with monkeypatch.context() as dying:
             dying.setattr(webhooks, "record", lambda *args: (_ for _ in ()).throw(OperationalError("gone")))
             with pytest.raises(OperationalError):
                 deliver(delivery)
-        deliver_due()  # its lease still holds
+        deliver_due()  # the lease has not expired
         assert len(receiver.requests) == 1
         let_time_pass()
         recovery.look()  # the lookout rings, and the bell is answered at once in these tests
@@ -251,35 +249,35 @@ def test_a_sender_that_dies_before_writing_it_down_sends_it_again_under_the_same
     assert delivery.attempts.count() == 1
 
 
-def test_a_late_sender_changes_nothing(alice: User) -> None:
-    delivery = WebhookDelivery.test(alice, "https://alice.example/")
+def test_a_sender_whose_lease_was_taken_over_changes_nothing(alice: User) -> None:
+    delivery = WebhookDelivery.create_test(alice, "https://alice.example/")
     late = fresh(delivery)
     assert late.claim(lease_seconds=30)
     assert not fresh(delivery).claim(lease_seconds=30)
     let_time_pass()
     holder = fresh(delivery)
     assert holder.claim(lease_seconds=30)
-    assert not late.give_up(WebhookAttempt(delivery=late, failure="timeout", milliseconds=1))
-    assert not late.try_again(WebhookAttempt(delivery=late, failure="timeout", milliseconds=1), pause_seconds=9)
+    assert not late.mark_failed(WebhookAttempt(delivery=late, failure="timeout", milliseconds=1))
+    assert not late.schedule_retry(WebhookAttempt(delivery=late, failure="timeout", milliseconds=1), pause_seconds=9)
     assert not late.disable(WebhookAttempt(delivery=late, status=410, milliseconds=1))
-    assert holder.arrive(WebhookAttempt(delivery=holder, status=200, milliseconds=1))
-    assert not holder.arrive(WebhookAttempt(delivery=holder, status=200, milliseconds=1))
+    assert holder.mark_delivered(WebhookAttempt(delivery=holder, status=200, milliseconds=1))
+    assert not holder.mark_delivered(WebhookAttempt(delivery=holder, status=200, milliseconds=1))
     assert [attempt.status for attempt in delivery.attempts.all()] == [200]
     assert fresh(delivery).state == DeliveryState.DELIVERED
 
 
-def test_an_owner_to_whom_less_is_being_sent_comes_first(alice: User, bob: User) -> None:
-    first, second = (WebhookDelivery.test(alice, f"https://alice.example/{n}") for n in (1, 2))
-    bobs = WebhookDelivery.test(bob, "https://bob.example/")
+def test_owners_with_fewer_running_attempts_come_first(alice: User, bob: User) -> None:
+    first, second = (WebhookDelivery.create_test(alice, f"https://alice.example/{n}") for n in (1, 2))
+    bobs = WebhookDelivery.create_test(bob, "https://bob.example/")
     assert list(WebhookDelivery.due()) == [first, second, bobs]
     assert first.claim(lease_seconds=30)
     assert list(WebhookDelivery.due()) == [bobs, second]
 
 
-def test_the_jitter_comes_from_the_chance_that_is_given(alice: User) -> None:
+def test_the_jitter_comes_from_the_given_random_source(alice: User) -> None:
     pauses = []
     for _ in range(2):
-        delivery = WebhookDelivery.test(alice, "http://nowhere.example/")
+        delivery = WebhookDelivery.create_test(alice, "http://nowhere.example/")
         deliver(delivery, policy=OutboundPolicy(), transport=FakeNetwork().transport(), chance=seeded(4))
         pauses.append(seconds_until_the_next(delivery))
     assert abs(pauses[0] - pauses[1]) < 1
@@ -290,7 +288,7 @@ def test_the_jitter_comes_from_the_chance_that_is_given(alice: User) -> None:
 def test_many_senders_send_each_message_once(alice: User, settings: Settings) -> None:
     with Listener(answer("200 OK")) as receiver:
         open_to(settings, receiver)
-        sent = {WebhookDelivery.test(alice, url_of(receiver)).webhook_id for _ in range(12)}
+        sent = {WebhookDelivery.create_test(alice, url_of(receiver)).webhook_id for _ in range(12)}
         senders = [threading.Thread(target=with_own_connection, args=(deliver_due,)) for _ in range(4)]
         for sender in senders:
             sender.start()
@@ -302,8 +300,8 @@ def test_many_senders_send_each_message_once(alice: User, settings: Settings) ->
     assert not WebhookDelivery.objects.exclude(state=DeliveryState.DELIVERED).exists()
 
 
-def test_a_deleted_message_is_no_trouble_for_who_sends_it(alice: User) -> None:
-    delivery = WebhookDelivery.test(alice, "https://alice.example/")
+def test_a_delivery_deleted_during_an_attempt_is_ignored(alice: User) -> None:
+    delivery = WebhookDelivery.create_test(alice, "https://alice.example/")
     assert delivery.claim(lease_seconds=30)
     WebhookDelivery.objects.all().delete()
     failed = PostFailure(Failure.TIMEOUT, 0.1)

@@ -1,4 +1,4 @@
-"""A message exists exactly where its generation has ended."""
+"""Each generation with a webhook URL creates one message when it ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Wait = Callable[..., Generation]
 
 @pytest.fixture
 def waits(alice: User, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Wait:
-    """waits() -> a generation of alice's that nobody has started."""
+    """Return waits(), which creates a queued generation of Alice's."""
 
     def make(url: str = URL) -> Generation:
         request = InpaintRequest(Picture(photo), hole)
@@ -40,7 +40,7 @@ def told() -> list[tuple[object, str, str, str]]:
     return [(row.generation_id, row.event, row.url, row.state) for row in rows]
 
 
-def test_nothing_is_told_before_it_ends(waits: Wait) -> None:
+def test_no_message_exists_before_the_end(waits: Wait) -> None:
     generation = waits()
     assert generation.start()
     assert generation.advance(1, 2)
@@ -50,7 +50,7 @@ def test_nothing_is_told_before_it_ends(waits: Wait) -> None:
     assert told() == []
 
 
-def test_each_end_has_its_message(waits: Wait) -> None:
+def test_every_final_status_has_its_message(waits: Wait) -> None:
     succeeded, failed, cancelled, stopped, given_up = (waits() for _ in range(5))
     for generation in (succeeded, failed, stopped):
         assert generation.start()
@@ -76,7 +76,7 @@ def test_each_end_has_its_message(waits: Wait) -> None:
     }
 
 
-def test_who_loses_tells_nothing(waits: Wait) -> None:
+def test_a_lost_state_change_creates_no_message(waits: Wait) -> None:
     generation = waits()
     assert generation.start()
     late = Generation.objects.get(pk=generation.pk)
@@ -87,12 +87,12 @@ def test_who_loses_tells_nothing(waits: Wait) -> None:
     assert [event for _, event, _, _ in told()] == ["generation.succeeded"]
 
 
-def test_who_gave_no_url_is_told_nothing(waits: Wait) -> None:
+def test_without_url_there_is_no_message(waits: Wait) -> None:
     assert waits("").cancel()
     assert told() == []
 
 
-def test_an_end_that_is_not_kept_is_not_told(waits: Wait) -> None:
+def test_a_rolled_back_end_creates_no_message(waits: Wait) -> None:
     generation = waits()
     assert generation.start()
     twice = GeneratedImage(generation=generation, index=0, width=1, height=1)
@@ -103,7 +103,7 @@ def test_an_end_that_is_not_kept_is_not_told(waits: Wait) -> None:
     assert told() == []
 
 
-def test_a_message_that_cannot_be_kept_keeps_the_generation_from_ending(
+def test_if_the_message_cannot_be_stored_the_generation_does_not_end(
     waits: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation = waits()
@@ -112,20 +112,20 @@ def test_a_message_that_cannot_be_kept_keeps_the_generation_from_ending(
     def away(ended: Generation) -> None:
         raise OperationalError("away")
 
-    monkeypatch.setattr(WebhookDelivery, "announce", away)
+    monkeypatch.setattr(WebhookDelivery, "create_for", away)
     with pytest.raises(OperationalError), transaction.atomic():
         generation.succeed([])
     assert Generation.objects.get().status == Status.RUNNING
 
 
-def test_a_generation_tells_each_thing_once(waits: Wait) -> None:
+def test_each_event_has_one_message(waits: Wait) -> None:
     generation = waits()
     assert generation.cancel()
     with pytest.raises(IntegrityError), transaction.atomic():
-        WebhookDelivery.announce(generation)
+        WebhookDelivery.create_for(generation)
 
 
-def test_the_body_is_thin_and_the_same_every_time(waits: Wait) -> None:
+def test_the_body_is_small_and_identical_in_every_attempt(waits: Wait) -> None:
     generation = waits()
     assert generation.start()
     assert generation.fail(code="engine_failed", message="😱" * 5000)
@@ -133,10 +133,10 @@ def test_the_body_is_thin_and_the_same_every_time(waits: Wait) -> None:
     body = body_of(delivery)
     assert len(body) <= 20_000
     generation.delete()
-    assert body_of(WebhookDelivery.objects.get()) == body  # it is told though the generation is gone
+    assert body_of(WebhookDelivery.objects.get()) == body  # unchanged after the generation is deleted
 
 
-def test_a_submitted_url_is_kept_and_a_private_one_refused(
+def test_a_submitted_url_is_stored_and_a_private_one_refused(
     alice: User, photo: NDArray[np.uint8], hole: NDArray[np.uint8], transactional_db: None
 ) -> None:
     request = InpaintRequest(Picture(photo), hole)

@@ -1,4 +1,4 @@
-"""`serve` delivers: with real processes, by itself, through its own pool, and again after it was killed."""
+"""`serve` delivers webhooks, with real processes, also after it was killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.net.fake_network import Listener, answer
 from tests.webhooks.receiving import messages, url_of
 
 
-def test_a_server_that_is_killed_while_it_sends_sends_it_again_when_it_is_back(tmp_path: Path) -> None:
+def test_a_message_is_sent_again_after_the_server_was_killed_while_sending(tmp_path: Path) -> None:
     server_died: list[int] = []
 
     def kill_the_first_sender(visitor: socket.socket, request: bytes) -> None:

@@ -20,7 +20,7 @@ from inpainting.api.native.documents import documented
 from inpainting.api.native.search import MOST_A_PAGE, MOST_PAGES, paged
 from inpainting.api.views import AnyBodyView
 from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent, WebhookSecret
-from inpainting.models.webhooks import MAX_URL_CHARACTERS
+from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 
 class AttemptDocument(serializers.Serializer):
@@ -115,7 +115,7 @@ class SendTest(AnyBodyView):
         webhooks.check_url(url, field="url")
         with transaction.atomic():
             spend_webhook(request.user)
-            delivery = WebhookDelivery.test(request.user, url)
+            delivery = WebhookDelivery.create_test(request.user, url)
         return Response(rendered(delivery), status=201)
 
 

@@ -1,0 +1,211 @@
+"""Webhook messages, and each attempt to deliver them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, ClassVar, Protocol
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models.functions import Coalesce, Now
+
+from inpainting.database_clock import in_seconds
+
+MAX_URL_CHARACTERS = 2_000
+MAX_ANSWER_BYTES = 512
+MAX_MESSAGE_CHARACTERS = 1_000
+"""Of an error message. JSON escapes a character to at most twelve bytes, so a body stays below 20 kB."""
+
+
+def new_webhook_id() -> str:
+    """Return an id without a full stop, which separates the parts of the signed text (Standard Webhooks 1.0)."""
+    return f"msg_{uuid.uuid4().hex}"
+
+
+class WebhookEvent(models.TextChoices):
+    SUCCEEDED = "generation.succeeded"
+    FAILED = "generation.failed"
+    CANCELLED = "generation.cancelled"
+    TEST = "test"
+
+
+class DeliveryState(models.TextChoices):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    DISABLED = "disabled"  # the receiver responded with 410 Gone
+
+
+class EndedGeneration(Protocol):
+    """The fields of a generation that a message contains. A protocol, because the model imports this module."""
+
+    pk: Any
+    owner_id: Any
+    status: Any
+    error_code: Any
+    error_message: Any
+    webhook_url: Any
+
+
+class WebhookDelivery(models.Model):
+    """One message to one URL.
+
+    `webhook_id` is the same in all attempts, so that receivers can recognise duplicates. As with generations, a sender
+    holds a delivery by its lease and fence: changes by a sender whose lease was taken over have no effect. All times
+    are the database's.
+    """
+
+    webhook_id = models.CharField(max_length=40, unique=True, default=new_webhook_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="webhook_deliveries")
+    generation = models.ForeignKey(
+        "inpainting.Generation", on_delete=models.SET_NULL, null=True, related_name="webhook_deliveries",
+        help_text="empty: a test, or deleted since",
+    )  # fmt: skip
+    event = models.CharField(max_length=40, choices=WebhookEvent.choices, editable=False)
+    url = models.CharField(max_length=MAX_URL_CHARACTERS, editable=False)
+    data = models.JSONField(default=dict, editable=False, help_text="what the message tells of the generation")
+
+    state = models.CharField(
+        max_length=10, choices=DeliveryState.choices, default=DeliveryState.PENDING, editable=False
+    )
+    tries = models.PositiveSmallIntegerField(default=0, editable=False, help_text="failed ones, since sent or resent")
+    next_attempt_at = models.DateTimeField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    fence = models.PositiveBigIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    delivered_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-id"]
+        verbose_name_plural = "webhook deliveries"
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["state", "next_attempt_at"]),
+            models.Index(fields=["owner", "-id"]),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["generation", "event"], name="one_message_per_generation_and_event")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.webhook_id}"
+
+    # Factories
+
+    @classmethod
+    def create_for(cls, generation: EndedGeneration) -> None:
+        """Store the message for an ended generation. Call it in the transaction that ends the generation."""
+        if not generation.webhook_url:
+            return
+        error = {"code": generation.error_code, "message": generation.error_message[:MAX_MESSAGE_CHARACTERS]}
+        cls.objects.create(
+            owner_id=generation.owner_id,
+            generation=generation,
+            event=f"generation.{generation.status}",
+            url=generation.webhook_url,
+            data={
+                "id": str(generation.pk),
+                "status": str(generation.status),
+                "error": error if error["code"] else None,
+            },
+            next_attempt_at=Now(),
+        )
+
+    @classmethod
+    def create_test(cls, owner: Any, url: str) -> WebhookDelivery:
+        """Store a message of type `test`, with which users check their receivers."""
+        delivery = cls.objects.create(owner=owner, event=WebhookEvent.TEST, url=url, next_attempt_at=Now())
+        delivery.refresh_from_db()
+        return delivery
+
+    # State changes: each is one conditional UPDATE, and returns False if the condition no longer held
+
+    def claim(self, *, lease_seconds: float) -> bool:
+        """Lease the delivery for one attempt. False: another sender holds it, or it is no longer due."""
+        return self._update_where(
+            models.Q(state=DeliveryState.PENDING, next_attempt_at__lte=Now()) & _not_leased(),
+            fence=models.F("fence") + 1,
+            lease_until=in_seconds(lease_seconds),
+        )
+
+    def mark_delivered(self, attempt: WebhookAttempt) -> bool:
+        return self._record(attempt, state=DeliveryState.DELIVERED, delivered_at=Now(), next_attempt_at=None)
+
+    def schedule_retry(self, attempt: WebhookAttempt, *, pause_seconds: float) -> bool:
+        """Record a failed attempt and when the next one is due."""
+        return self._record(attempt, tries=models.F("tries") + 1, next_attempt_at=in_seconds(pause_seconds))
+
+    def mark_failed(self, attempt: WebhookAttempt) -> bool:
+        """Record the last failed attempt."""
+        return self._record(attempt, tries=models.F("tries") + 1, state=DeliveryState.FAILED, next_attempt_at=None)
+
+    def disable(self, attempt: WebhookAttempt) -> bool:
+        """Stop this delivery and all pending ones of the same owner to the same URL."""
+        with transaction.atomic():
+            if not self._record(attempt, state=DeliveryState.DISABLED, next_attempt_at=None):
+                return False
+            waiting = WebhookDelivery.objects.filter(_not_leased(), state=DeliveryState.PENDING)
+            waiting.filter(owner=self.owner_id, url=self.url).update(state=DeliveryState.DISABLED, next_attempt_at=None)
+        return True
+
+    def resend(self) -> bool:
+        """Start again from the first attempt, with the same id. False if the delivery was deleted."""
+        changes: dict[str, Any] = {"state": DeliveryState.PENDING, "tries": 0, "delivered_at": None}
+        return self._update_where(models.Q(), next_attempt_at=Now(), **changes)
+
+    def _record(self, attempt: WebhookAttempt, **changes: Any) -> bool:
+        """Store the attempt with its consequences. Neither if another sender has taken the delivery over."""
+        with transaction.atomic():
+            if not self._update_where(
+                models.Q(fence=self.fence, lease_until__isnull=False), lease_until=None, **changes
+            ):
+                return False
+            attempt.save(force_insert=True)
+        return True
+
+    def _update_where(self, condition: models.Q, **changes: Any) -> bool:
+        with transaction.atomic():
+            if not WebhookDelivery.objects.filter(condition, pk=self.pk).update(**changes):
+                return False
+            self.refresh_from_db(fields=list(changes))
+        return True
+
+    @classmethod
+    def release_leases(cls) -> None:
+        """Release all leases. For the start of a process that is the only sender."""
+        cls.objects.filter(state=DeliveryState.PENDING).update(lease_until=None)
+
+    # Queries
+
+    @classmethod
+    def due(cls) -> models.QuerySet[WebhookDelivery]:
+        """Return the due deliveries, first of owners with few running attempts: a slow receiver delays no other."""
+        sending = cls.objects.filter(owner=models.OuterRef("owner"), lease_until__gt=Now())
+        count = sending.order_by().values("owner").annotate(n=models.Count("*")).values("n")
+        due = cls.objects.filter(_not_leased(), state=DeliveryState.PENDING, next_attempt_at__lte=Now())
+        return due.annotate(sending=Coalesce(models.Subquery(count), 0)).order_by("sending", "next_attempt_at", "id")
+
+
+class WebhookAttempt(models.Model):
+    """One attempt: the HTTP status of the response, or why there was none."""
+
+    delivery = models.ForeignKey(WebhookDelivery, on_delete=models.CASCADE, related_name="attempts")
+    at = models.DateTimeField(auto_now_add=True)
+    status = models.PositiveSmallIntegerField(null=True, editable=False, help_text="HTTP status of the answer")
+    failure = models.CharField(max_length=40, blank=True, editable=False, help_text="why there was no answer")
+    milliseconds = models.PositiveIntegerField(editable=False)
+    answer = models.BinaryField(max_length=MAX_ANSWER_BYTES, default=b"", editable=False)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.status or self.failure} after {self.milliseconds} ms"
+
+    @property
+    def answer_text(self) -> str:
+        """The start of the response body, decoded as UTF-8 with replacement characters."""
+        return bytes(self.answer).decode("utf-8", "replace")
+
+
+def _not_leased() -> models.Q:
+    return models.Q(lease_until=None) | models.Q(lease_until__lte=Now())
