@@ -115,9 +115,7 @@ class Setting:
         return EVERY_ENGINE in self.read_by or engine in self.read_by
 
     def check(self, value: Any) -> None:
-        """Raise InvalidRequest unless the value is None or within the limits of the row."""
-        if value is None:
-            return
+        """Raise InvalidRequest unless the value, which is not None, is within the limits of the row."""
         if self.range is not None:
             check_range(self.name, value, *self.range)
         if self.choices and value not in self.choices:
@@ -138,7 +136,7 @@ class Setting:
         for slug in slugs:
             check_slug(slug, field=self.name)
         if len(set(slugs)) < len(slugs):
-            raise InvalidRequest(f"Each entry of {self.name} may be asked for once.", field=self.name)
+            raise InvalidRequest(f"{self.name} lists an entry more than once.", field=self.name)
 
 
 def _field_of(make: Callable[P, Setting]) -> Callable[P, Any]:

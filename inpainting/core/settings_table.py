@@ -334,7 +334,9 @@ class PaintSettings:
 
     def __post_init__(self) -> None:
         for row in SETTINGS:
-            row.check(getattr(self, row.name))
+            value = getattr(self, row.name)
+            if value is not None and value is not row.default:
+                row.check(value)
         start, end = self.guidance_start or 0.0, 1.0 if self.guidance_end is None else self.guidance_end
         if start >= end:
             raise InvalidRequest(
@@ -362,7 +364,7 @@ class PaintSettings:
         """
         unknown = sorted(values.keys() - {row.name for row in SETTINGS})
         if unknown:
-            raise InvalidRequest(f"There are settings that are not known here: {', '.join(unknown)}.", field=unknown[0])
+            raise InvalidRequest(f"Unknown settings: {', '.join(unknown)}.", field=unknown[0])
         loras = tuple(LoraUse(**use) for use in values.get("loras", ()))
         named = {**values, "loras": loras, "embeddings": tuple(values.get("embeddings", ()))}
         for (name, stored), spelling in STORED_SPELLINGS.items():

@@ -18,7 +18,7 @@ def check_text(name: str, text: str, max_length: int) -> None:
     """Refuse a text of more than `max_length` characters, and one that cannot be stored as UTF-8."""
     check_count(name, len(text), max_length, f"{name} has {len(text)} characters")
     if "\x00" in text or any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-        raise InvalidRequest(f"{name} holds characters that are not text.", field=name)
+        raise InvalidRequest(f"{name} contains NUL or surrogate characters, which are not text.", field=name)
 
 
 def check_slug(slug: str, *, field: str) -> None:

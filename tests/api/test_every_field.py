@@ -1,6 +1,6 @@
-"""Every field of the native API against every family: it changes what is painted, or is said to be ignored, or refused.
+"""Every field of the native API with every model family: it changes the result, or is listed as ignored, or refused.
 
-The table is whole: a field or a family that is not in it fails the test, and so does one that is silently ignored.
+The test fails for a field or a family without an entry, and for a field that is ignored without being listed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 WORKS, IGNORED, TAKEN, SILENT = "works", "ignored", "taken", "silently ignored"
 QUICK_FILL = "quick-fill"
-PAINTERS = [*families.generating(), QUICK_FILL]
-DREAMING = {"sd", "sdxl", "flux-fill"}
-BESIDE_PAINTING = {"engine", "model", "model_name", "webhook_url", "step_down"}
-"""What changes who paints, or whom is told, and not the picture by the same painter."""
-PICTURE = "a picture"
+MODELS = [*families.generating(), QUICK_FILL]
+DIFFUSION_FAMILIES = {"sd", "sdxl", "flux-fill"}
+WITHOUT_EFFECT_ON_RESULT = {"engine", "model", "model_name", "webhook_url", "step_down"}
+"""Fields that choose an engine or a model, or notify the caller, and never change the result of the same model."""
+IMAGE = "an image"
 ALTERNATIVES: dict[str, Any] = {
     "prompt": "an orange cat",
     "negative_prompt": "grass",
@@ -75,49 +75,49 @@ ALTERNATIVES: dict[str, Any] = {
     "webhook_url": "https://203.0.114.9/told",
 }
 """Field -> a value that differs from what the others have."""
-BESIDE: dict[str, dict[str, str]] = {
+NEEDED_FIELDS: dict[str, dict[str, str]] = {
     "safety_checker_type": {"safety_checker": "true"},
     "embeddings": {"prompt": "a <cat>"},
     **{name: {"control": "edges"} for name in ("control_strength", "control_start", "control_end")},
-    "ip_adapter": {"ip_adapter_image": PICTURE},
-    "ip_adapter_scale": {"ip_adapter": "look", "ip_adapter_image": PICTURE},
+    "ip_adapter": {"ip_adapter_image": IMAGE},
+    "ip_adapter_scale": {"ip_adapter": "look", "ip_adapter_image": IMAGE},
 }
-"""What a field means nothing without."""
-WORN = {"embeddings", "vae", "control", "control_strength", "control_start", "control_end", "ip_adapter"} | {
+"""Further fields that a field needs to have an effect."""
+ADAPTER_FIELDS = {"embeddings", "vae", "control", "control_strength", "control_start", "control_end", "ip_adapter"} | {
     "ip_adapter_scale"
 }
-"""Fields that name a part, or are numbers of one."""
+"""Fields that name a VAE or an adapter, or are numbers of one."""
 
 
-def expected(field: str, painter: str) -> str:
-    """The table, by the rule: what only diffusion reads is ignored by all others."""
-    others = DREAMING - {"sd"}  # what a model may wear is for the family sd here
+def expected(field: str, model: str) -> str:
+    """The expected outcome. By the rule, fields that only diffusion reads are ignored by all others."""
+    others = DIFFUSION_FAMILIES - {"sd"}  # the adapters of this test are for the family sd
     exceptions: dict[tuple[str, str], str] = {
         **{("loras", family): "lora_unfit" for family in others},
         **{("preset", family): "preset_unavailable" for family in others},
-        **{(name, family): "part_unfit" for name in WORN for family in others},
+        **{(name, family): "part_unfit" for name in ADAPTER_FIELDS for family in others},
         **dict.fromkeys(((name, "flux-fill") for name in families.get("flux-fill").ignored_settings), IGNORED),
         ("seed", "lama"): IGNORED,
         ("seed", "migan"): IGNORED,
         ("model", QUICK_FILL): IGNORED,
         ("model_name", QUICK_FILL): IGNORED,
     }
-    if (field, painter) in exceptions:
-        return exceptions[field, painter]
+    if (field, model) in exceptions:
+        return exceptions[field, model]
     if field.startswith("safety_checker") or field in {"mask_polarity", "mask_grow", "mask_blur", "num_images", "seed"}:
         return WORKS
-    if field in BESIDE_PAINTING - {"step_down"}:
+    if field in WITHOUT_EFFECT_ON_RESULT - {"step_down"}:
         return TAKEN
-    if painter in DREAMING:
-        return TAKEN if field in BESIDE_PAINTING else WORKS
+    if model in DIFFUSION_FAMILIES:
+        return TAKEN if field in WITHOUT_EFFECT_ON_RESULT else WORKS
     return IGNORED
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One tiny model of each family, and what it may wear."""
+    """One tiny model of each family, and adapters."""
     folder = tmp_path_factory.mktemp("files")
-    for family in DREAMING:
+    for family in DIFFUSION_FAMILIES:
         tiny_models.saved(folder / family, family)
     (folder / "lama").write_bytes(tiny_networks.lama())
     (folder / "migan").write_bytes(tiny_networks.migan())
@@ -152,43 +152,43 @@ def everything(files: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 class Caller:
-    """Asks one painter, and knows what it paints without a field."""
+    """Sends requests to one model or engine, and remembers its results without a field."""
 
-    def __init__(self, client: Client, photo_png: bytes, mask_png: bytes, painter: str) -> None:
-        self.client, self.pictures, self.painter = client, (photo_png, mask_png), painter
+    def __init__(self, client: Client, photo_png: bytes, mask_png: bytes, model: str) -> None:
+        self.client, self.pictures, self.model = client, (photo_png, mask_png), model
         self.base = {"prompt": "a stone path", "denoising_strength": "1", "seed": "7", "engine": QUICK_FILL}
-        if painter != QUICK_FILL:
-            self.base |= {"engine": "auto", "model": f"tiny-{painter}"}
+        if model != QUICK_FILL:
+            self.base |= {"engine": "auto", "model": f"tiny-{model}"}
         self.without: dict[str, str] = {}
 
     def outcome(self, field: str) -> str:
         value = self.base.get("model", "tiny-sd") if ALTERNATIVES[field] == "MODEL" else ALTERNATIVES[field]
-        beside = BESIDE.get(field, {})
-        key = json.dumps(beside, sort_keys=True)
+        needed = NEEDED_FIELDS.get(field, {})
+        key = json.dumps(needed, sort_keys=True)
         if key not in self.without:
-            without = self.ask({**self.base, **beside})
+            without = self.send({**self.base, **needed})
             if without["status"] != "success":
                 return str(without["code"])
-            self.without[key] = self.painted(without)
-        answer = self.ask({**self.base, **beside, field: value})
+            self.without[key] = self.digest(without)
+        answer = self.send({**self.base, **needed, field: value})
         if answer.get("status") != "success":
             return str(answer["code"])
         name = {"sampler_name": "scheduler", "model_name": "model"}.get(field, field)
         is_ignored = name in answer["metadata"]["ignored"]
-        is_other = self.painted(answer) != self.without[key]
+        is_other = self.digest(answer) != self.without[key]
         if is_ignored:
             return f"{IGNORED}, and yet it changes the picture" if is_other else IGNORED
-        if field in BESIDE_PAINTING:
+        if field in WITHOUT_EFFECT_ON_RESULT:
             return TAKEN
         return WORKS if is_other else SILENT
 
-    def ask(self, fields: Mapping[str, str]) -> dict[str, Any]:
-        sent = {name: upload(self.pictures[0]) if value is PICTURE else value for name, value in fields.items()}
+    def send(self, fields: Mapping[str, str]) -> dict[str, Any]:
+        sent = {name: upload(self.pictures[0]) if value is IMAGE else value for name, value in fields.items()}
         answer: dict[str, Any] = self.client.post("/api/img2img", shape_a(*self.pictures, **sent)).json()
         return answer
 
-    def painted(self, answer: Mapping[str, Any]) -> str:
-        """A digest of all results."""
+    def digest(self, answer: Mapping[str, Any]) -> str:
+        """Return a digest of all results."""
         assert answer["status"] == "success", answer
         images = Generation.objects.latest("created_at").images.all()
         return hashlib.sha256(b"".join(image.read().pixels.tobytes() for image in images)).hexdigest()
@@ -198,9 +198,9 @@ def test_the_table_has_every_field() -> None:
     assert set(ALTERNATIVES) == set(Img2ImgForm().fields)
 
 
-@pytest.mark.parametrize("painter", PAINTERS)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.usefixtures("everything")
-def test_no_field_is_silently_ignored(painter: str, alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
-    caller = Caller(alices_program, photo_png, mask_png, painter)
+def test_no_field_is_silently_ignored(model: str, alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    caller = Caller(alices_program, photo_png, mask_png, model)
     seen = {field: caller.outcome(field) for field in ALTERNATIVES}
-    assert seen == {field: expected(field, painter) for field in ALTERNATIVES}
+    assert seen == {field: expected(field, model) for field in ALTERNATIVES}

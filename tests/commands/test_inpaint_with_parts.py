@@ -98,7 +98,7 @@ def test_for_a_folder_there_is_one_control_image_for_all_or_one_for_each(
         (("--lora", "ink:3"), "weight"),
         (("--lora", "ink:much"), "much is no weight"),
         (("--lora", "ink:nan"), "weight"),
-        (("--lora", "ink", "--lora", "ink"), "asked for once"),
+        (("--lora", "ink", "--lora", "ink"), "more than once"),
     ],
 )
 def test_what_is_wrong_is_said(
