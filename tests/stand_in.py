@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.engine import Diffusion
-from tests.catalog.test_adapter_files import ip_adapter, network
+from tests.adapter_folders import ip_adapter, network
 from tests.fakes import pretend_installed
 from tests.hub import tiny_model, written
 

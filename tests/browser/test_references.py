@@ -20,8 +20,8 @@ from inpainting.core.codecs import decode_picture
 from inpainting.core.conditioning_images import prepare_control_image
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
+from tests.adapter_folders import ip_adapter, network
 from tests.browser.editor_page import open_photo, paint_line
-from tests.catalog.test_adapter_files import ip_adapter, network
 from tests.conftest import png
 from tests.hub import tiny_model, written
 from tests.installation import Installation

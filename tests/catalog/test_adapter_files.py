@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from inpainting.catalog.inspection.adapter_files import check_part, wanted_part
 from inpainting.catalog.inspection.model_files import ModelRefused, installed_weights
 from inpainting.catalog.specs import Kind
+from tests.adapter_folders import ip_adapter, network
 
 ADAPTERS = [
     *("README.md", "models/image_encoder/config.json", "models/image_encoder/model.safetensors"),
@@ -21,20 +19,6 @@ ADAPTERS = [
     "sdxl_models/ip-adapter-plus_sdxl_vit-h.safetensors",
 ]
 """As the published repository is laid out."""
-
-
-def network(folder: Path, **configuration: object) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(configuration))
-    save_file({"weight": np.ones((2, 2), np.float32)}, folder / "diffusion_pytorch_model.safetensors")
-    return folder
-
-
-def ip_adapter(folder: Path, tensor: str = "image_proj.proj.weight") -> Path:
-    encoder = network(folder / "models" / "image_encoder", architectures=["CLIPVisionModelWithProjection"])
-    (encoder / "diffusion_pytorch_model.safetensors").rename(encoder / "model.safetensors")
-    save_file({tensor: np.ones((2, 2), np.float32)}, folder / "models" / "ip-adapter_sd15.safetensors")
-    return folder
 
 
 def test_good_parts_pass_and_are_found_where_they_are_installed(tmp_path: Path) -> None:

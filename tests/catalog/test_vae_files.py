@@ -9,7 +9,7 @@ import pytest
 from inpainting.catalog.inspection.adapter_files import check_part
 from inpainting.catalog.inspection.model_files import ModelRefused
 from inpainting.catalog.specs import Kind
-from tests.catalog.test_adapter_files import network
+from tests.adapter_folders import network
 
 
 @pytest.mark.parametrize(

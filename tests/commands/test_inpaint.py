@@ -16,24 +16,9 @@ from numpy.typing import NDArray
 from inpainting.core.codecs import decode_picture
 from tests import tiny_checker
 from tests.catalogued import add_model
+from tests.commands.running import inpaint
 
 pytestmark = pytest.mark.django_db  # which engine is the best depends on the catalog
-
-
-@pytest.fixture
-def folder(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> Path:
-    for name in ("images", "masks"):
-        (tmp_path / name).mkdir()
-    for name in ("a", "b", "c"):
-        (tmp_path / "images" / f"{name}.png").write_bytes(photo_png)
-        (tmp_path / "masks" / f"{name}_mask.png").write_bytes(mask_png)
-    return tmp_path
-
-
-def inpaint(*arguments: object) -> tuple[str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    call_command("inpaint", *map(str, arguments), stdout=out, stderr=err)
-    return out.getvalue(), err.getvalue()
 
 
 def pixels(path: Path) -> NDArray[np.uint8]:

@@ -14,10 +14,9 @@ from skimage import data
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.models import Lora
 from tests import stand_in
-from tests.commands.test_inpaint import folder, inpaint
+from tests.commands.running import inpaint
 from tests.conftest import png
 
-__all__ = ["folder"]
 pytestmark = pytest.mark.django_db
 
 GUIDE, LOOK = data.coffee()[:80, :100], data.chelsea()[:70, :90]

@@ -28,7 +28,7 @@ from tests.net.fake_network import (
     raw,
     silent,
 )
-from tests.net.test_url_parsing import PRIVATE, REFUSED
+from tests.net.urls import PRIVATE, REFUSED
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 NAME = "pictures.example"
