@@ -1,0 +1,182 @@
+"""Submit, batches, run again, retry, dry run, worker and command make the same plan of the same request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from numpy.typing import NDArray
+from skimage import data
+
+from accounts.models import User
+from inpainting import planning
+from inpainting.cli.jobs import jobs_of
+from inpainting.cli.options import option_of
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.settings_table import SETTINGS
+from inpainting.engines.base import Plan
+from inpainting.engines.plan import plan_pictures
+from inpainting.generations.batches import Wanted, retry, submit_batch
+from inpainting.generations.run_again import run_again
+from inpainting.generations.submit import submit
+from inpainting.models import Generation
+from tests import stand_in
+from tests.api.bodies import shape_a, upload
+from tests.conftest import png
+
+pytestmark = pytest.mark.django_db
+GUIDE = np.ascontiguousarray(data.coffee()[:64, :96])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request by the names of the API. control_image: whether one is sent."""
+
+    engine: str
+    fields: dict[str, Any]
+    control_image: bool = False
+
+
+CASES = {
+    "quick-fill": Case("auto", {"mask_grow": 3, "denoising_strength": 0.5, "seed": 4}),
+    "quick-fill, control image": Case("quick-fill", {"control": "depth", "seed": 4}, control_image=True),
+    "diffusion": Case("auto", {"prompt": "a lawn", "seed": 4, "steps": 7}),
+    "diffusion, unguided": Case(
+        "diffusion", {"prompt": "a lawn", "seed": 4, "guidance_scale": 1, "negative_prompt": "x"}
+    ),
+    "diffusion, depth": Case("auto", {"control": "depth", "control_end": 0.5, "seed": 4}, control_image=True),
+    "diffusion, computed control": Case("auto", {"control": "canny", "seed": 4}, control_image=True),
+    "no control": Case("auto", {"prompt": "a lawn", "control_strength": 0.5, "seed": 4}, control_image=True),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a plan decides, as far as it is stored."""
+
+    engine: str
+    settings: dict[str, Any]
+    ignored: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def facts_of(plan: Plan) -> Facts:
+    return Facts(plan.engine.name, jsonable(asdict(plan.settings)), tuple(sorted(plan.ignored)), plan.warnings)
+
+
+def stored(generation: Generation) -> Facts:
+    generation.refresh_from_db()
+    return Facts(generation.engine, generation.settings, tuple(generation.ignored), tuple(generation.warnings))
+
+
+def jsonable(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+
+
+def settings_of(case: Case) -> PaintSettings:
+    names = {row.public_name or row.name: row.name for row in SETTINGS}
+    return PaintSettings(**{names[name]: value for name, value in case.fields.items()})
+
+
+@pytest.fixture
+def catalog(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
+    """What the diffusion engine is asked to paint."""
+    settings.MODELS_DIR = tmp_path / "models"
+    stand_in.install(tmp_path)
+    monkeypatch.setattr("inpainting.generations.submit.notify_workers", lambda queue: None)
+    return stand_in.watch(monkeypatch)
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def request_(case: Case, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> InpaintRequest:
+    control_image = Picture(GUIDE) if case.control_image else None
+    return InpaintRequest(Picture(photo), hole, settings_of(case), control_image=control_image)
+
+
+@pytest.mark.usefixtures("catalog")
+def test_each_way_in_stores_what_the_plan_says(case: Case, request_: InpaintRequest, alice: User) -> None:
+    expected = facts_of(planning.plan(request_, case.engine))
+    submitted = submit(request_, owner=alice, engine=case.engine)
+    assert stored(submitted) == expected
+    again = run_again(submitted, request_.settings, engine=case.engine)
+    assert stored(again) == expected
+    batch = submit_batch([Wanted("a", request_)], owner=alice, engine=case.engine)
+    item: Any = batch.items.get().generation
+    assert stored(item) == expected
+    assert item.cancel()
+    assert retry(batch).accepted == (0,)
+    retried: Any = batch.items.get().generation
+    assert retried != item
+    assert stored(retried) == expected
+
+
+@pytest.mark.usefixtures("catalog")
+def test_the_worker_paints_what_was_stored(case: Case, request_: InpaintRequest, alice: User) -> None:
+    generation = submit(request_, owner=alice, engine=case.engine)
+    expected = planning.plan(request_, case.engine)
+    plan = planning.plan_stored(generation.to_request(), generation.engine)
+    assert facts_of(plan) == facts_of(expected)
+    assert np.array_equal(plan.mask, expected.mask)
+    assert plan.window == expected.window
+    assert (plan.model, plan.adapters) == (expected.model, expected.adapters)
+    assert (plan.control_image is None) == (expected.control_image is None)
+
+
+@pytest.mark.usefixtures("catalog")
+def test_the_dry_run_shows_it(
+    case: Case, request_: InpaintRequest, alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    plan = planning.plan(request_, case.engine)
+    images = {"control_image": upload(png(GUIDE), name="guide.png")} if case.control_image else {}
+    fields = {"prompt": "", **{name: str(value) for name, value in case.fields.items()}, "engine": case.engine}
+    body = shape_a(photo_png, mask_png, **fields, **images)
+    answer = alices_program.post("/api/img2img/dry-run", body).json()
+    box = plan.window.box
+    assert (answer["engine"], answer["engine_reason"]) == (plan.engine.name, plan.reason)
+    assert answer["window"] == [box.left, box.top, box.right, box.bottom]
+    assert answer["warnings"] == list(plan.warnings)
+    given = {name for name, value in asdict(plan.settings).items() if value not in (None, "", [], ())}
+    names = {row.name: row.public_name or row.name for row in SETTINGS}
+    assert answer["ignored"] == sorted(names[name] for name in given & plan.ignored.keys())
+
+
+@pytest.mark.usefixtures("catalog")
+def test_the_command_paints_by_it(
+    case: Case, request_: InpaintRequest, tmp_path: Path, photo_png: bytes, mask_png: bytes
+) -> None:
+    for name, picture in {"a.png": photo_png, "mask.png": mask_png, "guide.png": png(GUIDE)}.items():
+        (tmp_path / name).write_bytes(picture)
+    options = {row.name: None for row in SETTINGS} | settings_of(case).to_dict(exclude_defaults=True)
+    paths = {"image": tmp_path / "a.png", "mask": tmp_path / "mask.png", "out": tmp_path / "out.png"}
+    images = {"control_image": tmp_path / "guide.png" if case.control_image else None, "ip_adapter_image": None}
+    options |= {"engine": case.engine, "mask_polarity": "black_repaints", **paths, **images}
+    said: list[str] = []
+    (job,) = jobs_of(options, said.append)
+    expected = planning.plan(request_, case.engine)
+    assert facts_of(plan_pictures(request_, job.plan)) == facts_of(expected)
+    sent = settings_of(case).to_dict(exclude_defaults=True).keys()
+    assert {line.split()[0] for line in said} == {option_of(name) for name in expected.ignored.keys() & sent}
+
+
+@pytest.mark.usefixtures("catalog")
+def test_settings_that_were_stored_unresolved_are_resolved_to_be_painted(
+    alice: User, generate: Callable[..., Generation]
+) -> None:
+    generation = generate(alice, prompt="a lawn", run=False)
+    Generation.objects.filter(pk=generation.pk).update(
+        settings={**generation.settings, "model": None, "steps": None, "guidance_scale": None, "scheduler": None}
+    )
+    generation.refresh_from_db()
+    plan = planning.plan_stored(generation.to_request(), generation.engine)
+    assert (plan.settings.model, plan.settings.steps, plan.settings.guidance_scale) == ("tiny", 30, 7.5)
