@@ -8,7 +8,7 @@ from functools import partial
 from django.conf import settings as site
 from django.db import DatabaseError
 
-from inpainting.catalog.rows.inference_model import Catalog
+from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation import policy

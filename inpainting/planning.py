@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings as site
 
-from inpainting.catalog.rows.inference_model import Catalog
+from inpainting.catalog.lookup import Catalog
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import plan as plans
 from inpainting.engines.base import EngineDeclaration, Plan, Resolution, SettingsPlan

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from inpainting.catalog import families
-from inpainting.catalog.rows.inference_model import Catalog
+from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import (
     COMPUTED_CONTROLS,
     DraftParts,

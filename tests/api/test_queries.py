@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -11,7 +13,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from inpainting.models import Generation
+from inpainting import planning
+from inpainting.core.request import PaintSettings
+from inpainting.models import Generation, InferenceModel
+from tests import stand_in
+
+pytestmark = pytest.mark.django_db
 
 Generate = Callable[..., Generation]
 
@@ -46,3 +53,15 @@ def test_a_longer_list_takes_no_more_queries(alice: User, alices_program: Client
             assert alices_program.get("/api/generations/").status_code == 200
         counts.append(len(asked))
     assert counts[0] == counts[1], "\n".join(query["sql"][:160] for query in asked)
+
+
+def test_planning_reads_the_catalog_once(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    stand_in.install(tmp_path)
+    stand_in.watch(monkeypatch)
+    wanted = PaintSettings(prompt="a lawn", model="tiny", control="canny", ip_adapter="look")
+    with CaptureQueriesContext(connection) as queries:
+        plan = planning.plan_settings(wanted)
+    assert (plan.engine.name, plan.settings.model, plan.settings.control) == ("diffusion", "tiny", "canny")
+    searches = [query["sql"] for query in queries if InferenceModel._meta.db_table in query["sql"]]
+    assert len(searches) == len(queries) == 1, searches

@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from inpainting.api.fields import Img2ImgForm, checked
 from inpainting.apps import list_shipped_models
-from inpainting.catalog.rows.inference_model import Catalog, resolve_model
+from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.rows.inference_model import resolve_model
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_PARTS
 from inpainting.catalog.specs import Source
 from inpainting.core.errors import InvalidRequest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,6 @@ from django.utils import timezone
 
 from inpainting.catalog import families, specs
 from inpainting.catalog.families import DIFFUSION
-from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_of
 from inpainting.catalog.inspection.model_files import ModelRefused, installed_weights, place_of
 from inpainting.catalog.rows.choices import (
     control_choices,
@@ -24,9 +23,7 @@ from inpainting.catalog.rows.choices import (
     scheduler_choices,
     source_choices,
 )
-from inpainting.catalog.rows.lora import Lora
-from inpainting.catalog.shipped import no_model_sentence
-from inpainting.catalog.specs import PART_LABELS, DraftParts, Kind, LoraKind, LoraSpec, ModelSpec
+from inpainting.catalog.specs import PART_LABELS, Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES
 from inpainting.core.validation import SLUG, check_range
@@ -327,12 +324,13 @@ class InferenceModel(models.Model):
         return next(cls.ready(engine), None)
 
     @classmethod
-    def find(cls, name: str) -> InferenceModel:
+    def find(cls, name: str, rows: Collection[InferenceModel] | None = None) -> InferenceModel:
         """The model with that slug or alias; for any other name the fallback, where an administrator chose one.
 
+        rows: those of `offered`, where they were read before.
         Raises InvalidRequest, `model_not_found`, that lists the slugs. The name is looked up and never opened.
         """
-        rows = list(cls.offered())
+        rows = list(cls.offered()) if rows is None else rows
         chosen = [row for row in rows if row.slug == name] or [row for row in rows if name in row.names]
         chosen = chosen or [row for row in rows if row.is_fallback]
         if not chosen:
@@ -343,12 +341,14 @@ class InferenceModel(models.Model):
         return chosen[0]
 
     @classmethod
-    def find_part(cls, name: str, kind: Kind, *, field: str) -> InferenceModel:
-        """The installed part with that slug or alias.
+    def find_part(
+        cls, name: str, kind: Kind, *, field: str, rows: Collection[InferenceModel] | None = None
+    ) -> InferenceModel:
+        """The installed adapter with that slug or alias. rows: those of `offered(kind)`, where they were read before.
 
         Raises InvalidRequest: `part_not_found`, that lists the slugs, or `model_unavailable`.
         """
-        rows = list(cls.offered(kind))
+        rows = list(cls.offered(kind)) if rows is None else rows
         chosen = [row for row in rows if row.slug == name] or [row for row in rows if name in row.names]
         if not chosen:
             slugs = ", ".join(row.slug for row in rows) or "none yet"
@@ -366,50 +366,6 @@ class InferenceModel(models.Model):
             raise InvalidRequest(
                 specs.how_to_get(self.slug, self.label), code="model_unavailable", field=field, actual=self.slug
             )
-
-
-class Catalog:
-    """The rows as engines see them: names in, specs out (`engines.registry.Models`)."""
-
-    def find(self, name: str | None, engine: str = DIFFUSION) -> ModelSpec:
-        """The installed model of that name; None is the preferred one. Raises InvalidRequest that says what helps."""
-        model = InferenceModel.preferred(engine) if name is None else InferenceModel.find(name)
-        if model is None:
-            raise InvalidRequest(no_model_sentence(engine), code="model_unavailable", field="model")
-        if model.family not in families.names(engine=engine):
-            raise InvalidRequest(
-                f"{model.label} is a model of the family {model.family}, which this engine cannot paint with; "
-                "leave the engine to us, or name another model.",
-                code="model_not_of_engine",
-                field="model",
-                actual=model.slug,
-            )
-        model.check_installed()
-        return model.spec
-
-    def find_lora(self, slug: str) -> LoraSpec:
-        """The LoRA of that slug. Raises InvalidRequest that lists the slugs."""
-        return Lora.find(slug).spec
-
-    def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
-        """The part of that name. Raises InvalidRequest that lists the slugs, or says how to get it."""
-        return InferenceModel.find_part(name, kind, field=field).spec
-
-    def draft_parts(self, family: str) -> DraftParts:
-        """The first LCM LoRA and the first tiny VAE of that family."""
-        lcm = [lora.slug for lora in Lora.offered() if (lora.family, lora.kind) == (family, LoraKind.LCM)]
-        vaes = [part for part in InferenceModel.parts() if (part.family, part.kind) == (family, Kind.VAE)]
-        tiny = [part.slug for part in vaes if part.weights is not None and class_of(part.weights) == TINY_VAE]
-        return DraftParts(lora=next(iter(lcm), None), vae=next(iter(tiny), None))
-
-    def any_installed(self, engine: str = DIFFUSION) -> bool:
-        return InferenceModel.preferred(engine) is not None
-
-    def family_of(self, name: str) -> str | None:
-        try:
-            return InferenceModel.find(name).family
-        except InvalidRequest:
-            return None
 
 
 def columns_of(spec: ModelSpec) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -97,9 +98,12 @@ class Lora(models.Model):
         return [row for row in cls.objects.filter(enabled=True) if row.is_installed]
 
     @classmethod
-    def find(cls, slug: str) -> Lora:
-        """Raises InvalidRequest, `lora_not_found`, that lists the slugs. The name is looked up and never opened."""
-        offered = cls.offered()
+    def find(cls, slug: str, offered: Collection[Lora] | None = None) -> Lora:
+        """The LoRA of that slug. offered: the rows of `offered`, where they were read before.
+
+        Raises InvalidRequest, `lora_not_found`, that lists the slugs. The name is looked up and never opened.
+        """
+        offered = cls.offered() if offered is None else offered
         chosen = next((row for row in offered if row.slug == slug), None)
         if chosen is None:
             slugs = ", ".join(row.slug for row in offered) or "none yet"
