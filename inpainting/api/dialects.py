@@ -6,6 +6,7 @@ Imports no dialect and no models: DRF loads the authentication classes, which us
 from __future__ import annotations
 
 import pkgutil
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,11 @@ def dialect_at(url_path: str) -> Dialect | None:
     return max(matches, key=lambda match: match[0])[1] if matches else None
 
 
+@cache
 def load() -> None:
-    """Import the native API and every module of `compat/`, each of which registers its dialect."""
-    import_module("inpainting.api.native.dialect")
-    for module in pkgutil.iter_modules(compat.__path__, f"{compat.__name__}."):
-        import_module(module.name)
+    """Register the native API and the `DIALECT` of every module of `compat/`."""
+    modules = [module.name for module in pkgutil.iter_modules(compat.__path__, f"{compat.__name__}.")]
+    for name in ("inpainting.api.native.dialect", *sorted(modules)):
+        dialect = getattr(import_module(name), "DIALECT", None)
+        if dialect is not None:  # `base` has none.
+            register(dialect)

@@ -1,19 +1,89 @@
-"""`/api/schema/` and `/api/docs/`: the API described, for programs and for people."""
+"""The OpenAPI document: how operations are described, and the views that serve it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from inpainting.api.native.schemas.base import Problem
+
 Endpoint = tuple[str, str, str, Any]
+Described = TypeVar("Described", bound=Callable[..., Any])
+
+MEANINGS = {
+    400: "The request is invalid; `field`, `limit` and `actual` have the details.",
+    401: "The key is missing, invalid, expired or revoked.",
+    403: "The key lacks the scope, or the request of a page its CSRF token.",
+    404: "It does not exist, or belongs to someone else.",
+    409: "The request does not fit the state of the object.",
+    410: "The file of this picture is gone.",
+    413: "The body, or a picture in it, is too large.",
+    415: "The media type of the body is not supported.",
+    416: "The range lies beyond the picture.",
+    422: "The same Idempotency-Key was sent with another request.",
+    429: "A limit of this user is reached; Retry-After says when to try again.",
+    500: "The generation failed.",
+    503: "The server is temporarily overloaded; Retry-After says when to try again.",
+    507: "There is no space left on the server.",
+}
+ACCEPTING = (400, 409, 413, 415, 422, 429, 503, 507)
+"""Statuses of the errors of operations that accept generations."""
+SIGNED_IN: list[dict[str, list[str]]] = [{"bearerKey": []}, {"headerKey": []}, {"session": []}]
+HOW_LONG = OpenApiParameter(
+    "Prefer", str, OpenApiParameter.HEADER,
+    description="respond-async: answer 202 at once. wait=N: wait at most N seconds. Otherwise: wait for the result.",
+)  # fmt: skip
+KEY = OpenApiParameter(
+    "Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    OpenApiParameter.HEADER, description="A repeated request with the same key returns the same generation.",
+)  # fmt: skip
+DOWNLOAD = OpenApiParameter("download", str, description="If present, the response is a download with a file name.")
+PICTURE = {
+    (200, "image/png"): OpenApiTypes.BINARY,
+    (206, "image/png"): OpenApiTypes.BINARY,
+    304: OpenApiResponse(description="Unchanged, see ETag."),
+}
+THUMBNAIL = {
+    (200, "image/webp"): OpenApiTypes.BINARY,
+    (206, "image/webp"): OpenApiTypes.BINARY,
+    304: OpenApiResponse(description="Unchanged, see ETag."),
+}
 
 
-def ours_once(endpoints: list[Endpoint]) -> list[Endpoint]:
-    """What the schema describes: of two slash forms the one without, and signed links as they are handed out."""
+def documented(
+    summary: str,
+    answers: Mapping[Any, Any],
+    *,
+    problems: Iterable[int] = (),
+    request: Any = None,
+    parameters: Sequence[Any] = (),
+    name: str | None = None,
+    is_public: bool = False,
+) -> Callable[[Described], Described]:
+    """Describe an operation: its answers, and the statuses of its errors besides those of authentication.
+
+    name: the operationId, where the one derived from the path is misleading.
+    """
+    statuses = sorted({*problems, *(() if is_public else (401, 403))})
+    return extend_schema(
+        operation_id=name,
+        summary=summary,
+        auth=cast("list[str]", [] if is_public else SIGNED_IN),
+        request=request,
+        parameters=list(parameters),
+        responses={**answers, **{code: OpenApiResponse(Problem, MEANINGS[code]) for code in statuses}},
+    )
+
+
+def drop_twins(endpoints: list[Endpoint]) -> list[Endpoint]:
+    """Preprocessing hook: keep one of the two slash forms of a path, and one of the two paths of signed links."""
     paths = {path for path, *_ in endpoints}
     twins = {path for path in paths if path.startswith("/api/images/") or path.rstrip("/") in paths - {path}}
-    return [one for one in endpoints if one[0] not in twins]
+    return [endpoint for endpoint in endpoints if endpoint[0] not in twins]
 
 
 class Schema(SpectacularAPIView):
@@ -22,7 +92,7 @@ class Schema(SpectacularAPIView):
 
 
 class Docs(SpectacularSwaggerSplitView):
-    """Everything it loads is ours: scripts and styles come with drf-spectacular-sidecar."""
+    """Swagger UI, with scripts and styles from drf-spectacular-sidecar instead of a CDN."""
 
     authentication_classes = ()
     permission_classes = ()

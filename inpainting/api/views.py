@@ -37,6 +37,12 @@ class AnyBodyView(APIView):
     parser_classes = (MultiPartParser, FormParser, JsonObjectParser)
 
 
+class PictureView(APIView):
+    """A view that responds with a picture or with a JSON error, whatever the Accept header."""
+
+    content_negotiation_class = IgnoreAcceptNegotiation
+
+
 class DialectView(AnyBodyView):
     """Base of the views of dialects other than the native one: for programs, so without sessions and their CSRF tokens.
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.api.native import batch_answers
+from inpainting.api.native.schemas import batches as batch_schemas
 from inpainting.catalog import families
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.core.codecs import decode_picture
@@ -271,7 +271,7 @@ def test_the_line_is_looked_at_only_for_a_batch_of_which_something_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     look = Mock(return_value={})
-    monkeypatch.setattr(batch_answers, "places", look)
+    monkeypatch.setattr(batch_schemas, "places", look)
     for batch, looks in ((batch_of(generate(alice)), 0), (batch_of(generate(alice), waits(alice)), 1)):
         assert alices_program.get(f"/api/batches/{batch.pk}/").status_code == 200
         assert look.call_count == looks

@@ -1,1 +1,1 @@
-"""Other services' HTTP APIs, one module each. Every module here but `base` registers its dialect when imported."""
+"""Other services' HTTP APIs. Each module but `base` has one, as `DIALECT`, and is found by being here."""

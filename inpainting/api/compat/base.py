@@ -2,7 +2,7 @@
 
 A dialect translates one service's HTTP API: where the key is sent, how a request is read, and how results and errors
 look. The native API (`inpainting.api.native`) is one dialect, each other module of this package another. To add one,
-write a module here that subclasses `Dialect` and calls `register`; no other file changes.
+write a module here with a subclass of `Dialect` and an instance of it, `DIALECT`; no other file changes.
 """
 
 from __future__ import annotations

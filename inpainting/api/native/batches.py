@@ -1,4 +1,4 @@
-"""`/api/batches/`: many pictures in one call, to follow, cancel, retry, download and delete together."""
+"""`/api/batches/`: many images in one request, to follow, cancel, retry, download and delete together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from uuid import UUID
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,29 +16,21 @@ from rest_framework.views import APIView
 from accounts.models import Scope
 from inpainting.api.errors import Conflict
 from inpainting.api.media.archives import Entry, Names, zip_response
-from inpainting.api.media.downloads import PictureView
-from inpainting.api.native.batch_answers import (
-    BATCH,
+from inpainting.api.native.batch_requests import accept_batch
+from inpainting.api.native.pagination import PageQuery, query_of, render_page
+from inpainting.api.native.schemas.base import Answer
+from inpainting.api.native.schemas.batches import (
     BatchAcceptedDocument,
     BatchPageDocument,
     BatchRetriedDocument,
     WholeBatchDocument,
-    accepted,
-    rendered,
-    rendered_whole,
-    retried,
+    places_of,
 )
-from inpainting.api.native.batch_requests import accept_batch
-from inpainting.api.native.documents import ACCEPTING, KEY, documented
-from inpainting.api.native.search import MOST_A_PAGE, MOST_PAGES, paged
-from inpainting.api.views import AnyBodyView
+from inpainting.api.native.schemas.bodies import BATCH
+from inpainting.api.openapi import ACCEPTING, KEY, documented
+from inpainting.api.views import AnyBodyView, PictureView
 from inpainting.generations import batches
 from inpainting.models import Batch, Status
-
-
-class Pages(serializers.Serializer):
-    page = serializers.IntegerField(default=1, min_value=1, max_value=MOST_PAGES)
-    page_size = serializers.IntegerField(default=24, min_value=1, max_value=MOST_A_PAGE)
 
 
 def own_batch(request: Request, pk: UUID) -> Batch:
@@ -49,6 +40,10 @@ def own_batch(request: Request, pk: UUID) -> Batch:
     return batch
 
 
+def render(schema: type[Answer], batch: Batch, **context: Any) -> dict[str, Any]:
+    return schema.render(batch, places=places_of(batch), **context)
+
+
 class BatchList(AnyBodyView):
     required_scope = {"GET": Scope.READ, "POST": Scope.GENERATE}  # noqa: RUF012 - DRF reads such attributes, nobody writes
 
@@ -56,13 +51,11 @@ class BatchList(AnyBodyView):
         "One's batches, newest first",
         {200: BatchPageDocument},
         problems=(400, 404),
-        parameters=[Pages],
+        parameters=[PageQuery],
         name="batches_list",
     )
     def get(self, request: Request) -> Response:
-        asked = Pages(data=request.query_params.dict())
-        asked.is_valid(raise_exception=True)
-        return Response(paged(batches.of(request.user), asked.validated_data, request, rendered))
+        return Response(render_page(BatchPageDocument, batches.of(request.user), query_of(request), request))
 
     @documented(
         "Repaint the masked part of many pictures",
@@ -72,11 +65,11 @@ class BatchList(AnyBodyView):
         parameters=[KEY],
     )
     def post(self, request: Request) -> Response:
-        """Each picture becomes a generation of its own. One that cannot be accepted is an item of status `refused`, and
-        so are all from the one on that is over a limit of yours; where nothing can be accepted, or something is wrong
-        with the fields, the whole call is refused and nothing is kept."""
+        """Each image becomes a generation of its own. An invalid image is an item of status `refused`, as is each image
+        after one of your limits is reached. The whole request is refused, and nothing kept, if a field is invalid or no
+        image can be accepted."""
         batch = accept_batch(request)
-        return Response(accepted(own_batch(request, batch.pk)), status=202)
+        return Response(render(BatchAcceptedDocument, own_batch(request, batch.pk)), status=202)
 
 
 class BatchDetail(APIView):
@@ -84,11 +77,11 @@ class BatchDetail(APIView):
 
     @documented("One batch", {200: WholeBatchDocument}, problems=(404,))
     def get(self, request: Request, pk: UUID) -> Response:
-        return Response(rendered_whole(own_batch(request, pk)))
+        return Response(render(WholeBatchDocument, own_batch(request, pk)))
 
     @documented("Delete it with its generations and their pictures", {204: None}, problems=(404, 409))
     def delete(self, request: Request, pk: UUID) -> Response:
-        """What was retried goes too. While something runs, all of it is being cancelled: 409 until that has ended."""
+        """Includes retried generations. Running ones are cancelled first, with status 409 until they have ended."""
         if not batches.delete_batch(own_batch(request, pk)):
             raise Conflict(
                 "Something of this batch still runs. It is being cancelled; delete the batch again once it has ended.",
@@ -104,7 +97,7 @@ class BatchCancel(APIView):
     def post(self, request: Request, pk: UUID) -> Response:
         if not batches.cancel(own_batch(request, pk)):
             raise Conflict("Everything in this batch has ended already.", code="already_ended")
-        return Response(rendered_whole(own_batch(request, pk)))
+        return Response(render(WholeBatchDocument, own_batch(request, pk)))
 
 
 class BatchRetry(APIView):
@@ -116,18 +109,18 @@ class BatchRetry(APIView):
         problems=(400, 404, 409, 429, 503, 507),
     )
     def post(self, request: Request, pk: UUID) -> Response:
-        """Each as a new generation, which takes the item's place. What was refused needs a new picture."""
+        """Each becomes a new generation in the place of the item. Refused items need a new picture, in a new batch."""
         outcome = batches.retry(own_batch(request, pk))
         if not outcome.accepted:
             raise Conflict(
                 "Nothing in this batch failed or was cancelled. What was refused needs a new picture, in a new batch.",
                 code="nothing_to_retry",
             )
-        return Response(retried(own_batch(request, pk), outcome), status=202)
+        return Response(render(BatchRetriedDocument, own_batch(request, pk), outcome=outcome), status=202)
 
 
 class BatchResults(PictureView):
-    """What has succeeded so far, under the names of the sources, and a manifest.json that says which is which."""
+    """The results so far, under the names of their source files, and a manifest.json."""
 
     required_scope = Scope.READ
 
@@ -142,9 +135,9 @@ class BatchResults(PictureView):
         entries = list(entries_of(batch))
         if not entries:
             raise Conflict("Nothing in this batch has succeeded yet.", code="nothing_succeeded")
-        about = rendered_whole(batch)
+        manifest = render(WholeBatchDocument, batch)
         filename = f"dreamlayer-batch-{str(pk)[:8]}.zip"
-        return zip_response(entries, about, made_at=batch.created_at, filename=filename)
+        return zip_response(entries, manifest, made_at=batch.created_at, filename=filename)
 
 
 def entries_of(batch: Batch) -> Iterator[Entry]:

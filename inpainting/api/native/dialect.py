@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -13,12 +13,13 @@ from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
 from inpainting.api.compat.base import Dialect, Options, json_response
-from inpainting.api.dialects import register
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.native import requests
-from inpainting.api.native.answers import pending, success
+from inpainting.api.native.schemas.base import Problem
+from inpainting.api.native.schemas.generations import Pending, img2img_result
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Generation, Status
+from inpainting.worker.run_time_estimates import place_in_line
 
 WAIT = re.compile(r'\bwait\s*=\s*"?(\d{1,6})\b')
 
@@ -44,25 +45,20 @@ class NativeApi(Dialect):
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         max_wait_seconds, applied = preference(request)
         if max_wait_seconds == 0 or not generation.has_ended:
-            return json_response(pending(generation), status=202, headers={"Preference-Applied": applied})
+            return json_response(pending_answer(generation), status=202, headers={"Preference-Applied": applied})
         if generation.status != Status.SUCCEEDED:
             return self.render_error(ended_without_result(generation))
-        return json_response(success(generation, request))
+        return json_response(img2img_result(generation, request))
 
     def render_error(self, error: ApiError) -> HttpResponse:
-        optional = {
-            "field": error.field,
-            "limit": error.limit,
-            "actual": error.actual,
-            "id": error.generation_id and str(error.generation_id),
-        }
-        details = {name: value for name, value in optional.items() if value is not None}
-        body = {"status": "error", "message": error.message, "code": error.code, **details}
-        return json_response(body, status=error.status, headers=error.headers)
+        return json_response(Problem.render(error), status=error.status, headers=error.headers)
 
 
-NATIVE = NativeApi()
-register(NATIVE)
+DIALECT = NativeApi()
+
+
+def pending_answer(generation: Generation) -> dict[str, Any]:
+    return Pending.render(generation, place=place_in_line(generation))
 
 
 def preference(request: Request) -> tuple[float | None, str]:

@@ -14,8 +14,10 @@ from accounts.models import Scope
 from inpainting import planning
 from inpainting.api.compat.base import Options
 from inpainting.api.native.bodies import body_of
-from inpainting.api.native.documents import IMG2IMG, Foreseen, documented
 from inpainting.api.native.requests import read
+from inpainting.api.native.schemas.bodies import IMG2IMG
+from inpainting.api.native.schemas.dry_run import DryRunResult
+from inpainting.api.openapi import documented
 from inpainting.api.views import AnyBodyView
 from inpainting.core import masks
 from inpainting.core.codecs import encode_png
@@ -30,20 +32,19 @@ class DryRun(AnyBodyView):
 
     required_scope = Scope.GENERATE
 
-    @documented("What would be painted", {200: Foreseen}, problems=(400, 413, 415, 503), request=IMG2IMG)
+    @documented("What would be painted", {200: DryRunResult}, problems=(400, 413, 415, 503), request=IMG2IMG)
     def post(self, request: Request) -> Response:
-        return Response(foreseen(*read(body_of(request), request.user)))
+        return Response(dry_run(*read(body_of(request), request.user)))
 
 
-def foreseen(request: InpaintRequest, options: Options) -> dict[str, Any]:
+def dry_run(request: InpaintRequest, options: Options) -> dict[str, Any]:
     """mask: the effective one, white = repaint. window: left, top, right, bottom of the part that the engine gets."""
     plan = planning.plan(request, options.engine)
     settings, image, window = plan.settings, plan.request.image, plan.window
     box, png = window.box, encode_png(Picture(plan.mask[:, :, None]))
     painted = int(np.count_nonzero(plan.request.mask))
     work = Work(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
-    return {
-        "status": "success",
+    values = {
         "engine": plan.engine.name,
         "engine_reason": plan.reason,
         "width": image.size.width,
@@ -58,3 +59,4 @@ def foreseen(request: InpaintRequest, options: Options) -> dict[str, Any]:
         "ignored": ignored_of(plan.ignored, asdict(settings)),
         "warnings": [*options.warnings, *plan.warnings],
     }
+    return DryRunResult.render(values)

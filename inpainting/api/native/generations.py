@@ -1,7 +1,8 @@
-"""`/api/generations/`: the caller's own, to find, read, cancel, delete and run again."""
+"""`/api/generations/`: find, read, cancel, delete and run again the caller's generations."""
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.http import Http404
@@ -12,20 +13,15 @@ from rest_framework.views import APIView
 from accounts.models import Scope
 from inpainting.api.errors import Conflict
 from inpainting.api.fields import ChangesForm, checked, settings_from, without
-from inpainting.api.native.answers import pending, rendered, rendered_whole
 from inpainting.api.native.bodies import body_of
-from inpainting.api.native.documents import (
-    ACCEPTING,
-    CHANGES,
-    KEY,
-    PageDocument,
-    Pending,
-    WholeGenerationDocument,
-    documented,
-)
+from inpainting.api.native.dialect import pending_answer
+from inpainting.api.native.pagination import query_of, render_page
 from inpainting.api.native.references import references_in
 from inpainting.api.native.requests import idempotency_of
-from inpainting.api.native.search import Search, page_of
+from inpainting.api.native.schemas.bodies import CHANGES
+from inpainting.api.native.schemas.generations import PageDocument, Pending, WholeGenerationDocument
+from inpainting.api.native.search import Search, search
+from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.core.geometry import Size
 from inpainting.engines import registry
@@ -34,6 +30,7 @@ from inpainting.generations.delete import delete
 from inpainting.generations.run_again import run_again
 from inpainting.models import Generation
 from inpainting.models.generation import REFERENCES
+from inpainting.worker.run_time_estimates import place_in_line
 
 
 def own_generation(request: Request, pk: UUID) -> Generation:
@@ -41,6 +38,11 @@ def own_generation(request: Request, pk: UUID) -> Generation:
     if generation is None:
         raise Http404
     return generation
+
+
+def whole_generation(request: Request, pk: UUID) -> dict[str, Any]:
+    generation = own_generation(request, pk)
+    return WholeGenerationDocument.render(generation, place=place_in_line(generation))
 
 
 class GenerationList(APIView):
@@ -54,9 +56,8 @@ class GenerationList(APIView):
         name="generations_list",
     )
     def get(self, request: Request) -> Response:
-        search = Search(data=request.query_params.dict())
-        search.is_valid(raise_exception=True)
-        return Response(page_of(search.validated_data, request, rendered))
+        query = query_of(request, Search)
+        return Response(render_page(PageDocument, search(history.of(request.user), query), query, request))
 
 
 class GenerationDetail(APIView):
@@ -64,11 +65,11 @@ class GenerationDetail(APIView):
 
     @documented("One generation", {200: WholeGenerationDocument}, problems=(404,))
     def get(self, request: Request, pk: UUID) -> Response:
-        return Response(rendered_whole(own_generation(request, pk)))
+        return Response(whole_generation(request, pk))
 
     @documented("Delete it and its pictures", {204: None}, problems=(404, 409))
     def delete(self, request: Request, pk: UUID) -> Response:
-        """It and its pictures are gone. A running one is cancelled first: 409 until it has ended."""
+        """A running generation is cancelled first, with status 409 until it has ended."""
         if not delete(own_generation(request, pk)):
             raise Conflict(
                 "This generation still runs. It is being cancelled; delete it again once it has ended.",
@@ -85,18 +86,17 @@ class GenerationCancel(APIView):
         generation = own_generation(request, pk)
         if not generation.cancel():
             raise Conflict("This generation has ended already.", code="already_ended")
-        return Response(rendered_whole(own_generation(request, pk)))
+        return Response(whole_generation(request, pk))
 
 
 class GenerationRunAgain(AnyBodyView):
-    """A new generation of the same picture and mask, with the settings that are sent and all others as they were asked.
+    """Creates a generation with the same image and mask, the settings that are sent, and the others as before.
 
-    What was left to us the first time, such as the engine, the model's own steps or the seed, is chosen again.
+    What was not requested, such as the engine, the model's own steps or the seed, is chosen again. control_image and
+    ip_adapter_image are used again unless others are sent. A field sent empty (null in JSON, an empty field in a form)
+    and a model of `auto` reset the setting to its default.
 
-    So are control_image and ip_adapter_image, unless others are sent. What is sent as nothing - in JSON null, in a form
-    an empty field - is taken back, as is the model by `auto`: then it is the engine's own choice, the default, or none.
-
-    A webhook_url may be among them; the one of before is not told again.
+    The webhook_url is not used again; send it to be called.
     """
 
     required_scope = Scope.GENERATE
@@ -113,7 +113,7 @@ class GenerationRunAgain(AnyBodyView):
         idempotency = idempotency_of(request, body)
         earlier = idempotency.earlier(request.user) if idempotency else None
         if earlier is not None:
-            return Response(pending(earlier), status=202)
+            return Response(pending_answer(earlier), status=202)
         values, warnings = checked(ChangesForm, body.fields, clamp=False)
         size = Size(generation.source.width, generation.source.height)
         references, notes = references_in(body, request.user).prepared(size)
@@ -127,4 +127,4 @@ class GenerationRunAgain(AnyBodyView):
             idempotency=idempotency,
             webhook_url=values.get("webhook_url", ""),
         )
-        return Response(pending(again), status=202)
+        return Response(pending_answer(again), status=202)

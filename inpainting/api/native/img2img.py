@@ -9,17 +9,10 @@ from rest_framework.response import Response
 
 from accounts.models import Scope
 from inpainting.api.native.bodies import body_of
-from inpainting.api.native.dialect import NATIVE
-from inpainting.api.native.documents import (
-    ACCEPTING,
-    HOW_LONG,
-    IMG2IMG,
-    KEY,
-    Painted,
-    Pending,
-    Received,
-    documented,
-)
+from inpainting.api.native.dialect import DIALECT
+from inpainting.api.native.schemas.bodies import IMG2IMG
+from inpainting.api.native.schemas.generations import Img2ImgResult, Pending, Received
+from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, documented
 from inpainting.api.views import AnyBodyView, inpaint
 from inpainting.generations import history
 from inpainting.models import Status
@@ -32,13 +25,13 @@ class Img2Img(AnyBodyView):
 
     @documented(
         "Repaint the masked part of a picture",
-        {200: Painted, 202: Pending},
+        {200: Img2ImgResult, 202: Pending},
         problems=(*ACCEPTING, 500),
         request=IMG2IMG,
         parameters=[HOW_LONG, KEY],
     )
     def post(self, request: Request) -> HttpResponseBase:
-        return inpaint(NATIVE, request)
+        return inpaint(DIALECT, request)
 
 
 class Interrupt(AnyBodyView):
@@ -58,4 +51,4 @@ class Interrupt(AnyBodyView):
         newest = live.filter(cancel_requested=False).first()
         if newest is not None:
             newest.cancel()
-        return Response({"status": "received"})
+        return Response(Received.render(None))

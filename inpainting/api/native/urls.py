@@ -5,8 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from inpainting.api import openapi
-from inpainting.api.media import downloads
-from inpainting.api.native import batches, catalog, dry_run, generations, img2img, tickets, webhooks
+from inpainting.api.native import batches, catalog, downloads, dry_run, generations, img2img, tickets, webhooks
 
 one = "api/generations/<uuid:pk>/"
 batch = "api/batches/<uuid:pk>/"

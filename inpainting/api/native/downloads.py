@@ -1,4 +1,4 @@
-"""The pictures of a generation: for its owner, and results for whoever has a signed link."""
+"""The pictures of a generation: for its owner, and the results by signed links."""
 
 from __future__ import annotations
 
@@ -12,23 +12,16 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.api.media.links import public_image
-from inpainting.api.native.documents import DOWNLOAD, PICTURE, THUMBNAIL, documented
 from inpainting.api.native.generations import own_generation
-from inpainting.api.views import IgnoreAcceptNegotiation
+from inpainting.api.openapi import DOWNLOAD, PICTURE, THUMBNAIL, documented
+from inpainting.api.views import PictureView
 from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, picture_response
 from inpainting.models import GeneratedImage
 
 PROBLEMS = (404, 410, 416)
-
-
-class PictureView(APIView):
-    """Responds with a picture, or with a JSON error, whatever the Accept header."""
-
-    content_negotiation_class = IgnoreAcceptNegotiation
 
 
 class OwnPicture(PictureView):
@@ -57,7 +50,7 @@ class GenerationMask(OwnPicture):
 
 
 class OwnReference(PictureView):
-    """A further picture of one of the caller's generations, which may have none."""
+    """A conditioning image of one of the caller's generations, which may have none."""
 
     required_scope = Scope.READ
     name: ClassVar[str]

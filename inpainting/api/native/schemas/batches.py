@@ -1,0 +1,161 @@
+"""Answers about batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from rest_framework import serializers
+
+from inpainting.api.native.schemas.base import Answer, Constant, NumberOrText, Page, UtcDateTime
+from inpainting.core.errors import InvalidRequest
+from inpainting.generations.batches import LIVE, Retried, said_of
+from inpainting.generations.description import image_url
+from inpainting.models import Batch, BatchItem, Status
+from inpainting.models.batch import ITEM_STATES, REFUSED
+from inpainting.worker.run_time_estimates import Place, places
+
+NEEDS_NEW_PICTURE = InvalidRequest(
+    "This picture was refused when it was sent; send another one in a new batch.", code="new_picture_needed"
+)
+
+
+class ItemErrorDocument(Answer):
+    message = serializers.CharField()
+    code = serializers.CharField()
+    field = serializers.CharField(required=False)
+    limit = NumberOrText(required=False)
+    actual = NumberOrText(required=False)
+
+
+class BatchItemDocument(Answer):
+    # Context: `places`, the queue positions of waiting generations by their ids.
+    index = serializers.IntegerField(min_value=0, help_text="Its position in the request.")
+    name = serializers.CharField(help_text="The name of its file; empty where it was sent as a text.")
+    status = serializers.ChoiceField(
+        ITEM_STATES,
+        source="state",
+        help_text="That of its generation; refused: not accepted; deleted: its generation was deleted.",
+    )
+    generation = serializers.UUIDField(source="generation_id", allow_null=True)
+    url = serializers.CharField(allow_null=True, help_text="Of the generation.")
+    position = serializers.IntegerField(allow_null=True, min_value=1, help_text="In the queue; 1 starts next.")
+    eta = serializers.FloatField(allow_null=True, help_text="Estimated seconds until it has been painted.")
+    images = serializers.ListField(child=serializers.CharField(), help_text="Links to its results.")
+    error = ItemErrorDocument(allow_null=True, help_text="Why it was refused or has failed.")
+
+    def get_url(self, item: BatchItem) -> str | None:
+        return item.generation and reverse("generation-detail", args=[item.generation.pk])
+
+    def place_of(self, item: BatchItem) -> Place | None:
+        waiting: Mapping[UUID, Place] = self.context["places"]
+        return waiting.get(item.generation.pk) if item.generation else None
+
+    def get_position(self, item: BatchItem) -> int | None:
+        place = self.place_of(item)
+        return place and place.position
+
+    def get_eta(self, item: BatchItem) -> float | None:
+        place = self.place_of(item)
+        return place and place.eta
+
+    def get_images(self, item: BatchItem) -> list[str]:
+        return [image_url(image) for image in item.generation.images.all()] if item.generation else []
+
+    def get_error(self, item: BatchItem) -> Mapping[str, Any] | None:
+        refusal: Mapping[str, Any] | None = item.refusal
+        if refusal is not None or item.generation is None or not item.generation.error_code:
+            return refusal
+        return {"message": item.generation.error_message, "code": item.generation.error_code}
+
+
+class BatchAcceptedDocument(Answer):
+    status = Constant("processing")
+    id = serializers.UUIDField()
+    url = serializers.CharField(help_text="Where to ask for its state.")
+    items = BatchItemDocument(many=True)
+
+    def get_url(self, batch: Batch) -> str:
+        return reverse("batch-detail", args=[batch.pk])
+
+    def get_items(self, batch: Batch) -> Any:
+        return batch.items.all()
+
+
+class NotRetriedDocument(ItemErrorDocument):
+    index = serializers.IntegerField(min_value=0)
+
+
+class BatchRetriedDocument(BatchAcceptedDocument):
+    # Context: also `outcome`, the Retried.
+    retried = serializers.ListField(child=serializers.IntegerField(), help_text="Indexes of the items that wait again.")
+    not_retried = NotRetriedDocument(many=True, help_text="Items without a result that cannot be retried, and why.")
+
+    def get_retried(self, batch: Batch) -> Sequence[int]:
+        outcome: Retried = self.context["outcome"]
+        return outcome.accepted
+
+    def get_not_retried(self, batch: Batch) -> list[dict[str, Any]]:
+        outcome: Retried = self.context["outcome"]
+        refused = {item.index: NEEDS_NEW_PICTURE for item in batch.items.all() if item.state == REFUSED}
+        problems = sorted((refused | outcome.refused).items())
+        return [{"index": index, **said_of(error)} for index, error in problems]
+
+
+class BatchCountsDocument(Answer):
+    queued = serializers.IntegerField(source="queued_count")
+    running = serializers.IntegerField(source="running_count")
+    succeeded = serializers.IntegerField(source="succeeded_count")
+    failed = serializers.IntegerField(source="failed_count")
+    cancelled = serializers.IntegerField(source="cancelled_count")
+    refused = serializers.IntegerField(source="refused_count")
+    deleted = serializers.IntegerField(source="deleted_count")
+
+
+class BatchDocument(Answer):
+    # Rendered from a batch with its counts, see `generations.batches.of`.
+    id = serializers.UUIDField()
+    url = serializers.CharField()
+    status = serializers.ChoiceField(["processing", "done"], help_text="done: no item waits or runs.")
+    created_at = UtcDateTime()
+    counts = BatchCountsDocument(source="*")
+    done = serializers.IntegerField(help_text="Items that neither wait nor run.")
+    total = serializers.IntegerField()
+    results = serializers.CharField(allow_null=True, help_text="Link to a ZIP of the results; null: there are none.")
+
+    def get_url(self, batch: Batch) -> str:
+        return reverse("batch-detail", args=[batch.pk])
+
+    def get_status(self, batch: Batch) -> str:
+        return "processing" if count_of(batch, LIVE) else "done"
+
+    def get_done(self, batch: Batch) -> int:
+        return count_of(batch, ITEM_STATES) - count_of(batch, LIVE)
+
+    def get_total(self, batch: Batch) -> int:
+        return count_of(batch, ITEM_STATES)
+
+    def get_results(self, batch: Batch) -> str | None:
+        return reverse("batch-results", args=[batch.pk]) if count_of(batch, [Status.SUCCEEDED]) else None
+
+
+def count_of(batch: Batch, states: Sequence[str]) -> int:
+    return sum(getattr(batch, f"{state}_count") for state in states)
+
+
+class WholeBatchDocument(BatchDocument):
+    items = BatchItemDocument(many=True)
+
+    def get_items(self, batch: Batch) -> Any:
+        return batch.items.all()
+
+
+class BatchPageDocument(Page):
+    results = BatchDocument(many=True)
+
+
+def places_of(batch: Batch) -> Mapping[UUID, Place]:
+    """The queue positions, for the context of an answer; empty, without a query, where no item waits."""
+    return places() if any(item.state == Status.QUEUED for item in batch.items.all()) else {}

@@ -1,0 +1,89 @@
+"""The bodies of requests."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from rest_framework import serializers
+
+from inpainting.api.fields import ChangesForm, Img2ImgForm
+from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
+
+CONTROL_IMAGE = "The conditioning image of a depth, scribble or tile ControlNet; scaled to the size of the image."
+IP_ADAPTER_IMAGE = "The image prompt of an IP-Adapter; of any size."
+WITHOUT_MASK = "Without a mask the whole image is repainted, which needs a diffusion model."
+
+
+class Upload(Img2ImgForm):
+    """Form fields and files. A text field `params` may hold the settings as JSON; numbers are clamped then."""
+
+    image = serializers.FileField(help_text="PNG, JPEG, WebP or GIF, up to 32 MB; or a text, as in JSON.")
+    mask = serializers.FileField(
+        required=False,
+        help_text=f"PNG up to 10 MB: white is kept and black repainted, unless mask_polarity is sent. {WITHOUT_MASK}",
+    )
+    control_image = serializers.FileField(required=False, help_text=f"As image. {CONTROL_IMAGE}")
+    ip_adapter_image = serializers.FileField(required=False, help_text=f"As image. {IP_ADAPTER_IMAGE}")
+
+
+class Json(serializers.Serializer):
+    """The same fields as in the form; numbers outside their range are clamped, with a warning."""
+
+    input_image = serializers.CharField(help_text="Base64, a data URL, an http(s) URL, or a link of this site.")
+    mask = serializers.CharField(required=False, help_text=f"PNG, as input_image. {WITHOUT_MASK}")
+    control_image = serializers.CharField(required=False, help_text=f"As input_image. {CONTROL_IMAGE}")
+    ip_adapter_image = serializers.CharField(required=False, help_text=f"As input_image. {IP_ADAPTER_IMAGE}")
+    prompt = Img2ImgForm().fields["prompt"]
+
+
+class ChangesUpload(ChangesForm):
+    """Form fields and files. Settings that are not sent stay as requested; a field sent empty resets its setting."""
+
+    control_image = Upload().fields["control_image"]
+    ip_adapter_image = Upload().fields["ip_adapter_image"]
+
+
+class ChangesJson(ChangesForm):
+    """The same fields as in the form; null resets a setting."""
+
+    control_image = Json().fields["control_image"]
+    ip_adapter_image = Json().fields["ip_adapter_image"]
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        fields = super().get_fields()
+        for field in fields.values():
+            field.allow_null = True
+        return fields
+
+
+def pictures(child: serializers.Field, help_text: str) -> serializers.ListField:
+    return serializers.ListField(child=child, min_length=1, max_length=settings.BATCH_MAX_ITEMS, help_text=help_text)
+
+
+class BatchUpload(Img2ImgForm):
+    """Form fields and repeated files. The settings, a random seed, control_image and ip_adapter_image are shared by all
+    images."""
+
+    images = pictures(serializers.FileField(), "One part for each image, 64 MB in total; or texts, as in JSON.")
+    masks = pictures(serializers.FileField(), "One mask for all images, or one for each in the same order.")
+    control_image = Upload().fields["control_image"]
+    ip_adapter_image = Upload().fields["ip_adapter_image"]
+
+
+class BatchJson(serializers.Serializer):
+    """The same fields as in the form; numbers outside their range are clamped, with a warning."""
+
+    images = pictures(serializers.CharField(), "Each base64, a data URL, an http(s) URL, or a link of this site.")
+    masks = pictures(serializers.CharField(), "PNG, as images: one for all, or one for each in the same order.")
+    control_image = Json().fields["control_image"]
+    ip_adapter_image = Json().fields["ip_adapter_image"]
+    prompt = Json().fields["prompt"]
+
+
+class Receiver(serializers.Serializer):
+    url = serializers.CharField(max_length=MAX_URL_CHARACTERS, help_text="An http or https URL of a public address.")
+
+
+IMG2IMG = {"multipart/form-data": Upload, "application/json": Json}
+CHANGES = {"multipart/form-data": ChangesUpload, "application/json": ChangesJson}
+BATCH = {"multipart/form-data": BatchUpload, "application/json": BatchJson}
+RECEIVER = {"application/json": Receiver, "multipart/form-data": Receiver}

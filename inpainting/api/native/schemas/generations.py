@@ -1,0 +1,245 @@
+"""Answers about generations."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema_serializer
+from rest_framework import serializers
+
+from inpainting.api.media.links import public_image_url
+from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, Page, UtcDateTime
+from inpainting.core.settings_table import SAFETY_TYPES
+from inpainting.generations import description
+from inpainting.models import GeneratedImage, Generation, Status
+from inpainting.realtime.current_event import progress_event
+
+
+class LoraUseDocument(Answer):
+    slug = serializers.CharField()
+    weight = serializers.FloatField()
+
+
+class Metadata(Answer):
+    """Every resolved setting under its public name, and:"""
+
+    prompt = serializers.CharField()
+    negative_prompt = serializers.CharField()
+    denoising_strength = serializers.FloatField()
+    seed = serializers.IntegerField()
+    width = serializers.IntegerField(help_text="Of the image and the result.")
+    height = serializers.IntegerField()
+    work_width = serializers.IntegerField(required=False, help_text="The requested width, at which the engine worked.")
+    work_height = serializers.IntegerField(required=False)
+    engine = serializers.CharField()
+    engine_reason = serializers.CharField(help_text="Why this engine was chosen.")
+    requested = FreeObject(help_text="Engine and settings as sent, without defaults.")
+    ignored = serializers.ListField(child=serializers.CharField(), help_text="Settings that the engine does not read.")
+    warnings = serializers.ListField(child=serializers.CharField())
+    seconds = serializers.FloatField(allow_null=True)
+    loras = serializers.ListField(child=LoraUseDocument(), help_text="LoRAs and their weights.")
+    safety_checker = serializers.BooleanField(required=False, help_text="Whether results are examined.")
+    safety_checker_type = serializers.ChoiceField(
+        SAFETY_TYPES, required=False, help_text="How a result with a finding is hidden."
+    )
+    nsfw_content_detected = serializers.ListField(
+        child=serializers.BooleanField(),
+        allow_null=True,
+        help_text="For each result whether the safety checker found something; null where none was examined.",
+    )
+    embeddings = serializers.ListField(child=serializers.CharField(), help_text="Embeddings that the prompts may name.")
+    vae = serializers.CharField(required=False, help_text="The VAE that replaced the model's own.")
+    control_image_sha256 = serializers.CharField(required=False, help_text="Of the stored PNG.")
+    ip_adapter_image_sha256 = serializers.CharField(required=False, help_text="Of the stored PNG.")
+    results = serializers.ListField(child=FreeObject(), help_text="What was measured on each result.")
+
+    def to_representation(self, instance: Generation) -> dict[str, Any]:
+        values = description.metadata(instance)
+        return {**values, **super().to_representation(values)}
+
+
+class ComfyImage(Answer):
+    filename = serializers.CharField()
+    url = serializers.URLField()
+    type = serializers.CharField()
+    subfolder = serializers.CharField()
+
+    def get_filename(self, url: str) -> str:
+        return url.rpartition("/")[2]
+
+    def get_url(self, url: str) -> str:
+        return url
+
+    def get_type(self, url: str) -> str:
+        return "output"
+
+    def get_subfolder(self, url: str) -> str:
+        return ""
+
+
+class ComfyResponse(Answer):
+    # Context: `urls`, the links of its results.
+    prompt_id = serializers.UUIDField(source="pk")
+    generated_images = ComfyImage(many=True)
+    all_images = ComfyImage(many=True)
+
+    def get_generated_images(self, generation: Generation) -> list[str]:
+        urls: list[str] = self.context["urls"]
+        return urls
+
+    get_all_images = get_generated_images
+
+
+@extend_schema_serializer(component_name="Painted")
+class Img2ImgResult(Answer):
+    """The keys of the published documentation, and those that the published front end reads."""
+
+    status = Constant("success")
+    message = serializers.CharField()
+    id = serializers.UUIDField()
+    images = serializers.ListField(child=serializers.URLField(), help_text="Signed links, valid for a day by default.")
+    metadata = Metadata(source="*")
+    comfy_response = ComfyResponse(source="*")
+    workflow = FreeObject()
+    run_id = serializers.CharField(allow_null=True)
+
+    def get_message(self, generation: Generation) -> str:
+        count = len(self.context["urls"])
+        return "Image generated" if count == 1 else f"{count} images generated"
+
+    def get_images(self, generation: Generation) -> list[str]:
+        urls: list[str] = self.context["urls"]
+        return urls
+
+    def get_workflow(self, generation: Generation) -> dict[str, Any]:
+        return {}
+
+    def get_run_id(self, generation: Generation) -> None:
+        return None
+
+
+def img2img_result(generation: Generation, request: Any) -> dict[str, Any]:
+    """request: whose host the links of the results have."""
+    urls = [public_image_url(image, request) for image in generation.images.all()]
+    return Img2ImgResult.render(generation, urls=urls)
+
+
+class Received(Answer):
+    status = Constant("received")
+
+
+class QueuePosition(Answer):
+    # Context: `place`, the generation's place in the queue, or None.
+    position = serializers.IntegerField(allow_null=True, min_value=1, help_text="1 starts next; null: not waiting.")
+    eta = serializers.FloatField(allow_null=True, help_text="Estimated seconds until it has been painted.")
+
+    def get_position(self, instance: Any) -> int | None:
+        place = self.context["place"]
+        return place and place.position
+
+    def get_eta(self, instance: Any) -> float | None:
+        place = self.context["place"]
+        return place and place.eta
+
+
+class Pending(QueuePosition):
+    status = Constant("processing")
+    id = serializers.UUIDField()
+    url = serializers.CharField(help_text="Where to ask for its state.")
+
+    def get_url(self, generation: Generation) -> str:
+        return reverse("generation-detail", args=[generation.pk])
+
+
+class GeneratedImageDocument(Answer):
+    url = serializers.CharField()
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    sha256 = serializers.CharField()
+    outside_mask_changed_pixels = serializers.IntegerField()
+    seam_score = serializers.FloatField()
+    nsfw_content_detected = serializers.BooleanField(allow_null=True, help_text="Null where it was not examined.")
+    hidden_by = serializers.ChoiceField(
+        SAFETY_TYPES, allow_null=True, help_text="How the result was hidden; null where it was not."
+    )
+
+    def get_url(self, image: GeneratedImage) -> str:
+        return description.image_url(image)
+
+    def get_nsfw_content_detected(self, image: GeneratedImage) -> bool | None:
+        found: bool | None = image.report.get("nsfw_content_detected")
+        return found
+
+    def get_hidden_by(self, image: GeneratedImage) -> str | None:
+        how: str | None = image.report.get("hidden_by")
+        return how
+
+
+class ProgressDocument(Answer):
+    type = Constant("progress")
+    step = serializers.IntegerField()
+    of = serializers.IntegerField()
+    percent = serializers.IntegerField()
+    seconds_left = serializers.FloatField(allow_null=True, help_text="Estimated.")
+
+
+class ErrorDocument(Answer):
+    code = serializers.CharField(source="error_code")
+    message = serializers.CharField(source="error_message")
+
+
+class GenerationDocument(Answer):
+    # Some names are also DRF's. Its metaclass removes declared fields from the class, so they hide nothing.
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(Status.values)
+    engine = serializers.CharField()
+    prompt = serializers.CharField()
+    created_at = UtcDateTime()
+    started_at = UtcDateTime(allow_null=True)
+    finished_at = UtcDateTime(allow_null=True)
+    seconds = serializers.FloatField(allow_null=True)
+    progress = ProgressDocument(allow_null=True)
+    source = serializers.CharField()  # type: ignore[assignment]
+    mask = serializers.CharField()
+    control_image = serializers.CharField(allow_null=True, help_text="Link to the stored conditioning image.")
+    ip_adapter_image = serializers.CharField(allow_null=True, help_text="Link to the stored image prompt.")
+    images = GeneratedImageDocument(many=True)
+    error = ErrorDocument(allow_null=True)
+    parent = serializers.UUIDField(  # type: ignore[assignment]
+        source="parent_id", allow_null=True, help_text="The generation that this one ran again."
+    )
+    metadata = Metadata(source="*")
+
+    def get_progress(self, generation: Generation) -> Any:
+        return progress_event(generation)
+
+    def get_source(self, generation: Generation) -> str | None:
+        return description.input_url(generation, "source")
+
+    def get_mask(self, generation: Generation) -> str | None:
+        return description.input_url(generation, "mask")
+
+    def get_control_image(self, generation: Generation) -> str | None:
+        return description.input_url(generation, "control_image")
+
+    def get_ip_adapter_image(self, generation: Generation) -> str | None:
+        return description.input_url(generation, "ip_adapter_image")
+
+    def get_images(self, generation: Generation) -> Any:
+        return generation.images.all()
+
+    def get_error(self, generation: Generation) -> Generation | None:
+        return generation if generation.error_code else None
+
+
+class WholeGenerationDocument(GenerationDocument, QueuePosition):
+    children = serializers.ListField(child=serializers.UUIDField())
+
+    def get_children(self, generation: Generation) -> list[UUID]:
+        return list(generation.children.order_by("created_at").values_list("pk", flat=True))
+
+
+class PageDocument(Page):
+    results = GenerationDocument(many=True)
