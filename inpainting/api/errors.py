@@ -63,7 +63,7 @@ class ApiError:
     status: int
     """HTTP status in the native API."""
     code: str
-    """Stable, for programs; see docs/api.md."""
+    """Stable, for programs."""
     message: str
     field: str | None = None
     limit: int | float | str | None = None

@@ -31,15 +31,12 @@ class IgnoreAcceptNegotiation(DefaultContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class AnyBodyView(APIView):
-    """A view that reads JSON objects and forms."""
-
+# No docstrings on the next two: drf-spectacular would describe every operation below them so.
+class AnyBodyView(APIView):  # reads JSON objects and forms
     parser_classes = (MultiPartParser, FormParser, JsonObjectParser)
 
 
-class PictureView(APIView):
-    """A view that responds with a picture or with a JSON error, whatever the Accept header."""
-
+class PictureView(APIView):  # responds with a picture, or with a JSON error, whatever the Accept header
     content_negotiation_class = IgnoreAcceptNegotiation
 
 

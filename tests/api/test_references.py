@@ -390,7 +390,7 @@ def test_the_same_key_runs_again_once_and_reads_no_picture_twice(
         answers.append(
             alices_program.post(url, {"control_image": both()["control_image"]}, headers={"Idempotency-Key": "k"})
         )
-        monkeypatch.setattr("inpainting.api.native.generations.references_in", None)
+        monkeypatch.setattr("inpainting.api.native.generations.conditioning_images_in", None)
     assert [answer.status_code for answer in answers] == [202, 202]
     assert answers[0].json()["id"] == answers[1].json()["id"] != str(first.pk)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import cv2
 import numpy as np
@@ -30,6 +30,7 @@ from inpainting.api.inputs import masked_request
 from inpainting.api.parsers import JsonObjectParser
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
 from inpainting.api.views import DialectView, InpaintView
+from inpainting.core.codecs import decode_picture
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -40,6 +41,10 @@ pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on 
 KINDS = {"key_missing": "no-token", "key_invalid": "bad-token", "internal_error": "crash"}
 PHOTO = PictureRole(code_prefix="image", error_prefix="Bad photo")
 HOLE = PictureRole(code_prefix="mask", error_prefix="Bad hole")
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    return cast("dict[str, Any]", request.data)
 
 
 class ToyStatus(DialectView):
@@ -60,10 +65,10 @@ class Toy(Dialect):
         ]
 
     def key_of(self, request: Request) -> str | None:
-        return request.data.get("token") or request.headers.get("X-Toy-Token")
+        return body_of(request).get("token") or request.headers.get("X-Toy-Token")
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
-        body = request.data
+        body = body_of(request)
         for name in ("photo", "hole"):
             if not isinstance(body.get(name), str):
                 raise InvalidRequest(f"{name} is missing", code="field_missing", field=name)
@@ -74,7 +79,7 @@ class Toy(Dialect):
         return inpaint_request, Options(engine=body.get("engine", "quick-fill"), warnings=warnings)
 
     def max_wait_seconds(self, request: Request) -> float | None:
-        return 0 if request.data.get("later") else None
+        return 0 if body_of(request).get("later") else None
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.has_ended:
@@ -131,7 +136,7 @@ def test_it_paints(body: dict[str, Any], photo: NDArray[np.uint8], hole: NDArray
     answer = paint(body)
     assert (answer.status_code, answer.json()["ok"]) == (200, True)
     (picture,) = answer.json()["pictures"]
-    painted = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    painted = decode_picture(base64.b64decode(picture)).picture.pixels
     assert np.array_equal(painted[hole == 0], photo[hole == 0])
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
     assert Generation.objects.get().owner == alice

@@ -1,4 +1,4 @@
-"""Many results as one ZIP, which leaves as it is made: no more than one picture of it is ever in memory."""
+"""ZIP archives that are streamed while they are written: at most one picture is in memory."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from django.db.models.fields.files import FieldFile
 from inpainting.media.files import INERT
 from inpainting.media.streaming import IteratorResponse
 
-MOST_STEM_CHARACTERS = 80
+MAX_STEM_CHARACTERS = 80
 UNSAFE = re.compile(r"[^\w.() -]+")
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that no file has on Windows, whatever follows their full stop."""
+"""File names that Windows reserves, with any extension."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file for the archive, and what its manifest says of it."""
+    """A file of the archive, and its entry in the manifest."""
 
     name: str
     file: FieldFile
@@ -36,83 +36,84 @@ class Entry:
 def zip_response(
     entries: Iterable[Entry], manifest: dict[str, Any], *, made_at: datetime, filename: str
 ) -> IteratorResponse:
-    """A download of the entries as they are, PNG being compressed already, and of a manifest.json, written last.
+    """A download of the entries and, last, a manifest.json. Nothing is compressed, since PNG already is.
 
-    What is gone by the time of its turn is left out, and the manifest says so.
+    A file that is missing when its turn comes is left out, and marked as missing in the manifest.
     """
     headers = {
         **INERT,
-        "Cache-Control": "private, no-store",  # the next one may have more in it
+        "Cache-Control": "private, no-store",  # A later archive may contain more results.
         "Cross-Origin-Resource-Policy": "same-origin",
         "Content-Disposition": f'attachment; filename="{filename}"',
     }
-    return IteratorResponse(zipped(entries, manifest, made_at), content_type="application/zip", headers=headers)
+    return IteratorResponse(zip_chunks(entries, manifest, made_at), content_type="application/zip", headers=headers)
 
 
-def zipped(entries: Iterable[Entry], manifest: dict[str, Any], made_at: datetime) -> Iterator[bytes]:
-    outgoing, said = Outgoing(), []
-    with ZipFile(outgoing, "w", ZIP_STORED) as archive:
+def zip_chunks(entries: Iterable[Entry], manifest: dict[str, Any], made_at: datetime) -> Iterator[bytes]:
+    buffer, files = UnsentBytes(), []
+    with ZipFile(buffer, "w", ZIP_STORED) as archive:
         for entry in entries:
             try:
                 with entry.file.open("rb") as file:
-                    archive.writestr(info(entry.name, made_at), file.read())
+                    archive.writestr(zip_info(entry.name, made_at), file.read())
             except (FileNotFoundError, ValueError):
-                said.append({**entry.about, "file": None, "missing": "The file of this picture is gone."})
+                files.append({**entry.about, "file": None, "missing": "The file of this picture is gone."})
             else:
-                said.append({**entry.about, "file": entry.name})
-            yield outgoing.taken()
-        text = json.dumps({**manifest, "files": said}, indent=2, cls=DjangoJSONEncoder)
-        archive.writestr(info("manifest.json", made_at), text)
-    yield outgoing.taken()
+                files.append({**entry.about, "file": entry.name})
+            yield buffer.take()
+        text = json.dumps({**manifest, "files": files}, indent=2, cls=DjangoJSONEncoder)
+        archive.writestr(zip_info("manifest.json", made_at), text)
+    yield buffer.take()
 
 
-def info(name: str, made_at: datetime) -> ZipInfo:
-    made = ZipInfo(name, made_at.timetuple()[:6])
-    made.external_attr = 0o600 << 16
-    return made
+def zip_info(name: str, made_at: datetime) -> ZipInfo:
+    info = ZipInfo(name, made_at.timetuple()[:6])
+    info.external_attr = 0o600 << 16
+    return info
 
 
-class Outgoing:
-    """What a ZipFile writes to. It may go back within what was not taken yet, to complete the header of an entry.
+class UnsentBytes:
+    """The file that a ZipFile writes to, of which only the unsent end is kept.
 
-    So every header has its sizes and checksum, which readers of streams need.
+    ZipFile can seek back within it to complete the header of an entry. So every header has its sizes and checksum,
+    which programs that read a ZIP as a stream need.
     """
 
     def __init__(self) -> None:
-        self._waiting = io.BytesIO()
-        self._gone = 0
+        self._unsent = io.BytesIO()
+        self._sent_bytes = 0
 
     def write(self, data: bytes) -> int:
-        return self._waiting.write(data)
+        return self._unsent.write(data)
 
     def tell(self) -> int:
-        return self._gone + self._waiting.tell()
+        return self._sent_bytes + self._unsent.tell()
 
     def seek(self, offset: int) -> int:
-        return self._gone + self._waiting.seek(offset - self._gone)
+        return self._sent_bytes + self._unsent.seek(offset - self._sent_bytes)
 
     def flush(self) -> None:
-        """Nothing waits for this."""
+        """Do nothing; ZipFile calls it."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing; ZipFile calls it."""
 
-    def taken(self) -> bytes:
-        """What was written since this was last asked."""
-        data = self._waiting.getvalue()
-        self._gone += len(data)
-        self._waiting = io.BytesIO()
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
+        data = self._unsent.getvalue()
+        self._sent_bytes += len(data)
+        self._unsent = io.BytesIO()
         return data
 
 
 class Names:
-    """Names for files in one folder: safe on every system, and no two alike, not even but for their case."""
+    """File names that are safe on every system and unique in their folder, regardless of case."""
 
     def __init__(self, *taken: str) -> None:
         self._taken = {name.casefold() for name in taken}
 
     def unique(self, wanted: str, *, otherwise: str) -> str:
-        """`wanted` without its ending, or `otherwise` where nothing is left of it, and `.png`."""
+        """`wanted` with the extension .png; `otherwise` where it has no safe character."""
         stem = safe_stem(wanted) or otherwise
         name, number = f"{stem}.png", 1
         while name.casefold() in self._taken:
@@ -123,7 +124,7 @@ class Names:
 
 
 def safe_stem(name: str) -> str:
-    """Letters of any script, digits and a few signs of the last part of a path, without its ending."""
+    """The file name of a path without its extension; unsafe characters are replaced by underscores."""
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
-    stem = UNSAFE.sub("_", last.rpartition(".")[0] or last)[:MOST_STEM_CHARACTERS].strip(" .")
+    stem = UNSAFE.sub("_", last.rpartition(".")[0] or last)[:MAX_STEM_CHARACTERS].strip(" .")
     return f"_{stem}" if RESERVED.fullmatch(stem) else stem

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from inpainting.api.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.inputs import masked_request
 from inpainting.api.native.bodies import body_of
-from inpainting.api.native.references import References, references_in
+from inpainting.api.native.conditioning_images import ConditioningImages, conditioning_images_in
 from inpainting.api.native.requests import idempotency_of, webhook_url_of
 from inpainting.api.pictures import IMAGE, MASK, PictureRole, SentPicture, read_picture
 from inpainting.core.codecs import DecodedPicture
@@ -34,14 +34,14 @@ class Shared:
     settings: PaintSettings
     polarity: MaskPolarity
     warnings: Sequence[str]
-    references: References
+    conditioning_images: ConditioningImages
 
 
 def accept_batch(request: Request) -> Batch:
     """Submit the batch; the earlier one for the same body with the same Idempotency-Key.
 
-    Raises InvalidRequest for an invalid field, for wrong numbers of pictures and masks, and for an invalid reference
-    picture or shared mask. Any other invalid picture or mask refuses its item alone.
+    Raises InvalidRequest for an invalid field, for wrong numbers of pictures and masks, and for an invalid
+    conditioning image or shared mask. Any other invalid picture or mask refuses its item alone.
     """
     body = body_of(request, lists=("images", "masks"))
     idempotency = idempotency_of(request, body)
@@ -54,7 +54,7 @@ def accept_batch(request: Request) -> Batch:
     wanted_settings, polarity = settings_from(values), MaskPolarity(values["mask_polarity"])
     webhook_url, engine = webhook_url_of(values), values.get("engine", registry.AUTO)
     registry.check_name(engine)  # Before any picture is read.
-    shared = Shared(wanted_settings, polarity, warnings, references_in(body, request.user))
+    shared = Shared(wanted_settings, polarity, warnings, conditioning_images_in(body, request.user))
     masks_of_items: Sequence[OnePicture | DecodedPicture] = masks
     if len(masks) == 1:
         masks_of_items = [read_one(masks[0], MASK, request.user)] * len(images)
@@ -101,7 +101,7 @@ def item(image: OnePicture, mask: OnePicture | DecodedPicture, shared: Shared, u
         source = read_one(image, IMAGE, user)
         decoded_mask = mask if isinstance(mask, DecodedPicture) else read_one(mask, MASK, user)
         inpaint_request, notes = masked_request(source, decoded_mask, shared.settings, shared.polarity)
-        inpaint_request, more_notes = shared.references.added_to(inpaint_request)
+        inpaint_request, more_notes = shared.conditioning_images.added_to(inpaint_request)
     except InvalidRequest as error:
         return Wanted(name, error)
     return Wanted(name, inpaint_request, (*shared.warnings, *notes, *more_notes))

@@ -48,7 +48,7 @@ class BatchList(AnyBodyView):
     required_scope = {"GET": Scope.READ, "POST": Scope.GENERATE}  # noqa: RUF012 - DRF reads such attributes, nobody writes
 
     @documented(
-        "One's batches, newest first",
+        "List your batches, newest first",
         {200: BatchPageDocument},
         problems=(400, 404),
         parameters=[PageQuery],
@@ -58,7 +58,7 @@ class BatchList(AnyBodyView):
         return Response(render_page(BatchPageDocument, batches.of(request.user), query_of(request), request))
 
     @documented(
-        "Repaint the masked part of many pictures",
+        "Inpaint many images",
         {202: BatchAcceptedDocument},
         problems=ACCEPTING,
         request=BATCH,
@@ -75,11 +75,11 @@ class BatchList(AnyBodyView):
 class BatchDetail(APIView):
     required_scope = {"GET": Scope.READ, "DELETE": Scope.MANAGE}  # noqa: RUF012 - DRF reads such attributes, nobody writes
 
-    @documented("One batch", {200: WholeBatchDocument}, problems=(404,))
+    @documented("Get a batch", {200: WholeBatchDocument}, problems=(404,))
     def get(self, request: Request, pk: UUID) -> Response:
         return Response(render(WholeBatchDocument, own_batch(request, pk)))
 
-    @documented("Delete it with its generations and their pictures", {204: None}, problems=(404, 409))
+    @documented("Delete a batch with its generations and their pictures", {204: None}, problems=(404, 409))
     def delete(self, request: Request, pk: UUID) -> Response:
         """Includes retried generations. Running ones are cancelled first, with status 409 until they have ended."""
         if not batches.delete_batch(own_batch(request, pk)):
@@ -93,7 +93,7 @@ class BatchDetail(APIView):
 class BatchCancel(APIView):
     required_scope = Scope.GENERATE
 
-    @documented("Cancel what waits or runs of it", {200: WholeBatchDocument}, problems=(404, 409))
+    @documented("Cancel the waiting and running generations of a batch", {200: WholeBatchDocument}, problems=(404, 409))
     def post(self, request: Request, pk: UUID) -> Response:
         if not batches.cancel(own_batch(request, pk)):
             raise Conflict("Everything in this batch has ended already.", code="already_ended")
@@ -104,7 +104,7 @@ class BatchRetry(APIView):
     required_scope = Scope.GENERATE
 
     @documented(
-        "Run what failed or was cancelled again",
+        "Retry the failed and cancelled generations of a batch",
         {202: BatchRetriedDocument},
         problems=(400, 404, 409, 429, 503, 507),
     )
@@ -125,7 +125,7 @@ class BatchResults(PictureView):
     required_scope = Scope.READ
 
     @documented(
-        "Its results as a ZIP",
+        "Download the results of a batch as a ZIP",
         {(200, "application/zip"): OpenApiTypes.BINARY},
         problems=(404, 409),
         name="batches_results",

@@ -20,7 +20,7 @@ from inpainting.models import InferenceModel, Lora, Status, UserLimits
 class Engines(APIView):
     required_scope = Scope.READ
 
-    @documented("The engines", {200: EnginesDocument})
+    @documented("List the engines", {200: EnginesDocument})
     def get(self, request: Request) -> Response:
         engines = {"engines": [engine.declaration for engine in registry.engines().values()]}
         return Response(EnginesDocument.render(engines, default=planning.choose().engine.name))
@@ -31,7 +31,7 @@ class Models(APIView):
 
     required_scope = Scope.READ
 
-    @documented("The models", {200: ModelsDocument})
+    @documented("List the models, LoRAs and adapters", {200: ModelsDocument})
     def get(self, request: Request) -> Response:
         offered = {"models": InferenceModel.offered(), "loras": Lora.offered(), "parts": InferenceModel.parts()}
         return Response(ModelsDocument.render(offered))
@@ -45,7 +45,7 @@ class Usage(APIView):
 
     required_scope = Scope.READ
 
-    @documented("What one has used", {200: UsageDocument})
+    @documented("Get your usage and limits", {200: UsageDocument})
     def get(self, request: Request) -> Response:
         counted = history.of(request.user).order_by().values_list("status").annotate(Count("pk"))
         counts: dict[str, int] = dict.fromkeys(Status.values, 0) | dict(counted)

@@ -34,22 +34,22 @@ class OwnPicture(PictureView):
         return picture_response(request, self.file_of(own_generation(request, pk)), OWNERS_ONLY)
 
 
-@documented("The picture as it was given", PICTURE, problems=PROBLEMS)
+@documented("Get the source image", PICTURE, problems=PROBLEMS)
 class GenerationSource(OwnPicture):
     file_of = attrgetter("source.file")
 
 
-@documented("Its thumbnail", THUMBNAIL, problems=PROBLEMS)
+@documented("Get the thumbnail of the source image", THUMBNAIL, problems=PROBLEMS)
 class GenerationSourceThumbnail(OwnPicture):
     file_of = attrgetter("source.thumbnail")
 
 
-@documented("The mask: white is repainted", PICTURE, problems=PROBLEMS)
+@documented("Get the mask: white is repainted", PICTURE, problems=PROBLEMS)
 class GenerationMask(OwnPicture):
     file_of = attrgetter("mask.file")
 
 
-class OwnReference(PictureView):
+class OwnConditioningImage(PictureView):
     """A conditioning image of one of the caller's generations, which may have none."""
 
     required_scope = Scope.READ
@@ -62,13 +62,13 @@ class OwnReference(PictureView):
         return picture_response(request, picture.file, OWNERS_ONLY)
 
 
-@documented("What guides the painting, of the picture's size", PICTURE, problems=PROBLEMS)
-class GenerationControlImage(OwnReference):
+@documented("Get the control image, scaled to the source image", PICTURE, problems=PROBLEMS)
+class GenerationControlImage(OwnConditioningImage):
     name = "control_image"
 
 
-@documented("What the painting looks at", PICTURE, problems=PROBLEMS)
-class GenerationIpAdapterImage(OwnReference):
+@documented("Get the IP-Adapter image", PICTURE, problems=PROBLEMS)
+class GenerationIpAdapterImage(OwnConditioningImage):
     name = "ip_adapter_image"
 
 
@@ -77,7 +77,7 @@ class GenerationImage(PictureView):
 
     required_scope = Scope.READ
 
-    @documented("A result", PICTURE, problems=PROBLEMS, parameters=[DOWNLOAD])
+    @documented("Get a result", PICTURE, problems=PROBLEMS, parameters=[DOWNLOAD])
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
         name = f"dreamlayer-{str(pk)[:8]}-{index}.png" if "download" in request.query_params else None
         return picture_response(request, own_image(request, pk, index).file, OWNERS_ONLY, filename=name)
@@ -86,7 +86,7 @@ class GenerationImage(PictureView):
 class GenerationImageThumbnail(PictureView):
     required_scope = Scope.READ
 
-    @documented("A result's thumbnail", THUMBNAIL, problems=PROBLEMS)
+    @documented("Get the thumbnail of a result", THUMBNAIL, problems=PROBLEMS)
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
         return picture_response(request, own_image(request, pk, index).thumbnail, OWNERS_ONLY)
 
@@ -97,7 +97,7 @@ class PublicImage(PictureView):
     authentication_classes = ()
     permission_classes = ()
 
-    @documented("A result, by its signed link", PICTURE, problems=PROBLEMS, is_public=True)
+    @documented("Get a result by its signed link", PICTURE, problems=PROBLEMS, is_public=True)
     def get(self, request: Request, token: str) -> HttpResponseBase:
         image = public_image(token)
         if image is None:

@@ -1,4 +1,4 @@
-"""`POST /api/img2img/dry-run`: what would be painted, and nothing is."""
+"""`POST /api/img2img/dry-run`: validate a request and show its plan, without painting."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ from inpainting.worker.run_time_estimates import Work, past_of
 
 
 class DryRun(AnyBodyView):
-    """The same body as for painting; nothing of it is kept."""
+    """Takes the body of POST /api/img2img and stores nothing."""
 
     required_scope = Scope.GENERATE
 
-    @documented("What would be painted", {200: DryRunResult}, problems=(400, 413, 415, 503), request=IMG2IMG)
+    @documented(
+        "Validate a request and show its plan", {200: DryRunResult}, problems=(400, 413, 415, 503), request=IMG2IMG
+    )
     def post(self, request: Request) -> Response:
         return Response(dry_run(*read(body_of(request), request.user)))
 

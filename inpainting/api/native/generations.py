@@ -14,9 +14,9 @@ from accounts.models import Scope
 from inpainting.api.errors import Conflict
 from inpainting.api.fields import ChangesForm, checked, settings_from, without
 from inpainting.api.native.bodies import body_of
+from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.dialect import pending_answer
 from inpainting.api.native.pagination import query_of, render_page
-from inpainting.api.native.references import references_in
 from inpainting.api.native.requests import idempotency_of
 from inpainting.api.native.schemas.bodies import CHANGES
 from inpainting.api.native.schemas.generations import PageDocument, Pending, WholeGenerationDocument
@@ -49,7 +49,7 @@ class GenerationList(APIView):
     required_scope = Scope.READ
 
     @documented(
-        "One's generations, newest first",
+        "List your generations, newest first",
         {200: PageDocument},
         problems=(400, 404),
         parameters=[Search],
@@ -63,11 +63,11 @@ class GenerationList(APIView):
 class GenerationDetail(APIView):
     required_scope = {"GET": Scope.READ, "DELETE": Scope.MANAGE}  # noqa: RUF012 - DRF reads such attributes, nobody writes
 
-    @documented("One generation", {200: WholeGenerationDocument}, problems=(404,))
+    @documented("Get a generation", {200: WholeGenerationDocument}, problems=(404,))
     def get(self, request: Request, pk: UUID) -> Response:
         return Response(whole_generation(request, pk))
 
-    @documented("Delete it and its pictures", {204: None}, problems=(404, 409))
+    @documented("Delete a generation and its pictures", {204: None}, problems=(404, 409))
     def delete(self, request: Request, pk: UUID) -> Response:
         """A running generation is cancelled first, with status 409 until it has ended."""
         if not delete(own_generation(request, pk)):
@@ -81,7 +81,7 @@ class GenerationDetail(APIView):
 class GenerationCancel(APIView):
     required_scope = Scope.GENERATE
 
-    @documented("Cancel it", {200: WholeGenerationDocument}, problems=(404, 409))
+    @documented("Cancel a generation", {200: WholeGenerationDocument}, problems=(404, 409))
     def post(self, request: Request, pk: UUID) -> Response:
         generation = own_generation(request, pk)
         if not generation.cancel():
@@ -102,7 +102,7 @@ class GenerationRunAgain(AnyBodyView):
     required_scope = Scope.GENERATE
 
     @documented(
-        "Run it again, with changes",
+        "Run a generation again, with changes",
         {202: Pending},
         problems=(*ACCEPTING, 404),
         request=CHANGES,
@@ -116,7 +116,7 @@ class GenerationRunAgain(AnyBodyView):
             return Response(pending_answer(earlier), status=202)
         values, warnings = checked(ChangesForm, body.fields, clamp=False)
         size = Size(generation.source.width, generation.source.height)
-        references, notes = references_in(body, request.user).prepared(size)
+        references, notes = conditioning_images_in(body, request.user).prepared(size)
         former, no_longer = generation.requested_settings, {name: None for name in REFERENCES if name in body.empty}
         again = run_again(
             generation,

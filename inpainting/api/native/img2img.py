@@ -24,7 +24,7 @@ class Img2Img(AnyBodyView):
     required_scope = Scope.GENERATE
 
     @documented(
-        "Repaint the masked part of a picture",
+        "Inpaint an image",
         {200: Img2ImgResult, 202: Pending},
         problems=(*ACCEPTING, 500),
         request=IMG2IMG,
@@ -40,7 +40,7 @@ class Interrupt(AnyBodyView):
     required_scope = Scope.GENERATE
 
     @documented(
-        "Stop one's newest generation",
+        "Cancel your newest generation",
         {200: Received},
         problems=(400, 413, 415),
         request={"application/json": OpenApiTypes.OBJECT},

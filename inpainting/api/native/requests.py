@@ -12,7 +12,7 @@ from inpainting.api.compat.base import Options, Repeated
 from inpainting.api.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.inputs import masked_request, unmasked_request
 from inpainting.api.native.bodies import Body, Shape, body_of
-from inpainting.api.native.references import references_in
+from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.pictures import IMAGE, MASK, read_picture
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
@@ -38,7 +38,7 @@ def idempotency_of(request: Request, body: Body) -> Idempotency | None:
 
 def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tuple[InpaintRequest, Options]:
     """Read and check the body. The first error is raised, in the order of the published API: a missing image, the
-    fields, the image, the mask; then the reference pictures."""
+    fields, the image, the mask; then the conditioning images."""
     sent = body.picture("image", "input_image")
     if sent is None:
         field = "input_image" if body.shape is Shape.JSON else "image"
@@ -60,7 +60,7 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
         )
     else:
         inpaint_request, notes = unmasked_request(image, settings)
-    inpaint_request, more_notes = references_in(body, user).added_to(inpaint_request)
+    inpaint_request, more_notes = conditioning_images_in(body, user).added_to(inpaint_request)
     return inpaint_request, Options(
         engine=engine,
         source_name=sent.name,

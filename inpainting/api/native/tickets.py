@@ -15,7 +15,7 @@ from inpainting.api.openapi import documented
 class Tickets(APIView):
     required_scope = Scope.READ
 
-    @documented("A ticket for one websocket", {201: TicketDocument})
+    @documented("Create a ticket for one websocket", {201: TicketDocument})
     def post(self, request: Request) -> Response:
         """For programs with a key, which must not be sent in a URL. The websockets of pages use the session instead."""
         if not isinstance(request.auth, ApiKey):

@@ -27,7 +27,7 @@ class Deliveries(APIView):
     required_scope = Scope.MANAGE
 
     @documented(
-        "One's webhook deliveries, newest first",
+        "List your webhook deliveries, newest first",
         {200: DeliveriesDocument},
         problems=(400, 404),
         parameters=[PageQuery],
@@ -40,7 +40,7 @@ class Deliveries(APIView):
 class DeliveryResend(APIView):
     required_scope = Scope.MANAGE
 
-    @documented("Send it again, whatever became of it", {200: DeliveryDocument}, problems=(404, 429))
+    @documented("Send a delivery again, whatever its state", {200: DeliveryDocument}, problems=(404, 429))
     def post(self, request: Request, webhook_id: str) -> Response:
         """Sent within seconds under the same id, and retried on the usual schedule."""
         delivery = get_object_or_404(own_deliveries(request), webhook_id=webhook_id)
@@ -79,7 +79,7 @@ class SendTest(AnyBodyView):
 class Secret(APIView):
     required_scope = Scope.MANAGE
 
-    @documented("The secret that deliveries are signed with", {200: SecretDocument})
+    @documented("Get the secret that deliveries are signed with", {200: SecretDocument})
     def get(self, request: Request) -> Response:
         return secret_response(request)
 
@@ -87,7 +87,7 @@ class Secret(APIView):
 class SecretRotate(APIView):
     required_scope = Scope.MANAGE
 
-    @documented("Make a new secret", {200: SecretDocument})
+    @documented("Replace the secret", {200: SecretDocument})
     def post(self, request: Request) -> Response:
         """For a day deliveries are signed with the former secret too. An older one expires at once."""
         WebhookSecret.rotate(request.user)

@@ -1,4 +1,4 @@
-"""The reference pictures of a body: control image and IP-Adapter image."""
+"""The conditioning images of a body: control image and IP-Adapter image."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ IP_ADAPTER_IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid IP-Ada
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class References:
-    """The decoded reference pictures; None where none was sent. The IP-Adapter image is already prepared."""
+class ConditioningImages:
+    """The decoded images; None where none was sent. The IP-Adapter image is already prepared."""
 
     control_image: DecodedPicture | None = None
     ip_adapter_image: DecodedPicture | None = None
@@ -45,21 +45,21 @@ class References:
         return replace(request, control_image=control_image, ip_adapter_image=ip_adapter_image), warnings
 
 
-def references_in(body: Body, user: Any) -> References:
+def conditioning_images_in(body: Body, user: Any) -> ConditioningImages:
     """Raises what `read_picture` raises."""
     control_image, ip_adapter_image = body.picture("control_image"), body.picture("ip_adapter_image")
-    return References(
-        None if control_image is None else read_reference(control_image, CONTROL_IMAGE, user),
+    return ConditioningImages(
+        None if control_image is None else read_conditioning_image(control_image, CONTROL_IMAGE, user),
         None if ip_adapter_image is None else read_ip_adapter_image(ip_adapter_image, user),
     )
 
 
 def read_ip_adapter_image(sent: SentPicture, user: Any) -> DecodedPicture:
-    decoded = read_reference(sent, IP_ADAPTER_IMAGE, user)
+    decoded = read_conditioning_image(sent, IP_ADAPTER_IMAGE, user)
     return replace(decoded, picture=prepare_ip_adapter_image(decoded.picture))
 
 
-def read_reference(sent: SentPicture, role: PictureRole, user: Any) -> DecodedPicture:
+def read_conditioning_image(sent: SentPicture, role: PictureRole, user: Any) -> DecodedPicture:
     """As `read_picture`, with warnings that name the field."""
     picture = read_picture(sent, role, user)
     return replace(picture, warnings=tuple(f"{sent.field}: {warning}" for warning in picture.warnings))
