@@ -92,7 +92,7 @@ def calls(
     batch = batch_of(done, failed)
     refusal = {"message": "No.", "code": "image_too_large", "field": "images[2]", "limit": 1, "actual": 2}
     BatchItem.objects.create(batch=batch, index=2, name="", refusal=refusal)
-    delivery = WebhookDelivery.test(alice, "https://alice.example/hook")
+    delivery = WebhookDelivery.create_test(alice, "https://alice.example/hook")
     WebhookAttempt.objects.create(delivery=delivery, status=200, milliseconds=5)
     row = {"label": "Edges", "family": "sd", "kind": Kind.CONTROLNET, "control": "canny", "state": ModelState.INSTALLED}
     InferenceModel.objects.create(slug="edges", **row)

@@ -67,13 +67,8 @@ class SendTest(AnyBodyView):
         webhooks.check_url(url, field="url")
         with transaction.atomic():
             spend_webhook(request.user)
-<<<<<<< HEAD
             delivery = WebhookDelivery.create_test(request.user, url)
-        return Response(rendered(delivery), status=201)
-=======
-            delivery = WebhookDelivery.test(request.user, url)
         return Response(DeliveryDocument.render(delivery), status=201)
->>>>>>> 1a9c5c7 (api: Render and document each answer by one serializer)
 
 
 class Secret(APIView):
