@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""DreamLayer's command line: `python manage.py help` lists what it can do."""
+"""DreamLayer's command line: `python manage.py help` lists the commands."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ def main() -> None:
         from dreamlayer_site import supervisor
 
         if "--child" not in sys.argv:
-            # The parent only holds the socket and one child, so that nothing that paints can take it down.
+            # The parent only holds the socket and restarts its child, so no error while generating can end it.
             sys.exit(supervisor.supervise(sys.argv[2:]))
         supervisor.stop_with_parent(sys.argv[2:])
     from django.core.management import execute_from_command_line

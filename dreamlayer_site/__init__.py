@@ -1,1 +1,1 @@
-"""Wiring. Nothing imports it but Django, Celery and `manage.py`."""
+"""The Django project: settings, URLs, servers. Only Django, Celery and `manage.py` import it."""

@@ -1,4 +1,4 @@
-"""The wiring as an app: its `serve` command, and the Celery application in every process."""
+"""The project as an app: for its `serve` command, and to load the Celery application in every process."""
 
 from django.apps import AppConfig
 
@@ -8,5 +8,5 @@ class WiringConfig(AppConfig):
     verbose_name = "DreamLayer"
 
     def ready(self) -> None:
-        # Whoever rings must ring this Celery; checks are known by being imported.
+        # Tasks are sent through this Celery application; importing `checks` registers the system checks.
         from dreamlayer_site import celery, checks  # noqa: F401

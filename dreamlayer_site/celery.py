@@ -1,6 +1,6 @@
-"""The Celery application. The database is the truth; a task only says "look".
+"""The Celery application. The queue is in the database; a task only tells a worker to read it.
 
-A worker on its own hears the queues that it is told of, and without a word `cpu` alone: `-Q cpu,gpu,hooks` for all.
+A standalone worker consumes only `cpu` by default: start it with `-Q cpu,gpu,hooks` for all queues.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ app.autodiscover_tasks(["inpainting"])
 
 
 @worker_ready.connect
-def look_out(sender: Any, **_: object) -> None:
-    """A worker on its own looks by itself too, should a bell be lost, and one for the GPU loads the model that is set.
+def start_background_threads(sender: Any, **_: object) -> None:
+    """In a standalone worker, poll the queue in case a task message is lost, and warm up the model for the GPU queue.
 
-    `serve` starts both itself.
+    `serve` starts the same threads itself.
     """
-    from inpainting.generations.recovery import start_lookout  # the models are there only now
+    from inpainting.generations.recovery import start_lookout  # not at the top: models need the loaded apps
     from inpainting.moderation import warn_where_unavailable
     from inpainting.worker.warm_up import start_warming_up
 

@@ -1,4 +1,4 @@
-"""What this site refuses to start with: `manage.py check`, and every command that checks first, `serve` among them."""
+"""System checks of the settings. `serve` does not start if one of them fails."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from dreamlayer_site.hosts import is_loopback
 
 
 @register("security")
-def anonymous_api_is_for_this_machine(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
-    """Without keys everybody who reaches the server is its local user: so nobody else may reach it."""
+def anonymous_api_needs_loopback(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
+    """With DREAMLAYER_ANONYMOUS_API all clients act as the local user, so only this machine may reach the server."""
     reachable = settings.BEHIND_TLS or not is_loopback(settings.BIND_HOST)
     if settings.ANONYMOUS_API != "on" or not reachable:
         return []
-    where = "a proxy stands before this server" if settings.BEHIND_TLS else f"it listens on {settings.BIND_HOST}"
+    where = "this server is behind a proxy" if settings.BEHIND_TLS else f"this server listens on {settings.BIND_HOST}"
     return [
         Error(
-            f"DREAMLAYER_ANONYMOUS_API lets everybody in who reaches this server, and {where}.",
-            hint="Serve on 127.0.0.1, or say DREAMLAYER_ANONYMOUS_API=force if that is what you want.",
+            f"DREAMLAYER_ANONYMOUS_API admits every client that reaches this server, and {where}.",
+            hint="Serve on 127.0.0.1, or set DREAMLAYER_ANONYMOUS_API=force to admit all clients.",
             id="dreamlayer.E001",
         )
     ]
 
 
 @register("security")
-def hosts_have_names(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
-    """With "*" any page could lead a browser here under a name of its own, and its websockets would be let in."""
+def allowed_hosts_has_no_wildcard(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
+    """With "*" a page of another site can reach this server under its own host name (DNS rebinding)."""
     if "*" not in settings.ALLOWED_HOSTS:
         return []
     return [
         Error(
-            "DREAMLAYER_ALLOWED_HOSTS is “*”, which would let pages of other sites in.",
-            hint="List the names that people type to get here.",
+            "DREAMLAYER_ALLOWED_HOSTS is “*”, which admits pages of other sites.",
+            hint="List the host names under which browsers reach this site.",
             id="dreamlayer.E002",
         )
     ]

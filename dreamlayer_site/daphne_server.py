@@ -1,7 +1,7 @@
-"""Daphne, made to refuse a body that is too large while it comes in.
+"""Daphne with a limit for request bodies that applies while they are received.
 
-Daphne hands a request to the application only when all of its body has arrived, on disk and then in memory; by then a
-limit inside the application saves nothing.
+Daphne passes a request to the application only after it has received the whole body, to disk and then to memory: too
+late for a limit inside the application.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from django.conf import settings
 from dreamlayer_site.body_limit import too_large_response
 
 LINGER_SECONDS = 10
-"""How long a refused client may go on sending, which is dropped, so that it can read why."""
+"""How long a refused client may continue to send. The data is dropped; closing at once could lose the response."""
 
 
 class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
-    """A request whose body is at most MAX_BODY_BYTES, by its declared length and by what really comes."""
+    """A request whose body is at most MAX_BODY_BYTES, by its declared length and by the bytes received."""
 
     received = 0
     refused = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        # Django reads forms. Twisted would too, on the thread that serves everybody: 50 ms for a picture of 2 MB.
+        # Django parses forms. Twisted would parse them too, on the event loop's thread: 50 ms for an image of 2 MB.
         super().__init__(*arguments, **options, parsePOSTFormSubmission=False)
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
@@ -71,7 +71,7 @@ class LimitedFactory(HTTPFactory):  # type: ignore[misc]
 
 class LimitedServer(Server):  # type: ignore[misc]
     def run(self, *, before_stop: Callable[[], None]) -> None:
-        """Serve until SIGINT or SIGTERM; then call `before_stop`, let go of who waits, and return."""
+        """Serve until SIGINT or SIGTERM, then call `before_stop`, close the connections and return."""
         reactor.addSystemEventTrigger("before", "shutdown", before_stop)
-        daphne_server.HTTPFactory = LimitedFactory  # the one place where Daphne names its factory
+        daphne_server.HTTPFactory = LimitedFactory  # Daphne has no other way to set the factory
         super().run()

@@ -1,7 +1,7 @@
-"""The broker inside `serve`: kombu's in-memory queues, whose readers are woken by a message instead of polling for it.
+"""The broker inside `serve`: kombu's in-memory transport, with consumers that are notified instead of polling.
 
-kombu's own looks every `polling_interval` seconds, which every picture waits for and which an idle server pays for.
-Here that is only how often a reader looks though nobody woke it, so it may be long.
+kombu's own transport polls every `polling_interval` seconds, which delays each task and keeps an idle server busy. Here
+the interval is only a fallback, so it can be long.
 """
 
 from __future__ import annotations
@@ -13,49 +13,49 @@ from typing import Any
 
 from kombu.transport import memory
 
-_put = threading.Condition()
+_message_added = threading.Condition()
 _messages = 0
 
 
 class Channel(memory.Channel):  # type: ignore[misc]  # kombu ships no types
     def _put(self, queue: str, message: Any, **options: Any) -> None:
         super()._put(queue, message, **options)
-        _wake()
+        _notify()
 
     def _put_fanout(self, exchange: str, message: Any, routing_key: str | None = None, **options: Any) -> None:
         super()._put_fanout(exchange, message, routing_key, **options)
-        _wake()
+        _notify()
 
 
 class Transport(memory.Transport):  # type: ignore[misc]
     Channel = Channel
 
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
-        """Deliver one message. Raises TimeoutError where none came within `timeout` seconds.
+        """Deliver one message. Raises TimeoutError if none arrives within `timeout` seconds.
 
-        It looks every `polling_interval` all the same: a message that could not be taken at first, because its reader
-        was full, wakes nobody when it can.
+        Polls every `polling_interval` as well: no notification follows when a consumer that had reached its prefetch
+        limit becomes able to take a message.
         """
         deadline = None if timeout is None else monotonic() + timeout
         while True:
-            seen = _messages  # read before looking: what comes after this look is not slept through
+            seen = _messages  # before the attempt: a message that arrives after it ends the wait below
             try:
                 self.cycle.get(self._deliver, timeout=timeout)
                 return
             except Empty:
                 if deadline is not None and monotonic() >= deadline:
                     raise TimeoutError from None
-                _wait_for_more(seen, self.polling_interval)
+                _wait_for_message(seen, self.polling_interval)
 
 
-def _wait_for_more(seen: int, seconds: float) -> None:
-    """Until more messages have come than `seen`, or so long."""
-    with _put:
-        _put.wait_for(lambda: _messages != seen, seconds)
+def _wait_for_message(seen: int, seconds: float) -> None:
+    """Wait until the number of messages differs from `seen`, at most so many seconds."""
+    with _message_added:
+        _message_added.wait_for(lambda: _messages != seen, seconds)
 
 
-def _wake() -> None:
+def _notify() -> None:
     global _messages
-    with _put:
+    with _message_added:
         _messages += 1
-        _put.notify_all()
+        _message_added.notify_all()

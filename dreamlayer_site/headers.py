@@ -1,4 +1,4 @@
-"""The headers of every answer that Django's own settings do not have: CSP, Permissions-Policy, CORP."""
+"""Response headers that Django has no settings for: CSP, Permissions-Policy, Cross-Origin-Resource-Policy."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ UNUSED_FEATURES = (
 )
 HEADERS = {
     "Permissions-Policy": ", ".join(f"{feature}=()" for feature in UNUSED_FEATURES),
-    # Other origins' pages may embed only what says so itself: the signed links.
+    # Pages of other origins can embed only responses that override this: images behind signed links.
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
 class PageHeaders(CSPMiddleware):
-    """settings.CONTENT_SECURITY_POLICY with a nonce for each answer, and HEADERS; a view's own words go first."""
+    """Adds CONTENT_SECURITY_POLICY with a nonce per response, and HEADERS. Headers set by a view are kept."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         for name, value in HEADERS.items():

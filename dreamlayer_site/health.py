@@ -1,4 +1,4 @@
-"""For whoever watches the service: is the process there, and can it do its work?"""
+"""Health checks for monitoring: `/livez` (the process responds) and `/readyz` (database and storage work)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.core.files.storage import default_storage
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, JsonResponse
 
-REMEMBERED_SECONDS, HANGING_SECONDS = 1.0, 10.0
+CACHE_SECONDS, HANGING_SECONDS = 1.0, 10.0
 
 
 def livez(request: HttpRequest) -> JsonResponse:
@@ -18,19 +18,19 @@ def livez(request: HttpRequest) -> JsonResponse:
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when the database answers and a file can be written; 503 names what does not."""
-    broken = remembered()
-    return JsonResponse({"status": "unavailable" if broken else "ok", **broken}, status=503 if broken else 200)
+    """Return 200 if the database responds and a file can be written, else 503 with the reasons."""
+    problems = cached_problems()
+    return JsonResponse({"status": "unavailable" if problems else "ok", **problems}, status=503 if problems else 200)
 
 
 _last: tuple[float, dict[str, str]] | None = None
 _lock = threading.Lock()
 
 
-def remembered() -> dict[str, str]:
-    """What is broken, as of a second ago at most: strangers may ask too, and each look writes to the disk.
+def cached_problems() -> dict[str, str]:
+    """Return the problems found at most CACHE_SECONDS ago: anybody can request them, and each check writes to the disk.
 
-    Who comes while somebody looks hears what was seen last, unless that look takes so long that something hangs.
+    While another thread checks, return its previous result; after HANGING_SECONDS, report that the check hangs.
     """
     global _last
     known = _last
@@ -39,24 +39,24 @@ def remembered() -> dict[str, str]:
     elif not _lock.acquire(blocking=False):
         return known[1] if time.monotonic() - known[0] < HANGING_SECONDS else {"service": "takes long to answer"}
     try:
-        if _last is None or time.monotonic() - _last[0] >= REMEMBERED_SECONDS:
-            found = look()
-            _last = time.monotonic(), found  # the time after looking: a look may itself take longer than a second
+        if _last is None or time.monotonic() - _last[0] >= CACHE_SECONDS:
+            problems = find_problems()
+            _last = time.monotonic(), problems  # the time after the check, which can take longer than CACHE_SECONDS
         return _last[1]
     finally:
         _lock.release()
 
 
-def look() -> dict[str, str]:
-    """What is broken now, and how."""
-    broken = {}
+def find_problems() -> dict[str, str]:
+    """Return what does not work now: component and problem."""
+    problems = {}
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM inpainting_generation LIMIT 1")
     except (DatabaseError, InterfaceError):
-        broken["database"] = "does not answer"
+        problems["database"] = "does not answer"
     try:
         default_storage.delete(default_storage.save("readyz", ContentFile(b"ready")))
     except OSError:
-        broken["storage"] = "cannot be written"
-    return broken
+        problems["storage"] = "cannot be written"
+    return problems

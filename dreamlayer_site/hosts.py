@@ -1,4 +1,4 @@
-"""The names and addresses by which this machine may be asked for when it listens on all of them."""
+"""Host names and addresses of this machine, for ALLOWED_HOSTS when the server listens on all interfaces."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from contextlib import suppress
 from ipaddress import ip_address
 
 LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
-EVERYWHERE = {"0.0.0.0", "::", "[::]", ""}  # noqa: S104 - compared with, not bound to
+ALL_INTERFACES = {"0.0.0.0", "::", "[::]", ""}  # noqa: S104 - compared with, not bound to
 
 
 def is_loopback(bind_host: str) -> bool:
-    """True for an address that only this machine can reach: localhost, 127.0.0.0/8, ::1."""
+    """Return True for an address that only this machine can reach: localhost, 127.0.0.0/8, ::1."""
     if bind_host == "localhost":
         return True
     try:
         return ip_address(bind_host.strip("[]")).is_loopback
-    except ValueError:  # a name: whoever resolves it decides where it leads
+    except ValueError:  # a name, which may resolve to any address
         return False
 
 
 def is_address(host: str) -> bool:
-    """Whether this is an address in numbers, not a name."""
+    """Return whether a host is an IP address, not a name."""
     try:
         ip_address(host.strip("[]"))
     except ValueError:
@@ -30,16 +30,16 @@ def is_address(host: str) -> bool:
 
 
 def own_hosts(bind_host: str) -> list[str]:
-    """Host headers to accept for a server bound to `bind_host`: never a wildcard."""
-    if bind_host not in EVERYWHERE:
+    """Return the Host headers to accept for a server bound to `bind_host`, never a wildcard."""
+    if bind_host not in ALL_INTERFACES:
         bare = bind_host.strip("[]")
         return [*LOOPBACK, f"[{bare}]" if ":" in bare else bare]
     name = socket.gethostname()
     hosts = {*LOOPBACK, name.lower(), f"{name.lower()}.local", socket.getfqdn().lower()}
-    with suppress(socket.gaierror):  # a machine that its own resolver does not know still has its loopback names
+    with suppress(socket.gaierror):  # the resolver may not know this machine's name
         hosts.update(str(address[4][0]) for address in socket.getaddrinfo(name, None, family=socket.AF_INET))
-    # The address of the interface that faces out; connecting a datagram socket sends nothing.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):  # no route out: none to add
+    # The address of the interface with the default route. Connecting a datagram socket sends no packet.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):  # there may be no route
         probe.connect(("192.0.2.1", 9))
         hosts.add(probe.getsockname()[0])
     return sorted(hosts)

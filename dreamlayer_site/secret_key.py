@@ -1,4 +1,4 @@
-"""The secret key: made once, kept in the data folder, readable by its owner alone."""
+"""The secret key: generated once and stored in the data folder, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def secret_key_in(folder: Path) -> str:
-    """The key in `folder`, made if there is none. Two processes starting at once end with the same key."""
+def load_or_create_secret_key(folder: Path) -> str:
+    """Return the key stored in `folder`; create it if there is none. Concurrent processes get the same key."""
     path = folder / "secret-key"
     if not path.exists():
         draft = folder / f"secret-key.{os.getpid()}"
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(64))
-        with suppress(FileExistsError):  # another process was first: then its key is the one
+        with suppress(FileExistsError):  # another process was first; its key is used
             os.link(draft, path)
         draft.unlink()
     return path.read_text().strip()

@@ -1,4 +1,4 @@
-"""All settings, top to bottom. Values come from DREAMLAYER_* variables or `.env`; the defaults need none of them."""
+"""All settings. Values come from DREAMLAYER_* environment variables or `.env`; every variable has a default."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import environ
 from csp.constants import NONCE, NONE, SELF
 
 from dreamlayer_site.hosts import own_hosts
-from dreamlayer_site.secret_key import secret_key_in
+from dreamlayer_site.secret_key import load_or_create_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
 
-# Where everything of this installation lives: database, pictures, secret key.
+# All data of this installation: database, images, secret key.
 DATA_DIR = Path(env.str("DREAMLAYER_DATA_DIR", str(BASE_DIR / "var"))).absolute()
 DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 DEBUG = env.bool("DREAMLAYER_DEBUG", False)
-SECRET_KEY = env.str("DREAMLAYER_SECRET_KEY", "") or secret_key_in(DATA_DIR)
+SECRET_KEY = env.str("DREAMLAYER_SECRET_KEY", "") or load_or_create_secret_key(DATA_DIR)
 
-# Who may ask. `serve` says which address it listens on, so that a wide bind answers to the machine's own names.
+# `serve` sets DREAMLAYER_BIND_HOST: on all interfaces, the machine's own names and addresses are allowed hosts.
 BIND_HOST = env.str("DREAMLAYER_BIND_HOST", "127.0.0.1")
 ALLOWED_HOSTS = env.list("DREAMLAYER_ALLOWED_HOSTS", default=own_hosts(BIND_HOST))
 CSRF_TRUSTED_ORIGINS = env.list("DREAMLAYER_TRUSTED_ORIGINS", default=[])
 
-# Pages of these origins may call the API, with a key of their own: cookies are never let through.
+# Pages of these origins may call the API with an API key. Cookies are never accepted from other origins.
 CORS_ALLOWED_ORIGINS = env.list("DREAMLAYER_CORS_ORIGINS", default=[])
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_METHODS = ["DELETE", "GET", "OPTIONS", "PATCH", "POST"]
@@ -41,12 +41,12 @@ CORS_EXPOSE_HEADERS = [
     "retry-after",
 ]
 
-# Who asks the API without a key is one local user: "" (nobody), "on" (from this machine alone) or "force".
+# API requests without a key act as one local user: "" (never), "on" (from this machine only) or "force" (always).
 ANONYMOUS_API = env.str("DREAMLAYER_ANONYMOUS_API", "").lower()
 if ANONYMOUS_API != "force":
     ANONYMOUS_API = "on" if env.bool("DREAMLAYER_ANONYMOUS_API", False) else ""
 
-# Behind a proxy that ends TLS and sets X-Forwarded-Proto.
+# Behind a proxy that terminates TLS and sets X-Forwarded-Proto.
 BEHIND_TLS = env.bool("DREAMLAYER_BEHIND_TLS", False)
 if BEHIND_TLS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -54,9 +54,9 @@ if BEHIND_TLS:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = ["^livez$", "^readyz$"]  # asked for from within, without TLS
+    SECURE_REDIRECT_EXEMPT = ["^livez$", "^readyz$"]  # internal health checks have no TLS
     ALLAUTH_TRUSTED_PROXY_COUNT = 1
-    # The browser takes cookies of these names only over TLS, from this very host, for all of it.
+    # Browsers accept cookies with this prefix only over TLS, without Domain attribute and with Path=/.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
@@ -65,8 +65,8 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-# What a page may load and run: our own files, the pictures and workers that it makes itself, and no inline script but
-# the import map, which carries the answer's nonce. Old Safari does not count a websocket as 'self'.
+# Pages may load this site's own files and the images and workers that they create. The only inline script is the import
+# map, which has the response's nonce. Old versions of Safari do not match websockets with 'self'.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -141,14 +141,14 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        # FULL: in WAL mode anything less may lose an accepted generation when the power goes.
+        # FULL: in WAL mode, lower levels can lose accepted generations on power failure.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
     }
 else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Pictures: private files, reached through their owner. The names are random; nothing serves this folder.
+# Images: private files with random names. The views check the owner; no server exposes this folder.
 STORAGES = {
     "default": {
         "BACKEND": "inpainting.storage.DurableFileSystemStorage",
@@ -161,27 +161,27 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
-# Models: a folder for each, put there by pull_model and add_model. No other process ever asks the hub, nor runs code
-# that a model brings along.
+# Models: one folder each, created by pull_model and add_model. Only pull_model connects to the hub, and no process
+# executes code from a model repository.
 MODELS_DIR = Path(env.str("DREAMLAYER_MODELS", str(DATA_DIR / "models"))).absolute()
 os.environ["HF_HUB_OFFLINE"] = os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "build" / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# Served from where they lie: no collectstatic before the first page.
+# Served from the source folders, without collectstatic.
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_AUTOREFRESH = DEBUG
 
-# A body larger than this is refused while it comes in; limits on pictures are in inpainting/core/codecs/intake.py.
+# Larger request bodies are refused while they arrive. The limits of images are in inpainting/core/codecs/intake.py.
 MAX_BODY_BYTES = 64 * 2**20
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20
-# Of a batch that is a little too large we can say so; of a body with endless parts nothing is read.
+# High enough that a batch slightly over the limit gets a precise error; more parts are not parsed at all.
 BATCH_MAX_ITEMS = env.int("DREAMLAYER_BATCH_MAX_ITEMS", 100)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = DATA_UPLOAD_MAX_NUMBER_FILES = 200 + 3 * BATCH_MAX_ITEMS
 
-# People
+# Accounts
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 PASSWORD_HASHERS = [
@@ -206,11 +206,11 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_UNIQUE_EMAIL = True
-ACCOUNT_EMAIL_VERIFICATION = "mandatory" if EMAIL_URL else "none"  # without mail nobody could confirm
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if EMAIL_URL else "none"  # verification needs e-mail
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "[DreamLayer] "
 SIGNUP_OPEN = env.bool("DREAMLAYER_SIGNUP", True)
 
-# Programs
+# API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "inpainting.api.authentication.DialectKeyAuthentication",
@@ -226,7 +226,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "DreamLayer",
     "VERSION": "1",
-    "DESCRIPTION": "Repaint parts of a picture.",
+    "DESCRIPTION": "Repaint parts of an image.",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -243,44 +243,44 @@ SPECTACULAR_SETTINGS = {
 }
 RESULT_LINK_HOURS = env.int("DREAMLAYER_RESULT_LINK_HOURS", 24)
 
-# Pictures and webhooks go to public addresses on ports 80 and 443; for machines on one's own network: 192.168.1.0/24.
+# Outbound requests (image URLs, webhooks) reach only public addresses on ports 80 and 443, and these exceptions.
 ALLOWED_NETWORKS = [ip_network(text) for text in env.list("DREAMLAYER_ALLOWED_NETWORKS", default=[])]
 ALLOWED_PORTS = [int(text) for text in env.list("DREAMLAYER_ALLOWED_PORTS", default=[])]
-# Pictures that one user lets a web process fetch at a time: each of them keeps a thread busy for up to 15 seconds.
+# Concurrent downloads of image URLs per user and web process. Each occupies a thread for up to 15 seconds.
 FETCHES_PER_USER = env.int("DREAMLAYER_FETCHES_PER_USER", 4)
 
-# Workers: threads of the serving process, so many paint on its CPU at once; the broker is inside it too.
+# Workers: threads of the serving process, which also contains the broker. WORKERS is the number for the CPU queue.
 WORKERS = env.int("DREAMLAYER_WORKERS", max(1, (os.cpu_count() or 2) // 2))
 CELERY_BROKER_URL = "embedded://here"
-CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 1.0}  # a message wakes its reader; see there
+CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 1.0}  # a fallback; messages notify their consumers
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
 CELERY_TASK_ROUTES = {
-    "run_waiting_on_gpu": {"queue": "gpu"},  # these wait for the one thread that owns the device
-    "deliver_webhooks": {"queue": "hooks"},  # and these for other machines
+    "run_waiting_on_gpu": {"queue": "gpu"},  # waits for the thread that owns the device
+    "deliver_webhooks": {"queue": "hooks"},  # waits for other servers
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
-# The diffusion engine. Generations under way at once, which share each step of the model; their rows are as many as
-# still make it faster, which is measured, unless a number says otherwise; 1 is deterministic to the last bit.
+# The diffusion engine. AT_ONCE: generations that run concurrently and share denoising steps. ROWS: samples per UNet
+# call; 0 measures which batch size is fastest, 1 makes results reproducible bit for bit.
 DIFFUSION_AT_ONCE = env.int("DREAMLAYER_DIFFUSION_AT_ONCE", 16)
 DIFFUSION_ROWS = env.int("DREAMLAYER_DIFFUSION_ROWS", 0)
 DIFFUSION_DEVICE = env.str("DREAMLAYER_DIFFUSION_DEVICE", "auto")  # cpu, cuda, cuda:1, mps
 DIFFUSION_PRECISION = env.str("DREAMLAYER_DIFFUSION_PRECISION", "auto")  # float32, float16, bfloat16
-DIFFUSION_MEMORY_MB = env.int("DREAMLAYER_DIFFUSION_MEMORY_MB", 0)  # for weights; 0 is most of the device's
-DIFFUSION_OPENVINO = env.str("DREAMLAYER_DIFFUSION_OPENVINO", "auto")  # off: torch alone computes on a processor
-DIFFUSION_OPENVINO_MB = env.int("DREAMLAYER_DIFFUSION_OPENVINO_MB", 20_000)  # what its files may take on the disk
-DIFFUSION_WARM_UP = env.str("DREAMLAYER_DIFFUSION_WARM_UP", "")  # a model to load at the start
+DIFFUSION_MEMORY_MB = env.int("DREAMLAYER_DIFFUSION_MEMORY_MB", 0)  # for weights; 0: most of the device's memory
+DIFFUSION_OPENVINO = env.str("DREAMLAYER_DIFFUSION_OPENVINO", "auto")  # off: the CPU uses torch only
+DIFFUSION_OPENVINO_MB = env.int("DREAMLAYER_DIFFUSION_OPENVINO_MB", 20_000)  # disk space for converted models
+DIFFUSION_WARM_UP = env.str("DREAMLAYER_DIFFUSION_WARM_UP", "")  # model to load at startup
 
-# Off, or what becomes of a result in which the safety checker finds something: blur, pixelate, black,
-# sensitive_content_text. A request may want it stricter, never off or weaker.
+# What happens to results that the safety checker flags: off, blur, pixelate, black or sensitive_content_text. Requests
+# can make it stricter, never weaker.
 SAFETY_CHECKER = env.str("DREAMLAYER_SAFETY_CHECKER", "off")
 
-# A running generation is its worker's for this long after its last sign of progress.
+# A worker holds a running generation for this long after its last progress.
 LEASE_SECONDS = env.float("DREAMLAYER_LEASE_SECONDS", 30)
 
-# Who listens to a websocket is looked at again this often; and so many sockets a user may have in one process.
+# How often the authorization of open websockets is checked, and the number of sockets per user and process.
 LIVE_RECHECK_SECONDS = env.float("DREAMLAYER_LIVE_RECHECK_SECONDS", 60)
 LIVE_SOCKETS_PER_USER = env.int("DREAMLAYER_LIVE_SOCKETS_PER_USER", 50)
 

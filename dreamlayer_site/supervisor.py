@@ -1,7 +1,7 @@
-"""The parent of `serve`: it holds the listening socket and one child, and starts the child again when it dies.
+"""The parent process of `serve`: holds the listening socket and restarts the serving child process when it dies.
 
-No Django in here: whatever happens while painting cannot take the parent down, and connections made while a new child
-starts wait in the socket's queue instead of being refused.
+It does not load Django, so that no error while generating can end it. Connections made while a new child starts wait
+in the socket's backlog instead of being refused.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import threading
 import time
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
-CANNOT_START_SECONDS = 1.5
-LISTEN_PATIENCE_SECONDS = 5
-"""How long an address may be in use: a child whose parent was killed lets go of it a moment later."""
-DRAIN_SECONDS = 30
-"""How long a child may take to finish after it is told to stop."""
-WRONG_SETTINGS = 78
-"""With this status a child says that its settings are refused, so that no other would start (EX_CONFIG, sysexits.h)."""
+FAILED_START_SECONDS = 1.5
+"""A child that ends within this time is restarted with a growing pause."""
+BIND_RETRY_SECONDS = 5
+"""How long binding is retried: a child whose parent was killed releases the address a moment later."""
+STOP_SECONDS = 30
+"""How long a child may take to stop before it is killed."""
+INVALID_SETTINGS = 78
+"""The exit status of a child whose settings are invalid, which is not restarted (EX_CONFIG in sysexits.h)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def supervise(arguments: list[str]) -> int:
-    """Serve until told to stop (Ctrl-C, SIGTERM); returns the exit status."""
+    """Serve until SIGINT (Ctrl-C) or SIGTERM; return the exit status."""
     parser = argparse.ArgumentParser(prog="manage.py serve", description="Serve DreamLayer.")
     add_arguments(parser)
     options = parser.parse_args(arguments)
@@ -45,7 +46,7 @@ def supervise(arguments: list[str]) -> int:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    deadline = time.monotonic() + LISTEN_PATIENCE_SECONDS
+    deadline = time.monotonic() + BIND_RETRY_SECONDS
     while True:
         listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -61,9 +62,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def stop_with_parent(arguments: list[str]) -> None:
-    """For the child, first of all: end when the parent is gone, for nobody would start it again.
+    """In the child, exit when the parent has died.
 
-    The parent holds the other end of a pipe, which closes however it went.
+    The parent holds the other end of a pipe, which closes however the parent ends.
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--parent-fd", type=int)
@@ -93,17 +94,17 @@ class Supervisor:
             status = self.run_child()
             if self.stopping:
                 return 0
-            if status == WRONG_SETTINGS:
+            if status == INVALID_SETTINGS:
                 return 1
             lived_seconds = time.monotonic() - started
-            # A child that cannot even start is tried again ever more slowly; one that served, at once.
-            pause_seconds = 0.0 if lived_seconds > CANNOT_START_SECONDS else min(max(0.5, pause_seconds * 2), 10)
-            print(f"serve: the server ended with status {status}; starting it again", file=sys.stderr, flush=True)
+            # A child that fails to start is restarted after growing pauses; one that has served, at once.
+            pause_seconds = 0.0 if lived_seconds > FAILED_START_SECONDS else min(max(0.5, pause_seconds * 2), 10)
+            print(f"serve: the server ended with status {status}; restarting it", file=sys.stderr, flush=True)
             time.sleep(pause_seconds)
         return 0
 
     def run_child(self) -> int:
-        # The child reads this pipe: when the parent is gone, however it went, the pipe closes and the child stops.
+        # The child reads from this pipe, which closes when the parent ends, however it ends.
         alive_read, alive_write = os.pipe()
         command = [sys.executable, sys.argv[0], "serve", "--child"]
         command += ["--listener-fd", str(self.listener.fileno()), "--parent-fd", str(alive_read)]
@@ -120,10 +121,10 @@ class Supervisor:
     def stop(self, signum: int, frame: object) -> None:
         self.stopping = True
         if self.child is None or self.child.poll() is not None:
-            raise SystemExit(0)  # between two children
+            raise SystemExit(0)  # no child is running
         self.child.send_signal(signal.SIGTERM)
         signal.signal(signal.SIGALRM, self.kill)
-        signal.alarm(DRAIN_SECONDS)
+        signal.alarm(STOP_SECONDS)
 
     def kill(self, signum: int, frame: object) -> None:
         if self.child is not None:

@@ -1,4 +1,4 @@
-"""Every address of the site."""
+"""The URLs of the site."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.urls import include, path
 
 from dreamlayer_site import health
 
-# One way to sign in for everybody: the admin's own form knows nothing of allauth's limits.
+# The admin uses the site's sign-in page: its own form does not apply allauth's rate limits.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.site_header = admin.site.site_title = "DreamLayer"
 

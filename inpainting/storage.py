@@ -1,4 +1,4 @@
-"""Files that survive a power cut: what a row names is on the disk before the row is. And how a full disk is known."""
+"""File storage that syncs files to disk before the row that names them is committed, and detection of full disks."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DISK_FULL = "53100"
 
 
 class DurableFileSystemStorage(FileSystemStorage):
-    """Django's files in a folder, with the file and its new name synced before `save` returns."""
+    """FileSystemStorage whose `save` returns after the file and its directory entry are synced to disk."""
 
     def _save(self, name: str, content: File) -> str:
         try:
             saved: str = super()._save(name, content)  # type: ignore[misc]  # the hook that Django documents
         except OSError:
-            # What could not be written whole must not take the last of a full disk. Our names are random: it is ours.
+            # Remove the partial file, which would fill the disk. Names are random, so no other file has this name.
             Path(self.path(name)).unlink(missing_ok=True)
             raise
         path = Path(self.path(saved))
@@ -35,8 +35,8 @@ class DurableFileSystemStorage(FileSystemStorage):
 
 
 def out_of_space(error: Exception) -> bool:
-    """Whether it says that a disk, or somebody's share of it, is full: the files', SQLite's or PostgreSQL's."""
+    """Return whether an error means that a disk or quota is full: of the file system, SQLite or PostgreSQL."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    raised = error.__cause__  # by the database's own library
+    raised = error.__cause__  # the database driver's exception
     return getattr(raised, "sqlite_errorcode", 0) == SQLITE_FULL or getattr(raised, "sqlstate", "") == DISK_FULL

@@ -271,5 +271,5 @@ def test_serve_does_not_start_with_settings_that_let_everybody_in(
     )
     assert done.returncode == 1
     assert "dreamlayer.E00" in done.stderr
-    assert "starting it again" not in done.stderr
+    assert "restarting it" not in done.stderr
     assert "Traceback" not in done.stderr

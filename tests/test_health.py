@@ -49,7 +49,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_so_is_its_return(
     assert client.get("/livez").status_code == 200
     folder.unlink()
     assert client.get("/readyz").status_code == 503  # as of a moment ago
-    clock[0] += health.REMEMBERED_SECONDS
+    clock[0] += health.CACHE_SECONDS
     assert client.get("/readyz").status_code == 200
 
 
@@ -82,7 +82,7 @@ def test_who_comes_during_a_look_hears_of_the_last_unless_it_hangs(
 ) -> None:
     monkeypatch.setattr(health, "_last", (clock[0], {}))
     with ThreadPoolExecutor(1) as pool, health._lock:  # somebody looks
-        clock[0] += health.REMEMBERED_SECONDS + 1
-        assert pool.submit(health.remembered).result(timeout=10) == {}
+        clock[0] += health.CACHE_SECONDS + 1
+        assert pool.submit(health.cached_problems).result(timeout=10) == {}
         clock[0] += health.HANGING_SECONDS
-        assert pool.submit(health.remembered).result(timeout=10) == {"service": "takes long to answer"}
+        assert pool.submit(health.cached_problems).result(timeout=10) == {"service": "takes long to answer"}

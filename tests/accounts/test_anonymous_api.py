@@ -9,7 +9,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import LOCAL_EMAIL, ApiKey, User
-from dreamlayer_site.checks import anonymous_api_is_for_this_machine, hosts_have_names
+from dreamlayer_site.checks import allowed_hosts_has_no_wildcard, anonymous_api_needs_loopback
 from inpainting.models import Generation
 
 Generate = Callable[..., Generation]
@@ -138,11 +138,11 @@ def test_it_is_refused_where_others_could_reach_it(
     settings: Settings, anonymous_api: str, bind_host: str, behind_tls: bool, refused: bool
 ) -> None:
     settings.ANONYMOUS_API, settings.BIND_HOST, settings.BEHIND_TLS = anonymous_api, bind_host, behind_tls
-    errors = anonymous_api_is_for_this_machine(None)
+    errors = anonymous_api_needs_loopback(None)
     assert [error.id for error in errors] == (["dreamlayer.E001"] if refused else [])
 
 
 def test_a_wildcard_host_is_refused(settings: Settings) -> None:
-    assert hosts_have_names(None) == []
+    assert allowed_hosts_has_no_wildcard(None) == []
     settings.ALLOWED_HOSTS = ["localhost", "*"]
-    assert [error.id for error in hosts_have_names(None)] == ["dreamlayer.E002"]
+    assert [error.id for error in allowed_hosts_has_no_wildcard(None)] == ["dreamlayer.E002"]

@@ -81,5 +81,5 @@ def test_of_workers_on_their_own_the_one_for_the_gpu_does_it(
     monkeypatch.setattr("inpainting.worker.warm_up.start_warming_up", lambda: calls.append(True))
     app = Celery("a worker", set_as_current=False)
     app.amqp.queues.select(queues)
-    worker.look_out(SimpleNamespace(app=app))
+    worker.start_background_threads(SimpleNamespace(app=app))
     assert bool(calls) is warms

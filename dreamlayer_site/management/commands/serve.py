@@ -1,6 +1,6 @@
-"""Serve DreamLayer from one process: pages, API, websockets, and the workers that paint.
+"""Serve pages, API and websockets and run the workers, all in one process.
 
-`manage.py serve` itself is the small parent in dreamlayer_site/supervisor.py; this is its child.
+`manage.py serve` starts the parent process (dreamlayer_site/supervisor.py), which runs this command as its child.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from dreamlayer_site import supervisor
 from dreamlayer_site.asgi import application
 from dreamlayer_site.celery import app
 from dreamlayer_site.daphne_server import LimitedServer
-from dreamlayer_site.hosts import EVERYWHERE, is_address, is_loopback
+from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from inpainting.engines.base import Queue
 from inpainting.generations.recovery import hand_back_ours, recover, start_lookout
 from inpainting.moderation import warn_where_unavailable
 from inpainting.worker.fair_queue import workers_of
 from inpainting.worker.warm_up import start_warming_up
 
-LOCK_PATIENCE_SECONDS = supervisor.DRAIN_SECONDS + 5
+LOCK_TIMEOUT_SECONDS = supervisor.STOP_SECONDS + 5
 WEBHOOK_WORKERS = 4
-"""They wait for other machines, and for the slow ones among them up to 15 s."""
+"""More than one, because a slow receiver occupies a worker for up to 15 seconds."""
 
 
 class Command(BaseCommand):
-    help = "Serve DreamLayer: pages, API, live progress and workers in one process."
+    help = "Serve pages, API and websockets, and run the workers, in one process."
 
     def add_arguments(self, parser: CommandParser) -> None:
         supervisor.add_arguments(parser)
-        parser.add_argument("--child", action="store_true", help="for the parent's use")
-        parser.add_argument("--listener-fd", type=int, help="for the parent's use")
-        parser.add_argument("--parent-fd", type=int, help="for the parent's use")
+        parser.add_argument("--child", action="store_true", help="set by the parent process")
+        parser.add_argument("--listener-fd", type=int, help="set by the parent process")
+        parser.add_argument("--parent-fd", type=int, help="set by the parent process")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["listener_fd"] is None:
-            raise CommandError("Call it as “python manage.py serve”, without --child.")
-        with only_server_of(settings.DATA_DIR):
+            raise CommandError("Run “python manage.py serve”, without --child.")
+        with lock_data_folder(settings.DATA_DIR):
             for queue in Queue:
                 start_workers(queue, workers_of(queue))
             start_workers("hooks", WEBHOOK_WORKERS)
@@ -56,10 +56,10 @@ class Command(BaseCommand):
             start_lookout()
             start_warming_up()
             warn_where_unavailable()
-            self.say_hello(options["listener_fd"], waiting)
+            self.print_addresses(options["listener_fd"], waiting)
             endpoint = f"fd:fileno={options['listener_fd']}"
             LimitedServer(application, endpoints=[endpoint], server_name="DreamLayer").run(before_stop=hand_back_ours)
-        # What was being painted is handed back: there is nothing left to wait for, and threads cannot be stopped.
+        # Running generations have been released, and worker threads cannot be stopped: exit without waiting for them.
         logging.shutdown()
         os._exit(0)
 
@@ -67,18 +67,18 @@ class Command(BaseCommand):
         try:
             super().check(*args, **options)
         except SystemCheckError as error:
-            error.returncode = supervisor.WRONG_SETTINGS
+            error.returncode = supervisor.INVALID_SETTINGS
             raise
 
-    def say_hello(self, listener_fd: int, waiting: int) -> None:
+    def print_addresses(self, listener_fd: int, waiting: int) -> None:
         site = site_address(listener_fd)
         self.stdout.write(f"DreamLayer is at {site}/  (Ctrl-C stops it)")
-        for elsewhere in addresses_for_others(listener_fd):
-            self.stdout.write(f"  on other machines: {elsewhere}/")
+        for address in addresses_for_others(listener_fd):
+            self.stdout.write(f"  on other machines: {address}/")
         if waiting:
-            self.stdout.write(f"{waiting} generation(s) of the last run go on now.")
+            self.stdout.write(f"Continuing {waiting} generation(s) of the last run.")
         if first_administrator.is_missing():
-            self.stdout.write("There is no administrator yet. This link makes one, once, within a day:")
+            self.stdout.write("There is no administrator yet. Create one with this link, within a day:")
             self.stdout.write(f"  {site}{reverse('setup', args=[first_administrator.make_token()])}")
         self.stdout.flush()
 
@@ -86,24 +86,24 @@ class Command(BaseCommand):
 def site_address(listener_fd: int) -> str:
     with socket.socket(fileno=os.dup(listener_fd)) as listener:
         host, port = listener.getsockname()[:2]
-    if host in EVERYWHERE:
+    if host in ALL_INTERFACES:
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def addresses_for_others(listener_fd: int) -> list[str]:
-    """What to type in on another machine of the network; empty where the server listens on one address alone."""
+    """Return the URLs for other machines of the network; none if the server listens on a single address."""
     with socket.socket(fileno=os.dup(listener_fd)) as listener:
         bound, port = listener.getsockname()[:2]
-    if bound not in EVERYWHERE:
+    if bound not in ALL_INTERFACES:
         return []
     return [f"http://{host}:{port}" for host in settings.ALLOWED_HOSTS if is_address(host) and not is_loopback(host)]
 
 
-def only_server_of(folder: Path) -> IO[str]:
-    """The folder's lock, held while the file is open: two servers on one folder would paint everything twice."""
+def lock_data_folder(folder: Path) -> IO[str]:
+    """Lock the folder while the returned file is open: two servers on one folder would run every generation twice."""
     lock = open(folder / "serve.lock", "w")  # noqa: SIM115 - its caller closes it
-    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -115,9 +115,9 @@ def only_server_of(folder: Path) -> IO[str]:
 
 
 def start_workers(queue: str, count: int) -> None:
-    """Real Celery workers on threads of this process, fed from one queue of the in-memory broker.
+    """Start a Celery worker on threads of this process, for one queue of the in-memory broker.
 
-    By an app of their own: of all workers of one app, each reads the queues that were chosen last.
+    Each worker has its own Celery app, because all workers of one app consume the queues selected last.
     """
     app.finalize()
     own = Celery(queue, set_as_current=False)
