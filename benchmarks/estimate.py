@@ -1,4 +1,5 @@
-"""How wrong the estimate is: mixed pictures and masks through the real queue, eta when accepted beside the truth.
+"""The error of the run-time estimate: mixed images and masks through the real queue, the eta at submission against
+the measured time.
 
     python -m benchmarks.estimate [--past 24] [--requests 60] [--seed 1] [--json FILE]
 
@@ -30,7 +31,7 @@ BURSTS = (1, 1, 2, 3, 5, 8)
 
 @dataclass(frozen=True)
 class Sample:
-    """What was foreseen for one picture, and what came. Times in seconds."""
+    """The estimate for one image and the measured time, in seconds."""
 
     position: int
     eta: float
@@ -65,10 +66,10 @@ def main() -> None:
 
 
 def measured(site: Site, scenes: list[tuple[bytes, bytes]]) -> list[Sample]:
-    """Sends them all at once, waits for the last. Those that nothing could be foreseen for are left out."""
-    said = [json.loads(site.fill(image, mask, prefer="respond-async")) for image, mask in scenes]
+    """Submit all at once and wait for the last. Generations without an estimate are left out."""
+    answers = [json.loads(site.fill(image, mask, prefer="respond-async")) for image, mask in scenes]
     samples = []
-    for one in said:
+    for one in answers:
         ended = until_ended(site, one["url"])
         truth = at(ended["finished_at"]) - at(ended["created_at"])
         if one["eta"] is not None:

@@ -46,7 +46,7 @@ def main() -> None:
         serve = [*manage, "serve", "--port", "8765"]
         bare = [sys.executable, "-m", "daphne", "-p", "8766", "bare:application"]
         ours, peers, idle = [], [], []
-        for _ in range(repeats):  # interleaved, so that a busy moment hits both
+        for _ in range(repeats):  # alternating, so that load from outside affects both
             seconds, megabytes = first_page(serve, "http://127.0.0.1:8765/accounts/login/", environment)
             ours.append(seconds)
             idle.append(megabytes)
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def first_page(command: list[str], url: str, environment: dict[str, str]) -> tuple[float, float]:
-    """Seconds until `url` answers 200, and the process tree's resident megabytes a moment later."""
+    """Seconds until `url` answers 200, and the process tree's resident megabytes shortly after."""
     started = time.perf_counter()
     server = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

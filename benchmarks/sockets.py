@@ -1,9 +1,9 @@
-"""What idle websockets cost: the memory of a real server with and without a thousand signed-in listeners.
+"""Memory of idle websockets: a real server with and without a thousand sockets of signed-in users.
 
     python -m benchmarks.sockets [--sockets 1000] [--settle 5]
 
-Each socket listens to all of its owner's generations, twenty to a user. Memory is the resident set of the serving
-child, from /proc (Linux), after the sockets have been idle for `--settle` seconds.
+Each socket receives the events of all of its user's generations; a user has twenty sockets. Memory is the resident set
+of the serving child, from /proc (Linux), after the sockets have been idle for `--settle` seconds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PEOPLE = textwrap.dedent(
     from accounts.models import ApiKey, User
     made = []
     for number in range({count}):
-        user = User.objects.create_user(f"listener{{number}}@example.com")
+        user = User.objects.create_user(f"user{{number}}@example.com")
         session = SessionStore()
         session[SESSION_KEY] = str(user.pk)
         session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
@@ -89,10 +89,10 @@ async def measured(port: int, people: list[list[str]], options: argparse.Namespa
     print(f"resident: {before:.1f} MB before, {after:.1f} MB with them")
     print(f"{after - before:.1f} MB more, {(after - before) * 1000 / options.sockets:.1f} KB each")
     print(f"goal: under {GOAL_MEGABYTES} MB for 1000")
-    # They listen indeed: the first user's hear of a picture.
+    # The sockets work: those of the first user receive the events of a generation.
     await asyncio.to_thread(warm_up, Site(port, key))
-    heard = await asyncio.wait_for(asyncio.gather(*(until_painted(one) for one in sockets[:SOCKETS_OF_A_USER])), 60)
-    print(f"{len(heard)} of one user's sockets heard of a picture to its end")
+    received = await asyncio.wait_for(asyncio.gather(*(until_painted(one) for one in sockets[:SOCKETS_OF_A_USER])), 60)
+    print(f"{len(received)} of one user's sockets received all events of a generation")
     for one in sockets:
         one.transport.abort()
 
@@ -128,9 +128,9 @@ async def opened(port: int, session: str) -> ClientConnection:
 
 
 async def until_painted(socket: ClientConnection) -> str:
-    while (said := json.loads(await socket.recv()))["type"] != "succeeded":
+    while (message := json.loads(await socket.recv()))["type"] != "succeeded":
         pass
-    return str(said["id"])
+    return str(message["id"])
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The diffusion engine beside plain diffusers pipelines, in one run: see `__main__`."""
+"""The diffusion engine compared with plain diffusers pipelines, in one run: see `__main__`."""

@@ -1,4 +1,4 @@
-"""The diffusion engine beside plain diffusers pipelines with the same weights, in one run.
+"""The diffusion engine compared with plain diffusers pipelines with the same weights, in one run.
 
     python -m benchmarks.diffusion --device cpu  [--rows C3 C4] [--json FILE]     15 minutes on 2 busy cores
     python -m benchmarks.diffusion --device cuda [--rows G1 G2] [--json FILE]     a soft clock of 9 minutes
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             deadline=started + 60 * options.minutes,
             is_gpu_run=is_gpu_run,
         )
-        rows = [row for name in ceilings_first(names, is_gpu_run) for row in told(bench, name)]
+        rows = [row for name in ceilings_first(names, is_gpu_run) for row in measured_rows(bench, name)]
     if options.json:
         with options.json.open("a") as file:
             line = {**about, "seconds": round(time.monotonic() - started, 1), "rows": rows}
@@ -95,12 +95,12 @@ def own_rows(device: str) -> Sequence[str]:
 
 
 def ceilings_first(names: Sequence[str], is_gpu_run: bool) -> list[str]:
-    """The floors of all other rows come of the ceilings, so those are measured whether asked for or not."""
+    """Put the ceilings first. They are always measured, because the limits of all other rows derive from them."""
     first = "G0" if is_gpu_run else "C0"
     return [first, *(name for name in names if name != first)]
 
 
-def told(bench: Bench, name: str) -> Iterator[dict[str, Any]]:
+def measured_rows(bench: Bench, name: str) -> Iterator[dict[str, Any]]:
     """Measure a row, print its lines as they come, and go on where it breaks: one row must not cost the others."""
     needed = 0.0 if bench.small else SECONDS[name]
     if bench.left_seconds < needed:

@@ -18,7 +18,6 @@ from benchmarks.diffusion.bench import Bench, ceilings
 from benchmarks.diffusion.measuring import FULL_GATE, Figure, Row, Sample, busy_note, difference, once, timed
 from benchmarks.diffusion.models import (
     Watch,
-    asked,
     batcher_with,
     begun,
     flop,
@@ -29,6 +28,7 @@ from benchmarks.diffusion.models import (
     plain_jobs,
     random_pipeline,
     request,
+    request_for,
     spec_of,
 )
 from benchmarks.diffusion.openvino_rows import draft, openvino_steps
@@ -202,7 +202,7 @@ def window_of_a_large_photo(bench: Bench, engine: Watched) -> Iterator[Row]:
     height, width, hole = (bench.side(side) for side in (3000, 4000, 600))
     mask = np.zeros((height, width), np.uint8)
     mask[height // 2 : height // 2 + hole, width // 2 : width // 2 + hole] = 255
-    wanted = asked(photo(height, width), mask, steps=1, guidance_scale=1.0)
+    wanted = request_for(photo(height, width), mask, steps=1, guidance_scale=1.0)
     work: list[Size] = []
 
     def ours() -> None:
@@ -256,7 +256,7 @@ def grown(samples: dict[int, Sample]) -> str:
 
 
 def window_parity(bench: Bench, wanted: InpaintRequest, painted: NDArray[np.uint8]) -> float:
-    """The engine's window beside diffusers' painting of the same window."""
+    """The engine's window compared with diffusers' result for the same window."""
     seen: list[InpaintRequest] = []
 
     class Seeing(Watched):
@@ -277,7 +277,7 @@ JOIN_EVERY, CANCELLED_AT = 3, 9
 
 
 def c5(bench: Bench) -> Iterator[Row]:
-    """Drives the engine's own loop by hand, so that who joins at which step is no matter of chance."""
+    """Drives the engine's own loop by hand, so that jobs always join at the same step."""
     model = loaded(random_pipeline("sd", bench.scratch, IN_FLOAT32, tiny=True), IN_FLOAT32, spec_of("sd", 64))
     names = (
         *("DDIMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "PNDMScheduler"),
@@ -339,7 +339,7 @@ def c5(bench: Bench) -> Iterator[Row]:
     )
 
 
-# People who arrive
+# Requests that arrive over time
 
 
 SLEEP_CALL, SLEEP_ROW, SLEEP_STEPS, LARGE = 0.020, 0.00125, 8, 2.25
@@ -376,7 +376,7 @@ def c6(bench: Bench) -> Iterator[Row]:
             waits["b"],
             parity=0.0 if all(len(one.pictures) == len(arrivals) for one in served.values()) else None,
             note="A one at a time, B request batching (8, 50 ms); load 1 is what one at a time can do; the step "
-            "sleeps. " + "; ".join(f"{name}: {one.told()}" for name, one in served.items()),
+            "sleeps. " + "; ".join(f"{name}: {one.summary()}" for name, one in served.items()),
             more={
                 name: {"p50": one.wait(50), "p95": one.wait(95), "rate": one.pictures_a_second, "jain": one.fairness}
                 for name, one in served.items()

@@ -24,7 +24,6 @@ from benchmarks.diffusion.bench import Bench, Sides, ceilings
 from benchmarks.diffusion.cpu_rows import Watched, planned, window_parity
 from benchmarks.diffusion.measuring import Figure, Row, difference, once, timed
 from benchmarks.diffusion.models import (
-    asked,
     batcher_with,
     begun,
     flop,
@@ -34,6 +33,7 @@ from benchmarks.diffusion.models import (
     plain_job,
     plain_jobs,
     request,
+    request_for,
     spec_of,
     twin,
 )
@@ -291,7 +291,7 @@ def g5(bench: Bench) -> Iterator[Row]:
         )
 
 
-# People who arrive
+# Requests that arrive over time
 
 
 def g3(bench: Bench) -> Iterator[Row]:
@@ -327,7 +327,7 @@ def g3(bench: Bench) -> Iterator[Row]:
             floor=bench.floor(people * job_flop(sides.ours, Size(side, side), steps=steps, rows=2)),
             parity=difference(pixels(last["ours"].pictures), pixels(last["a"].pictures)),
             note="A one at a time, B batches of 8 once all have come, both eager; "
-            + "; ".join(f"{name}: {one.told()}" for name, one in last.items()),
+            + "; ".join(f"{name}: {one.summary()}" for name, one in last.items()),
             more={name: {"p50": one.wait(50), "p95": one.wait(95)} for name, one in last.items()},
         )
 
@@ -444,9 +444,9 @@ def g8(bench: Bench) -> Iterator[Row]:
     steps = 2 if bench.small else 20
     mask = np.zeros((side, side), np.uint8)
     mask[side // 2 : side // 2 + hole, side // 2 : side // 2 + hole] = 255
-    wanted = asked(photo(side, side), mask, steps=steps)
+    wanted = request_for(photo(side, side), mask, steps=steps)
     smaller = photo(side // 2, side // 2), np.ascontiguousarray(mask[::2, ::2])
-    halved, whole = asked(*smaller, steps=steps), wanted
+    halved, whole = request_for(*smaller, steps=steps), wanted
     engine = Watched(batcher_with(sides.ours), sides.ours.spec)
     work: list[Size] = []
 
@@ -465,7 +465,7 @@ def g8(bench: Bench) -> Iterator[Row]:
         floor=bench.floor(job_flop(sides.ours, work[0], steps=steps, rows=2)),
         parity=window_parity(bench, wanted, engine.pictures[0]),
         note=f"ours: the window at {work[0]}; A: the whole picture at half its size, B: at its own, both eager; "
-        "parity: the window beside diffusers' painting of the same window",
+        "parity: the window compared with diffusers' result for the same window",
     )
 
 
@@ -501,15 +501,15 @@ def loading(bench: Bench) -> Row:
 
 
 def cancelling(bench: Bench) -> Row:
-    """From the word to a device that is free for others."""
+    """Time from the cancellation until the device is free."""
     sides, side = bench.sd, bench.side(512)
     wanted = request(side, steps=20 if bench.small else 50)
     batcher = batcher_with(sides.ours)
-    said: list[float] = []
+    cancelled_at: list[float] = []
 
     def stop(step: Step) -> None:
         if step.done >= 3:
-            said.append(time.perf_counter())
+            cancelled_at.append(time.perf_counter())
             raise Cancelled
 
     def ours() -> float:
@@ -517,12 +517,12 @@ def cancelling(bench: Bench) -> Row:
             batcher.paint(wanted, sides.ours.spec, stop)
         while not batcher.is_idle:
             threading.Event().wait(0.0002)
-        return time.perf_counter() - said[-1]
+        return time.perf_counter() - cancelled_at[-1]
 
     def plain() -> float:
         def interrupt(pipeline: Any, index: int, time_now: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             if index == 3:
-                said.append(time.perf_counter())
+                cancelled_at.append(time.perf_counter())
                 pipeline._interrupt = True
             return tensors
 
@@ -537,7 +537,7 @@ def cancelling(bench: Bench) -> Row:
             callback_on_step_end=interrupt,
         )
         bench.hardware.synchronize()
-        return time.perf_counter() - said[-1]
+        return time.perf_counter() - cancelled_at[-1]
 
     ours(), plain()
     times = [(ours(), plain()) for _ in range(bench.repeats)]
@@ -554,7 +554,7 @@ def cancelling(bench: Bench) -> Row:
 
 
 def memory_of_a_row(bench: Bench) -> Row:
-    """Between 2 rows and 16: what one more row adds to the peak, which only CUDA tells."""
+    """Peak memory per additional row, between 2 and 16 rows; only CUDA reports it."""
     sides, hardware = bench.sd, bench.hardware
     few, many = batch(bench, 2), batch(bench, 16)
 

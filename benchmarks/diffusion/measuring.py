@@ -21,7 +21,7 @@ class Figure:
     """Repeated measurements of one side.
 
     device: the same seconds as CUDA events saw them, empty without CUDA. busy: seconds of processor time, all threads
-    together: on a machine that others use too, they say more than the wall clock.
+    together: on a shared machine it is more reliable than wall-clock time.
     """
 
     values: tuple[float, ...]
@@ -64,7 +64,7 @@ class Row:
 
     floor: seconds that the arithmetic alone takes at the ceiling measured in the same run.
     parity: relative L2 to the peer's output, and gate: how much of it is allowed. A row without parity does not count,
-    unless there is nothing to compare with (`is_ceiling`). more: what only the JSON line says.
+    unless there is nothing to compare with (`is_ceiling`). more: further values for the JSON line only.
     """
 
     key: str
@@ -137,12 +137,12 @@ def short(value: float) -> str:
 
 def busy_note(ours: Figure, a: Figure, b: Figure | None = None) -> str:
     """The sides by processor time."""
-    told = f"processor time: ours {short(ours.busy_median)} s, A {short(a.busy_median)} s"
+    summary = f"processor time: ours {short(ours.busy_median)} s, A {short(a.busy_median)} s"
     times = [f"{a.busy_median / ours.busy_median:.2f}"]
     if b is not None:
-        told += f", B {short(b.busy_median)} s"
+        summary += f", B {short(b.busy_median)} s"
         times.append(f"{b.busy_median / ours.busy_median:.2f}")
-    return f"{told} (x {' and '.join(times)})"
+    return f"{summary} (x {' and '.join(times)})"
 
 
 @dataclass(frozen=True, slots=True)

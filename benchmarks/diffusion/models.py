@@ -223,10 +223,10 @@ def request(side: int, *, seed: int = 0, **settings: Any) -> InpaintRequest:
     """A square photo with a mask on the grid of the latents: there diffusers' coarser mask is the same as ours."""
     mask = np.zeros((side, side), np.uint8)
     mask[side // 4 : 3 * side // 4, side // 8 : side // 2] = 255
-    return asked(photo(side, side, seed), mask, seed=seed, **settings)
+    return request_for(photo(side, side, seed), mask, seed=seed, **settings)
 
 
-def asked(picture: Picture, mask: NDArray[np.uint8], **settings: Any) -> InpaintRequest:
+def request_for(picture: Picture, mask: NDArray[np.uint8], **settings: Any) -> InpaintRequest:
     usual = {"prompt": PROMPT, "negative_prompt": NEGATIVE_PROMPT, "scheduler": SCHEDULER}
     return InpaintRequest(picture, mask, PaintSettings(**{**usual, "strength": 1.0, "guidance_scale": 7.5, **settings}))
 

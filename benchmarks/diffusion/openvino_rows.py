@@ -1,4 +1,4 @@
-"""What OpenVINO adds on a processor: a step of the UNet, and the parts of a draft, beside plain diffusers."""
+"""OpenVINO on the CPU: a UNet step and the parts of a draft, compared with plain diffusers."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def openvino_steps(bench: Bench, plain: Callable[[Bench, int, Any], dict[str, An
 
 
 def draft(bench: Bench) -> Iterator[Row]:
-    """4 steps of one row and a small decoder, beside 20 guided steps and the whole VAE in float32: sums of parts."""
+    """4 unguided steps and a small decoder, compared with 20 guided steps and the full float32 VAE."""
     if not bench.openvino_steps:
         return
     side = bench.side(512)

@@ -1,7 +1,7 @@
-"""Three ways of serving people who arrive one after another, all on the same clock.
+"""Three ways to serve requests that arrive over time, on the same clock.
 
-Ours joins whoever arrives to those at work, one at a time is the plain loop, and request-level batching collects people
-for a while and then paints them all at once.
+Ours adds each new request to the running step batch, "one at a time" is the plain loop, and request-level batching
+collects requests for a while and then runs them as one batch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Pictures = list[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrival:
-    """Somebody who wants a picture `at` so many seconds after the beginning. alone: seconds it takes undisturbed."""
+    """A request that arrives `at` seconds after the start. alone: seconds that it takes without other requests."""
 
     at: float
     user: int
@@ -58,7 +58,7 @@ class Served:
         ]
         return float(np.sum(slow) ** 2 / (len(slow) * np.sum(np.square(slow))))
 
-    def told(self) -> str:
+    def summary(self) -> str:
         return (
             f"wait p50 {self.wait(50):.2f} s, p95 {self.wait(95):.2f} s, {self.pictures_a_second:.2f} pictures/s, "
             f"Jain {self.fairness:.2f}"
@@ -92,7 +92,7 @@ def step_by_step(arrivals: Sequence[Arrival], batcher: Batcher, spec: ModelSpec)
 
 
 def ignore(step: Step) -> None:
-    """Nobody looks at the progress here."""
+    """Ignore the progress."""
 
 
 def one_at_a_time(arrivals: Sequence[Arrival], job: Callable[[InpaintRequest], Any]) -> Served:

@@ -1,4 +1,4 @@
-"""The service around the engine, measured through its own doors: `python -m benchmarks.service`."""
+"""The service around the engine, measured over HTTP and websockets: `python -m benchmarks.service`."""
 
 from benchmarks.service.sites import ROOT, Site, encoded, free_port, iopaint, ours, running, scene
 

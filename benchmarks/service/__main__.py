@@ -1,4 +1,4 @@
-"""Requests, queue, sockets, pages: the service around the engine, each row beside its baseline, in one run.
+"""Requests, queue, sockets, pages: the service around the engine, each row with its baseline, in one run.
 
     python -m benchmarks.service [--rows C1,C10] [--iopaint FOLDER] [--repeats 5] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""C1: thin damage in, picture out, by HTTP, beside IOPaint; and the least that any server must do for it."""
+"""C1: thin scratches repainted over HTTP, compared with IOPaint and with the minimum work of a server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fills(site: Site, report: Report, peer_folder: Path | None) -> None:
             white, black = encoded(mask, ".png"), encoded(255 - mask, ".png")
             for suffix in (".png", ".jpg"):
                 image = encoded(photo, suffix)
-                asked = json.dumps(
+                body = json.dumps(
                     {"image": base64.b64encode(image).decode(), "mask": base64.b64encode(white).decode(),
                      "cv2_flag": "INPAINT_TELEA", "cv2_radius": 3}
                 ).encode()  # fmt: skip
@@ -35,23 +35,23 @@ def fills(site: Site, report: Report, peer_folder: Path | None) -> None:
                 def ask_us(image: bytes = image, black: bytes = black) -> None:
                     assert site.fill(image, black)
 
-                def ask_them(asked: bytes = asked) -> None:
+                def ask_peer(body: bytes = body) -> None:
                     assert peer is not None
                     headers = {"Content-Type": "application/json"}
-                    assert peer.ask("POST", "/api/v1/inpaint", body=asked, headers=headers)[0] == 200
+                    assert peer.ask("POST", "/api/v1/inpaint", body=body, headers=headers)[0] == 200
 
                 def least(image: bytes = image, white: bytes = white) -> None:
                     decoded = decode_picture(image, limits=STORED_LIMITS).picture.pixels
                     damage = decode_picture(white, limits=STORED_LIMITS).picture.pixels
                     encode_png(Picture(cv2.inpaint(np.ascontiguousarray(decoded), damage, 3, cv2.INPAINT_TELEA)))
 
-                name, baseline = f"fill {side} {suffix[1:]}", ask_them if peer else None
+                name, baseline = f"fill {side} {suffix[1:]}", ask_peer if peer else None
                 report.contest("C1", f"{name}, one caller", ask_us, baseline, "IOPaint 1.6.0 cv2")
                 report.contest("C1", f"{name}, one caller", ask_us, least, "floor: decode, Telea, our PNG, no server")
                 report.contest(
                     "C1",
                     f"{name}, four callers",
                     lambda ask=ask_us: at_once(CALLERS, ask),  # type: ignore[misc]
-                    (lambda ask=ask_them: at_once(CALLERS, ask)) if peer else None,  # type: ignore[misc]
+                    (lambda ask=ask_peer: at_once(CALLERS, ask)) if peer else None,  # type: ignore[misc]
                     "IOPaint 1.6.0 cv2",
                 )

@@ -30,7 +30,7 @@ class Report:
 
     def row(self, row: str, name: str, ours: list[float], baseline: list[float] | None, what: str = "") -> None:
         """Seconds of both sides; `what` names the baseline."""
-        mine, theirs = told(ours), told(baseline) if baseline else "- | - | -"
+        mine, theirs = summary(ours), summary(baseline) if baseline else "- | - | -"
         ratio = f"{statistics.median(baseline) / statistics.median(ours):.2f}" if baseline else "-"
         load = os.getloadavg()[0]
         print(f"| {row} | {name}{'; ' + what if what else ''} | {mine} | {theirs} | {ratio} | {load:.1f} |", flush=True)
@@ -42,7 +42,7 @@ class Report:
     def contest(
         self, row: str, name: str, ours: Callable[[], object], baseline: Callable[[], object] | None, what: str = ""
     ) -> None:
-        """One row, the two sides in turn, so that a busy moment hits both."""
+        """Measure one row, the two sides in turn, so that load from outside affects both."""
         mine, theirs = [], []
         for number in range(self.repeats + 1):
             pair = timed(ours), timed(baseline) if baseline else 0.0
@@ -52,7 +52,7 @@ class Report:
         self.row(row, name, mine, theirs if baseline else None, what)
 
 
-def told(seconds: list[float]) -> str:
+def summary(seconds: list[float]) -> str:
     median, least, most = statistics.median(seconds) * 1e3, min(seconds) * 1e3, max(seconds) * 1e3
     return f"{median:.2f} | {least:.2f} | {most - least:.2f}"
 

@@ -1,4 +1,4 @@
-"""C10: the web side: accepting, results, long lists, pages beside a hundred waiting callers; queries of each."""
+"""C10: HTTP: submission, results, long lists, pages while a hundred callers wait; and the number of queries."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ QUERIES = textwrap.dedent(
     settings.ALLOWED_HOSTS = ["*"]
     client = Client(headers={{"X-API-Key": "{key}"}})
     for path in {paths}:
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as queries:
             answer = client.get(path)
-        print(json.dumps([path, answer.status_code, len(asked)]))
+        print(json.dumps([path, answer.status_code, len(queries)]))
     """
 )
 
@@ -80,7 +80,7 @@ def got(site: Site, path: str) -> None:
 
 
 def beside_waiting_callers(site: Site, report: Report) -> None:
-    """The same page while a hundred callers wait for their pictures, and while nobody does."""
+    """The same page with and without a hundred callers that wait for their generations."""
     photo, mask = scene(512)
     blob = np.zeros_like(mask)
     cv2.ellipse(blob, (256, 256), (110, 80), 0, 0, 360, 255, -1)
@@ -88,19 +88,19 @@ def beside_waiting_callers(site: Site, report: Report) -> None:
     alone = [timed(lambda: got(site, "/accounts/login/")) for _ in range(30)]
 
     def wait() -> None:
-        with suppress(OSError, HTTPException, AssertionError):  # the server is stopped under who still waits
+        with suppress(OSError, HTTPException, AssertionError):  # the server stops while callers still wait
             site.fill(image, black)
 
     one = threading.Thread(target=wait, daemon=True)
     one.start()
     time.sleep(1)
-    beside_one = [timed(lambda: got(site, "/accounts/login/")) for _ in range(30)]
-    report.row("C10", "a page while one caller waits", beside_one, alone, "while nobody waits")
+    with_one = [timed(lambda: got(site, "/accounts/login/")) for _ in range(30)]
+    report.row("C10", "a page while one caller waits", with_one, alone, "while no caller waits")
     for _ in range(WAITING):
         threading.Thread(target=wait, daemon=True).start()
     time.sleep(10)
-    beside = [timed(lambda: got(site, "/accounts/login/")) for _ in range(30)]
-    report.row("C10", f"a page while {WAITING} callers wait", beside, alone, "while nobody waits")
+    with_many = [timed(lambda: got(site, "/accounts/login/")) for _ in range(30)]
+    report.row("C10", f"a page while {WAITING} callers wait", with_many, alone, "while no caller waits")
 
 
 def print_queries(site: Site, paths: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""C9: from a change to who listens: the channel layer alone, and a server's sockets."""
+"""C9: latency of events: through the channel layer alone, and to the sockets of a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.service.measuring import Report, timed
 from benchmarks.service.sites import Site, encoded, scene
 from inpainting.realtime.channel_layers import ThreadSafeInMemoryChannelLayer
 
-LISTENERS = (1, 20, 40)
+SOCKET_COUNTS = (1, 20, 40)
 """A user may have 50 sockets."""
 
 
@@ -27,45 +27,45 @@ def push(site: Site, report: Report) -> None:
 
 async def fan_out(report: Report) -> None:
     """One message to a group until the last of its channels has it."""
-    for listeners in (1, 20, 100):
+    for count in (1, 20, 100):
         layers = ThreadSafeInMemoryChannelLayer(), InMemoryChannelLayer()
-        rooms = [await room(layer, listeners) for layer in layers]
+        groups = [await group_of_channels(layer, count) for layer in layers]
         seconds: tuple[list[float], list[float]] = ([], [])
         for _ in range(20 * report.repeats):
-            for layer, channels, taken in zip(layers, rooms, seconds, strict=True):
+            for layer, channels, taken in zip(layers, groups, seconds, strict=True):
                 started = time.perf_counter()
                 await layer.group_send("all", {"type": "event", "id": uuid4().hex})
                 await asyncio.gather(*(layer.receive(channel) for channel in channels))
                 taken.append(time.perf_counter() - started)
-        report.row("C9", f"a message to {listeners} channels", *seconds, "Channels' in-memory layer")
+        report.row("C9", f"a message to {count} channels", *seconds, "Channels' in-memory layer")
 
 
-async def room(layer: Any, listeners: int) -> list[str]:
-    channels = [await layer.new_channel() for _ in range(listeners)]
+async def group_of_channels(layer: Any, count: int) -> list[str]:
+    channels = [await layer.new_channel() for _ in range(count)]
     for channel in channels:
         await layer.group_add("all", channel)
     return channels
 
 
 async def to_sockets(site: Site, report: Report) -> None:
-    """From sending a request to its `queued` on the last socket; beside the request's own answer."""
+    """Time from sending a request to its `queued` event on the last socket, compared with the request's response."""
     photo, mask = scene(64)
     parts = encoded(photo, ".png"), encoded(255 - mask, ".png")
-    for listeners in LISTENERS:
-        sockets = [await opened(site) for _ in range(listeners)]
-        heard, answered = [], []
+    for count in SOCKET_COUNTS:
+        sockets = [await opened(site) for _ in range(count)]
+        received, answered = [], []
         for number in range(report.repeats + 1):
             started = time.perf_counter()
             call = asyncio.create_task(asyncio.to_thread(timed, partial(site.fill, *parts, prefer="respond-async")))
-            listening = [asyncio.create_task(until(socket, "queued")) for socket in sockets]
-            await asyncio.wait_for(asyncio.gather(*listening), 60)
+            receiving = [asyncio.create_task(until(socket, "queued")) for socket in sockets]
+            await asyncio.wait_for(asyncio.gather(*receiving), 60)
             seconds = time.perf_counter() - started
             own_answer = await call
             await asyncio.gather(*(until(socket, "succeeded") for socket in sockets))
             if number:
-                heard.append(seconds)
+                received.append(seconds)
                 answered.append(own_answer)
-        report.row("C9", f"a request to {listeners} sockets", heard, answered, "its own 202 answer")
+        report.row("C9", f"a request to {count} sockets", received, answered, "its own 202 answer")
         for socket in sockets:
             await socket.close()
 

@@ -1,4 +1,4 @@
-"""C8: the bell between accepting and painting, beside a bare Celery; and how many pictures are accepted a second."""
+"""C8: latency of the task message between submission and worker, compared with plain Celery; submissions per second."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TRANSPORT = "dreamlayer_site.embedded_broker:Transport"
 ACCEPTED, CALLERS = 200, 4
 
 
-class Bell:
-    """A Celery application with a worker on a thread of this process, and one task that says that it was called."""
+class TaskQueue:
+    """A Celery application with a worker on a thread of this process, and one task that reports its call."""
 
     def __init__(self, name: str, broker: str) -> None:
-        self.rung = threading.Event()
+        self.called = threading.Event()
         self.app = Celery(name, broker=broker, set_as_current=False)
         self.app.conf.update(
             task_default_queue=name,
@@ -30,10 +30,10 @@ class Bell:
             broker_transport_options={"polling_interval": 0.05},
         )
 
-        def begun() -> None:  # Celery takes functions, no methods
-            self.rung.set()
+        def report_call() -> None:  # Celery tasks are functions, not methods
+            self.called.set()
 
-        self.task = self.app.task(name=f"{name}.ring")(begun)
+        self.task = self.app.task(name=f"{name}.call_task")(report_call)
         self.app.finalize()
         worker = self.app.WorkController(
             pool_cls="threads",
@@ -49,39 +49,39 @@ class Bell:
     def enqueue(self) -> None:
         self.task.delay()
 
-    def ring(self) -> None:
-        """Until its task has begun."""
-        self.rung.clear()
+    def call_task(self) -> None:
+        """Send a task and wait until it runs."""
+        self.called.clear()
         self.task.delay()
-        assert self.rung.wait(30)
+        assert self.called.wait(30)
 
-    def ring_often(self) -> None:
+    def call_tasks(self) -> None:
         for _ in range(20):
-            self.ring()
+            self.call_task()
 
 
 def queue(site: Site, report: Report) -> None:
     TRANSPORT_ALIASES["embedded"] = TRANSPORT
-    ours, bare = Bell("ours", "embedded://here"), Bell("bare", "memory://")
-    what = "bare Celery, memory://, looking every 50 ms"
-    for bell in (ours, bare):
-        bell.ring()
-    report.contest("C8", "20 times: enqueue until the task begins", ours.ring_often, bare.ring_often, what)
+    ours, bare = TaskQueue("ours", "embedded://here"), TaskQueue("bare", "memory://")
+    what = "bare Celery, memory://, polling every 50 ms"
+    for task_queue in (ours, bare):
+        task_queue.call_task()
+    report.contest("C8", "20 times: enqueue until the task begins", ours.call_tasks, bare.call_tasks, what)
     report.contest("C8", "enqueue alone", ours.enqueue, bare.enqueue, what)
-    accepting(site, report)
+    submission(site, report)
 
 
-def accepting(site: Site, report: Report) -> None:
+def submission(site: Site, report: Report) -> None:
     photo, mask = scene(64)
     image, black = encoded(photo, ".png"), encoded(255 - mask, ".png")
     site.fill(image, black)
     started = time.perf_counter()
 
-    def accept(_: int) -> float:
+    def submit(_: int) -> float:
         return timed(lambda: site.fill(image, black, prefer="respond-async"))
 
     with ThreadPoolExecutor(CALLERS) as threads:
-        each = list(threads.map(accept, range(ACCEPTED)))
+        each = list(threads.map(submit, range(ACCEPTED)))
     rate = ACCEPTED / (time.perf_counter() - started)
     p99 = sorted(each)[int(0.99 * ACCEPTED)]
     report.row(
@@ -89,6 +89,6 @@ def accepting(site: Site, report: Report) -> None:
         f"accept 64x64, {CALLERS} callers: {rate:.0f} a second, p99 {p99 * 1e3:.0f} ms (goal: 100, 150 ms)",
         each,
         [timed(site.livez) for _ in range(50)],
-        "the same server's bare answer, one caller",
+        "the same server's /livez, one caller",
     )
     site.fill(image, black)  # until the queue is empty again

@@ -1,4 +1,4 @@
-"""A served DreamLayer, its peer, and what is asked of them."""
+"""A running DreamLayer server, the peer that it is compared with, and their requests."""
 
 from __future__ import annotations
 
