@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +116,7 @@ class FileJob:
 
     def keep(self, index: int, painting: Painting, warnings: tuple[str, ...], image: Picture) -> FileReport:
         out = self.result(index)
-        texts = generation_parameters(self.plan.engine.name, asdict(self.plan.settings), index=index)
+        texts = generation_parameters(self.plan.engine.name, self.plan.settings.to_dict(), index=index)
         png = encode_png(painting.picture, texts=texts)
         write_whole(out, png)
         kept = decode_picture(out.read_bytes(), limits=STORED_LIMITS).picture

@@ -71,6 +71,7 @@ class Setting:
     public_name: the name in the API where it differs from `name`. aliases: further names that the API accepts.
     read_by: names of the engines that read it, or EVERY_ENGINE. A model family may ignore it nevertheless; see
     `catalog`. idle_when: the condition under which it has no effect.
+    auto_reason: why the engine `auto` takes diffusion where the setting is set, as the beginning of a sentence.
     adapter: the setting that selects the adapter to which this number belongs. The number is idle without an adapter;
     with one, None becomes `adapter_default`.
     option: the name of the CLI option where it differs from `name`. no_option: why the CLI has none.
@@ -95,6 +96,7 @@ class Setting:
     aliases: tuple[str, ...] = ()
     read_by: frozenset[str] = frozenset({DIFFUSION})
     idle_when: IdleWhen | None = None
+    auto_reason: str = ""
     adapter: str = ""
     adapter_default: float | None = None
     option: str = ""

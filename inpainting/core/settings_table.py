@@ -75,6 +75,7 @@ class PaintSettings:
         default="",
         placeholder="What should appear there",
         max_length=MAX_PROMPT_CHARACTERS,
+        auto_reason="There is a prompt",
     )
     negative_prompt: str = setting(
         label="Negative prompt",
@@ -110,6 +111,7 @@ class PaintSettings:
         group=Group.SAMPLING,
         default_text="full",
         choices=PRESETS,
+        auto_reason="A preset was asked for",
     )
     strength: float = setting(
         label="Denoising strength",
@@ -237,6 +239,7 @@ class PaintSettings:
         default_text="the preferred model",
         catalog_kind="checkpoint",
         read_by=frozenset({ERASE, DIFFUSION}),
+        auto_reason="A model was asked for",
     )
     loras: tuple[LoraUse, ...] = setting(
         label="LoRAs and their weights",
@@ -246,6 +249,7 @@ class PaintSettings:
         default=(),
         max_length=MAX_LORAS,
         option="lora",
+        auto_reason="LoRAs were asked for",
     )
     embeddings: tuple[str, ...] = setting(
         label="Learned words",
@@ -255,6 +259,7 @@ class PaintSettings:
         max_length=MAX_EMBEDDINGS,
         catalog_kind="embedding",
         option="embedding",
+        auto_reason="Embeddings were asked for",
     )
     vae: str | None = setting(
         label="VAE",
@@ -262,6 +267,7 @@ class PaintSettings:
         group=Group.MODEL,
         default_text="the model's own",
         catalog_kind="vae",
+        auto_reason="A VAE was asked for",
     )
     control: str | None = setting(
         label="Guide",
@@ -270,6 +276,7 @@ class PaintSettings:
         group=Group.CONTROLNET,
         default_text="none",
         catalog_kind="controlnet",
+        auto_reason="A ControlNet was asked for",
     )
     control_strength: float | None = setting(
         label="Guide strength",
@@ -303,6 +310,7 @@ class PaintSettings:
         group=Group.IP_ADAPTER,
         default_text="none",
         catalog_kind="ip-adapter",
+        auto_reason="An IP-Adapter was asked for",
     )
     ip_adapter_scale: float | None = setting(
         label="Scale of the look",
@@ -406,6 +414,15 @@ def idle(resolved: PaintSettings) -> dict[str, str]:
     """Return the settings that have no effect because of the value of another one: name -> the reason, a sentence."""
     conditions = [(row.name, row.idle_when) for row in SETTINGS if row.idle_when is not None]
     return {name: when.reason for name, when in conditions if getattr(resolved, when.setting) == when.value}
+
+
+def auto_reason(settings: PaintSettings) -> str:
+    """Return why the engine `auto` should take diffusion, as the beginning of a sentence; "" without a reason."""
+    for row in SETTINGS:
+        value = getattr(settings, row.name)
+        if row.auto_reason and (value.strip() if isinstance(value, str) else value):
+            return row.auto_reason
+    return ""
 
 
 def adapter_defaults(settings: PaintSettings) -> dict[str, Any]:

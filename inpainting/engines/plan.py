@@ -14,7 +14,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import plan_window
 from inpainting.core.moderation import policy
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.core.settings_table import idle
+from inpainting.core.settings_table import auto_reason, idle
 from inpainting.engines import registry
 from inpainting.engines.base import Catalog, EngineDeclaration, Plan, Resolution, SettingsPlan
 from inpainting.engines.conditioning_images import unread_images
@@ -25,16 +25,6 @@ from inpainting.engines.quick_fill.declaration import QUICK_FILL
 
 CONDITIONING_IMAGES = ("control_image", "ip_adapter_image")
 """Further pictures of a request, by their names in `InpaintRequest`."""
-NEEDS_DIFFUSION = {
-    "model": "A model was asked for",
-    "preset": "A preset was asked for",
-    "loras": "LoRAs were asked for",
-    "vae": "A VAE was asked for",
-    "embeddings": "Embeddings were asked for",
-    "control": "A ControlNet was asked for",
-    "ip_adapter": "An IP-Adapter was asked for",
-}
-"""Settings that call for a diffusion model even without a prompt, and how a reason says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +120,7 @@ def choose(engine: str, requested: PaintSettings | None, catalog: Catalog) -> Ch
     settings = requested or PaintSettings()
     if settings.model and catalog.family_of(settings.model) in families.names(engine=ERASE.name):
         return Choice(ERASE, f"The model {settings.model} was asked for.")
-    why = "There is a prompt" if settings.prompt.strip() else ""
-    why = why or next((reason for name, reason in NEEDS_DIFFUSION.items() if getattr(settings, name)), "")
+    why = auto_reason(settings)
     if (why or requested is None) and DIFFUSION.is_installed and catalog.any_installed(DIFFUSION.name):
         return Choice(DIFFUSION, f"{why}, and a model is installed that paints what is asked.")
     why = f"{why}, but no model is installed that could paint it" if why else "There is no prompt"

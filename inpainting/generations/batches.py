@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 from uuid import UUID
@@ -212,7 +212,7 @@ def once_more(former: Generation) -> Generation:
         if not picture.file.storage.exists(str(picture.file.name)):
             raise InvalidPicture("A picture of this generation is gone.", code="image_gone", field="image")
     again = former.once_more()
-    again.settings, again.ignored = asdict(plan.settings), sorted(plan.ignored)
+    again.settings, again.ignored = plan.settings.to_dict(), sorted(plan.ignored)
     return again
 
 

@@ -19,6 +19,7 @@ from inpainting.core.settings_table import (
     PaintSettings,
     adapter_defaults,
     adapter_number,
+    auto_reason,
     by_name,
     idle,
     not_read_by,
@@ -185,6 +186,16 @@ def test_what_each_engine_does_not_read() -> None:
     assert not_read_by(ERASE) == every - READ_BY_EVERY_ENGINE - {"model"}
     assert not_read_by(DIFFUSION) == set()
     assert not_read_by("an engine that no row names") == every - READ_BY_EVERY_ENGINE
+
+
+def test_a_prompt_and_whatever_only_diffusion_can_use_are_reasons_for_diffusion() -> None:
+    assert auto_reason(PaintSettings()) == ""
+    assert auto_reason(PaintSettings(prompt="  ", steps=3, negative_prompt="a dog")) == ""
+    assert auto_reason(PaintSettings(prompt="a lawn", model="sd15")) == "There is a prompt"
+    chosen = {"preset": "draft", "model": "sd15", "vae": "soft", "control": "edges", "ip_adapter": "look"}
+    lists = {"loras": (LoraUse("ink"),), "embeddings": ("cat",)}
+    for name, value in {**chosen, **lists}.items():
+        assert auto_reason(settings_of(**{name: value})) == by_name(name).auto_reason != ""
 
 
 def test_settings_without_effect_come_with_the_reason() -> None:

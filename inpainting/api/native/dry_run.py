@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,7 @@ def dry_run(request: InpaintRequest, options: Options) -> dict[str, Any]:
         "window": [box.left, box.top, box.right, box.bottom],
         "work_size": [window.work.width, window.work.height],
         "estimate_seconds": past_of(plan.engine.name).seconds([work])[0],
-        "ignored": ignored_of(plan.ignored, asdict(settings)),
+        "ignored": ignored_of(plan.ignored, settings.to_dict()),
         "warnings": [*options.warnings, *plan.warnings],
     }
     return DryRunResult.render(values)

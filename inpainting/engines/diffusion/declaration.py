@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from inpainting.catalog import families
-from inpainting.catalog.specs import PART_LABELS, FewSteps, Kind, LoraSpec, ModelSpec, check_scheduler
+from inpainting.catalog.specs import ADAPTER_SETTINGS, PART_LABELS, FewSteps, Kind, LoraSpec, ModelSpec, check_scheduler
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import LoraUse, PaintSettings
@@ -21,8 +21,6 @@ from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 NAME = "diffusion"
 CONTEXT, LEAST_CONTEXT = 0.5, 32
-ADAPTER_KINDS = {"vae": Kind.VAE, "control": Kind.CONTROLNET, "ip_adapter": Kind.IP_ADAPTER}
-"""Settings that name one adapter, and its kind."""
 
 
 def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
@@ -37,7 +35,7 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
     loras = tuple(fitting_lora(use.slug, model, catalog) for use in settings.loras)
     adapters = {
         field: fitting_adapter(getattr(settings, field), kind, field, model, catalog)
-        for field, kind in ADAPTER_KINDS.items()
+        for field, kind in ADAPTER_SETTINGS.items()
         if getattr(settings, field) is not None
     }
     embeddings = tuple(
