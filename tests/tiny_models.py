@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ from transformers import (
 
 from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec
+from inpainting.core.geometry import Size
+from inpainting.core.request import PaintSettings
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
+from inpainting.engines.diffusion.families.base import LatentModel
 
 FEATURES = 32
 
@@ -214,6 +219,11 @@ def saved(folder: Path, family: str = "sd", *, inpainting: bool = True, seed: in
     BUILDERS[family](folder.parent, inpainting=inpainting, seed=seed).save_pretrained(folder, safe_serialization=True)
     usual = {**families.get(family).defaults, "width": 64, "height": 64, **more}
     return ModelSpec(slug=folder.name, label=f"Tiny {folder.name}", family=family, path=folder, **usual)
+
+
+def encoded(model: LatentModel, settings: PaintSettings, size: Size, vectors: Sequence[Any] = ()) -> TextConditioning:
+    """The text of a request as the model's network takes it."""
+    return model.encode_prompts(model.tokenize(settings, vectors), settings, size)
 
 
 def switches(pipeline: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from benchmarks.diffusion.models import compiled, loaded, random_pipeline, spec_
 from inpainting.catalog import families
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.serving.model_loading import precise_enough
+from inpainting.engines.diffusion.serving.model_loading import hardware_for
 
 SMALLER = 8
 """By how much sides shrink where tiny models only walk the path."""
@@ -87,7 +87,7 @@ class Bench:
     def flux(self) -> Sides:
         """In bfloat16, as the engine computes it. Ours and the plain pipeline share one copy of the weights."""
         started = time.monotonic()
-        hardware = precise_enough(self.hardware, families.get("flux-fill"))
+        hardware = hardware_for(families.get("flux-fill"), self.hardware)
         base = random_pipeline("flux-fill", self.scratch, hardware, tiny=self.small).to(dtype=hardware.dtype)
         ours = FluxFill(base, hardware, spec_of("flux-fill", self.side(1024)))
         sides = Sides(ours, base, compiled(twin(base, hardware.dtype), hardware))

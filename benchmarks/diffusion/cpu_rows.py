@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,9 @@ def unet_answers(bench: Bench, rows: int, wanted: InpaintRequest) -> dict[str, A
     def plain(pipeline: Any) -> torch.Tensor:
         dtype = pipeline.unet.dtype
         text = samples[0].text.embeds.to(dtype)
-        answer = pipeline.unet(inputs.to(dtype), samples[0].time, encoder_hidden_states=text, return_dict=False)[0]
+        answer = pipeline.unet(
+            inputs.to(dtype), samples[0].step_timesteps, encoder_hidden_states=text, return_dict=False
+        )[0]
         return torch.as_tensor(answer.float())
 
     return {
@@ -292,8 +295,8 @@ def c5(bench: Bench) -> Iterator[Row]:
     batcher = batcher_with(model, max_rows=32)
     start = model.start
 
-    def starting(wanted: InpaintRequest, index: int, text: Any) -> Any:
-        denoising, notes = start(wanted, index, text)
+    def starting(wanted: InpaintRequest, index: int, text: Any, codec: Any) -> Any:
+        denoising, notes = start(wanted, index, text, codec)
         denoisings[wanted.settings.seed] = denoising
         return denoising, notes
 
@@ -308,8 +311,7 @@ def c5(bench: Bench) -> Iterator[Row]:
     turn = 0
     while turn <= JOIN_EVERY * len(jobs) or not batcher.is_idle:
         if turn % JOIN_EVERY == 0 and turn // JOIN_EVERY < len(jobs):
-            batcher._arrivals.put(jobs[turn // JOIN_EVERY])
-            batcher._take_arrivals()
+            batcher.workload.add(jobs[turn // JOIN_EVERY])
         if turn == CANCELLED_AT:
             jobs[cancelled].is_done = True
         batcher.run_once()
@@ -401,7 +403,7 @@ def sleeping_model(bench: Bench) -> Any:
     """A real model of the engine whose UNet and VAE only take their time."""
     model = loaded(random_pipeline("sd", bench.scratch, IN_FLOAT32, tiny=True), IN_FLOAT32, spec_of("sd", 64))
 
-    def predict(samples: list[DenoisingState]) -> list[torch.Tensor]:
+    def predict(samples: list[DenoisingState], backend: Any) -> list[torch.Tensor]:
         rows = sum(one.rows for one in samples)
         height, width = samples[0].latents.shape[-2:]
         time.sleep(sleep_seconds(rows, Size(8 * width, 8 * height)))
@@ -410,10 +412,11 @@ def sleeping_model(bench: Bench) -> Any:
     def decode(latents: torch.Tensor) -> list[NDArray[np.uint8]]:
         return [np.zeros((8 * latents.shape[-2], 8 * latents.shape[-1], 3), np.uint8) for _ in latents]
 
-    def encode_image(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def encode(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return torch.zeros(1, 4, pixels.shape[-2] // 8, pixels.shape[-1] // 8)
 
-    model.predict, model.decode, model.encode_image = predict, decode, encode_image
+    codec = SimpleNamespace(encode=encode, decode=decode, samples_latents=True)
+    model.predict, model.codec = predict, lambda *_: codec
     return model
 
 

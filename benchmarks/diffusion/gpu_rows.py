@@ -66,7 +66,7 @@ def plain_step(pipeline: Any, samples: Sequence[DenoisingState]) -> torch.Tensor
     """The same rows through a pipeline's own UNet."""
     dtype, device = pipeline.unet.dtype, pipeline.unet.device
     inputs = torch.cat([one.model_input() for one in samples]).to(dtype)
-    times = torch.cat([one.time for one in samples]).to(device)
+    times = torch.cat([one.step_timesteps for one in samples]).to(device)
     text = torch.cat([one.text.embeds for one in samples]).to(dtype)
     return torch.as_tensor(pipeline.unet(inputs, times, encoder_hidden_states=text, return_dict=False)[0].float())
 
@@ -138,7 +138,7 @@ def captured(model: Any, samples: list[DenoisingState]) -> Callable[[], torch.Te
     with torch.inference_mode():
         dtype = model.unet.dtype
         rows = torch.cat([one.model_input() for one in samples]).to(dtype)
-        inputs = rows, torch.cat([one.time for one in samples]).to(hardware.device)
+        inputs = rows, torch.cat([one.step_timesteps for one in samples]).to(hardware.device)
         text = torch.cat([one.text.embeds for one in samples]).to(dtype)
     if not hardware.is_cuda:
         return call
@@ -256,7 +256,7 @@ def plain_flux_step(pipeline: Any, samples: Sequence[DenoisingState]) -> torch.T
     return torch.as_tensor(
         network(
             hidden_states=torch.cat([one.model_input() for one in samples]).to(dtype),
-            timestep=torch.cat([one.time for one in samples]).to(device, dtype) / 1000,
+            timestep=torch.cat([one.step_timesteps for one in samples]).to(device, dtype) / 1000,
             guidance=torch.tensor([one.guidance for one in samples], device=device),
             pooled_projections=torch.cat([one.text.pooled for one in samples if one.text.pooled is not None]).to(dtype),
             encoder_hidden_states=text,

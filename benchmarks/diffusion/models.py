@@ -39,7 +39,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.families.flux_fill import TOKENS
+from inpainting.engines.diffusion.families.flux_fill import MAX_TOKENS
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
@@ -198,7 +198,7 @@ def loaded(pipeline: Any, hardware: Hardware, spec: ModelSpec) -> Any:
 def batcher_with(model: Any, *, max_rows: int | None = None) -> Batcher:
     """A batcher whose cache holds this one model."""
     cache = ModelCache(model.hardware, 10**15)
-    cache._models[model.spec.slug] = model
+    cache.add(model)
     return Batcher(cache, max_rows=max_rows)
 
 
@@ -234,7 +234,7 @@ def request_for(picture: Picture, mask: NDArray[np.uint8], **settings: Any) -> I
 def begun(model: Any, wanted: InpaintRequest) -> DenoisingState:
     """The request's first picture, ready for its first step."""
     with torch.inference_mode():
-        text, _ = model.read(wanted.settings, wanted.image.size)
+        text = tiny_models.encoded(model, wanted.settings, wanted.image.size)
         denoising: DenoisingState = model.start(wanted, 0, text)[0]
     return denoising
 
@@ -346,8 +346,8 @@ def flux_flop(model: Any, size: Size) -> float:
             timestep=torch.empty(1),
             guidance=torch.empty(1),
             pooled_projections=torch.empty(1, config.pooled_projection_dim),
-            encoder_hidden_states=torch.empty(1, TOKENS, config.joint_attention_dim),
-            txt_ids=torch.empty(TOKENS, 3),
+            encoder_hidden_states=torch.empty(1, MAX_TOKENS, config.joint_attention_dim),
+            txt_ids=torch.empty(MAX_TOKENS, 3),
             img_ids=torch.empty(patches, 3),
         )
     return float(counter.get_total_flops())

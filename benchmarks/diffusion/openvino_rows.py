@@ -15,6 +15,7 @@ from benchmarks.diffusion.measuring import HALF_GATE, Figure, Row, busy_note, di
 from benchmarks.diffusion.models import begun, flop, request, twin
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.backends.openvino import is_installed
+from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
@@ -26,32 +27,24 @@ MEMORY_BYTES, CACHE_BYTES = 10**15, 10**15
 
 def compiled(bench: Bench, side: int) -> Any:
     """The engine's model as the engine itself would have it converted and compiled, from files, in another process."""
-    from inpainting.engines.diffusion.backends.openvino.networks import OpenVinoBackends
+    from inpainting.engines.diffusion.backends.openvino.selector import OpenVinoSelector
 
     model = bench.sd.ours
     folder = bench.scratch / "models" / model.spec.slug
     twin(bench.sd.a, model.unet.dtype).save_pretrained(folder, safe_serialization=True)
     model.spec = replace(model.spec, path=folder)
-    networks = OpenVinoBackends(ModelCache(model.hardware, MEMORY_BYTES), folder.parent, CACHE_BYTES)
-    wanted = partial(networks.wanted, model, Size(side, side), (), 1)
-    wanted()
-    networks.wait()
-    found = wanted()
-    if found is None:
-        raise RuntimeError(networks.rejection(model, Size(side, side), ()) or "this processor or memory is none for it")
+    selector = OpenVinoSelector(ModelCache(model.hardware, MEMORY_BYTES), folder.parent, CACHE_BYTES)
+    select = partial(selector.select, model, Size(side, side), (), 1)
+    select()
+    selector.wait()
+    found = select()
+    if found is TORCH:
+        raise RuntimeError(selector.rejection(model, Size(side, side), ()) or "this processor or memory is none for it")
     return found
 
 
-def by_means(model: Any, means: Any, call: Callable[[], Any]) -> Any:
-    model.compiled = means
-    try:
-        return call()
-    finally:
-        model.compiled = None
-
-
-def predicted(model: Any, samples: list[DenoisingState]) -> torch.Tensor:
-    return torch.cat(model.predict(samples))
+def predicted(model: Any, samples: list[DenoisingState], backend: Any) -> torch.Tensor:
+    return torch.cat(model.predict(samples, backend))
 
 
 def openvino_steps(bench: Bench, plain: Callable[[Bench, int, Any], dict[str, Any]]) -> Iterator[Row]:
@@ -69,7 +62,7 @@ def openvino_steps(bench: Bench, plain: Callable[[Bench, int, Any], dict[str, An
         def keep(name: str, call: Callable[[], torch.Tensor], answers: dict[str, torch.Tensor] = answers) -> None:
             answers[name] = call()
 
-        ours = partial(by_means, model, found, partial(predicted, model, samples))
+        ours = partial(predicted, model, samples, found)
         calls = {"openvino": ours, "ours": sides["ours"], "a": sides["a"], "b": sides["b"]}
         ours()  # its first answer is compared with torch's, which takes torch's time too
         if found.notes:

@@ -61,7 +61,7 @@ def moderated(painting: Painting, meanwhile: Callable[[], None], *, how: str, ch
     picture = painting.picture if painting.in_full is None else painting.in_full()
     pixels, (scale, _) = picture.pixels, painting.window.scale
     shown = (squared(to_rgb8(Picture(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale))
-    if not checkers().get(checker, meanwhile).finds(shown, meanwhile):
+    if not checkers().get(checker, meanwhile).flags_any(shown, meanwhile):
         return replace(painting, nsfw_content_detected=False)
     return replace(
         painting,

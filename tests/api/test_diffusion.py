@@ -157,7 +157,7 @@ def test_eight_users_share_the_models_steps(
 def too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device whose memory no step of the model fits into."""
 
-    def predict(self: StableDiffusion, live: Any) -> Any:
+    def predict(self: StableDiffusion, samples: Any, backend: Any) -> Any:
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(StableDiffusion, "predict", predict)

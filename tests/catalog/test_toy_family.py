@@ -19,6 +19,8 @@ import torch
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DIFFUSION, Component, DiffusersLayout, ModelFamily
+from inpainting.engines.diffusion.backends.base import Backend
+from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.models import Generation
 from tests import tiny_models
@@ -62,9 +64,9 @@ class ToyModel(StableDiffusion):
 
     calls: list[int] = []  # noqa: RUF012 - emptied by each test
 
-    def predict(self, live: Sequence[Any]) -> list[torch.Tensor]:
-        self.calls.append(len(live))
-        return [-prediction for prediction in super().predict(live)]
+    def predict(self, samples: Sequence[Any], backend: Backend = TORCH) -> list[torch.Tensor]:
+        self.calls.append(len(samples))
+        return [-prediction for prediction in super().predict(samples, backend)]
 
 
 @pytest.fixture

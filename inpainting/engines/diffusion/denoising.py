@@ -1,4 +1,4 @@
-"""One picture on its way out of the noise: its own scheduler, generator, guidance, strength and mask."""
+"""The denoising of one image: its own scheduler, timesteps, guidance, mask and latents."""
 
 from __future__ import annotations
 
@@ -10,49 +10,21 @@ import torch
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, StepControl
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TextConditioning:
-    """What the UNet hears. Rows: the negative prompt first where there is guidance, then the prompt.
-
-    embeds: [rows, tokens, features]. pooled: [rows, features] and time_ids: [rows, 6], for SDXL alone.
-    time_condition: [rows, features], the guidance as a UNet that was distilled with it wants to hear it.
-    """
-
-    embeds: torch.Tensor
-    pooled: torch.Tensor | None = None
-    time_ids: torch.Tensor | None = None
-    time_condition: torch.Tensor | None = None
-
-    @property
-    def rows(self) -> int:
-        return self.embeds.shape[0]
-
-    @property
-    def prompt_alone(self) -> TextConditioning:
-        """Without the negative prompt: one row."""
-        pooled, time_ids = self.pooled, self.time_ids
-        return TextConditioning(
-            self.embeds[-1:],
-            None if pooled is None else pooled[-1:],
-            None if time_ids is None else time_ids[-1:],
-            self.time_condition,
-        )
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 
 
 @dataclass(slots=True, eq=False)
 class DenoisingState:
-    """Tensors of one picture, in float32 whatever the model computes in. h, w: an eighth of the window's sides.
+    """One image between two steps. Tensors are in float32 whatever the model computes in; h, w are latent pixels.
 
     mask: [1, 1, h, w], 1 = repaint, 0 = keep, between = repaint for that share of the steps.
-    masked_image: [1, 4, h, w], what an inpainting UNet (9 channels) is shown of the picture; None for a plain one.
-    image: [1, 4, h, w], the picture's latents, where kept or grey parts are put back after each step.
-    noise: [1, 4, h, w], what it started from. Times run from `timesteps[index]` on.
-    guided: the steps in which guidance is applied; None is all. A step with it takes two rows of the UNet's batch, one
-    without a single one: most of its good is done in the middle (Kynkäänniemi et al. 2024, arXiv 2404.07724).
-    guess: [1, 4, h, w], what the scheduler thinks the end will be; None where it does not say.
-    lead: the ControlNet that leads it, image_prompt: the picture that it hears beside its text, if there are any.
+    masked_image: [1, 4, h, w], the kept part's latents for an inpainting UNet (9 channels); None for a plain one.
+    image: [1, 4, h, w], the source's latents, restored where the mask keeps or delays; None where none is needed.
+    noise: [1, 4, h, w], the initial noise.
+    timesteps: those still to do at the start; `index` counts the steps done.
+    guided: the steps in which guidance is applied; None is all. A guided step takes two rows of a step batch, another
+    one row: guidance helps most in the middle steps (Kynkäänniemi et al. 2024, arXiv 2404.07724).
+    pred_original_sample: [1, 4, h, w], the scheduler's estimate of the final latents; None if it gives none.
     """
 
     latents: torch.Tensor
@@ -68,19 +40,19 @@ class DenoisingState:
     guided: range | None = None
     index: int = 0
     pred_original_sample: torch.Tensor | None = None
-    lead: ControlNetConditioning | None = None
+    controlnet: ControlNetConditioning | None = None
     image_prompt: ImagePrompt | None = None
 
     @property
-    def control(self) -> StepControl:
-        """What the ControlNet does in this step."""
-        strength = self.lead.strength_at(self.index, len(self.timesteps)) if self.lead is not None else 0.0
-        return StepControl(self.lead, strength, self.rows)
+    def step_control(self) -> StepControl:
+        """The ControlNet in this step."""
+        strength = self.controlnet.strength_at(self.index, len(self.timesteps)) if self.controlnet is not None else 0.0
+        return StepControl(self.controlnet, strength, self.rows)
 
     @property
-    def networks(self) -> tuple[int, int]:
-        """Equal for those whose ControlNet and IP-Adapter are the same in memory."""
-        return id(self.lead and self.lead.network), id(self.image_prompt and self.image_prompt.adapter)
+    def adapter_ids(self) -> tuple[int, int]:
+        """Equal for samples whose ControlNet and IP-Adapter are the same objects in memory."""
+        return id(self.controlnet and self.controlnet.network), id(self.image_prompt and self.image_prompt.adapter)
 
     @property
     def is_done(self) -> bool:
@@ -88,12 +60,12 @@ class DenoisingState:
 
     @property
     def rows(self) -> int:
-        """How many rows of the UNet's batch the step takes: two where there is guidance."""
+        """Rows of the step batch in this step: two with guidance, else one."""
         return self.text.rows if self.is_guided_now else 1
 
     @property
     def max_rows(self) -> int:
-        """How many rows any step from here on takes."""
+        """Rows of the step batch in any step from here on, at most."""
         is_guided_later = self.guided is None or self.index < self.guided.stop
         return self.text.rows if is_guided_later else 1
 
@@ -102,51 +74,52 @@ class DenoisingState:
         return self.guided is None or self.index in self.guided
 
     @property
-    def heard(self) -> TextConditioning:
-        """What the UNet hears in this step."""
-        return self.text if self.is_guided_now else self.text.prompt_alone
+    def step_text(self) -> TextConditioning:
+        """The text of this step: without the negative prompt where there is no guidance."""
+        return self.text if self.is_guided_now else self.text.prompt_only
 
     @property
-    def time(self) -> torch.Tensor:
-        """[rows]"""
+    def step_timesteps(self) -> torch.Tensor:
+        """The timestep of this step for each row, [rows]."""
         return self.timesteps[self.index].float().expand(self.rows)
 
     def model_input(self) -> torch.Tensor:
         """[rows, 4 or 9, h, w]"""
-        seen = self.scheduler.scale_model_input(self.latents, self.timesteps[self.index])
+        scaled = self.scheduler.scale_model_input(self.latents, self.timesteps[self.index])
         if self.masked_image is not None:
-            seen = torch.cat([seen, (self.mask >= 0.5).to(seen.dtype), self.masked_image], dim=1)
-        return seen.expand(self.rows, -1, -1, -1)
+            scaled = torch.cat([scaled, (self.mask >= 0.5).to(scaled.dtype), self.masked_image], dim=1)
+        return scaled.expand(self.rows, -1, -1, -1)
 
     @torch.inference_mode()
     def advance(self, prediction: torch.Tensor) -> None:
-        """Take a step. prediction: the UNet's answer to `model_input`, [rows, 4, h, w]."""
+        """Take a step. prediction: the UNet's output for `model_input`, [rows, 4, h, w]."""
         if self.rows == 2:
-            unguided, towards = prediction.chunk(2)
-            prediction = unguided + self.guidance * (towards - unguided)
-        time = self.timesteps[self.index]
+            # Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598, equation 6).
+            unguided, prompted = prediction.chunk(2)
+            prediction = unguided + self.guidance * (prompted - unguided)
+        timestep = self.timesteps[self.index]
         self.latents, *rest = self.scheduler.step(
-            prediction, time, self.latents, return_dict=False, **self.step_arguments
+            prediction, timestep, self.latents, return_dict=False, **self.step_arguments
         )
         self.pred_original_sample = rest[0] if rest else schedulers.pred_original_sample_of(self.scheduler)
         self.index += 1
         if self.image is not None:
-            self._put_back(self.image)
+            self._restore_kept(self.image)
 
     def noised(self, image: torch.Tensor) -> torch.Tensor:
-        """The picture's latents with the noise that belongs to the next step."""
+        """The source's latents with the noise of the next step."""
         return torch.as_tensor(self.scheduler.add_noise(image, self.noise, self.timesteps[self.index : self.index + 1]))
 
-    def _put_back(self, image: torch.Tensor) -> None:
-        """What is kept, or not free yet, is the picture again, with the noise that belongs to the next step.
+    def _restore_kept(self, image: torch.Tensor) -> None:
+        """Replace what the mask keeps, or does not free yet, by the source's latents with the next step's noise.
 
-        Kept parts as in latent blending; a grey part is freed when as many steps are left as its share says
-        (differential diffusion, Levin and Fried 2023, arXiv 2306.00950).
+        Kept parts as in blended latent diffusion (Avrahami et al. 2022, arXiv 2206.02779); a grey part is freed when
+        its share of the steps is left (differential diffusion, Levin and Fried 2023, arXiv 2306.00950).
         """
         if not self.is_done:
             image = self.noised(image)
-        free = self.mask > 1 - self.index / len(self.timesteps)
+        is_free = self.mask > 1 - self.index / len(self.timesteps)
         if self.masked_image is not None:
-            # An inpainting UNet paints the kept parts itself, as it was trained to; they are not looked at.
-            free |= self.mask == 0
-        self.latents = torch.where(free, self.latents, image)
+            # An inpainting UNet predicts the kept parts itself, as it was trained to; compositing discards them.
+            is_free |= self.mask == 0
+        self.latents = torch.where(is_free, self.latents, image)

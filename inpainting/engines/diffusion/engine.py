@@ -19,7 +19,7 @@ from inpainting.engines.diffusion.backends import openvino
 from inpainting.engines.diffusion.declaration import DIFFUSION
 
 if TYPE_CHECKING:
-    from inpainting.engines.diffusion.backends.openvino.networks import OpenVinoBackends
+    from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
     from inpainting.engines.diffusion.serving.batcher import Batcher
     from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
@@ -84,7 +84,7 @@ class Diffusion:
 
     @property
     def batcher(self) -> Batcher:
-        """The one of this process. The first use imports torch."""
+        """The batcher of this process. The first use imports torch."""
         with self._making:
             return self._batcher
 
@@ -97,20 +97,20 @@ class Diffusion:
         chosen = hardware.choose(self.options.device, self.options.precision)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
         cache = ModelCache(chosen, budget, models_dir=self.options.models_dir)
-        return Batcher(cache, max_rows=self.options.max_rows, networks=self._networks(cache))
+        return Batcher(cache, max_rows=self.options.max_rows, backends=self._backends(cache))
 
-    def _networks(self, cache: ModelCache) -> OpenVinoBackends | None:
-        """OpenVINO for the models in the cache; None in the deterministic mode, as conversions finish at any time."""
+    def _backends(self, cache: ModelCache) -> BackendSelector | None:
+        """OpenVINO where it can be used; None in the deterministic mode, as conversions finish at any time."""
         options = self.options
         is_wanted = options.openvino == "auto" and options.models_dir is not None and options.max_rows != 1
         if not is_wanted or cache.hardware.device.type != "cpu" or not openvino.is_installed():
             return None
         try:
-            from inpainting.engines.diffusion.backends.openvino.networks import OpenVinoBackends
+            from inpainting.engines.diffusion.backends.openvino.selector import OpenVinoSelector
         except (ImportError, OSError, RuntimeError) as error:
             logger.warning("OpenVINO is installed and cannot be used: %s", error)
             return None
-        return OpenVinoBackends(cache, Path(options.models_dir or ""), options.openvino_bytes)
+        return OpenVinoSelector(cache, Path(options.models_dir or ""), options.openvino_bytes)
 
 
 def has_effect(adapter: ModelSpec, settings: PaintSettings) -> bool:

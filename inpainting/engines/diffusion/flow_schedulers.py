@@ -1,4 +1,4 @@
-"""Schedulers of models that were trained by flow matching: their names, their noise levels, where they begin."""
+"""Schedulers of models trained by flow matching: their names, their sigmas, and where a schedule begins."""
 
 from __future__ import annotations
 
@@ -14,65 +14,66 @@ from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 
 EULER, HEUN = FLOW_SCHEDULERS
 FALLBACKS = {"HeunDiscreteScheduler": HEUN, "KarrasVeScheduler": HEUN}
-"""By Heun's method too. All other public names are for models that predict noise; Euler's method runs in their place.
+"""Public names that are replaced by Heun's method. All others for models that predict noise are replaced by Euler's.
 
-diffusers has UniPC and the DPM solvers with sigmas of flow matching, but none of them can begin in a picture with noise
-on it as `FluxFillPipeline` does (`scale_noise`), so there is nothing to be equal to.
+diffusers has UniPC and the DPM solvers with flow matching sigmas, but none of them can start from a noised image as
+`FluxFillPipeline` does (`scale_noise`), so there is no reference for them.
 """
 
 
 def make(name: str, config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
-    """A new scheduler with the model's own `config`, and sentences about what runs otherwise than asked.
+    """A new scheduler with the model's own `config`, and a note if another one replaces the one called `name`.
 
-    name: one of `core.settings_table.ALL_SCHEDULERS`. Raises ValueError for a name that is none.
+    name: one of `core.settings_table.ALL_SCHEDULERS`. Raises ValueError for an unknown name.
     """
     if name not in (*FLOW_SCHEDULERS, *SCHEDULERS):
         raise ValueError(f"no scheduler called {name}")
-    real = name if name in FLOW_SCHEDULERS else FALLBACKS.get(name, EULER)
-    notes = () if real == name else (f"{name} cannot drive a model of flow matching; {real} ran in its place.",)
-    kind = getattr(diffusers, real)
-    return kind.from_config(known_to(kind, config)), notes
+    class_name = name if name in FLOW_SCHEDULERS else FALLBACKS.get(name, EULER)
+    note = f"{name} cannot drive a model of flow matching; {class_name} ran in its place."
+    scheduler_class = getattr(diffusers, class_name)
+    scheduler = scheduler_class.from_config(supported_config(scheduler_class, config))
+    return scheduler, () if class_name == name else (note,)
 
 
 def begin(scheduler: Any, config: Mapping[str, Any], *, steps: int, strength: float, patches: int) -> torch.Tensor:
-    """Set a scheduler to start `strength` of the way into the noise. Returns its times from there, at least one step.
+    """Set a scheduler to start `strength` of the way into the noise. Returns the timesteps left, at least one step's.
 
-    Levels are spaced evenly from 1 to 1/steps and then shifted towards the noise, the more the larger the picture
-    (Esser et al. 2024, arXiv 2403.03206, section 5.3.2), as `FluxFillPipeline` does. patches: how many make up the
-    picture. config: the model's own scheduler's. On the CPU: reading a time from a GPU would make the whole queue of
-    work wait.
+    Sigmas are spaced evenly from 1 to 1/steps and then shifted towards the noise, the more the larger the image
+    (Esser et al. 2024, arXiv 2403.03206, section 5.3.2), as `FluxFillPipeline` does. patches: number of patches of the
+    image. config: the model's own scheduler configuration. On the CPU: reading a timestep from a GPU would wait for
+    all queued work.
     """
-    levels = scheduler
+    euler = scheduler
     if scheduler.order == 2:
-        kind = diffusers.FlowMatchEulerDiscreteScheduler
-        levels = kind.from_config(known_to(kind, config))
+        euler_class = diffusers.FlowMatchEulerDiscreteScheduler
+        euler = euler_class.from_config(supported_config(euler_class, config))
         scheduler.set_timesteps(steps, device="cpu")
-    levels.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=shift(patches, config), device="cpu")
+    euler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=timestep_shift(patches, config), device="cpu")
     if scheduler.order == 2:
-        # Each level but the ends is come to twice: where a step of Heun's method ends, and where the next begins.
-        ends = levels.sigmas
-        scheduler.sigmas = torch.cat([ends[:1], ends[1:-1].repeat_interleave(2), ends[-1:]])
-        scheduler.timesteps = torch.cat([levels.timesteps[:1], levels.timesteps[1:].repeat_interleave(2)])
+        # Every sigma but the first and last is used twice: where a step of Heun's method ends, and the next begins.
+        sigmas = euler.sigmas
+        scheduler.sigmas = torch.cat([sigmas[:1], sigmas[1:-1].repeat_interleave(2), sigmas[-1:]])
+        scheduler.timesteps = torch.cat([euler.timesteps[:1], euler.timesteps[1:].repeat_interleave(2)])
     skipped = min(int(max(steps - steps * strength, 0)), steps - 1)
     first = skipped * scheduler.order
     scheduler.set_begin_index(first)
     return torch.as_tensor(scheduler.timesteps[first:])
 
 
-def shift(patches: int, config: Mapping[str, Any]) -> float:
-    """How far the levels are shifted for a picture of so many patches: linear between two sizes of training."""
+def timestep_shift(patches: int, config: Mapping[str, Any]) -> float:
+    """diffusers' `mu` for an image of so many patches: linear between two sizes of the training."""
     few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
-    least, most = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
-    slope = (most - least) / (many - few)
-    return float(patches * slope + least - slope * few)
+    lowest, highest = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    slope = (highest - lowest) / (many - few)
+    return float(patches * slope + lowest - slope * few)
 
 
-def level(scheduler: Any, time: torch.Tensor) -> float:
-    """How much of what is seen at that time is noise: 0 to 1."""
-    return float(time) / float(scheduler.config.num_train_timesteps)
+def sigma_at(scheduler: Any, timestep: torch.Tensor) -> float:
+    """Share of noise in the latents at a timestep, 0 to 1."""
+    return float(timestep) / float(scheduler.config.num_train_timesteps)
 
 
-def known_to(kind: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a configuration a scheduler's class takes."""
-    takes = inspect.signature(kind.__init__).parameters
-    return {name: value for name, value in config.items() if name in takes}
+def supported_config(scheduler_class: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Those values of a configuration that a scheduler class has."""
+    names = inspect.signature(scheduler_class.__init__).parameters
+    return {name: value for name, value in config.items() if name in names}

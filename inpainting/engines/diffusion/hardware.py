@@ -1,4 +1,4 @@
-"""Which device computes, and in which precision."""
+"""The device that computes, and its precision."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 WEIGHTS_SHARE = 0.6
-"""Of a device's memory that weights may fill; pictures on their way need the rest."""
+"""Of a device's memory that weights may take; samples in flight need the rest."""
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
-"""As Linux names them in /proc/cpuinfo, on x86 and on ARM."""
+"""CPU flags in Linux' /proc/cpuinfo, of x86 and of ARM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Hardware:
         return self.device.type == "cuda"
 
     def synchronize(self) -> None:
-        """Wait until the device has done what it was given."""
+        """Wait until the device has finished all queued work."""
         if self.is_cuda:
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
@@ -36,24 +36,24 @@ class Hardware:
             torch.mps.empty_cache()
 
     def reset_peak(self) -> int:
-        """Start measuring `peak_bytes` anew. Returns what is allocated now; 0 where it cannot be measured."""
+        """Reset `peak_bytes`. Returns the bytes allocated now, 0 where that cannot be measured."""
         if not self.is_cuda:
             return 0
         torch.cuda.reset_peak_memory_stats(self.device)
         return int(torch.cuda.memory_allocated(self.device))
 
     def peak_bytes(self) -> int:
-        """The most that was allocated since `reset_peak`; 0 where it cannot be measured."""
+        """Most bytes allocated at a time since `reset_peak`, 0 where that cannot be measured."""
         return int(torch.cuda.max_memory_allocated(self.device)) if self.is_cuda else 0
 
     def memory_bytes(self) -> int:
-        """All memory of the device."""
+        """Total memory of the device."""
         if self.is_cuda:
             return int(torch.cuda.get_device_properties(self.device).total_memory)
         return _machine_memory_bytes()
 
     def free_bytes(self) -> int:
-        """Memory that is free now, what our own allocator keeps for reuse included."""
+        """Free memory, including what torch's allocator has cached."""
         if self.is_cuda:
             free, _ = torch.cuda.mem_get_info(self.device)
             return int(free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device))
@@ -61,10 +61,10 @@ class Hardware:
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Hardware:
-    """The best the machine has, or what is asked for.
+    """The requested device and precision, or the best of this machine.
 
-    device: auto, cpu, cuda, cuda:N or mps. precision: auto, float32, float16 or bfloat16. On its own the GPU computes
-    in float16; the CPU in bfloat16 where it can (two to three times as fast), else in float32.
+    device: auto, cpu, cuda, cuda:N or mps. precision: auto, float32, float16 or bfloat16; auto is float16 on a GPU,
+    and on a CPU bfloat16 if it computes that natively (two to three times as fast), else float32.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -79,10 +79,10 @@ def choose(device: str = "auto", precision: str = "auto") -> Hardware:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """On any device: they agree on no type, nor on words."""
-    said = str(error).lower()
+    """Whether memory was short, on any device: each raises another type of error with another message."""
+    message = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in said for words in ("out of memory", "not enough memory", "can't allocate memory")
+        words in message for words in ("out of memory", "not enough memory", "can't allocate memory")
     )
 
 
@@ -96,7 +96,7 @@ def cpu_has_bfloat16() -> bool:
 
 
 def _machine_memory_bytes() -> int:
-    """The machine's, or the container's where that has less (cgroup v2)."""
+    """The machine's memory, or the container's limit if that is lower (cgroup v2)."""
     machine = _meminfo("MemTotal") or 8 * 2**30
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()

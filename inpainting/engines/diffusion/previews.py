@@ -1,4 +1,4 @@
-"""What the unfinished picture looks like: from a small decoder where one is there, else from a small matrix."""
+"""Previews of an unfinished image: by a small decoder if one is installed, else by a matrix fitted to the request."""
 
 from __future__ import annotations
 
@@ -14,72 +14,74 @@ from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 MIN_KEPT_LATENTS = 32
-"""Latent pixels from which a matrix may be fitted; under that a preview would show chance."""
+"""Latent pixels that a matrix is fitted to at least; with fewer its colours would be arbitrary."""
 
 
 class Previewer(Protocol):
-    def __call__(self, denoising: DenoisingState) -> NDArray[np.uint8]:
-        """[height, width, 3], RGB: the painting so far where the mask is, the picture around it."""
+    def __call__(self, state: DenoisingState) -> NDArray[np.uint8]:
+        """RGB [height, width, 3]: the unfinished image inside the mask, the source image outside."""
         ...
 
 
 def previewer(
-    pixels: NDArray[np.uint8], denoising: DenoisingState, decoder: torch.nn.Module | None = None
+    pixels: NDArray[np.uint8], state: DenoisingState, decoder: torch.nn.Module | None = None
 ) -> Previewer | None:
-    """For one picture, whose window is `pixels` ([8h, 8w, 3]). decoder: latents -> RGB of -1 to 1, where one is."""
+    """A previewer for one image whose window is `pixels` [8h, 8w, 3]. decoder: latents -> RGB, -1 to 1."""
     if decoder is None:
-        return fit(pixels, denoising)
-    mask = (denoising.mask[0, 0] > 0).cpu().numpy()
+        return fit(pixels, state)
+    mask = (state.mask[0, 0] > 0).cpu().numpy()
     return DecoderPreviewer(decoder, pixels, mask.repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecoderPreviewer:
-    """By a decoder of a few MB that was made for the family's latents, at the window's own size.
-
-    picture: [8h, 8w, 3]. mask: [8h, 8w].
-    """
+    """Uses a decoder of a few MB for the family's latents, at the window's own size. picture: [8h, 8w, 3]."""
 
     decoder: torch.nn.Module
     picture: NDArray[np.uint8]
     mask: NDArray[np.bool_]
 
     @torch.inference_mode()
-    def __call__(self, denoising: DenoisingState) -> NDArray[np.uint8]:
-        guess = denoising.latents if denoising.pred_original_sample is None else denoising.pred_original_sample
+    def __call__(self, state: DenoisingState) -> NDArray[np.uint8]:
         weight = next(self.decoder.parameters())
-        colours = self.decoder(guess.to(weight.device, weight.dtype))[0].float() * 127.5 + 127.5  # [3, 8h, 8w]
+        latents = latents_to_show(state).to(weight.device, weight.dtype)
+        colours = self.decoder(latents)[0].float() * 127.5 + 127.5  # [3, 8h, 8w]
         painted = colours.nan_to_num().round().clamp(0, 255).permute(1, 2, 0).cpu().numpy().astype(np.uint8)
         return np.where(self.mask[:, :, None], painted, self.picture)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearPreviewer:
-    """Latents are nearly linear in colour; fitted on the request's own picture, so that every VAE has its own matrix.
+    """Maps latents to colours linearly, at an eighth of the window's size: latents are nearly linear in colour.
 
-    matrix: [5, 3], latents and 1 -> RGB of 0 to 255. picture: [h, w, 3], the window at an eighth. mask: [h, w].
+    matrix: [c + 1, 3], latents and 1 -> RGB, 0 to 255. Fitted to the request's own source image, so that it suits
+    every VAE. picture: [h, w, 3], the window.
     """
 
     matrix: NDArray[np.float32]
     picture: NDArray[np.uint8]
     mask: NDArray[np.bool_]
 
-    def __call__(self, denoising: DenoisingState) -> NDArray[np.uint8]:
-        guess = denoising.latents if denoising.pred_original_sample is None else denoising.pred_original_sample
-        colours = _with_ones(guess) @ self.matrix
+    def __call__(self, state: DenoisingState) -> NDArray[np.uint8]:
+        colours = _with_ones(latents_to_show(state)) @ self.matrix
         painted = np.nan_to_num(colours).reshape(self.picture.shape).round().clip(0, 255).astype(np.uint8)
         return np.where(self.mask[:, :, None], painted, self.picture)
 
 
-def fit(pixels: NDArray[np.uint8], denoising: DenoisingState) -> LinearPreviewer | None:
-    """The least-squares matrix from latents to colours over the kept part of the window ([8h, 8w, 3]).
+def latents_to_show(state: DenoisingState) -> torch.Tensor:
+    """The scheduler's estimate of the final latents if it gives one, else the noisy latents."""
+    return state.latents if state.pred_original_sample is None else state.pred_original_sample
 
-    None where too little is kept, or the latents are no numbers.
+
+def fit(pixels: NDArray[np.uint8], state: DenoisingState) -> LinearPreviewer | None:
+    """Fit a matrix from latents to colours by least squares to the kept part of the window [8h, 8w, 3].
+
+    None if too little is kept, or the latents are not finite.
     """
-    height, width = denoising.latents.shape[-2:]
+    height, width = state.latents.shape[-2:]
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    mask = (denoising.mask[0, 0] > 0).cpu().numpy()
-    known = denoising.masked_image if denoising.masked_image is not None else denoising.image
+    mask = (state.mask[0, 0] > 0).cpu().numpy()
+    known = state.masked_image if state.masked_image is not None else state.image
     if known is None or np.count_nonzero(~mask) < MIN_KEPT_LATENTS:
         return None
     kept = ~mask.reshape(-1)
@@ -92,6 +94,6 @@ def fit(pixels: NDArray[np.uint8], denoising: DenoisingState) -> LinearPreviewer
 
 
 def _with_ones(latents: torch.Tensor) -> NDArray[np.float32]:
-    """[1, 4, h, w] -> [h * w, 5]"""
+    """[1, c, h, w] -> [h * w, c + 1]"""
     rows = latents[0].flatten(1).T.float().cpu().numpy()
     return np.concatenate([rows, np.ones((len(rows), 1), np.float32)], axis=1)

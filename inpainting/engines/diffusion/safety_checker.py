@@ -1,7 +1,7 @@
-"""The safety checker itself: diffusers' StableDiffusionSafetyChecker, loaded once a process.
+"""The safety checker: diffusers' StableDiffusionSafetyChecker, loaded once in a process.
 
-On the processor and in float32, wherever pictures are painted: the device belongs to one thread and to what paints,
-engines without a device are checked too, and the same picture gets the same answer on every machine.
+It runs on the CPU and in float32 whichever device paints: the device belongs to the batcher's thread, images of engines
+without a device are checked too, and an image gets the same answer on every machine.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ from inpainting.engines.diffusion.serving.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()
-# It would say that a black picture is returned, which is for us to decide.
+# Its warning says that a black image is returned, which is not so here.
 logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLevel(logging.ERROR)
 
-AT_ONCE = 4
-"""Pictures in one call."""
+BATCH_SIZE = 4
+"""Images in one call."""
 KEEPALIVE_SECONDS = 0.5
 """How often the waiting caller calls `keepalive` while the checker runs."""
-PATIENCE_SECONDS = 120.0
-"""What takes longer hangs, and must look so."""
-LOADING_PATIENCE_SECONDS = LOADING_SECONDS + PATIENCE_SECONDS
-"""A model that is being loaded goes first."""
+TIMEOUT_SECONDS = 120.0
+"""After which a check counts as hung, and `keepalive` is no longer called."""
+LOADING_TIMEOUT_SECONDS = LOADING_SECONDS + TIMEOUT_SECONDS
+"""Loading waits for a model that is being loaded."""
 
 Result = TypeVar("Result")
 
 
 class SafetyCheckerCache:
-    """The loaded one, by its folder; one whose files have changed is loaded anew."""
+    """The loaded checker. It is loaded again when its files have changed."""
 
     def __init__(self) -> None:
         self._loaded: dict[Path, tuple[int, SafetyChecker]] = {}
         self._loading = threading.Lock()
 
-    def get(self, spec: ModelSpec, meanwhile: Callable[[], None]) -> SafetyChecker:
-        """Raises EngineFailed (`safety_checker_unavailable`) where it cannot be loaded."""
-        return run_in_thread(partial(self._get, spec), meanwhile, seconds=LOADING_PATIENCE_SECONDS)
+    def get(self, spec: ModelSpec, keepalive: Callable[[], None]) -> SafetyChecker:
+        """Raises EngineFailed (`safety_checker_unavailable`) if it cannot be loaded."""
+        return run_in_thread(partial(self._get, spec), keepalive, seconds=LOADING_TIMEOUT_SECONDS)
 
     def _get(self, spec: ModelSpec) -> SafetyChecker:
         if spec.path is None or not (spec.path / PREPROCESSOR).is_file():
@@ -72,35 +72,35 @@ class SafetyCheckerCache:
 
 
 class SafetyChecker:
-    """One checker. What it says of a picture is what diffusers' own pipelines say with the same weights."""
+    """One checker. Its answers are those of diffusers' pipelines with the same weights."""
 
     def __init__(self, model: StableDiffusionSafetyChecker, processor: transformers.BaseImageProcessor) -> None:
         self.model = model
         self.processor = processor
 
-    def judge(self, pictures: Sequence[NDArray[np.uint8]]) -> list[bool]:
-        """Of each RGB picture [height, width, 3] whether something is found in its middle square."""
-        ready = self.processor([Image.fromarray(picture) for picture in pictures], return_tensors="pt").pixel_values
-        # It blackens what it is given with what it finds: these stand in for the pictures.
-        _, found = self.model(images=[np.zeros(1) for _ in pictures], clip_input=ready)
-        return [bool(one) for one in found]
+    def check(self, images: Sequence[NDArray[np.uint8]]) -> list[bool]:
+        """For each RGB image [height, width, 3] whether its centre square is flagged."""
+        clip_input = self.processor([Image.fromarray(image) for image in images], return_tensors="pt").pixel_values
+        # It blackens the flagged ones of `images` in place: these arrays stand in for them.
+        _, flags = self.model(images=[np.zeros(1) for _ in images], clip_input=clip_input)
+        return [bool(flag) for flag in flags]
 
-    def finds(self, pictures: Iterable[NDArray[np.uint8]], meanwhile: Callable[[], None]) -> bool:
-        """Whether something is found in any of the pictures. Raises EngineFailed, and what `meanwhile` raises."""
-        left = iter(pictures)
-        parts = iter(lambda: list(islice(left, AT_ONCE)), [])  # no more of them in memory than are looked at
-        return any(any(run_in_thread(partial(self.judge, part), meanwhile)) for part in parts)
+    def flags_any(self, images: Iterable[NDArray[np.uint8]], keepalive: Callable[[], None]) -> bool:
+        """Whether any image is flagged. Raises EngineFailed, and what `keepalive` raises."""
+        rest = iter(images)
+        batches = iter(lambda: list(islice(rest, BATCH_SIZE)), [])  # at most one batch in memory
+        return any(any(run_in_thread(partial(self.check, batch), keepalive)) for batch in batches)
 
 
 @serialized
 def load(spec: ModelSpec, folder: Path) -> SafetyChecker:
-    """Read a checker's files, which are examined first. Raises EngineFailed, `safety_checker_unavailable`.
+    """Check a safety checker's files and load them. Raises EngineFailed, `safety_checker_unavailable`.
 
-    One that lacks a weight or holds a number that is none would find nothing in anything: it is not used.
+    One with a missing weight or a number that is not finite is not used: it would flag nothing.
     """
     try:
         check_model(folder, spec.family)
-        model, seen = StableDiffusionSafetyChecker.from_pretrained(
+        model, loading_info = StableDiffusionSafetyChecker.from_pretrained(
             folder,
             variant=flavour_in([path.name for path in folder.iterdir()]) or None,
             use_safetensors=True,
@@ -109,11 +109,11 @@ def load(spec: ModelSpec, folder: Path) -> SafetyChecker:
             dtype=torch.float32,
         )
         processor = transformers.CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
-        lacking = sorted([*seen["missing_keys"], *map(str, seen["mismatched_keys"])])
-        if lacking:
-            raise ModelRefused(f"it lacks {lacking[0]}.")
+        missing = sorted([*loading_info["missing_keys"], *map(str, loading_info["mismatched_keys"])])
+        if missing:
+            raise ModelRefused(f"it lacks {missing[0]}.")
         if not all(torch.isfinite(tensor).all() for tensor in model.state_dict().values()):
-            raise ModelRefused("it holds numbers that are none.")
+            raise ModelRefused("it holds numbers that are not finite.")
     except (EngineFailed, OSError, ValueError, RuntimeError, KeyError) as error:
         logger.exception("%s cannot be loaded", spec.slug)
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -122,12 +122,12 @@ def load(spec: ModelSpec, folder: Path) -> SafetyChecker:
 
 
 def run_in_thread(
-    work: Callable[[], Result], meanwhile: Callable[[], None], *, seconds: float = PATIENCE_SECONDS
+    work: Callable[[], Result], keepalive: Callable[[], None], *, seconds: float = TIMEOUT_SECONDS
 ) -> Result:
-    """What `work` returns, done on another thread while whoever waits goes on saying, for so long, that it is alive."""
+    """Run `work` on another thread and call `keepalive` meanwhile, for at most so many seconds."""
     with ThreadPoolExecutor(1, thread_name_prefix="safety") as thread:
         started, running = time.monotonic(), thread.submit(work)
         while wait([running], timeout=KEEPALIVE_SECONDS).not_done:
             if time.monotonic() - started < seconds:
-                meanwhile()
+                keepalive()
         return running.result()

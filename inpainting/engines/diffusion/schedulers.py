@@ -1,9 +1,12 @@
-"""The 18 public scheduler names -> configured diffusers schedulers, one for each picture that is being denoised."""
+"""Schedulers of models that predict noise: the public names, their diffusers classes, and where a schedule begins.
+
+Each image that is denoised has a scheduler of its own.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import diffusers
@@ -15,9 +18,9 @@ FALLBACKS = {
     "KarrasVeScheduler": "HeunDiscreteScheduler",
     "ScoreSdeVeScheduler": "EulerAncestralDiscreteScheduler",
 }
-"""Those that cannot drive a latent model at every strength, and what runs in their place.
+"""Schedulers that cannot drive a latent model at every strength, and the scheduler that replaces each.
 
-DDIMInverse adds noise instead of taking it away: DDIM is its forward twin. IPNDM cannot start from a noised picture,
+DDIMInverse adds noise instead of removing it; DDIM is its inverse. IPNDM cannot start from a noised image,
 and its timesteps run from 0 to 1: PNDM is the same linear multistep idea. KarrasVe is Heun's method on a
 variance-exploding model (Karras et al. 2022, algorithm 2). ScoreSdeVe draws fresh noise each step, as Euler's ancestral
 sampling does.
@@ -28,7 +31,7 @@ NAMES = (
     *("KDPM2DiscreteScheduler", "DPMSolverSinglestepScheduler", "KDPM2AncestralDiscreteScheduler"),
     *("UniPCMultistepScheduler", "DEISMultistepScheduler", "LCMScheduler"),
 )
-"""The fourteen that run as themselves."""
+"""The public names that run as the diffusers class of the same name."""
 
 
 def make(
@@ -39,63 +42,80 @@ def make(
     algorithm_type: str | None = None,
     is_trailing: bool = False,
 ) -> tuple[Any, tuple[str, ...]]:
-    """A new scheduler with the model's own `config`, and sentences about what runs otherwise than asked.
+    """A new scheduler with the model's own `config`, and notes about settings that it cannot follow.
 
     name: a public name. karras: sigmas spaced as by Karras et al. 2022, equation 5; None leaves the model's choice.
-    algorithm_type: for the DPM solvers. is_trailing: the first step is the very end of the noise, as models that were
-    distilled to few steps want it (Lin et al. 2023, arXiv 2305.08891, section 3.3).
-    Raises ValueError for a name that is none.
+    algorithm_type: for the DPM solvers. is_trailing: timesteps are counted from the end of the noise schedule, as
+    models distilled to few steps want it (Lin et al. 2023, arXiv 2305.08891, section 3.3).
+    Raises ValueError for an unknown name.
     """
-    notes = []
-    real = FALLBACKS.get(name, name)
-    if real not in NAMES:
+    class_name = FALLBACKS.get(name, name)
+    if class_name not in NAMES:
         raise ValueError(f"no scheduler called {name}")
-    if real != name:
-        notes.append(f"{name} cannot drive this model; {real} ran in its place.")
-    kind = getattr(diffusers, real)
-    takes = inspect.signature(kind.__init__).parameters
-    wanted: dict[str, Any] = {}
-    # Latents are not pictures: clipping them to -1..1 is for models that paint pixels.
-    if "clip_sample" in takes:
-        wanted["clip_sample"] = False
-    # The Runge-Kutta steps at PNDM's start need four steps, and strength would cut into them; no model here wants them.
-    if "skip_prk_steps" in takes:
-        wanted["skip_prk_steps"] = True
-    if is_trailing and "timestep_spacing" in takes:
-        wanted["timestep_spacing"] = "trailing"
+    notes = [] if class_name == name else [f"{name} cannot drive this model; {class_name} ran in its place."]
+    scheduler_class = getattr(diffusers, class_name)
+    overrides = latent_overrides(scheduler_class, is_trailing=is_trailing)
     if karras is not None:
-        if "use_karras_sigmas" in takes:
-            others = {name: False for name in ("use_beta_sigmas", "use_exponential_sigmas") if karras and name in takes}
-            wanted |= {"use_karras_sigmas": karras, **others}
-        elif karras:
-            notes.append(f"use_karras_sigmas changes nothing for {real}.")
+        chosen = karras_overrides(scheduler_class, karras=karras)
+        overrides |= chosen
+        if karras and not chosen:
+            notes.append(f"use_karras_sigmas changes nothing for {class_name}.")
     if algorithm_type not in (None, "none"):
-        if real.startswith("DPMSolver"):
-            wanted["algorithm_type"] = algorithm_type
+        if class_name.startswith("DPMSolver"):
+            overrides["algorithm_type"] = algorithm_type
         else:
-            notes.append(f"algorithm_type changes nothing for {real}.")
-    return kind.from_config(config, **wanted), tuple(notes)
+            notes.append(f"algorithm_type changes nothing for {class_name}.")
+    return scheduler_class.from_config(config, **overrides), tuple(notes)
+
+
+def latent_overrides(scheduler_class: type[Any], *, is_trailing: bool) -> dict[str, Any]:
+    """Configuration values that every latent model needs, of those that the scheduler has."""
+    values: dict[str, Any] = {
+        # Clipping to -1..1 is for models whose samples are pixels.
+        "clip_sample": False,
+        # PNDM's first Runge-Kutta steps need four steps, which a strength below 1 may not leave.
+        "skip_prk_steps": True,
+    }
+    if is_trailing:
+        values["timestep_spacing"] = "trailing"
+    return {name: value for name, value in values.items() if name in parameters_of(scheduler_class)}
+
+
+def karras_overrides(scheduler_class: type[Any], *, karras: bool) -> dict[str, bool]:
+    """The choice of sigmas, of which at most one may be on; empty for a scheduler that does not know Karras'."""
+    names = parameters_of(scheduler_class)
+    if "use_karras_sigmas" not in names:
+        return {}
+    others = {name: False for name in ("use_beta_sigmas", "use_exponential_sigmas") if karras and name in names}
+    return {"use_karras_sigmas": karras, **others}
+
+
+def parameters_of(scheduler_class: type[Any]) -> Collection[str]:
+    """Names of the configuration values that schedulers of the class have."""
+    return inspect.signature(scheduler_class.__init__).parameters.keys()
 
 
 def max_steps(scheduler: Any) -> int:
-    """How many steps it can take: a consistency model's scheduler has no more than it was distilled with."""
-    return int(own(scheduler, "original_inference_steps") or scheduler.config.num_train_timesteps)
+    """Most steps that it can take: LCM's scheduler has no more than the model was distilled with."""
+    return int(config_value(scheduler, "original_inference_steps") or scheduler.config.num_train_timesteps)
 
 
-def own(scheduler: Any, setting: str) -> Any:
-    """A setting that schedulers of its class have, else None: a model's may hold those of the one it was saved with."""
-    takes = inspect.signature(type(scheduler).__init__).parameters
-    return scheduler.config.get(setting) if setting in takes else None
+def config_value(scheduler: Any, name: str) -> Any:
+    """A configuration value if schedulers of that class have it, else None.
+
+    The configuration may also hold values of another class, with which the model was saved.
+    """
+    return scheduler.config.get(name) if name in parameters_of(type(scheduler)) else None
 
 
 def begin(scheduler: Any, steps: int, strength: float) -> torch.Tensor:
-    """Set a scheduler to start `strength` of the way into the noise. Returns its times from there, at least one step.
+    """Set a scheduler to start `strength` of the way into the noise. Returns the timesteps left, at least one step's.
 
-    On the CPU: reading a time from a GPU would make the whole queue of work wait.
+    On the CPU: reading a timestep from a GPU would wait for all queued work.
     """
     scheduler.set_timesteps(steps, device="cpu")
-    kept = max(1, min(int(steps * strength), steps))
-    first = (steps - kept) * scheduler.order
+    left = max(1, min(int(steps * strength), steps))
+    first = (steps - left) * scheduler.order
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(first)
     return torch.as_tensor(scheduler.timesteps[first:])
@@ -109,14 +129,13 @@ def steps_within(count: int, start: float | None, end: float | None) -> range:
 
 
 def step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
-    """What `step` of this scheduler takes beside the tensors."""
-    takes = inspect.signature(scheduler.step).parameters
-    return {"generator": generator} if "generator" in takes else {}
+    """Keyword arguments of this scheduler's `step`."""
+    return {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
 
 
 def pred_original_sample_of(scheduler: Any) -> torch.Tensor | None:
-    """What a multistep scheduler that predicts the clean picture thought last that it would be."""
-    algorithm = str(own(scheduler, "algorithm_type"))
-    predicts_picture = own(scheduler, "predict_x0") or algorithm.endswith("dpmsolver++")
+    """The last estimate of the final latents by a multistep scheduler; None if its model outputs are no estimates."""
+    algorithm = str(config_value(scheduler, "algorithm_type"))
+    predicts_sample = config_value(scheduler, "predict_x0") or algorithm.endswith("dpmsolver++")
     outputs = getattr(scheduler, "model_outputs", None)
-    return outputs[-1] if predicts_picture and outputs else None
+    return outputs[-1] if predicts_sample and outputs else None

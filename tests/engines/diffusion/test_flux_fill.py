@@ -69,7 +69,7 @@ def request(**settings: Any) -> InpaintRequest:
 
 def ours(model: FluxFill, asked: InpaintRequest) -> torch.Tensor:
     """The latents at the end of our loop, alone in the batch."""
-    text, _ = model.read(asked.settings, asked.image.size)
+    text = tiny_models.encoded(model, asked.settings, asked.image.size)
     denoising, _ = model.start(asked, 0, text)
     while not denoising.is_done:
         (answer,) = model.predict([denoising])
@@ -134,7 +134,7 @@ def test_one_alone_equals_the_reference_pipeline(model: FluxFill, name: str, str
 
 def test_its_picture_is_the_reference_pipelines_too(model: FluxFill) -> None:
     asked = request(strength=0.75)
-    (picture,) = model.decode(ours(model, asked))
+    (picture,) = model.codec().decode(ours(model, asked))
     expected = np.asarray(theirs(model, asked, output_type="pil")[0])
     assert np.abs(picture.astype(int) - expected).max() <= 1
 
@@ -176,7 +176,7 @@ def test_one_that_was_not_distilled_with_guidance_hears_none(tmp_path: Path, spe
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_scheduler_of_another_kind_is_replaced_and_said(model: FluxFill, name: str) -> None:
     asked = request(scheduler=name)
-    text, _ = model.read(asked.settings, asked.image.size)
+    text = tiny_models.encoded(model, asked.settings, asked.image.size)
     denoising, notes = model.start(asked, 0, text)
     nearest = HEUN if "Heun" in name or "Karras" in name else EULER
     assert type(denoising.scheduler).__name__ == nearest
@@ -184,9 +184,9 @@ def test_a_scheduler_of_another_kind_is_replaced_and_said(model: FluxFill, name:
 
 
 def test_the_end_of_a_prompt_that_is_too_long_is_told(model: FluxFill) -> None:
-    _, notes = model.read(PaintSettings(prompt="a " * 254 + "b"), SIZE)
+    notes = model.tokenize(PaintSettings(prompt="a " * 254 + "b")).notes
     assert notes == ()
-    _, notes = model.read(PaintSettings(prompt="a " * 254 + "b unread"), SIZE)
+    notes = model.tokenize(PaintSettings(prompt="a " * 254 + "b unread")).notes
     assert [note.endswith("(511 tokens); not read: “unread”.") for note in notes] == [True]
 
 
@@ -228,7 +228,7 @@ def test_eight_that_join_late_share_the_calls_and_each_is_what_it_is_alone(spec:
         first = pool.submit(batcher.paint, asked[0], spec, nothing)
         assert calls.begun.wait(30)
         rest = [pool.submit(batcher.paint, one, spec, nothing) for one in asked[1:]]
-        until(lambda: batcher._arrivals.qsize() == len(rest))
+        until(lambda: batcher.arrival_count == len(rest))
         calls.go.set()
         results = [future.result(60)[0][0] for future in (first, *rest)]
     assert (calls.rows[0], max(calls.rows)) == (1, 8)
@@ -243,7 +243,7 @@ def test_along_a_ramp_the_later_a_pixel_is_freed_the_closer_it_stays(model: Flux
     mask = np.repeat((shares * 255).round().astype(np.uint8), 8)[None].repeat(SIZE.height, axis=0)
     plain = request(steps=10)
     asked = InpaintRequest(plain.image, mask, plain.settings)
-    text, _ = model.read(asked.settings, asked.image.size)
+    text = tiny_models.encoded(model, asked.settings, asked.image.size)
     denoising, _ = model.start(asked, 0, text)
     clean = denoising.image
     assert clean is not None
@@ -336,7 +336,7 @@ def test_previews_come_from_a_small_decoder_or_a_matrix(
     Batcher(cache).paint(asked, spec, seen.append)
     first = next(step.preview for step in seen if step.preview is not None)
     assert first.shape == ((64, 96, 3) if has_decoder else (8, 12, 3))
-    text, _ = model.read(asked.settings, asked.image.size)
+    text = tiny_models.encoded(model, asked.settings, asked.image.size)
     denoising, _ = model.start(asked, 0, text)
     show = previews.previewer(np.asarray(asked.image.pixels), denoising, cache.preview_decoder("flux-fill"))
     assert show is not None
@@ -349,7 +349,7 @@ def test_previews_come_from_a_small_decoder_or_a_matrix(
 
 def test_the_guess_is_the_end_of_the_straight_line(model: FluxFill) -> None:
     asked = request(steps=1)
-    text, _ = model.read(asked.settings, asked.image.size)
+    text = tiny_models.encoded(model, asked.settings, asked.image.size)
     denoising, _ = model.start(asked, 0, text)
     (answer,) = model.predict([denoising])
     denoising.advance(answer)

@@ -82,7 +82,7 @@ def test_one_alone_equals_the_reference_pipeline_on_the_gpu(
     # In float32, as in 16 bits the pipeline draws other noise than we do.
     model = load(specs[family], Hardware(torch.device(DEVICE), torch.float32))
     asked = request(scheduler=name)
-    text, _ = model.read(asked.settings, asked.image.size)
+    text = tiny_models.encoded(model, asked.settings, asked.image.size)
     denoising, _ = model.start(asked, 0, text)
     while not denoising.is_done:
         (answer,) = model.predict([denoising])

@@ -30,7 +30,7 @@ def test_along_a_ramp_the_later_a_pixel_is_freed_the_closer_it_stays(tmp_path: P
     asked = InpaintRequest(
         Picture(pixels), mask, PaintSettings(prompt="a red bus", strength=1.0, steps=STEPS, scheduler="DDIMScheduler")
     )
-    text, _ = model.read(asked.settings, asked.image.size)
+    text = tiny_models.encoded(model, asked.settings, asked.image.size)
     denoising, _ = model.start(asked, 0, text)
     clean = denoising.image
     assert clean is not None

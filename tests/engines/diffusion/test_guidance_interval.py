@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import StableDiffusion
@@ -167,9 +166,9 @@ def test_a_unet_that_was_distilled_with_guidance_says_what_it_does_not_hear(tmp_
 
     def notes(**settings: Any) -> list[str]:
         asked = PaintSettings(prompt="a red bus", guidance_scale=5.0, **settings)
-        return [note.partition(": ")[2] for note in model.read(asked, Size(64, 64))[1]]
+        return [note.partition(": ")[2] for note in model.tokenize(asked).notes]
 
     assert notes() == notes(guidance_start=0.0, guidance_end=1.0) == []
-    assert notes(negative_prompt="blur") == ["the negative prompt was not heard."]
+    assert notes(negative_prompt="blur") == ["the negative prompt was not read."]
     for interval in ({"guidance_start": 0.2}, {"guidance_end": 0.8}):
         assert notes(**interval) == ["guidance_start and guidance_end changed nothing."]

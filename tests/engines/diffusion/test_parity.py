@@ -18,6 +18,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 
@@ -52,10 +53,10 @@ def request(**settings: Any) -> InpaintRequest:
     return InpaintRequest(Picture(pixels), mask, PaintSettings(**settings))
 
 
-def ours(model: StableDiffusion, asked: InpaintRequest) -> torch.Tensor:
+def ours(model: StableDiffusion, asked: InpaintRequest, codec: LatentCodec | None = None) -> torch.Tensor:
     """The latents at the end of our loop, alone in the batch."""
-    text, _ = model.read(asked.settings, asked.image.size)
-    denoising, _ = model.start(asked, 0, text)
+    text = tiny_models.encoded(model, asked.settings, asked.image.size)
+    denoising, _ = model.start(asked, 0, text, codec)
     while not denoising.is_done:
         (answer,) = model.predict([denoising])
         denoising.advance(answer)
@@ -111,7 +112,7 @@ def test_its_picture_is_the_reference_pipelines_too(
 ) -> None:
     model = models[family, inpainting]
     asked = request(scheduler="DDIMScheduler", strength=0.75)
-    (picture,) = model.decode(ours(model, asked))
+    (picture,) = model.codec().decode(ours(model, asked))
     expected = np.asarray(theirs(model, asked, output_type="pil")[0])
     assert np.abs(picture.astype(int) - expected).max() <= 1
 

@@ -13,7 +13,8 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import previews
-from inpainting.engines.diffusion.denoising import DenoisingState, TextConditioning
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
+from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
@@ -88,7 +89,7 @@ def test_what_is_painted_shows_it_and_a_decoder_that_breaks_costs_the_preview_al
 ) -> None:
     spec = tiny_models.saved(tmp_path / "sd")
     decoder(tmp_path / "taesd")
-    monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.PREVIEW_INTERVAL_SECONDS", 0)
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.step_executor.PREVIEW_INTERVAL_SECONDS", 0)
     cache = ModelCache(CPU, 10**9, models_dir=tmp_path)
     batcher = Batcher(cache)
     # All of it is repainted: nothing is kept that a matrix could be fitted on.
@@ -123,4 +124,4 @@ def test_a_decoder_that_may_not_be_loaded_is_left_alone(
         case "header":
             (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"\0" * 100)
     assert ModelCache(CPU, 10**9, models_dir=tmp_path).preview_decoder("sd") is None
-    assert "Previews do without taesd" in caplog.text
+    assert "Previews are made without taesd" in caplog.text

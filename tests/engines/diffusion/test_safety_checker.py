@@ -56,7 +56,7 @@ def test_it_says_what_diffusers_own_pipeline_says(tmp_path: Path, photos: dict[s
         alone = (picture / np.float32(255))[None]
         _, (found,) = theirs.run_safety_checker(alone, "cpu", torch.float32)
         said.append(bool(found))
-    assert mine.judge(shown) == said
+    assert mine.check(shown) == said
     assert said[:2] == [True, False]
     assert 2 < sum(said) < len(said) - 2  # it does tell them apart
 
@@ -72,7 +72,7 @@ def test_special_care_lowers_the_threshold_as_it_does_for_diffusers(tmp_path: Pa
                 model.special_care_embeds[1] = model.concept_embeds[3]
                 model.special_care_embeds_weights[1] = 0.9
         folder = tiny_checker.saved(tmp_path / str(cared), model)
-        assert SafetyCheckerCache().get(spec_of(folder), nothing).judge([photo]) == [expected]
+        assert SafetyCheckerCache().get(spec_of(folder), nothing).check([photo]) == [expected]
 
 
 def test_weights_under_their_first_published_names_are_read(
@@ -83,7 +83,7 @@ def test_weights_under_their_first_published_names_are_read(
     configuration = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**configuration, "architectures": ["SafetyChecker"]}))
     save_file(tiny_checker.as_first_published(model), folder / "model.safetensors", metadata={"format": "pt"})
-    assert SafetyCheckerCache().get(spec_of(folder), nothing).judge([photos["coffee"], photos["rocket"]]) == [
+    assert SafetyCheckerCache().get(spec_of(folder), nothing).check([photos["coffee"], photos["rocket"]]) == [
         True,
         False,
     ]
@@ -105,8 +105,8 @@ def with_an_endless_threshold(tensors: dict[str, torch.Tensor]) -> None:
     ("spoil", "problem"),
     [
         (without_a_layer, "it lacks vision_model.encoder.layers.1.mlp.fc1.weight"),
-        (with_a_hole, "numbers that are none"),
-        (with_an_endless_threshold, "numbers that are none"),
+        (with_a_hole, "numbers that are not finite"),
+        (with_an_endless_threshold, "numbers that are not finite"),
     ],
 )
 def test_one_that_would_find_nothing_in_anything_is_not_used(
@@ -145,7 +145,7 @@ def test_it_is_loaded_once_until_its_files_change(tmp_path: Path, photos: dict[s
     assert known.get(spec_of(folder), nothing) is first
     tiny_checker.saved(folder, tiny_checker.rigged(photos["rocket"], photos["coffee"]))
     os.utime(folder / "preprocessor_config.json", ns=(1, 1))
-    assert known.get(spec_of(folder), nothing).judge([photos["coffee"], photos["rocket"]]) == [False, True]
+    assert known.get(spec_of(folder), nothing).check([photos["coffee"], photos["rocket"]]) == [False, True]
 
 
 def test_who_waits_says_that_it_is_alive_and_may_stop() -> None:

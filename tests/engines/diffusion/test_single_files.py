@@ -47,7 +47,7 @@ def latents(model: StableDiffusion) -> torch.Tensor:
     mask[16:48, 8:40] = 255
     settings = PaintSettings(prompt="a red bus", negative_prompt="blur", seed=7, steps=4, strength=0.75, clip_skip=2)
     asked = InpaintRequest(Picture(pixels), mask, settings)
-    text, _ = model.read(asked.settings, asked.image.size)
+    text = tiny_models.encoded(model, asked.settings, asked.image.size)
     denoising, _ = model.start(asked, 0, text)
     while not denoising.is_done:
         (answer,) = model.predict([denoising])

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -33,7 +32,7 @@ def test_only_the_large_familys_vae_encodes_in_float32_when_its_config_says_so(
     mask = np.full((64, 64), 255, np.uint8)
     settings = PaintSettings(prompt="a red bus", strength=1.0)
     request = InpaintRequest(Picture(np.zeros((64, 64, 3), np.uint8)), mask, settings)
-    text, _ = model.read(settings, request.image.size)
+    text = tiny_models.encoded(model, settings, request.image.size)
     with torch.inference_mode():
         model.start(request, 0, text)
     assert seen == [dtype]
@@ -43,9 +42,8 @@ def test_only_the_large_familys_vae_encodes_in_float32_when_its_config_says_so(
 class Overflowing:
     """Stands where a compiled VAE does."""
 
-    def encode(self, vae: Any, pixels: torch.Tensor) -> DiagonalGaussianDistribution:
-        said = vae.encode(pixels).latent_dist.parameters
-        return DiagonalGaussianDistribution(torch.full_like(said, torch.nan))
+    def encode(self, vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return torch.full_like(vae.encode(pixels).latent_dist.sample(generator), torch.nan)
 
     def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
         return torch.full_like(vae.decode(latents, return_dict=False)[0], torch.nan).float()
@@ -59,11 +57,9 @@ def test_what_a_compiled_vae_gives_that_is_no_number_torch_computes_in_float32(
     model = load(tiny_models.saved(tmp_path / "model", family), Hardware(torch.device("cpu"), dtype))
     pixels, drawn = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64), torch.Generator
     compiled: Any = Overflowing()
-    model.compiled = compiled
     with torch.inference_mode():
-        latents = model.encode_image(pixels, drawn().manual_seed(3))
-        (picture,) = model.decode(latents)
-        model.compiled = None
+        latents = model.codec(backend=compiled).encode(pixels, drawn().manual_seed(3))
+        (picture,) = model.codec(backend=compiled).decode(latents)
         model.vae.to(torch.float32)
-        torch.testing.assert_close(latents, model.encode_image(pixels, drawn().manual_seed(3)), rtol=0, atol=0)
-        assert np.array_equal(picture, model.decode(latents)[0])
+        torch.testing.assert_close(latents, model.codec().encode(pixels, drawn().manual_seed(3)), rtol=0, atol=0)
+        assert np.array_equal(picture, model.codec().decode(latents)[0])

@@ -52,10 +52,9 @@ def test_it_encodes_and_decodes_as_in_the_reference_pipeline(
 ) -> None:
     model, vae = models[family, inpainting], load_adapter(vaes[kind], CPU)
     asked = request(strength=strength, scheduler=scheduler)
-    (before,) = model.decode(ours(model, asked))
-    with model.painting_with(vae):
-        latents = ours(model, asked)
-        (picture,) = model.decode(latents)
+    (before,) = model.codec().decode(ours(model, asked))
+    latents = ours(model, asked, model.codec(vae))
+    (picture,) = model.codec(vae).decode(latents)
     own = model.pipeline.vae
     model.pipeline.register_modules(vae=vae)
     try:
@@ -65,7 +64,7 @@ def test_it_encodes_and_decodes_as_in_the_reference_pipeline(
         model.pipeline.register_modules(vae=own)
     assert np.abs(picture.astype(int) - expected).max() <= 1
     assert not np.array_equal(picture, before)
-    assert np.array_equal(model.decode(ours(model, asked))[0], before)
+    assert np.array_equal(model.codec().decode(ours(model, asked))[0], before)
 
 
 def test_each_generation_paints_with_its_own(
@@ -98,16 +97,17 @@ def test_who_began_with_one_ends_with_it_whatever_becomes_of_its_files(
     for kind in CLASSES:
         vae = tiny_vaes.saved(tmp_path / "vae", kind=kind)
         expected.append(Batcher(ModelCache(CPU, 10**9)).paint(asked, spec, nothing, (), [vae])[0][0])
-        jobs.append(Job(asked, spec, ActiveAdapters(parts=(vae,))))
-        batcher._start(jobs[-1], 0)
+        jobs.append(Job(asked, spec, ActiveAdapters(networks=(vae,))))
+        batcher.workload.add(jobs[-1])
+        batcher.admission.admit()
         shutil.rmtree(tmp_path / "vae")
-    assert [group.rows for group in batcher._groups] == [4], "they share their steps"
+    assert [batch.rows for batch in batcher.workload.batches] == [4], "they share their steps"
     while not batcher.is_idle:
         batcher.run_once()
     for job, picture in zip(jobs, expected, strict=True):
         *_, painted = (job.messages.get() for _ in range(job.messages.qsize()))
         assert isinstance(painted, JobSucceeded)
-        assert np.abs(painted.pictures[0].astype(int) - picture).max() <= 1
+        assert np.abs(painted.images[0].astype(int) - picture).max() <= 1
     assert "Diffusion failed" not in caplog.text
 
 
@@ -118,13 +118,13 @@ def test_it_counts_in_the_memory_for_weights_and_goes_when_another_needs_the_roo
     cache = ModelCache(CPU, 10**9)
     model = cache.get(spec)
     alone = cache.used_bytes
-    network = cache.part(vaes["AutoencoderKL"], InUse([model]))
+    network = cache.adapter(vaes["AutoencoderKL"], InUse([model]))
     own_bytes = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     assert cache.used_bytes == alone + own_bytes > alone
-    assert cache.part(vaes["AutoencoderKL"], InUse([model])) is network
+    assert cache.adapter(vaes["AutoencoderKL"], InUse([model])) is network
     cache.budget_bytes = cache.used_bytes
-    cache.part(vaes["AutoencoderTiny"], InUse([model]))
-    assert cache.part(vaes["AutoencoderKL"], InUse([model])) is not network
+    cache.adapter(vaes["AutoencoderTiny"], InUse([model]))
+    assert cache.adapter(vaes["AutoencoderKL"], InUse([model])) is not network
 
 
 @pytest.mark.parametrize("change", [{"latent_channels": 16}, {"block_out_channels": (8, 8, 16)}])
@@ -152,12 +152,18 @@ def test_a_short_memory_tiles_it_for_that_model_alone(
     models: dict[tuple[str, bool], StableDiffusion], vaes: dict[str, ModelSpec]
 ) -> None:
     model, vae = load(models["sd", True].spec, CPU), load_adapter(vaes["AutoencoderKL"], CPU)
+    decode, tiled = vae.decode, []
+
+    def watched(*arguments: Any, **more: Any) -> Any:
+        tiled.append(vae.use_tiling)
+        return decode(*arguments, **more)
+
+    vae.decode = watched
     model.save_memory()
-    with model.painting_with(vae):
-        assert vae.use_tiling
-    assert not vae.use_tiling
-    with models["sd", True].painting_with(vae):
+    for one in (model, models["sd", True]):
+        one.codec(vae).decode(torch.zeros(1, 4, 8, 8))
         assert not vae.use_tiling
+    assert tiled == [True, False]
 
 
 def test_a_tiny_one_of_the_tests_is_made_as_the_published_ones_are() -> None:

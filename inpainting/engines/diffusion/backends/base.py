@@ -1,4 +1,4 @@
-"""What computes the networks of a model: the interface that torch and OpenVINO share."""
+"""The interface between a model and the library that computes its networks."""
 
 from __future__ import annotations
 
@@ -6,29 +6,46 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 
 class Backend(Protocol):
-    """Computes in place of a model's UNet and VAE. byte_count: its memory. used: when it was last used, as a count."""
+    """Computes the calls of a UNet and of a VAE.
 
+    Every method takes the torch module too: it is what the backend was made from, and computes whatever the backend
+    cannot. name: equal for samples that may share a step batch. byte_count: memory that the backend takes itself.
+    last_used: a counter, larger for a later use.
+    """
+
+    name: str
     byte_count: int
-    used: int
+    last_used: int
 
     @property
     def notes(self) -> Sequence[str]:
-        """Sentences about what torch computed in its place."""
+        """Sentences for the metadata about calls that torch computed in its place."""
         ...
 
     @property
-    def computes(self) -> bool:
-        """Whether the steps of the UNet, nearly all of the work, are computed by it."""
+    def step_library(self) -> str:
+        """Name of the library that computes the UNet's steps now."""
         ...
 
     def predict(
-        self, unet: Any, sample: torch.Tensor, times: torch.Tensor, *, encoder_hidden_states: torch.Tensor, **more: Any
-    ) -> tuple[torch.Tensor]: ...
+        self,
+        unet: Any,
+        sample: torch.Tensor,
+        timesteps: torch.Tensor,
+        *,
+        encoder_hidden_states: Any,
+        **conditions: Any,
+    ) -> torch.Tensor:
+        """The UNet's prediction, [rows, 4, h, w]. conditions: further keyword arguments of the UNet."""
+        ...
 
-    def encode(self, vae: Any, pixels: torch.Tensor) -> DiagonalGaussianDistribution: ...
+    def encode(self, vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Unscaled latents of pixels [1, 3, 8h, 8w], sampled where the VAE gives a distribution."""
+        ...
 
-    def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor: ...
+    def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
+        """Pixels [n, 3, 8h, 8w] in float32 of unscaled latents [n, c, h, w]."""
+        ...

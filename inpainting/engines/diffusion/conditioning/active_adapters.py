@@ -1,4 +1,4 @@
-"""What a request puts on its model beside the model's own weights."""
+"""The adapters of a request: LoRAs, and networks of their own beside the model's."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 
 @dataclass(frozen=True, slots=True)
 class ActiveAdapters:
-    """Equal for those who may share a call of the UNet. parts: at most one of each kind; no embeddings, which change
-    the words alone."""
+    """Equal for samples that may share a step batch.
+
+    networks: the VAE, ControlNet and IP-Adapter, at most one of each. Textual inversions are not among them: they
+    change the text alone.
+    """
 
     loras: ActiveLoras = ()
-    parts: tuple[ModelSpec, ...] = ()
+    networks: tuple[ModelSpec, ...] = ()
 
-    def part(self, kind: Kind) -> ModelSpec | None:
-        """The part of that kind, if there is one."""
-        return next((part for part in self.parts if part.kind is kind), None)
+    def network(self, kind: Kind) -> ModelSpec | None:
+        return next((spec for spec in self.networks if spec.kind is kind), None)
 
 
 NO_ADAPTERS = ActiveAdapters()

@@ -1,4 +1,7 @@
-"""LoRAs on a loaded model: brought while it paints, put on before a step, and put away when too many gather."""
+"""LoRAs of a loaded model: loaded on demand, activated before a step, unloaded when too many are idle.
+
+E. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (ICLR 2022).
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,13 @@ from inpainting.engines.diffusion.serving.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 
-# That a model has several LoRAs is what we are here for.
+# Loading a second LoRA into a model is intended here.
 warnings.filterwarnings("ignore", message="Already found a `peft_config`", category=UserWarning)
 
-PARTS = ("unet", "text_encoder", "text_encoder_2")
-"""What a LoRA may change."""
+TARGETS = ("unet", "text_encoder", "text_encoder_2")
+"""Components of a pipeline that a LoRA may change."""
 MAX_IDLE_LORAS = 8
-"""LoRAs that stay loaded in a model while nobody wears them."""
+"""LoRAs that stay loaded in a model while no generation uses them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,68 +43,69 @@ class ActiveLora:
 
     @property
     def name(self) -> str:
-        """What it is called inside the model: another file under the same slug is another LoRA."""
+        """Its adapter name inside the model: another file under the same slug is another LoRA."""
         return "lora" + hashlib.sha256(f"{self.spec.slug} {self.spec.digest}".encode()).hexdigest()[:16]
 
 
 ActiveLoras = tuple[ActiveLora, ...]
-"""What a model wears, in one order however it was asked for; equal for those who may share a call of the UNet."""
+"""Sorted by slug, whatever the order in the request. Equal for samples that may share a step batch."""
 
 
 def active_loras(uses: Sequence[LoraUse], specs: Sequence[LoraSpec]) -> ActiveLoras:
-    """What a request's LoRAs amount to. A weight of 0 is as if it were not there."""
-    worn = [ActiveLora(spec, use.weight) for use, spec in zip(uses, specs, strict=True) if use.weight]
-    return tuple(sorted(worn, key=lambda one: one.spec.slug))
+    """A request's LoRAs with a weight other than 0. specs: those of `uses`, in their order."""
+    active = [ActiveLora(spec, use.weight) for use, spec in zip(uses, specs, strict=True) if use.weight]
+    return tuple(sorted(active, key=lambda one: one.spec.slug))
 
 
 class LoadedLoras:
-    """The LoRAs of one loaded model. For the device's thread alone.
+    """The LoRAs of one loaded model. Only the device's thread uses it.
 
-    They are never fused into the weights: without them the model computes what it did before the first was loaded, to
-    the last bit, and those who wear different ones take turns at no more than the time of setting some numbers.
+    LoRAs are never fused into the weights. So without them the model computes, bit for bit, what it computed before
+    the first one was loaded, and switching between sets of LoRAs only sets some scaling factors.
     """
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
         self._bytes: OrderedDict[str, int] = OrderedDict()
-        self._worn: ActiveLoras | None = ()
+        self._active: ActiveLoras | None = ()
 
     @property
     def byte_count(self) -> int:
-        """Bytes of the weights of all that are loaded."""
+        """Bytes of the weights of all loaded LoRAs."""
         return sum(self._bytes.values())
 
     @property
-    def want_trailing_steps(self) -> bool:
-        """Whether what is worn was distilled to steps that are counted from the end of the noise."""
-        return any(one.spec.few_steps is not None and one.spec.few_steps.is_trailing for one in self._worn or ())
+    def need_trailing_timesteps(self) -> bool:
+        """Whether an active LoRA was distilled to timesteps that are counted from the end of the noise schedule."""
+        return any(one.spec.few_steps is not None and one.spec.few_steps.is_trailing for one in self._active or ())
 
-    def lacking(self, worn: ActiveLoras) -> list[ActiveLora]:
-        return [one for one in worn if one.name not in self._bytes]
+    def missing(self, loras: ActiveLoras) -> list[ActiveLora]:
+        """Those that are not loaded."""
+        return [one for one in loras if one.name not in self._bytes]
 
     @serialized
-    def load(self, one: ActiveLora) -> None:
-        """Read a LoRA, whose file is checked first, into the model's memory.
+    def load(self, lora: ActiveLora) -> None:
+        """Check a LoRA's file and load it into the model.
 
-        Raises EngineFailed: `lora_unavailable` where the file is gone, `lora_refused` by the check, `lora_unfit` where
-        it was made for a model of another shape; the model is then as it was.
+        Raises EngineFailed: `lora_unavailable` if the file is missing, `lora_refused` by the check, `lora_unfit` if it
+        was made for a model of another shape; the model is then unchanged.
         """
-        spec, path = one.spec, one.spec.path
+        spec, path = lora.spec, lora.spec.path
         if path is None or not path.is_file():
             raise EngineFailed(f"The file of the LoRA {spec.slug} is gone.", code="lora_unavailable")
         check_lora(path, spec.family)
-        self._worn = None  # loading puts it on
+        self._active = None  # loading activates the LoRA
         try:
-            with self._encoders_as_they_are():
+            with self._without_text_model_alias():
                 self.pipeline.load_lora_weights(
                     str(path.parent),
                     weight_name=path.name,
-                    adapter_name=one.name,
+                    adapter_name=lora.name,
                     local_files_only=True,
                     use_safetensors=True,
                 )
         except (ValueError, RuntimeError, KeyError, TypeError, IndexError, AttributeError) as error:
-            self._forget(one.name)
+            self._unload(lora.name)
             if is_out_of_memory(error):
                 raise
             logger.exception("The LoRA %s does not fit", spec.slug)
@@ -109,76 +113,77 @@ class LoadedLoras:
                 f"The LoRA {spec.slug} does not fit this model: it was made for one of another shape.",
                 code="lora_unfit",
             ) from error
-        self._bytes[one.name] = self._settle(one.name)
-        if not self._bytes[one.name]:
-            self._forget(one.name)
+        self._bytes[lora.name] = self._cast_to_model_dtype(lora.name)
+        if not self._bytes[lora.name]:
+            self._unload(lora.name)
             raise EngineFailed(f"The LoRA {spec.slug} changes nothing of this model.", code="lora_unfit")
 
-    def activate(self, worn: ActiveLoras) -> None:
-        """Put these on, which are loaded, and all others off."""
-        for one in worn:
+    def activate(self, loras: ActiveLoras) -> None:
+        """Activate these LoRAs, which are loaded, and no others."""
+        for one in loras:
             self._bytes.move_to_end(one.name)
-        if worn == self._worn:
+        if loras == self._active:
             return
-        self._worn = None
-        names, weights = [one.name for one in worn], [one.weight for one in worn]
-        for part in self._parts:
-            if worn:
-                set_weights_and_activate_adapters(part, names, weights)
-            set_adapter_layers(part, enabled=bool(worn))
-        self._worn = worn
+        self._active = None
+        names, weights = [one.name for one in loras], [one.weight for one in loras]
+        for component in self._components:
+            if loras:
+                set_weights_and_activate_adapters(component, names, weights)
+            set_adapter_layers(component, enabled=bool(loras))
+        self._active = loras
 
-    def make_room(self, *, keep: Collection[str]) -> None:
-        """Forget the least used of those not to be kept, until few are left."""
+    def unload_idle(self, *, keep: Collection[str]) -> None:
+        """Unload the least recently used, except those named in `keep`, down to MAX_IDLE_LORAS."""
         while len(self._idle(keep)) > MAX_IDLE_LORAS:
-            self.forget_one(keep=keep)
+            self.evict_one(keep=keep)
 
-    def forget_one(self, *, keep: Collection[str]) -> bool:
-        """The least used of those not to be kept. False where there is none."""
+    def evict_one(self, *, keep: Collection[str]) -> bool:
+        """Unload the least recently used one that is not named in `keep`. False if there is none."""
         idle = self._idle(keep)
         if idle:
-            self._forget(idle[0])
+            self._unload(idle[0])
         return bool(idle)
 
     def idle_bytes(self, keep: Collection[str]) -> int:
-        """Bytes of the weights of those not to be kept."""
+        """Bytes of the weights of those not named in `keep`."""
         return sum(self._bytes[name] for name in self._idle(keep))
 
     def _idle(self, keep: Collection[str]) -> list[str]:
         return [name for name in self._bytes if name not in keep]
 
-    def _forget(self, name: str) -> None:
+    def _unload(self, name: str) -> None:
         self._bytes.pop(name, None)
-        self._worn = None
-        for part in self._parts:
-            if name in getattr(part, "peft_config", {}):
-                set_weights_and_activate_adapters(part, [], [])
-                delete_adapter_layers(part, name)
+        self._active = None
+        for component in self._components:
+            if name in getattr(component, "peft_config", {}):
+                set_weights_and_activate_adapters(component, [], [])
+                delete_adapter_layers(component, name)
 
     @contextmanager
-    def _encoders_as_they_are(self) -> Iterator[None]:
-        """Without the `text_model` that loading gives them for clip_skip: it leads diffusers to the wrong place."""
-        lent = [part for part in self._parts if part.__dict__.get("text_model") is part]
-        for part in lent:
-            del part.__dict__["text_model"]
+    def _without_text_model_alias(self) -> Iterator[None]:
+        """Remove the `text_model` alias that model loading sets for clip_skip: it misleads diffusers' LoRA loader."""
+        aliased = [component for component in self._components if component.__dict__.get("text_model") is component]
+        for component in aliased:
+            del component.__dict__["text_model"]
         try:
             yield
         finally:
-            for part in lent:
-                part.__dict__["text_model"] = part
+            for component in aliased:
+                component.__dict__["text_model"] = component
 
-    def _settle(self, name: str) -> int:
-        """Computes in the model's own type from then on. Returns its bytes."""
+    def _cast_to_model_dtype(self, name: str) -> int:
+        """Cast a LoRA's weights to the dtype of the component that they change. Returns their bytes."""
         count = 0
-        for part in self._parts:
-            part.eval()
-            for place, tensor in part.named_parameters():
+        for component in self._components:
+            component.eval()
+            for place, tensor in component.named_parameters():
                 if name in place:
-                    tensor.data = tensor.data.to(part.dtype)
+                    tensor.data = tensor.data.to(component.dtype)
                     tensor.requires_grad_(False)
                     count += tensor.nbytes
         return count
 
     @property
-    def _parts(self) -> list[Any]:
-        return [part for part in (getattr(self.pipeline, name, None) for name in PARTS) if part is not None]
+    def _components(self) -> list[Any]:
+        found = (getattr(self.pipeline, name, None) for name in TARGETS)
+        return [component for component in found if component is not None]

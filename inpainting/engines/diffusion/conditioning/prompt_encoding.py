@@ -1,8 +1,9 @@
-"""Words -> what a text encoder makes of them: weighted, and of any length, in as many chunks as it takes.
+"""Prompts of any length and with weights: split into chunks that a text encoder takes, and encoded.
 
-A chunk is what the encoder reads at once, chunks stand one behind another in what the UNet hears, and a weight moves a
-token away from, or towards, what the encoder says to no words at all. So it is in compel (Damian Stewart) with weights
-from 1; below, compel also blends in the prompt without those words, and here the same straight line goes on to 0.
+A chunk holds as many tokens as the encoder takes at once (75 for CLIP); the embeddings of a prompt's chunks are
+concatenated. A weight scales the difference between a token's embedding and that of the empty prompt. compel (Damian
+Stewart) does the same for weights from 1; for weights below 1 compel also blends in the prompt without those words,
+whereas here the same line continues down to 0.
 """
 
 from __future__ import annotations
@@ -14,30 +15,31 @@ from typing import Any
 import torch
 
 from inpainting.engines.diffusion.conditioning.prompt_weights import Span
-from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors, pieces
+from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors, split_at_placeholders
 
 MAX_CHUNKS = 8
-"""PromptChunks that are read of a prompt: 600 tokens where one is 75."""
+"""Chunks read of one prompt: 600 tokens with CLIP."""
 END_OF_WORD = "</w>"
+"""Suffix of CLIP's tokens that end a word."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptEmbedding:
-    """What the UNet hears of a prompt. embeds: [1, tokens, features]. pooled: [1, width], of width 0 where none is."""
+    """One encoded prompt. embeds: [1, tokens, features]. pooled: [1, width], of width 0 where the encoder has none."""
 
     embeds: torch.Tensor
     pooled: torch.Tensor
 
 
-Places = Mapping[tuple[int, int], torch.Tensor]
-"""By chunk and place in it: the vector, [features], that is read there."""
-Listen = Callable[[torch.Tensor, Places], tuple[torch.Tensor, torch.Tensor]]
-"""Ids [chunks, room] -> what an encoder says to each token, [chunks, room, features], and to all, [chunks, width]."""
+VectorPositions = Mapping[tuple[int, int], torch.Tensor]
+"""By chunk and position in it: the vector, [features], that the encoder reads there in place of a token's."""
+RunEncoder = Callable[[torch.Tensor, VectorPositions], tuple[torch.Tensor, torch.Tensor]]
+"""Token ids [chunks, length] -> embeddings of the tokens, [chunks, length, features], and pooled, [chunks, width]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Token:
-    """ends_word: whether a chunk may end behind it. vector: [features], where an embedding stands, whose id is none."""
+    """ends_word: a chunk may end after it. vector: [features], of a textual inversion; `id` then means nothing."""
 
     id: int
     weight: float
@@ -47,9 +49,9 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class PromptChunks:
-    """A prompt as a tokenizer cuts it, without the marks at the chunks' ends. unread: the words beyond MAX_CHUNKS.
+    """A prompt as one tokenizer splits it, without start and end tokens. unread: the words after MAX_CHUNKS.
 
-    embeddings: slugs of those that stand in it.
+    embeddings: slugs of the textual inversions that the prompt names.
     """
 
     tokens: list[list[Token]]
@@ -61,16 +63,16 @@ class PromptChunks:
         return len(self.tokens)
 
 
-def cut(spans: Sequence[Span], tokenizer: Any, vectors: EmbeddingVectors) -> PromptChunks:
-    """As many chunks as it takes, at least one; cut behind a word where there is one."""
+def split_into_chunks(spans: Sequence[Span], tokenizer: Any, vectors: EmbeddingVectors) -> PromptChunks:
+    """Tokenize a prompt and split it into at least one chunk, after the end of a word where there is one."""
     room = tokenizer.model_max_length - 2
-    parts = [(*piece, span.weight) for span in spans for piece in pieces(span.text, list(vectors))]
+    pieces = [(*piece, span.weight) for span in spans for piece in split_at_placeholders(span.text, list(vectors))]
     rest = [
         token
-        for text, slug, weight in parts
-        for token in (words(text, weight, tokenizer) if slug is None else embedding(vectors[slug], weight))
+        for text, slug, weight in pieces
+        for token in (word_tokens(text, weight, tokenizer) if slug is None else embedding_tokens(vectors[slug], weight))
     ]
-    used = frozenset(slug for _, slug, _ in parts if slug is not None)
+    used = frozenset(slug for _, slug, _ in pieces if slug is not None)
     chunks: list[list[Token]] = []
     while len(chunks) < MAX_CHUNKS and (rest or not chunks):
         length = len(rest)
@@ -82,48 +84,47 @@ def cut(spans: Sequence[Span], tokenizer: Any, vectors: EmbeddingVectors) -> Pro
     return PromptChunks(chunks, str(unread).strip(), used)
 
 
-def words(text: str, weight: float, tokenizer: Any) -> list[Token]:
+def word_tokens(text: str, weight: float, tokenizer: Any) -> list[Token]:
     ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
     names = tokenizer.convert_ids_to_tokens(ids)
     return [Token(id_, weight, name.endswith(END_OF_WORD)) for id_, name in zip(ids, names, strict=True)]
 
 
-def embedding(vectors: torch.Tensor, weight: float) -> list[Token]:
-    """A word of as many tokens as it has vectors."""
+def embedding_tokens(vectors: torch.Tensor, weight: float) -> list[Token]:
+    """A textual inversion as one word of as many tokens as it has vectors, [vectors, features]."""
     last = len(vectors) - 1
     return [Token(0, weight, number == last, vector) for number, vector in enumerate(vectors)]
 
 
-def hear(chunks: PromptChunks, count: int, tokenizer: Any, listen: Listen) -> PromptEmbedding:
-    """What an encoder says to the chunks, and to the first of them as a whole.
+def encode_chunks(chunks: PromptChunks, count: int, tokenizer: Any, run_encoder: RunEncoder) -> PromptEmbedding:
+    """Encode a prompt and fill it up with empty chunks to `count`. The pooled embedding is the first chunk's.
 
-    count: how many the UNet is to hear; those that lack are empty. Without weights the first is, to the last bit, what
-    diffusers' pipelines make of it.
+    Without weights the first chunk is bit for bit what diffusers' pipelines compute.
     """
-    rows = [ids_of(chunk, tokenizer) for chunk in chunks.tokens]
+    rows = [padded_ids(chunk, tokenizer) for chunk in chunks.tokens]
     is_weighted = any(token.weight != 1 for chunk in chunks.tokens for token in chunk)
     if is_weighted or len(rows) < count:
-        rows.append(ids_of([], tokenizer))
-    places = {
-        (number, place): token.vector
+        rows.append(padded_ids([], tokenizer))
+    positions = {
+        (number, position): token.vector
         for number, chunk in enumerate(chunks.tokens)
-        for place, token in enumerate(chunk, start=1)
+        for position, token in enumerate(chunk, start=1)
         if token.vector is not None
     }
-    said, pooled = listen(torch.tensor(rows), places)
-    heard, empty = said[: chunks.count], said[-1:]
+    encoded, pooled = run_encoder(torch.tensor(rows), positions)
+    embeds, empty = encoded[: chunks.count], encoded[-1:]
     if is_weighted:
-        weights = torch.ones(heard.shape[:2], dtype=torch.float32)
+        weights = torch.ones(embeds.shape[:2], dtype=torch.float32)
         for number, chunk in enumerate(chunks.tokens):
             weights[number, 1 : len(chunk) + 1] = torch.tensor([token.weight for token in chunk])
-        weights = weights[:, :, None].to(heard.device)
-        moved = empty.float() + (heard.float() - empty.float()) * weights
-        heard = torch.where(weights == 1, heard, moved.to(heard.dtype))
-    lacking = empty.expand(count - chunks.count, -1, -1)
-    return PromptEmbedding(torch.cat([heard, lacking]).flatten(0, 1)[None], pooled[:1])
+        weights = weights[:, :, None].to(embeds.device)
+        moved = empty.float() + (embeds.float() - empty.float()) * weights
+        embeds = torch.where(weights == 1, embeds, moved.to(embeds.dtype))
+    filling = empty.expand(count - chunks.count, -1, -1)
+    return PromptEmbedding(torch.cat([embeds, filling]).flatten(0, 1)[None], pooled[:1])
 
 
-def ids_of(chunk: Sequence[Token], tokenizer: Any) -> list[int]:
-    """Between its marks, filled up to what the encoder reads at once."""
+def padded_ids(chunk: Sequence[Token], tokenizer: Any) -> list[int]:
+    """Token ids with start and end tokens, padded to the encoder's length."""
     ids = [tokenizer.bos_token_id, *(token.id for token in chunk), tokenizer.eos_token_id]
     return ids + [tokenizer.pad_token_id] * (tokenizer.model_max_length - len(ids))

@@ -1,35 +1,35 @@
-"""What a prompt's brackets mean: `(words:1.3)` weighs more, `(words:0.7)` less; all other brackets are brackets."""
+"""Prompt weights: `(words:1.3)` emphasises words, `(words:0.7)` weakens them; all other brackets are plain text."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-WEIGHTS = (0.0, 5.0)
-"""The lowest and the highest weight; 1 is as if nothing were said."""
-ENOUGH = 1e9
-"""A product of weights is not followed beyond it: infinity times 0 is no number."""
+WEIGHT_RANGE = (0.0, 5.0)
+"""The lowest and the highest weight; 1 changes nothing."""
+MAX_PRODUCT = 1e9
+"""Limit of a product of weights, which must stay finite: infinity times 0 is not a number."""
 MARK = re.compile(r"\\[()]|[()]")
 NUMBER = re.compile(r":\s*([0-9]{1,9}\.?[0-9]{0,9}|\.[0-9]{1,9})\s*\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Words that share a weight."""
+    """Adjacent words of equal weight."""
 
     text: str
     weight: float = 1.0
 
 
 def spans_of(prompt: str) -> tuple[list[Span], tuple[str, ...]]:
-    """The prompt's words in their order, and sentences about brackets whose number is no weight.
+    """Split a prompt into spans, in their order, and notes about brackets whose number is outside WEIGHT_RANGE.
 
-    Brackets within brackets multiply, within WEIGHTS. Only a pair with a colon and a number before its end is a weight:
-    of others, and of those without a partner, nothing is taken away. `\\(` and `\\)` are brackets that never pair.
+    Weights of nested brackets multiply, within WEIGHT_RANGE. Only a pair with a colon and a number before its end is a
+    weight; other brackets and unpaired ones stay in the text. `\\(` and `\\)` are brackets that never pair.
     """
     opened: list[int] = []
-    weights: dict[int, float] = {}  # by where the bracket stands that opens
-    numbers: dict[int, int] = {}  # where the bracket stands that closes -> where its colon does
+    weights: dict[int, float] = {}  # by position of the opening bracket
+    numbers: dict[int, int] = {}  # position of the closing bracket -> that of its colon
     notes: list[str] = []
     before = 0
     for mark in MARK.finditer(prompt):
@@ -38,10 +38,10 @@ def spans_of(prompt: str) -> tuple[list[Span], tuple[str, ...]]:
         elif mark[0] == ")" and opened:
             start = opened.pop()
             number = NUMBER.search(prompt, before, mark.start())
-            if number and WEIGHTS[0] <= float(number[1]) <= WEIGHTS[1]:
+            if number and WEIGHT_RANGE[0] <= float(number[1]) <= WEIGHT_RANGE[1]:
                 weights[start], numbers[mark.start()] = float(number[1]), number.start()
             elif number:
-                lowest, highest = WEIGHTS
+                lowest, highest = WEIGHT_RANGE
                 notes.append(f"“{number[1][:20]}” is no weight: they go from {lowest:g} to {highest:g}.")
         before = mark.end()
 
@@ -49,24 +49,24 @@ def spans_of(prompt: str) -> tuple[list[Span], tuple[str, ...]]:
     within = [1.0]
     before = 0
     for mark in MARK.finditer(prompt):
-        spans.append(Span(prompt[before : numbers.get(mark.start(), mark.start())], held(within[-1])))
+        spans.append(Span(prompt[before : numbers.get(mark.start(), mark.start())], clamped(within[-1])))
         before = mark.end()
         if mark.start() in weights:
-            within.append(min(within[-1] * weights[mark.start()], ENOUGH))
+            within.append(min(within[-1] * weights[mark.start()], MAX_PRODUCT))
         elif mark.start() in numbers:
             within.pop()
         else:
-            spans.append(Span(mark[0][-1], held(within[-1])))
-    spans.append(Span(prompt[before:], held(within[-1])))
+            spans.append(Span(mark[0][-1], clamped(within[-1])))
+    spans.append(Span(prompt[before:], clamped(within[-1])))
     return joined(spans), tuple(dict.fromkeys(notes))
 
 
-def held(weight: float) -> float:
-    return min(max(weight, WEIGHTS[0]), WEIGHTS[1])
+def clamped(weight: float) -> float:
+    return min(max(weight, WEIGHT_RANGE[0]), WEIGHT_RANGE[1])
 
 
 def joined(spans: list[Span]) -> list[Span]:
-    """Neighbours of one weight are one: what is not weighted is read as it stands there."""
+    """Join neighbours of equal weight, so that text without weights is tokenised as a whole."""
     whole: list[Span] = []
     for span in spans:
         if whole and whole[-1].weight == span.weight:

@@ -1,7 +1,8 @@
-"""Vectors in the place of words: `<slug>` in the prompt of whoever asked for that embedding, and in nobody else's.
+"""Textual inversion: vectors that an embedding puts in the place of `<slug>` in a prompt.
 
-Nothing is put into a tokenizer or an encoder to stay: for a prompt with an embedding the vectors take the places of
-tokens while that prompt is read. So none is ever loaded for others, and none has to be put away.
+R. Gal et al., "An Image is Worth One Word" (2022, arXiv 2208.01618). Nothing is added to the tokenizer or to the text
+encoder: while a prompt is encoded, a forward hook replaces the token embeddings at the placeholders. So an embedding
+affects only the requests that name it, and never has to be unloaded.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ EmbeddingVectors = Mapping[str, torch.Tensor]
 def load_embedding_vectors(
     specs: Sequence[ModelSpec], encoders: Sequence[Any], label: str
 ) -> tuple[EmbeddingVectors, ...]:
-    """For each encoder of the model called `label`, what the embeddings give it.
+    """Read embeddings for each text encoder of the model called `label`.
 
-    Raises EngineFailed: `part_unavailable` where a file is gone, `part_refused` by the check, `part_unfit` where it was
-    made for encoders of another width.
+    Raises EngineFailed: `part_unavailable` if a file is missing, `part_refused` by its check, `part_unfit` if its
+    vectors have another width than the encoder's.
     """
     found: tuple[dict[str, torch.Tensor], ...] = tuple({} for _ in encoders)
     for spec in specs:
-        for vectors, tensor, encoder in zip(found, tensors_of(spec), encoders, strict=True):
+        for vectors, tensor, encoder in zip(found, read_tensors(spec), encoders, strict=True):
             width = encoder.get_input_embeddings().weight.shape[-1]
             if tensor.shape[-1] != width:
                 raise EngineFailed(
@@ -44,8 +45,8 @@ def load_embedding_vectors(
     return found
 
 
-def tensors_of(spec: ModelSpec) -> list[torch.Tensor]:
-    """Those of its file, in the order of the encoders that they are for."""
+def read_tensors(spec: ModelSpec) -> list[torch.Tensor]:
+    """The tensors of an embedding's file, in the order of the text encoders that they are for."""
     if spec.path is None or not spec.path.is_file():
         raise EngineFailed(f"The embedding {spec.slug} is not installed any more.", code="part_unavailable")
     try:
@@ -57,33 +58,33 @@ def tensors_of(spec: ModelSpec) -> list[torch.Tensor]:
 
 
 def placeholder_of(slug: str) -> str:
-    """What stands in a prompt in its place."""
+    """What stands for an embedding in a prompt."""
     return f"<{slug}>"
 
 
-def pieces(text: str, slugs: Sequence[str]) -> list[tuple[str, str | None]]:
-    """The text in its order, as (words, None) and as (mark, slug)."""
+def split_at_placeholders(text: str, slugs: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Split a text, in its order, into (words, None) and (placeholder, slug)."""
     if not slugs:
         return [(text, None)]
-    marks = {placeholder_of(slug): slug for slug in slugs}
-    found = re.split(f"({'|'.join(map(re.escape, marks))})", text, flags=re.IGNORECASE)
-    return [(piece, marks.get(piece.lower())) for piece in found]
+    placeholders = {placeholder_of(slug): slug for slug in slugs}
+    pieces = re.split(f"({'|'.join(map(re.escape, placeholders))})", text, flags=re.IGNORECASE)
+    return [(piece, placeholders.get(piece.lower())) for piece in pieces]
 
 
 @contextmanager
-def placed(encoder: Any, places: Mapping[tuple[int, int], torch.Tensor]) -> Iterator[None]:
-    """While it lasts, the encoder reads these vectors at those places: (row, column) of the ids it is given."""
-    if not places:
+def replaced_embeddings(encoder: Any, positions: Mapping[tuple[int, int], torch.Tensor]) -> Iterator[None]:
+    """Let a text encoder read these vectors at (row, column) of its token ids while the context lasts."""
+    if not positions:
         yield
         return
 
-    def put(module: torch.nn.Module, ids: Any, said: torch.Tensor) -> torch.Tensor:
-        said = said.clone()
-        for (row, column), vector in places.items():
-            said[row, column] = vector.to(said)
-        return said
+    def replace(module: torch.nn.Module, ids: Any, embeddings: torch.Tensor) -> torch.Tensor:
+        embeddings = embeddings.clone()
+        for (row, column), vector in positions.items():
+            embeddings[row, column] = vector.to(embeddings)
+        return embeddings
 
-    hook = encoder.get_input_embeddings().register_forward_hook(put)
+    hook = encoder.get_input_embeddings().register_forward_hook(replace)
     try:
         yield
     finally:

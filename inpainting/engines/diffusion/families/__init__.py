@@ -1,1 +1,1 @@
-"""How each family of models encodes, predicts and decodes."""
+"""How each family of models encodes prompts, starts a sample and predicts."""

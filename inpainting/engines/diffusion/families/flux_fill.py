@@ -1,154 +1,164 @@
-"""FLUX.1 Fill: a transformer trained by flow matching, that is shown the mask and what is kept of the picture."""
+"""FLUX.1 Fill: a flow matching transformer that takes the mask and the kept part of the image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn.functional import max_pool2d, pixel_unshuffle
+from torch.nn.functional import pixel_unshuffle
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import flow_schedulers
+from inpainting.engines.diffusion.backends.base import Backend
+from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.conditioning.prompt_weights import spans_of
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
-from inpainting.engines.diffusion.denoising import DenoisingState, TextConditioning
-from inpainting.engines.diffusion.families.base import LatentModel, to_tensor
-from inpainting.engines.diffusion.flow import FlowDenoisingState
+from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.flow_denoising import FlowDenoisingState
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
 
-TOKENS = 512
-"""Of the prompt, that the larger text encoder reads."""
-
-
+MAX_TOKENS = 512
+"""Tokens of the prompt that the T5 encoder takes."""
 WEIGHTS_UNREAD = "This model reads no weights: they stand in its prompt as words and numbers."
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FluxPrompt(TokenizedPrompts):
+    """Token ids of the prompt. clip_ids: [1, 77]. t5_ids: [1, 512]."""
+
+    clip_ids: torch.Tensor
+    t5_ids: torch.Tensor
+
+
 class FluxFill(LatentModel):
-    """A transformer instead of a UNet. Distilled with guidance: one row a picture, and no negative prompt."""
+    """A loaded model of the family flux-fill: guidance-distilled, so one row an image and no negative prompt."""
 
     def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
         super().__init__(pipeline, hardware, spec)
         self.transformer = pipeline.transformer
-        seen, wanted = (
-            self.transformer.config.in_channels,
-            2 * PATCH_SIZE**2 * self.channels + PATCH_SIZE**2 * VAE_SCALE_FACTOR**2,
-        )
+        seen = self.transformer.config.in_channels
+        wanted = PATCH_SIZE**2 * (2 * self.vae.config.latent_channels + VAE_SCALE_FACTOR**2)
         if seen != wanted:
             raise EngineFailed(
                 f"{spec.label} was not trained for filling: its transformer takes {seen} channels, not {wanted}.",
                 code="model_refused",
             )
 
-    @property
-    def channels(self) -> int:
-        """Of a latent pixel."""
-        return int(self.vae.config.latent_channels)
-
     def rows_for(self, settings: PaintSettings) -> int:
         return 1
 
-    # Encode
+    # Tokenise and encode
+
+    def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> FluxPrompt:
+        """See `LatentModel.tokenize`. CLIP takes 77 tokens of the prompt, T5 512; notes are about T5 alone."""
+        prompt, notes = settings.prompt, []
+        if any(span.weight != 1 for span in spans_of(prompt)[0]):
+            notes.append(WEIGHTS_UNREAD)
+        clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
+        clip_tokens, t5_tokens = (one(prompt, truncation=False, verbose=False).input_ids for one in (clip, t5))
+        if len(t5_tokens) > MAX_TOKENS:
+            unread = str(t5.decode(t5_tokens[MAX_TOKENS - 1 : -1])).strip()
+            notes.append(
+                f"The prompt is longer than the model reads ({MAX_TOKENS - 1} tokens); not read: “{unread[:200]}”."
+            )
+        return FluxPrompt(
+            notes=tuple(notes),
+            clip_ids=fixed_length(clip_tokens, clip.model_max_length, clip.pad_token_id),
+            t5_ids=fixed_length(t5_tokens, MAX_TOKENS, t5.pad_token_id),
+        )
 
     @torch.inference_mode()
-    def read(
-        self, settings: PaintSettings, size: Size, vectors: Sequence[EmbeddingVectors] = ()
-    ) -> tuple[TextConditioning, tuple[str, ...]]:
-        """embeds: [1, 512, features], of the larger encoder. pooled: [1, features], of CLIP, which reads 77 tokens."""
-        embeds, pooled, _ = self.pipeline.encode_prompt(
-            settings.prompt, device=self.hardware.device, max_sequence_length=TOKENS
-        )
-        is_weighted = any(span.weight != 1 for span in spans_of(settings.prompt)[0])
-        notes = [WEIGHTS_UNREAD] if is_weighted else []
-        tokenizer = self.pipeline.tokenizer_2
-        tokens = tokenizer(settings.prompt, truncation=False, verbose=False).input_ids
-        if len(tokens) <= TOKENS:
-            return TextConditioning(embeds, pooled), tuple(notes)
-        rest = str(tokenizer.decode(tokens[TOKENS - 1 : -1])).strip()
-        note = f"The prompt is longer than the model reads ({TOKENS - 1} tokens); not read: “{rest[:200]}”."
-        return TextConditioning(embeds, pooled), (*notes, note)
+    def encode_prompts(self, prompts: FluxPrompt, settings: PaintSettings, size: Size) -> TextConditioning:
+        """embeds: [1, 512, features], by T5. pooled: [1, features], by CLIP."""
+        device = self.hardware.device
+        pooled = self.pipeline.text_encoder(prompts.clip_ids.to(device), output_hidden_states=False).pooler_output
+        embeds = self.pipeline.text_encoder_2(prompts.t5_ids.to(device), output_hidden_states=False)[0]
+        return TextConditioning(embeds, pooled)
 
     # Start
 
     @torch.inference_mode()
     def start(
-        self, request: InpaintRequest, index: int, text: TextConditioning
+        self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
-        """The beginning of picture `index` of a request whose image is the window: its sides are multiples of 16.
+        """See `LatentModel.start`. The window's sides are multiples of 16.
 
-        Draws from the generator in the order of `FluxFillPipeline`, so that the same seed gives the same picture. The
-        model is shown the mask pixel by pixel; grey of half and more is to be repainted.
-        Also returns sentences about what runs otherwise than asked.
+        The transformer takes the mask pixel by pixel, where grey of half and more is to be repainted.
         """
-        settings, device = request.settings, self.hardware.device
+        settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
         scheduler, notes = flow_schedulers.make(settings.scheduler or self.spec.scheduler, self.scheduler_config)
-        height, width = request.mask.shape
+        height, width = inputs.latent_size
         timesteps = flow_schedulers.begin(
             scheduler,
             self.scheduler_config,
             steps=settings.steps or self.spec.steps,
             strength=settings.strength,
-            patches=(height // VAE_SCALE_FACTOR // PATCH_SIZE) * (width // VAE_SCALE_FACTOR // PATCH_SIZE),
+            patches=(height // PATCH_SIZE) * (width // PATCH_SIZE),
         )
-        generator = torch.Generator().manual_seed((settings.seed + index) % 2**63)
-        pixels = to_tensor(request.image.pixels)
-        marked = torch.from_numpy(request.mask.astype(np.float32) / 255)[None, None]
-        repainted = (marked >= 0.5).float()
-        mask = max_pool2d(marked, VAE_SCALE_FACTOR).to(device)
-
-        image = self.encode_image(pixels, generator)
-        noise = self.draw((mask.shape[-2], mask.shape[-1]), generator)
-        masked_image = self.encode_image(pixels * (1 - repainted), generator)
-        denoising = FlowDenoisingState(
+        pixel_mask = (inputs.pixel_mask >= 0.5).float()
+        image = codec.encode(inputs.pixels, inputs.generator)
+        noise = self.draw_noise(inputs.latent_size, inputs.generator)
+        masked_image = codec.encode(inputs.pixels * (1 - pixel_mask), inputs.generator)
+        state = FlowDenoisingState(
             latents=image,
             text=text,
             guidance=self.guidance(settings),
             scheduler=scheduler,
             timesteps=timesteps,
-            mask=mask,
+            mask=inputs.mask,
             masked_image=masked_image,
-            image=image if bool(((mask > 0) & (mask < 1)).any()) else None,
+            image=image if inputs.is_grey else None,
             noise=noise,
             step_arguments={},
-            marked=pixel_unshuffle(repainted, VAE_SCALE_FACTOR).to(device),
+            pixel_mask=pixel_unshuffle(pixel_mask, VAE_SCALE_FACTOR).to(self.hardware.device),
         )
-        denoising.latents = denoising.noised(image)
-        return denoising, notes
+        state.latents = state.noised(image)
+        return state, notes
 
     # Predict
 
     @torch.inference_mode()
-    def predict(self, samples: Sequence[DenoisingState]) -> list[torch.Tensor]:
-        """One call of the transformer for all of them, which are of one size, each at its own time and guidance."""
+    def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
+        """See `LatentModel.predict`. Always by torch: no other backend computes this transformer."""
         device, dtype = self.hardware.device, self.transformer.dtype
         texts = [one.text for one in samples]
         embeds = torch.cat([text.embeds for text in texts]).to(dtype)
-        answer = self.transformer(
+        prediction = self.transformer(
             hidden_states=torch.cat([one.model_input() for one in samples]).to(dtype),
-            timestep=torch.cat([one.time for one in samples]).to(device) / 1000,
-            guidance=self.heard_guidance(samples),
+            timestep=torch.cat([one.step_timesteps for one in samples]).to(device) / 1000,
+            guidance=self.guidance_input(samples),
             pooled_projections=torch.cat([text.pooled for text in texts if text.pooled is not None]).to(dtype),
             encoder_hidden_states=embeds,
             txt_ids=torch.zeros(embeds.shape[1], 3, device=device, dtype=dtype),
-            img_ids=places(samples[0].latents, dtype),
+            img_ids=latent_image_ids(samples[0].latents, dtype),
             return_dict=False,
         )[0]
-        return list(answer.float().split(1))
+        return list(prediction.float().split(1))
 
-    def heard_guidance(self, samples: Sequence[DenoisingState]) -> torch.Tensor | None:
-        """[rows]; None for a transformer that was not distilled with guidance, and hears none."""
+    def guidance_input(self, samples: Sequence[DenoisingState]) -> torch.Tensor | None:
+        """[rows]; None for a transformer that takes no guidance."""
         if not self.transformer.config.guidance_embeds:
             return None
         return torch.tensor([one.guidance for one in samples], device=self.hardware.device)
 
 
-def places(latents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """[h * w / 4, 3], where each patch of [1, c, h, w] lies: nothing, its row, its column."""
+def fixed_length(tokens: list[int], length: int, pad_token_id: int) -> torch.Tensor:
+    """[1, length]: truncated before the end token, or padded."""
+    kept = tokens if len(tokens) <= length else [*tokens[: length - 1], tokens[-1]]
+    return torch.tensor([kept + [pad_token_id] * (length - len(kept))])
+
+
+def latent_image_ids(latents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """[h * w / 4, 3], the position of each patch of latents [1, c, h, w]: 0, its row, its column."""
     rows, columns = latents.shape[-2] // PATCH_SIZE, latents.shape[-1] // PATCH_SIZE
     grid = torch.zeros(rows, columns, 3)
     grid[..., 1], grid[..., 2] = torch.arange(rows)[:, None], torch.arange(columns)[None]

@@ -1,260 +1,272 @@
-"""Stable Diffusion 1 and 2: a UNet on latents of 4 channels, one text encoder. SDXL builds on it."""
+"""Stable Diffusion 1 and 2: a UNet on latents of 4 channels, and one text encoder. SDXL builds on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn.functional import max_pool2d
 
 from inpainting.catalog.inspection.model_files import INPAINTING_CHANNELS
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.backends.base import Backend
+from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
 from inpainting.engines.diffusion.conditioning.prompt_encoding import (
     MAX_CHUNKS,
-    Places,
     PromptChunks,
     PromptEmbedding,
-    cut,
-    hear,
+    VectorPositions,
+    encode_chunks,
+    split_into_chunks,
 )
 from inpainting.engines.diffusion.conditioning.prompt_weights import spans_of
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import (
     EmbeddingVectors,
     load_embedding_vectors,
-    placed,
     placeholder_of,
+    replaced_embeddings,
 )
-from inpainting.engines.diffusion.denoising import DenoisingState, TextConditioning
-from inpainting.engines.diffusion.families.base import LatentModel, to_tensor
-from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
+from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.families.base import LatentModel, SampleInputs
+from inpainting.engines.diffusion.latent_codec import LatentCodec
 
 DISTILLED = "This model was distilled with its guidance:"
 
 
-class StableDiffusion(LatentModel):
-    """A loaded model. Used by one thread alone: the one that owns the device.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ChunkedPrompts(TokenizedPrompts):
+    """The prompts as chunks for each text encoder. negative: None where there is no guidance."""
 
-    pipeline: any diffusers pipeline of the family; it lends its parts, and nothing of a generation is kept on it.
-    """
+    positive: Sequence[PromptChunks]
+    negative: Sequence[PromptChunks] | None
+
+    @property
+    def chunk_count(self) -> int:
+        """As many chunks as the longest of all takes: the shorter ones are filled up with empty chunks."""
+        return max(chunks.count for chunks in (*self.positive, *(self.negative or ())))
+
+
+class StableDiffusion(LatentModel):
+    """A loaded model of the family sd. Only the device's thread uses it."""
 
     @property
     def is_inpainting(self) -> bool:
-        """Whether its UNet is shown the mask and the picture around it (9 channels)."""
+        """Whether the UNet takes the mask and the masked image too (9 channels)."""
         return bool(self.unet.config.in_channels == INPAINTING_CHANNELS)
 
-    # Encode
+    @property
+    def is_guidance_distilled(self) -> bool:
+        """Whether the UNet takes the guidance scale as an input (Meng et al. 2023, arXiv 2210.03142)."""
+        return self.unet.config.time_cond_proj_dim is not None
 
     def is_guided(self, settings: PaintSettings) -> bool:
-        """Whether a negative prompt is heard: not at a guidance of 1, nor by a UNet distilled with guidance."""
-        return self.guidance(settings) > 1 and self.unet.config.time_cond_proj_dim is None
+        """Whether classifier-free guidance is applied: not at a scale of 1, nor by a guidance-distilled UNet."""
+        return self.guidance(settings) > 1 and not self.is_guidance_distilled
 
     def rows_for(self, settings: PaintSettings) -> int:
-        """How many rows of the UNet's batch a picture takes at most: fewer in steps without guidance."""
+        """Rows of a step batch that an image takes at most: fewer in steps without guidance."""
         return 2 if self.is_guided(settings) else 1
 
-    @torch.inference_mode()
-    def read(
-        self, settings: PaintSettings, size: Size, vectors: Sequence[EmbeddingVectors] = ()
-    ) -> tuple[TextConditioning, tuple[str, ...]]:
-        """What the UNet hears of a request painted at `size`, and sentences about words that it does not hear.
-
-        vectors: what its embeddings give each text encoder; none where it has none.
-        """
-        text = self.encode_text(settings, size, vectors)
-        if self.unet.config.time_cond_proj_dim is not None:
-            scale = torch.tensor([self.guidance(settings) - 1])
-            width = self.unet.config.time_cond_proj_dim
-            condition = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
-            text = replace(text, time_condition=condition.to(self.hardware.device))
-        return text, tuple(self._unread(settings, vectors))
-
-    def encode_text(
-        self, settings: PaintSettings, size: Size, vectors: Sequence[EmbeddingVectors] = ()
-    ) -> TextConditioning:
-        positive, negative = self.hear(settings, vectors)
-        if negative is None:
-            return TextConditioning(positive.embeds)
-        return TextConditioning(torch.cat([negative.embeds, positive.embeds]))
-
-    def hear(
-        self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()
-    ) -> tuple[PromptEmbedding, PromptEmbedding | None]:
-        """What the encoders say to the prompt, and where it is heard to the negative one, in as many chunks.
-
-        `clip_skip` is for the prompt alone, as in diffusers' pipelines.
-        """
-        count = self.count_chunks(settings, vectors)
-        positive = self._hear(settings.prompt, vectors, count, layers_left_out(settings))
-        if not self.is_guided(settings):
-            return positive, None
-        return positive, self._hear(settings.negative_prompt, vectors, count, None)
-
-    def _hear(
-        self, words: str, vectors: Sequence[EmbeddingVectors], count: int, left_out: int | None
-    ) -> PromptEmbedding:
-        said = [
-            hear(chunks, count, tokenizer, partial(self.listen, encoder, left_out))
-            for chunks, (tokenizer, encoder) in zip(self._cut(words, vectors), self.encoders, strict=True)
-        ]
-        return PromptEmbedding(torch.cat([one.embeds for one in said], -1), torch.cat([one.pooled for one in said], -1))
-
-    def _cut(self, words: str, vectors: Sequence[EmbeddingVectors]) -> list[PromptChunks]:
-        """For each encoder."""
-        spans, _ = spans_of(words)
-        each = vectors or [{} for _ in self.encoders]
-        return [cut(spans, tokenizer, own) for (tokenizer, _), own in zip(self.encoders, each, strict=True)]
-
-    def count_chunks(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> int:
-        """How many chunks of words the UNet hears: as many as the longer of what it hears takes."""
-        texts = [settings.prompt, *([settings.negative_prompt] if self.is_guided(settings) else [])]
-        return max(chunks.count for words in texts for chunks in self._cut(words, vectors))
-
-    def load_embeddings(self, embeddings: Sequence[ModelSpec]) -> tuple[EmbeddingVectors, ...]:
-        """For `read`. Raises EngineFailed: `part_unavailable`, `part_refused`, `part_unfit`."""
-        return load_embedding_vectors(embeddings, [encoder for _, encoder in self.encoders], self.spec.label)
+    # Tokenise
 
     @property
     def encoders(self) -> list[tuple[Any, Any]]:
         """Each tokenizer with its text encoder."""
         return [(self.pipeline.tokenizer, self.pipeline.text_encoder)]
 
-    def listen(
-        self, encoder: Any, left_out: int | None, ids: torch.Tensor, places: Places
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `reading.Listen`. left_out: how many of its last layers are not run, None for none."""
-        with placed(encoder, places):
-            said = encoder(ids.to(self.hardware.device), output_hidden_states=left_out is not None)
-        if left_out is None:
-            embeds = said[0]
-        else:
-            embeds = encoder.text_model.final_layer_norm(said.hidden_states[-(left_out + 1)])
-        return embeds, embeds.new_empty(len(ids), 0)
+    def load_embeddings(self, embeddings: Sequence[ModelSpec]) -> tuple[EmbeddingVectors, ...]:
+        """See `LatentModel.load_embeddings`."""
+        return load_embedding_vectors(embeddings, [encoder for _, encoder in self.encoders], self.spec.label)
 
-    def _unread(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors]) -> Iterator[str]:
-        """Sentences about words that the UNet does not hear, or not as they were meant."""
-        used: set[str] = set()
-        most = MAX_CHUNKS * (self.encoders[0][0].model_max_length - 2)
-        for name in ("prompt", *(["negative_prompt"] if self.is_guided(settings) else [])):
-            words: str = getattr(settings, name)
-            yield from spans_of(words)[1]
-            chunks = self._cut(words, vectors)[0]
-            used |= chunks.embeddings
-            if chunks.unread:
-                yield (f"The {name} is longer than the model reads ({most} tokens); not read: “{chunks.unread[:200]}”.")
-        if self.unet.config.time_cond_proj_dim is not None:
+    def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> ChunkedPrompts:
+        """See `LatentModel.tokenize`."""
+        positive, notes = self._tokenize("prompt", settings.prompt, vectors)
+        negative = None
+        if self.is_guided(settings):
+            negative, more = self._tokenize("negative_prompt", settings.negative_prompt, vectors)
+            notes += more
+        # The same embeddings for every text encoder.
+        used = positive[0].embeddings | (negative[0].embeddings if negative else frozenset())
+        notes += self._ignored(settings, used)
+        return ChunkedPrompts(notes=tuple(notes), positive=positive, negative=negative)
+
+    def _tokenize(
+        self, field: str, prompt: str, vectors: Sequence[EmbeddingVectors]
+    ) -> tuple[list[PromptChunks], list[str]]:
+        """One prompt for each text encoder, and notes about what of it the model does not read."""
+        spans, notes = spans_of(prompt)
+        vectors = vectors or [{} for _ in self.encoders]
+        chunks = [
+            split_into_chunks(spans, tokenizer, own) for (tokenizer, _), own in zip(self.encoders, vectors, strict=True)
+        ]
+        unread = chunks[0].unread
+        if not unread:
+            return chunks, [*notes]
+        tokens = MAX_CHUNKS * (self.encoders[0][0].model_max_length - 2)
+        too_long = f"The {field} is longer than the model reads ({tokens} tokens); not read: “{unread[:200]}”."
+        return chunks, [*notes, too_long]
+
+    def _ignored(self, settings: PaintSettings, used_embeddings: Collection[str]) -> Iterator[str]:
+        """Notes about settings that have no effect."""
+        if self.is_guidance_distilled:
             if settings.negative_prompt:
-                yield f"{DISTILLED} the negative prompt was not heard."
+                yield f"{DISTILLED} the negative prompt was not read."
             if settings.guidance_start or settings.guidance_end not in (None, 1):
                 yield f"{DISTILLED} guidance_start and guidance_end changed nothing."
         for slug in settings.embeddings:
-            if slug not in used:
+            if slug not in used_embeddings:
                 placeholder = placeholder_of(slug)
                 yield f"The embedding {slug} is not used: “{placeholder}” is in no prompt that the model reads."
+
+    # Encode
+
+    @torch.inference_mode()
+    def encode_prompts(self, prompts: ChunkedPrompts, settings: PaintSettings, size: Size) -> TextConditioning:
+        """See `LatentModel.encode_prompts`. `clip_skip` is for the prompt alone, as in diffusers' pipelines."""
+        positive = self._encode(prompts.positive, prompts.chunk_count, skipped_layers(settings))
+        negative = None
+        if prompts.negative is not None:
+            negative = self._encode(prompts.negative, prompts.chunk_count, None)
+        text = self.text_conditioning(positive, negative, settings, size)
+        if not self.is_guidance_distilled:
+            return text
+        scale, width = torch.tensor([self.guidance(settings) - 1]), self.unet.config.time_cond_proj_dim
+        embedding = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
+        return replace(text, guidance_embedding=embedding.to(self.hardware.device))
+
+    def text_conditioning(
+        self, positive: PromptEmbedding, negative: PromptEmbedding | None, settings: PaintSettings, size: Size
+    ) -> TextConditioning:
+        """The rows of both prompts."""
+        if negative is None:
+            return TextConditioning(positive.embeds)
+        return TextConditioning(torch.cat([negative.embeds, positive.embeds]))
+
+    def _encode(self, prompt: Sequence[PromptChunks], count: int, skipped: int | None) -> PromptEmbedding:
+        """The text encoders' embeddings of a prompt, side by side."""
+        embeddings = [
+            encode_chunks(chunks, count, tokenizer, partial(self.run_text_encoder, encoder, skipped))
+            for chunks, (tokenizer, encoder) in zip(prompt, self.encoders, strict=True)
+        ]
+        embeds = torch.cat([one.embeds for one in embeddings], -1)
+        return PromptEmbedding(embeds, torch.cat([one.pooled for one in embeddings], -1))
+
+    def run_text_encoder(
+        self, encoder: Any, skipped: int | None, ids: torch.Tensor, positions: VectorPositions
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `prompt_encoding.RunEncoder`. skipped: number of last layers that are not run, None for none."""
+        with replaced_embeddings(encoder, positions):
+            output = encoder(ids.to(self.hardware.device), output_hidden_states=skipped is not None)
+        if skipped is None:
+            embeds = output[0]
+        else:
+            embeds = encoder.text_model.final_layer_norm(output.hidden_states[-(skipped + 1)])
+        return embeds, embeds.new_empty(len(ids), 0)
 
     # Start
 
     @torch.inference_mode()
     def start(
-        self, request: InpaintRequest, index: int, text: TextConditioning
+        self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
-        """The beginning of picture `index` of a request whose image is the window: its sides are multiples of 8.
-
-        Draws from the generator in the order of diffusers' inpainting pipelines, so that the same seed gives the same
-        picture. A latent pixel is repainted if any of its 64 pixels is: a scratch is thinner than a latent pixel.
-        Also returns sentences about what runs otherwise than asked.
-        """
-        settings = request.settings
-        scheduler, notes = schedulers.make(
-            settings.scheduler or self.spec.scheduler,
-            self.scheduler_config,
-            karras=settings.use_karras_sigmas,
-            algorithm_type=settings.algorithm_type,
-            is_trailing=self.loras.want_trailing_steps,
-        )
-        steps, most = settings.steps or self.spec.steps, schedulers.max_steps(scheduler)
-        if steps > most:
-            notes = (*notes, f"{steps} steps were asked for; {type(scheduler).__name__} takes at most {most}.")
-        timesteps = schedulers.begin(scheduler, min(steps, most), settings.strength)
-        generator = torch.Generator().manual_seed((settings.seed + index) % 2**63)
-        pixels = to_tensor(request.image.pixels)
-        marked = torch.from_numpy(request.mask.astype(np.float32) / 255)[None, None]
-        mask = max_pool2d(marked, VAE_SCALE_FACTOR).to(self.hardware.device)
-        cells = (mask.shape[-2], mask.shape[-1])
-
-        starts_from_picture = settings.strength < 1
-        image = None
-        if starts_from_picture or not self.is_inpainting:
-            image = self.encode_image(pixels, generator)
-        noise = self.draw(cells, generator)
-        if starts_from_picture and image is not None:
-            latents = scheduler.add_noise(image, noise, timesteps[:1])
-        else:
-            latents = noise * scheduler.init_noise_sigma
+        """See `LatentModel.start`. The window's sides are multiples of 8."""
+        settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
+        scheduler, timesteps, notes = self._schedule(settings)
+        latents, noise, image = self._first_latents(settings, inputs, codec, scheduler, timesteps)
+        masked_image = None
         if self.is_inpainting:
-            masked_image = self.encode_image(pixels * (marked < 0.5), generator)
-            is_grey = bool(((mask > 0) & (mask < 1)).any())
-            if not is_grey:
+            masked_image = codec.encode(inputs.pixels * (inputs.pixel_mask < 0.5), inputs.generator)
+            if not inputs.is_grey:
                 image = None
             elif image is None:
-                image = self.encode_image(pixels, generator)
-        else:
-            masked_image = None
-            if self.draws_latents:
-                self.draw(cells, generator)  # diffusers encodes the masked picture here too, and does not look at it
+                image = codec.encode(inputs.pixels, inputs.generator)
+        elif codec.samples_latents:
+            # diffusers encodes the masked image here too, and does not use it.
+            self.draw_noise(inputs.latent_size, inputs.generator)
         guided = schedulers.steps_within(len(timesteps), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
             notes = (*notes, "No step lies between guidance_start and guidance_end: none was guided.")
-        denoising = DenoisingState(
+        state = DenoisingState(
             latents=latents,
             text=text,
             guidance=self.guidance(settings),
             scheduler=scheduler,
             timesteps=timesteps,
-            mask=mask,
+            mask=inputs.mask,
             masked_image=masked_image,
             image=image,
             noise=noise,
-            step_arguments=schedulers.step_arguments(scheduler, generator),
+            step_arguments=schedulers.step_arguments(scheduler, inputs.generator),
             guided=guided,
         )
-        return denoising, notes
+        return state, notes
+
+    def _schedule(self, settings: PaintSettings) -> tuple[Any, torch.Tensor, tuple[str, ...]]:
+        """A scheduler, its timesteps and notes."""
+        scheduler, notes = schedulers.make(
+            settings.scheduler or self.spec.scheduler,
+            self.scheduler_config,
+            karras=settings.use_karras_sigmas,
+            algorithm_type=settings.algorithm_type,
+            is_trailing=self.loras.need_trailing_timesteps,
+        )
+        steps, most = settings.steps or self.spec.steps, schedulers.max_steps(scheduler)
+        if steps > most:
+            notes = (*notes, f"{steps} steps were asked for; {type(scheduler).__name__} takes at most {most}.")
+        return scheduler, schedulers.begin(scheduler, min(steps, most), settings.strength), notes
+
+    def _first_latents(
+        self,
+        settings: PaintSettings,
+        inputs: SampleInputs,
+        codec: LatentCodec,
+        scheduler: Any,
+        timesteps: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The initial latents, their noise, and the source's latents if they were needed."""
+        starts_from_image = settings.strength < 1
+        image = None
+        if starts_from_image or not self.is_inpainting:
+            image = codec.encode(inputs.pixels, inputs.generator)
+        noise = self.draw_noise(inputs.latent_size, inputs.generator)
+        if starts_from_image and image is not None:
+            return scheduler.add_noise(image, noise, timesteps[:1]), noise, image
+        return noise * scheduler.init_noise_sigma, noise, image
 
     # Predict
 
     @torch.inference_mode()
-    def predict(self, samples: Sequence[DenoisingState]) -> list[torch.Tensor]:
-        """One call of the UNet for all of them, each at its own time: what each wants for `advance`, in float32.
-
-        They hear texts of one length: `count_chunks` is the same for all.
-        """
-        if len({one.networks for one in samples}) > 1:  # a part's files were replaced while some are painted
-            return [answer for one in samples for answer in self.predict([one])]
+    def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
+        """See `LatentModel.predict`. The samples' texts have equal numbers of chunks."""
+        if len({one.adapter_ids for one in samples}) > 1:  # an adapter's files were replaced between two starts
+            return [prediction for one in samples for prediction in self.predict([one], backend)]
         device, dtype = self.hardware.device, self.unet.dtype
-        texts = [one.heard for one in samples]
+        texts = [one.step_text for one in samples]
         inputs = torch.cat([one.model_input() for one in samples]).to(dtype)
-        times = torch.cat([one.time for one in samples]).to(device)
-        hears = torch.cat([text.embeds for text in texts]).to(dtype)
-        told = self.conditions(texts)
-        led = controlnet.residuals([one.control for one in samples], inputs, times, hears, told)
-        unet = self.unet if self.compiled is None else partial(self.compiled.predict, self.unet)
-        with ip_adapter.heard(self.unet, [(one.image_prompt, one.rows) for one in samples], hears) as heard:
-            answer = unet(inputs, times, encoder_hidden_states=heard, return_dict=False, **told, **led)[0]
-        return list(answer.float().split([one.rows for one in samples]))
+        timesteps = torch.cat([one.step_timesteps for one in samples]).to(device)
+        embeds = torch.cat([text.embeds for text in texts]).to(dtype)
+        conditions = self.conditions(texts)
+        residuals = controlnet.residuals([one.step_control for one in samples], inputs, timesteps, embeds, conditions)
+        image_prompts = [(one.image_prompt, one.rows) for one in samples]
+        with ip_adapter.with_image_prompts(self.unet, image_prompts, embeds) as hidden_states:
+            prediction = backend.predict(
+                self.unet, inputs, timesteps, encoder_hidden_states=hidden_states, **conditions, **residuals
+            )
+        return list(prediction.float().split([one.rows for one in samples]))
 
     def conditions(self, texts: Sequence[TextConditioning]) -> dict[str, Any]:
-        """What else the UNet is told."""
-        times = [text.time_condition for text in texts if text.time_condition is not None]
-        return {"timestep_cond": torch.cat(times).to(self.unet.dtype)} if times else {}
+        """Further keyword arguments of the UNet."""
+        embeddings = [text.guidance_embedding for text in texts if text.guidance_embedding is not None]
+        return {"timestep_cond": torch.cat(embeddings).to(self.unet.dtype)} if embeddings else {}
 
 
-def layers_left_out(settings: PaintSettings) -> int | None:
+def skipped_layers(settings: PaintSettings) -> int | None:
     """`clip_skip` as diffusers counts it: how many layers are skipped, None for none."""
     return (settings.clip_skip or 1) - 1 or None

@@ -1,4 +1,8 @@
-"""Stable Diffusion XL: two text encoders, and a UNet that is told the picture's size."""
+"""Stable Diffusion XL: two text encoders, and a UNet that takes the image's size.
+
+D. Podell et al., "SDXL: Improving Latent Diffusion Models for High-Resolution Image Synthesis" (2023, arXiv
+2307.01952).
+"""
 
 from __future__ import annotations
 
@@ -9,36 +13,36 @@ import torch
 
 from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
-from inpainting.engines.diffusion.conditioning.prompt_encoding import Places, PromptEmbedding
-from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors, placed
-from inpainting.engines.diffusion.denoising import TextConditioning
+from inpainting.engines.diffusion.conditioning.prompt_encoding import PromptEmbedding, VectorPositions
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
+from inpainting.engines.diffusion.conditioning.textual_inversion import replaced_embeddings
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 
 
 class StableDiffusionXL(StableDiffusion):
-    @property
-    def vae_overflows(self) -> bool:
-        """Some VAEs of this family overflow in half precision, and say so."""
-        return bool(getattr(self.vae.config, "force_upcast", False))
+    """A loaded model of the family sdxl. Some of its VAEs overflow in half precision and say so by `force_upcast`."""
+
+    respects_force_upcast = True
 
     @property
     def encoders(self) -> list[tuple[Any, Any]]:
+        """Each tokenizer with its text encoder."""
         return [*super().encoders, (self.pipeline.tokenizer_2, self.pipeline.text_encoder_2)]
 
-    def listen(
-        self, encoder: Any, left_out: int | None, ids: torch.Tensor, places: Places
+    def run_text_encoder(
+        self, encoder: Any, skipped: int | None, ids: torch.Tensor, positions: VectorPositions
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The layer before the last is this family's last one. The second encoder alone says something to it all."""
-        with placed(encoder, places):
-            answer = encoder(ids.to(self.hardware.device), output_hidden_states=True)
-        said = answer.hidden_states[-((left_out or 0) + 2)]
-        return said, answer[0] if answer[0].ndim == 2 else said.new_empty(len(ids), 0)
+        """See `prompt_encoding.RunEncoder`. Takes the layer before the last; only the second encoder pools."""
+        with replaced_embeddings(encoder, positions):
+            output = encoder(ids.to(self.hardware.device), output_hidden_states=True)
+        embeds = output.hidden_states[-((skipped or 0) + 2)]
+        return embeds, output[0] if output[0].ndim == 2 else embeds.new_empty(len(ids), 0)
 
-    def encode_text(
-        self, settings: PaintSettings, size: Size, vectors: Sequence[EmbeddingVectors] = ()
+    def text_conditioning(
+        self, positive: PromptEmbedding, negative: PromptEmbedding | None, settings: PaintSettings, size: Size
     ) -> TextConditioning:
-        positive, negative = self.hear(settings, vectors)
-        # original size, where it was cropped, target size; the refiner's aesthetic score belongs to other models
+        """The rows of both prompts, and the sizes. An empty negative prompt is zeros, where the model says so."""
+        # Original size, top left corner of the crop, target size. The refiner's aesthetic score is not for this UNet.
         shape = (size.height, size.width)
         time_ids = torch.tensor([[*shape, 0, 0, *shape]], dtype=torch.float32, device=self.hardware.device)
         if negative is None:
@@ -49,6 +53,7 @@ class StableDiffusionXL(StableDiffusion):
         return TextConditioning(embeds, torch.cat([negative.pooled, positive.pooled]), time_ids.expand(2, -1))
 
     def conditions(self, texts: Sequence[TextConditioning]) -> dict[str, Any]:
+        """Further keyword arguments of the UNet."""
         dtype = self.unet.dtype
         pooled = [text.pooled for text in texts if text.pooled is not None]
         time_ids = [text.time_ids for text in texts if text.time_ids is not None]

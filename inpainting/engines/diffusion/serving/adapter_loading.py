@@ -1,4 +1,4 @@
-"""Parts that a model paints with beside its own, read from their files."""
+"""Load adapters and preview decoders from their files into the device's memory."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
-    """The network of a VAE, a ControlNet or an IP-Adapter, whose files are checked first, in the device's memory.
+    """Check the files of a VAE, ControlNet or IP-Adapter and load its network.
 
-    Raises EngineFailed: `part_unavailable` where they are not there or damaged, `part_refused` by the check. What says
-    that memory is short passes as it is.
+    Raises EngineFailed: `part_unavailable` if files are missing or damaged, `part_refused` by the check. Out-of-memory
+    errors pass unchanged.
     """
     name = f"The {PART_LABELS[spec.kind]} {spec.slug}"
     if spec.path is None or not spec.path.exists():
@@ -46,7 +46,7 @@ def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
 
 @serialized
 def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
-    """One network in diffusers' layout, of a class that is on the list for that kind."""
+    """Load a network in diffusers' layout. Raises ModelRefused for a class that is not allowed for that kind."""
     configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)
     name = str(configuration.get("_class_name"))
     if name not in CLASSES[kind]:
@@ -63,9 +63,9 @@ def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
 
 
 def load_preview_decoder(models_dir: Path, family: str, hardware: Hardware) -> torch.nn.Module | None:
-    """The decoder half of an AutoencoderTiny: [n, c, h, w], latents -> [n, 3, 8h, 8w], -1 to 1. None without a folder.
+    """Load the decoder of an AutoencoderTiny: latents [n, c, h, w] -> [n, 3, 8h, 8w], -1 to 1.
 
-    One that is refused or broken is a warning in the log: previews are not worth a picture.
+    None if it is not installed, or refused or damaged, which is a warning in the log: previews are optional.
     """
     name = families.get(family).preview_decoder
     folder = models_dir / name
@@ -75,17 +75,17 @@ def load_preview_decoder(models_dir: Path, family: str, hardware: Hardware) -> t
         check_tiny_vae(folder, family)
         decoder: torch.nn.Module = load_network(folder, Kind.VAE, hardware).decoder
     except (ModelRefused, OSError, ValueError, RuntimeError, KeyError) as error:
-        logger.warning("Previews do without %s: %s", folder.name, error)
+        logger.warning("Previews are made without %s: %s", folder.name, error)
         return None
     return decoder
 
 
 def variant_in(folder: Path) -> str | None:
-    """The flavour of the weights in a part's folder: None for plain ones, "fp16" for `model.fp16.safetensors`."""
-    flavours = {flavour_of(path.name) for path in folder.glob(f"*{WEIGHTS}")}
-    return None if not flavours or "" in flavours else min(flavours)
+    """The variant of the weights in a component's folder: None if there are plain ones, else e.g. "fp16"."""
+    variants = {variant_of(path.name) for path in folder.glob(f"*{WEIGHTS}")}
+    return None if not variants or "" in variants else min(variants)
 
 
-def flavour_of(name: str) -> str:
-    """`fp16` of `model.fp16.safetensors` and of `model.fp16-00001-of-00002.safetensors`; nothing of a plain one."""
+def variant_of(name: str) -> str:
+    """`fp16` for `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`; empty for a plain name."""
     return name.removesuffix(WEIGHTS).split("-")[0].partition(".")[2]

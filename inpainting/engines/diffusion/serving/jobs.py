@@ -1,9 +1,9 @@
-"""What the loop keeps of each request and of each picture, and which pictures share calls of the UNet."""
+"""What the batcher knows of each request and of each of its images, and which images may share a step."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -18,17 +18,16 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.backends.base import Backend
+from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.conditioning.active_adapters import NO_ADAPTERS, ActiveAdapters
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
-from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
-from inpainting.engines.diffusion.denoising import DenoisingState, TextConditioning
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
+from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 
-MAX_ROWS = 32
-"""Of the UNet's batch."""
-ALL = sys.maxsize
+UNLIMITED = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,128 +37,134 @@ class JobFailed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JobSucceeded:
-    pictures: list[NDArray[np.uint8]]
+    """images: [height, width, 3] each. notes: sentences for the metadata."""
+
+    images: list[NDArray[np.uint8]]
     notes: tuple[str, ...]
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request: what its caller hears, and what has become of its pictures."""
+    """One request: the messages for its caller, and the state that its images share.
+
+    is_done: succeeded, failed, or left by its caller; the batcher then drops it.
+    """
 
     request: InpaintRequest
     spec: ModelSpec
-    fittings: ActiveAdapters = NO_ADAPTERS
-    compiled: Backend | None = None
-    """What computes it from its first step to its last; None is torch."""
+    adapters: ActiveAdapters = NO_ADAPTERS
+    embeddings: Sequence[ModelSpec] = ()
     messages: SimpleQueue[Step | JobFailed | JobSucceeded] = field(default_factory=SimpleQueue)
     is_done: bool = False
-    """Ended, failed, or left by its caller: nothing more is done for it."""
-    embeddings: Sequence[ModelSpec] = ()
-    """They change the words alone: those with others share calls of the UNet."""
-    vectors: Sequence[EmbeddingVectors] | None = None
-    """What they give the model's text encoders; None while they are not read."""
+    backend: Backend = TORCH
+    """Computes all steps of all its images."""
+    prompts: TokenizedPrompts | None = None
     text: TextConditioning | None = None
-    chunks: int = 0
-    """How many chunks of words the UNet hears, 0 while that is not counted."""
+    """Encoded when its first image starts."""
     vae: Any | None = None
-    """Another in place of the model's own, from the first picture's beginning to the last one's end."""
-    lead: ControlNetConditioning | None = None
+    """Replaces the model's own VAE for all its images."""
+    controlnet: ControlNetConditioning | None = None
     image_prompt: ImagePrompt | None = None
     notes: list[str] = field(default_factory=list)
-    pictures: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    images: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    """Finished images by index."""
     steps_done: int = 0
-    steps_of: int = 0
+    steps_total: int = 0
     previewed_at: float = 0.0
 
     @property
     def size(self) -> Size:
         return self.request.image.size
 
-    def note(self, *sentences: str) -> None:
+    @property
+    def needs_torch(self) -> bool:
+        """Whether networks beside the UNet change what it computes, which only torch can follow."""
+        return any(spec.kind not in (Kind.VAE, Kind.EMBEDDING) for spec in self.adapters.networks)
+
+    def add_notes(self, *sentences: str) -> None:
         self.notes += [sentence for sentence in sentences if sentence not in self.notes]
 
     def fail(self, error: Exception) -> None:
         self.is_done = True
         self.messages.put(JobFailed(error))
 
+    def finish(self, index: int, image: NDArray[np.uint8], model: LatentModel) -> None:
+        """Keep an image. The last one ends the job."""
+        self.images[index] = image
+        if len(self.images) == self.request.settings.num_images and not self.is_done:
+            self.add_notes(*model.memory_fallbacks, *self.backend.notes)
+            self.is_done = True
+            images = [self.images[number] for number in sorted(self.images)]
+            self.messages.put(JobSucceeded(images, tuple(self.notes)))
+
+    def computed_by(self, dtype: torch.dtype) -> str:
+        """Library and precision of its steps, for the metadata."""
+        return f"{self.backend.step_library}, {str(dtype).removeprefix('torch.')}"
+
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """Equal for pictures that may share calls of the UNet: of one model, at one size, with the same fittings and as
-    many words, computed by the same means.
+class WaitingSample:
+    """One image of a job that has not started. index: its number in the job."""
 
-    chunks: of words, 0 while that is not counted. is_compiled: by what the model has compiled, else by torch.
-    """
-
-    slug: str
-    size: Size
-    fittings: ActiveAdapters
-    chunks: int
-    is_compiled: bool
-
-
-@dataclass(slots=True, eq=False)
-class StepBatch:
-    """Pictures that share calls of the UNet, while there are any: it holds its model in memory.
-
-    Groups of one model with other fittings take turns: each puts its own on.
-
-    tuner: what is known of all with this key. at_once: how many pictures fit into memory, as far as that is known.
-    """
-
-    model: LatentModel
-    key: Key
-    tuner: BatchSizeTuner
-    samples: list[InFlightSample] = field(default_factory=list)
-    at_once: int = ALL
-    last_stepped: float = 0.0
-
-    @property
-    def fittings(self) -> ActiveAdapters:
-        return self.key.fittings
-
-    @property
-    def compiled(self) -> Backend | None:
-        """What computes it; None is torch. Looked up, not held: what nobody is painted with may be put away."""
-        return self.model.networks.get((self.key.size, self.fittings.loras)) if self.key.is_compiled else None
-
-    @property
-    def rows(self) -> int:
-        """Of the UNet's batch, in the next step."""
-        return rows_of(self.samples)
-
-    @property
-    def max_rows(self) -> int:
-        """As many as any step to come takes: who starts or ends guidance in between counts with it."""
-        return sum(one.denoising.max_rows for one in self.samples)
+    job: Job
+    index: int
 
 
 @dataclass(slots=True, eq=False)
 class InFlightSample:
-    """One picture of a job that is being denoised."""
+    """One image of a job between its start and its decoding."""
 
     job: Job
     index: int
-    denoising: DenoisingState
-    preview: previews.Previewer | None
+    state: DenoisingState
+    previewer: previews.Previewer | None
 
 
-def rows_of(samples: Sequence[InFlightSample]) -> int:
-    """Of the UNet's batch, in the next step of these."""
-    return sum(one.denoising.rows for one in samples)
+@dataclass(frozen=True, slots=True)
+class BatchKey:
+    """Equal for images that may share a step: of one model, size, set of adapters, length of text and backend.
+
+    chunk_count: 0 while the model is not loaded, and so the prompt not tokenised. backend: its name.
+    """
+
+    slug: str
+    size: Size
+    adapters: ActiveAdapters
+    chunk_count: int
+    backend: str
 
 
-def may_be_compiled(job: Job) -> bool:
-    """Whether the UNet is the model's own with its LoRAs; who is led by other networks is torch's."""
-    return all(part.kind in (Kind.VAE, Kind.EMBEDDING) for part in job.fittings.parts)
+@dataclass(slots=True, eq=False)
+class StepBatch:
+    """Samples that take their steps together. As long as it exists, its model stays loaded.
+
+    Batches of one model with different LoRAs take turns, and each activates its own. tuner: shared by all batches with
+    this key. max_samples: as many as fit into memory, lowered when memory was short.
+    """
+
+    model: LatentModel
+    key: BatchKey
+    tuner: BatchSizeTuner
+    backend: Backend
+    samples: list[InFlightSample] = field(default_factory=list)
+    max_samples: int = UNLIMITED
+    last_stepped: float = 0.0
+
+    @property
+    def adapters(self) -> ActiveAdapters:
+        return self.key.adapters
+
+    @property
+    def rows(self) -> int:
+        """Rows of the next step."""
+        return rows_of(self.samples)
+
+    @property
+    def max_rows(self) -> int:
+        """Rows of any step to come at most: guidance may start or end between two steps."""
+        return sum(sample.state.max_rows for sample in self.samples)
 
 
-def holds(model: LatentModel, compiled: Backend | None) -> bool:
-    """Whether that is still there; torch always is."""
-    return compiled is None or any(compiled is one for one in model.networks.values())
-
-
-def computed_by(job: Job, dtype: torch.dtype) -> str:
-    """Who takes the steps of a picture, and how precisely."""
-    library = "OpenVINO" if job.compiled is not None and job.compiled.computes else "torch"
-    return f"{library}, {str(dtype).removeprefix('torch.')}"
+def rows_of(samples: Iterable[InFlightSample]) -> int:
+    """Rows of their next step."""
+    return sum(sample.state.rows for sample in samples)

@@ -1,8 +1,8 @@
-"""One network at a time is loaded in a process: what the libraries change meanwhile, they change for all threads.
+"""Load one network at a time in a process: the libraries change global state while they load.
 
-transformers and diffusers set torch's default type to the model's, accelerate replaces `Module.register_parameter`, and
-each puts back what it found. Of two at once, one finds what the other has put there; and diffusers puts nothing back
-where a network cannot be made.
+transformers and diffusers set torch's default dtype to the model's, and accelerate replaces
+`Module.register_parameter`; each restores what it found. Of two concurrent loads one would find, and later restore, the
+other's values. diffusers also restores nothing when a network cannot be built.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ LOAD_LOCK = threading.RLock()
 
 
 def serialized(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
-    """A function that makes networks, which waits until no other thread is in another one."""
+    """Decorate a function that builds networks: it holds LOAD_LOCK, and the default dtype is the same afterwards."""
 
     @wraps(load)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Loaded:
         with LOAD_LOCK:
-            usual = torch.get_default_dtype()
+            dtype = torch.get_default_dtype()
             try:
                 return load(*args, **kwargs)
             finally:
-                torch.set_default_dtype(usual)
+                torch.set_default_dtype(dtype)
 
     return wrapper

@@ -1,4 +1,4 @@
-"""Models in memory: loaded on demand, kept warm, the least used one put away when another needs the room."""
+"""Models in the device's memory: loaded on demand, the least recently used evicted when another one needs memory."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class InUse:
-    """What stays where it is: somebody is painted with it, or is about to be. loras: their names inside models."""
+    """What must not be evicted: a job uses it, or is about to. loras: their adapter names inside the models."""
 
     models: Collection[LatentModel] = ()
-    parts: Collection[ModelSpec] = ()
-    compiled: Collection[Backend] = ()
+    adapters: Collection[ModelSpec] = ()
+    backends: Collection[Backend] = ()
     loras: Collection[str] = ()
 
 
-NOTHING = InUse()
+NOTHING_IN_USE = InUse()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """A part in memory. fingerprint: of the files it was read from. byte_count: of all its weights."""
+class LoadedAdapter:
+    """A VAE, ControlNet or IP-Adapter in memory. fingerprint: of the files it was read from."""
 
     fingerprint: int
     network: Any
@@ -46,10 +46,9 @@ class Part:
 
 
 class ModelCache:
-    """The models in the device's memory, and what is compiled of them. For the device's thread alone.
+    """The models in the device's memory, with their adapters and backends. Only the device's thread uses it.
 
-    budget_bytes: weights kept at most, one model being always allowed. models_dir: where the small decoders for
-    previews lie, if any do.
+    budget_bytes: weights kept at most; one model is always allowed. models_dir: where preview decoders may be.
     """
 
     def __init__(self, hardware: Hardware, budget_bytes: int, *, models_dir: Path | None = None) -> None:
@@ -57,29 +56,14 @@ class ModelCache:
         self.budget_bytes = budget_bytes
         self.models_dir = models_dir
         self.reserved_bytes = 0
-        """For what is being compiled. Nobody but others of its kind waits for that: it is only faster."""
+        """For backends that are being compiled. Models and adapters ignore it: a backend is optional, they are not."""
         self._preview_decoders: dict[str, torch.nn.Module | None] = {}
         self._models: OrderedDict[str, LatentModel] = OrderedDict()
-        self._parts: OrderedDict[str, Part] = OrderedDict()
+        self._adapters: OrderedDict[str, LoadedAdapter] = OrderedDict()
         self._fingerprints: dict[str, int] = {}
         self._sizes: dict[tuple[ModelSpec, int], int] = {}
 
-    def loaded(self, spec: ModelSpec) -> LatentModel | None:
-        """The model, if it is there as it lies on the disk now."""
-        is_current = self._fingerprints.get(spec.slug, fingerprint_of(spec)) == fingerprint_of(spec)
-        return self._models.get(spec.slug) if is_current else None
-
-    def fits(self, spec: ModelSpec, in_use: InUse = NOTHING) -> bool:
-        """Whether it is there, or can be loaded without putting another model, or anything else in use, away."""
-        if self.loaded(spec) is not None:
-            return True
-        key = (spec, fingerprint_of(spec))
-        if key not in self._sizes:
-            self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
-        parts = sum(self._parts[slug].byte_count for slug in self._idle_parts(in_use))
-        compiled = sum(found.byte_count for _, _, found in self._idle_compiled(in_use))
-        loras = sum(model.loras.idle_bytes(in_use.loras) for model in self._models.values())
-        return self.used_bytes - parts - compiled - loras + self._sizes[key] <= self.budget_bytes
+    # What is loaded
 
     @property
     def models(self) -> list[LatentModel]:
@@ -87,126 +71,151 @@ class ModelCache:
 
     @property
     def used_bytes(self) -> int:
-        return sum(one.byte_count for held in (self._models, self._parts) for one in held.values())
+        return sum(one.byte_count for loaded in (self._models, self._adapters) for one in loaded.values())
 
-    def get(self, spec: ModelSpec, in_use: InUse = NOTHING) -> Any:
-        """The loaded `LatentModel`, where needed in place of other models and all else that is not in use.
+    def loaded(self, spec: ModelSpec) -> LatentModel | None:
+        """The model if it is loaded from the files as they are now."""
+        is_current = self._fingerprints.get(spec.slug, fingerprint_of(spec)) == fingerprint_of(spec)
+        return self._models.get(spec.slug) if is_current else None
 
-        Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded.
+    def has_room(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> bool:
+        """Whether a model is loaded, or can be without evicting another model or anything in use."""
+        if self.loaded(spec) is not None:
+            return True
+        key = (spec, fingerprint_of(spec))
+        if key not in self._sizes:
+            self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
+        adapters = sum(self._adapters[slug].byte_count for slug in self._idle_adapters(in_use))
+        backends = sum(backend.byte_count for _, _, backend in self._idle_backends(in_use))
+        loras = sum(model.loras.idle_bytes(in_use.loras) for model in self._models.values())
+        return self.used_bytes - adapters - backends - loras + self._sizes[key] <= self.budget_bytes
+
+    # Load
+
+    def get(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> Any:
+        """The loaded `LatentModel`; whatever is not in use may be evicted for it.
+
+        Raises EngineFailed (`model_unavailable`, `model_refused`) if it cannot be loaded.
         """
         slug, model = spec.slug, self.loaded(spec)
         if model is None:
-            if self._models.pop(slug, None) is not None:  # of other files; who still paints with it holds it
-                self._free()
+            if self._models.pop(slug, None) is not None:  # its files were replaced; batches that use it still hold it
+                self._collect_garbage()
             wanted, fingerprint = weights_bytes(spec, self.hardware.dtype), fingerprint_of(spec)
-            self._make_room(wanted, in_use)
-            model = self._models[slug] = load(spec, self.hardware)
-            self._fingerprints[slug] = fingerprint
+            self._evict_for(wanted, in_use)
+            model = load(spec, self.hardware)
+            self.add(model, fingerprint)
         self._models.move_to_end(slug)
         return model
 
-    def bring(self, worn: ActiveLoras, model: LatentModel, in_use: InUse = NOTHING) -> None:
-        """Load the LoRAs that a model lacks, where needed in place of whatever is not in use.
+    def add(self, model: LatentModel, fingerprint: int = 0) -> None:
+        """Keep a loaded model. fingerprint: of the files it was read from, 0 for none."""
+        self._models[model.spec.slug] = model
+        self._fingerprints[model.spec.slug] = fingerprint
 
-        Raises EngineFailed (`lora_unavailable`, `lora_refused`, `lora_unfit`) where one cannot be loaded.
+    def ensure_loras_loaded(self, loras: ActiveLoras, model: LatentModel, in_use: InUse = NOTHING_IN_USE) -> None:
+        """Load the LoRAs that are not loaded in a model yet; whatever is not in use may be evicted for them.
+
+        Raises EngineFailed (`lora_unavailable`, `lora_refused`, `lora_unfit`) if one cannot be loaded.
         """
-        lacking = model.loras.lacking(worn)
-        if not lacking:
+        missing = model.loras.missing(loras)
+        if not missing:
             return
-        wanted = sum(lora_bytes(one.spec, self.hardware.dtype) for one in lacking)
-        keep = {*in_use.loras, *(one.name for one in worn)}
-        self._make_room(wanted, replace(in_use, models=[*in_use.models, model], loras=keep))
-        model.loras.make_room(keep=keep)
-        for one in lacking:
+        wanted = sum(lora_bytes(one.spec, self.hardware.dtype) for one in missing)
+        keep = {*in_use.loras, *(one.name for one in loras)}
+        self._evict_for(wanted, replace(in_use, models=[*in_use.models, model], loras=keep))
+        model.loras.unload_idle(keep=keep)
+        for one in missing:
             model.loras.load(one)
 
-    def part(self, spec: ModelSpec, in_use: InUse = NOTHING) -> Any:
-        """The loaded network of a part, where needed in place of whatever is not in use.
+    def adapter(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> Any:
+        """The loaded network of a VAE, ControlNet or IP-Adapter; whatever is not in use may be evicted for it.
 
-        Raises EngineFailed (`part_unavailable`, `part_refused`) where it cannot be loaded.
+        Raises EngineFailed (`part_unavailable`, `part_refused`) if it cannot be loaded.
         """
-        fingerprint, held = fingerprint_of(spec), self._parts.get(spec.slug)
-        if held is None or held.fingerprint != fingerprint:
-            self._parts.pop(spec.slug, None)
-            self._make_room(weights_bytes(spec, self.hardware.dtype), in_use)
+        fingerprint, loaded = fingerprint_of(spec), self._adapters.get(spec.slug)
+        if loaded is None or loaded.fingerprint != fingerprint:
+            self._adapters.pop(spec.slug, None)
+            self._evict_for(weights_bytes(spec, self.hardware.dtype), in_use)
             network = load_adapter(spec, self.hardware)
-            held = self._parts[spec.slug] = Part(fingerprint, network, bytes_of(network))
-        self._parts.move_to_end(spec.slug)
-        return held.network
+            loaded = self._adapters[spec.slug] = LoadedAdapter(fingerprint, network, bytes_of(network))
+        self._adapters.move_to_end(spec.slug)
+        return loaded.network
 
     def preview_decoder(self, family: str) -> torch.nn.Module | None:
-        """What decodes previews of that family; None where there is none, or none that may be loaded."""
+        """The preview decoder of a family; None if it is not installed or cannot be loaded."""
         if self.models_dir is None:
             return None
         if family not in self._preview_decoders:
             self._preview_decoders[family] = load_preview_decoder(self.models_dir, family, self.hardware)
         return self._preview_decoders[family]
 
-    def reserve(self, byte_count: int, in_use: InUse = NOTHING) -> bool:
-        """For what is about to be compiled, where needed in place of what is compiled and not in use.
+    def reserve(self, byte_count: int, in_use: InUse = NOTHING_IN_USE) -> bool:
+        """Reserve memory for a backend to be compiled; backends that are not in use may be evicted for it.
 
-        False where even that would be too little; then nothing is put away.
+        False if even that is not enough; then nothing is evicted.
         """
         wanted = self.used_bytes + self.reserved_bytes + byte_count - self.budget_bytes
-        if wanted > sum(found.byte_count for _, _, found in self._idle_compiled(in_use)):
+        if wanted > sum(backend.byte_count for _, _, backend in self._idle_backends(in_use)):
             return False
         while wanted > 0:
-            wanted -= self._put_compiled_away(in_use)
+            wanted -= self._evict_backend(in_use)
         self.reserved_bytes += byte_count
         return True
 
-    def _make_room(self, wanted: int, in_use: InUse) -> None:
-        """For so many bytes, as far as that goes."""
-        while self.used_bytes + wanted > self.budget_bytes:
+    # Evict
+
+    def evict(self, in_use: InUse = NOTHING_IN_USE) -> bool:
+        """Evict the least recently used backend, else LoRA, else adapter, else model that is not in use.
+
+        In the order of the time it takes to load or compile them again. False if there is none.
+        """
+        if self._idle_backends(in_use):
+            self._evict_backend(in_use)
+            return True
+        if any(model.loras.evict_one(keep=in_use.loras) for model in self._models.values()):
+            self.hardware.empty_cache()
+            return True
+        for loaded, idle in ((self._adapters, self._idle_adapters(in_use)), (self._models, self._idle_models(in_use))):
+            if idle:
+                del loaded[idle[0]]
+                self._collect_garbage()
+                logger.info("Evicted %s", idle[0])
+                return True
+        return False
+
+    def _evict_for(self, wanted_bytes: int, in_use: InUse) -> None:
+        """Evict until so many bytes are free, or nothing is left to evict."""
+        while self.used_bytes + wanted_bytes > self.budget_bytes:
             if not self.evict(in_use):
                 return
 
-    def _idle_compiled(self, in_use: InUse) -> list[tuple[LatentModel, Any, Backend]]:
-        """The least used first, each with its model and its key there."""
-        idle = [
-            (model, key, found)
-            for model in self._models.values()
-            for key, found in model.networks.items()
-            if not any(found is one for one in in_use.compiled)
-        ]
-        return sorted(idle, key=lambda one: one[2].used)
-
-    def _put_compiled_away(self, in_use: InUse) -> int:
-        """How many bytes are free because of it, 0 where there was none."""
-        for model, key, found in self._idle_compiled(in_use):
-            del model.networks[key]
-            if model.compiled is found:
-                model.compiled = None
-            return found.byte_count
+    def _evict_backend(self, in_use: InUse) -> int:
+        """Evict the least recently used backend. Returns its bytes, 0 if there was none."""
+        for model, key, backend in self._idle_backends(in_use):
+            del model.backends[key]
+            return backend.byte_count
         return 0
 
-    def _idle_parts(self, in_use: InUse) -> list[str]:
-        used = {part.slug for part in in_use.parts}
-        return [slug for slug in self._parts if slug not in used]
+    def _idle_backends(self, in_use: InUse) -> list[tuple[LatentModel, Any, Backend]]:
+        """The least recently used first, each with its model and its key in `model.backends`."""
+        idle = [
+            (model, key, backend)
+            for model in self._models.values()
+            for key, backend in model.backends.items()
+            if not any(backend is one for one in in_use.backends)
+        ]
+        return sorted(idle, key=lambda one: one[2].last_used)
+
+    def _idle_adapters(self, in_use: InUse) -> list[str]:
+        used = {spec.slug for spec in in_use.adapters}
+        return [slug for slug in self._adapters if slug not in used]
 
     def _idle_models(self, in_use: InUse) -> list[str]:
         return [slug for slug, model in self._models.items() if not any(model is one for one in in_use.models)]
 
-    def evict(self, in_use: InUse = NOTHING) -> bool:
-        """Forget the least used of what is compiled and not in use, else such a LoRA, else such a part, else such a
-        model: what is soon there again goes first. False where there is none."""
-        if self._idle_compiled(in_use):
-            self._put_compiled_away(in_use)
-            return True
-        if any(model.loras.forget_one(keep=in_use.loras) for model in self._models.values()):
-            self.hardware.empty_cache()
-            return True
-        for held, idle in ((self._parts, self._idle_parts(in_use)), (self._models, self._idle_models(in_use))):
-            if idle:
-                del held[idle[0]]
-                self._free()
-                logger.info("Put %s away", idle[0])
-                return True
-        return False
-
-    def _free(self) -> None:
-        """The memory of what nobody holds any more."""
-        gc.collect()  # the parts of a pipeline know each other
+    def _collect_garbage(self) -> None:
+        gc.collect()  # the components of a pipeline refer to each other
         self.hardware.empty_cache()
 
 

@@ -1,4 +1,4 @@
-"""A model's files, read into the device's memory once they are checked; and what they will take there."""
+"""Load models from their files into the device's memory, and predict how much of it they will take."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from inpainting.catalog.inspection.model_files import (
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, how_to_get
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
-from inpainting.engines.diffusion.serving.adapter_loading import flavour_of, variant_in
+from inpainting.engines.diffusion.serving.adapter_loading import variant_in, variant_of
 from inpainting.engines.diffusion.serving.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 
-# Progress bars are for terminals.
+# Progress bars would fill the log.
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
 VELOCITY_MARK = "v_pred"
-"""A tensor of this name says that a checkpoint was trained to predict velocity (Salimans and Ho 2022, section 2)."""
+"""Tensor that marks a checkpoint trained to predict velocity (Salimans and Ho 2022, arXiv 2202.00512)."""
 
 
 def fingerprint_of(spec: ModelSpec) -> int:
-    """Changes when other files are put in the model's place; 0 where there are none."""
+    """Modification time of a model's files in nanoseconds, which changes when they are replaced; 0 without files."""
     if spec.path is None:
         return 0
     try:
-        # a rename moved the folder of a part into place
+        # an adapter's folder was renamed into place, which sets its own time
         place = spec.path / INDEX if spec.kind is Kind.CHECKPOINT and spec.path.is_dir() else spec.path
         return place.stat().st_mtime_ns
     except OSError:
@@ -55,7 +55,7 @@ def fingerprint_of(spec: ModelSpec) -> int:
 
 
 def lora_bytes(spec: LoraSpec, dtype: torch.dtype) -> int:
-    """What its weights will take in that type; 0 where that cannot be known, as loading it will say."""
+    """Memory of a LoRA's weights in that dtype; 0 if its file cannot be read, as loading it will report."""
     try:
         header = header_of(spec.path) if spec.path is not None else {}
     except (OSError, ModelRefused):
@@ -64,7 +64,7 @@ def lora_bytes(spec: LoraSpec, dtype: torch.dtype) -> int:
 
 
 def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
-    """What its weights will take in that type; 0 where that cannot be known, as `load` will say."""
+    """Memory of a model's weights in that dtype; 0 if its files cannot be read, as `load` will report."""
     if spec.path is None:
         return 0
     try:
@@ -75,31 +75,32 @@ def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
 
 
 def weight_files(path: Path, family: ModelFamily) -> list[Path]:
-    """Those that `load` reads."""
+    """The files that `load` reads weights from."""
     if path.is_file():
         return [path]
     if not (path / INDEX).is_file():
         return sorted(path.rglob(f"*{WEIGHTS}"))
     files = []
-    for part in component_classes(family):
-        variant = variant_in(path / part)
-        files += [file for file in (path / part).glob(f"*{WEIGHTS}") if (variant or "") == flavour_of(file.name)]
+    for component in component_classes(family):
+        variant = variant_in(path / component)
+        files += [file for file in (path / component).glob(f"*{WEIGHTS}") if (variant or "") == variant_of(file.name)]
     return files
 
 
 @serialized
 def load(spec: ModelSpec, hardware: Hardware) -> Any:
-    """Read a model's files, which are checked first, into the device's memory. Returns the family's `LatentModel`.
+    """Check a model's files and load them. Returns the family's `LatentModel`.
 
-    Raises EngineFailed: `model_unavailable` where they are not there or damaged, `model_refused` by the check.
+    Raises EngineFailed: `model_unavailable` if files are missing or damaged, `model_refused` by the check.
+    Out-of-memory errors pass unchanged.
     """
     if spec.path is None or not spec.path.exists():
         raise EngineFailed(how_to_get(spec.slug, spec.label), code="model_unavailable")
     check_model(spec.path, spec.family)
     family = families.get(spec.family)
-    hardware = precise_enough(hardware, family)
+    hardware = hardware_for(family, hardware)
     pipeline_class = getattr(diffusers, family.pipeline_class)
-    read = _from_file if spec.path.is_file() else _from_folder
+    read = read_checkpoint if spec.path.is_file() else read_folder
     try:
         pipeline = read(pipeline_class, spec.path, hardware.dtype, family)
     except (OSError, ValueError, RuntimeError, KeyError, SingleFileComponentError) as error:
@@ -109,24 +110,24 @@ def load(spec: ModelSpec, hardware: Hardware) -> Any:
         raise EngineFailed(
             f"The model {spec.label} cannot be loaded: {_first_line(error)}", code="model_unavailable"
         ) from error
-    _let_clip_skip_find_layers(pipeline.text_encoder)
+    alias_text_model(pipeline.text_encoder)
     pipeline.to(hardware.device)
     if hardware.is_cuda and hasattr(pipeline, "unet"):
-        # Convolutions are the larger half of this UNet, and the tensor cores want channels last.
+        # Convolutions are the larger half of this UNet, and tensor cores compute them faster with channels last.
         pipeline.unet.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
     return family.load_implementation()(pipeline, hardware, spec)
 
 
-def precise_enough(hardware: Hardware, family: ModelFamily) -> Hardware:
-    """The hardware as models of the family are to use it."""
+def hardware_for(family: ModelFamily, hardware: Hardware) -> Hardware:
+    """The hardware with the precision that the family needs."""
     if hardware.dtype == torch.float16 and family.overflows_float16:
         return replace(hardware, dtype=torch.bfloat16)
     return hardware
 
 
 def component_classes(family: ModelFamily) -> dict[str, type[Any]]:
-    """Return the classes of the components whose weights are loaded, by name. What the files say is not asked."""
+    """Classes of the components with weights, by name: those of the family, whatever the files say."""
     components = family.layout.components if isinstance(family.layout, DiffusersLayout) else {}
     return {
         name: pkgutil.resolve_name(one.classes[0].replace(".", ":", 1))
@@ -135,13 +136,14 @@ def component_classes(family: ModelFamily) -> dict[str, type[Any]]:
     }
 
 
-def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: ModelFamily) -> Any:
+def read_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: ModelFamily) -> Any:
+    """Read a pipeline in diffusers' layout, one folder for each component."""
     parts = dict(family.pipeline_arguments)
     for name, kind in component_classes(family).items():
         if not (folder / name).is_dir():
             continue
         wanted = {"dtype": dtype} if issubclass(kind, transformers.PreTrainedModel) else {"torch_dtype": dtype}
-        part, told = kind.from_pretrained(
+        part, loading_info = kind.from_pretrained(
             folder / name,
             variant=variant_in(folder / name),
             use_safetensors=True,
@@ -149,18 +151,18 @@ def _from_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, fa
             output_loading_info=True,
             **wanted,
         )
-        # transformers would go on with random numbers in their place.
-        if told["missing_keys"]:
-            raise ValueError(lacking(folder / name))
+        # transformers would leave random numbers in their place.
+        if loading_info["missing_keys"]:
+            raise ValueError(missing_weights(folder / name))
         parts[name] = part.eval()
     return pipeline_class.from_pretrained(folder, use_safetensors=True, local_files_only=True, **parts)
 
 
-def _from_file(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family: ModelFamily) -> Any:
-    """One checkpoint in the original layout, whose configuration and tokenizers lie in the folder beside it.
+def read_checkpoint(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family: ModelFamily) -> Any:
+    """Read a pipeline from one file in the original layout, with the configuration and tokenizers beside it.
 
-    Whether it was trained for inpainting, and what its UNet predicts where the file says so, is the file's word: the
-    configuration may be that of a plain model.
+    The number of input channels and the kind of prediction are the file's, if it tells them: the configuration may be
+    that of a plain model.
     """
     config = configuration_of(path)
     if not config.is_dir():
@@ -175,29 +177,29 @@ def _from_file(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family
             str(path), subfolder="unet", in_channels=unet_channels(header), **where
         )
         pipeline = pipeline_class.from_single_file(str(path), unet=unet, **where, **family.pipeline_arguments)
-    except NotImplementedError as error:  # torch's way to say that nothing was read into a tensor
-        raise ValueError(lacking(path)) from error
-    if any(is_empty(getattr(pipeline, name, None)) for name in component_classes(family)):
-        raise ValueError(lacking(path))
+    except NotImplementedError as error:  # raised by torch for a tensor without data
+        raise ValueError(missing_weights(path)) from error
+    if any(is_incomplete(getattr(pipeline, name, None)) for name in component_classes(family)):
+        raise ValueError(missing_weights(path))
     if VELOCITY_MARK in header:
         pipeline.scheduler.register_to_config(prediction_type="v_prediction")
     return pipeline
 
 
-def lacking(path: Path) -> str:
-    """path: a checkpoint, or the folder of a part."""
-    return f"{path.name} lacks weights that its configuration tells of."
+def missing_weights(path: Path) -> str:
+    """The message for a checkpoint, or the folder of a component, with fewer weights than configured."""
+    return f"{path.name} lacks weights that its configuration lists."
 
 
-def is_empty(part: torch.nn.Module | None) -> bool:
-    """Whether something of it was never read."""
+def is_incomplete(part: torch.nn.Module | None) -> bool:
+    """Whether some of its weights were not read."""
     return part is not None and any(tensor.is_meta for tensor in part.state_dict().values())
 
 
-def _let_clip_skip_find_layers(encoder: Any) -> None:
-    """For clip_skip diffusers 0.42 asks for the layers where transformers 4 had them; 5 has them one level higher."""
+def alias_text_model(encoder: Any) -> None:
+    """For clip_skip diffusers 0.42 expects `text_model`, which transformers 5 has merged into the encoder itself."""
     if encoder is not None and not hasattr(encoder, "text_model"):
-        # Past Module.__setattr__, which would make the encoder a part of itself.
+        # Not by Module.__setattr__, which would register the encoder as its own submodule.
         encoder.__dict__["text_model"] = encoder
 
 

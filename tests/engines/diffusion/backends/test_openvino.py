@@ -21,8 +21,10 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import LoraUse
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.backends.openvino import is_installed
+from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.serving.backend_selection import TorchOnly
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
@@ -34,9 +36,9 @@ if not is_installed():
     pytest.skip("OpenVINO is not installed; “pip install .[diffusion]” brings it on x86-64.", allow_module_level=True)
 
 from inpainting.catalog.store import converted_networks
-from inpainting.engines.diffusion.backends.openvino import conversion, library, network
-from inpainting.engines.diffusion.backends.openvino.network import CompilationPlan, CompiledNetwork, OpenVinoBackend
-from inpainting.engines.diffusion.backends.openvino.networks import CompilationTask, OpenVinoBackends, supports
+from inpainting.engines.diffusion.backends.openvino import backend, conversion, library
+from inpainting.engines.diffusion.backends.openvino.backend import CompilationPlan, CompiledNetwork, OpenVinoBackend
+from inpainting.engines.diffusion.backends.openvino.selector import CompilationTask, OpenVinoSelector, supports
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
@@ -64,13 +66,13 @@ def batcher_in(
     convert: Callable[[conversion.ConversionOrder], None] = conversion.convert_in_process,
 ) -> Batcher:
     cache = ModelCache(hardware, ROOM)
-    return Batcher(cache, max_rows=32, networks=OpenVinoBackends(cache, folder, ROOM, convert=convert))
+    return Batcher(cache, max_rows=32, backends=OpenVinoSelector(cache, folder, ROOM, convert=convert))
 
 
 def ready(batcher: Batcher) -> None:
-    assert batcher.networks is not None
-    batcher.networks.wait()
-    batcher.networks.collect()
+    assert isinstance(batcher.backends, OpenVinoSelector)
+    batcher.backends.wait()
+    batcher.backends.collect()
 
 
 def painted(batcher: Batcher, spec: ModelSpec, **settings: Any) -> tuple[NDArray[np.uint8], tuple[str, ...], str]:
@@ -111,12 +113,12 @@ def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """What is begun takes as long as a conversion: until this is set. Ready are stand-ins then."""
     event = threading.Event()
 
-    def slowly(networks: OpenVinoBackends, task: CompilationTask) -> OpenVinoBackend:
+    def slowly(networks: OpenVinoSelector, task: CompilationTask) -> OpenVinoBackend:
         task.is_ready_or_delayed.set()
         assert event.wait(60)
         return stand_in(task.plan.byte_count)
 
-    monkeypatch.setattr(OpenVinoBackends, "_outcome", slowly)
+    monkeypatch.setattr(OpenVinoSelector, "_outcome", slowly)
     return event
 
 
@@ -179,8 +181,8 @@ def test_who_began_with_torch_ends_with_it(folder: Path, tmp_path: Path, specs: 
         early = pool.submit(painted, batcher, spec, seed=5)
         assert calls.begun.wait(60)
         go.set()
-        assert batcher.networks is not None
-        batcher.networks.wait()
+        assert isinstance(batcher.backends, OpenVinoSelector)
+        batcher.backends.wait()
         late = pool.submit(painted, batcher, spec, seed=6)
         until(lambda: arrived(batcher, 1))
         calls.go.set()
@@ -197,8 +199,8 @@ def test_it_is_converted_once_for_all_sizes_and_at_hand_in_the_next_process(
     ready(before)
     batcher = batcher_in(folder, convert=forbidden)
     assert painted(batcher, specs["sd"])[2] == "OpenVINO, float32"
-    assert batcher.networks is not None
-    assert batcher.networks.wanted(batcher.cache.get(specs["sd"]), Size(96, 128), (), 1) is not None
+    assert isinstance(batcher.backends, OpenVinoSelector)
+    assert batcher.backends.select(batcher.cache.get(specs["sd"]), Size(96, 128), (), 1) is not TORCH
 
 
 def test_damaged_files_are_made_again(folder: Path, specs: dict[str, ModelSpec]) -> None:
@@ -293,13 +295,13 @@ def test_loras_that_are_worn_again_are_fused_and_paint_the_same(
     lora = LoraSpec(slug="ink", label="Ink", family=spec.family, digest="ink", path=path)
     asked: dict[str, Any] = {"loras": (LoraUse("ink", 0.7),), "worn": [lora]}
     batcher, made = batcher_in(folder), []
-    assert batcher.networks is not None
+    assert isinstance(batcher.backends, OpenVinoSelector)
 
     def counting(order: conversion.ConversionOrder) -> None:
         made.append(order.loras)
         conversion.convert_in_process(order)
 
-    batcher.networks.convert = counting
+    batcher.backends.convert = counting
     assert painted(batcher, spec, **asked)[2] == "torch, float32"
     ready(batcher)
     assert not any(made), "not for one picture"
@@ -361,36 +363,36 @@ def test_compiled_networks_count_as_weights_and_the_least_used_make_room(
     folder: Path, specs: dict[str, ModelSpec]
 ) -> None:
     batcher = batcher_in(folder)
-    networks = batcher.networks
-    assert networks is not None
+    networks = batcher.backends
+    assert isinstance(networks, OpenVinoSelector)
     model = batcher.cache.get(specs["sd"])
     empty = batcher.cache.used_bytes
     small, wide, tall = Size(64, 64), Size(96, 64), Size(64, 96)
     for size in (small, wide):
-        networks.wanted(model, size, (), 1)
+        networks.select(model, size, (), 1)
         networks.wait()
-        assert networks.wanted(model, size, (), 1)
+        assert networks.select(model, size, (), 1) is not TORCH
     assert batcher.cache.used_bytes > 2 * empty - 10**6
     batcher.cache.budget_bytes = batcher.cache.used_bytes
-    in_use = InUse(compiled=[model.networks[small, ()]])
-    networks.wanted(model, tall, (), 1, in_use=in_use)
+    in_use = InUse(backends=[model.backends[small, ()]])
+    networks.select(model, tall, (), 1, in_use=in_use)
     networks.wait()
-    assert networks.wanted(model, tall, (), 1)
-    assert set(model.networks) == {(small, ()), (tall, ())}, "what somebody is painted with stays"
-    assert networks.wanted(model, wide, (), 1, in_use=InUse(compiled=list(model.networks.values()))) is None
+    assert networks.select(model, tall, (), 1) is not TORCH
+    assert set(model.backends) == {(small, ()), (tall, ())}, "what somebody is painted with stays"
+    assert networks.select(model, wide, (), 1, in_use=InUse(backends=list(model.backends.values()))) is TORCH
     networks.wait()
-    assert networks.wanted(model, wide, (), 1, in_use=InUse(compiled=list(model.networks.values()))) is None
+    assert networks.select(model, wide, (), 1, in_use=InUse(backends=list(model.backends.values()))) is TORCH
 
 
 SIZES = [Size(64, 64), Size(96, 64), Size(64, 96), Size(96, 96)]
 
 
-def begun(batcher: Batcher, spec: ModelSpec) -> OpenVinoBackends:
+def begun(batcher: Batcher, spec: ModelSpec) -> OpenVinoSelector:
     """All sizes are asked for, while nothing becomes ready."""
-    model, networks = batcher.cache.get(spec), batcher.networks
-    assert networks is not None
+    model, networks = batcher.cache.get(spec), batcher.backends
+    assert isinstance(networks, OpenVinoSelector)
     for size in SIZES:
-        assert networks.wanted(model, size, (), 1) is None
+        assert networks.select(model, size, (), 1) is TORCH
     return networks
 
 
@@ -403,7 +405,7 @@ def test_what_has_only_begun_takes_its_room_already(
     begun(batcher, specs["sd"])
     go.set()
     ready(batcher)
-    assert set(model.networks) == {(size, ()) for size in SIZES[:2]}
+    assert set(model.backends) == {(size, ()) for size in SIZES[:2]}
     assert batcher.cache.reserved_bytes == 0
     assert batcher.cache.used_bytes == batcher.cache.budget_bytes
 
@@ -412,21 +414,21 @@ def test_who_makes_it_ready_does_not_look_at_the_model_which_others_change(
     folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = batcher_in(folder, convert=forbidden)
-    model, networks = batcher.cache.get(specs["sd"]), batcher.networks
-    assert networks is not None
+    model, networks = batcher.cache.get(specs["sd"]), batcher.backends
+    assert isinstance(networks, OpenVinoSelector)
     monkeypatch.setattr(converted_networks.Store, "find", lambda *_: True)
-    monkeypatch.setattr(network, "CompiledNetwork", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
+    monkeypatch.setattr(backend, "CompiledNetwork", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
     outcome: list[Any] = []
-    compiling = OpenVinoBackends._outcome
+    compiling = OpenVinoSelector._outcome
 
-    def as_it_changes(self: OpenVinoBackends, task: CompilationTask) -> None:
+    def as_it_changes(self: OpenVinoSelector, task: CompilationTask) -> None:
         with pytest.MonkeyPatch.context() as painting:
             painting.setattr(model, "vae", None)
             painting.setattr(model, "unet", None)
             outcome.append(compiling(self, task))
 
-    monkeypatch.setattr(OpenVinoBackends, "_outcome", as_it_changes)
-    networks.wanted(model, SIZES[1], (), 1)
+    monkeypatch.setattr(OpenVinoSelector, "_outcome", as_it_changes)
+    networks.select(model, SIZES[1], (), 1)
     networks.wait()
     ((unet, encoder, decoder),) = [(one.unet, one.encoder, one.decoder) for one in outcome]
     assert unet == ("unet", (1, 9, 8, 12), torch.float32)
@@ -439,31 +441,30 @@ def test_what_others_have_filled_meanwhile_is_not_taken_from_them(
 ) -> None:
     batcher = batcher_in(folder)
     begun(batcher, specs["sd"])
-    assert batcher.cache.fits(specs["plain"]), "nobody waits for what is only begun"
+    assert batcher.cache.has_room(specs["plain"]), "nobody waits for what is only begun"
     batcher.cache.budget_bytes = batcher.cache.used_bytes
     go.set()
     ready(batcher)
-    assert batcher.cache.get(specs["sd"]).networks == {}
+    assert batcher.cache.get(specs["sd"]).backends == {}
 
 
 def test_nothing_is_put_away_for_one_that_would_not_fit_all_the_same(folder: Path, specs: dict[str, ModelSpec]) -> None:
     batcher = batcher_in(folder)
-    cache, networks, plain = batcher.cache, batcher.networks, batcher.cache.get(specs["plain"])
-    assert networks is not None
-    plain.networks[SIZES[0], ()] = stand_in(10)
+    cache, networks, plain = batcher.cache, batcher.backends, batcher.cache.get(specs["plain"])
+    assert isinstance(networks, OpenVinoSelector)
+    plain.backends[SIZES[0], ()] = stand_in(10)
     model = cache.get(specs["sd"])
     cache.budget_bytes = cache.used_bytes
-    assert networks.wanted(model, SIZES[0], (), 1) is None
-    assert len(plain.networks) == 1
+    assert networks.select(model, SIZES[0], (), 1) is TORCH
+    assert len(plain.backends) == 1
 
 
 def test_one_that_is_put_away_is_gone_though_it_was_used_last(folder: Path, specs: dict[str, ModelSpec]) -> None:
     batcher, spec = batcher_in(folder), specs["sd"]
     model = batcher.cache.get(spec)
-    model.networks[SIZES[0], ()] = stand_in(10)
-    gone = weakref.ref(model.networks[SIZES[0], ()])
+    model.backends[SIZES[0], ()] = stand_in(10)
+    gone = weakref.ref(model.backends[SIZES[0], ()])
     painted(batcher, spec, steps=1)
-    assert model.compiled is gone()
     until(lambda: batcher.is_idle)
     assert batcher.cache.evict(InUse([model]))
     until(lambda: gone() is None)
@@ -476,12 +477,12 @@ def test_a_model_fits_where_only_what_is_compiled_and_idle_is_in_its_way(
     size = cache.get(other).byte_count
     assert cache.evict()
     model = cache.get(spec)
-    found = model.networks[SIZES[0], ()] = stand_in(size)
+    found = model.backends[SIZES[0], ()] = stand_in(size)
     cache.budget_bytes = cache.used_bytes
-    assert not cache.fits(other, InUse(compiled=[found]))
-    assert cache.fits(other)
+    assert not cache.has_room(other, InUse(backends=[found]))
+    assert cache.has_room(other)
     cache.get(other)
-    assert (model.networks, model in cache.models) == ({}, True)
+    assert (model.backends, model in cache.models) == ({}, True)
 
 
 def engine(**options: Any) -> Diffusion:
@@ -490,24 +491,25 @@ def engine(**options: Any) -> Diffusion:
 
 def test_who_is_not_computed_by_it_shares_rows_as_if_there_were_none(folder: Path, specs: dict[str, ModelSpec]) -> None:
     loop, spec = batcher_in(folder), specs["sd"]
-    loop.max_rows = 2
-    loop.cache.get(spec).networks[Size(64, 64), ()] = stand_in(1)
+    loop.admission.max_rows = 2
+    loop.cache.get(spec).backends[Size(64, 64), ()] = stand_in(1)
     long = request(prompt="a red bus " * 40)
-    loop._waiting.extend((Job(long, spec), 0) for _ in range(5))
-    loop._admit()
-    assert [group.rows for group in loop._groups] == [2]
-    assert len(loop._waiting) == 4
+    for _ in range(5):
+        loop.workload.add(Job(long, spec))
+    loop.admission.admit()
+    assert [batch.rows for batch in loop.workload.batches] == [2]
+    assert len(loop.workload.waiting) == 4
 
 
 def test_the_setting_turns_it_off_and_so_does_the_deterministic_mode(folder: Path) -> None:
-    assert engine(models_dir=folder).batcher.networks is not None
-    assert engine(models_dir=folder, openvino="off").batcher.networks is None
-    assert engine(models_dir=folder, max_rows=1).batcher.networks is None
+    assert isinstance(engine(models_dir=folder).batcher.backends, OpenVinoSelector)
+    assert isinstance(engine(models_dir=folder, openvino="off").batcher.backends, TorchOnly)
+    assert isinstance(engine(models_dir=folder, max_rows=1).batcher.backends, TorchOnly)
 
 
 def test_a_model_that_is_loaded_early_is_compiled_early(folder: Path, specs: dict[str, ModelSpec]) -> None:
     batcher = batcher_in(folder)
-    batcher._load_early(specs["sd"])
+    batcher.load_early(specs["sd"])
     ready(batcher)
     assert painted(batcher, specs["sd"])[2] == "OpenVINO, float32"
 

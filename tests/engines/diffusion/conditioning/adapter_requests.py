@@ -74,13 +74,15 @@ def ours(
     """The latents at the end of our loop, of all of them in one batch as long as each takes."""
     loop = by or batcher()
     jobs = [Job(one, spec, ActiveAdapters(active_loras(one.settings.loras, loras), tuple(parts))) for one in asked]
-    started = [loop._start(job, 0).denoising for job in jobs]
-    (group,) = {id(group): group for group in loop._groups if group.samples}.values()
-    while samples := [one for one in started if not one.is_done]:
-        for one, answer in zip(samples, group.model.predict(samples), strict=True):
-            one.advance(answer)
-    group.samples = []
-    return [one.latents for one in started]
+    for job in jobs:
+        loop.workload.add(job)
+    loop.admission.admit()
+    (batch,) = loop.workload.batches
+    states = [sample.state for sample in batch.samples]
+    assert len(states) == len(asked)
+    while not all(state.is_done for state in states):
+        loop.run_once()
+    return [state.latents for state in states]
 
 
 def theirs(

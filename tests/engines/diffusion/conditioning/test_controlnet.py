@@ -94,17 +94,17 @@ def test_each_kind_is_led_by_what_it_was_trained_on(
 
 def test_the_picture_of_a_hole_and_of_edges_and_of_what_was_sent(canny: dict[str, ModelSpec]) -> None:
     asked = request()
-    hole = controlnet.control_picture(replace(canny["sd"], control=Control.INPAINT), asked)
+    hole = controlnet.conditioning_image(replace(canny["sd"], control=Control.INPAINT), asked)
     assert (hole[asked.mask > 127] == -1).all()
     kept = asked.mask == 0
     assert np.array_equal((hole[kept] * 255).round(), asked.image.pixels[kept])
-    edges = controlnet.control_picture(canny["sd"], asked)
+    edges = controlnet.conditioning_image(canny["sd"], asked)
     assert set(np.unique(edges)) == {0, 1}
     depth = replace(canny["sd"], control=Control.DEPTH)
     grey = Picture(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
-    sent = controlnet.control_picture(depth, replace(asked, control_image=grey))
+    sent = controlnet.conditioning_image(depth, replace(asked, control_image=grey))
     assert np.array_equal((sent * 255).round(), np.repeat(grey.pixels, 3, axis=2))
-    tile = controlnet.control_picture(replace(depth, control=Control.TILE), replace(asked, control_image=None))
+    tile = controlnet.conditioning_image(replace(depth, control=Control.TILE), replace(asked, control_image=None))
     assert np.array_equal((tile * 255).round(), asked.image.pixels)
 
 
@@ -113,7 +113,7 @@ def test_without_the_picture_that_it_needs_a_request_fails_and_says_so(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], control: Control
 ) -> None:
     part = replace(canny["sd"], control=control)
-    with pytest.raises(EngineFailed, match=f"led by a picture \\({control}\\)") as failed:
+    with pytest.raises(EngineFailed, match=f"needs a control image \\({control}\\)") as failed:
         painted(batcher(), request(control=part.slug, control_image=None), models["sd", True], [part])
     assert failed.value.code == "control_image_missing"
 
@@ -141,7 +141,7 @@ def test_the_controlnet_is_called_once_for_all_and_not_at_all_where_nobody_is_le
     spec, part = models["sd", True], canny["sd"]
     calls: list[int] = []
     loop = batcher()
-    network = loop.cache.part(part)
+    network = loop.cache.adapter(part)
     network.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     asked = [
         request(control=part.slug, seed=1, control_end=0.4),
@@ -164,7 +164,7 @@ def test_one_that_leads_in_no_step_is_told_of(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
     spec, part, loop = models["sd", True], canny["sd"], batcher()
-    for end, expected in ((0.3, (controlnet.NO_STEP_CONTROLLED,)), (0.4, ())):
+    for end, expected in ((0.3, (controlnet.NEVER_APPLIED,)), (0.4, ())):
         asked = request(control=part.slug, steps=4, strength=0.75, control_end=end)  # three steps
         assert loop.paint(asked, spec, nothing, (), [part])[1] == expected
 
@@ -211,18 +211,18 @@ def test_parts_count_as_weights_and_go_before_models(
     cache = ModelCache(CPU, 10**9)
     model = cache.get(spec)
     empty = cache.used_bytes
-    network = cache.part(part, InUse([model]))
+    network = cache.adapter(part, InUse([model]))
     assert cache.used_bytes > empty
-    assert cache.part(part, InUse([model])) is network
+    assert cache.adapter(part, InUse([model])) is network
     cache.budget_bytes = empty + cache.get(other).byte_count
-    assert cache.fits(replace(other, slug="another")) is False
+    assert cache.has_room(replace(other, slug="another")) is False
     assert cache.evict(InUse([model], [part]))
     assert cache.loaded(other) is None
-    assert cache.fits(other)
-    assert not cache.fits(other, InUse(parts=[part]))
+    assert cache.has_room(other)
+    assert not cache.has_room(other, InUse(adapters=[part]))
     cache.get(other, InUse([model]))
     assert cache.used_bytes == cache.budget_bytes
-    assert cache.part(part, InUse([model, cache.get(other)])) is not network
+    assert cache.adapter(part, InUse([model, cache.get(other)])) is not network
 
 
 def test_where_memory_stays_too_short_to_start_that_one_fails_and_the_next_is_painted(
@@ -275,7 +275,7 @@ def test_those_who_share_memory_trouble_get_their_pictures_all_the_same(
 ) -> None:
     spec, part = models["sd", True], canny["sd"]
     loop = Batcher(ModelCache(CPU, 10**9), max_rows=32)
-    network = loop.cache.part(part)
+    network = loop.cache.adapter(part)
     forward, seen = network.forward, []
 
     def small_only(sample: torch.Tensor, *arguments: Any, **more: Any) -> Any:

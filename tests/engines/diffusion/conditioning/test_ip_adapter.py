@@ -18,7 +18,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.jobs import InFlightSample, Job
+from inpainting.engines.diffusion.serving.jobs import InFlightSample, WaitingSample
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_loras, tiny_models, tiny_parts
@@ -230,9 +230,12 @@ def test_models_share_its_weights(
     part, loop = adapters["sd", "plus"], batcher()
     for spec in (models["sd", True], models["sd", False]):
         ours(spec, [request()], [part], by=loop)
-    network = loop.cache.part(part)
+    network = loop.cache.adapter(part)
     places = [
-        {processor.to_k_ip[0].weight.data_ptr() for _, processor in network.fit(loop.cache.get(spec).unet)}
+        {
+            processor.to_k_ip[0].weight.data_ptr()
+            for _, processor in network.attention_processors(loop.cache.get(spec).unet)
+        }
         for spec in (models["sd", True], models["sd", False])
     ]
     assert places[0] == places[1]
@@ -302,7 +305,7 @@ def test_one_that_no_loader_of_ours_knows_or_whose_encoder_is_another_ones_is_re
     faces |= {name: tensor for name, tensor in tensors.items() if name.startswith("ip_adapter.")}
     wrong = {
         "neither a plain": tiny_parts.saved_adapter(folder / "faces", "sd", faces),
-        "its encoder says 8": tiny_parts.saved_adapter(folder / "encoder", "sd", tensors, said=8),
+        "its image encoder gives 8": tiny_parts.saved_adapter(folder / "encoder", "sd", tensors, said=8),
         "weights are missing": tiny_parts.saved_adapter(folder / "empty", "sd", tensors),
     }
     config = folder / "empty" / "models" / "image_encoder" / "config.json"
@@ -322,15 +325,16 @@ def test_files_that_are_replaced_while_it_paints_change_nothing_of_what_has_begu
     part = tiny_parts.saved_adapter(folder / "replaced", "sd", tiny_parts.adapter(unet, seed=3))
     asked = [request(seed=1), request(seed=2)]
     (before,) = ours(spec, asked[:1], [part])
-    begin = loop._start
+    starter = loop.admission.starter
+    start = starter.start
 
-    def with_files_replaced(job: Job, index: int) -> InFlightSample:
-        samples = begin(job, index)
+    def with_files_replaced(sample: WaitingSample) -> InFlightSample | Exception:
+        started = start(sample)
         tiny_parts.saved_adapter(folder / "replaced", "sd", tiny_parts.adapter(unet, seed=4))
         os.utime(folder / "replaced", (1, 1))
-        return samples
+        return started
 
-    monkeypatch.setattr(loop, "_start", with_files_replaced)
+    monkeypatch.setattr(starter, "start", with_files_replaced)
     first, second = ours(spec, asked, [part], by=loop)
     close(first, before)
     close(second, ours(spec, asked[1:], [part])[0])

@@ -26,7 +26,7 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.jobs import Key
+from inpainting.engines.diffusion.serving.jobs import BatchKey
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from tests import tiny_loras, tiny_models, tiny_vaes
@@ -74,18 +74,18 @@ def nothing(step: Step) -> None:
     pass
 
 
-def kinds_of(batcher: Batcher) -> list[Key]:
+def kinds_of(batcher: Batcher) -> list[BatchKey]:
     """What was painted so far, those who may share a call of the UNet being of one kind."""
-    return [key for paces in batcher._tuners.values() for key in paces]
+    return batcher.assignment.known_keys
 
 
 def ours(model: StableDiffusion, asked: InpaintRequest, worn: list[LoraSpec]) -> torch.Tensor:
     """The latents at the end of our loop."""
     on = active_loras(asked.settings.loras, worn)
-    for one in model.loras.lacking(on):
+    for one in model.loras.missing(on):
         model.loras.load(one)
     model.loras.activate(on)
-    text, _ = model.read(asked.settings, asked.image.size)
+    text = tiny_models.encoded(model, asked.settings, asked.image.size)
     denoising, _ = model.start(asked, 0, text)
     while not denoising.is_done:
         (answer,) = model.predict([denoising])
@@ -139,12 +139,12 @@ def test_the_text_encoders_are_changed_too(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str
 ) -> None:
     model, asked = load(specs[family], CPU), request(loras=(LoraUse(f"{family}-0"),))
-    before, _ = model.read(asked.settings, asked.image.size)
+    before = tiny_models.encoded(model, asked.settings, asked.image.size)
     ours(model, asked, [loras[f"{family}-0"]])
-    after, _ = model.read(asked.settings, asked.image.size)
+    after = tiny_models.encoded(model, asked.settings, asked.image.size)
     assert not torch.allclose(before.embeds, after.embeds, atol=1e-2)
     skipped = request(clip_skip=2).settings
-    assert not torch.allclose(model.read(skipped, asked.image.size)[0].embeds, after.embeds, atol=1e-2)
+    assert not torch.allclose(tiny_models.encoded(model, skipped, asked.image.size).embeds, after.embeds, atol=1e-2)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -251,13 +251,13 @@ def test_those_that_nobody_wears_go_where_memory_for_weights_is_short(
     bare = cache.used_bytes
 
     def loaded() -> list[str]:
-        return [slug for slug, one in worn.items() if not model.loras.lacking(one)]
+        return [slug for slug, one in worn.items() if not model.loras.missing(one)]
 
     for slug in ("sd-0", "sd-2"):
-        cache.bring(worn[slug], model)
+        cache.ensure_loras_loaded(worn[slug], model)
     cache.budget_bytes = cache.used_bytes
     in_use = InUse([model], loras=[worn["sd-0"][0].name])
-    cache.bring(worn["sd-1"], model, in_use)
+    cache.ensure_loras_loaded(worn["sd-1"], model, in_use)
     assert loaded() == ["sd-0", "sd-1"], "whoever is worn stays"
     assert cache.used_bytes <= cache.budget_bytes
     assert cache.evict(in_use)
@@ -265,8 +265,8 @@ def test_those_that_nobody_wears_go_where_memory_for_weights_is_short(
     assert not cache.evict(in_use)
     other = replace(spec, slug="another")
     cache.budget_bytes = bare + weights_bytes(other, torch.float32)
-    assert not cache.fits(other, in_use)
-    assert cache.fits(other, InUse([model]))
+    assert not cache.has_room(other, in_use)
+    assert cache.has_room(other, InUse([model]))
     assert cache.evict(InUse([model]))
     assert cache.models == [model]
     assert cache.used_bytes == bare
@@ -281,13 +281,13 @@ def test_what_is_worn_is_known_though_another_goes_as_a_picture_begins(
     asked = request(steps=4, guidance_scale=1.0, loras=(LoraUse("sd-2"),), vae="vae")
     expected = Batcher(ModelCache(CPU, 10**9)).paint(asked, spec, nothing, [quick], [vae])[0][0]
     batcher = Batcher(ModelCache(CPU, 10**9))
-    held = batcher.cache.get(spec).adapters
+    held = batcher.cache.get(spec).loras
     for lora in (idle, quick):
         (worn,) = active_loras([LoraUse(lora.slug)], [lora])
         held.load(worn)
     batcher.cache.budget_bytes = batcher.cache.used_bytes
     assert np.array_equal(batcher.paint(asked, spec, nothing, [quick], [vae])[0][0], expected)
-    assert len(held.lacking(active_loras([LoraUse("sd-0")], [idle]))) == 1
+    assert len(held.missing(active_loras([LoraUse("sd-0")], [idle]))) == 1
 
 
 def test_few_stay_loaded_and_their_bytes_count(
@@ -299,9 +299,9 @@ def test_few_stay_loaded_and_their_bytes_count(
     empty = model.byte_count
     for slug in ("sd-0", "sd-1", "sd-2"):
         worn = active_loras([LoraUse(slug)], [loras[slug]])
-        cache.bring(worn, model)
+        cache.ensure_loras_loaded(worn, model)
         model.loras.activate(worn)
     assert model.byte_count > empty
-    assert len(model.loras.lacking(active_loras([LoraUse("sd-0")], [loras["sd-0"]]))) == 1
-    assert len(model.loras.lacking(active_loras([LoraUse("sd-1")], [loras["sd-1"]]))) == 0
+    assert len(model.loras.missing(active_loras([LoraUse("sd-0")], [loras["sd-0"]]))) == 1
+    assert len(model.loras.missing(active_loras([LoraUse("sd-1")], [loras["sd-1"]]))) == 0
     assert torch.equal(ours(model, request(), []), ours(load(specs["sd"], CPU), request(), []))

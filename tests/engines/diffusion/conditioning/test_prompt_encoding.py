@@ -40,7 +40,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StableDiffusio
 
 def heard(model: StableDiffusion, prompt: str, **settings: Any) -> torch.Tensor:
     """[tokens, features], what the UNet hears of the prompt alone."""
-    text, _ = model.read(PaintSettings(prompt=prompt, guidance_scale=1.0, **settings), Size(SIDE, SIDE))
+    text = tiny_models.encoded(model, PaintSettings(prompt=prompt, guidance_scale=1.0, **settings), Size(SIDE, SIDE))
     return text.embeds[0]
 
 
@@ -88,7 +88,7 @@ def test_a_plain_prompt_is_what_diffusers_makes_of_it_to_the_last_bit(
 ) -> None:
     model = models[family]
     settings = PaintSettings(prompt="a (red) bus", negative_prompt="blur: 1.3", clip_skip=clip_skip)
-    text, notes = model.read(settings, Size(SIDE, SIDE))
+    text, notes = tiny_models.encoded(model, settings, Size(SIDE, SIDE)), model.tokenize(settings).notes
     with torch.inference_mode():
         positive, negative, *pooled = model.pipeline.encode_prompt(
             prompt=settings.prompt,
@@ -110,7 +110,7 @@ def test_weights_go_with_clip_skip_and_with_negative_prompts(models: dict[str, S
     model = models[family]
     assert not torch.allclose(heard(model, "a (red:1.4) bus", clip_skip=2), heard(model, "a (red:1.4) bus"), atol=1e-2)
     plain, weighted = (
-        model.read(PaintSettings(prompt="a bus", negative_prompt=words), Size(SIDE, SIDE))[0].embeds
+        tiny_models.encoded(model, PaintSettings(prompt="a bus", negative_prompt=words), Size(SIDE, SIDE)).embeds
         for words in ("a blur", "a (blur:1.5)")
     )
     assert torch.equal(plain[1], weighted[1])
@@ -122,7 +122,7 @@ def test_the_shorter_of_prompt_and_negative_prompt_is_filled_up_with_nothing(
     models: dict[str, StableDiffusion], family: str
 ) -> None:
     model = models[family]
-    text, _ = model.read(PaintSettings(prompt=LONG, negative_prompt="blur"), Size(SIDE, SIDE))
+    text = tiny_models.encoded(model, PaintSettings(prompt=LONG, negative_prompt="blur"), Size(SIDE, SIDE))
     assert text.embeds.shape[1] == 3 * 77
     negative, nobody = heard(model, "blur"), heard(model, "")
     torch.testing.assert_close(text.embeds[0], torch.cat([negative, nobody, nobody]), rtol=1e-4, atol=1e-4)
@@ -130,9 +130,9 @@ def test_the_shorter_of_prompt_and_negative_prompt_is_filled_up_with_nothing(
 
 def test_what_is_beyond_the_last_chunk_is_told_of(models: dict[str, StableDiffusion]) -> None:
     words = "bus " * 25 * MAX_CHUNKS
-    _, notes = models["sd"].read(PaintSettings(prompt=f"{words}(zebra:1.2)"), Size(SIDE, SIDE))
+    notes = models["sd"].tokenize(PaintSettings(prompt=f"{words}(zebra:1.2)")).notes
     assert notes == ("The prompt is longer than the model reads (600 tokens); not read: “zebra”.",)
-    assert models["sd"].read(PaintSettings(prompt=words), Size(SIDE, SIDE))[1] == ()
+    assert models["sd"].tokenize(PaintSettings(prompt=words)).notes == ()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -158,7 +158,7 @@ def test_prompts_of_all_lengths_are_painted_at_once_and_each_is_what_it_is_alone
         alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(asked)
-    assert sorted(key.chunks for key in kinds_of(batcher)) == [1, 3]
+    assert sorted(key.chunk_count for key in kinds_of(batcher)) == [1, 3]
 
 
 def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> None:
@@ -166,5 +166,5 @@ def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> 
     spec = tiny_models.saved(tmp_path / "sd")
     for prompt, count in (("a bus", 1), (LONG, 3), ("a bus", 1)):
         batcher.paint(request(prompt=prompt), spec, nothing)
-        assert batcher.cache.get(spec).count_chunks(request(prompt=prompt).settings) == count
-    assert sorted(key.chunks for key in kinds_of(batcher)) == [1, 3]
+        assert batcher.cache.get(spec).tokenize(request(prompt=prompt).settings).chunk_count == count
+    assert sorted(key.chunk_count for key in kinds_of(batcher)) == [1, 3]

@@ -22,7 +22,7 @@ from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import _let_clip_skip_find_layers, load
+from inpainting.engines.diffusion.serving.model_loading import alias_text_model, load
 from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.engines.diffusion.conditioning.test_lora_adapters import (
     CPU,
@@ -61,7 +61,7 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str]
 
 def ours(model: StableDiffusion, asked: InpaintRequest, used: list[ModelSpec]) -> torch.Tensor:
     """The latents at the end of our loop."""
-    text, _ = model.read(asked.settings, asked.image.size, model.load_embeddings(used))
+    text = tiny_models.encoded(model, asked.settings, asked.image.size, model.load_embeddings(used))
     denoising, _ = model.start(asked, 0, text)
     while not denoising.is_done:
         (answer,) = model.predict([denoising])
@@ -76,7 +76,7 @@ def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[ModelSpec]) -> Any
     reference.scheduler = getattr(diffusers, str(settings.scheduler)).from_config(
         reference.scheduler.config, clip_sample=False
     )
-    _let_clip_skip_find_layers(reference.text_encoder)
+    alias_text_model(reference.text_encoder)
     for one in used:
         assert one.path is not None
         tensors = load_file(one.path)
@@ -154,15 +154,15 @@ def test_a_weight_goes_with_it_and_its_vectors_stay_together(
 ) -> None:
     model, cat = load(specs["sd"], CPU), embeddings["sd", "my-cat.2"]
 
-    def heard(prompt: str) -> tuple[torch.Tensor, tuple[str, ...]]:
+    def embeds(prompt: str) -> torch.Tensor:
         settings = request(prompt=prompt, embeddings=(cat.slug,), guidance_scale=1.0).settings
-        text, notes = model.read(settings, request().image.size, model.load_embeddings([cat]))
-        return text.embeds, notes
+        return tiny_models.encoded(model, settings, request().image.size, model.load_embeddings([cat])).embeds
 
-    assert not torch.allclose(heard("a (<my-cat.2>:1.5)")[0], heard("a <my-cat.2>")[0], atol=1e-2)
-    assert torch.equal(heard("a <MY-CAT.2>")[0], heard("a <my-cat.2>")[0])
-    long, _ = heard("bus " * 24 + "a <my-cat.2>")  # 73 tokens and three: there is no room for them in the first chunk
-    (chunks,) = model._cut("bus " * 24 + "a <my-cat.2>", model.load_embeddings([cat]))
+    assert not torch.allclose(embeds("a (<my-cat.2>:1.5)"), embeds("a <my-cat.2>"), atol=1e-2)
+    assert torch.equal(embeds("a <MY-CAT.2>"), embeds("a <my-cat.2>"))
+    long = embeds("bus " * 24 + "a <my-cat.2>")  # 73 tokens and three: there is no room for them in the first chunk
+    settings = request(prompt="bus " * 24 + "a <my-cat.2>", embeddings=(cat.slug,)).settings
+    (chunks,) = model.tokenize(settings, model.load_embeddings([cat])).positive
     assert [len(chunk) for chunk in chunks.tokens] == [73, 3]
     assert long.shape[1] == 2 * 77
 

@@ -9,7 +9,7 @@ def learned(seconds: dict[int, float], *, max_rows: int = 32) -> int:
     """The rows at which it settles where a step of n rows takes so long."""
     tuner = BatchSizeTuner(max_rows)
     for _ in range(10):
-        tuner.note(tuner.rows, seconds[tuner.rows])
+        tuner.record(tuner.rows, seconds[tuner.rows])
     return tuner.rows
 
 
@@ -28,12 +28,12 @@ def test_memory_bounds_it() -> None:
 def test_it_remembers_the_most_that_a_row_took() -> None:
     tuner = BatchSizeTuner(32)
     for rows, byte_count in ((2, 2000), (4, 6000), (4, 0)):
-        tuner.note(rows, 1.0, byte_count)
+        tuner.record(rows, 1.0, byte_count)
     assert tuner.row_bytes == 1500
 
 
 def test_it_says_how_long_a_step_takes() -> None:
     tuner = BatchSizeTuner(32)
-    assert tuner.seconds(4) is None
-    tuner.note(2, 1.0)
-    assert tuner.seconds(4) == 2.0
+    assert tuner.expected_seconds(4) is None
+    tuner.record(2, 1.0)
+    assert tuner.expected_seconds(4) == 2.0

@@ -24,6 +24,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.serving import model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
@@ -83,7 +84,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def arrived(batcher: Batcher, count: int) -> bool:
-    return batcher._arrivals.qsize() == count
+    return batcher.arrival_count == count
 
 
 class Calls:
@@ -112,7 +113,7 @@ def together(batcher: Batcher) -> Iterator[Callable[..., list[Future[Any]]]]:
             first = pool.submit(batcher.paint, asked[0], spec, nothing)
             assert calls.begun.wait(30)
             rest = [pool.submit(batcher.paint, one, spec, nothing) for one in asked[1:]]
-            until(lambda: batcher._arrivals.qsize() == len(rest))
+            until(lambda: batcher.arrival_count == len(rest))
             calls.go.set()
             ask.calls = calls  # type: ignore[attr-defined]
             return [first, *rest]
@@ -200,15 +201,15 @@ def test_a_bad_one_harms_only_itself(sd: ModelSpec, batcher: Batcher, together: 
     whole = model.predict
     bad = request(seed=666)
 
-    def predict(samples: Any) -> Any:
+    def predict(samples: Any, backend: Any) -> Any:
         if any(one.is_bad for one in samples):
             raise RuntimeError("a bad one")
-        return whole(samples)
+        return whole(samples, backend)
 
     start = model.start
 
-    def starting(asked: InpaintRequest, index: int, text: Any) -> Any:
-        denoising, notes = start(asked, index, text)
+    def starting(asked: InpaintRequest, index: int, text: Any, codec: Any) -> Any:
+        denoising, notes = start(asked, index, text, codec)
         return Marked(denoising, asked is bad), notes
 
     model.predict, model.start = predict, starting
@@ -233,11 +234,11 @@ def test_memory_that_is_short_steps_down_and_says_so(sd: ModelSpec, batcher: Bat
     model = batcher.cache.get(sd)
     whole, sizes = model.predict, []
 
-    def predict(samples: Any) -> Any:
+    def predict(samples: Any, backend: Any) -> Any:
         sizes.append(len(samples))
         if len(samples) > 1 or not model.memory_fallbacks:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(samples)
+        return whole(samples, backend)
 
     model.predict = predict
     for future in together([request(seed=seed) for seed in range(4)], sd):
@@ -266,11 +267,11 @@ def test_how_many_fit_at_once_is_found_out_once(sd: ModelSpec, batcher: Batcher,
     model = batcher.cache.get(sd)
     whole, sizes = model.predict, []
 
-    def predict(samples: Any) -> Any:
+    def predict(samples: Any, backend: Any) -> Any:
         sizes.append(len(samples))
         if len(samples) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(samples)
+        return whole(samples, backend)
 
     model.predict = predict
     asked = [request(seed=seed) for seed in range(4)]
@@ -289,17 +290,17 @@ def test_who_is_idle_makes_room_before_anything_is_done_without(
     model = batcher.cache.get(sd)
     whole = model.predict
 
-    def predict(samples: Any) -> Any:
+    def predict(samples: Any, backend: Any) -> Any:
         if idle() is not None:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(samples)
+        return whole(samples, backend)
 
     model.predict = predict
     assert batcher.paint(request(), sd, nothing)[1] == ()
 
 
 def test_memory_that_is_too_small_for_one_is_a_clear_error(sd: ModelSpec, batcher: Batcher) -> None:
-    def predict(samples: Any) -> Any:
+    def predict(samples: Any, backend: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     batcher.cache.get(sd).predict = predict
@@ -312,20 +313,20 @@ def test_a_model_that_does_not_fit_while_it_is_read_is_tried_again_in_the_room_o
     specs: dict[str, ModelSpec], sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     idle = weakref.ref(batcher.cache.get(specs["other"]).unet)
-    from_folder = model_loading._from_folder
+    from_folder = model_loading.read_folder
 
     def reading(*arguments: Any) -> Any:
         if idle() is not None:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return from_folder(*arguments)
 
-    monkeypatch.setattr(model_loading, "_from_folder", reading)
+    monkeypatch.setattr(model_loading, "read_folder", reading)
     assert len(batcher.paint(request(), sd, nothing)[0]) == 1
 
 
 def test_latents_that_are_no_numbers_fail_with_a_clear_code(sd: ModelSpec, batcher: Batcher) -> None:
     model = batcher.cache.get(sd)
-    model.predict = lambda samples: [torch.full((2, 4, 8, 8), torch.nan) for _ in samples]
+    model.predict = lambda samples, backend: [torch.full((2, 4, 8, 8), torch.nan) for _ in samples]
     with pytest.raises(EngineFailed) as failed:
         batcher.paint(request(), sd, nothing)
     assert failed.value.code == "model_produced_invalid_output"
@@ -365,7 +366,7 @@ def test_two_models_take_turns_under_a_budget_for_one(
     with ThreadPoolExecutor(6) as pool:
         slugs = ["sd", "other"] * 3
         results = list(pool.map(lambda slug: small.paint(request(), specs[slug], nothing)[0][0], slugs))
-    assert len(small.cache._models) == 1
+    assert len(small.cache.models) == 1
     assert 2 <= len(loaded) <= 6  # not at every step
     assert not any(beside), "the one is out of memory before the other is read"
     assert np.abs(results[0].astype(int) - results[2]).max() <= 1
@@ -418,21 +419,20 @@ def test_a_model_removed_while_others_paint_fails_only_who_asked_for_it(batcher:
         assert len(good.result(60)[0]) == 1
 
 
-@pytest.mark.parametrize("where", ["read", "start", "decode"])
+@pytest.mark.parametrize("where", ["encode_prompts", "start", "predict", "decode"])
 def test_what_breaks_anywhere_is_answered_and_the_next_one_is_painted(
-    batcher: Batcher, sd: ModelSpec, where: str, caplog: pytest.LogCaptureFixture
+    batcher: Batcher, sd: ModelSpec, where: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(*arguments: Any) -> Any:
         raise OSError("broken here")
 
-    model = batcher.cache.get(sd)
-    setattr(model, where, breaks)
-    with pytest.raises(EngineFailed) as failed:
-        batcher.paint(request(), sd, nothing)
+    with monkeypatch.context() as broken:
+        broken.setattr(LatentCodec if where == "decode" else batcher.cache.get(sd), where, breaks)
+        with pytest.raises(EngineFailed) as failed:
+            batcher.paint(request(), sd, nothing)
     assert failed.value.code == "model_failed"
     assert "broken here" in caplog.text
     assert "Traceback" in caplog.text
-    delattr(model, where)
     assert len(batcher.paint(request(), sd, nothing)[0]) == 1
 
 
@@ -440,10 +440,10 @@ def test_one_bad_picture_of_several_ends_them_all(batcher: Batcher, sd: ModelSpe
     model = batcher.cache.get(sd)
     start = model.start
 
-    def starting(asked: InpaintRequest, index: int, text: Any) -> Any:
+    def starting(asked: InpaintRequest, index: int, text: Any, codec: Any) -> Any:
         if index == 1:
             raise EngineFailed("the second one")
-        return start(asked, index, text)
+        return start(asked, index, text, codec)
 
     model.start = starting
     with pytest.raises(EngineFailed, match="the second one"):
@@ -456,7 +456,7 @@ def test_a_lost_device_is_not_the_generations_fault(
 ) -> None:
     monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.KEEPALIVE_SECONDS", 0.05)
 
-    def lost(samples: Any) -> Any:
+    def lost(samples: Any, backend: Any) -> Any:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     batcher.cache.get(sd).predict = lost
@@ -468,7 +468,7 @@ def test_a_lost_device_is_not_the_generations_fault(
 
 
 def test_who_waits_is_not_overtaken_by_his_own_kind(batcher: Batcher, sd: ModelSpec) -> None:
-    batcher.max_rows = 4
+    batcher.admission.max_rows = 4
     calls = Calls(batcher, sd, held=True)
     ended: list[int] = []
     with ThreadPoolExecutor(6) as pool:
@@ -488,15 +488,16 @@ def test_who_waits_is_not_overtaken_by_his_own_kind(batcher: Batcher, sd: ModelS
 
 
 def test_a_newcomer_of_his_own_kind_who_needs_less_room_does_not_overtake_him(batcher: Batcher, sd: ModelSpec) -> None:
-    batcher.max_rows = 3
+    batcher.admission.max_rows = 3
     running, waiting, newcomer = (Job(request(guidance_scale=scale), sd) for scale in (5.0, 5.0, 1.0))
-    batcher._waiting.extend((job, 0) for job in (running, waiting, newcomer))
-    batcher._admit()
-    assert [job for job, _ in batcher._waiting] == [waiting, newcomer]
+    for job in (running, waiting, newcomer):
+        batcher.workload.add(job)
+    batcher.admission.admit()
+    assert [one.job for one in batcher.workload.waiting] == [waiting, newcomer]
     other = Job(request(guidance_scale=1.0, prompt="a red bus " * 40), sd)
-    batcher._waiting.append((other, 0))
-    batcher._admit()
-    assert [job for job, _ in batcher._waiting] == [waiting, newcomer], "who hears more is of another kind"
+    batcher.workload.add(other)
+    batcher.admission.admit()
+    assert [one.job for one in batcher.workload.waiting] == [waiting, newcomer], "who hears more is of another kind"
 
 
 def test_a_folder_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def an_image_prompt(folder: Path) -> Callable[[], object]:
 def a_worn_image_prompt(folder: Path) -> Callable[[], object]:
     adapter = an_image_prompt(folder)()
     unet = load(tiny_models.saved(folder / "other"), HALF).unet
-    return lambda: adapter.fit(unet)  # type: ignore[attr-defined] # of what a part is, no more is told
+    return lambda: adapter.attention_processors(unet)  # type: ignore[attr-defined] # of what a part is, no more is told
 
 
 def a_lora(folder: Path) -> Callable[[], object]:

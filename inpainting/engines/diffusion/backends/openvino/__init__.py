@@ -1,4 +1,4 @@
-"""Models in OpenVINO on a processor: converted once, compiled for a size, trusted when torch has agreed."""
+"""OpenVINO on the CPU: a model is converted once, compiled for an image size, and verified against torch."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from importlib.util import find_spec
 
 
 def is_installed() -> bool:
-    """Imports nothing."""
+    """Whether the package is installed. Imports nothing."""
     return find_spec("openvino") is not None

@@ -1,6 +1,6 @@
-"""From a model's files to OpenVINO's, in a process of its own: it takes a minute and as much memory as the model.
+"""Convert a model's networks to OpenVINO's files in a subprocess: about a minute, and as much memory as the model.
 
-python -m inpainting.engines.diffusion.backends.openvino.conversion  < an order as JSON
+python -m inpainting.engines.diffusion.backends.openvino.conversion  < a ConversionOrder as JSON
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ import inpainting
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.catalog.store.converted_networks import Store
 from inpainting.engines.diffusion.backends.openvino.library import PrePostProcessor, ov, version
-from inpainting.engines.diffusion.conditioning.lora_adapters import PARTS as ADAPTED
-from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras
+from inpainting.engines.diffusion.conditioning.lora_adapters import TARGETS, ActiveLora, ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.model_loading import load
@@ -34,20 +33,18 @@ from inpainting.engines.diffusion.serving.model_loading import load
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-"""To be raised when what is written here changes: older files are then made again."""
+"""Version of the converted files. Raise it when they change: older ones are then converted again."""
 UNET, ENCODER, DECODER = "unet", "encoder", "decoder"
 KINDS = {"unet": (UNET,), "vae": (ENCODER, DECODER)}
-"""What lies in one folder: LoRAs change the first kind alone."""
+"""Networks by kind, one folder each. LoRAs change only the first kind."""
 TIMEOUT_SECONDS = 1800.0
-"""After which a conversion is given up."""
-
-
+"""Timeout of a conversion."""
 DISK_FACTOR = 1.1
-"""Of the weights' size, free space on the disk."""
+"""Free disk space that a conversion needs, as a multiple of the weights."""
 
 
 class ConversionFailed(Exception):
-    """In words for the metadata."""
+    """The message is for the metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ class ConversionOrder:
     fingerprint: int
     dtype: str
     loras: tuple[tuple[str, str, str, float], ...]
-    """Of each slug, digest, path and weight."""
+    """Slug, digest, path and weight of each."""
     models_dir: str
     budget_bytes: int
 
@@ -72,9 +69,9 @@ class ConversionOrder:
 
     @property
     def place(self) -> Path:
-        """Another one for everything that gives other networks."""
-        worn = [(slug, digest, weight) for slug, digest, _, weight in self.loras]
-        made_from = [FORMAT, version(), self.family, self.path, self.fingerprint, self.dtype, worn]
+        """Folder of the converted files, named by a hash of everything that they depend on."""
+        loras = [(slug, digest, weight) for slug, digest, _, weight in self.loras]
+        made_from = [FORMAT, version(), self.family, self.path, self.fingerprint, self.dtype, loras]
         digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
         return self.store.place(self.slug, f"{self.kind}-{digest}")
 
@@ -83,7 +80,7 @@ Convert = Callable[[ConversionOrder], None]
 
 
 def order_of(
-    kind: str, model: LatentModel, fingerprint: int, worn: ActiveLoras, models_dir: Path, budget_bytes: int
+    kind: str, model: LatentModel, fingerprint: int, loras: ActiveLoras, models_dir: Path, budget_bytes: int
 ) -> ConversionOrder:
     spec = model.spec
     return ConversionOrder(
@@ -94,16 +91,16 @@ def order_of(
         path=str(spec.path),
         fingerprint=fingerprint,
         dtype=str(model.unet.dtype).removeprefix("torch."),
-        loras=tuple((one.spec.slug, one.spec.digest, str(one.spec.path), one.weight) for one in worn),
+        loras=tuple((one.spec.slug, one.spec.digest, str(one.spec.path), one.weight) for one in loras),
         models_dir=str(models_dir),
         budget_bytes=budget_bytes,
     )
 
 
 def convert_in_subprocess(order: ConversionOrder) -> None:
-    """Convert, if nobody else has meanwhile. Raises ConversionFailed.
+    """Convert unless another process has done so meanwhile. Raises ConversionFailed.
 
-    A process of its own gives all memory back, and Python's lock stays free for who is served meanwhile.
+    A subprocess returns all of its memory when it ends, and does not hold this process's GIL.
     """
     with order.store.alone() as lock:
         if not order.store.find(order.place):
@@ -132,14 +129,14 @@ def _run(order: ConversionOrder, lock: int) -> None:
 
 
 def convert_in_process(order: ConversionOrder) -> None:
-    """The same in this process, in which no other thread may load a model meanwhile: diffusers cannot for two."""
+    """Convert in this process. No other thread may load a model meanwhile: diffusers cannot load two at once."""
     with order.store.alone():
         if not order.store.find(order.place):
             convert(order)
 
 
 def convert(order: ConversionOrder) -> None:
-    """For who is alone in the store; what is least used there may have to go."""
+    """Convert and store the files, with the store locked. The least recently used files may be removed for them."""
     model = load(spec_of(order), Hardware(torch.device("cpu"), getattr(torch, order.dtype)))
     parts = networks(fused(model, order), order.kind)
     needed = sum(tensor.nbytes for module, _ in parts.values() for tensor in module.state_dict().values())
@@ -157,22 +154,22 @@ def spec_of(order: ConversionOrder) -> ModelSpec:
 
 
 def fused(model: LatentModel, order: ConversionOrder) -> LatentModel:
-    """With its LoRAs in the UNet's own weights."""
-    worn = tuple(
+    """The model with its LoRAs fused into the UNet's weights."""
+    loras = tuple(
         ActiveLora(LoraSpec(slug=slug, label=slug, family=order.family, digest=digest, path=Path(path)), weight)
         for slug, digest, path, weight in order.loras
     )
-    for one in worn:
+    for one in loras:
         model.loras.load(one)
-    if worn:
-        model.loras.activate(worn)
-        model.pipeline.fuse_lora(components=[ADAPTED[0]], adapter_names=[one.name for one in worn])
+    if loras:
+        model.loras.activate(loras)
+        model.pipeline.fuse_lora(components=[TARGETS[0]], adapter_names=[one.name for one in loras])
         model.pipeline.unload_lora_weights()
     return model
 
 
 class TracedUNet(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
-    """A UNet that hears its time as numbers it can compute with: sines of large numbers need more than 16 bits."""
+    """A UNet that takes the embedded timestep: sines of large numbers need more than 16 bits."""
 
     def __init__(self, unet: Any) -> None:
         super().__init__()
@@ -184,7 +181,7 @@ class TracedUNet(torch.nn.Module):  # type: ignore[misc] # mypy is not shown tor
 
 
 class TracedSdxlUNet(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
-    """The same of SDXL, which also hears its pooled text and sizes, put together: `added`."""
+    """SDXL's UNet, which also takes its pooled text and time ids, concatenated: `added`."""
 
     def __init__(self, unet: Any) -> None:
         super().__init__()
@@ -202,7 +199,7 @@ class TracedSdxlUNet(torch.nn.Module):  # type: ignore[misc] # mypy is not shown
 
 
 class TracedEncoder(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
-    """Pixels -> what latents are drawn from: [n, 8, h, w], means before the logarithms of variances."""
+    """Pixels -> parameters of the latents' distribution: [n, 8, h, w], means before the logarithms of variances."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -222,39 +219,39 @@ class TracedDecoder(torch.nn.Module):  # type: ignore[misc] # mypy is not shown 
 
 
 def networks(model: LatentModel, kind: str) -> dict[str, tuple[torch.nn.Module, tuple[torch.Tensor, ...]]]:
-    """By name, each with inputs of another height than width: the trace must not mistake one for the other."""
+    """Networks of a kind by name, each with example inputs, whose height differs from their width for the trace."""
     rows, (height, width) = 2, (32, 16)
 
-    def some(*shape: int) -> torch.Tensor:
+    def zeros(*shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=model.unet.dtype)
 
     if kind == "vae":
-        cell = 2 ** (len(model.vae.config.block_out_channels) - 1)
+        scale = 2 ** (len(model.vae.config.block_out_channels) - 1)
         latents = model.vae.config.latent_channels
         return {
-            ENCODER: (TracedEncoder(model.vae), (some(rows, 3, cell * height // 2, cell * width // 2),)),
-            DECODER: (TracedDecoder(model.vae), (some(rows, latents, height // 2, width // 2),)),
+            ENCODER: (TracedEncoder(model.vae), (zeros(rows, 3, scale * height // 2, scale * width // 2),)),
+            DECODER: (TracedDecoder(model.vae), (zeros(rows, latents, height // 2, width // 2),)),
         }
     unet, config = model.unet, model.unet.config
     inputs = (
-        some(rows, config.in_channels, height, width),
-        some(rows, unet.time_embedding.linear_1.in_features),
-        some(rows, tokens_of(model), config.cross_attention_dim),
+        zeros(rows, config.in_channels, height, width),
+        zeros(rows, unet.time_embedding.linear_1.in_features),
+        zeros(rows, tokens_of(model), config.cross_attention_dim),
     )
     if config.addition_embed_type is None:
         return {UNET: (TracedUNet(unet), inputs)}
-    return {UNET: (TracedSdxlUNet(unet), (*inputs, some(rows, config.projection_class_embeddings_input_dim)))}
+    return {UNET: (TracedSdxlUNet(unet), (*inputs, zeros(rows, config.projection_class_embeddings_input_dim)))}
 
 
 def tokens_of(model: LatentModel) -> int:
-    """How many tokens a text of usual length has."""
+    """Tokens in one chunk of text."""
     return int(model.pipeline.tokenizer.model_max_length)
 
 
 def write(module: torch.nn.Module, examples: tuple[torch.Tensor, ...], path: Path) -> None:
-    """One file for every size and number of rows; its inputs and outputs are in float32, its weights as they were."""
+    """Write one file for every size and number of rows: inputs and outputs in float32, weights in their own dtype."""
     with torch.no_grad(), warnings.catch_warnings():
-        # Each branch that was not traced is for sizes, or for slices and tiles, that are never asked of it.
+        # The branches that are not traced are for sizes, slices and tiles that are never used.
         warnings.simplefilter("ignore")
         traced = ov.convert_model(module.eval(), example_input=examples)
     prepared = PrePostProcessor(traced)
@@ -266,7 +263,7 @@ def write(module: torch.nn.Module, examples: tuple[torch.Tensor, ...], path: Pat
 
 
 def main() -> None:
-    os.nice(5)  # who is painted meanwhile goes first
+    os.nice(5)  # painting goes first
     order = json.load(sys.stdin)
     convert(ConversionOrder(**{**order, "loras": tuple(tuple(one) for one in order["loras"])}))
 

@@ -1,4 +1,4 @@
-"""The one door to OpenVINO: what it reports home is shut out before it is imported."""
+"""The only import of OpenVINO, with its telemetry disabled."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sys
 from functools import cache
 from typing import Any
 
-# Without this package OpenVINO has a stand-in that does nothing; with it, importing and converting are reported.
+# Without this package OpenVINO uses a stub that does nothing; with it, imports and conversions are reported.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
-import openvino as ov  # noqa: E402 - after the line above, which it must find
+import openvino as ov  # noqa: E402 - after the line above, which it depends on
 from openvino.preprocess import PrePostProcessor  # noqa: E402 - as above
 
 __all__ = ["PrePostProcessor", "core", "ov", "version"]
@@ -22,10 +22,10 @@ def core() -> Any:
 
 @cache
 def has_bfloat16() -> bool:
-    """Whether it computes in bfloat16 on this processor, and faster for it."""
+    """Whether this CPU computes in bfloat16 natively."""
     return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def version() -> str:
-    """What conversions belong to: another release may write and read other files."""
+    """The release that converted files belong to: another one may read and write other files."""
     return str(ov.get_version())

@@ -1,4 +1,4 @@
-"""What is compiled for which model, and who makes it ready while torch paints."""
+"""Selects OpenVINO for the jobs that it can compute, and prepares it in the background while torch paints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from queue import SimpleQueue
 import torch
 
 from inpainting.core.geometry import Size
-from inpainting.engines.diffusion.backends.openvino import network
+from inpainting.engines.diffusion.backends.base import Backend
+from inpainting.engines.diffusion.backends.openvino import backend
+from inpainting.engines.diffusion.backends.openvino.backend import CompilationPlan, OpenVinoBackend
 from inpainting.engines.diffusion.backends.openvino.conversion import (
     KINDS,
     ConversionFailed,
@@ -24,31 +26,33 @@ from inpainting.engines.diffusion.backends.openvino.conversion import (
     order_of,
 )
 from inpainting.engines.diffusion.backends.openvino.library import has_bfloat16
-from inpainting.engines.diffusion.backends.openvino.network import CompilationPlan, OpenVinoBackend
+from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
-from inpainting.engines.diffusion.serving.model_cache import NOTHING, InUse, ModelCache
+from inpainting.engines.diffusion.serving.model_cache import NOTHING_IN_USE, InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import fingerprint_of
 
 logger = logging.getLogger(__name__)
 
 MIN_USES_TO_CONVERT = 2
-"""LoRAs are fused for those who wear them again: a conversion takes longer than a picture."""
+"""Jobs with the same LoRAs before these are fused and converted, which takes longer than painting one image."""
 COMPILED_CHUNKS = 1
-"""Of words: it is compiled for texts of this length alone."""
+"""Chunks of text that networks are compiled for. Longer prompts are torch's."""
 MEMORY_FACTOR = 2.5
-"""Of the weights' size, free memory that another process with the model needs."""
+"""Free memory that a conversion needs, as a multiple of the weights: it loads the model in another process."""
 
 BackendKey = tuple[Size, ActiveLoras]
 Outcome = OpenVinoBackend | str
+"""A backend, or the reason why there is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompilationTask:
-    """To be made ready: what it takes by kind, and for whom, who may be put away meanwhile.
+    """A backend to prepare. orders: the conversions it needs, by kind of network.
 
-    is_ready_or_delayed: set when it is ready, or cannot be soon because it has to be converted first.
+    The model is referenced weakly: it may be evicted meanwhile. is_ready_or_delayed: set when the task has ended, or
+    has to convert first, which takes too long to wait for.
     """
 
     model: weakref.ref[LatentModel]
@@ -58,10 +62,10 @@ class CompilationTask:
     is_ready_or_delayed: threading.Event = field(default_factory=threading.Event)
 
 
-class OpenVinoBackends:
-    """For the models of a cache, on a processor. For the device's thread alone; others make things ready.
+class OpenVinoSelector:
+    """A `BackendSelector` for models on a CPU. Only the device's thread calls it; other threads prepare backends.
 
-    models_dir: the folder of all models, in which the files lie. cache_bytes: what those may take.
+    models_dir: folder of all models, which holds the converted files too. cache_bytes: disk space for those.
     """
 
     def __init__(
@@ -75,40 +79,42 @@ class OpenVinoBackends:
         self._pending: weakref.WeakKeyDictionary[LatentModel, set[BackendKey]] = weakref.WeakKeyDictionary()
         self._uses: Counter[ActiveLoras] = Counter()
         self._done: SimpleQueue[tuple[CompilationTask, Outcome | None]] = SimpleQueue()
-        self._count = itertools.count(1)
+        self._use_counter = itertools.count(1)
         self._threads: list[threading.Thread] = []
 
-    def wanted(
-        self, model: LatentModel, size: Size, worn: ActiveLoras, chunks: int, *, in_use: InUse = NOTHING
-    ) -> OpenVinoBackend | None:
-        """What computes this; None: torch does.
+    def select(
+        self, model: LatentModel, size: Size, loras: ActiveLoras, chunk_count: int, *, in_use: InUse = NOTHING_IN_USE
+    ) -> Backend:
+        """See `BackendSelector.select`.
 
-        What is converted is compiled now, which takes seconds as loading a model does. What is not is converted in the
-        background, which takes a minute in which torch has painted something. chunks: of words that are heard.
+        Converted networks are compiled at once, which takes seconds as loading a model does. Others are converted in
+        the background, which takes about a minute; torch computes meanwhile.
         """
         self.collect()
-        if chunks != COMPILED_CHUNKS or not supports(model, size):
-            return None
-        key = (size, worn)
+        if chunk_count != COMPILED_CHUNKS or not supports(model, size):
+            return TORCH
+        key = (size, loras)
         is_new = key not in self._rejections.get(model, {}) and key not in self._pending.get(model, ())
-        if key not in model.networks and is_new:
+        if key not in model.backends and is_new:
             self._begin(model, key, in_use)
             self.collect()
-        found = self.ready(model, size, worn, chunks)
-        if found is not None:
-            found.used = next(self._count)
+        found = self.ready(model, size, loras, chunk_count)
+        if found is not TORCH:
+            found.last_used = next(self._use_counter)
         return found
 
-    def ready(self, model: LatentModel, size: Size, worn: ActiveLoras, chunks: int) -> OpenVinoBackend | None:
-        """What would compute this now. Only asks: see `wanted`."""
-        return model.networks.get((size, worn)) if chunks == COMPILED_CHUNKS and supports(model, size) else None
+    def ready(self, model: LatentModel, size: Size, loras: ActiveLoras, chunk_count: int) -> Backend:
+        """See `BackendSelector.ready`."""
+        if chunk_count != COMPILED_CHUNKS or not supports(model, size):
+            return TORCH
+        return model.backends.get((size, loras), TORCH)
 
-    def rejection(self, model: LatentModel, size: Size, worn: ActiveLoras) -> str | None:
-        """Why there is none, and will be none."""
-        return self._rejections.get(model, {}).get((size, worn))
+    def rejection(self, model: LatentModel, size: Size, loras: ActiveLoras) -> str | None:
+        """See `BackendSelector.rejection`."""
+        return self._rejections.get(model, {}).get((size, loras))
 
     def collect(self) -> None:
-        """Take over what has become ready."""
+        """Add the backends that have become ready to their models."""
         while not self._done.empty():
             task, outcome = self._done.get()
             self.cache.reserved_bytes -= task.plan.byte_count
@@ -119,24 +125,24 @@ class OpenVinoBackends:
             if isinstance(outcome, str):
                 self._rejections.setdefault(model, {})[task.key] = outcome
             elif outcome is not None and self.cache.used_bytes + outcome.byte_count <= self.cache.budget_bytes:
-                outcome.used = next(self._count)
-                model.networks[task.key] = outcome
+                outcome.last_used = next(self._use_counter)
+                model.backends[task.key] = outcome
 
     def wait(self) -> None:
-        """Until all that was begun is ready, or refused."""
+        """Wait until every task has ended."""
         while self._threads:
             self._threads.pop().join()
 
     def _begin(self, model: LatentModel, key: BackendKey, in_use: InUse) -> None:
-        size, worn = key
+        size, loras = key
         fingerprint = fingerprint_of(model.spec)
         orders = {
-            kind: order_of(kind, model, fingerprint, worn if kind == "unet" else (), self.models_dir, self.cache_bytes)
+            kind: order_of(kind, model, fingerprint, loras if kind == "unet" else (), self.models_dir, self.cache_bytes)
             for kind in KINDS
         }
-        if worn and not orders["unet"].place.is_dir():
-            self._uses[worn] += 1
-            if self._uses[worn] < MIN_USES_TO_CONVERT:
+        if loras and not orders["unet"].place.is_dir():
+            self._uses[loras] += 1
+            if self._uses[loras] < MIN_USES_TO_CONVERT:
                 return
         plan = CompilationPlan.of(model, size)
         if not self.cache.reserve(plan.byte_count, in_use):
@@ -162,7 +168,7 @@ class OpenVinoBackends:
         task.is_ready_or_delayed.set()
 
     def _outcome(self, task: CompilationTask) -> Outcome | None:
-        """None where the memory is short or the model gone: not now, and perhaps another time."""
+        """None if memory is short or the model was evicted: a later task may succeed."""
         for order in task.orders.values():
             if not order.store.find(order.place):
                 if task.model() is None:
@@ -177,11 +183,12 @@ class OpenVinoBackends:
                     raise ConversionFailed("what was converted cannot be read")
         if task.model() is None:
             return None
-        return network.compiled(task.plan, unet_folder=task.orders["unet"].place, vae_folder=task.orders["vae"].place)
+        unet_folder, vae_folder = task.orders["unet"].place, task.orders["vae"].place
+        return backend.compile_backend(task.plan, unet_folder=unet_folder, vae_folder=vae_folder)
 
 
 def supports(model: LatentModel, size: Size) -> bool:
-    """Whether OpenVINO can compute the model as it is, at that size; what it cannot torch does without a word."""
+    """Whether OpenVINO can compute the model as it is at an image size; torch computes the others without a note."""
     if model.unet is None:
         return False
     unet, config = model.unet, model.unet.config
@@ -189,11 +196,11 @@ def supports(model: LatentModel, size: Size) -> bool:
         return False
     if unet.dtype is not torch.float32 and not (unet.dtype is torch.bfloat16 and has_bfloat16()):
         return False
-    # Others hear more than text and time, or have been distilled to hear their guidance.
+    # Other UNets take more inputs than text and timestep, or a guidance scale that they were distilled with.
     if config.addition_embed_type not in (None, "text_time") or config.time_cond_proj_dim is not None:
         return False
     if config.class_embed_type is not None or config.encoder_hid_dim_type is not None:
         return False
-    # The trace holds no sizes that halve to odd numbers: torch then tells each layer what to come back to.
-    whole = VAE_SCALE_FACTOR * 2 ** (len(config.block_out_channels) - 1)
-    return size.width % whole == 0 and size.height % whole == 0
+    # The trace has no odd sizes at any block: for those torch passes the upsampling layers their output size.
+    multiple = VAE_SCALE_FACTOR * 2 ** (len(config.block_out_channels) - 1)
+    return size.width % multiple == 0 and size.height % multiple == 0

@@ -1,0 +1,134 @@
+"""Images to latents and back: one VAE, computed by one backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from numpy.typing import NDArray
+
+from inpainting.core.errors import EngineFailed
+from inpainting.engines.diffusion.backends.base import Backend
+from inpainting.engines.diffusion.backends.torch import TORCH
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LatentCodec:
+    """Encodes and decodes with a VAE whose configuration gives the scaling of the latents.
+
+    overflows: the VAE's activations exceed float16, so it runs in float32. is_tiled: the VAE works in tiles during
+    each call, to save memory. Neither the VAE's dtype nor its tiling is different after a call.
+    """
+
+    vae: Any
+    device: torch.device
+    backend: Backend = TORCH
+    overflows: bool = False
+    is_tiled: bool = False
+
+    @property
+    def encoding_dtype(self) -> torch.dtype:
+        return torch.float32 if self.overflows else self.vae.dtype
+
+    @property
+    def decoding_dtype(self) -> torch.dtype:
+        return torch.float32 if self.overflows and self.vae.dtype == torch.float16 else self.vae.dtype
+
+    @property
+    def samples_latents(self) -> bool:
+        """Whether the VAE encodes to a distribution, which takes random numbers; an AutoencoderTiny does not."""
+        return not isinstance(self.vae, AutoencoderTiny)
+
+    # Encode
+
+    def encode(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """[1, 3, 8h, 8w], -1 to 1 -> scaled latents [1, c, h, w] in float32, sampled as diffusers does.
+
+        Latents that are not finite in half precision are computed again by torch in float32, from the same random
+        numbers.
+        """
+        state = generator.get_state()
+        latents = self._encode(pixels, generator, self.encoding_dtype, self.backend)
+        if not bool(torch.isfinite(latents).all()):
+            latents = self._encode(pixels, generator.set_state(state), torch.float32, TORCH)
+        return latents
+
+    def _encode(
+        self, pixels: torch.Tensor, generator: torch.Generator, dtype: torch.dtype, backend: Backend
+    ) -> torch.Tensor:
+        with self._vae_in(dtype):
+            latents = backend.encode(self.vae, pixels.to(self.device, dtype), generator)
+        config = self.vae.config
+        return torch.as_tensor((latents.float() - shift_factor(config)) * config.scaling_factor)
+
+    # Decode
+
+    @torch.inference_mode()
+    def decode(self, latents: torch.Tensor) -> list[NDArray[np.uint8]]:
+        """[n, c, h, w] -> n images [8h, 8w, 3].
+
+        Pixels that are not finite in half precision are computed again by torch in float32. Raises EngineFailed
+        (`model_produced_invalid_output`) if those are not finite either, and for latents that are not finite.
+        """
+        if not bool(torch.isfinite(latents).all()):
+            raise invalid_output()
+        pixels = self._decode(latents, self.decoding_dtype, self.backend)
+        if not bool(torch.isfinite(pixels).all()):
+            pixels = self._decode(latents, torch.float32, TORCH)
+            if not bool(torch.isfinite(pixels).all()):
+                raise invalid_output()
+        shares = (pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        return list((shares * 255).round().astype(np.uint8))
+
+    def _decode(self, latents: torch.Tensor, dtype: torch.dtype, backend: Backend) -> torch.Tensor:
+        config = self.vae.config
+        latents = latents / config.scaling_factor
+        if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
+            deviation = torch.tensor(config.latents_std, device=latents.device).view(1, -1, 1, 1)
+            latents = latents * deviation + torch.tensor(config.latents_mean, device=latents.device).view(1, -1, 1, 1)
+        latents = latents + shift_factor(config)
+        with self._vae_in(dtype):
+            return backend.decode(self.vae, latents.to(dtype))
+
+    @contextmanager
+    def _vae_in(self, dtype: torch.dtype) -> Iterator[None]:
+        own = self.vae.dtype
+        try:
+            if self.is_tiled:
+                self.vae.enable_tiling()
+            if own != dtype:
+                self.vae.to(dtype)
+            yield
+        finally:
+            if own != dtype:
+                self.vae.to(own)
+            if self.is_tiled:
+                self.vae.disable_tiling()
+
+
+def latent_format(vae: Any) -> str:
+    """Channels and pixels a side of a VAE's latents, in words. Equal for VAEs that can replace each other."""
+    return f"{vae.config.latent_channels} channels, {2 ** (len(vae.config.block_out_channels) - 1)} pixels a side"
+
+
+def shift_factor(config: Any) -> float:
+    """Subtracted from a VAE's latents before they are scaled; 0 where the configuration has none."""
+    return float(getattr(config, "shift_factor", None) or 0.0)
+
+
+def to_tensor(pixels: NDArray[Any]) -> torch.Tensor:
+    """8-bit pixels [height, width, 3] -> [1, 3, height, width], -1 to 1, in float32."""
+    return torch.from_numpy(2 * (pixels.astype(np.float32) / 255) - 1).permute(2, 0, 1)[None]
+
+
+def invalid_output() -> EngineFailed:
+    """The error for latents or pixels that are not finite."""
+    return EngineFailed(
+        "The model gave numbers that are no picture. Another scheduler or more steps may help.",
+        code="model_produced_invalid_output",
+    )

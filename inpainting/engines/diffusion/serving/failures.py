@@ -1,0 +1,99 @@
+"""Errors of the device and of models: tried again with less memory, or translated for the caller."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+
+from inpainting.core.errors import OUT_OF_MEMORY, DeviceLost, EngineFailed, PaintingError
+from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.hardware import is_out_of_memory
+from inpainting.engines.diffusion.serving.jobs import UNLIMITED, Job, StepBatch
+from inpainting.engines.diffusion.serving.workload import Workload
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class RetryPolicy:
+    """Runs work on the device for several items, and again for fewer of them or with less memory when it fails."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        self.cache = workload.cache
+
+    def run(
+        self,
+        work: Callable[[Sequence[Item]], Sequence[Result]],
+        items: Sequence[Item],
+        model: LatentModel | None,
+        batch: StepBatch | None = None,
+    ) -> list[Result | Exception]:
+        """A result of `work` or an exception for each item.
+
+        When memory is short the items are halved; for a single item first whatever is not in use is evicted, then the
+        model saves memory. After any other error the items are run one by one, so that a bad one fails alone. batch:
+        learns how many samples fit into memory. Raises DeviceLost.
+        """
+        while True:
+            try:
+                return list(work(items))
+            except Exception as error:
+                failure = logged(error)
+            is_memory_short = is_out_of_memory(failure)
+            if is_memory_short:
+                self.cache.hardware.empty_cache()
+            if len(items) > 1:
+                size = -(-len(items) // 2) if is_memory_short else 1
+                if is_memory_short and batch is not None:
+                    batch.max_samples = min(batch.max_samples, size)
+                parts = [items[start : start + size] for start in range(0, len(items), size)]
+                return [result for part in parts for result in self.run(work, part, model, batch)]
+            if not is_memory_short or not self._free_memory(model):
+                return [failure]
+            if batch is not None:
+                batch.max_samples = UNLIMITED  # more may fit now; that is found out anew
+
+    def _free_memory(self, model: LatentModel | None) -> bool:
+        """Evict something, or let the model save memory. False if neither is possible any more."""
+        return self.cache.evict(self.workload.in_use()) or (model is not None and model.save_memory())
+
+
+def logged(error: Exception) -> Exception:
+    """Log an unexpected error. Returns it without its traceback, which would keep tensors alive. Raises DeviceLost."""
+    if not isinstance(error, PaintingError):
+        logger.error("Diffusion failed: %s", error, exc_info=error)
+    if is_device_lost(error):
+        raise DeviceLost(str(error)) from None
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def fail(job: Job, error: Exception) -> None:
+    """End a job with the error that its caller gets."""
+    if is_out_of_memory(error):
+        error = out_of_memory(job)
+    job.fail(error if isinstance(error, PaintingError) else unexpected(error))
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether it is one of CUDA's sticky errors, after which only another process can use the device."""
+    is_cuda_error = isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+    return is_cuda_error and not is_out_of_memory(error)
+
+
+def out_of_memory(job: Job) -> EngineFailed:
+    return EngineFailed(
+        f"The device's memory is too small for {job.size} pixels with this model; ask for a smaller width and height.",
+        code=OUT_OF_MEMORY,
+    )
+
+
+def unexpected(error: Exception) -> EngineFailed:
+    """The error for a caller whose request is not the cause."""
+    return EngineFailed(f"The model failed ({type(error).__name__}); the server's log says why.", code="model_failed")

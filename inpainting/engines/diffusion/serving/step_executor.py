@@ -1,0 +1,99 @@
+"""Execution: one step for all samples of a batch, and the decoding of those that are done."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inpainting.engines.base import Step
+from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
+from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged
+from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, rows_of
+
+logger = logging.getLogger(__name__)
+
+PREVIEW_INTERVAL_SECONDS = 0.5
+
+
+class StepExecutor:
+    """Runs batches on the device."""
+
+    def __init__(self, retries: RetryPolicy, watchdog: DeviceWatchdog) -> None:
+        self.retries = retries
+        self.hardware = retries.cache.hardware
+        self.watchdog = watchdog
+
+    def step(self, batch: StepBatch) -> None:
+        """One step for all samples of a batch, in as few calls of the UNet as memory allows."""
+        batch.last_stepped = time.monotonic()
+        samples = list(batch.samples)
+        predictions: list[torch.Tensor | Exception] = []
+        while len(predictions) < len(samples):
+            some = samples[len(predictions) : len(predictions) + batch.max_samples]
+            with self.watchdog.step_deadline(batch.tuner.expected_seconds(rows_of(some))):
+                predictions += self.retries.run(lambda part: self._predict(batch, part), some, batch.model, batch)
+        for sample, prediction in zip(samples, predictions, strict=True):
+            self._advance(sample, prediction, batch)
+
+    def finish(self, batch: StepBatch) -> None:
+        """Decode the samples that are done, together, and remove them from the batch."""
+        done = [sample for sample in batch.samples if sample.state.is_done and not sample.job.is_done]
+        if not done:
+            return
+        with self.watchdog.deadline(LOADING_SECONDS):
+            results = self.retries.run(lambda part: self._decode(batch, part), done, batch.model)
+        for sample, result in zip(done, results, strict=True):
+            if isinstance(result, Exception):
+                fail(sample.job, result)
+            else:
+                sample.job.finish(sample.index, result, batch.model)
+        batch.samples = [sample for sample in batch.samples if not sample.state.is_done]
+
+    def _predict(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> list[torch.Tensor]:
+        before, started = self.hardware.reset_peak(), time.perf_counter()
+        batch.model.loras.activate(batch.adapters.loras)
+        predictions = batch.model.predict([sample.state for sample in samples], batch.backend)
+        self.hardware.synchronize()
+        batch.tuner.record(rows_of(samples), time.perf_counter() - started, self.hardware.peak_bytes() - before)
+        return predictions
+
+    def _decode(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> list[NDArray[np.uint8]]:
+        vaes = {id(sample.job.vae): sample.job.vae for sample in samples}
+        if len(vaes) > 1:  # the VAE's files were replaced between two starts
+            return [image for sample in samples for image in self._decode(batch, [sample])]
+        (vae,) = vaes.values()
+        latents = torch.cat([sample.state.latents for sample in samples])
+        return batch.model.codec(vae, batch.backend).decode(latents)
+
+    def _advance(self, sample: InFlightSample, prediction: torch.Tensor | Exception, batch: StepBatch) -> None:
+        """Take the sample's own step of its scheduler, and report it with a preview."""
+        job = sample.job
+        if not isinstance(prediction, Exception):
+            try:
+                sample.state.advance(prediction)
+            except Exception as error:
+                prediction = logged(error)
+        if isinstance(prediction, Exception):
+            fail(job, prediction)
+            return
+        job.steps_done += 1
+        computed_by = job.computed_by(batch.model.hardware.dtype)
+        job.messages.put(Step(job.steps_done, job.steps_total, self._preview(sample), computed_by=computed_by))
+
+    def _preview(self, sample: InFlightSample) -> NDArray[np.uint8] | None:
+        """A preview if one is due. One that fails is the image's last: it must not fail the job."""
+        now = time.monotonic()
+        if sample.previewer is None or now - sample.job.previewed_at < PREVIEW_INTERVAL_SECONDS:
+            return None
+        sample.job.previewed_at = now
+        try:
+            return sample.previewer(sample.state)
+        except Exception as error:
+            logger.warning("No more previews of an image by %s: %s", sample.job.spec.slug, logged(error))
+            sample.previewer = None
+            return None
