@@ -47,7 +47,7 @@ class BatchItemDocument(Answer):
     error = ItemErrorDocument(allow_null=True, help_text="Why it was refused or has failed.")
 
     def get_url(self, item: BatchItem) -> str | None:
-        return item.generation and reverse("generation-detail", args=[item.generation.pk])
+        return reverse("generation-detail", args=[item.generation.pk]) if item.generation else None
 
     def place_of(self, item: BatchItem) -> Place | None:
         waiting: Mapping[UUID, Place] = self.context["places"]
@@ -55,11 +55,11 @@ class BatchItemDocument(Answer):
 
     def get_position(self, item: BatchItem) -> int | None:
         place = self.place_of(item)
-        return place and place.position
+        return None if place is None else place.position
 
     def get_eta(self, item: BatchItem) -> float | None:
         place = self.place_of(item)
-        return place and place.eta
+        return None if place is None else place.eta
 
     def get_images(self, item: BatchItem) -> list[str]:
         return [image_url(image) for image in item.generation.images.all()] if item.generation else []

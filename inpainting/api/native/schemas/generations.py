@@ -15,6 +15,7 @@ from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.generations import description
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.realtime.current_event import progress_event
+from inpainting.worker.run_time_estimates import Place
 
 
 class LoraUseDocument(Answer):
@@ -136,12 +137,12 @@ class QueuePosition(Answer):
     eta = serializers.FloatField(allow_null=True, help_text="Estimated seconds until it has been painted.")
 
     def get_position(self, instance: Any) -> int | None:
-        place = self.context["place"]
-        return place and place.position
+        place: Place | None = self.context["place"]
+        return None if place is None else place.position
 
     def get_eta(self, instance: Any) -> float | None:
-        place = self.context["place"]
-        return place and place.eta
+        place: Place | None = self.context["place"]
+        return None if place is None else place.eta
 
 
 class Pending(QueuePosition):
