@@ -64,7 +64,7 @@ class LocalAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[User, None] | None:
         if not settings.ANONYMOUS_API:
             return None
-        # The system check looks at the address that the server binds to; this looks at each client's address.
+        # The system check examines the address that the server binds to; this examines each client's address.
         if settings.ANONYMOUS_API != "force" and not is_from_loopback(request):
             return None
         if not is_same_origin(request):

@@ -1,4 +1,4 @@
-"""The broker inside `serve`: a message wakes whoever waits for it."""
+"""The broker inside `serve`: a message notifies its consumer at once."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def connected(*, polling_interval: float) -> Connection:
     return Connection("embedded://here", transport_options={"polling_interval": polling_interval})
 
 
-def test_it_is_the_site_s_own() -> None:
+def test_celery_uses_it() -> None:
     assert isinstance(app.connection().transport, embedded_broker.Transport)
 
 
-def test_a_message_wakes_its_reader() -> None:
-    queue, heard = Queue(uuid4().hex), []
+def test_a_message_notifies_its_consumer() -> None:
+    queue, received = Queue(uuid4().hex), []
     with connected(polling_interval=3600) as reading, connected(polling_interval=3600) as writing:
 
         def listen() -> None:
-            with Consumer(reading, queue, callbacks=[lambda body, message: heard.append(body)], no_ack=True):
+            with Consumer(reading, queue, callbacks=[lambda body, message: received.append(body)], no_ack=True):
                 ready.set()
                 reading.drain_events(timeout=3600)
 
@@ -37,10 +37,10 @@ def test_a_message_wakes_its_reader() -> None:
         assert ready.wait(PATIENCE_SECONDS)
         writing.Producer().publish("look", exchange="", routing_key=queue.name)
         reader.join(PATIENCE_SECONDS)
-    assert heard == ["look"]
+    assert received == ["look"]
 
 
-def test_nothing_is_waited_for_no_longer_than_asked() -> None:
+def test_waiting_ends_at_the_timeout() -> None:
     with (
         connected(polling_interval=0.01) as reading,
         Consumer(reading, Queue(uuid4().hex), no_ack=True),

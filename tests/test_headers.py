@@ -1,4 +1,4 @@
-"""The headers of every answer, the doors behind TLS, the hosts that are ours, and the origins that may call."""
+"""Response headers, settings behind TLS, allowed hosts and allowed origins."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def directives(policy: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_page_says_what_it_may_load(boss: Client, path: str) -> None:
+def test_every_page_has_a_content_security_policy(boss: Client, path: str) -> None:
     said = directives(boss.get(path)["Content-Security-Policy"])
     nonces = [source for source in said["script-src"] if source.startswith("'nonce-")]
     assert said == {
@@ -58,7 +58,7 @@ def test_every_page_says_what_it_may_load(boss: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/history/", "/accounts/login/", "/nowhere/"])
-def test_the_inline_script_of_a_page_carries_the_nonce_of_that_answer(client: Client, alice: User, path: str) -> None:
+def test_the_inline_script_has_the_nonce_of_its_response(client: Client, alice: User, path: str) -> None:
     client.force_login(alice)
     seen = set()
     for _ in range(2):
@@ -72,7 +72,7 @@ def test_the_inline_script_of_a_page_carries_the_nonce_of_that_answer(client: Cl
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/livez", "/api/img2img", "/static/css/dreamlayer.css"])
-def test_every_answer_is_kept_from_other_origins(boss: Client, path: str, settings: Any) -> None:
+def test_every_response_is_same_origin(boss: Client, path: str, settings: Any) -> None:
     settings.SERVESTATIC_USE_FINDERS = True
     answer = boss.get(path)
     headers = answer.headers
@@ -85,7 +85,7 @@ def test_every_answer_is_kept_from_other_origins(boss: Client, path: str, settin
     assert headers["Content-Security-Policy"]
 
 
-def test_a_picture_keeps_its_own_stricter_words(alice: User, alices_program: Client, generate: Generate) -> None:
+def test_an_image_keeps_its_stricter_policy(alice: User, alices_program: Client, generate: Generate) -> None:
     generation = generate(alice)
     for path in ("source/", "mask/", "images/0/"):
         headers = alices_program.get(f"/api/generations/{generation.pk}/{path}").headers
@@ -102,13 +102,13 @@ def test_a_forged_host_is_refused(client: Client, db: None, path: str) -> None:
     assert "evil.example" not in answer.content.decode()
 
 
-def test_a_server_answers_to_the_address_it_is_bound_to() -> None:
+def test_the_bound_address_is_an_allowed_host() -> None:
     assert own_hosts("192.168.1.7") == ["localhost", "127.0.0.1", "[::1]", "192.168.1.7"]
     assert own_hosts("fd00::7")[-1] == own_hosts("[fd00::7]")[-1] == "[fd00::7]"
     assert "*" not in own_hosts("")
 
 
-def test_passwords_are_kept_with_argon2() -> None:
+def test_passwords_are_hashed_with_argon2() -> None:
     assert own_settings.PASSWORD_HASHERS[0] == "django.contrib.auth.hashers.Argon2PasswordHasher"
 
 
@@ -125,7 +125,7 @@ def preflight(client: Client, path: str, origin: str) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.startswith("access-control")}
 
 
-def test_no_other_origin_may_call_unless_it_is_named(client: Client, db: None, settings: Settings) -> None:
+def test_other_origins_are_refused_unless_allowed(client: Client, db: None, settings: Settings) -> None:
     assert preflight(client, "/api/img2img", FOREIGN) == {}
     settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
     said = preflight(client, "/api/img2img", FOREIGN)
@@ -139,7 +139,7 @@ def test_no_other_origin_may_call_unless_it_is_named(client: Client, db: None, s
         assert preflight(client, path, FOREIGN) == {}
 
 
-def test_a_named_origin_reads_the_answer_to_its_key_and_not_to_a_session(
+def test_an_allowed_origin_is_accepted_with_a_key_and_not_with_a_session(
     client: Client, alice: User, alices_program: Client, settings: Settings
 ) -> None:
     settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
@@ -151,7 +151,7 @@ def test_a_named_origin_reads_the_answer_to_its_key_and_not_to_a_session(
     assert page.post("/api/img2img", headers={"Origin": FOREIGN}).json()["code"] == "csrf"
 
 
-def test_a_named_origin_reads_and_sends_what_downloads_and_waiting_need(
+def test_an_allowed_origin_can_use_the_headers_of_downloads_and_async_requests(
     alices_program: Client, alice: User, generate: Generate, settings: Settings
 ) -> None:
     settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
@@ -167,12 +167,12 @@ def test_a_named_origin_reads_and_sends_what_downloads_and_waiting_need(
 
 
 @pytest.mark.parametrize("origin", [FOREIGN, "https://evil.example", None])
-async def test_a_named_origin_can_read_that_its_body_is_too_large(origin: str | None, settings: Settings) -> None:
+async def test_an_allowed_origin_can_read_the_413(origin: str | None, settings: Settings) -> None:
     settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
 
     said: list[Any] = []
 
-    async def nobody(*arguments: object) -> None:
+    async def unused(*arguments: object) -> None:
         raise AssertionError("it was let through")
 
     async def send(message: object) -> None:
@@ -180,11 +180,11 @@ async def test_a_named_origin_can_read_that_its_body_is_too_large(origin: str | 
 
     headers = [(b"content-length", b"11"), *([(b"origin", origin.encode())] if origin else [])]
     scope = {"type": "http", "method": "POST", "path": "/api/img2img", "headers": headers}
-    await BodyLimitMiddleware(nobody, max_bytes=10)(scope, nobody, send)  # type: ignore[arg-type]  # it must not receive either
+    await BodyLimitMiddleware(unused, max_bytes=10)(scope, unused, send)  # type: ignore[arg-type]  # it must not receive either
     assert [message["type"] for message in said] == ["http.response.start", "http.response.body"]
-    told = dict(said[0]["headers"])
-    assert (said[0]["status"], told[b"content-type"]) == (413, b"application/json")
-    assert told.get(b"access-control-allow-origin") == (FOREIGN.encode() if origin == FOREIGN else None)
+    fields = dict(said[0]["headers"])
+    assert (said[0]["status"], fields[b"content-type"]) == (413, b"application/json")
+    assert fields.get(b"access-control-allow-origin") == (FOREIGN.encode() if origin == FOREIGN else None)
 
 
 # Behind TLS, with the site's own settings in a process of its own
@@ -198,7 +198,7 @@ def python(program: str, folder: Path, **environment: str) -> subprocess.Complet
     )
 
 
-def test_behind_tls_cookies_and_answers_stay_in_tls(tmp_path: Path) -> None:
+def test_behind_tls_cookies_and_redirects_require_tls(tmp_path: Path) -> None:
     program = """
 import json, os, re, django
 os.environ["DJANGO_SETTINGS_MODULE"] = "dreamlayer_site.settings"
@@ -261,7 +261,7 @@ manage.main()
         ([], {"DREAMLAYER_ALLOWED_HOSTS": "*"}),
     ],
 )
-def test_serve_does_not_start_with_settings_that_let_everybody_in(
+def test_serve_does_not_start_with_unsafe_settings(
     tmp_path: Path, arguments: list[str], environment: dict[str, str]
 ) -> None:
     installation = Installation(tmp_path, **environment)

@@ -1,4 +1,4 @@
-"""What whoever watches the service is told: the truth, and seldom looked up."""
+"""Health checks: correct, and cached for a second."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inpainting.storage import DurableFileSystemStorage
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """clock[0]: what time it is, in seconds."""
+    """Replace the clock: clock[0] is the time in seconds."""
     now = [1000.0]
     monkeypatch.setattr(health, "_last", None)
     monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -31,14 +31,14 @@ def pictures_in(settings: Settings, folder: Path) -> None:
     settings.STORAGES = {**settings.STORAGES, "default": {**kept, "OPTIONS": options}}
 
 
-def test_it_is_ready_and_leaves_nothing(client: Client, db: None, settings: Settings, tmp_path: Path) -> None:
+def test_it_is_ready_and_leaves_no_file(client: Client, db: None, settings: Settings, tmp_path: Path) -> None:
     pictures_in(settings, tmp_path)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_named_and_so_is_its_return(
+def test_a_read_only_folder_is_reported_until_it_is_writable(
     client: Client, db: None, settings: Settings, tmp_path: Path, clock: list[float]
 ) -> None:
     folder = tmp_path / "pictures"
@@ -53,14 +53,14 @@ def test_a_folder_that_cannot_be_written_is_named_and_so_is_its_return(
     assert client.get("/readyz").status_code == 200
 
 
-def test_a_database_without_our_tables_is_named(client: Client, db: None) -> None:
+def test_a_database_without_tables_is_reported(client: Client, db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE inpainting_generation RENAME TO inpainting_elsewhere")
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "database": "does not answer"})
 
 
-def test_strangers_make_it_write_once_a_second(
+def test_it_writes_at_most_once_a_second(
     client: Client, db: None, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written, save = [], DurableFileSystemStorage._save
@@ -77,11 +77,11 @@ def test_strangers_make_it_write_once_a_second(
     assert len(written) == 5
 
 
-def test_who_comes_during_a_look_hears_of_the_last_unless_it_hangs(
+def test_during_a_check_the_previous_result_is_returned_unless_it_hangs(
     clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_last", (clock[0], {}))
-    with ThreadPoolExecutor(1) as pool, health._lock:  # somebody looks
+    with ThreadPoolExecutor(1) as pool, health._lock:  # another thread checks
         clock[0] += health.CACHE_SECONDS + 1
         assert pool.submit(health.cached_problems).result(timeout=10) == {}
         clock[0] += health.HANGING_SECONDS

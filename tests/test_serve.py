@@ -1,4 +1,4 @@
-"""`manage.py serve` with real processes: it paints, it comes back, it stops, it goes on where it was."""
+"""`manage.py serve` with real processes: generating, restarting, stopping and continuing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def key(installation: Installation) -> str:
     return installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
 
 
-def test_a_program_paints_through_real_workers(
+def test_a_generation_runs_through_real_workers(
     installation: Installation, key: str, photo_png: bytes, mask_png: bytes
 ) -> None:
     with installation.serving():
@@ -50,9 +50,7 @@ def test_a_program_paints_through_real_workers(
         assert installation.get(style[1])[0] == 200
 
 
-def test_a_server_that_paints_with_the_built_in_engine_imports_nothing_heavy(
-    tmp_path: Path, photo_png: bytes, mask_png: bytes
-) -> None:
+def test_the_built_in_engine_imports_no_heavy_libraries(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> None:
     heavy = {"torch", "diffusers", "transformers", "accelerate", "onnxruntime"}
     assert find_spec("torch") or os.environ.get("CI") != "true", "without torch here, nothing could import it"
     installation = Installation(tmp_path)
@@ -68,7 +66,7 @@ def test_a_server_that_paints_with_the_built_in_engine_imports_nothing_heavy(
     assert not heavy & imported
 
 
-def test_a_model_to_warm_up_that_is_not_there_is_a_warning_and_pages_are_served(tmp_path: Path) -> None:
+def test_an_unknown_warm_up_model_is_a_warning(tmp_path: Path) -> None:
     installation = Installation(tmp_path, DREAMLAYER_DIFFUSION_WARM_UP="nothing")
     installation.migrate()
     with installation.serving():
@@ -76,7 +74,7 @@ def test_a_model_to_warm_up_that_is_not_there_is_a_warning_and_pages_are_served(
         installation.wait_until(lambda: "DREAMLAYER_DIFFUSION_WARM_UP" in installation.log)
 
 
-def test_the_child_is_started_again_and_what_it_left_goes_on(
+def test_a_killed_child_is_restarted_and_its_generations_continue(
     installation: Installation, key: str, photo_png: bytes, mask_png: bytes
 ) -> None:
     with installation.serving() as server:
@@ -92,7 +90,7 @@ def test_the_child_is_started_again_and_what_it_left_goes_on(
         assert installation.children_of(server.pid) != [child]
 
 
-def test_the_child_ends_with_its_parent_and_the_next_server_goes_on(
+def test_the_child_ends_with_its_parent_and_the_next_server_continues(
     installation: Installation, key: str, photo_png: bytes, mask_png: bytes
 ) -> None:
     with installation.serving() as server:
@@ -104,7 +102,7 @@ def test_the_child_ends_with_its_parent_and_the_next_server_goes_on(
         installation.wait_until(lambda: b'"succeeded"' in installation.get(str(said["url"]), key=key)[1])
 
 
-def test_a_child_whose_parent_is_gone_ends_even_while_it_starts(installation: Installation) -> None:
+def test_a_starting_child_ends_with_its_parent(installation: Installation) -> None:
     (installation.folder / "slow_settings.py").write_text("import time; time.sleep(60)")
     read, write = os.pipe()
     os.close(write)
@@ -119,7 +117,7 @@ def test_a_child_whose_parent_is_gone_ends_even_while_it_starts(installation: In
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_the_next_server_waits_for_an_address_that_is_just_let_go_of(installation: Installation) -> None:
+def test_the_next_server_waits_for_the_address(installation: Installation) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", installation.port))
         other.listen()
@@ -133,10 +131,10 @@ def test_the_next_server_waits_for_an_address_that_is_just_let_go_of(installatio
         server.wait(40)
 
 
-def test_it_stops_cleanly_when_told(installation: Installation, key: str, photo_png: bytes, mask_png: bytes) -> None:
+def test_it_stops_cleanly_on_sigterm(installation: Installation, key: str, photo_png: bytes, mask_png: bytes) -> None:
     with installation.serving() as server, ThreadPoolExecutor(4) as callers:
         (child,) = installation.children_of(server.pid)
-        for _ in range(40):  # somebody waits for a picture while it stops
+        for _ in range(40):  # a caller waits for a result while the server stops
             callers.submit(installation.img2img, key, photo_png, mask_png)
         time.sleep(1)
         os.killpg(server.pid, signal.SIGINT)  # as Ctrl-C does: to both
@@ -146,7 +144,7 @@ def test_it_stops_cleanly_when_told(installation: Installation, key: str, photo_
     assert "Traceback" not in installation.log
 
 
-def test_it_prints_its_address_and_a_link_that_makes_the_administrator(installation: Installation) -> None:
+def test_it_prints_its_url_and_the_first_administrators_link(installation: Installation) -> None:
     with installation.serving():
         assert f"http://127.0.0.1:{installation.port}/" in installation.log
         link = re.search(r"http://[^/]+(/setup/\S+/)", installation.log)
@@ -154,7 +152,7 @@ def test_it_prints_its_address_and_a_link_that_makes_the_administrator(installat
         assert installation.get(link[1])[0] == 200
 
 
-def test_a_server_for_the_whole_network_prints_what_to_type_in_elsewhere(installation: Installation) -> None:
+def test_on_all_interfaces_it_prints_the_urls_for_other_machines(installation: Installation) -> None:
     installation.host = "0.0.0.0"  # noqa: S104 - the free port of one test
     own = {f"http://{host}:{installation.port}" for host in own_hosts("0.0.0.0") if is_address(host)}  # noqa: S104
     others = {url for url in own if not url.startswith(("http://127.", "http://["))}
@@ -165,7 +163,7 @@ def test_a_server_for_the_whole_network_prints_what_to_type_in_elsewhere(install
                 assert answer.status == 200
 
 
-def test_a_port_that_is_taken_is_said_plainly(installation: Installation) -> None:
+def test_a_port_in_use_is_reported(installation: Installation) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", installation.port))
         other.listen()
@@ -182,7 +180,7 @@ def test_a_body_that_is_too_large_is_refused(installation: Installation, key: st
         assert (status, json.loads(body)["code"]) == (413, "body_too_large")
 
 
-def test_a_page_elsewhere_that_may_call_can_read_that_its_body_is_too_large(tmp_path: Path) -> None:
+def test_an_allowed_origin_can_read_the_413(tmp_path: Path) -> None:
     installation = Installation(tmp_path, DREAMLAYER_CORS_ORIGINS="https://front.example")
     installation.migrate()
     with installation.serving():
@@ -198,7 +196,7 @@ def test_a_page_elsewhere_that_may_call_can_read_that_its_body_is_too_large(tmp_
             asking.close()
 
 
-def test_the_secret_key_is_its_owners_alone_and_stays(installation: Installation) -> None:
+def test_the_secret_key_is_private_and_permanent(installation: Installation) -> None:
     path = installation.folder / "secret-key"
     first = path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
@@ -207,8 +205,8 @@ def test_the_secret_key_is_its_owners_alone_and_stays(installation: Installation
     assert path.read_text() == first
 
 
-def test_a_form_that_cannot_be_read_is_refused_in_the_api_s_own_shape(installation: Installation, key: str) -> None:
-    """Twisted reads forms too, unless it is told not to, and answers those that it cannot read with an empty 400."""
+def test_an_invalid_form_gets_the_apis_error(installation: Installation, key: str) -> None:
+    """Twisted would parse forms too by default, and answer invalid ones with an empty 400."""
     with installation.serving():
         request = urllib.request.Request(
             f"http://127.0.0.1:{installation.port}/api/img2img",

@@ -1,4 +1,4 @@
-"""Files in storage: whole, or not at all."""
+"""Storage writes complete files or none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from inpainting.storage import DurableFileSystemStorage
 
 
 class TooMuch(ContentFile):
-    """The disk is full after its first bytes."""
+    """A storage whose disk is full after the first bytes."""
 
     def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
         yield b"the beginning"
@@ -30,7 +30,7 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_what_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
+def test_a_file_that_does_not_fit_is_removed(tmp_path: Path) -> None:
     storage = DurableFileSystemStorage(location=tmp_path)
     storage.save("mask/one.png", ContentFile(b"whole"))
     with pytest.raises(OSError, match="No space"):
@@ -39,7 +39,7 @@ def test_what_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fits", [0, 1, 2])
-def test_a_generation_that_does_not_fit_leaves_no_file(
+def test_a_generation_that_does_not_fit_leaves_no_files(
     fits: int,
     alice: User,
     photo: NDArray[np.uint8],

@@ -1,4 +1,4 @@
-"""DREAMLAYER_ANONYMOUS_API: programs that know no keys are one local user, and nobody else gets in by it."""
+"""DREAMLAYER_ANONYMOUS_API: requests without a key from this machine act as the local user, all others are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound to it
 
 @pytest.fixture
 def anonymous(settings: Settings) -> Client:
-    """A program without a key, on this machine, where the setting lets it in."""
+    """A client without a key on this machine, with the setting enabled."""
     settings.ANONYMOUS_API = "on"
     return Client()
 
@@ -35,12 +35,12 @@ LET_IN = (400, "field_missing")  # nothing was sent
 OUTSIDE = (401, "key_missing")
 
 
-def test_without_the_setting_nobody_gets_in_without_a_key(client: Client) -> None:
+def test_without_the_setting_a_key_is_required(client: Client) -> None:
     assert code_of(client) == OUTSIDE
     assert not User.objects.exists()
 
 
-def test_who_sends_no_key_is_the_local_user(anonymous: Client, generate: Generate, alice: User) -> None:
+def test_a_request_without_key_acts_as_the_local_user(anonymous: Client, generate: Generate, alice: User) -> None:
     assert code_of(anonymous) == LET_IN
     local = User.objects.get(email=LOCAL_EMAIL)
     assert not local.has_usable_password()
@@ -51,7 +51,7 @@ def test_who_sends_no_key_is_the_local_user(anonymous: Client, generate: Generat
 
 
 @pytest.mark.parametrize("text", ["", "dl_live_nonsense", "Bearer"])
-def test_a_wrong_key_is_refused_all_the_same(anonymous: Client, text: str) -> None:
+def test_a_wrong_key_is_still_refused(anonymous: Client, text: str) -> None:
     assert code_of(anonymous, x_api_key=text) == (401, "key_invalid")
 
 
@@ -61,7 +61,7 @@ def test_a_revoked_key_does_not_become_the_local_user(anonymous: Client, alice: 
     assert code_of(anonymous, x_api_key=text) == (401, "key_revoked")
 
 
-def test_a_key_and_a_session_are_whose_they_are(anonymous: Client, alice: User, alices_key: str) -> None:
+def test_keys_and_sessions_keep_their_users(anonymous: Client, alice: User, alices_key: str) -> None:
     assert code_of(anonymous, x_api_key=alices_key) == LET_IN
     anonymous.force_login(alice)
     assert code_of(anonymous) == LET_IN
@@ -80,32 +80,32 @@ def test_a_key_and_a_session_are_whose_they_are(anonymous: Client, alice: User, 
         {"origin": OWN, "sec_fetch_site": "same-site"},
     ],
 )
-def test_a_page_of_another_origin_cannot_ask_unseen(anonymous: Client, headers: dict[str, str]) -> None:
+def test_a_page_of_another_origin_is_refused(anonymous: Client, headers: dict[str, str]) -> None:
     assert code_of(anonymous, **headers) == (403, "csrf")
 
 
 @pytest.mark.parametrize(
     "headers", [{"origin": OWN}, {"origin": OWN, "sec_fetch_site": "same-origin"}, {"sec_fetch_site": "none"}]
 )
-def test_our_own_pages_and_the_address_bar_may_ask(anonymous: Client, headers: dict[str, str]) -> None:
+def test_own_pages_and_direct_requests_are_accepted(anonymous: Client, headers: dict[str, str]) -> None:
     assert code_of(anonymous, **headers) == LET_IN
 
 
-def test_a_page_of_an_origin_that_cors_lets_in_may_ask(anonymous: Client, settings: Settings) -> None:
+def test_a_page_of_an_allowed_origin_is_accepted(anonymous: Client, settings: Settings) -> None:
     settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
     assert code_of(anonymous, origin=FOREIGN, sec_fetch_site="cross-site") == LET_IN
 
 
 @pytest.mark.parametrize("address", ["192.168.1.7", "::ffff:10.0.0.1", "", "2001:db8::1"])
-def test_another_machine_stays_outside_unless_forced(anonymous: Client, settings: Settings, address: str) -> None:
+def test_other_machines_are_refused_unless_forced(anonymous: Client, settings: Settings, address: str) -> None:
     anonymous.defaults["REMOTE_ADDR"] = address
     assert code_of(anonymous) == OUTSIDE
     settings.ANONYMOUS_API = "force"
     assert code_of(anonymous) == LET_IN
 
 
-def test_a_local_user_that_somebody_could_sign_in_as_stands_for_nobody(anonymous: Client) -> None:
-    local = User.objects.create_user(LOCAL_EMAIL, "a password of somebody")
+def test_a_local_user_with_a_password_is_not_used(anonymous: Client) -> None:
+    local = User.objects.create_user(LOCAL_EMAIL, "a password")
     assert code_of(anonymous) == OUTSIDE
     local.set_unusable_password()
     local.is_active = False
@@ -113,7 +113,7 @@ def test_a_local_user_that_somebody_could_sign_in_as_stands_for_nobody(anonymous
     assert code_of(anonymous) == OUTSIDE
 
 
-def test_nobody_can_sign_up_as_the_local_user(client: Client) -> None:
+def test_the_local_users_address_cannot_be_registered(client: Client) -> None:
     form = {"email": "Local@localhost", "password1": "a rather long one 42", "password2": "a rather long one 42"}
     assert client.post("/accounts/signup/", form).status_code == 200
     assert not User.objects.exists()
@@ -134,7 +134,7 @@ def test_nobody_can_sign_up_as_the_local_user(client: Client) -> None:
         ("force", EVERYWHERE, True, False),
     ],
 )
-def test_it_is_refused_where_others_could_reach_it(
+def test_it_is_refused_if_other_machines_can_reach_the_server(
     settings: Settings, anonymous_api: str, bind_host: str, behind_tls: bool, refused: bool
 ) -> None:
     settings.ANONYMOUS_API, settings.BIND_HOST, settings.BEHIND_TLS = anonymous_api, bind_host, behind_tls

@@ -1,4 +1,4 @@
-"""Keys: made once, kept as a hash, ended at the next request."""
+"""API keys: shown once, stored as a hash, revoked from the next request on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.models import ApiKey, Scope, User
 
 
-def test_only_a_hash_of_the_key_is_kept(alice: User) -> None:
+def test_only_a_hash_of_the_key_is_stored(alice: User) -> None:
     key, text = ApiKey.issue(alice)
     assert re.fullmatch(r"dl_live_\w{8}_\w{49}", text)
     stored = ApiKey.objects.filter(pk=key.pk).values().get()
@@ -20,7 +20,7 @@ def test_only_a_hash_of_the_key_is_kept(alice: User) -> None:
     assert ApiKey.find(text) == key
 
 
-def test_a_key_with_one_other_character_is_nobodys(alice: User) -> None:
+def test_a_key_with_one_changed_character_is_unknown(alice: User) -> None:
     _, text = ApiKey.issue(alice)
     for place in (10, 30, len(text) - 1):
         other = "x" if text[place] != "x" else "y"
@@ -39,7 +39,7 @@ def test_a_program_signs_in_with_its_key(alices_key: str, header: str) -> None:
     ("text", "code"),
     [(None, "key_missing"), ("dl_live_nonsense", "key_invalid"), ("", "key_invalid"), ("ключ", "key_invalid")],
 )
-def test_no_key_and_a_wrong_key_are_told_apart(db: None, text: str | None, code: str) -> None:
+def test_a_missing_and_a_wrong_key_have_different_codes(db: None, text: str | None, code: str) -> None:
     client = Client(headers={"X-API-Key": text.encode().decode("latin-1")}) if text is not None else Client()
     answer = client.post("/api/img2img")
     assert (answer.status_code, answer.json()["code"]) == (401, code)
@@ -61,7 +61,7 @@ def test_the_key_of_a_disabled_account_does_not_work(alice: User, alices_program
     assert alices_program.post("/api/img2img").json()["code"] == "key_invalid"
 
 
-def test_the_command_prints_the_key_alone(alice: User) -> None:
+def test_the_command_prints_only_the_key(alice: User) -> None:
     out = io.StringIO()
     call_command("create_api_key", "Alice@Example.com", "--name", "laptop", stdout=out)
     text = out.getvalue()
@@ -71,7 +71,7 @@ def test_the_command_prints_the_key_alone(alice: User) -> None:
     assert (key.owner, key.name) == (alice, "laptop")
 
 
-def test_the_command_makes_an_account_only_when_asked(db: None) -> None:
+def test_the_command_creates_an_account_only_with_the_option(db: None) -> None:
     with pytest.raises(CommandError, match="--create-user"):
         call_command("create_api_key", "new@example.com")
     call_command("create_api_key", "new@example.com", "--create-user", stdout=io.StringIO())

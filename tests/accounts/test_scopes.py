@@ -1,4 +1,4 @@
-"""What a key may do and for how long: its scopes, its end, and the places where it must not stand."""
+"""API key scopes and expiry, and keys in URLs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_key_may_do_everything_unless_it_was_narrowed(alice: User) -> None:
 
 
 @pytest.mark.parametrize("scopes", [[], ["paint"], ["read", "read"], ["read", ["generate"]]])
-def test_a_key_of_no_scope_or_of_a_made_up_one_cannot_be_made(alice: User, scopes: list[str]) -> None:
+def test_invalid_scopes_are_refused(alice: User, scopes: list[str]) -> None:
     with pytest.raises(ValidationError):
         ApiKey.issue(alice, scopes=scopes)
     assert not ApiKey.objects.exists()
@@ -49,7 +49,7 @@ def test_a_key_of_no_scope_or_of_a_made_up_one_cannot_be_made(alice: User, scope
         ("manage", "get", "/api/generations/{pk}/images/0/", "read"),
     ],
 )
-def test_a_key_of_too_small_a_scope_is_told_which_is_missing(
+def test_a_missing_scope_is_named(
     alice: User, generate: Generate, scope: str, method: str, path: str, missing: str
 ) -> None:
     answer = getattr(program(alice, scope), method)(path.format(pk=generate(alice).pk))
@@ -64,7 +64,7 @@ def test_the_one_scope_that_is_needed_is_enough(alice: User, generate: Generate)
     assert program(alice, "generate").post(f"/api/generations/{generation.pk}/cancel/").status_code == 409
 
 
-def test_a_person_who_is_signed_in_needs_no_scope(client: Client, alice: User, generate: Generate) -> None:
+def test_a_session_has_all_scopes(client: Client, alice: User, generate: Generate) -> None:
     client.force_login(alice)
     assert client.get(f"/api/generations/{generate(alice).pk}/").status_code == 200
 
@@ -79,7 +79,7 @@ def test_an_expired_key_ends_by_itself(alice: User) -> None:
 
 
 @pytest.mark.parametrize("name", ["key", "api_key", "x-api-key", "anything"])
-def test_a_key_in_the_address_is_refused_and_noted(
+def test_a_key_in_the_url_is_refused_and_logged(
     alices_key: str, alices_program: Client, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     for client in (Client(), alices_program):
@@ -90,7 +90,7 @@ def test_a_key_in_the_address_is_refused_and_noted(
     assert Client().post(f"/api/img2img?{name}=something").json()["code"] == "key_missing"
 
 
-def test_the_command_narrows_a_key_and_gives_it_an_end(alice: User) -> None:
+def test_the_command_sets_scopes_and_expiry(alice: User) -> None:
     out = io.StringIO()
     options = ["--scope", "generate", "--scope", "read", "--scope", "read", "--expires-in-days", "7"]
     call_command("create_api_key", alice.email, *options, stdout=out)
@@ -102,13 +102,13 @@ def test_the_command_narrows_a_key_and_gives_it_an_end(alice: User) -> None:
 
 
 @pytest.mark.parametrize("options", [("--scope", "paint"), ("--expires-in-days", "0"), ("--expires-in-days", "x")])
-def test_the_command_refuses_what_makes_no_key(alice: User, options: tuple[str, str]) -> None:
+def test_the_command_refuses_invalid_options(alice: User, options: tuple[str, str]) -> None:
     with pytest.raises(CommandError):
         call_command("create_api_key", alice.email, *options)
     assert not ApiKey.objects.exists()
 
 
-def test_the_page_narrows_a_key_and_gives_it_an_end(client: Client, alice: User) -> None:
+def test_the_page_sets_scopes_and_expiry(client: Client, alice: User) -> None:
     client.force_login(alice)
     assert client.get("/keys/").content.decode().count("checked") == 3
     page = client.post("/keys/", {"name": "reader", "scopes": ["read"], "expires_in_days": "30"})
@@ -122,7 +122,7 @@ def test_the_page_narrows_a_key_and_gives_it_an_end(client: Client, alice: User)
 
 
 @pytest.mark.parametrize("wrong", [{"scopes": []}, {"scopes": ["paint"]}, {"scopes": ["read"], "expires_in_days": "2"}])
-def test_the_page_refuses_what_makes_no_key(client: Client, alice: User, wrong: dict[str, object]) -> None:
+def test_the_page_refuses_invalid_input(client: Client, alice: User, wrong: dict[str, object]) -> None:
     client.force_login(alice)
     assert 'class="error"' in client.post("/keys/", {"name": "x", **wrong}).content.decode()
     assert not ApiKey.objects.exists()
@@ -159,7 +159,7 @@ class Ajar(Notes):
         (Forgetful, "POST", "generate", 403),
     ],
 )
-def test_a_view_may_ask_for_another_scope_by_method(
+def test_a_view_can_require_different_scopes_per_method(
     alice: User, view: type[APIView], method: str, scope: str, status: int
 ) -> None:
     _, key = ApiKey.issue(alice, scopes=[scope])
@@ -167,7 +167,7 @@ def test_a_view_may_ask_for_another_scope_by_method(
     assert view.as_view()(request).status_code == status
 
 
-def test_a_view_that_names_no_scope_does_not_pass_the_check() -> None:
+def test_a_view_without_scope_fails_the_check() -> None:
     assert [str(error.msg) for error in scope_errors(Forgetful)] == [
         "tests.accounts.test_scopes.Forgetful: POST has no required_scope."
     ]
@@ -175,5 +175,5 @@ def test_a_view_that_names_no_scope_does_not_pass_the_check() -> None:
     assert scope_errors(Notes) == []
 
 
-def test_every_api_view_names_its_scope() -> None:
+def test_every_api_view_declares_its_scope() -> None:
     assert api_views_declare_their_scope(None) == []

@@ -1,4 +1,4 @@
-"""People: sign-up, sign-in, sign-out by e-mail, and the first administrator."""
+"""Sign-up, sign-in and sign-out by e-mail, and the first administrator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accounts.models import User
 PASSWORD = "a rather long one 42"
 
 
-def test_a_stranger_signs_up_out_and_in_again(client: Client, db: None) -> None:
+def test_signing_up_out_and_in_again(client: Client, db: None) -> None:
     form = {"email": "Carol@Example.com", "password1": PASSWORD, "password2": PASSWORD}
     answer = client.post("/accounts/signup/", form)
     assert (answer.status_code, answer["Location"]) == (302, "/")
@@ -44,7 +44,7 @@ def test_every_account_page_is_one_of_ours(client: Client, db: None, path: str) 
 
 
 @pytest.mark.parametrize(("verification", "said"), [("none", False), ("mandatory", True)])
-def test_nobody_is_told_to_verify_an_address_where_no_mail_is_sent(
+def test_without_e_mail_addresses_are_not_verified(
     client: Client, alice: User, settings: Settings, verification: str, said: bool
 ) -> None:
     settings.ACCOUNT_EMAIL_VERIFICATION = verification
@@ -67,22 +67,20 @@ def test_the_one_time_link_makes_the_first_administrator(client: Client, db: Non
     assert client.get(link).status_code == 404  # once
 
 
-def test_a_setup_link_that_was_made_up_or_is_old_is_not_there(
-    client: Client, db: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_forged_or_expired_setup_link_is_not_found(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.get(f"/setup/{signing.dumps('setup', salt='other')}/").status_code == 404
     link = f"/setup/{first_administrator.make_token()}/"
     monkeypatch.setattr(first_administrator, "LINK_SECONDS", -1)
     assert client.get(link).status_code == 404
 
 
-def test_a_weak_password_makes_no_administrator(client: Client, db: None) -> None:
+def test_a_weak_password_is_refused(client: Client, db: None) -> None:
     form = {"email": "boss@example.com", "password1": "12345", "password2": "12345"}
     assert client.post(f"/setup/{first_administrator.make_token()}/", form).status_code == 200
     assert not User.objects.exists()
 
 
-def test_the_admin_is_behind_the_same_sign_in(client: Client, alice: User) -> None:
+def test_the_admin_uses_the_same_sign_in_page(client: Client, alice: User) -> None:
     assert client.get("/admin/login/")["Location"].startswith("/accounts/login/")
     client.force_login(alice)
     assert client.get("/admin/", follow=True).status_code == 403

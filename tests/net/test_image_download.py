@@ -307,7 +307,7 @@ def test_an_invalid_certificate_is_a_tls_error(fault: str) -> None:
     serving = {
         "another name": lambda: authority().serving("other.example"),
         "expired": lambda: authority().serving(NAME, valid_days=-1),
-        "another authority": lambda: authority("Somebody else").serving(NAME),
+        "another authority": lambda: authority("Another authority").serving(NAME),
     }[fault]()
     with pytest.raises(InvalidRequest) as refused:
         fetch_encrypted(serving)

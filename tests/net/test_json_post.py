@@ -154,7 +154,7 @@ def test_every_failure_is_reported_by_its_name() -> None:
     assert failure(posted_to(raw(b""))) is Failure.CLOSED
     assert failure(posted_to(raw(b"HTTP/1.1 200 O"))) is Failure.CLOSED
     assert failure(posted_to(raw(b"+PONG\r\n+PONG\r\n\r\n"))) is Failure.BAD_ANSWER
-    with Listener(answer("200 OK"), tls=authority("Somebody else").serving(NAME)) as server:
+    with Listener(answer("200 OK"), tls=authority("Another authority").serving(NAME)) as server:
         network = FakeNetwork(known, {(PUBLIC, 443): server}, trusted=authority().trusting())
         assert failure(post(f"https://{NAME}/", network)) is Failure.TLS_FAILED
 

@@ -24,7 +24,7 @@ def signed_in(user: User) -> Client:
 def session_socket(
     user: User | Client | None, path: str = "/ws/generations/", *, origin: tuple[bytes, bytes] = ORIGIN
 ) -> WebsocketCommunicator:
-    """Return a page's socket: of a user, who is signed in for it, of a test client's session, or anonymous."""
+    """Return a page's socket: for a user (signed in first), for a test client's session, or anonymous."""
     client = signed_in(user) if isinstance(user, User) else user or Client()
     cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
     return WebsocketCommunicator(application, path, headers=[HOST, origin, (b"cookie", cookies.encode())])

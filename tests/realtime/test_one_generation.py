@@ -52,10 +52,10 @@ async def test_connecting_after_the_end_sends_the_result(alice: User, waiting: G
     await socket.disconnect()
 
 
-@pytest.mark.parametrize("who", ["bob", "nobody", "nothing there"])
-async def test_other_clients_are_refused(alice: User, bob: User, waiting: Generation, who: str) -> None:
-    pk = uuid4() if who == "nothing there" else waiting.pk
-    user = {"bob": bob, "nobody": None, "nothing there": alice}[who]
+@pytest.mark.parametrize("client", ["another user", "anonymous", "unknown id"])
+async def test_other_clients_are_refused(alice: User, bob: User, waiting: Generation, client: str) -> None:
+    pk = uuid4() if client == "unknown id" else waiting.pk
+    user = {"another user": bob, "anonymous": None, "unknown id": alice}[client]
     socket = await database_sync_to_async(session_socket)(user, f"/ws/generations/{pk}/")
     await socket.connect()
     assert await socket.receive_output() == {"type": "websocket.close", "code": NOT_FOUND}

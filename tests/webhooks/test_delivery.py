@@ -178,7 +178,7 @@ def test_a_name_that_now_resolves_to_a_private_address_is_refused(alice: User, s
         direct = WebhookDelivery.create_test(alice, url_of(private))
         network = FakeNetwork({"hooks.example": [[PUBLIC], ["127.0.0.1"]]}, {("127.0.0.1", 80): private})
         moved = WebhookDelivery.create_test(alice, "http://hooks.example/")
-        deliver(moved, policy=OutboundPolicy(), transport=network.transport())  # nobody there
+        deliver(moved, policy=OutboundPolicy(), transport=network.transport())  # no server listens there
         let_time_pass()
         deliver(moved, policy=OutboundPolicy(), transport=network.transport())
         deliver(direct)
@@ -242,7 +242,7 @@ def test_a_message_whose_sender_died_is_sent_again_with_the_same_id(
         deliver_due()  # the lease has not expired
         assert len(receiver.requests) == 1
         let_time_pass()
-        recovery.look()  # the lookout rings, and the bell is answered at once in these tests
+        recovery.look()  # sends the task message; tasks run immediately in these tests
         first, second = messages(receiver)
     assert first.id == second.id
     assert fresh(delivery).state == DeliveryState.DELIVERED

@@ -35,7 +35,7 @@ def waits(alice: User, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Wai
     return make
 
 
-def told() -> list[tuple[object, str, str, str]]:
+def stored_messages() -> list[tuple[object, str, str, str]]:
     rows = WebhookDelivery.objects.order_by("id")
     return [(row.generation_id, row.event, row.url, row.state) for row in rows]
 
@@ -47,7 +47,7 @@ def test_no_message_exists_before_the_end(waits: Wait) -> None:
     assert generation.hand_back()
     assert generation.start()
     assert generation.cancel()  # asked for, not done
-    assert told() == []
+    assert stored_messages() == []
 
 
 def test_every_final_status_has_its_message(waits: Wait) -> None:
@@ -62,7 +62,7 @@ def test_every_final_status_has_its_message(waits: Wait) -> None:
     for _ in range(3):
         assert given_up.start()
         assert given_up.put_back()
-    assert told() == [
+    assert stored_messages() == [
         (succeeded.pk, "generation.succeeded", URL, "pending"),
         (failed.pk, "generation.failed", URL, "pending"),
         (cancelled.pk, "generation.cancelled", URL, "pending"),
@@ -84,12 +84,12 @@ def test_a_lost_state_change_creates_no_message(waits: Wait) -> None:
     assert not late.succeed([])
     assert not late.fail(code="late", message="too late")
     assert not late.cancel()
-    assert [event for _, event, _, _ in told()] == ["generation.succeeded"]
+    assert [event for _, event, _, _ in stored_messages()] == ["generation.succeeded"]
 
 
 def test_without_url_there_is_no_message(waits: Wait) -> None:
     assert waits("").cancel()
-    assert told() == []
+    assert stored_messages() == []
 
 
 def test_a_rolled_back_end_creates_no_message(waits: Wait) -> None:
@@ -100,7 +100,7 @@ def test_a_rolled_back_end_creates_no_message(waits: Wait) -> None:
         generation.succeed([twice, GeneratedImage(generation=generation, index=0, width=1, height=1)])
     generation.refresh_from_db()
     assert generation.status == Status.RUNNING
-    assert told() == []
+    assert stored_messages() == []
 
 
 def test_if_the_message_cannot_be_stored_the_generation_does_not_end(
