@@ -7,7 +7,7 @@ from functools import cached_property
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DIFFUSION
-from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_of
+from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_name_in
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.shipped import no_model_sentence
@@ -58,7 +58,7 @@ class Catalog:
         """The first LCM LoRA and the first tiny VAE of that family."""
         lcm = [lora.slug for lora in self._loras if (lora.family, lora.kind) == (family, LoraKind.LCM)]
         vaes = [row for row in self._models if (row.family, row.kind) == (family, Kind.VAE) and row.is_installed]
-        tiny = [vae.slug for vae in vaes if vae.weights is not None and class_of(vae.weights) == TINY_VAE]
+        tiny = [vae.slug for vae in vaes if vae.weights is not None and class_name_in(vae.weights) == TINY_VAE]
         return DraftParts(lora=next(iter(lcm), None), vae=next(iter(tiny), None))
 
     def any_installed(self, engine: str = DIFFUSION) -> bool:

@@ -1,4 +1,4 @@
-"""The models whose names, addresses and licences are shipped; none of their weights are."""
+"""Models and adapters that the catalog lists from the start. Their weights are not shipped."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ SHIPPED = (
         memory_bytes=500 * MB,
         aliases=("andraniksargsyan/migan", "mi-gan"),
     ),
-    # CLIP ViT-L/14 and seventeen concepts that it compares a picture with; published beside Stable Diffusion 1.
+    # CLIP ViT-L/14 and seventeen concepts that it compares an image with; published beside Stable Diffusion 1.
     ModelSpec(
         slug="safety-checker",
         label="Safety checker",
@@ -154,7 +154,7 @@ SHIPPED = (
         aliases=("CompVis/stable-diffusion-safety-checker",),
     ),
 )
-"""Nothing of these is downloaded until somebody asks. The first of its kind is what we name to whoever has none."""
+"""Nothing of these is downloaded before a pull. Messages recommend the first of each engine."""
 
 SHIPPED_PARTS = (
     ModelSpec(
@@ -251,7 +251,7 @@ SHIPPED_PARTS = (
     ),
 )
 """VAEs; ControlNets (L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", ICCV 2023);
-IP-Adapters (H. Ye et al. 2023, arXiv 2308.06721), by the names that other services' clients send."""
+IP-Adapters (H. Ye et al. 2023, arXiv 2308.06721), by the names that clients of other services send."""
 
 
 KINDS = {DIFFUSION: "diffusion model", ERASE: "model for erasing", MODERATION: "safety checker"}

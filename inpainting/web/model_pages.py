@@ -15,7 +15,7 @@ from accounts.models import SignedInRequest
 from inpainting.catalog import families
 from inpainting.catalog.families import DIFFUSION, ERASE, MODERATION
 from inpainting.catalog.specs import Kind
-from inpainting.catalog.store.pull import begin_elsewhere, remove_files
+from inpainting.catalog.store.pull import remove_files, start_pull_process
 from inpainting.core.errors import PaintingError
 from inpainting.models import InferenceModel, Lora
 
@@ -79,7 +79,7 @@ def pull_model(request: SignedInRequest, slug: str) -> HttpResponse:
         messages.error(request, f"{model} has no repository to get it from; add_model copies a folder or a file.")
     else:
         try:
-            if not begin_elsewhere(model):
+            if not start_pull_process(model):
                 messages.error(request, f"{model} is on its way already.")
         except PaintingError as error:
             messages.error(request, f"{model}: {error.message}")

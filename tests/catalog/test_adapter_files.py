@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from inpainting.catalog.inspection.adapter_files import check_part, wanted_part
-from inpainting.catalog.inspection.model_files import ModelRefused, installed_weights
+from inpainting.catalog.inspection.adapter_files import adapter_files, check_adapter
+from inpainting.catalog.inspection.files import ModelRefused, installed_weights
 from inpainting.catalog.specs import Kind
 from tests.adapter_folders import ip_adapter, network
 
@@ -24,10 +24,10 @@ ADAPTERS = [
 def test_good_parts_pass_and_are_found_where_they_are_installed(tmp_path: Path) -> None:
     for kind, name in {Kind.VAE: "AutoencoderKL", Kind.CONTROLNET: "ControlNetModel"}.items():
         folder = network(tmp_path / kind, _class_name=name)
-        check_part(folder, "sd", kind)
+        check_adapter(folder, "sd", kind)
         assert installed_weights(folder) == folder
     adapter = ip_adapter(tmp_path / "adapter")
-    check_part(adapter, "sd", Kind.IP_ADAPTER)
+    check_adapter(adapter, "sd", Kind.IP_ADAPTER)
     assert installed_weights(adapter) == adapter
 
 
@@ -44,23 +44,23 @@ def test_a_network_of_another_class_or_family_is_refused(
     kind: Kind, configuration: dict[str, object], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelRefused, match=said):
-        check_part(network(tmp_path / "part", **configuration), "sd", kind)
+        check_adapter(network(tmp_path / "part", **configuration), "sd", kind)
 
 
 def test_an_adapter_with_strange_tensors_or_without_its_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match=r"it holds “unet\.weight”"):
-        check_part(ip_adapter(tmp_path / "strange", tensor="unet.weight"), "sd", Kind.IP_ADAPTER)
+        check_adapter(ip_adapter(tmp_path / "strange", tensor="unet.weight"), "sd", Kind.IP_ADAPTER)
     lonely = ip_adapter(tmp_path / "lonely")
     (lonely / "models" / "image_encoder" / "model.safetensors").unlink()
     with pytest.raises(ModelRefused, match=r"no \.safetensors file"):
-        check_part(lonely, "sd", Kind.IP_ADAPTER)
+        check_adapter(lonely, "sd", Kind.IP_ADAPTER)
 
 
 def test_a_pickle_beside_good_files_is_enough_to_refuse(tmp_path: Path) -> None:
     folder = network(tmp_path / "vae", _class_name="AutoencoderKL")
     (folder / "diffusion_pytorch_model.bin").write_bytes(b"")
     with pytest.raises(ModelRefused, match="pickle"):
-        check_part(folder, "sd", Kind.VAE)
+        check_adapter(folder, "sd", Kind.VAE)
 
 
 @pytest.mark.parametrize("kind", [Kind.VAE, Kind.IP_ADAPTER])
@@ -72,7 +72,7 @@ def test_an_adapter_of_a_network_is_put_on_nothing_unasked(kind: Kind, tmp_path:
         place = folder / "models" / "image_encoder"
     (place / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/else"}')
     with pytest.raises(ModelRefused, match=r"adapter_config\.json"):
-        check_part(folder, "sd", kind)
+        check_adapter(folder, "sd", kind)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_an_adapter_of_a_network_is_put_on_nothing_unasked(kind: Kind, tmp_path:
 def test_an_adapter_comes_with_the_encoder_it_was_trained_with(
     family: str, variant: str, adapter: str, encoder: str
 ) -> None:
-    assert wanted_part(ADAPTERS, Kind.IP_ADAPTER, family, variant) == [
+    assert adapter_files(ADAPTERS, Kind.IP_ADAPTER, family, variant) == [
         f"{adapter}.safetensors",
         f"{encoder}/image_encoder/config.json",
         f"{encoder}/image_encoder/model.safetensors",
@@ -96,14 +96,14 @@ def test_an_adapter_comes_with_the_encoder_it_was_trained_with(
 def test_of_a_network_the_wanted_flavour_is_taken_or_the_plain_one() -> None:
     plain, half = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"
     names = ["config.json", "diffusion_pytorch_model.bin", "images/picture.png", plain, half]
-    assert wanted_part(names, Kind.CONTROLNET, "sd", "fp16") == ["config.json", half]
-    assert wanted_part(names[:-1], Kind.CONTROLNET, "sd", "fp16") == ["config.json", plain]
+    assert adapter_files(names, Kind.CONTROLNET, "sd", "fp16") == ["config.json", half]
+    assert adapter_files(names[:-1], Kind.CONTROLNET, "sd", "fp16") == ["config.json", plain]
     with pytest.raises(ModelRefused, match=r"no \.safetensors file"):
-        wanted_part(names[:2], Kind.CONTROLNET, "sd", "")
+        adapter_files(names[:2], Kind.CONTROLNET, "sd", "")
 
 
 def test_of_several_embeddings_the_variant_says_which(tmp_path: Path) -> None:
     names = ["cat.safetensors", "dog.safetensors", "learned_embeds.bin"]
-    assert wanted_part(names, Kind.EMBEDDING, "sd", "dog") == ["dog.safetensors"]
-    with pytest.raises(ModelRefused, match="--variant names"):
-        wanted_part(names, Kind.EMBEDDING, "sd", "")
+    assert adapter_files(names, Kind.EMBEDDING, "sd", "dog") == ["dog.safetensors"]
+    with pytest.raises(ModelRefused, match="named with --variant"):
+        adapter_files(names, Kind.EMBEDDING, "sd", "")

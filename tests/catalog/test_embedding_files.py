@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from inpainting.catalog.inspection import embedding_files
-from inpainting.catalog.inspection.adapter_files import check_part
+from inpainting.catalog.inspection.adapter_files import check_adapter
 from inpainting.catalog.inspection.embedding_files import check_embedding
-from inpainting.catalog.inspection.model_files import ModelRefused
+from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.specs import Kind
 
 Tensors = dict[str, NDArray[np.float32]]
@@ -38,7 +38,7 @@ def file(folder: Path, tensors: Tensors, name: str = "cat.safetensors") -> Path:
 )
 def test_each_published_form_is_taken_for_its_family_alone(family: str, tensors: Tensors, tmp_path: Path) -> None:
     path = file(tmp_path, tensors)
-    check_part(path, family, Kind.EMBEDDING)
+    check_adapter(path, family, Kind.EMBEDDING)
     other = "sd" if family == "sdxl" else "sdxl"
     with pytest.raises(ModelRefused, match=f"of the family {family}, not {other}"):
         check_embedding(path, other)

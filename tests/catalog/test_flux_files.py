@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from inpainting.catalog import families
-from inpainting.catalog.inspection.model_files import ModelRefused, check_model, wanted_files
+from inpainting.catalog.inspection.diffusers_folder import pipeline_files
+from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import InvalidRequest
@@ -55,7 +57,7 @@ def refusal(path: Path, family: str = "flux-fill") -> str:
 def test_a_folder_as_it_is_published_is_taken_and_of_it_what_is_needed(folder: Path) -> None:
     check_model(folder, "flux-fill")
     there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    assert sorted(wanted_files(there, INDEX, "", "flux-fill")) == sorted(["model_index.json", *TEXTS, *WEIGHTS])
+    assert sorted(pipeline_files(there, INDEX, "", "flux-fill")) == sorted(["model_index.json", *TEXTS, *WEIGHTS])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inpainting.catalog.inspection.model_files import ModelRefused, check_model, place_of, wanted_files
+from inpainting.catalog.inspection.diffusers_folder import pipeline_files
+from inpainting.catalog.inspection.files import ModelRefused, folder_of
+from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import InvalidRequest
@@ -167,23 +169,23 @@ def test_a_damaged_header_is_refused(folder: Path, content: bytes) -> None:
 def test_of_a_repository_only_what_is_needed_is_wanted() -> None:
     files = [*tiny_model(), "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.non_ema.safetensors"]
     files += ["whole.safetensors", "unet/handler.py", "safety_checker/model.safetensors", "unet/deeper/config.json"]
-    wanted = set(wanted_files(files, INDEX, "fp16", "sd"))
+    wanted = set(pipeline_files(files, INDEX, "fp16", "sd"))
     expected = {*tiny_model(), "unet/diffusion_pytorch_model.fp16.safetensors"} - {"README.md"}
     assert wanted == expected - {"unet/diffusion_pytorch_model.safetensors"}
-    assert "unet/diffusion_pytorch_model.safetensors" in wanted_files(files, INDEX, "", "sd")
+    assert "unet/diffusion_pytorch_model.safetensors" in pipeline_files(files, INDEX, "", "sd")
 
 
 def test_weights_in_parts_come_with_their_list() -> None:
     parts = [f"unet/diffusion_pytorch_model.fp16-0000{number}-of-00002.safetensors" for number in (1, 2)]
     files = [*tiny_model(), *parts, "unet/diffusion_pytorch_model.safetensors.index.fp16.json"]
-    assert set(files[-3:]) <= set(wanted_files(files, INDEX, "fp16", "sd"))
-    assert not set(files[-3:]) & set(wanted_files(files, INDEX, "", "sd"))
+    assert set(files[-3:]) <= set(pipeline_files(files, INDEX, "fp16", "sd"))
+    assert not set(files[-3:]) & set(pipeline_files(files, INDEX, "", "sd"))
 
 
 def test_a_part_that_is_pickled_alone_is_named() -> None:
     files = [name for name in tiny_model() if not name.startswith("vae/diff")] + ["vae/diffusion_pytorch_model.bin"]
     with pytest.raises(ModelRefused, match=r"vae comes without .* vae/diffusion_pytorch_model\.bin"):
-        wanted_files(files, INDEX, "fp16", "sd")
+        pipeline_files(files, INDEX, "fp16", "sd")
 
 
 @pytest.mark.parametrize("slug", ["", "Big", "../up", "a/b", "-a", "a" * 65, "ä", "a\n", ".hidden"])
@@ -192,7 +194,7 @@ def test_a_slug_is_short_and_plain(slug: str, tmp_path: Path) -> None:
         ModelSpec(slug=slug, label="x", family="sd")
     assert caught.value.code == "model_slug_invalid"
     with pytest.raises(InvalidRequest):
-        place_of(slug, tmp_path)
+        folder_of(slug, tmp_path)
 
 
 def test_a_models_folder_does_not_lead_out_of_the_folder_of_models(tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ def test_a_models_folder_does_not_lead_out_of_the_folder_of_models(tmp_path: Pat
     root.mkdir()
     (root / "mine").symlink_to(tmp_path)
     with pytest.raises(ModelRefused):
-        place_of("mine", root)
+        folder_of("mine", root)
 
 
 def test_the_shipped_models_have_each_licence_size_and_names_of_its_own() -> None:

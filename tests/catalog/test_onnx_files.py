@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from inpainting.catalog.inspection import model_files, onnx_files
-from inpainting.catalog.inspection.model_files import ModelRefused, check_model, wanted_onnx
+from inpainting.catalog.inspection import onnx_files, onnx_protobuf
+from inpainting.catalog.inspection.files import ModelRefused, only_file
+from inpainting.catalog.inspection.model_files import check_model
 from tests import tiny_networks
 from tests.tiny_networks import lama, migan
 
@@ -44,10 +45,10 @@ def test_each_is_taken_for_its_own_family(path: Path) -> None:
 
 def test_what_was_found_in_it_is_told(path: Path) -> None:
     path.write_bytes(lama(64))
-    found = onnx_files.read(path)
+    found = onnx_protobuf.read(path)
     assert found.inputs == {
-        "image": onnx_files.Value(1, (None, 3, 64, 64)),
-        "mask": onnx_files.Value(1, (None, 1, 64, 64)),
+        "image": onnx_protobuf.Value(1, (None, 3, 64, 64)),
+        "mask": onnx_protobuf.Value(1, (None, 1, 64, 64)),
     }
     assert list(found.outputs) == ["output"]
 
@@ -88,7 +89,7 @@ def test_other_inputs_are_refused(path: Path) -> None:
 
 
 def test_a_file_over_the_limit_is_refused_before_it_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_files, "MAX_ONNX_BYTES", 2**20)
+    monkeypatch.setattr(onnx_files, "MAX_ONNX_BYTES", 2**20)
     assert "larger than 1 MB" in refusal(path, bytes(2**20 + 1))
 
 
@@ -105,7 +106,7 @@ def test_a_key_that_others_read_otherwise_is_refused(path: Path, key: int) -> No
 
 
 def test_nothing_but_tiny_fields_ends_soon(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_files, "MAX_FIELDS", 1000)
+    monkeypatch.setattr(onnx_protobuf, "MAX_FIELDS", 1000)
     assert "too many fields" in refusal(path, b"\x08\x01" * 1001)
 
 
@@ -140,8 +141,8 @@ def test_a_damaged_file_is_taken_or_refused_and_nothing_else(path: Path, at: int
 
 def test_of_several_files_the_named_one_is_meant() -> None:
     names = ["README.md", "lama.onnx", "lama_fp32.onnx"]
-    assert wanted_onnx(names, "lama_fp32") == "lama_fp32.onnx"
-    assert wanted_onnx(["README.md", "one.onnx"], "") == "one.onnx"
+    assert only_file(names, ".onnx", "lama_fp32") == "lama_fp32.onnx"
+    assert only_file(["README.md", "one.onnx"], ".onnx", "") == "one.onnx"
     for listed, variant in ((names, ""), (names, "lama_fp16"), (["README.md"], "")):
         with pytest.raises(ModelRefused):
-            wanted_onnx(listed, variant)
+            only_file(listed, ".onnx", variant)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from inpainting.catalog.inspection.adapter_files import check_part
-from inpainting.catalog.inspection.model_files import ModelRefused
+from inpainting.catalog.inspection.adapter_files import check_adapter
+from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.specs import Kind
 from tests.adapter_folders import network
 
@@ -23,7 +23,7 @@ from tests.adapter_folders import network
     ],
 )
 def test_those_of_the_family_are_taken(family: str, configuration: dict[str, object], tmp_path: Path) -> None:
-    check_part(network(tmp_path / "vae", **configuration), family, Kind.VAE)
+    check_adapter(network(tmp_path / "vae", **configuration), family, Kind.VAE)
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_those_with_other_latents_are_refused(
     family: str, configuration: dict[str, object], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelRefused, match=said):
-        check_part(network(tmp_path / "vae", _class_name="AutoencoderKL", **configuration), family, Kind.VAE)
+        check_adapter(network(tmp_path / "vae", _class_name="AutoencoderKL", **configuration), family, Kind.VAE)

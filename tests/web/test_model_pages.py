@@ -119,7 +119,7 @@ def test_a_pull_that_cannot_begin_says_why(client: Client, boss: User, settings:
     (tmp_path / "file").touch()
     settings.MODELS_DIR = tmp_path / "file" / "models"
     page = client.post("/models/sd15/pull/", follow=True).content.decode()
-    assert "Getting it could not begin: Not a directory." in page
+    assert "The pull could not start: Not a directory." in page
     assert InferenceModel.objects.get(slug="sd15").state == ModelState.FAILED
 
 

@@ -1,6 +1,6 @@
-"""Is this a VAE, an embedding, a ControlNet or an IP-Adapter that may be loaded? Asked before anything reads it.
+"""VAEs, embeddings, ControlNets and IP-Adapters, checked before anything loads them.
 
-By the same rules as whole models (`model_files`): safetensors alone, classes from a list of ours, nothing that runs.
+By the rules for whole models: safetensors only, classes from a list, no code.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from inpainting.catalog import families
+from inpainting.catalog.inspection.diffusers_folder import check_configuration, is_text, is_variant
 from inpainting.catalog.inspection.embedding_files import check_embedding
-from inpainting.catalog.inspection.model_files import (
+from inpainting.catalog.inspection.files import (
     CONFIG,
     IMAGE_ENCODER,
     WEIGHTS,
     ModelRefused,
-    check_configuration,
     check_names,
     files_in,
-    header_of,
-    is_flavour,
     json_in,
-    said,
+    only_file,
+    quoted,
 )
+from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind
 
 TINY_VAE = "AutoencoderTiny"
@@ -31,13 +31,13 @@ CLASSES = {
     Kind.VAE: frozenset({"AutoencoderKL", TINY_VAE}),
     Kind.CONTROLNET: frozenset({"ControlNetModel"}),
 }
-"""What the configuration of a part in a folder may name as its class."""
+"""Classes that the configuration of a VAE or ControlNet may name."""
 ENCODER_CLASS = "CLIPVisionModelWithProjection"
-ADAPTER_TENSORS = ("image_proj.", "ip_adapter.")
+IP_ADAPTER_TENSORS = ("image_proj.", "ip_adapter.")
 
 
-def check_part(path: Path, family: str, kind: Kind) -> None:
-    """A part of that kind for models of that family. Raises ModelRefused otherwise."""
+def check_adapter(path: Path, family: str, kind: Kind) -> None:
+    """Check the files of an adapter of that kind for models of that family. Raises ModelRefused."""
     if not path.exists():
         raise ModelRefused(f"There is no folder and no file {path.name}.")
     if kind is Kind.EMBEDDING:
@@ -49,50 +49,54 @@ def check_part(path: Path, family: str, kind: Kind) -> None:
 
 
 def check_network(folder: Path, family: str, kind: Kind) -> None:
-    """A folder of one network in diffusers' layout: its configuration and its weights."""
+    """Check a folder of one network in diffusers' layout: its configuration and its weights. Raises ModelRefused."""
     texts = checked_texts(folder)
     configuration = texts.get(Path(CONFIG), {})
-    name = configuration.get("_class_name")
-    if name not in CLASSES[kind]:
+    class_name = configuration.get("_class_name")
+    if class_name not in CLASSES[kind]:
         known = " and ".join(sorted(CLASSES[kind]))
-        raise ModelRefused(f"{folder.name} names the class {said(name)} in its {CONFIG}; known are {known}.")
+        raise ModelRefused(f"{folder.name} names the class {quoted(class_name)} in its {CONFIG}; known are {known}.")
     if kind is Kind.VAE:
         check_vae(configuration, family)
-    width = configuration.get("cross_attention_dim", 0)
-    fitting = [known.name for known in families.registered() if width in known.text_features]
-    seen = family if family in fitting or not fitting else fitting[0]
-    if kind is Kind.CONTROLNET and seen != family:
-        raise ModelRefused(f"This is a ControlNet for models of the family {seen}, not {family}.")
+    else:
+        check_text_features(configuration, family)
     check_weights(path for path in files_in(folder) if path.parent == folder)
 
 
 def check_tiny_vae(folder: Path, family: str) -> None:
-    """A VAE small enough for previews. Raises ModelRefused otherwise."""
+    """Check a VAE that is small enough for previews. Raises ModelRefused."""
     check_network(folder, family, Kind.VAE)
-    if class_of(folder) != TINY_VAE:
+    if class_name_in(folder) != TINY_VAE:
         raise ModelRefused(f"{folder.name} holds no {CONFIG} of an {TINY_VAE}.")
 
 
 def check_vae(configuration: Mapping[str, Any], family: str) -> None:
-    """Latents of the family's shape and scale, as far as the configuration says. Raises ModelRefused otherwise."""
-    wanted, scale = families.get(family).latent_channels, configuration.get("scaling_factor")
-    channels = configuration.get("latent_channels", wanted)
-    if wanted is not None and channels != wanted:
-        raise ModelRefused(f"This VAE gives latents of {said(channels)} channels, not {wanted}.")
+    """Refuse latents of another shape or scale than the family's, as far as the configuration states them."""
+    expected, factor = families.get(family).latent_channels, configuration.get("scaling_factor")
+    channels = configuration.get("latent_channels", expected)
+    if expected is not None and channels != expected:
+        raise ModelRefused(f"This VAE gives latents of {quoted(channels)} channels, not {expected}.")
     factors = {one.name: one.vae_scaling_factor for one in families.registered() if one.vae_scaling_factor is not None}
-    fitting = [name for name, factor in factors.items() if isinstance(scale, float) and abs(scale - factor) < 1e-6]
-    seen = family if family in fitting or not fitting else fitting[0]
-    if seen != family:
-        raise ModelRefused(f"This is a VAE for models of the family {seen}, not {family}.")
+    fitting = [name for name, usual in factors.items() if isinstance(factor, float) and abs(factor - usual) < 1e-6]
+    if fitting and family not in fitting:
+        raise ModelRefused(f"This is a VAE for models of the family {fitting[0]}, not {family}.")
+
+
+def check_text_features(configuration: Mapping[str, Any], family: str) -> None:
+    """Refuse a ControlNet that attends to text features of another family's width."""
+    width = configuration.get("cross_attention_dim", 0)
+    fitting = [one.name for one in families.registered() if isinstance(width, int) and width in one.text_features]
+    if fitting and family not in fitting:
+        raise ModelRefused(f"This is a ControlNet for models of the family {fitting[0]}, not {family}.")
 
 
 def check_ip_adapter(folder: Path) -> None:
-    """One file of the adapter, and the folder of the encoder beside it or beside its own folder."""
+    """Check the one file of an IP-Adapter and the folder of its image encoder. Raises ModelRefused."""
     texts = checked_texts(folder)
-    adapter, encoder = adapter_in(folder), encoder_in(folder)
-    strange = next((name for name in header_of(adapter) if not name.startswith(ADAPTER_TENSORS)), None)
-    if strange is not None:
-        raise ModelRefused(f"{adapter.name} is no IP-Adapter: it holds {said(strange)}.")
+    adapter, encoder = ip_adapter_file(folder), image_encoder_folder(folder)
+    foreign = next((name for name in read_header(adapter) if not name.startswith(IP_ADAPTER_TENSORS)), None)
+    if foreign is not None:
+        raise ModelRefused(f"{adapter.name} is no IP-Adapter: it holds {quoted(foreign)}.")
     configuration = texts.get(encoder.relative_to(folder) / CONFIG, {})
     if configuration.get("architectures") != [ENCODER_CLASS]:
         raise ModelRefused(f"{IMAGE_ENCODER} holds no {CONFIG} of a {ENCODER_CLASS}.")
@@ -100,7 +104,7 @@ def check_ip_adapter(folder: Path) -> None:
 
 
 def checked_texts(folder: Path) -> dict[Path, dict[str, Any]]:
-    """The JSON objects of a folder by name; its other names are looked at too."""
+    """Check the names and the JSON files of a folder. Return its JSON objects by path relative to the folder."""
     if not folder.is_dir():
         raise ModelRefused(f"{folder.name} is no folder.")
     files = [path.relative_to(folder) for path in files_in(folder)]
@@ -112,55 +116,47 @@ def checked_texts(folder: Path) -> dict[Path, dict[str, Any]]:
 
 
 def check_weights(paths: Iterable[Path]) -> None:
+    """Check the headers of all safetensors files. Raises ModelRefused, also where there are none."""
     weights = [path for path in paths if path.suffix == WEIGHTS]
     if not weights:
         raise ModelRefused(f"There is no {WEIGHTS} file in it.")
     for path in weights:
-        header_of(path)
+        read_header(path)
 
 
-def adapter_in(folder: Path) -> Path:
-    """The file of an IP-Adapter. Raises ModelRefused unless there is one."""
+def ip_adapter_file(folder: Path) -> Path:
+    """Return the weights of an IP-Adapter. Raises ModelRefused unless there is exactly one file."""
     files = [path for path in files_in(folder) if path.suffix == WEIGHTS and path.parent.name != IMAGE_ENCODER]
     if len(files) != 1:
         raise ModelRefused(f"An IP-Adapter is one {WEIGHTS} file beside its {IMAGE_ENCODER}; there are {len(files)}.")
     return files[0]
 
 
-def encoder_in(folder: Path) -> Path:
-    """The folder of an IP-Adapter's encoder. Raises ModelRefused unless there is one."""
+def image_encoder_folder(folder: Path) -> Path:
+    """Return the folder of an IP-Adapter's image encoder. Raises ModelRefused unless there is exactly one."""
     folders = {path.parent for path in files_in(folder) if path.parent.name == IMAGE_ENCODER}
     if len(folders) != 1:
         raise ModelRefused(f"An IP-Adapter has one folder {IMAGE_ENCODER}; there are {len(folders)}.")
     return folders.pop()
 
 
-def wanted_part(names: Iterable[str], kind: Kind, family: str, variant: str) -> list[str]:
-    """The files of a repository or folder that are the part. Raises ModelRefused where there are none, or no telling.
+def adapter_files(names: Iterable[str], kind: Kind, family: str, variant: str) -> list[str]:
+    """Return the files of a repository or folder that are an adapter of that kind.
 
-    variant: the preferred flavour of the weights; for an embedding and an IP-Adapter the name of the file that is
-    meant, without its ending.
+    variant: the preferred one of the weights; for an embedding and an IP-Adapter the name of its file without suffix.
+    Raises ModelRefused where files are missing or it is not clear which are meant.
     """
     names = sorted(names)
     if kind is Kind.EMBEDDING:
-        return [the_one(names, variant)]
+        return [only_file(names, WEIGHTS, variant)]
     if kind is Kind.IP_ADAPTER:
-        adapter = the_one([name for name in names if PurePosixPath(name).parent.name != IMAGE_ENCODER], variant)
-        encoder = encoder_for(adapter, family, names)
-        return [adapter, *flat(names, encoder, "")]
-    return flat(names, PurePosixPath("."), variant)
+        outside = [name for name in names if PurePosixPath(name).parent.name != IMAGE_ENCODER]
+        adapter = only_file(outside, WEIGHTS, variant)
+        return [adapter, *network_files(names, image_encoder_for(adapter, family, names), "")]
+    return network_files(names, PurePosixPath("."), variant)
 
 
-def the_one(names: Iterable[str], variant: str) -> str:
-    files = [name for name in names if name.endswith(WEIGHTS)]
-    named = [name for name in files if PurePosixPath(name).stem == variant] if variant else files
-    if len(named) != 1:
-        there = ", ".join(files[:4]) or "none"
-        raise ModelRefused(f"One {WEIGHTS} file is wanted, or the one that --variant names; there is {there}.")
-    return named[0]
-
-
-def encoder_for(adapter: str, family: str, names: Iterable[str]) -> PurePosixPath:
+def image_encoder_for(adapter: str, family: str, names: Iterable[str]) -> PurePosixPath:
     """Return the folder of an adapter's image encoder: beside it, unless its name says that it shares another one."""
     folders = {PurePosixPath(name).parent for name in names if PurePosixPath(name).parent.name == IMAGE_ENCODER}
     beside = PurePosixPath(adapter).parent / IMAGE_ENCODER
@@ -174,19 +170,18 @@ def encoder_for(adapter: str, family: str, names: Iterable[str]) -> PurePosixPat
     return folders.pop()
 
 
-def flat(names: Iterable[str], folder: PurePosixPath, variant: str) -> list[str]:
-    """A network's files in a folder: its texts, and of the weights one flavour."""
+def network_files(names: Iterable[str], folder: PurePosixPath, variant: str) -> list[str]:
+    """Return a network's files in a folder: its texts, and weights of that variant, or else plain ones."""
     inside = [name for name in names if PurePosixPath(name).parent == folder]
-    for flavour in (variant, ""):
-        weights = [name for name in inside if is_flavour(name, flavour)]
+    for one in (variant, ""):
+        weights = [name for name in inside if is_variant(name, one)]
         if any(name.endswith(WEIGHTS) for name in weights):
-            texts = [name for name in inside if name.endswith(".json") and f"{WEIGHTS}.index" not in name]
-            return [*texts, *weights]
+            return [*(name for name in inside if name.endswith(".json") and is_text(name)), *weights]
     raise ModelRefused(f"There is no {WEIGHTS} file of a network in {folder}.")
 
 
-def class_of(folder: Path) -> str:
-    """What a network in a folder says that it is; nothing where it does not say."""
+def class_name_in(folder: Path) -> str:
+    """Return the class that a network's configuration names; "" where it names none."""
     try:
         return str(json_in(folder / CONFIG).get("_class_name", ""))
     except (OSError, ModelRefused, AttributeError):

@@ -1,7 +1,7 @@
-"""Is this file an embedding that may be loaded? Asked when it comes in and before anything reads it.
+"""Embeddings (textual inversion, Gal et al. 2022, arXiv 2208.01618), checked before anything loads them.
 
-An embedding (textual inversion, Gal et al. 2022, arXiv 2208.01618) is a few vectors in the place of a word's own: in
-the file's one tensor, as diffusers and A1111 (`emb_params`) write it, or in `clip_l` and `clip_g`, for SDXL's encoders.
+An embedding is a few vectors in the place of a word's own: in the file's only tensor, as diffusers and A1111
+(`emb_params`) write it, or in one tensor for each text encoder (`clip_l` and `clip_g`).
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.catalog import families
+from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quoted
 from inpainting.catalog.inspection.lora_files import TYPES, LoraRefused, check_finite
-from inpainting.catalog.inspection.model_files import WEIGHTS, ModelRefused, check_names, header_of, said
+from inpainting.catalog.inspection.safetensors_header import read_header
 
 MAX_EMBEDDING_BYTES = 16 * 2**20
-MOST_VECTORS = 75
-"""As many as a text encoder reads at once."""
+MAX_VECTORS = 75
+"""Tokens that a CLIP text encoder reads at once."""
 
 
 def check_embedding(path: Path, family: str) -> None:
-    """One small `.safetensors` file of vectors for that family, all of them finite. Raises ModelRefused otherwise."""
+    """Check one small `.safetensors` file of finite vectors for that family. Raises ModelRefused."""
     check_names([path.name])
     if path.suffix.lower() != WEIGHTS or not path.is_file():
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file; an embedding is one such file.")
     if path.stat().st_size > MAX_EMBEDDING_BYTES:
         raise ModelRefused(f"{path.name} is larger than {MAX_EMBEDDING_BYTES // 2**20} MB; no embedding is.")
-    header = header_of(path)
+    header = read_header(path)
     fitting = families_of(header, path.name)
     support = families.get(family).embedding
     if family not in fitting or support is None:
         raise ModelRefused(f"{path.name} is an embedding for models of the family {fitting[0]}, not {family}.")
-    names = names_in(header, family)
+    names = tensor_names(header, family)
     counts = {check_shape(header[name], name, path.name) for name in names}
     if len(counts) > 1:
         raise ModelRefused(f"{path.name} is damaged: its two tensors hold {' and '.join(map(str, counts))} vectors.")
@@ -39,7 +40,7 @@ def check_embedding(path: Path, family: str) -> None:
         width = header[name]["shape"][-1]
         if width not in widths:
             known = " or ".join(map(str, sorted(widths)))
-            raise ModelRefused(f"{path.name} holds vectors of {width} features in {said(name)}, not of {known}.")
+            raise ModelRefused(f"{path.name} holds vectors of {width} features in {quoted(name)}, not of {known}.")
     try:
         check_finite(path)
     except LoraRefused as error:
@@ -47,7 +48,7 @@ def check_embedding(path: Path, family: str) -> None:
 
 
 def families_of(header: Mapping[str, Any], file: str) -> list[str]:
-    """Return the families that have embeddings with these tensors. Raises ModelRefused where none has."""
+    """Return the families that have embeddings with these tensors. Raises ModelRefused where there is none."""
     supports = {known.name: known.embedding for known in families.registered() if known.embedding is not None}
     fitting = [
         name
@@ -60,20 +61,20 @@ def families_of(header: Mapping[str, Any], file: str) -> list[str]:
     return fitting
 
 
-def names_in(header: Mapping[str, Any], family: str) -> tuple[str, ...]:
+def tensor_names(header: Mapping[str, Any], family: str) -> tuple[str, ...]:
     """Return the tensors of an embedding for that family, in the order of its text encoders."""
     support = families.get(family).embedding
     return tuple(support.tensors if support is not None and support.tensors else header)
 
 
 def check_shape(tensor: Mapping[str, Any], name: str, file: str) -> int:
-    """How many vectors it is. Raises ModelRefused for what is none."""
+    """Return the number of vectors in a tensor. Raises ModelRefused for another type or shape."""
     shape = tensor["shape"]
     if tensor["dtype"] not in TYPES:
-        raise ModelRefused(f"{file} holds {tensor['dtype']} numbers in {said(name)}; known are {', '.join(TYPES)}.")
+        raise ModelRefused(f"{file} holds {tensor['dtype']} numbers in {quoted(name)}; known are {', '.join(TYPES)}.")
     if len(shape) not in (1, 2):
-        raise ModelRefused(f"{file} is no embedding: {said(name)} has {len(shape)} dimensions.")
+        raise ModelRefused(f"{file} is no embedding: {quoted(name)} has {len(shape)} dimensions.")
     count = int(shape[0]) if len(shape) == 2 else 1
-    if not 1 <= count <= MOST_VECTORS:
-        raise ModelRefused(f"{file} holds {count} vectors; from 1 to {MOST_VECTORS} are taken.")
+    if not 1 <= count <= MAX_VECTORS:
+        raise ModelRefused(f"{file} holds {count} vectors; from 1 to {MAX_VECTORS} are allowed.")
     return count

@@ -1,4 +1,4 @@
-"""Is this file a LoRA that may be loaded? Asked before anything reads it; its numbers are read once, when it comes.
+"""LoRA files, checked before anything loads them; their numbers are checked once, when they are added.
 
 A LoRA (Hu et al. 2021, arXiv 2106.09685) holds two small matrices for each layer that it changes, `down` and `up`, in
 the names of diffusers, of PEFT or of kohya-ss.
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.catalog import families
-from inpainting.catalog.inspection.model_files import WEIGHTS, ModelRefused, check_names, header_of, said
+from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quoted
+from inpainting.catalog.inspection.safetensors_header import read_header
 
 MAX_LORA_BYTES = 2**30
 CHUNK_NUMBERS = 2**22
@@ -26,23 +27,24 @@ TYPES: dict[str, tuple[str, int]] = {
     "BF16": ("<u2", 0x7F80),
     "F32": ("<u4", 0x7F800000),
 }
-"""How each type's numbers are read, and the bits of the exponent: all of them set is what is not finite (IEEE 754)."""
+"""Each type as unsigned integers, and the bits of its exponent: a number with all of them set is not finite
+(IEEE 754)."""
 DOWN = (".lora_A.weight", ".lora_down.weight", ".lora.down.weight", "_lora.down.weight", ".lora_A.default.weight")
 UP = (".lora_B.weight", ".lora_up.weight", ".lora.up.weight", "_lora.up.weight", ".lora_B.default.weight")
 ALPHA = ".alpha"
 OTHER_KINDS = {"hada_": "a LoHa", "lokr_": "a LoKr", "dora_scale": "a DoRA", "bundle_emb": "one with embeddings"}
 CONFIGURATION = "lora_adapter_metadata"
-"""Where diffusers writes PEFT's configuration down, in the header."""
+"""The key of the header under which diffusers stores PEFT's configuration."""
 HARMLESS = re.compile(
     r"(^|\.)(r|lora_alpha|rank_pattern|alpha_pattern|target_modules|exclude_modules|use_rslora|peft_type|task_type"
     r"|init_lora_weights|lora_dropout|bias|inference_mode|fan_in_fan_out|megatron_core|peft_version"
     r"|base_model_name_or_path|qalora_group_size)\Z"
 )
-"""What that configuration may say; all else must be empty, for some of it names programs."""
+"""Keys that the configuration may set; all others must be empty, because some name programs."""
 
 
 class LoraRefused(ModelRefused):
-    """This file is not loaded, whatever it holds; the message says why."""
+    """Raised for a LoRA file that must not be loaded; the message gives the reason."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -54,7 +56,7 @@ def too_large(name: str) -> LoraRefused:
 
 
 def check_lora(path: Path, family: str) -> None:
-    """One `.safetensors` file whose tensors are all of a LoRA, for that family. Raises LoraRefused otherwise."""
+    """Check one `.safetensors` file whose tensors all belong to a LoRA for that family. Raises LoraRefused."""
     try:
         check_names([path.name])
         if path.suffix.lower() != WEIGHTS:
@@ -63,7 +65,7 @@ def check_lora(path: Path, family: str) -> None:
             raise LoraRefused(f"There is no file {path.name}.")
         if path.stat().st_size > MAX_LORA_BYTES:
             raise too_large(path.name)
-        header = header_of(path)
+        header = read_header(path)
     except LoraRefused:
         raise
     except ModelRefused as error:
@@ -75,30 +77,35 @@ def check_lora(path: Path, family: str) -> None:
         raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
 
 
-def wanted_lora(names: Iterable[str], name: str) -> str:
-    """Of a repository's files the LoRA: the one of that name; without a name, the only one that it may be."""
+def lora_file(names: Iterable[str], name: str) -> str:
+    """Return the LoRA among a repository's files: the one of that name, or the only safetensors file for "".
+
+    Raises LoraRefused where there is none or it is not clear which is meant.
+    """
     files = sorted(one for one in names if one.endswith(WEIGHTS))
-    meant = [one for one in files if name in ("", one)]
-    if len(meant) != 1:
-        there = ", ".join(files[:8]) or "none"
-        raise LoraRefused(f"One {WEIGHTS} file is wanted, or the one that --file names; there is {there}.")
-    return meant[0]
+    fitting = [one for one in files if name in ("", one)]
+    if len(fitting) != 1:
+        found = ", ".join(files[:8]) or "none"
+        raise LoraRefused(f"Exactly one {WEIGHTS} file is needed, or the one named with --file; found: {found}.")
+    return fitting[0]
 
 
 def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
-    """Every tensor is the half of a pair or its alpha, and the halves fit together."""
+    """Refuse tensors that are not the half of a pair or its alpha, and halves that do not fit together."""
     support = families.get(family).lora
     downs: dict[str, int] = {}
     ups: dict[str, int] = {}
     for name, tensor in header.items():
         for mark, kind in OTHER_KINDS.items():
             if mark in name:
-                raise LoraRefused(f"{file} is {kind}; only plain LoRAs are taken.")
+                raise LoraRefused(f"{file} is {kind}; only plain LoRAs are supported.")
         if support is None or not re.match(support.tensors, name):
             labels = " or ".join(families.get(one).label for one in families.with_loras())
-            raise LoraRefused(f"{file} is no LoRA for {labels}: it holds {said(name)}.")
+            raise LoraRefused(f"{file} is no LoRA for {labels}: it holds {quoted(name)}.")
         if tensor["dtype"] not in TYPES:
-            raise LoraRefused(f"{file} holds {tensor['dtype']} numbers in {said(name)}; known are {', '.join(TYPES)}.")
+            raise LoraRefused(
+                f"{file} holds {tensor['dtype']} numbers in {quoted(name)}; known are {', '.join(TYPES)}."
+            )
         shape = tensor["shape"]
         down = next((end for end in DOWN if name.endswith(end)), None)
         up = next((end for end in UP if name.endswith(end)), None)
@@ -107,12 +114,12 @@ def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
         elif up is not None and len(shape) in (2, 4):
             ups[name.removesuffix(up)] = shape[1]
         elif not (name.endswith(ALPHA) and len(shape) in (0, 1)):
-            raise LoraRefused(f"{file} is no LoRA: it holds {said(name)}.")
+            raise LoraRefused(f"{file} is no LoRA: it holds {quoted(name)}.")
     if not downs:
         raise LoraRefused(f"{file} is no LoRA: it changes nothing.")
     for layer in sorted(downs.keys() | ups.keys()):
         if downs.get(layer) != ups.get(layer) or not 1 <= downs[layer] <= MAX_RANK:
-            raise LoraRefused(f"{file} is damaged: the two halves of {said(layer)} do not fit together.")
+            raise LoraRefused(f"{file} is damaged: the two halves of {quoted(layer)} do not fit together.")
 
 
 def family_of(header: Mapping[str, Any]) -> str | None:
@@ -134,7 +141,7 @@ def family_of(header: Mapping[str, Any]) -> str | None:
 
 
 def check_configuration(path: Path) -> None:
-    """What PEFT is told by the file's own configuration is numbers and names of layers, and nothing else."""
+    """Refuse a PEFT configuration in the file that sets more than numbers and names of layers."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     notes = header.get("__metadata__") or {}
@@ -149,14 +156,14 @@ def check_configuration(path: Path) -> None:
         raise LoraRefused(f"{path.name} is damaged: its configuration is no object.")
     for name, value in configuration.items():
         if value and not HARMLESS.search(name):
-            raise LoraRefused(f"{path.name} is configured with {said(name)}; only plain LoRAs are taken.")
+            raise LoraRefused(f"{path.name} is configured with {quoted(name)}; only plain LoRAs are supported.")
 
 
 def check_finite(path: Path) -> None:
-    """Reads every number of a LoRA that `check_lora` has let through. Raises LoraRefused at one that is none."""
+    """Read every number of a LoRA that passed `check_lora`. Raises LoraRefused for one that is not finite."""
     with path.open("rb") as file:
         start = 8 + int.from_bytes(file.read(8), "little")
-    for name, tensor in header_of(path).items():
+    for name, tensor in read_header(path).items():
         kind, exponent = TYPES[tensor["dtype"]]
         begin, end = tensor["data_offsets"]
         if begin == end:
@@ -164,4 +171,4 @@ def check_finite(path: Path) -> None:
         bits: NDArray[Any] = np.memmap(path, np.uint8, "r", offset=start + begin, shape=(end - begin,)).view(kind)
         for at in range(0, len(bits), CHUNK_NUMBERS):
             if bool(np.any((bits[at : at + CHUNK_NUMBERS] & exponent) == exponent)):
-                raise LoraRefused(f"{path.name} is damaged: {said(name)} holds numbers that are not finite.")
+                raise LoraRefused(f"{path.name} is damaged: {quoted(name)} holds numbers that are not finite.")

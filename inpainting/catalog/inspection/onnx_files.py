@@ -1,163 +1,64 @@
-"""What an ONNX file says of itself, read without loading it and without a library for it.
+"""One ONNX network for erasing, checked without loading it.
 
-The format is protobuf (developers.google.com/protocol-buffers/docs/encoding); the numbers of the fields are those of
-github.com/onnx/onnx, onnx/onnx.proto.
+Its graph is made of ONNX's own operators and holds all of its numbers itself.
 """
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-MAX_FIELDS = 2_000_000
-"""The published networks have some ten thousand."""
-MAX_DEPTH = 32
-VARINT, EIGHT_BYTES, TEXT, FOUR_BYTES = 0, 1, 2, 5
-KEYS = 2**32
-"""Above all keys of fields. Some libraries take the lower 32 bits of a larger one, and so see another field."""
+from inpainting.catalog.families import OnnxLayout
+from inpainting.catalog.inspection import onnx_protobuf
+from inpainting.catalog.inspection.files import ONNX, ModelRefused, check_names, quoted
+from inpainting.catalog.inspection.onnx_protobuf import OnnxFile
 
-INSIDE: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
-    "function": {7: "node", 11: "attribute"},
-    "training": {1: "graph", 2: "graph"},
-    "tensor": {},
-}
-"""Message -> which of its fields hold which message; others are passed over."""
-GRAPH_TENSOR, GRAPH_INPUT, GRAPH_OUTPUT = 5, 11, 12
-NODE_DOMAIN, TENSOR_NAME, TENSOR_EXTERNAL, TENSOR_PLACE = 7, 8, 13, 14
+MAX_ONNX_BYTES = 2**30
+"""The largest that is published has 208 MB; protobuf itself ends at 2 GB."""
+ONNX_DOMAINS = frozenset({"", "ai.onnx"})
+"""Operator domains that a graph may use: ONNX's own, by either name. Others run libraries of third parties."""
+ONNX_SIDES = (64, 2048)
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
-    """An input or output of the graph: its type (1 is float32, 2 is uint8), and its sides, None where they are free."""
-
-    type: int
-    shape: tuple[int | None, ...]
-
-
-@dataclass(slots=True)
-class OnnxFile:
-    """inputs: without those that the file itself fills. domains: whose operators its nodes are, "" being ONNX's own.
-
-    parts: the kinds of messages in it, by the names in INSIDE. is_external: whether it wants numbers of another file.
-    """
-
-    inputs: dict[str, Value] = field(default_factory=dict)
-    outputs: dict[str, Value] = field(default_factory=dict)
-    domains: set[str] = field(default_factory=set)
-    parts: set[str] = field(default_factory=set)
-    is_external: bool = False
+def check_onnx(path: Path, family: str, layout: OnnxLayout) -> None:
+    """Check one ONNX file with the inputs and the output of that family. Raises ModelRefused."""
+    check_names([path.name])
+    if path.suffix.lower() != ONNX or not path.is_file():
+        raise ModelRefused(f"{path.name} is no {ONNX} file; the family {family} is one such file.")
+    check_onnx_size(path.name, path.stat().st_size)
+    try:
+        file = onnx_protobuf.read(path)
+    except ValueError as error:
+        raise ModelRefused(f"{path.name} is no {ONNX} file, or it is damaged: {error}.") from error
+    if file.is_external:
+        raise ModelRefused(f"{path.name} needs numbers of another file; a network must hold them itself.")
+    foreign = sorted(file.domains - ONNX_DOMAINS)
+    if foreign or "function" in file.messages or "training" in file.messages:
+        what = f"operators of {quoted(foreign[0])}" if foreign else "functions or training of its own"
+        raise ModelRefused(f"{path.name} uses {what}; only ONNX's own operators are taken.")
+    check_inputs_and_output(path.name, file, family, layout)
 
 
-Span = tuple[int, int]
+def check_onnx_size(name: str, size: int) -> None:
+    if size > MAX_ONNX_BYTES:
+        raise ModelRefused(f"{name} is larger than {MAX_ONNX_BYTES // 2**20} MB.")
 
 
-def read(path: Path) -> OnnxFile:
-    """Raises ValueError for what is no such file."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        found = OnnxFile()
-        budget = Budget()
-        filled: set[str] = set()
-        waiting: list[tuple[str, Span, int]] = [("model", (0, len(data)), 0)]
-        while waiting:
-            kind, span, depth = waiting.pop()
-            if depth > MAX_DEPTH:
-                raise ValueError("too deep")
-            found.parts.add(kind)
-            for number, value in fields(data, span, budget):
-                if isinstance(value, tuple) and number in INSIDE[kind]:
-                    waiting.append((INSIDE[kind][number], value, depth + 1))
-                if kind == "graph" and depth == 1 and isinstance(value, tuple):
-                    if number in (GRAPH_INPUT, GRAPH_OUTPUT):
-                        values = found.inputs if number == GRAPH_INPUT else found.outputs
-                        values.update([described(data, value, budget)])
-                    elif number == GRAPH_TENSOR:
-                        filled.add(text(data, value, TENSOR_NAME, budget))
-                elif kind == "node" and number == NODE_DOMAIN and isinstance(value, tuple):
-                    found.domains.add(data[slice(*value)].decode())
-                elif kind == "tensor" and (number == TENSOR_EXTERNAL or (number == TENSOR_PLACE and value)):
-                    found.is_external = True
-    found.inputs = {name: value for name, value in found.inputs.items() if name not in filled}
-    return found
-
-
-class Budget:
-    """How many fields may still be looked at: a file of nothing but tiny ones must not take hours."""
-
-    def __init__(self) -> None:
-        self.left = MAX_FIELDS
-
-    def spend(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise ValueError("too many fields")
-
-
-def fields(data: mmap.mmap, span: Span, budget: Budget) -> Iterator[tuple[int, int | Span]]:
-    """The fields of one message: number, and a whole number or where its bytes lie. Raises ValueError."""
-    at, end = span
-    while at < end:
-        budget.spend()
-        key, at = varint(data, at, end)
-        number, kind = key >> 3, key & 7
-        if number == 0 or key >= KEYS:
-            raise ValueError("a field without a number")
-        if kind == VARINT:
-            whole, at = varint(data, at, end)
-            yield number, whole
-            continue
-        if kind == TEXT:
-            length, at = varint(data, at, end)
-        elif kind in (EIGHT_BYTES, FOUR_BYTES):
-            length = 8 if kind == EIGHT_BYTES else 4
-        else:
-            raise ValueError(f"a field of kind {kind}")
-        if length > end - at:
-            raise ValueError("a field that does not fit")
-        if kind == TEXT:
-            yield number, (at, at + length)
-        at += length
-
-
-def varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= end:
-            raise ValueError("cut off")
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise ValueError("a number that does not end")
-
-
-def inside(data: mmap.mmap, span: Span, wanted: int, budget: Budget) -> list[Span]:
-    return [value for number, value in fields(data, span, budget) if number == wanted and isinstance(value, tuple)]
-
-
-def text(data: mmap.mmap, span: Span, wanted: int, budget: Budget) -> str:
-    found = inside(data, span, wanted, budget)
-    return data[slice(*found[-1])].decode() if found else ""
-
-
-def described(data: mmap.mmap, span: Span, budget: Budget) -> tuple[str, Value]:
-    """Name and type of a ValueInfoProto: type.tensor_type has elem_type and shape, the shape dimensions."""
-    name, kind = text(data, span, 1, budget), 0
-    shape: list[int | None] = []
-    for type_span in inside(data, span, 2, budget):
-        for tensor_span in inside(data, type_span, 1, budget):
-            for number, value in fields(data, tensor_span, budget):
-                if number == 1 and isinstance(value, int):
-                    kind = value
-                elif number == 2 and isinstance(value, tuple):
-                    for dimension in inside(data, value, 1, budget):
-                        sides = [side for at, side in fields(data, dimension, budget) if at == 1]
-                        shape.append(sides[-1] if sides and isinstance(sides[-1], int) else None)
-    return name, Value(kind, tuple(shape))
+def check_inputs_and_output(name: str, file: OnnxFile, family: str, layout: OnnxLayout) -> None:
+    """Inputs: image [1, 3, side, side] and mask [1, 1, side, side]; one output. Any size may be free."""
+    number, type_name = layout.element_type
+    if set(file.inputs) != {"image", "mask"} or not file.outputs:
+        names = ", ".join(sorted(file.inputs)) or "nothing"
+        raise ModelRefused(f"{name} takes {quoted(names)}; the family {family} takes image and mask.")
+    for value in (*file.inputs.values(), next(iter(file.outputs.values()))):
+        if value.type != number:
+            raise ModelRefused(
+                f"{name} takes or gives something else than {type_name}, so it is not of the family {family}."
+            )
+    sides = set()
+    for part, channels in (("image", 3), ("mask", 1)):
+        shape = file.inputs[part].shape
+        if len(shape) != 4 or shape[0] not in (None, 1) or shape[1] not in (None, channels):
+            raise ModelRefused(f"{name} takes {part} in another shape than [1, {channels}, height, width].")
+        sides |= set(shape[2:])
+    if len(sides) > 1 or not all(side is None or ONNX_SIDES[0] <= side <= ONNX_SIDES[1] for side in sides):
+        raise ModelRefused(f"{name} must take squares of {ONNX_SIDES[0]} to {ONNX_SIDES[1]} pixels, or any size.")

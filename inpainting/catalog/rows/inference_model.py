@@ -1,4 +1,4 @@
-"""A model of the catalog, as administrators have it: what it is, whether it is on, and whether its files are here."""
+"""Rows of the models and adapters in the catalog: what they are, whether they are switched on and installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from inpainting.catalog import families, specs
 from inpainting.catalog.families import DIFFUSION
-from inpainting.catalog.inspection.model_files import ModelRefused, installed_weights, place_of
+from inpainting.catalog.inspection.files import ModelRefused, folder_of, installed_weights
 from inpainting.catalog.rows.choices import (
     control_choices,
     family_choices,
@@ -30,7 +30,7 @@ from inpainting.core.validation import SLUG, check_range
 from inpainting.database_clock import in_seconds
 
 PULL_LEASE_SECONDS = 300
-"""A pull that shows no progress for so long has died, and another may begin."""
+"""After so long without progress a pull counts as dead, and another may start."""
 MAX_ALIAS_CHARACTERS = 200
 
 
@@ -42,9 +42,10 @@ class ModelState(models.TextChoices):
 
 
 class InferenceModel(models.Model):
-    """State moves by the verbs below. `files` are the hashes pinned at the first pull; a later one must bring the same.
+    """The state changes only through the mutators below, each one conditional UPDATE.
 
-    A pull is its process's by a lease and a fence, as a generation is its worker's.
+    `files` are the hashes pinned by the first pull; later pulls must match them. A process holds its pull by a lease
+    and a fence, as a worker holds a generation.
     """
 
     slug = models.CharField(
@@ -127,19 +128,19 @@ class InferenceModel(models.Model):
         return self.label
 
     def clean(self) -> None:
-        """Names are texts, and each leads to one model."""
+        """Check the columns against each other, and that every name belongs to one model."""
         if not isinstance(self.aliases, list) or not all(
             isinstance(name, str) and 0 < len(name) <= MAX_ALIAS_CHARACTERS for name in self.aliases
         ):
             raise ValidationError({"aliases": f"A list of texts of 1 to {MAX_ALIAS_CHARACTERS} characters."})
         if bool(self.control) != (self.kind == Kind.CONTROLNET):
-            raise ValidationError({"control": "A ControlNet, and nothing else, says what it looks at."})
+            raise ValidationError({"control": "A ControlNet has a kind of control image, and no other model has."})
         if self.is_fallback and self.family not in families.generating():
             raise ValidationError({"is_fallback": f"A model of the family {self.family} paints nothing."})
         if self.is_fallback and self.kind != Kind.CHECKPOINT:
-            raise ValidationError({"is_fallback": "A part of a model paints nothing by itself."})
+            raise ValidationError({"is_fallback": "An adapter paints nothing by itself."})
         if self.source == specs.Source.HUB and not self.repo:
-            raise ValidationError({"repo": "A model of the hub has a repository."})
+            raise ValidationError({"repo": "A model from the hub needs a repository."})
         is_checkpoint = self.kind == Kind.CHECKPOINT and self.family in families.names()
         if is_checkpoint and self.guidance_scale is not None:
             self._check_fit(self.family)
@@ -150,7 +151,7 @@ class InferenceModel(models.Model):
                 raise ValidationError(f"“{twice[0]}” is a name of {other.slug} already.")
 
     def _check_fit(self, family: str) -> None:
-        """Its scheduler and guidance are such as models of the family take."""
+        """Raise ValidationError for a scheduler or guidance scale that the family does not support."""
         most = families.get(family).max_guidance_scale
         try:
             specs.check_scheduler(self.scheduler, family)
@@ -167,7 +168,7 @@ class InferenceModel(models.Model):
     # Mutators
 
     def start_pull(self) -> bool:
-        """Begin to get the files, as the only one. False: somebody else does."""
+        """Claim the pull of the files. False: another process holds it."""
         return self._move(
             ~models.Q(state=ModelState.PULLING) | models.Q(lease_until=None) | models.Q(lease_until__lte=Now()),
             state=ModelState.PULLING,
@@ -179,7 +180,7 @@ class InferenceModel(models.Model):
         )
 
     def progress(self, done_bytes: int, total_bytes: int, message: str) -> bool:
-        """Show how far the pull is, and that it lives. False: it is no longer ours."""
+        """Store the progress of the pull and renew its lease. False: another process has taken over."""
         return self._move(
             self._held(),
             done_bytes=done_bytes,
@@ -189,11 +190,11 @@ class InferenceModel(models.Model):
         )
 
     def pin(self, revision: str, files: dict[str, dict[str, Any]]) -> bool:
-        """Keep what the first pull brought: nothing else is taken for that revision from now on."""
+        """Store the hashes of the first pull: later pulls of the revision must match them. False as `progress`."""
         return self._move(self._held(), revision=revision, files=files)
 
     def install(self, source: specs.Source) -> bool:
-        """The files are in place. False: the pull is no longer ours."""
+        """End the pull: the files are in place. False as `progress`."""
         size = sum(file["size"] for file in self.files.values())
         return self._move(
             self._held(),
@@ -208,12 +209,12 @@ class InferenceModel(models.Model):
         )
 
     def fail_pull(self, message: str) -> bool:
-        """It did not work. Files of an earlier pull stay, and go on being used."""
+        """End the pull with an error. Files of an earlier pull stay installed. False as `progress`."""
         state = ModelState.INSTALLED if self.weights is not None else ModelState.FAILED
         return self._move(self._held(), state=state, message=message[:500], lease_until=None)
 
     def remove(self) -> bool:
-        """The files are not to be used any more; the pinned hashes stay. False: a pull is on."""
+        """Mark the model as not installed; the pinned hashes stay. False: it is being pulled."""
         return self._move(
             ~models.Q(state=ModelState.PULLING) | models.Q(lease_until__lte=Now()),
             state=ModelState.NOT_INSTALLED,
@@ -244,21 +245,21 @@ class InferenceModel(models.Model):
         return {self.slug, *self.aliases}
 
     @property
-    def place(self) -> Path:
-        """Where its files lie when it is installed. Raises ModelRefused where a link leads out of the folder of all."""
-        return place_of(self.slug, settings.MODELS_DIR)
+    def folder(self) -> Path:
+        """Where its files lie when it is installed. Raises ModelRefused where a link leads elsewhere."""
+        return folder_of(self.slug, settings.MODELS_DIR)
 
     @property
     def weights(self) -> Path | None:
-        """The folder or file that an engine loads; None: there is none on this machine, or a link leads elsewhere."""
+        """The folder or file that an engine loads; None where nothing is installed, or a link leads elsewhere."""
         try:
-            return installed_weights(self.place)
+            return installed_weights(self.folder)
         except ModelRefused:
             return None
 
     @property
     def usual(self) -> dict[str, Any]:
-        """What it uses where a request says nothing, by the names of the settings."""
+        """Values of settings that a request does not have."""
         return {name: getattr(self, name) for name in ("steps", "guidance_scale", "scheduler", "width", "height")}
 
     @property
@@ -271,12 +272,12 @@ class InferenceModel(models.Model):
 
     @property
     def has_stalled(self) -> bool:
-        """Whether the process that pulls it has died."""
+        """Whether the lease of its pull has run out."""
         return self.state == ModelState.PULLING and (self.lease_until is None or self.lease_until <= timezone.now())
 
     @property
     def spec(self) -> ModelSpec:
-        """For an engine: what it is, with the path of its files where it is installed."""
+        """The model as engines know it, with the path of its files where it is installed."""
         return ModelSpec(
             slug=self.slug,
             label=self.label,
@@ -361,7 +362,7 @@ class InferenceModel(models.Model):
         return chosen[0]
 
     def check_installed(self, *, field: str = "model") -> None:
-        """Raises InvalidRequest, `model_unavailable`, with the command that gets it, unless its files are here."""
+        """Raise InvalidRequest, `model_unavailable`, with the command that installs it, unless it is installed."""
         if not self.is_installed:
             raise InvalidRequest(
                 specs.how_to_get(self.slug, self.label), code="model_unavailable", field=field, actual=self.slug
@@ -369,7 +370,7 @@ class InferenceModel(models.Model):
 
 
 def columns_of(spec: ModelSpec) -> dict[str, Any]:
-    """A spec as the columns of its row."""
+    """Return the columns of a spec's row."""
     names = ("slug", "label", "family", "kind", "source", "repo", "revision", "variant", "licence", "licence_url")
     numbers = ("size_bytes", "memory_bytes", "steps", "guidance_scale", "scheduler", "width", "height")
     return {name: getattr(spec, name) for name in (*names, *numbers)} | {

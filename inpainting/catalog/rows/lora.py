@@ -1,4 +1,4 @@
-"""A LoRA of the catalog, as administrators have it: what it changes, and whether it is on."""
+"""Rows of the LoRAs in the catalog."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 
 from inpainting.catalog import specs
-from inpainting.catalog.inspection.model_files import WEIGHTS
+from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.rows.choices import lora_family_choices, lora_kind_choices
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import InvalidRequest
@@ -20,11 +20,11 @@ from inpainting.core.settings_table import RANGES
 from inpainting.core.validation import SLUG
 
 FOLDER = ".loras"
-"""Beside the models: no slug begins with a full stop."""
+"""In the folder of all models: no slug begins with a full stop."""
 
 
 class Lora(models.Model):
-    """A row is there as long as its file is: `catalog.store.lora_store` brings both and takes both away."""
+    """A row exists as long as its file: `catalog.store.lora_store` adds and removes both."""
 
     slug = models.CharField(
         max_length=64, unique=True, help_text="name in the API: a-z, 0-9, full stop, underscore, hyphen",
@@ -65,7 +65,7 @@ class Lora(models.Model):
 
     def clean(self) -> None:
         if self.steps is not None and self.kind == specs.LoraKind.STYLE:
-            raise ValidationError({"steps": "Only a LoRA for few steps says how many."})
+            raise ValidationError({"steps": "Only a LoRA that is distilled to few steps has a number of steps."})
 
     # Queries
 
@@ -76,7 +76,7 @@ class Lora(models.Model):
 
     @property
     def is_installed(self) -> bool:
-        """Whether its file is here."""
+        """Whether its file exists."""
         return self.path.is_file()
 
     @property

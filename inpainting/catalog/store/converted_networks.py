@@ -1,6 +1,6 @@
-"""Converted networks on the disk: named by what they were made from, whole or not at all, the least used removed.
+"""Networks converted for OpenVINO, on the disk: complete or absent, the least recently used removed.
 
-Light to import: who removes a model needs no torch.
+Imports no torch: the web process removes models too.
 """
 
 from __future__ import annotations
@@ -19,54 +19,54 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 FOLDER = ".openvino"
-"""Beside the models: no slug begins with a full stop."""
-MANIFEST, COMING, LOCK = "files.json", ".coming-", "lock"
+"""In the folder of all models: no slug begins with a full stop."""
+MANIFEST, STAGING, LOCK = "files.json", ".coming-", "lock"
 
 
-class Store:
-    """Folders of networks, `slug/name`, for all processes of a machine. budget_bytes: what they may take together."""
+class NetworkStore:
+    """Folders of networks, `slug/name`, shared by all processes of a machine. budget_bytes: maximum total size."""
 
     def __init__(self, models_dir: Path, budget_bytes: int) -> None:
-        self.home = models_dir / FOLDER
+        self.root = models_dir / FOLDER
         self.budget_bytes = budget_bytes
 
-    def place(self, slug: str, name: str) -> Path:
-        return self.home / slug / name
+    def folder(self, slug: str, name: str) -> Path:
+        return self.root / slug / name
 
-    def find(self, place: Path) -> bool:
-        """Whether a folder's files are there as they were written; it counts as used then. Damaged ones go."""
+    def use(self, folder: Path) -> bool:
+        """Whether a folder holds all files as they were written; marks it as used. A damaged folder is removed."""
         try:
-            written = json.loads((place / MANIFEST).read_text())
-            whole = all(digest_of(place / name) == digest for name, digest in written.items())
+            written = json.loads((folder / MANIFEST).read_text())
+            is_complete = all(digest_of(folder / name) == digest for name, digest in written.items())
         except FileNotFoundError:
-            whole = False
+            is_complete = False
         except (OSError, ValueError, AttributeError) as error:
-            logger.warning("%s cannot be read: %s", place, error)
-            whole = False
-        if whole:
-            os.utime(place / MANIFEST)
-        elif place.is_dir():
-            logger.warning("The converted network in %s is damaged; it is made again", place)
-            shutil.rmtree(place, ignore_errors=True)
-        return whole
+            logger.warning("%s cannot be read: %s", folder, error)
+            is_complete = False
+        if is_complete:
+            os.utime(folder / MANIFEST)
+        elif folder.is_dir():
+            logger.warning("The converted network in %s is damaged; it will be converted again", folder)
+            shutil.rmtree(folder, ignore_errors=True)
+        return is_complete
 
     @contextmanager
-    def alone(self) -> Iterator[int]:
-        """One conversion at a time on the machine: it takes as much memory as the model. What others left goes.
+    def locked(self) -> Iterator[int]:
+        """Hold the lock for conversions: one takes as much memory as the model. Removes what aborted ones left behind.
 
-        Gives the descriptor that keeps others out, for a process that goes on should this one die.
+        Yields the descriptor of the lock, for a child process that must keep it should this process die.
         """
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.home / LOCK).open("w") as lock:
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self.root / LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for rest in self.home.glob(f"{COMING}*"):
-                shutil.rmtree(rest, ignore_errors=True)
+            for leftover in self.root.glob(f"{STAGING}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
             yield lock.fileno()
 
     @contextmanager
-    def coming(self, place: Path) -> Iterator[Path]:
-        """A folder to write into, which becomes `place` in one moment. For who is `alone`."""
-        with tempfile.TemporaryDirectory(dir=self.home, prefix=COMING, ignore_cleanup_errors=True) as scratch:
+    def staged(self, folder: Path) -> Iterator[Path]:
+        """Yield a folder to write into, which then becomes `folder` at once. Requires the lock."""
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=STAGING, ignore_cleanup_errors=True) as scratch:
             draft = Path(scratch, "files")
             draft.mkdir()
             yield draft
@@ -74,26 +74,26 @@ class Store:
             (draft / MANIFEST).write_text(json.dumps(written))
             for path in [*draft.iterdir(), draft]:
                 sync(path)
-            place.parent.mkdir(exist_ok=True)
-            shutil.rmtree(place, ignore_errors=True)
-            draft.rename(place)
+            folder.parent.mkdir(exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            draft.rename(folder)
 
-    def make_room(self, *, keep: set[Path]) -> None:
-        """Remove the least used folders until the rest, with those to be kept, is within the budget."""
-        places = sorted(self.home.glob(f"*/*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
-        sizes = {path.parent: size_of(path.parent) for path in places}
+    def evict(self, *, keep: set[Path]) -> None:
+        """Remove the least recently used folders, but those to keep, until the rest is within the budget."""
+        manifests = sorted(self.root.glob(f"*/*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
+        sizes = {path.parent: size_of(path.parent) for path in manifests}
         used = sum(sizes.values())
-        for place, size in sizes.items():
+        for folder, size in sizes.items():
             if used <= self.budget_bytes:
                 return
-            if place not in keep:
-                logger.info("Removing %s, the least used of the converted networks", place)
-                shutil.rmtree(place, ignore_errors=True)
+            if folder not in keep:
+                logger.info("Removing %s, the least recently used converted network", folder)
+                shutil.rmtree(folder, ignore_errors=True)
                 used -= size
 
 
-def forget(models_dir: Path, slug: str) -> None:
-    """Remove what was made from a model. Who paints with it is not disturbed: the files stay open."""
+def remove(models_dir: Path, slug: str) -> None:
+    """Remove all networks converted from a model. Generations that use them have the files open."""
     shutil.rmtree(models_dir / FOLDER / slug, ignore_errors=True)
 
 

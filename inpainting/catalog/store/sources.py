@@ -1,52 +1,47 @@
-"""Where a model's files come from: what is offered, and how to get one file of it."""
+"""Where a model's files come from: which files there are, and how to get each of them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from inpainting.catalog import families
-from inpainting.catalog.families import OnnxLayout, SafetyCheckerLayout
-from inpainting.catalog.inspection.adapter_files import check_part, wanted_part
-from inpainting.catalog.inspection.model_files import (
+from inpainting.catalog.families import OnnxLayout
+from inpainting.catalog.inspection.adapter_files import adapter_files, check_adapter
+from inpainting.catalog.inspection.checkpoint_file import (
     CONFIGURATION,
-    INDEX,
-    check_model,
-    check_names,
+    can_configure,
     configuration_files,
     configuration_of,
-    files_in,
-    fits,
-    header_of,
     text_features,
-    wanted_checker_files,
-    wanted_files,
-    wanted_onnx,
 )
+from inpainting.catalog.inspection.files import INDEX, check_names, json_in, names_in
+from inpainting.catalog.inspection.model_files import check_model, model_files
+from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, Source
 from inpainting.core.errors import EngineFailed
 
 CHUNK_BYTES = 4 * 2**20
 OnBytes = Callable[[int], None]
-"""Called with the number of bytes that have come since the last call."""
+"""Called with the number of bytes received since the last call."""
 
 
 class ModelUnavailable(EngineFailed):
-    """The files cannot be had: nobody answers, they are not there, or there is no room for them."""
+    """Raised where files cannot be had: the hub does not answer, they are not there, or the disk is too small."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="model_unavailable")
 
 
 @dataclass(frozen=True, slots=True)
-class OfferedFile:
-    """One file: its name in the model's folder, its size, and the hashes that were promised for it, if any were.
+class ManifestFile:
+    """One file: its name in the model's folder, its size, and the hashes that its source promises, if any.
 
-    sha256: of the bytes, in hex. git_sha1: git's name of the blob, in hex.
+    sha256: of the bytes, in hex. git_sha1: of git's blob, in hex.
     """
 
     name: str
@@ -56,12 +51,12 @@ class OfferedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """All files of a model. revision: the hub's commit hash; of a folder, the one that is pinned already, or ""."""
+class Manifest:
+    """All files of a model. revision: the hub's commit hash; of local files the pinned one, or ""."""
 
     source: Source
     revision: str
-    files: tuple[OfferedFile, ...]
+    files: tuple[ManifestFile, ...]
     licence: str = ""
 
     @property
@@ -69,24 +64,24 @@ class Offer:
         return sum(file.size for file in self.files)
 
 
-class Supply(Protocol):
-    def offer(self, model: InferenceModel) -> Offer:
-        """What a pull would bring. Raises ModelUnavailable, or ModelRefused where it may not come in."""
+class ModelSource(Protocol):
+    def manifest(self, model: InferenceModel) -> Manifest:
+        """Return the files that a pull would install. Raises ModelUnavailable and ModelRefused."""
         ...
 
-    def fetch(self, model: InferenceModel, offer: Offer, file: OfferedFile, part: Path, on_bytes: OnBytes) -> None:
-        """Bring one file to `part`, going on behind what is there already. Raises ModelUnavailable."""
+    def fetch(
+        self, model: InferenceModel, manifest: Manifest, file: ManifestFile, target: Path, on_bytes: OnBytes
+    ) -> None:
+        """Write one file to `target`, resuming after the bytes that it already has. Raises ModelUnavailable."""
         ...
 
 
-class LocalSupply:
-    """A folder in diffusers' layout or of a safety checker, one `.safetensors` checkpoint, or one `.onnx` network.
+class LocalSource:
+    """A folder, a `.safetensors` checkpoint or adapter, or an `.onnx` network of this machine.
 
-    All are on this machine.
-
-    config: for a checkpoint, whose file tells neither words nor times: the slug of an installed model whose
-    configuration is copied with it, or a folder in diffusers' layout, with weights or without. "" is the first
-    installed model that fits.
+    config: for a checkpoint, whose file lacks text encoder and scheduler settings: the slug of an installed model whose
+    configuration is copied, or a folder in diffusers' layout, with or without weights. "" is the first installed model
+    that fits.
     """
 
     def __init__(self, path: Path, *, config: str = "") -> None:
@@ -94,52 +89,45 @@ class LocalSupply:
         self.config = config
         self._configuration: Path | None = None
 
-    def offer(self, model: InferenceModel) -> Offer:
+    def manifest(self, model: InferenceModel) -> Manifest:
         if not self.path.exists():
             raise ModelUnavailable(f"There is no folder and no file {self.path}.")
-        if model.kind != Kind.CHECKPOINT:
-            return self.part(model)
-        layout = families.get(model.family).layout
-        if isinstance(layout, OnnxLayout):
-            return self.network(model)
-        check_model(self.path, model.family)
-        if self.path.is_file():
-            self._configuration = self.configuration(model)
-            texts = configuration_files(self._configuration, model.family)
-            source, names = Source.FILE, [self.path.name, *(f"{CONFIGURATION}/{name}" for name in texts)]
-        else:
-            source, present = Source.FOLDER, [path.relative_to(self.path).as_posix() for path in files_in(self.path)]
-            if isinstance(layout, SafetyCheckerLayout):
-                names = wanted_checker_files(present, model.variant)
-            else:
-                names = wanted_files(present, json.loads((self.path / INDEX).read_bytes()), model.variant, model.family)
-        files = tuple(OfferedFile(name, self.place_of(name).stat().st_size) for name in names)
-        return Offer(source, model.revision, files)
-
-    def network(self, model: InferenceModel) -> Offer:
-        """One ONNX file, or the one that is meant of a folder."""
-        if self.path.is_dir():
-            names = [path.relative_to(self.path).as_posix() for path in files_in(self.path)]
-            check_names(names)
-            self.path = self.path / wanted_onnx(names, model.variant)
-        check_model(self.path, model.family)
-        file = OfferedFile(self.path.name, self.path.stat().st_size)
-        return Offer(Source.FILE, model.revision, (file,))
-
-    def part(self, model: InferenceModel) -> Offer:
-        """A part's files, or those that are meant of a folder."""
+        if model.kind == Kind.CHECKPOINT and not isinstance(families.get(model.family).layout, OnnxLayout):
+            check_installable(self.path, model)
+            if self.path.is_file():
+                return self._checkpoint(model)
         if self.path.is_file():
             check_installable(self.path, model)
-            return Offer(Source.FILE, model.revision, (OfferedFile(self.path.name, self.path.stat().st_size),))
-        present = [path.relative_to(self.path).as_posix() for path in files_in(self.path)]
-        check_names(present)
-        names = wanted_part(present, Kind(model.kind), model.family, model.variant)
-        files = tuple(OfferedFile(name, self.place_of(name).stat().st_size) for name in names)
-        return Offer(Source.FOLDER, model.revision, files)
+            return self._manifest(model, Source.FILE, [self.path.name])
+        return self._folder(model)
 
-    def configuration(self, model: InferenceModel) -> Path:
-        """The folder that tells what the checkpoint does not. Raises ModelUnavailable with what helps."""
-        header = header_of(self.path)
+    def _folder(self, model: InferenceModel) -> Manifest:
+        """The model's files in a folder that may hold others too."""
+        present = names_in(self.path)
+        check_names(present)
+        if model.kind != Kind.CHECKPOINT:
+            names = adapter_files(present, Kind(model.kind), model.family, model.variant)
+            return self._manifest(model, Source.FOLDER, names)
+        names = model_files(present, model.family, model.variant, partial(json_in, self.path / INDEX))
+        if isinstance(families.get(model.family).layout, OnnxLayout):
+            self.path = self.path / names[0]
+            check_installable(self.path, model)
+            return self._manifest(model, Source.FILE, [self.path.name])
+        return self._manifest(model, Source.FOLDER, names)
+
+    def _checkpoint(self, model: InferenceModel) -> Manifest:
+        """A checkpoint and the files of its configuration."""
+        self._configuration = self._find_configuration(model)
+        texts = configuration_files(self._configuration, model.family)
+        return self._manifest(model, Source.FILE, [self.path.name, *(f"{CONFIGURATION}/{name}" for name in texts)])
+
+    def _manifest(self, model: InferenceModel, source: Source, names: list[str]) -> Manifest:
+        files = tuple(ManifestFile(name, self._path_of(name).stat().st_size) for name in names)
+        return Manifest(source, model.revision, files)
+
+    def _find_configuration(self, model: InferenceModel) -> Path:
+        """Return the folder that configures the checkpoint. Raises ModelUnavailable with the command that helps."""
+        header = read_header(self.path)
         if self.config:
             other = InferenceModel.objects.filter(slug=self.config).first()
             named = Path(self.config).expanduser() if other is None else configuration_in(other)
@@ -147,44 +135,46 @@ class LocalSupply:
                 raise ModelUnavailable(f"{self.config} is not installed; “python manage.py pull_model {self.config}”.")
             if not named.is_dir():
                 raise ModelUnavailable(f"--config names an installed model or a folder; “{self.config}” is neither.")
-            if not fits(header, named):
+            if not can_configure(named, header):
                 raise ModelUnavailable(f"The configuration of {self.config} is that of another kind of model.")
             return named
         own = configuration_of(self.path)
         candidates = [own, *map(configuration_in, InferenceModel.objects.filter(family=model.family))]
         for folder in candidates:
-            if folder is not None and folder.is_dir() and fits(header, folder):
+            if folder is not None and folder.is_dir() and can_configure(folder, header):
                 return folder
-        width = text_features(header) or 0
-        like = next((one.text_features[width] for one in families.registered() if width in one.text_features), "SLUG")
+        shipped = {width: slug for family in families.registered() for width, slug in family.text_features.items()}
+        fitting = shipped.get(text_features(header) or 0, "SLUG")
         raise ModelUnavailable(
-            f"{self.path.name} holds weights alone, and there is no installed model whose configuration fits. "
-            f"“python manage.py pull_model {like}” gets one; or name a folder "
-            "in diffusers' layout, weights or not, with --config."
+            f"{self.path.name} holds only weights, and there is no installed model whose configuration fits. "
+            f"“python manage.py pull_model {fitting}” installs one; or name a folder in diffusers' layout, weights "
+            "or not, with --config."
         )
 
-    def fetch(self, model: InferenceModel, offer: Offer, file: OfferedFile, part: Path, on_bytes: OnBytes) -> None:
-        with self.place_of(file.name).open("rb") as original, part.open("wb") as copy:
+    def fetch(
+        self, model: InferenceModel, manifest: Manifest, file: ManifestFile, target: Path, on_bytes: OnBytes
+    ) -> None:
+        with self._path_of(file.name).open("rb") as original, target.open("wb") as copy:
             while chunk := original.read(CHUNK_BYTES):
                 copy.write(chunk)
                 on_bytes(len(chunk))
 
-    def place_of(self, name: str) -> Path:
+    def _path_of(self, name: str) -> Path:
         if self._configuration is not None and name.startswith(f"{CONFIGURATION}/"):
             return self._configuration / name.removeprefix(f"{CONFIGURATION}/")
         return self.path if self.path.is_file() else self.path / name
 
 
 def check_installable(path: Path, model: InferenceModel) -> None:
-    """The files of a model or of a part of one. Raises ModelRefused for what may not come in."""
+    """Check the files of a model or adapter before they are installed. Raises ModelRefused."""
     if model.kind == Kind.CHECKPOINT:
         check_model(path, model.family)
     else:
-        check_part(path, model.family, Kind(model.kind))
+        check_adapter(path, model.family, Kind(model.kind))
 
 
 def configuration_in(model: InferenceModel) -> Path | None:
-    """The folder of an installed model that configures checkpoints of its kind; None where it is not installed."""
+    """Return the folder of an installed model that can configure checkpoints; None where it is not installed."""
     weights = model.weights if model.is_installed else None
     if weights is None:
         return None

@@ -23,7 +23,9 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from numpy.typing import NDArray
 from PIL import Image
 
-from inpainting.catalog.inspection.model_files import PREPROCESSOR, ModelRefused, check_model, flavour_in
+from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.model_files import check_model
+from inpainting.catalog.inspection.safety_checker_files import PREPROCESSOR, variant_in
 from inpainting.catalog.specs import ModelSpec, how_to_get
 from inpainting.core.errors import EngineFailed
 from inpainting.core.moderation.policy import UNAVAILABLE
@@ -102,7 +104,7 @@ def load(spec: ModelSpec, folder: Path) -> SafetyChecker:
         check_model(folder, spec.family)
         model, loading_info = StableDiffusionSafetyChecker.from_pretrained(
             folder,
-            variant=flavour_in([path.name for path in folder.iterdir()]) or None,
+            variant=variant_in([path.name for path in folder.iterdir()]) or None,
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,

@@ -1,4 +1,4 @@
-"""Add a LoRA to the catalog: one's own .safetensors file, or one of the hub."""
+"""Add a LoRA to the catalog: a local .safetensors file, or one from the hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.template.defaultfilters import filesizeformat
 
 from inpainting.catalog import families
 from inpainting.catalog.specs import LoraKind, check_slug
-from inpainting.catalog.store.hub import HubSupply, go_online
+from inpainting.catalog.store.hub import HubSource, go_online
 from inpainting.catalog.store.lora_store import add, pull
 from inpainting.core.errors import PaintingError
 from inpainting.management.commands.pull_model import confirmed
@@ -19,33 +19,33 @@ from inpainting.models import Lora
 
 
 class Command(BaseCommand):
-    help = "Add a LoRA: a .safetensors file of this machine or of the hub, which is looked through, and ready at once."
+    help = "Add a LoRA from a local .safetensors file or from the hub. The file is checked; the LoRA is ready at once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="how callers name it: a-z, 0-9, full stop, underscore, hyphen")
+        parser.add_argument("slug", help="name in the API: a-z, 0-9, full stop, underscore, hyphen")
         parser.add_argument("--family", required=True, choices=families.with_loras())
         origin = parser.add_mutually_exclusive_group(required=True)
-        origin.add_argument("--from", dest="origin", metavar="FILE", help="copy it from here; no network")
-        origin.add_argument("--repo", default="", metavar="OWNER/NAME", help="get it from this repository of the hub")
-        parser.add_argument("--file", default="", metavar="NAME", help="which of its files, where it has more")
-        parser.add_argument("--revision", default="", metavar="HASH", help="which commit of the repository; the newest")
-        parser.add_argument("--yes", action="store_true", help="do not ask before a download")
+        origin.add_argument("--from", dest="origin", metavar="FILE", help="local file to copy; no network")
+        origin.add_argument("--repo", default="", metavar="OWNER/NAME", help="repository on the hub to download from")
+        parser.add_argument("--file", default="", metavar="NAME", help="file of the repository, if it has several")
+        parser.add_argument("--revision", default="", metavar="HASH", help="commit of the repository; default: newest")
+        parser.add_argument("--yes", action="store_true", help="download without asking")
         parser.add_argument(
             "--kind",
             default=LoraKind.STYLE.value,
             choices=[kind.value for kind in LoraKind],
-            help="lcm, lightning, hyper: sets steps, guidance and scheduler by itself",
+            help="lcm, lightning and hyper set steps, guidance and scheduler",
         )
-        parser.add_argument("--steps", type=int, help="to how many steps one of these was distilled")
-        parser.add_argument("--trigger", default="", metavar="WORDS", help="words that a prompt must hold")
-        parser.add_argument("--label", help="how people call it; the slug unless given")
-        parser.add_argument("--licence", default="", help="shown with it; of the hub's files what the hub says")
+        parser.add_argument("--steps", type=int, help="number of steps that it was distilled to")
+        parser.add_argument("--trigger", default="", metavar="WORDS", help="trigger words that the prompt must contain")
+        parser.add_argument("--label", help="name on the pages; default: the slug")
+        parser.add_argument("--licence", default="", help="shown with the LoRA; default: the licence on the hub")
 
     def handle(self, *args: Any, **options: Any) -> None:
         names = ("slug", "family", "kind", "steps", "trigger", "licence", "repo", "revision")
         lora = Lora(label=options["label"] or options["slug"], **{name: options[name] for name in names})
         if not lora.repo and (options["file"] or lora.revision):
-            raise CommandError("--file and --revision are for what --repo names.")
+            raise CommandError("--file and --revision need --repo.")
         try:
             check_slug(lora.slug)
             if Lora.objects.filter(slug=lora.slug).exists():
@@ -59,19 +59,19 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         except OSError as error:
-            raise CommandError(f"The disk said: {error.strerror or error}.") from error
+            raise CommandError(f"The disk failed: {error.strerror or error}.") from error
         self.stdout.write(f"{lora.slug} is ready for models of the family {lora.family}.")
 
     def pull(self, lora: Lora, name: str, *, is_sure: bool) -> None:
         go_online()
-        supply = HubSupply()
-        offer = supply.offer_lora(lora, name)
-        (file,) = offer.files
+        hub = HubSource()
+        manifest = hub.lora_manifest(lora, name)
+        (file,) = manifest.files
         self.stdout.write(f"{file.name} of {lora.repo}")
-        self.stdout.write(f"  revision {offer.revision}")
-        self.stdout.write(f"  licence  {lora.licence or offer.licence or 'not known'}")
-        self.stdout.write(f"  size     {filesizeformat(offer.size_bytes)}")
+        self.stdout.write(f"  revision {manifest.revision}")
+        self.stdout.write(f"  licence  {lora.licence or manifest.licence or 'not known'}")
+        self.stdout.write(f"  size     {filesizeformat(manifest.size_bytes)}")
         self.stdout.flush()
         if not is_sure and not confirmed():
-            raise CommandError("Nothing was downloaded. --yes begins without asking.")
-        pull(lora, supply, offer)
+            raise CommandError("Nothing was downloaded. --yes downloads without asking.")
+        pull(lora, hub, manifest)

@@ -1,4 +1,4 @@
-"""Add a model to the catalog: one's own checkpoint or folder, or a repository of the hub."""
+"""Add a model or adapter to the catalog: a local file or folder, or a repository on the hub."""
 
 from __future__ import annotations
 
@@ -13,44 +13,43 @@ from inpainting.catalog.families import ERASE
 from inpainting.catalog.specs import Control, Kind, ModelSpec, Source
 from inpainting.catalog.store.hub import check_repo
 from inpainting.catalog.store.pull import PullLost, pull
-from inpainting.catalog.store.sources import LocalSupply
+from inpainting.catalog.store.sources import LocalSource
 from inpainting.core.errors import PaintingError
 from inpainting.models import InferenceModel
 
 
 class Command(BaseCommand):
     help = (
-        "Add a model: a folder in diffusers' layout, one .safetensors checkpoint or, of the families "
-        f"{' and '.join(families.names(engine=ERASE))}, "
-        "one .onnx network, or a part for such a model, which is copied and ready at once, "
-        "or a repository of the hub, whose files pull_model gets."
+        "Add a model: a folder in diffusers' layout, one .safetensors checkpoint, one .onnx network (families "
+        f"{' and '.join(families.names(engine=ERASE))}), or an adapter for models of a family. Local files are copied "
+        "and ready at once; pull_model downloads the files of a repository on the hub."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="how callers name it: a-z, 0-9, full stop, underscore, hyphen")
+        parser.add_argument("slug", help="name in the API: a-z, 0-9, full stop, underscore, hyphen")
         parser.add_argument("--family", required=True, choices=families.names())
         parser.add_argument(
             "--kind",
             default=Kind.CHECKPOINT.value,
             choices=[kind.value for kind in Kind],
-            help="a checkpoint is painted with; all others are parts for checkpoints of the family",
+            help="a checkpoint paints by itself; the others are adapters for checkpoints of the family",
         )
         parser.add_argument(
-            "--control", choices=[control.value for control in Control], help="what a ControlNet looks at"
+            "--control", choices=[control.value for control in Control], help="kind of control image of a ControlNet"
         )
         parser.add_argument("--from", dest="origin", required=True, metavar="FOLDER_FILE_OR_HUB_REPO")
         parser.add_argument(
             "--config",
             default="",
             metavar="SLUG_OR_FOLDER",
-            help="for a checkpoint: an installed model, or a folder in diffusers' layout, that is configured as it is",
+            help="for a checkpoint file: installed model or folder in diffusers' layout with the same configuration",
         )
-        parser.add_argument("--label", help="how people call it; the slug unless given")
+        parser.add_argument("--label", help="name on the pages; default: the slug")
         parser.add_argument("--licence", default="", help="shown with the model")
         parser.add_argument(
-            "--variant", default="", help="preferred flavour of the files, such as fp16, or the name of an .onnx file"
+            "--variant", default="", help="preferred variant of the files, such as fp16, or the name of an .onnx file"
         )
-        parser.add_argument("--alias", action="append", default=[], help="a further name for clients; may be repeated")
+        parser.add_argument("--alias", action="append", default=[], help="further name in the API; may be repeated")
 
     def handle(self, *args: Any, **options: Any) -> None:
         path = Path(options["origin"])
@@ -74,12 +73,12 @@ class Command(BaseCommand):
             if not is_local:
                 check_repo(model.repo)
             model.full_clean()
-            supply = LocalSupply(path.expanduser(), config=options["config"])
-            offer = supply.offer(model) if is_local else None
+            source = LocalSource(path.expanduser(), config=options["config"])
+            manifest = source.manifest(model) if is_local else None
             model.save(force_insert=True)
-            if offer is not None and model.start_pull():
+            if manifest is not None and model.start_pull():
                 try:
-                    pull(model, supply, offer)
+                    pull(model, source, manifest)
                 except BaseException:
                     model.delete()  # it was not there before
                     raise
@@ -90,6 +89,8 @@ class Command(BaseCommand):
         except PullLost as error:
             raise CommandError("Another pull of this model has taken over.") from error
         if is_local:
-            self.stdout.write(f"{model.slug} is installed in {model.place}.")
+            self.stdout.write(f"{model.slug} is installed in {model.folder}.")
         else:
-            self.stdout.write(f"{model.slug} is in the catalog; “python manage.py pull_model {model.slug}” gets it.")
+            self.stdout.write(
+                f"{model.slug} is in the catalog; “python manage.py pull_model {model.slug}” installs it."
+            )

@@ -8,50 +8,50 @@ from pathlib import Path
 
 import pytest
 
-from inpainting.catalog.store.converted_networks import COMING, LOCK, MANIFEST, Store, forget
+from inpainting.catalog.store.converted_networks import LOCK, MANIFEST, STAGING, NetworkStore, remove
 
 
-def put(store: Store, slug: str, content: bytes = b"numbers") -> Path:
-    place = store.place(slug, "unet-1")
-    with store.alone(), store.coming(place) as folder:
+def put(store: NetworkStore, slug: str, content: bytes = b"numbers") -> Path:
+    place = store.folder(slug, "unet-1")
+    with store.locked(), store.staged(place) as folder:
         (folder / "unet.bin").write_bytes(content)
     return place
 
 
 def test_what_was_written_whole_is_found(tmp_path: Path) -> None:
-    store = Store(tmp_path, 10**6)
-    assert not store.find(store.place("tiny", "unet-1"))
+    store = NetworkStore(tmp_path, 10**6)
+    assert not store.use(store.folder("tiny", "unet-1"))
     place = put(store, "tiny")
-    assert store.find(place)
+    assert store.use(place)
     assert (place / "unet.bin").read_bytes() == b"numbers"
 
 
 def test_what_broke_off_leaves_nothing(tmp_path: Path) -> None:
-    store = Store(tmp_path, 10**6)
-    place = store.place("tiny", "unet-1")
+    store = NetworkStore(tmp_path, 10**6)
+    place = store.folder("tiny", "unet-1")
 
     def break_off() -> None:
-        with store.alone(), store.coming(place) as folder:
+        with store.locked(), store.staged(place) as folder:
             (folder / "unet.bin").write_bytes(b"num")
             raise OSError("full")
 
     with pytest.raises(OSError, match="full"):
         break_off()
     assert not place.exists()
-    assert not list(store.home.glob(f"{COMING}*"))
+    assert not list(store.root.glob(f"{STAGING}*"))
 
 
 def test_what_a_dead_process_left_goes_with_the_next_conversion(tmp_path: Path) -> None:
-    store = Store(tmp_path, 10**6)
-    left = store.home / f"{COMING}abc" / "files"
+    store = NetworkStore(tmp_path, 10**6)
+    left = store.root / f"{STAGING}abc" / "files"
     left.mkdir(parents=True)
-    with store.alone():
+    with store.locked():
         assert not left.parent.exists()
 
 
 @pytest.mark.parametrize("damage", ["other bytes", "a file is gone", "no manifest", "no words", "no table"])
 def test_what_is_damaged_is_not_found_and_goes(tmp_path: Path, damage: str) -> None:
-    store = Store(tmp_path, 10**6)
+    store = NetworkStore(tmp_path, 10**6)
     place = put(store, "tiny")
     match damage:
         case "other bytes":
@@ -64,33 +64,33 @@ def test_what_is_damaged_is_not_found_and_goes(tmp_path: Path, damage: str) -> N
             (place / MANIFEST).write_bytes(b"\xff{")
         case _:
             (place / MANIFEST).write_text("[]")
-    assert not store.find(place)
+    assert not store.use(place)
     assert not place.exists()
 
 
 def test_the_least_used_make_room_for_what_is_kept(tmp_path: Path) -> None:
-    store = Store(tmp_path, 10**6)
+    store = NetworkStore(tmp_path, 10**6)
     old, used, new = (put(store, slug, bytes(1000)) for slug in ("old", "used", "new"))
     for hour, place in enumerate([old, used, new]):
         os.utime(place / MANIFEST, (hour * 3600, hour * 3600))
-    assert store.find(used)
+    assert store.use(used)
     store.budget_bytes = 2500
-    store.make_room(keep={old})
+    store.evict(keep={old})
     assert [place.exists() for place in (old, used, new)] == [True, True, False]
 
 
 def test_one_at_a_time_is_alone(tmp_path: Path) -> None:
-    store = Store(tmp_path, 10**6)
-    with store.alone(), (store.home / LOCK).open("w") as other, pytest.raises(BlockingIOError):
+    store = NetworkStore(tmp_path, 10**6)
+    with store.locked(), (store.root / LOCK).open("w") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with (store.home / LOCK).open("w") as other:
+    with (store.root / LOCK).open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_what_was_made_of_a_model_is_forgotten(tmp_path: Path) -> None:
-    store = Store(tmp_path, 10**6)
+    store = NetworkStore(tmp_path, 10**6)
     gone, stays = put(store, "tiny"), put(store, "tiny-2")
-    forget(tmp_path, "tiny")
-    forget(tmp_path, "never-there")
+    remove(tmp_path, "tiny")
+    remove(tmp_path, "never-there")
     assert not gone.exists()
-    assert store.find(stays)
+    assert store.use(stays)

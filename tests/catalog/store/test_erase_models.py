@@ -72,7 +72,7 @@ def test_a_network_that_is_none_is_pulled_and_not_installed(db: None, hub: Hub, 
 
 
 def test_one_that_is_too_large_is_not_even_downloaded(db: None, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inpainting.catalog.inspection.model_files.MAX_ONNX_BYTES", 1000)
+    monkeypatch.setattr("inpainting.catalog.inspection.onnx_files.MAX_ONNX_BYTES", 1000)
     hub.repo = InferenceModel.objects.get(slug="lama").repo
     hub.files = {FILES["lama"]: tiny_networks.lama()}
     with pytest.raises(CommandError, match="larger than"):
@@ -97,7 +97,7 @@ def test_a_folder_may_hold_it_too_and_the_variant_tells_which(db: None, tmp_path
     (folder / "a.onnx").write_bytes(tiny_networks.lama(64))
     said_by("pull_model", "lama", "--yes", f"--from={folder / 'a.onnx'}")
     (folder / "b.onnx").write_bytes(tiny_networks.lama(128))
-    with pytest.raises(CommandError, match=r"One \.onnx file is wanted"):
+    with pytest.raises(CommandError, match=r"Exactly one \.onnx file is needed"):
         said_by("add_model", "mine", "--family=lama", f"--from={folder}")
     said_by("add_model", "mine", "--family=lama", f"--from={folder}", "--variant=b")
     path = InferenceModel.objects.get(slug="mine").spec.path

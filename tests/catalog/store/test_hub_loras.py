@@ -81,11 +81,11 @@ def test_nothing_is_fetched_unless_somebody_agrees(hub: Hub, models_dir: Path, m
 
 
 def test_which_file_is_meant_must_be_clear(hub: Hub, models_dir: Path) -> None:
-    assert f"there is {LCM}, {STYLE}" in refusal("--yes")
-    assert "--file names" in refusal("--yes", "--file=other.safetensors")
+    assert f"found: {LCM}, {STYLE}" in refusal("--yes")
+    assert "named with --file" in refusal("--yes", "--file=other.safetensors")
     del hub.files[STYLE]
     add("--yes")
-    with pytest.raises(CommandError, match="are for what --repo names"):
+    with pytest.raises(CommandError, match="--file and --revision need --repo"):
         call_command("add_lora", "new", "--family=sd", "--from=x.safetensors", "--file=y")
 
 
@@ -109,5 +109,5 @@ def test_one_that_is_too_large_is_not_even_fetched(hub: Hub, models_dir: Path, m
 
 def test_what_the_hub_does_not_have_is_said(hub: Hub, models_dir: Path) -> None:
     assert "revision" in refusal("--yes", f"--file={LCM}", "--revision=0000000000000000000000000000000000000000")
-    with pytest.raises(CommandError, match="is no repository of the hub"):
+    with pytest.raises(CommandError, match="is no repository on the hub"):
         call_command("add_lora", "new", "--family=sd", "--repo=../secrets", "--yes", stdout=StringIO())

@@ -160,7 +160,7 @@ def test_the_pinned_revision_is_asked_for(hub: Hub, model: InferenceModel) -> No
 def test_a_repository_of_pickles_alone_is_refused_before_it_is_downloaded(hub: Hub, model: InferenceModel) -> None:
     for name in [name for name in hub.files if name.endswith(".safetensors")]:
         hub.files[name.replace(".safetensors", ".bin")] = hub.files.pop(name)
-    assert "text_encoder comes without a .safetensors file; there is text_encoder/model.bin" in refusal()
+    assert "text_encoder comes without a .safetensors file; it has text_encoder/model.bin" in refusal()
     assert {name for name, _ in hub.asked} == {"model_index.json"}
 
 

@@ -13,9 +13,9 @@ pytest.importorskip("huggingface_hub", reason="a light installation has no hub l
 
 BEGIN = """
 from inpainting.models import InferenceModel
-from inpainting.catalog.store.pull import begin_elsewhere
+from inpainting.catalog.store.pull import start_pull_process
 model = InferenceModel.objects.get(slug="theirs")
-print("begun", begin_elsewhere(model), begin_elsewhere(model))
+print("begun", start_pull_process(model), start_pull_process(model))
 """
 LOOK = """
 import os

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from skimage import data
 
-from inpainting.catalog.inspection.model_files import configuration_files
+from inpainting.catalog.inspection.checkpoint_file import configuration_files
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture

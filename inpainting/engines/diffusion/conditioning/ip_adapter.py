@@ -21,8 +21,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from inpainting.catalog.inspection.adapter_files import adapter_in, encoder_in
-from inpainting.catalog.inspection.model_files import ModelRefused
+from inpainting.catalog.inspection.adapter_files import image_encoder_folder, ip_adapter_file
+from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
@@ -191,7 +191,7 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
     folder = spec.path
     if folder is None:
         raise ModelRefused("it has no files.")
-    read = load_file(adapter_in(folder))
+    read = load_file(ip_adapter_file(folder))
     tensors = {name: tensor.to(hardware.device, hardware.dtype) for name, tensor in read.items()}
     projecting = {name.removeprefix(PROJECTION): one for name, one in tensors.items() if name.startswith(PROJECTION)}
     layers = {name.removeprefix(LAYERS): one for name, one in tensors.items() if name.startswith(LAYERS)}
@@ -200,7 +200,11 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
     if not isinstance(projection, PROJECTIONS):
         raise ModelRefused("it is neither a plain IP-Adapter nor a plus one.")
     encoder, loading_info = transformers.CLIPVisionModelWithProjection.from_pretrained(
-        encoder_in(folder), dtype=hardware.dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        image_encoder_folder(folder),
+        dtype=hardware.dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
     )
     if loading_info["missing_keys"] or any(tensor.is_meta for tensor in projection.state_dict().values()):
         raise ModelRefused("weights are missing.")

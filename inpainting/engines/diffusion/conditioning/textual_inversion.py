@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from inpainting.catalog.inspection.embedding_files import check_embedding, names_in
-from inpainting.catalog.inspection.model_files import ModelRefused, header_of
+from inpainting.catalog.inspection.embedding_files import check_embedding, tensor_names
+from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 
@@ -54,7 +55,7 @@ def read_tensors(spec: ModelSpec) -> list[torch.Tensor]:
     except ModelRefused as error:
         raise EngineFailed(f"The embedding {spec.slug} is refused: {error.message}", code="part_refused") from error
     tensors = load_file(spec.path)
-    return [tensors[name] for name in names_in(header_of(spec.path), spec.family)]
+    return [tensors[name] for name in tensor_names(read_header(spec.path), spec.family)]
 
 
 def placeholder_of(slug: str) -> str:

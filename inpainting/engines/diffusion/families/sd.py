@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from inpainting.catalog.inspection.model_files import INPAINTING_CHANNELS
+from inpainting.catalog.inspection.checkpoint_file import INPAINTING_CHANNELS
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings

@@ -10,8 +10,8 @@ import diffusers
 import torch
 
 from inpainting.catalog import families
-from inpainting.catalog.inspection.adapter_files import CLASSES, check_part, check_tiny_vae
-from inpainting.catalog.inspection.model_files import CONFIG, WEIGHTS, ModelRefused, json_object
+from inpainting.catalog.inspection.adapter_files import CLASSES, check_adapter, check_tiny_vae
+from inpainting.catalog.inspection.files import CONFIG, WEIGHTS, ModelRefused, json_object
 from inpainting.catalog.specs import PART_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning import ip_adapter
@@ -31,7 +31,7 @@ def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
     if spec.path is None or not spec.path.exists():
         raise EngineFailed(f"{name} is not installed any more.", code="part_unavailable")
     try:
-        check_part(spec.path, spec.family, spec.kind)
+        check_adapter(spec.path, spec.family, spec.kind)
         if spec.kind is Kind.IP_ADAPTER:
             return ip_adapter.load(spec, hardware)
         return load_network(spec.path, spec.kind, hardware)

@@ -16,16 +16,10 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout, ModelFamily
-from inpainting.catalog.inspection.model_files import (
-    CONFIGURATION,
-    INDEX,
-    WEIGHTS,
-    ModelRefused,
-    check_model,
-    configuration_of,
-    header_of,
-    unet_channels,
-)
+from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configuration_of, unet_channels
+from inpainting.catalog.inspection.files import INDEX, WEIGHTS, ModelRefused
+from inpainting.catalog.inspection.model_files import check_model
+from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, how_to_get
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
@@ -57,7 +51,7 @@ def fingerprint_of(spec: ModelSpec) -> int:
 def lora_bytes(spec: LoraSpec, dtype: torch.dtype) -> int:
     """Memory of a LoRA's weights in that dtype; 0 if its file cannot be read, as loading it will report."""
     try:
-        header = header_of(spec.path) if spec.path is not None else {}
+        header = read_header(spec.path) if spec.path is not None else {}
     except (OSError, ModelRefused):
         return 0
     return dtype.itemsize * sum(math.prod(tensor["shape"]) for tensor in header.values())
@@ -68,7 +62,7 @@ def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
     if spec.path is None:
         return 0
     try:
-        headers = [header_of(path) for path in weight_files(spec.path, families.get(spec.family))]
+        headers = [read_header(path) for path in weight_files(spec.path, families.get(spec.family))]
     except (OSError, ModelRefused):
         return 0
     return dtype.itemsize * sum(math.prod(tensor["shape"]) for header in headers for tensor in header.values())
@@ -170,7 +164,7 @@ def read_checkpoint(pipeline_class: type[Any], path: Path, dtype: torch.dtype, f
             f"{path.name} has no folder “{CONFIGURATION}” beside it; “python manage.py pull_model {path.parent.name} "
             f"--repin --from FILE --config SLUG_OR_FOLDER” brings both."
         )
-    header = header_of(path)
+    header = read_header(path)
     where = {"config": str(config), "local_files_only": True, "torch_dtype": dtype}
     try:
         unet = diffusers.UNet2DConditionModel.from_single_file(

@@ -336,8 +336,8 @@ def test_two_processes_that_convert_at_once_make_it_once_and_whole(tmp_path: Pat
     order = conversion.order_of("vae", model, 1, (), tmp_path, ROOM)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(conversion.convert_in_subprocess, [order, order]))
-    assert order.store.find(order.place)
-    assert sorted(path.name for path in order.store.home.iterdir()) == [converted_networks.LOCK, "sd"]
+    assert order.store.use(order.place)
+    assert sorted(path.name for path in order.store.root.iterdir()) == [converted_networks.LOCK, "sd"]
 
 
 def test_a_process_that_ends_badly_is_a_conversion_that_failed(
@@ -416,7 +416,7 @@ def test_who_makes_it_ready_does_not_look_at_the_model_which_others_change(
     batcher = batcher_in(folder, convert=forbidden)
     model, networks = batcher.cache.get(specs["sd"]), batcher.backends
     assert isinstance(networks, OpenVinoSelector)
-    monkeypatch.setattr(converted_networks.Store, "find", lambda *_: True)
+    monkeypatch.setattr(converted_networks.NetworkStore, "use", lambda *_: True)
     monkeypatch.setattr(backend, "CompiledNetwork", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
     outcome: list[Any] = []
     compiling = OpenVinoSelector._outcome

@@ -23,7 +23,7 @@ import torch
 
 import inpainting
 from inpainting.catalog.specs import LoraSpec, ModelSpec
-from inpainting.catalog.store.converted_networks import Store
+from inpainting.catalog.store.converted_networks import NetworkStore
 from inpainting.engines.diffusion.backends.openvino.library import PrePostProcessor, ov, version
 from inpainting.engines.diffusion.conditioning.lora_adapters import TARGETS, ActiveLora, ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
@@ -64,8 +64,8 @@ class ConversionOrder:
     budget_bytes: int
 
     @property
-    def store(self) -> Store:
-        return Store(Path(self.models_dir), self.budget_bytes)
+    def store(self) -> NetworkStore:
+        return NetworkStore(Path(self.models_dir), self.budget_bytes)
 
     @property
     def place(self) -> Path:
@@ -73,7 +73,7 @@ class ConversionOrder:
         loras = [(slug, digest, weight) for slug, digest, _, weight in self.loras]
         made_from = [FORMAT, version(), self.family, self.path, self.fingerprint, self.dtype, loras]
         digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
-        return self.store.place(self.slug, f"{self.kind}-{digest}")
+        return self.store.folder(self.slug, f"{self.kind}-{digest}")
 
 
 Convert = Callable[[ConversionOrder], None]
@@ -102,8 +102,8 @@ def convert_in_subprocess(order: ConversionOrder) -> None:
 
     A subprocess returns all of its memory when it ends, and does not hold this process's GIL.
     """
-    with order.store.alone() as lock:
-        if not order.store.find(order.place):
+    with order.store.locked() as lock:
+        if not order.store.use(order.place):
             _run(order, lock)
 
 
@@ -130,8 +130,8 @@ def _run(order: ConversionOrder, lock: int) -> None:
 
 def convert_in_process(order: ConversionOrder) -> None:
     """Convert in this process. No other thread may load a model meanwhile: diffusers cannot load two at once."""
-    with order.store.alone():
-        if not order.store.find(order.place):
+    with order.store.locked():
+        if not order.store.use(order.place):
             convert(order)
 
 
@@ -140,13 +140,13 @@ def convert(order: ConversionOrder) -> None:
     model = load(spec_of(order), Hardware(torch.device("cpu"), getattr(torch, order.dtype)))
     parts = networks(fused(model, order), order.kind)
     needed = sum(tensor.nbytes for module, _ in parts.values() for tensor in module.state_dict().values())
-    free = shutil.disk_usage(order.store.home).free
+    free = shutil.disk_usage(order.store.root).free
     if free < DISK_FACTOR * needed:
         raise ConversionFailed(f"{needed} bytes are needed on the disk, {free} are free")
-    with order.store.coming(order.place) as folder:
+    with order.store.staged(order.place) as folder:
         for name, (module, examples) in parts.items():
             write(module, examples, folder / f"{name}.xml")
-    order.store.make_room(keep={order.place})
+    order.store.evict(keep={order.place})
 
 
 def spec_of(order: ConversionOrder) -> ModelSpec:

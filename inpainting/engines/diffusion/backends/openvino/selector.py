@@ -170,7 +170,7 @@ class OpenVinoSelector:
     def _outcome(self, task: CompilationTask) -> Outcome | None:
         """None if memory is short or the model was evicted: a later task may succeed."""
         for order in task.orders.values():
-            if not order.store.find(order.place):
+            if not order.store.use(order.place):
                 if task.model() is None:
                     return None
                 needed, free = MEMORY_FACTOR * task.plan.byte_count, self.cache.hardware.free_bytes()
@@ -179,7 +179,7 @@ class OpenVinoSelector:
                     return None
                 task.is_ready_or_delayed.set()
                 self.convert(order)
-                if not order.store.find(order.place):
+                if not order.store.use(order.place):
                     raise ConversionFailed("what was converted cannot be read")
         if task.model() is None:
             return None

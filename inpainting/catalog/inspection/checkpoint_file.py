@@ -1,0 +1,103 @@
+"""One checkpoint file in the original layout of Stable Diffusion, and the folder of its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from inpainting.catalog import families
+from inpainting.catalog.families import DiffusersLayout
+from inpainting.catalog.inspection.diffusers_folder import (
+    check_family,
+    check_folder_texts,
+    diffusers_layout,
+    is_text,
+)
+from inpainting.catalog.inspection.files import CONFIG, INDEX, WEIGHTS, ModelRefused, check_names, json_object
+from inpainting.catalog.inspection.safetensors_header import read_header
+
+CONFIGURATION = "config"
+"""Folder beside a checkpoint with what its weights lack: a pipeline in diffusers' layout without weights."""
+UNET_PREFIX = "model.diffusion_model."
+FIRST_LAYER = f"{UNET_PREFIX}input_blocks.0.0.weight"
+PLAIN_CHANNELS, INPAINTING_CHANNELS = 4, 9
+"""Input channels of a UNet: noisy latents; or those, the mask and the latents of the masked image."""
+
+
+def check_checkpoint(path: Path, family: str) -> None:
+    """Check one checkpoint of that family, and its configuration if that lies beside it. Raises ModelRefused."""
+    check_names([path.name])
+    if path.suffix.lower() != WEIGHTS:
+        raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
+    if diffusers_layout(family).checkpoint_prefix is None:
+        raise ModelRefused(
+            f"{path.name} is one file; a model of the family {family} comes as a folder in diffusers' layout alone, "
+            "for its text encoders are in no checkpoint of one file."
+        )
+    header = read_header(path)
+    if not any(name.startswith(UNET_PREFIX) for name in header):
+        raise ModelRefused(f"{path.name} is no Stable Diffusion checkpoint: no tensor is called {UNET_PREFIX}…")
+    check_family(family_of_checkpoint(header), family)
+    channels = unet_channels(header)
+    if channels not in (PLAIN_CHANNELS, INPAINTING_CHANNELS):
+        raise ModelRefused(
+            f"{path.name} takes {channels} channels; {PLAIN_CHANNELS} (plain) and {INPAINTING_CHANNELS} (inpainting) "
+            "are supported."
+        )
+    if configuration_of(path).is_dir():
+        check_folder_texts(configuration_of(path), family)
+
+
+def family_of_checkpoint(names: Iterable[str]) -> str:
+    """Return the family whose declared prefix some tensor names have; the longest such prefix decides."""
+    names = list(names)
+    prefixes = {
+        family.layout.checkpoint_prefix: family.name
+        for family in families.registered()
+        if isinstance(family.layout, DiffusersLayout) and family.layout.checkpoint_prefix is not None
+    }
+    present = (prefix for prefix in prefixes if any(name.startswith(prefix) for name in names))
+    return prefixes[max(present, key=len)]
+
+
+def configuration_of(checkpoint: Path) -> Path:
+    """Return the folder of a checkpoint's configuration."""
+    return checkpoint.with_name(CONFIGURATION)
+
+
+def unet_channels(header: Mapping[str, Any]) -> int:
+    """Return the number of input channels of a checkpoint's UNet; 0 where it has no first layer."""
+    shape = header.get(FIRST_LAYER, {}).get("shape", [])
+    return int(shape[1]) if len(shape) == 4 else 0
+
+
+def text_features(header: Mapping[str, Any]) -> int | None:
+    """Return the width of the text features that a checkpoint's UNet attends to; None where it has no such layer."""
+    shapes = (tensor["shape"] for name, tensor in header.items() if name.endswith(".attn2.to_k.weight"))
+    return next((int(shape[-1]) for shape in shapes if shape), None)
+
+
+def can_configure(folder: Path, header: Mapping[str, Any]) -> bool:
+    """Whether a pipeline's configuration may be that of a checkpoint: their UNets attend to text of the same width."""
+    width = text_features(header)
+    try:
+        unet = json_object((folder / "unet" / CONFIG).read_bytes(), CONFIG)
+    except OSError:
+        return False
+    return width is None or unet.get("cross_attention_dim") == width
+
+
+def configuration_files(folder: Path, family: str) -> list[str]:
+    """Return the files of a pipeline, with or without weights, that configure a checkpoint.
+
+    Raises ModelRefused for a folder that is no pipeline of the family.
+    """
+    components = check_folder_texts(folder, family)
+    needed = [
+        f"{component}/{name}"
+        for component in components
+        for name in sorted(path.name for path in (folder / component).glob("*"))
+        if is_text(name)
+    ]
+    return [INDEX, *needed]

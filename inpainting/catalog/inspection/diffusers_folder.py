@@ -1,0 +1,167 @@
+"""A pipeline's folder in diffusers' layout, checked before anything loads it.
+
+The classes that it names are looked up in the declaration of its family; no configuration may bring code along.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from inpainting.catalog import families
+from inpainting.catalog.families import DiffusersLayout
+from inpainting.catalog.inspection.files import (
+    CONFIG,
+    INDEX,
+    PICKLES,
+    WEIGHTS,
+    ModelRefused,
+    check_names,
+    files_in,
+    json_in,
+    json_object,
+    quoted,
+)
+from inpainting.catalog.inspection.safetensors_header import read_header
+
+CODE_REFERENCES = ("auto_map", "custom_pipelines", "trust_remote_code")
+
+
+def check_folder(folder: Path, family: str) -> None:
+    """Check a pipeline of that family, weights included. Raises ModelRefused."""
+    components = check_folder_texts(folder, family)
+    declared = diffusers_layout(family).components
+    for name in components:
+        if not declared[name].has_weights:
+            continue
+        if not (folder / name / CONFIG).is_file():
+            raise ModelRefused(f"{name} holds no {CONFIG}.")
+        if not list((folder / name).glob(f"*{WEIGHTS}")):
+            raise ModelRefused(f"{name} holds no {WEIGHTS} file.")
+    for path in files_in(folder):
+        if path.suffix == WEIGHTS:
+            read_header(path)
+
+
+def check_folder_texts(folder: Path, family: str) -> dict[str, str]:
+    """Check all files of a pipeline but its weights. Return the classes of its components. Raises ModelRefused."""
+    files = [path.relative_to(folder) for path in files_in(folder)]
+    check_names(path.as_posix() for path in files)
+    if Path(INDEX) not in files:
+        raise ModelRefused(f"{folder.name} holds no {INDEX}, so it is no model in diffusers' layout.")
+    components = check_index(json_object((folder / INDEX).read_bytes(), INDEX), family)
+    for path in files:
+        if path.suffix == ".json":
+            check_configuration(json_in(folder / path), path, components)
+    return components
+
+
+def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
+    """Return the classes that a model_index.json names, by component.
+
+    Raises ModelRefused for a class that the family does not declare, and for a component that is missing.
+    """
+    pipeline, pipelines = index.get("_class_name"), families_of_pipelines()
+    if not isinstance(pipeline, str) or pipeline not in pipelines:
+        raise ModelRefused(f"{INDEX} names the pipeline {quoted(pipeline)}; known are {', '.join(pipelines)}.")
+    check_family(pipelines[pipeline], family)
+    declared = diffusers_layout(family).components
+    components: dict[str, str] = {}
+    for name, value in index.items():
+        if not isinstance(value, list | dict):
+            continue  # versions and switches name no class
+        if value == [None, None]:
+            continue
+        pair = tuple(value) if isinstance(value, list) else ()
+        if name not in declared or pair not in declared[name].pairs:
+            raise ModelRefused(
+                f"{INDEX} names {quoted(value)} as {name[:60]}, which is not on the list of known classes."
+            )
+        components[name] = str(pair[1])
+    missing = [name for name, component in declared.items() if component.is_required and name not in components]
+    if missing:
+        raise ModelRefused(f"{INDEX} names no {' and no '.join(missing)}.")
+    return components
+
+
+def families_of_pipelines() -> dict[str, str]:
+    """Return the family of each pipeline class that some family declares."""
+    return {
+        pipeline: family.name
+        for family in families.registered()
+        if isinstance(family.layout, DiffusersLayout)
+        for pipeline in family.layout.pipelines
+    }
+
+
+def diffusers_layout(family: str) -> DiffusersLayout:
+    """Return the layout of a family of diffusers pipelines. Raises ModelRefused for other families."""
+    layout = families.get(family).layout
+    if not isinstance(layout, DiffusersLayout):
+        raise ModelRefused(f"Models of the family {family} are no folders in diffusers' layout.")
+    return layout
+
+
+def check_family(actual: str, expected: str) -> None:
+    if actual != expected:
+        raise ModelRefused(f"This is a model of the family {actual}, not {expected}.")
+
+
+def check_configuration(configuration: object, path: Path, components: Mapping[str, str]) -> None:
+    """Refuse code by reference, another class than the index names, and shards that lie elsewhere."""
+    if not isinstance(configuration, dict):
+        return
+    for word in CODE_REFERENCES:
+        if word in configuration:
+            raise ModelRefused(f"{path.as_posix()} brings code along ({word}); a model may bring none.")
+    component, class_name = path.parent.as_posix(), configuration.get("_class_name")
+    if path.parent != Path(".") and class_name is not None and class_name != components.get(component):
+        raise ModelRefused(f"{path.as_posix()} names the class {quoted(class_name)}, {INDEX} another.")
+    shards = configuration.get("weight_map")
+    if isinstance(shards, dict):
+        for shard in set(map(str, shards.values())):
+            if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
+                raise ModelRefused(f"{path.as_posix()} names the file {quoted(shard)}.")
+
+
+def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str, family: str) -> list[str]:
+    """Return the files of a repository or folder that a pipeline needs: its texts, and one variant of the weights.
+
+    A component without weights of that variant comes with the plain ones. Raises ModelRefused where a component has no
+    safetensors, and names what it has instead.
+    """
+    names = sorted(names)
+    needed = [INDEX]
+    declared = diffusers_layout(family).components
+    for component in (name for name, value in index.items() if name in declared and value != [None, None]):
+        inside = [name for name in names if PurePosixPath(name).parent.as_posix() == component]
+        weights = [name for name in inside if name.endswith(WEIGHTS)]
+        if declared[component].has_weights:
+            present = {one for one in (variant, "") for name in weights if is_variant(name, one)}
+            if not present:
+                others = [name for name in inside if PurePosixPath(name).suffix in PICKLES] or ["no weights at all"]
+                raise ModelRefused(f"{component} comes without a {WEIGHTS} file; it has {', '.join(others[:4])}.")
+            chosen = variant if variant in present else ""
+            needed += [name for name in inside if is_variant(name, chosen)]
+        needed += [name for name in inside if is_text(name)]
+    return needed
+
+
+def is_text(name: str) -> bool:
+    """Whether it is a configuration or vocabulary, and no list of weight shards."""
+    return name.endswith((".json", ".txt")) and f"{WEIGHTS}.index" not in name
+
+
+def is_variant(name: str, variant: str) -> bool:
+    """Whether it is a weights file of that variant, or the list of its shards, as diffusers and transformers name them.
+
+    `model.safetensors` is plain (""); `model.fp16.safetensors`, `model.fp16-00001-of-00002.safetensors` and
+    `model.safetensors.index.fp16.json` are fp16.
+    """
+    file, middle = PurePosixPath(name).name, re.escape(f".{variant}") if variant else ""
+    weights = rf"(diffusion_pytorch_model|model){middle}(-\d{{5}}-of-\d{{5}})?\.safetensors"
+    return (
+        re.fullmatch(rf"{weights}|(diffusion_pytorch_model|model)\.safetensors\.index{middle}\.json", file) is not None
+    )

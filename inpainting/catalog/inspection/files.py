@@ -1,0 +1,129 @@
+"""Files of models and adapters on the disk: where they lie, which names are refused, and the JSON in them.
+
+Weights are safetensors or ONNX files. A pickle runs whatever program its author wrote, so its mere presence is refused;
+no link may lead out of a folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from inpainting.catalog.specs import check_slug
+from inpainting.core.errors import EngineFailed
+
+INDEX = "model_index.json"
+"""At the top of a pipeline's folder."""
+CONFIG = "config.json"
+"""In the folder of one network: of an adapter, a safety checker or a pipeline's component."""
+WEIGHTS = ".safetensors"
+ONNX = ".onnx"
+IMAGE_ENCODER = "image_encoder"
+"""The folder of an IP-Adapter's image encoder."""
+PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".h5")
+PROGRAMS = (".py", ".so", ".sh", ".exe", ".dll")
+PEFT_CONFIG = "adapter_config.json"
+"""transformers loads the weights beside such a file onto any model of the same folder."""
+MAX_JSON_BYTES = 32 * 2**20
+"""The largest JSON files of published models are fast tokenizers of a few MB."""
+
+
+class ModelRefused(EngineFailed):
+    """Raised for files that must not be loaded; the message names the file and the reason."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="model_refused")
+
+
+def folder_of(slug: str, root: Path) -> Path:
+    """Return the folder of a model below the folder of all models.
+
+    Raises InvalidRequest for a bad slug, ModelRefused where a link leads elsewhere.
+    """
+    check_slug(slug)
+    folder = root / slug
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise ModelRefused(f"The folder of {slug} lies outside the folder of models.")
+    return folder
+
+
+def installed_weights(folder: Path) -> Path | None:
+    """Return what an engine loads from a model's folder: the folder itself in diffusers' layout, or its only file.
+
+    None where nothing is installed.
+    """
+    if any((folder / name).is_file() for name in (INDEX, CONFIG)) or any(folder.glob(f"**/{IMAGE_ENCODER}/{CONFIG}")):
+        return folder
+    files = sorted([*folder.glob(f"*{WEIGHTS}"), *folder.glob(f"*{ONNX}")])
+    return files[0] if len(files) == 1 else None
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder. Raises ModelRefused at a link that leads out of it."""
+    home = folder.resolve()
+    for place, folders, names in os.walk(folder):
+        for name in [*folders, *names]:
+            path = Path(place, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise ModelRefused(f"{path.relative_to(folder)} is a link that leads out of the folder.")
+        yield from (Path(place, name) for name in sorted(names))
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of all files below a folder, relative to it. Raises ModelRefused as `files_in`."""
+    return [path.relative_to(folder).as_posix() for path in files_in(folder)]
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse pickles, programs and PEFT configurations; one of them beside good files is enough."""
+    for name in names:
+        suffix = PurePosixPath(name).suffix.lower()
+        if PurePosixPath(name).name.lower() == PEFT_CONFIG:
+            raise ModelRefused(f"{name} would load an adapter onto the model beside it; a model may bring none.")
+        if suffix in PICKLES:
+            raise ModelRefused(f"{name} may hold a pickle, which can run any program; only {WEIGHTS} files are taken.")
+        if suffix in PROGRAMS:
+            raise ModelRefused(f"{name} is a program; a model may bring none.")
+
+
+def json_in(path: Path) -> Any:
+    """Return the value in a JSON file. Raises ModelRefused for a file that is too large or no JSON."""
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ModelRefused(f"{path.name} is larger than {MAX_JSON_BYTES // 2**20} MB.")
+    return parse_json(path.read_bytes(), path.name)
+
+
+def json_object(data: bytes, name: str) -> dict[str, Any]:
+    """Return the object in the bytes of a JSON file called `name`. Raises ModelRefused for any other value."""
+    value = parse_json(data, name)
+    if not isinstance(value, dict):
+        raise ModelRefused(f"{name} holds no object.")
+    return value
+
+
+def parse_json(data: bytes, name: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ModelRefused(f"{name} is not JSON.") from error
+
+
+def quoted(value: object) -> str:
+    """Return foreign text in quotation marks, cut to the length that a message can show."""
+    return f"“{str(value)[:80]}”"
+
+
+def only_file(names: Iterable[str], suffix: str, stem: str, option: str = "--variant") -> str:
+    """Return the one name with that suffix, or the one of that stem where several are there.
+
+    option: how a command names the file. Raises ModelRefused where none or several fit.
+    """
+    files = sorted(name for name in names if name.endswith(suffix))
+    named = [name for name in files if PurePosixPath(name).stem == stem] if stem else files
+    if len(named) != 1:
+        found = ", ".join(files[:4]) or "none"
+        raise ModelRefused(f"Exactly one {suffix} file is needed, or the one named with {option}; found: {found}.")
+    return named[0]

@@ -1,0 +1,69 @@
+"""The header of a safetensors file, checked without reading the numbers.
+
+The format (github.com/huggingface/safetensors, README, "Format"): 8 bytes, little-endian: the header's length; the
+header, an object of name -> dtype, shape, data_offsets; the numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, quoted
+
+MAX_HEADER_BYTES = 100_000_000
+"""As in the safetensors library (`MAX_HEADER_SIZE`)."""
+TYPE_BITS = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
+    **dict.fromkeys(("U32", "I32", "F32"), 32),
+    **dict.fromkeys(("U64", "I64", "F64"), 64),
+}
+"""Bits of one number, by the names of the format's description."""
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the tensors of a file by name: dtype, shape and data_offsets of each.
+
+    Raises ModelRefused unless the spans of the tensors cover the rest of the file without hole or overlap, and each is
+    as long as its shape says.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 10 or length > min(MAX_HEADER_BYTES, size - 8):
+            raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header does not fit.")
+        try:
+            header = json.loads(file.read(length))
+        except (ValueError, RecursionError) as error:
+            raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header is not JSON.") from error
+    if not isinstance(header, dict):
+        raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header is no object.")
+    header.pop("__metadata__", None)
+    at = 0
+    for begin, end, name in sorted(spans_of(header, path.name)):
+        if begin != at:
+            raise ModelRefused(f"{path.name} is damaged: {quoted(name)} begins at byte {begin}, not at {at}.")
+        at = end
+    if at != size - 8 - length:
+        raise ModelRefused(f"{path.name} is damaged: it has {size - 8 - length} bytes of numbers, its header {at}.")
+    return header
+
+
+def spans_of(header: Mapping[str, Any], file: str) -> Iterator[tuple[int, int, str]]:
+    """Yield first byte, end and name of each tensor. Raises ModelRefused for a wrong description."""
+    for name, tensor in header.items():
+        try:
+            dtype, shape, (begin, end) = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
+            numbers = [begin, end, *shape]
+            if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+                raise ValueError(numbers)
+            bits = TYPE_BITS[dtype]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelRefused(f"{file} is damaged: {quoted(name)} is described wrongly.") from error
+        if (end - begin) * 8 != math.prod(shape) * bits:
+            raise ModelRefused(f"{file} is damaged: {quoted(name)} has not the length of its shape.")
+        yield begin, end, name
