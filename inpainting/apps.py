@@ -7,7 +7,7 @@ from django.apps import apps as present_apps
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models.signals import post_migrate
 
-from inpainting.catalog.shipped import SHIPPED, SHIPPED_PARTS
+from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
 from inpainting.engines import registry
 
 
@@ -33,7 +33,7 @@ def list_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = present_ap
     known = {field.name for field in model._meta.fields}
     rows = model.objects.using(using)
     there = set(rows.values_list("slug", flat=True))
-    shipped = (*SHIPPED, *(SHIPPED_PARTS if "kind" in known else ()))
+    shipped = (*SHIPPED, *(SHIPPED_ADAPTERS if "kind" in known else ()))
     missing = [columns_of(spec) for spec in shipped if spec.slug not in there]
     # Conflicts: another process lists them at the same moment.
     rows.bulk_create(

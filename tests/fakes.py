@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inpainting.catalog.specs import DraftParts, Kind, LoraSpec, ModelSpec
+from inpainting.catalog.specs import DraftAdapters, Kind, LoraSpec, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, WindowRule, plan_window
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -75,13 +75,13 @@ class OneModel:
     def find_lora(self, slug: str) -> LoraSpec:
         raise InvalidRequest("There are no LoRAs here.", code="lora_not_found")
 
-    def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
+    def find_adapter(self, name: str, kind: Kind, field: str) -> ModelSpec:
         raise InvalidRequest("There are no adapters here.", code="part_not_found")
 
-    def draft_parts(self, family: str) -> DraftParts:
-        return DraftParts()
+    def draft_adapters(self, family: str) -> DraftAdapters:
+        return DraftAdapters()
 
-    def any_installed(self, engine: str) -> bool:
+    def has_installed(self, engine: str) -> bool:
         return self.model is not None
 
     def family_of(self, name: str) -> str | None:

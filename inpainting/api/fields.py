@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from inpainting.api.setting_fields import ALGORITHM_SPELLINGS, FULL, Text, field_of
 from inpainting.catalog import families
-from inpainting.catalog.rows.inference_model import InferenceModel, resolve_model
+from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
@@ -114,16 +114,17 @@ def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
             warnings.append(f"{name} “{value}” is not known here; {chosen or 'the engine’s own'} was used.")
     if values.get("algorithm_type") in ALGORITHM_SPELLINGS:
         values["algorithm_type"] = ALGORITHM_SPELLINGS[values["algorithm_type"]]
+    catalog = Catalog()
     for name, kind in ADAPTER_SETTINGS.items():
         if name in values:
-            values[name] = InferenceModel.find_part(values[name], kind, field=name).slug if values[name] else None
+            values[name] = catalog.find_adapter(values[name], kind, name).slug if values[name] else None
     model, legacy = values.pop("model", None), values.pop("model_name", None)
     if (model, legacy) != (None, None):
-        values["model"] = chosen_model(model, legacy, warnings)
+        values["model"] = chosen_model(model, legacy, warnings, catalog)
     return values
 
 
-def chosen_model(name: str | None, legacy: str | None, warnings: list[str]) -> str | None:
+def chosen_model(name: str | None, legacy: str | None, warnings: list[str], catalog: Catalog) -> str | None:
     """Return the slug of the requested model, or None for the engine's default.
 
     name: the field `model`. Raises InvalidRequest unless that model is known and installed.
@@ -131,7 +132,7 @@ def chosen_model(name: str | None, legacy: str | None, warnings: list[str]) -> s
     installed, the default is used with a warning.
     """
     try:
-        model = resolve_model(name) or resolve_model(legacy)
+        model = catalog.requested(name) or catalog.requested(legacy)
         if model is None:
             return None
         model.check_installed()
@@ -171,5 +172,6 @@ def without(settings: Mapping[str, Any], empty: Collection[str]) -> dict[str, An
 
 def max_guidance_of(model: str | None) -> float:
     """Return the maximum guidance scale of the model with that slug, or of the default model for None."""
-    row = resolve_model(model) or InferenceModel.preferred()
+    catalog = Catalog()
+    row = catalog.requested(model) or catalog.default()
     return families.MAX_GUIDANCE_SCALE if row is None else families.get(row.family).max_guidance_scale

@@ -1,8 +1,7 @@
-"""Looks models, LoRAs and adapters up by the names that requests use."""
+"""Finding models, LoRAs and adapters by their names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 
 from inpainting.catalog import families
@@ -10,78 +9,139 @@ from inpainting.catalog.families import DIFFUSION
 from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_name_in
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
-from inpainting.catalog.shipped import no_model_sentence
-from inpainting.catalog.specs import DraftParts, Kind, LoraKind, LoraSpec, ModelSpec
+from inpainting.catalog.shipped import no_model_message
+from inpainting.catalog.specs import ADAPTER_LABELS, DraftAdapters, Kind, LoraKind, LoraSpec, ModelSpec
 from inpainting.core.errors import InvalidRequest
 
 
 class Catalog:
-    """The models, adapters and LoRAs that are switched on, as engines know them.
+    """The models, LoRAs and adapters that are switched on.
 
-    Rows are read once, at the first lookup, and not again: make a catalog for each request. Every lookup raises
-    InvalidRequest, which lists what there is or says how to install it.
+    Reads its rows from the database once, so all searches of one request see the same rows: make one for each request.
+    Names are looked up and never opened as files.
     """
 
     @cached_property
-    def _models(self) -> list[InferenceModel]:
-        """Models and adapters, in the order of their rows."""
+    def _rows(self) -> list[InferenceModel]:
         return list(InferenceModel.objects.filter(enabled=True))
 
     @cached_property
-    def _loras(self) -> list[Lora]:
-        return Lora.offered()
+    def loras(self) -> list[Lora]:
+        """The LoRAs whose files exist."""
+        return [row for row in Lora.objects.filter(enabled=True) if row.is_installed]
 
-    def find(self, name: str | None, engine: str = DIFFUSION) -> ModelSpec:
-        """The installed model of that slug or alias, for that engine; None is the engine's default model."""
-        model = next(self._installed(engine), None) if name is None else self._named(name)
-        if model is None:
-            raise InvalidRequest(no_model_sentence(engine), code="model_unavailable", field="model")
-        if model.family not in families.names(engine=engine):
+    @property
+    def checkpoints(self) -> list[InferenceModel]:
+        """The checkpoints that people may choose, installed or not."""
+        return self._of_kind(Kind.CHECKPOINT)
+
+    @property
+    def adapters(self) -> list[InferenceModel]:
+        """The installed adapters of every kind."""
+        installed = [row for row in self._rows if row.kind != Kind.CHECKPOINT and row.state == ModelState.INSTALLED]
+        return [row for row in installed if row.is_installed]
+
+    def _of_kind(self, kind: Kind) -> list[InferenceModel]:
+        generating = families.generating()
+        return [row for row in self._rows if row.kind == kind and row.family in generating]
+
+    def installed(self, engine: str = DIFFUSION) -> list[InferenceModel]:
+        """Return the installed checkpoints of an engine, the default one first."""
+        names = families.names(engine=engine)
+        rows = [row for row in self._rows if row.kind == Kind.CHECKPOINT and row.family in names and row.is_installed]
+        return sorted(rows, key=lambda row: (not row.is_fallback, row.pk))
+
+    def default(self, engine: str = DIFFUSION) -> InferenceModel | None:
+        """Return the checkpoint for requests that name none: the fallback if it is installed, else the first one."""
+        return next(iter(self.installed(engine)), None)
+
+    def row(self, name: str) -> InferenceModel:
+        """Return the checkpoint with that slug or alias, or the fallback for any other name, installed or not.
+
+        Raises InvalidRequest, `model_not_found`, which lists the slugs, where there is no fallback.
+        """
+        rows = self.checkpoints
+        fitting = named(rows, name) or [row for row in rows if row.is_fallback]
+        if not fitting:
             raise InvalidRequest(
-                f"{model.label} is a model of the family {model.family}, which this engine cannot paint with; "
-                "leave the engine to us, or name another model.",
-                code="model_not_of_engine",
+                f"There is no model of that name here; the models are: {slugs_of(rows)}.",
+                code="model_not_found",
                 field="model",
-                actual=model.slug,
             )
-        model.check_installed()
-        return model.spec
+        return fitting[0]
 
-    def find_lora(self, slug: str) -> LoraSpec:
-        return Lora.find(slug, self._loras).spec
-
-    def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
-        """The installed adapter of that slug or alias. field: the setting that names it, for errors."""
-        return InferenceModel.find_part(name, kind, field=field, rows=self._offered(kind)).spec
-
-    def draft_parts(self, family: str) -> DraftParts:
-        """The first LCM LoRA and the first tiny VAE of that family."""
-        lcm = [lora.slug for lora in self._loras if (lora.family, lora.kind) == (family, LoraKind.LCM)]
-        vaes = [row for row in self._models if (row.family, row.kind) == (family, Kind.VAE) and row.is_installed]
-        tiny = [vae.slug for vae in vaes if vae.weights is not None and class_name_in(vae.weights) == TINY_VAE]
-        return DraftParts(lora=next(iter(lcm), None), vae=next(iter(tiny), None))
-
-    def any_installed(self, engine: str = DIFFUSION) -> bool:
-        """Whether the engine has a model."""
-        return next(self._installed(engine), None) is not None
+    def requested(self, name: str | None) -> InferenceModel | None:
+        """Return the checkpoint that a request's `model` names, or None for any. Raises as `row`."""
+        return None if name in (None, "", "auto") else self.row(str(name))
 
     def family_of(self, name: str) -> str | None:
-        """The family of the model of that name, installed or not; None where there is none."""
+        """Return the family of the checkpoint that `row` finds, or None."""
         try:
-            return self._named(name).family
+            return self.row(name).family
         except InvalidRequest:
             return None
 
-    def _named(self, name: str) -> InferenceModel:
-        return InferenceModel.find(name, self._offered(Kind.CHECKPOINT))
+    def has_installed(self, engine: str = DIFFUSION) -> bool:
+        return self.default(engine) is not None
 
-    def _offered(self, kind: Kind) -> list[InferenceModel]:
-        """See `InferenceModel.offered`."""
-        return [row for row in self._models if row.kind == kind and row.family in families.generating()]
+    def find(self, name: str | None, engine: str = DIFFUSION) -> ModelSpec:
+        """Return the installed checkpoint of that name, or the engine's default for None.
 
-    def _installed(self, engine: str) -> Iterator[InferenceModel]:
-        """See `InferenceModel.ready`."""
-        of_engine = families.names(engine=engine)
-        rows = [row for row in self._models if row.kind == Kind.CHECKPOINT and row.family in of_engine]
-        rows = [row for row in rows if row.state == ModelState.INSTALLED]
-        return (row for row in sorted(rows, key=lambda row: not row.is_fallback) if row.is_installed)
+        Raises InvalidRequest: `model_not_found`, `model_unavailable`, or `model_not_of_engine` for another engine's.
+        """
+        row = self.default(engine) if name is None else self.row(name)
+        if row is None:
+            raise InvalidRequest(no_model_message(engine), code="model_unavailable", field="model")
+        if row.family not in families.names(engine=engine):
+            raise InvalidRequest(
+                f"{row.label} is a model of the family {row.family}, which this engine cannot paint with; "
+                "leave the engine to us, or name another model.",
+                code="model_not_of_engine",
+                field="model",
+                actual=row.slug,
+            )
+        row.check_installed()
+        return row.spec
+
+    def find_lora(self, slug: str) -> LoraSpec:
+        """Return the LoRA of that slug. Raises InvalidRequest, `lora_not_found`, which lists the slugs."""
+        fitting = [row for row in self.loras if row.slug == slug]
+        if not fitting:
+            raise InvalidRequest(
+                f"There is no LoRA of that name here; the LoRAs are: {slugs_of(self.loras)}.",
+                code="lora_not_found",
+                field="loras",
+            )
+        return fitting[0].spec
+
+    def find_adapter(self, name: str, kind: Kind, field: str) -> ModelSpec:
+        """Return the installed adapter with that slug or alias. field: the setting that names it.
+
+        Raises InvalidRequest: `part_not_found`, which lists the slugs, or `model_unavailable`.
+        """
+        rows = self._of_kind(kind)
+        fitting = named(rows, name)
+        if not fitting:
+            raise InvalidRequest(
+                f"There is no {ADAPTER_LABELS[kind]} of that name here; there are: {slugs_of(rows)}.",
+                code="part_not_found",
+                field=field,
+            )
+        fitting[0].check_installed(field=field)
+        return fitting[0].spec
+
+    def draft_adapters(self, family: str) -> DraftAdapters:
+        """Return the first LCM LoRA and the first tiny VAE of that family."""
+        lcm = [row.slug for row in self.loras if (row.family, row.kind) == (family, LoraKind.LCM)]
+        vaes = [row for row in self.adapters if (row.family, row.kind) == (family, Kind.VAE)]
+        tiny = [row.slug for row in vaes if row.weights is not None and class_name_in(row.weights) == TINY_VAE]
+        return DraftAdapters(lora=next(iter(lcm), None), vae=next(iter(tiny), None))
+
+
+def named(rows: list[InferenceModel], name: str) -> list[InferenceModel]:
+    """Return the rows with that slug, or else those with that alias."""
+    return [row for row in rows if row.slug == name] or [row for row in rows if name in row.names]
+
+
+def slugs_of(rows: list[InferenceModel] | list[Lora]) -> str:
+    return ", ".join(row.slug for row in rows) or "none yet"

@@ -156,7 +156,7 @@ SHIPPED = (
 )
 """Nothing of these is downloaded before a pull. Messages recommend the first of each engine."""
 
-SHIPPED_PARTS = (
+SHIPPED_ADAPTERS = (
     ModelSpec(
         slug="sd-vae-ft-mse",
         label="VAE ft-MSE",
@@ -258,7 +258,7 @@ KINDS = {DIFFUSION: "diffusion model", ERASE: "model for erasing", MODERATION: "
 """What people call a model, by the engine that computes with it."""
 
 
-def no_model_sentence(engine: str = DIFFUSION) -> str:
+def no_model_message(engine: str = DIFFUSION) -> str:
     """Return the message for a request to an engine of which no model is installed."""
     slug = next(spec.slug for spec in SHIPPED if families.get(spec.family).engine == engine)
     return f"No {KINDS[engine]} is installed; “python manage.py pull_model {slug}” gets one."

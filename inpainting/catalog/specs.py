@@ -1,4 +1,4 @@
-"""What a model is: family, where its weights come from, licence, defaults and other names."""
+"""Specifications of models, adapters and LoRAs: family, source of the weights, licence, defaults, aliases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REVISION = r"^[0-9a-f]{40}\Z"
 
 
 class Kind(StrEnum):
-    """What a model is for: to paint with, or a part that a checkpoint of its family paints with or wears."""
+    """A checkpoint, which paints by itself, or the kind of an adapter for checkpoints of its family."""
 
     CHECKPOINT = "checkpoint"
     VAE = "vae"
@@ -33,17 +33,17 @@ ADAPTER_SETTINGS = {
     if row.type is ValueType.CATALOG_NAME and Kind(row.catalog_kind) is not Kind.CHECKPOINT
 }
 """Settings that name one VAE or adapter of the catalog -> its kind."""
-PART_LABELS = {
+ADAPTER_LABELS = {
     Kind.VAE: "VAE",
     Kind.EMBEDDING: "embedding",
     Kind.CONTROLNET: "ControlNet",
     Kind.IP_ADAPTER: "IP-Adapter",
 }
-"""What people call a part."""
+"""Adapter kinds in messages."""
 
 
 class Control(StrEnum):
-    """What a ControlNet looks at. The first two are computed from the picture; of the others the caller sends it."""
+    """Kind of control image of a ControlNet. The caller sends it, unless it is among COMPUTED_CONTROLS."""
 
     INPAINT = "inpaint"
     CANNY = "canny"
@@ -53,10 +53,11 @@ class Control(StrEnum):
 
 
 COMPUTED_CONTROLS = frozenset({Control.INPAINT, Control.CANNY})
+"""Computed from the source image."""
 
 
 class LoraKind(StrEnum):
-    """What a LoRA is for: a subject or a look, or painting in few steps by one of the published ways."""
+    """A LoRA for a subject or style, or one distilled to few steps by a published method."""
 
     STYLE = "style"
     LCM = "lcm"
@@ -66,9 +67,9 @@ class LoraKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FewSteps:
-    """How a model paints after it was distilled to few steps; a guidance of 1 is none.
+    """Sampling settings of a model distilled to few steps; a guidance scale of 1 is none.
 
-    is_trailing: the steps are counted from the very end of the noise (`timestep_spacing="trailing"`), as when trained.
+    is_trailing: timesteps are spaced back from the last one, as in training (`timestep_spacing="trailing"`).
     """
 
     steps: int
@@ -77,8 +78,8 @@ class FewSteps:
     is_trailing: bool
 
     @property
-    def usual(self) -> dict[str, Any]:
-        """By the names of the settings that it replaces."""
+    def defaults(self) -> dict[str, Any]:
+        """The settings that it replaces, by name."""
         return {"steps": self.steps, "guidance_scale": self.guidance_scale, "scheduler": self.scheduler}
 
 
@@ -87,12 +88,12 @@ FEW_STEPS = {
     LoraKind.LIGHTNING: FewSteps(4, 1.0, "EulerDiscreteScheduler", is_trailing=True),
     LoraKind.HYPER: FewSteps(8, 1.0, "DDIMScheduler", is_trailing=True),
 }
-"""As their publishers say: LCM-LoRA (Luo et al. 2023, arXiv 2311.05556), SDXL-Lightning (Lin et al. 2024, arXiv
+"""As published: LCM-LoRA (Luo et al. 2023, arXiv 2311.05556), SDXL-Lightning (Lin et al. 2024, arXiv
 2402.13929), Hyper-SD (Ren et al. 2024, arXiv 2404.13686)."""
 
 
 class Source(StrEnum):
-    """Where the weights come from."""
+    """Where the weights of a model came from."""
 
     HUB = "hub"
     FOLDER = "folder"
@@ -103,15 +104,14 @@ class Source(StrEnum):
 class ModelSpec:
     """A model that an engine can load. Checked when built; raises InvalidRequest.
 
-    control: what a ControlNet looks at, None of all others.
-    repo, revision: the hub's, where it comes from there; revision is a whole commit hash, or "" for the newest at the
-    first pull. variant: the preferred flavour of the weights' files, such as "fp16"; "" is the plain one. Of several
-    ONNX files, embeddings or IP-Adapters it is the name of the one that is meant, without its ending.
-    size_bytes: what a pull downloads, None where nobody knows before it asks. disk_bytes, memory_bytes: what the
-    installed files and a painting at the default size take, where known; estimates.
-    steps, guidance_scale, scheduler (one of its family's), width and height in pixels: used where a request
-    says nothing.
-    aliases: names by which other services' clients ask for it. path: the installed folder or file.
+    control: kind of control image, of ControlNets only.
+    repo, revision: on the hub; revision is a full commit hash, or "" for the newest at the first pull.
+    variant: preferred variant of the weights, such as "fp16"; "" is the plain one. Where a repository has several ONNX
+    files, embeddings or IP-Adapters, the name of the file without suffix.
+    size_bytes: of the download, None until a pull has asked the hub. memory_bytes: estimated need of one painting at
+    the default size.
+    steps, guidance_scale, scheduler (one of its family's), width and height in pixels: defaults of requests.
+    aliases: names that clients of other services send. path: the installed folder or file.
     """
 
     slug: str
@@ -138,7 +138,9 @@ class ModelSpec:
     def __post_init__(self) -> None:
         check_slug(self.slug)
         if (self.control is not None) != (self.kind is Kind.CONTROLNET):
-            raise InvalidRequest(f"A ControlNet, and nothing else, says what it looks at: {', '.join(Control)}.")
+            raise InvalidRequest(
+                f"A ControlNet, and no other model, has a kind of control image: {', '.join(Control)}."
+            )
         if self.revision and not re.match(REVISION, self.revision):
             raise InvalidRequest("A revision is a whole commit hash of 40 characters.", field="revision")
         for name in ("steps", "guidance_scale", "width", "height"):
@@ -148,18 +150,13 @@ class ModelSpec:
             check_range("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], highest)
             check_scheduler(self.scheduler, self.family)
 
-    @property
-    def disk_bytes(self) -> int | None:
-        """Free bytes that a pull wants: the files once, for they are moved into place and never copied."""
-        return self.size_bytes
-
 
 @dataclass(frozen=True, slots=True)
 class LoraSpec:
-    """Small weights that change a model of the family. Checked when built; raises InvalidRequest.
+    """A LoRA for models of the family. Checked when built; raises InvalidRequest.
 
-    steps: those that one for few steps was distilled to, None where its kind says it. trigger: words that a prompt
-    must hold for it to work, for people. digest: SHA-256 of the file. path: the installed `.safetensors` file.
+    steps: the number that it was distilled to, None for the usual one of its kind. trigger: trigger words, shown to
+    people. digest: SHA-256 of the file. path: the installed `.safetensors` file.
     """
 
     slug: str
@@ -178,31 +175,30 @@ class LoraSpec:
 
     @property
     def few_steps(self) -> FewSteps | None:
-        """How it wants to be painted with; None where it is as with the model alone."""
-        usual = FEW_STEPS.get(self.kind)
-        return usual if usual is None or self.steps is None else replace(usual, steps=self.steps)
+        """Sampling settings that replace the model's; None for a LoRA that is not distilled."""
+        published = FEW_STEPS.get(self.kind)
+        return published if published is None or self.steps is None else replace(published, steps=self.steps)
 
 
 @dataclass(frozen=True, slots=True)
-class DraftParts:
-    """What the preset `draft` puts on a model: the slugs of an LCM LoRA and of a tiny VAE; None where none is here."""
+class DraftAdapters:
+    """Slugs of the LCM LoRA and the tiny VAE of the preset `draft`; None where none is installed."""
 
     lora: str | None = None
     vae: str | None = None
 
-    @property
-    def lacking(self) -> list[str]:
-        """In words, with what helps."""
-        lacks = []
+    def missing(self, family: str) -> list[str]:
+        """Return what is not installed, each with the command that installs it."""
+        missing = []
         if self.lora is None:
-            lacks.append("a LoRA of the kind lcm (add_lora … --kind lcm)")
+            missing.append("a LoRA of the kind lcm (add_lora … --kind lcm)")
         if self.vae is None:
-            lacks.append("a tiny VAE (pull_model taesd, or taesdxl for SDXL)")
-        return lacks
+            missing.append(f"a tiny VAE (pull_model {families.get(family).preview_decoder})")
+        return missing
 
 
 def check_slug(slug: str) -> None:
-    """Raises InvalidRequest for anything but 1 to 64 of a-z, 0-9, `.`, `_`, `-`, the first a letter or a digit."""
+    """Raise InvalidRequest unless it is 1 to 64 of a-z, 0-9, `.`, `_`, `-` that begin with a letter or a digit."""
     if not re.match(SLUG, slug):
         raise InvalidRequest(
             "A model's slug is 1 to 64 of the characters a-z 0-9 . _ - and begins with a letter or a digit.",
@@ -213,17 +209,17 @@ def check_slug(slug: str) -> None:
 
 
 def check_scheduler(name: str, family: str) -> None:
-    """Raises InvalidRequest, `scheduler_unfit`, for one that models of the family are not driven by."""
+    """Raise InvalidRequest, `scheduler_unfit`, for a scheduler that models of the family do not support."""
     schedulers = families.get(family).schedulers
     if name not in schedulers:
         raise InvalidRequest(
-            f"{name} does not drive models of the family {family}; these do: {', '.join(schedulers)}.",
+            f"Models of the family {family} do not support {name}; supported are {', '.join(schedulers)}.",
             code="scheduler_unfit",
             field="scheduler",
             actual=name[:80],
         )
 
 
-def how_to_get(slug: str, label: str) -> str:
-    """One sentence for whoever asked for a model that is not on the machine."""
+def install_hint(slug: str, label: str) -> str:
+    """Return the message for a request for a model that is not installed."""
     return f"The model {label} is not installed; “python manage.py pull_model {slug}” gets it."

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, DraftParts, Kind, LoraSpec, ModelSpec
+from inpainting.catalog.specs import Control, DraftAdapters, Kind, LoraSpec, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Window, WindowRule
 from inpainting.core.picture import Mask, Picture
@@ -57,15 +57,15 @@ class Catalog(Protocol):
 
     def find_lora(self, slug: str) -> LoraSpec: ...
 
-    def find_part(self, name: str, kind: Kind, field: str) -> ModelSpec:
+    def find_adapter(self, name: str, kind: Kind, field: str) -> ModelSpec:
         """The installed adapter of that slug or alias. field: the setting that names it, for errors."""
         ...
 
-    def draft_parts(self, family: str) -> DraftParts:
+    def draft_adapters(self, family: str) -> DraftAdapters:
         """The LoRA and the VAE of the preset `draft`."""
         ...
 
-    def any_installed(self, engine: str) -> bool: ...
+    def has_installed(self, engine: str) -> bool: ...
 
     def family_of(self, name: str) -> str | None:
         """The family of the model of that name, installed or not; None where there is none."""

@@ -121,7 +121,7 @@ def choose(engine: str, requested: PaintSettings | None, catalog: Catalog) -> Ch
     if settings.model and catalog.family_of(settings.model) in families.names(engine=ERASE.name):
         return Choice(ERASE, f"The model {settings.model} was asked for.")
     why = auto_reason(settings)
-    if (why or requested is None) and DIFFUSION.is_installed and catalog.any_installed(DIFFUSION.name):
+    if (why or requested is None) and DIFFUSION.is_installed and catalog.has_installed(DIFFUSION.name):
         return Choice(DIFFUSION, f"{why}, and a model is installed that paints what is asked.")
     why = f"{why}, but no model is installed that could paint it" if why else "There is no prompt"
     return _without_prompt(f"{why}, so the gap is closed from the picture itself", catalog)
@@ -129,7 +129,7 @@ def choose(engine: str, requested: PaintSettings | None, catalog: Catalog) -> Ch
 
 def _without_prompt(why: str, catalog: Catalog) -> Choice:
     """The best engine that needs no prompt. why: the beginning of the reason."""
-    if ERASE.is_installed and catalog.any_installed(ERASE.name):
+    if ERASE.is_installed and catalog.has_installed(ERASE.name):
         return Choice(ERASE, f"{why}.")
     return Choice(QUICK_FILL, f"{why}; no model for erasing is installed.")
 

@@ -10,7 +10,7 @@ from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import (
     COMPUTED_CONTROLS,
-    DraftParts,
+    DraftAdapters,
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation.policy import OFF, STRICTNESS, USUAL_TYPE
@@ -42,11 +42,11 @@ SAFETY_LABELS = {
 
 def choices() -> dict[str, Any]:
     """For the editor's form. Without torch no model is offered: none could be run."""
-    is_installed = DIFFUSION.is_installed
-    ready = list(InferenceModel.ready()) if is_installed else []
-    drafts = {family: draft_of(family) for family in {model.family for model in ready}}
+    catalog, is_installed = Catalog(), DIFFUSION.is_installed
+    ready = catalog.installed() if is_installed else []
+    drafts = {family: draft_of(family, catalog) for family in {model.family for model in ready}}
     models = [{**described(model), "draft": drafts[model.family]} for model in ready]
-    erasers = [named(model) for model in InferenceModel.ready(ERASE.name)] if ERASE.is_installed else []
+    erasers = [named(model) for model in catalog.installed(ERASE.name)] if ERASE.is_installed else []
     missing = {DIFFUSION.name: not models, ERASE.name: not erasers}
     return {
         "engines": [
@@ -60,8 +60,8 @@ def choices() -> dict[str, Any]:
         ],
         "models": models,
         "erasers": erasers,
-        "loras": [offered(lora) for lora in Lora.offered()] if models else [],
-        "parts": [part_of(part) for part in InferenceModel.parts()] if models else [],
+        "loras": [offered(lora) for lora in catalog.loras] if models else [],
+        "parts": [part_of(part) for part in catalog.adapters] if models else [],
         "lora_weights": {"lowest": number_of(LORA_WEIGHTS[0]), "highest": number_of(LORA_WEIGHTS[1])},
         "diffusion_installed": is_installed,
         "algorithm_types": ALGORITHM_TYPES,
@@ -103,15 +103,15 @@ def described(model: InferenceModel) -> dict[str, Any]:
         "schedulers": family.schedulers,
         "ignores": public_names(family.ignored_settings),
         "reads_prompt_weights": family.reads_prompt_weights,
-        **model.usual,
+        **model.defaults,
     }
 
 
-def draft_of(family: str) -> dict[str, Any] | None:
+def draft_of(family: str, catalog: Catalog) -> dict[str, Any] | None:
     """What models of the family use for a draft, by the names of the settings; None where they have none."""
-    parts = Catalog().draft_parts(family) if families.get(family).lora is not None else DraftParts()
-    few = None if parts.lora is None or parts.vae is None else Lora.find(parts.lora).spec.few_steps
-    return None if few is None else few.usual
+    draft = catalog.draft_adapters(family) if families.get(family).lora is not None else DraftAdapters()
+    few = None if draft.lora is None or draft.vae is None else catalog.find_lora(draft.lora).few_steps
+    return None if few is None else few.defaults
 
 
 def named(model: InferenceModel) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def named(model: InferenceModel) -> dict[str, Any]:
 def offered(lora: Lora) -> dict[str, Any]:
     """A LoRA, for models of its family; where it is for few steps, what it uses instead of the model's own."""
     few = lora.spec.few_steps
-    usual = {} if few is None else few.usual
+    usual = {} if few is None else few.defaults
     return {"slug": lora.slug, "label": lora.label, "family": lora.family, "trigger": lora.trigger, "usual": usual}
 
 

@@ -16,8 +16,7 @@ from django.utils import timezone
 from inpainting.api.fields import Img2ImgForm, checked
 from inpainting.apps import list_shipped_models
 from inpainting.catalog.lookup import Catalog
-from inpainting.catalog.rows.inference_model import resolve_model
-from inpainting.catalog.shipped import SHIPPED, SHIPPED_PARTS
+from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.specs import Source
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import InferenceModel
@@ -38,9 +37,9 @@ def install(model: InferenceModel, settings: Any, tmp_path: Path) -> None:
 
 def test_the_shipped_models_are_there_and_none_is_installed(db: None) -> None:
     rows = list(InferenceModel.objects.all())
-    assert [row.slug for row in rows] == [spec.slug for spec in (*SHIPPED, *SHIPPED_PARTS)]
-    assert [row.spec for row in rows] == [*SHIPPED, *SHIPPED_PARTS]
-    assert InferenceModel.preferred() is None
+    assert [row.slug for row in rows] == [spec.slug for spec in (*SHIPPED, *SHIPPED_ADAPTERS)]
+    assert [row.spec for row in rows] == [*SHIPPED, *SHIPPED_ADAPTERS]
+    assert Catalog().default() is None
     for row in rows:
         row.full_clean()
 
@@ -56,18 +55,18 @@ def test_the_next_migrate_overwrites_no_edit_and_brings_back_what_is_missing(mod
 
 @pytest.mark.parametrize("name", ["sd15-inpainting", "runwayml/stable-diffusion-inpainting"])
 def test_a_slug_and_an_alias_find_their_model(model: InferenceModel, name: str) -> None:
-    assert resolve_model(name) == model
+    assert Catalog().requested(name) == model
 
 
 @pytest.mark.parametrize("name", [None, "", "auto"])
 def test_no_name_leaves_the_choice_to_us(db: None, name: str | None) -> None:
-    assert resolve_model(name) is None
+    assert Catalog().requested(name) is None
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\x", "https://example.org/", "a/b--c", "sd16"])
 def test_an_unknown_name_is_refused_with_the_slugs_and_without_an_echo(db: None, name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        InferenceModel.find(name)
+        Catalog().row(name)
     assert caught.value.code == "model_not_found"
     slugs = "sd15-inpainting, sd2-inpainting, sdxl-inpainting, sd15, sdxl, flux-fill, lama, migan"
     assert slugs in caught.value.message
@@ -77,15 +76,15 @@ def test_an_unknown_name_is_refused_with_the_slugs_and_without_an_echo(db: None,
 def test_a_model_that_is_off_is_not_found(model: InferenceModel) -> None:
     model.switch(False)
     with pytest.raises(InvalidRequest):
-        InferenceModel.find("sd15-inpainting")
+        Catalog().row("sd15-inpainting")
 
 
 def test_the_fallback_stands_in_for_unknown_names_and_there_is_one(model: InferenceModel) -> None:
     model.is_fallback = True
     model.full_clean()
     model.save()
-    assert InferenceModel.find("dreamshaper") == model
-    assert InferenceModel.find("sdxl").slug == "sdxl"
+    assert Catalog().row("dreamshaper") == model
+    assert Catalog().row("sdxl").slug == "sdxl"
     other = InferenceModel.objects.get(slug="sdxl")
     other.is_fallback = True
     with pytest.raises(ValidationError, match="fallback already"):
@@ -126,7 +125,7 @@ def test_rows_and_files_must_both_say_that_it_is_installed(
     assert not model.is_installed
     install(model, settings, tmp_path)
     assert model.is_installed
-    assert InferenceModel.preferred() == model
+    assert Catalog().default() == model
     assert model.spec.path == tmp_path / "sd15-inpainting"
     model.check_installed()
     (tmp_path / "sd15-inpainting" / "model_index.json").unlink()
@@ -140,7 +139,7 @@ def test_engines_find_the_preferred_model_or_the_command_that_gets_one(
     model: InferenceModel, settings: Any, tmp_path: Path
 ) -> None:
     settings.MODELS_DIR = tmp_path
-    assert not Catalog().any_installed()
+    assert not Catalog().has_installed()
     with pytest.raises(InvalidRequest, match=f"pull_model {model.slug}") as caught:
         Catalog().find(None)
     assert caught.value.code == "model_unavailable"

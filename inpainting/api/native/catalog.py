@@ -12,9 +12,10 @@ from inpainting import planning
 from inpainting.accounting.limits import spent, stored_bytes
 from inpainting.api.native.schemas.catalog import EnginesDocument, ModelsDocument, UsageDocument
 from inpainting.api.openapi import documented
+from inpainting.catalog.lookup import Catalog
 from inpainting.engines import registry
 from inpainting.generations import history
-from inpainting.models import InferenceModel, Lora, Status, UserLimits
+from inpainting.models import Status, UserLimits
 
 
 class Engines(APIView):
@@ -33,8 +34,9 @@ class Models(APIView):
 
     @documented("List the models, LoRAs and adapters", {200: ModelsDocument})
     def get(self, request: Request) -> Response:
-        offered = {"models": InferenceModel.offered(), "loras": Lora.offered(), "parts": InferenceModel.parts()}
-        return Response(ModelsDocument.render(offered))
+        catalog = Catalog()
+        listed = {"models": catalog.checkpoints, "loras": catalog.loras, "parts": catalog.adapters}
+        return Response(ModelsDocument.render(listed))
 
 
 class Usage(APIView):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +13,6 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from inpainting.catalog import families, specs
-from inpainting.catalog.families import DIFFUSION
 from inpainting.catalog.inspection.files import ModelRefused, folder_of, installed_weights
 from inpainting.catalog.rows.choices import (
     control_choices,
@@ -23,7 +21,7 @@ from inpainting.catalog.rows.choices import (
     scheduler_choices,
     source_choices,
 )
-from inpainting.catalog.specs import PART_LABELS, Kind, ModelSpec
+from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES
 from inpainting.core.validation import SLUG, check_range
@@ -258,7 +256,7 @@ class InferenceModel(models.Model):
             return None
 
     @property
-    def usual(self) -> dict[str, Any]:
+    def defaults(self) -> dict[str, Any]:
         """Values of settings that a request does not have."""
         return {name: getattr(self, name) for name in ("steps", "guidance_scale", "scheduler", "width", "height")}
 
@@ -301,71 +299,11 @@ class InferenceModel(models.Model):
             path=self.weights if self.is_installed else None,
         )
 
-    @classmethod
-    def offered(cls, kind: Kind = Kind.CHECKPOINT) -> models.QuerySet[InferenceModel]:
-        """What people may ask for by name."""
-        return cls.objects.filter(enabled=True, kind=kind, family__in=families.generating())
-
-    @classmethod
-    def parts(cls) -> list[InferenceModel]:
-        """What a checkpoint may paint with or wear and is here, and on."""
-        rows = cls.objects.filter(enabled=True, state=ModelState.INSTALLED).exclude(kind=Kind.CHECKPOINT)
-        return [row for row in rows if row.is_installed]
-
-    @classmethod
-    def ready(cls, engine: str = DIFFUSION) -> Iterator[InferenceModel]:
-        """Those that are on and whose files are here, the preferred one first."""
-        on = cls.objects.filter(enabled=True, kind=Kind.CHECKPOINT, family__in=families.names(engine=engine))
-        rows = on.filter(state=ModelState.INSTALLED).order_by("-is_fallback", "id")
-        return (row for row in rows if row.is_installed)
-
-    @classmethod
-    def preferred(cls, engine: str = DIFFUSION) -> InferenceModel | None:
-        """The model where a request names none: the fallback if it is installed, else the first that is."""
-        return next(cls.ready(engine), None)
-
-    @classmethod
-    def find(cls, name: str, rows: Collection[InferenceModel] | None = None) -> InferenceModel:
-        """The model with that slug or alias; for any other name the fallback, where an administrator chose one.
-
-        rows: those of `offered`, where they were read before.
-        Raises InvalidRequest, `model_not_found`, that lists the slugs. The name is looked up and never opened.
-        """
-        rows = list(cls.offered()) if rows is None else rows
-        chosen = [row for row in rows if row.slug == name] or [row for row in rows if name in row.names]
-        chosen = chosen or [row for row in rows if row.is_fallback]
-        if not chosen:
-            slugs = ", ".join(row.slug for row in rows) or "none yet"
-            raise InvalidRequest(
-                f"There is no model of that name here; the models are: {slugs}.", code="model_not_found", field="model"
-            )
-        return chosen[0]
-
-    @classmethod
-    def find_part(
-        cls, name: str, kind: Kind, *, field: str, rows: Collection[InferenceModel] | None = None
-    ) -> InferenceModel:
-        """The installed adapter with that slug or alias. rows: those of `offered(kind)`, where they were read before.
-
-        Raises InvalidRequest: `part_not_found`, that lists the slugs, or `model_unavailable`.
-        """
-        rows = list(cls.offered(kind)) if rows is None else rows
-        chosen = [row for row in rows if row.slug == name] or [row for row in rows if name in row.names]
-        if not chosen:
-            slugs = ", ".join(row.slug for row in rows) or "none yet"
-            raise InvalidRequest(
-                f"There is no {PART_LABELS[kind]} of that name here; there are: {slugs}.",
-                code="part_not_found",
-                field=field,
-            )
-        chosen[0].check_installed(field=field)
-        return chosen[0]
-
     def check_installed(self, *, field: str = "model") -> None:
         """Raise InvalidRequest, `model_unavailable`, with the command that installs it, unless it is installed."""
         if not self.is_installed:
             raise InvalidRequest(
-                specs.how_to_get(self.slug, self.label), code="model_unavailable", field=field, actual=self.slug
+                specs.install_hint(self.slug, self.label), code="model_unavailable", field=field, actual=self.slug
             )
 
 
@@ -377,8 +315,3 @@ def columns_of(spec: ModelSpec) -> dict[str, Any]:
         "control": spec.control or "",
         "aliases": list(spec.aliases),
     }
-
-
-def resolve_model(name: str | None) -> InferenceModel | None:
-    """What a request's `model` means; None: it leaves the choice to us. Raises InvalidRequest for an unknown name."""
-    return None if name in (None, "", "auto") else InferenceModel.find(str(name))

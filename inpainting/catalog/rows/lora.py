@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +14,6 @@ from inpainting.catalog import specs
 from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.rows.choices import lora_family_choices, lora_kind_choices
 from inpainting.catalog.specs import LoraSpec
-from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES
 from inpainting.core.validation import SLUG
 
@@ -91,23 +89,3 @@ class Lora(models.Model):
             digest=self.sha256,
             path=self.path,
         )
-
-    @classmethod
-    def offered(cls) -> list[Lora]:
-        """Those that are on and whose file is here."""
-        return [row for row in cls.objects.filter(enabled=True) if row.is_installed]
-
-    @classmethod
-    def find(cls, slug: str, offered: Collection[Lora] | None = None) -> Lora:
-        """The LoRA of that slug. offered: the rows of `offered`, where they were read before.
-
-        Raises InvalidRequest, `lora_not_found`, that lists the slugs. The name is looked up and never opened.
-        """
-        offered = cls.offered() if offered is None else offered
-        chosen = next((row for row in offered if row.slug == slug), None)
-        if chosen is None:
-            slugs = ", ".join(row.slug for row in offered) or "none yet"
-            raise InvalidRequest(
-                f"There is no LoRA of that name here; the LoRAs are: {slugs}.", code="lora_not_found", field="loras"
-            )
-        return chosen

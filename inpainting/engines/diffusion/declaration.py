@@ -10,7 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 from inpainting.catalog import families
-from inpainting.catalog.specs import ADAPTER_SETTINGS, PART_LABELS, FewSteps, Kind, LoraSpec, ModelSpec, check_scheduler
+from inpainting.catalog.specs import (
+    ADAPTER_LABELS,
+    ADAPTER_SETTINGS,
+    FewSteps,
+    Kind,
+    LoraSpec,
+    ModelSpec,
+    check_scheduler,
+)
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import LoraUse, PaintSettings
@@ -80,24 +88,25 @@ def with_preset(settings: PaintSettings, model: ModelSpec, catalog: Catalog) -> 
         raise InvalidRequest(
             f"Models of the family {model.family} have no drafts.", code="preset_unavailable", field="preset"
         )
-    parts = catalog.draft_parts(model.family)
-    if parts.lora is None or parts.vae is None:
+    draft = catalog.draft_adapters(model.family)
+    if draft.lora is None or draft.vae is None:
+        missing = " and ".join(draft.missing(model.family))
         raise InvalidRequest(
-            f"The preset draft needs, for models of the family {model.family}: {' and '.join(parts.lacking)}.",
+            f"The preset draft needs, for models of the family {model.family}: {missing}.",
             code="preset_unavailable",
             field="preset",
         )
-    weight = next((use.weight for use in settings.loras if use.slug == parts.lora and use.weight), 1.0)
-    others = [use for use in settings.loras if use.slug != parts.lora]
+    weight = next((use.weight for use in settings.loras if use.slug == draft.lora and use.weight), 1.0)
+    others = [use for use in settings.loras if use.slug != draft.lora]
     if len(others) >= MAX_LORAS:
         raise InvalidRequest(
-            f"A draft uses the LoRA {parts.lora}; beside it at most {MAX_LORAS - 1} are allowed.",
+            f"A draft uses the LoRA {draft.lora}; beside it at most {MAX_LORAS - 1} are allowed.",
             code="field_out_of_range",
             field="loras",
             limit=MAX_LORAS - 1,
             actual=len(others),
         )
-    return replace(settings, loras=(LoraUse(parts.lora, weight), *others), vae=settings.vae or parts.vae)
+    return replace(settings, loras=(LoraUse(draft.lora, weight), *others), vae=settings.vae or draft.vae)
 
 
 def fitting_lora(slug: str, model: ModelSpec, catalog: Catalog) -> LoraSpec:
@@ -115,10 +124,10 @@ def fitting_lora(slug: str, model: ModelSpec, catalog: Catalog) -> LoraSpec:
 
 def fitting_adapter(name: str, kind: Kind, field: str, model: ModelSpec, catalog: Catalog) -> ModelSpec:
     """The adapter that the setting `field` names. Raises InvalidRequest, also for another family (`part_unfit`)."""
-    adapter = catalog.find_part(name, kind, field)
+    adapter = catalog.find_adapter(name, kind, field)
     if adapter.family != model.family:
         raise InvalidRequest(
-            f"The {PART_LABELS[kind]} {adapter.slug} is for models of the family {adapter.family}; {model.label} is "
+            f"The {ADAPTER_LABELS[kind]} {adapter.slug} is for models of the family {adapter.family}; {model.label} is "
             f"of {model.family}.",
             code="part_unfit",
             field=field,

@@ -26,7 +26,7 @@ from PIL import Image
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safety_checker_files import PREPROCESSOR, variant_in
-from inpainting.catalog.specs import ModelSpec, how_to_get
+from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
@@ -62,7 +62,7 @@ class SafetyCheckerCache:
 
     def _get(self, spec: ModelSpec) -> SafetyChecker:
         if spec.path is None or not (spec.path / PREPROCESSOR).is_file():
-            raise EngineFailed(how_to_get(spec.slug, spec.label), code=UNAVAILABLE)
+            raise EngineFailed(install_hint(spec.slug, spec.label), code=UNAVAILABLE)
         with self._loading:
             changed_at = (spec.path / PREPROCESSOR).stat().st_mtime_ns
             known = self._loaded.get(spec.path)

@@ -16,7 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from inpainting.catalog import families
 from inpainting.catalog.inspection.model_files import check_model
-from inpainting.catalog.specs import ModelSpec, how_to_get
+from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.erase.network_inputs import Inputs, InputsOf
 
@@ -43,7 +43,7 @@ class NetworkCache:
     def get(self, spec: ModelSpec) -> OnnxNetwork:
         """The loaded network. Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded."""
         if spec.path is None:
-            raise EngineFailed(how_to_get(spec.slug, spec.label), code="model_unavailable")
+            raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
         with self._loading:
             modified_at = spec.path.stat().st_mtime_ns if spec.path.exists() else 0
             known = self._loaded.get(spec.path)

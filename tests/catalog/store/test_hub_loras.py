@@ -16,6 +16,7 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 import torch
 from safetensors.torch import save
 
+from inpainting.catalog.lookup import Catalog
 from inpainting.models import Lora
 from tests import tiny_loras, tiny_models
 from tests.catalog.store.conftest import PutOnline
@@ -58,7 +59,7 @@ def nothing_is_left(models_dir: Path) -> bool:
 def test_it_is_told_of_fetched_by_its_promised_hash_and_ready(hub: Hub, models_dir: Path) -> None:
     said = add("--yes", f"--file={LCM}")
     assert all(words in said for words in (LCM, REPO, COMMIT, "creativeml-openrail-m", "quick is ready"))
-    lora = Lora.find("quick")
+    (lora,) = Catalog().loras
     assert (lora.repo, lora.revision, lora.licence) == (REPO, COMMIT, "creativeml-openrail-m")
     assert lora.path.read_bytes() == hub.files[LCM]
     assert (lora.sha256, lora.size_bytes) == (hashlib.sha256(hub.files[LCM]).hexdigest(), len(hub.files[LCM]))
@@ -69,7 +70,7 @@ def test_a_cut_connection_is_taken_up_again(hub: Hub, models_dir: Path, monkeypa
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     hub.cuts[LCM] = [1000]
     add("--yes", f"--file={LCM}")
-    assert Lora.find("quick").path.read_bytes() == hub.files[LCM]
+    assert Catalog().loras[0].path.read_bytes() == hub.files[LCM]
     assert [name for name, _ in hub.asked] == [LCM, LCM]
 
 

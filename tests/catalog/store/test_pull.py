@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from inpainting.catalog.inspection.model_files import check_model
+from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.store.pull import remove_files
 from inpainting.models import InferenceModel, ModelState
 from tests.catalog.store.conftest import PutOnline
@@ -241,7 +242,7 @@ TEXTS = {name for name in tiny_model() if name.endswith((".json", ".txt"))}
 def test_an_own_checkpoint_is_added_and_ready(db: None, dream: Path, tmp_path: Path, models_folder: Path) -> None:
     folder = written({name: content for name, content in tiny_model().items() if name in TEXTS}, tmp_path / "texts")
     add("dream", str(dream), "--label=Dream", "--alias=dream_v8.safetensors", f"--config={folder}")
-    model = InferenceModel.find("dream_v8.safetensors")
+    model = Catalog().row("dream_v8.safetensors")
     assert (model.slug, model.label, model.source, model.is_installed) == ("dream", "Dream", "file", True)
     assert model.spec.path == models_folder / "dream" / "dream_v8.safetensors"
     assert everything_in(models_folder / "dream") == {dream.name, *(f"config/{name}" for name in TEXTS)}
@@ -291,13 +292,13 @@ def test_a_checkpoint_takes_the_place_of_a_models_folder(
 
 def test_an_own_folder_is_added_and_ready(db: None, tmp_path: Path) -> None:
     add("mine", str(written(tiny_model(), tmp_path / "mine")))
-    assert InferenceModel.find("mine").spec.path is not None
+    assert Catalog().row("mine").spec.path is not None
 
 
 def test_a_repository_is_added_and_pulled(db: None, hub: Hub) -> None:
     assert "pull_model theirs" in add("theirs", REPO)
     pull(slug="theirs")
-    assert InferenceModel.find("theirs").is_installed
+    assert Catalog().row("theirs").is_installed
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from django.test import Client
 from accounts.models import User
 from inpainting import planning
 from inpainting.catalog import families
+from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
@@ -175,7 +176,7 @@ def test_nobody_is_offered_it_to_paint_with(folder: Path, client: Client, alices
     assert listed
     assert "safety-checker" not in [model["id"] for model in listed]
     with pytest.raises(InvalidRequest, match="There is no model of that name") as unknown:
-        InferenceModel.find("CompVis/stable-diffusion-safety-checker")
+        Catalog().row("CompVis/stable-diffusion-safety-checker")
     assert "safety-checker" not in unknown.value.message
     client.force_login(alice)
     assert 'value="safety-checker"' not in client.get("/").content.decode()

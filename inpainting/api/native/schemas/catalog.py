@@ -9,7 +9,7 @@ from rest_framework import serializers
 from inpainting import planning
 from inpainting.api.native.schemas.base import Answer, Constant
 from inpainting.catalog import families
-from inpainting.catalog.specs import PART_LABELS, Control
+from inpainting.catalog.specs import ADAPTER_LABELS, Control
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import public_names
@@ -68,7 +68,7 @@ class ModelDocument(Answer):
     )
     licence = serializers.CharField()
     aliases = serializers.ListField(child=serializers.CharField())
-    defaults = ModelDefaultsDocument(source="usual")
+    defaults = ModelDefaultsDocument()
 
 
 class FewStepsDocument(Answer):
@@ -90,13 +90,13 @@ class LoraDocument(Answer):
 
     def get_defaults(self, lora: Lora) -> dict[str, Any] | None:
         few_steps = lora.spec.few_steps
-        return None if few_steps is None else few_steps.usual
+        return None if few_steps is None else few_steps.defaults
 
 
 class PartDocument(Answer):
     slug = serializers.CharField(help_text="Its name in a request's settings.")
     name = serializers.CharField(source="label")
-    kind = serializers.ChoiceField([kind.value for kind in PART_LABELS])
+    kind = serializers.ChoiceField([kind.value for kind in ADAPTER_LABELS])
     family = serializers.ChoiceField(families.generating(), help_text="Of the models that it fits.")
     control = serializers.ChoiceField(
         [control.value for control in Control], allow_null=True, help_text="What conditions a ControlNet."

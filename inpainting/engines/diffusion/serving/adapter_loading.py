@@ -12,7 +12,7 @@ import torch
 from inpainting.catalog import families
 from inpainting.catalog.inspection.adapter_files import CLASSES, check_adapter, check_tiny_vae
 from inpainting.catalog.inspection.files import CONFIG, WEIGHTS, ModelRefused, json_object
-from inpainting.catalog.specs import PART_LABELS, Kind, ModelSpec
+from inpainting.catalog.specs import ADAPTER_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning import ip_adapter
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
@@ -27,7 +27,7 @@ def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
     Raises EngineFailed: `part_unavailable` if files are missing or damaged, `part_refused` by the check. Out-of-memory
     errors pass unchanged.
     """
-    name = f"The {PART_LABELS[spec.kind]} {spec.slug}"
+    name = f"The {ADAPTER_LABELS[spec.kind]} {spec.slug}"
     if spec.path is None or not spec.path.exists():
         raise EngineFailed(f"{name} is not installed any more.", code="part_unavailable")
     try:

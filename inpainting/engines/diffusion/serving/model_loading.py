@@ -20,7 +20,7 @@ from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configu
 from inpainting.catalog.inspection.files import INDEX, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, how_to_get
+from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, variant_of
@@ -89,7 +89,7 @@ def load(spec: ModelSpec, hardware: Hardware) -> Any:
     Out-of-memory errors pass unchanged.
     """
     if spec.path is None or not spec.path.exists():
-        raise EngineFailed(how_to_get(spec.slug, spec.label), code="model_unavailable")
+        raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
     check_model(spec.path, spec.family)
     family = families.get(spec.family)
     hardware = hardware_for(family, hardware)
