@@ -1,4 +1,4 @@
-"""Batches: many pictures accepted, cancelled, retried and deleted together, and painted each by itself."""
+"""Batches: many images that are accepted, cancelled, retried and deleted together, each painted as a generation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.models import Count, Prefetch, Q, QuerySet
 
 from inpainting import planning, webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
-from inpainting.core.errors import InvalidPicture, InvalidRequest
+from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.conditioning_images import unread_images
@@ -31,7 +31,7 @@ RETRIED = (Status.FAILED, Status.CANCELLED)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wanted:
-    """A picture of a batch: what it was called, and what to paint or why that cannot be read."""
+    """One image of a batch: its file name, and its request or why it cannot be read."""
 
     name: str
     request: InpaintRequest | InvalidRequest
@@ -40,14 +40,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """Of what can be retried, by index: the items that wait again, and those that could not be accepted again."""
+    """The indexes of the items that are queued again, and why the others were refused."""
 
     accepted: tuple[int, ...]
     refused: dict[int, InvalidRequest]
 
 
 def of(user: Any) -> QuerySet[Batch]:
-    """The user's batches, newest first, each with how many items are in which state: `queued_count` …"""
+    """The user's batches, newest first, each with a count of its items by state: `queued_count`, …"""
     statuses = {f"{status}_count": Count("items", filter=Q(items__generation__status=status)) for status in Status}
     refused = Count("items", filter=Q(items__refusal__isnull=False))
     deleted = Count("items", filter=Q(items__refusal__isnull=True, items__generation=None))
@@ -56,7 +56,7 @@ def of(user: Any) -> QuerySet[Batch]:
 
 
 def find(user: Any, pk: UUID) -> Batch | None:
-    """The user's own batch with its items and their results, or None: missing and somebody else's look alike."""
+    """The user's own batch with its items and their results; None where it is missing or another user's."""
     images = Prefetch("generation__images", GeneratedImage.objects.order_by("index"))
     items = BatchItem.objects.select_related("generation__source", "generation__mask").prefetch_related(images)
     return of(user).prefetch_related(Prefetch("items", items)).filter(pk=pk).first()
@@ -126,13 +126,14 @@ def submit_batch(
 
 
 def bare(error: InvalidRequest) -> InvalidRequest:
-    """Without where it was raised: those frames hold the picture, and the error is kept for as long as the batch."""
+    """The error without its traceback, whose frames hold the picture for as long as the error is kept."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
 
 def keep_until_a_limit(waiting: dict[int, Generation], allowance: Allowance) -> dict[int, InvalidRequest]:
-    """Save them in their order, by index. Returns what the first that is one too many, and all after it, hit."""
+    """Save generations in their order, by index. Returns the limit that the first one too many exceeds, for it and all
+    after it."""
     over: dict[int, InvalidRequest] = {}
     reached: LimitReached | None = None
     for index, generation in waiting.items():
@@ -149,19 +150,19 @@ def keep_until_a_limit(waiting: dict[int, Generation], allowance: Allowance) -> 
 def save_item(item: BatchItem, batch: Batch, refusal: InvalidRequest | None) -> None:
     item.batch = batch
     if refusal is not None:
-        item.generation, item.refusal = None, said_of(refusal)
+        item.generation, item.refusal = None, error_details(refusal)
     item.save(force_insert=True)
 
 
-def said_of(error: InvalidRequest) -> dict[str, Any]:
-    """An error as it is kept and answered: message, code, and what else is known."""
+def error_details(error: InvalidRequest) -> dict[str, Any]:
+    """An error as a dict to store and to send: message, code, and the details that it has."""
     details = {"field": error.field, "limit": error.limit, "actual": error.actual}
     known = {name: value for name, value in details.items() if value is not None}
     return {"message": error.message, "code": error.code, **known}
 
 
 def cancel(batch: Batch) -> bool:
-    """Cancel what waits or runs, as each generation is. False where nothing does."""
+    """Cancel every queued and running generation. False where there is none."""
     live = Generation.objects.filter(batch_item__batch=batch, status__in=LIVE)
     return sum(generation.cancel() for generation in live) > 0
 
@@ -185,7 +186,7 @@ def retry(batch: Batch) -> Retried:
         except InvalidRequest as error:
             refusals[index] = error
     with transaction.atomic(durable=True):
-        # One retry or deletion of a batch after the other. SQLite's transactions are exclusive anyway.
+        # Serialise retries and deletions of a batch. SQLite's transactions are exclusive anyway.
         list(Batch.objects.select_for_update().filter(pk=batch.pk))
         allowance = Allowance(batch.owner)  # holds the owner before any generation, as deleting does
         waiting = {index: again[index] for index in still_ended(items) if index in again}
@@ -210,22 +211,22 @@ def once_more(former: Generation) -> Generation:
     unread_images(plan, former.references)
     for picture in former.pictures:
         if not picture.file.storage.exists(str(picture.file.name)):
-            raise InvalidPicture("A picture of this generation is gone.", code="image_gone", field="image")
+            raise former.image_gone()
     again = former.once_more()
     again.settings, again.ignored = plan.settings.to_dict(), sorted(plan.ignored)
     return again
 
 
 def still_ended(items: Mapping[int, BatchItem]) -> list[int]:
-    """The indexes of those that still stand for the generation that we read; it stays until the transaction ends."""
+    """The indexes of the items that no concurrent call has changed; locks their generations."""
     read = {item.generation.pk: index for index, item in items.items() if item.generation is not None}
     formers = Generation.objects.select_for_update(of=["self"], no_key=True).filter(pk__in=read).order_by("pk")
     return sorted(read[pk] for pk in formers.filter(batch_item__isnull=False).values_list("pk", flat=True))
 
 
 def delete_batch(batch: Batch) -> bool:
-    """Remove it with all of its generations, those that were retried too. False while one of them runs: then all that
-    is live is being cancelled, nothing is removed yet, and the batch can be deleted soon."""
+    """Delete a batch with all of its generations, retried ones too. False while one of them runs: then it is being
+    cancelled, nothing is deleted yet, and the caller should try again soon."""
     cancel(batch)
     with transaction.atomic():
         Batch.objects.select_for_update().filter(pk=batch.pk).first()

@@ -15,6 +15,8 @@ from django.conf import settings
 from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 
+from inpainting.core.errors import InvalidPicture
+from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.database_clock import in_seconds
 from inpainting.models import completion_waiters
@@ -202,10 +204,27 @@ class Generation(models.Model):
             parent=self,
         )
 
-    def to_request(self) -> InpaintRequest:
-        """The request that this generation was made from."""
-        references = {name: picture.read() for name, picture in self.references.items()}
-        return InpaintRequest(self.source.read(), self.mask.read_pixels(), self.paint_settings, **references)
+    def to_request(
+        self, settings: PaintSettings | None = None, references: Mapping[str, Picture | None] | None = None
+    ) -> InpaintRequest:
+        """The request that this generation was made from.
+
+        settings, references: in place of its own; reference pictures by their names in `InpaintRequest`, None for none.
+        Raises InvalidPicture, `image_gone`, where a file is gone.
+        """
+        sent = dict(references or {})
+        try:
+            kept = {name: picture.read() for name, picture in self.references.items() if name not in sent}
+            return InpaintRequest(
+                self.source.read(), self.mask.read_pixels(), settings or self.paint_settings, **kept | sent
+            )
+        except FileNotFoundError as error:
+            raise self.image_gone() from error
+
+    @staticmethod
+    def image_gone() -> InvalidPicture:
+        """The error for a file of a generation that is no longer in storage."""
+        return InvalidPicture("A picture of this generation is gone; send it again.", code="image_gone", field="image")
 
     # Mutators
 

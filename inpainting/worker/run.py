@@ -120,10 +120,9 @@ def request_of(generation: Generation) -> InpaintRequest:
     """Its pictures and resolved settings. Raises InvalidPicture (`image_gone`) where a file is gone."""
     try:
         return generation.to_request()
-    except FileNotFoundError as error:
-        logger.error("A file of %s is gone: %s", generation, error)
-        message = "A file of the pictures that were sent is gone; send them again."
-        raise InvalidPicture(message, code="image_gone") from error
+    except InvalidPicture as error:
+        logger.error("A file of %s is gone: %s", generation, error.__cause__)
+        raise
 
 
 def insist(

@@ -12,7 +12,6 @@ from django.test.client import MULTIPART_CONTENT
 from accounts.models import User
 from inpainting import tasks
 from inpainting.core.request import InpaintRequest
-from inpainting.generations import run_again
 from inpainting.models import Generation, WebhookDelivery
 from tests.api.bodies import shape_a, shape_b, shape_c
 
@@ -90,13 +89,14 @@ def test_a_child_has_its_parent_before_anybody_hears_of_it(
 def test_a_parent_that_is_deleted_on_the_way_is_none(
     alice: User, alices_program: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parent, read = generate(alice), run_again.request_of
+    parent, read = generate(alice), Generation.to_request
 
     def read_and_gone(generation: Generation, *args: Any) -> InpaintRequest:
+        monkeypatch.setattr(Generation, "to_request", read)  # the worker reads the new one
         request = read(generation, *args)
         Generation.objects.filter(pk=generation.pk).delete()
         return request
 
-    monkeypatch.setattr(run_again, "request_of", read_and_gone)
+    monkeypatch.setattr(Generation, "to_request", read_and_gone)
     assert alices_program.post(f"/api/generations/{parent.pk}/run-again/").status_code == 202
     assert Generation.objects.get().parent is None

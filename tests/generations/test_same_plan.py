@@ -93,9 +93,9 @@ def catalog(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> l
     return stand_in.watch(monkeypatch)
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES)
+@pytest.fixture(params=list(CASES))
 def case(request: pytest.FixtureRequest) -> Case:
-    return request.param  # type: ignore[no-any-return]
+    return CASES[request.param]
 
 
 @pytest.fixture

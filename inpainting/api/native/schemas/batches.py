@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from inpainting.api.native.schemas.base import Answer, Constant, NumberOrText, Page, UtcDateTime
 from inpainting.core.errors import InvalidRequest
-from inpainting.generations.batches import LIVE, Retried, said_of
+from inpainting.generations.batches import LIVE, Retried, error_details
 from inpainting.generations.description import image_url
 from inpainting.models import Batch, BatchItem, Status
 from inpainting.models.batch import ITEM_STATES, REFUSED
@@ -101,7 +101,7 @@ class BatchRetriedDocument(BatchAcceptedDocument):
         outcome: Retried = self.context["outcome"]
         refused = {item.index: NEEDS_NEW_PICTURE for item in batch.items.all() if item.state == REFUSED}
         problems = sorted((refused | outcome.refused).items())
-        return [{"index": index, **said_of(error)} for index, error in problems]
+        return [{"index": index, **error_details(error)} for index, error in problems]
 
 
 class BatchCountsDocument(Answer):
