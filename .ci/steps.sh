@@ -48,8 +48,9 @@ postgresql_all() {
   DREAMLAYER_TEST_POSTGRES=1 tests_of tests/generations tests/worker tests/webhooks --ignore tests/webhooks/test_serving.py
 }
 
+# The rest of each matrix, and each property with as many examples as its test names.
 full_matrices() {
-  tests_of -n 2 -m full
+  tests_of -n 2 -m "full or hypothesis" --hypothesis-profile=full
 }
 
 chaos() {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.generations.submit import submit
 from inpainting.models import Batch, BatchItem, Generation
 from inpainting.worker import watchdog
+from tests import strategies
+from tests.installation import Installation
+
+strategies.load_profiles()
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +71,21 @@ def models_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     engine = Diffusion(Options(device="cpu", precision="float32", max_rows=32))
     monkeypatch.setitem(registry.engines(), "diffusion", engine)
     return Path(settings.MODELS_DIR)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A running DreamLayer without models, shared by all tests that leave its settings and its processes alone."""
+    site = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_LOG_LEVEL="INFO")
+    site.migrate()
+    with site.serving():
+        yield site
+
+
+@pytest.fixture(scope="session")
+def site_key(site: Installation) -> str:
+    """The API key of a user of `site` whom its tests share."""
+    return site.manage("create_api_key", "shared@example.com", "--create-user").strip()
 
 
 @pytest.fixture

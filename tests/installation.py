@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import shutil
@@ -10,15 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from uuid import uuid4
+
+from tests import scratch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,8 +53,8 @@ class Installation:
         return done.stdout
 
     def migrate(self) -> None:
-        """As `manage.py migrate`, which takes seconds: once a process, then copied."""
-        shutil.copytree(migrated_folder(), self.folder, dirs_exist_ok=True)
+        """As `manage.py migrate`, which takes seconds: once a test run, then copied."""
+        shutil.copytree(scratch.built_once("migrated", migrate_database), self.folder, dirs_exist_ok=True)
 
     def start(self) -> subprocess.Popen[str]:
         command = [sys.executable, str(ROOT / "manage.py"), "serve", "--host", self.host, "--port", str(self.port)]
@@ -123,9 +122,5 @@ class Installation:
             return []
 
 
-@cache
-def migrated_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="dreamlayer-migrated-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+def migrate_database(folder: Path) -> None:
     Installation(folder).manage("migrate", "--verbosity", "0")
-    return folder

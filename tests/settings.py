@@ -9,6 +9,7 @@ from tests import postgres, scratch
 
 # Several workers share the processors: threads that wait for each other would only spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ[scratch.RUN_FOLDER] = scratch.run_folder()
 os.environ["DREAMLAYER_DATA_DIR"] = scratch.folder("dreamlayer-tests-")
 if os.environ.get("DREAMLAYER_TEST_POSTGRES"):
     os.environ["DREAMLAYER_DATABASE_URL"] = postgres.start()

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from inpainting.core.geometry import Box, Size, WindowRule
 from inpainting.core.picture import Mask, Picture, Pixels
 
 SEEDS = st.integers(0, 2**32 - 1)
+PROFILES = {"default": 50, "full": 300}
+"""The most examples of a test; `pytest --hypothesis-profile=full` takes the second."""
+
+
+def load_profiles() -> None:
+    """Register the profiles. On top of Hypothesis' own, which differs where the variable CI is set."""
+    for name, most in PROFILES.items():
+        settings.register_profile(name, parent=settings.default, max_examples=most)
+    settings.load_profile("default")
+
+
+def examples(number: int) -> int:
+    """The examples of one test: `number`, and never more than the profile allows."""
+    return min(number, settings.default.max_examples)
 
 
 def sizes(longest: int = 80) -> st.SearchStrategy[Size]:

@@ -35,19 +35,18 @@ def key(installation: Installation) -> str:
 
 
 def test_a_generation_runs_through_real_workers(
-    installation: Installation, key: str, photo_png: bytes, mask_png: bytes
+    site: Installation, site_key: str, photo_png: bytes, mask_png: bytes
 ) -> None:
-    with installation.serving():
-        status, said = installation.img2img(key, photo_png, mask_png)
-        assert (status, said["status"]) == (200, "success")
-        link = said["images"][0]  # type: ignore[index]
-        with urllib.request.urlopen(link, timeout=20) as answer:
-            assert answer.read(8) == b"\x89PNG\r\n\x1a\n"
-        assert installation.get("/livez")[0] == 200
-        page = installation.get("/accounts/login/")[1].decode()
-        style = re.search(r'href="(/static/css/[^"]+)"', page)
-        assert style
-        assert installation.get(style[1])[0] == 200
+    status, said = site.img2img(site_key, photo_png, mask_png)
+    assert (status, said["status"]) == (200, "success")
+    link = said["images"][0]  # type: ignore[index]
+    with urllib.request.urlopen(link, timeout=20) as answer:
+        assert answer.read(8) == b"\x89PNG\r\n\x1a\n"
+    assert site.get("/livez")[0] == 200
+    page = site.get("/accounts/login/")[1].decode()
+    style = re.search(r'href="(/static/css/[^"]+)"', page)
+    assert style
+    assert site.get(style[1])[0] == 200
 
 
 def test_the_built_in_engine_imports_no_heavy_libraries(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> None:
@@ -144,12 +143,11 @@ def test_it_stops_cleanly_on_sigterm(installation: Installation, key: str, photo
     assert "Traceback" not in installation.log
 
 
-def test_it_prints_its_url_and_the_first_administrators_link(installation: Installation) -> None:
-    with installation.serving():
-        assert f"http://127.0.0.1:{installation.port}/" in installation.log
-        link = re.search(r"http://[^/]+(/setup/\S+/)", installation.log)
-        assert link
-        assert installation.get(link[1])[0] == 200
+def test_it_prints_its_url_and_the_first_administrators_link(site: Installation) -> None:
+    assert f"http://127.0.0.1:{site.port}/" in site.log
+    link = re.search(r"http://[^/]+(/setup/\S+/)", site.log)
+    assert link
+    assert site.get(link[1])[0] == 200
 
 
 def test_on_all_interfaces_it_prints_the_urls_for_other_machines(installation: Installation) -> None:
@@ -174,10 +172,9 @@ def test_a_port_in_use_is_reported(installation: Installation) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_body_that_is_too_large_is_refused(installation: Installation, key: str) -> None:
-    with installation.serving():
-        status, body = installation.get("/api/img2img", key=key, data=b"x" * (64 * 2**20 + 1))
-        assert (status, json.loads(body)["code"]) == (413, "body_too_large")
+def test_a_body_that_is_too_large_is_refused(site: Installation, site_key: str) -> None:
+    status, body = site.get("/api/img2img", key=site_key, data=b"x" * (64 * 2**20 + 1))
+    assert (status, json.loads(body)["code"]) == (413, "body_too_large")
 
 
 def test_an_allowed_origin_can_read_the_413(tmp_path: Path) -> None:
@@ -205,15 +202,14 @@ def test_the_secret_key_is_private_and_permanent(installation: Installation) -> 
     assert path.read_text() == first
 
 
-def test_an_invalid_form_gets_the_apis_error(installation: Installation, key: str) -> None:
+def test_an_invalid_form_gets_the_apis_error(site: Installation, site_key: str) -> None:
     """Twisted would parse forms too by default, and answer invalid ones with an empty 400."""
-    with installation.serving():
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{installation.port}/api/img2img",
-            data=b"no form",
-            headers={"X-API-Key": key, "Content-Type": "multipart/form-data"},
-        )
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=20)
-        assert refused.value.code == 400
-        assert json.loads(refused.value.read())["status"] == "error"
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{site.port}/api/img2img",
+        data=b"no form",
+        headers={"X-API-Key": site_key, "Content-Type": "multipart/form-data"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=20)
+    assert refused.value.code == 400
+    assert json.loads(refused.value.read())["status"] == "error"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -36,6 +38,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.families.base import LatentModel
+from tests import scratch
 
 FEATURES = 32
 
@@ -215,8 +218,17 @@ BUILDERS = {"sd": sd, "sdxl": sdxl, "flux-fill": flux_fill}
 
 
 def saved(folder: Path, family: str = "sd", *, inpainting: bool = True, seed: int = 0, **more: Any) -> ModelSpec:
-    """A tiny model in diffusers' layout, and what the catalog would say of it."""
-    BUILDERS[family](folder.parent, inpainting=inpainting, seed=seed).save_pretrained(folder, safe_serialization=True)
+    """A tiny model in diffusers' layout in `folder`, and its specification. Each model is built once a test run, then
+    copied. more: fields of the specification."""
+
+    def build(built: Path) -> None:
+        with TemporaryDirectory() as scratch_folder:
+            pipeline = BUILDERS[family](Path(scratch_folder), inpainting=inpainting, seed=seed)
+            pipeline.save_pretrained(built, safe_serialization=True)
+
+    built = scratch.built_once(f"{family}-{'inpainting' if inpainting else 'plain'}-{seed}", build)
+    shutil.copytree(built, folder, copy_function=replaced_by_copy, dirs_exist_ok=True)
+    torch.manual_seed(seed)  # the same state whether the model was built or copied
     usual = {**families.get(family).defaults, "width": 64, "height": 64, **more}
     return ModelSpec(slug=folder.name, label=f"Tiny {folder.name}", family=family, path=folder, **usual)
 
@@ -224,6 +236,12 @@ def saved(folder: Path, family: str = "sd", *, inpainting: bool = True, seed: in
 def encoded(model: LatentModel, settings: PaintSettings, size: Size, vectors: Sequence[Any] = ()) -> TextConditioning:
     """The text of a request as the model's network takes it."""
     return model.encode_prompts(model.tokenize(settings, vectors), settings, size)
+
+
+def replaced_by_copy(source: str, target: str) -> None:
+    """Copy a file under a new inode and a new time, as saving it would; the old one may still be mapped into memory."""
+    Path(target).unlink(missing_ok=True)
+    shutil.copyfile(source, target)
 
 
 def switches(pipeline: Any) -> dict[str, Any]:

@@ -51,15 +51,6 @@ def chromium() -> str:
     return path
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A running DreamLayer without models, shared by the tests that need no other."""
-    site = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_LOG_LEVEL="INFO")
-    site.migrate()
-    with site.serving():
-        yield site
-
-
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     """Of the module, not the session: while Playwright is open its event loop runs here, which Django minds."""

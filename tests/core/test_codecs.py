@@ -18,6 +18,7 @@ from inpainting.core.codecs import decode_picture, encode_png, read_png_texts, t
 from inpainting.core.errors import InvalidPicture, InvalidRequest
 from inpainting.core.picture import Picture
 from tests.core import hostile
+from tests.strategies import examples
 
 PROFILES = {1: (None, hostile.grey_profile()), 3: (None, hostile.srgb_profile(), hostile.swapped_profile())}
 
@@ -44,7 +45,7 @@ keywords = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=200)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(picture=pictures(), embedded=st.dictionaries(keywords, texts, max_size=4))
 def test_encoding_and_decoding_loses_nothing(picture: Picture, embedded: dict[str, str]) -> None:
     data = encode_png(picture, texts=embedded)

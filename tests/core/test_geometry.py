@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window, row_strips
-from tests.strategies import boxes_in, sizes, window_rules
+from tests.strategies import boxes_in, examples, sizes, window_rules
 
 PLANS = sizes(300).flatmap(lambda size: st.tuples(st.just(size), boxes_in(size), window_rules()))
 
 
 @given(PLANS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_window_lies_in_the_image_and_holds_the_mask(plan: tuple[Size, Box, WindowRule]) -> None:
     image, marked, rule = plan
     window = plan_window(marked, image, rule)
@@ -25,7 +25,7 @@ def test_a_window_lies_in_the_image_and_holds_the_mask(plan: tuple[Size, Box, Wi
 
 
 @given(PLANS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_the_work_size_has_the_sides_that_the_rule_requires(plan: tuple[Size, Box, WindowRule]) -> None:
     image, marked, rule = plan
     window = plan_window(marked, image, rule)
@@ -37,7 +37,7 @@ def test_the_work_size_has_the_sides_that_the_rule_requires(plan: tuple[Size, Bo
 
 
 @given(PLANS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_both_axes_are_scaled_alike_but_for_rounding(plan: tuple[Size, Box, WindowRule]) -> None:
     image, marked, rule = plan
     window = plan_window(marked, image, rule)
@@ -48,7 +48,7 @@ def test_both_axes_are_scaled_alike_but_for_rounding(plan: tuple[Size, Box, Wind
 
 
 @given(boxes_in(Size(50, 50)), st.integers(0, 700), st.integers(0, 500), window_rules())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_window_is_widened_rather_than_scaled_where_the_image_has_room(
     marked: Box, x: int, y: int, rule: WindowRule
 ) -> None:
@@ -62,7 +62,7 @@ def test_a_window_is_widened_rather_than_scaled_where_the_image_has_room(
     st.floats(-10_000, 10_000),
     st.floats(-10_000, 10_000),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_work_and_image_coordinates_are_each_others_inverse(boxed: tuple[Box, Size], x: float, y: float) -> None:
     window = Window(*boxed)
     assert window.to_image(*window.to_work(x, y)) == pytest.approx((x, y), abs=1e-6)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from inpainting.core.codecs import IntakeLimits, decode_picture, encode_png
 from inpainting.core.errors import InvalidPicture
 from tests.core import hostile
+from tests.strategies import examples
 
 HEAD = b"\x89PNG\r\n\x1a\n"
 TEXT = hostile.chunk(b"tEXt", b"comment\0" + hostile.SCRIPT)
@@ -350,7 +351,7 @@ def with_valid_checksums(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", SMALL)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(cut=st.floats(0, 1), flips=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), max_size=6))
 def test_a_broken_file_is_refused_or_decoded(name: str, cut: float, flips: list[tuple[float, int]]) -> None:
     data = bytearray(SMALL[name])
@@ -365,7 +366,7 @@ def test_a_broken_file_is_refused_or_decoded(name: str, cut: float, flips: list[
         assert decoded.picture.mode in ("L", "LA", "RGB", "RGBA")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     start=st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF\x40\0\0\0WEBP", b""]),
     rest=st.binary(max_size=200),

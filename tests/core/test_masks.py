@@ -27,7 +27,7 @@ from inpainting.core.masks import (
 )
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import PaintSettings
-from tests.strategies import masks, sizes
+from tests.strategies import examples, masks, sizes
 
 BLACK, WHITE, TRANSPARENT = MaskPolarity
 MASKS = sizes(40).flatmap(masks)
@@ -91,7 +91,7 @@ def test_a_mask_of_another_size_is_stretched_over_the_image() -> None:
 
 
 @given(sizes(60).flatmap(masks), sizes(60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_scaling_adds_no_grey_and_loses_no_repainted_pixel(mask: Mask, size: Size) -> None:
     binary = np.where(mask > 0, np.uint8(255), np.uint8(0))
     result = scaled(binary, size)
@@ -136,7 +136,7 @@ def disc(mask: Mask, radius: int, least: bool) -> Mask:
 
 
 @given(sizes(16).flatmap(masks), st.integers(-9, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_growing_is_dilation_by_a_disc_and_shrinking_is_erosion(mask: Mask, pixels: int) -> None:
     before = mask.copy()
     assert np.array_equal(grow(mask, pixels), disc(mask, abs(pixels), least=pixels < 0))
@@ -157,7 +157,7 @@ def test_inverting_twice_changes_nothing(mask: Mask) -> None:
 
 
 @given(MASKS, st.integers(0, 12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_feather_weights_are_zero_outside_and_never_exceed_the_mask(mask: Mask, width: int) -> None:
     weights = feather(mask, width)
     assert weights.dtype == np.float32

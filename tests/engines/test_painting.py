@@ -21,7 +21,7 @@ from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.painting import NOTHING_TO_DO, Painting, paint
 from inpainting.worker.run import report
 from tests.fakes import PlainEngine, declared, planned
-from tests.strategies import masks, pictures, sizes, window_rules
+from tests.strategies import examples, masks, pictures, sizes, window_rules
 
 
 @dataclass
@@ -67,7 +67,7 @@ def requests(draw: st.DrawFn) -> InpaintRequest:
 
 
 @given(requests(), window_rules())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_outside_the_mask_every_pixel_is_the_pictures_own(request: InpaintRequest, rule: WindowRule) -> None:
     image = Picture(request.image.pixels.copy(), request.image.icc_profile)
     mask = request.mask.copy()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inpainting.net.addresses import SPECIAL_IPV4, is_allowed_by_exception, is_blocked
+from tests.strategies import examples
 
 
 def table(text: str) -> list[str]:
@@ -76,7 +77,7 @@ def test_text_that_is_no_address_is_blocked(text: str) -> None:
 
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6) | st.ip_addresses(v=6, network="2000::/3"))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_the_standard_librarys_private_addresses_are_blocked(address: IPv4Address | IPv6Address) -> None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return  # checked as an IPv4 address

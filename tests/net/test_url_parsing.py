@@ -12,6 +12,7 @@ from inpainting.net import OutboundPolicy, is_allowed_url
 from inpainting.net.network_errors import Failure, NetworkError
 from inpainting.net.url_parsing import Target, parse_url, resolve_redirect
 from tests.net.urls import PRIVATE, REFUSED
+from tests.strategies import examples
 
 LIMITS = OutboundPolicy()
 
@@ -123,7 +124,7 @@ def test_a_redirect_is_checked_and_never_leaves_https(location: str) -> None:
     st.sampled_from(["", "http://"]),
 )
 @example("[::1%]", "http://")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_parsing_is_idempotent(text: str, start: str) -> None:
     try:
         target = parse_url(start + text, LIMITS)

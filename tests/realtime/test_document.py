@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
@@ -19,24 +18,22 @@ pytest.importorskip("websockets")
 TEXT = (ROOT / "docs" / "live.md").read_text()
 
 
-def test_the_example_program_receives_events_until_the_end(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> None:
+def test_the_example_program_receives_events_until_the_end(
+    site: Installation, site_key: str, photo_png: bytes, mask_png: bytes
+) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
-    installation = Installation(tmp_path)
-    installation.migrate()
-    key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
-    with installation.serving():
-        environment = {**os.environ, "KEY": key, "SITE": f"http://127.0.0.1:{installation.port}"}
-        listener = subprocess.Popen(
-            [sys.executable, "-u", "-c", program], env=environment, stdout=subprocess.PIPE, text=True
-        )
-        submitted = []
-        try:
-            # Generations that ended before the program connected are not sent: submit until it has seen one end.
-            while listener.poll() is None:
-                submitted.append(installation.img2img(key, photo_png, mask_png)[1]["id"])
-        finally:
-            listener.kill()
-        lines = [line.split() for line in listener.communicate()[0].splitlines()]
+    environment = {**os.environ, "KEY": site_key, "SITE": f"http://127.0.0.1:{site.port}"}
+    listener = subprocess.Popen(
+        [sys.executable, "-u", "-c", program], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    submitted = []
+    try:
+        # Generations that ended before the program connected are not sent: submit until it has seen one end.
+        while listener.poll() is None:
+            submitted.append(site.img2img(site_key, photo_png, mask_png)[1]["id"])
+    finally:
+        listener.kill()
+    lines = [line.split() for line in listener.communicate()[0].splitlines()]
     assert listener.returncode == 0
     assert {line[0] for line in lines} <= set(submitted)
     assert lines[-1][1] == "succeeded"

@@ -20,6 +20,7 @@ from inpainting.engines.base import Step
 from inpainting.engines.quick_fill.engine import QuickFill, fill_all
 from inpainting.engines.quick_fill.holes import split_mask
 from tests.fakes import window_plan
+from tests.strategies import examples
 
 Bytes = NDArray[np.uint8]
 
@@ -145,7 +146,7 @@ def test_an_empty_mask_changes_nothing(coffee: Bytes) -> None:
     assert steps[-1].done == steps[-1].of
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
 def test_it_takes_tiny_pictures_and_any_mask(data: st.DataObject) -> None:
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
