@@ -141,6 +141,14 @@ def test_no_surface_imports_another() -> None:
     assert wrong == []
 
 
+def test_what_dialects_share_knows_no_dialect() -> None:
+    """Only the OpenAPI document and the errors outside of dialects use the native API."""
+    native, serving_it = "inpainting.api.native", ("inpainting.api.openapi", "inpainting.api.error_handlers")
+    for name, tree in modules("inpainting/api").items():
+        if not name.startswith((native, *serving_it)):
+            assert not [found for found in imports(tree) if found.startswith(native)], name
+
+
 def test_nothing_imports_the_wiring_and_accounts_knows_nothing_of_inpainting() -> None:
     for name, tree in {**modules("inpainting"), **modules("accounts")}.items():
         assert not [found for found in imports(tree) if found.startswith("dreamlayer_site")], name

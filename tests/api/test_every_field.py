@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 
 from django.test import Client
 
-from inpainting.api.fields import Img2ImgForm
+from inpainting.api.native.fields import Img2ImgForm
 from inpainting.catalog import families
 from inpainting.catalog.specs import Control
 from inpainting.models import Generation

@@ -13,7 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from inpainting.api.fields import Img2ImgForm, checked
+from inpainting.api.native.fields import Img2ImgForm, checked
 from inpainting.apps import list_shipped_models
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS

@@ -1,0 +1,1 @@
+"""Signed links to results, and ZIP archives of them."""

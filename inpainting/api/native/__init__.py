@@ -1,0 +1,1 @@
+"""The native API: `/api/` and signed links."""

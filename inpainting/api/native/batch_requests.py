@@ -9,10 +9,10 @@ from typing import Any
 from django.conf import settings
 from rest_framework.request import Request
 
-from inpainting.api.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.inputs import masked_request
 from inpainting.api.native.bodies import body_of
 from inpainting.api.native.conditioning_images import ConditioningImages, conditioning_images_in
+from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.native.requests import idempotency_of, webhook_url_of
 from inpainting.api.pictures import IMAGE, MASK, PictureRole, SentPicture, read_picture
 from inpainting.core.codecs import DecodedPicture

@@ -12,10 +12,10 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.api.errors import Conflict
-from inpainting.api.fields import ChangesForm, checked, settings_from, without
 from inpainting.api.native.bodies import body_of
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.dialect import pending_answer
+from inpainting.api.native.fields import ChangesForm, checked, settings_from, without
 from inpainting.api.native.pagination import query_of, render_page
 from inpainting.api.native.requests import idempotency_of
 from inpainting.api.native.schemas.bodies import CHANGES

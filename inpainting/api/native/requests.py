@@ -9,10 +9,10 @@ from rest_framework.request import Request
 
 from inpainting import planning, webhooks
 from inpainting.api.compat.base import Options, Repeated
-from inpainting.api.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.inputs import masked_request, unmasked_request
 from inpainting.api.native.bodies import Body, Shape, body_of
 from inpainting.api.native.conditioning_images import conditioning_images_in
+from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.pictures import IMAGE, MASK, read_picture
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity

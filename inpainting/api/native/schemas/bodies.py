@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from rest_framework import serializers
 
-from inpainting.api.fields import ChangesForm, Img2ImgForm
+from inpainting.api.native.fields import ChangesForm, Img2ImgForm
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 CONTROL_IMAGE = "The conditioning image of a depth, scribble or tile ControlNet; scaled to the size of the image."
