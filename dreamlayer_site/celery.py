@@ -27,11 +27,11 @@ def start_background_threads(sender: Any, **_: object) -> None:
 
     `serve` starts the same threads itself.
     """
-    from inpainting.generations.recovery import start_lookout  # not at the top: models need the loaded apps
+    from inpainting.generations.recovery import start_poller  # not at the top: models need the loaded apps
     from inpainting.moderation import warn_where_unavailable
     from inpainting.worker.warm_up import start_warming_up
 
-    start_lookout()
+    start_poller()
     warn_where_unavailable()
     if "gpu" in sender.app.amqp.queues.consume_from:
         start_warming_up()

@@ -1,7 +1,7 @@
-"""Rows and files, compared: what a row names and is not there, what is there and no row names, what has changed.
+"""Compare the rows with the storage: missing files, files without a row, files with other bytes.
 
-A crash between the end of a transaction and the removal of files, or between writing files and accepting, leaves files
-without rows. Rows without files come from outside: a lost disk, a restore in the wrong order, a hand in the folder.
+A crash between a commit and the removal of files, or between writing files and accepting, leaves files without rows.
+Missing files have causes outside the program: a lost disk, a restore in the wrong order, a manual change.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MODELS: tuple[type[StoredPicture], ...] = (SourceImage, Mask, ReferencePicture, 
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A file that a row names. sha256: what it should have; empty for thumbnails, of which none is kept."""
+class NamedFile:
+    """A file that a row refers to. sha256: of its bytes; empty for thumbnails, which have none."""
 
     file: str
     model: type[StoredPicture]
@@ -34,18 +34,20 @@ class Named:
     def __str__(self) -> str:
         return f"{self.file} (of {self.model._meta.verbose_name} {self.pk})"
 
-    def is_still_named(self) -> bool:
+    def has_row(self) -> bool:
         return self.model._default_manager.filter(pk=self.pk).exists()
 
 
-def named() -> Iterator[Named]:
-    """All that rows name."""
+def named_files() -> Iterator[NamedFile]:
+    """Every file that a row refers to."""
     for model in MODELS:
         fields = file_fields(model)
         for row in model._default_manager.order_by().values("pk", *fields, *model.HASHES.values()).iterator():
             for field in fields:
-                if row[field]:  # of most results nothing was hidden
-                    yield Named(row[field], model, row["pk"], row[model.HASHES[field]] if field in model.HASHES else "")
+                if row[field]:  # most results have no hidden file
+                    yield NamedFile(
+                        row[field], model, row["pk"], row[model.HASHES[field]] if field in model.HASHES else ""
+                    )
 
 
 def file_fields(model: type[StoredPicture]) -> list[str]:
@@ -53,24 +55,24 @@ def file_fields(model: type[StoredPicture]) -> list[str]:
 
 
 def stored(storage: Storage = default_storage, folder: str = "") -> Iterator[str]:
-    """The names of all files in the storage."""
+    """The names of all files in storage."""
     try:
         folders, files = storage.listdir(folder)
     except FileNotFoundError:
-        return  # nothing was ever stored
+        return  # the storage is empty
     for name in files:
         yield f"{folder}{name}"
     for name in folders:
         yield from stored(storage, f"{folder}{name}/")
 
 
-def missing(name: Named, storage: Storage = default_storage) -> bool:
-    """Its row is there, and it is not. Asked in this order, what is deleted meanwhile is not missing."""
-    return not storage.exists(name.file) and name.is_still_named()
+def missing(name: NamedFile, storage: Storage = default_storage) -> bool:
+    """Whether the row exists and the file does not. In this order, so that a concurrent deletion is not reported."""
+    return not storage.exists(name.file) and name.has_row()
 
 
-def altered(name: Named, storage: Storage = default_storage) -> bool:
-    """Its bytes are not those that were written. Reads the whole file; False for thumbnails and for what is gone."""
+def altered(name: NamedFile, storage: Storage = default_storage) -> bool:
+    """Whether the bytes differ from those written. Reads the whole file; False for thumbnails and missing files."""
     if not name.sha256:
         return False
     digest = hashlib.sha256()
@@ -84,7 +86,7 @@ def altered(name: Named, storage: Storage = default_storage) -> bool:
 
 
 def older(file: str, *, than: datetime, storage: Storage = default_storage) -> bool:
-    """Whether it was written before that; False for what is gone."""
+    """Whether the file was written before that time; False for a missing file."""
     try:
         return storage.get_modified_time(file) < than
     except FileNotFoundError:

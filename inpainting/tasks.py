@@ -1,4 +1,4 @@
-"""The switchboard: what Celery may be asked to do."""
+"""The Celery tasks."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from inpainting.engines.base import Queue
 from inpainting.webhooks import deliver_due
 from inpainting.worker.run import run_waiting as run_all_waiting
 
-BELL_SECONDS = 10
-"""The lookout rings again every second: a bell that was not heard for so long is of no use any more."""
+NOTIFICATION_SECONDS = 10
+"""Lifetime of a wake-up message. The poller sends another every second, so an older one is of no use."""
 
 
-@shared_task(name="run_waiting", expires=BELL_SECONDS)
+@shared_task(name="run_waiting", expires=NOTIFICATION_SECONDS)
 def run_waiting() -> None:
     run_all_waiting(Queue.CPU)
 
 
-@shared_task(name="run_waiting_on_gpu", expires=BELL_SECONDS)
+@shared_task(name="run_waiting_on_gpu", expires=NOTIFICATION_SECONDS)
 def run_waiting_on_gpu() -> None:
     run_all_waiting(Queue.GPU)
 
 
-@shared_task(name="deliver_webhooks", expires=BELL_SECONDS)
+@shared_task(name="deliver_webhooks", expires=NOTIFICATION_SECONDS)
 def deliver_webhooks() -> None:
     deliver_due()

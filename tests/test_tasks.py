@@ -11,4 +11,4 @@ from inpainting import tasks
 @pytest.mark.parametrize("bell", [tasks.run_waiting, tasks.run_waiting_on_gpu, tasks.deliver_webhooks])
 def test_a_bell_that_nobody_hears_is_dropped(bell: object) -> None:
     assert bell.name in app.tasks  # type: ignore[attr-defined]
-    assert bell.expires == tasks.BELL_SECONDS  # type: ignore[attr-defined]
+    assert bell.expires == tasks.NOTIFICATION_SECONDS  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from PIL import Image
 from benchmarks.diffusion.bench import Bench, ceilings
 from benchmarks.diffusion.measuring import FULL_GATE, Figure, Row, Sample, busy_note, difference, once, timed
 from benchmarks.diffusion.models import (
-    Watch,
+    Heartbeat,
     batcher_with,
     begun,
     flop,
@@ -155,7 +155,7 @@ def c4(bench: Bench) -> Iterator[Row]:
     sides, side, steps = bench.sd, bench.side(512), 4
     wanted = request(side, steps=steps, guidance_scale=1.0)
     engine = Watched(batcher_with(sides.ours), sides.ours.spec)
-    watches = {"ours": Watch(sides.ours.vae, bench.hardware), "a": Watch(sides.a.vae, bench.hardware)}
+    watches = {"ours": Heartbeat(sides.ours.vae, bench.hardware), "a": Heartbeat(sides.a.vae, bench.hardware)}
 
     def ours() -> bytes:
         (painting,) = paint(planned(wanted, engine), engine, ignore)

@@ -276,7 +276,7 @@ def plain_job(pipeline: Any, wanted: InpaintRequest) -> NDArray[np.uint8]:
 
 
 @dataclass(slots=True)
-class Watch:
+class Heartbeat:
     """Sees a VAE at work: the time of its calls, and the latents of the last decoding."""
 
     vae: Any

@@ -1,4 +1,4 @@
-"""Whether somebody may do one more of something, asked inside the transaction that does it, so that it is exact."""
+"""Rate limits and quotas, checked inside the accepting transaction, so that they are exact."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 LONGEST_WINDOW = DAY
 RATE, QUOTA = "rate_limited", "quota_exceeded"
 WEBHOOKS_PER_MINUTE = 30
-"""Tests and resendings: each makes us call another machine, so everybody has this limit."""
+"""Test and repeated deliveries. Each calls another machine, so the limit applies to all users."""
 
 
 class LimitReached(InvalidRequest):
-    """One more is too much. `retry_after_seconds`: when it may be less; None: when something ends or is deleted."""
+    """A limit is reached. retry_after_seconds: None where only an end or a deletion frees it."""
 
     def __init__(self, message: str, *, code: str, limit: int, actual: int, retry_after_seconds: int | None) -> None:
         super().__init__(message, code=code, limit=limit, actual=actual)
@@ -42,9 +42,9 @@ class LimitReached(InvalidRequest):
 
 
 class Allowance:
-    """What somebody may still have. Made in the accepting transaction, it holds off their other calls until that ends.
+    """The limits of a user within one accepting transaction, which locks out their other calls until it ends.
 
-    What counts is read once, and only where it is limited; what is accepted is added to it.
+    Usage is read once, and only for limits that are set; accepted generations are added to it.
     """
 
     def __init__(self, owner: Any) -> None:
@@ -55,12 +55,12 @@ class Allowance:
             _lock(owner)
 
     def check(self) -> None:
-        """Raises LimitReached where not even the smallest generation would be accepted."""
+        """Raise LimitReached if not even the smallest generation would be accepted."""
         if self.limits is not None:
             self._check(self.limits, 0)
 
     def spend(self, generation: Generation) -> None:
-        """Note that it is accepted, before its rows are saved. Raises LimitReached where it would be one too many."""
+        """Count an accepted generation, before its rows are saved. Raises LimitReached if it exceeds a limit."""
         source = generation.source
         pixels = Size(source.width, source.height).area
         if self.limits is not None:
@@ -68,13 +68,13 @@ class Allowance:
         LedgerEntry.objects.create(owner=self.owner, act=Act.GENERATION, pixels=pixels)
         self.accepted += 1
         self.accepted_pixels += pixels
-        # What is not new is stored already.
+        # Images with a row are stored and counted already.
         self.accepted_bytes += sum(picture.byte_count for picture in generation.pictures if picture._state.adding)
 
     def _check(self, limits: UserLimits, pixels: int) -> None:
         if limits.waiting is not None:
             used = self._waiting_before + self.accepted
-            refuse_over(limits.waiting, used, "generations that wait or run", QUOTA, None)
+            refuse_over(limits.waiting, used, "generations queued or running", QUOTA, None)
         if limits.per_minute is not None:
             used = self._this_minute_before + self.accepted
             refuse_over(limits.per_minute, used, "generations in a minute", RATE, lambda: self._until_free(MINUTE))
@@ -118,7 +118,7 @@ def megapixels(pixels: int) -> int:
 
 
 def spend_webhook(owner: Any) -> None:
-    """Note that a message is sent by hand. Call it in the transaction that makes it due; raises LimitReached."""
+    """Count a delivery by hand, in the transaction that makes it due. Raises LimitReached."""
     _lock(owner)
     this_minute = _noted(owner, Act.WEBHOOK, MINUTE)
     soon = _until_free(this_minute, MINUTE)
@@ -127,9 +127,9 @@ def spend_webhook(owner: Any) -> None:
 
 
 def _lock(owner: Any) -> None:
-    """Two transactions of one owner must not count at the same time. SQLite's are exclusive anyway.
+    """Serialize the accepting transactions of one owner. SQLite's are exclusive anyway.
 
-    Not against keys: rows that name the owner are written meanwhile, by others too.
+    `no_key`: rows that refer to the owner may be written meanwhile.
     """
     get_user_model().objects.select_for_update(no_key=True).get(pk=owner.pk)
 
@@ -137,7 +137,7 @@ def _lock(owner: Any) -> None:
 def refuse_over(
     limit: int, used: int, what: str, code: str, retry_after_seconds: Callable[[], int] | int | None, *, adding: int = 1
 ) -> None:
-    """Raises LimitReached where `used` and `adding` are more than the limit."""
+    """Raise LimitReached if `used` plus `adding` exceed the limit."""
     if used + adding > limit:
         raise LimitReached(
             f"Your limit is {limit} {what}, and you are at {used}.",
@@ -148,13 +148,13 @@ def refuse_over(
         )
 
 
-def forget_spent(now: datetime) -> int:
-    """Drop from the ledger what no limit counts any more. Returns how much."""
+def prune_ledger(now: datetime) -> int:
+    """Delete the ledger entries that no limit counts any more. Returns their number."""
     return LedgerEntry.objects.filter(at__lt=now - LONGEST_WINDOW).delete()[0]
 
 
 def spent(owner: Any) -> dict[str, int]:
-    """What the limits of a minute and of 24 hours count now, under their names; what was deleted since is in it."""
+    """Current usage of the limits per minute and per 24 hours, by their names; deleted generations count."""
     today = _noted(owner, Act.GENERATION, DAY)
     return {
         "per_minute": _noted(owner, Act.GENERATION, MINUTE).count(),
@@ -164,7 +164,7 @@ def spent(owner: Any) -> dict[str, int]:
 
 
 def stored_bytes(owner: Any) -> int:
-    """Bytes of all that is kept for somebody, thumbnails left out."""
+    """Bytes of all stored images of a user, without thumbnails."""
     both = F("byte_count") + F("hidden_byte_count")
     kept = [
         SourceImage.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
@@ -184,6 +184,6 @@ def _noted(owner: Any, act: Act, window: timedelta) -> QuerySet[LedgerEntry]:
 
 
 def _until_free(counted: QuerySet[LedgerEntry], window: timedelta) -> int:
-    """Seconds until the oldest of those counted no longer counts."""
+    """Seconds until the oldest counted entry leaves the window."""
     oldest = counted.order_by("at").values_list("at", flat=True).first()
     return 1 if oldest is None else max(1, math.ceil((oldest + window - timezone.now()).total_seconds()))

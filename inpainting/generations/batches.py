@@ -23,7 +23,7 @@ from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.submit import Given, keep, kept_or_removed, prepared, random_seed
 from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status
 from inpainting.models.batch import DELETED, REFUSED
-from inpainting.models.generation import GIVEN, SharedReferences
+from inpainting.models.generation import GIVEN, SharedImages
 
 LIVE = (Status.QUEUED, Status.RUNNING)
 RETRIED = (Status.FAILED, Status.CANCELLED)
@@ -82,7 +82,7 @@ def submit_batch(
     registry.check_name(engine)
     # Equal settings are planned once, with one seed, and equal reference pictures are stored once.
     plan_settings = cache(partial(planning.plan_settings, engine=engine, seed=random_seed()))
-    shared = SharedReferences()
+    shared = SharedImages()
 
     def prepare(one: Wanted) -> Generation:
         if isinstance(one.request, InvalidRequest):
@@ -182,7 +182,7 @@ def retry(batch: Batch) -> Retried:
     for index, item in items.items():
         former: Any = item.generation
         try:
-            again[index] = once_more(former)
+            again[index] = copy_for_rerun(former)
         except InvalidRequest as error:
             refusals[index] = error
     with transaction.atomic(durable=True):
@@ -193,13 +193,13 @@ def retry(batch: Batch) -> Retried:
         refusals |= keep_until_a_limit(waiting, allowance)
         done = [index for index in waiting if index not in refusals]
         for index in done:
-            items[index].stand_for(waiting[index])
+            items[index].replace_generation(waiting[index])
         if refusals and not done:
             raise refusals[min(refusals)]
     return Retried(tuple(done), refusals)
 
 
-def once_more(former: Generation) -> Generation:
+def copy_for_rerun(former: Generation) -> Generation:
     """A child of a generation, planned again, without reading its pictures; its row is not saved yet.
 
     Raises InvalidRequest where it can no longer be accepted: for what `planning.plan_settings` refuses, for a missing
@@ -212,7 +212,7 @@ def once_more(former: Generation) -> Generation:
     for picture in former.pictures:
         if not picture.file.storage.exists(str(picture.file.name)):
             raise former.image_gone()
-    again = former.once_more()
+    again = former.copy_for_rerun()
     again.settings, again.ignored = plan.settings.to_dict(), sorted(plan.ignored)
     return again
 

@@ -39,12 +39,12 @@ def delete_ended(pk: UUID) -> bool:
 
 
 def delete_everything_of(user: Any) -> int:
-    """Remove all generations, batches and pictures of somebody, what waits and runs too. Returns how many generations.
+    """Delete all generations, batches and images of a user, queued and running ones too. Returns their number.
 
-    Whoever paints one of them finds at the next step that it is no longer there, and keeps nothing.
+    A worker notices at its next step that the generation is gone, and discards its work.
     """
     with transaction.atomic():
-        # Held until the end, so that no worker commits a result in between; in the order of `delete_ended`.
+        # Locked until the end, so that no worker commits a result meanwhile; in the same order as `delete_ended`.
         list(get_user_model().objects.select_for_update(no_key=True).filter(pk=user.pk))
         theirs = list(Generation.objects.select_for_update().filter(owner=user).values_list("pk", flat=True))
         Generation.objects.filter(owner=user).delete()

@@ -1,4 +1,4 @@
-"""The only way a surface gets a generation: through its owner."""
+"""Queries for generations through their owner, the only way for views to read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inpainting.models.generation import GIVEN
 
 
 def of(user: Any) -> QuerySet[Generation]:
-    """The user's generations, newest first, with what showing them needs. Nobody's for who is not signed in."""
+    """The user's generations, newest first, with related rows prefetched. Empty for anonymous users."""
     if not user.is_authenticated:
         return Generation.objects.none()
     images = Prefetch("images", GeneratedImage.objects.order_by("index"))
@@ -20,12 +20,12 @@ def of(user: Any) -> QuerySet[Generation]:
 
 
 def under_way(user: Any) -> QuerySet[Generation]:
-    """The user's own that wait or run, oldest first."""
+    """The user's queued and running generations, oldest first."""
     if not user.is_authenticated:
         return Generation.objects.none()
     return Generation.objects.filter(owner=user, status__in=[Status.QUEUED, Status.RUNNING]).order_by("created_at")
 
 
 def find(user: Any, pk: UUID) -> Generation | None:
-    """The user's own generation, or None: missing and somebody else's look alike."""
+    """The user's generation, or None: a missing one and another user's are not told apart."""
     return of(user).filter(pk=pk).first()

@@ -1,6 +1,6 @@
-"""The same Idempotency-Key is the same generation or batch, however often and however parallel it is sent.
+"""Idempotency keys: a repeated key returns the same generation or batch, however often and concurrently it is sent.
 
-After Stripe's: the request that came with the key is compared, and nothing is kept of one that was refused.
+As in Stripe's API: the request is compared with the first one of that key, and refused requests are not remembered.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MAX_CHARACTERS = 255
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """A caller's key and the SHA-256 of the request that came with it, in hexadecimal."""
+    """A key and the SHA-256 of its request, in hexadecimal."""
 
     key: str
     digest: str
@@ -31,12 +31,12 @@ class Idempotency:
             )
 
     def earlier(self, owner: Any) -> Generation | None:
-        """The generation that this key made before. Raises InvalidRequest where that was another request."""
+        """The generation that this key created earlier. Raises InvalidRequest if the request was another."""
         known = self._known(owner)
         return None if known is None else known.generation
 
     def earlier_batch(self, owner: Any) -> Batch | None:
-        """The batch that this key made before. Raises InvalidRequest where that was another request."""
+        """The batch that this key created earlier. Raises InvalidRequest if the request was another."""
         known = self._known(owner)
         return None if known is None else known.batch
 
@@ -44,14 +44,14 @@ class Idempotency:
         known = IdempotencyKey.objects.select_related("generation", "batch").filter(owner=owner, key=self.key).first()
         if known is not None and known.digest != self.digest:
             raise InvalidRequest(
-                "This Idempotency-Key came with another request before; a new request needs a new key.",
+                "This Idempotency-Key was used with another request; a new request needs a new key.",
                 code="idempotency_key_reused",
                 field="Idempotency-Key",
             )
         return known
 
     def remember(self, generation: Generation) -> None:
-        """Keep it, in the accepting transaction. Raises IntegrityError where another request was first."""
+        """Save the key in the accepting transaction. Raises IntegrityError if a concurrent request was first."""
         IdempotencyKey.objects.create(owner=generation.owner, key=self.key, digest=self.digest, generation=generation)
 
     def remember_batch(self, batch: Batch) -> None:

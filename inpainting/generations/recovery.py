@@ -1,4 +1,4 @@
-"""Look by ourselves: for leases that ran out, for bells that nobody heard, and hourly for what was kept long enough."""
+"""The poller: requeues generations with expired leases, wakes idle workers, and applies retention every hour."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from inpainting.worker.fair_queue import startable_in, workers_of
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_SECONDS = 1.0
+POLL_SECONDS = 1.0
 GRACE = 0.25
-"""Of the lease: a hung process has that long to end itself before its work is given to another."""
+"""Share of the lease: the time in which a hung process may exit before its work is requeued."""
 
 
 def recover() -> int:
-    """For a process that owns this database alone, at its start. Returns how many generations wait."""
+    """Requeue all running generations at the start of the only process of a database. Returns the number queued."""
     for generation in Generation.objects.filter(status=Status.RUNNING):
-        generation.put_back()
+        generation.requeue()
     WebhookDelivery.release_leases()
     waiting = Generation.objects.filter(status=Status.QUEUED).count()
     for queue in Queue:
@@ -39,47 +39,47 @@ def recover() -> int:
     return waiting
 
 
-def hand_back_ours() -> None:
-    """This process is told to stop: what it still runs waits for the next one, uncounted."""
+def release_own() -> None:
+    """Release the generations of this process, which stops, without counting the attempt."""
     watchdog.stopping.set()
     completion_waiters.wake_all()
     for generation in Generation.objects.filter(status=Status.RUNNING, worker=WORKER):
-        generation.hand_back()
+        generation.release()
 
 
-def start_lookout() -> None:
-    """A thread that looks once a second, for a process that paints: the bell may be lost, the row is not."""
-    threading.Thread(target=_look_out, name="lookout", daemon=True).start()
+def start_poller() -> None:
+    """Start a thread that polls once a second: a wake-up message may be lost, a row is not."""
+    threading.Thread(target=_poll_forever, name="poller", daemon=True).start()
 
 
-def _look_out() -> None:
+def _poll_forever() -> None:
     never, sweep_at = threading.Event(), 0.0
-    while not never.wait(LOOK_EVERY_SECONDS):
+    while not never.wait(POLL_SECONDS):
         watchdog.end_if_hung()
         try:
-            look()
+            poll()
             if time.monotonic() >= sweep_at and sweep(timezone.now()):
                 sweep_at = time.monotonic() + SWEEP_EVERY_SECONDS
         except (DatabaseError, InterfaceError):
-            logger.warning("The database does not answer; looking again in a moment", exc_info=True)
+            logger.warning("The database does not answer; polling again in a moment", exc_info=True)
         finally:
             close_old_connections()
 
 
-def look() -> None:
-    """Put back what was abandoned, and ring for what waits while a worker of ours is idle, and for webhooks."""
+def poll() -> None:
+    """Requeue abandoned generations; wake workers for queued generations and due webhooks."""
     for generation in Generation.abandoned(grace_seconds=settings.LEASE_SECONDS * GRACE):
-        if not watchdog.is_watched(str(generation)):  # or we hold it ourselves, and could not write that down
-            generation.put_back()
+        if not watchdog.is_running(str(generation)):  # otherwise this process runs it and could not renew the lease
+            generation.requeue()
     for queue in Queue:
-        if watchdog.busy(queue) < workers_of(queue) and startable_in(queue).exists():
+        if watchdog.count_running(queue) < workers_of(queue) and startable_in(queue).exists():
             notify_workers(queue)
     if WebhookDelivery.due().exists():
-        ring_for_webhooks()
+        notify_webhook_worker()
 
 
-def ring_for_webhooks() -> None:
+def notify_webhook_worker() -> None:
     try:
         tasks.deliver_webhooks.delay()
     except OperationalError:
-        logger.warning("The broker does not answer; what webhooks are due waits for it", exc_info=True)
+        logger.warning("The broker does not answer; due webhooks wait for the next poll", exc_info=True)

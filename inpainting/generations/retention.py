@@ -1,4 +1,4 @@
-"""Delete what is older than its owner, or the administrator, wants to keep, and what nobody needs any more."""
+"""Apply retention: delete generations, webhooks and batches past the owner's or the site's limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from inpainting.accounting.limits import forget_spent
+from inpainting.accounting.limits import prune_ledger
 from inpainting.generations.delete import delete_ended
 from inpainting.models import Batch, DeliveryState, Generation, Retention, WebhookDelivery
 from inpainting.models.generation import ENDED
@@ -17,15 +17,15 @@ logger = logging.getLogger(__name__)
 
 SWEEP_EVERY_SECONDS = 3600.0
 AT_ONCE = 50
-"""Whoever sweeps has something else to do too."""
+"""Generations deleted per sweep, so that a sweep stays short."""
 
 
 def sweep(now: datetime, *, at_most: int = AT_ONCE) -> bool:
-    """Delete what is too old, generations with all of their pictures, about `at_most` so many. True: that was all.
+    """Delete about `at_most` expired generations with their images. Returns True if none is left.
 
-    By the administrator's rule, then by each one's own: so the shorter of the two holds.
+    Applies the site's rule and each user's own, so the shorter of the two takes effect.
     """
-    forget_spent(now)
+    prune_ledger(now)
     deleted = 0
     for retention in Retention.objects.exclude(days=None):
         too_old = too_old_after(retention.days, retention.user_id, now=now).order_by("finished_at")
@@ -35,12 +35,12 @@ def sweep(now: datetime, *, at_most: int = AT_ONCE) -> bool:
         old_webhooks(retention.days, retention.user_id, now=now).delete()
         emptied_batches(retention.days, retention.user_id, now=now).delete()
     if deleted:
-        logger.info("Deleted %d generations that were kept long enough", deleted)
+        logger.info("Deleted %d expired generations", deleted)
     return deleted < at_most
 
 
 def too_old_after(days: int | None, user: Any, *, now: datetime) -> QuerySet[Generation]:
-    """A user's, or with None everybody's, generations that ended more than so many days ago; None days: none."""
+    """Generations of a user, or with None of all users, that ended more than `days` ago. Empty for days of None."""
     if days is None:
         return Generation.objects.none()
     ended = Generation.objects.filter(status__in=ENDED, finished_at__lt=now - timedelta(days=days))
@@ -48,7 +48,7 @@ def too_old_after(days: int | None, user: Any, *, now: datetime) -> QuerySet[Gen
 
 
 def old_webhooks(days: int | None, user: Any, *, now: datetime) -> QuerySet[WebhookDelivery]:
-    """As `too_old_after`: deliveries made so long ago that nothing more is sent of, with their attempts."""
+    """As `too_old_after`: finished webhook deliveries, which their attempts go with."""
     if days is None:
         return WebhookDelivery.objects.none()
     made = WebhookDelivery.objects.filter(created_at__lt=now - timedelta(days=days))
@@ -57,7 +57,7 @@ def old_webhooks(days: int | None, user: Any, *, now: datetime) -> QuerySet[Webh
 
 
 def emptied_batches(days: int | None, user: Any, *, now: datetime) -> QuerySet[Batch]:
-    """As `too_old_after`: batches made so long ago, none of whose generations is there any more."""
+    """As `too_old_after`: batches without generations."""
     if days is None:
         return Batch.objects.none()
     emptied = Batch.emptied(before=now - timedelta(days=days))

@@ -19,8 +19,8 @@ from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Generation
-from inpainting.models.generation import RequestedSettings, SharedReferences
-from inpainting.models.pictures import remove_unkept
+from inpainting.models.generation import RequestedSettings, SharedImages
+from inpainting.models.pictures import delete_uncommitted_files
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +85,11 @@ def kept_or_removed() -> Iterator[list[Generation]]:
     try:
         yield made
     finally:
-        remove_unkept(picture for generation in made for picture in generation.pictures)
+        delete_uncommitted_files(picture for generation in made for picture in generation.pictures)
 
 
 def prepared(
-    plan: Plan, given: Given, *, parent: Generation | None = None, shared: SharedReferences | None = None
+    plan: Plan, given: Given, *, parent: Generation | None = None, shared: SharedImages | None = None
 ) -> Generation:
     """A generation whose pictures are in storage and whose rows `keep` saves; add it to `kept_or_removed`.
 

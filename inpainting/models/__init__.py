@@ -1,4 +1,4 @@
-"""What is kept: generations, their pictures, how long they stay, and the messages that tell of them."""
+"""The rows of the database: generations, their images, limits, retention, webhooks, models."""
 
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora

@@ -1,4 +1,4 @@
-"""A batch: many pictures that came in one call, each a generation of its own."""
+"""A batch: several images of one call, each a generation of its own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from inpainting.models.generation import Generation, Status
 
 REFUSED, DELETED = "refused", "deleted"
 ITEM_STATES = (*Status.values, REFUSED, DELETED)
-"""What an item may be: the status of its generation, or that it never had or no longer has one."""
+"""The state of an item: the status of its generation, or that it was refused or deleted."""
 
 
 class Batch(models.Model):
-    """What holds its items together. It has no state of its own: that is what its generations are in."""
+    """The items of one call. A batch has no state of its own; its generations have."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="batches")
@@ -33,21 +33,21 @@ class Batch(models.Model):
 
     @classmethod
     def emptied(cls, *, before: datetime) -> models.QuerySet[Batch]:
-        """Made before that, and all of its generations are deleted."""
+        """Batches created before that time whose generations are all deleted."""
         return cls.objects.filter(created_at__lt=before).exclude(items__generation__isnull=False)
 
 
 class BatchItem(models.Model):
-    """One picture of a batch: the generation that it became, or why it was refused. Neither: that one is deleted."""
+    """One image of a batch: its generation, or why it was refused. Neither: the generation was deleted."""
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="items")
-    index = models.PositiveSmallIntegerField(help_text="its place in the call, from 0")
-    name = models.CharField(max_length=255, blank=True, help_text="what its owner's file was called")
+    index = models.PositiveSmallIntegerField(help_text="position in the call, from 0")
+    name = models.CharField(max_length=255, blank=True, help_text="name of the uploaded file")
     generation = models.OneToOneField(
         Generation, on_delete=models.SET_NULL, null=True, related_name="batch_item",
-        help_text="empty: refused, or deleted since",
+        help_text="empty: refused or deleted",
     )  # fmt: skip
-    refusal = models.JSONField(null=True, help_text="of what was refused: message, code, field, limit, actual")
+    refusal = models.JSONField(null=True, help_text="if it was refused: message, code, field, limit, actual")
 
     class Meta:
         ordering: ClassVar[list[str]] = ["index"]
@@ -62,8 +62,8 @@ class BatchItem(models.Model):
     def __str__(self) -> str:
         return f"item {self.index} of {self.batch_id}"
 
-    def stand_for(self, again: Generation) -> bool:
-        """From now on it is this generation. False: it is no longer the one that we read."""
+    def replace_generation(self, again: Generation) -> bool:
+        """Replace the generation, if it is still the one that was read. Returns False otherwise."""
         read: Any = self.generation
         if not BatchItem.objects.filter(pk=self.pk, generation=read).update(generation=again):
             return False

@@ -1,7 +1,7 @@
-"""Who in this process waits for a generation to end, and is woken when it has.
+"""Events that threads of this process wait on until a generation has ended.
 
-A shortcut beside the row, which alone is the truth: what ends in another process wakes nobody here, so whoever waits
-looks at the row from time to time as well.
+A shortcut beside the row, which alone is the truth: a generation that ends in another process sets no event here, so
+waiting code polls the row as well.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _waiting: dict[UUID, set[threading.Event]] = {}
 
 
 @contextmanager
-def awaited(pk: UUID) -> Iterator[threading.Event]:
-    """An event that is set when the generation's end is committed in this process, or when everybody is woken."""
+def end_event(pk: UUID) -> Iterator[threading.Event]:
+    """An event that is set when the end of the generation is committed in this process, or by `wake_all`."""
     event = threading.Event()
     with _lock:
         _waiting.setdefault(pk, set()).add(event)
@@ -37,7 +37,7 @@ def wake(pk: UUID) -> None:
 
 
 def wake_all() -> None:
-    """This process stops: nobody waits any longer."""
+    """Set every event, because this process is stopping."""
     with _lock:
         for events in _waiting.values():
             for event in events:

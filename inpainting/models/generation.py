@@ -1,4 +1,4 @@
-"""A generation: one request to paint, its inputs, settings, state and results; the row of the history."""
+"""A generation: one request to paint with its inputs, settings, state and results; a row of the history."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from inpainting.realtime import events
 
 MAX_ATTEMPTS = 3
 REFERENCES = ("control_image", "ip_adapter_image")
-"""The further pictures of a request, by their names in `InpaintRequest`."""
+"""The conditioning images of a request, by their names in `InpaintRequest`."""
 GIVEN = ("source", "mask", *REFERENCES)
-"""The pictures that a generation was given."""
-SharedReferences = dict[tuple[str, str], ReferencePicture]
-"""Of one owner, in storage, by their names in `InpaintRequest` and `contents`."""
+"""The input images of a generation."""
+SharedImages = dict[tuple[str, str], ReferencePicture]
+"""Stored conditioning images of one owner, by their names in `InpaintRequest` and their content hash."""
 WORKER = f"{socket.gethostname()}:{os.getpid()}"
-"""Which process holds a running generation."""
+"""The identity of this process as the holder of a lease."""
 
 
 class Status(models.TextChoices):
@@ -62,10 +62,10 @@ class RequestedSettings:
 
 
 class Generation(models.Model):
-    """State moves by the verbs below alone. Each is one conditional UPDATE and returns False when it lost.
+    """Only the methods under "Mutators" change the state. Each is one conditional UPDATE that returns False if it lost.
 
-    A worker holds a running generation by its fence, a number that grows with every start, until its lease runs out;
-    progress renews the lease. Whoever comes late, with an older fence, changes nothing. Times are the database's.
+    A worker holds a running generation by a fencing token, `fence`, that grows with every start, until its lease
+    expires; progress renews the lease. An update with an older fence changes nothing. Times are the database's.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -78,7 +78,7 @@ class Generation(models.Model):
         null=True,
         blank=True,
         related_name="controlled",
-        help_text="what guides the painting, of the source's size",
+        help_text="input of the ControlNet, in the size of the source image",
     )
     ip_adapter_image = models.ForeignKey(
         ReferencePicture,
@@ -86,7 +86,7 @@ class Generation(models.Model):
         null=True,
         blank=True,
         related_name="adapted",
-        help_text="what the painting looks at",
+        help_text="input of the IP-Adapter",
     )
     parent = models.ForeignKey(
         "self",
@@ -94,25 +94,27 @@ class Generation(models.Model):
         null=True,
         blank=True,
         related_name="children",
-        help_text="it ran again as this",
+        help_text="the generation that this one runs again",
     )
     engine = models.CharField(max_length=40)
-    engine_reason = models.CharField(max_length=300, blank=True, help_text="why this engine paints")
+    engine_reason = models.CharField(max_length=300, blank=True, help_text="why this engine was chosen")
     settings = models.JSONField(help_text="the fields of PaintSettings")
     requested = models.JSONField(
         default=dict, db_column="asked", help_text="engine and settings as sent; empty: the same as the resolved ones"
     )
-    ignored = models.JSONField(default=list, help_text="names of those that its engine does not read")
-    painted_pixels = models.PositiveBigIntegerField(default=0, help_text="how many pixels the mask marks")
+    ignored = models.JSONField(default=list, help_text="settings without effect")
+    painted_pixels = models.PositiveBigIntegerField(default=0, help_text="number of pixels that the mask marks")
     warnings = models.JSONField(default=list)
-    webhook_url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True, help_text="told when it has ended")
+    webhook_url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True, help_text="called when it has ended")
 
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED, editable=False)
     cancel_requested = models.BooleanField(default=False, editable=False)
-    attempts = models.PositiveSmallIntegerField(default=0, editable=False, help_text="starts, less those handed back")
+    attempts = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="starts, without those that were released"
+    )
     fence = models.PositiveBigIntegerField(default=0, editable=False)
     lease_until = models.DateTimeField(
-        null=True, editable=False, help_text="running: its worker's until then; queued: not to be started before"
+        null=True, editable=False, help_text="running: expiry of the lease; queued: earliest start"
     )
     worker = models.CharField(max_length=300, blank=True, editable=False)
     step = models.PositiveIntegerField(default=0, editable=False)
@@ -149,16 +151,16 @@ class Generation(models.Model):
         warnings: Sequence[str] = (),
         webhook_url: str = "",
         parent: Generation | None = None,
-        shared: SharedReferences | None = None,
+        shared: SharedImages | None = None,
     ) -> Generation:
-        """A generation whose pictures are in storage and whose rows are not saved yet; see `save_new`.
+        """Write the images to storage and return the unsaved generation; see `save_new`.
 
-        shared: reference pictures that it has instead of writing the same, and that those it writes are added to.
+        shared: conditioning images to reuse instead of writing them again; new ones are added to it.
         """
         pictures = {name: getattr(request, name) for name in REFERENCES if getattr(request, name) is not None}
         keys = {} if shared is None else {name: (name, contents(picture)) for name, picture in pictures.items()}
         references = {name: shared[key] for name, key in keys.items() if shared and key in shared}
-        with ExitStack() as undo:  # whatever cannot be written takes along what was
+        with ExitStack() as undo:  # if one cannot be written, delete the others
             source = SourceImage.written(owner, request.image, name=source_name)
             undo.callback(source.delete_files)
             mask = Mask.written(owner, request.mask)
@@ -185,8 +187,8 @@ class Generation(models.Model):
             parent=parent,
         )
 
-    def once_more(self) -> Generation:
-        """A child that is asked for the same, of the same pictures; its row is not saved yet, see `save_new`."""
+    def copy_for_rerun(self) -> Generation:
+        """An unsaved child with the same request and the same images; see `save_new`."""
         return Generation(
             owner=self.owner,
             source=self.source,
@@ -232,13 +234,13 @@ class Generation(models.Model):
         """Save the rows of a generation made by `from_request` or `once_more`."""
         with transaction.atomic(savepoint=False):
             for picture in self.pictures:
-                if picture._state.adding:  # otherwise it is the parent's too
+                if picture._state.adding:  # otherwise the parent has it too
                     picture.save(force_insert=True)
             self.save(force_insert=True)
             self._publish(events.queued())
 
     def start(self) -> bool:
-        """Take a waiting generation: from here it is ours, by our fence, until the lease runs out."""
+        """Claim a queued generation: this process holds it, by the new fence, until the lease expires."""
         return self._move(
             models.Q(status=Status.QUEUED, cancel_requested=False),
             events.running(),
@@ -255,10 +257,10 @@ class Generation(models.Model):
     def advance(
         self, step: int, steps: int, *, seconds_left: float | None = None, preview: events.Preview | None = None
     ) -> bool:
-        """Note a step, which renews the lease. False: stop, it was cancelled or is somebody else's by now.
+        """Record a step and renew the lease. False: stop, it was cancelled or another worker holds it.
 
-        steps: 0 while nobody knows, such as before a model is loaded. seconds_left and preview are for who listens;
-        they are not kept.
+        steps: 0 while unknown, such as before a model is loaded. seconds_left and preview are sent to listeners and not
+        stored.
         """
         far = events.progress(step, steps, seconds_left=seconds_left, preview=preview) if steps else events.running()
         return self._move(
@@ -270,7 +272,7 @@ class Generation(models.Model):
         )
 
     def step_down(self, engine: str, settings: PaintSettings, *, ignored: Collection[str], reason: str) -> bool:
-        """Another engine paints it from here on. False: stop, it was cancelled or is somebody else's by now."""
+        """Continue with another engine. False: stop, it was cancelled or another worker holds it."""
         return self._move(
             self._ours & models.Q(cancel_requested=False),
             events.running(),
@@ -283,7 +285,7 @@ class Generation(models.Model):
         )
 
     def succeed(self, images: Sequence[GeneratedImage]) -> bool:
-        """Keep the result pictures, all or none. A generation whose cancelling was asked for does not succeed."""
+        """Save the results, all or none. False if it was cancelled meanwhile or another worker holds it."""
         with transaction.atomic():
             if not self._move(
                 self._ours & models.Q(cancel_requested=False),
@@ -297,7 +299,7 @@ class Generation(models.Model):
         return True
 
     def fail(self, *, code: str, message: str) -> bool:
-        """It cannot be painted, its holder says."""
+        """End the generation with an error."""
         return self._move(
             self._ours,
             events.failed(code=code, message=message),
@@ -308,30 +310,30 @@ class Generation(models.Model):
         )
 
     def cancel(self) -> bool:
-        """Cancel: at once while it waits, at the next step while it runs. False if it has ended."""
+        """Cancel: at once while queued, at the next step while running. False if it has ended."""
         queued = models.Q(status=Status.QUEUED)
         if self._move(queued, events.cancelled(), status=Status.CANCELLED, finished_at=Now()):
             return True
         return self._move(models.Q(status=Status.RUNNING), None, cancel_requested=True)
 
     def end_cancelled(self) -> bool:
-        """The engine has stopped, as asked."""
+        """Record that a requested cancellation has stopped the engine."""
         ours = self._ours & models.Q(cancel_requested=True)
         return self._move(ours, events.cancelled(), status=Status.CANCELLED, finished_at=Now())
 
-    def put_back(self) -> bool:
-        """Its holder is gone: it waits again, or ends where it was cancelled or has cost too many workers."""
+    def requeue(self) -> bool:
+        """Return an abandoned generation to the queue; fail it after MAX_ATTEMPTS, end it if it was cancelled."""
         if self.attempts >= MAX_ATTEMPTS and not self.cancel_requested:
             message = f"The server stopped {self.attempts} times while painting this picture."
             return self.fail(code="job_crashed_worker", message=message)
-        return self._wait_again(lease_until=None)
+        return self._return_to_queue(lease_until=None)
 
-    def hand_back(self, *, pause_seconds: float = 0) -> bool:
-        """We cannot go on, and it is not the generation's fault: it waits again and this attempt does not count."""
-        return self._wait_again(lease_until=in_seconds(pause_seconds), attempts=models.F("attempts") - 1)
+    def release(self, *, pause_seconds: float = 0) -> bool:
+        """Return it to the queue without counting the attempt, as when the server stops or a disk is full."""
+        return self._return_to_queue(lease_until=in_seconds(pause_seconds), attempts=models.F("attempts") - 1)
 
-    def _wait_again(self, **changes: Any) -> bool:
-        # The fence grows here too: a holder who only seemed gone finds that it is no longer his.
+    def _return_to_queue(self, **changes: Any) -> bool:
+        # The fence grows here too: a holder that only seemed lost can change nothing any more.
         fence = models.F("fence") + 1
         wanted = self._ours & models.Q(cancel_requested=False)
         if self._move(wanted, events.queued(), status=Status.QUEUED, step=0, fence=fence, **changes):
@@ -340,11 +342,11 @@ class Generation(models.Model):
 
     @property
     def _ours(self) -> models.Q:
-        """Running, and nobody has taken it over since we read it."""
+        """Running, under the fence that was read."""
         return models.Q(status=Status.RUNNING, fence=self.fence)
 
     def _move(self, allowed: models.Q, event: events.Event | None, **changes: Any) -> bool:
-        """One UPDATE of this row where `allowed` holds; the event leaves when it is committed."""
+        """One UPDATE of this row where `allowed` is true; the event is published on commit."""
         held = self.fence
         try:
             with transaction.atomic():
@@ -359,38 +361,38 @@ class Generation(models.Model):
                 if changes.get("status") in ENDED:
                     WebhookDelivery.create_for(self)
         except DatabaseError:
-            self.fence = held  # a full disk refuses the commit, and then we hold what we held
+            self.fence = held  # the commit failed, as on a full disk, and the former fence is still valid
             raise
         return True
 
     def _publish(self, event: events.Event) -> None:
-        """Robust: a hint that cannot be sent must not look like a change that was not made."""
+        """Robust: an event that cannot be sent must not undo or hide the committed change."""
         transaction.on_commit(lambda: events.publish(self.pk, self.owner_id, event), robust=True)
 
     # Queries
 
     @classmethod
     def startable(cls) -> models.QuerySet[Generation]:
-        """Waiting, and not told to wait longer."""
+        """Queued, and past their earliest start."""
         rested = models.Q(lease_until=None) | models.Q(lease_until__lte=Now())
         return cls.objects.filter(rested, status=Status.QUEUED)
 
     @classmethod
     def abandoned(cls, *, grace_seconds: float) -> models.QuerySet[Generation]:
-        """Running, by a lease that ran out at least `grace_seconds` ago."""
+        """Running with a lease that expired at least `grace_seconds` ago."""
         return cls.objects.filter(status=Status.RUNNING, lease_until__lt=in_seconds(-grace_seconds))
 
     # Properties
 
     @property
     def references(self) -> dict[str, ReferencePicture]:
-        """Those of its further pictures that it has, by the names of `InpaintRequest`."""
+        """Its conditioning images, by their names in `InpaintRequest`."""
         pictures = {name: getattr(self, name) for name in REFERENCES}
         return {name: picture for name, picture in pictures.items() if picture is not None}
 
     @property
     def pictures(self) -> list[StoredPicture]:
-        """All that it was given."""
+        """All of its input images."""
         return [self.source, self.mask, *self.references.values()]
 
     @property
@@ -412,7 +414,7 @@ class Generation(models.Model):
 
     @property
     def seconds(self) -> float | None:
-        """How long it was painted, or None before it has started and ended."""
+        """Seconds from start to end; None before both are known."""
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()

@@ -1,4 +1,4 @@
-"""Which generation, or which batch, answered which Idempotency-Key."""
+"""Idempotency keys and the generation or batch that each of them created."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db import models
 
 
 class IdempotencyKey(models.Model):
-    """One key of one owner, the request it came with, and what it made: a generation or a batch."""
+    """A key of one owner, the digest of its request, and the generation or batch that it created."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)

@@ -1,4 +1,4 @@
-"""What everybody was let do in the last day. Limits count here, so that deleting gives nothing back."""
+"""The ledger of accepted actions of the last day. Limits count its entries, so deleting a generation frees none."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from django.utils import timezone
 
 
 class Act(models.TextChoices):
-    """What is counted."""
+    """The kinds of action that are counted."""
 
     GENERATION = "generation"
-    WEBHOOK = "webhook"  # sent by hand: a test, or once more
+    WEBHOOK = "webhook"  # sent by hand: a test or a redelivery
 
 
 class LedgerEntry(models.Model):
-    """Somebody was let do something: written in the transaction that lets them, kept for as long as a limit counts."""
+    """One accepted action. Written in the accepting transaction, kept for as long as any limit counts it."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     act = models.CharField(max_length=10, choices=Act.choices, editable=False)

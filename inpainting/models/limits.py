@@ -1,4 +1,4 @@
-"""How much somebody may ask for. Nothing is limited until an administrator says so."""
+"""Limits on what a user may request. There are none until an administrator sets them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from django.db import models
 
 
 class UserLimits(models.Model):
-    """One person's limits, or with no person everybody's who has none of their own. Empty: no limit."""
+    """The limits of one user, or, without a user, of all users without a row of their own. Empty: no limit."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="limits",
-        help_text="empty: for everybody who has no limits of their own",
+        help_text="empty: for all users without limits of their own",
     )  # fmt: skip
-    waiting = models.PositiveIntegerField(null=True, blank=True, help_text="generations that wait or run at once")
+    waiting = models.PositiveIntegerField(null=True, blank=True, help_text="generations queued or running at once")
     per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="generations accepted in a minute")
     per_day = models.PositiveIntegerField(null=True, blank=True, help_text="generations accepted in 24 hours")
     megapixels_per_day = models.PositiveIntegerField(
         null=True, blank=True, help_text="megapixels of pictures accepted in 24 hours"
     )
-    stored_megabytes = models.PositiveIntegerField(null=True, blank=True, help_text="kept in all, in millions of bytes")
+    stored_megabytes = models.PositiveIntegerField(
+        null=True, blank=True, help_text="stored in all, in millions of bytes"
+    )
 
     class Meta:
         verbose_name = verbose_name_plural = "limits"
@@ -36,6 +38,6 @@ class UserLimits(models.Model):
 
     @classmethod
     def of(cls, user: object) -> UserLimits | None:
-        """The limits that hold for a user, or None."""
+        """The limits that apply to a user, or None."""
         rows = cls.objects.filter(models.Q(user=user) | models.Q(user=None))
         return rows.order_by(models.F("user").asc(nulls_last=True)).first()

@@ -1,4 +1,4 @@
-"""Pictures on disk: source images, masks, reference pictures, generated images.
+"""Stored images: source images, masks, conditioning images, generated images.
 
 Files have random names and are never public.
 """
@@ -29,16 +29,16 @@ THUMBNAIL_SIDE = 384
 
 
 def private_name(instance: models.Model, filename: str) -> str:
-    """A random name, spread over 256 folders; only the ending of the given one is kept.
+    """A random name in one of 256 folders, with the suffix of the given one.
 
-    No two attempts ever share a name, so a worker that comes late cannot write over what another has kept.
+    No two attempts share a name, so a late worker cannot overwrite a file that another worker stored.
     """
     name = uuid.uuid4().hex
     return f"{instance._meta.model_name}/{name[:2]}/{name}.{filename.rpartition('.')[2]}"
 
 
 class StoredPicture(models.Model):
-    """A lossless PNG and what is known of it."""
+    """A lossless PNG with its size and hash."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     file = models.FileField(upload_to=private_name, max_length=200)
@@ -55,7 +55,7 @@ class StoredPicture(models.Model):
         abstract = True
 
     def write(self, png: bytes, picture: Picture) -> None:
-        """Put the bytes into storage; the row itself is saved by whoever holds the transaction."""
+        """Put the bytes into storage; the caller saves the row in its transaction."""
         self.sha256 = hashlib.sha256(png).hexdigest()
         self.byte_count = len(png)
         self.width, self.height = picture.size.width, picture.size.height
@@ -67,12 +67,12 @@ class StoredPicture(models.Model):
             return decode_picture(file.read(), limits=STORED_LIMITS).picture
 
     def delete_files(self) -> None:
-        """Remove what was written; nothing written is fine too."""
+        """Delete the files, if any were written."""
         if self.file:
             self.file.delete(save=False)
 
 
-class WithThumbnail(StoredPicture):
+class ThumbnailedPicture(StoredPicture):
     thumbnail = models.FileField(upload_to=private_name, max_length=200)
 
     class Meta:
@@ -88,15 +88,15 @@ class WithThumbnail(StoredPicture):
             self.thumbnail.delete(save=False)
 
 
-class SourceImage(WithThumbnail):
-    """A canonical picture as it was given to us: upright, lossless, without its metadata."""
+class SourceImage(ThumbnailedPicture):
+    """The canonical image of a request: upright, lossless, without its metadata."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="source_images")
-    name = models.CharField(max_length=255, blank=True, help_text="what its owner's file was called")
+    name = models.CharField(max_length=255, blank=True, help_text="name of the uploaded file")
 
     @classmethod
     def written(cls, owner: Any, picture: Picture, *, name: str = "") -> SourceImage:
-        """Its files are in storage, its row is not saved yet."""
+        """Write the files to storage; the row is not saved yet."""
         image = cls(owner=owner, name=name[-255:])
         try:
             image.write(encode_png(picture), picture)
@@ -108,13 +108,13 @@ class SourceImage(WithThumbnail):
 
 
 class Mask(StoredPicture):
-    """A mask in the house's form: 255 = repaint, 0 = keep."""
+    """A mask: mode L, 255 = repaint, 0 = keep."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="masks")
 
     @classmethod
     def written(cls, owner: Any, pixels: MaskPixels) -> Mask:
-        """Its file is in storage, its row is not saved yet."""
+        """Write the file to storage; the row is not saved yet."""
         mask, picture = cls(owner=owner), Picture(pixels[:, :, None])
         mask.write(encode_png(picture), picture)
         return mask
@@ -125,36 +125,36 @@ class Mask(StoredPicture):
 
 
 class ReferencePicture(StoredPicture):
-    """What a request has beside its picture: what guides the painting, or what it looks at; 8-bit RGB."""
+    """A conditioning image: the input of a ControlNet or of an IP-Adapter; 8-bit RGB."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reference_pictures")
 
     @classmethod
     def written(cls, owner: Any, picture: Picture) -> ReferencePicture:
-        """Its file is in storage, its row is not saved yet."""
+        """Write the file to storage; the row is not saved yet."""
         reference = cls(owner=owner)
         reference.write(encode_png(picture), picture)
         return reference
 
 
 def contents(picture: Picture) -> str:
-    """The same for pictures that are the same, and far sooner told than a PNG is written."""
+    """A SHA-256 that is equal for equal pictures. Computing it is much faster than encoding a PNG."""
     whole = hashlib.sha256(f"{picture.pixels.shape} {picture.pixels.dtype} {picture.icc_profile!r}".encode())
     whole.update(np.ascontiguousarray(picture.pixels).data)
     return whole.hexdigest()
 
 
-class GeneratedImage(WithThumbnail):
-    """One result picture of a generation, and what was counted on its stored file."""
+class GeneratedImage(ThumbnailedPicture):
+    """One result of a generation, and the measurements on its stored file."""
 
     generation = models.ForeignKey("inpainting.Generation", on_delete=models.CASCADE, related_name="images")
     index = models.PositiveSmallIntegerField()
     outside_mask_changed_pixels = models.PositiveBigIntegerField()
     seam_score = models.FloatField()
-    report = models.JSONField(default=dict, help_text="window, coverage, what was done at the seam")
+    report = models.JSONField(default=dict, help_text="window, coverage, treatment of the seam")
     hidden_file = models.FileField(
         upload_to=private_name, max_length=200, blank=True, editable=False,
-        help_text="as it was painted, where the safety checker hid it: for reviewers alone",
+        help_text="the result before the safety checker hid it; for reviewers only",
     )  # fmt: skip
     hidden_sha256 = models.CharField(max_length=64, blank=True, default="", editable=False)
     hidden_byte_count = models.PositiveBigIntegerField(default=0, editable=False)
@@ -171,7 +171,7 @@ class GeneratedImage(WithThumbnail):
         return f"image {self.index} of {self.generation_id}"
 
     def write_hidden(self, png: bytes) -> None:
-        """Put what the safety checker hid into storage, beside what everybody gets to see."""
+        """Put the unhidden result into storage beside the one that is shown."""
         self.hidden_sha256 = hashlib.sha256(png).hexdigest()
         self.hidden_byte_count = len(png)
         self.hidden_file.save("picture.png", ContentFile(png), save=False)
@@ -182,14 +182,15 @@ class GeneratedImage(WithThumbnail):
             self.hidden_file.delete(save=False)
 
 
-def remove_unkept(written: Iterable[StoredPicture]) -> None:
-    """Remove the files of those pictures that have no row.
+def delete_uncommitted_files(written: Iterable[StoredPicture]) -> None:
+    """Delete the files of those pictures that have no row.
 
-    Whether a transaction that broke off was committed nobody knows but the database: a commit may be made and its
-    answer lost. So it is asked, and where it does not answer the files stay; `check_files` finds what no row names.
+    After an interrupted transaction only the database knows whether it was committed: the answer to a COMMIT may be
+    lost. So the rows are looked up, and the files stay where the database does not answer; `check_files` finds files
+    without rows.
     """
     doubtful: dict[type[StoredPicture], list[StoredPicture]] = {}
-    with ExitStack() as removing:  # one file that cannot be removed keeps no other
+    with ExitStack() as removing:  # an error for one file must not keep the others
         for picture in written:
             if picture._state.adding:  # no row of it was ever written
                 removing.callback(picture.delete_files)
@@ -199,7 +200,7 @@ def remove_unkept(written: Iterable[StoredPicture]) -> None:
             try:
                 kept = model._default_manager.in_bulk([one.pk for one in pictures])
             except Error:
-                logger.warning("The database does not say what was kept; the files stay", exc_info=True)
+                logger.warning("The database does not answer; the files of uncommitted rows stay", exc_info=True)
                 continue
             for one in pictures:
                 if one.pk not in kept:
@@ -211,8 +212,8 @@ def remove_unkept(written: Iterable[StoredPicture]) -> None:
 @receiver(post_delete, sender=ReferencePicture)
 @receiver(post_delete, sender=GeneratedImage)
 def delete_files_of(instance: StoredPicture, **_: object) -> None:
-    """The files go with their row, however it goes: a user's deletion takes pictures along without asking their model.
+    """Delete the files of a deleted row, also of one that a cascade deletes without calling the model's `delete`.
 
-    Once the row is gone for good. Who dies in between leaves files without a row, never a row without its files.
+    On commit: a crash in between leaves files without a row, never a row without its files.
     """
     transaction.on_commit(instance.delete_files, robust=True)

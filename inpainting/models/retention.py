@@ -1,4 +1,4 @@
-"""How long generations are kept. For ever, until somebody says otherwise."""
+"""How long generations are kept. Without a row they are kept for ever."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ MAX_DAYS = 36_500
 
 
 class Retention(models.Model):
-    """What one person chose, or with no person the longest that anybody may keep. The shorter of the two holds."""
+    """The retention that a user chose, or, without a user, the maximum for all users; the shorter one applies."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="retention",
-        help_text="empty: the longest that anybody may keep",
+        help_text="empty: the maximum for all users",
     )  # fmt: skip
     days = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(MAX_DAYS)],
-        help_text="after so many days, what has ended is deleted with its pictures; empty: never",
+        help_text="days after its end until a generation is deleted with its images; empty: never",
     )  # fmt: skip
 
     class Meta:
@@ -35,16 +35,16 @@ class Retention(models.Model):
         return f"retention of {self.user or 'everybody'}"
 
     def clean(self) -> None:
-        """Nobody chooses to keep longer than the administrator lets everybody."""
+        """Refuse a user's retention that is longer than the maximum."""
         longest = Retention.maximum()
         if self.user_id is not None and self.days is not None and longest is not None and self.days > longest:
             raise ValidationError({"days": f"At most {longest} days are allowed, not {self.days}."})
 
     @classmethod
     def set(cls, user: Any, days: int | None) -> Retention:
-        """Keep somebody's generations, or with None everybody's, for so many days; None: as long as is allowed.
+        """Set the retention of a user, or with None the maximum for all users. days: None for as long as is allowed.
 
-        Raises ValidationError for less than a day and for more than is allowed.
+        Raises ValidationError for less than a day and for more than the maximum.
         """
         retention = cls.objects.filter(user=user).first() or cls(user=user)
         retention.days = days
@@ -54,7 +54,7 @@ class Retention(models.Model):
 
     @classmethod
     def maximum(cls) -> int | None:
-        """The days that hold for everybody; None: for ever."""
+        """The maximum for all users in days; None: for ever."""
         return cls.objects.filter(user=None).values_list("days", flat=True).first()
 
     @classmethod

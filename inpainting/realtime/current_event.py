@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from inpainting.models import Generation, Status
 from inpainting.realtime import events
-from inpainting.worker.run_time_estimates import Place, seconds_left_of
+from inpainting.worker.run_time_estimates import QueuePosition, seconds_left_of
 
 
-def current_event(generation: Generation, place: Place | None) -> events.Event:
+def current_event(generation: Generation, place: QueuePosition | None) -> events.Event:
     """Return the event of the current state. place: position in the queue, or None if it is not known or not queued."""
     match generation.status:
         case Status.RUNNING:
@@ -21,7 +21,7 @@ def current_event(generation: Generation, place: Place | None) -> events.Event:
     return queued_event(place)
 
 
-def queued_event(place: Place | None) -> events.Event:
+def queued_event(place: QueuePosition | None) -> events.Event:
     return events.queued() if place is None else events.queued(place.position, place.eta)
 
 

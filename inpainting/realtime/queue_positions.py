@@ -17,12 +17,12 @@ from channels.db import database_sync_to_async
 from django.db import DatabaseError, InterfaceError
 
 from inpainting.worker import run_time_estimates
-from inpainting.worker.run_time_estimates import Place
+from inpainting.worker.run_time_estimates import QueuePosition
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-Positions = Mapping[UUID, Place]
+Positions = Mapping[UUID, QueuePosition]
 
 
 class Subscriber(Protocol):
@@ -39,7 +39,7 @@ class PositionBroadcaster:
         self._reading: asyncio.Task[None] | None = None
         self._read_at = float("-inf")
 
-    async def position_of(self, pk: UUID) -> Place | None:
+    async def position_of(self, pk: UUID) -> QueuePosition | None:
         """Return the position, at most POLL_SECONDS old. None if not queued, or queued after the last poll."""
         if asyncio.get_running_loop().time() - self._read_at > POLL_SECONDS:
             await self.read()
@@ -61,7 +61,7 @@ class PositionBroadcaster:
 
     async def _read(self) -> None:
         try:
-            self.latest = await database_sync_to_async(run_time_estimates.places)()
+            self.latest = await database_sync_to_async(run_time_estimates.positions)()
         except (DatabaseError, InterfaceError):
             logger.warning("Reading queue positions from the database failed; trying again", exc_info=True)
         self._read_at = asyncio.get_running_loop().time()

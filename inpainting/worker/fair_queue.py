@@ -1,4 +1,4 @@
-"""Whose turn it is: round robin between users, oldest first within one; a line for each queue of engines."""
+"""The order in which queued generations start: round robin between owners, oldest first for each, per queue."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from inpainting.worker import watchdog
 
 
 def fair_order(waiting: Iterable[tuple[UUID, int]], last_served: Mapping[int, datetime]) -> Iterator[UUID]:
-    """The generations in the order in which they start.
+    """Yield generations in the order in which they start.
 
-    waiting: (generation, owner), oldest first. last_served: when each owner's generation last started; whoever was
-    served longest ago comes first, and who never was before all others.
+    waiting: (generation, owner), oldest first. last_served: when a generation of each owner last started. Owners
+    without one come first, then the owner whose last start is the longest ago.
     """
     queues: dict[int, deque[UUID]] = defaultdict(deque)
     for generation, owner in waiting:
@@ -41,12 +41,12 @@ def startable_in(queue: Queue) -> QuerySet[Generation]:
 
 
 def workers_of(queue: Queue) -> int:
-    """How many generations of a queue this process runs at once; those on the GPU share its steps."""
+    """How many generations of a queue this process runs at once; those of the GPU queue share step batches."""
     return settings.WORKERS if queue is Queue.CPU else settings.DIFFUSION_AT_ONCE
 
 
-def in_line(queue: Queue = Queue.CPU) -> Iterator[UUID]:
-    """The generations that may start now, in their order."""
+def fair_order_in(queue: Queue = Queue.CPU) -> Iterator[UUID]:
+    """Generations of the queue that may start now, in fair order."""
     waiting = list(startable_in(queue).order_by("created_at", "id").values_list("id", "owner_id"))
     owners = {owner for _, owner in waiting}
     served = Generation.objects.filter(
@@ -56,8 +56,8 @@ def in_line(queue: Queue = Queue.CPU) -> Iterator[UUID]:
 
 
 def start_next(queue: Queue = Queue.CPU) -> Generation | None:
-    """Start whose turn it is. None when nobody waits, others were faster with all who do, or we are stopping."""
-    for pk in in_line(queue):
+    """Claim the next generation. None if none is queued, other workers claimed them all, or this process stops."""
+    for pk in fair_order_in(queue):
         if watchdog.stopping.is_set():
             return None
         generation = Generation.objects.select_related(*GIVEN).filter(pk=pk).first()

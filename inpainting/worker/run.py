@@ -1,4 +1,4 @@
-"""Run one generation: claim it, paint, check what was stored, keep it."""
+"""Run one generation: claim it, paint, verify the stored results, commit."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue, Step
 from inpainting.engines.painting import Painting, paint
 from inpainting.models import GeneratedImage, Generation
-from inpainting.models.pictures import remove_unkept
+from inpainting.models.pictures import delete_uncommitted_files
 from inpainting.realtime import events
 from inpainting.storage import out_of_space
 from inpainting.worker import watchdog as watching
 from inpainting.worker.fair_queue import start_next
 from inpainting.worker.run_time_estimates import likely_seconds, seconds_left
-from inpainting.worker.watchdog import Watch, watched
+from inpainting.worker.watchdog import Heartbeat, heartbeat
 
 logger = logging.getLogger(__name__)
 
 PROGRESS_EVERY_SECONDS = 0.2
-"""How often a step is written down, and so how soon a cancel is seen."""
+"""The interval between recorded steps, and so the delay until a cancellation is noticed."""
 PREVIEW_SIDE = 256
 """Pixels of a preview's longer side, at most."""
 FULL_DISK_PAUSE_SECONDS = 30
 DATABASE_PAUSE_SECONDS = 1.0
 NO_ANSWER = (OperationalError, InterfaceError)
-"""What the database raises when it is locked, full or away."""
+"""Errors of a database that is locked, full or unreachable."""
 
 
 def run_waiting(queue: Queue = Queue.CPU) -> None:
-    """Start and paint whose turn it is, until nobody waits in that queue."""
+    """Run generations of the queue until none is left."""
     while (generation := start_next(queue)) is not None:
         run(generation, queue)
 
 
 def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
-    """Paint a generation that we have started."""
-    with watched(str(generation), queue) as watch, ExitStack() as at_the_end:
+    """Run a generation that this process has claimed."""
+    with heartbeat(str(generation), queue) as watch, ExitStack() as at_the_end:
         images: list[GeneratedImage] = []
-        at_the_end.callback(remove_unkept, images)
+        at_the_end.callback(delete_uncommitted_files, images)
         try:
             plan = planning.plan_stored(request_of(generation), generation.engine)
             source = plan.request.image
@@ -69,30 +69,30 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 image = GeneratedImage(generation=generation, index=index)
                 images.append(image)
                 if moderate is not None:
-                    painting = moderate(painting, report_step.still_at_it)
+                    painting = moderate(painting, report_step.renew_lease)
                 store(image, painting, source)
-                report_step.still_at_it()
-            if insist(lambda: generation.succeed(images), watch, unless=out_of_space):
+                report_step.renew_lease()
+            if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
                 images.clear()
             else:
-                insist(generation.end_cancelled, watch)
+                retry_until_committed(generation.end_cancelled, watch)
         except Cancelled:
-            insist(generation.end_cancelled, watch)
+            retry_until_committed(generation.end_cancelled, watch)
         except DeviceLost as error:
             watching.end_process(f"{generation} lost its device: {error}")
         except PaintingError as error:
             code, message = error.code, error.message
-            insist(lambda: generation.fail(code=code, message=message), watch)
+            retry_until_committed(lambda: generation.fail(code=code, message=message), watch)
         except Exception as error:
             if out_of_space(error):
-                logger.error("No space for the results of %s; it waits", generation)
-                at_the_end.close()  # first: that it waits has to be written down too
-                insist(lambda: generation.hand_back(pause_seconds=FULL_DISK_PAUSE_SECONDS), watch)
+                logger.error("No space for the results of %s; it is requeued", generation)
+                at_the_end.close()  # first: the release needs space as well
+                retry_until_committed(lambda: generation.release(pause_seconds=FULL_DISK_PAUSE_SECONDS), watch)
             elif isinstance(error, NO_ANSWER):
-                # We are told to stop, and nothing can be written down: whoever comes next runs it again.
-                logger.exception("The database went away under %s", generation)
+                # This process stops and cannot record it: the lease expires and another worker runs it again.
+                logger.exception("The database became unreachable while %s ran", generation)
             else:
-                give_up(generation, watch)
+                fail_unexpectedly(generation, watch)
 
 
 def painted(generation: Generation, plan: Plan, report_step: Reporter) -> list[Painting]:
@@ -125,13 +125,13 @@ def request_of(generation: Generation) -> InpaintRequest:
         raise
 
 
-def insist(
-    verb: Callable[[], bool], watch: Watch, *, unless: Callable[[Exception], bool] = lambda error: False
+def retry_until_committed(
+    verb: Callable[[], bool], watch: Heartbeat, *, unless: Callable[[Exception], bool] = lambda error: False
 ) -> bool:
-    """Move the state, again and again while the database does not answer: what was painted is worth the waiting.
+    """Retry a state change while the database does not answer, so that finished work is not lost.
 
-    Whoever took the generation over meanwhile makes the verb lose. Raises the database's error where `unless` holds of
-    it, and when this process is told to stop.
+    Returns False if another worker holds the generation by now. Raises the database's error where `unless` is true of
+    it, and when this process stops.
     """
     while True:
         try:
@@ -140,25 +140,25 @@ def insist(
             if unless(error) or watching.stopping.is_set():
                 raise
             logger.warning("The database does not answer; trying again in a moment", exc_info=True)
-        watch.progressed()
+        watch.beat()
         close_old_connections()
         watching.stopping.wait(DATABASE_PAUSE_SECONDS)
 
 
-def give_up(generation: Generation, watch: Watch) -> None:
-    """Whatever broke, its owner gets an answer and the log gets the trace."""
-    logger.exception("%s broke", generation)
-    message = "Painting broke off; the server's log says why."
-    insist(lambda: generation.fail(code="internal_error", message=message), watch)
+def fail_unexpectedly(generation: Generation, watch: Heartbeat) -> None:
+    """Fail the generation after an unexpected error; the traceback goes to the log."""
+    logger.exception("%s failed unexpectedly", generation)
+    message = "Painting failed unexpectedly; the server's log has the details."
+    retry_until_committed(lambda: generation.fail(code="internal_error", message=message), watch)
 
 
 class Reporter:
-    """Writes steps down, not more often than PROGRESS_EVERY_SECONDS, and stops the engine when it is no longer ours."""
+    """Records steps, at most every PROGRESS_EVERY_SECONDS, and stops the engine once the lease is lost."""
 
     def __init__(
-        self, generation: Generation, watch: Watch, *, icc_profile: bytes | None = None, shows_previews: bool = True
+        self, generation: Generation, watch: Heartbeat, *, icc_profile: bytes | None = None, shows_previews: bool = True
     ) -> None:
-        """icc_profile: what the colours of previews mean. shows_previews: False where nobody has looked at them yet."""
+        """icc_profile: of the previews. shows_previews: False where a safety checker has yet to see the result."""
         self.generation = generation
         self.watch = watch
         self.icc_profile = icc_profile
@@ -168,9 +168,9 @@ class Reporter:
         self.shown: Step | None = None
 
     def __call__(self, step: Step) -> None:
-        self.watch.progressed()
+        self.watch.beat()
         if step.preview is not None and self.shows_previews:
-            self.shown = step  # until a step is written down: engines do not show something with each
+            self.shown = step  # until a step is recorded: engines do not send a preview with each
         now = time.monotonic()
         is_the_end = step.done >= step.of and (step.done, step.of) != (self.generation.step, self.generation.steps)
         if now - self.last_written < PROGRESS_EVERY_SECONDS and not is_the_end:
@@ -181,7 +181,7 @@ class Reporter:
             preview = preview_of(self.shown, self.icc_profile) if self.shown else None
             ours = self.generation.advance(step.done, step.of, seconds_left=seconds, preview=preview)
         except NO_ANSWER:
-            # A step that is not written down is no reason to throw the work away; the end of it will be.
+            # A step that is not recorded is no reason to discard the work; its end will be.
             logger.warning("The database does not answer while %s is painted", self.generation, exc_info=True)
             close_old_connections()
             return
@@ -189,8 +189,8 @@ class Reporter:
         if not ours:
             raise Cancelled
 
-    def still_at_it(self) -> None:
-        """Renew the lease where no step is done, between one result and the next. Raises Cancelled as a step does."""
+    def renew_lease(self) -> None:
+        """Renew the lease between results, where no step is done. Raises Cancelled as a step does."""
         self(Step(self.generation.step, self.generation.steps))
 
     @cached_property
@@ -199,7 +199,7 @@ class Reporter:
 
 
 def preview_of(step: Step, icc_profile: bytes | None) -> events.Preview | None:
-    """What listeners get to see of a step that shows something."""
+    """The preview of a step as sent to listeners; None if it has none."""
     if step.preview is None or step.box is None:
         return None
     picture = thumbnail_webp(Picture(step.preview, icc_profile), side=PREVIEW_SIDE)
@@ -211,7 +211,7 @@ def preview_of(step: Step, icc_profile: bytes | None) -> events.Preview | None:
 
 
 def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None:
-    """Put the painting's file into storage, decode it again and count; the row is saved when all succeeds."""
+    """Write the result to storage, decode it again and measure it; the row is saved when all succeed."""
     texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
     image.write(encode_png(painting.picture, texts=texts), painting.picture)
     image.write_thumbnail(painting.picture)
@@ -223,7 +223,7 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None
 
 
 def report(painting: Painting) -> dict[str, object]:
-    """How the painting came about, for the metadata."""
+    """The measurements of a painting for the metadata."""
     box = painting.window.box
     return {
         "window": [box.left, box.top, box.right, box.bottom],

@@ -1,4 +1,4 @@
-"""How long it will take, from how long the like of it took."""
+"""Estimates of run times and queue positions, learned from past generations of the same engine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, Status
-from inpainting.worker.fair_queue import in_line, workers_of
+from inpainting.worker.fair_queue import fair_order_in, workers_of
 
 REMEMBERED, NEIGHBOURS = 200, 5
 RIDGE = 1.0
-"""Keeps the slopes small while little is known."""
+"""Ridge penalty: keeps the slopes small while there are few observations."""
 AGE = 0.05
-"""By how much a past painting counts as less alike for each newer one: a machine's speed changes with its load."""
+"""Distance added to an observation for each newer one: a machine's speed changes with its load."""
 PACE_FROM = 0.3
-"""Share of the steps from which their own pace alone says how long the rest takes."""
+"""Share of the steps from which only their own pace determines the estimate."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What is known of a painting before it starts. mask_bytes: of the mask's PNG, many for a ragged or thin one."""
+class Workload:
+    """The features of a generation before it starts. mask_bytes: size of the mask's PNG, large for ragged masks."""
 
     painted_pixels: int
     image_pixels: int
@@ -45,16 +45,16 @@ class Work:
         return [math.log1p(size) for size in sizes]
 
 
-class Past:
-    """What an engine painted last, as a rule for what comes.
+class RuntimeEstimator:
+    """A model of an engine's run time, fitted to its last generations.
 
-    The logarithm of the time is fitted by ridge regression to the logarithms of the work, and corrected by how far the
-    rule was off for the nearest. Measured with quick-fill on mixed pictures: a median error of about 20 %, where the
-    median of the nearest by painted pixels alone had 48 %.
+    The logarithm of the time is fitted by ridge regression to the logarithms of the features, and corrected by the
+    median residual of the nearest neighbours. Measured with quick-fill on mixed images: a median error of about 20 %;
+    the median of the neighbours by painted pixels alone had 48 %.
     """
 
-    def __init__(self, done: Sequence[tuple[Work, float]]) -> None:
-        """done: what was painted, and its seconds; the newest first."""
+    def __init__(self, done: Sequence[tuple[Workload, float]]) -> None:
+        """done: workload and seconds of past generations, the newest first."""
         self._works = np.array([work.logs for work, _ in done], np.float64)
         if not len(done):
             return
@@ -65,8 +65,8 @@ class Past:
         self._slopes: NDArray[np.float64] = np.linalg.solve(squares, centred.T @ (logs - self._level))
         self._misses = logs - self._level - centred @ self._slopes
 
-    def seconds(self, works: Sequence[Work]) -> list[float | None]:
-        """Of each; None without a past."""
+    def seconds(self, works: Sequence[Workload]) -> list[float | None]:
+        """The estimate for each workload; None without observations."""
         if not len(self._works) or not works:
             return [None] * len(works)
         asked = np.array([work.logs for work in works])
@@ -77,8 +77,8 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """position: 1 starts next. eta: seconds until it is painted, None where nothing like it was painted yet."""
+class QueuePosition:
+    """position: 1 starts next. eta: seconds until it has ended, None without observations."""
 
     position: int
     eta: float | None
@@ -87,65 +87,67 @@ class Place:
 FACTS = ("painted_pixels", "source__width", "source__height", "mask__byte_count", "settings")
 
 
-def past_of(engine: str) -> Past:
-    """By the order in which they came, which the index knows; they ended in about the same."""
+def estimator_for(engine: str) -> RuntimeEstimator:
+    """The estimator of an engine. Ordered by creation, which is indexed and close to the order of completion."""
     done = Generation.objects.filter(engine=engine, status=Status.SUCCEEDED).order_by("-created_at")
-    return _past_up_to(engine, done.values_list("pk", "finished_at").first())
+    return _estimator_up_to(engine, done.values_list("pk", "finished_at").first())
 
 
 @lru_cache(maxsize=16)
-def _past_up_to(engine: str, newest: tuple[UUID, datetime] | None) -> Past:
-    """Read and fitted again only when something newer was painted: each answer of 202 asks."""
+def _estimator_up_to(engine: str, newest: tuple[UUID, datetime] | None) -> RuntimeEstimator:
+    """Fitted again only when a newer generation has succeeded, because every 202 answer needs an estimate."""
     done = Generation.objects.filter(engine=engine, status=Status.SUCCEEDED).order_by("-created_at")[:REMEMBERED]
     times = done.values_list("started_at", "finished_at", *FACTS)
-    return Past([(work_of(facts), (end - start).total_seconds()) for start, end, *facts in times if start and end])
+    return RuntimeEstimator(
+        [(workload_from(facts), (end - start).total_seconds()) for start, end, *facts in times if start and end]
+    )
 
 
-def work_of(facts: Sequence[Any]) -> Work:
+def workload_from(facts: Sequence[Any]) -> Workload:
     painted, width, height, mask_bytes, made = facts
-    return Work(painted, width * height, mask_bytes, made["num_images"], made["steps"] or 0)
+    return Workload(painted, width * height, mask_bytes, made["num_images"], made["steps"] or 0)
 
 
-def work(generation: Generation) -> Work:
+def work(generation: Generation) -> Workload:
     source = generation.source
     size = source.width, source.height
-    return work_of((generation.painted_pixels, *size, generation.mask.byte_count, generation.settings))
+    return workload_from((generation.painted_pixels, *size, generation.mask.byte_count, generation.settings))
 
 
 def likely_seconds(generation: Generation) -> float | None:
-    """Of painting it, from start to end. None without a past."""
-    return past_of(generation.engine).seconds([work(generation)])[0]
+    """Estimated seconds from start to end. None without observations."""
+    return estimator_for(generation.engine).seconds([work(generation)])[0]
 
 
-def place_in_line(generation: Generation) -> Place | None:
-    """None for what does not wait, and where its engine is no longer here."""
+def queue_position(generation: Generation) -> QueuePosition | None:
+    """The position of a queued generation; None otherwise, or where its engine no longer exists."""
     if generation.status != Status.QUEUED:
         return None
     its = [queue for queue in Queue if generation.engine in registry.in_queue(queue)]
-    return places_in(its[0]).get(generation.pk) if its else None
+    return positions_in(its[0]).get(generation.pk) if its else None
 
 
-def places() -> Mapping[UUID, Place]:
-    """Where everybody stands who may start now, in each queue's own line."""
-    return {pk: place for queue in Queue for pk, place in places_in(queue).items()}
+def positions() -> Mapping[UUID, QueuePosition]:
+    """The positions of all generations that may start now, each within its queue."""
+    return {pk: place for queue in Queue for pk, place in positions_in(queue).items()}
 
 
-def places_in(queue: Queue) -> Mapping[UUID, Place]:
-    """As if our workers took one after the other in the present order."""
-    order = list(in_line(queue))
-    past = cache(past_of)
-    free = [0.0] * workers_of(queue)  # in how many seconds each worker is
+def positions_in(queue: Queue) -> Mapping[UUID, QueuePosition]:
+    """Simulate the workers of this process taking the generations in the present order."""
+    order = list(fair_order_in(queue))
+    past = cache(estimator_for)
+    free = [0.0] * workers_of(queue)  # seconds until each worker is free
     running = Generation.objects.filter(status=Status.RUNNING, engine__in=registry.in_queue(queue)).values_list(
         "started_at", "step", "steps", "engine", *FACTS
     )
     for started, step, steps, engine, *facts in running:
-        heapq.heapreplace(free, left(past, started, step, steps, engine, work_of(facts)) or 0.0)
+        heapq.heapreplace(free, left(past, started, step, steps, engine, workload_from(facts)) or 0.0)
     waiting = Generation.objects.filter(status=Status.QUEUED, engine__in=registry.in_queue(queue)).values_list(
         "pk", "engine", *FACTS
     )
-    works: dict[str, dict[UUID, Work]] = {}
+    works: dict[str, dict[UUID, Workload]] = {}
     for pk, engine, *facts in waiting:
-        works.setdefault(engine, {})[pk] = work_of(facts)
+        works.setdefault(engine, {})[pk] = workload_from(facts)
     likely: dict[UUID, float | None] = {}
     for engine, of_it in works.items():
         likely.update(zip(of_it, past(engine).seconds(list(of_it.values())), strict=True))
@@ -154,26 +156,28 @@ def places_in(queue: Queue) -> Mapping[UUID, Place]:
         own = likely[pk]
         done = free[0] + (own or 0.0)
         heapq.heapreplace(free, done)
-        found[pk] = Place(position, None if own is None else round(done, 1))
+        found[pk] = QueuePosition(position, None if own is None else round(done, 1))
     return found
 
 
-def left(past: Callable[[str], Past], started_at: Any, step: int, steps: int, engine: str, its: Work) -> float | None:
-    """Seconds that a running one still takes."""
+def left(
+    past: Callable[[str], RuntimeEstimator], started_at: Any, step: int, steps: int, engine: str, its: Workload
+) -> float | None:
+    """Estimated remaining seconds of a running generation."""
     elapsed = max(0.0, (timezone.now() - started_at).total_seconds())
     return seconds_left(elapsed, step, steps, past(engine).seconds([its])[0])
 
 
 def seconds_left_of(generation: Generation) -> float | None:
-    """Of a running generation, and None of any other."""
+    """Estimated remaining seconds; None unless the generation runs."""
     if generation.status != Status.RUNNING or generation.started_at is None:
         return None
     its = work(generation)
-    return left(past_of, generation.started_at, generation.step, generation.steps, generation.engine, its)
+    return left(estimator_for, generation.started_at, generation.step, generation.steps, generation.engine, its)
 
 
 def seconds_left(elapsed: float, done: int, of: int, likely: float | None) -> float | None:
-    """By the pace of the steps so far, and in the beginning by how long it likely takes. None where nothing tells."""
+    """Combine the pace of the steps so far with the estimate, whose weight falls with each step. None without both."""
     share = done / max(of, 1)
     by_past = None if likely is None else max(0.0, likely - elapsed)
     if share <= 0:

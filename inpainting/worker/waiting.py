@@ -1,4 +1,4 @@
-"""Wait for a generation in the same call, without holding up anybody else."""
+"""Wait for a generation to end within a request, on the thread of that request."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import time
 from inpainting.models import Generation, Status, completion_waiters
 from inpainting.worker import watchdog
 
-FIRST_LOOK_SECONDS, LONGEST_PAUSE_SECONDS = 0.03, 0.5
+FIRST_POLL_SECONDS, LONGEST_PAUSE_SECONDS = 0.03, 0.5
 
 
 def wait_until_ended(generation: Generation, *, patience_seconds: float | None = None) -> bool:
-    """True once it has ended; False when the patience (None: endless) ran out or this process stops before.
+    """Return True once it has ended; False after `patience_seconds` (None: no limit) or when this process stops.
 
-    Refreshes the generation. An end in this process is heard of at once, one in another at the next look.
-    What is deleted meanwhile was cancelled.
+    Refreshes the generation. An end in this process is noticed at once, one in another process at the next poll.
+    A generation that is deleted meanwhile counts as cancelled.
     """
-    started, pause = time.monotonic(), FIRST_LOOK_SECONDS
-    with completion_waiters.awaited(generation.pk) as ended:  # before the first look: an end after it is heard
+    started, pause = time.monotonic(), FIRST_POLL_SECONDS
+    with completion_waiters.end_event(generation.pk) as ended:  # before the first poll, so that no later end is missed
         while True:
             try:
                 generation.refresh_from_db()
             except Generation.DoesNotExist:
-                generation.status = Status.CANCELLED  # deleted while it waited or ran; there is no row to say so
+                generation.status = Status.CANCELLED  # deleted while queued or running; there is no row any more
             if generation.has_ended:
                 return True
             if watchdog.stopping.is_set():

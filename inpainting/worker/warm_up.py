@@ -1,4 +1,4 @@
-"""Load the model that settings name before the first picture asks for it, while pages are served already."""
+"""Load the configured model at start-up, before the first request needs it, while pages are served already."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def start_warming_up() -> threading.Thread | None:
-    """On a thread of its own, for importing torch takes seconds. None where no model is set."""
+    """Start on a thread of its own, because importing torch takes seconds. None where no model is configured."""
     if not settings.DIFFUSION_WARM_UP:
         return None
     thread = threading.Thread(target=_warm_up, args=[settings.DIFFUSION_WARM_UP], name="warm-up", daemon=True)

@@ -1,7 +1,7 @@
-"""What this process is painting, and the end of a process whose painting hangs.
+"""Watchdog: heartbeats of the work of this process, and the exit of a process whose work hangs.
 
-No call stops a thread that hangs in a library or on a device. So a process that let a lease run out ends itself; its
-parent starts another, and the generation is run again there.
+A thread that hangs in a library or on a device cannot be stopped. So a process that lets a lease expire exits; its
+parent starts another, which runs the generation again.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from inpainting.engines.base import Queue
 logger = logging.getLogger(__name__)
 
 HUNG = 70
-"""Exit status of a process that ended itself."""
+"""Exit status of a process that the watchdog ended."""
 
 
-class Watch:
-    """One piece of work and its last sign of progress."""
+class Heartbeat:
+    """The time of the last progress of one piece of work."""
 
     def __init__(self, what: str, queue: Queue) -> None:
         self.what = what
         self.queue = queue
-        self.progressed()
+        self.beat()
 
-    def progressed(self) -> None:
+    def beat(self) -> None:
         self.last_progress = time.monotonic()
 
     @property
@@ -40,16 +40,16 @@ class Watch:
 
 
 stopping = threading.Event()
-"""Set when this process is told to stop: nothing is started any more, and who waits for a picture waits no longer."""
+"""Set when this process is to stop: no work is started any more, and waiting requests return."""
 
-_watches: set[Watch] = set()
+_watches: set[Heartbeat] = set()
 _lock = threading.Lock()
 
 
 @contextmanager
-def watched(what: str, queue: Queue = Queue.CPU) -> Iterator[Watch]:
-    """Watch over a piece of work: it must call `progressed` more often than the lease lasts."""
-    watch = Watch(what, queue)
+def heartbeat(what: str, queue: Queue = Queue.CPU) -> Iterator[Heartbeat]:
+    """Heartbeat over a piece of work: it must call `beat` more often than the lease lasts."""
+    watch = Heartbeat(what, queue)
     with _lock:
         _watches.add(watch)
     try:
@@ -59,20 +59,20 @@ def watched(what: str, queue: Queue = Queue.CPU) -> Iterator[Watch]:
             _watches.discard(watch)
 
 
-def busy(queue: Queue) -> int:
-    """How many pieces of work of a queue are under way."""
+def count_running(queue: Queue) -> int:
+    """The number of pieces of work of a queue that this process runs."""
     with _lock:
         return sum(watch.queue is queue for watch in _watches)
 
 
-def is_watched(what: str) -> bool:
-    """Whether this process is at that piece of work."""
+def is_running(what: str) -> bool:
+    """Whether this process runs that piece of work."""
     with _lock:
         return any(watch.what == what for watch in _watches)
 
 
 def end_if_hung() -> None:
-    """End this process if any of its work has been silent for longer than the lease."""
+    """Exit if any work has made no progress for longer than the lease."""
     with _lock:
         hung = [watch for watch in _watches if watch.silent_seconds > settings.LEASE_SECONDS]
     if hung:
@@ -80,7 +80,7 @@ def end_if_hung() -> None:
 
 
 def end_process(why: str) -> None:
-    """At once: its parent starts another, and what ran is run again there."""
+    """Exit at once: the parent starts another process, which runs the interrupted work again."""
     logger.critical("%s; ending this process", why)
     logging.shutdown()
     os._exit(HUNG)

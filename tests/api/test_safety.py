@@ -213,7 +213,7 @@ def test_what_waited_while_the_site_turned_it_on_is_looked_at(
     again = alices_program.post(f"/api/generations/{generation.pk}/run-again/", {}, content_type="application/json")
     assert again.status_code == 202, again.json()
     assert Generation.objects.get(pk=again.json()["id"]).images.get().report["hidden_by"] == "black"
-    later = generation.once_more()  # as it was asked for before, with nothing settled anew
+    later = generation.copy_for_rerun()  # as it was asked for before, with nothing settled anew
     assert later.settings["safety_checker"] is None
     later.save_new()
     run_waiting()

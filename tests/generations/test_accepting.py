@@ -27,7 +27,7 @@ from inpainting.generations.delete import delete_everything_of
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Batch, Generation, LedgerEntry, SourceImage, UserLimits
 from inpainting.worker import run_time_estimates
-from inpainting.worker.run_time_estimates import Past, Place, Work, place_in_line, seconds_left
+from inpainting.worker.run_time_estimates import QueuePosition, RuntimeEstimator, Workload, queue_position, seconds_left
 
 Generate = Callable[..., Generation]
 ONE, OTHER = Idempotency("key-1", "a" * 64), Idempotency("key-1", "b" * 64)
@@ -217,21 +217,21 @@ def test_who_asks_for_more_does_not_wait_for_other_rows_of_theirs(alice: User, r
 
 
 def test_the_likely_time_is_that_of_the_most_similar() -> None:
-    small, large = Work(100, 10_000, 300), Work(10_000, 1_000_000, 5_000)
-    past = Past([(small, 1.0)] * 9 + [(large, 5.0)] * 9)
+    small, large = Workload(100, 10_000, 300), Workload(10_000, 1_000_000, 5_000)
+    past = RuntimeEstimator([(small, 1.0)] * 9 + [(large, 5.0)] * 9)
     assert past.seconds([small, large]) == [pytest.approx(1.0, rel=0.05), pytest.approx(5.0, rel=0.05)]
-    assert Past([]).seconds([small]) == [None]
+    assert RuntimeEstimator([]).seconds([small]) == [None]
 
 
 def test_of_masks_of_the_same_area_the_ragged_one_takes_its_own_time() -> None:
-    blob, scratches = Work(10_000, 1_000_000, 900), Work(10_000, 1_000_000, 9_000)
-    foreseen = Past([(blob, 4.0), (scratches, 0.25)] * 8).seconds([blob, scratches])
+    blob, scratches = Workload(10_000, 1_000_000, 900), Workload(10_000, 1_000_000, 9_000)
+    foreseen = RuntimeEstimator([(blob, 4.0), (scratches, 0.25)] * 8).seconds([blob, scratches])
     assert foreseen == [pytest.approx(4.0, rel=0.2), pytest.approx(0.25, rel=0.2)]
 
 
 def test_of_what_is_alike_the_newest_counts() -> None:
-    work = Work(10_000, 1_000_000, 900)
-    assert Past([(work, 6.0)] * 10 + [(work, 1.0)] * 100).seconds([work]) == [pytest.approx(6.0, rel=0.01)]
+    work = Workload(10_000, 1_000_000, 900)
+    assert RuntimeEstimator([(work, 6.0)] * 10 + [(work, 1.0)] * 100).seconds([work]) == [pytest.approx(6.0, rel=0.01)]
 
 
 def test_the_rest_is_told_by_the_past_first_and_then_by_the_pace() -> None:
@@ -248,13 +248,15 @@ def test_who_waits_knows_the_place_and_the_time(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = generate(alice, run=False), generate(alice, run=False)
-    assert place_in_line(second) == Place(2, None)  # nothing was painted yet
-    monkeypatch.setattr(run_time_estimates, "past_of", lambda engine: Past([(run_time_estimates.work(first), 4.0)]))
+    assert queue_position(second) == QueuePosition(2, None)  # nothing was painted yet
+    monkeypatch.setattr(
+        run_time_estimates, "estimator_for", lambda engine: RuntimeEstimator([(run_time_estimates.work(first), 4.0)])
+    )
     monkeypatch.setattr(settings, "WORKERS", 1)
-    assert place_in_line(first) == Place(1, 4.0)
-    assert place_in_line(second) == Place(2, 8.0)
+    assert queue_position(first) == QueuePosition(1, 4.0)
+    assert queue_position(second) == QueuePosition(2, 8.0)
     first.start()
-    assert place_in_line(first) is None
+    assert queue_position(first) is None
 
 
 @pytest.mark.django_db

@@ -209,7 +209,7 @@ def test_of_two_that_share_pictures_and_are_deleted_at_once_nothing_stays(
     guide = Picture(data.chelsea()[:64, :96])
     first = generate(alice, control_image=guide)
     if share_all:
-        second = first.once_more()
+        second = first.copy_for_rerun()
     else:  # as items of a batch
         shared = {("control_image", contents(guide)): first.references["control_image"]}
         second = Generation.from_request(first.to_request(), owner=alice, engine="quick-fill", shared=shared)

@@ -245,12 +245,12 @@ def test_what_waits_for_the_database_is_not_abandoned(
     generation, lock = waits(alice), sqlite3.connect(sqlite, isolation_level=None)
     impatient(monkeypatch)
 
-    def look() -> None:
+    def poll() -> None:
         lock.rollback()
         Generation.objects.update(lease_until="2020-01-01T00:00:00Z")
-        recovery.look()
+        recovery.poll()
 
-    in_a_pause(monkeypatch, look)
+    in_a_pause(monkeypatch, poll)
     once_started(monkeypatch, lambda: lock.execute("BEGIN EXCLUSIVE"))
     run_waiting()
     lock.close()
@@ -294,7 +294,7 @@ def test_what_the_disk_refuses_at_the_very_commit_is_written_down_later(
     pauses = in_a_pause(monkeypatch, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))  # no file may become larger
     try:
-        assert running.insist(generation.hand_back, watchdog.Watch("a test", Queue.CPU))
+        assert running.retry_until_committed(generation.release, watchdog.Heartbeat("a test", Queue.CPU))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(pauses) == 1

@@ -27,7 +27,7 @@ from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.worker import run as running
 from inpainting.worker import watchdog as watching
 from inpainting.worker.run import run, run_waiting
-from inpainting.worker.watchdog import Watch
+from inpainting.worker.watchdog import Heartbeat
 from tests.fakes import PlainEngine
 
 Generate = Callable[..., Generation]
@@ -178,7 +178,7 @@ def test_what_kills_every_process_fails_in_the_end(alice: User, generate: Genera
     generation = generate(alice, run=False)
     for _ in range(3):
         assert generation.start()
-        generation.put_back()
+        generation.requeue()
     assert (generation.status, generation.error_code) == (Status.FAILED, "job_crashed_worker")
 
 
@@ -186,7 +186,7 @@ def test_a_cancel_asked_of_a_dead_process_is_still_obeyed(alice: User, generate:
     generation = generate(alice, run=False)
     assert generation.start()
     assert generation.cancel()
-    assert generation.put_back()
+    assert generation.requeue()
     assert generation.status == Status.CANCELLED
 
 
@@ -195,7 +195,7 @@ def test_the_reporter_writes_the_last_step_however_soon_it_comes(
 ) -> None:
     generation = started(generate(alice, run=False))
     monkeypatch.setattr(running, "PROGRESS_EVERY_SECONDS", 3600)  # nothing but the end comes late enough
-    report = running.Reporter(generation, Watch("a test", Queue.CPU))
+    report = running.Reporter(generation, Heartbeat("a test", Queue.CPU))
     for number in (1, 2, 3):
         report(Step(number, 3))
     assert (generation.step, generation.steps) == (3, 3)

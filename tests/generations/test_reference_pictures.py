@@ -78,7 +78,7 @@ def test_both_go_with_the_generation_and_no_others(alice: User, both: Generate) 
 
 def test_shared_ones_stay_until_the_last_generation_goes(alice: User, both: Generate) -> None:
     first = both(alice)
-    second = first.once_more()
+    second = first.copy_for_rerun()
     second.save_new()
     assert second.references == first.references
     assert ReferencePicture.objects.count() == 2

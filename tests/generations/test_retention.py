@@ -125,13 +125,13 @@ def test_the_lookout_sweeps(alice: User, generate: Generate, monkeypatch: pytest
     class Enough(BaseException):
         pass
 
-    def look() -> None:
+    def poll() -> None:
         looks.append(Generation.objects.count())
         if len(looks) == 3:
             raise Enough
 
-    monkeypatch.setattr(recovery, "look", look)
-    monkeypatch.setattr(recovery, "LOOK_EVERY_SECONDS", 0.001)
+    monkeypatch.setattr(recovery, "poll", poll)
+    monkeypatch.setattr(recovery, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(recovery, "close_old_connections", lambda: None)
     sweeps = []
 
@@ -141,7 +141,7 @@ def test_the_lookout_sweeps(alice: User, generate: Generate, monkeypatch: pytest
 
     monkeypatch.setattr(recovery, "sweep", counted)
     with pytest.raises(Enough):
-        recovery._look_out()
+        recovery._poll_forever()
     assert looks == [1, 0, 0]
     assert len(sweeps) == 1  # the next one in an hour
 

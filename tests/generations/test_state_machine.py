@@ -36,7 +36,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(target=held)
     def start(self) -> Generation | None:
-        for pk in fair_queue.in_line():
+        for pk in fair_queue.fair_order_in():
             generation = Generation.objects.get(pk=pk)
             if generation.owner == self.owner and generation.start():
                 return generation
@@ -75,7 +75,7 @@ class Lives(RuleBasedStateMachine):
     @rule(generation=held)
     def stop_cleanly(self, generation: Generation | None) -> None:
         if generation is not None:
-            generation.hand_back()
+            generation.release()
 
     @rule(generation=held)
     def cancel(self, generation: Generation | None) -> None:
@@ -95,7 +95,7 @@ class Lives(RuleBasedStateMachine):
             lease_until=timezone.now() - timedelta(hours=1)
         )
         for generation in Generation.abandoned(grace_seconds=1):
-            generation.put_back()
+            generation.requeue()
 
     @invariant()
     def what_has_ended_stays_so(self) -> None:

@@ -17,7 +17,7 @@ from inpainting.realtime import queue_positions
 from inpainting.realtime.consumers import is_worth_sending
 from inpainting.realtime.queue_positions import PositionBroadcaster, broadcaster
 from inpainting.worker import run_time_estimates
-from inpainting.worker.run_time_estimates import Place
+from inpainting.worker.run_time_estimates import QueuePosition
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import session_socket, signed_in
 
@@ -75,38 +75,40 @@ async def test_the_api_and_a_new_socket_report_the_same_state(alice: User, wait:
 
 
 class CountingQueue:
-    """Replaces `run_time_estimates.places` and counts its calls."""
+    """Replaces `run_time_estimates.positions` and counts its calls."""
 
     def __init__(self) -> None:
         self.pk, self.reads = uuid4(), 0
 
-    def __call__(self) -> dict[UUID, Place]:
+    def __call__(self) -> dict[UUID, QueuePosition]:
         self.reads += 1
-        return {self.pk: Place(3, None)}
+        return {self.pk: QueuePosition(3, None)}
 
 
 class Recorder:
     def __init__(self) -> None:
-        self.received: list[Mapping[UUID, Place]] = []
+        self.received: list[Mapping[UUID, QueuePosition]] = []
 
-    async def positions_polled(self, latest: Mapping[UUID, Place]) -> None:
+    async def positions_polled(self, latest: Mapping[UUID, QueuePosition]) -> None:
         self.received.append(latest)
 
 
 async def test_one_query_serves_all_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_positions, "POLL_SECONDS", 5.0)
     queue = CountingQueue()
-    monkeypatch.setattr(run_time_estimates, "places", queue)
+    monkeypatch.setattr(run_time_estimates, "positions", queue)
     positions = PositionBroadcaster()
-    assert await asyncio.gather(*(positions.position_of(queue.pk) for _ in range(100))) == [Place(3, None)] * 100
-    assert await positions.position_of(queue.pk) == Place(3, None)
+    assert (
+        await asyncio.gather(*(positions.position_of(queue.pk) for _ in range(100))) == [QueuePosition(3, None)] * 100
+    )
+    assert await positions.position_of(queue.pk) == QueuePosition(3, None)
     assert queue.reads == 1
 
 
 async def test_a_generation_that_does_not_wait_costs_no_query_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_positions, "POLL_SECONDS", 5.0)
     queue = CountingQueue()
-    monkeypatch.setattr(run_time_estimates, "places", queue)
+    monkeypatch.setattr(run_time_estimates, "positions", queue)
     positions = PositionBroadcaster()
     assert [await positions.position_of(uuid4()) for _ in range(100)] == [None] * 100
     assert queue.reads == 1
@@ -117,21 +119,21 @@ async def test_the_last_positions_are_kept_while_the_database_fails(
     wrong: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = CountingQueue()
-    monkeypatch.setattr(run_time_estimates, "places", queue)
+    monkeypatch.setattr(run_time_estimates, "positions", queue)
     positions = PositionBroadcaster()
     await positions.read()
 
     def fail() -> None:
         raise wrong("gone")
 
-    monkeypatch.setattr(run_time_estimates, "places", fail)
+    monkeypatch.setattr(run_time_estimates, "positions", fail)
     await positions.read()
-    assert positions.latest == {queue.pk: Place(3, None)}
+    assert positions.latest == {queue.pk: QueuePosition(3, None)}
 
 
 async def test_the_queue_is_not_read_without_subscribers(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = CountingQueue()
-    monkeypatch.setattr(run_time_estimates, "places", queue)
+    monkeypatch.setattr(run_time_estimates, "positions", queue)
     positions, recorder = PositionBroadcaster(), Recorder()
     positions.subscribe(recorder)
     while len(recorder.received) < 2:
@@ -144,10 +146,10 @@ async def test_the_queue_is_not_read_without_subscribers(monkeypatch: pytest.Mon
 
 
 async def test_a_broken_socket_does_not_stop_the_updates_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_time_estimates, "places", dict)
+    monkeypatch.setattr(run_time_estimates, "positions", dict)
 
     class Broken:
-        async def positions_polled(self, latest: Mapping[UUID, Place]) -> None:
+        async def positions_polled(self, latest: Mapping[UUID, QueuePosition]) -> None:
             raise RuntimeError("gone")
 
     positions, recorder = PositionBroadcaster(), Recorder()
@@ -173,16 +175,16 @@ def test_estimates_divide_the_queue_among_the_workers(
 ) -> None:
     settings.WORKERS = 2  # type: ignore[attr-defined]
     all_of_them = [wait(alice) for _ in range(4)]
-    past = run_time_estimates.Past([(run_time_estimates.work(all_of_them[0]), 4.0)])
-    monkeypatch.setattr(run_time_estimates, "past_of", lambda engine: past)
-    assert [run_time_estimates.places()[one.pk].eta for one in all_of_them] == [4.0, 4.0, 8.0, 8.0]
+    past = run_time_estimates.RuntimeEstimator([(run_time_estimates.work(all_of_them[0]), 4.0)])
+    monkeypatch.setattr(run_time_estimates, "estimator_for", lambda engine: past)
+    assert [run_time_estimates.positions()[one.pk].eta for one in all_of_them] == [4.0, 4.0, 8.0, 8.0]
     all_of_them[0].start()
-    found = run_time_estimates.places()
+    found = run_time_estimates.positions()
     assert [found[one.pk].position for one in all_of_them[1:]] == [1, 2, 3]
     assert found[all_of_them[1].pk].eta == 4.0
 
 
 def test_an_ended_generation_has_no_position(alice: User, waiting: Generation, client: Client) -> None:
     waiting.cancel()
-    assert run_time_estimates.place_in_line(waiting) is None
-    assert run_time_estimates.places() == {}
+    assert run_time_estimates.queue_position(waiting) is None
+    assert run_time_estimates.positions() == {}

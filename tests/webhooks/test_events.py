@@ -44,7 +44,7 @@ def test_no_message_exists_before_the_end(waits: Wait) -> None:
     generation = waits()
     assert generation.start()
     assert generation.advance(1, 2)
-    assert generation.hand_back()
+    assert generation.release()
     assert generation.start()
     assert generation.cancel()  # asked for, not done
     assert stored_messages() == []
@@ -61,7 +61,7 @@ def test_every_final_status_has_its_message(waits: Wait) -> None:
     assert stopped.end_cancelled()
     for _ in range(3):
         assert given_up.start()
-        assert given_up.put_back()
+        assert given_up.requeue()
     assert stored_messages() == [
         (succeeded.pk, "generation.succeeded", URL, "pending"),
         (failed.pk, "generation.failed", URL, "pending"),

@@ -53,15 +53,15 @@ def test_who_lost_the_lease_can_change_nothing(alice: User, generate: Generate) 
     late = generate(alice, run=False)
     late.start()
     let_the_lease_run_out(late)
-    assert Generation.abandoned(grace_seconds=0).get().put_back()
+    assert Generation.abandoned(grace_seconds=0).get().requeue()
     assert not late.fail(code="late", message="it waits for another")
     holder = Generation.objects.get(pk=late.pk)
     assert holder.start()
     assert not late.advance(1, 2)
     assert not late.succeed([])
     assert not late.fail(code="late", message="too late")
-    assert not late.put_back()
-    assert not late.hand_back()
+    assert not late.requeue()
+    assert not late.release()
     assert holder.advance(1, 2)
     assert holder.attempts == 2
 
@@ -77,7 +77,7 @@ def test_a_late_worker_leaves_no_file_behind(alice: User, generate: Generate, mo
         let_the_lease_run_out(late)
         monkeypatch.setattr(running, "store", store)
         for generation in Generation.abandoned(grace_seconds=0):
-            generation.put_back()
+            generation.requeue()
         run_waiting()  # somebody else paints it meanwhile
 
     monkeypatch.setattr(running, "store", overtaken)
@@ -94,7 +94,7 @@ def test_an_abandoned_generation_waits_again_and_a_held_one_does_not(alice: User
         generation.start()
     let_the_lease_run_out(abandoned)
     for generation in Generation.abandoned(grace_seconds=7):
-        generation.put_back()
+        generation.requeue()
     for generation in (held, abandoned):
         generation.refresh_from_db()
     assert (held.status, abandoned.status) == (Status.RUNNING, Status.QUEUED)
@@ -104,7 +104,7 @@ def test_a_stopping_server_hands_back_without_counting(alice: User, generate: Ge
     generation = generate(alice, run=False)
     for _ in range(5):  # more often than attempts are allowed
         assert generation.start()
-        recovery.hand_back_ours()
+        recovery.release_own()
         generation.refresh_from_db()
         assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
 
@@ -113,14 +113,14 @@ def test_a_hand_back_after_a_cancel_ends_it(alice: User, generate: Generate) -> 
     generation = generate(alice, run=False)
     generation.start()
     Generation.objects.get(pk=generation.pk).cancel()
-    assert generation.hand_back()
+    assert generation.release()
     assert generation.status == Status.CANCELLED
     assert not Generation.startable().exists()
 
 
 def test_a_stopping_process_starts_nothing(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
-    recovery.hand_back_ours()
+    recovery.release_own()
     assert fair_queue.start_next() is None
     assert not wait_until_ended(generation)  # and nobody waits for it any longer
 
@@ -151,7 +151,7 @@ def test_a_bell_that_cannot_be_rung_loses_nothing(
         away.setattr(tasks.run_waiting, "delay", down)
         generation = generate(alice)
     assert generation.status == Status.QUEUED
-    recovery.look()
+    recovery.poll()
     generation.refresh_from_db()
     assert generation.status == Status.SUCCEEDED
 
@@ -159,7 +159,7 @@ def test_a_bell_that_cannot_be_rung_loses_nothing(
 def test_users_take_turns_and_each_ones_oldest_comes_first(alice: User, bob: User, generate: Generate) -> None:
     first, second, third = (generate(alice, run=False) for _ in range(3))
     bobs = generate(bob, run=False)
-    assert list(fair_queue.in_line()) == [first.pk, bobs.pk, second.pk, third.pk]
+    assert list(fair_queue.fair_order_in()) == [first.pk, bobs.pk, second.pk, third.pk]
     assert fair_queue.start_next() == first
     assert fair_queue.start_next() == bobs  # alice was served last
     assert fair_queue.start_next() == second

@@ -32,7 +32,7 @@ def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "FIRST_LOOK_SECONDS", NEVER_SECONDS)
+    monkeypatch.setattr(waiting, "FIRST_POLL_SECONDS", NEVER_SECONDS)
     monkeypatch.setattr(waiting, "LONGEST_PAUSE_SECONDS", NEVER_SECONDS)
 
 
@@ -83,7 +83,7 @@ def test_an_end_in_another_process_is_seen_at_the_next_look(
 def test_a_stop_lets_everybody_go(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     with waiting_for(generation) as answer:
-        recovery.hand_back_ours()
+        recovery.release_own()
         assert not answer()
 
 

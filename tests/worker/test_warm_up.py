@@ -77,7 +77,7 @@ def test_of_workers_on_their_own_the_one_for_the_gpu_does_it(
     monkeypatch: pytest.MonkeyPatch, queues: list[str], warms: bool
 ) -> None:
     calls: list[bool] = []
-    monkeypatch.setattr("inpainting.generations.recovery.start_lookout", lambda: None)
+    monkeypatch.setattr("inpainting.generations.recovery.start_poller", lambda: None)
     monkeypatch.setattr("inpainting.worker.warm_up.start_warming_up", lambda: calls.append(True))
     app = Celery("a worker", set_as_current=False)
     app.amqp.queues.select(queues)

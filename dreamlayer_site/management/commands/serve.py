@@ -26,7 +26,7 @@ from dreamlayer_site.celery import app
 from dreamlayer_site.daphne_server import LimitedServer
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from inpainting.engines.base import Queue
-from inpainting.generations.recovery import hand_back_ours, recover, start_lookout
+from inpainting.generations.recovery import recover, release_own, start_poller
 from inpainting.moderation import warn_where_unavailable
 from inpainting.worker.fair_queue import workers_of
 from inpainting.worker.warm_up import start_warming_up
@@ -53,12 +53,12 @@ class Command(BaseCommand):
                 start_workers(queue, workers_of(queue))
             start_workers("hooks", WEBHOOK_WORKERS)
             waiting = recover()
-            start_lookout()
+            start_poller()
             start_warming_up()
             warn_where_unavailable()
             self.print_addresses(options["listener_fd"], waiting)
             endpoint = f"fd:fileno={options['listener_fd']}"
-            LimitedServer(application, endpoints=[endpoint], server_name="DreamLayer").run(before_stop=hand_back_ours)
+            LimitedServer(application, endpoints=[endpoint], server_name="DreamLayer").run(before_stop=release_own)
         # Running generations have been released, and worker threads cannot be stopped: exit without waiting for them.
         logging.shutdown()
         os._exit(0)

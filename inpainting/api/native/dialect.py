@@ -19,7 +19,7 @@ from inpainting.api.native.schemas.base import Problem
 from inpainting.api.native.schemas.generations import Pending, img2img_result
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Generation, Status
-from inpainting.worker.run_time_estimates import place_in_line
+from inpainting.worker.run_time_estimates import queue_position
 
 WAIT = re.compile(r'\bwait\s*=\s*"?(\d{1,6})\b')
 
@@ -58,7 +58,7 @@ DIALECT = NativeApi()
 
 
 def pending_answer(generation: Generation) -> dict[str, Any]:
-    return Pending.render(generation, place=place_in_line(generation))
+    return Pending.render(generation, place=queue_position(generation))
 
 
 def preference(request: Request) -> tuple[float | None, str]:

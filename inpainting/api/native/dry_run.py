@@ -23,7 +23,7 @@ from inpainting.core.codecs import encode_png
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.description import ignored_of
-from inpainting.worker.run_time_estimates import Work, past_of
+from inpainting.worker.run_time_estimates import Workload, estimator_for
 
 
 class DryRun(AnyBodyView):
@@ -44,7 +44,7 @@ def dry_run(request: InpaintRequest, options: Options) -> dict[str, Any]:
     settings, image, window = plan.settings, plan.request.image, plan.window
     box, png = window.box, encode_png(Picture(plan.mask[:, :, None]))
     painted = int(np.count_nonzero(plan.request.mask))
-    work = Work(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
+    work = Workload(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
     values = {
         "engine": plan.engine.name,
         "engine_reason": plan.reason,
@@ -56,7 +56,7 @@ def dry_run(request: InpaintRequest, options: Options) -> dict[str, Any]:
         "coverage": round(masks.coverage(plan.mask), 6),
         "window": [box.left, box.top, box.right, box.bottom],
         "work_size": [window.work.width, window.work.height],
-        "estimate_seconds": past_of(plan.engine.name).seconds([work])[0],
+        "estimate_seconds": estimator_for(plan.engine.name).seconds([work])[0],
         "ignored": ignored_of(plan.ignored, settings.to_dict()),
         "warnings": [*options.warnings, *plan.warnings],
     }

@@ -30,7 +30,7 @@ from inpainting.generations.delete import delete
 from inpainting.generations.run_again import run_again
 from inpainting.models import Generation
 from inpainting.models.generation import REFERENCES
-from inpainting.worker.run_time_estimates import place_in_line
+from inpainting.worker.run_time_estimates import queue_position
 
 
 def own_generation(request: Request, pk: UUID) -> Generation:
@@ -42,7 +42,7 @@ def own_generation(request: Request, pk: UUID) -> Generation:
 
 def whole_generation(request: Request, pk: UUID) -> dict[str, Any]:
     generation = own_generation(request, pk)
-    return WholeGenerationDocument.render(generation, place=place_in_line(generation))
+    return WholeGenerationDocument.render(generation, place=queue_position(generation))
 
 
 class GenerationList(APIView):

@@ -1,4 +1,4 @@
-"""Compare rows with files, and say what is wrong."""
+"""Compare rows with stored files, and report what does not match."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from inpainting.storage_audit import altered, missing, named, older, stored
+from inpainting.storage_audit import altered, missing, named_files, older, stored
 
 
 class Command(BaseCommand):
@@ -20,21 +20,21 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--hashes", action="store_true", help="read every picture: are its bytes those of its row?")
+        parser.add_argument("--hashes", action="store_true", help="read every file and compare its hash with its row")
         parser.add_argument("--repair", action="store_true", help="delete files without rows; nothing else is changed")
         parser.add_argument(
             "--older-than-hours",
             type=hours,
             default=24,
             metavar="N",
-            help="younger files may belong to what is accepted or painted just now (default %(default)s, at least 1)",
+            help="ignore younger files, which may belong to a generation in progress (default %(default)s, at least 1)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         before = timezone.now() - timedelta(hours=options["older_than_hours"])
-        # Files first, then rows: what is accepted in between has its row by then.
+        # Files first, then rows: a generation accepted in between has its row by then.
         files = set(stored())
-        rows = list(named())
+        rows = list(named_files())
         gone = [name for name in rows if name.file not in files and missing(name)]
         changed = [name for name in rows if options["hashes"] and name.file in files and altered(name)]
         unnamed = sorted(files - {name.file for name in rows})
@@ -56,7 +56,7 @@ class Command(BaseCommand):
 
 
 def hours(text: str) -> int:
-    """1 to 100000. Less could take the files from a generation that is just being accepted or painted."""
+    """1 to 100000. A shorter time could delete the files of a generation in progress."""
     if not text.isdecimal() or not 1 <= int(text) <= 100_000:
         raise ArgumentTypeError(f"{text} is not a number of hours from 1 to 100000")
     return int(text)

@@ -1,4 +1,4 @@
-"""How long generations are kept."""
+"""Set how long generations are kept."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from inpainting.models import Retention
 
 
 class Command(BaseCommand):
-    help = "Set after how many days what has ended is deleted with its pictures, for everybody or for one account."
+    help = (
+        "Set the number of days after which ended generations are deleted with their images, for all users or for one."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("days", help="1 or more; for ever (everybody), or as long as everybody may (one): never")
-        parser.add_argument("--user", metavar="EMAIL", help="for this account alone; never longer than for everybody")
+        parser.add_argument(
+            "days", help="1 or more; “never” keeps them for ever, or, with --user, for as long as all users may"
+        )
+        parser.add_argument("--user", metavar="EMAIL", help="for this user only; never longer than for all users")
 
     def handle(self, *args: Any, **options: Any) -> None:
         user, email = None, options["user"]
@@ -33,4 +37,4 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         soon = too_old_after(days, user, now=timezone.now()).count()
-        self.stdout.write(f"{soon} generation(s) are older than that; a running server deletes them within the hour.")
+        self.stdout.write(f"{soon} generation(s) have expired; a running server deletes them within the hour.")

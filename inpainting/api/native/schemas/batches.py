@@ -15,7 +15,7 @@ from inpainting.generations.batches import LIVE, Retried, error_details
 from inpainting.generations.description import image_url
 from inpainting.models import Batch, BatchItem, Status
 from inpainting.models.batch import ITEM_STATES, REFUSED
-from inpainting.worker.run_time_estimates import Place, places
+from inpainting.worker.run_time_estimates import QueuePosition, positions
 
 NEEDS_NEW_PICTURE = InvalidRequest(
     "This picture was refused when it was sent; send another one in a new batch.", code="new_picture_needed"
@@ -49,8 +49,8 @@ class BatchItemDocument(Answer):
     def get_url(self, item: BatchItem) -> str | None:
         return reverse("generation-detail", args=[item.generation.pk]) if item.generation else None
 
-    def place_of(self, item: BatchItem) -> Place | None:
-        waiting: Mapping[UUID, Place] = self.context["places"]
+    def place_of(self, item: BatchItem) -> QueuePosition | None:
+        waiting: Mapping[UUID, QueuePosition] = self.context["positions"]
         return waiting.get(item.generation.pk) if item.generation else None
 
     def get_position(self, item: BatchItem) -> int | None:
@@ -156,6 +156,6 @@ class BatchPageDocument(Page):
     results = BatchDocument(many=True)
 
 
-def places_of(batch: Batch) -> Mapping[UUID, Place]:
+def places_of(batch: Batch) -> Mapping[UUID, QueuePosition]:
     """The queue positions, for the context of an answer; empty, without a query, where no item waits."""
-    return places() if any(item.state == Status.QUEUED for item in batch.items.all()) else {}
+    return positions() if any(item.state == Status.QUEUED for item in batch.items.all()) else {}

@@ -15,7 +15,7 @@ from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.generations import description
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.realtime.current_event import progress_event
-from inpainting.worker.run_time_estimates import Place
+from inpainting.worker.run_time_estimates import QueuePosition
 
 
 class LoraUseDocument(Answer):
@@ -131,21 +131,21 @@ class Received(Answer):
     status = Constant("received")
 
 
-class QueuePosition(Answer):
+class QueuePositionAnswer(Answer):
     # Context: `place`, the generation's place in the queue, or None.
     position = serializers.IntegerField(allow_null=True, min_value=1, help_text="1 starts next; null: not waiting.")
     eta = serializers.FloatField(allow_null=True, help_text="Estimated seconds until it has been painted.")
 
     def get_position(self, instance: Any) -> int | None:
-        place: Place | None = self.context["place"]
+        place: QueuePosition | None = self.context["place"]
         return None if place is None else place.position
 
     def get_eta(self, instance: Any) -> float | None:
-        place: Place | None = self.context["place"]
+        place: QueuePosition | None = self.context["place"]
         return None if place is None else place.eta
 
 
-class Pending(QueuePosition):
+class Pending(QueuePositionAnswer):
     status = Constant("processing")
     id = serializers.UUIDField()
     url = serializers.CharField(help_text="Where to ask for its state.")
@@ -235,7 +235,7 @@ class GenerationDocument(Answer):
         return generation if generation.error_code else None
 
 
-class WholeGenerationDocument(GenerationDocument, QueuePosition):
+class WholeGenerationDocument(GenerationDocument, QueuePositionAnswer):
     children = serializers.ListField(child=serializers.UUIDField())
 
     def get_children(self, generation: Generation) -> list[UUID]:

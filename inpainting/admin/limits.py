@@ -1,0 +1,28 @@
+"""Retention and limits of users."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from inpainting.models import (
+    Retention,
+    UserLimits,
+)
+
+
+@admin.register(Retention)
+class RetentionAdmin(admin.ModelAdmin):
+    """The row without a user is the maximum for all users; the others are the users' own choices."""
+
+    list_display = ("__str__", "days")
+    list_select_related = ("user",)
+    autocomplete_fields = ("user",)
+
+
+@admin.register(UserLimits)
+class UserLimitsAdmin(admin.ModelAdmin):
+    """The row without a user applies to all users without a row of their own."""
+
+    list_display = ("__str__", "waiting", "per_minute", "per_day", "megapixels_per_day", "stored_megabytes")
+    list_select_related = ("user",)
+    autocomplete_fields = ("user",)
