@@ -170,7 +170,7 @@ def sdxl(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
 def flux_fill(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance: bool = True) -> Any:
     """A pipeline of the family `flux-fill`, with 16 latent channels and the published numbers of VAE and scheduler.
 
-    inpainting: all of the family are. guidance: whether its transformer hears one.
+    inpainting: all of the family are. guidance: whether its transformer takes one.
     """
     torch.manual_seed(seed)
     words, pieces = tokenizer(scratch / "words"), t5_tokenizer()

@@ -155,7 +155,7 @@ def test_the_levels_of_noise_depend_on_the_pictures_size(model: FluxFill) -> Non
         np.testing.assert_allclose(times.numpy(), expected, rtol=1e-5)
 
 
-def test_guidance_is_heard_as_a_number_and_so_is_the_prompt(model: FluxFill) -> None:
+def test_guidance_and_prompt_change_the_image(model: FluxFill) -> None:
     usual = ours(model, request())
     assert_equal(ours(model, request(guidance_scale=30.0)), usual)
     for changes in ({"guidance_scale": 3.0}, {"prompt": "a lawn"}):
@@ -165,7 +165,7 @@ def test_guidance_is_heard_as_a_number_and_so_is_the_prompt(model: FluxFill) -> 
         assert not torch.allclose(latents, usual, atol=1e-3), changes
 
 
-def test_one_that_was_not_distilled_with_guidance_hears_none(tmp_path: Path, spec: ModelSpec) -> None:
+def test_a_transformer_without_guidance_embedding_takes_none(tmp_path: Path, spec: ModelSpec) -> None:
     tiny_models.flux_fill(tmp_path, guidance=False).save_pretrained(tmp_path / "plain", safe_serialization=True)
     plain = load(replace(spec, path=tmp_path / "plain"), CPU)
     latents = ours(plain, request(guidance_scale=30.0))
@@ -174,7 +174,7 @@ def test_one_that_was_not_distilled_with_guidance_hears_none(tmp_path: Path, spe
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_a_scheduler_of_another_kind_is_replaced_and_said(model: FluxFill, name: str) -> None:
+def test_a_scheduler_of_another_kind_is_replaced_with_a_note(model: FluxFill, name: str) -> None:
     asked = request(scheduler=name)
     text = tiny_models.encoded(model, asked.settings, asked.image.size)
     denoising, notes = model.start(asked, 0, text)
@@ -183,7 +183,7 @@ def test_a_scheduler_of_another_kind_is_replaced_and_said(model: FluxFill, name:
     assert notes == (f"{name} cannot drive a model of flow matching; {nearest} ran in its place.",)
 
 
-def test_the_end_of_a_prompt_that_is_too_long_is_told(model: FluxFill) -> None:
+def test_the_unread_end_of_a_prompt_gives_a_note(model: FluxFill) -> None:
     notes = model.tokenize(PaintSettings(prompt="a " * 254 + "b")).notes
     assert notes == ()
     notes = model.tokenize(PaintSettings(prompt="a " * 254 + "b unread")).notes
@@ -314,7 +314,7 @@ def test_a_transformer_that_is_not_for_filling_is_refused(tmp_path: Path, spec: 
     assert "64 channels, not 384" in failed.value.message
 
 
-def test_where_memory_is_short_pictures_are_decoded_in_tiles_and_it_says_so(spec: ModelSpec) -> None:
+def test_when_memory_is_short_images_are_decoded_in_tiles_with_a_note(spec: ModelSpec) -> None:
     loaded = load(spec, CPU)
     assert loaded.save_memory()
     assert loaded.vae.use_tiling

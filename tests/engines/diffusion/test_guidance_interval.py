@@ -118,7 +118,7 @@ def test_a_step_without_guidance_takes_one_row(models: dict[tuple[str, bool], St
     assert notes == ("No step lies between guidance_start and guidance_end: none was guided.",)
 
 
-def test_those_who_will_be_guided_keep_their_rows_free(models: dict[tuple[str, bool], StableDiffusion]) -> None:
+def test_samples_that_will_be_guided_reserve_their_rows(models: dict[tuple[str, bool], StableDiffusion]) -> None:
     batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=4), models["sd", True].spec
     asked = [
         request(scheduler="DDIMScheduler", seed=seed, strength=1.0, steps=10, **interval)
@@ -160,7 +160,7 @@ def test_an_interval_that_ends_before_it_starts_is_refused(interval: tuple[float
     assert refused.value.field == "guidance_start"
 
 
-def test_a_unet_that_was_distilled_with_guidance_says_what_it_does_not_hear(tmp_path: Path) -> None:
+def test_a_guidance_distilled_unet_gives_notes_about_ignored_settings(tmp_path: Path) -> None:
     model = load(tiny_models.saved(tmp_path / "sd"), CPU)
     model.unet = tiny_models.unet(9, cross_attention_dim=tiny_models.FEATURES, time_cond_proj_dim=32).eval()
 

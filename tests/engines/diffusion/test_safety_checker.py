@@ -44,7 +44,7 @@ def spec_of(folder: Path) -> ModelSpec:
     return ModelSpec(slug="safety-checker", label="Safety checker", family="safety-checker", path=folder)
 
 
-def test_it_says_what_diffusers_own_pipeline_says(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
+def test_its_answers_are_those_of_diffusers_own_pipeline(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
     model = tiny_checker.rigged(photos["astronaut"], photos["chelsea"])
     mine = SafetyCheckerCache().get(spec_of(tiny_checker.saved(tmp_path / "checker", model)), nothing)
     theirs = tiny_models.sd(tmp_path / "pipeline")
@@ -125,8 +125,8 @@ def test_one_that_would_find_nothing_in_anything_is_not_used(
 def test_one_with_weights_that_were_never_read_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_checker.checker()
     folder = tiny_checker.saved(tmp_path, model)
-    told: dict[str, set[str]] = {"missing_keys": set(), "mismatched_keys": set()}
-    monkeypatch.setattr(type(model), "from_pretrained", lambda *_, **__: (model.to("meta"), told))
+    loading_info: dict[str, set[str]] = {"missing_keys": set(), "mismatched_keys": set()}
+    monkeypatch.setattr(type(model), "from_pretrained", lambda *_, **__: (model.to("meta"), loading_info))
     with pytest.raises(EngineFailed, match="The safety checker cannot be loaded") as refused:
         SafetyCheckerCache().get(spec_of(folder), nothing)
     assert refused.value.code == "safety_checker_unavailable"
@@ -148,7 +148,7 @@ def test_it_is_loaded_once_until_its_files_change(tmp_path: Path, photos: dict[s
     assert known.get(spec_of(folder), nothing).check([photos["coffee"], photos["rocket"]]) == [False, True]
 
 
-def test_who_waits_says_that_it_is_alive_and_may_stop() -> None:
+def test_the_waiting_caller_reports_that_it_is_alive_and_may_stop() -> None:
     """On threads: what is worked at ends when whoever waits has spoken."""
     spoken: list[None] = []
 
@@ -176,25 +176,25 @@ def test_a_checker_whose_turn_to_load_comes_late_does_not_look_as_if_it_hung(
 ) -> None:
     """A model is being loaded meanwhile, for hundreds of seconds on this clock."""
     folder = tiny_checker.saved(tmp_path, tiny_checker.checker())
-    seconds, heard = itertools.count(0, 100), []
+    seconds, called_at = itertools.count(0, 100), []
     with contextlib.ExitStack() as model:
         model.enter_context(LOAD_LOCK)
 
         def clock() -> int:
             now = next(seconds)
             if now > 1000:
-                model.close()  # or nobody would ever be heard again
+                model.close()  # or the test would wait forever
             return now
 
         def alive() -> None:
-            heard.append(next(seconds))
-            if len(heard) == 2:
+            called_at.append(next(seconds))
+            if len(called_at) == 2:
                 model.close()
 
         monkeypatch.setattr(safety_checker, "KEEPALIVE_SECONDS", 0.01)
         monkeypatch.setattr(safety_checker, "time", SimpleNamespace(monotonic=clock))
         SafetyCheckerCache().get(spec_of(folder), alive)
-    assert heard[:2] == [200, 400]
+    assert called_at[:2] == [200, 400]
 
 
 def painting_of(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Painting:

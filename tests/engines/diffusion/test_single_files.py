@@ -103,7 +103,7 @@ def refusal(spec: ModelSpec) -> EngineFailed:
     return caught.value
 
 
-def test_without_its_configuration_it_says_which_command_helps(tmp_path: Path) -> None:
+def test_without_its_configuration_the_error_names_the_command(tmp_path: Path) -> None:
     path = original_layout.saved(tiny_models.sd(tmp_path), tmp_path / "mine" / "mine.safetensors")
     error = refusal(spec_of(path, "sd"))
     assert error.code == "model_unavailable"
@@ -133,7 +133,7 @@ def test_a_checkpoint_with_a_part_missing_is_not_filled_up_with_chance(tmp_path:
     assert "missing in the checkpoint" in error.message or "lacks weights" in error.message
 
 
-def test_one_weight_of_a_text_encoder_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_one_missing_weight_of_a_text_encoder_is_an_error(tmp_path: Path) -> None:
     pipeline = tiny_models.sd(tmp_path)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")

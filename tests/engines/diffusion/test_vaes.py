@@ -25,7 +25,7 @@ from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models, tiny_vaes
-from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, kinds_of, nothing
+from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, known_keys, nothing
 from tests.engines.diffusion.test_parity import KINDS, models, ours, request, theirs
 
 __all__ = ["models"]
@@ -86,10 +86,10 @@ def test_each_generation_paints_with_its_own(
         alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(asked)
-    assert len(kinds_of(batcher)) == 3
+    assert len(known_keys(batcher)) == 3
 
 
-def test_who_began_with_one_ends_with_it_whatever_becomes_of_its_files(
+def test_a_job_keeps_its_vae_whatever_happens_to_the_files(
     models: dict[tuple[str, bool], StableDiffusion], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec, asked = models["sd", True].spec, request(scheduler="DDIMScheduler", vae="vae")
@@ -128,7 +128,7 @@ def test_it_counts_in_the_memory_for_weights_and_goes_when_another_needs_the_roo
 
 
 @pytest.mark.parametrize("change", [{"latent_channels": 16}, {"block_out_channels": (8, 8, 16)}])
-def test_one_with_latents_of_another_shape_is_refused_and_harms_nobody(
+def test_one_with_latents_of_another_shape_is_refused_without_effect_on_others(
     models: dict[tuple[str, bool], StableDiffusion], tmp_path: Path, change: dict[str, Any]
 ) -> None:
     count = len(change.get("block_out_channels", (8,) * 4))

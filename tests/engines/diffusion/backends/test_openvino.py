@@ -78,7 +78,7 @@ def ready(batcher: Batcher) -> None:
 def painted(batcher: Batcher, spec: ModelSpec, **settings: Any) -> tuple[NDArray[np.uint8], tuple[str, ...], str]:
     """A picture, the notes, and what computed it."""
     steps: list[Step] = []
-    loras, parts = settings.pop("worn", []), settings.pop("parts", [])
+    loras, parts = settings.pop("lora_specs", []), settings.pop("parts", [])
     (picture,), notes = batcher.paint(request(**settings), spec, steps.append, loras, parts)
     ways = {step.computed_by for step in steps if step.computed_by}
     assert len(ways) == 1, "one from the first step to the last"
@@ -166,7 +166,7 @@ def test_in_company_a_picture_is_to_the_last_bit_what_it_is_alone(folder: Path, 
     assert [one.tobytes() for one in together] == [one.tobytes() for one in alone]
 
 
-def test_who_began_with_torch_ends_with_it(folder: Path, tmp_path: Path, specs: dict[str, ModelSpec]) -> None:
+def test_a_job_that_began_with_torch_ends_with_torch(folder: Path, tmp_path: Path, specs: dict[str, ModelSpec]) -> None:
     go, before = threading.Event(), batcher_in(folder)
     painted(before, specs["sd"])
     ready(before)
@@ -226,7 +226,7 @@ def test_damaged_files_are_made_again(folder: Path, specs: dict[str, ModelSpec])
     assert made == ["unet"]
 
 
-def test_a_network_that_differs_is_given_up_and_said(
+def test_a_network_that_differs_is_rejected_with_a_note(
     folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = batcher_in(folder)
@@ -268,7 +268,7 @@ def test_one_that_breaks_in_the_middle_leaves_the_rest_to_torch(
     assert counted.count("unet") == 3
 
 
-def test_a_conversion_that_fails_is_said_and_not_tried_again(tmp_path: Path) -> None:
+def test_a_failed_conversion_gives_a_note_and_is_not_repeated(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "sd")
     tried: list[str] = []
 
@@ -286,14 +286,14 @@ def test_a_conversion_that_fails_is_said_and_not_tried_again(tmp_path: Path) -> 
     assert tried == ["unet"]
 
 
-def test_loras_that_are_worn_again_are_fused_and_paint_the_same(
+def test_loras_that_are_used_again_are_fused_and_paint_the_same(
     folder: Path, specs: dict[str, ModelSpec], tmp_path: Path
 ) -> None:
     spec = specs["sd"]
     tensors = tiny_loras.weights(load(spec, CPU).pipeline, seed=3)
     path = tiny_loras.saved(tmp_path / "ink.safetensors", tensors)
     lora = LoraSpec(slug="ink", label="Ink", family=spec.family, digest="ink", path=path)
-    asked: dict[str, Any] = {"loras": (LoraUse("ink", 0.7),), "worn": [lora]}
+    asked: dict[str, Any] = {"loras": (LoraUse("ink", 0.7),), "lora_specs": [lora]}
     batcher, made = batcher_in(folder), []
     assert isinstance(batcher.backends, OpenVinoSelector)
 
@@ -410,7 +410,7 @@ def test_what_has_only_begun_takes_its_room_already(
     assert batcher.cache.used_bytes == batcher.cache.budget_bytes
 
 
-def test_who_makes_it_ready_does_not_look_at_the_model_which_others_change(
+def test_compilation_does_not_read_the_model_which_changes_meanwhile(
     folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = batcher_in(folder, convert=forbidden)
@@ -448,7 +448,9 @@ def test_what_others_have_filled_meanwhile_is_not_taken_from_them(
     assert batcher.cache.get(specs["sd"]).backends == {}
 
 
-def test_nothing_is_put_away_for_one_that_would_not_fit_all_the_same(folder: Path, specs: dict[str, ModelSpec]) -> None:
+def test_nothing_is_evicted_for_a_backend_that_would_not_fit_even_then(
+    folder: Path, specs: dict[str, ModelSpec]
+) -> None:
     batcher = batcher_in(folder)
     cache, networks, plain = batcher.cache, batcher.backends, batcher.cache.get(specs["plain"])
     assert isinstance(networks, OpenVinoSelector)
@@ -459,7 +461,7 @@ def test_nothing_is_put_away_for_one_that_would_not_fit_all_the_same(folder: Pat
     assert len(plain.backends) == 1
 
 
-def test_one_that_is_put_away_is_gone_though_it_was_used_last(folder: Path, specs: dict[str, ModelSpec]) -> None:
+def test_an_evicted_backend_is_freed_though_it_was_used_last(folder: Path, specs: dict[str, ModelSpec]) -> None:
     batcher, spec = batcher_in(folder), specs["sd"]
     model = batcher.cache.get(spec)
     model.backends[SIZES[0], ()] = stand_in(10)
@@ -489,7 +491,7 @@ def engine(**options: Any) -> Diffusion:
     return Diffusion(Options(device="cpu", precision="float32", **options))
 
 
-def test_who_is_not_computed_by_it_shares_rows_as_if_there_were_none(folder: Path, specs: dict[str, ModelSpec]) -> None:
+def test_jobs_that_torch_computes_share_rows_as_without_openvino(folder: Path, specs: dict[str, ModelSpec]) -> None:
     loop, spec = batcher_in(folder), specs["sd"]
     loop.admission.max_rows = 2
     loop.cache.get(spec).backends[Size(64, 64), ()] = stand_in(1)

@@ -30,7 +30,7 @@ PLAIN = {
     "sd": diffusers.StableDiffusionInpaintPipeline,
     "sdxl": diffusers.StableDiffusionXLInpaintPipeline,
 }
-LED = {
+WITH_CONTROLNET = {
     "sd": diffusers.StableDiffusionControlNetInpaintPipeline,
     "sdxl": diffusers.StableDiffusionXLControlNetInpaintPipeline,
 }
@@ -97,7 +97,7 @@ def theirs(
         reference: Any = PLAIN[spec.family].from_pretrained(spec.path, **families.get(spec.family).pipeline_arguments)
     else:
         network = diffusers.ControlNetModel.from_pretrained(control.path)
-        reference = LED[spec.family].from_pretrained(
+        reference = WITH_CONTROLNET[spec.family].from_pretrained(
             spec.path, controlnet=network, **families.get(spec.family).pipeline_arguments
         )
         more = {

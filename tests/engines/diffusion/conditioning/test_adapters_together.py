@@ -57,7 +57,7 @@ def resolved(settings: PaintSettings) -> PaintSettings:
     return planning.resolve(DIFFUSION, settings).settings
 
 
-def test_what_is_added_leads_what_is_painted(engine: Engine) -> None:
+def test_each_added_adapter_changes_the_image(engine: Engine) -> None:
     ways: list[dict[str, Any]] = [
         {},
         {"control": "edges"},
@@ -81,8 +81,13 @@ def test_what_is_added_leads_what_is_painted(engine: Engine) -> None:
 def test_the_settings_tell_how_strongly_and_when(engine: Engine) -> None:
     bare = resolved(PaintSettings(model="tiny"))
     assert (bare.control_strength, bare.control_start, bare.control_end, bare.ip_adapter_scale) == (None,) * 4
-    led = resolved(PaintSettings(model="tiny", control="edges", ip_adapter="look", control_end=0.5))
-    assert (led.control_strength, led.control_start, led.control_end, led.ip_adapter_scale) == (1.0, 0.0, 0.5, 1.0)
+    usual = resolved(PaintSettings(model="tiny", control="edges", ip_adapter="look", control_end=0.5))
+    assert (usual.control_strength, usual.control_start, usual.control_end, usual.ip_adapter_scale) == (
+        1.0,
+        0.0,
+        0.5,
+        1.0,
+    )
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_a_controlnet_does_what_it_does_in_diffusers(
 
 @pytest.mark.parametrize("control", list(Control))
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
-def test_each_kind_is_led_by_what_it_was_trained_on(
+def test_each_kind_sees_the_image_it_was_trained_on(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str, control: Control
 ) -> None:
     spec, part = models[family, True], replace(canny[family], control=control)
@@ -109,7 +109,7 @@ def test_the_picture_of_a_hole_and_of_edges_and_of_what_was_sent(canny: dict[str
 
 
 @pytest.mark.parametrize("control", [Control.DEPTH, Control.SCRIBBLE])
-def test_without_the_picture_that_it_needs_a_request_fails_and_says_so(
+def test_without_the_control_image_it_needs_a_request_fails(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], control: Control
 ) -> None:
     part = replace(canny["sd"], control=control)
@@ -119,7 +119,7 @@ def test_without_the_picture_that_it_needs_a_request_fails_and_says_so(
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
-def test_in_one_batch_each_is_led_as_it_is_alone(
+def test_in_one_batch_each_is_controlled_as_it_is_alone(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str
 ) -> None:
     spec, part = models[family, True], canny[family]
@@ -135,7 +135,7 @@ def test_in_one_batch_each_is_led_as_it_is_alone(
         assert differ(latents, ours(spec, [one])[0])
 
 
-def test_the_controlnet_is_called_once_for_all_and_not_at_all_where_nobody_is_led(
+def test_the_controlnet_is_called_once_for_all_samples_and_not_in_steps_without_any(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
     spec, part = models["sd", True], canny["sd"]
@@ -156,11 +156,11 @@ def test_a_strength_of_nothing_changes_nothing(
 ) -> None:
     spec, part = models["sd", True], canny["sd"]
     ways: list[dict[str, Any]] = [{"control_strength": 0.0}, {"control_start": 0.5, "control_end": 0.5}]
-    for nothing_led in ways:
-        assert torch.equal(ours(spec, [request(**nothing_led)], [part])[0], ours(spec, [request()])[0])
+    for without_effect in ways:
+        assert torch.equal(ours(spec, [request(**without_effect)], [part])[0], ours(spec, [request()])[0])
 
 
-def test_one_that_leads_in_no_step_is_told_of(
+def test_one_that_is_applied_in_no_step_gives_a_note(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
     spec, part, loop = models["sd", True], canny["sd"], batcher()
@@ -169,7 +169,7 @@ def test_one_that_leads_in_no_step_is_told_of(
         assert loop.paint(asked, spec, nothing, (), [part])[1] == expected
 
 
-def test_one_for_models_of_another_shape_is_refused_and_harms_nobody(
+def test_one_for_models_of_another_shape_is_refused_without_effect_on_others(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], folder: Path
 ) -> None:
     spec, loop = models["sd", True], batcher()
@@ -187,11 +187,11 @@ def test_one_for_models_of_another_shape_is_refused_and_harms_nobody(
             painted(loop, request(), spec, [wrong])
         assert failed.value.code == "part_unfit"
     assert np.array_equal(painted(loop, request(), spec), before)
-    led = painted(loop, request(), spec, [canny["sd"]])
-    assert np.array_equal(led, painted(batcher(), request(), spec, [canny["sd"]]))
+    controlled = painted(loop, request(), spec, [canny["sd"]])
+    assert np.array_equal(controlled, painted(batcher(), request(), spec, [canny["sd"]]))
 
 
-def test_one_that_is_gone_or_broken_is_said(
+def test_a_missing_or_damaged_one_is_an_error(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], folder: Path
 ) -> None:
     spec = models["sd", True]
@@ -245,7 +245,7 @@ def test_where_memory_stays_too_short_to_start_that_one_fails_and_the_next_is_pa
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
-def test_a_part_for_which_memory_is_short_is_read_when_others_are_put_away(
+def test_an_adapter_that_memory_is_too_short_for_is_loaded_after_evicting_others(
     models: dict[tuple[str, bool], ModelSpec],
     canny: dict[str, ModelSpec],
     monkeypatch: pytest.MonkeyPatch,
@@ -270,7 +270,7 @@ def test_a_part_for_which_memory_is_short_is_read_when_others_are_put_away(
         assert painted(loop, request(), spec, [part]).shape == (SIDE, SIDE, 3)
 
 
-def test_those_who_share_memory_trouble_get_their_pictures_all_the_same(
+def test_samples_of_a_batch_that_ran_out_of_memory_are_painted_all_the_same(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, part = models["sd", True], canny["sd"]

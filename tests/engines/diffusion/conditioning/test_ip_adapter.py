@@ -133,10 +133,10 @@ def test_without_it_the_model_is_what_it_was_to_the_last_bit(
     spec, loop = models[family, True], batcher()
     before = ours(spec, [request()], by=loop)[0]
     unet = loop.cache.get(spec).unet
-    names, worn = list(unet.state_dict()), dict(unet.attn_processors)
+    names, processors = list(unet.state_dict()), dict(unet.attn_processors)
     ours(spec, [request()], [adapters[family, kind]], by=loop)
     assert list(unet.state_dict()) == names
-    assert unet.attn_processors == worn
+    assert unet.attn_processors == processors
     assert torch.equal(ours(spec, [request()], by=loop)[0], before)
 
 
@@ -159,7 +159,7 @@ def test_it_is_taken_off_even_when_the_step_fails(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_in_one_batch_each_hears_its_own_picture_as_strongly_as_it_is_to(
+def test_in_one_batch_each_has_its_own_image_prompt_and_scale(
     models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec], family: str
 ) -> None:
     spec, part = models[family, True], adapters[family, "plus"]
@@ -184,12 +184,14 @@ def test_with_different_ones_and_with_none_they_paint_beside_each_other(
 ) -> None:
     spec, loop = models[family, True], batcher(max_rows)
     plain, plus = adapters[family, "plain"], adapters[family, "plus"]
-    worn = [[plain], [plus], [], [plain], [], [plus]]
-    asked = [request(seed=seed) for seed in range(len(worn))]
+    adapter_lists = [[plain], [plus], [], [plain], [], [plus]]
+    asked = [request(seed=seed) for seed in range(len(adapter_lists))]
     with ThreadPoolExecutor(len(asked)) as pool:
-        waiting = [pool.submit(painted, loop, one, spec, parts) for one, parts in zip(asked, worn, strict=True)]
+        waiting = [
+            pool.submit(painted, loop, one, spec, parts) for one, parts in zip(asked, adapter_lists, strict=True)
+        ]
         results = [future.result(60) for future in waiting]
-    for one, parts, result in zip(asked, worn, results, strict=True):
+    for one, parts, result in zip(asked, adapter_lists, results, strict=True):
         alone = painted(batcher(1), one, spec, parts)
         assert np.abs(result.astype(int) - alone).max() <= (0 if max_rows == 1 else 1)
 
@@ -258,7 +260,7 @@ def test_its_bytes_count_and_it_goes_when_a_model_needs_the_room(
     assert loop.cache.used_bytes <= loop.cache.budget_bytes
 
 
-def test_without_a_picture_a_request_fails_and_says_so(
+def test_without_an_image_prompt_a_request_fails(
     models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec]
 ) -> None:
     with pytest.raises(EngineFailed, match="none was sent") as failed:
@@ -266,7 +268,7 @@ def test_without_a_picture_a_request_fails_and_says_so(
     assert failed.value.code == "ip_adapter_image_missing"
 
 
-def test_one_for_models_of_another_shape_is_refused_and_harms_nobody(
+def test_one_for_models_of_another_shape_is_refused_without_effect_on_others(
     models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec], folder: Path
 ) -> None:
     spec, loop = models["sd", True], batcher()

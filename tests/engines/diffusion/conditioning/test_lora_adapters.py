@@ -74,14 +74,14 @@ def nothing(step: Step) -> None:
     pass
 
 
-def kinds_of(batcher: Batcher) -> list[BatchKey]:
+def known_keys(batcher: Batcher) -> list[BatchKey]:
     """What was painted so far, those who may share a call of the UNet being of one kind."""
     return batcher.assignment.known_keys
 
 
-def ours(model: StableDiffusion, asked: InpaintRequest, worn: list[LoraSpec]) -> torch.Tensor:
+def ours(model: StableDiffusion, asked: InpaintRequest, used: list[LoraSpec]) -> torch.Tensor:
     """The latents at the end of our loop."""
-    on = active_loras(asked.settings.loras, worn)
+    on = active_loras(asked.settings.loras, used)
     for one in model.loras.missing(on):
         model.loras.load(one)
     model.loras.activate(on)
@@ -93,19 +93,19 @@ def ours(model: StableDiffusion, asked: InpaintRequest, worn: list[LoraSpec]) ->
     return denoising.latents
 
 
-def theirs(spec: ModelSpec, asked: InpaintRequest, worn: list[LoraSpec], **more: Any) -> Any:
+def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[LoraSpec], **more: Any) -> Any:
     """What diffusers' pipeline gives, with the LoRAs loaded and set by its own means. more: for its scheduler."""
     settings = asked.settings
     reference = PIPELINES[spec.family].from_pretrained(spec.path, **families.get(spec.family).pipeline_arguments)
     kind = getattr(diffusers, str(settings.scheduler))
     reference.scheduler = kind.from_config(reference.scheduler.config, clip_sample=False, **more)
-    for lora in worn:
+    for lora in used:
         assert lora.path is not None
         reference.load_lora_weights(
             str(lora.path.parent), weight_name=lora.path.name, adapter_name=lora.slug, local_files_only=True
         )
-    if worn:
-        reference.set_adapters([lora.slug for lora in worn], [use.weight for use in settings.loras])
+    if used:
+        reference.set_adapters([lora.slug for lora in used], [use.weight for use in settings.loras])
     reference.set_progress_bar_config(disable=True)
     return reference(
         prompt=settings.prompt,
@@ -127,10 +127,10 @@ def theirs(spec: ModelSpec, asked: InpaintRequest, worn: list[LoraSpec], **more:
 def test_loras_do_what_they_do_in_diffusers(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str, uses: list[tuple[int, float]]
 ) -> None:
-    worn = [loras[f"{family}-{number}"] for number, _ in uses]
+    active = [loras[f"{family}-{number}"] for number, _ in uses]
     asked = request(loras=tuple(LoraUse(f"{family}-{number}", weight) for number, weight in uses))
-    latents = ours(load(specs[family], CPU), asked, worn)
-    torch.testing.assert_close(latents, theirs(specs[family], asked, worn), rtol=1e-4, atol=1e-4)
+    latents = ours(load(specs[family], CPU), asked, active)
+    torch.testing.assert_close(latents, theirs(specs[family], asked, active), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(latents, theirs(specs[family], asked, []), atol=1e-2)
 
 
@@ -158,7 +158,7 @@ def test_without_them_the_model_is_what_it_was_to_the_last_bit(
 
 
 @pytest.mark.parametrize(("family", "max_rows"), [("sd", 1), ("sd", 32), ("sdxl", 32)])
-def test_those_who_wear_different_ones_paint_at_once_and_each_is_what_it_is_alone(
+def test_jobs_with_different_loras_run_at_once_and_each_is_what_it_is_alone(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str, max_rows: int
 ) -> None:
     first, second, third = (f"{family}-{number}" for number in range(3))
@@ -173,8 +173,8 @@ def test_those_who_wear_different_ones_paint_at_once_and_each_is_what_it_is_alon
     ]
 
     def paint(batcher: Batcher, one: InpaintRequest) -> NDArray[np.uint8]:
-        worn = [loras[use.slug] for use in one.settings.loras]
-        return batcher.paint(one, specs[family], nothing, worn)[0][0]
+        active = [loras[use.slug] for use in one.settings.loras]
+        return batcher.paint(one, specs[family], nothing, active)[0][0]
 
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=max_rows)
     with ThreadPoolExecutor(len(asked)) as pool:
@@ -195,9 +195,9 @@ def test_the_same_ones_with_the_same_weights_share_calls_and_others_do_not(
         assert (ticket_worn == active_loras(uses[0], [loras[use.slug] for use in uses[0]])) == (len(one) == 2)
     batcher.paint(request(loras=uses[0]), spec, nothing, [loras[use.slug] for use in uses[0]])
     batcher.paint(request(loras=uses[1]), spec, nothing, [loras[use.slug] for use in uses[1]])
-    assert len(kinds_of(batcher)) == 1
+    assert len(known_keys(batcher)) == 1
     batcher.paint(request(loras=uses[2]), spec, nothing, [loras["sd-0"]])
-    assert len(kinds_of(batcher)) == 2
+    assert len(known_keys(batcher)) == 2
 
 
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler"])
@@ -212,7 +212,7 @@ def test_those_distilled_to_few_steps_count_them_from_the_end_of_the_noise(
     assert not torch.allclose(latents, theirs(specs["sd"], asked, [quick]), atol=1e-2)
 
 
-def test_one_for_a_model_of_another_shape_is_refused_and_harms_nobody(
+def test_one_for_a_model_of_another_shape_is_refused_without_effect_on_others(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
 ) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
@@ -230,35 +230,35 @@ def test_one_for_a_model_of_another_shape_is_refused_and_harms_nobody(
         assert failed.value.code == "lora_unfit"
         assert other.slug in failed.value.message
     assert np.array_equal(batcher.paint(request(), specs["sd"], nothing)[0][0], good)
-    worn = request(loras=(LoraUse("sd-0"),))
-    alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(worn, specs["sd"], nothing, [loras["sd-0"]])[0][0]
-    assert np.abs(batcher.paint(worn, specs["sd"], nothing, [loras["sd-0"]])[0][0].astype(int) - alone).max() <= 1
+    with_lora = request(loras=(LoraUse("sd-0"),))
+    alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(with_lora, specs["sd"], nothing, [loras["sd-0"]])[0][0]
+    assert np.abs(batcher.paint(with_lora, specs["sd"], nothing, [loras["sd-0"]])[0][0].astype(int) - alone).max() <= 1
 
 
-def test_a_file_that_is_gone_is_said(specs: dict[str, ModelSpec], tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(specs: dict[str, ModelSpec], tmp_path: Path) -> None:
     gone = LoraSpec(slug="gone", label="Gone", family="sd", path=tmp_path / "gone.safetensors")
     with pytest.raises(EngineFailed) as failed:
         Batcher(ModelCache(CPU, 10**9)).paint(request(loras=(LoraUse("gone"),)), specs["sd"], nothing, [gone])
     assert failed.value.code == "lora_unavailable"
 
 
-def test_those_that_nobody_wears_go_where_memory_for_weights_is_short(
+def test_idle_loras_are_evicted_when_memory_for_weights_is_short(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec]
 ) -> None:
-    worn = {slug: active_loras([LoraUse(slug)], [loras[slug]]) for slug in ("sd-0", "sd-1", "sd-2")}
+    active = {slug: active_loras([LoraUse(slug)], [loras[slug]]) for slug in ("sd-0", "sd-1", "sd-2")}
     spec, cache = specs["sd"], ModelCache(CPU, 10**9)
     model = cache.get(spec)
     bare = cache.used_bytes
 
     def loaded() -> list[str]:
-        return [slug for slug, one in worn.items() if not model.loras.missing(one)]
+        return [slug for slug, one in active.items() if not model.loras.missing(one)]
 
     for slug in ("sd-0", "sd-2"):
-        cache.ensure_loras_loaded(worn[slug], model)
+        cache.ensure_loras_loaded(active[slug], model)
     cache.budget_bytes = cache.used_bytes
-    in_use = InUse([model], loras=[worn["sd-0"][0].name])
-    cache.ensure_loras_loaded(worn["sd-1"], model, in_use)
-    assert loaded() == ["sd-0", "sd-1"], "whoever is worn stays"
+    in_use = InUse([model], loras=[active["sd-0"][0].name])
+    cache.ensure_loras_loaded(active["sd-1"], model, in_use)
+    assert loaded() == ["sd-0", "sd-1"], "a LoRA in use stays"
     assert cache.used_bytes <= cache.budget_bytes
     assert cache.evict(in_use)
     assert loaded() == ["sd-0"]
@@ -273,7 +273,7 @@ def test_those_that_nobody_wears_go_where_memory_for_weights_is_short(
     assert torch.equal(ours(model, request(), []), ours(load(spec, CPU), request(), []))
 
 
-def test_what_is_worn_is_known_though_another_goes_as_a_picture_begins(
+def test_active_loras_are_known_though_another_is_evicted_as_a_sample_starts(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
 ) -> None:
     spec, vae = specs["sd"], tiny_vaes.saved(tmp_path / "vae")
@@ -283,8 +283,8 @@ def test_what_is_worn_is_known_though_another_goes_as_a_picture_begins(
     batcher = Batcher(ModelCache(CPU, 10**9))
     held = batcher.cache.get(spec).loras
     for lora in (idle, quick):
-        (worn,) = active_loras([LoraUse(lora.slug)], [lora])
-        held.load(worn)
+        (active,) = active_loras([LoraUse(lora.slug)], [lora])
+        held.load(active)
     batcher.cache.budget_bytes = batcher.cache.used_bytes
     assert np.array_equal(batcher.paint(asked, spec, nothing, [quick], [vae])[0][0], expected)
     assert len(held.missing(active_loras([LoraUse("sd-0")], [idle]))) == 1
@@ -298,9 +298,9 @@ def test_few_stay_loaded_and_their_bytes_count(
     model = cache.get(specs["sd"])
     empty = model.byte_count
     for slug in ("sd-0", "sd-1", "sd-2"):
-        worn = active_loras([LoraUse(slug)], [loras[slug]])
-        cache.ensure_loras_loaded(worn, model)
-        model.loras.activate(worn)
+        active = active_loras([LoraUse(slug)], [loras[slug]])
+        cache.ensure_loras_loaded(active, model)
+        model.loras.activate(active)
     assert model.byte_count > empty
     assert len(model.loras.missing(active_loras([LoraUse("sd-0")], [loras["sd-0"]]))) == 1
     assert len(model.loras.missing(active_loras([LoraUse("sd-1")], [loras["sd-1"]]))) == 0

@@ -21,7 +21,7 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
-from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, SIDE, kinds_of, nothing, request
+from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, SIDE, known_keys, nothing, request
 
 FAMILIES = ["sd", "sdxl"]
 LAYERS = {
@@ -38,8 +38,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StableDiffusio
     return {family: load(tiny_models.saved(folder / str(family), family), CPU) for family in FAMILIES}
 
 
-def heard(model: StableDiffusion, prompt: str, **settings: Any) -> torch.Tensor:
-    """[tokens, features], what the UNet hears of the prompt alone."""
+def prompt_embeds(model: StableDiffusion, prompt: str, **settings: Any) -> torch.Tensor:
+    """[tokens, features], the embeddings of the prompt alone."""
     text = tiny_models.encoded(model, PaintSettings(prompt=prompt, guidance_scale=1.0, **settings), Size(SIDE, SIDE))
     return text.embeds[0]
 
@@ -66,16 +66,16 @@ def compels(model: StableDiffusion, fragments: list[tuple[str, float]]) -> torch
 @pytest.mark.parametrize("weight", [0.0, 0.7, 1.3, 2.0])
 def test_a_weight_moves_a_word_as_in_compel(models: dict[str, StableDiffusion], family: str, weight: float) -> None:
     model = models[family]
-    embeds = heard(model, f"a (red:{weight}) bus")
+    embeds = prompt_embeds(model, f"a (red:{weight}) bus")
     expected = compels(model, [("a ", 1.0), ("red", weight), (" bus", 1.0)])
     torch.testing.assert_close(embeds, expected, rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(embeds, heard(model, "a red bus"), atol=1e-2)
+    assert not torch.allclose(embeds, prompt_embeds(model, "a red bus"), atol=1e-2)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_long_prompt_is_read_chunk_by_chunk_as_compel_does(models: dict[str, StableDiffusion], family: str) -> None:
     model = models[family]
-    embeds = heard(model, f"{LONG}, (a green door:1.4)")
+    embeds = prompt_embeds(model, f"{LONG}, (a green door:1.4)")
     assert len(embeds) == 3 * 77
     expected = compels(model, [(f"{LONG}, ", 1.0), ("a green door", 1.4)])
     torch.testing.assert_close(embeds, expected, rtol=1e-4, atol=1e-4)
@@ -108,7 +108,9 @@ def test_a_plain_prompt_is_what_diffusers_makes_of_it_to_the_last_bit(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_go_with_clip_skip_and_with_negative_prompts(models: dict[str, StableDiffusion], family: str) -> None:
     model = models[family]
-    assert not torch.allclose(heard(model, "a (red:1.4) bus", clip_skip=2), heard(model, "a (red:1.4) bus"), atol=1e-2)
+    assert not torch.allclose(
+        prompt_embeds(model, "a (red:1.4) bus", clip_skip=2), prompt_embeds(model, "a (red:1.4) bus"), atol=1e-2
+    )
     plain, weighted = (
         tiny_models.encoded(model, PaintSettings(prompt="a bus", negative_prompt=words), Size(SIDE, SIDE)).embeds
         for words in ("a blur", "a (blur:1.5)")
@@ -124,11 +126,11 @@ def test_the_shorter_of_prompt_and_negative_prompt_is_filled_up_with_nothing(
     model = models[family]
     text = tiny_models.encoded(model, PaintSettings(prompt=LONG, negative_prompt="blur"), Size(SIDE, SIDE))
     assert text.embeds.shape[1] == 3 * 77
-    negative, nobody = heard(model, "blur"), heard(model, "")
-    torch.testing.assert_close(text.embeds[0], torch.cat([negative, nobody, nobody]), rtol=1e-4, atol=1e-4)
+    negative, empty = prompt_embeds(model, "blur"), prompt_embeds(model, "")
+    torch.testing.assert_close(text.embeds[0], torch.cat([negative, empty, empty]), rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_beyond_the_last_chunk_is_told_of(models: dict[str, StableDiffusion]) -> None:
+def test_words_after_the_last_chunk_give_a_note(models: dict[str, StableDiffusion]) -> None:
     words = "bus " * 25 * MAX_CHUNKS
     notes = models["sd"].tokenize(PaintSettings(prompt=f"{words}(zebra:1.2)")).notes
     assert notes == ("The prompt is longer than the model reads (600 tokens); not read: “zebra”.",)
@@ -158,7 +160,7 @@ def test_prompts_of_all_lengths_are_painted_at_once_and_each_is_what_it_is_alone
         alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(asked)
-    assert sorted(key.chunk_count for key in kinds_of(batcher)) == [1, 3]
+    assert sorted(key.chunk_count for key in known_keys(batcher)) == [1, 3]
 
 
 def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> None:
@@ -167,4 +169,4 @@ def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> 
     for prompt, count in (("a bus", 1), (LONG, 3), ("a bus", 1)):
         batcher.paint(request(prompt=prompt), spec, nothing)
         assert batcher.cache.get(spec).tokenize(request(prompt=prompt).settings).chunk_count == count
-    assert sorted(key.chunk_count for key in kinds_of(batcher)) == [1, 3]
+    assert sorted(key.chunk_count for key in known_keys(batcher)) == [1, 3]

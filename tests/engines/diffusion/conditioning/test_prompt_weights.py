@@ -37,7 +37,7 @@ def test_what_has_no_weight_stays_as_it_is(prompt: str) -> None:
     assert spans_of(prompt)[0] == [Span(prompt)]
 
 
-def test_a_number_that_is_no_weight_is_told_of() -> None:
+def test_a_number_outside_the_range_gives_a_note() -> None:
     assert spans_of("(16:9), (red:1.3)")[1] == ("“9” is no weight: they go from 0 to 5.",)
     assert spans_of("(red:5) (blue) (green: x)")[1] == ()
 

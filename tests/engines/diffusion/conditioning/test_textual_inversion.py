@@ -29,7 +29,7 @@ from tests.engines.diffusion.conditioning.test_lora_adapters import (
     FAMILIES,
     PIPELINES,
     SIDE,
-    kinds_of,
+    known_keys,
     nothing,
     request,
 )
@@ -128,7 +128,7 @@ def test_they_do_what_they_do_in_diffusers(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_who_does_not_ask_for_it_has_plain_words(
+def test_requests_without_the_embedding_read_its_placeholder_as_words(
     specs: dict[str, ModelSpec], embeddings: dict[tuple[str, str], ModelSpec], family: str
 ) -> None:
     ink = embeddings[family, "ink"]
@@ -146,7 +146,7 @@ def test_who_does_not_ask_for_it_has_plain_words(
     assert np.abs(beside.astype(int) - alone).max() <= 1
     assert not np.array_equal(inked, before)
     assert np.array_equal(paint(plain), before)
-    assert len(kinds_of(batcher)) == 1  # they change the words alone, and share the steps with others
+    assert len(known_keys(batcher)) == 1  # they change the words alone, and share the steps with others
 
 
 def test_a_weight_goes_with_it_and_its_vectors_stay_together(
@@ -167,7 +167,7 @@ def test_a_weight_goes_with_it_and_its_vectors_stay_together(
     assert long.shape[1] == 2 * 77
 
 
-def test_one_that_stands_in_no_prompt_is_told_of(
+def test_one_that_is_in_no_prompt_gives_a_note(
     specs: dict[str, ModelSpec], embeddings: dict[tuple[str, str], ModelSpec]
 ) -> None:
     batcher, ink = Batcher(ModelCache(CPU, 10**9)), embeddings["sd", "ink"]

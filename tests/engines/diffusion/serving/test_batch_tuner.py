@@ -32,7 +32,7 @@ def test_it_remembers_the_most_that_a_row_took() -> None:
     assert tuner.row_bytes == 1500
 
 
-def test_it_says_how_long_a_step_takes() -> None:
+def test_it_predicts_how_long_a_step_takes() -> None:
     tuner = BatchSizeTuner(32)
     assert tuner.expected_seconds(4) is None
     tuner.record(2, 1.0)

@@ -173,12 +173,12 @@ def test_the_deterministic_mode_never_computes_in_company(sd: ModelSpec, specs: 
     assert calls.rows == [2] * 4 * STEPS
 
 
-def test_steps_are_told_in_order_with_a_preview(sd: ModelSpec, batcher: Batcher) -> None:
+def test_steps_are_reported_in_order_with_a_preview(sd: ModelSpec, batcher: Batcher) -> None:
     steps: list[Step] = []
     batcher.paint(request(), sd, steps.append)
     # A sign of life says the last step again.
-    told = list(dict.fromkeys((step.done, step.of) for step in steps if step.done))
-    assert told == [(number, STEPS) for number in range(1, STEPS + 1)]
+    reported = list(dict.fromkeys((step.done, step.of) for step in steps if step.done))
+    assert reported == [(number, STEPS) for number in range(1, STEPS + 1)]
     previews = [step.preview for step in steps if step.preview is not None]
     assert previews[0].shape == (8, 8, 3)
 
@@ -230,7 +230,9 @@ class Marked:
         return getattr(self.denoising, name)
 
 
-def test_memory_that_is_short_steps_down_and_says_so(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
+def test_when_memory_is_short_the_model_saves_memory_with_a_note(
+    sd: ModelSpec, batcher: Batcher, together: Any
+) -> None:
     model = batcher.cache.get(sd)
     whole, sizes = model.predict, []
 
@@ -248,7 +250,7 @@ def test_memory_that_is_short_steps_down_and_says_so(sd: ModelSpec, batcher: Bat
     assert max(sizes) > 1
 
 
-def test_memory_that_is_short_as_a_picture_begins_steps_down_too(sd: ModelSpec, batcher: Batcher) -> None:
+def test_when_memory_is_short_at_the_start_the_model_saves_memory_too(sd: ModelSpec, batcher: Batcher) -> None:
     model = batcher.cache.get(sd)
     start = model.start
 
@@ -282,7 +284,7 @@ def test_how_many_fit_at_once_is_found_out_once(sd: ModelSpec, batcher: Batcher,
     assert len({pictures[0].tobytes() for pictures, _ in results}) == 4
 
 
-def test_who_is_idle_makes_room_before_anything_is_done_without(
+def test_idle_models_are_evicted_before_a_model_saves_memory(
     specs: dict[str, ModelSpec], sd: ModelSpec, batcher: Batcher
 ) -> None:
     batcher.paint(request(), specs["other"], nothing)
@@ -373,7 +375,7 @@ def test_two_models_take_turns_under_a_budget_for_one(
     assert np.abs(results[0].astype(int) - results[1]).max() > 1
 
 
-def test_a_model_that_is_painting_is_never_put_away(specs: dict[str, ModelSpec], sd: ModelSpec) -> None:
+def test_a_model_in_use_is_never_evicted(specs: dict[str, ModelSpec], sd: ModelSpec) -> None:
     cache = ModelCache(CPU, 1)
     first = cache.get(sd)
     second = cache.get(specs["other"], InUse([first]))
@@ -408,7 +410,7 @@ def test_weights_are_counted_as_they_will_lie_in_memory(tmp_path: Path) -> None:
     assert model_loading.weights_bytes(spec, torch.float16) * 2 == model_loading.weights_bytes(spec, torch.float32)
 
 
-def test_a_model_removed_while_others_paint_fails_only_who_asked_for_it(batcher: Batcher, sd: ModelSpec) -> None:
+def test_a_model_removed_while_others_paint_fails_only_its_own_jobs(batcher: Batcher, sd: ModelSpec) -> None:
     batcher.cache.budget_bytes = 1
     gone = ModelSpec(slug="gone", label="Gone", family="sd", path=Path("/nowhere/gone"))
     with ThreadPoolExecutor(2) as pool:
@@ -460,14 +462,14 @@ def test_a_lost_device_is_not_the_generations_fault(
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     batcher.cache.get(sd).predict = lost
-    heard: list[Step] = []
-    for _ in range(2):  # those that wait hear the same
+    steps: list[Step] = []
+    for _ in range(2):  # waiting jobs get the same error
         with pytest.raises(DeviceLost):
-            batcher.paint(request(), sd, heard.append)
-    assert not any(step.done for step in heard)
+            batcher.paint(request(), sd, steps.append)
+    assert not any(step.done for step in steps)
 
 
-def test_who_waits_is_not_overtaken_by_his_own_kind(batcher: Batcher, sd: ModelSpec) -> None:
+def test_no_job_overtakes_a_waiting_one_with_the_same_key(batcher: Batcher, sd: ModelSpec) -> None:
     batcher.admission.max_rows = 4
     calls = Calls(batcher, sd, held=True)
     ended: list[int] = []
@@ -487,7 +489,7 @@ def test_who_waits_is_not_overtaken_by_his_own_kind(batcher: Batcher, sd: ModelS
     assert [number // 2 for number in ended] == sorted(number // 2 for number in ended)
 
 
-def test_a_newcomer_of_his_own_kind_who_needs_less_room_does_not_overtake_him(batcher: Batcher, sd: ModelSpec) -> None:
+def test_a_smaller_job_does_not_overtake_a_waiting_one_with_the_same_key(batcher: Batcher, sd: ModelSpec) -> None:
     batcher.admission.max_rows = 3
     running, waiting, newcomer = (Job(request(guidance_scale=scale), sd) for scale in (5.0, 5.0, 1.0))
     for job in (running, waiting, newcomer):
@@ -497,7 +499,7 @@ def test_a_newcomer_of_his_own_kind_who_needs_less_room_does_not_overtake_him(ba
     other = Job(request(guidance_scale=1.0, prompt="a red bus " * 40), sd)
     batcher.workload.add(other)
     batcher.admission.admit()
-    assert [one.job for one in batcher.workload.waiting] == [waiting, newcomer], "who hears more is of another kind"
+    assert [one.job for one in batcher.workload.waiting] == [waiting, newcomer], "a longer text has another key"
 
 
 def test_a_folder_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
@@ -518,26 +520,26 @@ def test_a_pickle_beside_the_weights_is_refused(tmp_path: Path) -> None:
 def test_a_hung_device_gives_no_sign_of_life(sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.KEEPALIVE_SECONDS", 0.02)
     calls = Calls(batcher, sd, held=True)
-    heard: list[Step] = []
+    steps: list[Step] = []
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(batcher.paint, request(), sd, heard.append)
+        future = pool.submit(batcher.paint, request(), sd, steps.append)
         assert calls.begun.wait(30)
-        until(lambda: len(heard) >= 3)
+        until(lambda: len(steps) >= 3)
         batcher.watchdog._deadline = 0.0
         threading.Event().wait(0.1)
-        silent = len(heard)
+        silent = len(steps)
         threading.Event().wait(0.2)
-        assert len(heard) == silent
+        assert len(steps) == silent
         calls.go.set()
         assert len(future.result(60)[0]) == 1
 
 
-def test_a_prompt_that_is_too_long_is_said_to_be_cut(sd: ModelSpec, batcher: Batcher) -> None:
+def test_a_prompt_that_is_too_long_gives_a_note(sd: ModelSpec, batcher: Batcher) -> None:
     _, notes = batcher.paint(request(prompt="bus " * 201), sd, nothing)
     assert any("600 tokens" in note for note in notes)
 
 
-def test_a_scheduler_that_cannot_drive_the_model_is_replaced_and_said(
+def test_a_scheduler_that_cannot_drive_the_model_is_replaced_with_a_note(
     specs: dict[str, ModelSpec], batcher: Batcher
 ) -> None:
     for name, nearest in schedulers.FALLBACKS.items():

@@ -57,7 +57,7 @@ def an_image_prompt(folder: Path) -> Callable[[], object]:
 def a_worn_image_prompt(folder: Path) -> Callable[[], object]:
     adapter = an_image_prompt(folder)()
     unet = load(tiny_models.saved(folder / "other"), HALF).unet
-    return lambda: adapter.attention_processors(unet)  # type: ignore[attr-defined] # of what a part is, no more is told
+    return lambda: adapter.attention_processors(unet)  # type: ignore[attr-defined] # load_adapter returns object here
 
 
 def a_lora(folder: Path) -> Callable[[], object]:
@@ -80,7 +80,7 @@ def a_safety_checker(folder: Path) -> Callable[[], object]:
         a_safety_checker,
     ],
 )
-def test_whoever_makes_a_network_keeps_all_other_loaders_waiting(
+def test_building_a_network_makes_all_other_loaders_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: Callable[[Path], Callable[[], object]]
 ) -> None:
     wanted = prepared(tmp_path)
