@@ -111,7 +111,7 @@ class PaintSettings:
         group=Group.SAMPLING,
         default_text="full",
         choices=PRESETS,
-        auto_reason="A preset was asked for",
+        auto_reason="A preset was requested",
     )
     strength: float = setting(
         label="Denoising strength",
@@ -239,7 +239,7 @@ class PaintSettings:
         default_text="the preferred model",
         catalog_kind="checkpoint",
         read_by=frozenset({ERASE, DIFFUSION}),
-        auto_reason="A model was asked for",
+        auto_reason="A model was requested",
     )
     loras: tuple[LoraUse, ...] = setting(
         label="LoRAs and their weights",
@@ -249,7 +249,7 @@ class PaintSettings:
         default=(),
         max_length=MAX_LORAS,
         option="lora",
-        auto_reason="LoRAs were asked for",
+        auto_reason="LoRAs were requested",
     )
     embeddings: tuple[str, ...] = setting(
         label="Learned words",
@@ -259,7 +259,7 @@ class PaintSettings:
         max_length=MAX_EMBEDDINGS,
         catalog_kind="embedding",
         option="embedding",
-        auto_reason="Embeddings were asked for",
+        auto_reason="Embeddings were requested",
     )
     vae: str | None = setting(
         label="VAE",
@@ -267,7 +267,7 @@ class PaintSettings:
         group=Group.MODEL,
         default_text="the model's own",
         catalog_kind="vae",
-        auto_reason="A VAE was asked for",
+        auto_reason="A VAE was requested",
     )
     control: str | None = setting(
         label="Guide",
@@ -276,7 +276,7 @@ class PaintSettings:
         group=Group.CONTROLNET,
         default_text="none",
         catalog_kind="controlnet",
-        auto_reason="A ControlNet was asked for",
+        auto_reason="A ControlNet was requested",
     )
     control_strength: float | None = setting(
         label="Guide strength",
@@ -310,7 +310,7 @@ class PaintSettings:
         group=Group.IP_ADAPTER,
         default_text="none",
         catalog_kind="ip-adapter",
-        auto_reason="An IP-Adapter was asked for",
+        auto_reason="An IP-Adapter was requested",
     )
     ip_adapter_scale: float | None = setting(
         label="Scale of the look",
@@ -358,7 +358,7 @@ class PaintSettings:
             )
 
     def to_dict(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
-        """Return the fields as `dataclasses.asdict` does, without those that equal their default if so asked."""
+        """Return the fields as `dataclasses.asdict` does, optionally without those that equal their default."""
         values = asdict(self)
         if not exclude_defaults:
             return values

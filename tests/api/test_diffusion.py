@@ -202,7 +202,7 @@ def test_the_metadata_says_why_this_engine(
     for fields, reason in (
         ({"prompt": "a lawn"}, "There is a prompt, and a model is installed that paints what is asked."),
         ({"prompt": ""}, "There is no prompt, so the gap is closed from the picture itself; no model for erasing"),
-        ({"prompt": "", "model": "tiny"}, "A model was asked for, and a model is installed"),
+        ({"prompt": "", "model": "tiny"}, "A model was requested, and a model is installed"),
         ({"prompt": "a lawn", "engine": "quick-fill"}, "It was asked for by name."),
     ):
         told = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **fields)).json()["metadata"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from inpainting.catalog.specs import ADAPTER_SETTINGS
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import PaintSettings
-from inpainting.core.settings_table import ALL_SCHEDULERS, RANGES, SETTINGS
+from inpainting.core.settings_table import ALL_SCHEDULERS, RANGES, SETTINGS, by_name
 from inpainting.core.validation import check_range
 from inpainting.engines import registry
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
@@ -61,11 +62,10 @@ class ChangesForm(serializers.Serializer):
         help_text="Called when the generation has ended: an http or https URL of a public address. Running again does "
         "not inherit it.",
     )
-    required_settings: frozenset[str] = frozenset()
+    setting_fields: Mapping[str, serializers.Field] = {row.public_name: field_of(row) for row in SETTINGS}
 
     def get_fields(self) -> dict[str, serializers.Field]:
-        settings = {row.public_name: field_of(row, is_required=row.name in self.required_settings) for row in SETTINGS}
-        return settings | super().get_fields()
+        return {**copy.deepcopy(self.setting_fields), **super().get_fields()}
 
 
 class Img2ImgForm(ChangesForm):
@@ -74,7 +74,10 @@ class Img2ImgForm(ChangesForm):
         default=MaskPolarity.BLACK_REPAINTS.value,
         help_text="Which part of the mask is repainted.",
     )
-    required_settings = frozenset({"prompt"})
+    setting_fields: Mapping[str, serializers.Field] = {
+        **ChangesForm.setting_fields,
+        "prompt": field_of(by_name("prompt"), is_required=True),
+    }
 
 
 def checked(
