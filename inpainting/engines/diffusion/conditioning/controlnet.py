@@ -18,6 +18,7 @@ from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
+from inpainting.core.settings_table import adapter_number
 
 CANNY_THRESHOLDS = (100, 200)
 """Hysteresis thresholds of the edge detector, as in the examples of diffusers' ControlNet pipelines."""
@@ -73,9 +74,9 @@ def condition(network: Any, spec: ModelSpec, request: InpaintRequest, device: to
     return ControlNetConditioning(
         network,
         image.to(device),
-        1.0 if settings.control_strength is None else settings.control_strength,
-        settings.control_start or 0.0,
-        1.0 if settings.control_end is None else settings.control_end,
+        strength=adapter_number(settings, "control_strength"),
+        start=adapter_number(settings, "control_start"),
+        end=adapter_number(settings, "control_end"),
     )
 
 

@@ -27,6 +27,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
+from inpainting.core.settings_table import adapter_number
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.serving.load_lock import serialized
 
@@ -100,9 +101,9 @@ class LoadedIPAdapter:
                 code="ip_adapter_image_missing",
             )
         self.attention_processors(unet)
-        scale = request.settings.ip_adapter_scale
+        scale = adapter_number(request.settings, "ip_adapter_scale")
         image = Image.fromarray(to_rgb8(request.ip_adapter_image))
-        return ImagePrompt(self, self.tokens_of(image)[-rows:], 1.0 if scale is None else scale)
+        return ImagePrompt(self, self.tokens_of(image)[-rows:], scale)
 
     def tokens_of(self, image: Image.Image) -> torch.Tensor:
         """[2, 1, tokens, features]: of no image, as diffusers defines that for either projection, and of the image."""
