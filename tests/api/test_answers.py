@@ -107,7 +107,7 @@ def calls(
         return generation
 
     def body(**fields: Any) -> dict[str, Any]:
-        return shape_a(photo_png, mask_png, seed="3", **fields)
+        return shape_a(photo_png, mask_png, seed="3", engine="quick-fill", **fields)
 
     def posted(path: str, data: Any = None, **headers: str) -> Any:
         return alices_program.post(path, data or {}, headers=headers)
@@ -123,7 +123,7 @@ def calls(
         return posted(f"/api/batches/{again.pk}/retry/")
 
     def batch_body() -> dict[str, Any]:
-        return {"images": [upload(photo_png)], "masks": [upload(mask_png)], "prompt": ""}
+        return {"images": [upload(photo_png)], "masks": [upload(mask_png)], "prompt": "", "engine": "quick-fill"}
 
     return {
         "GET /api/batches/": lambda: alices_program.get("/api/batches/"),
