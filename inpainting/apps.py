@@ -1,4 +1,4 @@
-"""The painting as an app; with every `migrate` it brings the shipped models into the catalog."""
+"""The app: makes the engines at start-up, and adds the shipped models to the catalog with every `migrate`."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ class InpaintingConfig(AppConfig):
     verbose_name = "Inpainting"
 
     def ready(self) -> None:
-        from inpainting import checks  # noqa: F401 - known by being imported
+        from inpainting import checks  # noqa: F401 - importing it registers the checks
 
         registry.engines()
         post_migrate.connect(list_shipped_models, sender=self)
 
 
 def list_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = present_apps, **rest: Any) -> None:
-    """After a migrate or a flush: those that are not there yet come in; what administrators changed stays as it is."""
-    from inpainting.catalog.rows.inference_model import columns_of  # models load after the apps that hold them
+    """Add the shipped models that the catalog lacks, after a migrate or a flush. Rows that exist are not changed."""
+    from inpainting.catalog.rows.inference_model import columns_of  # Django loads models after app modules
 
     try:
         model = apps.get_model("inpainting", "InferenceModel")
@@ -32,10 +32,10 @@ def list_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = present_ap
         return  # migrated back to before there were models
     known = {field.name for field in model._meta.fields}
     rows = model.objects.using(using)
-    there = set(rows.values_list("slug", flat=True))
+    present = set(rows.values_list("slug", flat=True))
     shipped = (*SHIPPED, *(SHIPPED_ADAPTERS if "kind" in known else ()))
-    missing = [columns_of(spec) for spec in shipped if spec.slug not in there]
-    # Conflicts: another process lists them at the same moment.
+    missing = [columns_of(spec) for spec in shipped if spec.slug not in present]
+    # Another process may add them at the same moment.
     rows.bulk_create(
         [model(**{name: value for name, value in columns.items() if name in known}) for columns in missing],
         ignore_conflicts=True,

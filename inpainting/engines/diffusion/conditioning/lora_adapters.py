@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 # Loading a second LoRA into a model is intended here.
 warnings.filterwarnings("ignore", message="Already found a `peft_config`", category=UserWarning)
 
-TARGETS = ("unet", "text_encoder", "text_encoder_2")
-"""Components of a pipeline that a LoRA may change."""
 MAX_IDLE_LORAS = 8
 """LoRAs that stay loaded in a model while no generation uses them."""
 
@@ -62,10 +60,13 @@ class LoadedLoras:
 
     LoRAs are never fused into the weights. So without them the model computes, bit for bit, what it computed before
     the first one was loaded, and switching between sets of LoRAs only sets some scaling factors.
+
+    targets: names of the pipeline's components that LoRAs may change.
     """
 
-    def __init__(self, pipeline: Any) -> None:
+    def __init__(self, pipeline: Any, targets: Sequence[str]) -> None:
         self.pipeline = pipeline
+        self.targets = targets
         self._bytes: OrderedDict[str, int] = OrderedDict()
         self._active: ActiveLoras | None = ()
 
@@ -185,5 +186,5 @@ class LoadedLoras:
 
     @property
     def _components(self) -> list[Any]:
-        found = (getattr(self.pipeline, name, None) for name in TARGETS)
+        found = (getattr(self.pipeline, name, None) for name in self.targets)
         return [component for component in found if component is not None]

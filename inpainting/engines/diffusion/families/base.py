@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn.functional import max_pool2d
 
+from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
@@ -68,7 +69,8 @@ class LatentModel(ABC):
         self.vae = pipeline.vae
         self.unet: Any = getattr(pipeline, "unet", None)
         """None in families with a transformer."""
-        self.loras = LoadedLoras(pipeline)
+        support = families.get(spec.family).lora
+        self.loras = LoadedLoras(pipeline, () if support is None else support.components)
         self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
         self.memory_fallbacks: list[str] = []
         """Sentences about what was done to save memory, for the metadata of every image painted since."""

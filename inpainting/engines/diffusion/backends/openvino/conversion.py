@@ -25,7 +25,7 @@ import inpainting
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.catalog.store.converted_networks import NetworkStore
 from inpainting.engines.diffusion.backends.openvino.library import PrePostProcessor, ov, version
-from inpainting.engines.diffusion.conditioning.lora_adapters import TARGETS, ActiveLora, ActiveLoras
+from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.model_loading import load
@@ -163,7 +163,7 @@ def fused(model: LatentModel, order: ConversionOrder) -> LatentModel:
         model.loras.load(one)
     if loras:
         model.loras.activate(loras)
-        model.pipeline.fuse_lora(components=[TARGETS[0]], adapter_names=[one.name for one in loras])
+        model.pipeline.fuse_lora(components=["unet"], adapter_names=[one.name for one in loras])
         model.pipeline.unload_lora_weights()
     return model
 
