@@ -208,14 +208,6 @@ class PaintSettings:
         range=(0, 256),
         read_by=frozenset({EVERY_ENGINE}),
     )
-    only_masked_padding: int | None = setting(
-        label="Mask padding",
-        help="Pixels of the image around the mask that the model sees.",
-        group=Group.MASK,
-        default_text="to fit",
-        unit="px",
-        range=(0, 1024),
-    )
     width: int | None = setting(
         label="Work width",
         help="Width at which the model paints; the result keeps the size of the image.",
@@ -231,6 +223,14 @@ class PaintSettings:
         default_text="the model's",
         unit="px",
         range=(64, 2048),
+    )
+    only_masked_padding: int | None = setting(
+        label="Mask padding",
+        help="Pixels of the image around the mask that the model sees.",
+        group=Group.MASK,
+        default_text="to fit",
+        unit="px",
+        range=(0, 1024),
     )
     model: str | None = setting(
         label="Model",

@@ -1,4 +1,4 @@
-"""What the editor lets people choose from: engines, models, and the settings with their limits."""
+"""The choices of the editor's form: engines, models, adapters, settings with their limits."""
 
 from __future__ import annotations
 
@@ -6,27 +6,19 @@ from typing import Any
 
 from django.conf import settings
 
-from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
-from inpainting.catalog.specs import (
-    COMPUTED_CONTROLS,
-    DraftAdapters,
-)
+from inpainting.catalog.rows.inference_model import InferenceModel
+from inpainting.catalog.specs import COMPUTED_CONTROLS, Kind
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation.policy import OFF, STRICTNESS, USUAL_TYPE
-from inpainting.core.settings_table import (
-    ALGORITHM_TYPES,
-    ALL_SCHEDULERS,
-    LORA_WEIGHTS,
-    RANGES,
-    SAFETY_TYPES,
-    public_names,
-)
+from inpainting.core.request import PaintSettings
+from inpainting.core.settings_table import LORA_WEIGHTS, SAFETY_TYPES
 from inpainting.engines import registry
+from inpainting.engines.base import EngineDeclaration
 from inpainting.engines.diffusion.declaration import DIFFUSION
-from inpainting.engines.erase.declaration import ERASE
-from inpainting.models import InferenceModel, Lora
+from inpainting.generations.plan_preview import preview, to_values
 from inpainting.moderation import find_safety_checker
+from inpainting.web.setting_inputs import html_number, setting_inputs
 
 HIDDEN_SENTENCE = (
     "Hidden by the safety checker: it found something in what was painted that may not be for everybody. "
@@ -41,43 +33,45 @@ SAFETY_LABELS = {
 
 
 def choices() -> dict[str, Any]:
-    """For the editor's form. Without torch no model is offered: none could be run."""
-    catalog, is_installed = Catalog(), DIFFUSION.is_installed
-    ready = catalog.installed() if is_installed else []
-    drafts = {family: draft_of(family, catalog) for family in {model.family for model in ready}}
-    models = [{**described(model), "draft": drafts[model.family]} for model in ready]
-    erasers = [named(model) for model in catalog.installed(ERASE.name)] if ERASE.is_installed else []
-    missing = {DIFFUSION.name: not models, ERASE.name: not erasers}
+    """The context of the editor's form: engines and their models, LoRAs, adapters, inputs, and the plan of no input."""
+    catalog = Catalog()
+    engines = [engine_choice(engine.declaration, catalog) for engine in registry.engines().values()]
+    has_model = any(engine["models"] for engine in engines if engine["name"] == DIFFUSION.name)
+    adapters = [adapter_choice(row) for row in catalog.adapters] if has_model else []
     return {
-        "engines": [
-            {
-                "name": engine.name,
-                "label": engine.label,
-                "ignores": public_names(engine.ignored_settings),
-                "missing": missing.get(engine.name, False),
-            }
-            for engine in (one.declaration for one in registry.engines().values())
-        ],
-        "models": models,
-        "erasers": erasers,
-        "loras": [offered(lora) for lora in catalog.loras] if models else [],
-        "parts": [part_of(part) for part in catalog.adapters] if models else [],
-        "lora_weights": {"lowest": number_of(LORA_WEIGHTS[0]), "highest": number_of(LORA_WEIGHTS[1])},
-        "diffusion_installed": is_installed,
-        "algorithm_types": ALGORITHM_TYPES,
+        "engines": engines,
+        "has_diffusion_model": has_model,
+        "diffusion_installed": DIFFUSION.is_installed,
+        "adapters": adapters,
+        "embeddings": [adapter for adapter in adapters if adapter["kind"] == Kind.EMBEDDING],
+        "loras": catalog.loras if has_model else [],
+        "lora_weights": {"lowest": html_number(LORA_WEIGHTS[0]), "highest": html_number(LORA_WEIGHTS[1])},
+        "inputs": setting_inputs(),
         "safety": safety_choices(),
         "hidden_sentence": HIDDEN_SENTENCE,
-        "schedulers": [{"name": name, "label": name.removesuffix("Scheduler")} for name in ALL_SCHEDULERS],
-        "ranges": {
-            name: {"lowest": number_of(low), "highest": number_of(high)} for name, (low, high) in RANGES.items()
-        },
+        "plan": to_values(preview(PaintSettings())),
+    }
+
+
+def engine_choice(engine: EngineDeclaration, catalog: Catalog) -> dict[str, Any]:
+    """models: the installed ones, the default first; none where the engine's library is missing. shown_from: how many
+    models make the choice of one visible. missing: the engine needs a model and has none."""
+    rows = catalog.installed(engine.name) if engine.is_installed else []
+    is_diffusion = engine.name == DIFFUSION.name
+    return {
+        "name": engine.name,
+        "label": engine.label,
+        "missing": bool(engine.library) and not rows,
+        "models": [{"slug": row.slug, "label": row.label} for row in rows],
+        "model_label": "Model" if is_diffusion else f"{engine.label}s with",
+        "shown_from": 1 if is_diffusion else 2,
     }
 
 
 def safety_choices() -> dict[str, Any] | None:
-    """What may be chosen of the safety checker, the site's own way first; None where there is none to choose of.
+    """The choices for the safety checker, the site's own first; None where no checker is installed.
 
-    turned_on: which of the types a request meant that turned it on and said no more; "" is the site's own way.
+    turned_on: the type that applies to a request which turned the checker on without a type; "" is the site's own.
     """
     try:
         find_safety_checker()
@@ -93,50 +87,12 @@ def safety_choices() -> dict[str, Any] | None:
     }
 
 
-def described(model: InferenceModel) -> dict[str, Any]:
-    """A model by the names of the API's fields: what it uses where a request says nothing, and what it takes."""
-    family = families.get(model.family)
+def adapter_choice(row: InferenceModel) -> dict[str, Any]:
+    """A VAE, an embedding, a ControlNet or an IP-Adapter, for the page."""
     return {
-        **named(model),
-        "family": model.family,
-        "most_guidance": family.max_guidance_scale,
-        "schedulers": family.schedulers,
-        "ignores": public_names(family.ignored_settings),
-        "reads_prompt_weights": family.reads_prompt_weights,
-        **model.defaults,
+        "slug": row.slug,
+        "label": row.label,
+        "kind": row.kind,
+        "control": row.control,
+        "is_computed": row.control in COMPUTED_CONTROLS,
     }
-
-
-def draft_of(family: str, catalog: Catalog) -> dict[str, Any] | None:
-    """What models of the family use for a draft, by the names of the settings; None where they have none."""
-    draft = catalog.draft_adapters(family) if families.get(family).lora is not None else DraftAdapters()
-    few = None if draft.lora is None or draft.vae is None else catalog.find_lora(draft.lora).few_steps
-    return None if few is None else few.defaults
-
-
-def named(model: InferenceModel) -> dict[str, Any]:
-    return {"slug": model.slug, "label": model.label}
-
-
-def offered(lora: Lora) -> dict[str, Any]:
-    """A LoRA, for models of its family; where it is for few steps, what it uses instead of the model's own."""
-    few = lora.spec.few_steps
-    usual = {} if few is None else few.defaults
-    return {"slug": lora.slug, "label": lora.label, "family": lora.family, "trigger": lora.trigger, "usual": usual}
-
-
-def part_of(part: InferenceModel) -> dict[str, Any]:
-    """A VAE, an embedding, a ControlNet or an IP-Adapter, for models of its family."""
-    return {
-        "slug": part.slug,
-        "label": part.label,
-        "family": part.family,
-        "kind": part.kind,
-        "control": part.control,
-        "is_computed": part.control in COMPUTED_CONTROLS,
-    }
-
-
-def number_of(limit: float) -> str:
-    """As HTML wants it: a full stop, no separators, no exponent."""
-    return str(int(limit)) if limit == int(limit) else str(limit)

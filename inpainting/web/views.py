@@ -16,7 +16,6 @@ from django.views.decorators.http import require_GET
 
 from inpainting.core.codecs import IntakeLimits
 from inpainting.core.masks import MAX_MASK_BYTES
-from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.description import image_url, input_url, measurements, metadata
@@ -36,7 +35,6 @@ def editor(request: HttpRequest) -> HttpResponse:
         **choices(),
         "max_image_bytes": IntakeLimits().max_bytes,
         "max_mask_bytes": MAX_MASK_BYTES,
-        "max_prompt_characters": MAX_PROMPT_CHARACTERS,
     }
     return render(request, "editor.html", context)
 

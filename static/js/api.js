@@ -1,4 +1,4 @@
-// Talking to the server: every answer is JSON, every refusal an ApiError with words for a person.
+// Requests to the API: every answer is JSON, every error an ApiError with a message for people.
 
 export class ApiError extends Error {
   constructor({ status, message, code = "", field = "" }) {
@@ -7,7 +7,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The CSRF cookie is not for scripts to read; the token stands in a hidden field of the page. */
+/** Scripts cannot read the CSRF cookie; a hidden field of the page holds the token. */
 const csrfToken = () => document.querySelector("input[name=csrfmiddlewaretoken]")?.value ?? ""
 
 export const get = (url) => call(url, { method: "GET" })
@@ -15,7 +15,7 @@ export const get = (url) => call(url, { method: "GET" })
 export const post = (url, body, headers = {}) =>
   call(url, { method: "POST", body, headers: { ...headers, "X-CSRFToken": csrfToken() } })
 
-/** A picture of ours as a File, as if it had been picked from the disk. */
+/** An image of this site as a File, as if it had been picked from the disk. */
 export async function fetchFile(url, name) {
   const response = await reach(url, {})
   if (!response.ok) throw new ApiError({ status: response.status, message: "This picture is not there any more." })

@@ -1,4 +1,4 @@
-// A place that takes files: dropped on it or picked with its file input. Listens on the zone only.
+// A zone that takes files: dropped on it or picked with its file input.
 
 /** Calls `onFiles(File[])`. While a file hovers the zone has the class `over`. */
 export function dropzone(zone, input, onFiles) {
@@ -23,7 +23,7 @@ export function dropzone(zone, input, onFiles) {
   })
 }
 
-/** A file that misses every zone must not replace the page. Pasted pictures go to `onPaste(File[])`. */
+/** Keeps a file dropped outside every zone from replacing the page. Pasted pictures go to `onPaste(File[])`. */
 export function guardPage(onPaste) {
   for (const type of ["dragover", "drop"]) {
     document.addEventListener(type, (event) => { if (hasFiles(event)) event.preventDefault() })

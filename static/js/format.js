@@ -1,4 +1,4 @@
-// Numbers as people read them. Pure.
+// Numbers formatted for people. Pure: no DOM.
 
 /** 10485760 -> "10 MB" */
 export function bytes(count) {
@@ -23,7 +23,7 @@ export function duration(seconds) {
   return `${Math.floor(whole / 60)} min ${whole % 60} s`
 }
 
-/** An estimate has no tenths: 3.14159 -> "3 s"; 75 -> "1 min 15 s" */
+/** An estimate, without tenths: 3.14159 -> "3 s"; 75 -> "1 min 15 s" */
 export const roughly = (seconds) => (seconds < 60 ? `${Math.max(1, Math.round(seconds))} s` : duration(seconds))
 
 /** 1 -> "1st", 12 -> "12th", 23 -> "23rd" */

@@ -1,4 +1,4 @@
-// The page of models: those that are on their way are looked at again, and each card changes when its news do.
+// The models page: while a model is being pulled, its card is refreshed.
 
 const PAUSE_MS = 1500
 
@@ -20,7 +20,7 @@ async function look() {
       }
     }
   } catch {
-    // The server may be away for a moment; the next look finds it again.
+    // The server may be unreachable for a moment; the next poll tries again.
   }
   setTimeout(look, PAUSE_MS)
 }

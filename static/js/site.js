@@ -1,4 +1,4 @@
-// What every page does: menus and messages close, buttons copy, dangerous forms ask first, times are local, running generations refresh.
+// On every page: menus and messages close, buttons copy, dangerous forms ask first, times are local, running generations refresh.
 
 for (const menu of document.querySelectorAll("details.menu")) {
   document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false })
@@ -31,7 +31,7 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   time.textContent = new Date(time.dateTime).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })
 }
 
-document.addEventListener("submit", (event) => { // forms that come later ask too
+document.addEventListener("submit", (event) => { // delegated, for forms that are added later
   const question = event.target.dataset.confirm
   if (question && !confirm(question)) event.preventDefault()
 })

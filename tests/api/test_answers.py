@@ -144,6 +144,7 @@ def calls(
         "POST /api/img2img, waiting": lambda: posted("/api/img2img", body(), Prefer="respond-async"),
         "POST /api/img2img, refused": lambda: posted("/api/img2img", body(num_images="99")),
         "POST /api/img2img/dry-run": lambda: posted("/api/img2img/dry-run", body()),
+        "POST /api/plan/": lambda: posted("/api/plan/", {"prompt": "a lawn"}),
         "POST /api/img2img/interrupt": lambda: posted("/api/img2img/interrupt"),
         "POST /api/tickets/": lambda: posted("/api/tickets/"),
         "POST /api/webhooks/deliveries/{webhook_id}/resend/": lambda: posted(

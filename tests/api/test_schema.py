@@ -61,6 +61,7 @@ OPERATIONS = [
     "POST /api/generations/{id}/run-again/",
     "POST /api/img2img",
     "POST /api/img2img/dry-run",
+    "POST /api/plan/",
     "POST /api/img2img/interrupt",
     "POST /api/tickets/",
     "POST /api/webhooks/deliveries/{webhook_id}/resend/",

@@ -42,7 +42,7 @@ def test_auto_erases_and_says_so_and_greys_out_what_is_not_read(
         sign_up(page)
         engine = page.get_by_label("Engine")
         expect(engine.locator("option").first).to_have_text("Auto (Erase)")
-        expect(page.locator("#ignored-reason")).to_contain_text("Erase paints from the picture itself")
+        expect(page.locator("#ignored-reason")).to_have_text("Erase does not read it.")
         open_photo(page, photo_file)
         paint_line(page, from_left=0.48, to_left=0.52)
         page.locator("#more summary").click()

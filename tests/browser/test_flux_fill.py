@@ -61,7 +61,7 @@ def test_each_model_shows_what_it_reads_and_its_own_schedulers(page: Page) -> No
     expect(scheduler).to_have_value("")
     for name in UNREAD:
         expect(page.locator(f"[name={name}]")).to_be_disabled()
-    expect(page.locator("#more-reason")).to_have_text("fill does not read what is grey here.")
+    expect(page.locator("#more-reason")).to_have_text("Greyed out: FLUX.1 Fill models do not read it.")
 
     page.get_by_label("Model").select_option("small")
     for name in UNREAD:

@@ -14,7 +14,7 @@ from accounts.models import User
 from inpainting import planning
 from inpainting.catalog.specs import Source
 from inpainting.core.request import PaintSettings
-from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES
+from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES, by_name
 from inpainting.models import Generation, InferenceModel
 from tests.fakes import pretend_installed, pretend_missing
 from tests.hub import tiny_model, written
@@ -63,7 +63,7 @@ def test_without_a_model_diffusion_is_listed_but_cannot_be_chosen(client: Client
     page = editor(client, alice)
     assert offered(page, "engine") == ["auto", "quick-fill"]
     assert '<option value="diffusion" disabled>Diffusion</option>' in page
-    assert offered(page, "model") == []
+    assert offered(page, "model-of-diffusion") == []
     assert "ask your administrator" in page
     assert "get a model" not in page
 
@@ -83,7 +83,7 @@ def test_a_light_installation_says_what_it_lacks_and_offers_no_model(
     page = editor(client, alice)
     assert "not part of this light installation" in page
     assert offered(page, "engine") == ["auto", "quick-fill"]
-    assert offered(page, "model") == []
+    assert offered(page, "model-of-diffusion") == []
     assert planning.choose("auto", PaintSettings(prompt="a lawn")).engine.name == "quick-fill"
 
 
@@ -97,7 +97,7 @@ def test_installed_models_are_offered_by_their_labels_the_preferred_one_first(
     InferenceModel.objects.filter(slug="sdxl").update(is_fallback=True)
     page = editor(client, alice)
     assert offered(page, "engine") == ["auto", "quick-fill", "diffusion"]
-    assert offered(page, "model") == ["sdxl", "sd2-inpainting"]
+    assert offered(page, "model-of-diffusion") == ["sdxl", "sd2-inpainting"]
     assert '<option value="sdxl" selected>SDXL base 1.0</option>' in page
     assert "engine-missing" not in page
 
@@ -106,7 +106,7 @@ def test_installed_models_are_offered_by_their_labels_the_preferred_one_first(
 def test_every_number_and_text_has_the_limits_of_the_api(client: Client, alice: User) -> None:
     page = editor(client, alice)
     for name, (lowest, highest) in RANGES.items():
-        field = re.search(rf'<input [^>]*name="{"denoising_strength" if name == "strength" else name}"[^>]*>', page)
+        field = re.search(rf'<input [^>]*name="{by_name(name).public_name}"[^>]*>', page)
         assert field is not None, name
         assert f'min="{lowest:.0f}" max="{int(highest)}"' in field[0]
     assert page.count(f'maxlength="{MAX_PROMPT_CHARACTERS}"') == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from inpainting.api import openapi
-from inpainting.api.native import batches, catalog, downloads, dry_run, generations, img2img, tickets, webhooks
+from inpainting.api.native import batches, catalog, downloads, dry_run, generations, img2img, plan, tickets, webhooks
 
 one = "api/generations/<uuid:pk>/"
 batch = "api/batches/<uuid:pk>/"
@@ -47,6 +47,7 @@ urlpatterns = [
     path("api/engines/", catalog.Engines.as_view(), name="engines"),
     path("api/models", catalog.Models.as_view(), name="models"),
     path("api/models/", catalog.Models.as_view()),
+    path("api/plan/", plan.Plan.as_view(), name="plan"),
     path("api/schema/", openapi.Schema.as_view(), name="schema"),
     path("api/docs/", openapi.Docs.as_view(), name="api-docs"),
     path("api/tickets/", tickets.Tickets.as_view(), name="tickets"),

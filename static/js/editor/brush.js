@@ -1,10 +1,10 @@
-// The round brush and the eraser: one tool, led by down, move and up. What it makes is a stroke.
+// The round brush and the eraser: one tool with the methods down, move and up, which makes a stroke.
 
 import { stroke } from "editor/strokes"
 
 const CLOSEST = 0.5 // image pixels: nearer points add nothing to see
 
-/** `settings()` gives {size, erases}; `onGrow(stroke)` hears every addition, `onDone(stroke)` the end, `onDrop()` that it is void. */
+/** `settings()` gives {size, erases}; `onGrow(stroke)` is called for each new point, `onDone(stroke)` at the end, `onDrop()` when the stroke is discarded. */
 export function brush({ settings, onGrow, onDone, onDrop }) {
   let live = null
 

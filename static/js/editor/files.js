@@ -1,4 +1,4 @@
-// From a file on somebody's disk to a photo or a mask in the editor, or a sentence that says why not.
+// Reads files from the disk as a photo or a mask for the editor; raises Refused with a message for the person.
 
 import { bytes } from "format"
 import { readMask } from "editor/mask"
@@ -6,7 +6,7 @@ import { readMask } from "editor/mask"
 const PHOTO_TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif"]
 const PREVIEW_SIDE = 128
 
-/** The file is not what this place takes. Its message is for the person. */
+/** The file cannot be used here. Its message is for the person. */
 export class Refused extends Error {}
 
 /** @returns {Promise<{file: File, bitmap: ImageBitmap, name: string, width: number, height: number}>} */
@@ -62,7 +62,7 @@ export function drawPreview(canvas, picture) {
   context.drawImage(picture, x, y, width, height)
 }
 
-/** Of files that came together, which is the photo and which the mask: the name says so. */
+/** Of files dropped together, finds the photo and the mask by their names. */
 export function sortFiles(files) {
   const mask = files.find((file) => /mask/i.test(file.name)) ?? null
   const photo = files.find((file) => file !== mask) ?? null

@@ -1,10 +1,10 @@
-// Undo and redo: two stacks of marks. Pure: knows neither what a mark is nor any page.
+// Undo and redo: two stacks of marks of any kind. Pure: no DOM.
 
 export class History {
   #done = []
   #undone = []
 
-  /** What is in force, oldest first. */
+  /** The marks that are in effect, oldest first. */
   get marks() {
     return [...this.#done]
   }
@@ -17,13 +17,13 @@ export class History {
     return this.#undone.length > 0
   }
 
-  /** A new deed; what had been undone is gone for good. */
+  /** Adds a mark; undone marks are dropped. */
   push(mark) {
     this.#done.push(mark)
     this.#undone = []
   }
 
-  /** Takes back the last deed. False where there is none. */
+  /** Undoes the last mark. False where there is none. */
   undo() {
     return move(this.#done, this.#undone)
   }

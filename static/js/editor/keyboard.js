@@ -1,4 +1,4 @@
-// The keys of the editor. Single letters are left alone while somebody writes.
+// The keys of the editor. Single letters are ignored while a text field has the focus.
 
 /** `actions` has a function for each name below. */
 export function listenKeys(actions) {

@@ -1,4 +1,4 @@
-// The editor page: brings its parts together. What is a rule or a picture lives in them; here is only who hears whom.
+// The editor page: connects its modules. Rules and drawing live in them; here are only events and the page's state.
 
 import { ApiError, fetchFile, get, post } from "api"
 import { dropzone, guardPage } from "dropzone"
@@ -9,25 +9,28 @@ import { listenKeys } from "editor/keyboard"
 import { isForPeople, placeOf, say, saying } from "editor/messages"
 import { listen } from "editor/pointer"
 import { Progress } from "editor/progress"
-import { Recipe } from "editor/recipe"
 import { Result } from "editor/result"
+import { SettingsForm } from "editor/settings_form"
 import { Stage } from "editor/stage"
 import { CLEAR, INVERT, brushSize, fileBeneath, maskFile, nextBrushSize } from "editor/strokes"
 import { follow } from "follow"
 import { share } from "format"
 
 const $ = (id) => document.getElementById(id)
+const jsonIn = (id) => JSON.parse($(id).textContent)
 const root = $("editor")
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 const history = new History()
-const now = { photo: null, photoUrl: "", covered: 0, erases: false, size: 40, painting: null }
+const now = { photo: null, photoUrl: "", covered: 0, erases: false, size: 40, isChecking: false, painting: null }
 
 const stage = new Stage(
   { surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas"), cursor: $("brush-cursor") },
   (fitted) => { $("fit").hidden = fitted },
 )
-const recipe = new Recipe($("recipe"), JSON.parse($("engines").textContent), JSON.parse($("models").textContent), JSON.parse($("loras-told").textContent), JSON.parse($("parts-told").textContent), limits.image)
+const settingsForm = new SettingsForm($("settings"), {
+  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limitBytes: limits.image,
+})
 const progress = new Progress(
   { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
   cancel,
@@ -36,7 +39,7 @@ const result = new Result({
   root: $("result"), source: $("result-source"), image: $("result-image"), peek: $("result-peek"), compare: $("compare"), download: $("download"),
   details: $("details"), warnings: $("warnings"), hidden: $("result-hidden"), choices: $("choices"),
   figures: { outside: $("figure-outside"), seam: $("figure-seam"), engine: $("figure-engine"), time: $("figure-time") },
-}, (metadata) => recipe.nameOf(metadata))
+}, (metadata) => settingsForm.nameOf(metadata))
 
 // --- photo and mask -----------------------------------------------------------------------------------------------
 
@@ -106,9 +109,9 @@ const tool = brush({
   onDrop: () => stage.drawMarks(history.marks),
 })
 
-function mark(deed) {
+function mark(change) {
   if (!isEditing()) return
-  history.push(deed)
+  history.push(change)
   say("generate", "")
   say("mask", "")
   marksChanged()
@@ -141,22 +144,25 @@ const actions = {
   fit: () => stage.fit(),
   handOn: () => { $("surface").dataset.hand = "true" },
   handOff: () => { $("surface").dataset.hand = "false" },
-  generate: () => $("recipe").requestSubmit(),
+  generate: () => $("settings").requestSubmit(),
 }
 
 // --- generating ---------------------------------------------------------------------------------------------------
 
 async function generate() {
-  if (now.painting) return
-  const missing = whatIsMissing() || recipe.problem()
+  if (now.painting || now.isChecking) return
+  now.isChecking = true
+  await settingsForm.settled()
+  now.isChecking = false
+  const missing = whatIsMissing() || settingsForm.problem()
   if (missing) return say("generate", missing)
   edit()
   await paint(async () => {
     const form = new FormData()
     form.append("image", now.photo.file, now.photo.name)
     form.append("mask", await stage.exportMask(history.marks), "mask.png")
-    for (const [name, value] of Object.entries(recipe.values())) form.append(name, value)
-    for (const [name, file] of Object.entries(recipe.pictures())) form.append(name, file, file.name)
+    for (const [name, value] of Object.entries(settingsForm.values())) form.append(name, value)
+    for (const [name, file] of Object.entries(settingsForm.files())) form.append(name, file, file.name)
     const accepted = await post(root.dataset.submitUrl, form, { Prefer: "respond-async" })
     rememberInAddress(accepted.id)
     return accepted
@@ -172,7 +178,7 @@ async function paint(begin) {
   try {
     now.painting = await begin()
     progress.show({ status: "queued" })
-    const generation = await follow(now.painting, hear)
+    const generation = await follow(now.painting, onEvent)
     await finish(generation)
   } catch (error) {
     if (!isForPeople(error)) throw error
@@ -185,9 +191,9 @@ async function paint(begin) {
   }
 }
 
-function hear(news) {
-  progress.show(news)
-  if (news.preview) stage.showPreview(news.preview).catch(() => {}) // one that does not come through is no loss
+function onEvent(event) {
+  progress.show(event)
+  if (event.preview) stage.showPreview(event.preview).catch(() => {}) // the next one may load
 }
 
 async function finish(generation) {
@@ -208,7 +214,7 @@ async function cancel() {
     await post(`/api/generations/${now.painting.id}/cancel/`)
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
-    if (error.status !== 409) progress.allowCancel() // 409: it has ended by itself, which follow() hears
+    if (error.status !== 409) progress.allowCancel() // 409: it has already ended, which follow() reports
   }
 }
 
@@ -239,10 +245,10 @@ async function openFromAddress() {
     const url = `/api/generations/${encodeURIComponent(id)}/`
     const generation = await get(url)
     await takePhoto(await fetchFile(generation.source, "photo.png"))
-    recipe.fill(generation.metadata.requested)
-    await recipe.takePictures(generation)
+    await settingsForm.fill(generation.metadata.requested)
+    await settingsForm.takeImages(generation)
     if (!wanted.has("generation")) return
-    await takeMask(await fetchFile(generation.mask, "mask.png"), "light") // the server's own form: white = repaint
+    await takeMask(await fetchFile(generation.mask, "mask.png"), "light") // as the server stores it: white = repaint
     rememberInAddress(id)
     await paint(async () => ({ id, url }))
   })
@@ -252,7 +258,7 @@ function rememberInAddress(id) {
   window.history.replaceState(null, "", id ? `?generation=${encodeURIComponent(id)}` : location.pathname)
 }
 
-// --- what the page says -------------------------------------------------------------------------------------------
+// --- the state of the page -------------------------------------------------------------------------------------------
 
 function refresh() {
   const busy = Boolean(now.painting)
@@ -275,7 +281,7 @@ function refresh() {
   }
 }
 
-// --- who hears whom -----------------------------------------------------------------------------------------------
+// --- event listeners -----------------------------------------------------------------------------------------------
 
 dropzone($("stage"), $("photo-input"), takeFiles)
 dropzone($("mask-zone"), $("mask-input"), ([file]) => takeMask(file))
@@ -293,13 +299,13 @@ for (const id of ["brush", "invert", "clear", "undo", "redo", "fit"]) $(id).addE
 $("eraser").addEventListener("click", () => setErases(true))
 $("size").addEventListener("input", (event) => setSize(Number(event.target.value)))
 for (const id of ["choose-photo", "change-photo"]) $(id).addEventListener("click", () => $("photo-input").click())
-$("recipe").addEventListener("input", () => say("generate", "")) // what was complained of may be mended
-$("recipe").addEventListener("submit", (event) => { event.preventDefault(); generate() })
+$("settings").addEventListener("input", () => say("generate", "")) // the fault may be corrected now
+$("settings").addEventListener("submit", (event) => { event.preventDefault(); generate() })
 $("edit-mask").addEventListener("click", () => { edit(); refresh() })
 $("use-result").addEventListener("click", useResult)
 
 setSize(now.size)
 setErases(false)
 refresh()
-root.dataset.ready = "true" // from here on the page hears; its tests wait for it
+root.dataset.ready = "true" // from here on the page reacts; its tests wait for it
 openFromAddress()

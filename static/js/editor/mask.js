@@ -1,6 +1,6 @@
-// From marks to pixels, and from a mask file's pixels to what it means. Pure: takes a 2D context or bytes, finds no page.
+// Draws marks as pixels, and reads a mask file's polarity from its pixels. Pure: takes a 2D context or bytes, no DOM.
 //
-// Drawn, the mask is what is opaque: alpha 255 = repaint, 0 = keep. That is the server's own form of a mask.
+// In the drawn mask alpha 255 = repaint and 0 = keep, as in the masks that the server stores.
 
 /** Draws the whole mask anew in image pixels (the context's transform says how large those are). */
 export function draw(context, marks, { width, height }, colour) {
@@ -30,7 +30,7 @@ export function drawMark(context, mark, { width, height }, colour) {
   context.restore()
 }
 
-/** A round brush of `size` led along `points`; one point is a dot. */
+/** A round brush of `size` along `points`; one point is a dot. */
 export function drawLine(context, points, size) {
   const [first, ...rest] = points
   context.beginPath()
@@ -64,9 +64,9 @@ export function coverage(rgba) {
 }
 
 /**
- * What a mask file means. Makers of masks do not agree on the colour that is repainted, so the smaller part is taken
- * for it, unless `known` names it ("dark" or "light"); one button swaps the two. A file with transparency is read by its colours over white; only where those
- * say nothing is it read by its transparency.
+ * The polarity of a mask file. Programs do not agree on the colour that is repainted, so the smaller part is taken,
+ * unless `known` names it ("dark" or "light"); one button swaps the two. A file with transparency is read by its
+ * colours over white, and by its alpha channel only where it has a single colour.
  *
  * Turns `rgba` itself into black of alpha 255 = repaint. Returns which part is repainted ("dark", "light",
  * "transparent" or "opaque"), and `flat`: the file has one colour only, so nothing is.

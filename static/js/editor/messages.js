@@ -1,20 +1,20 @@
-// What the page says and where: each thing that can be wrong has its place, beside what it is about.
+// Messages of the page: each kind of error has its place beside the input that it concerns.
 
 import { ApiError } from "api"
 import { Refused } from "editor/files"
 
-/** Puts words for a person at one of the places of the page: photo, mask, prompt or generate; none takes them away. */
+/** Shows a message at one of the places of the page: photo, mask, prompt or generate; an empty one removes it. */
 export function say(place, message) {
   const element = document.getElementById(`${place}-message`)
   element.textContent = message
   element.hidden = !message
 }
 
-/** Does something and says at `place` why it could not be done. */
-export async function saying(place, deed) {
+/** Runs `action` and shows its error, if it has a message for people, at `place`. */
+export async function saying(place, action) {
   say(place, "")
   try {
-    await deed()
+    await action()
   } catch (error) {
     if (!isForPeople(error)) throw error
     say(place, error.message)
@@ -24,6 +24,6 @@ export async function saying(place, deed) {
 /** Whether the error's message was written for a person. */
 export const isForPeople = (error) => error instanceof Refused || error instanceof ApiError
 
-/** Where to speak of a field of the API. */
+/** The place for errors of a field of the API. */
 export const placeOf = (field) =>
   ({ image: "photo", mask: "mask", prompt: "prompt", negative_prompt: "prompt" })[field] ?? "generate"

@@ -1,11 +1,11 @@
-// The only place that listens to pointers: mouse, pen and fingers on the stage become down / move / up of the tool.
+// The only listeners for pointer events: mouse, pen and fingers on the stage become down / move / up of the tool.
 // One finger paints, two fingers move and zoom; so does Ctrl and the wheel, and the middle button or Space drags.
 
 import { pan, pinch, toImage, zoomAt } from "editor/viewport"
 
 const WHEEL_STEP = 0.0025
 
-/** `view` is {viewport, smallest, setViewport}; `onHover(screenPoint | null)` hears where the brush is. */
+/** `view` is {viewport, smallest, setViewport}; `onHover(screenPoint | null)` is called with the place of the brush. */
 export function listen(surface, { view, tool, onHover }) {
   const fingers = new Map() // pointerId -> ScreenPoint, of those that are down
   let mode = "idle" // "paint", "drag" or "pinch"

@@ -1,4 +1,4 @@
-// The bar that says how far the painting is, and its Cancel button.
+// The progress bar and its Cancel button.
 
 import { ordinal, roughly } from "format"
 
@@ -21,7 +21,7 @@ export class Progress {
   start() {
     const { root, bar, cancel } = this.#elements
     root.hidden = false
-    bar.removeAttribute("value") // a bar that moves without a number
+    bar.removeAttribute("value") // an indeterminate bar
     cancel.disabled = true
     this.#shown = {}
     this.show({ status: "sending" })
@@ -41,7 +41,7 @@ export class Progress {
     else detail.textContent = ""
   }
 
-  /** The cancel did not get through: it may be pressed again. */
+  /** The request to cancel failed: the button works again. */
   allowCancel() {
     this.#elements.cancel.disabled = false
     this.#elements.text.textContent = WORDS[this.#shown.status] ?? "Painting…"
@@ -52,7 +52,7 @@ export class Progress {
   }
 }
 
-/** "about 12 s left"; nothing where nobody can tell. */
+/** "about 12 s left"; empty where there is no estimate. */
 const about = (seconds, what) => (typeof seconds === "number" ? `about ${roughly(seconds)} ${what}` : "")
 
 const joined = (...parts) => parts.filter(Boolean).join(" · ")

@@ -1,8 +1,8 @@
-// Source and result beside each other, the results to choose from, what is known about one, and the way on.
+// The result view: source and result side by side, the results to choose from, figures, download.
 
 import { duration, score, stem } from "format"
 
-const CHOICE_SIDE = 76 // as in the style sheet
+const CHOICE_SIDE = 76 // the same as in the style sheet
 
 export class Result {
   #elements
@@ -10,7 +10,7 @@ export class Result {
 
   /**
    * `elements` is {root, source, image, peek, compare, download, details, warnings, hidden, choices,
-   * figures: {outside, seam, engine, time}}; `nameOf` says of a recipe who paints it.
+   * figures: {outside, seam, engine, time}}; `nameOf(metadata)` gives the names of engine and model.
    */
   constructor(elements, nameOf) {
     this.#elements = elements
@@ -59,7 +59,7 @@ export class Result {
   }
 }
 
-/** A small picture to choose a result by, which is a radio button for keys and readers, and its own download. */
+/** A thumbnail as a radio button, with a download link of its own. */
 function offer(picture, { index, name, box, onChoose }) {
   const { url } = picture
   const item = document.createElement("div")
@@ -78,7 +78,7 @@ function offer(picture, { index, name, box, onChoose }) {
   return item
 }
 
-/** Shows of a small picture the square around what was painted: elsewhere the results are equal. */
+/** Zooms a thumbnail to the square around the repainted window: elsewhere the results are equal. */
 function zoom(thumbnail, { width, height }, [left, top, right, bottom]) {
   const side = Math.min(Math.max(right - left, bottom - top), width, height)
   const scale = CHOICE_SIDE / side

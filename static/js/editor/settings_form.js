@@ -44,11 +44,15 @@ export class SettingsForm {
   }
 
   /** The fields to send. The prompt always, for it names the generation in the history; of the rest what has an effect. */
-  async values() {
-    await this.#plan.settled()
+  values() {
     const { prompt, engine } = this.#form
     const model = this.#modelOf(this.#plan.latest.engine)
     return { prompt: prompt.value.trim(), engine: engine.value, ...(model && { model }), ...this.#sent() }
+  }
+
+  /** Resolves when the plan answers the form as it stands: what is valid and what is sent depends on it. */
+  async settled() {
+    await this.#plan.settled()
   }
 
   /** The files to send, by the names of the API. */

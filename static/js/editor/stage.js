@@ -1,7 +1,7 @@
 // The photo with the red mask over it: two canvases of the screen's size, and one of the photo's size behind them.
 //
-// `mask` holds the drawn marks at the photo's size (at most 4096 a side: phones refuse more); what the server gets is
-// drawn anew from the marks at full size.
+// `mask` holds the drawn marks at the photo's size (at most 4096 a side: phones refuse more); the mask for the
+// server is drawn from the marks at full size.
 
 import { Refused } from "editor/files"
 import { coverage, draw, drawForServer, drawLine } from "editor/mask"
@@ -23,7 +23,7 @@ export class Stage {
   #previewUrl = ""
   #elements
 
-  /** `elements` is {surface, photo, overlay, cursor}; `onZoom(fitted)` hears whether the whole photo is shown. */
+  /** `elements` is {surface, photo, overlay, cursor}; `onZoom(fitted)` is called when the zoom changes; `fitted`: the whole photo is shown. */
   constructor(elements, onZoom) {
     this.#elements = elements
     this.onZoom = onZoom
@@ -89,7 +89,7 @@ export class Stage {
     const picture = new Image()
     picture.src = this.#previewUrl = url
     await picture.decode()
-    if (this.#previewUrl !== url) return // there is a newer one, or it is over
+    if (this.#previewUrl !== url) return // a newer one came, or the generation ended
     const canvas = document.createElement("canvas")
     Object.assign(canvas, { width: this.#mask.width, height: this.#mask.height })
     const context = canvas.getContext("2d")

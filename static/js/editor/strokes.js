@@ -1,4 +1,4 @@
-// What a person did to the mask, as data. The mask is a list of these marks; pixels are drawn from it (mask.js).
+// The edits of the mask as data. The mask is a list of these marks; pixels are drawn from it (mask.js).
 
 /** @typedef {import("./viewport.js").ImagePoint} ImagePoint */
 /** @typedef {{kind: "stroke", size: number, erases: boolean, points: ImagePoint[]}} Stroke */
@@ -8,19 +8,19 @@
 export const SMALLEST_BRUSH = 1
 export const LARGEST_BRUSH = 100
 
-/** A round brush of `size` image pixels led along `points`. @returns {Stroke} */
+/** A round brush of `size` image pixels along `points`. @returns {Stroke} */
 export function stroke({ size, erases, points }) {
   if (!points.length) throw new RangeError("a stroke has at least one point")
   return Object.freeze({ kind: "stroke", size: brushSize(size), erases: Boolean(erases), points: Object.freeze([...points]) })
 }
 
-/** A mask from a file; it replaces what was there. @returns {MaskFile} */
+/** A mask from a file; it replaces all marks before it. @returns {MaskFile} */
 export const maskFile = ({ name, picture }) => Object.freeze({ kind: "file", name, picture })
 
 export const INVERT = Object.freeze({ kind: "invert" })
 export const CLEAR = Object.freeze({ kind: "clear" })
 
-/** A whole number of image pixels that the brush can have. */
+/** The nearest allowed brush size, in whole image pixels. */
 export function brushSize(wanted) {
   return Math.min(LARGEST_BRUSH, Math.max(SMALLEST_BRUSH, Math.round(wanted) || SMALLEST_BRUSH))
 }
@@ -30,7 +30,7 @@ export function nextBrushSize(size, direction) {
   return brushSize(size + direction * Math.max(1, Math.round(size / 10)))
 }
 
-/** The file that the mask still rests on, or null. */
+/** The mask file beneath the strokes, or null. */
 export function fileBeneath(marks) {
   const last = marks.findLast((mark) => mark.kind === "file" || mark.kind === "clear")
   return last?.kind === "file" ? last : null

@@ -1,4 +1,4 @@
-// Where the photo lies on the screen, and how a point goes from one to the other. Pure: knows no page.
+// Where the photo lies on the screen, and the conversion of points between the two. Pure: no DOM.
 //
 // The two kinds of points have different field names on purpose: mix them up and the answer is NaN at once.
 
@@ -10,7 +10,7 @@
 const LARGEST_FIT = 8 // a 16-pixel icon is shown large, but not as a wall
 const LARGEST_ZOOM = 32
 
-/** The whole photo, centred, with `margin` CSS pixels of air. @returns {Viewport} */
+/** The whole photo, centred, with a margin of `margin` CSS pixels. @returns {Viewport} */
 export function fit(photo, stage, margin = 0) {
   const scale = Math.min(
     LARGEST_FIT,
@@ -35,14 +35,14 @@ export function pan(viewport, { left, top }) {
   return { ...viewport, left: viewport.left + left, top: viewport.top + top }
 }
 
-/** Larger or smaller by `factor`, with what lies under `screenPoint` staying there. Never below `smallest`. */
+/** Zooms by `factor` around `screenPoint`. Never below the scale `smallest`. */
 export function zoomAt(viewport, screenPoint, factor, smallest) {
   const scale = Math.min(LARGEST_ZOOM, Math.max(smallest, viewport.scale * factor))
   const under = toImage(viewport, screenPoint)
   return { scale, left: screenPoint.left - under.x * scale, top: screenPoint.top - under.y * scale }
 }
 
-/** Two fingers went from `before` to `after`: what was between them is between them still. */
+/** Two fingers moved from `before` to `after`: the photo follows them. */
 export function pinch(viewport, before, after, smallest) {
   const from = middle(before)
   const to = middle(after)

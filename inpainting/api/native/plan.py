@@ -1,0 +1,33 @@
+"""`POST /api/plan/`: show what settings lead to, without pictures."""
+
+from __future__ import annotations
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Scope
+from inpainting.api.native.bodies import body_of
+from inpainting.api.native.fields import checked, settings_from
+from inpainting.api.native.schemas.plan import PlanAnswer, PlanForm
+from inpainting.api.openapi import documented
+from inpainting.api.views import AnyBodyView
+from inpainting.engines import registry
+from inpainting.generations.plan_preview import preview, to_values
+
+
+class Plan(AnyBodyView):
+    """Takes the settings of POST /api/img2img and stores nothing. A setting that does not fit is left out and named."""
+
+    required_scope = Scope.GENERATE
+
+    @documented(
+        "Show what settings lead to",
+        {200: PlanAnswer},
+        problems=(400, 413, 415, 503),
+        request={"application/json": PlanForm},
+    )
+    def post(self, request: Request) -> Response:
+        fields, warnings = checked(PlanForm, body_of(request).fields, clamp=True)
+        engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})
+        values = to_values(preview(settings_from(fields), engine, models))
+        return Response(PlanAnswer.render({**values, "warnings": [*warnings, *values["warnings"]]}))

@@ -1,0 +1,81 @@
+"""The rows of the table of settings as inputs of the editor's form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inpainting.core.setting import Group, Setting, ValueType
+from inpainting.core.settings_table import SETTINGS
+
+PLACED_BY_HAND = frozenset(
+    {"prompt", "preset", "model", "loras", "embeddings", "safety_checker", "safety_checker_type"}
+)
+"""Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""
+FULL_WIDTH = frozenset({ValueType.TEXT, ValueType.CATALOG_NAME})
+LONGEST_UNIT = 2
+"""Characters of a unit that is shown in the label; a longer one is left to the tooltip."""
+LONGEST_DEFAULT = 4
+"""Characters of a default that is named in the first option of a select."""
+LABELS_OF_BOOLEANS = {"true": "On", "false": "Off"}
+
+
+def setting_inputs() -> dict[str, Any]:
+    """By the part of the form: one entry each for the settings placed by hand, lists for the others."""
+    inputs = {row.name: setting_input(row) for row in SETTINGS}
+    adapters = {Group.CONTROLNET, Group.IP_ADAPTER}
+    return {
+        **{name: inputs[name] for name in PLACED_BY_HAND},
+        "more": [inputs[row.name] for row in SETTINGS if row.name not in PLACED_BY_HAND and row.group not in adapters],
+        "control": inputs["control"],
+        "ip_adapter": inputs["ip_adapter"],
+        "control_numbers": [inputs[row.name] for row in SETTINGS if row.adapter == "control"],
+        "ip_adapter_numbers": [inputs[row.name] for row in SETTINGS if row.adapter == "ip_adapter"],
+    }
+
+
+def setting_input(row: Setting) -> dict[str, Any]:
+    """What `includes/setting_input.html` renders."""
+    lowest, highest = row.range or (None, None)
+    return {
+        "id": row.name.replace("_", "-"),
+        "name": row.public_name,
+        "label": row.label,
+        "unit": row.unit if len(row.unit) <= LONGEST_UNIT else "",
+        "help": row.help,
+        "kind": kind_of(row),
+        "is_wide": row.type in FULL_WIDTH or row.step is not None or len(row.choices) > len(LABELS_OF_BOOLEANS) + 1,
+        "lowest": html_number(lowest),
+        "highest": html_number(highest),
+        "step": "1" if row.type is ValueType.INTEGER else html_number(row.step) or "any",
+        "max_length": row.max_length,
+        "default": html_number(row.default) if row.step is not None else "",
+        "placeholder": row.placeholder or row.default_words,
+        "choices": choices_of(row),
+    }
+
+
+def kind_of(row: Setting) -> str:
+    """The element that the setting is chosen with: textarea, slider, number or select."""
+    if row.type is ValueType.TEXT:
+        return "textarea"
+    if row.range is not None:
+        return "number" if row.step is None else "slider"
+    return "select"
+
+
+def choices_of(row: Setting) -> list[tuple[str, str]]:
+    """Value and label of each option; the first stands for the default. Catalog names are filled in by the page."""
+    if row.type is ValueType.CATALOG_NAME:
+        return [("", row.default_words[:1].upper() + row.default_words[1:])]
+    choices = (
+        LABELS_OF_BOOLEANS.items() if row.type is ValueType.BOOLEAN else zip(row.choices, row.choices, strict=True)
+    )
+    default = f"Default ({row.default_words})" if len(row.default_words) <= LONGEST_DEFAULT else "Default"
+    return [("", default), *((name, label.removesuffix("Scheduler")) for name, label in choices)]
+
+
+def html_number(value: float | None) -> str:
+    """A number as HTML attributes want it: a full stop, no separators, no exponent; "" for None."""
+    if value is None:
+        return ""
+    return str(int(value)) if value == int(value) else str(value)

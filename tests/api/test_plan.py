@@ -1,0 +1,98 @@
+"""`POST /api/plan/`: the engine, the defaults and what has no effect, before there are pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from inpainting.core.settings_table import SETTINGS
+from inpainting.models import Generation
+from tests.catalogued import add_model
+from tests.fakes import pretend_installed
+from tests.hub import tiny_model, written
+
+GUIDED = {"negative_prompt", "guidance_start", "guidance_end"}
+
+
+@pytest.fixture
+def two_models(db: None, monkeypatch: pytest.MonkeyPatch, models_dir: Path, tmp_path: Path) -> None:
+    """Files in the layout of diffusers that are never loaded: planning needs no torch."""
+    pretend_installed(monkeypatch, "torch")
+    for slug in ("tiny", "other"):
+        add_model(slug, written(tiny_model(), tmp_path / slug))
+
+
+def plan(program: Client, **fields: Any) -> dict[str, Any]:
+    answer = program.post("/api/plan/", fields, content_type="application/json")
+    assert answer.status_code == 200, answer.content
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_it_names_the_engine_and_keeps_nothing(alices_program: Client) -> None:
+    found = plan(alices_program, prompt="a red bus", steps=20)
+    assert (found["engine"], found["engine_label"], found["model"]) == ("quick-fill", "Quick fill", None)
+    assert "no model is installed" in found["engine_reason"]
+    assert found["ignored"]["steps"] == "Quick fill does not read it."
+    assert "num_images" not in found["ignored"]
+    assert not Generation.objects.exists()
+
+
+def test_every_setting_is_resolved_under_its_public_name(alices_program: Client) -> None:
+    found = plan(alices_program, denoising_strength=0.5)
+    assert found["resolved"].keys() == {row.public_name for row in SETTINGS}
+    assert found["resolved"]["denoising_strength"] == 0.5
+
+
+@pytest.mark.usefixtures("two_models")
+def test_the_form_offers_what_a_prompt_would_make_possible(alices_program: Client) -> None:
+    found = plan(alices_program, models={"diffusion": "other"})
+    assert (found["engine"], found["model"], found["form"]["engine"]) == ("quick-fill", None, "diffusion")
+    assert "steps" in found["ignored"]
+    assert "steps" not in found["form"]["ignored"]
+    assert found["form"]["hint"].startswith("Without a prompt Quick fill closes the gap")
+    assert "with one, other paints" in found["form"]["hint"]
+    written_out = plan(alices_program, models={"diffusion": "other"}, prompt="a red bus")
+    assert (written_out["engine"], written_out["model"]) == ("diffusion", "other")
+    assert written_out["form"]["defaults"]["steps"] == 30
+    assert written_out["form"]["limits"] == {"guidance_scale": [1.0, 20.0]}
+
+
+@pytest.mark.usefixtures("two_models")
+def test_an_engine_named_is_the_one_that_the_form_is_for(alices_program: Client) -> None:
+    found = plan(alices_program, engine="quick-fill", models={"diffusion": "tiny"}, prompt="a red bus")
+    assert found["form"]["engine"] == "quick-fill"
+    assert found["form"]["ignored"]["prompt"] == "Quick fill does not read it."
+    assert found["form"]["hint"] == ""
+
+
+@pytest.mark.usefixtures("two_models")
+def test_what_a_guidance_of_one_makes_idle_is_listed_with_the_reason(alices_program: Client) -> None:
+    idle = plan(alices_program, prompt="a red bus", guidance_scale=1)["form"]["ignored"]
+    assert idle.keys() >= GUIDED
+    assert "guidance scale of 1" in idle["negative_prompt"]
+    assert not GUIDED & plan(alices_program, prompt="a red bus")["form"]["ignored"].keys()
+
+
+@pytest.mark.usefixtures("two_models")
+def test_a_setting_that_does_not_fit_is_left_out_and_named(alices_program: Client) -> None:
+    found = plan(alices_program, prompt="a red bus", preset="draft", scheduler="FlowMatchEulerDiscreteScheduler")
+    assert found["problems"].keys() == {"preset", "scheduler"}
+    assert found["resolved"]["preset"] is None
+    assert found["engine"] == "diffusion"
+
+
+@pytest.mark.parametrize("fields", [{"engine": "magic"}, {"model": "nothing"}, {"models": "tiny"}, {"steps": "many"}])
+def test_what_cannot_be_planned_is_refused_with_the_field(alices_program: Client, fields: dict[str, str]) -> None:
+    answer = alices_program.post("/api/plan/", fields, content_type="application/json")
+    assert answer.status_code == 400
+    assert answer.json()["field"] == next(iter(fields))
+
+
+@pytest.mark.usefixtures("two_models")
+def test_the_defaults_are_those_of_fields_that_are_not_sent(alices_program: Client) -> None:
+    form = plan(alices_program, prompt="a red bus", scheduler="DDIMScheduler", steps=7)["form"]
+    assert (form["defaults"]["scheduler"], form["defaults"]["steps"]) == ("DPMSolverMultistepScheduler", 30)
