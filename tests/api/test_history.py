@@ -271,7 +271,7 @@ def test_the_line_is_looked_at_only_for_a_batch_of_which_something_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     look = Mock(return_value={})
-    monkeypatch.setattr(batch_schemas, "places", look)
+    monkeypatch.setattr(batch_schemas, "positions", look)
     for batch, looks in ((batch_of(generate(alice)), 0), (batch_of(generate(alice), waits(alice)), 1)):
         assert alices_program.get(f"/api/batches/{batch.pk}/").status_code == 200
         assert look.call_count == looks

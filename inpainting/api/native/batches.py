@@ -24,7 +24,7 @@ from inpainting.api.native.schemas.batches import (
     BatchPageDocument,
     BatchRetriedDocument,
     WholeBatchDocument,
-    places_of,
+    positions_of,
 )
 from inpainting.api.native.schemas.bodies import BATCH
 from inpainting.api.openapi import ACCEPTING, KEY, documented
@@ -41,7 +41,7 @@ def own_batch(request: Request, pk: UUID) -> Batch:
 
 
 def render(schema: type[Answer], batch: Batch, **context: Any) -> dict[str, Any]:
-    return schema.render(batch, places=places_of(batch), **context)
+    return schema.render(batch, positions=positions_of(batch), **context)
 
 
 class BatchList(AnyBodyView):

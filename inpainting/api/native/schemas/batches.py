@@ -31,7 +31,7 @@ class ItemErrorDocument(Answer):
 
 
 class BatchItemDocument(Answer):
-    # Context: `places`, the queue positions of waiting generations by their ids.
+    # Context: `positions`, the queue positions of waiting generations by their ids.
     index = serializers.IntegerField(min_value=0, help_text="Its position in the request.")
     name = serializers.CharField(help_text="The name of its file; empty where it was sent as a text.")
     status = serializers.ChoiceField(
@@ -49,16 +49,16 @@ class BatchItemDocument(Answer):
     def get_url(self, item: BatchItem) -> str | None:
         return reverse("generation-detail", args=[item.generation.pk]) if item.generation else None
 
-    def place_of(self, item: BatchItem) -> QueuePosition | None:
+    def position_of(self, item: BatchItem) -> QueuePosition | None:
         waiting: Mapping[UUID, QueuePosition] = self.context["positions"]
         return waiting.get(item.generation.pk) if item.generation else None
 
     def get_position(self, item: BatchItem) -> int | None:
-        place = self.place_of(item)
+        place = self.position_of(item)
         return None if place is None else place.position
 
     def get_eta(self, item: BatchItem) -> float | None:
-        place = self.place_of(item)
+        place = self.position_of(item)
         return None if place is None else place.eta
 
     def get_images(self, item: BatchItem) -> list[str]:
@@ -156,6 +156,6 @@ class BatchPageDocument(Page):
     results = BatchDocument(many=True)
 
 
-def places_of(batch: Batch) -> Mapping[UUID, QueuePosition]:
+def positions_of(batch: Batch) -> Mapping[UUID, QueuePosition]:
     """The queue positions, for the context of an answer; empty, without a query, where no item waits."""
     return positions() if any(item.state == Status.QUEUED for item in batch.items.all()) else {}
