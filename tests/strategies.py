@@ -23,7 +23,7 @@ def load_profiles() -> None:
 
 def examples(number: int) -> int:
     """The examples of one test: `number`, and never more than the profile allows."""
-    return min(number, settings.default.max_examples)
+    return min(number, settings().max_examples)
 
 
 def sizes(longest: int = 80) -> st.SearchStrategy[Size]:

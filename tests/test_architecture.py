@@ -162,6 +162,14 @@ def test_the_core_is_pure() -> None:
         assert {found.partition(".")[0] for found in imports(tree)} <= allowed, name
 
 
+def test_no_test_module_imports_another() -> None:
+    """What test modules share stands in a helper module, or as a fixture in a conftest.py."""
+    trees = modules("tests")
+    test_modules = {name for name in trees if name.rpartition(".")[2].startswith("test_")}
+    found = {name: imported_modules(tree, test_modules - {name}) for name, tree in trees.items()}
+    assert {name: imported for name, imported in found.items() if imported} == {}
+
+
 def test_heavy_libraries_are_imported_by_their_engine_alone() -> None:
     for package in ("inpainting", "accounts", "dreamlayer_site"):
         for name, tree in modules(package).items():

@@ -1,4 +1,4 @@
-"""One thread for torch: these models are too small to share out."""
+"""One thread for torch, as these models are too small to share out; and the models that several test modules load."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.serving.model_loading import load
+from tests import tiny_models
+from tests.engines.diffusion.pipelines import CPU, KINDS
+
 
 @pytest.fixture(autouse=True, scope="package")
 def _one_thread() -> Iterator[None]:
@@ -14,3 +19,15 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, bool], StableDiffusion]:
+    """A loaded model of each of `KINDS`."""
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        (family, inpainting): load(
+            tiny_models.saved(folder / f"{family}-{inpainting}".lower(), family, inpainting=inpainting), CPU
+        )
+        for family, inpainting in KINDS
+    }

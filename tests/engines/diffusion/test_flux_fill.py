@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from skimage import data
 
 from inpainting.catalog.specs import ModelSpec
@@ -33,12 +32,11 @@ from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 from tests import tiny_models
-from tests.engines.diffusion.serving.test_batcher import until
+from tests.engines.diffusion.pipelines import CPU, STEPS, call_arguments, denoised, ignore_step
+from tests.engines.diffusion.serving.batches import wait_until
 from tests.fakes import planned
 
-CPU = Hardware(torch.device("cpu"), torch.float32)
 SIZE = Size(96, 64)
-STEPS = 5
 EULER, HEUN = FLOW_SCHEDULERS
 
 
@@ -54,10 +52,6 @@ def model(spec: ModelSpec) -> FluxFill:
     return loaded
 
 
-def nothing(step: Step) -> None:
-    pass
-
-
 def request(**settings: Any) -> InpaintRequest:
     """A photo that is wider than high, and a binary mask that is not on the grid of the latents."""
     pixels = np.ascontiguousarray(data.astronaut()[: 8 * SIZE.height : 8, 50 : 50 + 4 * SIZE.width : 4])
@@ -67,16 +61,6 @@ def request(**settings: Any) -> InpaintRequest:
     return InpaintRequest(Picture(pixels), mask, PaintSettings(**{**usual, **settings}))
 
 
-def ours(model: FluxFill, asked: InpaintRequest) -> torch.Tensor:
-    """The latents at the end of our loop, alone in the batch."""
-    text = tiny_models.encoded(model, asked.settings, asked.image.size)
-    denoising, _ = model.start(asked, 0, text)
-    while not denoising.is_done:
-        (answer,) = model.predict([denoising])
-        denoising.advance(answer)
-    return denoising.latents
-
-
 def theirs(model: FluxFill, asked: InpaintRequest, *, output_type: str = "latent", scheduler: Any = None) -> Any:
     """What the reference pipeline gives, made of the same parts."""
     settings = asked.settings
@@ -84,18 +68,8 @@ def theirs(model: FluxFill, asked: InpaintRequest, *, output_type: str = "latent
     kind = TwiceAStep if scheduler.order == 2 else diffusers.FluxFillPipeline
     reference = kind(**{**model.pipeline.components, "scheduler": scheduler})
     reference.set_progress_bar_config(disable=True)
-    answer = reference(
-        prompt=settings.prompt,
-        image=Image.fromarray(np.asarray(asked.image.pixels)),
-        mask_image=Image.fromarray(asked.mask),
-        height=SIZE.height,
-        width=SIZE.width,
-        strength=settings.strength,
-        num_inference_steps=settings.steps,
-        guidance_scale=model.guidance(settings),
-        generator=torch.Generator().manual_seed(settings.seed),
-        output_type=output_type,
-    ).images
+    arguments = {**call_arguments(asked), "guidance_scale": model.guidance(settings), "output_type": output_type}
+    answer = reference(**arguments).images
     if output_type != "latent":
         return answer
     return diffusers.FluxFillPipeline._unpack_latents(answer, SIZE.height, SIZE.width, 8)
@@ -129,12 +103,12 @@ class TwiceAStep(diffusers.FluxFillPipeline):  # type: ignore[misc]  # diffusers
 @pytest.mark.parametrize("name", FLOW_SCHEDULERS)
 def test_one_alone_equals_the_reference_pipeline(model: FluxFill, name: str, strength: float) -> None:
     asked = request(scheduler=name, strength=strength, steps=12 if strength < 0.5 else STEPS)
-    assert_equal(ours(model, asked), theirs(model, asked, scheduler=ShiftedHeun() if name == HEUN else None))
+    assert_equal(denoised(model, asked), theirs(model, asked, scheduler=ShiftedHeun() if name == HEUN else None))
 
 
 def test_its_picture_is_the_reference_pipelines_too(model: FluxFill) -> None:
     asked = request(strength=0.75)
-    (picture,) = model.codec().decode(ours(model, asked))
+    (picture,) = model.codec().decode(denoised(model, asked))
     expected = np.asarray(theirs(model, asked, output_type="pil")[0])
     assert np.abs(picture.astype(int) - expected).max() <= 1
 
@@ -156,11 +130,11 @@ def test_the_levels_of_noise_depend_on_the_pictures_size(model: FluxFill) -> Non
 
 
 def test_guidance_and_prompt_change_the_image(model: FluxFill) -> None:
-    usual = ours(model, request())
-    assert_equal(ours(model, request(guidance_scale=30.0)), usual)
+    usual = denoised(model, request())
+    assert_equal(denoised(model, request(guidance_scale=30.0)), usual)
     for changes in ({"guidance_scale": 3.0}, {"prompt": "a lawn"}):
         asked = request(**changes)
-        latents = ours(model, asked)
+        latents = denoised(model, asked)
         assert_equal(latents, theirs(model, asked))
         assert not torch.allclose(latents, usual, atol=1e-3), changes
 
@@ -168,9 +142,9 @@ def test_guidance_and_prompt_change_the_image(model: FluxFill) -> None:
 def test_a_transformer_without_guidance_embedding_takes_none(tmp_path: Path, spec: ModelSpec) -> None:
     tiny_models.flux_fill(tmp_path, guidance=False).save_pretrained(tmp_path / "plain", safe_serialization=True)
     plain = load(replace(spec, path=tmp_path / "plain"), CPU)
-    latents = ours(plain, request(guidance_scale=30.0))
+    latents = denoised(plain, request(guidance_scale=30.0))
     assert_equal(latents, theirs(plain, request(guidance_scale=30.0)))
-    assert torch.equal(latents, ours(plain, request(guidance_scale=3.0)))
+    assert torch.equal(latents, denoised(plain, request(guidance_scale=3.0)))
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -194,7 +168,7 @@ def test_the_unread_end_of_a_prompt_gives_a_note(model: FluxFill) -> None:
 
 
 def alone(spec: ModelSpec, asked: InpaintRequest) -> NDArray[np.uint8]:
-    return Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(asked, spec, nothing)[0][0]
+    return Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(asked, spec, ignore_step)[0][0]
 
 
 class Calls:
@@ -225,10 +199,10 @@ def test_eight_that_join_late_share_the_calls_and_each_is_what_it_is_alone(spec:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     calls = Calls(batcher, spec)
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(batcher.paint, asked[0], spec, nothing)
+        first = pool.submit(batcher.paint, asked[0], spec, ignore_step)
         assert calls.begun.wait(30)
-        rest = [pool.submit(batcher.paint, one, spec, nothing) for one in asked[1:]]
-        until(lambda: batcher.arrival_count == len(rest))
+        rest = [pool.submit(batcher.paint, one, spec, ignore_step) for one in asked[1:]]
+        wait_until(lambda: batcher.arrival_count == len(rest))
         calls.go.set()
         results = [future.result(60)[0][0] for future in (first, *rest)]
     assert (calls.rows[0], max(calls.rows)) == (1, 8)
@@ -274,7 +248,7 @@ def test_outside_the_mask_nothing_changes_to_the_last_bit(spec: ModelSpec) -> No
     engine = Diffusion()
     engine.__dict__["_batcher"] = Batcher(ModelCache(CPU, 10**9))
     settings = PaintSettings(prompt="a red bus", steps=2, strength=1.0)
-    (painted,) = paint(planned(InpaintRequest(Picture(photo), mask, settings), engine, spec), engine, nothing)
+    (painted,) = paint(planned(InpaintRequest(Picture(photo), mask, settings), engine, spec), engine, ignore_step)
     result = np.asarray(painted.picture.pixels)
     assert np.array_equal(result[mask == 0], photo[mask == 0])
     assert not np.array_equal(result[mask > 0], photo[mask > 0])
@@ -293,14 +267,14 @@ def test_the_sides_at_which_it_works_are_multiples_of_sixteen(spec: ModelSpec, n
 def test_weights_in_several_files_are_read(tmp_path: Path, spec: ModelSpec, model: FluxFill) -> None:
     tiny_models.flux_fill(tmp_path).save_pretrained(tmp_path / "cut", safe_serialization=True, max_shard_size="100KB")
     assert len(list((tmp_path / "cut" / "transformer").glob("*-of-*.safetensors"))) > 1
-    assert_equal(ours(load(replace(spec, path=tmp_path / "cut"), CPU), request()), ours(model, request()))
+    assert_equal(denoised(load(replace(spec, path=tmp_path / "cut"), CPU), request()), denoised(model, request()))
 
 
 def test_it_never_computes_in_float16_where_it_would_overflow(spec: ModelSpec) -> None:
     loaded = load(spec, Hardware(torch.device("cpu"), torch.float16))
     types = {part.dtype for part in (loaded.transformer, loaded.vae, loaded.pipeline.text_encoder_2)}
     assert types == {torch.bfloat16}
-    assert torch.isfinite(ours(loaded, request())).all()
+    assert torch.isfinite(denoised(loaded, request())).all()
 
 
 def test_a_transformer_that_is_not_for_filling_is_refused(tmp_path: Path, spec: ModelSpec) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_checker, tiny_models, tiny_parts
-from tests.engines.diffusion.test_single_files import CPU
+from tests.engines.diffusion.pipelines import CPU
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])

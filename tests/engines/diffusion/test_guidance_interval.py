@@ -7,11 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -21,21 +19,25 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
-from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, SIDE, nothing
-from tests.engines.diffusion.serving.test_batcher import Calls
-from tests.engines.diffusion.test_parity import KINDS, STEPS, models, ours, request
+from tests.engines.diffusion.pipelines import (
+    CPU,
+    KINDS,
+    STEPS,
+    denoised,
+    ignore_step,
+    reference_of,
+    request,
+    run_reference,
+)
+from tests.engines.diffusion.serving.batches import UNetCalls
 
-__all__ = ["models"]
 GUIDANCE = 7.5
 
 
 def theirs(model: StableDiffusion, asked: InpaintRequest, guided: range) -> Any:
     """The reference pipeline, whose guidance a callback switches between steps, as diffusers' guide has it."""
     settings = asked.settings
-    scheduler = getattr(diffusers, str(settings.scheduler)).from_config(model.scheduler_config, clip_sample=False)
-    parts = {**model.pipeline.components, "scheduler": scheduler}
-    reference = type(model.pipeline)(**parts, **tiny_models.switches(model.pipeline))
-    reference.set_progress_bar_config(disable=True)
+    reference = reference_of(model, asked)
     positive, negative, *pooled = reference.encode_prompt(
         prompt=settings.prompt,
         device=CPU.device,
@@ -62,21 +64,14 @@ def theirs(model: StableDiffusion, asked: InpaintRequest, guided: range) -> Any:
     names = ["latents", "prompt_embeds", "mask", "masked_image_latents"]
     if model.spec.family == "sdxl":
         names += ["add_text_embeds", "add_time_ids"]
-    return reference(
-        prompt=settings.prompt,
-        negative_prompt=settings.negative_prompt,
-        image=Image.fromarray(np.asarray(asked.image.pixels)),
-        mask_image=Image.fromarray(asked.mask),
-        height=SIDE,
-        width=SIDE,
-        strength=settings.strength,
-        num_inference_steps=settings.steps,
+    return run_reference(
+        reference,
+        model.spec,
+        asked,
         guidance_scale=GUIDANCE if was_guided else 1.0,
-        generator=torch.Generator().manual_seed(settings.seed),
         callback_on_step_end=switch,
         callback_on_step_end_tensor_inputs=names,
-        output_type="latent",
-    ).images
+    )
 
 
 @pytest.mark.parametrize(("family", "inpainting"), KINDS)
@@ -94,45 +89,46 @@ def test_guidance_in_an_interval_is_the_reference_pipelines(
     family: str,
     inpainting: bool,
     name: str,
-    interval: dict[str, float],
+    interval: dict[str, Any],
     guided: range,
 ) -> None:
     model = models[family, inpainting]
     asked = request(scheduler=name, strength=1.0, guidance_scale=GUIDANCE, **interval)
-    latents = ours(model, asked)
+    latents = denoised(model, asked)
     torch.testing.assert_close(latents, theirs(model, asked, guided), rtol=1e-4, atol=1e-4)
     always = request(scheduler=name, strength=1.0, guidance_scale=GUIDANCE)
-    assert not torch.allclose(latents, ours(model, always), atol=1e-2)
+    assert not torch.allclose(latents, denoised(model, always), atol=1e-2)
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
 def test_a_step_without_guidance_takes_one_row(models: dict[tuple[str, bool], StableDiffusion], family: str) -> None:
     batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=32), models[family, True].spec
-    calls = Calls(batcher, spec)
+    calls = UNetCalls(batcher, spec)
     asked = partial(request, scheduler="DDIMScheduler", strength=1.0)
-    batcher.paint(asked(guidance_start=0.2, guidance_end=0.6), spec, nothing)
+    batcher.paint(asked(guidance_start=0.2, guidance_end=0.6), spec, ignore_step)
     assert calls.rows == [1, 2, 2, 1, 1]
     calls.rows.clear()
-    _, notes = batcher.paint(asked(guidance_start=0.5, guidance_end=0.6), spec, nothing)
+    _, notes = batcher.paint(asked(guidance_start=0.5, guidance_end=0.6), spec, ignore_step)
     assert calls.rows == [1] * STEPS
     assert notes == ("No step lies between guidance_start and guidance_end: none was guided.",)
 
 
 def test_samples_that_will_be_guided_reserve_their_rows(models: dict[tuple[str, bool], StableDiffusion]) -> None:
     batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=4), models["sd", True].spec
+    intervals: list[dict[str, Any]] = [*[{"guidance_start": 0.5}] * 3, {"guidance_end": 0.5}]
     asked = [
         request(scheduler="DDIMScheduler", seed=seed, strength=1.0, steps=10, **interval)
-        for seed, interval in enumerate([*[{"guidance_start": 0.5}] * 3, {"guidance_end": 0.5}])
+        for seed, interval in enumerate(intervals)
     ]
-    calls = Calls(batcher, spec, held=True)
+    calls = UNetCalls(batcher, spec, held=True)
     with ThreadPoolExecutor(len(asked)) as pool:
-        futures = [pool.submit(batcher.paint, one, spec, nothing) for one in asked]
+        futures = [pool.submit(batcher.paint, one, spec, ignore_step) for one in asked]
         assert calls.begun.wait(30)
         calls.go.set()
         results = [future.result(60)[0][0] for future in futures]
     assert max(calls.rows) <= 4
     for one, result in zip(asked, results, strict=True):
-        alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(one, spec, nothing)[0][0]
+        alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(one, spec, ignore_step)[0][0]
         assert np.abs(result.astype(int) - alone).max() <= 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,31 +13,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from skimage import data
 
-from inpainting.catalog.inspection.checkpoint_file import configuration_files
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.families.sd import StableDiffusion
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import original_layout, tiny_models
+from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
+from tests.engines.diffusion.pipelines import CPU, SIDE, denoised
 
-CPU = Hardware(torch.device("cpu"), torch.float32)
-SIDE = 64
 BUILDERS: dict[str, Callable[..., Any]] = {"sd": tiny_models.sd, "sdxl": original_layout.sdxl}
-
-
-def spec_of(path: Path, family: str) -> ModelSpec:
-    return ModelSpec(slug="tiny", label="Tiny", family=family, path=path, width=SIDE, height=SIDE)
-
-
-def configuration(folder: Path, family: str, beside: Path) -> None:
-    """Copied as `add_model` does it: texts alone."""
-    for name in configuration_files(folder, family):
-        target = beside.with_name("config") / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(folder / name, target)
 
 
 def latents(model: StableDiffusion) -> torch.Tensor:
@@ -47,12 +32,7 @@ def latents(model: StableDiffusion) -> torch.Tensor:
     mask[16:48, 8:40] = 255
     settings = PaintSettings(prompt="a red bus", negative_prompt="blur", seed=7, steps=4, strength=0.75, clip_skip=2)
     asked = InpaintRequest(Picture(pixels), mask, settings)
-    text = tiny_models.encoded(model, asked.settings, asked.image.size)
-    denoising, _ = model.start(asked, 0, text)
-    while not denoising.is_done:
-        (answer,) = model.predict([denoising])
-        denoising.advance(answer)
-    return denoising.latents
+    return denoised(model, asked)
 
 
 @pytest.mark.parametrize("inpainting", [True, False])
@@ -61,7 +41,7 @@ def test_it_paints_what_the_folder_paints_that_it_was_made_from(tmp_path: Path, 
     pipeline = BUILDERS[family](tmp_path, inpainting=inpainting)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
-    configuration(tmp_path / "folder", family, path)
+    copy_configuration(tmp_path / "folder", family, path)
     model = load(spec_of(path, family), CPU)
     assert model.is_inpainting is inpainting
     expected = load(spec_of(tmp_path / "folder", family), CPU)
@@ -75,7 +55,7 @@ def test_a_checkpoint_for_inpainting_works_with_the_configuration_of_a_plain_mod
     pipeline.save_pretrained(tmp_path / "folder")
     BUILDERS[family](tmp_path, inpainting=False).save_pretrained(tmp_path / "plain")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
-    configuration(tmp_path / "plain", family, path)
+    copy_configuration(tmp_path / "plain", family, path)
     model = load(spec_of(path, family), CPU)
     assert model.is_inpainting
     torch.testing.assert_close(latents(model), latents(load(spec_of(tmp_path / "folder", family), CPU)))
@@ -86,7 +66,7 @@ def test_what_it_predicts_is_the_files_word_where_it_has_one(tmp_path: Path) -> 
     pipeline.save_pretrained(tmp_path / "noise")
     for name, more in (("silent", {}), ("velocity", {"v_pred": torch.zeros(1)})):
         path = original_layout.saved(pipeline, tmp_path / name / "mine.safetensors", **more)
-        configuration(tmp_path / "noise", "sd", path)
+        copy_configuration(tmp_path / "noise", "sd", path)
     velocity = tiny_models.sd(tmp_path, prediction_type="v_prediction")
     velocity.save_pretrained(tmp_path / "expected")
     painted = {
@@ -114,7 +94,7 @@ def test_a_configuration_that_brings_code_is_refused(tmp_path: Path) -> None:
     pipeline = tiny_models.sd(tmp_path)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
-    configuration(tmp_path / "folder", "sd", path)
+    copy_configuration(tmp_path / "folder", "sd", path)
     index = tmp_path / "one" / "config" / "model_index.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "unet": ["my_code", "UNet2DConditionModel"]}))
     assert refusal(spec_of(path, "sd")).code == "model_refused"
@@ -125,7 +105,7 @@ def test_a_checkpoint_with_a_part_missing_is_not_filled_up_with_chance(tmp_path:
     pipeline = tiny_models.sd(tmp_path)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
-    configuration(tmp_path / "folder", "sd", path)
+    copy_configuration(tmp_path / "folder", "sd", path)
     tensors = load_file(path)
     save_file({name: tensor for name, tensor in tensors.items() if not name.startswith(start)}, path)
     error = refusal(spec_of(path, "sd"))
@@ -137,7 +117,7 @@ def test_one_missing_weight_of_a_text_encoder_is_an_error(tmp_path: Path) -> Non
     pipeline = tiny_models.sd(tmp_path)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
-    configuration(tmp_path / "folder", "sd", path)
+    copy_configuration(tmp_path / "folder", "sd", path)
     tensors = load_file(path)
     del tensors["cond_stage_model.transformer.text_model.final_layer_norm.weight"]
     save_file(tensors, path)

@@ -25,10 +25,8 @@ from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models, tiny_vaes
-from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, known_keys, nothing
-from tests.engines.diffusion.test_parity import KINDS, models, ours, request, theirs
+from tests.engines.diffusion.pipelines import CPU, KINDS, denoised, ignore_step, reference_result, request
 
-__all__ = ["models"]
 CLASSES = ["AutoencoderKL", "AutoencoderTiny"]
 
 
@@ -52,19 +50,19 @@ def test_it_encodes_and_decodes_as_in_the_reference_pipeline(
 ) -> None:
     model, vae = models[family, inpainting], load_adapter(vaes[kind], CPU)
     asked = request(strength=strength, scheduler=scheduler)
-    (before,) = model.codec().decode(ours(model, asked))
-    latents = ours(model, asked, model.codec(vae))
+    (before,) = model.codec().decode(denoised(model, asked))
+    latents = denoised(model, asked, codec=model.codec(vae))
     (picture,) = model.codec(vae).decode(latents)
     own = model.pipeline.vae
     model.pipeline.register_modules(vae=vae)
     try:
-        torch.testing.assert_close(latents, theirs(model, asked), rtol=1e-4, atol=1e-4)
-        expected = np.asarray(theirs(model, asked, output_type="pil")[0])
+        torch.testing.assert_close(latents, reference_result(model, asked), rtol=1e-4, atol=1e-4)
+        expected = np.asarray(reference_result(model, asked, output_type="pil")[0])
     finally:
         model.pipeline.register_modules(vae=own)
     assert np.abs(picture.astype(int) - expected).max() <= 1
     assert not np.array_equal(picture, before)
-    assert np.array_equal(model.codec().decode(ours(model, asked))[0], before)
+    assert np.array_equal(model.codec().decode(denoised(model, asked))[0], before)
 
 
 def test_each_generation_paints_with_its_own(
@@ -77,7 +75,7 @@ def test_each_generation_paints_with_its_own(
     ]
 
     def paint(batcher: Batcher, one: tuple[InpaintRequest, ModelSpec | None]) -> NDArray[np.uint8]:
-        return batcher.paint(one[0], spec, nothing, (), [] if one[1] is None else [one[1]])[0][0]
+        return batcher.paint(one[0], spec, ignore_step, (), [] if one[1] is None else [one[1]])[0][0]
 
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     with ThreadPoolExecutor(len(asked)) as pool:
@@ -86,7 +84,7 @@ def test_each_generation_paints_with_its_own(
         alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(asked)
-    assert len(known_keys(batcher)) == 3
+    assert len(batcher.assignment.known_keys) == 3
 
 
 def test_a_job_keeps_its_vae_whatever_happens_to_the_files(
@@ -96,7 +94,7 @@ def test_a_job_keeps_its_vae_whatever_happens_to_the_files(
     batcher, jobs, expected = Batcher(ModelCache(CPU, 10**9), max_rows=32), [], []
     for kind in CLASSES:
         vae = tiny_vaes.saved(tmp_path / "vae", kind=kind)
-        expected.append(Batcher(ModelCache(CPU, 10**9)).paint(asked, spec, nothing, (), [vae])[0][0])
+        expected.append(Batcher(ModelCache(CPU, 10**9)).paint(asked, spec, ignore_step, (), [vae])[0][0])
         jobs.append(Job(asked, spec, ActiveAdapters(networks=(vae,))))
         batcher.workload.add(jobs[-1])
         batcher.admission.admit()
@@ -141,11 +139,11 @@ def test_one_with_latents_of_another_shape_is_refused_without_effect_on_others(
     wrong.save_pretrained(tmp_path / "wrong", safe_serialization=True)
     vae = replace(tiny_vaes.saved(tmp_path / "other"), slug="wrong", path=tmp_path / "wrong")
     batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=32), models["sd", True].spec
-    good = batcher.paint(request(scheduler="DDIMScheduler"), spec, nothing)[0][0]
+    good = batcher.paint(request(scheduler="DDIMScheduler"), spec, ignore_step)[0][0]
     with pytest.raises(EngineFailed) as failed:
-        batcher.paint(request(scheduler="DDIMScheduler", vae="wrong"), spec, nothing, (), [vae])
+        batcher.paint(request(scheduler="DDIMScheduler", vae="wrong"), spec, ignore_step, (), [vae])
     assert failed.value.code == ("part_refused" if "latent_channels" in change else "part_unfit")
-    assert np.array_equal(batcher.paint(request(scheduler="DDIMScheduler"), spec, nothing)[0][0], good)
+    assert np.array_equal(batcher.paint(request(scheduler="DDIMScheduler"), spec, ignore_step)[0][0], good)
 
 
 def test_a_short_memory_tiles_it_for_that_model_alone(

@@ -30,7 +30,8 @@ from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import fingerprint_of, load
 from tests import tiny_loras, tiny_models, tiny_vaes
-from tests.engines.diffusion.serving.test_batcher import Calls, arrived, nothing, request, until
+from tests.engines.diffusion.pipelines import CPU, ignore_step
+from tests.engines.diffusion.serving.batches import UNetCalls, has_arrived, request, wait_until
 
 if not is_installed():
     pytest.skip("OpenVINO is not installed; “pip install .[diffusion]” brings it on x86-64.", allow_module_level=True)
@@ -40,7 +41,6 @@ from inpainting.engines.diffusion.backends.openvino import backend, conversion, 
 from inpainting.engines.diffusion.backends.openvino.backend import CompilationPlan, CompiledNetwork, OpenVinoBackend
 from inpainting.engines.diffusion.backends.openvino.selector import CompilationTask, OpenVinoSelector, supports
 
-CPU = Hardware(torch.device("cpu"), torch.float32)
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
 ROOM = 10**9
 
@@ -131,7 +131,7 @@ def test_torch_paints_the_first_picture_and_openvino_the_same_ones_from_then_on(
     tmp_path: Path, specs: dict[str, ModelSpec], slug: str
 ) -> None:
     spec, batcher = specs[slug], batcher_in(tmp_path)
-    calls = Calls(batcher, spec)
+    calls = UNetCalls(batcher, spec)
     asked: list[dict[str, Any]] = [{"seed": 1}, {"seed": 2, "strength": 0.6}, {"seed": 3, "guidance_scale": 1.0}]
     first, notes, way = painted(batcher, spec, **asked[0])
     assert (notes, way) == ((), "torch, float32")
@@ -162,7 +162,7 @@ def test_in_company_a_picture_is_to_the_last_bit_what_it_is_alone(folder: Path, 
     painted(batcher, spec)
     ready(batcher)
     alone = [painted(batcher, spec, seed=seed)[0] for seed in range(4)]
-    together, _ = batcher.paint(request(seed=0, num_images=4), spec, nothing)
+    together, _ = batcher.paint(request(seed=0, num_images=4), spec, ignore_step)
     assert [one.tobytes() for one in together] == [one.tobytes() for one in alone]
 
 
@@ -176,7 +176,7 @@ def test_a_job_that_began_with_torch_ends_with_torch(folder: Path, tmp_path: Pat
         shutil.copytree(folder / order.place.relative_to(tmp_path), order.place)
 
     spec, batcher = specs["sd"], batcher_in(tmp_path, convert=when_told)
-    calls = Calls(batcher, spec, held=True)
+    calls = UNetCalls(batcher, spec, held=True)
     with ThreadPoolExecutor(2) as pool:
         early = pool.submit(painted, batcher, spec, seed=5)
         assert calls.begun.wait(60)
@@ -184,7 +184,7 @@ def test_a_job_that_began_with_torch_ends_with_torch(folder: Path, tmp_path: Pat
         assert isinstance(batcher.backends, OpenVinoSelector)
         batcher.backends.wait()
         late = pool.submit(painted, batcher, spec, seed=6)
-        until(lambda: arrived(batcher, 1))
+        wait_until(lambda: has_arrived(batcher, 1))
         calls.go.set()
         assert early.result(60)[2] == "torch, float32"
         assert late.result(60)[2] == "OpenVINO, float32"
@@ -241,7 +241,7 @@ def test_a_network_that_differs_is_rejected_with_a_note(
 
     monkeypatch.setattr(CompiledNetwork, "compute", wrong)
     for _ in range(2):
-        (picture,), notes = batcher.paint(request(), spec, nothing)
+        (picture,), notes = batcher.paint(request(), spec, ignore_step)
         assert notes == ("OpenVINO's result differed from torch's at unet (0.1); torch computed that.",)
         assert apart(picture, by_torch(spec)) <= 1
     assert counted.count("unet") == 1
@@ -262,7 +262,7 @@ def test_one_that_breaks_in_the_middle_leaves_the_rest_to_torch(
         return compute(part, inputs)
 
     monkeypatch.setattr(CompiledNetwork, "compute", breaking)
-    (picture,), notes = batcher.paint(request(), specs["sd"], nothing)
+    (picture,), notes = batcher.paint(request(), specs["sd"], ignore_step)
     assert notes == ("OpenVINO failed at unet (RuntimeError); torch computed that.",)
     assert apart(picture, by_torch(specs["sd"])) <= 1
     assert counted.count("unet") == 3
@@ -467,9 +467,9 @@ def test_an_evicted_backend_is_freed_though_it_was_used_last(folder: Path, specs
     model.backends[SIZES[0], ()] = stand_in(10)
     gone = weakref.ref(model.backends[SIZES[0], ()])
     painted(batcher, spec, steps=1)
-    until(lambda: batcher.is_idle)
+    wait_until(lambda: batcher.is_idle)
     assert batcher.cache.evict(InUse([model]))
-    until(lambda: gone() is None)
+    wait_until(lambda: gone() is None)
 
 
 def test_a_model_fits_where_only_what_is_compiled_and_idle_is_in_its_way(

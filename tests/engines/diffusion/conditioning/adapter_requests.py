@@ -12,25 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from inpainting.catalog import families
 from inpainting.catalog.specs import Control, Kind, LoraSpec, ModelSpec
 from inpainting.core.picture import Picture
-from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import Step
+from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from tests.engines.diffusion.pipelines import CPU, ddim_request, ignore_step, loaded_reference, run_reference
 
-CPU = Hardware(torch.device("cpu"), torch.float32)
-SIDE, STEPS = 64, 5
-PLAIN = {
-    "sd": diffusers.StableDiffusionInpaintPipeline,
-    "sdxl": diffusers.StableDiffusionXLInpaintPipeline,
-}
-WITH_CONTROLNET = {
+WITH_CONTROLNET: dict[str, type[Any]] = {
     "sd": diffusers.StableDiffusionControlNetInpaintPipeline,
     "sdxl": diffusers.StableDiffusionXLControlNetInpaintPipeline,
 }
@@ -43,16 +35,10 @@ PROMPT = Picture(np.ascontiguousarray(data.chelsea()[::3, ::3]))
 def request(
     *, control_image: Picture | None = SENT, ip_adapter_image: Picture | None = PROMPT, **settings: Any
 ) -> InpaintRequest:
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    mask[16:48, 8:40] = 255
-    usual = {"prompt": "a red bus", "negative_prompt": "blur", "seed": 7, "steps": STEPS, "strength": 1.0}
-    values = {**usual, "scheduler": "DDIMScheduler", "guidance_scale": 5.0, **settings}
-    picture = Picture(np.ascontiguousarray(data.astronaut()[::8, ::8]))
-    return InpaintRequest(picture, mask, PaintSettings(**values), control_image, ip_adapter_image)
-
-
-def nothing(step: Step) -> None:
-    pass
+    """With both pictures, of which each adapter reads its own."""
+    return ddim_request(
+        control_image=control_image, ip_adapter_image=ip_adapter_image, **{"guidance_scale": 5.0, **settings}
+    )
 
 
 def batcher(max_rows: int = 32) -> Batcher:
@@ -60,7 +46,7 @@ def batcher(max_rows: int = 32) -> Batcher:
 
 
 def painted(one: Batcher, asked: InpaintRequest, spec: ModelSpec, parts: Sequence[ModelSpec] = ()) -> NDArray[np.uint8]:
-    return one.paint(asked, spec, nothing, (), parts)[0][0]
+    return one.paint(asked, spec, ignore_step, (), parts)[0][0]
 
 
 def ours(
@@ -94,19 +80,16 @@ def theirs(
     adapter = next((part for part in parts if part.kind is Kind.IP_ADAPTER), None)
     more: dict[str, Any] = {}
     if control is None:
-        reference: Any = PLAIN[spec.family].from_pretrained(spec.path, **families.get(spec.family).pipeline_arguments)
+        reference = loaded_reference(spec, asked)
     else:
         network = diffusers.ControlNetModel.from_pretrained(control.path)
-        reference = WITH_CONTROLNET[spec.family].from_pretrained(
-            spec.path, controlnet=network, **families.get(spec.family).pipeline_arguments
-        )
+        reference = loaded_reference(spec, asked, pipelines=WITH_CONTROLNET, components={"controlnet": network})
         more = {
             "control_image": control_picture(control, asked),
             "controlnet_conditioning_scale": 1.0 if settings.control_strength is None else settings.control_strength,
             "control_guidance_start": settings.control_start or 0.0,
             "control_guidance_end": 1.0 if settings.control_end is None else settings.control_end,
         }
-    reference.scheduler = diffusers.DDIMScheduler.from_config(reference.scheduler.config, clip_sample=False)
     for lora in loras:
         assert lora.path is not None
         reference.load_lora_weights(str(lora.path.parent), weight_name=lora.path.name, adapter_name=lora.slug)
@@ -119,21 +102,7 @@ def theirs(
         )
         reference.set_ip_adapter_scale(1.0 if settings.ip_adapter_scale is None else settings.ip_adapter_scale)
         more["ip_adapter_image"] = Image.fromarray(np.asarray(asked.ip_adapter_image.pixels))
-    reference.set_progress_bar_config(disable=True)
-    latents: torch.Tensor = reference(
-        prompt=settings.prompt,
-        negative_prompt=settings.negative_prompt,
-        image=Image.fromarray(np.asarray(asked.image.pixels)),
-        mask_image=Image.fromarray(asked.mask),
-        height=SIDE,
-        width=SIDE,
-        strength=settings.strength,
-        num_inference_steps=settings.steps,
-        guidance_scale=settings.guidance_scale,
-        generator=torch.Generator().manual_seed(settings.seed),
-        output_type="latent",
-        **more,
-    ).images
+    latents: torch.Tensor = run_reference(reference, spec, asked, **more)
     return latents
 
 

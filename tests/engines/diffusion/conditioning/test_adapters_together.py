@@ -18,7 +18,8 @@ from inpainting.engines.base import Engine
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from tests import tiny_models, tiny_parts
 from tests.catalogued import add_model
-from tests.engines.diffusion.conditioning.adapter_requests import nothing, request
+from tests.engines.diffusion.conditioning.adapter_requests import request
+from tests.engines.diffusion.pipelines import ignore_step
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +51,7 @@ def engine(scratch: Path, models_dir: Path) -> Engine:
 
 
 def painted(engine: Engine, **settings: Any) -> NDArray[np.uint8]:
-    return engine.inpaint(planning.plan(request(model="tiny", **settings), "diffusion"), nothing)[0]
+    return engine.inpaint(planning.plan(request(model="tiny", **settings), "diffusion"), ignore_step)[0]
 
 
 def resolved(settings: PaintSettings) -> PaintSettings:

@@ -19,20 +19,17 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from tests import tiny_models, tiny_parts
 from tests.engines.diffusion.conditioning.adapter_requests import (
-    CPU,
     SENT,
-    SIDE,
     batcher,
     close,
     differ,
-    nothing,
     ours,
     painted,
     request,
     theirs,
 )
+from tests.engines.diffusion.pipelines import CPU, KINDS, SIDE, ignore_step
 
-KINDS = [(family, inpainting) for family in ("sd", "sdxl") for inpainting in (True, False)]
 HALF: dict[str, Any] = {"control_strength": 0.5}
 MIDDLE: dict[str, Any] = {"control_start": 0.2, "control_end": 0.8}
 
@@ -166,7 +163,7 @@ def test_one_that_is_applied_in_no_step_gives_a_note(
     spec, part, loop = models["sd", True], canny["sd"], batcher()
     for end, expected in ((0.3, (controlnet.NEVER_APPLIED,)), (0.4, ())):
         asked = request(control=part.slug, steps=4, strength=0.75, control_end=end)  # three steps
-        assert loop.paint(asked, spec, nothing, (), [part])[1] == expected
+        assert loop.paint(asked, spec, ignore_step, (), [part])[1] == expected
 
 
 def test_one_for_models_of_another_shape_is_refused_without_effect_on_others(
@@ -286,8 +283,8 @@ def test_samples_of_a_batch_that_ran_out_of_memory_are_painted_all_the_same(
 
     monkeypatch.setattr(network, "forward", small_only)
     asked = request(control=part.slug, num_images=2)
-    pictures, _ = loop.paint(asked, spec, nothing, (), [part])
+    pictures, _ = loop.paint(asked, spec, ignore_step, (), [part])
     assert max(seen) == 4
-    alone = batcher(1).paint(asked, spec, nothing, (), [part])[0]
+    alone = batcher(1).paint(asked, spec, ignore_step, (), [part])[0]
     for picture, expected in zip(pictures, alone, strict=True):
         assert np.abs(picture.astype(int) - expected).max() <= 1

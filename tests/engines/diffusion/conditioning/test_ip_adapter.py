@@ -23,7 +23,6 @@ from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_loras, tiny_models, tiny_parts
 from tests.engines.diffusion.conditioning.adapter_requests import (
-    CPU,
     SENT,
     batcher,
     close,
@@ -33,9 +32,7 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     request,
     theirs,
 )
-
-KINDS = [(family, inpainting) for family in ("sd", "sdxl") for inpainting in (True, False)]
-FAMILIES = ["sd", "sdxl"]
+from tests.engines.diffusion.pipelines import CPU, FAMILIES, KINDS
 
 
 @pytest.fixture(scope="module")

@@ -7,38 +7,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from skimage import data
 
-from inpainting.catalog import families
 from inpainting.catalog.specs import LoraKind, LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Picture
-from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
-from inpainting.engines.base import Step
+from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.engines.diffusion.conditioning import lora_adapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.families.sd import StableDiffusion
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.jobs import BatchKey
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from tests import tiny_loras, tiny_models, tiny_vaes
-
-CPU = Hardware(torch.device("cpu"), torch.float32)
-SIDE = 64
-STEPS = 5
-PIPELINES = {
-    "sd": diffusers.StableDiffusionInpaintPipeline,
-    "sdxl": diffusers.StableDiffusionXLInpaintPipeline,
-}
-FAMILIES = ["sd", "sdxl"]
+from tests.engines.diffusion.pipelines import (
+    CPU,
+    FAMILIES,
+    ddim_request,
+    denoised,
+    ignore_step,
+    loaded_reference,
+    run_reference,
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,64 +54,26 @@ def loras(specs: dict[str, ModelSpec], tmp_path_factory: pytest.TempPathFactory)
     return found
 
 
-def request(**settings: Any) -> InpaintRequest:
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    mask[16:48, 8:40] = 255
-    usual = {"prompt": "a red bus", "negative_prompt": "blur", "seed": 7, "steps": STEPS, "strength": 1.0}
-    values = {**usual, "scheduler": "DDIMScheduler", **settings}
-    return InpaintRequest(Picture(np.ascontiguousarray(data.astronaut()[::8, ::8])), mask, PaintSettings(**values))
-
-
-def nothing(step: Step) -> None:
-    pass
-
-
-def known_keys(batcher: Batcher) -> list[BatchKey]:
-    """What was painted so far, those who may share a call of the UNet being of one kind."""
-    return batcher.assignment.known_keys
-
-
 def ours(model: StableDiffusion, asked: InpaintRequest, used: list[LoraSpec]) -> torch.Tensor:
     """The latents at the end of our loop."""
     on = active_loras(asked.settings.loras, used)
     for one in model.loras.missing(on):
         model.loras.load(one)
     model.loras.activate(on)
-    text = tiny_models.encoded(model, asked.settings, asked.image.size)
-    denoising, _ = model.start(asked, 0, text)
-    while not denoising.is_done:
-        (answer,) = model.predict([denoising])
-        denoising.advance(answer)
-    return denoising.latents
+    return denoised(model, asked)
 
 
 def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[LoraSpec], **more: Any) -> Any:
     """What diffusers' pipeline gives, with the LoRAs loaded and set by its own means. more: for its scheduler."""
-    settings = asked.settings
-    reference = PIPELINES[spec.family].from_pretrained(spec.path, **families.get(spec.family).pipeline_arguments)
-    kind = getattr(diffusers, str(settings.scheduler))
-    reference.scheduler = kind.from_config(reference.scheduler.config, clip_sample=False, **more)
+    reference = loaded_reference(spec, asked, **more)
     for lora in used:
         assert lora.path is not None
         reference.load_lora_weights(
             str(lora.path.parent), weight_name=lora.path.name, adapter_name=lora.slug, local_files_only=True
         )
     if used:
-        reference.set_adapters([lora.slug for lora in used], [use.weight for use in settings.loras])
-    reference.set_progress_bar_config(disable=True)
-    return reference(
-        prompt=settings.prompt,
-        negative_prompt=settings.negative_prompt,
-        image=Image.fromarray(np.asarray(asked.image.pixels)),
-        mask_image=Image.fromarray(asked.mask),
-        height=SIDE,
-        width=SIDE,
-        strength=settings.strength,
-        num_inference_steps=settings.steps,
-        guidance_scale=settings.guidance_scale or spec.guidance_scale,
-        generator=torch.Generator().manual_seed(settings.seed),
-        output_type="latent",
-    ).images
+        reference.set_adapters([lora.slug for lora in used], [use.weight for use in asked.settings.loras])
+    return run_reference(reference, spec, asked)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -128,7 +82,7 @@ def test_loras_do_what_they_do_in_diffusers(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str, uses: list[tuple[int, float]]
 ) -> None:
     active = [loras[f"{family}-{number}"] for number, _ in uses]
-    asked = request(loras=tuple(LoraUse(f"{family}-{number}", weight) for number, weight in uses))
+    asked = ddim_request(loras=tuple(LoraUse(f"{family}-{number}", weight) for number, weight in uses))
     latents = ours(load(specs[family], CPU), asked, active)
     torch.testing.assert_close(latents, theirs(specs[family], asked, active), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(latents, theirs(specs[family], asked, []), atol=1e-2)
@@ -138,12 +92,12 @@ def test_loras_do_what_they_do_in_diffusers(
 def test_the_text_encoders_are_changed_too(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str
 ) -> None:
-    model, asked = load(specs[family], CPU), request(loras=(LoraUse(f"{family}-0"),))
+    model, asked = load(specs[family], CPU), ddim_request(loras=(LoraUse(f"{family}-0"),))
     before = tiny_models.encoded(model, asked.settings, asked.image.size)
     ours(model, asked, [loras[f"{family}-0"]])
     after = tiny_models.encoded(model, asked.settings, asked.image.size)
     assert not torch.allclose(before.embeds, after.embeds, atol=1e-2)
-    skipped = request(clip_skip=2).settings
+    skipped = ddim_request(clip_skip=2).settings
     assert not torch.allclose(tiny_models.encoded(model, skipped, asked.image.size).embeds, after.embeds, atol=1e-2)
 
 
@@ -152,9 +106,9 @@ def test_without_them_the_model_is_what_it_was_to_the_last_bit(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str
 ) -> None:
     model = load(specs[family], CPU)
-    before = ours(model, request(), [])
-    ours(model, request(loras=(LoraUse(f"{family}-0"),)), [loras[f"{family}-0"]])
-    assert torch.equal(ours(model, request(), []), before)
+    before = ours(model, ddim_request(), [])
+    ours(model, ddim_request(loras=(LoraUse(f"{family}-0"),)), [loras[f"{family}-0"]])
+    assert torch.equal(ours(model, ddim_request(), []), before)
 
 
 @pytest.mark.parametrize(("family", "max_rows"), [("sd", 1), ("sd", 32), ("sdxl", 32)])
@@ -163,7 +117,7 @@ def test_jobs_with_different_loras_run_at_once_and_each_is_what_it_is_alone(
 ) -> None:
     first, second, third = (f"{family}-{number}" for number in range(3))
     asked = [
-        request(seed=seed, loras=tuple(LoraUse(slug, weight) for slug, weight in uses))
+        ddim_request(seed=seed, loras=tuple(LoraUse(slug, weight) for slug, weight in uses))
         for seed, uses in enumerate(
             [
                 *([(first, 1.0)], [(second, 0.8)], [], [(first, 0.5), (third, 1.0)]),
@@ -174,7 +128,7 @@ def test_jobs_with_different_loras_run_at_once_and_each_is_what_it_is_alone(
 
     def paint(batcher: Batcher, one: InpaintRequest) -> NDArray[np.uint8]:
         active = [loras[use.slug] for use in one.settings.loras]
-        return batcher.paint(one, specs[family], nothing, active)[0][0]
+        return batcher.paint(one, specs[family], ignore_step, active)[0][0]
 
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=max_rows)
     with ThreadPoolExecutor(len(asked)) as pool:
@@ -193,11 +147,11 @@ def test_the_same_ones_with_the_same_weights_share_calls_and_others_do_not(
     for one in uses:
         ticket_worn = active_loras(one, [loras[use.slug] for use in one])
         assert (ticket_worn == active_loras(uses[0], [loras[use.slug] for use in uses[0]])) == (len(one) == 2)
-    batcher.paint(request(loras=uses[0]), spec, nothing, [loras[use.slug] for use in uses[0]])
-    batcher.paint(request(loras=uses[1]), spec, nothing, [loras[use.slug] for use in uses[1]])
-    assert len(known_keys(batcher)) == 1
-    batcher.paint(request(loras=uses[2]), spec, nothing, [loras["sd-0"]])
-    assert len(known_keys(batcher)) == 2
+    batcher.paint(ddim_request(loras=uses[0]), spec, ignore_step, [loras[use.slug] for use in uses[0]])
+    batcher.paint(ddim_request(loras=uses[1]), spec, ignore_step, [loras[use.slug] for use in uses[1]])
+    assert len(batcher.assignment.known_keys) == 1
+    batcher.paint(ddim_request(loras=uses[2]), spec, ignore_step, [loras["sd-0"]])
+    assert len(batcher.assignment.known_keys) == 2
 
 
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler"])
@@ -205,7 +159,7 @@ def test_those_distilled_to_few_steps_count_them_from_the_end_of_the_noise(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], name: str
 ) -> None:
     quick = replace(loras["sd-2"], kind=LoraKind.LIGHTNING)
-    asked = request(steps=4, guidance_scale=1.0, scheduler=name, loras=(LoraUse("sd-2"),))
+    asked = ddim_request(steps=4, guidance_scale=1.0, scheduler=name, loras=(LoraUse("sd-2"),))
     latents = ours(load(specs["sd"], CPU), asked, [quick])
     expected = theirs(specs["sd"], asked, [quick], timestep_spacing="trailing")
     torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
@@ -216,7 +170,7 @@ def test_one_for_a_model_of_another_shape_is_refused_without_effect_on_others(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
 ) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
-    good = batcher.paint(request(), specs["sd"], nothing)[0][0]
+    good = batcher.paint(ddim_request(), specs["sd"], ignore_step)[0][0]
     pipeline = load(specs["sd"], CPU).pipeline
     for wrong in ("unet", "text_encoder"):
         tensors = tiny_loras.weights(pipeline)
@@ -226,19 +180,22 @@ def test_one_for_a_model_of_another_shape_is_refused_without_effect_on_others(
         path = tiny_loras.saved(tmp_path / f"{wrong}.safetensors", tensors)
         other = LoraSpec(slug=f"other-{wrong}".replace("_", "-"), label="Other", family="sd", path=path)
         with pytest.raises(EngineFailed) as failed:
-            batcher.paint(request(loras=(LoraUse(other.slug),)), specs["sd"], nothing, [other])
+            batcher.paint(ddim_request(loras=(LoraUse(other.slug),)), specs["sd"], ignore_step, [other])
         assert failed.value.code == "lora_unfit"
         assert other.slug in failed.value.message
-    assert np.array_equal(batcher.paint(request(), specs["sd"], nothing)[0][0], good)
-    with_lora = request(loras=(LoraUse("sd-0"),))
-    alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(with_lora, specs["sd"], nothing, [loras["sd-0"]])[0][0]
-    assert np.abs(batcher.paint(with_lora, specs["sd"], nothing, [loras["sd-0"]])[0][0].astype(int) - alone).max() <= 1
+    assert np.array_equal(batcher.paint(ddim_request(), specs["sd"], ignore_step)[0][0], good)
+    with_lora = ddim_request(loras=(LoraUse("sd-0"),))
+    (alone,), _ = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(
+        with_lora, specs["sd"], ignore_step, [loras["sd-0"]]
+    )
+    (beside,), _ = batcher.paint(with_lora, specs["sd"], ignore_step, [loras["sd-0"]])
+    assert np.abs(beside.astype(int) - alone).max() <= 1
 
 
 def test_a_missing_file_is_an_error(specs: dict[str, ModelSpec], tmp_path: Path) -> None:
     gone = LoraSpec(slug="gone", label="Gone", family="sd", path=tmp_path / "gone.safetensors")
     with pytest.raises(EngineFailed) as failed:
-        Batcher(ModelCache(CPU, 10**9)).paint(request(loras=(LoraUse("gone"),)), specs["sd"], nothing, [gone])
+        Batcher(ModelCache(CPU, 10**9)).paint(ddim_request(loras=(LoraUse("gone"),)), specs["sd"], ignore_step, [gone])
     assert failed.value.code == "lora_unavailable"
 
 
@@ -270,7 +227,7 @@ def test_idle_loras_are_evicted_when_memory_for_weights_is_short(
     assert cache.evict(InUse([model]))
     assert cache.models == [model]
     assert cache.used_bytes == bare
-    assert torch.equal(ours(model, request(), []), ours(load(spec, CPU), request(), []))
+    assert torch.equal(ours(model, ddim_request(), []), ours(load(spec, CPU), ddim_request(), []))
 
 
 def test_active_loras_are_known_though_another_is_evicted_as_a_sample_starts(
@@ -278,15 +235,15 @@ def test_active_loras_are_known_though_another_is_evicted_as_a_sample_starts(
 ) -> None:
     spec, vae = specs["sd"], tiny_vaes.saved(tmp_path / "vae")
     quick, idle = replace(loras["sd-2"], kind=LoraKind.LIGHTNING), loras["sd-0"]
-    asked = request(steps=4, guidance_scale=1.0, loras=(LoraUse("sd-2"),), vae="vae")
-    expected = Batcher(ModelCache(CPU, 10**9)).paint(asked, spec, nothing, [quick], [vae])[0][0]
+    asked = ddim_request(steps=4, guidance_scale=1.0, loras=(LoraUse("sd-2"),), vae="vae")
+    expected = Batcher(ModelCache(CPU, 10**9)).paint(asked, spec, ignore_step, [quick], [vae])[0][0]
     batcher = Batcher(ModelCache(CPU, 10**9))
     held = batcher.cache.get(spec).loras
     for lora in (idle, quick):
         (active,) = active_loras([LoraUse(lora.slug)], [lora])
         held.load(active)
     batcher.cache.budget_bytes = batcher.cache.used_bytes
-    assert np.array_equal(batcher.paint(asked, spec, nothing, [quick], [vae])[0][0], expected)
+    assert np.array_equal(batcher.paint(asked, spec, ignore_step, [quick], [vae])[0][0], expected)
     assert len(held.missing(active_loras([LoraUse("sd-0")], [idle]))) == 1
 
 
@@ -304,4 +261,4 @@ def test_few_stay_loaded_and_their_bytes_count(
     assert model.byte_count > empty
     assert len(model.loras.missing(active_loras([LoraUse("sd-0")], [loras["sd-0"]]))) == 1
     assert len(model.loras.missing(active_loras([LoraUse("sd-1")], [loras["sd-1"]]))) == 0
-    assert torch.equal(ours(model, request(), []), ours(load(specs["sd"], CPU), request(), []))
+    assert torch.equal(ours(model, ddim_request(), []), ours(load(specs["sd"], CPU), ddim_request(), []))

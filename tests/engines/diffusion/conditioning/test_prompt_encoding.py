@@ -21,9 +21,8 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
-from tests.engines.diffusion.conditioning.test_lora_adapters import CPU, SIDE, known_keys, nothing, request
+from tests.engines.diffusion.pipelines import CPU, FAMILIES, SIDE, ddim_request, ignore_step
 
-FAMILIES = ["sd", "sdxl"]
 LAYERS = {
     "sd": ReturnedEmbeddingsType.LAST_HIDDEN_STATES_NORMALIZED,
     "sdxl": ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED,
@@ -143,15 +142,15 @@ def test_prompts_of_all_lengths_are_painted_at_once_and_each_is_what_it_is_alone
 ) -> None:
     spec: ModelSpec = models[family].spec
     asked = [
-        request(prompt="a red bus"),
-        request(prompt="a (red:1.5) bus", seed=8),
-        request(prompt=LONG),
-        request(prompt="a bus", negative_prompt=LONG),
-        request(prompt=f"({LONG}:0.8)", guidance_scale=1.0),
+        ddim_request(prompt="a red bus"),
+        ddim_request(prompt="a (red:1.5) bus", seed=8),
+        ddim_request(prompt=LONG),
+        ddim_request(prompt="a bus", negative_prompt=LONG),
+        ddim_request(prompt=f"({LONG}:0.8)", guidance_scale=1.0),
     ]
 
     def paint(batcher: Batcher, one: InpaintRequest) -> NDArray[np.uint8]:
-        return batcher.paint(one, spec, nothing)[0][0]
+        return batcher.paint(one, spec, ignore_step)[0][0]
 
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     with ThreadPoolExecutor(len(asked)) as pool:
@@ -160,13 +159,13 @@ def test_prompts_of_all_lengths_are_painted_at_once_and_each_is_what_it_is_alone
         alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(asked)
-    assert sorted(key.chunk_count for key in known_keys(batcher)) == [1, 3]
+    assert sorted(key.chunk_count for key in batcher.assignment.known_keys) == [1, 3]
 
 
 def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     spec = tiny_models.saved(tmp_path / "sd")
     for prompt, count in (("a bus", 1), (LONG, 3), ("a bus", 1)):
-        batcher.paint(request(prompt=prompt), spec, nothing)
-        assert batcher.cache.get(spec).tokenize(request(prompt=prompt).settings).chunk_count == count
-    assert sorted(key.chunk_count for key in known_keys(batcher)) == [1, 3]
+        batcher.paint(ddim_request(prompt=prompt), spec, ignore_step)
+        assert batcher.cache.get(spec).tokenize(ddim_request(prompt=prompt).settings).chunk_count == count
+    assert sorted(key.chunk_count for key in batcher.assignment.known_keys) == [1, 3]

@@ -6,15 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors.torch import load_file
 
-from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
@@ -24,14 +21,14 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import alias_text_model, load
 from tests import tiny_embeddings, tiny_models, tiny_vaes
-from tests.engines.diffusion.conditioning.test_lora_adapters import (
+from tests.engines.diffusion.pipelines import (
     CPU,
     FAMILIES,
-    PIPELINES,
-    SIDE,
-    known_keys,
-    nothing,
-    request,
+    ddim_request,
+    denoised,
+    ignore_step,
+    loaded_reference,
+    run_reference,
 )
 
 
@@ -61,21 +58,12 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str]
 
 def ours(model: StableDiffusion, asked: InpaintRequest, used: list[ModelSpec]) -> torch.Tensor:
     """The latents at the end of our loop."""
-    text = tiny_models.encoded(model, asked.settings, asked.image.size, model.load_embeddings(used))
-    denoising, _ = model.start(asked, 0, text)
-    while not denoising.is_done:
-        (answer,) = model.predict([denoising])
-        denoising.advance(answer)
-    return denoising.latents
+    return denoised(model, asked, model.load_embeddings(used))
 
 
 def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[ModelSpec]) -> Any:
     """What diffusers' pipeline gives, with the embeddings loaded by its own means."""
-    settings = asked.settings
-    reference = PIPELINES[spec.family].from_pretrained(spec.path, **families.get(spec.family).pipeline_arguments)
-    reference.scheduler = getattr(diffusers, str(settings.scheduler)).from_config(
-        reference.scheduler.config, clip_sample=False
-    )
+    reference = loaded_reference(spec, asked)
     alias_text_model(reference.text_encoder)
     for one in used:
         assert one.path is not None
@@ -87,21 +75,7 @@ def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[ModelSpec]) -> Any
                 tokenizer=getattr(reference, f"tokenizer{end}"),
                 text_encoder=getattr(reference, f"text_encoder{end}"),
             )
-    reference.set_progress_bar_config(disable=True)
-    return reference(
-        prompt=settings.prompt,
-        negative_prompt=settings.negative_prompt,
-        image=Image.fromarray(np.asarray(asked.image.pixels)),
-        mask_image=Image.fromarray(asked.mask),
-        height=SIDE,
-        width=SIDE,
-        strength=settings.strength,
-        num_inference_steps=settings.steps,
-        guidance_scale=settings.guidance_scale or spec.guidance_scale,
-        generator=torch.Generator().manual_seed(settings.seed),
-        clip_skip=(settings.clip_skip or 1) - 1 or None,
-        output_type="latent",
-    ).images
+    return run_reference(reference, spec, asked)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -121,7 +95,7 @@ def test_they_do_what_they_do_in_diffusers(
     words: dict[str, Any],
 ) -> None:
     used = [one for (of, slug), one in embeddings.items() if of == family and f"<{slug}>" in str(words)]
-    asked = request(embeddings=tuple(one.slug for one in used), **words)
+    asked = ddim_request(embeddings=tuple(one.slug for one in used), **words)
     latents = ours(load(specs[family], CPU), asked, used)
     torch.testing.assert_close(latents, theirs(specs[family], asked, used), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(latents, theirs(specs[family], asked, []), atol=1e-2)
@@ -132,21 +106,21 @@ def test_requests_without_the_embedding_read_its_placeholder_as_words(
     specs: dict[str, ModelSpec], embeddings: dict[tuple[str, str], ModelSpec], family: str
 ) -> None:
     ink = embeddings[family, "ink"]
-    plain, with_it = request(prompt="a bus, <ink>"), request(prompt="a bus, <ink>", embeddings=("ink",))
+    plain, with_it = ddim_request(prompt="a bus, <ink>"), ddim_request(prompt="a bus, <ink>", embeddings=("ink",))
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
 
     def paint(one: InpaintRequest) -> NDArray[np.uint8]:
-        return batcher.paint(one, specs[family], nothing, embeddings=[ink] if one is with_it else [])[0][0]
+        return batcher.paint(one, specs[family], ignore_step, embeddings=[ink] if one is with_it else [])[0][0]
 
     before = paint(plain)
     with ThreadPoolExecutor(4) as pool:
         inked, beside = pool.map(paint, [with_it, plain])
-    alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(plain, specs[family], nothing)[0][0]
+    alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(plain, specs[family], ignore_step)[0][0]
     assert np.abs(before.astype(int) - alone).max() <= 1
     assert np.abs(beside.astype(int) - alone).max() <= 1
     assert not np.array_equal(inked, before)
     assert np.array_equal(paint(plain), before)
-    assert len(known_keys(batcher)) == 1  # they change the words alone, and share the steps with others
+    assert len(batcher.assignment.known_keys) == 1  # they change the words alone, and share the steps with others
 
 
 def test_a_weight_goes_with_it_and_its_vectors_stay_together(
@@ -155,13 +129,13 @@ def test_a_weight_goes_with_it_and_its_vectors_stay_together(
     model, cat = load(specs["sd"], CPU), embeddings["sd", "my-cat.2"]
 
     def embeds(prompt: str) -> torch.Tensor:
-        settings = request(prompt=prompt, embeddings=(cat.slug,), guidance_scale=1.0).settings
-        return tiny_models.encoded(model, settings, request().image.size, model.load_embeddings([cat])).embeds
+        settings = ddim_request(prompt=prompt, embeddings=(cat.slug,), guidance_scale=1.0).settings
+        return tiny_models.encoded(model, settings, ddim_request().image.size, model.load_embeddings([cat])).embeds
 
     assert not torch.allclose(embeds("a (<my-cat.2>:1.5)"), embeds("a <my-cat.2>"), atol=1e-2)
     assert torch.equal(embeds("a <MY-CAT.2>"), embeds("a <my-cat.2>"))
     long = embeds("bus " * 24 + "a <my-cat.2>")  # 73 tokens and three: there is no room for them in the first chunk
-    settings = request(prompt="bus " * 24 + "a <my-cat.2>", embeddings=(cat.slug,)).settings
+    settings = ddim_request(prompt="bus " * 24 + "a <my-cat.2>", embeddings=(cat.slug,)).settings
     (chunks,) = model.tokenize(settings, model.load_embeddings([cat])).positive
     assert [len(chunk) for chunk in chunks.tokens] == [73, 3]
     assert long.shape[1] == 2 * 77
@@ -173,8 +147,8 @@ def test_one_that_is_in_no_prompt_gives_a_note(
     batcher, ink = Batcher(ModelCache(CPU, 10**9)), embeddings["sd", "ink"]
     unheard = {"negative_prompt": "<ink>", "guidance_scale": 1.0}
     for words in ({"negative_prompt": ""}, unheard):
-        asked = request(prompt="ink", embeddings=("ink",), steps=1, **words)
-        _, notes = batcher.paint(asked, specs["sd"], nothing, embeddings=[ink])
+        asked = ddim_request(prompt="ink", embeddings=("ink",), steps=1, **words)
+        _, notes = batcher.paint(asked, specs["sd"], ignore_step, embeddings=[ink])
         assert notes == ("The embedding ink is not used: “<ink>” is in no prompt that the model reads.",)
 
 
@@ -182,19 +156,19 @@ def test_one_that_is_gone_or_of_another_width_fails_alone(
     specs: dict[str, ModelSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
-    good = batcher.paint(request(), specs["sd"], nothing)[0][0]
+    good = batcher.paint(ddim_request(), specs["sd"], ignore_step)[0][0]
     wide = tiny_embeddings.saved(tmp_path / "wide.safetensors", width=768)
     gone = tiny_embeddings.saved(tmp_path / "gone.safetensors")
     (tmp_path / "gone.safetensors").unlink()
     for one, code in ((wide, "part_refused"), (gone, "part_unavailable")):
         with pytest.raises(EngineFailed) as failed:
-            batcher.paint(request(embeddings=(one.slug,)), specs["sd"], nothing, embeddings=[one])
+            batcher.paint(ddim_request(embeddings=(one.slug,)), specs["sd"], ignore_step, embeddings=[one])
         assert failed.value.code == code
     monkeypatch.undo()
     with pytest.raises(EngineFailed, match="has vectors of 768 features; Tiny sd reads 32") as failed:
-        batcher.paint(request(embeddings=("wide",)), specs["sd"], nothing, embeddings=[wide])
+        batcher.paint(ddim_request(embeddings=("wide",)), specs["sd"], ignore_step, embeddings=[wide])
     assert failed.value.code == "part_unfit"
-    assert np.array_equal(batcher.paint(request(), specs["sd"], nothing)[0][0], good)
+    assert np.array_equal(batcher.paint(ddim_request(), specs["sd"], ignore_step)[0][0], good)
 
 
 def test_16_bits_paint_weights_embeddings_another_vae_and_an_interval_as_float32_does(
@@ -204,10 +178,10 @@ def test_16_bits_paint_weights_embeddings_another_vae_and_an_interval_as_float32
     for family in FAMILIES:
         cat = embeddings[family, "my-cat.2"]
         words = "(a red bus:1.3) under a blue sky, " * 4 + "(<my-cat.2>:0.8)"
-        asked = request(prompt=words, embeddings=(cat.slug,), vae="soft", guidance_start=0.2, guidance_end=0.8)
+        asked = ddim_request(prompt=words, embeddings=(cat.slug,), vae="soft", guidance_start=0.2, guidance_end=0.8)
         half, whole = (
             Batcher(ModelCache(Hardware(torch.device("cpu"), dtype), 10**9)).paint(
-                asked, specs[family], nothing, (), [vae], [cat]
+                asked, specs[family], ignore_step, (), [vae], [cat]
             )[0][0]
             for dtype in (torch.bfloat16, torch.float32)
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,12 +14,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from skimage import data
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import Cancelled, DeviceLost, EngineFailed
-from inpainting.core.picture import Picture
-from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.hardware import Hardware
@@ -31,11 +28,8 @@ from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
-
-CPU = Hardware(torch.device("cpu"), torch.float32)
-SIDE = 64
-STEPS = 6
-FAMILIES = ["sd", "sdxl"]
+from tests.engines.diffusion.pipelines import CPU, ignore_step
+from tests.engines.diffusion.serving.batches import STEPS, UNetCalls, has_arrived, request, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -59,48 +53,8 @@ def batcher() -> Batcher:
     return Batcher(ModelCache(CPU, 10**9), max_rows=32)
 
 
-def nothing(step: Step) -> None:
-    pass
-
-
-def request(**settings: Any) -> InpaintRequest:
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    mask[16:48, 8:40] = 255
-    usual = {"prompt": "a red bus", "seed": 7, "strength": 1.0, "steps": STEPS, "scheduler": "DDIMScheduler"}
-    values = {**usual, **settings}
-    return InpaintRequest(Picture(np.ascontiguousarray(data.astronaut()[::8, ::8])), mask, PaintSettings(**values))
-
-
 def alone(specs: dict[str, ModelSpec], asked: InpaintRequest, slug: str) -> list[NDArray[np.uint8]]:
-    return Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(asked, specs[slug], nothing)[0]
-
-
-def until(holds: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came")
-
-
-def arrived(batcher: Batcher, count: int) -> bool:
-    return batcher.arrival_count == count
-
-
-class Calls:
-    """Counts the calls of a model's UNet and their rows, and may hold the first one until it is let go."""
-
-    def __init__(self, batcher: Batcher, spec: ModelSpec, *, held: bool = False) -> None:
-        self.rows: list[int] = []
-        self.go, self.begun = threading.Event(), threading.Event()
-        if not held:
-            self.go.set()
-        batcher.cache.get(spec).unet.register_forward_pre_hook(self.count)
-
-    def count(self, module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        self.rows.append(len(arguments[0]))
-        self.begun.set()
-        assert self.go.wait(30)
+    return Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(asked, specs[slug], ignore_step)[0]
 
 
 @pytest.fixture
@@ -109,11 +63,11 @@ def together(batcher: Batcher) -> Iterator[Callable[..., list[Future[Any]]]]:
     with ThreadPoolExecutor(16) as pool:
 
         def ask(asked: list[InpaintRequest], spec: ModelSpec) -> list[Future[Any]]:
-            calls = Calls(batcher, spec, held=True)
-            first = pool.submit(batcher.paint, asked[0], spec, nothing)
+            calls = UNetCalls(batcher, spec, held=True)
+            first = pool.submit(batcher.paint, asked[0], spec, ignore_step)
             assert calls.begun.wait(30)
-            rest = [pool.submit(batcher.paint, one, spec, nothing) for one in asked[1:]]
-            until(lambda: batcher.arrival_count == len(rest))
+            rest = [pool.submit(batcher.paint, one, spec, ignore_step) for one in asked[1:]]
+            wait_until(lambda: batcher.arrival_count == len(rest))
             calls.go.set()
             ask.calls = calls  # type: ignore[attr-defined]
             return [first, *rest]
@@ -144,16 +98,16 @@ def test_eight_of_n_steps_take_fewer_than_two_n_calls(sd: ModelSpec, together: A
 
 
 def test_without_guidance_a_picture_takes_one_row(sd: ModelSpec, batcher: Batcher) -> None:
-    calls = Calls(batcher, sd)
-    batcher.paint(request(guidance_scale=1.0), sd, nothing)
-    batcher.paint(request(), sd, nothing)
+    calls = UNetCalls(batcher, sd)
+    batcher.paint(request(guidance_scale=1.0), sd, ignore_step)
+    batcher.paint(request(), sd, ignore_step)
     assert calls.rows == [1] * STEPS + [2] * STEPS
 
 
 def test_several_pictures_are_those_of_the_next_seeds(
     sd: ModelSpec, specs: dict[str, ModelSpec], batcher: Batcher
 ) -> None:
-    pictures, _ = batcher.paint(request(seed=20, num_images=3), sd, nothing)
+    pictures, _ = batcher.paint(request(seed=20, num_images=3), sd, ignore_step)
     for number, picture in enumerate(pictures):
         (single,) = alone(specs, request(seed=20 + number), "sd")
         assert np.abs(picture.astype(int) - single).max() <= 1
@@ -167,9 +121,9 @@ def test_alone_the_same_seed_gives_the_same_bytes(sd: ModelSpec, specs: dict[str
 
 def test_the_deterministic_mode_never_computes_in_company(sd: ModelSpec, specs: dict[str, ModelSpec]) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=1)
-    calls = Calls(batcher, sd)
+    calls = UNetCalls(batcher, sd)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda seed: batcher.paint(request(seed=seed), sd, nothing), range(4)))
+        list(pool.map(lambda seed: batcher.paint(request(seed=seed), sd, ignore_step), range(4)))
     assert calls.rows == [2] * 4 * STEPS
 
 
@@ -187,13 +141,13 @@ def test_a_cancel_takes_effect_at_the_next_step_and_the_others_go_on(sd: ModelSp
     def stop(step: Step) -> None:
         raise Cancelled
 
-    calls = Calls(batcher, sd)
+    calls = UNetCalls(batcher, sd)
     with pytest.raises(Cancelled):
         batcher.paint(request(steps=100), sd, stop)
-    pictures, _ = batcher.paint(request(), sd, nothing)
+    pictures, _ = batcher.paint(request(), sd, ignore_step)
     assert len(pictures) == 1
     assert len(calls.rows) <= STEPS + 5
-    until(lambda: batcher.is_idle)
+    wait_until(lambda: batcher.is_idle)
 
 
 def test_a_bad_one_harms_only_itself(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
@@ -260,7 +214,7 @@ def test_when_memory_is_short_at_the_start_the_model_saves_memory_too(sd: ModelS
         return start(*arguments)
 
     model.start = starting
-    pictures, notes = batcher.paint(request(), sd, nothing)
+    pictures, notes = batcher.paint(request(), sd, ignore_step)
     assert len(pictures) == 1
     assert any("Memory was short" in note for note in notes)
 
@@ -287,7 +241,7 @@ def test_how_many_fit_at_once_is_found_out_once(sd: ModelSpec, batcher: Batcher,
 def test_idle_models_are_evicted_before_a_model_saves_memory(
     specs: dict[str, ModelSpec], sd: ModelSpec, batcher: Batcher
 ) -> None:
-    batcher.paint(request(), specs["other"], nothing)
+    batcher.paint(request(), specs["other"], ignore_step)
     idle = weakref.ref(batcher.cache.get(specs["other"]).unet)
     model = batcher.cache.get(sd)
     whole = model.predict
@@ -298,7 +252,7 @@ def test_idle_models_are_evicted_before_a_model_saves_memory(
         return whole(samples, backend)
 
     model.predict = predict
-    assert batcher.paint(request(), sd, nothing)[1] == ()
+    assert batcher.paint(request(), sd, ignore_step)[1] == ()
 
 
 def test_memory_that_is_too_small_for_one_is_a_clear_error(sd: ModelSpec, batcher: Batcher) -> None:
@@ -307,7 +261,7 @@ def test_memory_that_is_too_small_for_one_is_a_clear_error(sd: ModelSpec, batche
 
     batcher.cache.get(sd).predict = predict
     with pytest.raises(EngineFailed, match="64x64") as failed:
-        batcher.paint(request(), sd, nothing)
+        batcher.paint(request(), sd, ignore_step)
     assert failed.value.code == "gpu_out_of_memory"
 
 
@@ -323,14 +277,14 @@ def test_a_model_that_does_not_fit_while_it_is_read_is_tried_again_in_the_room_o
         return from_folder(*arguments)
 
     monkeypatch.setattr(model_loading, "read_folder", reading)
-    assert len(batcher.paint(request(), sd, nothing)[0]) == 1
+    assert len(batcher.paint(request(), sd, ignore_step)[0]) == 1
 
 
 def test_latents_that_are_no_numbers_fail_with_a_clear_code(sd: ModelSpec, batcher: Batcher) -> None:
     model = batcher.cache.get(sd)
     model.predict = lambda samples, backend: [torch.full((2, 4, 8, 8), torch.nan) for _ in samples]
     with pytest.raises(EngineFailed) as failed:
-        batcher.paint(request(), sd, nothing)
+        batcher.paint(request(), sd, ignore_step)
     assert failed.value.code == "model_produced_invalid_output"
 
 
@@ -345,7 +299,7 @@ def test_a_vae_that_overflows_is_asked_again_in_float32(sd: ModelSpec, specs: di
         return (pictures if latents.dtype == torch.float32 else pictures * torch.nan,)
 
     model.vae.decode = overflowing
-    pictures, _ = half.paint(request(), sd, nothing)
+    pictures, _ = half.paint(request(), sd, ignore_step)
     assert asked == [torch.bfloat16, torch.float32]
     assert model.vae.dtype == torch.bfloat16
     assert pictures[0].std() > 0
@@ -367,7 +321,7 @@ def test_two_models_take_turns_under_a_budget_for_one(
     small = Batcher(ModelCache(CPU, 2_000_000))
     with ThreadPoolExecutor(6) as pool:
         slugs = ["sd", "other"] * 3
-        results = list(pool.map(lambda slug: small.paint(request(), specs[slug], nothing)[0][0], slugs))
+        results = list(pool.map(lambda slug: small.paint(request(), specs[slug], ignore_step)[0][0], slugs))
     assert len(small.cache.models) == 1
     assert 2 <= len(loaded) <= 6  # not at every step
     assert not any(beside), "the one is out of memory before the other is read"
@@ -414,7 +368,7 @@ def test_a_model_removed_while_others_paint_fails_only_its_own_jobs(batcher: Bat
     batcher.cache.budget_bytes = 1
     gone = ModelSpec(slug="gone", label="Gone", family="sd", path=Path("/nowhere/gone"))
     with ThreadPoolExecutor(2) as pool:
-        good, bad = (pool.submit(batcher.paint, request(steps=20), spec, nothing) for spec in (sd, gone))
+        good, bad = (pool.submit(batcher.paint, request(steps=20), spec, ignore_step) for spec in (sd, gone))
         with pytest.raises(EngineFailed) as failed:
             bad.result(60)
         assert failed.value.code == "model_unavailable"
@@ -431,11 +385,11 @@ def test_what_breaks_anywhere_is_answered_and_the_next_one_is_painted(
     with monkeypatch.context() as broken:
         broken.setattr(LatentCodec if where == "decode" else batcher.cache.get(sd), where, breaks)
         with pytest.raises(EngineFailed) as failed:
-            batcher.paint(request(), sd, nothing)
+            batcher.paint(request(), sd, ignore_step)
     assert failed.value.code == "model_failed"
     assert "broken here" in caplog.text
     assert "Traceback" in caplog.text
-    assert len(batcher.paint(request(), sd, nothing)[0]) == 1
+    assert len(batcher.paint(request(), sd, ignore_step)[0]) == 1
 
 
 def test_one_bad_picture_of_several_ends_them_all(batcher: Batcher, sd: ModelSpec) -> None:
@@ -449,8 +403,8 @@ def test_one_bad_picture_of_several_ends_them_all(batcher: Batcher, sd: ModelSpe
 
     model.start = starting
     with pytest.raises(EngineFailed, match="the second one"):
-        batcher.paint(request(num_images=3), sd, nothing)
-    until(lambda: batcher.is_idle)
+        batcher.paint(request(num_images=3), sd, ignore_step)
+    wait_until(lambda: batcher.is_idle)
 
 
 def test_a_lost_device_is_not_the_generations_fault(
@@ -471,19 +425,19 @@ def test_a_lost_device_is_not_the_generations_fault(
 
 def test_no_job_overtakes_a_waiting_one_with_the_same_key(batcher: Batcher, sd: ModelSpec) -> None:
     batcher.admission.max_rows = 4
-    calls = Calls(batcher, sd, held=True)
+    calls = UNetCalls(batcher, sd, held=True)
     ended: list[int] = []
     with ThreadPoolExecutor(6) as pool:
 
         def one(number: int) -> None:
-            batcher.paint(request(seed=number), sd, nothing)
+            batcher.paint(request(seed=number), sd, ignore_step)
             ended.append(number)
 
         pool.submit(one, 0)
         assert calls.begun.wait(30)
         for number in range(1, 6):
             pool.submit(one, number)
-            until(partial(arrived, batcher, number))
+            wait_until(partial(has_arrived, batcher, number))
         calls.go.set()
     assert max(calls.rows) == 4
     assert [number // 2 for number in ended] == sorted(number // 2 for number in ended)
@@ -505,7 +459,7 @@ def test_a_smaller_job_does_not_overtake_a_waiting_one_with_the_same_key(batcher
 def test_a_folder_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
     spec = ModelSpec(slug="gone", label="Gone", family="sd", path=tmp_path / "gone")
     with pytest.raises(EngineFailed, match="pull_model gone") as failed:
-        Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, nothing)
+        Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, ignore_step)
     assert failed.value.code == "model_unavailable"
 
 
@@ -513,18 +467,18 @@ def test_a_pickle_beside_the_weights_is_refused(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "bad")
     (tmp_path / "bad" / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n")
     with pytest.raises(EngineFailed, match="pickle") as failed:
-        Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, nothing)
+        Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, ignore_step)
     assert failed.value.code == "model_refused"
 
 
 def test_a_hung_device_gives_no_sign_of_life(sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.KEEPALIVE_SECONDS", 0.02)
-    calls = Calls(batcher, sd, held=True)
+    calls = UNetCalls(batcher, sd, held=True)
     steps: list[Step] = []
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(batcher.paint, request(), sd, steps.append)
         assert calls.begun.wait(30)
-        until(lambda: len(steps) >= 3)
+        wait_until(lambda: len(steps) >= 3)
         batcher.watchdog._deadline = 0.0
         threading.Event().wait(0.1)
         silent = len(steps)
@@ -535,7 +489,7 @@ def test_a_hung_device_gives_no_sign_of_life(sd: ModelSpec, batcher: Batcher, mo
 
 
 def test_a_prompt_that_is_too_long_gives_a_note(sd: ModelSpec, batcher: Batcher) -> None:
-    _, notes = batcher.paint(request(prompt="bus " * 201), sd, nothing)
+    _, notes = batcher.paint(request(prompt="bus " * 201), sd, ignore_step)
     assert any("600 tokens" in note for note in notes)
 
 
@@ -543,8 +497,8 @@ def test_a_scheduler_that_cannot_drive_the_model_is_replaced_with_a_note(
     specs: dict[str, ModelSpec], batcher: Batcher
 ) -> None:
     for name, nearest in schedulers.FALLBACKS.items():
-        pictures, notes = batcher.paint(request(scheduler=name, strength=0.75), specs["plain"], nothing)
+        pictures, notes = batcher.paint(request(scheduler=name, strength=0.75), specs["plain"], ignore_step)
         assert any(name in note and nearest in note for note in notes)
         assert np.array_equal(
-            pictures[0], batcher.paint(request(scheduler=nearest, strength=0.75), specs["plain"], nothing)[0][0]
+            pictures[0], batcher.paint(request(scheduler=nearest, strength=0.75), specs["plain"], ignore_step)[0][0]
         )

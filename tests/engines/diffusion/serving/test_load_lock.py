@@ -20,7 +20,7 @@ from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, l
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK, serialized
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import original_layout, tiny_checker, tiny_loras, tiny_models, tiny_parts, tiny_vaes
-from tests.engines.diffusion.test_single_files import configuration, spec_of
+from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
 
@@ -34,7 +34,7 @@ def a_checkpoint(folder: Path) -> Callable[[], object]:
     pipeline = tiny_models.sd(folder)
     pipeline.save_pretrained(folder / "folder")
     path = original_layout.saved(pipeline, folder / "one" / "mine.safetensors")
-    configuration(folder / "folder", "sd", path)
+    copy_configuration(folder / "folder", "sd", path)
     return lambda: load(spec_of(path, "sd"), HALF)
 
 

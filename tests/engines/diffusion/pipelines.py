@@ -1,0 +1,125 @@
+"""What the parity tests share: requests, our denoising loop, and the same request run by diffusers' own pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from PIL import Image
+from skimage import data
+
+from inpainting.catalog import families
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import Step
+from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.latent_codec import LatentCodec
+from tests import tiny_models
+
+CPU = Hardware(torch.device("cpu"), torch.float32)
+SIDE = 64
+STEPS = 5
+REFERENCES: dict[str, type[Any]] = {
+    "sd": diffusers.StableDiffusionInpaintPipeline,
+    "sdxl": diffusers.StableDiffusionXLInpaintPipeline,
+}
+FAMILIES = list(REFERENCES)
+KINDS = [(family, inpainting) for family in REFERENCES for inpainting in (True, False)]
+"""(family, whether its UNet is made for inpainting)."""
+
+
+def request(
+    *, control_image: Picture | None = None, ip_adapter_image: Picture | None = None, **settings: Any
+) -> InpaintRequest:
+    """A photo, and a binary mask on the grid of the latents: there diffusers' coarser mask is the same as ours."""
+    picture = Picture(np.ascontiguousarray(data.astronaut()[::8, ::8]))
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[16:48, 8:40] = 255
+    settings = {"prompt": "a red bus", "negative_prompt": "blur", "seed": 7, "steps": STEPS, **settings}
+    return InpaintRequest(picture, mask, PaintSettings(**settings), control_image, ip_adapter_image)
+
+
+def ddim_request(**settings: Any) -> InpaintRequest:
+    """A request with the plainest scheduler, that repaints from pure noise."""
+    return request(**{"scheduler": "DDIMScheduler", "strength": 1.0, **settings})
+
+
+def ignore_step(step: Step) -> None:
+    """For calls whose progress does not matter."""
+
+
+def denoised(
+    model: LatentModel, asked: InpaintRequest, embeddings: Sequence[Any] = (), codec: LatentCodec | None = None
+) -> torch.Tensor:
+    """The final latents of our loop, computed in a batch of one. codec: another VAE's."""
+    text = tiny_models.encoded(model, asked.settings, asked.image.size, embeddings)
+    denoising, _ = model.start(asked, 0, text, codec)
+    while not denoising.is_done:
+        (answer,) = model.predict([denoising])
+        denoising.advance(answer)
+    return denoising.latents
+
+
+def reference_of(model: LatentModel, asked: InpaintRequest, **scheduler_changes: Any) -> Any:
+    """diffusers' pipeline made of the model's own components, with the scheduler of the request."""
+    scheduler = getattr(diffusers, str(asked.settings.scheduler)).from_config(
+        model.scheduler_config, clip_sample=False, **scheduler_changes
+    )
+    components = {**model.pipeline.components, "scheduler": scheduler}
+    return type(model.pipeline)(**components, **tiny_models.switches(model.pipeline))
+
+
+def loaded_reference(
+    spec: ModelSpec,
+    asked: InpaintRequest,
+    *,
+    pipelines: dict[str, type[Any]] = REFERENCES,
+    components: dict[str, Any] | None = None,
+    **scheduler_changes: Any,
+) -> Any:
+    """diffusers' pipeline loaded from the model's folder, with the scheduler of the request."""
+    arguments = {**families.get(spec.family).pipeline_arguments, **(components or {})}
+    reference = pipelines[spec.family].from_pretrained(spec.path, **arguments)
+    reference.scheduler = getattr(diffusers, str(asked.settings.scheduler)).from_config(
+        reference.scheduler.config, clip_sample=False, **scheduler_changes
+    )
+    return reference
+
+
+def call_arguments(asked: InpaintRequest) -> dict[str, Any]:
+    """The arguments that every inpainting pipeline of diffusers takes; the result is latents."""
+    settings = asked.settings
+    return {
+        "prompt": settings.prompt,
+        "image": Image.fromarray(np.asarray(asked.image.pixels)),
+        "mask_image": Image.fromarray(asked.mask),
+        "height": asked.image.size.height,
+        "width": asked.image.size.width,
+        "strength": settings.strength,
+        "num_inference_steps": settings.steps,
+        "generator": torch.Generator().manual_seed(settings.seed),
+        "output_type": "latent",
+    }
+
+
+def run_reference(reference: Any, spec: ModelSpec, asked: InpaintRequest, **changes: Any) -> Any:
+    """The latents, or with output_type="pil" the pictures, that a pipeline of Stable Diffusion gives."""
+    settings = asked.settings
+    arguments = {
+        **call_arguments(asked),
+        "negative_prompt": settings.negative_prompt or None,
+        "guidance_scale": settings.guidance_scale or spec.guidance_scale,
+        "clip_skip": (settings.clip_skip or 1) - 1 or None,
+    }
+    reference.set_progress_bar_config(disable=True)
+    return reference(**{**arguments, **changes}).images
+
+
+def reference_result(model: LatentModel, asked: InpaintRequest, *, output_type: str = "latent", **changes: Any) -> Any:
+    """What the reference pipeline gives, made of the model's own components. changes: for its scheduler."""
+    return run_reference(reference_of(model, asked, **changes), model.spec, asked, output_type=output_type)
