@@ -155,6 +155,15 @@ class PaintSettings:
         range=(0.0, 1.0),
         idle_when=UNGUIDED,
     )
+    guidance_rescale: float | None = setting(
+        label="Guidance rescale",
+        help="How far the guided prediction is rescaled to the standard deviation of the prompted one, against "
+        "overexposure (Lin et al. 2023, section 3.4); 0 is off.",
+        group=Group.SAMPLING,
+        default_text="0",
+        range=(0.0, 1.0),
+        idle_when=UNGUIDED,
+    )
     scheduler: str | None = setting(
         label="Scheduler",
         help=f"One of {', '.join(ALL_SCHEDULERS)}.",

@@ -14,7 +14,7 @@ from tests.catalogued import add_model
 from tests.fakes import pretend_installed
 from tests.hub import tiny_model, written
 
-GUIDED = {"negative_prompt", "guidance_start", "guidance_end"}
+GUIDED = {"negative_prompt", "guidance_start", "guidance_end", "guidance_rescale"}
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ NUMBER_LIMITS = {
     **{"strength": (0, 1), "seed": (0, 2**63 - 1), "num_images": (1, 8), "mask_grow": (-256, 256), "steps": (1, 150)},
     **{"mask_blur": (0, 256), "only_masked_padding": (0, 1024), "guidance_scale": (1, 100), "width": (64, 2048)},
     **{"height": (64, 2048), "clip_skip": (1, 8), "guidance_start": (0, 1), "guidance_end": (0, 1)},
+    "guidance_rescale": (0, 1),
     **{"control_strength": (0, 2), "control_start": (0, 1), "control_end": (0, 1), "ip_adapter_scale": (0, 1)},
 }
 """The published limits: changing one changes the API."""
@@ -202,7 +203,8 @@ def test_settings_without_effect_come_with_the_reason() -> None:
     guided = PaintSettings(guidance_scale=7.5, control="edges", ip_adapter="look")
     numbers_of_control = {"control_strength", "control_start", "control_end"}
     assert idle(guided) == {}
-    assert idle(replace(guided, guidance_scale=1.0)).keys() == {"negative_prompt", "guidance_start", "guidance_end"}
+    guidance = {"negative_prompt", "guidance_start", "guidance_end", "guidance_rescale"}
+    assert idle(replace(guided, guidance_scale=1.0)).keys() == guidance
     assert idle(replace(guided, control=None)).keys() == numbers_of_control
     assert idle(replace(guided, ip_adapter=None)).keys() == {"ip_adapter_scale"}
     for reason in idle(PaintSettings(guidance_scale=1.0)).values():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, StepControl
@@ -38,6 +39,7 @@ class DenoisingState:
     noise: torch.Tensor
     step_arguments: dict[str, Any]
     guided: range | None = None
+    guidance_rescale: float = 0.0
     index: int = 0
     pred_original_sample: torch.Tensor | None = None
     controlnet: ControlNetConditioning | None = None
@@ -97,6 +99,9 @@ class DenoisingState:
             # Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598, equation 6).
             unguided, prompted = prediction.chunk(2)
             prediction = unguided + self.guidance * (prompted - unguided)
+            if self.guidance_rescale:
+                # Lin et al. 2023, section 3.4 (arXiv 2305.08891).
+                prediction = rescale_noise_cfg(prediction, prompted, self.guidance_rescale)
         timestep = self.timesteps[self.index]
         self.latents, *rest = self.scheduler.step(
             prediction, timestep, self.latents, return_dict=False, **self.step_arguments

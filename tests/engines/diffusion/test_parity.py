@@ -12,7 +12,15 @@ import torch
 
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import StableDiffusion
-from tests.engines.diffusion.pipelines import KINDS, STEPS, denoised, reference_result, request
+from tests.engines.diffusion.pipelines import (
+    KINDS,
+    STEPS,
+    denoised,
+    reference_of,
+    reference_result,
+    request,
+    run_reference,
+)
 
 STRENGTHS = (0.3, 0.75, 1.0)
 
@@ -74,3 +82,16 @@ def test_the_algorithm_of_the_dpm_solver_is_the_reference_pipelines(
     asked = request(scheduler="DPMSolverMultistepScheduler", algorithm_type="sde-dpmsolver++")
     expected = reference_result(model, asked, algorithm_type="sde-dpmsolver++")
     torch.testing.assert_close(denoised(model, asked), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rescale", [0.7, 1.0])
+@pytest.mark.parametrize("inpainting", [True, False])
+def test_guidance_rescale_is_the_reference_pipelines(
+    models: dict[tuple[str, bool], StableDiffusion], inpainting: bool, rescale: float
+) -> None:
+    model = models["sdxl", inpainting]  # diffusers' inpainting pipeline of SD has no guidance_rescale
+    asked = request(scheduler="DDIMScheduler", guidance_rescale=rescale)
+    latents = denoised(model, asked)
+    expected = run_reference(reference_of(model, asked), model.spec, asked, guidance_rescale=rescale)
+    torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(latents, denoised(model, request(scheduler="DDIMScheduler")), atol=1e-2)

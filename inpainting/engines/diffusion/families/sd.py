@@ -120,6 +120,8 @@ class StableDiffusion(LatentModel):
                 yield f"{DISTILLED} the negative prompt was not read."
             if settings.guidance_start or settings.guidance_end not in (None, 1):
                 yield f"{DISTILLED} guidance_start and guidance_end changed nothing."
+            if settings.guidance_rescale:
+                yield f"{DISTILLED} guidance_rescale changed nothing."
         for slug in settings.embeddings:
             if slug not in used_embeddings:
                 placeholder = placeholder_of(slug)
@@ -205,6 +207,7 @@ class StableDiffusion(LatentModel):
             noise=noise,
             step_arguments=schedulers.step_arguments(scheduler, inputs.generator),
             guided=guided,
+            guidance_rescale=settings.guidance_rescale or 0.0,
         )
         return state, notes
 
