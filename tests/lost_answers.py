@@ -1,4 +1,4 @@
-"""A database that commits and whose answer is lost on the way, as when the connection is reset just then."""
+"""A database that commits but whose reply is lost, as when the connection is reset at that moment."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from django.db import OperationalError, connections
 
 
-def lose_the_answer(then: Callable[[], object] = lambda: None) -> None:
-    """The next commit of this thread is made, then something happens, and the commit seems to have failed."""
+def lose_the_commit_reply(then: Callable[[], object] = lambda: None) -> None:
+    """Let the next commit of this thread succeed, call `then`, and raise as if the commit had failed."""
     connection: Any = connections["default"]
     commit = connection._commit
 
-    def commit_unheard() -> None:
+    def commit_and_fail() -> None:
         commit()
         del vars(connection)["_commit"]
         then()
         raise OperationalError("server closed the connection unexpectedly")
 
-    vars(connection)["_commit"] = commit_unheard
+    vars(connection)["_commit"] = commit_and_fail

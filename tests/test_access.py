@@ -1,7 +1,7 @@
 """Who gets what: every route with an object in it, against everybody who may ask; each cell is one exact status.
 
 The routes are read from the URL configuration, the admin's and the websockets' among them: a route that is not in the
-matrix fails `test_every_route_with_an_object_has_its_row`. To add one, say below who gets which status, and why.
+matrix fails `test_every_route_with_an_object_is_in_the_matrix`. To add one, say below who gets which status, and why.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def program(key: str) -> Client:
 
 
 @pytest.mark.parametrize("row", HTTP_ROWS, ids=str)
-def test_everybody_gets_exactly_what_is_theirs(
+def test_every_actor_gets_the_expected_status_on_every_route(
     row: Row,
     actors: Callable[[Row], dict[str, Client]],
     alice: User,
@@ -310,7 +310,7 @@ def what(answer: HttpResponse) -> tuple[int, str, dict[str, str]]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("actor", ACTORS)
 @pytest.mark.parametrize("row", SOCKET_ROWS, ids=str)
-async def test_a_socket_is_open_to_its_owner_alone(
+async def test_only_the_owner_can_open_a_socket(
     row: Row, actor: str, actors: Callable[[Row], dict[str, Client]], waiting: Generation
 ) -> None:
     client = (await database_sync_to_async(actors)(row))[actor]
@@ -347,7 +347,7 @@ def methods_of(pattern: URLPattern) -> set[str]:
     return {name.upper() for name in view.http_method_names if hasattr(view, name)} - {"OPTIONS", "HEAD"}
 
 
-def test_every_route_with_an_object_has_its_row() -> None:
+def test_every_route_with_an_object_is_in_the_matrix() -> None:
     configured = [*routes(get_resolver()), *((str(entry.pattern), entry) for entry in websocket_urlpatterns)]
     listed: dict[str, set[str]] = {}
     for row in ROWS:

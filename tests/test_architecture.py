@@ -67,7 +67,7 @@ def floor_of(name: str) -> int | None:
     )
 
 
-def test_every_room_imports_only_what_stands_below_it() -> None:
+def test_every_package_imports_only_packages_below_it() -> None:
     wrong = []
     for name, tree in modules("inpainting").items():
         if name.startswith("inpainting.migrations"):
@@ -141,7 +141,7 @@ def test_no_surface_imports_another() -> None:
     assert wrong == []
 
 
-def test_what_dialects_share_knows_no_dialect() -> None:
+def test_the_shared_code_of_dialects_imports_no_dialect() -> None:
     """Only the OpenAPI document and the errors outside of dialects use the native API."""
     native, serving_it = "inpainting.api.native", ("inpainting.api.openapi", "inpainting.api.error_handlers")
     for name, tree in modules("inpainting/api").items():
@@ -149,7 +149,7 @@ def test_what_dialects_share_knows_no_dialect() -> None:
             assert not [found for found in imports(tree) if found.startswith(native)], name
 
 
-def test_nothing_imports_the_wiring_and_accounts_knows_nothing_of_inpainting() -> None:
+def test_no_package_imports_the_site_and_accounts_does_not_import_inpainting() -> None:
     for name, tree in {**modules("inpainting"), **modules("accounts")}.items():
         assert not [found for found in imports(tree) if found.startswith("dreamlayer_site")], name
     for name, tree in modules("accounts").items():

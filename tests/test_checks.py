@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 
 @pytest.mark.parametrize("word", ["0", "Off", "cpu", ""])
-def test_openvino_is_auto_or_off_and_no_other_word(settings: Any, word: str) -> None:
+def test_the_setting_openvino_is_auto_or_off(settings: Any, word: str) -> None:
     for known in ("auto", "off"):
         settings.DIFFUSION_OPENVINO = known
         call_command("check")

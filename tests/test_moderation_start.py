@@ -19,7 +19,7 @@ def checked() -> str:
     return str(said.value)
 
 
-def test_a_light_installation_hears_that_nothing_will_be_painted(
+def test_the_check_fails_where_a_light_installation_cannot_run_the_safety_checker(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend_missing(monkeypatch, "torch")
@@ -28,14 +28,14 @@ def test_a_light_installation_hears_that_nothing_will_be_painted(
     assert "cannot run it: nothing will be painted" in checked()
 
 
-def test_a_word_that_nobody_knows_is_refused(settings: Any) -> None:
+def test_an_unknown_value_is_refused(settings: Any) -> None:
     settings.SAFETY_CHECKER = "Blur"
     with pytest.raises(CommandError, match="off, blur, pixelate, black or sensitive_content_text"):
         call_command("check")
 
 
 @pytest.mark.parametrize("setting", ["off", "black"])
-def test_a_start_without_the_model_says_which_command_gets_it(
+def test_without_the_model_the_error_names_the_command_that_installs_it(
     db: None, settings: Any, caplog: pytest.LogCaptureFixture, setting: str
 ) -> None:
     settings.SAFETY_CHECKER = setting

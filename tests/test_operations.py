@@ -45,7 +45,7 @@ def installation(tmp_path: Path) -> Installation:
     return installation
 
 
-def test_a_backup_of_a_server_at_work_is_whole_and_goes_on_elsewhere(
+def test_a_backup_of_a_running_server_is_complete_and_restores_elsewhere(
     installation: Installation, tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
     key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
@@ -79,14 +79,14 @@ def test_a_backup_of_a_server_at_work_is_whole_and_goes_on_elsewhere(
         assert restored.get(picture, key=key)[0] == 200
 
 
-def test_a_backup_is_not_restored_over_what_is_there(installation: Installation, tmp_path: Path) -> None:
+def test_a_backup_is_not_restored_over_existing_data(installation: Installation, tmp_path: Path) -> None:
     (installation.folder / "pictures").mkdir()
     run("back up", installation, tmp_path / "backup")
     with pytest.raises(AssertionError, match="File exists"):
         run("restore", installation, tmp_path / "backup")
 
 
-def test_a_folder_moves_with_all_that_is_in_it(
+def test_the_data_folder_can_be_moved(
     installation: Installation, tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
     key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()

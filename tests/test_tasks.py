@@ -1,4 +1,4 @@
-"""What Celery is asked to do is asked again every second, so a bell that nobody hears must not wait for ever."""
+"""Celery task messages are sent again every second, so a message that no worker reads must expire."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dreamlayer_site.celery import app
 from inpainting import tasks
 
 
-@pytest.mark.parametrize("bell", [tasks.run_waiting, tasks.run_waiting_on_gpu, tasks.deliver_webhooks])
-def test_a_bell_that_nobody_hears_is_dropped(bell: object) -> None:
-    assert bell.name in app.tasks  # type: ignore[attr-defined]
-    assert bell.expires == tasks.NOTIFICATION_SECONDS  # type: ignore[attr-defined]
+@pytest.mark.parametrize("task", [tasks.run_waiting, tasks.run_waiting_on_gpu, tasks.deliver_webhooks])
+def test_an_unread_notification_expires(task: object) -> None:
+    assert task.name in app.tasks  # type: ignore[attr-defined]
+    assert task.expires == tasks.NOTIFICATION_SECONDS  # type: ignore[attr-defined]

@@ -115,7 +115,7 @@ def test_every_row_of_the_earlier_release_is_kept(released: Apps) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_code_of_today_reads_them(released: Apps) -> None:
+def test_the_current_code_reads_the_upgraded_rows(released: Apps) -> None:
     rows = {name: filled(released.get_model("inpainting", name)) for name in ("Generation", "Lora")}
     for family in FAMILIES:
         filled(released.get_model("inpainting", "InferenceModel"), slug=f"my-{family}", family=family, label="Mine")

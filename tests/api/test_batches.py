@@ -38,7 +38,7 @@ from inpainting.models import Batch, BatchItem, Generation, Retention, UserLimit
 from inpainting.models.pictures import StoredPicture
 from tests.api.bodies import data_url, text, upload
 from tests.conftest import png
-from tests.lost_answers import lose_the_answer
+from tests.lost_answers import lose_the_commit_reply
 
 pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
 
@@ -336,7 +336,7 @@ def test_a_commit_whose_answer_is_lost_keeps_what_was_accepted(
 
     def remember_unheard(self: Idempotency, batch: Batch) -> None:
         remember(self, batch)
-        lose_the_answer()
+        lose_the_commit_reply()
 
     monkeypatch.setattr(Idempotency, "remember_batch", remember_unheard)
     headers = {"Idempotency-Key": "one"}

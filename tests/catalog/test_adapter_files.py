@@ -21,7 +21,7 @@ ADAPTERS = [
 """As the published repository is laid out."""
 
 
-def test_good_parts_pass_and_are_found_where_they_are_installed(tmp_path: Path) -> None:
+def test_valid_adapters_pass_and_are_found_where_they_are_installed(tmp_path: Path) -> None:
     for kind, name in {Kind.VAE: "AutoencoderKL", Kind.CONTROLNET: "ControlNetModel"}.items():
         folder = network(tmp_path / kind, _class_name=name)
         check_adapter(folder, "sd", kind)
@@ -47,7 +47,7 @@ def test_a_network_of_another_class_or_family_is_refused(
         check_adapter(network(tmp_path / "part", **configuration), "sd", kind)
 
 
-def test_an_adapter_with_strange_tensors_or_without_its_encoder_is_refused(tmp_path: Path) -> None:
+def test_an_adapter_with_unknown_tensors_or_without_its_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match=r"it holds “unet\.weight”"):
         check_adapter(ip_adapter(tmp_path / "strange", tensor="unet.weight"), "sd", Kind.IP_ADAPTER)
     lonely = ip_adapter(tmp_path / "lonely")
@@ -56,7 +56,7 @@ def test_an_adapter_with_strange_tensors_or_without_its_encoder_is_refused(tmp_p
         check_adapter(lonely, "sd", Kind.IP_ADAPTER)
 
 
-def test_a_pickle_beside_good_files_is_enough_to_refuse(tmp_path: Path) -> None:
+def test_a_pickle_beside_valid_files_is_refused(tmp_path: Path) -> None:
     folder = network(tmp_path / "vae", _class_name="AutoencoderKL")
     (folder / "diffusion_pytorch_model.bin").write_bytes(b"")
     with pytest.raises(ModelRefused, match="pickle"):
@@ -64,7 +64,7 @@ def test_a_pickle_beside_good_files_is_enough_to_refuse(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.VAE, Kind.IP_ADAPTER])
-def test_an_adapter_of_a_network_is_put_on_nothing_unasked(kind: Kind, tmp_path: Path) -> None:
+def test_an_adapter_configuration_beside_the_weights_is_refused(kind: Kind, tmp_path: Path) -> None:
     """transformers does so with one that lies beside the weights, or looks elsewhere for what it was made for."""
     folder = place = network(tmp_path / "vae", _class_name="AutoencoderKL")
     if kind is Kind.IP_ADAPTER:
@@ -83,7 +83,7 @@ def test_an_adapter_of_a_network_is_put_on_nothing_unasked(kind: Kind, tmp_path:
         ("sdxl", "ip-adapter-plus_sdxl_vit-h", "sdxl_models/ip-adapter-plus_sdxl_vit-h", "models"),
     ],
 )
-def test_an_adapter_comes_with_the_encoder_it_was_trained_with(
+def test_an_ip_adapter_needs_the_encoder_it_was_trained_with(
     family: str, variant: str, adapter: str, encoder: str
 ) -> None:
     assert adapter_files(ADAPTERS, Kind.IP_ADAPTER, family, variant) == [
@@ -93,7 +93,7 @@ def test_an_adapter_comes_with_the_encoder_it_was_trained_with(
     ]
 
 
-def test_of_a_network_the_wanted_flavour_is_taken_or_the_plain_one() -> None:
+def test_the_files_of_the_variant_are_chosen_or_the_plain_ones() -> None:
     plain, half = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"
     names = ["config.json", "diffusion_pytorch_model.bin", "images/picture.png", plain, half]
     assert adapter_files(names, Kind.CONTROLNET, "sd", "fp16") == ["config.json", half]
@@ -102,7 +102,7 @@ def test_of_a_network_the_wanted_flavour_is_taken_or_the_plain_one() -> None:
         adapter_files(names[:2], Kind.CONTROLNET, "sd", "")
 
 
-def test_of_several_embeddings_the_variant_says_which(tmp_path: Path) -> None:
+def test_the_variant_selects_one_of_several_embeddings(tmp_path: Path) -> None:
     names = ["cat.safetensors", "dog.safetensors", "learned_embeds.bin"]
     assert adapter_files(names, Kind.EMBEDDING, "sd", "dog") == ["dog.safetensors"]
     with pytest.raises(ModelRefused, match="named with --variant"):

@@ -36,7 +36,7 @@ def file(folder: Path, tensors: Tensors, name: str = "cat.safetensors") -> Path:
         ("sdxl", {"clip_l": vectors(2, 768), "clip_g": vectors(2, 1280)}),
     ],
 )
-def test_each_published_form_is_taken_for_its_family_alone(family: str, tensors: Tensors, tmp_path: Path) -> None:
+def test_each_published_format_is_accepted_for_its_family_alone(family: str, tensors: Tensors, tmp_path: Path) -> None:
     path = file(tmp_path, tensors)
     check_adapter(path, family, Kind.EMBEDDING)
     other = "sd" if family == "sdxl" else "sdxl"
@@ -58,14 +58,14 @@ def test_each_published_form_is_taken_for_its_family_alone(family: str, tensors:
         ("sdxl", {"clip_l": vectors(1, 1280), "clip_g": vectors(1, 768)}, "vectors of 1280 features"),
     ],
 )
-def test_what_is_damaged_or_of_another_shape_is_refused(
+def test_a_damaged_file_or_one_of_another_shape_is_refused(
     family: str, tensors: Tensors, said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelRefused, match=said):
         check_embedding(file(tmp_path, tensors), family)
 
 
-def test_what_is_no_small_safetensors_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_small_safetensors_file_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = file(tmp_path, {"emb_params": vectors(1, 768)})
     pickle = tmp_path / "cat.pt"
     pickle.write_bytes(good.read_bytes())

@@ -44,7 +44,7 @@ def test_its_name_fits_the_columns_and_its_defaults_are_valid(family: ModelFamil
     assert ModelSpec(slug="mine", label="Mine", family=family.name, **family.defaults).width
 
 
-def test_a_name_is_taken_once() -> None:
+def test_a_name_is_declared_once() -> None:
     with pytest.raises(ValueError, match="registered already"):
         families.register(DECLARED[0])
     with pytest.raises(families.UnknownFamily, match="no model family flux-9"):

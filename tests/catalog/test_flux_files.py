@@ -54,7 +54,7 @@ def refusal(path: Path, family: str = "flux-fill") -> str:
     return caught.value.message
 
 
-def test_a_folder_as_it_is_published_is_taken_and_of_it_what_is_needed(folder: Path) -> None:
+def test_a_published_folder_is_accepted_and_only_its_needed_files_are_listed(folder: Path) -> None:
     check_model(folder, "flux-fill")
     there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     assert sorted(pipeline_files(there, INDEX, "", "flux-fill")) == sorted(["model_index.json", *TEXTS, *WEIGHTS])
@@ -73,12 +73,12 @@ def test_a_folder_as_it_is_published_is_taken_and_of_it_what_is_needed(folder: P
         ("scheduler", ["diffusers", "DDIMScheduler"]),
     ],
 )
-def test_a_folder_with_another_part_is_refused(folder: Path, part: str, value: object) -> None:
+def test_a_folder_with_another_component_is_refused(folder: Path, part: str, value: object) -> None:
     (folder / "model_index.json").write_text(json.dumps({**INDEX, part: value}))
     assert "model_index.json" in refusal(folder)
 
 
-def test_it_is_no_model_of_another_family_and_others_hold_none_of_its_parts(folder: Path, tmp_path: Path) -> None:
+def test_it_is_no_model_of_another_family_and_no_other_model_has_its_components(folder: Path, tmp_path: Path) -> None:
     assert "family flux-fill, not sd" in refusal(folder, "sd")
     other = written(tiny_model(), tmp_path / "other")
     assert "family sd, not flux-fill" in refusal(other)
@@ -87,7 +87,7 @@ def test_it_is_no_model_of_another_family_and_others_hold_none_of_its_parts(fold
     assert "not on the list" in refusal(other, "sd")
 
 
-def test_weights_that_are_missing_or_lie_elsewhere_are_refused(folder: Path) -> None:
+def test_missing_weights_and_weights_outside_the_folder_are_refused(folder: Path) -> None:
     index = folder / "transformer/diffusion_pytorch_model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "../../elsewhere.safetensors"}}))
     assert "elsewhere" in refusal(folder)
@@ -101,7 +101,7 @@ def test_one_file_is_refused_with_the_reason(folder: Path) -> None:
     assert "comes as a folder in diffusers' layout alone" in refusal(folder / "flux1-fill-dev.safetensors")
 
 
-def test_the_shipped_one_says_that_it_is_gated_and_not_for_commerce_and_starts_as_its_card_does() -> None:
+def test_the_shipped_model_is_gated_non_commercial_and_has_the_defaults_of_its_card() -> None:
     (shipped,) = [spec for spec in SHIPPED if spec.family == "flux-fill"]
     assert "Non-Commercial" in shipped.licence
     assert "gated" in shipped.licence
@@ -118,9 +118,7 @@ def test_the_shipped_one_says_that_it_is_gated_and_not_for_commerce_and_starts_a
         ("sdxl", {"guidance_scale": 30.0}, "field_out_of_range"),
     ],
 )
-def test_a_model_has_no_defaults_that_its_family_does_not_take(
-    family: str, changes: dict[str, object], code: str
-) -> None:
+def test_a_model_has_only_defaults_that_its_family_reads(family: str, changes: dict[str, object], code: str) -> None:
     known = families.get(family)
     usual = {"scheduler": known.schedulers[0], "guidance_scale": known.max_guidance_scale}
     ModelSpec("mine", "Mine", family, **usual)  # type: ignore[arg-type]  # of several types, as they should be

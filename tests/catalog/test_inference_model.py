@@ -35,7 +35,7 @@ def install(model: InferenceModel, settings: Any, tmp_path: Path) -> None:
     assert model.install(Source.HUB)
 
 
-def test_the_shipped_models_are_there_and_none_is_installed(db: None) -> None:
+def test_the_shipped_models_are_listed_and_none_is_installed(db: None) -> None:
     rows = list(InferenceModel.objects.all())
     assert [row.slug for row in rows] == [spec.slug for spec in (*SHIPPED, *SHIPPED_ADAPTERS)]
     assert [row.spec for row in rows] == [*SHIPPED, *SHIPPED_ADAPTERS]
@@ -44,7 +44,7 @@ def test_the_shipped_models_are_there_and_none_is_installed(db: None) -> None:
         row.full_clean()
 
 
-def test_the_next_migrate_overwrites_no_edit_and_brings_back_what_is_missing(model: InferenceModel) -> None:
+def test_migrate_keeps_edits_and_restores_missing_rows(model: InferenceModel) -> None:
     InferenceModel.objects.filter(pk=model.pk).update(label="Ours", steps=12, enabled=False)
     InferenceModel.objects.get(slug="sdxl").delete()
     list_shipped_models(apps=apps)
@@ -54,12 +54,12 @@ def test_the_next_migrate_overwrites_no_edit_and_brings_back_what_is_missing(mod
 
 
 @pytest.mark.parametrize("name", ["sd15-inpainting", "runwayml/stable-diffusion-inpainting"])
-def test_a_slug_and_an_alias_find_their_model(model: InferenceModel, name: str) -> None:
+def test_a_model_is_found_by_slug_and_by_alias(model: InferenceModel, name: str) -> None:
     assert Catalog().requested(name) == model
 
 
 @pytest.mark.parametrize("name", [None, "", "auto"])
-def test_no_name_leaves_the_choice_to_us(db: None, name: str | None) -> None:
+def test_without_a_name_no_model_is_requested(db: None, name: str | None) -> None:
     assert Catalog().requested(name) is None
 
 
@@ -73,13 +73,13 @@ def test_an_unknown_name_is_refused_with_the_slugs_and_without_an_echo(db: None,
     assert name not in caught.value.message
 
 
-def test_a_model_that_is_off_is_not_found(model: InferenceModel) -> None:
+def test_a_disabled_model_is_not_found(model: InferenceModel) -> None:
     model.switch(False)
     with pytest.raises(InvalidRequest):
         Catalog().row("sd15-inpainting")
 
 
-def test_the_fallback_stands_in_for_unknown_names_and_there_is_one(model: InferenceModel) -> None:
+def test_the_one_fallback_model_replaces_unknown_names(model: InferenceModel) -> None:
     model.is_fallback = True
     model.full_clean()
     model.save()
@@ -91,7 +91,7 @@ def test_the_fallback_stands_in_for_unknown_names_and_there_is_one(model: Infere
         other.full_clean()
 
 
-def test_a_part_is_no_fallback(db: None) -> None:
+def test_an_adapter_cannot_be_the_fallback(db: None) -> None:
     part = InferenceModel.objects.get(slug="taesd")
     part.is_fallback = True
     with pytest.raises(ValidationError, match="paints nothing by itself"):
@@ -99,13 +99,13 @@ def test_a_part_is_no_fallback(db: None) -> None:
 
 
 @pytest.mark.parametrize("aliases", ["text", [1], [""], ["sd15"], ["stable-diffusion-v1-5"], ["x" * 201]])
-def test_aliases_are_texts_that_lead_to_one_model(model: InferenceModel, aliases: Any) -> None:
+def test_an_alias_is_text_and_names_one_model(model: InferenceModel, aliases: Any) -> None:
     model.aliases = aliases
     with pytest.raises(ValidationError):
         model.full_clean()
 
 
-def test_one_pull_at_a_time_and_a_dead_one_gives_way(model: InferenceModel) -> None:
+def test_one_pull_runs_at_a_time_and_a_dead_one_is_replaced(model: InferenceModel) -> None:
     other = InferenceModel.objects.get(pk=model.pk)
     assert model.start_pull()
     assert not other.start_pull()
@@ -119,7 +119,7 @@ def test_one_pull_at_a_time_and_a_dead_one_gives_way(model: InferenceModel) -> N
     assert other.percent == 50
 
 
-def test_rows_and_files_must_both_say_that_it_is_installed(
+def test_a_model_is_installed_when_both_its_row_and_its_files_are_there(
     model: InferenceModel, settings: Any, tmp_path: Path
 ) -> None:
     assert not model.is_installed
@@ -135,7 +135,7 @@ def test_rows_and_files_must_both_say_that_it_is_installed(
     assert caught.value.code == "model_unavailable"
 
 
-def test_engines_find_the_preferred_model_or_the_command_that_gets_one(
+def test_find_returns_the_preferred_model_or_an_error_that_names_the_command(
     model: InferenceModel, settings: Any, tmp_path: Path
 ) -> None:
     settings.MODELS_DIR = tmp_path
@@ -171,7 +171,7 @@ def test_a_model_that_is_not_installed_is_refused_with_the_command(
     assert "python manage.py pull_model sd15-inpainting" in answer["message"]
 
 
-def test_the_model_that_is_meant_goes_into_the_settings(
+def test_the_resolved_slug_is_stored_in_the_settings(
     alices_program: Client, model: InferenceModel, settings: Any, tmp_path: Path
 ) -> None:
     install(model, settings, tmp_path)
@@ -186,6 +186,6 @@ def test_the_model_that_is_meant_goes_into_the_settings(
     assert [entry["id"] for entry in listed if entry["installed"]] == ["sd15-inpainting"]
 
 
-def test_models_that_are_off_are_not_listed(alices_program: Client, model: InferenceModel) -> None:
+def test_disabled_models_are_not_listed(alices_program: Client, model: InferenceModel) -> None:
     model.switch(False)
     assert "sd15-inpainting" not in [entry["id"] for entry in alices_program.get("/api/models/").json()["models"]]

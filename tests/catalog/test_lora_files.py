@@ -60,7 +60,7 @@ def file(tmp_path: Path) -> Path:
         },
     ],
 )
-def test_the_names_of_every_trainer_are_taken(file: Path, tensors: dict[str, Any]) -> None:
+def test_the_tensor_names_of_every_trainer_are_accepted(file: Path, tensors: dict[str, Any]) -> None:
     check_lora(written(file, tensors), "sd")
     check_finite(file)
 
@@ -75,7 +75,7 @@ def test_the_names_of_every_trainer_are_taken(file: Path, tensors: dict[str, Any
         (layer("lora_unet_mid_block_attentions_0_transformer_blocks_7_attn1_to_q"), "sd", "sdxl"),
     ],
 )
-def test_one_of_another_family_is_refused(file: Path, tensors: dict[str, Any], family: str, seen: str) -> None:
+def test_a_lora_of_another_family_is_refused(file: Path, tensors: dict[str, Any], family: str, seen: str) -> None:
     with pytest.raises(LoraRefused, match=seen):
         check_lora(written(file, tensors), family)
 
@@ -94,7 +94,7 @@ def test_one_of_another_family_is_refused(file: Path, tensors: dict[str, Any], f
         (layer() | {f"{LAYER}.lora_down.weight": np.ones((4, 768), "<i4")}, "I32 numbers"),
     ],
 )
-def test_what_is_no_plain_lora_is_refused(file: Path, tensors: dict[str, Any], says: str) -> None:
+def test_a_file_that_is_no_plain_lora_is_refused(file: Path, tensors: dict[str, Any], says: str) -> None:
     with pytest.raises(LoraRefused, match=says) as refused:
         check_lora(written(file, tensors), "sd")
     assert refused.value.code == "lora_refused"
@@ -109,12 +109,12 @@ def test_a_damaged_file_is_refused(file: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".ckpt", ".pt", ".bin", ".pickle"])
-def test_a_pickle_is_refused_by_its_name(tmp_path: Path, ending: str) -> None:
+def test_a_file_with_the_name_of_a_pickle_is_refused(tmp_path: Path, ending: str) -> None:
     with pytest.raises(LoraRefused, match="pickle"):
         check_lora(written(tmp_path / f"mine{ending}", layer()), "sd")
 
 
-def test_one_that_is_too_large_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lora_over_the_limit_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(file, layer())
     monkeypatch.setattr(lora_files, "MAX_LORA_BYTES", file.stat().st_size)
     check_lora(file, "sd")
@@ -125,7 +125,7 @@ def test_one_that_is_too_large_is_refused(file: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("kind", ["<f4", "<f2"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_number_that_is_none_is_found_wherever_it_is(
+def test_a_value_that_is_not_finite_is_refused_wherever_it_is(
     file: Path, monkeypatch: pytest.MonkeyPatch, kind: str, value: float
 ) -> None:
     monkeypatch.setattr(lora_files, "CHUNK_NUMBERS", 100)
@@ -137,7 +137,7 @@ def test_a_number_that_is_none_is_found_wherever_it_is(
 
 
 @pytest.mark.parametrize(("bits", "is_finite"), [(0x7F7F, True), (0x7F80, False), (0xFF80, False), (0x7FC1, False)])
-def test_bfloat16_is_looked_through_too(file: Path, bits: int, is_finite: bool) -> None:
+def test_bfloat16_values_are_checked_too(file: Path, bits: int, is_finite: bool) -> None:
     tensors = {name: np.full(value.shape, 0x3F00, "<u2") for name, value in layer().items()}
     tensors[f"{LAYER}.lora_down.weight"][3, 700] = bits
     check_lora(written(file, tensors, types={"<u2": "BF16"}), "sd")
@@ -148,7 +148,7 @@ def test_bfloat16_is_looked_through_too(file: Path, bits: int, is_finite: bool) 
             check_finite(file)
 
 
-def test_its_own_configuration_may_name_no_programs(file: Path) -> None:
+def test_its_configuration_must_not_name_code(file: Path) -> None:
     harmless = {"unet.r": 4, "unet.lora_alpha": 8, "unet.target_modules": ["to_q"], "unet.megatron_config": None}
     check_lora(written(file, layer(), lora_adapter_metadata=json.dumps(harmless)), "sd")
     for wrong in ({"unet.megatron_config": {"x": 1}}, {"unet.auto_mapping": {"x": "y"}}, {"unet.use_dora": True}):

@@ -31,11 +31,11 @@ def refusal(path: Path, family: str = "sd") -> str:
     return caught.value.message
 
 
-def test_a_model_in_diffusers_layout_is_taken(folder: Path) -> None:
+def test_a_model_in_diffusers_layout_is_accepted(folder: Path) -> None:
     check_model(folder, "sd")
 
 
-def test_a_checkpoint_is_taken_for_its_own_family(tmp_path: Path) -> None:
+def test_a_checkpoint_is_accepted_for_its_own_family_alone(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     for channels in (4, 9):
         path.write_bytes(checkpoint(channels=channels))
@@ -49,7 +49,7 @@ def test_a_checkpoint_is_taken_for_its_own_family(tmp_path: Path) -> None:
     assert "no Stable Diffusion checkpoint" in refusal(path)
 
 
-def test_what_lies_beside_a_checkpoint_is_looked_at_too(tmp_path: Path, folder: Path) -> None:
+def test_the_files_beside_a_checkpoint_are_checked_too(tmp_path: Path, folder: Path) -> None:
     path = tmp_path / "mine.safetensors"
     path.write_bytes(checkpoint())
     folder.rename(tmp_path / "config")
@@ -58,7 +58,7 @@ def test_what_lies_beside_a_checkpoint_is_looked_at_too(tmp_path: Path, folder: 
     assert "brings code along" in refusal(path)
 
 
-def test_what_the_formats_own_library_writes_is_taken(folder: Path) -> None:
+def test_files_of_the_safetensors_library_are_accepted(folder: Path) -> None:
     library = pytest.importorskip("safetensors.numpy", reason="a light installation has none")
     kinds = (np.float64, np.float32, np.float16, np.int64, np.uint8, np.bool_)
     tensors = {kind.__name__: np.ones((3, 5), kind) for kind in kinds} | {"one": np.array(1, np.float32)}
@@ -67,13 +67,13 @@ def test_what_the_formats_own_library_writes_is_taken(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".bin", ".ckpt", ".pt", ".pth", ".pkl", ".h5", ".PT"])
-def test_one_pickle_beside_good_files_is_enough_and_is_named(folder: Path, ending: str) -> None:
+def test_a_pickle_beside_valid_files_is_refused_and_named(folder: Path, ending: str) -> None:
     name = f"unet/diffusion_pytorch_model{ending}"
     (folder / name).write_bytes(pickle.dumps([1]))
     assert name in refusal(folder)
 
 
-def test_a_pickle_that_calls_itself_safetensors_is_refused(folder: Path) -> None:
+def test_a_pickle_with_the_suffix_safetensors_is_refused(folder: Path) -> None:
     (folder / "unet/diffusion_pytorch_model.safetensors").write_bytes(pickle.dumps([1] * 100))
     assert "no .safetensors file" in refusal(folder)
 
@@ -114,18 +114,18 @@ def test_a_model_of_another_family_is_refused(folder: Path) -> None:
         ("vae/decode.py", "print()"),
     ],
 )
-def test_configurations_bring_no_code_and_reach_nowhere_else(folder: Path, name: str, content: str) -> None:
+def test_a_configuration_that_names_code_or_another_place_is_refused(folder: Path, name: str, content: str) -> None:
     (folder / name).write_text(content)
     assert name.rpartition("/")[2] in refusal(folder)
 
 
 @pytest.mark.parametrize("component", ["unet", "vae", "text_encoder"])
-def test_a_part_with_weights_tells_their_shapes(folder: Path, component: str) -> None:
+def test_a_component_with_weights_needs_its_configuration(folder: Path, component: str) -> None:
     (folder / component / "config.json").unlink()
     assert f"{component} holds no config.json" in refusal(folder)
 
 
-def test_a_link_that_leads_out_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere.json").write_text("{}")
     (folder / "unet/more.json").symlink_to(tmp_path / "elsewhere.json")
     assert "unet/more.json is a link" in refusal(folder)
@@ -166,7 +166,7 @@ def test_a_damaged_header_is_refused(folder: Path, content: bytes) -> None:
     assert "diffusion_pytorch_model.safetensors" in refusal(folder)
 
 
-def test_of_a_repository_only_what_is_needed_is_wanted() -> None:
+def test_only_the_needed_files_of_a_repository_are_listed() -> None:
     files = [*tiny_model(), "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.non_ema.safetensors"]
     files += ["whole.safetensors", "unet/handler.py", "safety_checker/model.safetensors", "unet/deeper/config.json"]
     wanted = set(pipeline_files(files, INDEX, "fp16", "sd"))
@@ -175,21 +175,21 @@ def test_of_a_repository_only_what_is_needed_is_wanted() -> None:
     assert "unet/diffusion_pytorch_model.safetensors" in pipeline_files(files, INDEX, "", "sd")
 
 
-def test_weights_in_parts_come_with_their_list() -> None:
+def test_sharded_weights_are_listed_with_their_index() -> None:
     parts = [f"unet/diffusion_pytorch_model.fp16-0000{number}-of-00002.safetensors" for number in (1, 2)]
     files = [*tiny_model(), *parts, "unet/diffusion_pytorch_model.safetensors.index.fp16.json"]
     assert set(files[-3:]) <= set(pipeline_files(files, INDEX, "fp16", "sd"))
     assert not set(files[-3:]) & set(pipeline_files(files, INDEX, "", "sd"))
 
 
-def test_a_part_that_is_pickled_alone_is_named() -> None:
+def test_a_component_that_exists_only_as_a_pickle_is_named() -> None:
     files = [name for name in tiny_model() if not name.startswith("vae/diff")] + ["vae/diffusion_pytorch_model.bin"]
     with pytest.raises(ModelRefused, match=r"vae comes without .* vae/diffusion_pytorch_model\.bin"):
         pipeline_files(files, INDEX, "fp16", "sd")
 
 
 @pytest.mark.parametrize("slug", ["", "Big", "../up", "a/b", "-a", "a" * 65, "ä", "a\n", ".hidden"])
-def test_a_slug_is_short_and_plain(slug: str, tmp_path: Path) -> None:
+def test_a_slug_is_short_and_has_plain_characters(slug: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest) as caught:
         ModelSpec(slug=slug, label="x", family="sd")
     assert caught.value.code == "model_slug_invalid"
@@ -197,7 +197,7 @@ def test_a_slug_is_short_and_plain(slug: str, tmp_path: Path) -> None:
         folder_of(slug, tmp_path)
 
 
-def test_a_models_folder_does_not_lead_out_of_the_folder_of_models(tmp_path: Path) -> None:
+def test_the_path_of_a_model_stays_inside_the_models_folder(tmp_path: Path) -> None:
     root = tmp_path / "models"
     root.mkdir()
     (root / "mine").symlink_to(tmp_path)
@@ -205,7 +205,7 @@ def test_a_models_folder_does_not_lead_out_of_the_folder_of_models(tmp_path: Pat
         folder_of("mine", root)
 
 
-def test_the_shipped_models_have_each_licence_size_and_names_of_its_own() -> None:
+def test_each_shipped_model_has_a_licence_a_size_and_names_of_its_own() -> None:
     dreaming = ["sd15-inpainting", "sd2-inpainting", "sdxl-inpainting", "sd15", "sdxl"]
     assert [spec.slug for spec in SHIPPED] == [*dreaming, "flux-fill", "lama", "migan", "safety-checker"]
     assert all("OpenRAIL" in spec.licence for spec in SHIPPED if spec.slug in dreaming)

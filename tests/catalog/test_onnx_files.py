@@ -33,17 +33,17 @@ def refusal(path: Path, data: bytes, family: str = "lama") -> str:
     ("family", "data"),
     [("lama", lama()), ("lama", lama(64)), ("migan", migan()), ("migan", migan((512, 512)))],
 )
-def test_networks_shaped_like_the_published_ones_are_taken(path: Path, family: str, data: bytes) -> None:
+def test_networks_shaped_like_the_published_ones_are_accepted(path: Path, family: str, data: bytes) -> None:
     path.write_bytes(data)
     check_model(path, family)
 
 
-def test_each_is_taken_for_its_own_family(path: Path) -> None:
+def test_each_network_is_accepted_for_its_own_family_alone(path: Path) -> None:
     assert "float32" in refusal(path, migan(), "lama")
     assert "uint8" in refusal(path, lama(), "migan")
 
 
-def test_what_was_found_in_it_is_told(path: Path) -> None:
+def test_the_error_states_what_was_found(path: Path) -> None:
     path.write_bytes(lama(64))
     found = onnx_protobuf.read(path)
     assert found.inputs == {
@@ -53,7 +53,7 @@ def test_what_was_found_in_it_is_told(path: Path) -> None:
     assert list(found.outputs) == ["output"]
 
 
-def test_numbers_in_another_file_are_refused(path: Path) -> None:
+def test_external_tensor_data_is_refused(path: Path) -> None:
     assert "another file" in refusal(path, tiny_networks.with_external_numbers())
 
 
@@ -68,11 +68,11 @@ def inside_an_if() -> Any:
 
 
 @pytest.mark.parametrize("node", [foreign_node(), inside_an_if()], ids=["outside", "inside an If"])
-def test_operators_of_others_are_refused_wherever_they_are(path: Path, node: Any) -> None:
+def test_operators_of_other_domains_are_refused_in_every_subgraph(path: Path, node: Any) -> None:
     assert "com.example" in refusal(path, lama(64, before=[node]))
 
 
-def test_functions_of_its_own_are_refused(path: Path) -> None:
+def test_model_local_functions_are_refused(path: Path) -> None:
     function = helper.make_function(
         "", "Sub", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], [helper.make_opsetid("", 17)]
     )
@@ -80,11 +80,11 @@ def test_functions_of_its_own_are_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize("sides", [(512, 256), (32, 32), (4096, 4096), (512, "width")])
-def test_other_sizes_than_squares_are_refused(path: Path, sides: Any) -> None:
+def test_sizes_that_are_not_square_are_refused(path: Path, sides: Any) -> None:
     assert "squares of 64 to 2048" in refusal(path, migan(sides), "migan")
 
 
-def test_other_inputs_are_refused(path: Path) -> None:
+def test_unexpected_inputs_are_refused(path: Path) -> None:
     assert "takes image and mask" in refusal(path, lama(64).replace(b"mask", b"hole"))
 
 
@@ -98,19 +98,19 @@ def varint(number: int) -> bytes:
 
 
 @pytest.mark.parametrize("key", [2**32 + (7 << 3 | 2), 2**34 + (7 << 3 | 2), 2**69 - 1, 0, 2, 2**32])
-def test_a_key_that_others_read_otherwise_is_refused(path: Path, key: int) -> None:
+def test_an_oversized_field_key_is_refused(path: Path, key: int) -> None:
     """protobuf takes the lower 32 bits of it, so that a hidden graph is one to whoever paints with it."""
     hidden = helper.make_graph([foreign_node()], "hidden", [], []).SerializeToString()
     data = lama(64) + varint(key) + varint(len(hidden)) + hidden
     assert "no .onnx file, or it is damaged" in refusal(path, data)
 
 
-def test_nothing_but_tiny_fields_ends_soon(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_with_too_many_fields_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_protobuf, "MAX_FIELDS", 1000)
     assert "too many fields" in refusal(path, b"\x08\x01" * 1001)
 
 
-def test_graphs_in_graphs_end_somewhere(path: Path) -> None:
+def test_deeply_nested_graphs_are_refused(path: Path) -> None:
     node = helper.make_node("Neg", ["mask"], ["x"])
     for _ in range(20):
         inner = helper.make_graph([node], "inner", [], [])
@@ -118,7 +118,7 @@ def test_graphs_in_graphs_end_somewhere(path: Path) -> None:
     assert "too deep" in refusal(path, lama(64, before=[node]))
 
 
-def test_what_is_no_onnx_file_is_refused(path: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_onnx_is_refused(path: Path, tmp_path: Path) -> None:
     for data in (b"", b"\x80\x04]q\x00.", b"MZ", lama(64)[:-5], bytes(100)):
         assert "no .onnx file, or it is damaged" in refusal(path, data)
     other = tmp_path / "network.pt"
@@ -129,7 +129,7 @@ def test_what_is_no_onnx_file_is_refused(path: Path, tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10_000), change=st.integers(1, 255))
-def test_a_damaged_file_is_taken_or_refused_and_nothing_else(path: Path, at: int, change: int) -> None:
+def test_a_damaged_file_is_accepted_or_refused_without_another_error(path: Path, at: int, change: int) -> None:
     data = bytearray(migan())
     data[at % len(data)] ^= change
     path.write_bytes(bytes(data))
@@ -139,7 +139,7 @@ def test_a_damaged_file_is_taken_or_refused_and_nothing_else(path: Path, at: int
         return
 
 
-def test_of_several_files_the_named_one_is_meant() -> None:
+def test_the_variant_selects_one_of_several_files() -> None:
     names = ["README.md", "lama.onnx", "lama_fp32.onnx"]
     assert only_file(names, ".onnx", "lama_fp32") == "lama_fp32.onnx"
     assert only_file(["README.md", "one.onnx"], ".onnx", "") == "one.onnx"

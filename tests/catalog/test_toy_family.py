@@ -114,7 +114,7 @@ def test_its_model_is_added_and_paints_through_the_api(
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
 
 
-def test_its_limits_are_those_that_it_declares(
+def test_its_limits_are_the_declared_ones(
     toy: ModelFamily, folder: Path, models_dir: Path, alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     add_model("plaything", folder, family="toy")
@@ -134,6 +134,6 @@ def test_a_model_of_another_family_is_refused_by_name(toy: ModelFamily, folder: 
         add_model("plaything", folder, family="sd")
 
 
-def test_without_the_declaration_nothing_knows_it(folder: Path, models_dir: Path) -> None:
+def test_without_the_declaration_the_family_is_unknown(folder: Path, models_dir: Path) -> None:
     with pytest.raises(CommandError, match="invalid choice: 'toy'"):
         add_model("plaything", folder, family="toy")

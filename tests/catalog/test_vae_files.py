@@ -22,7 +22,7 @@ from tests.adapter_folders import network
         ("sd", {"_class_name": "AutoencoderKL"}),  # older files do not say the scale
     ],
 )
-def test_those_of_the_family_are_taken(family: str, configuration: dict[str, object], tmp_path: Path) -> None:
+def test_vaes_of_the_family_are_accepted(family: str, configuration: dict[str, object], tmp_path: Path) -> None:
     check_adapter(network(tmp_path / "vae", **configuration), family, Kind.VAE)
 
 
@@ -35,7 +35,7 @@ def test_those_of_the_family_are_taken(family: str, configuration: dict[str, obj
         ("sd", {"latent_channels": {"a": 1}}, "channels, not 4"),
     ],
 )
-def test_those_with_other_latents_are_refused(
+def test_vaes_with_other_latents_are_refused(
     family: str, configuration: dict[str, object], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelRefused, match=said):

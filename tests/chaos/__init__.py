@@ -1,1 +1,1 @@
-"""Processes are killed at every moment; every accepted generation must end exactly once, by itself."""
+"""Processes are killed at random moments; every accepted generation must still end exactly once."""

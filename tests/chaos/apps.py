@@ -1,4 +1,4 @@
-"""Puts the fail points into a serving process: it dies where the file `fail-point` of its data folder says."""
+"""Adds fail points to a serving process: it exits at the one named in the file `fail-point` of its data folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEPS, STEP_SECONDS = 6, 0.03
 
 class SlowEngine(PlainEngine):
     def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        """Grey after six short steps; hangs for ever where the file `hang` says so, once."""
+        """Paints grey in six short steps; hangs once if the file `hang` exists."""
         for done in range(1, STEPS + 1):
             hang = settings.DATA_DIR / "hang"
             if hang.exists():

@@ -1,4 +1,4 @@
-"""The site's own settings with a slow little engine and places where the process kills itself on demand."""
+"""The site's settings with a slow engine and fail points at which the process exits on demand."""
 
 from dreamlayer_site.settings import *  # noqa: F403
 from dreamlayer_site.settings import INSTALLED_APPS

@@ -1,4 +1,4 @@
-"""Two hundred generations and thirty kills: nothing lost, nothing twice."""
+"""Two hundred generations and thirty kills: every accepted generation ends exactly once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GENERATIONS, KILLS, KILLS_WHILE_RUNNING = 200, 30, 20
 
 
 class Chaos:
-    """A server that is killed, and programs that go on asking."""
+    """A server that is killed, and clients that keep submitting."""
 
     def __init__(self, installation: Installation, photo_png: bytes, mask_png: bytes) -> None:
         self.installation = installation
@@ -38,17 +38,17 @@ class Chaos:
         self.server: subprocess.Popen[str] | None = None
 
     def ask(self) -> None:
-        """A program that asks again when nobody answers, and does not run far ahead of the painting."""
+        """Submit as a client that retries on connection errors, with a bounded number of queued generations."""
         while not self.given_up and (self.killing or len(self.acknowledged) < GENERATIONS):
             if self.count("status = 'queued'") > 6:
                 time.sleep(0.05)
                 continue
             try:
-                status, said = self.installation.img2img(self.key, *self.pictures, prefer="respond-async")
+                status, answer = self.installation.img2img(self.key, *self.pictures, prefer="respond-async")
             except (OSError, ValueError):
-                status, said = 0, {}
+                status, answer = 0, {}
             if status == 202:
-                self.acknowledged.append(str(said["id"]))
+                self.acknowledged.append(str(answer["id"]))
             else:
                 self.unanswered += 1
                 time.sleep(0.2)
@@ -65,7 +65,7 @@ class Chaos:
         return self.count("finished_at IS NOT NULL") >= how_many
 
     def start(self) -> None:
-        """Start the server where its parent is gone."""
+        """Start the server if its process has ended."""
         if self.server is None or self.server.poll() is not None:
             self.server = self.installation.start()
 
@@ -90,7 +90,7 @@ class Chaos:
         return running
 
 
-def test_nothing_is_lost_and_nothing_is_painted_twice(
+def test_every_accepted_generation_ends_exactly_once(
     tmp_path: Path, photo_png: bytes, mask_png: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     installation = Installation(
@@ -109,7 +109,7 @@ def test_nothing_is_lost_and_nothing_is_painted_twice(
         for program in programs:
             program.start()
         for kind in kinds:
-            # A few are finished between two kills, so that none is killed three times and given up.
+            # A few finish between two kills, so that no generation reaches its third attempt.
             enough = chaos.count("finished_at IS NOT NULL") + 4
             installation.wait_until(partial(chaos.has_ended, enough))
             landed += chaos.kill(kind)
@@ -144,7 +144,7 @@ def test_nothing_is_lost_and_nothing_is_painted_twice(
         assert hashlib.sha256((pictures / str(name)).read_bytes()).hexdigest() == digest
 
 
-def test_a_hung_step_is_ended_and_its_generation_painted_again(
+def test_a_hung_process_is_ended_and_its_generation_runs_again(
     tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
     installation = Installation(
@@ -155,7 +155,7 @@ def test_a_hung_step_is_ended_and_its_generation_painted_again(
     (tmp_path / "hang").touch()
     with installation.serving() as server:
         (child,) = installation.children_of(server.pid)
-        said = installation.img2img(key, photo_png, mask_png, prefer="respond-async")[1]
-        installation.wait_until(lambda: b'"succeeded"' in installation.get(str(said["url"]), key=key)[1])
+        answer = installation.img2img(key, photo_png, mask_png, prefer="respond-async")[1]
+        installation.wait_until(lambda: b'"succeeded"' in installation.get(str(answer["url"]), key=key)[1])
         assert installation.children_of(server.pid) != [child]
     assert "no progress" in installation.log

@@ -1,4 +1,4 @@
-"""Pictures and masks in folders, as the command line takes them."""
+"""Folders of images and masks for the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py inpaint`: one picture, folders of them, and going on where it stopped."""
+"""`manage.py inpaint`: one image, folders of images, and resuming an interrupted run."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tests import tiny_checker
 from tests.catalogued import add_model
 from tests.commands.running import inpaint
 
-pytestmark = pytest.mark.django_db  # which engine is the best depends on the catalog
+pytestmark = pytest.mark.django_db  # `auto` chooses an engine by the catalog
 
 
 def pixels(path: Path) -> NDArray[np.uint8]:
     return np.asarray(decode_picture(path.read_bytes()).picture.pixels)
 
 
-def test_it_paints_the_hole_and_nothing_else(folder: Path, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
+def test_it_changes_only_the_masked_pixels(folder: Path, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
     out = folder / "out.png"
-    said, notes = inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", out, "--seed", 3)
-    assert said.strip() == str(out)
+    output, notes = inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", out, "--seed", 3)
+    assert output.strip() == str(out)
     assert "0 pixels changed outside the mask" in notes
     assert hashlib.sha256(out.read_bytes()).hexdigest() in notes
     assert np.array_equal(pixels(out)[hole == 0], photo[hole == 0])
@@ -47,16 +47,16 @@ def test_it_reads_a_mask_of_the_other_polarity(folder: Path, photo: NDArray[np.u
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_it_paints_folders(folder: Path, at_once: int) -> None:
-    said, _ = inpaint(folder / "images", folder / "masks", "-o", folder / "out", "--jobs", at_once)
+    output, _ = inpaint(folder / "images", folder / "masks", "-o", folder / "out", "--jobs", at_once)
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png", "b.png", "c.png"]
-    assert len(said.splitlines()) == 3
+    assert len(output.splitlines()) == 3
 
 
 @pytest.mark.usefixtures("models_dir")
-def test_in_folders_too_what_is_found_is_hidden(
+def test_with_folders_too_flagged_results_are_hidden(
     folder: Path, settings: Any, photo: NDArray[np.uint8], hole: NDArray[np.uint8]
 ) -> None:
-    """By the processes that paint, which know neither the catalog nor what this process was told."""
+    """The painting processes have neither the catalog nor the settings of this process."""
     checker = tiny_checker.saved(folder / "checker", tiny_checker.suspicious())
     add_model("own-checker", checker, family="safety-checker")
     settings.SAFETY_CHECKER = "black"
@@ -73,16 +73,16 @@ def test_one_mask_serves_a_whole_folder(folder: Path) -> None:
     assert len(list((folder / "out").iterdir())) == 3
 
 
-def test_it_goes_on_where_it_stopped(folder: Path) -> None:
+def test_a_second_run_skips_finished_images(folder: Path) -> None:
     (folder / "out").mkdir()
     (folder / "out/b.png").write_bytes(b"there already")
-    said, notes = inpaint(folder / "images", folder / "masks", "-o", folder / "out")
+    output, notes = inpaint(folder / "images", folder / "masks", "-o", folder / "out")
     assert (folder / "out/b.png").read_bytes() == b"there already"
-    assert len(said.splitlines()) == 2
+    assert len(output.splitlines()) == 2
     assert "1 of 3" in notes
 
 
-def test_one_bad_picture_does_not_stop_the_others(folder: Path) -> None:
+def test_a_damaged_image_does_not_stop_the_others(folder: Path) -> None:
     (folder / "images/b.png").write_bytes(b"<html>")
     err = io.StringIO()
     with pytest.raises(CommandError, match="1 of 3") as caught:
@@ -110,7 +110,7 @@ def test_one_bad_picture_does_not_stop_the_others(folder: Path) -> None:
         (("images/a.png", "images", "-o", "out.png"), "a.png has no mask"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_invalid_arguments_are_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.chdir(folder)
@@ -119,7 +119,7 @@ def test_what_is_wrong_is_said(
     assert caught.value.returncode == 1
 
 
-def test_two_pictures_that_would_share_a_result_are_refused(folder: Path) -> None:
+def test_two_images_with_the_same_output_path_are_refused(folder: Path) -> None:
     for name in ("a.jpg", "a.k.png"):  # the second sorts between the two that clash
         (folder / "images" / name).write_bytes((folder / "images/a.png").read_bytes())
         (folder / "masks/a.k.png").write_bytes((folder / "masks/a_mask.png").read_bytes())

@@ -1,4 +1,4 @@
-"""`manage.py inpaint` with LoRAs, a ControlNet and an IP-Adapter; a stand-in paints."""
+"""`manage.py inpaint` with LoRAs, a ControlNet and an IP-Adapter, on a fake engine."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ NUMBERS = {
 
 
 @pytest.fixture
-def asked(settings: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
-    """What the engine was asked to paint; beside the pictures of `folder` lie guide.png and look.png."""
+def requests(settings: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
+    """The requests that reach the engine. Adds guide.png and look.png to `folder`."""
     settings.MODELS_DIR = folder / "models"
     stand_in.install(folder)
     for slug in ("ink", "oil"):
@@ -44,12 +44,12 @@ def one(folder: Path, *more: object) -> tuple[str, str]:
     return inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", folder / "out.png", *more)
 
 
-def test_all_of_it_reaches_the_engine(asked: list[InpaintRequest], folder: Path) -> None:
+def test_adapters_and_their_images_reach_the_engine(requests: list[InpaintRequest], folder: Path) -> None:
     numbers = [word for name, value in NUMBERS.items() for word in (f"--{name.replace('_', '-')}", value)]
     parts = ("--control", "depth", "--control-image", folder / "guide.png")
     adapter = ("--ip-adapter", "look", "--ip-adapter-image", folder / "look.png")
     _, notes = one(folder, *parts, *adapter, *numbers, "--lora", "ink", "--lora", "oil:-0.5", "--use-karras-sigmas")
-    (request,) = asked
+    (request,) = requests
     assert request.settings.loras == (LoraUse("ink", 1.0), LoraUse("oil", -0.5))
     assert (request.settings.control, request.settings.ip_adapter) == ("depth", "look")
     assert {name: getattr(request.settings, name) for name in NUMBERS} == NUMBERS
@@ -63,8 +63,8 @@ def test_all_of_it_reaches_the_engine(asked: list[InpaintRequest], folder: Path)
 
 
 @pytest.mark.django_db(transaction=True)  # they are painted by threads
-def test_for_a_folder_there_is_one_control_image_for_all_or_one_for_each(
-    asked: list[InpaintRequest], folder: Path, photo: NDArray[np.uint8]
+def test_a_folder_takes_one_control_image_for_all_or_one_for_each(
+    requests: list[InpaintRequest], folder: Path, photo: NDArray[np.uint8]
 ) -> None:
     (folder / "guides").mkdir()
     shades = {"a": 10, "b": 90, "c": 200}
@@ -72,12 +72,12 @@ def test_for_a_folder_there_is_one_control_image_for_all_or_one_for_each(
         (folder / f"guides/{name}.png").write_bytes(png(np.full_like(photo, shade)))
     pictures = (folder / "images", folder / "masks", "-o", folder / "out", "--control", "depth", "--control-image")
     inpaint(*pictures, folder / "guides")
-    assert {int(request.control_image.pixels[0, 0, 0]) for request in asked if request.control_image} == {10, 90, 200}
-    asked.clear()
+    assert {int(one.control_image.pixels[0, 0, 0]) for one in requests if one.control_image} == {10, 90, 200}
+    requests.clear()
     for file in (folder / "out").iterdir():
         file.unlink()
     inpaint(*pictures, folder / "guide.png")
-    assert len(asked) == 3
+    assert len(requests) == 3
     (folder / "guides/b.png").unlink()
     with pytest.raises(CommandError, match=r"b\.png has no control image"):
         inpaint(*pictures, folder / "guides")
@@ -100,15 +100,15 @@ def test_for_a_folder_there_is_one_control_image_for_all_or_one_for_each(
         (("--lora", "ink", "--lora", "ink"), "more than once"),
     ],
 )
-def test_what_is_wrong_is_said(
-    asked: list[InpaintRequest], folder: Path, arguments: tuple[str, ...], message: str
+def test_invalid_arguments_are_reported(
+    requests: list[InpaintRequest], folder: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(CommandError, match=message):
         one(folder, *arguments)
-    assert asked == []
+    assert requests == []
 
 
-def test_what_is_not_read_is_said(asked: list[InpaintRequest], folder: Path) -> None:
+def test_ignored_options_are_reported(requests: list[InpaintRequest], folder: Path) -> None:
     _, notes = one(folder, "--control", "canny", "--control-image", folder / "guide.png", "--ip-adapter-scale", "0.5")
     assert "control_image was not read: what canny is guided by is computed from the image." in notes
     assert "--ip-adapter-scale changes nothing" in notes
@@ -117,14 +117,14 @@ def test_what_is_not_read_is_said(asked: list[InpaintRequest], folder: Path) -> 
     assert "--control changes nothing" in notes
 
 
-def test_whatever_quick_fill_does_not_read_is_said_and_nothing_that_was_not_asked(folder: Path) -> None:
+def test_every_sent_option_that_quick_fill_ignores_is_reported_and_no_other(folder: Path) -> None:
     sent = {
         **{"prompt": "a cat", "strength": 0.5, "preset": "draft", "vae": "nonsense", "embedding": "nothing"},
         **{"steps": 3, "width": 128, "clip-skip": 2, "only-masked-padding": 9, "algorithm-type": "none"},
     }
     words = [word for option, value in sent.items() for word in (f"--{option}", value)]
     _, notes = one(folder, "--engine", "quick-fill", "--mask-grow", 2, "--seed", 3, *words, "--no-use-karras-sigmas")
-    said = [line.split(" changes nothing: ")[0] for line in notes.splitlines() if " changes nothing: " in line]
-    assert said == sorted(f"--{option}" for option in (*sent, "use-karras-sigmas"))
+    reported = [line.split(" changes nothing: ")[0] for line in notes.splitlines() if " changes nothing: " in line]
+    assert reported == sorted(f"--{option}" for option in (*sent, "use-karras-sigmas"))
     _, notes = one(folder, "--engine", "quick-fill")
     assert "changes nothing" not in notes

@@ -1,4 +1,4 @@
-"""Accepting: the same Idempotency-Key makes one generation, limits hold exactly, estimates follow the past."""
+"""Accepting: one generation per Idempotency-Key, exact limits, estimates from past run times."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def all_at_once(count: int, call: Callable[[int], object]) -> list[object]:
-    """`call(number)` on as many threads; what each returned or raised."""
+    """Run `call(number)` on that many threads; return what each returned or raised."""
 
     def on_a_thread(number: int) -> object:
         try:
@@ -70,12 +70,12 @@ def test_fifty_parallel_calls_with_one_key_make_one_generation(alice: User, requ
     generation = Generation.objects.get()
     assert made == [generation] * 50
     assert SourceImage.objects.count() == 1
-    assert len(files() - before) == 3  # source, its thumbnail, mask: what lost left nothing
+    assert len(files() - before) == 3  # source, its thumbnail, mask: the refused requests left no files
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_no_worker")
-def test_a_key_that_comes_with_another_request_is_refused(alice: User, bob: User, request_: InpaintRequest) -> None:
+def test_a_key_reused_with_another_request_is_refused(alice: User, bob: User, request_: InpaintRequest) -> None:
     generation = submit.submit(request_, owner=alice, idempotency=ONE)
     assert ONE.earlier(alice) == generation
     with pytest.raises(InvalidRequest) as caught:
@@ -85,7 +85,7 @@ def test_a_key_that_comes_with_another_request_is_refused(alice: User, bob: User
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_of_no_or_endless_length_is_refused(key: str) -> None:
+def test_an_empty_or_oversized_key_is_refused(key: str) -> None:
     with pytest.raises(InvalidRequest, match="1 to 255"):
         Idempotency(key, "a" * 64)
 
@@ -105,7 +105,7 @@ def test_limits_are_exact_under_64_parallel_calls(alice: User, request_: Inpaint
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_no_worker")
-def test_a_persons_own_limits_come_before_everybodys(alice: User, bob: User, request_: InpaintRequest) -> None:
+def test_a_users_own_limits_override_the_general_ones(alice: User, bob: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=None, per_day=1)
     UserLimits.objects.create(user=bob, per_day=2)
     submit.submit(request_, owner=alice)
@@ -120,7 +120,7 @@ def test_a_persons_own_limits_come_before_everybodys(alice: User, bob: User, req
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_no_worker")
-def test_what_is_older_than_the_window_does_not_count(alice: User, request_: InpaintRequest) -> None:
+def test_generations_before_the_window_do_not_count(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, per_day=1, megapixels_per_day=1)
     submit.submit(request_, owner=alice)
     LedgerEntry.objects.update(at=timezone.now() - timedelta(hours=25))
@@ -130,7 +130,7 @@ def test_what_is_older_than_the_window_does_not_count(alice: User, request_: Inp
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_no_worker")
 @pytest.mark.parametrize("limit", ["per_minute", "per_day", "megapixels_per_day"])
-def test_deleting_gives_nothing_of_a_limit_back(alice: User, bob: User, request_: InpaintRequest, limit: str) -> None:
+def test_deleting_does_not_restore_a_limit(alice: User, bob: User, request_: InpaintRequest, limit: str) -> None:
     UserLimits.objects.create(user=None, **{limit: 1})
     submit.submit(request_, owner=alice)
     delete_everything_of(alice)
@@ -142,7 +142,7 @@ def test_deleting_gives_nothing_of_a_limit_back(alice: User, bob: User, request_
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_no_worker")
-def test_what_was_refused_costs_nothing(alice: User, request_: InpaintRequest) -> None:
+def test_a_refused_request_does_not_count(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, waiting=1)
     submit.submit(request_, owner=alice)
     with pytest.raises(LimitReached):
@@ -165,7 +165,7 @@ def test_pixels_and_bytes_are_limited_too(alice: User, request_: InpaintRequest,
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_no_worker")
-def test_only_what_is_limited_is_counted(alice: User, request_: InpaintRequest) -> None:
+def test_only_limited_quantities_are_counted(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, per_day=9)
     with CaptureQueriesContext(connection) as queries:
         submit.submit(request_, owner=alice)
@@ -179,9 +179,7 @@ def test_only_what_is_limited_is_counted(alice: User, request_: InpaintRequest) 
     ("limit", "most"),
     [("waiting", 2), ("per_minute", 2), ("per_day", 2), ("megapixels_per_day", 2), ("stored_megabytes", 4)],
 )
-def test_what_is_accepted_together_is_counted_once_and_carried_on(
-    alice: User, request_: InpaintRequest, limit: str, most: int
-) -> None:
+def test_a_batch_counts_its_owners_use_once(alice: User, request_: InpaintRequest, limit: str, most: int) -> None:
     UserLimits.objects.create(user=alice, **{limit: most})
     many = [submit.prepared(planning.plan(request_), submit.Given(alice)) for _ in range(3)]
     for generation in many:
@@ -200,7 +198,7 @@ def test_what_is_accepted_together_is_counted_once_and_carried_on(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_no_worker")
-def test_who_asks_for_more_does_not_wait_for_other_rows_of_theirs(alice: User, request_: InpaintRequest) -> None:
+def test_accepting_does_not_wait_for_locks_on_other_rows_of_the_owner(alice: User, request_: InpaintRequest) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("transactions of SQLite come one after the other")
     UserLimits.objects.create(user=alice, per_day=9)
@@ -216,25 +214,25 @@ def test_who_asks_for_more_does_not_wait_for_other_rows_of_theirs(alice: User, r
         assert isinstance(all_at_once(1, elsewhere)[0], Generation)
 
 
-def test_the_likely_time_is_that_of_the_most_similar() -> None:
+def test_the_estimate_is_the_time_of_the_most_similar_generations() -> None:
     small, large = Workload(100, 10_000, 300), Workload(10_000, 1_000_000, 5_000)
     past = RuntimeEstimator([(small, 1.0)] * 9 + [(large, 5.0)] * 9)
     assert past.seconds([small, large]) == [pytest.approx(1.0, rel=0.05), pytest.approx(5.0, rel=0.05)]
     assert RuntimeEstimator([]).seconds([small]) == [None]
 
 
-def test_of_masks_of_the_same_area_the_ragged_one_takes_its_own_time() -> None:
+def test_the_estimate_depends_on_the_outline_of_the_mask() -> None:
     blob, scratches = Workload(10_000, 1_000_000, 900), Workload(10_000, 1_000_000, 9_000)
-    foreseen = RuntimeEstimator([(blob, 4.0), (scratches, 0.25)] * 8).seconds([blob, scratches])
-    assert foreseen == [pytest.approx(4.0, rel=0.2), pytest.approx(0.25, rel=0.2)]
+    estimates = RuntimeEstimator([(blob, 4.0), (scratches, 0.25)] * 8).seconds([blob, scratches])
+    assert estimates == [pytest.approx(4.0, rel=0.2), pytest.approx(0.25, rel=0.2)]
 
 
-def test_of_what_is_alike_the_newest_counts() -> None:
+def test_of_similar_generations_the_newest_count_most() -> None:
     work = Workload(10_000, 1_000_000, 900)
     assert RuntimeEstimator([(work, 6.0)] * 10 + [(work, 1.0)] * 100).seconds([work]) == [pytest.approx(6.0, rel=0.01)]
 
 
-def test_the_rest_is_told_by_the_past_first_and_then_by_the_pace() -> None:
+def test_the_remaining_time_follows_the_estimate_first_and_the_pace_later() -> None:
     assert seconds_left(1.0, 0, 10, None) is None
     assert seconds_left(1.0, 0, 10, 5.0) == 4.0
     assert seconds_left(2.0, 5, 10, 100.0) == 2.0
@@ -244,11 +242,11 @@ def test_the_rest_is_told_by_the_past_first_and_then_by_the_pace() -> None:
 
 
 @pytest.mark.django_db
-def test_who_waits_knows_the_place_and_the_time(
+def test_a_queued_generation_has_a_position_and_an_estimate(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = generate(alice, run=False), generate(alice, run=False)
-    assert queue_position(second) == QueuePosition(2, None)  # nothing was painted yet
+    assert queue_position(second) == QueuePosition(2, None)  # no run times to estimate from yet
     monkeypatch.setattr(
         run_time_estimates, "estimator_for", lambda engine: RuntimeEstimator([(run_time_estimates.work(first), 4.0)])
     )
@@ -260,6 +258,6 @@ def test_who_waits_knows_the_place_and_the_time(
 
 
 @pytest.mark.django_db
-def test_these_tests_run_on_the_database_they_were_asked_to() -> None:
-    asked_for_postgres = bool(os.environ.get("DREAMLAYER_TEST_POSTGRES"))
-    assert (connection.vendor == "postgresql") == asked_for_postgres
+def test_the_tests_run_on_the_requested_database() -> None:
+    requested_postgres = bool(os.environ.get("DREAMLAYER_TEST_POSTGRES"))
+    assert (connection.vendor == "postgresql") == requested_postgres

@@ -1,4 +1,4 @@
-"""Deleting: the rows, then the files, of what has ended, by whatever door."""
+"""Deleting ended generations: the rows, then the files, in every way that the product offers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Generate = Callable[..., Generation]
 
 @pytest.fixture(autouse=True)
 def _alone() -> None:
-    """Files of other tests, whose rows are rolled back, are not ours to count."""
+    """Files of other tests, whose rows are rolled back, must not be counted."""
     for path in files():
         path.unlink()
 
@@ -47,7 +47,7 @@ def rows() -> int:
 
 @pytest.fixture
 def waits(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Generate:
-    """waits(owner) -> a generation for which no bell was rung."""
+    """waits(owner) -> a queued generation of which no worker was notified."""
 
     def make(owner: User) -> Generation:
         with monkeypatch.context() as away:
@@ -57,7 +57,7 @@ def waits(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Generate:
     return make
 
 
-def test_everything_of_a_generation_goes_and_nothing_of_another(alice: User, generate: Generate) -> None:
+def test_deleting_a_generation_removes_its_rows_and_files_and_no_others(alice: User, generate: Generate) -> None:
     kept = generate(alice)
     before = files()
     gone = generate(alice)
@@ -68,14 +68,14 @@ def test_everything_of_a_generation_goes_and_nothing_of_another(alice: User, gen
     assert kept.images.get().read().size == kept.source.read().size
 
 
-def test_a_second_time_it_is_gone_all_the_same(alice: User, generate: Generate) -> None:
+def test_deleting_twice_succeeds(alice: User, generate: Generate) -> None:
     gone = generate(alice)
     again = Generation.objects.get(pk=gone.pk)
     assert delete(gone)
     assert delete(again)
 
 
-def test_pictures_that_another_generation_uses_stay_until_the_last_one_goes(alice: User, generate: Generate) -> None:
+def test_shared_pictures_stay_until_the_last_generation_is_deleted(alice: User, generate: Generate) -> None:
     first, second = generate(alice), generate(alice)
     unused = second.source, second.mask
     Generation.objects.filter(pk=second.pk).update(source=first.source, mask=first.mask)
@@ -89,7 +89,7 @@ def test_pictures_that_another_generation_uses_stay_until_the_last_one_goes(alic
     assert (files(), rows()) == (set(), 0)
 
 
-def test_what_runs_is_cancelled_and_stays_until_it_has_ended(alice: User, waits: Generate) -> None:
+def test_a_running_generation_is_cancelled_and_deleted_after_its_end(alice: User, waits: Generate) -> None:
     held = waits(alice)
     held.start()
     assert not delete(Generation.objects.get(pk=held.pk))
@@ -100,7 +100,7 @@ def test_what_runs_is_cancelled_and_stays_until_it_has_ended(alice: User, waits:
     assert (files(), rows()) == (set(), 0)
 
 
-def test_a_transaction_that_fails_takes_no_file(alice: User, generate: Generate) -> None:
+def test_a_failed_transaction_removes_no_file(alice: User, generate: Generate) -> None:
     generation = generate(alice)
     before = files()
 
@@ -128,12 +128,12 @@ def test_a_file_that_cannot_be_removed_keeps_no_other(
 
     monkeypatch.setattr(FileSystemStorage, "delete", delete_file)
     assert delete(generation)
-    # The thumbnail of the same row goes unasked for; `check_files` finds both.
+    # The thumbnail of the same row is not deleted either; `check_files` finds both.
     assert str(Path(settings.DATA_DIR, "pictures", stubborn)) in map(str, files())
     assert len(files()) == 2
 
 
-def test_everything_of_one_goes_and_nothing_of_another(
+def test_deleting_everything_of_a_user_leaves_other_users_alone(
     alice: User, bob: User, generate: Generate, waits: Generate
 ) -> None:
     bobs = generate(bob)
@@ -163,7 +163,7 @@ def test_a_worker_whose_generation_is_deleted_leaves_nothing(
     assert (files(), rows()) == (set(), 0)
 
 
-def test_a_person_deleted_in_the_admin_takes_all_files_along(
+def test_deleting_a_user_in_the_admin_removes_all_their_files(
     client: Client, alice: User, bob: User, generate: Generate, waits: Generate
 ) -> None:
     client.force_login(User.objects.create_superuser("boss@example.com"))
@@ -178,7 +178,7 @@ def test_a_person_deleted_in_the_admin_takes_all_files_along(
 
 
 @pytest.mark.parametrize("by", ["one page", "the list"])
-def test_an_administrator_deletes_what_has_ended_with_its_files(
+def test_the_admin_deletes_ended_generations_with_their_files(
     by: str, client: Client, alice: User, generate: Generate, waits: Generate
 ) -> None:
     client.force_login(User.objects.create_superuser("boss@example.com"))
@@ -193,7 +193,7 @@ def test_an_administrator_deletes_what_has_ended_with_its_files(
             form = {"action": "delete_selected", "_selected_action": str(generation.pk), "post": "yes"}
         return client.post(url, form).status_code
 
-    assert ask(held) != 302  # it says what is in the way
+    assert ask(held) != 302  # the page states what prevents it
     assert ask(ended) == 302
     assert list(Generation.objects.all()) == [held]
     assert len(files()) == 3
@@ -201,7 +201,7 @@ def test_an_administrator_deletes_what_has_ended_with_its_files(
 
 
 @pytest.mark.parametrize("share_all", [True, False], ids=["all", "what guides"])
-def test_of_two_that_share_pictures_and_are_deleted_at_once_nothing_stays(
+def test_deleting_two_generations_concurrently_removes_their_shared_pictures(
     alice: User, generate: Generate, share_all: bool
 ) -> None:
     if connection.vendor != "postgresql":
@@ -214,7 +214,7 @@ def test_of_two_that_share_pictures_and_are_deleted_at_once_nothing_stays(
         shared = {("control_image", contents(guide)): first.references["control_image"]}
         second = Generation.from_request(first.to_request(), owner=alice, engine="quick-fill", shared=shared)
         assert second.control_image_id == first.control_image_id
-    second.parent = None  # as after one in between was deleted: nothing else holds one against the other
+    second.parent = None  # as if a generation in between had been deleted: no foreign key orders the two transactions
     second.save_new()
     assert second.cancel()
 
@@ -228,13 +228,13 @@ def test_of_two_that_share_pictures_and_are_deleted_at_once_nothing_stays(
     with transaction.atomic():
         assert delete_ended(first.pk)
         other.start()
-        while other.is_alive() and not somebody_waits_for_a_lock():
+        while other.is_alive() and not a_transaction_waits_for_a_lock():
             time.sleep(0.01)
     other.join()
     assert (files(), rows()) == (set(), 0)
 
 
-def somebody_waits_for_a_lock() -> bool:
+def a_transaction_waits_for_a_lock() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
         return bool(cursor.fetchone()[0])

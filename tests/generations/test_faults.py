@@ -32,7 +32,7 @@ from inpainting.models import GeneratedImage, Generation, IdempotencyKey, Ledger
 from inpainting.worker import run as running
 from inpainting.worker import watchdog
 from inpainting.worker.run import run_waiting
-from tests.lost_answers import lose_the_answer
+from tests.lost_answers import lose_the_commit_reply
 from tests.small_disk import fill, make_room, small_disk
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,7 +52,7 @@ def sqlite() -> str:
 
 @pytest.fixture
 def waits(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Generate:
-    """waits(owner) -> a generation for which no bell was rung."""
+    """waits(owner) -> a queued generation of which no worker was notified."""
 
     def make(owner: User, **pictures: Picture) -> Generation:
         with monkeypatch.context() as away:
@@ -158,10 +158,10 @@ def test_a_full_disk_accepts_nothing_and_keeps_nothing(ask: Callable[[], Any], d
     assert ask().status_code == 200
 
 
-def test_a_locked_database_asks_to_come_again(
+def test_a_locked_database_answers_503_with_retry_after(
     ask: Callable[[], Any], sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    impatient(monkeypatch)
+    shorten_lock_timeouts(monkeypatch)
     before = kept()
     with locked(sqlite):
         answer = ask()
@@ -176,7 +176,7 @@ def test_a_locked_database_asks_to_come_again(
 
 
 @pytest.mark.usefixtures("sqlite")
-def test_a_database_that_is_full_at_the_end_costs_no_attempt(
+def test_a_full_database_at_the_commit_costs_no_attempt(
     alice: User, waits: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation = waits(alice)
@@ -189,7 +189,7 @@ def test_a_database_that_is_full_at_the_end_costs_no_attempt(
     assert succeeds_after_its_pause(generation)
 
 
-def test_a_disk_that_is_full_at_the_end_costs_no_attempt(alice: User, waits: Generate, disk: Path) -> None:
+def test_a_full_disk_at_the_commit_costs_no_attempt(alice: User, waits: Generate, disk: Path) -> None:
     generation = waits(alice)
     before = kept()
     fill(disk)
@@ -200,13 +200,13 @@ def test_a_disk_that_is_full_at_the_end_costs_no_attempt(alice: User, waits: Gen
     assert succeeds_after_its_pause(generation)
 
 
-def test_a_worker_outlasts_a_locked_database(
+def test_a_worker_waits_for_a_locked_database(
     alice: User, waits: Generate, sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation, lock = waits(alice), sqlite3.connect(sqlite, isolation_level=None)
-    impatient(monkeypatch)
-    pauses = in_a_pause(monkeypatch, lock.rollback)
-    once_started(monkeypatch, lambda: lock.execute("BEGIN EXCLUSIVE"))
+    shorten_lock_timeouts(monkeypatch)
+    pauses = during_a_database_wait(monkeypatch, lock.rollback)
+    after_the_start(monkeypatch, lambda: lock.execute("BEGIN EXCLUSIVE"))
     run_waiting()
     lock.close()
     generation.refresh_from_db()
@@ -214,13 +214,13 @@ def test_a_worker_outlasts_a_locked_database(
     assert generation.images.get().read().size == generation.source.read().size
 
 
-def test_a_worker_outlasts_a_database_that_was_restarted(
+def test_a_worker_reconnects_to_a_restarted_database(
     alice: User, waits: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("this is how connections to PostgreSQL end")
     generation = waits(alice)
-    pauses = in_a_pause(monkeypatch, lambda: None)
+    pauses = during_a_database_wait(monkeypatch, lambda: None)
 
     def hang_up() -> None:
         with connection.cursor() as cursor:
@@ -231,45 +231,45 @@ def test_a_worker_outlasts_a_database_that_was_restarted(
             cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
         other.close()
 
-    once_started(monkeypatch, hang_up)
+    after_the_start(monkeypatch, hang_up)
     run_waiting()
     generation.refresh_from_db()
     assert (generation.status, generation.attempts) == (Status.SUCCEEDED, 1)
     assert len(pauses) <= 1  # a step may have found it out before the end did
 
 
-def test_what_waits_for_the_database_is_not_abandoned(
+def test_a_generation_that_waits_for_the_database_is_not_requeued(
     alice: User, waits: Generate, sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lease has run out meanwhile; the lookout of the same process knows better."""
+    """Its lease expires meanwhile; the poller of the same process must not requeue it."""
     generation, lock = waits(alice), sqlite3.connect(sqlite, isolation_level=None)
-    impatient(monkeypatch)
+    shorten_lock_timeouts(monkeypatch)
 
     def poll() -> None:
         lock.rollback()
         Generation.objects.update(lease_until="2020-01-01T00:00:00Z")
         recovery.poll()
 
-    in_a_pause(monkeypatch, poll)
-    once_started(monkeypatch, lambda: lock.execute("BEGIN EXCLUSIVE"))
+    during_a_database_wait(monkeypatch, poll)
+    after_the_start(monkeypatch, lambda: lock.execute("BEGIN EXCLUSIVE"))
     run_waiting()
     lock.close()
     generation.refresh_from_db()
     assert (generation.status, generation.attempts) == (Status.SUCCEEDED, 1)
 
 
-def test_what_a_stopping_process_cannot_write_down_is_run_again(
+def test_a_result_that_a_stopping_process_cannot_commit_is_run_again(
     alice: User, waits: Generate, sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation, lock = waits(alice), sqlite3.connect(sqlite, isolation_level=None)
-    impatient(monkeypatch)
+    shorten_lock_timeouts(monkeypatch)
     before = files()
 
     def stop() -> None:
         lock.execute("BEGIN EXCLUSIVE")
         watchdog.stopping.set()
 
-    once_started(monkeypatch, stop)
+    after_the_start(monkeypatch, stop)
     run_waiting()
     lock.close()
     generation.refresh_from_db()
@@ -282,16 +282,16 @@ def test_what_a_stopping_process_cannot_write_down_is_run_again(
 
 
 @pytest.mark.usefixtures("sqlite")
-def test_what_the_disk_refuses_at_the_very_commit_is_written_down_later(
+def test_a_commit_that_the_disk_refuses_is_retried(
     alice: User, waits: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite writes nothing before it commits. By then we have read the new fence, which is not true after all."""
+    """SQLite writes only when it commits. The fence read before a failed commit is therefore not valid."""
     generation = waits(alice)
     assert generation.start()
     pragma("wal_checkpoint(TRUNCATE)")
-    monkeypatch.setattr(running.logger, "disabled", True)  # it may have no room for its lines either
+    monkeypatch.setattr(running.logger, "disabled", True)  # the log file may be too large too
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    pauses = in_a_pause(monkeypatch, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
+    pauses = during_a_database_wait(monkeypatch, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))  # no file may become larger
     try:
         assert running.retry_until_committed(generation.release, watchdog.Heartbeat("a test", Queue.CPU))
@@ -303,7 +303,7 @@ def test_what_the_disk_refuses_at_the_very_commit_is_written_down_later(
 
 
 @pytest.mark.parametrize("part", ["source", "mask", "control_image", "ip_adapter_image"])
-def test_a_picture_that_is_gone_before_it_is_painted_fails_with_its_name(
+def test_a_missing_input_file_fails_the_generation_and_is_named(
     alice: User, alices_program: Client, waits: Generate, part: str, photo: NDArray[np.uint8]
 ) -> None:
     generation = waits(alice, control_image=Picture(photo), ip_adapter_image=Picture(photo))
@@ -318,18 +318,18 @@ def test_a_picture_that_is_gone_before_it_is_painted_fails_with_its_name(
 
 
 @pytest.mark.parametrize("stops", [False, True])
-def test_a_result_whose_commit_was_not_answered_keeps_its_files(
+def test_a_result_with_a_lost_commit_reply_keeps_its_files(
     alice: User, waits: Generate, monkeypatch: pytest.MonkeyPatch, stops: bool
 ) -> None:
     generation, succeed = waits(alice), Generation.succeed
-    pauses = in_a_pause(monkeypatch, lambda: None)
+    pauses = during_a_database_wait(monkeypatch, lambda: None)
 
-    def succeed_unheard(self: Generation, images: list[GeneratedImage]) -> bool:
+    def succeed_without_reply(self: Generation, images: list[GeneratedImage]) -> bool:
         monkeypatch.setattr(Generation, "succeed", succeed)
-        lose_the_answer(watchdog.stopping.set if stops else lambda: None)
+        lose_the_commit_reply(watchdog.stopping.set if stops else lambda: None)
         return self.succeed(images)
 
-    monkeypatch.setattr(Generation, "succeed", succeed_unheard)
+    monkeypatch.setattr(Generation, "succeed", succeed_without_reply)
     run_waiting()
     generation.refresh_from_db()
     assert (generation.status, len(pauses)) == (Status.SUCCEEDED, 0 if stops else 1)
@@ -339,7 +339,7 @@ def test_a_result_whose_commit_was_not_answered_keeps_its_files(
 
 
 @pytest.mark.parametrize("goes_away", [False, True])
-def test_what_was_accepted_unheard_keeps_its_files_and_is_found_by_its_key(
+def test_a_submit_with_a_lost_commit_reply_keeps_its_files_and_its_key(
     ask: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, goes_away: bool
 ) -> None:
     keep, gone = submit.keep, []
@@ -352,24 +352,24 @@ def test_what_was_accepted_unheard_keeps_its_files_and_is_found_by_its_key(
             gone.append(connections["default"])
             vars(gone[0])["_cursor"] = away
 
-    def keep_unheard(*args: Any) -> None:
+    def keep_without_reply(*args: Any) -> None:
         keep(*args)
-        lose_the_answer(go)
+        lose_the_commit_reply(go)
 
-    monkeypatch.setattr(submit, "keep", keep_unheard)
+    monkeypatch.setattr(submit, "keep", keep_without_reply)
     answer = ask()
     monkeypatch.setattr(submit, "keep", keep)
     for one in gone:
         del vars(one)["_cursor"]
     assert (answer.status_code, answer.json()["code"]) == (503, "try_again")
-    run_waiting()  # no bell was rung; the lookout does
+    run_waiting()  # no worker was notified; the poller does it
     assert Generation.objects.get().status == Status.SUCCEEDED
     answer = ask()
     assert (answer.status_code, answer.json()["id"]) == (200, str(Generation.objects.get().pk))
 
 
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite waits for a lock no longer than a moment, on this connection and those after it."""
+def shorten_lock_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let SQLite give up on locks after a moment, on this connection and later ones."""
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.05)
     connection.close()
 
@@ -384,8 +384,8 @@ def locked(path: str) -> Iterator[None]:
         lock.close()
 
 
-def once_started(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
-    """It happens when a worker has started a generation and not painted a step."""
+def after_the_start(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Call `happens` when a worker has started a generation and has not painted a step."""
     read = running.request_of
 
     def read_and_break(generation: Generation) -> InpaintRequest:
@@ -397,8 +397,8 @@ def once_started(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object])
     monkeypatch.setattr(running, "request_of", read_and_break)
 
 
-def in_a_pause(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> list[float | None]:
-    """It happens when a worker waits for the database. Returns how long each pause was to be."""
+def during_a_database_wait(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> list[float | None]:
+    """Call `happens` when a worker waits for the database. Returns the requested length of each pause."""
     pauses: list[float | None] = []
 
     class Stopping(threading.Event):

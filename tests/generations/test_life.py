@@ -1,4 +1,4 @@
-"""A generation's life: round trip, cancelling while it runs, and what a dead process leaves behind."""
+"""The life cycle of a generation: stored request, cancelling while it runs, recovery after a dead process."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def started(generation: Generation) -> Generation:
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_a_request_comes_back_as_it_went_in(alice: User, channels: int, depth: type[np.uint8 | np.uint16]) -> None:
+def test_a_stored_request_is_restored_unchanged(alice: User, channels: int, depth: type[np.uint8 | np.uint16]) -> None:
     rng = np.random.default_rng(3)
     pixels = rng.integers(0, np.iinfo(depth).max, (9, 7, channels), endpoint=True)
     mask = rng.integers(0, 256, (9, 7), np.uint8)
@@ -74,7 +74,7 @@ def test_a_request_comes_back_as_it_went_in(alice: User, channels: int, depth: t
     assert back.settings == settings
 
 
-def test_a_cancel_is_obeyed_at_the_next_step(
+def test_a_cancel_takes_effect_at_the_next_step(
     alice: User, generate: Generate, use: Callable[[FakeEngine], None]
 ) -> None:
     generation, reached = started(generate(alice, run=False)), []
@@ -109,9 +109,7 @@ def test_a_cancel_that_comes_after_the_last_step_still_wins(
     assert not GeneratedImage.objects.exists()
 
 
-def test_an_engine_that_cannot_paint_says_why(
-    alice: User, generate: Generate, use: Callable[[FakeEngine], None]
-) -> None:
+def test_the_error_of_an_engine_is_stored(alice: User, generate: Generate, use: Callable[[FakeEngine], None]) -> None:
     def refuse(number: int) -> None:
         raise EngineFailed("there is nothing to copy from", code="nothing_known")
 
@@ -123,13 +121,13 @@ def test_an_engine_that_cannot_paint_says_why(
     assert generation.error_message == "there is nothing to copy from"
 
 
-def test_a_second_bell_for_the_same_generation_does_nothing(alice: User, generate: Generate) -> None:
+def test_a_second_notification_for_the_same_generation_does_nothing(alice: User, generate: Generate) -> None:
     generate(alice)
     run_waiting()
     assert GeneratedImage.objects.count() == 1
 
 
-def test_an_empty_mask_is_refused_before_anything_is_kept(alice: User, photo: NDArray[np.uint8]) -> None:
+def test_an_empty_mask_is_refused_before_anything_is_stored(alice: User, photo: NDArray[np.uint8]) -> None:
     request = InpaintRequest(Picture(photo), np.zeros((64, 96), np.uint8))
     with pytest.raises(InvalidRequest) as caught:
         submit(request, owner=alice)
@@ -137,9 +135,7 @@ def test_an_empty_mask_is_refused_before_anything_is_kept(alice: User, photo: ND
     assert not Generation.objects.exists()
 
 
-def test_a_mask_over_everything_is_refused_where_the_engine_needs_what_is_kept(
-    alice: User, photo: NDArray[np.uint8]
-) -> None:
+def test_a_full_mask_is_refused_where_the_engine_needs_kept_pixels(alice: User, photo: NDArray[np.uint8]) -> None:
     request = InpaintRequest(Picture(photo), np.full((64, 96), 255, np.uint8))
     with pytest.raises(InvalidRequest, match="other way round") as caught:
         submit(request, owner=alice)
@@ -147,7 +143,7 @@ def test_a_mask_over_everything_is_refused_where_the_engine_needs_what_is_kept(
     assert not Generation.objects.exists()
 
 
-def test_a_pixel_that_went_wrong_on_the_way_into_storage_is_counted_and_told(
+def test_a_pixel_altered_in_storage_is_counted_and_reported(
     alice: User, alices_program: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = GeneratedImage.write
@@ -155,26 +151,26 @@ def test_a_pixel_that_went_wrong_on_the_way_into_storage_is_counted_and_told(
     def write_wrongly(image: GeneratedImage, data: bytes, picture: Picture) -> None:
         write(image, data, picture)
         pixels = picture.pixels.copy()
-        pixels[0, 0, 0] ^= 1  # the mask keeps this one
+        pixels[0, 0, 0] ^= 1  # a pixel outside the mask
         Path(image.file.path).write_bytes(encode_png(Picture(pixels)))
 
     monkeypatch.setattr(GeneratedImage, "write", write_wrongly)
     generation = generate(alice)
     assert generation.status == Status.SUCCEEDED
     assert generation.images.get().outside_mask_changed_pixels == 1
-    (told,) = alices_program.get(f"/api/generations/{generation.pk}/").json()["images"]
-    assert told["outside_mask_changed_pixels"] == 1
+    (image,) = alices_program.get(f"/api/generations/{generation.pk}/").json()["images"]
+    assert image["outside_mask_changed_pixels"] == 1
 
 
-def test_what_a_dead_process_left_running_is_run_again(alice: User, generate: Generate) -> None:
+def test_running_generations_of_a_dead_process_are_run_again(alice: User, generate: Generate) -> None:
     waiting, running_one = generate(alice, run=False), started(generate(alice, run=False))
-    assert recover() == 2  # the bell is answered at once in these tests
+    assert recover() == 2  # tasks run immediately in these tests
     for generation in (waiting, running_one):
         generation.refresh_from_db()
         assert generation.status == Status.SUCCEEDED
 
 
-def test_what_kills_every_process_fails_in_the_end(alice: User, generate: Generate) -> None:
+def test_a_generation_that_kills_every_process_fails_at_last(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     for _ in range(3):
         assert generation.start()
@@ -182,7 +178,7 @@ def test_what_kills_every_process_fails_in_the_end(alice: User, generate: Genera
     assert (generation.status, generation.error_code) == (Status.FAILED, "job_crashed_worker")
 
 
-def test_a_cancel_asked_of_a_dead_process_is_still_obeyed(alice: User, generate: Generate) -> None:
+def test_a_cancel_takes_effect_after_the_process_died(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     assert generation.start()
     assert generation.cancel()
@@ -190,23 +186,23 @@ def test_a_cancel_asked_of_a_dead_process_is_still_obeyed(alice: User, generate:
     assert generation.status == Status.CANCELLED
 
 
-def test_the_reporter_writes_the_last_step_however_soon_it_comes(
+def test_the_reporter_always_stores_the_last_step(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation = started(generate(alice, run=False))
-    monkeypatch.setattr(running, "PROGRESS_EVERY_SECONDS", 3600)  # nothing but the end comes late enough
+    monkeypatch.setattr(running, "PROGRESS_EVERY_SECONDS", 3600)  # longer than this test: only the last step is stored
     report = running.Reporter(generation, Heartbeat("a test", Queue.CPU))
     for number in (1, 2, 3):
         report(Step(number, 3))
     assert (generation.step, generation.steps) == (3, 3)
     generation.cancel()
-    report(Step(3, 3))  # told again as soon, it is not written again
+    report(Step(3, 3))  # a repeated step is not stored again within the interval
     monkeypatch.setattr(running, "PROGRESS_EVERY_SECONDS", 0)
     with pytest.raises(Cancelled):
         report(Step(3, 3))
 
 
-def test_each_result_that_is_stored_renews_the_lease_and_is_a_sign_of_life(
+def test_each_stored_result_renews_the_lease_and_the_heartbeat(
     alice: User, generate: Generate, use: Callable[[FakeEngine], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation, store, held, silent = started(generate(alice, run=False, num_images=3)), running.store, [], []
@@ -227,7 +223,7 @@ def test_each_result_that_is_stored_renews_the_lease_and_is_a_sign_of_life(
     assert GeneratedImage.objects.count() == 3
 
 
-def test_a_cancel_between_two_results_stores_no_other(
+def test_a_cancel_between_two_results_stores_no_further_one(
     alice: User, generate: Generate, use: Callable[[FakeEngine], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation, store, stored = started(generate(alice, run=False, num_images=3)), running.store, []

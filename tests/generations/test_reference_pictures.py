@@ -1,4 +1,4 @@
-"""The further pictures of a generation are kept, shared, counted and deleted as its source and its mask are."""
+"""Reference images of a generation are stored, shared, counted and deleted like its source and mask."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GUIDE, LOOK = Picture(data.astronaut()[:64, :96]), Picture(data.chelsea()[:40, :
 
 @pytest.fixture(autouse=True)
 def _alone() -> None:
-    """Files of other tests, whose rows are rolled back, are not ours to count."""
+    """Files of other tests, whose rows are rolled back, must not be counted."""
     for path in files():
         path.unlink()
 
@@ -47,7 +47,7 @@ def files() -> set[Path]:
     return {path for path in Path(settings.DATA_DIR, "pictures").rglob("*") if path.is_file()}
 
 
-def test_the_request_comes_back_with_both(alice: User, both: Generate) -> None:
+def test_the_restored_request_has_both_reference_images(alice: User, both: Generate) -> None:
     made = Generation.objects.get(pk=both(alice).pk)
     request = made.to_request()
     assert request.control_image is not None
@@ -58,13 +58,13 @@ def test_the_request_comes_back_with_both(alice: User, both: Generate) -> None:
     assert {str(picture.file.name).partition("/")[0] for picture in made.references.values()} == {"referencepicture"}
 
 
-def test_what_is_kept_of_one_alone_is_that_one(alice: User, generate: Generate) -> None:
+def test_a_request_with_one_reference_image_stores_only_that_one(alice: User, generate: Generate) -> None:
     request = generate(alice, ip_adapter_image=LOOK).to_request()
     assert request.control_image is None
     assert request.ip_adapter_image is not None
 
 
-def test_both_go_with_the_generation_and_no_others(alice: User, both: Generate) -> None:
+def test_deleting_a_generation_removes_both_reference_images_and_no_others(alice: User, both: Generate) -> None:
     before_all = files()
     kept = both(alice)
     before = files()
@@ -76,7 +76,7 @@ def test_both_go_with_the_generation_and_no_others(alice: User, both: Generate) 
     assert kept.to_request().control_image is not None
 
 
-def test_shared_ones_stay_until_the_last_generation_goes(alice: User, both: Generate) -> None:
+def test_shared_reference_images_stay_until_the_last_generation_is_deleted(alice: User, both: Generate) -> None:
     first = both(alice)
     second = first.copy_for_rerun()
     second.save_new()
@@ -89,7 +89,7 @@ def test_shared_ones_stay_until_the_last_generation_goes(alice: User, both: Gene
     assert (files(), ReferencePicture.objects.count()) == (set(), 0)
 
 
-def test_a_picture_that_guides_one_and_is_looked_at_by_another_stays_for_both(alice: User, both: Generate) -> None:
+def test_an_image_with_a_different_role_in_each_of_two_generations_stays_for_both(alice: User, both: Generate) -> None:
     first, second = both(alice), both(alice)
     spare = second.references["ip_adapter_image"]
     Generation.objects.filter(pk=second.pk).update(ip_adapter_image=first.control_image_id)
@@ -99,7 +99,9 @@ def test_a_picture_that_guides_one_and_is_looked_at_by_another_stays_for_both(al
 
 
 @pytest.mark.parametrize("by", ["everything", "the admin", "time"])
-def test_both_go_by_whatever_door(by: str, client: Client, alice: User, bob: User, both: Generate) -> None:
+def test_every_way_of_deleting_removes_both_reference_images(
+    by: str, client: Client, alice: User, bob: User, both: Generate
+) -> None:
     bobs = both(bob)
     before = files()
     both(alice)
@@ -116,9 +118,7 @@ def test_both_go_by_whatever_door(by: str, client: Client, alice: User, bob: Use
     assert ReferencePicture.objects.count() == 2
 
 
-def test_what_cannot_all_be_written_leaves_nothing(
-    alice: User, both: Generate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_partly_failed_write_leaves_no_files(alice: User, both: Generate, monkeypatch: pytest.MonkeyPatch) -> None:
     save, written = FileSystemStorage.save, []
 
     def full_at_the_last(self: FileSystemStorage, name: str, content: Any, max_length: int | None = None) -> str:
@@ -134,7 +134,7 @@ def test_what_cannot_all_be_written_leaves_nothing(
     assert (files(), Generation.objects.count()) == (set(), 0)
 
 
-def test_they_count_for_the_limit_and_a_refusal_leaves_no_file(alice: User, both: Generate) -> None:
+def test_they_count_towards_the_limit_and_a_refusal_leaves_no_file(alice: User, both: Generate) -> None:
     first = both(alice)
     kept = [*first.pictures, *first.images.all()]
     assert stored_bytes(alice) == sum(picture.byte_count for picture in kept)
@@ -145,7 +145,7 @@ def test_they_count_for_the_limit_and_a_refusal_leaves_no_file(alice: User, both
     assert files() == before
 
 
-def test_they_count_among_what_is_accepted_together(alice: User, both: Generate) -> None:
+def test_they_count_in_a_batch(alice: User, both: Generate) -> None:
     request = both(alice).to_request()
     many = [Generation.from_request(request, owner=alice, engine="quick-fill") for _ in "ab"]
     many[0].references["ip_adapter_image"].byte_count = 1_000_000
@@ -157,7 +157,7 @@ def test_they_count_among_what_is_accepted_together(alice: User, both: Generate)
             keep(many[1], allowance)
 
 
-def test_a_retry_shares_them_and_misses_what_is_gone(
+def test_a_retry_shares_them_and_fails_if_one_is_missing(
     alice: User, alices_program: Client, both: Generate, batch_of: Callable[..., Batch]
 ) -> None:
     request = both(alice).to_request()
@@ -178,7 +178,7 @@ def test_a_retry_shares_them_and_misses_what_is_gone(
     assert (answer.status_code, answer.json()["code"]) == (400, "image_gone")
 
 
-def test_files_and_rows_are_compared_for_them_too(alice: User, both: Generate) -> None:
+def test_check_files_covers_them(alice: User, both: Generate) -> None:
     generation, out = both(alice), io.StringIO()
     call_command("check_files", "--hashes", stdout=out)
     assert "7 named by rows, 7 files: 0 missing" in out.getvalue()
@@ -191,7 +191,7 @@ def test_files_and_rows_are_compared_for_them_too(alice: User, both: Generate) -
     assert f"altered  {look.file.name}" in out.getvalue()
 
 
-def test_a_reviewer_sees_them(client: Client, alice: User, both: Generate) -> None:
+def test_the_admin_shows_them(client: Client, alice: User, both: Generate) -> None:
     generation = both(alice)
     client.force_login(User.objects.create_superuser("boss@example.com"))
     page = client.get(f"/admin/inpainting/generation/{generation.pk}/change/").content.decode()

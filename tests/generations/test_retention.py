@@ -1,4 +1,4 @@
-"""How long generations are kept: the shorter of what their owner and the administrator say."""
+"""Retention: the shorter of the owner's and the administrator's period applies."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def kept() -> set[Generation]:
     return set(Generation.objects.all())
 
 
-def test_without_a_word_everything_is_kept(alice: User, generate: Generate) -> None:
+def test_without_a_retention_period_everything_is_kept(alice: User, generate: Generate) -> None:
     old = ended_days_ago(generate(alice), 10_000)
     assert sweep(timezone.now())
     assert kept() == {old}
 
 
 @pytest.mark.parametrize(
-    ("everybody", "own", "days"), [(None, None, None), (30, None, 30), (None, 7, 7), (30, 7, 7), (7, 30, 7)]
+    ("general", "own", "days"), [(None, None, None), (30, None, 30), (None, 7, 7), (30, 7, 7), (7, 30, 7)]
 )
-def test_the_shorter_of_the_two_holds(
-    everybody: int | None, own: int | None, days: int | None, alice: User, bob: User, generate: Generate
+def test_the_shorter_retention_period_applies(
+    general: int | None, own: int | None, days: int | None, alice: User, bob: User, generate: Generate
 ) -> None:
     Retention.set(alice, own)
-    Retention.set(None, everybody)
+    Retention.set(None, general)
     assert Retention.of(alice) == days
-    assert Retention.of(bob) == everybody
+    assert Retention.of(bob) == general
     times = (6.9, 7.1, 29.9, 30.1)
     alices = {ended_days_ago(generate(alice), days): days for days in times}
     bobs = {ended_days_ago(generate(bob), days): days for days in times}
@@ -55,11 +55,11 @@ def test_the_shorter_of_the_two_holds(
     forever = 10**6
     assert kept() == {
         *(generation for generation, ago in alices.items() if ago < (days or forever)),
-        *(generation for generation, ago in bobs.items() if ago < (everybody or forever)),
+        *(generation for generation, ago in bobs.items() if ago < (general or forever)),
     }
 
 
-def test_what_has_not_ended_is_kept_however_old(alice: User, generate: Generate) -> None:
+def test_unended_generations_are_kept_at_any_age(alice: User, generate: Generate) -> None:
     Retention.set(None, 1)
     waiting, held = (ended_days_ago(generate(alice, run=False), 100) for _ in range(2))
     held.start()
@@ -68,7 +68,7 @@ def test_what_has_not_ended_is_kept_however_old(alice: User, generate: Generate)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_files_go_too(alice: User, generate: Generate) -> None:
+def test_the_files_are_deleted_too(alice: User, generate: Generate) -> None:
     Retention.set(alice, 1)
     generation = ended_days_ago(generate(alice), 2)
     path = Path(settings.DATA_DIR, "pictures", str(generation.source.file.name))
@@ -77,7 +77,7 @@ def test_the_files_go_too(alice: User, generate: Generate) -> None:
     assert not path.exists()
 
 
-def test_webhooks_go_too_unless_they_are_still_to_be_sent(alice: User, bob: User) -> None:
+def test_webhook_deliveries_are_deleted_unless_they_are_pending(alice: User, bob: User) -> None:
     Retention.set(alice, 7)
     _, waiting, young, bobs = (
         WebhookDelivery.create_test(owner, "https://a.example") for owner in (alice, alice, alice, bob)
@@ -91,7 +91,7 @@ def test_webhooks_go_too_unless_they_are_still_to_be_sent(alice: User, bob: User
     assert set(WebhookDelivery.objects.all()) == {waiting, young}
 
 
-def test_the_ledger_forgets_what_no_limit_counts(alice: User) -> None:
+def test_ledger_rows_beyond_every_limit_are_deleted(alice: User) -> None:
     now = timezone.now()
     for hours in (23.9, 24.1):
         LedgerEntry.objects.create(owner=alice, act=Act.GENERATION, at=now - timedelta(hours=hours))
@@ -99,7 +99,7 @@ def test_the_ledger_forgets_what_no_limit_counts(alice: User) -> None:
     assert LedgerEntry.objects.get().at == now - timedelta(hours=23.9)
 
 
-def test_many_go_a_few_at_a_time_the_oldest_first(alice: User, generate: Generate) -> None:
+def test_generations_are_deleted_in_small_batches_the_oldest_first(alice: User, generate: Generate) -> None:
     Retention.set(None, 1)
     old, *_ = (ended_days_ago(generate(alice), days) for days in (3, 5, 4))
     assert not sweep(timezone.now(), at_most=2)
@@ -108,7 +108,7 @@ def test_many_go_a_few_at_a_time_the_oldest_first(alice: User, generate: Generat
     assert kept() == set()
 
 
-def test_nobody_chooses_longer_than_is_allowed_or_nothing_at_all(alice: User) -> None:
+def test_a_user_cannot_choose_a_period_above_the_maximum_or_none(alice: User) -> None:
     Retention.set(None, 30)
     for days in (31, 0, -1, 10**6):
         with pytest.raises(ValidationError):
@@ -117,18 +117,20 @@ def test_nobody_chooses_longer_than_is_allowed_or_nothing_at_all(alice: User) ->
     assert Retention.set(alice, 30).days == 30
 
 
-def test_the_lookout_sweeps(alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_poller_deletes_expired_generations(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Retention.set(None, 1)
     ended_days_ago(generate(alice), 2)
     looks = []
 
-    class Enough(BaseException):
+    class StopPolling(BaseException):
         pass
 
     def poll() -> None:
         looks.append(Generation.objects.count())
         if len(looks) == 3:
-            raise Enough
+            raise StopPolling
 
     monkeypatch.setattr(recovery, "poll", poll)
     monkeypatch.setattr(recovery, "POLL_SECONDS", 0.001)
@@ -140,13 +142,13 @@ def test_the_lookout_sweeps(alice: User, generate: Generate, monkeypatch: pytest
         return sweep(now)
 
     monkeypatch.setattr(recovery, "sweep", counted)
-    with pytest.raises(Enough):
+    with pytest.raises(StopPolling):
         recovery._poll_forever()
     assert looks == [1, 0, 0]
     assert len(sweeps) == 1  # the next one in an hour
 
 
-def test_a_person_says_how_long_on_the_page(client: Client, alice: User, bob: User) -> None:
+def test_a_user_sets_the_retention_period_on_the_page(client: Client, alice: User, bob: User) -> None:
     Retention.set(None, 30)
     client.force_login(alice)
     page = client.get("/storage/").content.decode()
@@ -160,12 +162,12 @@ def test_a_person_says_how_long_on_the_page(client: Client, alice: User, bob: Us
     assert Retention.of(alice) == 30
 
 
-def test_a_person_deletes_everything_on_the_page(client: Client, alice: User, bob: User, generate: Generate) -> None:
+def test_a_user_deletes_everything_on_the_page(client: Client, alice: User, bob: User, generate: Generate) -> None:
     generate(alice)
     bobs = generate(bob)
     url = "/storage/delete-everything/"
     assert client.post(url).status_code == 302
-    assert Generation.objects.count() == 2  # nobody was signed in
+    assert Generation.objects.count() == 2  # the anonymous request deleted nothing
     client.force_login(alice)
     assert client.get(url).status_code == 405
     assert client.post(url).status_code == 302
@@ -174,27 +176,27 @@ def test_a_person_deletes_everything_on_the_page(client: Client, alice: User, bo
 
 def test_an_administrator_sets_the_longest_in_the_admin(client: Client, alice: User) -> None:
     client.force_login(User.objects.create_superuser("boss@example.com"))
-    for _ in range(2):  # there is one row for everybody
+    for _ in range(2):  # a single row holds the general period
         client.post("/admin/inpainting/retention/add/", {"user": "", "days": "30"})
     assert Retention.objects.count() == 1
     assert Retention.of(alice) == 30
     assert client.get("/admin/inpainting/retention/").status_code == 200
 
 
-def test_a_command_sets_it_and_says_what_that_will_delete(alice: User, generate: Generate) -> None:
+def test_the_command_sets_it_and_prints_what_will_be_deleted(alice: User, generate: Generate) -> None:
     ended_days_ago(generate(alice), 10)
 
-    def said(*arguments: str) -> str:
+    def output(*arguments: str) -> str:
         out = io.StringIO()
         call_command("set_retention", *arguments, stdout=out)
         return out.getvalue()
 
-    assert said("30").startswith("0 ")
-    assert said("7", "--user", "Alice@example.com").startswith("1 ")
+    assert output("30").startswith("0 ")
+    assert output("7", "--user", "Alice@example.com").startswith("1 ")
     assert (Retention.maximum(), Retention.of(alice)) == (30, 7)
-    assert said("never", "--user", alice.email).startswith("0 ")
+    assert output("never", "--user", alice.email).startswith("0 ")
     assert Retention.of(alice) == 30
     for wrong in (["0"], ["soon"], ["31", "--user", alice.email], ["3", "--user", "nobody@example.com"]):
         with pytest.raises(CommandError):
-            said(*wrong)
+            output(*wrong)
     assert Generation.objects.get().status == Status.SUCCEEDED

@@ -1,4 +1,4 @@
-"""Submit, batches, run again, retry, dry run, worker and command make the same plan of the same request."""
+"""Submit, batches, run again, retry, dry run, worker and command make the same plan from the same request."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GUIDE = np.ascontiguousarray(data.coffee()[:64, :96])
 
 @dataclass(frozen=True)
 class Case:
-    """A request by the names of the API. control_image: whether one is sent."""
+    """A request in the API's field names. control_image: whether one is sent."""
 
     engine: str
     fields: dict[str, Any]
@@ -58,7 +58,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan decides, as far as it is stored."""
+    """The stored part of a plan."""
 
     engine: str
     settings: dict[str, Any]
@@ -86,7 +86,7 @@ def settings_of(case: Case) -> PaintSettings:
 
 @pytest.fixture
 def catalog(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
-    """What the diffusion engine is asked to paint."""
+    """The requests that reach the diffusion engine."""
     settings.MODELS_DIR = tmp_path / "models"
     stand_in.install(tmp_path)
     monkeypatch.setattr("inpainting.generations.submit.notify_workers", lambda queue: None)
@@ -105,7 +105,7 @@ def request_(case: Case, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> I
 
 
 @pytest.mark.usefixtures("catalog")
-def test_each_way_in_stores_what_the_plan_says(case: Case, request_: InpaintRequest, alice: User) -> None:
+def test_every_way_to_submit_stores_the_plan(case: Case, request_: InpaintRequest, alice: User) -> None:
     expected = facts_of(planning.plan(request_, case.engine))
     submitted = submit(request_, owner=alice, engine=case.engine)
     assert stored(submitted) == expected
@@ -122,7 +122,7 @@ def test_each_way_in_stores_what_the_plan_says(case: Case, request_: InpaintRequ
 
 
 @pytest.mark.usefixtures("catalog")
-def test_the_worker_paints_what_was_stored(case: Case, request_: InpaintRequest, alice: User) -> None:
+def test_the_worker_paints_from_the_stored_plan(case: Case, request_: InpaintRequest, alice: User) -> None:
     generation = submit(request_, owner=alice, engine=case.engine)
     expected = planning.plan(request_, case.engine)
     plan = planning.plan_stored(generation.to_request(), generation.engine)
@@ -134,7 +134,7 @@ def test_the_worker_paints_what_was_stored(case: Case, request_: InpaintRequest,
 
 
 @pytest.mark.usefixtures("catalog")
-def test_the_dry_run_shows_it(
+def test_the_dry_run_shows_the_plan(
     case: Case, request_: InpaintRequest, alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     plan = planning.plan(request_, case.engine)
@@ -152,7 +152,7 @@ def test_the_dry_run_shows_it(
 
 
 @pytest.mark.usefixtures("catalog")
-def test_the_command_paints_by_it(
+def test_the_command_paints_from_the_plan(
     case: Case, request_: InpaintRequest, tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
     for name, picture in {"a.png": photo_png, "mask.png": mask_png, "guide.png": png(GUIDE)}.items():
@@ -161,16 +161,16 @@ def test_the_command_paints_by_it(
     paths = {"image": tmp_path / "a.png", "mask": tmp_path / "mask.png", "out": tmp_path / "out.png"}
     images = {"control_image": tmp_path / "guide.png" if case.control_image else None, "ip_adapter_image": None}
     options |= {"engine": case.engine, "mask_polarity": "black_repaints", **paths, **images}
-    said: list[str] = []
-    (job,) = jobs_of(options, said.append)
+    messages: list[str] = []
+    (job,) = jobs_of(options, messages.append)
     expected = planning.plan(request_, case.engine)
     assert facts_of(plan_pictures(request_, job.plan)) == facts_of(expected)
     sent = settings_of(case).to_dict(exclude_defaults=True).keys()
-    assert {line.split()[0] for line in said} == {option_of(name) for name in expected.ignored.keys() & sent}
+    assert {line.split()[0] for line in messages} == {option_of(name) for name in expected.ignored.keys() & sent}
 
 
 @pytest.mark.usefixtures("catalog")
-def test_settings_that_were_stored_unresolved_are_resolved_to_be_painted(
+def test_unresolved_stored_settings_are_resolved_before_painting(
     alice: User, generate: Callable[..., Generation]
 ) -> None:
     generation = generate(alice, prompt="a lawn", run=False)

@@ -1,4 +1,4 @@
-"""Every order in which things can happen to a generation: submit, start, beat, commit, late commit, cancel, crash."""
+"""Random orders of events of a generation: submit, start, heartbeat, commit, late commit, cancel, crash."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from inpainting.models.generation import MAX_ATTEMPTS
 from inpainting.worker import fair_queue
 
 
-class Lives(RuleBasedStateMachine):
-    """Workers hold the generation objects that they started, however stale: each is a fence in somebody's hand."""
+class GenerationLifeCycle(RuleBasedStateMachine):
+    """Workers keep the generation objects that they started, also stale ones with an old fence."""
 
     held = Bundle("held")
 
@@ -49,7 +49,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(generation=held)
     def commit(self, generation: Generation | None) -> None:
-        """By its holder, or by a holder of long ago: only the present one is heard."""
+        """Commit by the present or a former holder of the lease: only the present one may."""
         if generation is None:
             return
         present = Generation.objects.get(pk=generation.pk)
@@ -90,7 +90,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        """Every worker dies; their leases run out, and the survivors look."""
+        """Every worker dies, the leases expire, and the poller requeues."""
         Generation.objects.filter(owner=self.owner, status=Status.RUNNING).update(
             lease_until=timezone.now() - timedelta(hours=1)
         )
@@ -98,7 +98,7 @@ class Lives(RuleBasedStateMachine):
             generation.requeue()
 
     @invariant()
-    def what_has_ended_stays_so(self) -> None:
+    def a_final_status_never_changes(self) -> None:
         for generation in self.mine():
             if generation.pk in self.ends:
                 assert generation.status == self.ends[generation.pk]
@@ -106,19 +106,19 @@ class Lives(RuleBasedStateMachine):
                 self.ends[generation.pk] = generation.status
 
     @invariant()
-    def results_belong_to_success_alone(self) -> None:
+    def only_succeeded_generations_have_results(self) -> None:
         for generation in self.mine():
             assert generation.images.count() == (generation.status == Status.SUCCEEDED)
             assert (generation.finished_at is not None) == generation.has_ended
 
     @invariant()
-    def nobody_is_tried_for_ever(self) -> None:
+    def attempts_are_bounded(self) -> None:
         for generation in self.mine():
             assert not (generation.status == Status.QUEUED and generation.cancel_requested)
             assert 0 <= generation.attempts <= MAX_ATTEMPTS
 
     def teardown(self) -> None:
-        """Left alone, everything ends."""
+        """Without further events every generation ends."""
         for _ in range(MAX_ATTEMPTS + 1):
             self.crash()
             while (generation := self.start()) is not None:
@@ -128,8 +128,8 @@ class Lives(RuleBasedStateMachine):
 
 
 @pytest.mark.django_db
-def test_every_generation_ends_exactly_once_whatever_happens() -> None:
+def test_every_generation_ends_exactly_once_in_any_order_of_events() -> None:
     checks = settings(
         max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
-    run_state_machine_as_test(Lives, settings=checks)
+    run_state_machine_as_test(GenerationLifeCycle, settings=checks)

@@ -1,4 +1,4 @@
-"""Leases and fences: a generation has one holder at a time, and who comes late changes nothing."""
+"""Leases and fences: one worker holds a generation at a time; a worker that lost its lease cannot change it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from inpainting.worker.waiting import wait_until_ended
 Generate = Callable[..., Generation]
 
 
-def let_the_lease_run_out(generation: Generation) -> None:
+def expire_the_lease(generation: Generation) -> None:
     Generation.objects.filter(pk=generation.pk).update(lease_until=timezone.now() - timedelta(hours=1))
 
 
@@ -33,7 +33,7 @@ def files() -> set[Path]:
     return {path for path in Path(settings.DATA_DIR, "pictures").rglob("*") if path.is_file()}
 
 
-def test_a_waiting_generation_is_started_by_one_of_two(alice: User, generate: Generate) -> None:
+def test_only_one_of_two_workers_starts_a_queued_generation(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     other = Generation.objects.get(pk=generation.pk)
     assert generation.start()
@@ -44,15 +44,15 @@ def test_a_waiting_generation_is_started_by_one_of_two(alice: User, generate: Ge
 def test_progress_renews_the_lease(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     generation.start()
-    let_the_lease_run_out(generation)
+    expire_the_lease(generation)
     assert generation.advance(1, 4)
     assert not Generation.abandoned(grace_seconds=0).exists()
 
 
-def test_who_lost_the_lease_can_change_nothing(alice: User, generate: Generate) -> None:
+def test_a_worker_without_the_lease_cannot_change_the_generation(alice: User, generate: Generate) -> None:
     late = generate(alice, run=False)
     late.start()
-    let_the_lease_run_out(late)
+    expire_the_lease(late)
     assert Generation.abandoned(grace_seconds=0).get().requeue()
     assert not late.fail(code="late", message="it waits for another")
     holder = Generation.objects.get(pk=late.pk)
@@ -66,21 +66,23 @@ def test_who_lost_the_lease_can_change_nothing(alice: User, generate: Generate) 
     assert holder.attempts == 2
 
 
-def test_a_late_worker_leaves_no_file_behind(alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_lost_its_lease_leaves_no_files(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     late = generate(alice, run=False)
     late.start()
     before = files()
     store = running.store
 
-    def overtaken(*args: object) -> None:
+    def store_after_losing_the_lease(*args: object) -> None:
         store(*args)  # type: ignore[arg-type]
-        let_the_lease_run_out(late)
+        expire_the_lease(late)
         monkeypatch.setattr(running, "store", store)
         for generation in Generation.abandoned(grace_seconds=0):
             generation.requeue()
-        run_waiting()  # somebody else paints it meanwhile
+        run_waiting()  # another worker paints it meanwhile
 
-    monkeypatch.setattr(running, "store", overtaken)
+    monkeypatch.setattr(running, "store", store_after_losing_the_lease)
     run(late)
     kept = GeneratedImage.objects.get()
     assert len(files() - before) == 2  # the image and its thumbnail
@@ -88,11 +90,11 @@ def test_a_late_worker_leaves_no_file_behind(alice: User, generate: Generate, mo
     assert Generation.objects.get().status == Status.SUCCEEDED
 
 
-def test_an_abandoned_generation_waits_again_and_a_held_one_does_not(alice: User, generate: Generate) -> None:
+def test_an_expired_lease_requeues_the_generation_and_a_valid_one_does_not(alice: User, generate: Generate) -> None:
     held, abandoned = generate(alice, run=False), generate(alice, run=False)
     for generation in (held, abandoned):
         generation.start()
-    let_the_lease_run_out(abandoned)
+    expire_the_lease(abandoned)
     for generation in Generation.abandoned(grace_seconds=7):
         generation.requeue()
     for generation in (held, abandoned):
@@ -100,7 +102,9 @@ def test_an_abandoned_generation_waits_again_and_a_held_one_does_not(alice: User
     assert (held.status, abandoned.status) == (Status.RUNNING, Status.QUEUED)
 
 
-def test_a_stopping_server_hands_back_without_counting(alice: User, generate: Generate) -> None:
+def test_a_stopping_server_releases_its_generations_without_counting_the_attempt(
+    alice: User, generate: Generate
+) -> None:
     generation = generate(alice, run=False)
     for _ in range(5):  # more often than attempts are allowed
         assert generation.start()
@@ -109,7 +113,7 @@ def test_a_stopping_server_hands_back_without_counting(alice: User, generate: Ge
         assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
 
 
-def test_a_hand_back_after_a_cancel_ends_it(alice: User, generate: Generate) -> None:
+def test_releasing_a_generation_after_a_cancel_ends_it(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     generation.start()
     Generation.objects.get(pk=generation.pk).cancel()
@@ -122,11 +126,11 @@ def test_a_stopping_process_starts_nothing(alice: User, generate: Generate) -> N
     generation = generate(alice, run=False)
     recovery.release_own()
     assert fair_queue.start_next() is None
-    assert not wait_until_ended(generation)  # and nobody waits for it any longer
+    assert not wait_until_ended(generation)  # callers stop waiting too
 
 
 @pytest.mark.parametrize("broken", ["publish", "notify"])
-def test_a_message_that_cannot_be_sent_undoes_nothing(
+def test_a_failing_event_or_notification_undoes_nothing(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def out_of_order(*args: object) -> None:
@@ -141,14 +145,14 @@ def test_a_message_that_cannot_be_sent_undoes_nothing(
     assert default_storage.exists(str(generation.source.file.name))
 
 
-def test_a_bell_that_cannot_be_rung_loses_nothing(
+def test_a_notification_that_cannot_be_sent_loses_nothing(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down() -> None:
         raise BrokerDown("the broker is down")
 
-    with monkeypatch.context() as away:
-        away.setattr(tasks.run_waiting, "delay", down)
+    with monkeypatch.context() as broken_broker:
+        broken_broker.setattr(tasks.run_waiting, "delay", down)
         generation = generate(alice)
     assert generation.status == Status.QUEUED
     recovery.poll()
@@ -156,7 +160,9 @@ def test_a_bell_that_cannot_be_rung_loses_nothing(
     assert generation.status == Status.SUCCEEDED
 
 
-def test_users_take_turns_and_each_ones_oldest_comes_first(alice: User, bob: User, generate: Generate) -> None:
+def test_users_take_turns_and_the_oldest_generation_of_each_comes_first(
+    alice: User, bob: User, generate: Generate
+) -> None:
     first, second, third = (generate(alice, run=False) for _ in range(3))
     bobs = generate(bob, run=False)
     assert list(fair_queue.fair_order_in()) == [first.pk, bobs.pk, second.pk, third.pk]

@@ -1,4 +1,4 @@
-"""Waiting for a picture in the same call: an end here is heard of, an end elsewhere is seen, a stop lets go."""
+"""Waiting for a result in the same call: the end of the generation, or a stopping server, wakes the caller."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def _never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def _never_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "FIRST_POLL_SECONDS", NEVER_SECONDS)
     monkeypatch.setattr(waiting, "LONGEST_PAUSE_SECONDS", NEVER_SECONDS)
 
 
 @contextmanager
 def waiting_for(generation: Generation) -> Iterator[Callable[[], bool]]:
-    """Somebody waits on another thread; what is given tells what they were told, once they were."""
-    told: list[bool] = []
+    """Wait for the generation on another thread; the yielded function returns the result of that call."""
+    answers: list[bool] = []
 
     def until_ended() -> None:
         try:
-            told.append(waiting.wait_until_ended(Generation.objects.get(pk=generation.pk)))
+            answers.append(waiting.wait_until_ended(Generation.objects.get(pk=generation.pk)))
         finally:
             connection.close()
 
@@ -54,14 +54,14 @@ def waiting_for(generation: Generation) -> Iterator[Callable[[], bool]]:
 
     def answer() -> bool:
         caller.join(PATIENCE_SECONDS)
-        assert told, "still waiting"
-        return told[0]
+        assert answers, "still waiting"
+        return answers[0]
 
     yield answer
 
 
-@pytest.mark.usefixtures("_never_looks")
-def test_an_end_in_this_process_is_heard_of_without_looking(alice: User, generate: Generate) -> None:
+@pytest.mark.usefixtures("_never_polls")
+def test_an_end_in_this_process_wakes_the_caller_without_polling(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     with waiting_for(generation) as answer, waiting_for(generation) as another:
         assert generation.cancel()
@@ -69,7 +69,7 @@ def test_an_end_in_this_process_is_heard_of_without_looking(alice: User, generat
     assert not completion_waiters._waiting
 
 
-def test_an_end_in_another_process_is_seen_at_the_next_look(
+def test_an_end_in_another_process_is_found_by_polling(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(completion_waiters, "wake", lambda pk: None)
@@ -79,27 +79,27 @@ def test_an_end_in_another_process_is_seen_at_the_next_look(
         assert answer()
 
 
-@pytest.mark.usefixtures("_never_looks")
-def test_a_stop_lets_everybody_go(alice: User, generate: Generate) -> None:
+@pytest.mark.usefixtures("_never_polls")
+def test_a_stopping_server_wakes_every_waiting_caller(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     with waiting_for(generation) as answer:
         recovery.release_own()
         assert not answer()
 
 
-def test_patience_ends(alice: User, generate: Generate) -> None:
+def test_waiting_ends_after_the_given_time(alice: User, generate: Generate) -> None:
     assert not waiting.wait_until_ended(generate(alice, run=False), patience_seconds=0.01)
 
 
-@pytest.mark.usefixtures("_never_looks")
-def test_what_is_deleted_with_everything_else_lets_go_as_if_cancelled(alice: User, generate: Generate) -> None:
+@pytest.mark.usefixtures("_never_polls")
+def test_deleting_everything_of_a_user_wakes_the_waiting_caller(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     with waiting_for(generation) as answer:
         assert delete_everything_of(alice) == 1
         assert answer()
 
 
-def test_a_caller_whose_generation_is_deleted_hears_that_it_was_cancelled(
+def test_the_answer_for_a_deleted_generation_is_cancelled(
     alice: User, alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submit, "notify_workers", lambda queue: delete_everything_of(alice))

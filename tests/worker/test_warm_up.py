@@ -1,4 +1,4 @@
-"""The model that the settings name is in memory before the first picture asks for it."""
+"""The model named by DREAMLAYER_DIFFUSION_WARM_UP is loaded before the first generation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inpainting.engines import registry
 from inpainting.engines.diffusion.serving import model_cache
 from inpainting.worker.warm_up import start_warming_up
 
-pytestmark = pytest.mark.django_db(transaction=True)  # another thread looks into the catalog
+pytestmark = pytest.mark.django_db(transaction=True)  # another thread reads the catalog
 
 
 def warm_up() -> None:
@@ -27,7 +27,7 @@ def warm_up() -> None:
     thread.join()
 
 
-def test_it_is_loaded_by_the_thread_that_owns_the_device(
+def test_it_is_loaded_by_the_thread_of_the_device(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="diffusion is not installed")
@@ -62,18 +62,18 @@ def test_a_model_that_cannot_be_loaded_is_a_warning(settings: Any, caplog: pytes
         settings.DIFFUSION_WARM_UP = slug
         with caplog.at_level(logging.WARNING):
             warm_up()
-    said = [record.message for record in caplog.records if "DREAMLAYER_DIFFUSION_WARM_UP" in record.message]
-    assert "the models are: sd15-inpainting" in said[0]
-    assert "pull_model sd15" in said[1]
+    messages = [record.message for record in caplog.records if "DREAMLAYER_DIFFUSION_WARM_UP" in record.message]
+    assert "the models are: sd15-inpainting" in messages[0]
+    assert "pull_model sd15" in messages[1]
 
 
-def test_where_none_is_set_nothing_happens(settings: Any) -> None:
+def test_without_the_setting_nothing_is_loaded(settings: Any) -> None:
     settings.DIFFUSION_WARM_UP = ""
     assert start_warming_up() is None
 
 
 @pytest.mark.parametrize(("queues", "warms"), [(["cpu", "gpu"], True), (["cpu", "hooks"], False)])
-def test_of_workers_on_their_own_the_one_for_the_gpu_does_it(
+def test_of_separate_workers_the_gpu_worker_loads_it(
     monkeypatch: pytest.MonkeyPatch, queues: list[str], warms: bool
 ) -> None:
     calls: list[bool] = []

@@ -18,7 +18,7 @@ def put(store: NetworkStore, slug: str, content: bytes = b"numbers") -> Path:
     return place
 
 
-def test_what_was_written_whole_is_found(tmp_path: Path) -> None:
+def test_a_complete_conversion_is_found(tmp_path: Path) -> None:
     store = NetworkStore(tmp_path, 10**6)
     assert not store.use(store.folder("tiny", "unet-1"))
     place = put(store, "tiny")
@@ -26,7 +26,7 @@ def test_what_was_written_whole_is_found(tmp_path: Path) -> None:
     assert (place / "unet.bin").read_bytes() == b"numbers"
 
 
-def test_what_broke_off_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_conversion_leaves_no_files(tmp_path: Path) -> None:
     store = NetworkStore(tmp_path, 10**6)
     place = store.folder("tiny", "unet-1")
 
@@ -41,7 +41,7 @@ def test_what_broke_off_leaves_nothing(tmp_path: Path) -> None:
     assert not list(store.root.glob(f"{STAGING}*"))
 
 
-def test_what_a_dead_process_left_goes_with_the_next_conversion(tmp_path: Path) -> None:
+def test_files_of_a_dead_process_are_removed_by_the_next_conversion(tmp_path: Path) -> None:
     store = NetworkStore(tmp_path, 10**6)
     left = store.root / f"{STAGING}abc" / "files"
     left.mkdir(parents=True)
@@ -50,7 +50,7 @@ def test_what_a_dead_process_left_goes_with_the_next_conversion(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("damage", ["other bytes", "a file is gone", "no manifest", "no words", "no table"])
-def test_what_is_damaged_is_not_found_and_goes(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_conversion_is_not_found_and_is_removed(tmp_path: Path, damage: str) -> None:
     store = NetworkStore(tmp_path, 10**6)
     place = put(store, "tiny")
     match damage:
@@ -68,7 +68,7 @@ def test_what_is_damaged_is_not_found_and_goes(tmp_path: Path, damage: str) -> N
     assert not place.exists()
 
 
-def test_the_least_used_make_room_for_what_is_kept(tmp_path: Path) -> None:
+def test_the_least_recently_used_conversions_are_removed_first(tmp_path: Path) -> None:
     store = NetworkStore(tmp_path, 10**6)
     old, used, new = (put(store, slug, bytes(1000)) for slug in ("old", "used", "new"))
     for hour, place in enumerate([old, used, new]):
@@ -79,7 +79,7 @@ def test_the_least_used_make_room_for_what_is_kept(tmp_path: Path) -> None:
     assert [place.exists() for place in (old, used, new)] == [True, True, False]
 
 
-def test_one_at_a_time_is_alone(tmp_path: Path) -> None:
+def test_the_lock_excludes_other_processes(tmp_path: Path) -> None:
     store = NetworkStore(tmp_path, 10**6)
     with store.locked(), (store.root / LOCK).open("w") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,7 +87,7 @@ def test_one_at_a_time_is_alone(tmp_path: Path) -> None:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_what_was_made_of_a_model_is_forgotten(tmp_path: Path) -> None:
+def test_the_conversions_of_a_model_are_removed_with_it(tmp_path: Path) -> None:
     store = NetworkStore(tmp_path, 10**6)
     gone, stays = put(store, "tiny"), put(store, "tiny-2")
     remove(tmp_path, "tiny")

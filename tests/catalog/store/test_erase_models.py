@@ -40,7 +40,7 @@ def said_by(command: str, *arguments: str) -> str:
     return said.getvalue()
 
 
-def test_both_are_shipped_with_licence_and_size_and_neither_is_downloaded(db: None) -> None:
+def test_both_are_shipped_with_licence_and_size_and_neither_is_installed(db: None) -> None:
     specs = [spec for spec in SHIPPED if spec.family in families.names(engine="erase")]
     assert [(spec.slug, spec.licence) for spec in specs] == [("lama", "Apache-2.0"), ("migan", "MIT")]
     assert all(spec.licence_url and spec.size_bytes for spec in specs)
@@ -48,7 +48,7 @@ def test_both_are_shipped_with_licence_and_size_and_neither_is_downloaded(db: No
 
 
 @pytest.mark.parametrize("slug", ["lama", "migan"])
-def test_the_shipped_one_is_pulled_and_nothing_beside_it(db: None, hub: Hub, models_folder: Path, slug: str) -> None:
+def test_only_the_files_of_the_shipped_model_are_pulled(db: None, hub: Hub, models_folder: Path, slug: str) -> None:
     model = InferenceModel.objects.get(slug=slug)
     hub.repo = model.repo
     hub.files = {FILES[slug]: BUILDERS[slug](), "other.onnx": b"x", "weights.pt": b"x", "README.md": b"---\n---\n"}
@@ -62,7 +62,7 @@ def test_the_shipped_one_is_pulled_and_nothing_beside_it(db: None, hub: Hub, mod
     assert (model.revision, len(model.files[FILES[slug]]["sha256"])) == (hub.commit, 64)
 
 
-def test_a_network_that_is_none_is_pulled_and_not_installed(db: None, hub: Hub, models_folder: Path) -> None:
+def test_a_pulled_file_that_is_no_network_is_not_installed(db: None, hub: Hub, models_folder: Path) -> None:
     hub.repo = InferenceModel.objects.get(slug="lama").repo
     hub.files = {FILES["lama"]: tiny_networks.with_external_numbers()}
     with pytest.raises(CommandError, match="numbers of another file"):
@@ -71,7 +71,7 @@ def test_a_network_that_is_none_is_pulled_and_not_installed(db: None, hub: Hub, 
     assert InferenceModel.objects.get(slug="lama").state == ModelState.FAILED
 
 
-def test_one_that_is_too_large_is_not_even_downloaded(db: None, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_over_the_limit_is_not_downloaded(db: None, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inpainting.catalog.inspection.onnx_files.MAX_ONNX_BYTES", 1000)
     hub.repo = InferenceModel.objects.get(slug="lama").repo
     hub.files = {FILES["lama"]: tiny_networks.lama()}
@@ -81,7 +81,7 @@ def test_one_that_is_too_large_is_not_even_downloaded(db: None, hub: Hub, monkey
 
 
 @pytest.mark.parametrize("family", ["lama", "migan"])
-def test_an_own_network_is_added_and_ready(db: None, tmp_path: Path, models_folder: Path, family: str) -> None:
+def test_a_local_network_is_added_and_installed(db: None, tmp_path: Path, models_folder: Path, family: str) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(BUILDERS[family]())
     said = said_by("add_model", "mine", f"--family={family}", f"--from={path}")
@@ -91,7 +91,7 @@ def test_an_own_network_is_added_and_ready(db: None, tmp_path: Path, models_fold
     assert model.spec.path == models_folder / "mine" / "mine.onnx"
 
 
-def test_a_folder_may_hold_it_too_and_the_variant_tells_which(db: None, tmp_path: Path) -> None:
+def test_of_a_folder_the_variant_selects_the_file(db: None, tmp_path: Path) -> None:
     folder = tmp_path / "carried"
     folder.mkdir()
     (folder / "a.onnx").write_bytes(tiny_networks.lama(64))
@@ -116,7 +116,7 @@ def test_a_folder_may_hold_it_too_and_the_variant_tells_which(db: None, tmp_path
         ("sd", tiny_networks.lama(64), "is no .safetensors file"),
     ],
 )
-def test_what_is_no_such_network_is_not_added(db: None, tmp_path: Path, family: str, data: bytes, problem: str) -> None:
+def test_an_invalid_network_is_not_added(db: None, tmp_path: Path, family: str, data: bytes, problem: str) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(data)
     with pytest.raises(CommandError, match=problem):

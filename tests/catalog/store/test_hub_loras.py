@@ -56,7 +56,7 @@ def nothing_is_left(models_dir: Path) -> bool:
     return not Lora.objects.exists() and not [path for path in models_dir.rglob("*") if path.is_file()]
 
 
-def test_it_is_told_of_fetched_by_its_promised_hash_and_ready(hub: Hub, models_dir: Path) -> None:
+def test_the_command_describes_the_lora_checks_its_hash_and_installs_it(hub: Hub, models_dir: Path) -> None:
     said = add("--yes", f"--file={LCM}")
     assert all(words in said for words in (LCM, REPO, COMMIT, "creativeml-openrail-m", "quick is ready"))
     (lora,) = Catalog().loras
@@ -66,7 +66,7 @@ def test_it_is_told_of_fetched_by_its_promised_hash_and_ready(hub: Hub, models_d
     assert lora.spec.few_steps is not None
 
 
-def test_a_cut_connection_is_taken_up_again(hub: Hub, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_resumes_after_a_cut_connection(hub: Hub, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     hub.cuts[LCM] = [1000]
     add("--yes", f"--file={LCM}")
@@ -74,14 +74,16 @@ def test_a_cut_connection_is_taken_up_again(hub: Hub, models_dir: Path, monkeypa
     assert [name for name, _ in hub.asked] == [LCM, LCM]
 
 
-def test_nothing_is_fetched_unless_somebody_agrees(hub: Hub, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_confirmation_no_lora_is_downloaded(
+    hub: Hub, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", StringIO())
     assert "--yes" in refusal(f"--file={LCM}")
     assert not hub.asked
     assert nothing_is_left(models_dir)
 
 
-def test_which_file_is_meant_must_be_clear(hub: Hub, models_dir: Path) -> None:
+def test_an_ambiguous_file_is_refused(hub: Hub, models_dir: Path) -> None:
     assert f"found: {LCM}, {STYLE}" in refusal("--yes")
     assert "named with --file" in refusal("--yes", "--file=other.safetensors")
     del hub.files[STYLE]
@@ -90,7 +92,7 @@ def test_which_file_is_meant_must_be_clear(hub: Hub, models_dir: Path) -> None:
         call_command("add_lora", "new", "--family=sd", "--from=x.safetensors", "--file=y")
 
 
-def test_other_bytes_than_promised_and_what_is_no_lora_stay_out(hub: Hub, models_dir: Path) -> None:
+def test_a_wrong_hash_and_a_file_that_is_no_lora_are_refused(hub: Hub, models_dir: Path) -> None:
     hub.lies[LCM] = hub.files[STYLE]
     assert "its hash differs" in refusal("--yes", f"--file={LCM}")
     assert nothing_is_left(models_dir)
@@ -102,13 +104,13 @@ def test_other_bytes_than_promised_and_what_is_no_lora_stay_out(hub: Hub, models
     assert nothing_is_left(models_dir)
 
 
-def test_one_that_is_too_large_is_not_even_fetched(hub: Hub, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lora_over_the_limit_is_not_downloaded(hub: Hub, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inpainting.catalog.store.lora_store.MAX_LORA_BYTES", 100)
     assert "is larger than" in refusal("--yes", f"--file={LCM}")
     assert not hub.asked
 
 
-def test_what_the_hub_does_not_have_is_said(hub: Hub, models_dir: Path) -> None:
+def test_a_file_or_repository_missing_on_the_hub_is_reported(hub: Hub, models_dir: Path) -> None:
     assert "revision" in refusal("--yes", f"--file={LCM}", "--revision=0000000000000000000000000000000000000000")
     with pytest.raises(CommandError, match="is no repository on the hub"):
         call_command("add_lora", "new", "--family=sd", "--repo=../secrets", "--yes", stdout=StringIO())

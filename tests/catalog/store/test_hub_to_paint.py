@@ -68,7 +68,7 @@ def folder(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> Path:
     return tmp_path
 
 
-def test_what_was_pulled_paints_through_the_api_and_from_the_command_line(
+def test_a_pulled_model_paints_through_the_api_and_the_command_line(
     alices_program: Client,
     hub: Hub,
     pulled: InferenceModel,
@@ -102,7 +102,7 @@ def test_what_was_pulled_paints_through_the_api_and_from_the_command_line(
     assert hub.asked == [], "painting asked the hub"
 
 
-def test_the_command_line_says_how_many_and_how(pulled: InferenceModel, folder: Path) -> None:
+def test_the_command_line_options_reach_the_engine(pulled: InferenceModel, folder: Path) -> None:
     where = (folder / "photo.png", folder / "mask.png", "-o", folder / "out.png")
     several = ("--model", "tiny", "--num-images", 2, "--seed", 3, "--steps", 2)
     said, notes = inpaint(*where, *several, "--scheduler", "KarrasVeScheduler")
@@ -112,7 +112,7 @@ def test_the_command_line_says_how_many_and_how(pulled: InferenceModel, folder: 
     assert '"steps": 2' in read_png_texts((folder / "out.png").read_bytes())["dreamlayer"]
 
 
-def test_without_a_mask_all_of_it_is_repainted_by_an_engine_that_can(
+def test_without_a_mask_the_whole_image_is_repainted_by_an_engine_that_can(
     pulled: InferenceModel, folder: Path, photo: NDArray[np.uint8]
 ) -> None:
     where = (folder / "photo.png", "-o", folder / "out.png", "--seed", 3, "--strength", 1)
@@ -122,7 +122,7 @@ def test_without_a_mask_all_of_it_is_repainted_by_an_engine_that_can(
         inpaint(*where, "--engine", "quick-fill")
 
 
-def test_the_pictures_of_a_folder_share_the_model_in_this_process(pulled: InferenceModel, folder: Path) -> None:
+def test_the_images_of_a_folder_share_one_loaded_model(pulled: InferenceModel, folder: Path) -> None:
     (folder / "images").mkdir()
     for name in ("a", "b", "c"):
         (folder / "images" / f"{name}.png").write_bytes((folder / "photo.png").read_bytes())
@@ -132,7 +132,7 @@ def test_the_pictures_of_a_folder_share_the_model_in_this_process(pulled: Infere
     assert notes.count("0 pixels changed outside the mask") == 3
 
 
-def test_a_model_that_is_not_there_is_said_with_what_helps(pulled: InferenceModel, folder: Path) -> None:
+def test_the_error_for_a_missing_model_names_the_command_that_installs_it(pulled: InferenceModel, folder: Path) -> None:
     where = (folder / "photo.png", folder / "mask.png", "-o", folder / "out.png")
     with pytest.raises(CommandError, match="pull_model sd15"):
         inpaint(*where, "--model", "sd15")
@@ -140,7 +140,7 @@ def test_a_model_that_is_not_there_is_said_with_what_helps(pulled: InferenceMode
         inpaint(*where, "--model", "nothing")
 
 
-def test_a_checkpoint_of_ones_own_is_added_and_paints_what_its_folder_paints(
+def test_a_local_checkpoint_paints_the_same_image_as_its_folder(
     pulled: InferenceModel, folder: Path, tmp_path: Path
 ) -> None:
     path = original_layout.saved(tiny_models.sd(tmp_path), tmp_path / "mine.safetensors")

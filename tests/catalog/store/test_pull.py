@@ -58,7 +58,7 @@ def everything_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_pull_says_size_and_licence_and_installs_what_is_needed(
+def test_a_pull_prints_size_and_licence_and_installs_the_needed_files(
     hub: Hub, model: InferenceModel, models_folder: Path
 ) -> None:
     said = pull()
@@ -83,7 +83,7 @@ def test_without_a_terminal_and_without_yes_nothing_is_downloaded(hub: Hub, mode
     assert model.state == ModelState.NOT_INSTALLED
 
 
-def test_a_cut_line_is_taken_up_where_it_broke(hub: Hub, model: InferenceModel) -> None:
+def test_a_cut_download_resumes_at_the_last_byte(hub: Hub, model: InferenceModel) -> None:
     large = weights(kilobytes=24 * 1024)
     hub.files[UNET] = large
     hub.cuts[UNET] = [11_000_000, 9_000_000]
@@ -98,9 +98,7 @@ def test_a_cut_line_is_taken_up_where_it_broke(hub: Hub, model: InferenceModel) 
     assert (model.weights / UNET).read_bytes() == large
 
 
-def test_a_later_pull_goes_on_where_an_earlier_one_gave_up(
-    hub: Hub, model: InferenceModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_later_pull_resumes_an_earlier_one(hub: Hub, model: InferenceModel, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.files[UNET] = weights(kilobytes=24 * 1024)
     monkeypatch.setattr("inpainting.catalog.store.hub.ATTEMPTS", 1)
     hub.cuts[UNET] = [11_000_000, *[0] * 6]  # more than the library itself puts up with
@@ -117,7 +115,7 @@ def test_a_later_pull_goes_on_where_an_earlier_one_gave_up(
 
 
 @pytest.mark.parametrize("name", [UNET, "tokenizer/merges.txt"])
-def test_other_bytes_than_promised_are_refused(hub: Hub, model: InferenceModel, models_folder: Path, name: str) -> None:
+def test_a_wrong_hash_is_refused(hub: Hub, model: InferenceModel, models_folder: Path, name: str) -> None:
     hub.lies[name] = hub.files[name][:-1] + b"!"
     assert f"{name} is not what was promised" in refusal()
     model.refresh_from_db()
@@ -128,7 +126,7 @@ def test_other_bytes_than_promised_are_refused(hub: Hub, model: InferenceModel, 
     pull()
 
 
-def test_other_files_under_the_pinned_revision_are_refused(hub: Hub, model: InferenceModel) -> None:
+def test_changed_files_under_the_pinned_revision_are_refused(hub: Hub, model: InferenceModel) -> None:
     pull()
     model.refresh_from_db()
     first = model.weights
@@ -152,7 +150,7 @@ def test_small_files_are_pinned_too(hub: Hub, model: InferenceModel) -> None:
     assert "unet/config.json is not the file that was pinned" in refusal()
 
 
-def test_the_pinned_revision_is_asked_for(hub: Hub, model: InferenceModel) -> None:
+def test_the_pinned_revision_is_requested(hub: Hub, model: InferenceModel) -> None:
     pull()
     hub.commit = "b" * 40
     assert "revision" in refusal()
@@ -165,7 +163,7 @@ def test_a_repository_of_pickles_alone_is_refused_before_it_is_downloaded(hub: H
     assert {name for name, _ in hub.asked} == {"model_index.json"}
 
 
-def test_a_repository_that_names_foreign_classes_is_not_installed(
+def test_a_repository_with_unknown_classes_is_not_installed(
     hub: Hub, model: InferenceModel, models_folder: Path
 ) -> None:
     hub.files["model_index.json"] = hub.files["model_index.json"].replace(b"AutoencoderKL", b"AutoencoderXY")
@@ -173,19 +171,19 @@ def test_a_repository_that_names_foreign_classes_is_not_installed(
     assert not (models_folder / "tiny").exists()
 
 
-def test_pickles_beside_safetensors_stay_on_the_hub(hub: Hub, model: InferenceModel, models_folder: Path) -> None:
+def test_pickles_beside_safetensors_are_not_downloaded(hub: Hub, model: InferenceModel, models_folder: Path) -> None:
     hub.files["unet/diffusion_pytorch_model.bin"] = b"pickle"
     pull()
     assert not [name for name in everything_in(models_folder) if name.endswith(".bin")]
 
 
-def test_an_unknown_repository_and_an_unknown_model_are_said_so(hub: Hub, model: InferenceModel) -> None:
+def test_an_unknown_repository_or_model_is_reported(hub: Hub, model: InferenceModel) -> None:
     InferenceModel.objects.filter(pk=model.pk).update(repo="somebody/else")
     assert "The hub has no somebody/else" in refusal()
     assert "sd15-inpainting, sd2-inpainting" in refusal(slug="nothing")
 
 
-def test_a_hub_that_is_not_there_is_said_so(hub: Hub, model: InferenceModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported(hub: Hub, model: InferenceModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert "cannot be reached" in refusal()
 
@@ -194,7 +192,7 @@ def test_every_process_but_the_pulling_one_is_kept_offline() -> None:
     assert os.environ["HF_HUB_OFFLINE"] == os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] == "1"
 
 
-def test_two_do_not_pull_the_same_model(hub: Hub, model: InferenceModel) -> None:
+def test_a_model_is_pulled_by_one_process_at_a_time(hub: Hub, model: InferenceModel) -> None:
     assert model.start_pull()
     assert "is being pulled already" in refusal()
     assert "installed in" in pull("--claim", str(model.fence))
@@ -208,7 +206,7 @@ def test_a_folder_installs_a_model_without_a_hub(model: InferenceModel, tmp_path
     assert "notes.md" not in everything_in(models_folder / "tiny")
 
 
-def test_a_folder_must_hold_what_was_pinned(hub: Hub, model: InferenceModel, tmp_path: Path) -> None:
+def test_a_folder_must_match_the_pinned_hashes(hub: Hub, model: InferenceModel, tmp_path: Path) -> None:
     pull()
     good = written(tiny_model(), tmp_path / "good")
     assert "installed in" in pull("--from", str(good))
@@ -216,7 +214,7 @@ def test_a_folder_must_hold_what_was_pinned(hub: Hub, model: InferenceModel, tmp
     assert "vae/diffusion_pytorch_model.safetensors is not the file that was pinned" in refusal("--from", str(other))
 
 
-def test_a_folder_with_a_pickle_is_refused_whole(model: InferenceModel, tmp_path: Path, models_folder: Path) -> None:
+def test_a_folder_with_a_pickle_is_refused(model: InferenceModel, tmp_path: Path, models_folder: Path) -> None:
     folder = written(tiny_model(**{"unet/x.ckpt": b"pickle"}), tmp_path / "copy")
     assert "unet/x.ckpt may hold a pickle" in refusal("--from", str(folder))
     assert not models_folder.exists()
@@ -239,7 +237,7 @@ def dream(tmp_path: Path) -> Path:
 TEXTS = {name for name in tiny_model() if name.endswith((".json", ".txt"))}
 
 
-def test_an_own_checkpoint_is_added_and_ready(db: None, dream: Path, tmp_path: Path, models_folder: Path) -> None:
+def test_a_local_checkpoint_is_added_and_installed(db: None, dream: Path, tmp_path: Path, models_folder: Path) -> None:
     folder = written({name: content for name, content in tiny_model().items() if name in TEXTS}, tmp_path / "texts")
     add("dream", str(dream), "--label=Dream", "--alias=dream_v8.safetensors", f"--config={folder}")
     model = Catalog().row("dream_v8.safetensors")
@@ -250,7 +248,7 @@ def test_an_own_checkpoint_is_added_and_ready(db: None, dream: Path, tmp_path: P
         add("dream", str(dream), f"--config={folder}")
 
 
-def test_an_own_checkpoint_borrows_the_configuration_of_an_installed_model_that_fits(
+def test_a_local_checkpoint_copies_the_configuration_of_a_matching_installed_model(
     hub: Hub, model: InferenceModel, dream: Path, tmp_path: Path, models_folder: Path
 ) -> None:
     other = written(tiny_model(**{"unet/config.json": b'{"cross_attention_dim": 1024}'}), tmp_path / "other")
@@ -274,13 +272,13 @@ def test_an_own_checkpoint_borrows_the_configuration_of_an_installed_model_that_
     ("config", "problem"),
     [("nowhere", "neither"), ("sd15", "pull_model sd15"), ("/dev/null", "neither")],
 )
-def test_a_configuration_that_is_none_is_said_so(db: None, dream: Path, config: str, problem: str) -> None:
+def test_an_invalid_configuration_is_reported(db: None, dream: Path, config: str, problem: str) -> None:
     with pytest.raises(CommandError, match=problem):
         add("dream", str(dream), f"--config={config}")
     assert not InferenceModel.objects.filter(slug="dream").exists()
 
 
-def test_a_checkpoint_takes_the_place_of_a_models_folder(
+def test_a_checkpoint_can_replace_the_folder_of_a_model(
     hub: Hub, model: InferenceModel, dream: Path, models_folder: Path
 ) -> None:
     pull()
@@ -290,7 +288,7 @@ def test_a_checkpoint_takes_the_place_of_a_models_folder(
     assert model.weights == models_folder / "tiny" / dream.name
 
 
-def test_an_own_folder_is_added_and_ready(db: None, tmp_path: Path) -> None:
+def test_a_local_folder_is_added_and_installed(db: None, tmp_path: Path) -> None:
     add("mine", str(written(tiny_model(), tmp_path / "mine")))
     assert Catalog().row("mine").spec.path is not None
 
@@ -313,7 +311,7 @@ def test_a_repository_is_added_and_pulled(db: None, hub: Hub) -> None:
         ("sd15", REPO, "already"),
     ],
 )
-def test_what_cannot_be_added_is_said_and_leaves_nothing(db: None, slug: str, origin: str, problem: str) -> None:
+def test_a_failed_addition_is_reported_and_leaves_no_row(db: None, slug: str, origin: str, problem: str) -> None:
     before = InferenceModel.objects.count()
     with pytest.raises(CommandError, match=problem):
         add(slug, origin)
@@ -329,7 +327,7 @@ def test_a_pickled_checkpoint_is_not_added(db: None, tmp_path: Path, models_fold
     assert not models_folder.exists()
 
 
-def test_removing_takes_the_files_and_keeps_row_and_hashes(
+def test_removing_a_model_deletes_its_files_and_keeps_row_and_hashes(
     hub: Hub, model: InferenceModel, models_folder: Path
 ) -> None:
     pull()

@@ -25,7 +25,7 @@ print(model.state, os.environ["HF_HUB_OFFLINE"])
 """
 
 
-def test_a_pull_outlives_whoever_began_it(tmp_path: Path) -> None:
+def test_a_pull_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     with serving(tiny_model()) as hub:
         installation = Installation(tmp_path, HF_ENDPOINT=hub.url)
         installation.migrate()

@@ -57,7 +57,7 @@ def said_by(command: str, *arguments: str) -> str:
     return said.getvalue()
 
 
-def test_it_is_shipped_in_a_family_that_paints_nothing_and_not_downloaded() -> None:
+def test_it_is_shipped_in_a_family_that_does_not_paint_and_is_not_installed() -> None:
     (spec,) = [spec for spec in SHIPPED if spec.family == "safety-checker"]
     assert spec.repo == "CompVis/stable-diffusion-safety-checker"
     assert spec.licence
@@ -70,7 +70,7 @@ def test_it_is_shipped_in_a_family_that_paints_nothing_and_not_downloaded() -> N
     assert InferenceModel.objects.get(slug=spec.slug).state == ModelState.NOT_INSTALLED
 
 
-def test_the_shipped_one_is_pulled_and_nothing_beside_it(hub: Hub, models_folder: Path) -> None:
+def test_only_the_files_of_the_shipped_model_are_pulled(hub: Hub, models_folder: Path) -> None:
     said_by("pull_model", "safety-checker", "--yes")
     model = InferenceModel.objects.get(slug="safety-checker")
     assert model.is_installed
@@ -82,21 +82,21 @@ def test_the_shipped_one_is_pulled_and_nothing_beside_it(hub: Hub, models_folder
     assert find_safety_checker().path == model.spec.path
 
 
-def test_other_weights_than_were_pinned_are_not_taken(hub: Hub) -> None:
+def test_weights_that_differ_from_the_pinned_ones_are_refused(hub: Hub) -> None:
     said_by("pull_model", "safety-checker", "--yes")
     hub.files["model.safetensors"] = hub.files["model.safetensors"][:-4] + b"\0\0\0\1"
     with pytest.raises(CommandError, match="not the file that was pinned"):
         said_by("pull_model", "safety-checker", "--yes")
 
 
-def test_one_without_safetensors_is_refused_before_anything_is_downloaded(hub: Hub) -> None:
+def test_a_repository_without_safetensors_is_refused_before_the_download(hub: Hub) -> None:
     del hub.files["model.safetensors"]
     with pytest.raises(CommandError, match=r"model\.safetensors is missing"):
         said_by("pull_model", "safety-checker", "--yes")
     assert hub.asked == []
 
 
-def test_it_is_carried_over_in_a_folder_too(folder: Path, models_folder: Path) -> None:
+def test_it_is_installed_from_a_folder(folder: Path, models_folder: Path) -> None:
     said_by("pull_model", "safety-checker", "--yes", f"--from={folder}")
     assert InferenceModel.objects.get(slug="safety-checker").is_installed
     said_by("add_model", "stricter", "--family=safety-checker", f"--from={folder}")
@@ -154,21 +154,21 @@ def change(path: Path, **changes: object) -> None:
         (cut_off, "is damaged"),
     ],
 )
-def test_what_is_no_such_checker_is_not_added(folder: Path, spoil: Callable[[Path], None], problem: str) -> None:
+def test_an_invalid_checker_is_not_added(folder: Path, spoil: Callable[[Path], None], problem: str) -> None:
     spoil(folder)
     with pytest.raises(CommandError, match=problem):
         said_by("add_model", "mine", "--family=safety-checker", f"--from={folder}")
     assert not InferenceModel.objects.filter(slug="mine").exists()
 
 
-def test_a_file_is_no_checker_and_a_checker_is_no_model_of_another_family(folder: Path) -> None:
+def test_a_single_file_is_no_checker_and_a_checker_is_no_model_of_another_family(folder: Path) -> None:
     with pytest.raises(CommandError, match="is missing"):
         said_by("add_model", "mine", "--family=safety-checker", f"--from={folder / 'model.safetensors'}")
     with pytest.raises(CommandError, match="no model in diffusers' layout"):
         said_by("add_model", "mine", "--family=sd", f"--from={folder}")
 
 
-def test_nobody_is_offered_it_to_paint_with(folder: Path, client: Client, alices_program: Client, alice: User) -> None:
+def test_it_is_not_offered_as_a_model(folder: Path, client: Client, alices_program: Client, alice: User) -> None:
     said_by("pull_model", "safety-checker", "--yes", f"--from={folder}")
     assert planning.choose().engine.name == "quick-fill"
     assert planning.choose("auto", PaintSettings(prompt="a lawn")).engine.name == "quick-fill"
@@ -184,21 +184,21 @@ def test_nobody_is_offered_it_to_paint_with(folder: Path, client: Client, alices
     assert "safety-checker" not in json.dumps(schema["ModelDocument"])
 
 
-def test_it_stands_in_for_no_model(folder: Path) -> None:
+def test_it_cannot_be_the_fallback_model(folder: Path) -> None:
     model = InferenceModel.objects.get(slug="safety-checker")
     model.is_fallback = True
     with pytest.raises(ValidationError, match="paints nothing"):
         model.full_clean()
 
 
-def test_administrators_find_it_on_the_page_of_models(client: Client) -> None:
+def test_the_page_of_models_lists_it_for_administrators(client: Client) -> None:
     client.force_login(User.objects.create_superuser("boss@example.com", "a long one"))
     page = client.get("/models/").content.decode()
     assert 'id="model-safety-checker"' in page
     assert "Get Safety checker" in page
 
 
-def test_one_that_is_turned_off_does_not_look(folder: Path) -> None:
+def test_a_disabled_checker_is_not_used(folder: Path) -> None:
     said_by("pull_model", "safety-checker", "--yes", f"--from={folder}")
     InferenceModel.objects.get(slug="safety-checker").switch(False)
     with pytest.raises(InvalidRequest) as refused:
