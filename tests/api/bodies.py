@@ -1,4 +1,4 @@
-"""What clients of the native API send, in its three shapes."""
+"""Request bodies of the native API in its three shapes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-# What the published front end sends beside the picture, whole: all of it, whatever it means here.
+# All fields that the published front end sends beside the images, also those without a meaning here.
 FRONT_END = {
     "prompt": "a stone path",
     "negative_prompt": "people",

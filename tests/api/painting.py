@@ -1,4 +1,4 @@
-"""One request to the native API that is painted at once, what it is answered, and the picture."""
+"""Helpers for one synchronous `POST /api/img2img`: its answer, its metadata and its result."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from inpainting.models import Generation
 from tests.api.bodies import shape_a
 
 
-def sent(client: Client, photo_png: bytes, mask_png: bytes, **fields: Any) -> dict[str, Any]:
+def answer_for(client: Client, photo_png: bytes, mask_png: bytes, **fields: Any) -> dict[str, Any]:
+    """Post a request; return its answer."""
     answer = client.post("/api/img2img", shape_a(photo_png, mask_png, seed="3", denoising_strength="1", **fields))
-    told: dict[str, Any] = answer.json()
-    return told
+    content: dict[str, Any] = answer.json()
+    return content
 
 
-def asked(client: Client, photo_png: bytes, mask_png: bytes, **fields: Any) -> dict[str, Any]:
-    """The metadata of a success."""
-    told = sent(client, photo_png, mask_png, **fields)
-    assert told["status"] == "success", told
-    metadata: dict[str, Any] = told["metadata"]
+def metadata_for(client: Client, photo_png: bytes, mask_png: bytes, **fields: Any) -> dict[str, Any]:
+    """Post a request that must succeed; return its metadata."""
+    content = answer_for(client, photo_png, mask_png, **fields)
+    assert content["status"] == "success", content
+    metadata: dict[str, Any] = content["metadata"]
     return metadata
 
 
 def result() -> NDArray[np.uint8]:
-    """The first picture of the newest generation."""
+    """The pixels of the first generated image of the newest generation."""
     return np.asarray(Generation.objects.latest("created_at").images.get(index=0).read().pixels)

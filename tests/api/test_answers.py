@@ -1,4 +1,4 @@
-"""Answers and their schemas are one: real answers have exactly the keys that the OpenAPI document promises."""
+"""Real answers have exactly the keys of their schema in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def differences(value: Any, schema: dict[str, Any], components: dict[str, Any], place: str) -> Iterator[str]:
-    """Where the keys of an answer differ from its schema's, at every depth."""
+    """Yield the places, at any depth, where the keys of an answer differ from its schema."""
     while True:
         if "$ref" in schema:
             name = schema["$ref"].rpartition("/")[2]
@@ -80,7 +80,7 @@ def calls(
     mask_png: bytes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, Call]:
-    """Operation of the document -> a request that it answers with all that it can have."""
+    """Map each operation of the document to a request whose answer has every optional key."""
     picture = Picture(photo)
     done = generate(alice, prompt="a lawn", control_image=picture, ip_adapter_image=picture)
     failed = Generation.from_request(done.to_request(), owner=alice, engine="quick-fill")
@@ -156,7 +156,7 @@ def calls(
 
 
 def json_responses(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Operation, status and schema of every JSON answer that is no error."""
+    """Yield operation, status and schema of every JSON answer that is not an error."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             for status, response in operation["responses"].items():

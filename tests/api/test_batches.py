@@ -1,4 +1,4 @@
-"""`/api/batches/`: many pictures in one call, each accepted, painted, refused, retried and deleted by itself."""
+"""`/api/batches/`: many images in one call; each is accepted, refused, run, retried and deleted on its own."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ from tests.api.bodies import data_url, text, upload
 from tests.conftest import png
 from tests.lost_answers import lose_the_commit_reply
 
-pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 
 URL = "/api/batches/"
 HOOK = "https://alice.example/hook"
-Ask = Callable[..., HttpResponse]
+PostBatch = Callable[..., HttpResponse]
 Waits = Callable[..., Batch]
 
 
 @pytest.fixture(autouse=True)
-def _alone() -> None:
-    """Files of other tests, whose rows are rolled back, are not ours to count."""
+def _without_files_of_other_tests() -> None:
+    """Remove the files of other tests: their rows are rolled back, their files stay and would be counted."""
     for path in files():
         path.unlink()
 
 
 @pytest.fixture
-def ask(alices_program: Client, photo_png: bytes, mask_png: bytes) -> Ask:
-    """ask(images=…, masks=…, …) -> what alice's form of these is answered; one picture and its mask unless said."""
+def post_batch(alices_program: Client, photo_png: bytes, mask_png: bytes) -> PostBatch:
+    """post_batch(images=…, masks=…, …) -> the answer to alice's form; one image and its mask by default."""
 
     def post(*, headers: dict[str, str] | None = None, **fields: Any) -> HttpResponse:
         form = {"images": [upload(photo_png)], "masks": [upload(mask_png)], "prompt": "", **fields}
@@ -67,35 +67,35 @@ def ask(alices_program: Client, photo_png: bytes, mask_png: bytes) -> Ask:
 
 
 @pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker hears the bell."""
+def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drop all notifications, so that no worker runs a generation."""
     monkeypatch.setattr(tasks.run_waiting, "delay", lambda: None)
 
 
 def pictures(count: int, name: str = "photo-{}.png") -> list[Any]:
-    """Different ones, 96x64."""
+    """Distinct 96x64 PNG uploads."""
     rng = np.random.default_rng(11)
     return [
         upload(png(rng.integers(0, 255, (64, 96, 3), np.uint8)), name=name.format(number)) for number in range(count)
     ]
 
 
-def said(answer: HttpResponse) -> dict[str, Any]:
+def json_of(answer: HttpResponse) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(answer.content)
     return body
 
 
-def made(answer: HttpResponse) -> Batch:
+def batch_of(answer: HttpResponse) -> Batch:
     assert answer.status_code == 202, answer.content
-    return Batch.objects.get(pk=said(answer)["id"])
+    return Batch.objects.get(pk=json_of(answer)["id"])
 
 
-def whole(client: Client, batch: Batch) -> dict[str, Any]:
-    return said(cast("HttpResponse", client.get(f"{URL}{batch.pk}/")))
+def batch_json(client: Client, batch: Batch) -> dict[str, Any]:
+    return json_of(cast("HttpResponse", client.get(f"{URL}{batch.pk}/")))
 
 
 def states(client: Client, batch: Batch) -> list[str]:
-    return [item["status"] for item in whole(client, batch)["items"]]
+    return [item["status"] for item in batch_json(client, batch)["items"]]
 
 
 def files() -> set[Path]:
@@ -105,13 +105,13 @@ def files() -> set[Path]:
 # Accepting
 
 
-def test_one_mask_serves_many_pictures(ask: Ask, alices_program: Client, hole: NDArray[np.uint8]) -> None:
-    answer = ask(images=pictures(3), seed="7", prompt="a lawn")
-    batch, body = made(answer), said(answer)
+def test_one_mask_serves_many_pictures(post_batch: PostBatch, alices_program: Client, hole: NDArray[np.uint8]) -> None:
+    answer = post_batch(images=pictures(3), seed="7", prompt="a lawn")
+    batch, body = batch_of(answer), json_of(answer)
     assert (body["status"], body["url"]) == ("processing", f"{URL}{batch.pk}/")
     assert [(item["index"], item["name"]) for item in body["items"]] == [(n, f"photo-{n}.png") for n in range(3)]
     assert [item["url"] for item in body["items"]] == [f"/api/generations/{i['generation']}/" for i in body["items"]]
-    found = whole(alices_program, batch)
+    found = batch_json(alices_program, batch)
     assert (found["status"], found["done"], found["total"]) == ("done", 3, 3)
     assert found["counts"] == {
         **dict.fromkeys(("queued", "running", "failed", "cancelled", "refused", "deleted"), 0),
@@ -125,13 +125,13 @@ def test_one_mask_serves_many_pictures(ask: Ask, alices_program: Client, hole: N
         assert alices_program.get(item["images"][0])["Content-Type"] == "image/png"
 
 
-def test_a_mask_for_each_picture_goes_to_the_picture_of_its_place(ask: Ask) -> None:
+def test_each_mask_is_used_for_the_image_of_the_same_index(post_batch: PostBatch) -> None:
     masks = []
     for number in range(3):
         mask = np.full((64, 96), 255, np.uint8)
         mask[20:30, 10 + 20 * number : 20 + 20 * number] = 0
         masks.append(mask)
-    batch = made(ask(images=pictures(3), masks=[upload(png(mask)) for mask in masks]))
+    batch = batch_of(post_batch(images=pictures(3), masks=[upload(png(mask)) for mask in masks]))
     generations = [item.generation for item in batch.items.all() if item.generation]
     assert len({generation.settings["seed"] for generation in generations}) == 1, "a random seed holds for all"
     assert 0 not in {generation.settings["seed"] for generation in generations}
@@ -140,30 +140,32 @@ def test_a_mask_for_each_picture_goes_to_the_picture_of_its_place(ask: Ask) -> N
         assert np.array_equal(generation.mask.read_pixels(), 255 - mask)
 
 
-def test_json_takes_lists_of_texts(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+def test_json_takes_lists_of_base64_and_urls(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
     body = {"images": [text(photo_png), data_url(photo_png)], "masks": [text(mask_png)], "prompt": "", "steps": 1000}
     answer = alices_program.post(URL, body, content_type="application/json")
-    batch = made(cast("HttpResponse", answer))
+    batch = batch_of(cast("HttpResponse", answer))
     assert states(alices_program, batch) == ["succeeded"] * 2
     assert all("steps was 1000" in item.generation.warnings[0] for item in batch.items.all() if item.generation)
 
 
-def test_a_form_takes_texts_too_and_settings_as_params(ask: Ask, photo_png: bytes, mask_png: bytes) -> None:
-    batch = made(
-        ask(images=[text(photo_png)] * 2, masks=[text(mask_png)], params=json.dumps({"prompt": "p", "seed": 3}))
+def test_a_form_takes_base64_and_urls_and_settings_in_params(
+    post_batch: PostBatch, photo_png: bytes, mask_png: bytes
+) -> None:
+    batch = batch_of(
+        post_batch(images=[text(photo_png)] * 2, masks=[text(mask_png)], params=json.dumps({"prompt": "p", "seed": 3}))
     )
     assert [item.generation.settings["seed"] for item in batch.items.all() if item.generation] == [3, 3]
 
 
-def test_our_own_links_are_read_from_storage(alices_program: Client, ask: Ask, mask_png: bytes) -> None:
-    first = whole(alices_program, made(ask()))["items"][0]
+def test_our_own_links_are_read_from_storage(alices_program: Client, post_batch: PostBatch, mask_png: bytes) -> None:
+    first = batch_json(alices_program, batch_of(post_batch()))["items"][0]
     body = {"images": [first["images"][0]], "masks": [text(mask_png)], "prompt": ""}
     answer = alices_program.post(URL, body, content_type="application/json")
-    assert states(alices_program, made(cast("HttpResponse", answer))) == ["succeeded"]
+    assert states(alices_program, batch_of(cast("HttpResponse", answer))) == ["succeeded"]
 
 
-def test_it_is_accepted_before_anything_is_painted(ask: Ask, away: None) -> None:
-    items = said(ask(images=pictures(3)))["items"]
+def test_a_batch_is_accepted_before_any_item_runs(post_batch: PostBatch, no_workers: None) -> None:
+    items = json_of(post_batch(images=pictures(3)))["items"]
     assert [(item["status"], item["position"], item["images"]) for item in items] == [
         ("queued", 1, []),
         ("queued", 2, []),
@@ -171,11 +173,13 @@ def test_it_is_accepted_before_anything_is_painted(ask: Ask, away: None) -> None
     ]
 
 
-def test_what_cannot_be_accepted_is_refused_by_itself(ask: Ask, alices_program: Client, mask_png: bytes) -> None:
+def test_an_image_that_cannot_be_accepted_is_refused_alone(
+    post_batch: PostBatch, alices_program: Client, mask_png: bytes
+) -> None:
     images = [*pictures(1), upload(b"no picture", name="notes.txt"), *pictures(2, "more-{}.png")]
     masks = [upload(mask_png), upload(mask_png), upload(png(np.full((64, 96), 255, np.uint8))), upload(mask_png)]
-    batch = made(ask(images=images, masks=masks))
-    found = whole(alices_program, batch)
+    batch = batch_of(post_batch(images=images, masks=masks))
+    found = batch_json(alices_program, batch)
     assert [item["status"] for item in found["items"]] == ["succeeded", "refused", "refused", "succeeded"]
     broken, empty = found["items"][1:3]
     assert (broken["generation"], broken["url"], broken["name"]) == (None, None, "notes.txt")
@@ -185,19 +189,21 @@ def test_what_cannot_be_accepted_is_refused_by_itself(ask: Ask, alices_program: 
     assert Generation.objects.count() == 2
 
 
-def test_a_broken_mask_for_each_is_said_of_its_picture_alone(ask: Ask, alices_program: Client, mask_png: bytes) -> None:
-    batch = made(ask(images=pictures(2), masks=[upload(b"none"), upload(mask_png)]))
-    first = whole(alices_program, batch)["items"][0]
+def test_a_broken_mask_refuses_only_its_own_image(
+    post_batch: PostBatch, alices_program: Client, mask_png: bytes
+) -> None:
+    batch = batch_of(post_batch(images=pictures(2), masks=[upload(b"none"), upload(mask_png)]))
+    first = batch_json(alices_program, batch)["items"][0]
     assert (first["status"], first["error"]["field"]) == ("refused", "masks[0]")
 
 
-def test_where_nothing_can_be_accepted_nothing_is_kept(ask: Ask) -> None:
+def test_a_batch_without_any_valid_image_stores_nothing(post_batch: PostBatch) -> None:
     before = files()
-    answer = ask(images=[upload(b"a"), upload(b"b")], headers={"Idempotency-Key": "one"})
-    assert (answer.status_code, said(answer)["field"]) == (400, "images[0]")
+    answer = post_batch(images=[upload(b"a"), upload(b"b")], headers={"Idempotency-Key": "one"})
+    assert (answer.status_code, json_of(answer)["field"]) == (400, "images[0]")
     assert not Batch.objects.exists()
     assert files() == before
-    assert ask(headers={"Idempotency-Key": "one"}).status_code == 202  # the key is still free
+    assert post_batch(headers={"Idempotency-Key": "one"}).status_code == 202  # the key is still free
 
 
 @pytest.mark.parametrize(
@@ -215,14 +221,16 @@ def test_where_nothing_can_be_accepted_nothing_is_kept(ask: Ask) -> None:
     ],
     ids=lambda value: ",".join(value),
 )
-def test_what_is_wrong_for_all_refuses_the_call(ask: Ask, fields: dict[str, Any], problem: dict[str, Any]) -> None:
+def test_an_error_that_affects_all_images_refuses_the_call(
+    post_batch: PostBatch, fields: dict[str, Any], problem: dict[str, Any]
+) -> None:
     for name in ("images", "masks"):
         if name in fields:
             fields[name] = [upload(part) if isinstance(part, bytes) else part for part in fields[name]]
     before = files()
-    answer = ask(**{"images": pictures(3), **fields})
+    answer = post_batch(**{"images": pictures(3), **fields})
     assert answer.status_code == 400, answer.content
-    assert problem.items() <= said(answer).items()
+    assert problem.items() <= json_of(answer).items()
     assert not Batch.objects.exists()
     assert files() == before
 
@@ -234,50 +242,52 @@ def test_json_that_lists_no_pictures_is_refused(alices_program: Client, mask_png
     assert (answer.status_code, answer.json()["field"].partition("[")[0]) == (400, "images")
 
 
-def test_a_batch_has_its_bounds(ask: Ask, settings: Settings) -> None:
+def test_a_batch_with_too_many_images_is_refused(post_batch: PostBatch, settings: Settings) -> None:
     settings.BATCH_MAX_ITEMS = 2
-    assert ask(images=pictures(2)).status_code == 202
-    answer = ask(images=pictures(3))
+    assert post_batch(images=pictures(2)).status_code == 202
+    answer = post_batch(images=pictures(3))
     problem = {"code": "field_out_of_range", "field": "images", "limit": 2, "actual": 3}
     assert answer.status_code == 400
-    assert problem.items() <= said(answer).items()
+    assert problem.items() <= json_of(answer).items()
 
 
-def test_as_many_as_are_allowed_are_read(ask: Ask, alices_program: Client, mask_png: bytes, away: None) -> None:
+def test_a_batch_may_have_the_maximum_number_of_images(
+    post_batch: PostBatch, alices_program: Client, mask_png: bytes, no_workers: None
+) -> None:
     most = site.BATCH_MAX_ITEMS
-    batch = made(ask(images=pictures(most), masks=[upload(mask_png) for _ in range(most)]))
-    assert whole(alices_program, batch)["counts"]["queued"] == most
+    batch = batch_of(post_batch(images=pictures(most), masks=[upload(mask_png) for _ in range(most)]))
+    assert batch_json(alices_program, batch)["counts"]["queued"] == most
 
 
-def test_a_body_of_endless_parts_is_refused(ask: Ask, settings: Settings) -> None:
+def test_a_body_with_too_many_parts_is_refused(post_batch: PostBatch, settings: Settings) -> None:
     settings.DATA_UPLOAD_MAX_NUMBER_FILES = 5
-    answer = ask(images=pictures(9))
-    assert (answer.status_code, said(answer)["code"], said(answer)["limit"]) == (400, "body_too_many_parts", 5)
+    answer = post_batch(images=pictures(9))
+    assert (answer.status_code, json_of(answer)["code"], json_of(answer)["limit"]) == (400, "body_too_many_parts", 5)
 
 
-def test_a_limit_reached_on_the_way_refuses_the_rest(
-    ask: Ask, alice: User, alices_program: Client, monkeypatch: pytest.MonkeyPatch
+def test_a_limit_reached_within_a_batch_refuses_the_remaining_images(
+    post_batch: PostBatch, alice: User, alices_program: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     UserLimits.objects.create(user=alice, per_day=2)
     before = files()
-    found = whole(alices_program, made(ask(images=pictures(4))))
+    found = batch_json(alices_program, batch_of(post_batch(images=pictures(4))))
     assert [item["status"] for item in found["items"]] == ["succeeded", "succeeded", "refused", "refused"]
     error = found["items"][3]["error"]
     assert (error["code"], error["limit"], error["actual"]) == ("quota_exceeded", 2, 2)
-    assert len(files() - before) == 2 * 5  # of what was refused nothing stays
+    assert len(files() - before) == 2 * 5  # refused images leave no file
 
     def read_no_image(sent: SentPicture, role: PictureRole, user: User) -> DecodedPicture:
         assert role is not IMAGE, "an image was read although the quota was exhausted"
         return read_picture(sent, role, user)
 
     monkeypatch.setattr(batch_requests, "read_picture", read_no_image)
-    answer = ask(images=pictures(2))
-    assert (answer.status_code, said(answer)["code"]) == (429, "quota_exceeded")
+    answer = post_batch(images=pictures(2))
+    assert (answer.status_code, json_of(answer)["code"]) == (429, "quota_exceeded")
     assert int(answer["Retry-After"]) > 0
     assert Batch.objects.count() == 1
 
 
-def test_a_disk_without_space_keeps_nothing(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_rows_or_files(post_batch: PostBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     before, prepared, count = files(), submit.prepared, iter(range(9))
 
     def full(*args: Any, **kwargs: Any) -> Generation:
@@ -286,14 +296,14 @@ def test_a_disk_without_space_keeps_nothing(ask: Ask, monkeypatch: pytest.Monkey
         return prepared(*args, **kwargs)
 
     monkeypatch.setattr(batches, "prepared", full)
-    answer = ask(images=pictures(3))
-    assert (answer.status_code, said(answer)["code"]) == (507, "storage_full")
+    answer = post_batch(images=pictures(3))
+    assert (answer.status_code, json_of(answer)["code"]) == (507, "storage_full")
     assert files() == before
     assert not Batch.objects.exists()
 
 
-def test_refused_pictures_are_let_go_before_the_next_is_read(
-    ask: Ask, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
+def test_refused_images_are_freed_before_the_next_is_read(
+    post_batch: PostBatch, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[weakref.ref[Any]] = []
     in_memory: list[int] = []
@@ -309,12 +319,12 @@ def test_refused_pictures_are_let_go_before_the_next_is_read(
     monkeypatch.setattr(batch_requests, "read_picture", watched)
     kept = png(np.full((64, 96), 255, np.uint8))
     masks = [upload(kept), upload(b"none"), upload(kept), upload(mask_png), upload(mask_png)]
-    made(ask(images=pictures(5), masks=masks))
+    batch_of(post_batch(images=pictures(5), masks=masks))
     assert in_memory == [0] * 5
 
 
-def test_a_limit_and_then_a_commit_that_fails_keep_nothing(
-    ask: Ask, alice: User, monkeypatch: pytest.MonkeyPatch
+def test_a_limit_followed_by_a_failed_commit_stores_nothing(
+    post_batch: PostBatch, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     UserLimits.objects.create(user=alice, per_day=1)
     before = files()
@@ -323,31 +333,31 @@ def test_a_limit_and_then_a_commit_that_fails_keep_nothing(
         raise OperationalError("database is locked")
 
     monkeypatch.setattr(Idempotency, "remember_batch", locked)
-    answer = ask(images=pictures(3), headers={"Idempotency-Key": "one"})
-    assert (answer.status_code, said(answer)["code"]) == (503, "try_again")
+    answer = post_batch(images=pictures(3), headers={"Idempotency-Key": "one"})
+    assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
     assert files() == before
 
 
-def test_a_commit_whose_answer_is_lost_keeps_what_was_accepted(
-    ask: Ask, alice: User, away: None, monkeypatch: pytest.MonkeyPatch
+def test_a_commit_whose_answer_is_lost_keeps_the_accepted_images(
+    post_batch: PostBatch, alice: User, no_workers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     UserLimits.objects.create(user=alice, per_day=2)
     before, remember = files(), Idempotency.remember_batch
 
-    def remember_unheard(self: Idempotency, batch: Batch) -> None:
+    def remember_then_fail(self: Idempotency, batch: Batch) -> None:
         remember(self, batch)
         lose_the_commit_reply()
 
-    monkeypatch.setattr(Idempotency, "remember_batch", remember_unheard)
+    monkeypatch.setattr(Idempotency, "remember_batch", remember_then_fail)
     headers = {"Idempotency-Key": "one"}
-    assert ask(images=pictures(3), headers=headers).status_code == 503
+    assert post_batch(images=pictures(3), headers=headers).status_code == 503
     assert len(files() - before) == 2 * 3
     for generation in Generation.objects.all():
         assert generation.to_request().mask.any()
 
 
-def test_who_comes_a_moment_late_with_a_bad_picture_first_gets_the_same_batch(
-    ask: Ask, alice: User, monkeypatch: pytest.MonkeyPatch
+def test_a_concurrent_retry_with_a_bad_first_image_gets_the_same_batch(
+    post_batch: PostBatch, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     UserLimits.objects.create(user=alice, per_day=1)
     headers, earlier, looks = {"Idempotency-Key": "one"}, Idempotency.earlier_batch, iter([True])
@@ -356,32 +366,32 @@ def test_who_comes_a_moment_late_with_a_bad_picture_first_gets_the_same_batch(
         return None if next(looks, False) else earlier(self, owner)
 
     images = [b"none", pictures(1)[0].read()]
-    first = made(ask(images=[upload(image) for image in images], headers=headers))
+    first = batch_of(post_batch(images=[upload(image) for image in images], headers=headers))
     monkeypatch.setattr(Idempotency, "earlier_batch", too_early)
-    assert made(ask(images=[upload(image) for image in images], headers=headers)) == first
+    assert batch_of(post_batch(images=[upload(image) for image in images], headers=headers)) == first
 
 
-def test_each_of_it_tells_that_it_has_ended(ask: Ask) -> None:
-    batch = made(ask(images=pictures(2), webhook_url=HOOK))
-    told = WebhookDelivery.objects.values_list("generation", "url").order_by("id")
-    assert sorted(told) == sorted((item.generation_id, HOOK) for item in batch.items.all())
+def test_each_item_sends_a_webhook_when_it_ends(post_batch: PostBatch) -> None:
+    batch = batch_of(post_batch(images=pictures(2), webhook_url=HOOK))
+    deliveries = WebhookDelivery.objects.values_list("generation", "url").order_by("id")
+    assert sorted(deliveries) == sorted((item.generation_id, HOOK) for item in batch.items.all())
 
 
-def test_the_same_key_and_body_are_the_same_batch(ask: Ask, alices_program: Client) -> None:
+def test_the_same_key_and_body_are_the_same_batch(post_batch: PostBatch, alices_program: Client) -> None:
     headers = {"Idempotency-Key": "one"}
-    first, again = (said(ask(images=pictures(2), headers=headers)) for _ in "ab")
+    first, again = (json_of(post_batch(images=pictures(2), headers=headers)) for _ in "ab")
     assert first["id"] == again["id"]
     assert Generation.objects.count() == 2
-    answer = ask(images=pictures(3), headers=headers)
-    assert (answer.status_code, said(answer)["code"]) == (422, "idempotency_key_reused")
-    swapped = ask(images=pictures(2)[::-1], headers=headers)
+    answer = post_batch(images=pictures(3), headers=headers)
+    assert (answer.status_code, json_of(answer)["code"]) == (422, "idempotency_key_reused")
+    swapped = post_batch(images=pictures(2)[::-1], headers=headers)
     assert swapped.status_code == 422
     single = {"image": pictures(1)[0], "mask": upload(b""), "prompt": ""}
     assert alices_program.post("/api/img2img", single, headers=headers).status_code == 422
 
 
 def test_parallel_calls_with_one_key_make_one_batch(
-    alices_key: str, photo_png: bytes, mask_png: bytes, away: None
+    alices_key: str, photo_png: bytes, mask_png: bytes, no_workers: None
 ) -> None:
     before = files()
 
@@ -390,7 +400,7 @@ def test_parallel_calls_with_one_key_make_one_batch(
             form = {"images": [upload(photo_png)], "masks": [upload(mask_png)], "prompt": "", "seed": "1"}
             headers = {"X-API-Key": alices_key, "Idempotency-Key": "one"}
             answer = cast("HttpResponse", Client().post(URL, form, headers=headers))
-            return str(said(answer)["id"])
+            return str(json_of(answer)["id"])
         finally:
             connection.close()
 
@@ -404,8 +414,10 @@ def test_parallel_calls_with_one_key_make_one_batch(
 # Following
 
 
-def test_everybody_finds_their_own_a_page_at_a_time(ask: Ask, alices_program: Client, bobs_program: Client) -> None:
-    every = [str(made(ask(images=pictures(2))).pk) for _ in range(3)][::-1]
+def test_the_list_is_paginated_and_has_only_the_users_batches(
+    post_batch: PostBatch, alices_program: Client, bobs_program: Client
+) -> None:
+    every = [str(batch_of(post_batch(images=pictures(2))).pk) for _ in range(3)][::-1]
     url: str | None = URL + "?page_size=2"
     seen = []
     while url:
@@ -420,8 +432,8 @@ def test_everybody_finds_their_own_a_page_at_a_time(ask: Ask, alices_program: Cl
     assert alices_program.get(URL + "?page_size=0").status_code == 400
 
 
-def test_a_batch_counts_what_has_happened(ask: Ask, alices_program: Client, away: None) -> None:
-    batch = made(ask(images=[*pictures(5), upload(b"none")]))
+def test_a_batch_counts_its_items_by_state(post_batch: PostBatch, alices_program: Client, no_workers: None) -> None:
+    batch = batch_of(post_batch(images=[*pictures(5), upload(b"none")]))
     succeeded, failed, cancelled, running, _ = (item.generation for item in batch.items.all()[:5])
     for generation in (succeeded, failed, running):
         assert generation is not None
@@ -432,7 +444,7 @@ def test_a_batch_counts_what_has_happened(ask: Ask, alices_program: Client, away
     assert failed.fail(code="engine_failed", message="It broke.")
     assert cancelled is not None
     assert cancelled.cancel()
-    found = whole(alices_program, batch)
+    found = batch_json(alices_program, batch)
     counts = {"queued": 1, "running": 1, "succeeded": 1, "failed": 1, "cancelled": 1, "refused": 1, "deleted": 0}
     assert found["counts"] == counts
     assert (found["done"], found["total"], found["status"]) == (4, 6, "processing")
@@ -441,11 +453,11 @@ def test_a_batch_counts_what_has_happened(ask: Ask, alices_program: Client, away
     assert alices_program.get(URL).json()["results"][0]["counts"] == counts
 
 
-def test_a_deleted_generation_leaves_its_item_saying_so(ask: Ask, alices_program: Client) -> None:
-    batch = made(ask(images=pictures(2)))
-    gone = whole(alices_program, batch)["items"][0]
+def test_the_item_of_a_deleted_generation_is_listed_as_deleted(post_batch: PostBatch, alices_program: Client) -> None:
+    batch = batch_of(post_batch(images=pictures(2)))
+    gone = batch_json(alices_program, batch)["items"][0]
     assert alices_program.delete(gone["url"]).status_code == 204
-    found = whole(alices_program, batch)
+    found = batch_json(alices_program, batch)
     assert [item["status"] for item in found["items"]] == ["deleted", "succeeded"]
     assert (found["items"][0]["generation"], found["counts"]["deleted"], found["done"]) == (None, 1, 2)
 
@@ -453,10 +465,10 @@ def test_a_deleted_generation_leaves_its_item_saying_so(ask: Ask, alices_program
 # Cancelling and retrying
 
 
-def test_cancelling_stops_what_waits_and_what_runs_and_nothing_else(
-    ask: Ask, alices_program: Client, away: None
+def test_cancelling_stops_only_queued_and_running_items(
+    post_batch: PostBatch, alices_program: Client, no_workers: None
 ) -> None:
-    other, batch = made(ask()), made(ask(images=pictures(3)))
+    other, batch = batch_of(post_batch()), batch_of(post_batch(images=pictures(3)))
     running = batch.items.all()[1].generation
     assert running is not None
     assert running.start()
@@ -470,11 +482,11 @@ def test_cancelling_stops_what_waits_and_what_runs_and_nothing_else(
 
 
 @pytest.fixture
-def partly(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Batch:
-    """One that succeeded, one that failed, one that was cancelled and one that was refused."""
+def mixed_batch(post_batch: PostBatch, monkeypatch: pytest.MonkeyPatch) -> Batch:
+    """A batch with one succeeded, one failed, one cancelled and one refused item."""
     with monkeypatch.context() as patched:
         patched.setattr(tasks.run_waiting, "delay", lambda: None)
-        batch = made(ask(images=[*pictures(3), upload(b"none")], seed="4", webhook_url=HOOK))
+        batch = batch_of(post_batch(images=[*pictures(3), upload(b"none")], seed="4", webhook_url=HOOK))
         succeeded, failed, cancelled, _ = (item.generation for item in batch.items.all())
         assert succeeded is not None
         assert succeeded.start()
@@ -487,34 +499,36 @@ def partly(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Batch:
     return batch
 
 
-def test_what_failed_or_was_cancelled_is_retried_alone(partly: Batch, alices_program: Client) -> None:
-    before = [item.generation for item in partly.items.all()]
-    answer = alices_program.post(f"{URL}{partly.pk}/retry/")
+def test_only_failed_and_cancelled_items_are_retried(mixed_batch: Batch, alices_program: Client) -> None:
+    before = [item.generation for item in mixed_batch.items.all()]
+    answer = alices_program.post(f"{URL}{mixed_batch.pk}/retry/")
     assert answer.status_code == 202
     body = answer.json()
     assert body["retried"] == [1, 2]
     (refused,) = body["not_retried"]
     assert (refused["index"], refused["code"]) == (3, "new_picture_needed")
-    after = [item.generation for item in partly.items.all()]
+    after = [item.generation for item in mixed_batch.items.all()]
     assert after[0] == before[0]
     for former, again in zip(before[1:3], after[1:3], strict=True):
         assert former is not None
         assert again is not None
         assert (again.parent, again.settings, again.source.name) == (former, former.settings, former.source.name)
         assert (again.source, again.mask, again.warnings) == (former.source, former.mask, former.warnings)
-        assert WebhookDelivery.objects.filter(generation=again, url=HOOK).exists()  # as it was asked for
-    assert states(alices_program, partly) == ["succeeded", "succeeded", "succeeded", "refused"]
-    again_ = alices_program.post(f"{URL}{partly.pk}/retry/")
+        assert WebhookDelivery.objects.filter(
+            generation=again, url=HOOK
+        ).exists()  # the webhook of the original request
+    assert states(alices_program, mixed_batch) == ["succeeded", "succeeded", "succeeded", "refused"]
+    again_ = alices_program.post(f"{URL}{mixed_batch.pk}/retry/")
     assert (again_.status_code, again_.json()["code"]) == (409, "nothing_to_retry")
     assert "new picture" in again_.json()["message"]
 
 
-def test_parallel_retries_paint_each_once(partly: Batch, alices_key: str, away: None) -> None:
+def test_parallel_retries_run_each_item_once(mixed_batch: Batch, alices_key: str, no_workers: None) -> None:
     before = files()
 
     def call(_: int) -> int:
         try:
-            return Client(headers={"X-API-Key": alices_key}).post(f"{URL}{partly.pk}/retry/").status_code
+            return Client(headers={"X-API-Key": alices_key}).post(f"{URL}{mixed_batch.pk}/retry/").status_code
         finally:
             connection.close()
 
@@ -522,67 +536,67 @@ def test_parallel_retries_paint_each_once(partly: Batch, alices_key: str, away: 
         statuses = sorted(threads.map(call, range(6)))
     assert statuses == [202, 409, 409, 409, 409, 409]
     assert Generation.objects.count() == 3 + 2
-    assert files() == before  # they share their pictures
+    assert files() == before  # both generations share their files
 
 
-def test_a_retry_reads_and_writes_no_picture(
-    partly: Batch, alices_program: Client, away: None, monkeypatch: pytest.MonkeyPatch
+def test_a_retry_reads_and_writes_no_image_file(
+    mixed_batch: Batch, alices_program: Client, no_workers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unwanted(*_: object) -> None:
         raise AssertionError("a picture was read or written")
 
     for name in ("read", "write"):
         monkeypatch.setattr(StoredPicture, name, unwanted)
-    assert alices_program.post(f"{URL}{partly.pk}/retry/").json()["retried"] == [1, 2]
+    assert alices_program.post(f"{URL}{mixed_batch.pk}/retry/").json()["retried"] == [1, 2]
 
 
-def test_what_was_retried_keeps_its_pictures_when_the_one_before_is_deleted(
-    partly: Batch, alices_program: Client
+def test_a_retried_item_keeps_its_images_when_the_first_attempt_is_deleted(
+    mixed_batch: Batch, alices_program: Client
 ) -> None:
-    former = partly.items.all()[1].generation
+    former = mixed_batch.items.all()[1].generation
     assert former is not None
-    assert alices_program.post(f"{URL}{partly.pk}/retry/").status_code == 202
+    assert alices_program.post(f"{URL}{mixed_batch.pk}/retry/").status_code == 202
     assert alices_program.delete(f"/api/generations/{former.pk}/").status_code == 204
-    again = partly.items.all()[1].generation
+    again = mixed_batch.items.all()[1].generation
     assert again is not None
     assert again.to_request().mask.any()
 
 
-def test_a_retry_whose_engine_is_gone_is_refused(partly: Batch, alices_program: Client) -> None:
+def test_a_retry_with_an_unknown_engine_is_refused(mixed_batch: Batch, alices_program: Client) -> None:
     Generation.objects.update(engine="gone")
-    answer = alices_program.post(f"{URL}{partly.pk}/retry/")
+    answer = alices_program.post(f"{URL}{mixed_batch.pk}/retry/")
     assert (answer.status_code, answer.json()["code"]) == (400, "engine_not_found")
 
 
-def test_a_retry_that_nobody_could_look_at_is_refused(
-    partly: Batch, alices_program: Client, settings: Settings
+def test_a_retry_without_an_installed_safety_checker_is_refused(
+    mixed_batch: Batch, alices_program: Client, settings: Settings
 ) -> None:
     settings.SAFETY_CHECKER = "blur"
-    answer = alices_program.post(f"{URL}{partly.pk}/retry/")
+    answer = alices_program.post(f"{URL}{mixed_batch.pk}/retry/")
     assert (answer.status_code, answer.json()["code"]) == (400, "safety_checker_unavailable")
-    assert states(alices_program, partly)[1:3] == ["failed", "cancelled"]
+    assert states(alices_program, mixed_batch)[1:3] == ["failed", "cancelled"]
 
 
-def test_a_retry_over_a_limit_says_which_items_stay_as_they_are(
-    partly: Batch, alice: User, alices_program: Client
+def test_a_retry_over_a_limit_lists_the_items_that_were_not_retried(
+    mixed_batch: Batch, alice: User, alices_program: Client
 ) -> None:
     UserLimits.objects.create(user=alice, per_day=4)
-    body = alices_program.post(f"{URL}{partly.pk}/retry/").json()
+    body = alices_program.post(f"{URL}{mixed_batch.pk}/retry/").json()
     assert body["retried"] == [1]
     assert [(one["index"], one["code"]) for one in body["not_retried"]] == [
         (2, "quota_exceeded"),
         (3, "new_picture_needed"),
     ]
-    assert states(alices_program, partly)[2] == "cancelled"
-    answer = alices_program.post(f"{URL}{partly.pk}/retry/")
+    assert states(alices_program, mixed_batch)[2] == "cancelled"
+    answer = alices_program.post(f"{URL}{mixed_batch.pk}/retry/")
     assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded")
 
 
-def test_a_retry_without_its_picture_is_refused_alone(partly: Batch, alices_program: Client) -> None:
-    failed = partly.items.all()[1].generation
+def test_an_item_without_its_image_file_is_not_retried(mixed_batch: Batch, alices_program: Client) -> None:
+    failed = mixed_batch.items.all()[1].generation
     assert failed is not None
     Path(failed.source.file.path).unlink()
-    body = alices_program.post(f"{URL}{partly.pk}/retry/").json()
+    body = alices_program.post(f"{URL}{mixed_batch.pk}/retry/").json()
     assert (body["retried"], body["not_retried"][0]["code"]) == ([2], "image_gone")
 
 
@@ -599,13 +613,13 @@ def archive_of(client: Client, batch: Batch) -> zipfile.ZipFile:
     return zipfile.ZipFile(io.BytesIO(answer.getvalue()))
 
 
-def test_the_results_come_as_they_are_with_a_manifest(ask: Ask, alices_program: Client) -> None:
+def test_the_archive_has_unchanged_results_and_a_manifest(post_batch: PostBatch, alices_program: Client) -> None:
     images = [*pictures(2, "holiday.jpg"), upload(b"none"), *pictures(1)]
-    batch = made(ask(images=images))
+    batch = batch_of(post_batch(images=images))
     archive = archive_of(alices_program, batch)
     assert archive.testzip() is None
     assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
-    assert {entry.flag_bits & 8 for entry in archive.infolist()} == {0}  # sizes stand before the bytes
+    assert {entry.flag_bits & 8 for entry in archive.infolist()} == {0}  # sizes are in the local headers
     generations = [item.generation for item in batch.items.all() if item.generation]
     stored = [image.file for generation in generations for image in generation.images.all()]
     names = [name for name in archive.namelist() if name != "manifest.json"]
@@ -619,7 +633,7 @@ def test_the_results_come_as_they_are_with_a_manifest(ask: Ask, alices_program: 
     assert {UUID(one["generation"]) for one in manifest["files"]} == {generation.pk for generation in generations}
 
 
-def test_names_are_safe_and_unique() -> None:
+def test_archive_names_are_safe_and_unique() -> None:
     names = archives.Names("manifest.json")
     wanted = [
         "../../etc/passwd",
@@ -640,15 +654,17 @@ def test_names_are_safe_and_unique() -> None:
     ]
 
 
-def test_a_zip_of_nothing_is_refused(ask: Ask, alices_program: Client, away: None) -> None:
-    batch = made(ask())
-    assert whole(alices_program, batch)["results"] is None
+def test_an_archive_without_results_is_refused(post_batch: PostBatch, alices_program: Client, no_workers: None) -> None:
+    batch = batch_of(post_batch())
+    assert batch_json(alices_program, batch)["results"] is None
     answer = alices_program.get(f"{URL}{batch.pk}/results.zip")
     assert (answer.status_code, answer.json()["code"]) == (409, "nothing_succeeded")
 
 
-def test_a_result_whose_file_is_gone_is_left_out_and_said(ask: Ask, alices_program: Client) -> None:
-    batch = made(ask(images=pictures(2)))
+def test_a_result_with_a_missing_file_is_left_out_and_named_in_the_manifest(
+    post_batch: PostBatch, alices_program: Client
+) -> None:
+    batch = batch_of(post_batch(images=pictures(2)))
     first = batch.items.all()[0].generation
     assert first is not None
     Path(first.images.get().file.path).unlink()
@@ -657,8 +673,8 @@ def test_a_result_whose_file_is_gone_is_left_out_and_said(ask: Ask, alices_progr
     assert [one["file"] for one in json.loads(archive.read("manifest.json"))["files"]] == [None, "photo-1.png"]
 
 
-def test_no_more_than_one_result_is_held_at_a_time(ask: Ask, alices_program: Client) -> None:
-    batch = made(ask(images=pictures(3)))
+def test_the_archive_holds_at_most_one_result_in_memory(post_batch: PostBatch, alices_program: Client) -> None:
+    batch = batch_of(post_batch(images=pictures(3)))
     url = f"{URL}{batch.pk}/results.zip"
     chunks = list(cast("Any", alices_program.get(url)).streaming_content)
     sizes = [generation.images.get().byte_count for generation in Generation.objects.all()]
@@ -666,13 +682,13 @@ def test_no_more_than_one_result_is_held_at_a_time(ask: Ask, alices_program: Cli
     assert max(len(chunk) for chunk in chunks[:3]) < max(sizes) + 200
 
 
-async def test_an_asynchronous_server_streams_it_too(ask: Ask, alices_key: str) -> None:
-    batch = await database_sync_to_async(lambda: made(ask(images=pictures(2))))()
+async def test_the_archive_is_streamed_under_asgi(post_batch: PostBatch, alices_key: str) -> None:
+    batch = await database_sync_to_async(lambda: batch_of(post_batch(images=pictures(2))))()
     url, headers = f"{URL}{batch.pk}/results.zip", {"X-API-Key": alices_key}
     answer: Any = await AsyncClient().get(url, headers=headers)
     assert answer.status_code == 200, answer.content
     chunks = [chunk async for chunk in answer]
-    await database_sync_to_async(connections.close_all)()  # those of the view's thread, which stays
+    await database_sync_to_async(connections.close_all)()  # connections of the view's thread, which lives on
     assert len(chunks) == 3
     archive = zipfile.ZipFile(io.BytesIO(b"".join(chunks)))
     assert archive.namelist() == ["photo-0.png", "photo-1.png", "manifest.json"]
@@ -682,22 +698,26 @@ async def test_an_asynchronous_server_streams_it_too(ask: Ask, alices_key: str) 
 # Deleting
 
 
-def test_what_is_deleted_leaves_neither_rows_nor_files(partly: Batch, ask: Ask, alices_program: Client) -> None:
+def test_deleting_a_batch_removes_its_rows_and_files(
+    mixed_batch: Batch, post_batch: PostBatch, alices_program: Client
+) -> None:
     before = files()
-    kept = made(ask())
+    kept = batch_of(post_batch())
     after = files()
-    assert alices_program.post(f"{URL}{partly.pk}/retry/").status_code == 202
+    assert alices_program.post(f"{URL}{mixed_batch.pk}/retry/").status_code == 202
     assert Generation.objects.count() == 6
-    answer = alices_program.delete(f"{URL}{partly.pk}/")
+    answer = alices_program.delete(f"{URL}{mixed_batch.pk}/")
     assert (answer.status_code, answer.content) == (204, b"")
     assert list(Batch.objects.all()) == [kept]
     assert Generation.objects.count() == 1
     assert files() == after - before
-    assert alices_program.get(f"{URL}{partly.pk}/").status_code == 404
+    assert alices_program.get(f"{URL}{mixed_batch.pk}/").status_code == 404
 
 
-def test_what_runs_is_cancelled_first(ask: Ask, alices_program: Client, away: None) -> None:
-    batch = made(ask(images=pictures(2)))
+def test_a_running_item_is_cancelled_before_the_batch_is_deleted(
+    post_batch: PostBatch, alices_program: Client, no_workers: None
+) -> None:
+    batch = batch_of(post_batch(images=pictures(2)))
     running = batch.items.all()[0].generation
     assert running is not None
     assert running.start()
@@ -709,8 +729,8 @@ def test_what_runs_is_cancelled_first(ask: Ask, alices_program: Client, away: No
     assert not Generation.objects.exists()
 
 
-def test_what_was_kept_long_enough_goes_with_its_batch(ask: Ask, alice: User) -> None:
-    old, young = made(ask()), made(ask())
+def test_retention_removes_expired_generations_and_their_batch(post_batch: PostBatch, alice: User) -> None:
+    old, young = batch_of(post_batch()), batch_of(post_batch())
     long_ago = timezone.now() - timedelta(days=9)
     Batch.objects.filter(pk=old.pk).update(created_at=long_ago)
     Generation.objects.filter(batch_item__batch=old).update(created_at=long_ago, finished_at=long_ago)
@@ -719,15 +739,15 @@ def test_what_was_kept_long_enough_goes_with_its_batch(ask: Ask, alice: User) ->
     assert list(Batch.objects.all()) == [young]
 
 
-def test_everything_of_somebody_goes_with_their_batches(ask: Ask, alice: User) -> None:
-    made(ask())
+def test_deleting_a_user_removes_their_batches(post_batch: PostBatch, alice: User) -> None:
+    batch_of(post_batch())
     delete_everything_of(alice)
     assert not Batch.objects.exists()
     assert not BatchItem.objects.exists()
 
 
-def test_another_person_finds_nothing(ask: Ask, bobs_program: Client) -> None:
-    url = f"{URL}{made(ask()).pk}/"
+def test_another_users_batch_is_a_404(post_batch: PostBatch, bobs_program: Client) -> None:
+    url = f"{URL}{batch_of(post_batch()).pk}/"
     answers = [
         bobs_program.get(url),
         bobs_program.delete(url),

@@ -1,4 +1,4 @@
-"""The native API with a diffusion model: tiny, with random weights, and the whole way real."""
+"""The native API with a tiny diffusion model that has random weights; no part is mocked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests import tiny_models
 from tests.api.bodies import shape_a, shape_b
 from tests.catalogued import add_model
 
-pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny(tiny_folder: Path, models_dir: Path) -> InferenceModel:
-    """A model that an administrator added; with a native size of 64 pixels."""
+    """A model added by an administrator, with a native size of 64 pixels."""
     return add_model("tiny", tiny_folder, "--alias", "acme/tiny", width=64, height=64, steps=3)
 
 
@@ -57,7 +57,7 @@ def result(generation: Generation) -> NDArray[np.uint8]:
     return np.asarray(generation.images.get(index=0).read().pixels)
 
 
-def test_a_prompt_is_painted_by_the_installed_model_and_the_metadata_tells_all(
+def test_the_installed_model_follows_a_prompt_and_the_metadata_is_complete(
     alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes, photo: Any, hole: Any
 ) -> None:
     answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, seed="3", denoising_strength="1"))
@@ -73,7 +73,7 @@ def test_a_prompt_is_painted_by_the_installed_model_and_the_metadata_tells_all(
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
 
 
-def test_without_words_auto_fills_and_a_named_model_still_dreams(
+def test_auto_uses_quick_fill_without_a_prompt_unless_a_model_is_named(
     alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
     for more, engine in (({}, "quick-fill"), ({"model": "acme/tiny"}, "diffusion")):
@@ -81,7 +81,7 @@ def test_without_words_auto_fills_and_a_named_model_still_dreams(
         assert answer.json()["metadata"]["engine"] == engine
 
 
-def test_without_a_mask_all_of_the_picture_is_repainted(
+def test_a_request_without_a_mask_repaints_the_whole_image(
     alices_program: Client, tiny: InferenceModel, photo_png: bytes
 ) -> None:
     body = shape_a(photo_png, b"")
@@ -94,7 +94,7 @@ def test_without_a_mask_all_of_the_picture_is_repainted(
     assert alices_program.post("/api/img2img", again).json()["code"] == "mask_required"
 
 
-def test_what_runs_otherwise_than_asked_is_said(
+def test_deviations_from_the_request_are_reported(
     alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
     body = shape_a(photo_png, mask_png, scheduler="KarrasVeScheduler")
@@ -102,15 +102,15 @@ def test_what_runs_otherwise_than_asked_is_said(
     assert any("HeunDiscreteScheduler" in warning for warning in warnings)
 
 
-def test_width_and_height_are_the_size_at_which_the_model_works(
+def test_width_and_height_set_the_working_size(
     alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes, photo: Any
 ) -> None:
-    said = alices_program.post("/api/img2img", shape_b(photo_png, mask_png, width=128, height=64)).json()
-    assert said["metadata"]["results"][0]["work_size"] == [128, 64]
+    content = alices_program.post("/api/img2img", shape_b(photo_png, mask_png, width=128, height=64)).json()
+    assert content["metadata"]["results"][0]["work_size"] == [128, 64]
     assert result(Generation.objects.get()).shape == photo.shape
 
 
-def test_an_unknown_model_is_refused_with_the_slugs(
+def test_an_unknown_model_is_refused_with_the_known_slugs(
     alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
     answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, model="../../etc/passwd"))
@@ -119,7 +119,7 @@ def test_an_unknown_model_is_refused_with_the_slugs(
     assert "tiny" in answer.json()["message"]
 
 
-def test_where_no_model_is_diffusion_says_how_to_get_one(
+def test_diffusion_without_a_model_names_the_install_command(
     alices_program: Client, photo_png: bytes, mask_png: bytes, settings: Any, tmp_path: Path
 ) -> None:
     settings.MODELS_DIR = tmp_path
@@ -128,7 +128,7 @@ def test_where_no_model_is_diffusion_says_how_to_get_one(
     assert "manage.py pull_model" in answer.json()["message"]
 
 
-def test_eight_users_share_the_models_steps(
+def test_generations_of_eight_users_share_step_batches(
     tiny: InferenceModel, generate: Any, django_user_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks.run_waiting_on_gpu, "delay", lambda: None)
@@ -154,8 +154,8 @@ def test_eight_users_share_the_models_steps(
 
 
 @pytest.fixture
-def too_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device whose memory no step of the model fits into."""
+def out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every denoising step run out of device memory."""
 
     def predict(self: StableDiffusion, samples: Any, backend: Any) -> Any:
         raise torch.OutOfMemoryError("out of memory")
@@ -163,8 +163,8 @@ def too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StableDiffusion, "predict", predict)
 
 
-@pytest.mark.usefixtures("too_small")
-def test_where_memory_is_short_a_smaller_engine_paints_if_that_is_allowed(
+@pytest.mark.usefixtures("out_of_memory")
+def test_a_smaller_engine_is_used_when_memory_runs_out_if_allowed(
     alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes, photo: Any, hole: Any
 ) -> None:
     refused = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, seed="5")).json()
@@ -182,21 +182,19 @@ def test_where_memory_is_short_a_smaller_engine_paints_if_that_is_allowed(
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
     address = f"/api/generations/{stepped_down.pk}/run-again/"
     again = alices_program.post(address, {"step_down": False, "steps": 2}, content_type="application/json").json()
-    once_more = Generation.objects.get(pk=again["id"])  # with the model that was asked for, and not the smaller engine
+    once_more = Generation.objects.get(pk=again["id"])  # the requested model is used, not the fallback engine
     assert (once_more.engine, once_more.settings["model"], once_more.settings["steps"]) == ("diffusion", "tiny", 2)
     assert "There is a prompt" in once_more.engine_reason
 
 
-@pytest.mark.usefixtures("too_small")
-def test_stepping_down_needs_something_to_paint_from(
-    alices_program: Client, tiny: InferenceModel, photo_png: bytes
-) -> None:
+@pytest.mark.usefixtures("out_of_memory")
+def test_the_fallback_engine_needs_known_pixels(alices_program: Client, tiny: InferenceModel, photo_png: bytes) -> None:
     body = shape_a(photo_png, b"", step_down="true")
     del body["mask"]
     assert alices_program.post("/api/img2img", body).json()["code"] == "gpu_out_of_memory"
 
 
-def test_the_metadata_says_why_this_engine(
+def test_the_metadata_has_the_reason_for_the_engine(
     alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
     for fields, reason in (
@@ -205,5 +203,5 @@ def test_the_metadata_says_why_this_engine(
         ({"prompt": "", "model": "tiny"}, "A model was requested, and a model is installed"),
         ({"prompt": "a lawn", "engine": "quick-fill"}, "It was asked for by name."),
     ):
-        told = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **fields)).json()["metadata"]
-        assert told["engine_reason"].startswith(reason)
+        metadata = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **fields)).json()["metadata"]
+        assert metadata["engine_reason"].startswith(reason)

@@ -1,4 +1,4 @@
-"""The preset `draft`: a name for an LCM LoRA, its few steps and a tiny VAE."""
+"""The preset `draft`: an LCM LoRA, its few steps and a tiny VAE."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from inpainting.core.codecs import decode_picture
 from inpainting.core.settings_table import MAX_LORAS
 from inpainting.models import Generation, InferenceModel, Lora
 from tests import tiny_loras, tiny_models, tiny_vaes
-from tests.api.painting import result, sent
+from tests.api.painting import answer_for, result
 from tests.catalogued import add_lora, add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def everything(files: Path, models_dir: Path) -> None:
-    """A tiny model, an LCM LoRA, and two VAEs, of which one is a tiny one."""
+    """A tiny model, an LCM LoRA, a full VAE and a tiny VAE."""
     add_model("tiny", files / "tiny", width=64, height=64, steps=3)
     for vae in ("own", "rough"):
         add_model(vae, files / vae, "--kind", "vae")
@@ -46,52 +46,52 @@ def everything(files: Path, models_dir: Path) -> None:
 
 
 @pytest.mark.usefixtures("everything")
-def test_a_draft_is_what_it_stands_for_and_says_so(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
-    sent(alices_program, photo_png, mask_png)
+def test_a_draft_resolves_to_its_lora_steps_and_vae(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    answer_for(alices_program, photo_png, mask_png)
     full = result()
-    told = sent(alices_program, photo_png, mask_png, preset="draft")["metadata"]
+    content = answer_for(alices_program, photo_png, mask_png, preset="draft")["metadata"]
     draft = result()
     named = {"loras": json.dumps([{"slug": "quick"}]), "vae": "rough", "steps": "4", "guidance_scale": "1"}
-    sent(alices_program, photo_png, mask_png, scheduler="LCMScheduler", **named)
+    answer_for(alices_program, photo_png, mask_png, scheduler="LCMScheduler", **named)
     assert np.array_equal(draft, result())
     assert not np.array_equal(draft, full)
-    assert (told["preset"], told["vae"], told["steps"]) == ("draft", "rough", 4)
-    assert (told["guidance_scale"], told["scheduler"]) == (1, "LCMScheduler")
-    assert told["loras"] == [{"slug": "quick", "weight": 1.0}]
-    assert told["results"][0]["outside_mask_changed_pixels"] == 0
+    assert (content["preset"], content["vae"], content["steps"]) == ("draft", "rough", 4)
+    assert (content["guidance_scale"], content["scheduler"]) == (1, "LCMScheduler")
+    assert content["loras"] == [{"slug": "quick", "weight": 1.0}]
+    assert content["results"][0]["outside_mask_changed_pixels"] == 0
 
 
 @pytest.mark.usefixtures("everything")
-def test_what_is_said_beside_it_counts_more(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+def test_fields_of_the_request_override_the_preset(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
     loras = json.dumps([{"slug": "quick", "weight": 0.5}])
     body = {"preset": "draft", "steps": "2", "vae": "own", "loras": loras}
-    told = sent(alices_program, photo_png, mask_png, **body)["metadata"]
-    assert (told["steps"], told["vae"], told["loras"]) == (2, "own", [{"slug": "quick", "weight": 0.5}])
+    content = answer_for(alices_program, photo_png, mask_png, **body)["metadata"]
+    assert (content["steps"], content["vae"], content["loras"]) == (2, "own", [{"slug": "quick", "weight": 0.5}])
 
 
 @pytest.mark.usefixtures("everything")
-def test_what_is_missing_is_named(
+def test_the_error_names_the_missing_part(
     alices_program: Client, alice: User, client: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     client.force_login(alice)
     offered = client.get("/").context["models"]
     assert offered[0]["draft"] == {"steps": 4, "guidance_scale": 1.0, "scheduler": "LCMScheduler"}
     InferenceModel.objects.filter(slug="rough").update(enabled=False)
-    told = sent(alices_program, photo_png, mask_png, preset="draft")
-    assert (told["code"], told["field"]) == ("preset_unavailable", "preset")
-    assert "tiny VAE" in told["message"]
-    assert "LoRA" not in told["message"]
+    content = answer_for(alices_program, photo_png, mask_png, preset="draft")
+    assert (content["code"], content["field"]) == ("preset_unavailable", "preset")
+    assert "tiny VAE" in content["message"]
+    assert "LoRA" not in content["message"]
     Lora.objects.all().delete()
-    assert "kind lcm" in sent(alices_program, photo_png, mask_png, preset="draft")["message"]
+    assert "kind lcm" in answer_for(alices_program, photo_png, mask_png, preset="draft")["message"]
     assert client.get("/").context["models"][0]["draft"] is None
-    assert sent(alices_program, photo_png, mask_png, preset="rough")["status"] == "error"
+    assert answer_for(alices_program, photo_png, mask_png, preset="rough")["status"] == "error"
 
 
 @pytest.mark.usefixtures("everything")
-def test_the_command_line_drafts_the_same(
+def test_the_command_line_accepts_the_preset(
     alices_program: Client, photo_png: bytes, mask_png: bytes, tmp_path: Path
 ) -> None:
-    sent(alices_program, photo_png, mask_png, preset="draft")
+    answer_for(alices_program, photo_png, mask_png, preset="draft")
     paths = [tmp_path / name for name in ("photo.png", "mask.png", "out.png")]
     paths[0].write_bytes(photo_png)
     paths[1].write_bytes(mask_png)
@@ -101,19 +101,19 @@ def test_the_command_line_drafts_the_same(
 
 
 def again(client: Client, **changes: Any) -> dict[str, Any]:
-    """Run the newest generation again, in this thread; its metadata."""
+    """Run the newest generation again in this thread; return the metadata."""
     generation = Generation.objects.latest("created_at")
     answer = client.post(f"/api/generations/{generation.pk}/run-again/", changes, content_type="application/json")
     assert answer.status_code == 202, answer.json()
-    told: dict[str, Any] = client.get(f"/api/generations/{answer.json()['id']}/").json()["metadata"]
-    return told
+    content: dict[str, Any] = client.get(f"/api/generations/{answer.json()['id']}/").json()["metadata"]
+    return content
 
 
 @pytest.mark.usefixtures("everything")
 def test_running_again_starts_from_the_requested_settings_and_not_from_the_resolved_ones(
     alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
-    sent(alices_program, photo_png, mask_png, guidance_scale="6")
+    answer_for(alices_program, photo_png, mask_png, guidance_scale="6")
     draft = again(alices_program, preset="draft")
     assert (draft["steps"], draft["guidance_scale"], draft["vae"]) == (4, 6, "rough")
     assert draft["requested"]["preset"] == "draft"
@@ -125,12 +125,12 @@ def test_running_again_starts_from_the_requested_settings_and_not_from_the_resol
 
 
 @pytest.mark.usefixtures("everything")
-def test_its_lora_works_whatever_weight_is_said_and_counts_among_the_most(
+def test_the_presets_lora_replaces_an_idle_weight_and_counts_towards_the_limit(
     alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     idle = json.dumps([{"slug": "quick", "weight": 0}])
-    told = sent(alices_program, photo_png, mask_png, preset="draft", loras=idle)["metadata"]
-    assert (told["loras"], told["steps"]) == ([{"slug": "quick", "weight": 1.0}], 4)
+    content = answer_for(alices_program, photo_png, mask_png, preset="draft", loras=idle)["metadata"]
+    assert (content["loras"], content["steps"]) == ([{"slug": "quick", "weight": 1.0}], 4)
     many = json.dumps([{"slug": f"lora-{number}"} for number in range(MAX_LORAS)])
-    refused = sent(alices_program, photo_png, mask_png, preset="draft", loras=many)
+    refused = answer_for(alices_program, photo_png, mask_png, preset="draft", loras=many)
     assert (refused["code"], refused["limit"]) == ("field_out_of_range", MAX_LORAS - 1)

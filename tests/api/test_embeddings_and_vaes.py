@@ -1,4 +1,4 @@
-"""Embeddings and VAEs by the API: added as parts, named by callers, told of, refused where they do not fit."""
+"""Embeddings and VAEs in the API: added as parts, selected by requests, reported, refused when incompatible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from accounts.models import User
 from inpainting.models import Generation, InferenceModel
 from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.api.bodies import shape_a, shape_b
-from tests.api.painting import asked, result
+from tests.api.painting import metadata_for, result
 from tests.catalogued import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,30 +52,30 @@ def page_of(user: User, generation: Generation) -> str:
     return browser.get(f"/generations/{generation.pk}/").content.decode()
 
 
-def test_an_embedding_is_heard_by_whoever_asks_for_it_and_by_nobody_else(
+def test_an_embedding_affects_only_requests_that_name_it(
     alices_program: Client, alice: User, parts: None, photo_png: bytes, mask_png: bytes
 ) -> None:
-    plain = asked(alices_program, photo_png, mask_png, prompt="a <cat> here")
+    plain = metadata_for(alices_program, photo_png, mask_png, prompt="a <cat> here")
     assert (plain["embeddings"], plain["warnings"]) == ([], [])
     without = result()
-    told = asked(alices_program, photo_png, mask_png, prompt="a <cat> here", embeddings='["cat"]')
-    assert (told["embeddings"], told["warnings"]) == (["cat"], [])
+    content = metadata_for(alices_program, photo_png, mask_png, prompt="a <cat> here", embeddings='["cat"]')
+    assert (content["embeddings"], content["warnings"]) == (["cat"], [])
     assert not np.array_equal(result(), without)
     page = page_of(alice, Generation.objects.latest("created_at"))
     assert "Embeddings" in page
-    (warning,) = asked(alices_program, photo_png, mask_png, prompt="a cat", embeddings='["my-dog"]')["warnings"]
+    (warning,) = metadata_for(alices_program, photo_png, mask_png, prompt="a cat", embeddings='["my-dog"]')["warnings"]
     assert warning == "The embedding my-dog is not used: “<my-dog>” is in no prompt that the model reads."
-    asked(alices_program, photo_png, mask_png, prompt="a <cat> here")
+    metadata_for(alices_program, photo_png, mask_png, prompt="a <cat> here")
     assert np.array_equal(result(), without)
 
 
 @pytest.mark.parametrize("slug", ["soft", "quick"])
-def test_another_vae_is_another_picture_and_told(
+def test_another_vae_changes_the_result_and_is_in_the_metadata(
     alices_program: Client, alice: User, parts: None, photo_png: bytes, mask_png: bytes, slug: str
 ) -> None:
-    assert "vae" not in asked(alices_program, photo_png, mask_png)
+    assert "vae" not in metadata_for(alices_program, photo_png, mask_png)
     own = result()
-    assert asked(alices_program, photo_png, mask_png, vae=slug)["vae"] == slug
+    assert metadata_for(alices_program, photo_png, mask_png, vae=slug)["vae"] == slug
     assert not np.array_equal(result(), own)
     generation = Generation.objects.latest("created_at")
     assert f'<td class="break">{slug}' in page_of(alice, generation)
@@ -84,14 +84,14 @@ def test_another_vae_is_another_picture_and_told(
     )
     assert again.status_code in (200, 201, 202), again.json()
     assert Generation.objects.latest("created_at").paint_settings.vae is None
-    assert "vae" not in asked(alices_program, photo_png, mask_png, vae="")
+    assert "vae" not in metadata_for(alices_program, photo_png, mask_png, vae="")
     assert np.array_equal(result(), own)
 
 
 @pytest.mark.parametrize(
     ("fields", "code", "field"),
     [
-        ({"embeddings": ["nobody"]}, "part_not_found", "embeddings"),
+        ({"embeddings": ["missing"]}, "part_not_found", "embeddings"),
         ({"embeddings": ["../../etc/passwd"]}, "field_invalid", "embeddings"),
         ({"embeddings": ["soft"]}, "part_not_found", "embeddings"),
         ({"embeddings": ["large"]}, "part_unfit", "embeddings"),
@@ -99,13 +99,13 @@ def test_another_vae_is_another_picture_and_told(
         ({"embeddings": [f"x{n}" for n in range(9)]}, "field_out_of_range", "embeddings"),
         ({"embeddings": [3]}, "field_invalid", "embeddings"),
         ({"embeddings": {"cat": 1}}, "field_invalid", "embeddings"),
-        ({"vae": "nobody"}, "part_not_found", "vae"),
+        ({"vae": "missing"}, "part_not_found", "vae"),
         ({"vae": "cat"}, "part_not_found", "vae"),
         ({"vae": 3}, "field_invalid", "vae"),
         ({"vae": "x" * 201}, "field_out_of_range", "vae"),
     ],
 )
-def test_what_is_not_there_or_for_other_models_is_refused_at_once(
+def test_a_missing_or_incompatible_part_is_refused_on_submit(
     alices_program: Client,
     parts: None,
     photo_png: bytes,
@@ -119,7 +119,7 @@ def test_what_is_not_there_or_for_other_models_is_refused_at_once(
     assert Generation.objects.count() == 0
 
 
-def test_text_that_is_no_slug_and_no_list_is_refused(
+def test_text_that_is_neither_a_slug_nor_a_list_is_refused(
     alices_program: Client, parts: None, photo_png: bytes, mask_png: bytes
 ) -> None:
     for text in ("[" * 10_000, '"cat"', "{}"):
@@ -136,16 +136,18 @@ def test_a_vae_of_another_family_is_refused(
     assert "VAE soft is for models of the family sdxl" in answer.json()["message"]
 
 
-def test_the_engine_that_has_no_use_for_them_says_so(
+def test_quick_fill_lists_them_as_ignored(
     alices_program: Client, parts: None, photo_png: bytes, mask_png: bytes
 ) -> None:
-    told = asked(alices_program, photo_png, mask_png, engine="quick-fill", vae="soft", embeddings='["cat"]')
-    assert {"vae", "embeddings"} <= set(told["ignored"])
+    content = metadata_for(alices_program, photo_png, mask_png, engine="quick-fill", vae="soft", embeddings='["cat"]')
+    assert {"vae", "embeddings"} <= set(content["ignored"])
 
 
-def test_they_are_listed_with_the_models(alices_program: Client, parts: None) -> None:
-    told = {part["slug"]: (part["kind"], part["family"]) for part in alices_program.get("/api/models").json()["parts"]}
-    assert told == {
+def test_parts_are_listed_with_the_models(alices_program: Client, parts: None) -> None:
+    content = {
+        part["slug"]: (part["kind"], part["family"]) for part in alices_program.get("/api/models").json()["parts"]
+    }
+    assert content == {
         **dict.fromkeys(("cat", "my-dog"), ("embedding", "sd")),
         **dict.fromkeys(("soft", "quick"), ("vae", "sd")),
         "large": ("embedding", "sdxl"),
@@ -153,16 +155,16 @@ def test_they_are_listed_with_the_models(alices_program: Client, parts: None) ->
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"), [("cat", ["cat"]), (["cat", "dog"], ["cat", "dog"]), ('["cat", "dog"]', ["cat", "dog"])]
+    ("sent", "content"), [("cat", ["cat"]), (["cat", "dog"], ["cat", "dog"]), ('["cat", "dog"]', ["cat", "dog"])]
 )
-def test_a_form_may_say_the_field_once_for_each(
-    alices_program: Client, photo_png: bytes, mask_png: bytes, sent: Any, told: list[str]
+def test_a_form_may_repeat_the_field(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, sent: Any, content: list[str]
 ) -> None:
     body = shape_a(photo_png, mask_png, engine="quick-fill", embeddings=sent)
-    assert alices_program.post("/api/img2img", body).json()["metadata"]["embeddings"] == told
+    assert alices_program.post("/api/img2img", body).json()["metadata"]["embeddings"] == content
 
 
-def test_what_is_damaged_or_for_other_models_is_not_added(parts: None, scratch: Path) -> None:
+def test_a_damaged_or_incompatible_file_is_not_added(parts: None, scratch: Path) -> None:
     for slug, family, says in (("large", "sd", "family sdxl, not sd"), ("cat", "sdxl", "family sd, not sdxl")):
         with pytest.raises(CommandError, match=says):
             add_model("new", scratch / f"{slug}.safetensors", "--kind", "embedding", family=family)
@@ -171,7 +173,9 @@ def test_what_is_damaged_or_for_other_models_is_not_added(parts: None, scratch: 
     assert not InferenceModel.objects.filter(slug="new").exists()
 
 
-def test_the_command_line_takes_them(parts: None, photo_png: bytes, mask_png: bytes, tmp_path: Path) -> None:
+def test_the_command_line_takes_embeddings_and_a_vae(
+    parts: None, photo_png: bytes, mask_png: bytes, tmp_path: Path
+) -> None:
     for name, data in (("photo.png", photo_png), ("mask.png", mask_png)):
         (tmp_path / name).write_bytes(data)
 
@@ -189,10 +193,10 @@ def test_the_command_line_takes_them(parts: None, photo_png: bytes, mask_png: by
     }
     assert len(painted | {plain}) == 4
     with pytest.raises(CommandError, match="There is no VAE of that name"):
-        inpaint("none.png", "--vae", "nobody")
+        inpaint("none.png", "--vae", "missing")
 
 
-def test_the_editor_offers_them_by_family(alice: User, parts: None) -> None:
+def test_the_editor_offers_parts_by_family(alice: User, parts: None) -> None:
     browser = Client()
     browser.force_login(alice)
     page = browser.get("/").content.decode()

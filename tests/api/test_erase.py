@@ -1,4 +1,4 @@
-"""The ladder of engines: dreaming with words, else erasing where it is installed, else filling; and who says so."""
+"""The engine that `auto` selects: diffusion with a prompt, else erase if installed, else quick-fill."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.fakes import pretend_installed, pretend_missing
 from tests.hub import tiny_model, written
 
 Install = Callable[[str], InferenceModel]
-pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 
 
 @pytest.fixture
 def install(settings: Any, tmp_path: Path) -> Install:
-    """install(slug) -> a shipped model, tiny, on this machine."""
+    """install(slug) -> the shipped model of that slug, installed from tiny files."""
     settings.MODELS_DIR = tmp_path / "models"
 
     def install(slug: str) -> InferenceModel:
@@ -49,12 +49,12 @@ def install(settings: Any, tmp_path: Path) -> Install:
 
 @pytest.fixture
 def with_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether or not this installation has torch and onnxruntime."""
+    """Let torch and onnxruntime count as installed, also where they are not."""
     pretend_installed(monkeypatch, "torch", "onnxruntime")
 
 
 @pytest.mark.usefixtures("with_everything")
-def test_auto_climbs_as_high_as_what_is_installed_and_asked_for_reaches(install: Install) -> None:
+def test_auto_selects_the_best_installed_engine_for_the_request(install: Install) -> None:
     def chosen(prompt: str = "", model: str | None = None) -> str:
         return planning.choose("auto", PaintSettings(prompt=prompt, model=model)).engine.name
 
@@ -66,14 +66,14 @@ def test_auto_climbs_as_high_as_what_is_installed_and_asked_for_reaches(install:
     assert (chosen(model="sd15"), chosen("a lawn", model="migan")) == ("diffusion", "erase")
 
 
-def test_without_onnxruntime_auto_fills(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_selects_quick_fill_without_onnxruntime(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("lama")
     pretend_missing(monkeypatch, "onnxruntime")
     assert planning.choose("auto", PaintSettings()).engine.name == "quick-fill"
 
 
 @pytest.mark.parametrize("more", [{}, {"engine": "erase"}, {"model": "big-lama", "engine": "auto"}])
-def test_the_metadata_tells_engine_and_model_and_nothing_outside_changes(
+def test_the_metadata_names_engine_and_model_and_nothing_outside_changes(
     alices_program: Client, install: Install, photo_png: bytes, mask_png: bytes, hole: Any, photo: Any, more: Any
 ) -> None:
     pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
@@ -91,7 +91,7 @@ def test_the_metadata_tells_engine_and_model_and_nothing_outside_changes(
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
 
 
-def test_what_does_not_fit_is_a_clear_error(
+def test_a_missing_model_a_foreign_model_and_a_missing_mask_are_refused(
     alices_program: Client, install: Install, photo_png: bytes, mask_png: bytes
 ) -> None:
     def refused(**fields: str) -> dict[str, Any]:
@@ -100,9 +100,9 @@ def test_what_does_not_fit_is_a_clear_error(
         return dict(answer.json())
 
     pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
-    said = refused(engine="erase")
-    assert said["code"] == "model_unavailable"
-    assert "pull_model lama" in said["message"]
+    content = refused(engine="erase")
+    assert content["code"] == "model_unavailable"
+    assert "pull_model lama" in content["message"]
     install("sd15")
     assert refused(engine="erase", model="sd15")["code"] == "model_not_of_engine"
     body = shape_a(photo_png, b"", engine="erase")
@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_a_clear_error(
     assert alices_program.post("/api/img2img", body).json()["code"] == "mask_required"
 
 
-def test_a_light_installation_says_what_it_lacks(
+def test_a_light_installation_refuses_erase_as_not_installed(
     alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend_missing(monkeypatch, "onnxruntime")
@@ -119,7 +119,7 @@ def test_a_light_installation_says_what_it_lacks(
 
 
 @pytest.mark.usefixtures("with_everything")
-def test_the_list_of_engines_tells_of_it(alices_program: Client, install: Install) -> None:
+def test_the_list_of_engines_includes_erase(alices_program: Client, install: Install) -> None:
     def listed() -> dict[str, Any]:
         engines = alices_program.get("/api/engines/").json()["engines"]
         assert [engine["name"] for engine in engines] == ["quick-fill", "erase", "diffusion"]
@@ -139,7 +139,7 @@ def test_the_list_of_engines_tells_of_it(alices_program: Client, install: Instal
 
 
 @pytest.mark.usefixtures("with_everything")
-def test_the_page_offers_it_where_it_is_installed_and_no_network_as_a_model_for_words(
+def test_the_editor_offers_erase_once_installed_and_its_networks_not_as_diffusion_models(
     client: Client, alice: User, install: Install
 ) -> None:
     client.force_login(alice)
@@ -150,7 +150,7 @@ def test_the_page_offers_it_where_it_is_installed_and_no_network_as_a_model_for_
     assert '<option value="lama"' not in page
 
 
-def test_the_command_line_erases_too_and_several_at_once(
+def test_the_command_line_erases_several_images_at_once(
     install: Install, tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
     pytest.importorskip("onnxruntime", reason="the erase engine is not installed")

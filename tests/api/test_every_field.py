@@ -153,7 +153,7 @@ def everything(files: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 class Caller:
-    """Sends requests to one model or engine, and remembers its results without a field."""
+    """Send requests to one model or engine; the result of the request without extra fields is cached."""
 
     def __init__(self, client: Client, photo_png: bytes, mask_png: bytes, model: str) -> None:
         self.client, self.pictures, self.model = client, (photo_png, mask_png), model

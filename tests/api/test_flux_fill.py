@@ -1,4 +1,4 @@
-"""The native API with a model of the family flux-fill: tiny, with random weights, and the whole way real."""
+"""The native API with a tiny model of the family flux-fill that has random weights; no part is mocked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests import tiny_loras, tiny_models
 from tests.api.bodies import shape_a, shape_b
 from tests.catalogued import add_model
 
-pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +32,17 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fill(folders: Path, models_dir: Path) -> InferenceModel:
-    """A model that an administrator added; it works at 64 pixels."""
+    """A model added by an administrator, with a native size of 64 pixels."""
     return add_model("fill", folders / "fill", family="flux-fill", width=64, height=64)
 
 
 @pytest.fixture
 def small(fill: InferenceModel, folders: Path) -> InferenceModel:
-    """A model of another family beside it."""
+    """A second model, of another family."""
     return add_model("small", folders / "small", width=64, height=64)
 
 
-def test_a_prompt_is_painted_and_the_metadata_tells_all(
+def test_a_prompt_is_followed_and_the_metadata_is_complete(
     alices_program: Client, fill: InferenceModel, photo_png: bytes, mask_png: bytes, photo: Any, hole: Any
 ) -> None:
     assert (fill.steps, fill.guidance_scale, fill.scheduler) == (50, 30.0, "FlowMatchEulerDiscreteScheduler")
@@ -57,7 +57,7 @@ def test_a_prompt_is_painted_and_the_metadata_tells_all(
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
 
 
-def test_what_it_does_not_read_is_told(
+def test_settings_without_effect_are_listed_as_ignored(
     alices_program: Client, fill: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
     unread = {"negative_prompt": "blur", "clip_skip": "2", "use_karras_sigmas": "true", "algorithm_type": "dpmsolver++"}
@@ -65,15 +65,15 @@ def test_what_it_does_not_read_is_told(
     for more in ({}, unread):
         body = shape_a(photo_png, mask_png, seed="3", steps="2", **more)
         answer = alices_program.post("/api/img2img", {**body, "negative_prompt": more.get("negative_prompt", "")})
-        told = set(answer.json()["metadata"]["ignored"])
-        assert told & unread.keys() == more.keys()
+        ignored = set(answer.json()["metadata"]["ignored"])
+        assert ignored & unread.keys() == more.keys()
         generation = Generation.objects.order_by("-created_at").first()
         assert generation is not None
         pictures.append(generation.images.get().read().pixels)
     assert np.array_equal(pictures[0], pictures[1])
 
 
-def test_another_services_scheduler_falls_back_and_it_is_said(
+def test_an_unknown_scheduler_falls_back_with_a_warning(
     alices_program: Client, fill: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
     for more in ({"scheduler": "DDIMScheduler"}, {"sampler_name": "ddim"}):
@@ -85,21 +85,21 @@ def test_another_services_scheduler_falls_back_and_it_is_said(
         assert sentence in warnings
 
 
-def test_its_own_schedulers_are_taken_where_they_fit_and_refused_elsewhere(
+def test_flow_matching_schedulers_are_accepted_only_by_this_family(
     alices_program: Client, small: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
-    asked = {"steps": "1", "scheduler": "FlowMatchHeunDiscreteScheduler"}
-    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, model="fill", **asked))
+    fields = {"steps": "1", "scheduler": "FlowMatchHeunDiscreteScheduler"}
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, model="fill", **fields))
     metadata = answer.json()["metadata"]
     assert metadata["scheduler"] == "FlowMatchHeunDiscreteScheduler"
     assert metadata["warnings"] == []
-    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, model="small", **asked))
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, model="small", **fields))
     assert (answer.status_code, answer.json()["code"]) == (400, "scheduler_unfit")
     assert answer.json()["field"] == "scheduler"
     assert "DDIMScheduler" in answer.json()["message"]
 
 
-def test_more_guidance_is_taken_by_this_family_alone(
+def test_only_this_family_accepts_higher_guidance(
     alices_program: Client, small: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
     limits = {("fill", "99.5"): None, ("fill", "101"): 100.0, ("small", "20"): None, ("small", "20.5"): 20.0}
@@ -114,10 +114,10 @@ def test_more_guidance_is_taken_by_this_family_alone(
         assert f"guidance_scale was 150.0; {limit} was used." in metadata["warnings"]
 
 
-def test_run_again_keeps_its_guidance_and_another_model_takes_none_so_high(
+def test_run_again_keeps_the_guidance_scale_that_another_family_refuses(
     alices_program: Client, small: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
-    InferenceModel.objects.filter(slug="small").update(is_fallback=True)  # used where none is named
+    InferenceModel.objects.filter(slug="small").update(is_fallback=True)  # used when the request names no model
     body = shape_a(photo_png, mask_png, steps="1", model="fill", guidance_scale="40")
     assert alices_program.post("/api/img2img", body).status_code == 200
     where = f"/api/generations/{Generation.objects.get().pk}/run-again/"
@@ -128,7 +128,7 @@ def test_run_again_keeps_its_guidance_and_another_model_takes_none_so_high(
     assert answer.json()["limit"] == 20.0
 
 
-def test_loras_of_other_families_are_refused_at_once_and_it_has_none_of_its_own(
+def test_loras_of_other_families_are_refused_and_none_can_be_added(
     alices_program: Client, small: InferenceModel, photo_png: bytes, mask_png: bytes, tmp_path: Path
 ) -> None:
     file = tiny_loras.saved(tmp_path / "ink.safetensors", tiny_loras.weights(tiny_models.sd(tmp_path / "words")))
@@ -140,7 +140,7 @@ def test_loras_of_other_families_are_refused_at_once_and_it_has_none_of_its_own(
         call_command("add_lora", "ours", "--family", "flux-fill", "--from", str(file), stdout=StringIO())
 
 
-def test_an_administrator_gives_it_no_scheduler_and_guidance_of_another_kind(small: InferenceModel) -> None:
+def test_the_admin_refuses_defaults_of_another_family(small: InferenceModel) -> None:
     fill = InferenceModel.objects.get(slug="fill")
     fill.guidance_scale = 60.0
     fill.full_clean()
@@ -158,7 +158,7 @@ def test_an_administrator_gives_it_no_scheduler_and_guidance_of_another_kind(sma
         setattr(model, name, kept)
 
 
-def test_one_file_is_refused_with_the_reason(fill: InferenceModel, folders: Path) -> None:
+def test_a_single_file_is_refused_with_the_reason(fill: InferenceModel, folders: Path) -> None:
     file = next((folders / "fill" / "transformer").glob("*.safetensors"))
     with pytest.raises(CommandError, match="comes as a folder in diffusers' layout alone"):
         call_command("add_model", "one", "--family", "flux-fill", "--from", str(file), stdout=StringIO())

@@ -1,4 +1,4 @@
-"""`/api/generations/<id>/` and everything under it: the owner's, and nobody else's."""
+"""`/api/generations/<id>/` and everything under it: only for the owner."""
 
 from __future__ import annotations
 
@@ -25,20 +25,22 @@ def test_the_owner_reads_the_whole_generation(
     alice: User, alices_program: Client, generate: Generate, photo: NDArray[np.uint8], hole: NDArray[np.uint8]
 ) -> None:
     generation = generate(alice, prompt="a lawn")
-    said = alices_program.get(f"/api/generations/{generation.pk}/").json()
-    assert (said["status"], said["engine"], said["prompt"]) == ("succeeded", "quick-fill", "a lawn")
-    assert said["error"] is None
-    assert said["progress"]["percent"] == 100
-    (image,) = said["images"]
+    content = alices_program.get(f"/api/generations/{generation.pk}/").json()
+    assert (content["status"], content["engine"], content["prompt"]) == ("succeeded", "quick-fill", "a lawn")
+    assert content["error"] is None
+    assert content["progress"]["percent"] == 100
+    (image,) = content["images"]
     assert image["outside_mask_changed_pixels"] == 0
     result = alices_program.get(image["url"])
     assert hashlib.sha256(result.getvalue()).hexdigest() == image["sha256"]
-    assert np.array_equal(decode_picture(alices_program.get(said["source"]).getvalue()).picture.pixels, photo)
-    mask = decode_picture(alices_program.get(said["mask"]).getvalue()).picture.pixels
+    assert np.array_equal(decode_picture(alices_program.get(content["source"]).getvalue()).picture.pixels, photo)
+    mask = decode_picture(alices_program.get(content["mask"]).getvalue()).picture.pixels
     assert np.array_equal(mask[:, :, 0], hole)
 
 
-def test_a_download_has_a_name_and_pictures_cannot_run(alice: User, alices_program: Client, generate: Generate) -> None:
+def test_a_download_has_a_file_name_and_headers_that_forbid_scripts(
+    alice: User, alices_program: Client, generate: Generate
+) -> None:
     url = f"/api/generations/{generate(alice).pk}/images/0/"
     assert "Content-Disposition" not in alices_program.get(url)
     answer = alices_program.get(url + "?download")
@@ -49,9 +51,7 @@ def test_a_download_has_a_name_and_pictures_cannot_run(alice: User, alices_progr
 
 
 @pytest.mark.parametrize("below", BELOW)
-def test_somebody_elses_generation_is_not_there(
-    alice: User, bobs_program: Client, generate: Generate, below: str
-) -> None:
+def test_another_users_generation_is_a_404(alice: User, bobs_program: Client, generate: Generate, below: str) -> None:
     generation = generate(alice)
     theirs = bobs_program.get(f"/api/generations/{generation.pk}/{below}")
     missing = bobs_program.get(f"/api/generations/{'0' * 8}-0000-4000-8000-{'0' * 12}/{below}")
@@ -60,7 +60,7 @@ def test_somebody_elses_generation_is_not_there(
     assert Client().get(f"/api/generations/{generation.pk}/{below}").status_code == 401
 
 
-def test_cancelling_is_for_the_owner_and_for_what_has_not_ended(
+def test_only_the_owner_can_cancel_and_only_before_the_end(
     alice: User, alices_program: Client, bobs_program: Client, generate: Generate
 ) -> None:
     waiting = generate(alice, run=False)
@@ -71,16 +71,16 @@ def test_cancelling_is_for_the_owner_and_for_what_has_not_ended(
     assert (again.status_code, again.json()["code"]) == (409, "already_ended")
 
 
-def test_a_failure_is_told(alice: User, alices_program: Client, generate: Generate) -> None:
+def test_a_failed_generation_has_its_error(alice: User, alices_program: Client, generate: Generate) -> None:
     generation = generate(alice, run=False)
     generation.start()
     generation.fail(code="engine_failed", message="There is nothing left to copy from.")
-    said = alices_program.get(f"/api/generations/{generation.pk}/").json()
-    assert said["error"] == {"code": "engine_failed", "message": "There is nothing left to copy from."}
-    assert said["images"] == []
+    content = alices_program.get(f"/api/generations/{generation.pk}/").json()
+    assert content["error"] == {"code": "engine_failed", "message": "There is nothing left to copy from."}
+    assert content["images"] == []
 
 
-def test_a_picture_whose_file_is_gone_says_so_to_who_may_see_it(
+def test_a_missing_file_is_a_410_for_its_owner(
     alice: User, alices_program: Client, bobs_program: Client, generate: Generate
 ) -> None:
     generation = generate(alice)
@@ -96,7 +96,7 @@ def test_a_picture_whose_file_is_gone_says_so_to_who_may_see_it(
     assert (public.status_code, public.json()["code"]) == (410, "result_expired")
 
 
-def test_a_public_link_ends_and_cannot_be_altered(
+def test_a_signed_link_expires_and_cannot_be_altered(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = SIGNER.sign(generate(alice).images.get().pk.hex)
@@ -107,13 +107,13 @@ def test_a_public_link_ends_and_cannot_be_altered(
     assert (answer.status_code, answer.json()["status"]) == (404, "error")
 
 
-def test_the_folder_of_pictures_is_served_by_nothing(alice: User, generate: Generate) -> None:
+def test_no_url_serves_the_media_folder(alice: User, generate: Generate) -> None:
     name = generate(alice).images.get().file.name
     for path in (f"/{name}", f"/static/{name}", f"/media/{name}", f"/pictures/{name}"):
         assert Client().get(path).status_code == 404
 
 
-def test_a_status_moves_only_by_its_verbs(alice: User, generate: Generate) -> None:
+def test_a_status_changes_only_through_its_transition_methods(alice: User, generate: Generate) -> None:
     generation = generate(alice)
     assert generation.status == Status.SUCCEEDED
     assert not generation.start()

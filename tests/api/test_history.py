@@ -1,4 +1,4 @@
-"""Finding, deleting and running again; what there is to paint with; what was used; what would be painted."""
+"""The history (list, delete, run again), the engines and models, the usage and the dry run."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Generate = Callable[..., Generation]
 
 
 @pytest.fixture
-def waits(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Callable[..., Generation]:
-    """waits(owner) -> a generation for which no bell has rung."""
+def queued(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Callable[..., Generation]:
+    """queued(owner) -> a queued generation of which no worker was notified."""
 
     def make(owner: User, prompt: str = "") -> Generation:
         request = InpaintRequest(Picture(photo), hole, PaintSettings(prompt=prompt, seed=5))
@@ -49,7 +49,7 @@ def found(client: Client, **query: Any) -> list[str]:
     return [one["id"] for one in client.get("/api/generations/", query).json()["results"]]
 
 
-def test_everybody_finds_their_own_newest_first(
+def test_the_list_has_only_the_users_generations_newest_first(
     alice: User, bob: User, alices_program: Client, bobs_program: Client, generate: Generate
 ) -> None:
     older, newer, theirs = generate(alice), generate(alice), generate(bob)
@@ -58,10 +58,8 @@ def test_everybody_finds_their_own_newest_first(
     assert Client().get("/api/generations/").status_code == 401
 
 
-def test_the_list_is_narrowed_by_what_is_asked(
-    alice: User, alices_program: Client, generate: Generate, waits: Generate
-) -> None:
-    lawn, path = generate(alice, prompt="A green lawn"), waits(alice, "a stone path")
+def test_the_list_can_be_filtered(alice: User, alices_program: Client, generate: Generate, queued: Generate) -> None:
+    lawn, path = generate(alice, prompt="A green lawn"), queued(alice, "a stone path")
     week = timezone.now() - timedelta(days=7)
     Generation.objects.filter(pk=path.pk).update(created_at=week)
     assert found(alices_program, status="succeeded") == [str(lawn.pk)]
@@ -76,10 +74,10 @@ def test_the_list_is_narrowed_by_what_is_asked(
     assert found(alices_program, created_before=day_ago) == [str(path.pk)]
 
 
-def test_the_list_comes_in_pages_that_lead_to_each_other(
-    alice: User, alices_program: Client, generate: Generate, waits: Generate
+def test_the_list_is_paginated_with_links(
+    alice: User, alices_program: Client, generate: Generate, queued: Generate
 ) -> None:
-    every = [str(waits(alice).pk) for _ in range(5)][::-1]
+    every = [str(queued(alice).pk) for _ in range(5)][::-1]
     url: str | None = "/api/generations/?page_size=2&status=queued"
     seen, counts = [], set()
     while url:
@@ -106,7 +104,7 @@ def test_the_list_comes_in_pages_that_lead_to_each_other(
         ({"prompt": "x" * 301}, "prompt"),
     ],
 )
-def test_a_question_that_makes_no_sense_is_refused(alices_program: Client, query: dict[str, str], field: str) -> None:
+def test_an_invalid_filter_is_refused(alices_program: Client, query: dict[str, str], field: str) -> None:
     answer = alices_program.get("/api/generations/", query)
     assert (answer.status_code, answer.json()["field"]) == (400, field)
 
@@ -115,7 +113,7 @@ def files() -> set[Path]:
     return {path for path in Path(settings.DATA_DIR, "pictures").rglob("*") if path.is_file()}
 
 
-def test_what_is_deleted_leaves_neither_rows_nor_files(alice: User, alices_program: Client, generate: Generate) -> None:
+def test_deleting_removes_rows_and_files(alice: User, alices_program: Client, generate: Generate) -> None:
     kept = generate(alice)
     before = files()
     gone = generate(alice)
@@ -130,18 +128,18 @@ def test_what_is_deleted_leaves_neither_rows_nor_files(alice: User, alices_progr
     assert alices_program.get(f"/api/generations/{kept.pk}/images/0/").status_code == 200
 
 
-def test_what_waits_is_cancelled_and_deleted(
-    alice: User, alices_program: Client, generate: Generate, waits: Generate
+def test_a_queued_generation_is_cancelled_and_deleted(
+    alice: User, alices_program: Client, generate: Generate, queued: Generate
 ) -> None:
-    waiting = waits(alice)
+    waiting = queued(alice)
     assert alices_program.delete(f"/api/generations/{waiting.pk}/").status_code == 204
     assert not SourceImage.objects.exists()
 
 
-def test_what_runs_is_cancelled_first_and_can_be_deleted_once_it_has_ended(
-    alice: User, alices_program: Client, generate: Generate, waits: Generate
+def test_a_running_generation_is_cancelled_and_can_be_deleted_once_it_has_ended(
+    alice: User, alices_program: Client, generate: Generate, queued: Generate
 ) -> None:
-    running = waits(alice)
+    running = queued(alice)
     running.start()
     answer = alices_program.delete(f"/api/generations/{running.pk}/")
     assert (answer.status_code, answer.json()["code"]) == (409, "still_running")
@@ -150,7 +148,7 @@ def test_what_runs_is_cancelled_first_and_can_be_deleted_once_it_has_ended(
     assert alices_program.delete(f"/api/generations/{running.pk}/").status_code == 204
 
 
-def test_a_generation_runs_again_with_what_is_changed(alice: User, alices_program: Client, generate: Generate) -> None:
+def test_a_generation_runs_again_with_changes(alice: User, alices_program: Client, generate: Generate) -> None:
     parent = generate(alice, prompt="a lawn", seed=5)
     url = f"/api/generations/{parent.pk}/"
     answer = alices_program.post(
@@ -166,7 +164,7 @@ def test_a_generation_runs_again_with_what_is_changed(alice: User, alices_progra
     assert (orphan["parent"], alices_program.get(orphan["source"]).status_code) == (None, 200)
 
 
-def test_what_todays_limits_refuse_hides_nothing_of_the_history(
+def test_stored_settings_that_are_now_invalid_are_still_listed(
     alice: User, alices_program: Client, generate: Generate
 ) -> None:
     strange, plain = generate(alice), generate(alice)
@@ -174,9 +172,9 @@ def test_what_todays_limits_refuse_hides_nothing_of_the_history(
     Generation.objects.filter(pk=strange.pk).update(
         settings=settings, requested={"engine": "auto", "settings": settings}
     )
-    told = alices_program.get("/api/generations/").json()["results"]
-    assert [row["id"] for row in told] == [str(plain.pk), str(strange.pk)]
-    assert told[1]["metadata"]["guidance_scale"] == told[1]["metadata"]["requested"]["guidance_scale"] == 0.5
+    rows = alices_program.get("/api/generations/").json()["results"]
+    assert [row["id"] for row in rows] == [str(plain.pk), str(strange.pk)]
+    assert rows[1]["metadata"]["guidance_scale"] == rows[1]["metadata"]["requested"]["guidance_scale"] == 0.5
     url = f"/api/generations/{strange.pk}/run-again/"
     answer = alices_program.post(url)
     assert (answer.status_code, answer.json()["field"], answer.json()["actual"]) == (400, "guidance_scale", 0.5)
@@ -184,13 +182,13 @@ def test_what_todays_limits_refuse_hides_nothing_of_the_history(
 
     requested = {"engine": "auto", "settings": {**settings, "of_another_version": 1}}
     Generation.objects.filter(pk=strange.pk).update(settings=requested["settings"], requested=requested)
-    told = alices_program.get(f"/api/generations/{strange.pk}/").json()
-    assert told["metadata"]["requested"]["of_another_version"] == 1
+    rows = alices_program.get(f"/api/generations/{strange.pk}/").json()
+    assert rows["metadata"]["requested"]["of_another_version"] == 1
     answer = alices_program.post(url)
     assert (answer.status_code, answer.json()["field"]) == (400, "of_another_version")
 
 
-def test_running_again_without_a_change_paints_the_same_picture(
+def test_running_again_without_changes_gives_the_same_result(
     alice: User, alices_program: Client, generate: Generate
 ) -> None:
     parent = generate(alice, seed=5)
@@ -201,7 +199,7 @@ def test_running_again_without_a_change_paints_the_same_picture(
     assert Generation.objects.get(pk=other["id"]).settings["seed"] != 5
 
 
-def test_running_again_draws_a_new_seed_unless_one_was_given(
+def test_running_again_draws_a_new_seed_unless_one_was_requested(
     alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     first = alices_program.post("/api/img2img", shape_a(photo_png, mask_png)).json()
@@ -213,7 +211,7 @@ def test_running_again_draws_a_new_seed_unless_one_was_given(
     assert child["metadata"]["denoising_strength"] == 0.75
 
 
-def test_running_again_is_strict_and_keeps_idempotency_keys(
+def test_running_again_refuses_unknown_fields_and_honours_idempotency_keys(
     alice: User, alices_program: Client, generate: Generate
 ) -> None:
     first, second = generate(alice), generate(alice)
@@ -227,7 +225,7 @@ def test_running_again_is_strict_and_keeps_idempotency_keys(
     assert alices_program.post(url, {"steps": ""}, headers=headers).status_code == 422
 
 
-def test_running_again_what_has_lost_its_file_is_refused(
+def test_running_again_without_the_source_file_is_refused(
     alice: User, alices_program: Client, generate: Generate
 ) -> None:
     parent = generate(alice)
@@ -237,13 +235,13 @@ def test_running_again_what_has_lost_its_file_is_refused(
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_interrupting_stops_the_callers_newest_alone(
-    alice: User, bob: User, alices_program: Client, generate: Generate, waits: Generate, slash: str
+def test_interrupting_stops_only_the_callers_newest_generation(
+    alice: User, bob: User, alices_program: Client, generate: Generate, queued: Generate, slash: str
 ) -> None:
-    ended, older, newer, theirs = generate(alice), *(waits(owner) for owner in (alice, alice, bob))
+    ended, older, newer, theirs = generate(alice), *(queued(owner) for owner in (alice, alice, bob))
     newer.start()
     url = "/api/img2img/interrupt" + slash
-    for _ in range(2):  # the newest first, then what is left
+    for _ in range(2):  # the newest first, then the remaining one
         answer = alices_program.post(url, {}, content_type="application/json")
         assert (answer.status_code, answer.json()) == (200, {"status": "received"})
         assert not newer.advance(1, 2)
@@ -252,39 +250,39 @@ def test_interrupting_stops_the_callers_newest_alone(
     assert alices_program.post(url).json() == {"status": "received"}
 
 
-def test_a_waiting_generation_says_where_it_stands(
-    alice: User, alices_program: Client, generate: Generate, waits: Generate
+def test_a_queued_generation_has_its_queue_position(
+    alice: User, alices_program: Client, generate: Generate, queued: Generate
 ) -> None:
     generate(alice)
-    waiting = [waits(alice) for _ in range(2)]
+    waiting = [queued(alice) for _ in range(2)]
     places = [alices_program.get(f"/api/generations/{one.pk}/").json() for one in waiting]
     assert [place["position"] for place in places] == [1, 2]
     assert 0 <= places[0]["eta"] <= places[1]["eta"]
 
 
-def test_the_line_is_looked_at_only_for_a_batch_of_which_something_waits(
+def test_queue_positions_are_computed_only_for_batches_with_queued_items(
     alice: User,
     alices_program: Client,
     generate: Generate,
-    waits: Generate,
+    queued: Generate,
     batch_of: Callable[..., Batch],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     look = Mock(return_value={})
     monkeypatch.setattr(batch_schemas, "positions", look)
-    for batch, looks in ((batch_of(generate(alice)), 0), (batch_of(generate(alice), waits(alice)), 1)):
+    for batch, looks in ((batch_of(generate(alice)), 0), (batch_of(generate(alice), queued(alice)), 1)):
         assert alices_program.get(f"/api/batches/{batch.pk}/").status_code == 200
         assert look.call_count == looks
 
 
-def test_what_there_is_to_paint_with(alices_program: Client) -> None:
-    filling, erasing, dreaming = alices_program.get("/api/engines/").json()["engines"]
+def test_engines_and_models_are_listed(alices_program: Client) -> None:
+    filling, erasing, diffusion = alices_program.get("/api/engines/").json()["engines"]
     assert (filling["name"], filling["label"]) == ("quick-fill", "Quick fill")
     assert (filling["accepts_prompt"], filling["is_default"], filling["unavailable"]) == (False, True, None)
     assert "denoising_strength" in filling["ignores"]
     assert (erasing["name"], erasing["is_default"], erasing["accepts_prompt"]) == ("erase", False, False)
-    assert (dreaming["name"], dreaming["is_default"], dreaming["ignores"]) == ("diffusion", False, [])
-    assert "pull_model" in dreaming["unavailable"]
+    assert (diffusion["name"], diffusion["is_default"], diffusion["ignores"]) == ("diffusion", False, [])
+    assert "pull_model" in diffusion["unavailable"]
     for path in ("/api/models", "/api/models/"):
         models = alices_program.get(path).json()["models"]
         assert [model["id"] for model in models] == [
@@ -294,10 +292,10 @@ def test_what_there_is_to_paint_with(alices_program: Client) -> None:
         assert not any(model["installed"] for model in models)
 
 
-def test_usage_counts_ones_own(
-    alice: User, bob: User, alices_program: Client, generate: Generate, waits: Generate
+def test_usage_counts_only_the_users_generations(
+    alice: User, bob: User, alices_program: Client, generate: Generate, queued: Generate
 ) -> None:
-    done, _, _ = generate(alice), generate(bob), waits(alice)
+    done, _, _ = generate(alice), generate(bob), queued(alice)
     UserLimits.objects.create(per_day=7)
     used = alices_program.get("/api/usage/").json()
     counts = {"queued": 1, "running": 0, "succeeded": 1, "failed": 0, "cancelled": 0, "total": 2}
@@ -307,7 +305,7 @@ def test_usage_counts_ones_own(
     assert used["stored_bytes"] > done.images.get().byte_count
 
 
-def test_usage_tells_what_the_limits_count_though_it_was_deleted(
+def test_usage_includes_deleted_generations_that_the_limits_count(
     alice: User, bob: User, alices_program: Client, generate: Generate
 ) -> None:
     first, _, _ = generate(alice), generate(alice), generate(bob)
@@ -317,7 +315,7 @@ def test_usage_tells_what_the_limits_count_though_it_was_deleted(
     assert used["spent"] == {"per_minute": 2, "per_day": 2, "megapixels_per_day": 1}
 
 
-def test_over_a_limit_says_which_and_until_when(
+def test_an_exceeded_limit_is_named_with_the_time_to_retry(
     alice: User, alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     UserLimits.objects.create(user=alice, per_minute=1)
@@ -327,7 +325,7 @@ def test_over_a_limit_says_which_and_until_when(
     assert 1 <= int(answer["Retry-After"]) <= 60
 
 
-def test_a_dry_run_says_what_would_be_painted_and_keeps_nothing(
+def test_a_dry_run_returns_the_plan_and_stores_nothing(
     alices_program: Client, photo_png: bytes, mask_png: bytes, hole: NDArray[np.uint8]
 ) -> None:
     before = files()
@@ -337,14 +335,19 @@ def test_a_dry_run_says_what_would_be_painted_and_keeps_nothing(
     ):
         answer = alices_program.post("/api/img2img/dry-run" + slash, body, content_type=content_type)
         assert answer.status_code == 200
-        said = answer.json()
-        mask = decode_picture(base64.b64decode(said["mask"].removeprefix("data:image/png;base64,"))).picture.pixels
+        content = answer.json()
+        mask = decode_picture(base64.b64decode(content["mask"].removeprefix("data:image/png;base64,"))).picture.pixels
         assert np.array_equal(mask[:, :, 0], hole)
-        assert (said["engine"], said["width"], said["height"], said["mode"]) == ("quick-fill", 96, 64, "RGB")
-        assert said["coverage"] == pytest.approx(np.count_nonzero(hole) / hole.size, abs=1e-6)
-        assert said["window"] == [0, 0, 96, 64]
-        assert "prompt" in said["ignored"]
-        assert not {"loras", "embeddings"} & set(said["ignored"])
+        assert (content["engine"], content["width"], content["height"], content["mode"]) == (
+            "quick-fill",
+            96,
+            64,
+            "RGB",
+        )
+        assert content["coverage"] == pytest.approx(np.count_nonzero(hole) / hole.size, abs=1e-6)
+        assert content["window"] == [0, 0, 96, 64]
+        assert "prompt" in content["ignored"]
+        assert not {"loras", "embeddings"} & set(content["ignored"])
     assert any(
         "normal" in warning
         for warning in alices_program.post(
@@ -355,7 +358,7 @@ def test_a_dry_run_says_what_would_be_painted_and_keeps_nothing(
     assert files() == before
 
 
-def test_a_dry_run_grows_the_mask_and_refuses_what_would_be_refused(
+def test_a_dry_run_grows_the_mask_and_refuses_invalid_requests(
     alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     shares = [

@@ -1,4 +1,4 @@
-"""`POST /api/img2img`, as the published document has it."""
+"""`POST /api/img2img` as in the published contract."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inpainting.core.codecs import decode_picture, read_png_texts
 from inpainting.models import Generation, SourceImage, Status
 from tests.conftest import png
 
-pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 
 
 def upload(data: bytes, *, name: str = "input.png", content_type: str = "image/png") -> SimpleUploadedFile:
@@ -26,7 +26,7 @@ def upload(data: bytes, *, name: str = "input.png", content_type: str = "image/p
 
 @pytest.fixture
 def body(photo_png: bytes, mask_png: bytes) -> dict[str, Any]:
-    """What the published example sends: numbers come as text."""
+    """The form of the published example, with numbers as text."""
     return {
         "image": upload(photo_png),
         "mask": upload(mask_png, name="mask.png"),
@@ -38,7 +38,7 @@ def body(photo_png: bytes, mask_png: bytes) -> dict[str, Any]:
 
 @pytest.mark.parametrize("slug", ["\ud800", "a\x00", "x" * 65, "Ink", ""])
 @pytest.mark.parametrize("field", ["embeddings", "loras"])
-def test_what_is_no_slug_is_refused_by_every_engine(
+def test_an_invalid_slug_is_refused_by_every_engine(
     alices_program: Client, body: dict[str, Any], field: str, slug: str
 ) -> None:
     sent = json.dumps([slug] if field == "embeddings" else [{"slug": slug}])
@@ -49,7 +49,7 @@ def test_what_is_no_slug_is_refused_by_every_engine(
 
 
 def rewound(body: dict[str, Any]) -> dict[str, Any]:
-    """The same body once more: its files were read to their ends."""
+    """Rewind the files of the body, so that it can be sent again."""
     for name in ("image", "mask"):
         body[name].seek(0)
     return body
@@ -64,9 +64,9 @@ def test_the_published_request_gets_the_published_answer(
 ) -> None:
     answer = alices_program.post("/api/img2img", body)
     assert answer.status_code == 200
-    said = answer.json()
-    assert said["status"] == "success"
-    metadata = said["metadata"]
+    content = answer.json()
+    assert content["status"] == "success"
+    metadata = content["metadata"]
     assert metadata["prompt"] == "a stone path"
     assert metadata["negative_prompt"] == "people"
     assert metadata["denoising_strength"] == 0.75
@@ -74,10 +74,10 @@ def test_the_published_request_gets_the_published_answer(
     assert {"prompt", "negative_prompt", "denoising_strength"} <= set(metadata["ignored"])
     assert metadata["results"][0]["outside_mask_changed_pixels"] == 0
     generation = Generation.objects.get()
-    assert said["id"] == str(generation.pk)
-    assert said["images"] == [entry["url"] for entry in said["comfy_response"]["generated_images"]]
+    assert content["id"] == str(generation.pk)
+    assert content["images"] == [entry["url"] for entry in content["comfy_response"]["generated_images"]]
 
-    result = Client().get(said["images"][0])  # the link alone is enough
+    result = Client().get(content["images"][0])  # a signed link needs no key
     assert result["Content-Type"] == "image/png"
     assert result["Access-Control-Allow-Origin"] == "*"
     png = result.getvalue()
@@ -87,48 +87,48 @@ def test_the_published_request_gets_the_published_answer(
     assert json.loads(read_png_texts(png)["dreamlayer"])["seed"] == metadata["seed"]
 
 
-def test_white_is_kept_and_black_is_repainted_unless_said_otherwise(
+def test_black_is_repainted_unless_the_polarity_is_inverted(
     alices_program: Client, body: dict[str, Any], photo: NDArray[np.uint8], hole: NDArray[np.uint8]
 ) -> None:
     body["mask_polarity"] = "white_repaints"
-    said = alices_program.post("/api/img2img", body).json()
-    painted = pixels(Client().get(said["images"][0]).getvalue())
+    content = alices_program.post("/api/img2img", body).json()
+    painted = pixels(Client().get(content["images"][0]).getvalue())
     assert np.array_equal(painted[hole > 0], photo[hole > 0])
     assert not np.array_equal(painted[hole == 0], photo[hole == 0])
 
 
-def test_the_slash_form_is_served_too(alices_program: Client, body: dict[str, Any]) -> None:
+def test_the_url_with_a_trailing_slash_is_served_too(alices_program: Client, body: dict[str, Any]) -> None:
     assert alices_program.post("/api/img2img/", body).status_code == 200
 
 
-def test_the_same_seed_paints_the_same_picture(alices_program: Client, body: dict[str, Any]) -> None:
+def test_the_same_seed_gives_the_same_result(alices_program: Client, body: dict[str, Any]) -> None:
     digests = set()
     for _ in range(2):
-        said = alices_program.post("/api/img2img", {**rewound(body), "seed": "77"}).json()
-        assert said["metadata"]["seed"] == 77
-        digests.add(said["metadata"]["results"][0]["sha256"])
+        content = alices_program.post("/api/img2img", {**rewound(body), "seed": "77"}).json()
+        assert content["metadata"]["seed"] == 77
+        digests.add(content["metadata"]["results"][0]["sha256"])
     assert len(digests) == 1
 
 
-def test_a_random_seed_is_told(alices_program: Client, body: dict[str, Any]) -> None:
+def test_a_random_seed_is_in_the_metadata(alices_program: Client, body: dict[str, Any]) -> None:
     assert 1 <= alices_program.post("/api/img2img", {**body, "seed": "-1"}).json()["metadata"]["seed"] < 2**31
 
 
-def test_a_mask_of_another_size_is_scaled_and_said_so(alices_program: Client, body: dict[str, Any]) -> None:
+def test_a_mask_of_another_size_is_scaled_with_a_warning(alices_program: Client, body: dict[str, Any]) -> None:
     mask = np.full((32, 48), 255, np.uint8)
     mask[10:20, 20:30] = 0
-    said = alices_program.post("/api/img2img", {**body, "mask": upload(png(mask))}).json()
-    assert any("48x32" in warning and "96x64" in warning for warning in said["metadata"]["warnings"])
-    assert said["metadata"]["results"][0]["outside_mask_changed_pixels"] == 0
+    content = alices_program.post("/api/img2img", {**body, "mask": upload(png(mask))}).json()
+    assert any("48x32" in warning and "96x64" in warning for warning in content["metadata"]["warnings"])
+    assert content["metadata"]["results"][0]["outside_mask_changed_pixels"] == 0
 
 
-def test_an_impatient_program_is_answered_at_once(alices_program: Client, body: dict[str, Any]) -> None:
+def test_respond_async_is_answered_with_a_202(alices_program: Client, body: dict[str, Any]) -> None:
     answer = alices_program.post("/api/img2img", body, headers={"Prefer": "respond-async"})
     assert answer.status_code == 202
-    said = answer.json()
-    assert said["status"] == "processing"
-    assert said["url"] == f"/api/generations/{said['id']}/"
-    assert alices_program.get(said["url"]).json()["id"] == said["id"]
+    content = answer.json()
+    assert content["status"] == "processing"
+    assert content["url"] == f"/api/generations/{content['id']}/"
+    assert alices_program.get(content["url"]).json()["id"] == content["id"]
 
 
 def without(name: str) -> dict[str, Any]:
@@ -170,7 +170,7 @@ JPEG = cv2.imencode(".jpg", np.zeros((64, 96), np.uint8))[1].tobytes()
         ({"image": upload(b"\x89PNG\r\n\x1a\n" + b"\0" * (32 * 2**20))}, 413, "image_too_large", "image", "33554432"),
     ],
 )
-def test_what_was_wrong_is_said(
+def test_an_error_has_its_code_field_and_message(
     alices_program: Client,
     body: dict[str, Any],
     changes: dict[str, Any],
@@ -184,27 +184,27 @@ def test_what_was_wrong_is_said(
         if isinstance(value, SimpleUploadedFile):
             value.seek(0)
     answer = alices_program.post("/api/img2img", sent)
-    said = answer.json()
-    assert (answer.status_code, said["status"], said["code"], said["field"]) == (status, "error", code, field)
-    assert message in said["message"]
+    content = answer.json()
+    assert (answer.status_code, content["status"], content["code"], content["field"]) == (status, "error", code, field)
+    assert message in content["message"]
     assert not Generation.objects.exists()
     assert not SourceImage.objects.exists()
 
 
-def test_a_body_of_another_type_is_refused_in_the_same_shape(alices_program: Client) -> None:
+def test_another_content_type_is_refused_in_the_error_shape(alices_program: Client) -> None:
     answer = alices_program.post("/api/img2img", b"<x/>", content_type="application/xml")
     assert (answer.status_code, answer.json()["code"]) == (415, "body_type_unsupported")
     answer = alices_program.get("/api/img2img")
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
 
 
-def test_a_page_needs_its_csrf_token_and_a_program_does_not(alice: User, alices_key: str, body: dict[str, Any]) -> None:
+def test_a_session_needs_a_csrf_token_and_a_key_does_not(alice: User, alices_key: str, body: dict[str, Any]) -> None:
     page = Client(enforce_csrf_checks=True)
     page.force_login(alice)
     answer = page.post("/api/img2img", body)
     assert (answer.status_code, answer.json()["code"]) == (403, "csrf")
     assert not Generation.objects.exists()
-    page.get("/")  # the editor hands the token out
+    page.get("/")  # sets the CSRF cookie
     token = {"X-CSRFToken": page.cookies["csrftoken"].value}
     assert page.post("/api/img2img", rewound(body), headers=token).status_code == 200
 
@@ -212,7 +212,7 @@ def test_a_page_needs_its_csrf_token_and_a_program_does_not(alice: User, alices_
     assert program.post("/api/img2img", rewound(body)).status_code == 200
 
 
-def test_what_breaks_inside_is_answered_without_its_insides(
+def test_an_internal_error_exposes_no_details(
     alices_program: Client, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: object, **kwargs: object) -> None:
@@ -225,7 +225,7 @@ def test_what_breaks_inside_is_answered_without_its_insides(
     assert Generation.objects.get().status == Status.FAILED
 
 
-def test_nothing_is_left_of_a_generation_that_could_not_be_accepted(
+def test_a_generation_that_could_not_be_accepted_leaves_no_rows_or_files(
     alices_program: Client, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Any, settings: Any
 ) -> None:
     settings.STORAGES = {**settings.STORAGES, "default": {**settings.STORAGES["default"]}}

@@ -1,4 +1,4 @@
-"""LoRAs by the API: added by an administrator, named with weights by callers, told in the metadata."""
+"""LoRAs in the API: added by an administrator, selected with weights by requests, listed in the metadata."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inpainting.catalog.store.lora_store import remove
 from inpainting.models import Generation, Lora
 from tests import tiny_loras, tiny_models
 from tests.api.bodies import shape_a, shape_b
-from tests.api.painting import asked, result
+from tests.api.painting import metadata_for, result
 from tests.catalogued import add_lora, add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,14 +41,14 @@ def loras(scratch: Path, models_dir: Path) -> None:
     add_lora("fast", scratch / "fast.safetensors", "--kind", "lcm", "--steps", "2")
 
 
-def test_a_lora_changes_what_is_painted_and_the_metadata_tells_of_it(
+def test_a_lora_changes_the_result_and_is_in_the_metadata(
     alices_program: Client, alice: User, loras: None, photo_png: bytes, mask_png: bytes
 ) -> None:
-    plain = asked(alices_program, photo_png, mask_png)
+    plain = metadata_for(alices_program, photo_png, mask_png)
     assert plain["loras"] == []
     without = result()
     uses = [{"slug": "ink", "weight": 0.8}]
-    assert asked(alices_program, photo_png, mask_png, loras=json.dumps(uses))["loras"] == uses
+    assert metadata_for(alices_program, photo_png, mask_png, loras=json.dumps(uses))["loras"] == uses
     with_it = result()
     browser = Client()
     browser.force_login(alice)
@@ -63,24 +63,26 @@ def test_a_lora_changes_what_is_painted_and_the_metadata_tells_of_it(
     )
     assert again.status_code in (200, 201, 202), again.json()
     assert Generation.objects.latest("created_at").paint_settings.loras[0].weight == 0.2
-    assert asked(alices_program, photo_png, mask_png)["loras"] == []
+    assert metadata_for(alices_program, photo_png, mask_png)["loras"] == []
     assert np.array_equal(result(), without)
 
 
-def test_one_for_few_steps_sets_what_the_request_does_not_say(
+def test_a_few_step_lora_sets_the_defaults_of_fields_that_are_not_sent(
     alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes
 ) -> None:
     uses = json.dumps([{"slug": "ink"}, {"slug": "fast", "weight": 1}])
-    told = asked(alices_program, photo_png, mask_png, loras=uses)
-    assert (told["steps"], told["guidance_scale"], told["scheduler"]) == (2, 1.0, "LCMScheduler")
-    told = asked(alices_program, photo_png, mask_png, loras=uses, steps="3", guidance_scale="2", sampler_name="euler")
-    assert (told["steps"], told["guidance_scale"], told["scheduler"]) == (3, 2.0, "EulerDiscreteScheduler")
+    content = metadata_for(alices_program, photo_png, mask_png, loras=uses)
+    assert (content["steps"], content["guidance_scale"], content["scheduler"]) == (2, 1.0, "LCMScheduler")
+    content = metadata_for(
+        alices_program, photo_png, mask_png, loras=uses, steps="3", guidance_scale="2", sampler_name="euler"
+    )
+    assert (content["steps"], content["guidance_scale"], content["scheduler"]) == (3, 2.0, "EulerDiscreteScheduler")
 
 
 @pytest.mark.parametrize(
     ("loras_sent", "code"),
     [
-        ([{"slug": "nobody"}], "lora_not_found"),
+        ([{"slug": "missing"}], "lora_not_found"),
         ([{"slug": "../../etc/passwd"}], "field_invalid"),
         ([{"slug": "ink", "weight": 2.1}], "field_out_of_range"),
         ([{"slug": "ink"}, {"slug": "ink"}], "field_invalid"),
@@ -96,7 +98,7 @@ def test_one_for_few_steps_sets_what_the_request_does_not_say(
         (7, "field_invalid"),
     ],
 )
-def test_what_is_no_list_of_known_loras_is_refused(
+def test_an_invalid_list_of_loras_is_refused(
     alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes, loras_sent: Any, code: str
 ) -> None:
     answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, loras=json.dumps(loras_sent)))
@@ -105,17 +107,17 @@ def test_what_is_no_list_of_known_loras_is_refused(
         assert "fast, ink" in answer.json()["message"]
 
 
-def test_text_that_is_no_json_is_refused_and_weights_from_front_ends_are_clamped(
+def test_malformed_json_is_refused_and_weights_in_params_are_clamped(
     alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes
 ) -> None:
     answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, loras="ink:1"))
     assert (answer.status_code, answer.json()["field"]) == (400, "loras")
-    told = alices_program.post("/api/img2img", shape_b(photo_png, mask_png, loras=[{"slug": "ink", "weight": 9}]))
-    assert told.json()["metadata"]["loras"] == [{"slug": "ink", "weight": 2.0}]
-    assert any("loras[0].weight was 9" in warning for warning in told.json()["metadata"]["warnings"])
+    content = alices_program.post("/api/img2img", shape_b(photo_png, mask_png, loras=[{"slug": "ink", "weight": 9}]))
+    assert content.json()["metadata"]["loras"] == [{"slug": "ink", "weight": 2.0}]
+    assert any("loras[0].weight was 9" in warning for warning in content.json()["metadata"]["warnings"])
 
 
-def test_one_of_another_family_is_refused_at_once(
+def test_a_lora_of_another_family_is_refused_on_submit(
     alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes
 ) -> None:
     Lora.objects.filter(slug="ink").update(family="sdxl")
@@ -124,15 +126,15 @@ def test_one_of_another_family_is_refused_at_once(
     assert "sdxl" in answer.json()["message"]
 
 
-def test_the_engine_that_reads_none_says_so(
+def test_quick_fill_lists_loras_as_ignored(
     alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes
 ) -> None:
-    told = asked(alices_program, photo_png, mask_png, engine="quick-fill", loras='[{"slug": "ink"}]')
-    assert "loras" in told["ignored"]
-    assert "loras" not in asked(alices_program, photo_png, mask_png, engine="quick-fill")["ignored"]
+    content = metadata_for(alices_program, photo_png, mask_png, engine="quick-fill", loras='[{"slug": "ink"}]')
+    assert "loras" in content["ignored"]
+    assert "loras" not in metadata_for(alices_program, photo_png, mask_png, engine="quick-fill")["ignored"]
 
 
-def test_they_are_listed_with_the_models_until_they_are_switched_off(alices_program: Client, loras: None) -> None:
+def test_loras_are_listed_with_the_models_until_they_are_disabled(alices_program: Client, loras: None) -> None:
     fast, ink = alices_program.get("/api/models").json()["loras"]
     assert (ink["slug"], ink["name"], ink["trigger"], ink["defaults"]) == ("ink", "Ink", "ink drawing", None)
     assert fast["defaults"] == {"steps": 2, "guidance_scale": 1.0, "scheduler": "LCMScheduler"}
@@ -140,7 +142,7 @@ def test_they_are_listed_with_the_models_until_they_are_switched_off(alices_prog
     assert [entry["slug"] for entry in alices_program.get("/api/models").json()["loras"]] == ["ink"]
 
 
-def test_what_is_damaged_or_of_another_kind_is_not_added(loras: None, scratch: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_or_one_of_another_kind_is_not_added(loras: None, scratch: Path, tmp_path: Path) -> None:
     good = tiny_loras.weights(tiny_models.sd(tmp_path / "words"))
     name = next(iter(good))
     nan = tiny_loras.saved(tmp_path / "nan.safetensors", good | {name: good[name] * torch.nan})
@@ -168,7 +170,7 @@ def test_what_is_damaged_or_of_another_kind_is_not_added(loras: None, scratch: P
     add_lora("double", double, family="sdxl")
 
 
-def test_a_removed_one_takes_its_file_along_and_is_not_found(
+def test_removing_a_lora_deletes_its_file(
     alices_program: Client, loras: None, photo_png: bytes, mask_png: bytes
 ) -> None:
     ink = Lora.objects.get(slug="ink")

@@ -1,4 +1,4 @@
-"""Every way a picture arrives, and every way it leaves."""
+"""Every way to send an image and every way to download one."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ PUBLIC = "https://pictures.example/photo.png"
 
 
 class Network:
-    """Replaces `download_image`: the files by URL, and the calls."""
+    """Stand-in for `download_image`: the files by URL, and the recorded calls."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.asked: list[tuple[str, str, int]] = []
+        self.requested: list[tuple[str, str, int]] = []
 
     def __call__(self, url: str, *, field: str, policy: Any) -> bytes:
-        self.asked.append((url, field, policy.max_bytes))
+        self.requested.append((url, field, policy.max_bytes))
         if url not in self.files:
             raise InvalidRequest("no", code="url_not_allowed", field=field)
         return self.files[url]
@@ -59,12 +59,12 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     return network
 
 
-def ask(client: Client, image: bytes, mask: bytes, /, **changes: Any) -> Any:
+def post_inpaint(client: Client, image: bytes, mask: bytes, /, **changes: Any) -> Any:
     return client.post("/api/img2img", shape_c(image, mask, **changes), content_type="application/json")
 
 
 def wrapped(data: bytes) -> str:
-    """In lines of 76, as mail has it."""
+    """Base64 in lines of 76 characters, as in MIME."""
     bare = text(data)
     return "\r\n".join(bare[start : start + 76] for start in range(0, len(bare), 76))
 
@@ -80,11 +80,14 @@ def wrapped(data: bytes) -> str:
         lambda data: f"DATA:image/jpeg;charset=x;BASE64,{text(data)}",
     ],
 )
-def test_base64_is_read_however_it_is_wrapped(
+def test_base64_is_read_with_any_wrapping(
     alices_program: Client, photo_png: bytes, mask_png: bytes, write: Callable[[bytes], str]
 ) -> None:
     assert (
-        ask(alices_program, photo_png, mask_png, input_image=write(photo_png), mask=write(mask_png)).status_code == 200
+        post_inpaint(
+            alices_program, photo_png, mask_png, input_image=write(photo_png), mask=write(mask_png)
+        ).status_code
+        == 200
     )
 
 
@@ -102,7 +105,7 @@ def test_base64_is_read_however_it_is_wrapped(
         lambda data: "ftp://pictures.example/a.png",
     ],
 )
-def test_base64_that_is_none_is_refused(
+def test_invalid_base64_is_refused(
     alices_program: Client,
     photo_png: bytes,
     mask_png: bytes,
@@ -110,38 +113,38 @@ def test_base64_that_is_none_is_refused(
     field: str,
     broken: Callable[[bytes], str],
 ) -> None:
-    data = photo_png + b"\0" * (-(len(photo_png) - 1) % 3)  # so that its base64 ends with one =
-    answer = ask(alices_program, photo_png, mask_png, **{field: broken(data)})
+    data = photo_png + b"\0" * (-(len(photo_png) - 1) % 3)  # pads the data so that its base64 ends with one =
+    answer = post_inpaint(alices_program, photo_png, mask_png, **{field: broken(data)})
     noun = "mask" if field == "mask" else "image"
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, f"{noun}_base64_invalid", field)
-    assert network.asked == []
+    assert network.requested == []
 
 
-def test_a_picture_is_measured_before_it_is_decoded(
+def test_an_image_is_measured_before_it_is_decoded(
     alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inpainting.api.pictures.base64.b64decode", None)
-    answer = ask(alices_program, photo_png, mask_png, input_image="A" * (44 * 2**20))
+    answer = post_inpaint(alices_program, photo_png, mask_png, input_image="A" * (44 * 2**20))
     problem = answer.json()
     assert (answer.status_code, problem["code"], problem["field"]) == (413, "image_too_large", "input_image")
     assert (problem["limit"], problem["actual"]) == (32 * 2**20, 33 * 2**20)
 
 
-def test_a_picture_elsewhere_is_fetched_through_the_one_door(
+def test_an_external_image_is_fetched_by_download_image(
     alices_program: Client, photo_png: bytes, mask_png: bytes, network: Network
 ) -> None:
     network.files = {PUBLIC: photo_png, PUBLIC + "?mask": mask_png}
-    answer = ask(alices_program, photo_png, mask_png, input_image=PUBLIC, mask=PUBLIC + "?mask")
+    answer = post_inpaint(alices_program, photo_png, mask_png, input_image=PUBLIC, mask=PUBLIC + "?mask")
     assert answer.status_code == 200
-    assert network.asked == [(PUBLIC, "input_image", 32 * 2**20), (PUBLIC + "?mask", "mask", 10 * 2**20)]
-    refused = ask(alices_program, photo_png, mask_png, input_image="http://169.254.169.254/")
+    assert network.requested == [(PUBLIC, "input_image", 32 * 2**20), (PUBLIC + "?mask", "mask", 10 * 2**20)]
+    refused = post_inpaint(alices_program, photo_png, mask_png, input_image="http://169.254.169.254/")
     assert (refused.status_code, refused.json()["code"]) == (400, "url_not_allowed")
 
 
-def test_few_pictures_are_fetched_at_a_time_for_one_user(
+def test_concurrent_fetches_of_one_user_are_limited(
     alices_key: str, bobs_key: str, photo_png: bytes, mask_png: bytes, settings: Settings
 ) -> None:
-    """A real server elsewhere, which keeps everybody waiting until it is told to answer."""
+    """A real server holds every request until the test lets it answer."""
     arrived, go = threading.Semaphore(0), threading.Event()
 
     def slow(visitor: socket.socket, request: bytes) -> None:
@@ -152,7 +155,7 @@ def test_few_pictures_are_fetched_at_a_time_for_one_user(
     def call(key: str) -> Any:
         try:
             url = f"http://127.0.0.1:{server.port}/photo.png"
-            return ask(Client(headers={"X-API-Key": key}), photo_png, mask_png, input_image=url)
+            return post_inpaint(Client(headers={"X-API-Key": key}), photo_png, mask_png, input_image=url)
         finally:
             connection.close()
 
@@ -197,17 +200,19 @@ def test_our_own_links_are_read_from_storage_and_never_fetched(
         f"{host}/api/images/{SIGNER.sign(image.pk.hex)}.png",
     ]
     for link in links:
-        answer = ask(alices_program, photo_png, mask_png, input_image=link)
+        answer = post_inpaint(alices_program, photo_png, mask_png, input_image=link)
         assert answer.status_code == 200, link
         source = Generation.objects.get(pk=answer.json()["id"]).source.read().pixels
         assert np.array_equal(source, photo if link.endswith("source/") else image.read().pixels)
     mask = f"{host}/api/generations/{earlier.pk}/mask/"
-    assert ask(alices_program, photo_png, mask_png, mask=mask, mask_polarity="white_repaints").status_code == 200
-    assert network.asked == []
+    assert (
+        post_inpaint(alices_program, photo_png, mask_png, mask=mask, mask_polarity="white_repaints").status_code == 200
+    )
+    assert network.requested == []
 
 
 @pytest.mark.parametrize("host", ["", "http://testserver"])
-def test_a_link_of_ours_that_leads_to_nothing_of_the_callers_is_refused_in_one_way(
+def test_our_own_links_to_foreign_and_missing_images_are_refused_alike(
     alice: User,
     bobs_program: Client,
     generate: Generate,
@@ -227,23 +232,23 @@ def test_a_link_of_ours_that_leads_to_nothing_of_the_callers_is_refused_in_one_w
         f"/images/{token}.png",
         f"/images/{token[:-1]}.png",
     ):
-        answer = ask(bobs_program, photo_png, mask_png, input_image=host + path)
+        answer = post_inpaint(bobs_program, photo_png, mask_png, input_image=host + path)
         answers.add((answer.status_code, answer.content))
     assert len(answers) == 1
     assert answers.pop()[0] == 400
-    assert network.asked == []
+    assert network.requested == []
 
 
-def test_a_link_of_ours_whose_file_is_gone_is_refused(
+def test_our_own_link_to_a_missing_file_is_refused(
     alice: User, alices_program: Client, generate: Generate, photo_png: bytes, mask_png: bytes
 ) -> None:
     generation = generate(alice)
     Path(settings.DATA_DIR, "pictures", str(generation.source.file.name)).unlink()
-    answer = ask(alices_program, photo_png, mask_png, input_image=f"/api/generations/{generation.pk}/source/")
+    answer = post_inpaint(alices_program, photo_png, mask_png, input_image=f"/api/generations/{generation.pk}/source/")
     assert (answer.status_code, answer.json()["code"]) == (400, "url_not_allowed")
 
 
-# Leaving
+# Downloading
 
 
 @pytest.fixture
@@ -252,9 +257,7 @@ def url(alice: User, generate: Generate) -> str:
 
 
 @pytest.mark.parametrize("accept", ["image/png", "image/*", "image/webp,image/avif", "text/html", "nonsense", "*/*"])
-def test_a_picture_comes_whatever_the_client_says_that_it_accepts(
-    alices_program: Client, url: str, accept: str
-) -> None:
+def test_an_image_is_served_for_any_accept_header(alices_program: Client, url: str, accept: str) -> None:
     assert alices_program.get(url, headers={"Accept": accept})["Content-Type"] == "image/png"
     missing = alices_program.get(url.replace("images/0", "images/9"), headers={"Accept": accept})
     assert (missing.status_code, missing.json()["status"]) == (404, "error")
@@ -262,7 +265,7 @@ def test_a_picture_comes_whatever_the_client_says_that_it_accepts(
     assert (link.status_code, link.json()["message"]) == (404, "Image not found")
 
 
-def test_a_signed_link_has_a_twin_below_api(alice: User, generate: Generate) -> None:
+def test_a_signed_link_also_works_below_api(alice: User, generate: Generate) -> None:
     token = SIGNER.sign(generate(alice).images.get().pk.hex)
     assert Client().get(f"/api/images/{token}.png").getvalue() == Client().get(f"/images/{token}.png").getvalue()
     assert Client().get("/api/images/made-up.png").json() == {
@@ -272,7 +275,7 @@ def test_a_signed_link_has_a_twin_below_api(alice: User, generate: Generate) -> 
     }
 
 
-def test_a_picture_that_the_client_has_is_not_sent_again(alices_program: Client, url: str) -> None:
+def test_an_unchanged_image_is_a_304(alices_program: Client, url: str) -> None:
     first = alices_program.get(url)
     again = alices_program.get(url, headers={"If-None-Match": first["ETag"]})
     assert (again.status_code, again.getvalue(), again["ETag"]) == (304, b"", first["ETag"])
@@ -281,7 +284,7 @@ def test_a_picture_that_the_client_has_is_not_sent_again(alices_program: Client,
 
 
 @pytest.mark.parametrize(
-    ("asked", "part"),
+    ("requested", "part"),
     [
         ("bytes=0-9", slice(0, 10)),
         ("bytes=10-", slice(10, None)),
@@ -290,38 +293,40 @@ def test_a_picture_that_the_client_has_is_not_sent_again(alices_program: Client,
         ("bytes=-99999999", slice(0, None)),
     ],
 )
-def test_a_part_of_a_picture_can_be_fetched_alone(alices_program: Client, url: str, asked: str, part: slice) -> None:
+def test_a_byte_range_of_an_image_can_be_fetched(alices_program: Client, url: str, requested: str, part: slice) -> None:
     first = alices_program.get(url)
     assert first["Accept-Ranges"] == "bytes"
     whole = first.getvalue()
-    answer = alices_program.get(url, headers={"Range": asked})
+    answer = alices_program.get(url, headers={"Range": requested})
     assert (answer.status_code, answer.getvalue()) == (206, whole[part])
     start, end, size = part.indices(len(whole))[0], part.indices(len(whole))[1] - 1, len(whole)
     assert answer["Content-Range"] == f"bytes {start}-{end}/{size}"
     assert answer["Content-Length"] == str(len(whole[part]))
-    resumed = alices_program.get(url, headers={"Range": asked, "If-Range": '"another file"'})
+    resumed = alices_program.get(url, headers={"Range": requested, "If-Range": '"another file"'})
     assert (resumed.status_code, resumed.getvalue()) == (200, whole)
 
 
-@pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0"])
-def test_a_part_beyond_the_picture_is_refused(alices_program: Client, url: str, asked: str) -> None:
-    answer = alices_program.get(url, headers={"Range": asked})
+@pytest.mark.parametrize("requested", ["bytes=99999999-", "bytes=-0"])
+def test_a_range_beyond_the_file_is_refused(alices_program: Client, url: str, requested: str) -> None:
+    answer = alices_program.get(url, headers={"Range": requested})
     size = len(alices_program.get(url).getvalue())
     assert (answer.status_code, answer["Content-Range"]) == (416, f"bytes */{size}")
     assert answer.json()["code"] == "range_invalid"
 
 
-@pytest.mark.parametrize("asked", ["bytes=-", "bytes=9-2", "bytes=0-1,4-5", "lines=0-1", "bytes=a-b", "bytes=²-3"])
-def test_a_range_that_says_nothing_is_passed_over(alices_program: Client, url: str, asked: str) -> None:
-    assert alices_program.get(url, headers={"Range": asked}).status_code == 200
+@pytest.mark.parametrize("requested", ["bytes=-", "bytes=9-2", "bytes=0-1,4-5", "lines=0-1", "bytes=a-b", "bytes=²-3"])
+def test_an_invalid_range_is_ignored(alices_program: Client, url: str, requested: str) -> None:
+    assert alices_program.get(url, headers={"Range": requested}).status_code == 200
 
 
-def test_what_is_sent_as_a_part_is_still_a_picture(alices_program: Client, url: str) -> None:
-    halves = [alices_program.get(url, headers={"Range": asked}).getvalue() for asked in ("bytes=0-99", "bytes=100-")]
+def test_ranges_together_are_the_whole_image(alices_program: Client, url: str) -> None:
+    halves = [
+        alices_program.get(url, headers={"Range": requested}).getvalue() for requested in ("bytes=0-99", "bytes=100-")
+    ]
     assert decode_picture(b"".join(halves)).format == "PNG"
 
 
-def test_asked_for_its_headers_alone_a_picture_says_how_large_it_is(alices_program: Client, url: str) -> None:
+def test_a_head_request_has_the_size_of_the_image(alices_program: Client, url: str) -> None:
     answer = alices_program.get(url)
     bare = alices_program.head(url, headers={"Range": "bytes=0-9"})
     assert (bare.status_code, bare.getvalue()) == (200, b"")
@@ -330,18 +335,18 @@ def test_asked_for_its_headers_alone_a_picture_says_how_large_it_is(alices_progr
     assert bare["Content-Length"] == str(len(answer.getvalue()))
 
 
-async def test_a_large_picture_is_never_whole_in_memory(
+async def test_a_large_image_is_never_loaded_whole(
     alice: User, alices_key: str, generate: Callable[..., Generation]
 ) -> None:
-    """Neither under ASGI, where Django would gather what a plain iterator yields."""
+    """Also under ASGI, where Django would collect everything that a synchronous iterator yields."""
     image = (await sync_to_async(generate)(alice)).images
     path = Path((await image.aget()).file.path)
     whole = np.random.default_rng(5).bytes(24 * 2**20)
     path.write_bytes(whole)
     url, headers = f"/api/generations/{(await image.aget()).generation_id}/images/0/", {"X-API-Key": alices_key}
-    for asked, part in (({}, slice(0, None)), ({"Range": "bytes=7-"}, slice(7, None))):
+    for requested, part in (({}, slice(0, None)), ({"Range": "bytes=7-"}, slice(7, None))):
         tracemalloc.start()
-        answer = await AsyncClient().get(url, headers={**headers, **asked})
+        answer = await AsyncClient().get(url, headers={**headers, **requested})
         assert isinstance(answer, IteratorResponse)
         digest = hashlib.sha256()
         async for piece in answer:

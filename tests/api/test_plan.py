@@ -1,4 +1,4 @@
-"""`POST /api/plan/`: the engine, the defaults and what has no effect, before there are pictures."""
+"""`POST /api/plan/`: engine, defaults and ignored settings, without images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUIDED = {"negative_prompt", "guidance_start", "guidance_end", "guidance_rescale
 
 @pytest.fixture
 def two_models(db: None, monkeypatch: pytest.MonkeyPatch, models_dir: Path, tmp_path: Path) -> None:
-    """Files in the layout of diffusers that are never loaded: planning needs no torch."""
+    """Model files in the diffusers layout; they are never loaded, because planning needs no torch."""
     pretend_installed(monkeypatch, "torch")
     for slug in ("tiny", "other"):
         add_model(slug, written(tiny_model(), tmp_path / slug))
@@ -32,7 +32,7 @@ def plan(program: Client, **fields: Any) -> dict[str, Any]:
     return found
 
 
-def test_it_names_the_engine_and_keeps_nothing(alices_program: Client) -> None:
+def test_a_plan_names_the_engine_and_stores_nothing(alices_program: Client) -> None:
     found = plan(alices_program, prompt="a red bus", steps=20)
     assert (found["engine"], found["engine_label"], found["model"]) == ("quick-fill", "Quick fill", None)
     assert "no model is installed" in found["engine_reason"]
@@ -48,7 +48,7 @@ def test_every_setting_is_resolved_under_its_public_name(alices_program: Client)
 
 
 @pytest.mark.usefixtures("two_models")
-def test_the_form_offers_what_a_prompt_would_make_possible(alices_program: Client) -> None:
+def test_the_form_offers_the_settings_that_a_prompt_enables(alices_program: Client) -> None:
     found = plan(alices_program, models={"diffusion": "other"})
     assert (found["engine"], found["model"], found["form"]["engine"]) == ("quick-fill", None, "diffusion")
     assert "steps" in found["ignored"]
@@ -62,7 +62,7 @@ def test_the_form_offers_what_a_prompt_would_make_possible(alices_program: Clien
 
 
 @pytest.mark.usefixtures("two_models")
-def test_an_engine_named_is_the_one_that_the_form_is_for(alices_program: Client) -> None:
+def test_the_form_is_for_the_named_engine(alices_program: Client) -> None:
     found = plan(alices_program, engine="quick-fill", models={"diffusion": "tiny"}, prompt="a red bus")
     assert found["form"]["engine"] == "quick-fill"
     assert found["form"]["ignored"]["prompt"] == "Quick fill does not read it."
@@ -70,7 +70,7 @@ def test_an_engine_named_is_the_one_that_the_form_is_for(alices_program: Client)
 
 
 @pytest.mark.usefixtures("two_models")
-def test_what_a_guidance_of_one_makes_idle_is_listed_with_the_reason(alices_program: Client) -> None:
+def test_settings_without_effect_at_guidance_one_are_listed_with_the_reason(alices_program: Client) -> None:
     idle = plan(alices_program, prompt="a red bus", guidance_scale=1)["form"]["ignored"]
     assert idle.keys() >= GUIDED
     assert "guidance scale of 1" in idle["negative_prompt"]
@@ -78,7 +78,7 @@ def test_what_a_guidance_of_one_makes_idle_is_listed_with_the_reason(alices_prog
 
 
 @pytest.mark.usefixtures("two_models")
-def test_a_setting_that_does_not_fit_is_left_out_and_named(alices_program: Client) -> None:
+def test_an_incompatible_setting_is_left_out_and_named(alices_program: Client) -> None:
     found = plan(alices_program, prompt="a red bus", preset="draft", scheduler="FlowMatchEulerDiscreteScheduler")
     assert found["problems"].keys() == {"preset", "scheduler"}
     assert found["resolved"]["preset"] is None
@@ -86,13 +86,13 @@ def test_a_setting_that_does_not_fit_is_left_out_and_named(alices_program: Clien
 
 
 @pytest.mark.parametrize("fields", [{"engine": "magic"}, {"model": "nothing"}, {"models": "tiny"}, {"steps": "many"}])
-def test_what_cannot_be_planned_is_refused_with_the_field(alices_program: Client, fields: dict[str, str]) -> None:
+def test_an_invalid_field_is_refused_by_name(alices_program: Client, fields: dict[str, str]) -> None:
     answer = alices_program.post("/api/plan/", fields, content_type="application/json")
     assert answer.status_code == 400
     assert answer.json()["field"] == next(iter(fields))
 
 
 @pytest.mark.usefixtures("two_models")
-def test_the_defaults_are_those_of_fields_that_are_not_sent(alices_program: Client) -> None:
+def test_fields_that_are_not_sent_have_their_defaults(alices_program: Client) -> None:
     form = plan(alices_program, prompt="a red bus", scheduler="DDIMScheduler", steps=7)["form"]
     assert (form["defaults"]["scheduler"], form["defaults"]["steps"]) == ("DPMSolverMultistepScheduler", 30)

@@ -1,4 +1,4 @@
-"""How words are read and followed, by the API and the command line: weights, long prompts, guidance in some steps."""
+"""Prompts in the API and the command line: weights, long prompts, the guidance interval."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from accounts.models import User
 from inpainting.models import Generation
 from tests import tiny_models
 from tests.api.bodies import shape_a, shape_b
-from tests.api.painting import asked, result
+from tests.api.painting import metadata_for, result
 from tests.catalogued import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,33 +32,33 @@ def model(tiny: Path, models_dir: Path) -> None:
     add_model("tiny", tiny, width=64, height=64, steps=4)
 
 
-def test_weights_change_the_painting_and_the_prompt_is_kept_as_it_was_sent(
+def test_weights_change_the_result_and_the_prompt_is_stored_as_sent(
     alices_program: Client, model: None, photo_png: bytes, mask_png: bytes
 ) -> None:
     pictures = []
     for prompt in ("a red bus", "a (red:1.5) bus", "a red bus, " * 30):
-        told = asked(alices_program, photo_png, mask_png, prompt=prompt)
-        assert (told["prompt"], told["warnings"]) == (prompt, [])
+        metadata = metadata_for(alices_program, photo_png, mask_png, prompt=prompt)
+        assert (metadata["prompt"], metadata["warnings"]) == (prompt, [])
         pictures.append(result().tobytes())
     assert len(set(pictures)) == 3
 
 
-def test_words_that_are_not_heard_are_in_the_warnings(
+def test_truncated_words_are_in_the_warnings(
     alices_program: Client, model: None, photo_png: bytes, mask_png: bytes
 ) -> None:
-    (warning,) = asked(alices_program, photo_png, mask_png, prompt="bus " * 200 + "zebra")["warnings"]
+    (warning,) = metadata_for(alices_program, photo_png, mask_png, prompt="bus " * 200 + "zebra")["warnings"]
     assert warning == "The prompt is longer than the model reads (600 tokens); not read: “zebra”."
-    (warning,) = asked(alices_program, photo_png, mask_png, negative_prompt="(blur:9)")["warnings"]
+    (warning,) = metadata_for(alices_program, photo_png, mask_png, negative_prompt="(blur:9)")["warnings"]
     assert warning == "“9” is no weight: they go from 0 to 5."
 
 
-def test_guidance_in_some_of_the_steps_is_another_picture_and_told(
+def test_a_guidance_interval_changes_the_result_and_is_in_the_metadata(
     alices_program: Client, alice: User, model: None, photo_png: bytes, mask_png: bytes
 ) -> None:
-    asked(alices_program, photo_png, mask_png)
+    metadata_for(alices_program, photo_png, mask_png)
     always = result()
-    told = asked(alices_program, photo_png, mask_png, guidance_start="0.25", guidance_end="0.75")
-    assert (told["guidance_start"], told["guidance_end"], told["ignored"]) == (0.25, 0.75, [])
+    metadata = metadata_for(alices_program, photo_png, mask_png, guidance_start="0.25", guidance_end="0.75")
+    assert (metadata["guidance_start"], metadata["guidance_end"], metadata["ignored"]) == (0.25, 0.75, [])
     assert not np.array_equal(result(), always)
     browser = Client()
     browser.force_login(alice)
@@ -66,13 +66,15 @@ def test_guidance_in_some_of_the_steps_is_another_picture_and_told(
     assert "Guided from, share of the steps" in page
 
 
-def test_without_guidance_its_interval_is_among_the_ignored(
+def test_the_interval_is_ignored_without_guidance(
     alices_program: Client, model: None, photo_png: bytes, mask_png: bytes
 ) -> None:
-    told = asked(alices_program, photo_png, mask_png, guidance_scale="1", guidance_end="0.5", negative_prompt="blur")
-    assert told["ignored"] == ["guidance_end", "negative_prompt"]
-    told = asked(alices_program, photo_png, mask_png, engine="quick-fill", guidance_end="0.5")
-    assert "guidance_end" in told["ignored"]
+    metadata = metadata_for(
+        alices_program, photo_png, mask_png, guidance_scale="1", guidance_end="0.5", negative_prompt="blur"
+    )
+    assert metadata["ignored"] == ["guidance_end", "negative_prompt"]
+    metadata = metadata_for(alices_program, photo_png, mask_png, engine="quick-fill", guidance_end="0.5")
+    assert "guidance_end" in metadata["ignored"]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_without_guidance_its_interval_is_among_the_ignored(
         ({"guidance_start": "1"}, "guidance_start"),
     ],
 )
-def test_an_interval_that_is_none_is_refused(
+def test_an_invalid_interval_is_refused(
     alices_program: Client, model: None, photo_png: bytes, mask_png: bytes, fields: dict[str, str], field: str
 ) -> None:
     answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **fields))
@@ -93,10 +95,10 @@ def test_an_interval_that_is_none_is_refused(
     assert Generation.objects.count() == 0
 
 
-def test_front_ends_numbers_are_clamped(alices_program: Client, model: None, photo_png: bytes, mask_png: bytes) -> None:
-    told = alices_program.post("/api/img2img", shape_b(photo_png, mask_png, guidance_end=7)).json()["metadata"]
-    assert told["guidance_end"] == 1
-    assert "guidance_end was 7.0; 1.0 was used." in told["warnings"]
+def test_numbers_in_params_are_clamped(alices_program: Client, model: None, photo_png: bytes, mask_png: bytes) -> None:
+    metadata = alices_program.post("/api/img2img", shape_b(photo_png, mask_png, guidance_end=7)).json()["metadata"]
+    assert metadata["guidance_end"] == 1
+    assert "guidance_end was 7.0; 1.0 was used." in metadata["warnings"]
 
 
 def test_the_command_line_takes_the_interval(model: None, photo_png: bytes, mask_png: bytes, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How often the database is asked: accepting is one short transaction, and lists ask no more for being long."""
+"""Numbers of database queries: few to accept a generation, constant for lists of any length."""
 
 from __future__ import annotations
 
@@ -23,36 +23,38 @@ pytestmark = pytest.mark.django_db
 Generate = Callable[..., Generation]
 
 
-def test_accepting_a_picture_takes_few_queries(
+def test_accepting_a_generation_takes_few_queries(
     alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inpainting.generations.submit.notify_workers", lambda queue: None)  # no worker's queries
+    monkeypatch.setattr(
+        "inpainting.generations.submit.notify_workers", lambda queue: None
+    )  # count no queries of workers
 
     def accept() -> CaptureQueriesContext:
         files = {
             "image": SimpleUploadedFile("i.png", photo_png),
             "mask": SimpleUploadedFile("m.png", mask_png, "image/png"),
         }
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as queries:
             answer = alices_program.post("/api/img2img", {"prompt": "", **files}, headers={"Prefer": "respond-async"})
         assert answer.status_code == 202, answer.content
-        return asked
+        return queries
 
     accept()
-    asked = accept()
-    assert len(asked) <= 14, "\n".join(query["sql"][:160] for query in asked)
+    queries = accept()
+    assert len(queries) <= 14, "\n".join(query["sql"][:160] for query in queries)
 
 
 def test_a_longer_list_takes_no_more_queries(alice: User, alices_program: Client, generate: Generate) -> None:
-    alices_program.get("/api/generations/")  # the first use of a key in a while is noted
+    alices_program.get("/api/generations/")  # the first use of a key writes `last_used_at`
     counts = []
     for more in (1, 4):
         for _ in range(more):
             generate(alice)
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as queries:
             assert alices_program.get("/api/generations/").status_code == 200
-        counts.append(len(asked))
-    assert counts[0] == counts[1], "\n".join(query["sql"][:160] for query in asked)
+        counts.append(len(queries))
+    assert counts[0] == counts[1], "\n".join(query["sql"][:160] for query in queries)
 
 
 def test_planning_reads_the_catalog_once(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What guides a painting and what it looks at, by the API: sent in every way, kept, told of, and missed."""
+"""Control images and IP-Adapter images in the API: every way to send them, storage, metadata, errors."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DEPTH = data.coffee()[:80, :100]
 LOOK = np.dstack([data.chelsea()[:70, :90], np.full((70, 90), 128, np.uint8)])
 ALL = {"control": "depth", "ip_adapter": "look"}
-Ask = Callable[..., Any]
+PostInpaint = Callable[..., Any]
 
 
 @pytest.fixture
 def engine(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
-    """What the engine was asked to paint."""
+    """The requests that the engine received."""
     settings.MODELS_DIR = tmp_path / "models"
     stand_in.install(tmp_path)
     return stand_in.watch(monkeypatch)
 
 
 @pytest.fixture
-def ask(alices_program: Client, photo_png: bytes, mask_png: bytes) -> Ask:
-    """ask(…) -> what alice's form with these fields is answered."""
+def post_inpaint(alices_program: Client, photo_png: bytes, mask_png: bytes) -> PostInpaint:
+    """post_inpaint(…) -> the answer to alice's form with these fields."""
     return lambda **fields: alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **fields))
 
 
@@ -60,11 +60,11 @@ def kept() -> Generation:
     return Generation.objects.latest("created_at")
 
 
-def test_both_pictures_arrive_are_kept_and_told_of(
-    ask: Ask, alices_program: Client, engine: list[InpaintRequest], photo: NDArray[np.uint8]
+def test_both_images_reach_the_engine_and_are_stored_and_listed(
+    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest], photo: NDArray[np.uint8]
 ) -> None:
     numbers = {"control_strength": "1.5", "control_start": "0.1", "control_end": "0.9", "ip_adapter_scale": "0.4"}
-    answer = ask(**ALL, **numbers, **both())
+    answer = post_inpaint(**ALL, **numbers, **both())
     assert answer.status_code == 200, answer.json()
     metadata = answer.json()["metadata"]
     assert {name: metadata[name] for name in (*ALL, *numbers)} == ALL | {name: float(numbers[name]) for name in numbers}
@@ -72,44 +72,44 @@ def test_both_pictures_arrive_are_kept_and_told_of(
     assert set(metadata["ignored"]).isdisjoint({*ALL, *numbers})
     assert any("control image is 100x80, the image 96x64" in warning for warning in metadata["warnings"])
 
-    (asked,) = engine
+    (request,) = engine
     guide, look = prepare_control_image(Picture(DEPTH), Size(96, 64)), prepare_ip_adapter_image(Picture(LOOK))
     whole = kept().to_request()
     assert whole.control_image is not None
     assert whole.control_image.same_as(guide)
-    assert asked.control_image is not None
-    assert asked.control_image.size == asked.image.size
-    assert asked.ip_adapter_image is not None
-    assert asked.ip_adapter_image.same_as(look)
-    assert asked.settings.control_strength == 1.5
+    assert request.control_image is not None
+    assert request.control_image.size == request.image.size
+    assert request.ip_adapter_image is not None
+    assert request.ip_adapter_image.same_as(look)
+    assert request.settings.control_strength == 1.5
 
-    told = alices_program.get(f"/api/generations/{kept().pk}/").json()
+    content = alices_program.get(f"/api/generations/{kept().pk}/").json()
     for name, path, picture in (
         ("control_image", "control-image", guide),
         ("ip_adapter_image", "ip-adapter-image", look),
     ):
-        assert told[name] == f"/api/generations/{kept().pk}/{path}/"
-        answer = alices_program.get(told[name])
+        assert content[name] == f"/api/generations/{kept().pk}/{path}/"
+        answer = alices_program.get(content[name])
         sent = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
         assert decode_picture(sent).picture.same_as(picture)
-        assert hashlib.sha256(sent).hexdigest() == told["metadata"][f"{name}_sha256"]
+        assert hashlib.sha256(sent).hexdigest() == content["metadata"][f"{name}_sha256"]
         assert answer["Content-Type"] == "image/png"
-        assert alices_program.get(told[name], headers={"If-None-Match": answer["ETag"]}).status_code == 304
-        assert alices_program.get(told[name], headers={"Range": "bytes=0-7"}).status_code == 206
+        assert alices_program.get(content[name], headers={"If-None-Match": answer["ETag"]}).status_code == 304
+        assert alices_program.get(content[name], headers={"Range": "bytes=0-7"}).status_code == 206
 
 
-def test_a_generation_without_them_has_none(ask: Ask, alices_program: Client) -> None:
-    assert ask().status_code == 200
-    told = alices_program.get(f"/api/generations/{kept().pk}/").json()
-    assert (told["control_image"], told["ip_adapter_image"]) == (None, None)
-    assert not any(name.endswith("_sha256") for name in told["metadata"])
+def test_a_generation_without_them_has_null_links(post_inpaint: PostInpaint, alices_program: Client) -> None:
+    assert post_inpaint().status_code == 200
+    content = alices_program.get(f"/api/generations/{kept().pk}/").json()
+    assert (content["control_image"], content["ip_adapter_image"]) == (None, None)
+    assert not any(name.endswith("_sha256") for name in content["metadata"])
     for path in ("control-image", "ip-adapter-image"):
         answer = alices_program.get(f"/api/generations/{kept().pk}/{path}/")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("write", [text, data_url], ids=["base64", "data URL"])
-def test_in_json_they_are_texts(
+def test_json_takes_them_as_base64(
     alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes, write: Callable[..., str]
 ) -> None:
     pictures = {"control_image": write(png(DEPTH)), "ip_adapter_image": write(png(LOOK))}
@@ -121,7 +121,7 @@ def test_in_json_they_are_texts(
     assert None not in (engine[0].control_image, engine[0].ip_adapter_image)
 
 
-def test_beside_params_they_are_files(
+def test_a_form_with_params_takes_them_as_files(
     alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes
 ) -> None:
     answer = alices_program.post("/api/img2img", {**shape_b(photo_png, mask_png, **ALL), **both()})
@@ -129,7 +129,7 @@ def test_beside_params_they_are_files(
     assert None not in (engine[0].control_image, engine[0].ip_adapter_image)
 
 
-def test_an_address_is_fetched_by_the_guarded_door_and_our_own_links_are_read_from_storage(
+def test_external_urls_are_fetched_by_download_image_and_our_own_links_are_read_from_storage(
     alices_program: Client,
     bobs_program: Client,
     engine: list[InpaintRequest],
@@ -137,10 +137,10 @@ def test_an_address_is_fetched_by_the_guarded_door_and_our_own_links_are_read_fr
     mask_png: bytes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[tuple[str, str]] = []
+    request: list[tuple[str, str]] = []
 
     def fetch(url: str, *, field: str, policy: Any) -> bytes:
-        asked.append((url, field))
+        request.append((url, field))
         return png(DEPTH)
 
     monkeypatch.setattr("inpainting.api.pictures.download_image", fetch)
@@ -151,18 +151,18 @@ def test_an_address_is_fetched_by_the_guarded_door_and_our_own_links_are_read_fr
         return client.post("/api/img2img", body, content_type="application/json")
 
     assert post(alices_program).status_code == 200
-    assert asked == [(url, name) for name, url in pictures.items()]
-    told = alices_program.get(f"/api/generations/{kept().pk}/").json()
-    own = {name: f"http://testserver{told[name]}" for name in pictures}
+    assert request == [(url, name) for name, url in pictures.items()]
+    content = alices_program.get(f"/api/generations/{kept().pk}/").json()
+    own = {name: f"http://testserver{content[name]}" for name in pictures}
     assert post(alices_program, **own).status_code == 200
-    assert len(asked) == 2
+    assert len(request) == 2
     assert np.array_equal(engine[1].ip_adapter_image.pixels, DEPTH)  # type: ignore[union-attr]
     for name, link in own.items():
         answer = post(bobs_program, **{name: link})
         assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "url_not_allowed", name)
-    answer = alices_program.get(told["control_image"])
+    answer = alices_program.get(content["control_image"])
     assert answer.status_code == 200
-    assert bobs_program.get(told["control_image"]).status_code == 404
+    assert bobs_program.get(content["control_image"]).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,11 @@ def test_an_address_is_fetched_by_the_guarded_door_and_our_own_links_are_read_fr
         ({"control": "depth"}, "control_image_missing", "control_image"),
         ({"control": "scribble"}, "control_image_missing", "control_image"),
         ({"ip_adapter": "look"}, "ip_adapter_image_missing", "ip_adapter_image"),
-        ({"control": "nobody"}, "part_not_found", "control"),
+        ({"control": "missing"}, "part_not_found", "control"),
         ({"control": "look"}, "part_not_found", "control"),
         ({"control": "../../etc/passwd"}, "part_not_found", "control"),
         ({"ip_adapter": "depth"}, "part_not_found", "ip_adapter"),
-        ({"control": "nobody", "engine": "quick-fill"}, "part_not_found", "control"),
+        ({"control": "missing", "engine": "quick-fill"}, "part_not_found", "control"),
         ({"control": "x" * 201}, "field_out_of_range", "control"),
         ({"control": "canny", "control_strength": "2.1"}, "field_out_of_range", "control_strength"),
         ({"control": "canny", "control_start": "-0.1"}, "field_out_of_range", "control_start"),
@@ -185,37 +185,39 @@ def test_an_address_is_fetched_by_the_guarded_door_and_our_own_links_are_read_fr
         ({"ip_adapter": "look", "ip_adapter_scale": "1.5"}, "field_out_of_range", "ip_adapter_scale"),
     ],
 )
-def test_what_is_missing_unknown_or_out_of_range_is_refused(
-    ask: Ask, engine: list[InpaintRequest], fields: dict[str, str], code: str, field: str
+def test_a_missing_unknown_or_out_of_range_field_is_refused(
+    post_inpaint: PostInpaint, engine: list[InpaintRequest], fields: dict[str, str], code: str, field: str
 ) -> None:
-    answer = ask(**fields)
+    answer = post_inpaint(**fields)
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, field)
     if code == "part_not_found":
         assert ("depth" if field == "control" else "look") in answer.json()["message"]
     assert (engine, Generation.objects.count()) == ([], 0)
 
 
-def test_a_part_that_is_not_installed_or_of_another_family_is_refused(ask: Ask, engine: list[InpaintRequest]) -> None:
+def test_a_part_that_is_not_installed_or_of_another_family_is_refused(
+    post_inpaint: PostInpaint, engine: list[InpaintRequest]
+) -> None:
     InferenceModel.objects.filter(slug="canny").update(state="not_installed")
-    answer = ask(control="canny")
+    answer = post_inpaint(control="canny")
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "model_unavailable", "control")
     InferenceModel.objects.filter(slug="inpaint").update(family="sdxl")
-    answer = ask(control="inpaint")
+    answer = post_inpaint(control="inpaint")
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "part_unfit", "control")
 
 
 @pytest.mark.parametrize("control", ["canny", "inpaint", "tile"])
-def test_a_control_that_needs_no_picture_is_painted_without_one_and_without_a_prompt(
-    ask: Ask, engine: list[InpaintRequest], control: str
+def test_a_control_that_needs_no_image_runs_without_one_and_without_a_prompt(
+    post_inpaint: PostInpaint, engine: list[InpaintRequest], control: str
 ) -> None:
-    answer = ask(prompt="", control=control)
+    answer = post_inpaint(prompt="", control=control)
     assert answer.status_code == 200, answer.json()
     assert answer.json()["metadata"]["engine"] == "diffusion"
     assert engine[0].control_image is None
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "warning"),
     [
         ({}, "control_image was not read: no control was asked for."),
         ({}, "ip_adapter_image was not read: no ip_adapter was asked for."),
@@ -224,27 +226,27 @@ def test_a_control_that_needs_no_picture_is_painted_without_one_and_without_a_pr
         ({"engine": "quick-fill", **ALL}, "ip_adapter_image was not read: quick-fill paints without an IP-Adapter."),
     ],
 )
-def test_what_is_not_read_is_said_in_the_answer_and_in_the_dry_run(
-    ask: Ask,
+def test_an_unused_image_gives_a_warning_in_the_answer_and_in_the_dry_run(
+    post_inpaint: PostInpaint,
     alices_program: Client,
     engine: list[InpaintRequest],
     photo_png: bytes,
     mask_png: bytes,
     fields: dict[str, str],
-    said: str,
+    warning: str,
 ) -> None:
-    answer = ask(**fields, **both())
+    answer = post_inpaint(**fields, **both())
     assert answer.status_code == 200, answer.json()
-    assert said in answer.json()["metadata"]["warnings"]
-    for asked in engine:
-        assert asked.control_image is None
+    assert warning in answer.json()["metadata"]["warnings"]
+    for request in engine:
+        assert request.control_image is None
     foreseen = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, **fields, **both()))
-    assert said in foreseen.json()["warnings"]
+    assert warning in foreseen.json()["warnings"]
     if "engine" in fields:
         assert {"control", "ip_adapter"} <= set(foreseen.json()["ignored"])
 
 
-def test_a_dry_run_misses_the_same_and_keeps_nothing(
+def test_a_dry_run_requires_the_same_images_and_stores_nothing(
     alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes
 ) -> None:
     answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, control="depth"))
@@ -268,17 +270,17 @@ def test_a_dry_run_misses_the_same_and_keeps_nothing(
     ],
     ids=["page", "nothing", "ten gigapixels", "flipped bit", "zip", "text bomb", "too many bytes"],
 )
-def test_a_hostile_picture_is_refused_by_its_field_and_nothing_is_kept(
-    ask: Ask, engine: list[InpaintRequest], field: str, sent: bytes, status: int, code: str
+def test_a_hostile_image_is_refused_by_field_and_nothing_is_stored(
+    post_inpaint: PostInpaint, engine: list[InpaintRequest], field: str, sent: bytes, status: int, code: str
 ) -> None:
-    answer = ask(**ALL, **{**both(), field: upload(sent)})
+    answer = post_inpaint(**ALL, **{**both(), field: upload(sent)})
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (status, code, field)
     assert engine == []
     assert not Generation.objects.exists()
 
 
 @pytest.mark.parametrize("value", [7, ["x"], {"a": 1}, "no base64!", "ftp://pictures.example/a.png"])
-def test_in_json_what_is_no_picture_is_refused(
+def test_json_that_is_no_image_is_refused(
     alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes, value: Any
 ) -> None:
     body = shape_c(photo_png, mask_png, control="depth", control_image=value)
@@ -290,10 +292,10 @@ def again(client: Client, generation: Generation, **changes: Any) -> Any:
     return client.post(f"/api/generations/{generation.pk}/run-again/", changes)
 
 
-def test_running_again_keeps_the_pictures_or_takes_new_ones(
-    ask: Ask, alices_program: Client, engine: list[InpaintRequest]
+def test_running_again_keeps_the_images_or_takes_new_ones(
+    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
 ) -> None:
-    assert ask(**ALL, **both()).status_code == 200
+    assert post_inpaint(**ALL, **both()).status_code == 200
     first = kept()
     assert again(alices_program, first, control_strength="0.5").status_code == 202
     second = kept()
@@ -315,10 +317,10 @@ def test_running_again_keeps_the_pictures_or_takes_new_ones(
     assert any("was scaled to the image" in warning for warning in kept().warnings)
 
 
-def test_running_again_without_a_control_says_that_its_picture_is_not_read(
-    ask: Ask, alices_program: Client, engine: list[InpaintRequest]
+def test_running_again_without_a_control_warns_of_its_unused_image(
+    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
 ) -> None:
-    assert ask(**ALL, **both()).status_code == 200
+    assert post_inpaint(**ALL, **both()).status_code == 200
     answer = alices_program.post(
         f"/api/generations/{kept().pk}/run-again/", json.dumps({"control": ""}), content_type="application/json"
     )
@@ -329,12 +331,12 @@ def test_running_again_without_a_control_says_that_its_picture_is_not_read(
 
 
 @pytest.mark.parametrize("is_form", [False, True], ids=["json", "form"])
-def test_running_again_takes_back_what_is_sent_as_nothing(
-    ask: Ask, alices_program: Client, engine: list[InpaintRequest], is_form: bool
+def test_running_again_resets_fields_that_are_sent_empty(
+    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest], is_form: bool
 ) -> None:
-    said = {"engine": "diffusion", "model": "tiny", "denoising_strength": 0.5, "steps": 7, "guidance_scale": 3}
-    said |= {"prompt": "a stone path", "scheduler": "DDIMScheduler", **ALL}
-    assert ask(**said, **both()).status_code == 200
+    sent = {"engine": "diffusion", "model": "tiny", "denoising_strength": 0.5, "steps": 7, "guidance_scale": 3}
+    sent |= {"prompt": "a stone path", "scheduler": "DDIMScheduler", **ALL}
+    assert post_inpaint(**sent, **both()).status_code == 200
     first = kept()
 
     def again(**changes: str | None) -> Any:
@@ -350,9 +352,9 @@ def test_running_again_takes_back_what_is_sent_as_nothing(
         return settings
 
     def but(*names: str, **others: str) -> dict[str, Any]:
-        return {name: value for name, value in said.items() if name not in names} | others
+        return {name: value for name, value in sent.items() if name not in names} | others
 
-    assert requested() == said
+    assert requested() == sent
     assert requested(steps=None, cfg_scale=None, denoising_strength=None) == but(
         "steps", "guidance_scale", "denoising_strength"
     )
@@ -368,10 +370,10 @@ def test_running_again_takes_back_what_is_sent_as_nothing(
 
 
 @pytest.mark.parametrize("name", ["control_image", "ip_adapter_image"])
-def test_running_again_what_has_lost_a_picture_is_refused_until_a_new_one_is_sent(
-    ask: Ask, alices_program: Client, engine: list[InpaintRequest], name: str
+def test_running_again_with_a_missing_file_is_refused_until_a_new_one_is_sent(
+    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest], name: str
 ) -> None:
-    assert ask(**ALL, **both()).status_code == 200
+    assert post_inpaint(**ALL, **both()).status_code == 200
     first = kept()
     Path(first.references[name].file.path).unlink()
     answer = again(alices_program, first)
@@ -380,10 +382,10 @@ def test_running_again_what_has_lost_a_picture_is_refused_until_a_new_one_is_sen
     assert again(alices_program, first, **{name: both()[name]}).status_code == 202
 
 
-def test_the_same_key_runs_again_once_and_reads_no_picture_twice(
-    ask: Ask, alices_program: Client, engine: list[InpaintRequest], monkeypatch: pytest.MonkeyPatch
+def test_the_same_idempotency_key_runs_again_once_and_reads_no_image_twice(
+    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert ask(**ALL, **both()).status_code == 200
+    assert post_inpaint(**ALL, **both()).status_code == 200
     first, url = kept(), f"/api/generations/{kept().pk}/run-again/"
     answers = []
     for _ in "ab":
@@ -395,7 +397,7 @@ def test_the_same_key_runs_again_once_and_reads_no_picture_twice(
     assert answers[0].json()["id"] == answers[1].json()["id"] != str(first.pk)
 
 
-def test_in_a_batch_they_hold_for_every_picture_and_are_kept_once(
+def test_a_batch_uses_them_for_every_image_and_stores_them_once(
     alices_program: Client,
     engine: list[InpaintRequest],
     photo: NDArray[np.uint8],
@@ -419,15 +421,15 @@ def test_in_a_batch_they_hold_for_every_picture_and_are_kept_once(
     answer = alices_program.post("/api/batches/", {**files, "prompt": "a lawn", **ALL, **both()})
     assert answer.status_code == 202, answer.json()
     assert len(engine) == 3
-    for asked in engine:
-        assert None not in (asked.control_image, asked.ip_adapter_image)
+    for request in engine:
+        assert None not in (request.control_image, request.ip_adapter_image)
     first, second, third = Generation.objects.order_by("created_at")
     for whole in (first.to_request(), second.to_request()):
         assert whole.control_image is not None
         assert whole.control_image.same_as(prepare_control_image(Picture(DEPTH), whole.image.size))
         assert whole.ip_adapter_image is not None
         assert whole.ip_adapter_image.same_as(prepare_ip_adapter_image(Picture(LOOK)))
-    # Each is written once, and what guides once in each size.
+    # Each is stored once, the control image once for each image size.
     assert len(written) == ReferencePicture.objects.count() == 3
     assert first.control_image_id == third.control_image_id != second.control_image_id
     assert first.ip_adapter_image_id == second.ip_adapter_image_id == third.ip_adapter_image_id
@@ -440,10 +442,12 @@ def test_in_a_batch_they_hold_for_every_picture_and_are_kept_once(
     assert (answer.status_code, answer.json()["field"]) == (400, "control_image")
 
 
-def test_they_count_as_stored(ask: Ask, alices_program: Client, alice: User, engine: list[InpaintRequest]) -> None:
-    assert ask().status_code == 200
+def test_they_count_towards_stored_bytes(
+    post_inpaint: PostInpaint, alices_program: Client, alice: User, engine: list[InpaintRequest]
+) -> None:
+    assert post_inpaint().status_code == 200
     before = alices_program.get("/api/usage/").json()["stored_bytes"]
-    assert ask(**ALL, **both()).status_code == 200
+    assert post_inpaint(**ALL, **both()).status_code == 200
     after = alices_program.get("/api/usage/").json()["stored_bytes"]
     assert sum(picture.byte_count for picture in kept().references.values()) > 1000
     assert after - before > sum(picture.byte_count for picture in kept().references.values())

@@ -1,4 +1,4 @@
-"""What the safety checker finds is hidden from everybody but reviewers, whatever door the request came by."""
+"""Results flagged by the safety checker are visible only to reviewers, for every way to send a request."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from tests.api.bodies import shape_a, upload
 from tests.conftest import png
 from tests.fakes import planned, pretend_missing
 
-pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 RUDE = np.kron(np.indices((8, 12)).sum(0) % 2, np.ones((8, 8), int))[:, :, None].repeat(3, 2) * 255
-"""A chess board of the size of the photo: what may not be shown."""
+"""A chess board of the size of the photo: the picture that the checker flags."""
 Generate = Callable[..., Generation]
 
 
 class Rude(QuickFill):
-    """Paints what may not be shown, and shows it before it is done. With an even seed it leaves the photo as it is."""
+    """Paints a picture that the checker flags and sends it as preview; with an even seed it keeps the photo."""
 
     declaration = replace(QUICK_FILL, name="rude")
 
@@ -71,7 +71,7 @@ def rude(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None
 
 @pytest.fixture
 def checker(photo: NDArray[np.uint8], hole: NDArray[np.uint8], tmp_path: Path) -> InferenceModel:
-    """An installed one, which finds what is rude and lets pass what fits into the photo."""
+    """An installed checker that flags the chess board and passes what resembles the photo."""
 
     def painted(engine: QuickFill, seed: int) -> NDArray[np.uint8]:
         request = InpaintRequest(Picture(photo), hole, PaintSettings(seed=seed, strength=1.0))
@@ -92,12 +92,12 @@ def boss(db: None) -> Client:
     return client
 
 
-def asked(client: Client, image: bytes, mask: bytes, *, status: int = 200, **fields: Any) -> dict[str, Any]:
+def answer_for(client: Client, image: bytes, mask: bytes, *, status: int = 200, **fields: Any) -> dict[str, Any]:
     fields = {"engine": "rude", "seed": "3", "denoising_strength": "1", **fields}
     answer = client.post("/api/img2img", shape_a(image, mask, **fields))
     assert answer.status_code == status, answer.json()
-    said: dict[str, Any] = answer.json()
-    return said
+    content: dict[str, Any] = answer.json()
+    return content
 
 
 def body_of(answer: Any) -> bytes:
@@ -109,24 +109,24 @@ def pixels_of(data: bytes) -> NDArray[np.uint8]:
 
 
 def is_rude(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> bool:
-    """Whether what was painted can be seen."""
+    """Whether the chess board is visible inside the mask."""
     seen, rude = (picture[mask > 0].mean(-1) for picture in (pixels, RUDE))
     return bool(seen.std() > 0 and np.corrcoef(seen, rude)[0, 1] > 0.6)
 
 
 @pytest.mark.usefixtures("checker")
 @pytest.mark.parametrize("how", SAFETY_TYPES)
-def test_what_is_found_is_hidden_and_nothing_outside_changes(
+def test_a_flagged_result_is_hidden_and_nothing_outside_changes(
     alices_program: Client, photo_png: bytes, mask_png: bytes, photo: Any, hole: Any, how: str
 ) -> None:
-    said = asked(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type=how)
-    metadata = said["metadata"]
+    content = answer_for(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type=how)
+    metadata = content["metadata"]
     assert metadata["nsfw_content_detected"] == [True]
     assert (metadata["safety_checker"], metadata["safety_checker_type"]) == (True, how)
     (result,) = metadata["results"]
     assert (result["nsfw_content_detected"], result["hidden_by"]) == (True, how)
     assert result["outside_mask_changed_pixels"] == 0
-    shown = pixels_of(body_of(alices_program.get(said["images"][0])))
+    shown = pixels_of(body_of(alices_program.get(content["images"][0])))
     assert np.array_equal(shown[hole == 0], photo[hole == 0])
     image = GeneratedImage.objects.get()
     with image.hidden_file.open("rb") as file:
@@ -135,19 +135,19 @@ def test_what_is_found_is_hidden_and_nothing_outside_changes(
     assert not np.array_equal(shown, painted)
     if how == "black":
         assert not shown[hole > 0].any()
-    plain = asked(alices_program, photo_png, mask_png)
+    plain = answer_for(alices_program, photo_png, mask_png)
     assert is_rude(pixels_of(body_of(alices_program.get(plain["images"][0]))), hole)
 
 
 @pytest.mark.usefixtures("checker")
-def test_without_a_checker_its_word_is_null_and_a_picture_that_passes_is_as_without(
+def test_the_verdict_is_null_without_a_checker_and_a_passing_result_is_unchanged(
     alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
-    plain = asked(alices_program, photo_png, mask_png, engine="quick-fill")
+    plain = answer_for(alices_program, photo_png, mask_png, engine="quick-fill")
     assert plain["metadata"]["nsfw_content_detected"] is None
     assert plain["metadata"]["results"][0]["nsfw_content_detected"] is None
     assert "safety_checker_type" not in plain["metadata"]
-    looked = asked(alices_program, photo_png, mask_png, engine="quick-fill", safety_checker="true")
+    looked = answer_for(alices_program, photo_png, mask_png, engine="quick-fill", safety_checker="true")
     assert looked["metadata"]["nsfw_content_detected"] == [False]
     assert looked["metadata"]["results"][0]["hidden_by"] is None
     first, second = GeneratedImage.objects.order_by("created_at")
@@ -159,30 +159,30 @@ def test_without_a_checker_its_word_is_null_and_a_picture_that_passes_is_as_with
 
 @pytest.mark.usefixtures("checker")
 @pytest.mark.parametrize("fading", ["grey", "blurred"])
-def test_what_is_painted_faintly_is_judged_as_if_it_were_painted_in_full(
+def test_a_faint_result_is_judged_at_full_strength(
     alices_program: Client, photo_png: bytes, hole: Any, fading: str
 ) -> None:
-    """Who knows the picture before can take it away from the result again, and see the painting."""
+    """A faint result could be recovered by subtracting the source image."""
     mask = png(255 - (hole // 8 if fading == "grey" else hole))
     more: dict[str, Any] = {"mask_blur": "64"} if fading == "blurred" else {}
-    said = asked(alices_program, photo_png, mask, safety_checker="true", safety_checker_type="black", **more)
-    assert said["metadata"]["nsfw_content_detected"] == [True]
-    shown = pixels_of(body_of(alices_program.get(said["images"][0])))
+    content = answer_for(alices_program, photo_png, mask, safety_checker="true", safety_checker_type="black", **more)
+    assert content["metadata"]["nsfw_content_detected"] == [True]
+    shown = pixels_of(body_of(alices_program.get(content["images"][0])))
     assert not shown[hole > 0].any()
-    kind = asked(alices_program, photo_png, mask, safety_checker="true", seed="4", **more)
+    kind = answer_for(alices_program, photo_png, mask, safety_checker="true", seed="4", **more)
     assert kind["metadata"]["nsfw_content_detected"] == [False]
 
 
 @pytest.mark.usefixtures("checker")
-def test_of_several_results_each_is_judged_by_itself(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
-    said = asked(alices_program, photo_png, mask_png, num_images="3", safety_checker="true")
-    assert said["metadata"]["nsfw_content_detected"] == [True, False, True]
+def test_each_result_is_judged_separately(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    content = answer_for(alices_program, photo_png, mask_png, num_images="3", safety_checker="true")
+    assert content["metadata"]["nsfw_content_detected"] == [True, False, True]
     hidden = [bool(image.hidden_file) for image in GeneratedImage.objects.order_by("index")]
     assert hidden == [True, False, True]
 
 
 @pytest.mark.usefixtures("checker")
-def test_the_site_s_setting_holds_for_who_does_not_ask_and_for_who_asks_for_less(
+def test_requests_cannot_weaken_the_sites_setting(
     alices_program: Client, settings: Any, photo_png: bytes, mask_png: bytes
 ) -> None:
     settings.SAFETY_CHECKER = "pixelate"
@@ -194,7 +194,7 @@ def test_the_site_s_setting_holds_for_who_does_not_ask_and_for_who_asks_for_less
         {"safety_checker_type": "black"},
     ]
     for wish in wishes:
-        metadata = asked(alices_program, photo_png, mask_png, **wish)["metadata"]
+        metadata = answer_for(alices_program, photo_png, mask_png, **wish)["metadata"]
         assert metadata["nsfw_content_detected"] == [True]
         assert (STAYS_ON in metadata["warnings"]) == ("safety_checker" in wish)
         assert any("“blur” hides less" in text for text in metadata["warnings"]) == ("blur" in wish.values())
@@ -204,16 +204,16 @@ def test_the_site_s_setting_holds_for_who_does_not_ask_and_for_who_asks_for_less
 
 
 @pytest.mark.usefixtures("checker")
-def test_what_waited_while_the_site_turned_it_on_is_looked_at(
+def test_a_queued_generation_is_checked_once_the_site_enables_the_checker(
     alice: User, settings: Any, photo: Any, hole: Any, photo_png: bytes, mask_png: bytes, alices_program: Client
 ) -> None:
-    asked(alices_program, photo_png, mask_png)
+    answer_for(alices_program, photo_png, mask_png)
     generation = Generation.objects.get()
     settings.SAFETY_CHECKER = "black"
     again = alices_program.post(f"/api/generations/{generation.pk}/run-again/", {}, content_type="application/json")
     assert again.status_code == 202, again.json()
     assert Generation.objects.get(pk=again.json()["id"]).images.get().report["hidden_by"] == "black"
-    later = generation.copy_for_rerun()  # as it was asked for before, with nothing settled anew
+    later = generation.copy_for_rerun()  # the settings as requested, not resolved again
     assert later.settings["safety_checker"] is None
     later.save_new()
     run_waiting()
@@ -221,11 +221,11 @@ def test_what_waited_while_the_site_turned_it_on_is_looked_at(
 
 
 def test_an_unknown_type_is_refused_with_the_list(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
-    said = asked(alices_program, photo_png, mask_png, status=400, safety_checker_type="mosaic")
-    assert (said["code"], said["field"]) == ("field_invalid", "safety_checker_type")
+    content = answer_for(alices_program, photo_png, mask_png, status=400, safety_checker_type="mosaic")
+    assert (content["code"], content["field"]) == ("field_invalid", "safety_checker_type")
 
 
-def test_the_schema_has_both_fields_and_the_word_of_the_checker(client: Client) -> None:
+def test_the_schema_has_both_fields_and_the_verdict(client: Client) -> None:
     schemas = client.get("/api/schema/?format=json").json()["components"]["schemas"]
     for name in ("Upload", "ChangesUpload"):
         fields = schemas[name]["properties"]
@@ -240,7 +240,7 @@ def test_the_schema_has_both_fields_and_the_word_of_the_checker(client: Client) 
 
 @pytest.mark.parametrize("is_light", [True, False])
 @pytest.mark.parametrize("by_site", [True, False])
-def test_where_it_cannot_look_nothing_is_accepted(
+def test_a_request_is_refused_if_the_checker_is_unavailable(
     alices_program: Client,
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -253,9 +253,9 @@ def test_where_it_cannot_look_nothing_is_accepted(
         pretend_missing(monkeypatch, "torch")
     wish: dict[str, Any] = {} if by_site else {"safety_checker": "true"}
     settings.SAFETY_CHECKER = "blur" if by_site else "off"
-    said = asked(alices_program, photo_png, mask_png, status=400, engine="quick-fill", **wish)
-    assert said["code"] == "safety_checker_unavailable"
-    assert ("pip install" if is_light else "pull_model safety-checker") in said["message"]
+    content = answer_for(alices_program, photo_png, mask_png, status=400, engine="quick-fill", **wish)
+    assert content["code"] == "safety_checker_unavailable"
+    assert ("pip install" if is_light else "pull_model safety-checker") in content["message"]
     assert not Generation.objects.exists()
     batch = {"images": [upload(photo_png)], "masks": [upload(mask_png, name="mask.png")], "prompt": "", **wish}
     answer = alices_program.post("/api/batches/", batch)
@@ -264,7 +264,7 @@ def test_where_it_cannot_look_nothing_is_accepted(
     assert (dry.status_code, dry.json()["code"]) == (400, "safety_checker_unavailable")
 
 
-def test_one_that_was_removed_while_it_waited_fails_it(
+def test_a_checker_removed_meanwhile_fails_the_generation(
     alice: User, checker: InferenceModel, generate: Generate
 ) -> None:
     with pytest.MonkeyPatch.context() as held:
@@ -278,11 +278,11 @@ def test_one_that_was_removed_while_it_waited_fails_it(
 
 
 @pytest.mark.usefixtures("checker")
-def test_reviewers_alone_see_what_was_hidden(
+def test_only_reviewers_see_the_hidden_image(
     alice: User, alices_program: Client, boss: Client, photo_png: bytes, mask_png: bytes, hole: Any, caplog: Any
 ) -> None:
-    said = asked(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type="blur")
-    url = f"/generations/{said['id']}/hidden/0/"
+    content = answer_for(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type="blur")
+    url = f"/generations/{content['id']}/hidden/0/"
     owner = Client()
     owner.force_login(alice)
     for stranger in (owner, alices_program, Client()):
@@ -292,25 +292,25 @@ def test_reviewers_alone_see_what_was_hidden(
     assert "boss@example.com opened what was hidden" in caplog.text
     assert answer["Cache-Control"] == "private, no-store"
     assert is_rude(pixels_of(body_of(answer)), hole)
-    page = boss.get(f"/admin/inpainting/generation/{said['id']}/change/").content.decode()
+    page = boss.get(f"/admin/inpainting/generation/{content['id']}/change/").content.decode()
     assert f'<img src="{url}"' in page
     assert "hidden by the safety checker (blur)" in page
-    own = owner.get(f"/generations/{said['id']}/").content.decode()
+    own = owner.get(f"/generations/{content['id']}/").content.decode()
     assert "Hidden by the safety checker" in own
     assert "hidden/0" not in own
-    plain = asked(alices_program, photo_png, mask_png)
+    plain = answer_for(alices_program, photo_png, mask_png)
     assert boss.get(f"/generations/{plain['id']}/hidden/0/").status_code == 404
     assert "Hidden by" not in owner.get(f"/generations/{plain['id']}/").content.decode()
 
 
 @pytest.mark.usefixtures("checker")
-def test_no_other_way_leads_to_what_was_painted(
+def test_no_other_url_serves_the_hidden_image(
     alice: User, alices_program: Client, boss: Client, photo_png: bytes, mask_png: bytes, hole: Any
 ) -> None:
-    said = asked(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type="black")
-    pk, image = said["id"], GeneratedImage.objects.get()
+    content = answer_for(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type="black")
+    pk, image = content["id"], GeneratedImage.objects.get()
     names = (str(image.hidden_file.name), image.hidden_sha256)
-    ways = [f"/api/generations/{pk}/images/0/", said["images"][0], f"/admin/inpainting/generation/{pk}/picture/0/"]
+    ways = [f"/api/generations/{pk}/images/0/", content["images"][0], f"/admin/inpainting/generation/{pk}/picture/0/"]
     for way in ways:
         answer = (boss if "/admin/" in way else alices_program).get(way)
         assert answer.status_code == 200
@@ -318,12 +318,12 @@ def test_no_other_way_leads_to_what_was_painted(
     thumbnail = body_of(alices_program.get(f"/api/generations/{pk}/images/0/thumbnail/"))
     small = cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_COLOR_RGB)
     assert not is_rude(cv2.resize(small, hole.shape[::-1]), hole)
-    whole = json.dumps(alices_program.get(f"/api/generations/{pk}/").json()) + json.dumps(said)
+    whole = json.dumps(alices_program.get(f"/api/generations/{pk}/").json()) + json.dumps(content)
     assert not [name for name in names if name in whole]
 
 
 @pytest.mark.usefixtures("checker")
-def test_a_batch_s_archive_holds_the_hidden_one(
+def test_the_archive_of_a_batch_has_the_obscured_image(
     alices_program: Client, settings: Any, photo_png: bytes, mask_png: bytes, hole: Any
 ) -> None:
     settings.SAFETY_CHECKER = "black"
@@ -336,7 +336,7 @@ def test_a_batch_s_archive_holds_the_hidden_one(
 
 @pytest.mark.usefixtures("checker")
 @pytest.mark.parametrize("is_on", [True, False])
-def test_no_preview_is_sent_of_what_nobody_has_looked_at(
+def test_no_preview_is_sent_before_the_check(
     alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch, is_on: bool
 ) -> None:
     shown: list[object] = []
@@ -348,7 +348,7 @@ def test_no_preview_is_sent_of_what_nobody_has_looked_at(
 
     monkeypatch.setattr(Generation, "advance", noted)
     wish: dict[str, Any] = {"safety_checker": "true"} if is_on else {}
-    asked(alices_program, photo_png, mask_png, **wish)
+    answer_for(alices_program, photo_png, mask_png, **wish)
     assert shown
     assert any(preview is not None for preview in shown) != is_on
 
@@ -359,17 +359,17 @@ def files() -> list[Path]:
 
 
 @pytest.fixture
-def _alone(settings: Any, tmp_path: Path) -> None:
+def _own_data_folder(settings: Any, tmp_path: Path) -> None:
     kept = settings.STORAGES["default"]
     options = {**kept["OPTIONS"], "location": tmp_path / "pictures"}
     settings.STORAGES = {**settings.STORAGES, "default": {**kept, "OPTIONS": options}}
 
 
-@pytest.mark.usefixtures("_alone", "checker")
-def test_it_counts_as_stored_is_known_to_check_files_and_goes_with_its_generation(
+@pytest.mark.usefixtures("_own_data_folder", "checker")
+def test_a_hidden_file_is_counted_checked_and_deleted_with_its_generation(
     alice: User, alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
-    asked(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type="black")
+    answer_for(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type="black")
     image = GeneratedImage.objects.get()
     path = Path(image.hidden_file.path)
     assert path.stat().st_mode & 0o077 == 0
@@ -380,20 +380,20 @@ def test_it_counts_as_stored_is_known_to_check_files_and_goes_with_its_generatio
     call_command("check_files", "--hashes", stdout=StringIO())
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + b"x")
-    said = StringIO()
+    content = StringIO()
     with pytest.raises(CommandError):
-        call_command("check_files", "--hashes", stdout=said)
-    assert f"altered  {image.hidden_file.name}" in said.getvalue()
+        call_command("check_files", "--hashes", stdout=content)
+    assert f"altered  {image.hidden_file.name}" in content.getvalue()
     path.unlink()
     with pytest.raises(CommandError):
-        call_command("check_files", stdout=said)
-    assert f"missing  {image.hidden_file.name}" in said.getvalue()
+        call_command("check_files", stdout=content)
+    assert f"missing  {image.hidden_file.name}" in content.getvalue()
     path.write_bytes(whole)
     assert delete(image.generation)
     assert files() == []
 
 
-@pytest.mark.usefixtures("_alone", "checker")
+@pytest.mark.usefixtures("_own_data_folder", "checker")
 def test_a_result_that_is_not_kept_leaves_no_hidden_file(
     alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,14 +403,14 @@ def test_a_result_that_is_not_kept_leaves_no_hidden_file(
         return False
 
     monkeypatch.setattr(Generation, "succeed", cancelled_meanwhile)
-    asked(alices_program, photo_png, mask_png, status=409, safety_checker="true")
+    answer_for(alices_program, photo_png, mask_png, status=409, safety_checker="true")
     generation = Generation.objects.get()
     kept = {Path(generation.source.file.path), Path(generation.source.thumbnail.path), Path(generation.mask.file.path)}
     assert set(files()) == kept
 
 
 @pytest.mark.usefixtures("checker")
-def test_the_command_line_hides_it_too_and_keeps_nothing_else(
+def test_the_command_line_writes_only_the_obscured_image(
     tmp_path: Path, settings: Any, photo_png: bytes, mask_png: bytes, hole: Any, photo: Any
 ) -> None:
     (tmp_path / "in.png").write_bytes(photo_png)
@@ -418,10 +418,10 @@ def test_the_command_line_hides_it_too_and_keeps_nothing_else(
     command = ["inpaint", str(tmp_path / "in.png"), str(tmp_path / "mask.png"), "--engine=rude", "--seed=3"]
     settings.SAFETY_CHECKER = "black"
     for more in ([], ["--safety-checker=blur"]):
-        said, out = StringIO(), tmp_path / f"out{len(more)}.png"
-        call_command(*command, *more, f"--out={out}", stdout=StringIO(), stderr=said)
-        assert "What was painted is hidden" in said.getvalue()
-        assert ("hides less" in said.getvalue()) == bool(more)
+        content, out = StringIO(), tmp_path / f"out{len(more)}.png"
+        call_command(*command, *more, f"--out={out}", stdout=StringIO(), stderr=content)
+        assert "What was painted is hidden" in content.getvalue()
+        assert ("hides less" in content.getvalue()) == bool(more)
         pixels = pixels_of(out.read_bytes())
         assert not pixels[hole > 0].any()
         assert np.array_equal(pixels[hole == 0], photo[hole == 0])
@@ -430,6 +430,6 @@ def test_the_command_line_hides_it_too_and_keeps_nothing_else(
         call_command(*command, f"--out={tmp_path / 'never.png'}", stdout=StringIO(), stderr=StringIO())
 
 
-def test_settings_that_read_back_keep_both_fields() -> None:
+def test_stored_settings_keep_both_fields() -> None:
     made = PaintSettings(safety_checker=True, safety_checker_type="blur")
     assert PaintSettings.from_dict({"safety_checker": True, "safety_checker_type": "blur"}) == made

@@ -1,4 +1,4 @@
-"""The schema is true: what it promises is asked for by a machine that likes to be difficult."""
+"""Answers match the OpenAPI document: every operation is fuzzed with generated requests."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
             yield f"{method.upper()} {path}", operation
 
 
-def test_every_operation_is_described_and_tried_below(document: dict[str, Any]) -> None:
+def test_every_operation_is_described_and_fuzzed(document: dict[str, Any]) -> None:
     described = dict(operations(document))
     assert sorted(described) == OPERATIONS
     for name, operation in described.items():
@@ -99,7 +99,7 @@ def test_every_operation_is_described_and_tried_below(document: dict[str, Any]) 
                 assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
 
 
-def test_fields_have_their_ranges_in_the_form_and_none_in_json(document: dict[str, Any]) -> None:
+def test_fields_have_ranges_in_the_form_and_none_in_json(document: dict[str, Any]) -> None:
     form = document["components"]["schemas"]["Upload"]["properties"]
     assert (form["steps"]["minimum"], form["steps"]["maximum"]) == (1, 150)
     assert (form["denoising_strength"]["minimum"], form["denoising_strength"]["maximum"]) == (0, 1)
@@ -111,7 +111,7 @@ def test_fields_have_their_ranges_in_the_form_and_none_in_json(document: dict[st
         assert (slug["maxLength"], slug["pattern"]) == (64, "^[a-z0-9][a-z0-9._-]{0,63}$")
 
 
-def test_the_schema_and_its_page_are_open_and_load_nothing_from_elsewhere(client: Client, db: None) -> None:
+def test_the_schema_and_its_page_are_public_and_load_nothing_external(client: Client, db: None) -> None:
     assert client.get("/api/schema/").status_code == 200
     page = client.get("/api/docs/")
     html = page.content.decode()
@@ -128,7 +128,7 @@ def test_the_schema_and_its_page_are_open_and_load_nothing_from_elsewhere(client
     assert re.findall(r"<script(?![^>]*\bsrc=)", html) == []
 
 
-def test_an_address_below_api_that_is_none_is_answered_in_json(client: Client, db: None) -> None:
+def test_an_unknown_url_below_api_is_a_404_in_json(client: Client, db: None) -> None:
     for path in ("/api/nowhere/", "/api/generations/7/", "/api/generations/x/images/-1/"):
         answer = client.get(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
@@ -139,7 +139,7 @@ def test_an_address_below_api_that_is_none_is_answered_in_json(client: Client, d
 def world(
     alice: User, alices_key: str, generate: Generate, batch_of: Callable[..., Batch], photo: NDArray[np.uint8]
 ) -> Callable[[str], dict[str, Any]]:
-    """world(operation) -> path parameters that lead to something of alice's."""
+    """world(operation) -> path parameters of an object that alice owns."""
     picture = Picture(photo)
     done = generate(alice, control_image=picture, ip_adapter_image=picture)
     token = SIGNER.sign(done.images.get().pk.hex)
@@ -163,7 +163,7 @@ def world(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_whatever_is_asked_is_answered_as_the_schema_says(
+def test_every_answer_matches_the_schema(
     name: str,
     mode: GenerationMode,
     document: dict[str, Any],
@@ -172,7 +172,7 @@ def test_whatever_is_asked_is_answered_as_the_schema_says(
     photo_png: bytes,
     mask_png: bytes,
 ) -> None:
-    if mode is GenerationMode.NEGATIVE and not can_be_got_wrong(dict(operations(document))[name]):
+    if mode is GenerationMode.NEGATIVE and not can_be_invalid(dict(operations(document))[name]):
         return
     config = SchemathesisConfig.from_dict({"generation": {"allow-x00": False, "with-security-parameters": False}})
     schema = schemathesis.openapi.from_dict(document, config=config)
@@ -183,44 +183,44 @@ def test_whatever_is_asked_is_answered_as_the_schema_says(
 
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
-    def ask(case: Case) -> None:
+    def send_case(case: Case) -> None:
         if case.path_parameters and mode is GenerationMode.POSITIVE:
             there = world(name)
             case.path_parameters = {parameter: there[parameter] for parameter in case.path_parameters}
         if isinstance(case.body, dict) and mode is GenerationMode.POSITIVE:
-            case.body = sensible(case.body, photo_png, mask_png)
+            case.body = completed_body(case.body, photo_png, mask_png)
         if mode is GenerationMode.POSITIVE and "Idempotency-Key" in (case.headers or {}):
-            case.headers["Idempotency-Key"] = str(uuid4())  # each request is another one
-        # What was made to be right is not to be judged as wrong: a text in the place of a file among it.
+            case.headers["Idempotency-Key"] = str(uuid4())  # a new key for each request
+        # Do not judge generated valid data as invalid, for example text in place of a file.
         beside = [ignored_auth if mode is GenerationMode.NEGATIVE else negative_data_rejection]
         headers = {"X-API-Key": alices_key, "Host": "testserver"}
         answer = case.call_and_validate(headers=headers, excluded_checks=beside)
         reached[answer.status_code] += 1
 
-    ask()
+    send_case()
     if mode is GenerationMode.POSITIVE:
         assert any(status < 300 for status in reached), reached
 
 
-def can_be_got_wrong(operation: dict[str, Any]) -> bool:
-    """False where every request is a right one: no body, and no parameter that is more than text in the path."""
+def can_be_invalid(operation: dict[str, Any]) -> bool:
+    """Whether a request can be invalid: it has a body, or a parameter that is not text in the path."""
     demanding = [
         one for one in operation.get("parameters", []) if one["in"] != "path" or one["schema"] != {"type": "string"}
     ]
     return "requestBody" in operation or bool(demanding)
 
 
-def sensible(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
-    """The body with what no schema can say: pictures that are some, names of what is there, a mask that stays."""
+def completed_body(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
+    """Complete a generated body with values that a schema cannot express: real images, existing names, a mask."""
     pictures: dict[str, Any] = {"input_image": text(image), "image": text(image), "mask": text(mask)}
     pictures |= {name: text(image) for name in ("control_image", "ip_adapter_image")}
     pictures |= {"images": [text(image)] * len(body.get("images", "")), "masks": [text(mask)]}
     there = {**body, **{part: picture for part, picture in pictures.items() if part in body}}
     if {"image", "input_image"} & there.keys():
-        there["mask"] = text(mask)  # what may be left out with models that are not here
+        there["mask"] = text(mask)  # optional only with models that are not installed here
     there |= {name: "https://alice.example/hook" for name in ("url", "webhook_url") if name in there}
     if there.get("prompt") == "":
-        there["prompt"] = "a lawn"  # the machine sends no empty form fields
+        there["prompt"] = "a lawn"  # the generator sends no empty form fields
     for name in (
         "engine",
         "model",
@@ -234,9 +234,11 @@ def sensible(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
     ):
         there.pop(name, None)
     if isinstance(there.get("loras"), list) and all(isinstance(use, dict) for use in there["loras"]):
-        there["loras"] = list({str(use.get("slug")): use for use in there["loras"]}.values())  # each at most once
+        there["loras"] = list({str(use.get("slug")): use for use in there["loras"]}.values())  # each slug at most once
     if isinstance(there.get("mask_grow"), int):
         there["mask_grow"] = abs(there["mask_grow"]) % 20
     if isinstance(there.get("guidance_scale"), int | float):
-        there["guidance_scale"] = min(there["guidance_scale"], 20)  # more is for models that are not here
+        there["guidance_scale"] = min(
+            there["guidance_scale"], 20
+        )  # higher values need models that are not installed here
     return there

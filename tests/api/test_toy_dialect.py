@@ -132,7 +132,9 @@ def kind(answer: Any, status: int) -> str:
     return str(answered["error"]["kind"])
 
 
-def test_it_paints(body: dict[str, Any], photo: NDArray[np.uint8], hole: NDArray[np.uint8], alice: User) -> None:
+def test_the_dialect_returns_the_result(
+    body: dict[str, Any], photo: NDArray[np.uint8], hole: NDArray[np.uint8], alice: User
+) -> None:
     answer = paint(body)
     assert (answer.status_code, answer.json()["ok"]) == (200, True)
     (picture,) = answer.json()["pictures"]
@@ -142,12 +144,12 @@ def test_it_paints(body: dict[str, Any], photo: NDArray[np.uint8], hole: NDArray
     assert Generation.objects.get().owner == alice
 
 
-def test_it_decides_how_long_to_wait(body: dict[str, Any]) -> None:
+def test_the_dialect_sets_how_long_to_wait(body: dict[str, Any]) -> None:
     answer = paint({**body, "later": True})
     assert (answer.status_code, answer.json()["ticket"]) == (202, Generation.objects.get().pk.hex)
 
 
-def test_keys_are_read_where_it_sends_them(body: dict[str, Any], alices_key: str) -> None:
+def test_the_dialect_reads_its_own_key(body: dict[str, Any], alices_key: str) -> None:
     token = body.pop("token")
     assert kind(paint(body), 401) == "no-token"
     assert kind(paint({**body, "token": f"{token}x"}), 401) == "bad-token"
@@ -161,7 +163,7 @@ def test_the_native_api_takes_no_key_from_the_body(body: dict[str, Any]) -> None
     assert (answer.status_code, answer.json()["code"]) == (401, "key_missing")
 
 
-def test_sessions_do_not_count(body: dict[str, Any], alice: User) -> None:
+def test_a_session_does_not_authenticate(body: dict[str, Any], alice: User) -> None:
     del body["token"]
     page = Client()
     page.force_login(alice)
@@ -182,7 +184,7 @@ def test_a_key_without_the_scope_is_a_403(body: dict[str, Any], alice: User) -> 
         ({"engine": "none"}, "engine_not_found"),
     ],
 )
-def test_what_is_wrong_with_a_request_is_a_400(body: dict[str, Any], changes: dict[str, Any], expected: str) -> None:
+def test_an_invalid_request_is_a_400(body: dict[str, Any], changes: dict[str, Any], expected: str) -> None:
     assert kind(paint({**body, **changes}), 400) == expected
 
 
@@ -190,7 +192,7 @@ def test_malformed_json_is_a_400() -> None:
     assert kind(paint(b"{"), 400) == "body_invalid"
 
 
-def test_paths_methods_and_media_types_that_it_lacks(body: dict[str, Any], alices_key: str) -> None:
+def test_unknown_paths_methods_and_media_types_are_refused_in_its_shape(body: dict[str, Any], alices_key: str) -> None:
     token = {"X-Toy-Token": alices_key}
     assert kind(Client().get("/toy/nowhere"), 404) == "not_found"
     assert kind(Client(headers=token).get("/toy/paint"), 405) == "method_not_allowed"

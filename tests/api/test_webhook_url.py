@@ -1,4 +1,4 @@
-"""`webhook_url` of a painting: who is told that it has ended; and whose child it is, from the moment it is accepted."""
+"""`webhook_url` of a generation, and the link from a re-run to its parent."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ Shape = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize("shape", [shape_a, shape_b, shape_c])
-def test_its_end_is_told(shape: Shape, alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+def test_the_end_of_a_generation_creates_a_delivery(
+    shape: Shape, alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
     kind = "application/json" if shape is shape_c else MULTIPART_CONTENT
     body = shape(photo_png, mask_png, webhook_url=HOOK)
     answer = alices_program.post("/api/img2img", body, content_type=kind)
     assert answer.status_code == 200
     assert "webhook_url" not in answer.json()["metadata"]
-    told = WebhookDelivery.objects.get()
-    assert (str(told.generation_id), told.event, told.url) == (answer.json()["id"], "generation.succeeded", HOOK)
+    delivery = WebhookDelivery.objects.get()
+    assert (str(delivery.generation_id), delivery.event, delivery.url) == (
+        answer.json()["id"],
+        "generation.succeeded",
+        HOOK,
+    )
 
 
-def test_who_names_none_or_nothing_is_told_nothing(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+def test_an_absent_or_empty_url_creates_no_delivery(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
     for changes in ({}, {"webhook_url": ""}):
         assert alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **changes)).status_code == 200
     assert not WebhookDelivery.objects.exists()
@@ -50,7 +56,7 @@ def test_who_names_none_or_nothing_is_told_nothing(alices_program: Client, photo
     ],
 )
 @pytest.mark.parametrize("path", ["/api/img2img", "/api/img2img/dry-run"])
-def test_an_address_that_may_not_be_called_is_refused(
+def test_a_forbidden_url_is_refused(
     path: str, url: str, code: str, alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     answer = alices_program.post(path, shape_a(photo_png, mask_png, webhook_url=url))
@@ -58,24 +64,24 @@ def test_an_address_that_may_not_be_called_is_refused(
     assert not Generation.objects.exists()
 
 
-def test_what_is_no_text_is_no_address(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+def test_a_url_that_is_not_text_is_refused(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
     body = shape_c(photo_png, mask_png, webhook_url=7)
     answer = alices_program.post("/api/img2img", body, content_type="application/json")
     assert (answer.status_code, answer.json()["field"]) == (400, "webhook_url")
 
 
-def test_running_again_tells_only_whom_it_names(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+def test_running_again_uses_only_its_own_webhook_url(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
     first = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, webhook_url=HOOK)).json()["id"]
     url = f"/api/generations/{first}/run-again/"
     silent = alices_program.post(url).json()["id"]
-    told = alices_program.post(url, {"webhook_url": HOOK + "/again"}).json()["id"]
+    notified = alices_program.post(url, {"webhook_url": HOOK + "/again"}).json()["id"]
     assert alices_program.post(url, {"webhook_url": "http://127.0.0.1/"}).json()["field"] == "webhook_url"
     by_generation = {str(one.generation_id): one.url for one in WebhookDelivery.objects.all()}
-    assert by_generation == {first: HOOK, told: HOOK + "/again"}
+    assert by_generation == {first: HOOK, notified: HOOK + "/again"}
     assert Generation.objects.filter(pk=silent).exists()
 
 
-def test_a_child_has_its_parent_before_anybody_hears_of_it(
+def test_a_rerun_has_its_parent_before_its_first_event(
     alice: User, alices_program: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent = generate(alice)
@@ -86,13 +92,13 @@ def test_a_child_has_its_parent_before_anybody_hears_of_it(
     assert parents == [None, parent.pk]
 
 
-def test_a_parent_that_is_deleted_on_the_way_is_none(
+def test_a_parent_deleted_meanwhile_is_null(
     alice: User, alices_program: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent, read = generate(alice), Generation.to_request
 
     def read_and_gone(generation: Generation, *args: Any) -> InpaintRequest:
-        monkeypatch.setattr(Generation, "to_request", read)  # the worker reads the new one
+        monkeypatch.setattr(Generation, "to_request", read)  # only the first read is replaced
         request = read(generation, *args)
         Generation.objects.filter(pk=generation.pk).delete()
         return request

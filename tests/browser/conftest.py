@@ -1,4 +1,7 @@
-"""A real server and a real Chromium for the tests of the pages; without a browser they are skipped, but never in CI."""
+"""Fixtures for page tests with a real server and a real Chromium.
+
+Without a browser the tests are skipped, except in CI, where they fail.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ try:
     from skimage import data
 
     from tests.browser.editor_page import SIDE, Pixels, written
-except ImportError:  # without the development extras there is no browser either
+except ImportError:  # Playwright comes with the development extras
     collect_ignore_glob = ["test_*.py"]
     if os.environ.get("CI") == "true":
         raise
@@ -40,7 +43,7 @@ emails = (f"person{number}@example.org" for number in count(1))
 
 @pytest.fixture(scope="session", autouse=True)
 def chromium() -> str:
-    """Where it is; asked first, or servers would be started for nothing."""
+    """Path of the browser; runs first, so that no server is started in vain."""
     with sync_playwright() as playwright:
         path = chromium_path(Path(playwright.chromium.executable_path))
     if path is None:
@@ -53,8 +56,8 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    """Of the module, not the session: while Playwright is open its event loop runs here, which Django minds."""
-    expect.set_options(timeout=PATIENCE_MS)  # its own five seconds are too few on a busy machine
+    """Module scope: while Playwright is open, its event loop runs in this thread, and Django refuses ORM calls."""
+    expect.set_options(timeout=PATIENCE_MS)  # Playwright's default of five seconds is too short on a busy machine
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
@@ -63,7 +66,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def visitor(browser: Browser, site: Installation) -> Iterator[Page]:
-    """A page of somebody who has not signed in. A script error on it fails the test."""
+    """A page without a session. A script error on it fails the test."""
     context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900})
     yield from watched_page(context)
 
@@ -79,7 +82,7 @@ def signed_up(browser: Browser, site: Installation) -> StorageState:
 
 @pytest.fixture
 def page(browser: Browser, site: Installation, signed_up: StorageState) -> Iterator[Page]:
-    """The editor of somebody who has signed up. A script error on it fails the test."""
+    """The editor with the session of a registered user. A script error on it fails the test."""
     context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900}, storage_state=signed_up)
     for page in watched_page(context):
         page.goto("/")
@@ -89,7 +92,7 @@ def page(browser: Browser, site: Installation, signed_up: StorageState) -> Itera
 
 @pytest.fixture
 def installed_page(browser: Browser, installation: Installation) -> Iterator[Page]:
-    """The editor of somebody who has just signed up, on the module's own installation."""
+    """The editor with the session of a new user, on the installation of the module."""
     context = browser.new_context(base_url=installation.url, viewport={"width": 1280, "height": 900})
     for page in watched_page(context):
         sign_up(page)
@@ -117,7 +120,7 @@ def watched_page(context: BrowserContext) -> Iterator[Page]:
 
 
 def sign_up(page: Page) -> str:
-    """Make an account through the page itself; ends in the editor. Returns the e-mail address."""
+    """Create an account through the sign-up page, which leads to the editor. Return the e-mail address."""
     email = next(emails)
     page.goto("/accounts/signup/")
     page.get_by_label("Email").fill(email)
@@ -128,9 +131,9 @@ def sign_up(page: Page) -> str:
     return email
 
 
-def chromium_path(playwrights_own: Path) -> str | None:
+def chromium_path(playwright_path: Path) -> str | None:
     named = os.environ.get("DREAMLAYER_CHROMIUM")
     if named:
         return named if Path(named).exists() else None
     installed = shutil.which("chromium")
-    return installed or (str(playwrights_own) if playwrights_own.exists() else None)
+    return installed or (str(playwright_path) if playwright_path.exists() else None)

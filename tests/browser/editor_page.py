@@ -1,4 +1,4 @@
-"""The editor as tests use it: open a photo, paint a mask, choose settings, generate."""
+"""Actions on the editor page: open a photo, paint a mask, choose settings, generate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def written(pixels: Pixels, path: Path) -> Path:
 
 
 def white_square(side: int = SIDE) -> Pixels:
-    """Black with a white square in the middle, an eighth as wide as the picture."""
+    """A black image with a white square in the middle, an eighth of its width."""
     mask = np.zeros((side, side), np.uint8)
     middle, half = side // 2, side // 16
     mask[middle - half : middle + half, middle - half : middle + half] = 255
@@ -31,7 +31,7 @@ def white_square(side: int = SIDE) -> Pixels:
 
 
 def drop(page: Page, selector: str, *paths: Path) -> None:
-    """Drop files on an element, as from a folder."""
+    """Dispatch a drop event with files on an element."""
     types = {".png": "image/png", ".jpg": "image/jpeg"}
     files = [[path.name, list(path.read_bytes()), types[path.suffix]] for path in paths]
     page.evaluate(

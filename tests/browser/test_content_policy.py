@@ -1,4 +1,4 @@
-"""Every page works under the content policy: the browser reports nothing that it had to refuse."""
+"""Every page works under the content security policy: the browser reports no violation."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ document.addEventListener("securitypolicyviolation", (event) =>
 """
 
 
-class Listener:
-    """What the browser's console reported, page by page."""
+class ConsoleLog:
+    """Collects the errors and warnings of the browser console with the URL of their page."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -33,11 +33,11 @@ class Listener:
         page.on("pageerror", lambda error: self.reports.append(f"{page.url}: {error}"))
         page.on("console", self.note)
 
-    def note(self, said: ConsoleMessage) -> None:
-        where = said.location["url"]
-        # The admin's pages name no icon, so the browser asks for the one that sites used to have.
-        if said.type in ("error", "warning") and not where.endswith("/favicon.ico"):
-            self.reports.append(f"{self.page.url}: {said.text} {where}")
+    def note(self, message: ConsoleMessage) -> None:
+        where = message.location["url"]
+        # The admin declares no icon, so the browser requests /favicon.ico.
+        if message.type in ("error", "warning") and not where.endswith("/favicon.ico"):
+            self.reports.append(f"{self.page.url}: {message.text} {where}")
 
     def visit(self, path: str, *, status: int = 200) -> None:
         answer = self.page.goto(path, wait_until="networkidle")
@@ -46,10 +46,10 @@ class Listener:
 
 
 @pytest.fixture
-def console(browser: Browser, site: Installation) -> Iterator[Listener]:
+def console(browser: Browser, site: Installation) -> Iterator[ConsoleLog]:
     context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE_MS)
-    yield Listener(context.new_page())
+    yield ConsoleLog(context.new_page())
     context.close()
 
 
@@ -63,9 +63,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return photo, mask
 
 
-def test_no_page_asks_for_what_its_policy_forbids(
-    console: Listener, site: Installation, files: tuple[Path, Path]
-) -> None:
+def test_no_page_violates_its_policy(console: ConsoleLog, site: Installation, files: tuple[Path, Path]) -> None:
     page = console.page
     for path in ("login", "signup", "password/reset"):
         console.visit(f"/accounts/{path}/")
@@ -126,10 +124,10 @@ def test_no_page_asks_for_what_its_policy_forbids(
     assert console.reports == []
     console.visit("/nowhere/", status=404)
     (complaint,) = console.reports
-    assert "404" in complaint  # of the page itself, as was asked for
+    assert "404" in complaint  # the 404 of the page itself, which is expected
 
 
-def test_a_script_that_somebody_smuggled_in_does_not_run(console: Listener) -> None:
+def test_an_injected_script_does_not_run(console: ConsoleLog) -> None:
     console.visit("/accounts/login/")
     console.page.evaluate(
         """() => {

@@ -1,4 +1,4 @@
-"""What the editor offers where a model is installed: a tiny one with random weights, and the whole way real."""
+"""The editor with an installed diffusion model: tiny, with random weights; no part is mocked."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     tiny_models.saved(scratch / "tiny")
     installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
     installation.migrate()
-    for slug, label in (("tiny", "Tiny dream"), ("other", "Other dream")):
+    for slug, label in (("tiny", "Tiny model"), ("other", "Other model")):
         installation.manage("add_model", slug, "--family", "sd", "--from", str(scratch / "tiny"), "--label", label)
     tensors = tiny_loras.weights(tiny_models.sd(scratch / "words"))
     file = str(tiny_loras.saved(scratch / "ink.safetensors", tensors))
@@ -73,26 +73,26 @@ def page(installed_page: Page) -> Page:
     return installed_page
 
 
-def asked_for(page: Page, photo_file: Path, **fields: str) -> str:
-    """Asks by the API, as another program does. Returns the generation."""
+def submitted(page: Page, photo_file: Path, **fields: str) -> str:
+    """Submit through the API, as another program does. Return the id of the generation."""
     token = next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "csrftoken")
     pictures: dict[str, Any] = {
         name: {"name": f"{name}.png", "mimeType": "image/png", "buffer": picture}
         for name, picture in (("image", photo_file.read_bytes()), ("mask", png(255 - white_square())))
     }
     headers = {"X-CSRFToken": token, "Prefer": "respond-async"}
-    told = page.request.post("/api/img2img", multipart={**pictures, **fields}, headers=headers).json()
-    assert told["status"] == "processing", told
-    return str(told["id"])
+    content = page.request.post("/api/img2img", multipart={**pictures, **fields}, headers=headers).json()
+    assert content["status"] == "processing", content
+    return str(content["id"])
 
 
-def test_auto_says_who_paints_and_the_models_stand_by_their_labels(page: Page) -> None:
+def test_auto_names_the_engine_and_the_models_are_listed_by_label(page: Page) -> None:
     engine = page.get_by_label("Engine")
-    expect(page.locator("#model-of-diffusion option")).to_have_text(["Tiny dream", "Other dream"])
+    expect(page.locator("#model-of-diffusion option")).to_have_text(["Tiny model", "Other model"])
     expect(engine.locator("option").first).to_have_text("Auto (Quick fill)")
-    expect(page.locator("#engine-help")).to_contain_text("with one, Tiny dream paints what it says")
+    expect(page.locator("#engine-help")).to_contain_text("with one, Tiny model paints what it says")
     page.get_by_label("Model").select_option("other")
-    expect(page.locator("#engine-help")).to_contain_text("with one, Other dream paints what it says")
+    expect(page.locator("#engine-help")).to_contain_text("with one, Other model paints what it says")
     page.get_by_label("Prompt", exact=True).fill("a red bus")
     expect(engine.locator("option").first).to_have_text("Auto (Diffusion)")
     more_settings(page)
@@ -101,7 +101,7 @@ def test_auto_says_who_paints_and_the_models_stand_by_their_labels(page: Page) -
     expect(page.get_by_label("Images")).to_have_attribute("max", "8")
 
 
-def test_quick_fill_greys_out_what_it_does_not_read_and_says_so(page: Page) -> None:
+def test_quick_fill_disables_ignored_settings_with_the_reason(page: Page) -> None:
     more_settings(page)
     for name in (*DIFFUSION_ONLY, *FOR_EVERY_ENGINE):
         expect(page.locator(f"[name={name}]")).to_be_enabled()
@@ -115,7 +115,7 @@ def test_quick_fill_greys_out_what_it_does_not_read_and_says_so(page: Page) -> N
     expect(page.locator("#model-of-diffusion")).to_be_hidden()
 
 
-def test_what_a_guidance_of_one_leaves_idle_is_grey_and_the_page_says_why(page: Page) -> None:
+def test_settings_without_effect_at_guidance_one_are_disabled_with_the_reason(page: Page) -> None:
     more_settings(page)
     for field, value, former in (("Quality", "draft", ""), ("Fast", "1", ""), ("Guidance scale", "1.0", "7.5")):
         box = page.get_by_label(field)
@@ -129,7 +129,7 @@ def test_what_a_guidance_of_one_leaves_idle_is_grey_and_the_page_says_why(page: 
         expect(page.locator("#more-reason")).to_be_hidden()
 
 
-def test_loras_are_offered_where_the_model_can_wear_them_and_are_painted_with(page: Page, photo_file: Path) -> None:
+def test_compatible_loras_are_offered_and_used(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     more_settings(page)
@@ -161,7 +161,7 @@ def test_loras_are_offered_where_the_model_can_wear_them_and_are_painted_with(pa
     expect(page.get_by_label("Ink")).to_have_value("0.5")
 
 
-def test_a_number_out_of_range_is_shown_and_not_sent(page: Page, photo_file: Path) -> None:
+def test_a_number_out_of_range_is_reported_and_not_sent(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     more_settings(page)
@@ -185,9 +185,7 @@ def test_a_number_out_of_range_is_shown_and_not_sent(page: Page, photo_file: Pat
     expect(page.locator("#generate-message")).to_have_text(too_long)
 
 
-def test_a_prompt_is_painted_in_two_results_to_choose_from_and_the_recipe_comes_back(
-    page: Page, photo_file: Path
-) -> None:
+def test_a_prompt_gives_two_results_and_their_settings_can_be_reopened(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     page.get_by_label("Prompt", exact=True).fill("a red bus")
@@ -197,16 +195,16 @@ def test_a_prompt_is_painted_in_two_results_to_choose_from_and_the_recipe_comes_
         page.get_by_label(label, exact=True).fill(value)
     page.get_by_label("Scheduler").select_option("EulerDiscreteScheduler")
     page.locator("#strength").fill("1")
-    heard: list[str] = []
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: heard.append(str(frame))))
+    frames: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(str(frame))))
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
     recipe_kept = kept_metadata(page)
     assert (recipe_kept["model"], recipe_kept["steps"], recipe_kept["work_width"]) == ("tiny", 4, 64)
     assert {"clip_skip", "use_karras_sigmas", "only_masked_padding"}.isdisjoint(recipe_kept)
-    assert any(re.search(r'"step": ?\d+, "of": ?8\b', frame) for frame in heard)
+    assert any(re.search(r'"step": ?\d+, "of": ?8\b', frame) for frame in frames)
 
-    expect(page.locator("#figure-engine")).to_have_text("Diffusion · Tiny dream")
+    expect(page.locator("#figure-engine")).to_have_text("Diffusion · Tiny model")
     expect(page.locator("#figure-outside")).to_have_text("0")
     shown = page.locator("#result-image")
     expect(shown).to_have_attribute("src", re.compile("/images/0/$"))
@@ -223,7 +221,7 @@ def test_a_prompt_is_painted_in_two_results_to_choose_from_and_the_recipe_comes_
 
     page.get_by_role("link", name="All details").click()
     recipe = page.locator(".recipe")
-    for words in ("Tiny dream", "EulerDiscreteScheduler", "Guidance scale", "64 × 64"):
+    for words in ("Tiny model", "EulerDiscreteScheduler", "Guidance scale", "64 × 64"):
         expect(recipe).to_contain_text(words)
     page.get_by_role("link", name="Open in editor").click()
     expect(page.locator("#more-set")).to_contain_text("Seed 77")
@@ -235,24 +233,24 @@ def test_a_prompt_is_painted_in_two_results_to_choose_from_and_the_recipe_comes_
     expect(page.get_by_label("Scheduler")).to_have_value("EulerDiscreteScheduler")
     expect(page.get_by_label("Guidance scale")).to_have_value("")
     page.get_by_role("link", name="History").click()
-    expect(page.locator(".card").first).to_contain_text("Tiny dream")
+    expect(page.locator(".card").first).to_contain_text("Tiny model")
 
 
-def test_what_another_program_asked_for_opens_as_it_was_asked(page: Page, photo_file: Path) -> None:
+def test_a_generation_submitted_through_the_api_opens_with_its_requested_settings(page: Page, photo_file: Path) -> None:
     small = {"width": "64", "height": "64"}
     draft = {"preset": "draft", "steps": "30", "guidance_scale": "7.5", "safety_checker": "true"}
-    pk = asked_for(page, photo_file, model="tiny", prompt="a red bus " * 75, **small, **draft)
+    pk = submitted(page, photo_file, model="tiny", prompt="a red bus " * 75, **small, **draft)
     page.goto(f"/?source={pk}")
     expect(page.get_by_label("Quality")).to_have_value("draft")
     more_settings(page)
-    expect(page.get_by_label("Steps")).to_have_value("30")  # the model's own, but not a draft's
+    expect(page.get_by_label("Steps")).to_have_value("30")  # the default of the model, not of the draft
     expect(page.get_by_label("Guidance scale")).to_have_value("7.5")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus " * 75)
     expect(page.get_by_label("VAE").locator("option").first).to_have_text("Default: soft")
     expect(page.get_by_label("Safety checker")).to_have_value("sensitive_content_text")  # the site's is off
 
 
-def test_another_vae_is_offered_where_the_model_can_use_it_and_is_painted_with(page: Page, photo_file: Path) -> None:
+def test_a_compatible_vae_is_offered_and_used(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     more_settings(page)
@@ -280,7 +278,7 @@ def test_another_vae_is_offered_where_the_model_can_use_it_and_is_painted_with(p
     expect(page.locator("#more-set")).not_to_contain_text("VAE")
 
 
-def test_a_learned_word_goes_into_the_prompt_and_is_asked_for(page: Page, photo_file: Path) -> None:
+def test_an_embedding_is_added_to_the_prompt_and_requested(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     more_settings(page)
@@ -289,17 +287,17 @@ def test_a_learned_word_goes_into_the_prompt_and_is_asked_for(page: Page, photo_
     expect(words.get_by_role("button")).to_have_text(["<cat>", "<whale>"])
     page.get_by_label("Engine").select_option("quick-fill")
     expect(words).to_be_hidden()
-    expect(page.locator("#weights-help")).to_have_text("")  # what describes a box is read out, also while it is hidden
+    expect(page.locator("#weights-help")).to_have_text("")  # screen readers read a description also while it is hidden
     page.get_by_label("Engine").select_option("auto")
     page.get_by_label("Prompt", exact=True).fill("a red bus")
     words.get_by_role("button", name="<cat>").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus <cat>")
     page.get_by_role("button", name="Generate").click()
-    # These are as wide as published ones, and the model is not: what is refused was asked for.
+    # The vectors have the width of published models, not of the tiny one: the refusal proves that they were requested.
     expect(page.locator("#generate-message")).to_contain_text("The embedding cat has vectors", timeout=MS_TO_LOAD)
 
 
-def test_it_is_cancelled_while_it_runs(page: Page, photo_file: Path) -> None:
+def test_a_running_generation_is_cancelled(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     page.get_by_label("Engine").select_option("diffusion")
@@ -309,7 +307,9 @@ def test_it_is_cancelled_while_it_runs(page: Page, photo_file: Path) -> None:
     page.locator("#strength").fill("1")
     page.get_by_label("Images").fill("8")
     page.get_by_role("button", name="Generate").click()
-    expect(page.locator("#progress-detail")).to_contain_text("of 1200", timeout=MS_TO_LOAD)  # the steps of all eight
+    expect(page.locator("#progress-detail")).to_contain_text(
+        "of 1200", timeout=MS_TO_LOAD
+    )  # the steps of all eight images
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#generate-message")).to_have_text("Cancelled. Your mask is still here.")
     assert is_red(page)

@@ -1,4 +1,4 @@
-"""A person's walk through the pages: sign up, drop a photo, choose what goes, generate, download."""
+"""The editor from sign-up to download: drop a photo, paint a mask, generate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def downloaded(page: Page) -> Pixels:
 
 
 def stored_mask(page: Page) -> Pixels:
-    """The mask as the server understood it: 255 = repaint."""
+    """The mask that the server stored: 255 = repaint."""
     generation = re.search(r"generation=([0-9a-f-]{36})", page.url)
     assert generation is not None
     answer = page.request.get(f"/api/generations/{generation[1]}/mask/")
@@ -44,7 +44,7 @@ def stored_mask(page: Page) -> Pixels:
         return np.asarray(image.convert("L"))
 
 
-def test_somebody_new_drops_a_photo_and_a_mask_and_gets_the_object_removed(
+def test_a_new_user_drops_a_photo_and_a_mask_and_gets_the_object_removed(
     visitor: Page, photo: Pixels, photo_file: Path, tmp_path: Path
 ) -> None:
     email = sign_up(visitor)
@@ -73,9 +73,7 @@ def test_somebody_new_drops_a_photo_and_a_mask_and_gets_the_object_removed(
     expect(visitor.locator(".recipe")).to_contain_text("quick-fill")
 
 
-def test_the_brush_paints_what_is_repainted_and_every_deed_can_be_taken_back(
-    page: Page, photo: Pixels, photo_file: Path
-) -> None:
+def test_the_brush_paints_the_mask_and_every_action_can_be_undone(page: Page, photo: Pixels, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.45, to_left=0.55)
     assert is_red(page)
@@ -151,7 +149,7 @@ def test_one_finger_paints_and_two_fingers_zoom_without_painting(page: Page, pho
 
 
 @pytest.mark.parametrize("inverted", [False, True])
-def test_it_shows_the_smaller_part_of_a_mask_in_red_whatever_its_polarity(
+def test_the_smaller_part_of_a_mask_is_red_in_either_polarity(
     page: Page, photo_file: Path, tmp_path: Path, inverted: bool
 ) -> None:
     open_photo(page, photo_file)
@@ -173,14 +171,14 @@ def test_a_mask_of_another_size_is_scaled_to_the_photo(page: Page, photo_file: P
     assert mask[0, 0] == 0
 
 
-def test_it_refuses_a_mask_that_is_not_a_png(page: Page, photo: Pixels, photo_file: Path, tmp_path: Path) -> None:
+def test_a_mask_that_is_not_a_png_is_refused(page: Page, photo: Pixels, photo_file: Path, tmp_path: Path) -> None:
     open_photo(page, photo_file)
     drop(page, "#mask-zone", written(photo, tmp_path / "mask.jpg"))
     expect(page.locator("#mask-message")).to_have_text("Masks must be PNG files; “mask.jpg” is a JPEG file.")
     assert not is_red(page)
 
 
-def test_it_refuses_a_mask_over_ten_megabytes(page: Page, photo_file: Path, tmp_path: Path) -> None:
+def test_a_mask_over_ten_megabytes_is_refused(page: Page, photo_file: Path, tmp_path: Path) -> None:
     open_photo(page, photo_file)
     path = tmp_path / "huge.png"
     path.write_bytes(bytes(11 * 2**20))
@@ -188,7 +186,7 @@ def test_it_refuses_a_mask_over_ten_megabytes(page: Page, photo_file: Path, tmp_
     expect(page.locator("#mask-message")).to_have_text("Masks must be 10 MB or less; this one has 11 MB.")
 
 
-def test_it_refuses_a_damaged_photo_and_keeps_the_page_usable(page: Page, photo_file: Path, tmp_path: Path) -> None:
+def test_a_damaged_photo_is_refused_and_the_page_stays_usable(page: Page, photo_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "broken.png"
     path.write_bytes(b"not a picture")
     page.set_input_files("#photo-input", path)
@@ -197,7 +195,7 @@ def test_it_refuses_a_damaged_photo_and_keeps_the_page_usable(page: Page, photo_
     expect(page.locator("#photo-message")).to_be_hidden()
 
 
-def test_what_the_engine_ignores_is_grey_and_says_why(page: Page) -> None:
+def test_ignored_settings_are_disabled_with_the_reason(page: Page) -> None:
     for name in ("prompt", "negative_prompt", "denoising_strength"):
         expect(page.locator(f"[name={name}]")).to_be_disabled()
     expect(page.locator("#ignored-reason")).to_contain_text("it does not read prompts")
@@ -230,14 +228,14 @@ def lose_websockets(page: Page) -> None:
     page.wait_for_selector("#editor[data-ready]")
 
 
-def test_without_a_websocket_it_asks_until_the_result_is_there(page: Page, photo_file: Path) -> None:
+def test_the_page_polls_for_the_result_without_a_websocket(page: Page, photo_file: Path) -> None:
     lose_websockets(page)
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     generate(page)
 
 
-def test_a_lost_connection_is_waited_out_and_cancel_leaves_the_mask(page: Page, photo_file: Path) -> None:
+def test_the_page_survives_a_lost_connection_and_cancel_keeps_the_mask(page: Page, photo_file: Path) -> None:
     here = "/api/generations/0b0c7c1e-0000-4000-8000-000000000000/"
     state = {"status": "running", "progress": {"step": 3, "of": 12, "percent": 25}}
     offline = False
@@ -269,7 +267,7 @@ def test_a_lost_connection_is_waited_out_and_cancel_leaves_the_mask(page: Page, 
     assert is_red(page)
 
 
-def test_the_servers_refusal_is_said_beside_what_it_is_about(page: Page, photo_file: Path) -> None:
+def test_an_error_of_the_server_is_shown_beside_its_field(page: Page, photo_file: Path) -> None:
     refusal = {"status": "error", "message": "The mask is empty.", "code": "mask_empty", "field": "mask"}
     page.route("**/api/img2img", lambda route: route.fulfill(status=400, json=refusal))
     open_photo(page, photo_file)

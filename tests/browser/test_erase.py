@@ -1,4 +1,4 @@
-"""What the editor shows where a small network is installed and no diffusion model is: a tiny one, the way all real."""
+"""The editor with an erase model and without a diffusion model: the network is tiny; no part is mocked."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield installation
 
 
-def test_auto_erases_and_says_so_and_greys_out_what_is_not_read(
+def test_auto_selects_erase_names_it_and_disables_ignored_settings(
     browser: Browser, installation: Installation, photo_file: Path
 ) -> None:
     context = browser.new_context(base_url=installation.url)

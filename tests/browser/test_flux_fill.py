@@ -1,4 +1,4 @@
-"""What the editor shows for a model of flow matching: what it reads, its schedulers, more guidance."""
+"""The editor with a flow-matching model: its settings, schedulers and higher guidance."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def shown_schedulers(page: Page) -> list[str]:
     return page.locator("#scheduler option:not([hidden])").all_inner_texts()
 
 
-def test_each_model_shows_what_it_reads_and_its_own_schedulers(page: Page) -> None:
+def test_each_model_shows_its_own_settings_and_schedulers(page: Page) -> None:
     more_settings(page)
     guidance, scheduler = page.get_by_label("Guidance scale"), page.get_by_label("Scheduler")
     scheduler.select_option("DDIMScheduler")
@@ -69,7 +69,7 @@ def test_each_model_shows_what_it_reads_and_its_own_schedulers(page: Page) -> No
     expect(page.locator("#more-reason")).to_be_hidden()
 
 
-def test_a_picture_is_painted_with_what_was_chosen(page: Page, photo_file: Path) -> None:
+def test_a_generation_uses_the_chosen_settings(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     page.get_by_label("Model").select_option("fill")

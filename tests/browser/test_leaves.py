@@ -1,4 +1,4 @@
-"""The modules that know no page, tried in the browser that runs them: strokes, undo, coordinates, masks, numbers."""
+"""JavaScript modules without DOM access, run in a browser: strokes, undo, coordinates, masks, number formats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Run = Callable[[str, str], Any]
 
 @pytest.fixture(scope="module")
 def run(browser: Browser, site: Installation, signed_up: StorageState) -> Iterator[Run]:
-    """Gives what a piece of script returns that finds a module's exports in `m`. One page serves all tests here."""
+    """run(module, body) -> the return value of a script that sees the module's exports as `m`; one shared page."""
     context = browser.new_context(base_url=site.url, storage_state=signed_up)
     page = context.new_page()
     page.goto("/")
@@ -24,7 +24,7 @@ def run(browser: Browser, site: Installation, signed_up: StorageState) -> Iterat
     context.close()
 
 
-def test_undo_and_redo_walk_through_the_deeds(run: Run) -> None:
+def test_undo_and_redo_walk_through_the_history(run: Run) -> None:
     body = """
         const history = new m.History()
         const seen = []
@@ -38,11 +38,11 @@ def test_undo_and_redo_walk_through_the_deeds(run: Run) -> None:
     assert (redone, undone, marks) == (False, True, ["a", "b"])
 
 
-def test_undoing_nothing_does_nothing(run: Run) -> None:
+def test_undo_of_an_empty_history_does_nothing(run: Run) -> None:
     assert run("editor/history", "return new m.History().undo()") is False
 
 
-def test_a_point_goes_to_the_screen_and_back(run: Run) -> None:
+def test_a_point_converts_to_screen_coordinates_and_back(run: Run) -> None:
     body = """
         const viewport = { scale: 0.37, left: -12.5, top: 40 }
         return m.toImage(viewport, m.toScreen(viewport, { x: 123.25, y: 7.5 }))
@@ -51,7 +51,7 @@ def test_a_point_goes_to_the_screen_and_back(run: Run) -> None:
     assert point == pytest.approx({"x": 123.25, "y": 7.5})
 
 
-def test_the_two_kinds_of_points_cannot_be_mixed_up(run: Run) -> None:
+def test_an_image_point_is_not_accepted_as_a_screen_point(run: Run) -> None:
     body = "return Number.isNaN(m.toImage({ scale: 1, left: 0, top: 0 }, { x: 1, y: 1 }).x)"
     assert run("editor/viewport", body) is True
 
@@ -61,7 +61,7 @@ def test_a_fitted_photo_is_whole_and_centred(run: Run) -> None:
     assert fitted == pytest.approx({"scale": 0.5, "left": 10, "top": 100})
 
 
-def test_zooming_keeps_what_is_under_the_pointer(run: Run) -> None:
+def test_zooming_keeps_the_point_under_the_pointer(run: Run) -> None:
     body = """
         const before = { scale: 0.5, left: 10, top: 20 }, under = { left: 77, top: 88 }
         const after = m.zoomAt(before, under, 3, 0.1)
@@ -74,7 +74,7 @@ def test_zooming_keeps_what_is_under_the_pointer(run: Run) -> None:
     assert smallest == 0.2
 
 
-def test_two_fingers_keep_what_they_hold(run: Run) -> None:
+def test_a_pinch_keeps_the_points_under_the_fingers(run: Run) -> None:
     body = """
         const viewport = { scale: 1, left: 0, top: 0 }
         const before = [{ left: 10, top: 10 }, { left: 30, top: 10 }]
@@ -100,7 +100,7 @@ def test_a_stroke_cannot_be_changed_afterwards(run: Run) -> None:
     assert run("editor/strokes", body) == [1, True, True]
 
 
-def test_the_mask_file_is_known_until_it_is_cleared(run: Run) -> None:
+def test_the_mask_file_is_kept_until_it_is_cleared(run: Run) -> None:
     body = """
         const file = m.maskFile({ name: "a.png", picture: null })
         return [[file, m.INVERT], [file, m.CLEAR], [m.INVERT]].map((marks) => m.fileBeneath(marks)?.name ?? null)
@@ -108,7 +108,7 @@ def test_the_mask_file_is_known_until_it_is_cleared(run: Run) -> None:
     assert run("editor/strokes", body) == ["a.png", None, None]
 
 
-# Four pixels of RGBA; the last of them differs.
+# Four RGBA pixels, of which the last differs.
 WHITE, BLACK, CLEAR = "255,255,255,255", "0,0,0,255", "0,0,0,0"
 
 
@@ -144,7 +144,7 @@ def test_a_mask_of_one_colour_repaints_nothing(run: Run, colour: str) -> None:
     assert run("editor/mask", body) == [True, 0]
 
 
-def test_a_mask_of_known_polarity_is_not_guessed_at(run: Run) -> None:
+def test_a_known_polarity_is_not_guessed(run: Run) -> None:
     body = f"""
         const rgba = new Uint8ClampedArray([{WHITE},{WHITE},{WHITE},{BLACK}])
         m.readMask(rgba, "light")
@@ -162,7 +162,7 @@ DRAWN = """
 """
 
 
-def test_strokes_become_pixels_and_the_eraser_takes_them_away(run: Run) -> None:
+def test_strokes_become_pixels_and_the_eraser_removes_them(run: Run) -> None:
     body = f"""{DRAWN}
         m.draw(context, [dot(5), dot(15), dot(15, true)], size, "red")
         return [at(5, 10), at(15, 10)[3], at(5, 1)[3]]
@@ -170,7 +170,7 @@ def test_strokes_become_pixels_and_the_eraser_takes_them_away(run: Run) -> None:
     assert run("editor/mask", body) == [[255, 0, 0, 255], 0, 0]
 
 
-def test_inverting_twice_is_nothing(run: Run) -> None:
+def test_inverting_twice_restores_the_mask(run: Run) -> None:
     body = f"""{DRAWN}
         const pixels = (marks) => {{
             m.draw(context, marks, size, "red")
@@ -182,7 +182,7 @@ def test_inverting_twice_is_nothing(run: Run) -> None:
     assert run("editor/mask", body) == [255, 0, True]
 
 
-def test_the_server_gets_black_where_it_repaints_and_white_where_it_keeps(run: Run) -> None:
+def test_the_sent_mask_is_black_where_the_server_repaints(run: Run) -> None:
     body = f"""{DRAWN}
         m.drawForServer(context, [dot(5)], size)
         const all = [...context.getImageData(0, 0, 20, 20).data]
@@ -222,5 +222,5 @@ def test_coverage_is_the_share_of_opaque_pixels(run: Run) -> None:
         ("score(null)", "–"),
     ],
 )
-def test_numbers_are_written_as_people_read_them(run: Run, call: str, words: str) -> None:
+def test_numbers_are_formatted_for_display(run: Run, call: str, words: str) -> None:
     assert run("format", f"return m.{call}") == words

@@ -1,4 +1,4 @@
-"""What the editor shows of the live channel: the place in line, the time, the unfinished picture inside the mask."""
+"""The editor shows WebSocket events: queue position, remaining time, the preview inside the mask."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ GREEN = (20, 200, 40)
 
 
 @pytest.fixture
-def tell(page: Page, photo_file: Path) -> Callable[[dict[str, Any]], None]:
-    """tell(message): sends it to the page, which waits for the picture that it has asked for."""
+def send_event(page: Page, photo_file: Path) -> Callable[[dict[str, Any]], None]:
+    """send_event(message) sends a WebSocket message to a page that waits for its generation."""
     state: dict[str, Any] = {"status": "queued", "position": 3, "eta": 12.4, "progress": None}
     accepted = {"status": "processing", "id": HERE.split("/")[3], "url": HERE}
     sockets: list[WebSocketRoute] = []
@@ -47,24 +47,24 @@ def preview_of(pixels: np.ndarray, box: list[int]) -> dict[str, Any]:
     return {"url": "data:image/webp;base64," + base64.b64encode(data).decode(), "box": box}
 
 
-def test_who_waits_sees_the_place_in_line_and_the_time(page: Page, tell: Callable[[dict[str, Any]], None]) -> None:
+def test_the_page_shows_queue_position_and_remaining_time(
+    page: Page, send_event: Callable[[dict[str, Any]], None]
+) -> None:
     detail = page.locator("#progress-detail")
-    tell({"type": "queued", "position": 3, "eta": 12.4})
+    send_event({"type": "queued", "position": 3, "eta": 12.4})
     expect(detail).to_have_text("3rd in line · about 12 s to go")
-    tell({"type": "queued", "position": 1, "eta": None})
+    send_event({"type": "queued", "position": 1, "eta": None})
     expect(detail).to_have_text("1st in line")
-    tell({"type": "progress", "step": 3, "of": 12, "percent": 25, "seconds_left": 75.2})
+    send_event({"type": "progress", "step": 3, "of": 12, "percent": 25, "seconds_left": 75.2})
     expect(detail).to_have_text("Step 3 of 12 · about 1 min 15 s left")
-    tell({"type": "progress", "step": 11, "of": 12, "percent": 91, "seconds_left": 0.2})
+    send_event({"type": "progress", "step": 11, "of": 12, "percent": 91, "seconds_left": 0.2})
     expect(detail).to_have_text("Step 11 of 12 · about 1 s left")
 
 
-def test_the_unfinished_picture_is_shown_inside_the_mask_alone(
-    page: Page, tell: Callable[[dict[str, Any]], None]
-) -> None:
+def test_the_preview_is_shown_only_inside_the_mask(page: Page, send_event: Callable[[dict[str, Any]], None]) -> None:
     assert is_red(page)
     green = preview_of(np.full((64, 64, 3), GREEN, np.uint8), [0, 0, 256, 256])
-    tell({"type": "progress", "step": 3, "of": 12, "percent": 25, "seconds_left": 9, "preview": green})
+    send_event({"type": "progress", "step": 3, "of": 12, "percent": 25, "seconds_left": 9, "preview": green})
     page.wait_for_function(
         """() => {
             const canvas = document.getElementById("mask-canvas")
@@ -80,6 +80,6 @@ def test_the_unfinished_picture_is_shown_inside_the_mask_alone(
         }"""
     )
     assert outside == 0
-    tell({"type": "cancelled"})
+    send_event({"type": "cancelled"})
     expect(page.locator("#generate-message")).to_have_text("Cancelled. Your mask is still here.")
     assert is_red(page)

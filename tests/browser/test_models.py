@@ -1,4 +1,4 @@
-"""An administrator gets a model by a button, sees it come, and removes it again: a real server, a real process."""
+"""An administrator downloads a model by a button, follows the progress and removes it, on a real server."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def page(browser: Browser, installation: Installation) -> Iterator[Page]:
         yield page
 
 
-def test_the_button_gets_a_model_and_the_page_follows(page: Page, hub: Hub, installation: Installation) -> None:
+def test_the_button_downloads_a_model_and_the_page_shows_progress(
+    page: Page, hub: Hub, installation: Installation
+) -> None:
     hub.files[UNET_FP16] = weights(kilobytes=24 * 1024)
     hub.cuts[UNET_FP16] = [11_000_000, 1_000_000]
     questions: list[str] = []
@@ -70,7 +72,7 @@ def test_the_button_gets_a_model_and_the_page_follows(page: Page, hub: Hub, inst
     assert not (installation.folder / "models" / "tiny").exists()
 
 
-def test_the_page_fits_a_telephone_and_says_what_went_wrong(page: Page, hub: Hub) -> None:
+def test_the_page_fits_a_phone_and_shows_the_error(page: Page, hub: Hub) -> None:
     hub.lies[UNET_FP16] = weights(seed=77)
     page.set_viewport_size({"width": 390, "height": 844})
     page.on("dialog", lambda dialog: dialog.accept())

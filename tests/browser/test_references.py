@@ -1,4 +1,4 @@
-"""The editor offers what guides a painting and what it looks at where the model has parts for it; both arrive."""
+"""The editor offers control and IP-Adapter images if the model has parts for them, and sends both."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ GUIDE, LOOK = data.coffee()[:120, :160], data.chelsea()[:100, :130]
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A model and parts of the right shape that cannot paint: what is asked of them is kept all the same."""
+    """A model and adapters with valid files that cannot run; their generations are stored all the same."""
     scratch = tmp_path_factory.mktemp("parts")
     installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
     installation.migrate()
     model = str(written(tiny_model(), scratch / "tiny"))
-    installation.manage("add_model", "tiny", "--family", "sd", "--from", model, "--label", "Tiny dream")
+    installation.manage("add_model", "tiny", "--family", "sd", "--from", model, "--label", "Tiny model")
     for control in ("canny", "depth", "tile"):
         folder = str(network(scratch / control, _class_name="ControlNetModel"))
         kind = ("--kind", "controlnet", "--control", control, "--label", f"By {control}")
@@ -73,7 +73,7 @@ def guide(page: Page) -> Locator:
 
 
 def kept(page: Page) -> dict[str, Any]:
-    """What the server has kept of the generation on the page."""
+    """The generation on the page, as the server stores it."""
     expect(page).to_have_url(re.compile("generation="))
     pk = re.search(r"generation=([0-9a-f-]{36})", page.url)
     assert pk is not None
@@ -81,14 +81,14 @@ def kept(page: Page) -> dict[str, Any]:
     return answer
 
 
-def test_only_what_fits_the_model_and_the_engine_is_offered(page: Page) -> None:
+def test_only_adapters_compatible_with_model_and_engine_are_offered(page: Page) -> None:
     expect(guide(page).locator("option")).to_have_text(["None", "By canny", "By depth", "By tile"])
     expect(page.get_by_label("Look at a picture").locator("option")).to_have_text(["None", "Eye"])
     expect(page.get_by_label("Guide strength")).to_be_hidden()
     expect(page.locator("#control-zone")).to_be_hidden()
     guide(page).select_option("canny")
     expect(page.get_by_label("Guide strength")).to_be_visible()
-    expect(page.locator("#control-zone")).to_be_hidden()  # it is computed
+    expect(page.locator("#control-zone")).to_be_hidden()  # the control image is computed
     expect(page.get_by_label("Engine").locator("option").first).to_have_text("Auto (Diffusion)")
     expect(page.locator("#more-set")).to_contain_text("Guide By canny")
     guide(page).select_option("depth")
@@ -98,7 +98,7 @@ def test_only_what_fits_the_model_and_the_engine_is_offered(page: Page) -> None:
     expect(page.locator("#ip-adapter-field")).to_be_hidden()
 
 
-def test_a_picture_that_is_missing_is_asked_for_and_none_is_where_it_need_not_be(page: Page, photo_file: Path) -> None:
+def test_a_missing_image_is_reported_only_where_it_is_required(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     guide(page).select_option("depth")
@@ -119,7 +119,7 @@ def test_a_picture_that_is_missing_is_asked_for_and_none_is_where_it_need_not_be
     expect(page.locator("#generate-message")).to_have_text("Guide strength must be a number from 0 to 2.")
 
 
-def test_both_pictures_go_along_arrive_and_come_back(page: Page, photo_file: Path, pictures: dict[str, Path]) -> None:
+def test_both_images_are_sent_stored_and_reopened(page: Page, photo_file: Path, pictures: dict[str, Path]) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     guide(page).select_option("depth")
@@ -131,20 +131,20 @@ def test_both_pictures_go_along_arrive_and_come_back(page: Page, photo_file: Pat
     page.get_by_label("Picture to look at").set_input_files(pictures["guide"])
     page.locator("#ip-adapter-zone").get_by_role("button", name="Remove").press("Enter")
     expect(page.locator("#ip-adapter-zone .mask-file")).to_be_hidden()
-    expect(page.get_by_label("Picture to look at")).to_be_focused()  # the button is gone from under it
+    expect(page.get_by_label("Picture to look at")).to_be_focused()  # the focused button was removed
     page.get_by_label("Picture to look at").set_input_files(pictures["look"])
     page.get_by_label("Scale of the look").fill("0.4")
     page.get_by_role("button", name="Generate").click()
-    told = kept(page)
-    recipe = told["metadata"]
+    content = kept(page)
+    recipe = content["metadata"]
     assert (recipe["control"], recipe["control_strength"], recipe["control_end"]) == ("depth", 0.8, 0.5)
     assert (recipe["ip_adapter"], recipe["ip_adapter_scale"]) == ("look", 0.4)
     whole = Size(recipe["width"], recipe["height"])
-    guided = decode_picture(page.request.get(told["control_image"]).body()).picture
+    guided = decode_picture(page.request.get(content["control_image"]).body()).picture
     assert guided.same_as(prepare_control_image(Picture(np.asarray(GUIDE)), whole))
-    assert np.array_equal(decode_picture(page.request.get(told["ip_adapter_image"]).body()).picture.pixels, LOOK)
+    assert np.array_equal(decode_picture(page.request.get(content["ip_adapter_image"]).body()).picture.pixels, LOOK)
 
-    page.goto(f"/generations/{told['id']}/")
+    page.goto(f"/generations/{content['id']}/")
     for words in ("Guide", "By depth", "Eye", "0.8"):
         expect(page.locator(".recipe")).to_contain_text(words)
     for what in ("What guides the painting", "What the painting looks at"):

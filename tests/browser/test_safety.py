@@ -1,4 +1,4 @@
-"""What the pages show where the safety checker is on: to who paints, and to who reviews."""
+"""The pages with the safety checker enabled, for the owner of a generation and for a reviewer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SENTENCE = "Hidden by the safety checker"
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """One that pixelates by itself, with a checker that finds something in every picture."""
+    """An installation that pixelates flagged results, with a checker that flags every image."""
     folder = tiny_checker.saved(tmp_path_factory.mktemp("tiny"), tiny_checker.suspicious())
     installation = Installation(
         tmp_path_factory.mktemp("site"), DREAMLAYER_SAFETY_CHECKER="pixelate", DJANGO_SUPERUSER_PASSWORD=PASSWORD
@@ -35,7 +35,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield installation
 
 
-def test_who_paints_reads_why_and_who_reviews_sees_it_after_a_click(
+def test_the_owner_reads_the_reason_and_a_reviewer_sees_the_image_after_a_click(
     browser: Browser, installation: Installation, photo_file: Path
 ) -> None:
     context = browser.new_context(base_url=installation.url)

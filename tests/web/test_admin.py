@@ -1,4 +1,4 @@
-"""An administrator reviews the history."""
+"""The admin: reviewing generations, managing keys and users."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def boss(client: Client, db: None) -> User:
     return boss
 
 
-def test_source_mask_and_result_stand_side_by_side(client: Client, boss: User, alice: User, generate: Generate) -> None:
+def test_source_mask_and_result_are_shown_side_by_side(
+    client: Client, boss: User, alice: User, generate: Generate
+) -> None:
     generation = generate(alice, prompt="a lawn")
     assert client.get("/admin/inpainting/generation/?q=alice").status_code == 200
     page = client.get(f"/admin/inpainting/generation/{generation.pk}/change/").content.decode()
@@ -34,7 +36,7 @@ def test_source_mask_and_result_stand_side_by_side(client: Client, boss: User, a
     assert client.get(f"/admin/inpainting/generation/{generation.pk}/picture/mask/").status_code == 410
 
 
-def test_the_pictures_are_for_reviewers_alone(client: Client, alice: User, generate: Generate) -> None:
+def test_only_reviewers_see_the_images(client: Client, alice: User, generate: Generate) -> None:
     url = f"/admin/inpainting/generation/{generate(alice).pk}/picture/source/"
     client.force_login(alice)
     assert client.get(url).status_code != 200
@@ -43,7 +45,7 @@ def test_the_pictures_are_for_reviewers_alone(client: Client, alice: User, gener
     assert client.get(url).status_code == 404
 
 
-def test_an_administrator_revokes_keys_and_makes_people(client: Client, boss: User, alices_key: str) -> None:
+def test_an_administrator_revokes_keys_and_creates_users(client: Client, boss: User, alices_key: str) -> None:
     key = ApiKey.objects.get()
     client.post("/admin/accounts/apikey/", {"action": "revoke", "_selected_action": [key.pk]})
     key.refresh_from_db()

@@ -1,4 +1,4 @@
-"""The editor offers what is installed, and says what is not and who can change that."""
+"""The editor offers installed engines and models, and explains how to install the missing ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Install = Callable[[str], InferenceModel]
 
 @pytest.fixture
 def with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether or not this installation has it."""
+    """Let torch count as installed, also where it is not."""
     pretend_installed(monkeypatch, "torch")
 
 
@@ -59,7 +59,7 @@ def offered(page: str, select: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("with_torch")
-def test_without_a_model_diffusion_is_listed_but_cannot_be_chosen(client: Client, alice: User) -> None:
+def test_diffusion_without_a_model_is_listed_but_cannot_be_chosen(client: Client, alice: User) -> None:
     page = editor(client, alice)
     assert offered(page, "engine") == ["auto", "quick-fill"]
     assert '<option value="diffusion" disabled>Diffusion</option>' in page
@@ -69,14 +69,14 @@ def test_without_a_model_diffusion_is_listed_but_cannot_be_chosen(client: Client
 
 
 @pytest.mark.usefixtures("with_torch")
-def test_administrators_are_led_to_the_models(client: Client, db: None) -> None:
+def test_administrators_get_a_link_to_the_models(client: Client, db: None) -> None:
     page = editor(client, User.objects.create_superuser("boss@example.com", "a long one"))
     assert '<a href="/models/">get a model</a>' in page
     assert "ask your administrator" not in page
 
 
 @pytest.mark.usefixtures("without_torch")
-def test_a_light_installation_says_what_it_lacks_and_offers_no_model(
+def test_a_light_installation_names_the_missing_packages_and_offers_no_model(
     client: Client, alice: User, install: Install
 ) -> None:
     install("sd15")
@@ -88,7 +88,7 @@ def test_a_light_installation_says_what_it_lacks_and_offers_no_model(
 
 
 @pytest.mark.usefixtures("with_torch")
-def test_installed_models_are_offered_by_their_labels_the_preferred_one_first(
+def test_installed_models_are_offered_by_label_with_the_preferred_one_first(
     client: Client, alice: User, install: Install
 ) -> None:
     for slug in ("sd15-inpainting", "sd2-inpainting", "sdxl"):
@@ -131,7 +131,7 @@ def test_the_pages_name_the_model_and_its_settings(
     assert ">Quick fill<" in client.get("/history/").content.decode()
 
 
-def test_the_page_marks_all_that_was_asked_for_and_not_read(
+def test_the_page_marks_requested_settings_that_were_ignored(
     client: Client, alice: User, generate: Callable[..., Generation]
 ) -> None:
     generation = generate(alice, prompt="a lawn", run=False)
@@ -141,6 +141,6 @@ def test_the_page_marks_all_that_was_asked_for_and_not_read(
     client.force_login(alice)
     page = client.get(f"/generations/{generation.pk}/").content.decode()
     rows = dict(re.findall(r'<th scope="row">([^<]*)</th><td[^>]*>(.*?)</td>', page))
-    marked = {label for label, told in rows.items() if "not read by this engine" in told}
+    marked = {label for label, cell in rows.items() if "not read by this engine" in cell}
     assert marked == {"Model", "Negative prompt", "Seed", "Work width, px"}
     assert rows["Work height, px"] == "512"

@@ -1,4 +1,4 @@
-"""The page of models is for administrators, and says what one should know before getting one."""
+"""The page of models: only for administrators, with size and licence before a download."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def installed(boss: User, settings: Any, tmp_path: Path) -> InferenceModel:
     return model
 
 
-def test_it_lists_every_model_with_size_and_licence(client: Client, boss: User) -> None:
+def test_every_model_is_listed_with_size_and_licence(client: Client, boss: User) -> None:
     page = client.get("/models/").content.decode()
     for spec in SHIPPED:
         assert spec.label in page
@@ -44,7 +44,7 @@ def test_it_lists_every_model_with_size_and_licence(client: Client, boss: User) 
     assert 'href="/models/"' in client.get("/").content.decode()
 
 
-def test_others_find_no_such_page_and_no_link_to_it(client: Client, alice: User) -> None:
+def test_other_users_get_a_404_and_no_link(client: Client, alice: User) -> None:
     client.force_login(alice)
     assert client.get("/models/").status_code == 404
     assert 'href="/models/"' not in client.get("/").content.decode()
@@ -53,7 +53,7 @@ def test_others_find_no_such_page_and_no_link_to_it(client: Client, alice: User)
     assert InferenceModel.objects.get(slug="sd15").state == ModelState.NOT_INSTALLED
 
 
-def test_loras_are_listed_for_who_may_see_them(client: Client, boss: User, models_dir: Path) -> None:
+def test_loras_are_listed_only_with_the_view_permission(client: Client, boss: User, models_dir: Path) -> None:
     assert "LoRAs: small changes" not in client.get("/models/").content.decode()
     from_hub = {"repo": "somebody/ink", "revision": "5e1f0c0d" * 5, "licence": "openrail++"}
     Lora.objects.create(slug="ink", label="Ink drawing", family="sd", size_bytes=2**20, sha256="0" * 64, **from_hub)
@@ -72,7 +72,7 @@ def test_loras_are_listed_for_who_may_see_them(client: Client, boss: User, model
     assert "Ink drawing" not in client.get("/models/").content.decode()
 
 
-def test_staff_who_may_only_look_get_no_buttons(client: Client, db: None) -> None:
+def test_staff_without_the_change_permission_get_no_buttons(client: Client, db: None) -> None:
     staff = User.objects.create_user("staff@example.com", is_staff=True)
     staff.user_permissions.add(Permission.objects.get(codename="view_inferencemodel"))
     client.force_login(staff)
@@ -80,21 +80,21 @@ def test_staff_who_may_only_look_get_no_buttons(client: Client, db: None) -> Non
     assert client.post("/models/sd15/switch/").status_code == 404
 
 
-def test_the_forms_want_their_token(boss: User) -> None:
+def test_the_forms_require_a_csrf_token(boss: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(boss)
     for action in ("pull", "remove", "switch"):
         assert client.post(f"/models/sd15/{action}/").status_code == 403
 
 
-def test_a_model_goes_off_and_on(client: Client, boss: User) -> None:
+def test_a_model_is_disabled_and_enabled(client: Client, boss: User) -> None:
     client.post("/models/sd15/switch/", {"enabled": "off"})
     assert not InferenceModel.objects.get(slug="sd15").enabled
     client.post("/models/sd15/switch/", {"enabled": "on"})
     assert InferenceModel.objects.get(slug="sd15").enabled
 
 
-def test_its_files_are_removed(client: Client, installed: InferenceModel, tmp_path: Path) -> None:
+def test_the_files_of_a_model_are_removed(client: Client, installed: InferenceModel, tmp_path: Path) -> None:
     assert "Remove files" in client.get("/models/").content.decode()
     client.post("/models/sd15/remove/")
     installed.refresh_from_db()
@@ -102,7 +102,7 @@ def test_its_files_are_removed(client: Client, installed: InferenceModel, tmp_pa
     assert not (tmp_path / "sd15").exists()
 
 
-def test_a_pull_shows_how_far_it_is_and_why_it_failed(client: Client, boss: User) -> None:
+def test_a_pull_shows_its_progress_and_its_error(client: Client, boss: User) -> None:
     model = InferenceModel.objects.get(slug="sd15")
     model.start_pull()
     model.progress(500, 2000, "Getting unet")
@@ -115,7 +115,7 @@ def test_a_pull_shows_how_far_it_is_and_why_it_failed(client: Client, boss: User
     assert "The hub cannot be reached." in client.get("/models/").content.decode()
 
 
-def test_a_pull_that_cannot_begin_says_why(client: Client, boss: User, settings: Any, tmp_path: Path) -> None:
+def test_a_pull_that_cannot_start_shows_the_reason(client: Client, boss: User, settings: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings.MODELS_DIR = tmp_path / "file" / "models"
     page = client.post("/models/sd15/pull/", follow=True).content.decode()
@@ -123,7 +123,7 @@ def test_a_pull_that_cannot_begin_says_why(client: Client, boss: User, settings:
     assert InferenceModel.objects.get(slug="sd15").state == ModelState.FAILED
 
 
-def test_the_admin_edits_a_model_and_other_files_are_pinned_anew(
+def test_the_admin_edits_a_model_and_new_files_get_new_checksums(
     client: Client, installed: InferenceModel, tmp_path: Path
 ) -> None:
     InferenceModel.objects.filter(pk=installed.pk).update(files={"x": {"sha256": "0", "size": 1}}, revision="a" * 40)

@@ -1,4 +1,4 @@
-"""The pages answer, show what is there, and show nobody else's things."""
+"""The pages answer, and show only the generations of the user."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Generate = Callable[..., Generation]
 
 
 @pytest.mark.parametrize("path", ["/", "/history/", "/keys/", "/generations/00000000-0000-4000-8000-000000000000/"])
-def test_a_stranger_is_asked_to_sign_in(client: Client, db: None, path: str) -> None:
+def test_an_anonymous_user_is_redirected_to_sign_in(client: Client, db: None, path: str) -> None:
     assert client.get(path)["Location"] == f"/accounts/login/?next={path}"
 
 
-def test_the_editor_knows_the_engines_and_what_they_ignore(client: Client, alice: User) -> None:
+def test_the_editor_has_the_engines_and_their_ignored_settings(client: Client, alice: User) -> None:
     client.force_login(alice)
     page = client.get("/")
     assert page.context["engines"][0]["name"] == "quick-fill"
@@ -26,7 +26,9 @@ def test_the_editor_knows_the_engines_and_what_they_ignore(client: Client, alice
     assert "csrfmiddlewaretoken" in page.content.decode()
 
 
-def test_the_history_starts_empty_and_shows_what_was_painted(client: Client, alice: User, generate: Generate) -> None:
+def test_the_history_is_empty_at_first_and_then_lists_generations(
+    client: Client, alice: User, generate: Generate
+) -> None:
     client.force_login(alice)
     assert client.get("/history/").context["cards"] == []
     generation = generate(alice, prompt="a <b>lawn</b>")
@@ -36,7 +38,7 @@ def test_the_history_starts_empty_and_shows_what_was_painted(client: Client, ali
     assert f"/api/generations/{generation.pk}/images/0/thumbnail/" in page
 
 
-def test_the_page_of_a_generation_shows_its_parts_to_its_owner_alone(
+def test_only_the_owner_sees_the_page_of_a_generation(
     client: Client, alice: User, bob: User, generate: Generate
 ) -> None:
     generation = generate(alice, prompt="a lawn")
@@ -66,7 +68,7 @@ def test_every_state_has_a_page(client: Client, alice: User, generate: Generate,
         assert state in page.content.decode().lower()
 
 
-def test_a_page_that_is_not_there_is_one_of_ours(client: Client, db: None) -> None:
+def test_a_404_page_has_the_sites_layout(client: Client, db: None) -> None:
     page = client.get("/nowhere/")
     assert page.status_code == 404
     assert "css/dreamlayer.css" in page.content.decode()

@@ -27,18 +27,18 @@ def other_than_default(row: Setting) -> Any:
 
 
 def metadata(**values: Any) -> dict[str, Any]:
-    """Of a generation in which everything else has its default."""
+    """Metadata of a generation with defaults for all other settings."""
     defaults = {row.public_name: row.default for row in SETTINGS if row.default is not None}
     return {**defaults, "width": 640, "height": 480, **values}
 
 
-def test_what_has_its_default_is_not_listed() -> None:
+def test_a_setting_with_its_default_is_not_listed() -> None:
     adapter_defaults = {row.name: row.adapter_default for row in SETTINGS if row.adapter_default is not None}
     assert setting_rows(metadata(**adapter_defaults), {}) == []
 
 
 @pytest.mark.parametrize("row", LISTED, ids=lambda row: row.name)
-def test_what_differs_is_listed_with_its_label(row: Setting) -> None:
+def test_a_changed_setting_is_listed_with_its_label(row: Setting) -> None:
     value = other_than_default(row)
     (listed,) = setting_rows(metadata(**{METADATA_NAMES.get(row.name, row.public_name): value}), {})
     assert (listed["name"], listed["label"]) == (row.public_name, row.label_with_unit)
@@ -50,6 +50,6 @@ def test_catalog_entries_are_listed_by_their_labels() -> None:
     assert listed["value"] == "A soft VAE"
 
 
-def test_what_is_off_is_listed_as_off() -> None:
+def test_a_disabled_setting_is_listed_as_off() -> None:
     (listed,) = setting_rows(metadata(use_karras_sigmas=False), {})
     assert (listed["label"], listed["value"]) == ("Karras sigmas", "off")
