@@ -29,12 +29,12 @@ class KeyInUrl(APIException):
 class ApiKeyAuthentication(BaseAuthentication):
     """Reads `Authorization: Bearer …` or `X-API-Key: …`. Sets `request.auth` to the ApiKey.
 
-    Override `key_of` for an API whose key is sent elsewhere.
+    Override `read_api_key` for an API whose key is sent elsewhere.
     """
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
         refuse_key_in_url(request)
-        text = self.key_of(request)
+        text = self.read_api_key(request)
         if text is None:
             return None
         key = ApiKey.find(text)
@@ -47,7 +47,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         key.touch()
         return key.owner, key
 
-    def key_of(self, request: Request) -> str | None:
+    def read_api_key(self, request: Request) -> str | None:
         return key_from_headers(request)
 
     def authenticate_header(self, request: Request) -> str:

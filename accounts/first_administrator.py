@@ -1,4 +1,4 @@
-"""Creates the first administrator: `serve` prints a signed link that works until an administrator exists."""
+"""Creation of the first administrator, through a signed link that `serve` prints while there is no administrator."""
 
 from __future__ import annotations
 

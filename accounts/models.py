@@ -31,7 +31,7 @@ LOCAL_EMAIL = "local@localhost"
 
 
 class Scope(models.TextChoices):
-    """What an API key may do. A browser session has all scopes."""
+    """The permissions of an API key. A browser session has all scopes."""
 
     GENERATE = "generate", "generate: start generations and cancel them"
     READ = "read", "read: see the history and its pictures"

@@ -1,4 +1,4 @@
-"""The Celery application. The queue is in the database; a task only tells a worker to read it.
+"""The Celery application. The queue is in the database; a task message only makes a worker read it.
 
 A standalone worker consumes only `cpu` by default: start it with `-Q cpu,gpu,hooks` for all queues.
 """

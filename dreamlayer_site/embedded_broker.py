@@ -33,8 +33,8 @@ class Transport(memory.Transport):  # type: ignore[misc]
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
         """Deliver one message. Raises TimeoutError if none arrives within `timeout` seconds.
 
-        Polls every `polling_interval` as well: no notification follows when a consumer that had reached its prefetch
-        limit becomes able to take a message.
+        Also polls every `polling_interval`, because a consumer that was at its prefetch limit is not notified when it
+        can take a message again.
         """
         deadline = None if timeout is None else monotonic() + timeout
         while True:
@@ -49,7 +49,7 @@ class Transport(memory.Transport):  # type: ignore[misc]
 
 
 def _wait_for_message(seen: int, seconds: float) -> None:
-    """Wait until the number of messages differs from `seen`, at most so many seconds."""
+    """Wait until the message count differs from `seen`, for at most `seconds`."""
     with _message_added:
         _message_added.wait_for(lambda: _messages != seen, seconds)
 

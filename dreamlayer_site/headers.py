@@ -12,13 +12,13 @@ UNUSED_FEATURES = (
 )
 HEADERS = {
     "Permissions-Policy": ", ".join(f"{feature}=()" for feature in UNUSED_FEATURES),
-    # Pages of other origins can embed only responses that override this: images behind signed links.
+    # Images behind signed links override this header, so that pages of other origins can embed them.
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
 class PageHeaders(CSPMiddleware):
-    """Adds CONTENT_SECURITY_POLICY with a nonce per response, and HEADERS. Headers set by a view are kept."""
+    """Adds HEADERS, and Content-Security-Policy with a nonce per response. Headers set by a view are kept."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         for name, value in HEADERS.items():

@@ -1,4 +1,4 @@
-"""The URLs of the site."""
+"""URL configuration of the site."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.urls import include, path
 
 from dreamlayer_site import health
 
-# The admin uses the site's sign-in page: its own form does not apply allauth's rate limits.
+# The admin's sign-in form has no rate limits, so the admin uses allauth's sign-in page.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.site_header = admin.site.site_title = "DreamLayer"
 

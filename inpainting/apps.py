@@ -1,4 +1,4 @@
-"""The app: makes the engines at start-up, and adds the shipped models to the catalog with every `migrate`."""
+"""The app configuration: create the engines at start-up, add the shipped models to the catalog after `migrate`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What `manage.py check`, and whatever checks first, says of the settings of the safety checker and of OpenVINO."""
+"""System checks of the settings of the safety checker and of OpenVINO."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPENVINO = ("auto", "off")
 
 @register("security")
 def safety_checker_can_run(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """A word that nobody knows is refused; that nothing is painted where the checker is on and cannot run is said."""
+    """Refuse unknown values; warn if the checker is on and cannot run, since then every request is refused."""
     if settings.SAFETY_CHECKER not in (OFF, *SAFETY_TYPES):
         return [
             Error(
@@ -40,7 +40,7 @@ def safety_checker_can_run(app_configs: Sequence[AppConfig] | None, **_: Any) ->
 
 @register()
 def openvino_is_auto_or_off(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Any other word would turn it off without a word."""
+    """Refuse unknown values, which would silently turn OpenVINO off."""
     if settings.DIFFUSION_OPENVINO in OPENVINO:
         return []
     return [

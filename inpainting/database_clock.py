@@ -9,5 +9,5 @@ from django.db.models.functions import Now
 
 
 def in_seconds(seconds: float) -> models.ExpressionWrapper:
-    """A time from now, before it where negative, by the database's clock."""
+    """The database's present time plus `seconds`, which may be negative."""
     return models.ExpressionWrapper(Now() + timedelta(seconds=seconds), output_field=models.DateTimeField())

@@ -1,4 +1,4 @@
-"""Moderation under this site's settings: which paintings the safety checker has to see."""
+"""The safety checker under this site's settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation import policy
 from inpainting.core.request import PaintSettings
 from inpainting.engines import moderation
-from inpainting.engines.moderation import Moderate, moderated
+from inpainting.engines.moderation import Moderate, apply_safety_checker
 
 logger = logging.getLogger(__name__)
 
@@ -25,20 +25,20 @@ def find_safety_checker() -> ModelSpec:
 
 
 def moderator(settings: PaintSettings) -> Moderate | None:
-    """The check that every painting has to pass under the site's setting of now; None where the checker is off.
+    """The moderation to apply to each painting under the site's setting; None if the checker is off.
 
-    It needs neither Django's settings nor the catalog, so it may be sent to another process. Raises InvalidRequest,
+    It needs neither Django's settings nor the catalog, so it can be sent to another process. Raises InvalidRequest,
     `safety_checker_unavailable`.
     """
     resolved, _ = policy.resolve(settings, site.SAFETY_CHECKER)
     how = resolved.safety_checker_type
     if not resolved.safety_checker or how is None:
         return None
-    return partial(moderated, how=how, checker=find_safety_checker())
+    return partial(apply_safety_checker, how=how, checker=find_safety_checker())
 
 
 def warn_where_unavailable() -> None:
-    """Log at start-up that every request will be refused, where the checker is on and cannot run."""
+    """Log a warning at start-up if the checker is on and cannot run: every request will be refused."""
     if site.SAFETY_CHECKER == policy.OFF:
         return
     try:

@@ -1,4 +1,4 @@
-"""Plans under this site's settings and with its catalog: see the functions of these names in `engines.plan`."""
+"""The functions of `engines.plan`, called with this site's settings and catalog."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def plan_settings(requested: PaintSettings, engine: str = AUTO, *, seed: int = 0
 
 
 def plan(request: InpaintRequest, engine: str = AUTO, *, seed: int = 0) -> Plan:
-    """The whole plan of a request, pictures included."""
+    """Plan a request with its images."""
     return plans.plan_pictures(request, plan_settings(request.settings, engine, seed=seed))
 
 
 def plan_stored(request: InpaintRequest, engine: str) -> Plan:
-    """The whole plan of a request whose settings were resolved when it was accepted."""
+    """Plan a stored request, whose settings were resolved when it was accepted."""
     return plans.plan_pictures(request, plans.plan_stored(request.settings, engine, catalog=Catalog()))
 
 

@@ -78,7 +78,7 @@ def deliver(
     """
     if not delivery.claim(lease_seconds=LEASE_SECONDS):
         return False
-    body = body_of(delivery)
+    body = message_body(delivery)
     headers = signed_headers(delivery.webhook_id, int(time.time()), body, signing_secrets(delivery.owner))
     sent = post_json(
         delivery.url,
@@ -137,7 +137,7 @@ def retry_after_seconds(retry_after: str | None, *, now: datetime) -> float:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-def body_of(delivery: WebhookDelivery) -> bytes:
+def message_body(delivery: WebhookDelivery) -> bytes:
     """Return the message as JSON, identical in every attempt. It links to the generation and contains no images.
 
     `sequence` increases from one message to the next, because messages can arrive out of order.

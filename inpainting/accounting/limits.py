@@ -30,11 +30,11 @@ DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 LONGEST_WINDOW = DAY
 RATE, QUOTA = "rate_limited", "quota_exceeded"
 WEBHOOKS_PER_MINUTE = 30
-"""Test and repeated deliveries. Each calls another machine, so the limit applies to all users."""
+"""Limit on test deliveries and redeliveries. Each calls another machine, so the limit applies to all users."""
 
 
 class LimitReached(InvalidRequest):
-    """A limit is reached. retry_after_seconds: None where only an end or a deletion frees it."""
+    """A limit is reached. retry_after_seconds: None if only the end or deletion of a generation helps."""
 
     def __init__(self, message: str, *, code: str, limit: int, actual: int, retry_after_seconds: int | None) -> None:
         super().__init__(message, code=code, limit=limit, actual=actual)
@@ -42,7 +42,7 @@ class LimitReached(InvalidRequest):
 
 
 class Allowance:
-    """The limits of a user within one accepting transaction, which locks out their other calls until it ends.
+    """The limits of a user within one accepting transaction, which holds a lock on the user until it ends.
 
     Usage is read once, and only for limits that are set; accepted generations are added to it.
     """
@@ -91,26 +91,26 @@ class Allowance:
 
     @cached_property
     def _waiting_before(self) -> int:
-        return _waiting(self.owner)
+        return _count_waiting(self.owner)
 
     @cached_property
     def _this_minute_before(self) -> int:
-        return _noted(self.owner, Act.GENERATION, MINUTE).count()
+        return _recent_entries(self.owner, Act.GENERATION, MINUTE).count()
 
     @cached_property
     def _today_before(self) -> int:
-        return _noted(self.owner, Act.GENERATION, DAY).count()
+        return _recent_entries(self.owner, Act.GENERATION, DAY).count()
 
     @cached_property
     def _pixels_before(self) -> int:
-        return _noted(self.owner, Act.GENERATION, DAY).aggregate(n=Sum("pixels"))["n"] or 0
+        return _recent_entries(self.owner, Act.GENERATION, DAY).aggregate(n=Sum("pixels"))["n"] or 0
 
     @cached_property
     def _bytes_before(self) -> int:
         return stored_bytes(self.owner)
 
     def _until_free(self, window: timedelta) -> int:
-        return _until_free(_noted(self.owner, Act.GENERATION, window), window)
+        return _until_free(_recent_entries(self.owner, Act.GENERATION, window), window)
 
 
 def megapixels(pixels: int) -> int:
@@ -118,9 +118,9 @@ def megapixels(pixels: int) -> int:
 
 
 def spend_webhook(owner: Any) -> None:
-    """Count a delivery by hand, in the transaction that makes it due. Raises LimitReached."""
+    """Count a test delivery or redelivery, in the transaction that makes it due. Raises LimitReached."""
     _lock(owner)
-    this_minute = _noted(owner, Act.WEBHOOK, MINUTE)
+    this_minute = _recent_entries(owner, Act.WEBHOOK, MINUTE)
     soon = _until_free(this_minute, MINUTE)
     refuse_over(WEBHOOKS_PER_MINUTE, this_minute.count(), "webhooks sent by hand in a minute", RATE, soon)
     LedgerEntry.objects.create(owner=owner, act=Act.WEBHOOK)
@@ -155,9 +155,9 @@ def prune_ledger(now: datetime) -> int:
 
 def spent(owner: Any) -> dict[str, int]:
     """Current usage of the limits per minute and per 24 hours, by their names; deleted generations count."""
-    today = _noted(owner, Act.GENERATION, DAY)
+    today = _recent_entries(owner, Act.GENERATION, DAY)
     return {
-        "per_minute": _noted(owner, Act.GENERATION, MINUTE).count(),
+        "per_minute": _recent_entries(owner, Act.GENERATION, MINUTE).count(),
         "per_day": today.count(),
         "megapixels_per_day": megapixels(today.aggregate(n=Sum("pixels"))["n"] or 0),
     }
@@ -175,11 +175,11 @@ def stored_bytes(owner: Any) -> int:
     return sum(pictures["n"] or 0 for pictures in kept)
 
 
-def _waiting(owner: Any) -> int:
+def _count_waiting(owner: Any) -> int:
     return Generation.objects.filter(owner=owner, status__in=[Status.QUEUED, Status.RUNNING]).count()
 
 
-def _noted(owner: Any, act: Act, window: timedelta) -> QuerySet[LedgerEntry]:
+def _recent_entries(owner: Any, act: Act, window: timedelta) -> QuerySet[LedgerEntry]:
     return LedgerEntry.objects.filter(owner=owner, act=act, at__gt=timezone.now() - window)
 
 

@@ -1,4 +1,4 @@
-"""The pages of Django's admin, one module for each kind of row."""
+"""The admin pages, one module for each group of models."""
 
 from inpainting.admin import batches, catalog, generations, limits, webhooks
 

@@ -20,7 +20,7 @@ from inpainting.media.files import picture_or_text_response
 from inpainting.models import (
     Generation,
 )
-from inpainting.models.generation import GIVEN
+from inpainting.models.generation import INPUT_IMAGES
 
 
 @admin.register(Generation)
@@ -53,7 +53,7 @@ class GenerationAdmin(admin.ModelAdmin):
 
     def picture(self, request: HttpRequest, pk: UUID, which: str) -> HttpResponseBase:
         """Serve one image to a reviewer: source, mask, a conditioning image, small, or the index of a result."""
-        generation = get_object_or_404(Generation.objects.select_related(*GIVEN), pk=pk)
+        generation = get_object_or_404(Generation.objects.select_related(*INPUT_IMAGES), pk=pk)
         if not self.has_view_permission(request, generation):
             raise Http404
         files = {

@@ -1,4 +1,4 @@
-"""Retention and limits of users."""
+"""Admin pages of the retention and limits of users."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inpainting.models import (
 
 @admin.register(Retention)
 class RetentionAdmin(admin.ModelAdmin):
-    """The row without a user is the maximum for all users; the others are the users' own choices."""
+    """The row without a user is the maximum for all users; each other row is the choice of one user."""
 
     list_display = ("__str__", "days")
     list_select_related = ("user",)
@@ -21,7 +21,7 @@ class RetentionAdmin(admin.ModelAdmin):
 
 @admin.register(UserLimits)
 class UserLimitsAdmin(admin.ModelAdmin):
-    """The row without a user applies to all users without a row of their own."""
+    """The row without a user holds the defaults; a user's own row replaces them."""
 
     list_display = ("__str__", "waiting", "per_minute", "per_day", "megapixels_per_day", "stored_megabytes")
     list_select_related = ("user",)

@@ -1,4 +1,4 @@
-"""Authentication by API key, which each dialect sends in its own place."""
+"""API key authentication for all dialects, which differ in where the request contains the key."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from inpainting.api.dialects import dialect_at
 
 
 class DialectKeyAuthentication(ApiKeyAuthentication):
-    """An API key where the dialect of the path sends it: in a header, or in the body."""
+    """Reads the API key with the dialect of the request's path: from a header, or from the body."""
 
-    def key_of(self, request: Request) -> str | None:
+    def read_api_key(self, request: Request) -> str | None:
         dialect = dialect_at(request.path)
-        return super().key_of(request) if dialect is None else dialect.key_of(request)
+        return super().read_api_key(request) if dialect is None else dialect.read_api_key(request)

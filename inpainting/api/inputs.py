@@ -1,4 +1,4 @@
-"""Decoded pictures and settings -> `InpaintRequest`."""
+"""Build an `InpaintRequest` from decoded images and settings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 
 
-def masked_request(
+def build_masked_request(
     image: DecodedPicture, mask: DecodedPicture, settings: PaintSettings, polarity: MaskPolarity
 ) -> tuple[InpaintRequest, tuple[str, ...]]:
-    """The request and warnings about its pictures. A mask of another size is scaled to the image."""
+    """Build the request, with warnings about its images. A mask of another size is scaled to the image."""
     size = image.picture.size
     scaled = masks.scaling_note(mask.picture.size, size)
     pixels = masks.normalise(mask.picture, polarity=polarity, size=size)
@@ -21,7 +21,7 @@ def masked_request(
     return InpaintRequest(image.picture, pixels, settings), warnings
 
 
-def unmasked_request(image: DecodedPicture, settings: PaintSettings) -> tuple[InpaintRequest, tuple[str, ...]]:
-    """Plain img2img: the whole image is repainted."""
+def build_unmasked_request(image: DecodedPicture, settings: PaintSettings) -> tuple[InpaintRequest, tuple[str, ...]]:
+    """Build a request that repaints the whole image, for plain img2img."""
     size = image.picture.size
     return InpaintRequest(image.picture, np.full((size.height, size.width), 255, np.uint8), settings), image.warnings

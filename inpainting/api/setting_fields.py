@@ -225,7 +225,7 @@ NOTES = {
     "model": "auto leaves the choice to the server; an unknown name is refused.",
     "preset": "full: no preset.",
 }
-"""What the API adds to the help of a row."""
+"""Additions of the API to the help of a row."""
 
 
 def _with_spellings(row: Setting, common: dict[str, Any]) -> serializers.Field:

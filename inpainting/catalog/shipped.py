@@ -255,7 +255,7 @@ IP-Adapters (H. Ye et al. 2023, arXiv 2308.06721), by the names that clients of 
 
 
 KINDS = {DIFFUSION: "diffusion model", ERASE: "model for erasing", MODERATION: "safety checker"}
-"""What people call a model, by the engine that computes with it."""
+"""Engine -> the word for its models in messages."""
 
 
 def no_model_message(engine: str = DIFFUSION) -> str:

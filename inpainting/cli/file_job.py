@@ -28,7 +28,7 @@ HIDDEN = "What was painted is hidden: the safety checker found something in it. 
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What was measured on a written file, and warnings about it."""
+    """The measurements on a written file, and the warnings about it."""
 
     out: Path
     outside_mask_changed_pixels: int

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 
 from inpainting import moderation, planning
 from inpainting.cli.file_job import FileJob
-from inpainting.cli.options import option_of, settings_of
+from inpainting.cli.options import option_name, settings_from_options
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.engines.base import SettingsPlan
@@ -53,13 +53,13 @@ def jobs_of(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[Fil
 
 def plan_of(options: Mapping[str, Any], warn: Callable[[str], None]) -> SettingsPlan:
     """The plan of the options' settings, with a random seed where they have none."""
-    requested = settings_of(options)
+    requested = settings_from_options(options)
     seed = 1 + secrets.randbelow(2**31 - 1) if options["seed"] is None else options["seed"]
     plan = planning.plan_settings(requested, options["engine"], seed=seed)
     for warning in plan.warnings:
         warn(warning)
     for name in sorted(plan.ignored.keys() & requested.to_dict(exclude_defaults=True).keys()):
-        warn(f"{option_of(name)} changes nothing: {plan.engine.name} does not read it here.")
+        warn(f"{option_name(name)} changes nothing: {plan.engine.name} does not read it here.")
     return plan
 
 

@@ -1,4 +1,4 @@
-"""The options of `manage.py inpaint` that stand for settings."""
+"""The options of `manage.py inpaint` for the settings in the settings table."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ MAX_SHOWN_CHOICES = 4
 
 
 def add_setting_options(parser: ArgumentParser) -> None:
-    """Add an option for each row of the table of settings, but for those with a `no_option`."""
+    """Add an option for each row of the settings table, except rows with a `no_option`."""
     groups = {group: parser.add_argument_group(group) for group in Group}
     for row in SETTINGS:
         if not row.no_option:
             groups[row.group].add_argument(
-                option_of(row.name), dest=row.name, default=None, help=help_text(row), **_arguments(row)
+                option_name(row.name), dest=row.name, default=None, help=help_text(row), **_arguments(row)
             )
 
 
-def option_of(name: str) -> str:
-    """Return the option of a setting: "mask_grow" -> "--mask-grow"."""
+def option_name(name: str) -> str:
+    """Return the option name of a setting: "mask_grow" -> "--mask-grow"."""
     return "--" + (by_name(name).option or name).replace("_", "-")
 
 
-def settings_of(options: Mapping[str, Any]) -> PaintSettings:
-    """Return the settings of parsed options. Raises InvalidRequest."""
+def settings_from_options(options: Mapping[str, Any]) -> PaintSettings:
+    """Build the settings from parsed options. Raises InvalidRequest."""
     values = {row.name: options[row.name] for row in SETTINGS if options.get(row.name) is not None}
     values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     if "safety_checker_type" in values:
@@ -59,7 +59,7 @@ def help_text(row: Setting) -> str:
 
 
 def _arguments(row: Setting) -> dict[str, Any]:
-    """Return what `add_argument` needs for the type of the setting."""
+    """Return the keyword arguments of `add_argument` for the type of the setting."""
     if row.type is ValueType.BOOLEAN:
         return {"action": BooleanOptionalAction}
     if row.type is ValueType.CHOICE:

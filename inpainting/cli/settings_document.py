@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inpainting.cli.options import option_of
+from inpainting.cli.options import option_name
 from inpainting.core.setting import EVERY_ENGINE, Group, Setting, ValueType
 from inpainting.core.settings_table import SETTINGS
 
@@ -48,7 +48,7 @@ def names_of(row: Setting) -> str:
     if row.aliases:
         names.append(f"or {', '.join(f'`{alias}`' for alias in row.aliases)}")
     if not row.no_option:
-        names.append(f"`{option_of(row.name)}`")
+        names.append(f"`{option_name(row.name)}`")
     return "<br>".join(names)
 
 

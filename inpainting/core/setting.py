@@ -104,7 +104,7 @@ class Setting:
 
     @property
     def default_words(self) -> str:
-        """What applies where the setting is not sent, in words; "" where nothing does."""
+        """The default in words; "" if there is none."""
         if self.default_text or self.default in (None, "", ()):
             return self.default_text or ("" if self.adapter_default is None else f"{self.adapter_default:g}")
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)

@@ -1,1 +1,1 @@
-"""What paints. An engine knows the core and nothing else of the house."""
+"""The inpainting engines, and the plans that they execute."""

@@ -1,4 +1,4 @@
-"""The seam between deciding and painting: a plan, what an engine declares, and the one method that it has."""
+"""The engine interface: plans, engine declarations, and the method `inpaint`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 
 
 class Queue(StrEnum):
-    """Which workers run an engine's generations: those that compute on the CPU, or those of the process that owns the
-    GPU."""
+    """The workers that run an engine's generations: those on the CPU, or those of the process that owns the GPU."""
 
     CPU = "cpu"
     GPU = "gpu"
@@ -48,8 +47,8 @@ OnStep = Callable[[Step], None]
 
 
 class Catalog(Protocol):
-    """The models, LoRAs and adapters of a site. Every lookup raises InvalidRequest, which lists what there is or says
-    how to install it."""
+    """The models, LoRAs and adapters of a site. Every lookup raises InvalidRequest, whose message lists the
+    available names or explains how to install the missing one."""
 
     def find(self, name: str | None, engine: str) -> ModelSpec:
         """The installed model of that slug or alias, for that engine; None is the engine's default model."""
@@ -68,17 +67,17 @@ class Catalog(Protocol):
     def has_installed(self, engine: str) -> bool: ...
 
     def family_of(self, name: str) -> str | None:
-        """The family of the model of that name, installed or not; None where there is none."""
+        """The family of the model of that name, installed or not; None for an unknown name."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Resolution:
-    """What an engine makes of settings.
+    """Settings resolved by an engine.
 
-    settings: with every default filled in. window: how the engine's window is placed and scaled. model: None where the
-    engine needs none. loras: in the order of `settings.loras`; embeddings alike. adapters: the VAE, ControlNet and
-    IP-Adapter that the settings name.
+    settings: with every default filled in. window_rule: how the engine's window is placed and scaled. model: None if
+    the engine needs none. loras, embeddings: in the order of the settings. adapters: the VAE, ControlNet and IP-Adapter
+    that the settings name.
     """
 
     settings: PaintSettings
@@ -103,7 +102,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineDeclaration:
-    """Everything that is known of an engine without computing anything; importing it loads no heavy library.
+    """The static properties of an engine; importing a declaration loads no heavy library.
 
     name: in the API and in `core.settings_table`. label: for people. ignored_settings: names of the settings that it
     never reads. needs_surroundings: it paints from pixels that are kept, so it cannot repaint the whole image.
@@ -136,10 +135,10 @@ class EngineDeclaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SettingsPlan(Resolution):
-    """How settings are painted, whatever the pictures are.
+    """The part of a plan that does not depend on the images.
 
-    reason: a sentence for people: why this engine. requested: the settings before they were resolved. ignored: the
-    names of the settings that change nothing here, each with the reason. warnings: sentences for people.
+    reason: a sentence for people, why this engine was chosen. requested: the settings before they were resolved.
+    ignored: the names of the settings without effect, each with the reason. warnings: sentences for people.
     """
 
     engine: EngineDeclaration
@@ -151,7 +150,7 @@ class SettingsPlan(Resolution):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan(SettingsPlan):
-    """How the pictures of one request are painted.
+    """The whole plan of one request.
 
     request: the pictures as they were sent, with the resolved settings. mask: the effective one, after `mask_grow`.
     window: the part of the image that the engine gets, and its size there. control_image, ip_adapter_image: None where
@@ -175,6 +174,6 @@ class Engine(Protocol):
 
         plan: of the window alone, see `painting.cut_out`.
         Returns `settings.num_images` pictures [height, width, 3] of the window's size; pixels outside the mask are
-        discarded. Raises EngineFailed, and passes Cancelled from `on_step` on.
+        discarded. Raises EngineFailed, and lets Cancelled from `on_step` propagate.
         """
         ...

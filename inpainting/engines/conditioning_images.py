@@ -1,4 +1,4 @@
-"""Which conditioning images of a request (control_image, ip_adapter_image) its plan reads."""
+"""Find the conditioning images of a request (control_image, ip_adapter_image) that its plan does not read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inpainting.engines.base import SettingsPlan
 
 OPTIONAL = COMPUTED_CONTROLS | {Control.TILE}
 """Controls that are taken from the source image where no control_image is sent."""
-WANTED = {Control.DEPTH: "a depth map", Control.SCRIBBLE: "a drawing"}
+EXPECTED_IMAGES = {Control.DEPTH: "a depth map", Control.SCRIBBLE: "a drawing"}
 
 
 def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
@@ -27,17 +27,17 @@ def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
 
 
 def why_control_image_is_unread(plan: SettingsPlan, *, is_sent: bool) -> str:
-    """A clause, or nothing where it is read. Raises InvalidRequest, `control_image_missing`."""
+    """The reason as a clause; "" if the image is read. Raises InvalidRequest, `control_image_missing`."""
     control = plan.settings.control
     if control is None:
-        return "no control was asked for"
+        return "the request names no control"
     if "control" in plan.ignored:
         return f"{plan.engine.name} paints without a control"
     if plan.control in COMPUTED_CONTROLS:
-        return f"what {control} is guided by is computed from the image"
+        return f"the input of {control} is computed from the image"
     if plan.control is not None and plan.control not in OPTIONAL and not is_sent:
         raise InvalidRequest(
-            f"The ControlNet {control} is guided by {WANTED[plan.control]}: send it as control_image.",
+            f"The ControlNet {control} is guided by {EXPECTED_IMAGES[plan.control]}: send it as control_image.",
             code="control_image_missing",
             field="control_image",
         )
@@ -45,15 +45,15 @@ def why_control_image_is_unread(plan: SettingsPlan, *, is_sent: bool) -> str:
 
 
 def why_ip_adapter_image_is_unread(plan: SettingsPlan, *, is_sent: bool) -> str:
-    """A clause, or nothing where it is read. Raises InvalidRequest, `ip_adapter_image_missing`."""
+    """The reason as a clause; "" if the image is read. Raises InvalidRequest, `ip_adapter_image_missing`."""
     adapter = plan.settings.ip_adapter
     if adapter is None:
-        return "no ip_adapter was asked for"
+        return "the request names no ip_adapter"
     if "ip_adapter" in plan.ignored:
         return f"{plan.engine.name} paints without an IP-Adapter"
     if not is_sent:
         raise InvalidRequest(
-            f"The IP-Adapter {adapter} needs a picture to look at: send it as ip_adapter_image.",
+            f"The IP-Adapter {adapter} needs an image prompt: send it as ip_adapter_image.",
             code="ip_adapter_image_missing",
             field="ip_adapter_image",
         )

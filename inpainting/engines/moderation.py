@@ -1,4 +1,4 @@
-"""The safety checker's pass over finished paintings, of any engine: what it finds is hidden.
+"""Run the safety checker on finished paintings of any engine and hide the flagged ones.
 
 Importing this module does not import torch; the first check does.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 
 Moderate = Callable[[Painting, Callable[[], None]], Painting]
-"""`moderated` with its checker and type. Called with the painting and `meanwhile`."""
+"""`apply_safety_checker` with its checker and type. Called with the painting and `keepalive`."""
 
 
 def find_safety_checker(catalog: Catalog) -> ModelSpec:
@@ -44,24 +44,26 @@ def find_safety_checker(catalog: Catalog) -> ModelSpec:
     try:
         return catalog.find(None, MODERATION)
     except InvalidRequest as error:
-        message = f"The safety checker is on, and cannot look at anything. {error.message}"
+        message = f"The safety checker is on, but it cannot run. {error.message}"
         raise InvalidRequest(message, code=UNAVAILABLE, field="safety_checker") from error
 
 
-def moderated(painting: Painting, meanwhile: Callable[[], None], *, how: str, checker: ModelSpec) -> Painting:
-    """The painting with the checker's result, and with everything that was painted hidden where it found something.
+def apply_safety_checker(
+    painting: Painting, keepalive: Callable[[], None], *, how: str, checker: ModelSpec
+) -> Painting:
+    """Return the painting with the checker's result; if it was flagged, with all repainted pixels hidden.
 
     The checker sees crops of the repainted pixels with their surroundings (`core.moderation.crops`), not the rest of
-    the picture: that came from its owner, and stays. The crops show the painting unfaded, because anyone who has the
-    source image could undo the fading.
-    how: one of `settings_table.SAFETY_TYPES`. meanwhile: called while the checker
-    computes; what it raises stops it.
+    the picture, which the owner supplied and which is never hidden. The crops show the painting unfaded, because anyone
+    who has the source image could undo the fading.
+    how: one of `settings_table.SAFETY_TYPES`. keepalive: called while the checker computes; an exception that it raises
+    stops the check.
     Raises EngineFailed, `safety_checker_unavailable`.
     """
-    picture = painting.picture if painting.in_full is None else painting.in_full()
+    picture = painting.picture if painting.make_unfaded is None else painting.make_unfaded()
     pixels, (scale, _) = picture.pixels, painting.window.scale
-    shown = (squared(to_rgb8(Picture(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale))
-    if not checkers().get(checker, meanwhile).flags_any(shown, meanwhile):
+    shown = (padded_to_square(to_rgb8(Picture(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale))
+    if not checker_cache().get(checker, keepalive).flags_any(shown, keepalive):
         return replace(painting, nsfw_content_detected=False)
     return replace(
         painting,
@@ -72,7 +74,7 @@ def moderated(painting: Painting, meanwhile: Callable[[], None], *, how: str, ch
     )
 
 
-def squared(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def padded_to_square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture padded to a square by repeating its edge: the checker crops anything else to its middle."""
     height, width = picture.shape[:2]
     side = max(height, width)
@@ -80,8 +82,8 @@ def squared(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @cache
-def checkers() -> SafetyCheckerCache:
-    """Those of this process. The first use imports torch."""
+def checker_cache() -> SafetyCheckerCache:
+    """The loaded safety checkers of this process. The first use imports torch."""
     from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 
     return SafetyCheckerCache()

@@ -1,4 +1,4 @@
-"""From plan to pictures: cut out the window, let the engine paint it, composite the result into the image."""
+"""Execute a plan: cut out the window, paint it with the engine, composite the result into the image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Painting:
     window: the part that the engine got, at `window.work`. coverage: share of the image that was repainted, 0 to 1.
     seam_score, seam_score_plain, colour_matched, seam_blended: see `compositing.Composite`.
     notes: sentences for people about what differs from the request.
-    in_full: makes the picture without the fading of `mask_blur` and of grey in the mask; None where nothing fades.
+    make_unfaded: makes the picture without the fading of `mask_blur` and of grey in the mask; None where nothing fades.
     nsfw_content_detected: the safety checker's result, None where it has not run. hidden_by: how the picture was hidden
     then, one of `settings_table.SAFETY_TYPES`, None where it was not; unhidden: the picture as it was painted.
     computed_by: see `Step`.
@@ -43,7 +43,7 @@ class Painting:
     colour_matched: bool
     seam_blended: bool
     notes: tuple[str, ...] = ()
-    in_full: Callable[[], Picture] | None = None
+    make_unfaded: Callable[[], Picture] | None = None
     nsfw_content_detected: bool | None = None
     hidden_by: str | None = None
     unhidden: Picture | None = None
@@ -60,8 +60,8 @@ def paint(plan: Plan, engine: Engine, on_step: OnStep) -> list[Painting]:
 
     Where the engine reads `strength` and it is 0 nothing is painted: the window is not even scaled. The last step is
     reported again with each picture that is composited.
-    Raises EngineFailed when the engine returns something else than it was asked for, and passes EngineFailed and
-    Cancelled from the engine on.
+    Raises EngineFailed if the engine returns a wrong number of pictures; EngineFailed and Cancelled from the engine
+    propagate.
     """
     count = plan.settings.num_images
     if plan.settings.strength == 0 and "strength" not in plan.ignored:
@@ -70,7 +70,7 @@ def paint(plan: Plan, engine: Engine, on_step: OnStep) -> list[Painting]:
     relay = StepRelay(plan.window.box, on_step)
     pictures = engine.inpaint(cut_out(plan), relay)
     if len(pictures) != count:
-        raise EngineFailed(f"asked {plan.engine.name} for {count} pictures, got {len(pictures)}")
+        raise EngineFailed(f"{plan.engine.name} should return {count} pictures, got {len(pictures)}")
     return [composited(plan, picture, relay) for picture in pictures]
 
 
@@ -117,7 +117,7 @@ def composited(plan: Plan, picture: NDArray[np.uint8], relay: StepRelay) -> Pain
         colour_matched=done.colour_matched,
         seam_blended=done.seam_blended,
         notes=tuple(relay.notes),
-        in_full=partial(painted_in_full, image, mask, window, picture) if blur > 0 or is_grey(mask) else None,
+        make_unfaded=partial(composite_unfaded, image, mask, window, picture) if blur > 0 or is_grey(mask) else None,
         computed_by=relay.computed_by,
     )
 
@@ -144,7 +144,7 @@ class StepRelay:
             self.on_step(replace(self.last, preview=None, box=self.box))
 
 
-def painted_in_full(image: Picture, mask: Mask, window: Window, picture: NDArray[np.uint8]) -> Picture:
+def composite_unfaded(image: Picture, mask: Mask, window: Window, picture: NDArray[np.uint8]) -> Picture:
     """The image with an engine's picture in it wherever the mask is above 0, without fading."""
     everywhere = np.where(mask > 0, np.uint8(255), np.uint8(0))
     return composite(image, everywhere, window, picture, blur=0).picture

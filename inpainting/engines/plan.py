@@ -29,7 +29,7 @@ CONDITIONING_IMAGES = ("control_image", "ip_adapter_image")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The engine that paints, and a sentence for people: why this one."""
+    """The chosen engine, and the reason as a sentence for people."""
 
     engine: EngineDeclaration
     reason: str
@@ -55,7 +55,8 @@ def plan_settings(
 def plan_stored(settings: PaintSettings, engine: str, *, catalog: Catalog) -> SettingsPlan:
     """The plan of settings that were resolved before, as the history stores them.
 
-    What an earlier release left open is filled in; a preset is not applied again, for its LoRA and VAE are there.
+    Settings that an earlier release left unresolved are resolved; a preset is not applied again, since its LoRA and
+    VAE are among the stored settings.
     Raises InvalidRequest where the engine, the model, a LoRA or an adapter is gone.
     """
     declaration = registry.find(engine).declaration
@@ -65,9 +66,9 @@ def plan_stored(settings: PaintSettings, engine: str, *, catalog: Catalog) -> Se
 
 
 def step_down(plan: Plan, *, catalog: Catalog) -> Plan | None:
-    """The plan with the engine below, for a device whose memory is too small; None where none can paint the request.
+    """The plan with a less demanding engine, after device memory ran out; None if none can paint the request.
 
-    Below diffusion is the engine that `auto` takes without a prompt; the others have none below.
+    Diffusion falls back to the engine that `auto` takes without a prompt; the other engines have no fallback.
     """
     if plan.engine.name != DIFFUSION.name:
         return None
@@ -111,19 +112,19 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
 def choose(engine: str, requested: PaintSettings | None, catalog: Catalog) -> Choice:
     """The engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
 
-    "auto" takes the engine of the requested model; else diffusion where there is a prompt, or anything else that calls
-    for it, and a model is installed; else, as diffusion does worse without a prompt, erase or quick-fill.
-    requested: None for the engine of a request of which nothing is known yet.
+    "auto" takes the engine of the requested model; else diffusion if a model is installed and a prompt or another
+    setting needs it; else, as diffusion does worse without a prompt, erase or quick-fill.
+    requested: None if the settings are not known yet.
     """
     if engine != registry.AUTO:
-        return Choice(registry.find(engine).declaration, "It was asked for by name.")
+        return Choice(registry.find(engine).declaration, "The request names this engine.")
     settings = requested or PaintSettings()
     if settings.model and catalog.family_of(settings.model) in families.names(engine=ERASE.name):
-        return Choice(ERASE, f"The model {settings.model} was asked for.")
+        return Choice(ERASE, f"The request names the model {settings.model}.")
     why = auto_reason(settings)
     if (why or requested is None) and DIFFUSION.is_installed and catalog.has_installed(DIFFUSION.name):
-        return Choice(DIFFUSION, f"{why}, and a model is installed that paints what is asked.")
-    why = f"{why}, but no model is installed that could paint it" if why else "There is no prompt"
+        return Choice(DIFFUSION, f"{why}, and a model for it is installed.")
+    why = f"{why}, but no model for it is installed" if why else "There is no prompt"
     return _without_prompt(f"{why}, so the gap is closed from the picture itself", catalog)
 
 
@@ -155,7 +156,7 @@ def planned(
 
 
 def ignored(engine: EngineDeclaration, resolution: Resolution) -> dict[str, str]:
-    """The settings that change nothing, each with the reason: the engine's, the model family's or another setting's."""
+    """The settings without effect, each with the reason: the engine, the model family or another setting ignores it."""
     reasons = idle(resolution.settings)
     if resolution.model is not None:
         family = families.get(resolution.model.family)

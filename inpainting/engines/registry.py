@@ -18,7 +18,7 @@ AUTO = "auto"
 
 @cache
 def engines() -> dict[str, Engine]:
-    """Every engine by its name. First called at start-up, by one thread: two would each own the device."""
+    """Every engine by its name. First called at start-up by one thread, so that one set uses the device."""
     options = Options(
         device=settings.DIFFUSION_DEVICE,
         precision=settings.DIFFUSION_PRECISION,
@@ -46,7 +46,7 @@ def find(name: str) -> Engine:
 
 
 def check_name(name: str) -> None:
-    """Raise InvalidRequest as `find` does, for what is not "auto" either."""
+    """Raise InvalidRequest as `find` does, unless the name is "auto"."""
     if name != AUTO:
         find(name)
 

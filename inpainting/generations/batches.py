@@ -20,18 +20,24 @@ from inpainting.engines.conditioning_images import unread_images
 from inpainting.engines.plan import plan_pictures
 from inpainting.generations.delete import delete_ended
 from inpainting.generations.idempotency import Idempotency
-from inpainting.generations.submit import Given, keep, kept_or_removed, prepared, random_seed
+from inpainting.generations.submit import (
+    Submission,
+    deleting_unsaved_files,
+    prepare_generation,
+    random_seed,
+    save_and_notify,
+)
 from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status
 from inpainting.models.batch import DELETED, REFUSED
-from inpainting.models.generation import GIVEN, SharedImages
+from inpainting.models.generation import INPUT_IMAGES, SharedImages
 
 LIVE = (Status.QUEUED, Status.RUNNING)
 RETRIED = (Status.FAILED, Status.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Wanted:
-    """One image of a batch: its file name, and its request or why it cannot be read."""
+class BatchInput:
+    """One image of a batch: its file name, and its request or the error that was raised when it was read."""
 
     name: str
     request: InpaintRequest | InvalidRequest
@@ -40,7 +46,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """The indexes of the items that are queued again, and why the others were refused."""
+    """The result of `retry`: indexes of the items that are queued again, and the errors of the refused ones."""
 
     accepted: tuple[int, ...]
     refused: dict[int, InvalidRequest]
@@ -56,24 +62,24 @@ def of(user: Any) -> QuerySet[Batch]:
 
 
 def find(user: Any, pk: UUID) -> Batch | None:
-    """The user's own batch with its items and their results; None where it is missing or another user's."""
+    """The user's batch with its items and their results; None if it does not exist or belongs to another user."""
     images = Prefetch("generation__images", GeneratedImage.objects.order_by("index"))
     items = BatchItem.objects.select_related("generation__source", "generation__mask").prefetch_related(images)
     return of(user).prefetch_related(Prefetch("items", items)).filter(pk=pk).first()
 
 
 def submit_batch(
-    wanted: Iterable[Wanted],
+    inputs: Iterable[BatchInput],
     *,
     owner: Any,
     engine: str = "auto",
     webhook_url: str = "",
     idempotency: Idempotency | None = None,
 ) -> Batch:
-    """The accepted batch; the earlier one where its Idempotency-Key made one before.
+    """Accept a batch and return it; a repeated Idempotency-Key returns the earlier one.
 
-    Each picture is accepted or refused by itself; from the first one that exceeds a limit of the owner on, all are
-    refused. If every picture is refused, nothing is stored, the key stays free, and the first refusal is raised.
+    Each image is accepted or refused by itself; after the first one that exceeds a limit of the owner, all are
+    refused. If every image is refused, nothing is stored, the key stays free, and the first refusal is raised.
     Raises InvalidRequest also for an unknown engine, a webhook_url that may not be called and a key that came with
     another request.
     """
@@ -84,33 +90,33 @@ def submit_batch(
     plan_settings = cache(partial(planning.plan_settings, engine=engine, seed=random_seed()))
     shared = SharedImages()
 
-    def prepare(one: Wanted) -> Generation:
+    def prepare(one: BatchInput) -> Generation:
         if isinstance(one.request, InvalidRequest):
             raise one.request
         plan = plan_pictures(one.request, plan_settings(one.request.settings))
-        return prepared(plan, Given(owner, engine, one.name, one.warnings, webhook_url), shared=shared)
+        return prepare_generation(plan, Submission(owner, engine, one.name, one.warnings, webhook_url), shared=shared)
 
     refusals: dict[int, InvalidRequest] = {}
     items: list[BatchItem] = []
     try:
         with transaction.atomic():
             Allowance(owner).check()  # before a picture is read
-        with kept_or_removed() as made:
-            for one in wanted:
+        with deleting_unsaved_files() as made:
+            for one in inputs:
                 item = BatchItem(index=len(items), name=one.name)
                 items.append(item)
                 try:
                     item.generation = prepare(one)
                     made.append(item.generation)
                 except InvalidRequest as error:
-                    refusals[item.index] = bare(error)
+                    refusals[item.index] = without_traceback(error)
                 del one  # free its pictures before the next are read
             if not items:
                 raise InvalidRequest("A batch has at least one picture.", code="field_missing", field="images")
             waiting = {item.index: item.generation for item in items if item.generation is not None}
             with transaction.atomic(durable=True):
                 batch = Batch.objects.create(owner=owner)
-                refusals |= keep_until_a_limit(waiting, Allowance(owner))
+                refusals |= save_until_limit(waiting, Allowance(owner))
                 if len(refusals) == len(items):
                     raise refusals[0]
                 for item in items:
@@ -121,25 +127,24 @@ def submit_batch(
         earlier = idempotency.earlier_batch(owner) if idempotency else None
         if earlier is None:
             raise
-        return earlier  # the same request, a moment sooner
+        return earlier  # a concurrent request with the same key was first
     return batch
 
 
-def bare(error: InvalidRequest) -> InvalidRequest:
+def without_traceback(error: InvalidRequest) -> InvalidRequest:
     """The error without its traceback, whose frames hold the picture for as long as the error is kept."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
 
-def keep_until_a_limit(waiting: dict[int, Generation], allowance: Allowance) -> dict[int, InvalidRequest]:
-    """Save generations in their order, by index. Returns the limit that the first one too many exceeds, for it and all
-    after it."""
+def save_until_limit(waiting: dict[int, Generation], allowance: Allowance) -> dict[int, InvalidRequest]:
+    """Save generations in order, by index, until one exceeds a limit. Returns that error for it and all after it."""
     over: dict[int, InvalidRequest] = {}
     reached: LimitReached | None = None
     for index, generation in waiting.items():
         try:
             if reached is None:
-                keep(generation, allowance)
+                save_and_notify(generation, allowance)
         except LimitReached as error:
             reached = error
         if reached is not None:
@@ -162,7 +167,7 @@ def error_details(error: InvalidRequest) -> dict[str, Any]:
 
 
 def cancel(batch: Batch) -> bool:
-    """Cancel every queued and running generation. False where there is none."""
+    """Cancel every queued and running generation. Returns False if there is none."""
     live = Generation.objects.filter(batch_item__batch=batch, status__in=LIVE)
     return sum(generation.cancel() for generation in live) > 0
 
@@ -171,10 +176,10 @@ def retry(batch: Batch) -> Retried:
     """Run the failed and cancelled items again with the same settings: each becomes a new generation, a child of the
     former one, that shares its pictures.
 
-    If every item is refused, nothing is stored, and the first refusal is raised. The answer is empty where there is
-    nothing to retry, or a concurrent call has retried all of it.
+    If every item is refused, nothing is stored, and the first refusal is raised. The result is empty if there is
+    nothing to retry, or a concurrent call has retried everything.
     """
-    read = ("generation__owner", *(f"generation__{name}" for name in GIVEN))
+    read = ("generation__owner", *(f"generation__{name}" for name in INPUT_IMAGES))
     ended = batch.items.select_related(*read).filter(generation__status__in=RETRIED)
     items = {item.index: item for item in ended}
     refusals: dict[int, InvalidRequest] = {}
@@ -188,9 +193,9 @@ def retry(batch: Batch) -> Retried:
     with transaction.atomic(durable=True):
         # Serialise retries and deletions of a batch. SQLite's transactions are exclusive anyway.
         list(Batch.objects.select_for_update().filter(pk=batch.pk))
-        allowance = Allowance(batch.owner)  # holds the owner before any generation, as deleting does
+        allowance = Allowance(batch.owner)  # locks the owner before any generation, in the same order as deletion
         waiting = {index: again[index] for index in still_ended(items) if index in again}
-        refusals |= keep_until_a_limit(waiting, allowance)
+        refusals |= save_until_limit(waiting, allowance)
         done = [index for index in waiting if index not in refusals]
         for index in done:
             items[index].replace_generation(waiting[index])
@@ -202,8 +207,8 @@ def retry(batch: Batch) -> Retried:
 def copy_for_rerun(former: Generation) -> Generation:
     """A child of a generation, planned again, without reading its pictures; its row is not saved yet.
 
-    Raises InvalidRequest where it can no longer be accepted: for what `planning.plan_settings` refuses, for a missing
-    conditioning image, for a file that is gone (`image_gone`) and for a webhook_url that may no longer be called.
+    Raises InvalidRequest if it can no longer be accepted: for settings that `planning.plan_settings` refuses, a missing
+    conditioning image, a missing file (`image_gone`) and a webhook_url that is no longer allowed.
     """
     if former.webhook_url:
         webhooks.check_url(former.webhook_url, field="webhook_url")

@@ -1,4 +1,4 @@
-"""Delete generations with all of their pictures: the rows in one transaction, the files once it holds."""
+"""Delete generations with all of their images: the rows in one transaction, the files after its commit."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from inpainting.models.generation import ENDED
 
 
 def delete(generation: Generation) -> bool:
-    """Remove it with all of its pictures. False while it runs: then it is being cancelled, and can be deleted soon."""
+    """Delete a generation with its images. A running one is cancelled and False is returned: call again soon."""
     generation.cancel()
     return delete_ended(generation.pk) or not Generation.objects.filter(pk=generation.pk).exists()
 
 
 def delete_ended(pk: UUID) -> bool:
-    """Remove what has ended: its results, and what it was given where no other generation uses it.
+    """Delete an ended generation with its results, and its input images if no other generation uses them.
 
-    False where there is nothing of that kind: it has not ended, or somebody else has deleted it.
+    Returns False if the generation has not ended or no longer exists.
     """
     with transaction.atomic():
-        # The owner first: of two that share a picture, the one deleted last must see that it is the last.
+        # Lock the owner first: of two concurrent deletions that share an image, the last one deletes the image.
         list(get_user_model().objects.select_for_update(of=["self"], no_key=True).filter(generations=pk))
         generation = Generation.objects.select_for_update().filter(pk=pk, status__in=ENDED).first()
         if generation is None:
@@ -46,12 +46,12 @@ def delete_everything_of(user: Any) -> int:
     with transaction.atomic():
         # Locked until the end, so that no worker commits a result meanwhile; in the same order as `delete_ended`.
         list(get_user_model().objects.select_for_update(no_key=True).filter(pk=user.pk))
-        theirs = list(Generation.objects.select_for_update().filter(owner=user).values_list("pk", flat=True))
+        pks = list(Generation.objects.select_for_update().filter(owner=user).values_list("pk", flat=True))
         Generation.objects.filter(owner=user).delete()
         Batch.objects.filter(owner=user).delete()
         SourceImage.objects.filter(owner=user, generations=None).delete()
         Mask.objects.filter(owner=user, generations=None).delete()
         ReferencePicture.objects.filter(owner=user, controlled=None, adapted=None).delete()
-        for pk in theirs:
+        for pk in pks:
             transaction.on_commit(partial(completion_waiters.wake, pk), robust=True)
-    return len(theirs)
+    return len(pks)

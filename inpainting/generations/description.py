@@ -1,4 +1,4 @@
-"""What the API and the pages say about a generation: its settings under their public names, warnings, and links."""
+"""The description of a generation for the API and the pages: settings under their public names, warnings, links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOT_EXAMINED = {"nsfw_content_detected": None, "hidden_by": None}
 
 
 def metadata(generation: Generation) -> dict[str, Any]:
-    """The resolved settings under their public names, how they were chosen, and what was measured on the results."""
+    """The resolved settings under their public names, the reasons for them, and the measurements on the results."""
     settings = {name: value for name, value in generation.settings.items() if value is not None}
     return {
         **with_public_names(settings),
@@ -26,8 +26,8 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "engine_reason": generation.engine_reason,
         "requested": requested(generation),
         **{f"{name}_sha256": picture.sha256 for name, picture in generation.references.items()},
-        "ignored": ignored_of(generation.ignored, settings),
-        "warnings": warnings_of(generation),
+        "ignored": ignored_setting_names(generation.ignored, settings),
+        "warnings": all_warnings(generation),
         "seconds": generation.seconds,
         "nsfw_content_detected": nsfw_content_detected(generation),
         "results": [measurements(image) for image in generation.images.all()],
@@ -45,19 +45,19 @@ def with_public_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {PUBLIC_NAMES.get(name, name): value for name, value in settings.items()}
 
 
-def ignored_of(names: Collection[str], settings: Mapping[str, Any]) -> list[str]:
+def ignored_setting_names(names: Collection[str], settings: Mapping[str, Any]) -> list[str]:
     """Public names of the settings among these names that have a value."""
     return public_names(name for name in names if settings.get(name) not in (None, "", [], ()))
 
 
-def warnings_of(generation: Generation) -> list[str]:
+def all_warnings(generation: Generation) -> list[str]:
     """Warnings from the request, then the notes of the results, each once."""
     notes = [note for image in generation.images.all() for note in image.report.get("notes", [])]
     return [*generation.warnings, *dict.fromkeys(notes)]
 
 
 def nsfw_content_detected(generation: Generation) -> list[bool] | None:
-    """For each result whether the safety checker found something; None where any was not examined."""
+    """For each result, whether the safety checker flagged it; None if any result was not examined."""
     found = [image.report.get("nsfw_content_detected") for image in generation.images.all()]
     return None if not found or None in found else found
 

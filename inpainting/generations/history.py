@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import Prefetch, QuerySet
 
 from inpainting.models import GeneratedImage, Generation, Status
-from inpainting.models.generation import GIVEN
+from inpainting.models.generation import INPUT_IMAGES
 
 
 def of(user: Any) -> QuerySet[Generation]:
@@ -16,10 +16,10 @@ def of(user: Any) -> QuerySet[Generation]:
     if not user.is_authenticated:
         return Generation.objects.none()
     images = Prefetch("images", GeneratedImage.objects.order_by("index"))
-    return Generation.objects.filter(owner=user).select_related(*GIVEN).prefetch_related(images)
+    return Generation.objects.filter(owner=user).select_related(*INPUT_IMAGES).prefetch_related(images)
 
 
-def under_way(user: Any) -> QuerySet[Generation]:
+def unfinished(user: Any) -> QuerySet[Generation]:
     """The user's queued and running generations, oldest first."""
     if not user.is_authenticated:
         return Generation.objects.none()
@@ -27,5 +27,5 @@ def under_way(user: Any) -> QuerySet[Generation]:
 
 
 def find(user: Any, pk: UUID) -> Generation | None:
-    """The user's generation, or None: a missing one and another user's are not told apart."""
+    """The user's generation; None if it does not exist or belongs to another user."""
     return of(user).filter(pk=pk).first()

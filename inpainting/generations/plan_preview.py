@@ -1,4 +1,4 @@
-"""What a form of settings leads to, before there are pictures: the plan, and what the form offers around it."""
+"""The plan of a settings form before any image is sent, and the choices that the form offers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHOSEN_FIRST = frozenset({"model", "preset", "control", "ip_adapter"})
 
 @dataclass(frozen=True, slots=True)
 class FormOffer:
-    """What a form offers. Where the engine is `auto`, it is what a prompt would make possible.
+    """The choices of a settings form. With the engine `auto`, those that apply once there is a prompt.
 
     defaults: setting -> the value used where the form sends none. limits: setting -> the lowest and the highest value,
     where the model narrows them. choices: setting -> the names that the model takes. adapters: setting -> the slugs of
@@ -44,7 +44,7 @@ class FormOffer:
 
 @dataclass(frozen=True, slots=True)
 class PlanPreview:
-    """The plan of the settings as they are, and what a form offers around it.
+    """The plan of the present settings, and the choices that the form offers.
 
     problems: setting -> why it was left out of the plan: it does not fit the others.
     """
@@ -77,7 +77,7 @@ class _Preview:
         return PlanPreview(plan, self.offer(with_prompt), problems)
 
     def plan(self, requested: PaintSettings) -> tuple[SettingsPlan, dict[str, str]]:
-        """The plan, without the settings that do not fit the others: a form must follow while it is filled in."""
+        """Plan without the settings that contradict others: a form needs a plan while it is still being filled in."""
         problems: dict[str, str] = {}
         while True:
             try:
@@ -112,12 +112,12 @@ class _Preview:
         )
 
     def defaults(self, requested: PaintSettings) -> dict[str, Any]:
-        """The resolved values of the settings that have such defaults, as if none of them was requested."""
+        """The defaults that depend on the model: the values resolved when none of these settings is requested."""
         open_rows = [row for row in SETTINGS if row.default is None and row.name not in CHOSEN_FIRST]
         cleared: dict[str, Any] = {row.name: None for row in open_rows}
-        usual, _ = self.plan(replace(requested, **cleared))
-        native = {} if usual.model is None else {"width": usual.model.width, "height": usual.model.height}
-        resolved = {row.name: getattr(usual.settings, row.name) for row in open_rows}
+        plan, _ = self.plan(replace(requested, **cleared))
+        native = {} if plan.model is None else {"width": plan.model.width, "height": plan.model.height}
+        resolved = {row.name: getattr(plan.settings, row.name) for row in open_rows}
         return native | {name: value for name, value in resolved.items() if value is not None}
 
     def choices(self, family: ModelFamily) -> dict[str, tuple[str, ...]]:
@@ -132,7 +132,7 @@ class _Preview:
         return {**named, "loras": tuple(row.slug for row in self.catalog.loras if row.family == family)}
 
     def hint(self, with_prompt: SettingsPlan) -> str:
-        """Where a prompt changes what `auto` chooses: which engine paints without one, and which model with one."""
+        """A sentence on how a prompt changes the choice of `auto`; "" if it does not."""
         if self.engine != AUTO or with_prompt.model is None:
             return ""
         without = plans.choose(AUTO, PaintSettings(), self.catalog).engine

@@ -18,7 +18,7 @@ from inpainting.generations.submit import notify_workers
 from inpainting.models import Generation, Status, WebhookDelivery, completion_waiters
 from inpainting.models.generation import WORKER
 from inpainting.worker import watchdog
-from inpainting.worker.fair_queue import startable_in, workers_of
+from inpainting.worker.fair_queue import startable_in, worker_count
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def recover() -> int:
     WebhookDelivery.release_leases()
     waiting = Generation.objects.filter(status=Status.QUEUED).count()
     for queue in Queue:
-        for _ in range(min(startable_in(queue).count(), workers_of(queue))):
+        for _ in range(min(startable_in(queue).count(), worker_count(queue))):
             notify_workers(queue)
     return waiting
 
@@ -72,7 +72,7 @@ def poll() -> None:
         if not watchdog.is_running(str(generation)):  # otherwise this process runs it and could not renew the lease
             generation.requeue()
     for queue in Queue:
-        if watchdog.count_running(queue) < workers_of(queue) and startable_in(queue).exists():
+        if watchdog.count_running(queue) < worker_count(queue) and startable_in(queue).exists():
             notify_workers(queue)
     if WebhookDelivery.due().exists():
         notify_webhook_worker()

@@ -16,11 +16,11 @@ from inpainting.models.generation import ENDED
 logger = logging.getLogger(__name__)
 
 SWEEP_EVERY_SECONDS = 3600.0
-AT_ONCE = 50
-"""Generations deleted per sweep, so that a sweep stays short."""
+MAX_DELETED_PER_SWEEP = 50
+"""Keeps a sweep short."""
 
 
-def sweep(now: datetime, *, at_most: int = AT_ONCE) -> bool:
+def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
     """Delete about `at_most` expired generations with their images. Returns True if none is left.
 
     Applies the site's rule and each user's own, so the shorter of the two takes effect.
@@ -48,7 +48,7 @@ def too_old_after(days: int | None, user: Any, *, now: datetime) -> QuerySet[Gen
 
 
 def old_webhooks(days: int | None, user: Any, *, now: datetime) -> QuerySet[WebhookDelivery]:
-    """As `too_old_after`: finished webhook deliveries, which their attempts go with."""
+    """As `too_old_after`: finished webhook deliveries; their attempts are deleted with them."""
     if days is None:
         return WebhookDelivery.objects.none()
     made = WebhookDelivery.objects.filter(created_at__lt=now - timedelta(days=days))

@@ -1,4 +1,4 @@
-"""Run a generation again with other settings: a new generation whose parent it is."""
+"""Run a generation again with other settings, as a child generation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run_again(
     idempotency: Idempotency | None = None,
     webhook_url: str = "",
 ) -> Generation:
-    """The new generation, with pictures of its own; its end is reported to this webhook_url alone.
+    """Submit the child, which has its own copies of the images. Only this webhook_url is called when it ends.
 
     references: see `Generation.to_request`. Raises what `submit` and `Generation.to_request` raise.
     """

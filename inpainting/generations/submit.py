@@ -36,22 +36,22 @@ def submit(
     webhook_url: str = "",
     parent: Generation | None = None,
 ) -> Generation:
-    """The accepted generation, queued; the earlier one where its Idempotency-Key made one before.
+    """Accept a request and return its queued generation; a repeated Idempotency-Key returns the earlier one.
 
     parent: the generation that this one runs again.
-    Raises InvalidRequest for a request that cannot be planned (see `planning.plan`), for a webhook_url that may not be
-    called and for a key that came with another request; LimitReached where the owner has reached a limit.
+    Raises InvalidRequest for a request that cannot be planned (see `planning.plan`), for a webhook_url that is not
+    allowed and for a key that was used with another request; LimitReached if the owner has reached a limit.
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
     plan = planning.plan(request, engine, seed=random_seed())
-    given = Given(owner, engine, source_name, tuple(warnings), webhook_url)
+    submission = Submission(owner, engine, source_name, tuple(warnings), webhook_url)
     try:
-        with kept_or_removed() as made:
-            generation = prepared(plan, given, parent=parent)
+        with deleting_unsaved_files() as made:
+            generation = prepare_generation(plan, submission, parent=parent)
             made.append(generation)
             with transaction.atomic(durable=True):
-                keep(generation, Allowance(owner))
+                save_and_notify(generation, Allowance(owner))
                 if idempotency is not None:
                     idempotency.remember(generation)
             made.clear()
@@ -59,13 +59,13 @@ def submit(
         earlier = idempotency.earlier(owner) if idempotency else None
         if earlier is None:
             raise
-        return earlier  # the same request, a moment sooner
+        return earlier  # a concurrent request with the same key was first
     return generation
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What a generation keeps of its request beside the plan.
+class Submission:
+    """The parts of a submitted request that are not in its plan.
 
     engine: as requested, its name or "auto". source_name: the file name of the source image. warnings: from reading the
     request; those of the plan follow.
@@ -79,8 +79,8 @@ class Given:
 
 
 @contextmanager
-def kept_or_removed() -> Iterator[list[Generation]]:
-    """Collect prepared generations. On exit, remove the files of those that the database does not have."""
+def deleting_unsaved_files() -> Iterator[list[Generation]]:
+    """Collect prepared generations. On exit, delete the files of those whose rows were not committed."""
     made: list[Generation] = []
     try:
         yield made
@@ -88,23 +88,23 @@ def kept_or_removed() -> Iterator[list[Generation]]:
         delete_uncommitted_files(picture for generation in made for picture in generation.pictures)
 
 
-def prepared(
-    plan: Plan, given: Given, *, parent: Generation | None = None, shared: SharedImages | None = None
+def prepare_generation(
+    plan: Plan, submission: Submission, *, parent: Generation | None = None, shared: SharedImages | None = None
 ) -> Generation:
-    """A generation whose pictures are in storage and whose rows `keep` saves; add it to `kept_or_removed`.
+    """Write the images to storage and return the unsaved generation; see `deleting_unsaved_files`, `save_and_notify`.
 
     shared: see `Generation.from_request`.
     """
     return Generation.from_request(
         plan.request,
-        owner=given.owner,
+        owner=submission.owner,
         engine=plan.engine.name,
         engine_reason=plan.reason,
-        requested=RequestedSettings(given.engine, plan.requested.to_dict(exclude_defaults=True)),
+        requested=RequestedSettings(submission.engine, plan.requested.to_dict(exclude_defaults=True)),
         ignored=plan.ignored,
-        source_name=given.source_name,
-        warnings=[*given.warnings, *plan.warnings],
-        webhook_url=given.webhook_url,
+        source_name=submission.source_name,
+        warnings=[*submission.warnings, *plan.warnings],
+        webhook_url=submission.webhook_url,
         parent=parent,
         shared=shared,
     )
@@ -114,7 +114,7 @@ def random_seed() -> int:
     return 1 + secrets.randbelow(2**31 - 1)
 
 
-def keep(generation: Generation, allowance: Allowance) -> None:
+def save_and_notify(generation: Generation, allowance: Allowance) -> None:
     """Save a prepared generation within the caller's transaction and wake a worker on commit.
 
     A parent that was deleted meanwhile is dropped. Raises LimitReached, and then saves nothing.

@@ -29,7 +29,7 @@ RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 
 
 class PictureUnavailable(Exception):
-    """Base of the reasons why a picture's row exists and its bytes cannot be sent."""
+    """Base class: the picture's row exists, but its bytes cannot be sent."""
 
     status: int
     code: str

@@ -1,4 +1,4 @@
-"""The rows of the database: generations, their images, limits, retention, webhooks, models."""
+"""The database models: generations, their images, limits, retention, webhooks, catalog entries."""
 
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora

@@ -1,4 +1,4 @@
-"""A batch: several images of one call, each a generation of its own."""
+"""Batches: several images of one API call, each painted as its own generation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inpainting.models.generation import Generation, Status
 
 REFUSED, DELETED = "refused", "deleted"
 ITEM_STATES = (*Status.values, REFUSED, DELETED)
-"""The state of an item: the status of its generation, or that it was refused or deleted."""
+"""The states of an item: those of a generation, refused, and deleted."""
 
 
 class Batch(models.Model):
@@ -33,12 +33,12 @@ class Batch(models.Model):
 
     @classmethod
     def emptied(cls, *, before: datetime) -> models.QuerySet[Batch]:
-        """Batches created before that time whose generations are all deleted."""
+        """Batches created before the given time whose generations are all deleted."""
         return cls.objects.filter(created_at__lt=before).exclude(items__generation__isnull=False)
 
 
 class BatchItem(models.Model):
-    """One image of a batch: its generation, or why it was refused. Neither: the generation was deleted."""
+    """One image of a batch: its generation, or the error that refused it. Neither if the generation was deleted."""
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="items")
     index = models.PositiveSmallIntegerField(help_text="position in the call, from 0")
@@ -63,7 +63,7 @@ class BatchItem(models.Model):
         return f"item {self.index} of {self.batch_id}"
 
     def replace_generation(self, again: Generation) -> bool:
-        """Replace the generation, if it is still the one that was read. Returns False otherwise."""
+        """Replace the generation. Returns False if a concurrent call has replaced it already."""
         read: Any = self.generation
         if not BatchItem.objects.filter(pk=self.pk, generation=read).update(generation=again):
             return False

@@ -1,7 +1,6 @@
 """Events that threads of this process wait on until a generation has ended.
 
-A shortcut beside the row, which alone is the truth: a generation that ends in another process sets no event here, so
-waiting code polls the row as well.
+Only a shortcut: a generation that ends in another process sets no event here, so waiting code also polls its row.
 """
 
 from __future__ import annotations

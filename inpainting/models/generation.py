@@ -26,7 +26,7 @@ from inpainting.models.pictures import (
     ReferencePicture,
     SourceImage,
     StoredPicture,
-    contents,
+    content_digest,
 )
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS, WebhookDelivery
 from inpainting.realtime import events
@@ -34,7 +34,7 @@ from inpainting.realtime import events
 MAX_ATTEMPTS = 3
 REFERENCES = ("control_image", "ip_adapter_image")
 """The conditioning images of a request, by their names in `InpaintRequest`."""
-GIVEN = ("source", "mask", *REFERENCES)
+INPUT_IMAGES = ("source", "mask", *REFERENCES)
 """The input images of a generation."""
 SharedImages = dict[tuple[str, str], ReferencePicture]
 """Stored conditioning images of one owner, by their names in `InpaintRequest` and their content hash."""
@@ -62,7 +62,7 @@ class RequestedSettings:
 
 
 class Generation(models.Model):
-    """Only the methods under "Mutators" change the state. Each is one conditional UPDATE that returns False if it lost.
+    """Only the methods under "Mutators" change the state. Each is one conditional UPDATE; False means no row matched.
 
     A worker holds a running generation by a fencing token, `fence`, that grows with every start, until its lease
     expires; progress renews the lease. An update with an older fence changes nothing. Times are the database's.
@@ -158,15 +158,15 @@ class Generation(models.Model):
         shared: conditioning images to reuse instead of writing them again; new ones are added to it.
         """
         pictures = {name: getattr(request, name) for name in REFERENCES if getattr(request, name) is not None}
-        keys = {} if shared is None else {name: (name, contents(picture)) for name, picture in pictures.items()}
+        keys = {} if shared is None else {name: (name, content_digest(picture)) for name, picture in pictures.items()}
         references = {name: shared[key] for name, key in keys.items() if shared and key in shared}
         with ExitStack() as undo:  # if one cannot be written, delete the others
-            source = SourceImage.written(owner, request.image, name=source_name)
+            source = SourceImage.from_picture(owner, request.image, name=source_name)
             undo.callback(source.delete_files)
-            mask = Mask.written(owner, request.mask)
+            mask = Mask.from_pixels(owner, request.mask)
             undo.callback(mask.delete_files)
             for name in [name for name in pictures if name not in references]:
-                references[name] = ReferencePicture.written(owner, pictures[name])
+                references[name] = ReferencePicture.from_picture(owner, pictures[name])
                 undo.callback(references[name].delete_files)
             undo.pop_all()
         if shared is not None:
@@ -209,9 +209,9 @@ class Generation(models.Model):
     def to_request(
         self, settings: PaintSettings | None = None, references: Mapping[str, Picture | None] | None = None
     ) -> InpaintRequest:
-        """The request that this generation was made from.
+        """Rebuild the request from the stored images.
 
-        settings, references: in place of its own; reference pictures by their names in `InpaintRequest`, None for none.
+        settings, references: replace the stored ones. references: by their names in `InpaintRequest`; None removes one.
         Raises InvalidPicture, `image_gone`, where a file is gone.
         """
         sent = dict(references or {})
@@ -231,17 +231,17 @@ class Generation(models.Model):
     # Mutators
 
     def save_new(self) -> None:
-        """Save the rows of a generation made by `from_request` or `once_more`."""
+        """Save the rows of a generation made by `from_request` or `copy_for_rerun`."""
         with transaction.atomic(savepoint=False):
             for picture in self.pictures:
-                if picture._state.adding:  # otherwise the parent has it too
+                if picture._state.adding:  # otherwise it is shared with the parent and already saved
                     picture.save(force_insert=True)
             self.save(force_insert=True)
             self._publish(events.queued())
 
     def start(self) -> bool:
         """Claim a queued generation: this process holds it, by the new fence, until the lease expires."""
-        return self._move(
+        return self._update_where(
             models.Q(status=Status.QUEUED, cancel_requested=False),
             events.running(),
             status=Status.RUNNING,
@@ -262,19 +262,19 @@ class Generation(models.Model):
         steps: 0 while unknown, such as before a model is loaded. seconds_left and preview are sent to listeners and not
         stored.
         """
-        far = events.progress(step, steps, seconds_left=seconds_left, preview=preview) if steps else events.running()
-        return self._move(
-            self._ours & models.Q(cancel_requested=False),
-            far,
+        event = events.progress(step, steps, seconds_left=seconds_left, preview=preview) if steps else events.running()
+        return self._update_where(
+            self._held & models.Q(cancel_requested=False),
+            event,
             step=step,
             steps=steps,
             lease_until=in_seconds(settings.LEASE_SECONDS),
         )
 
     def step_down(self, engine: str, settings: PaintSettings, *, ignored: Collection[str], reason: str) -> bool:
-        """Continue with another engine. False: stop, it was cancelled or another worker holds it."""
-        return self._move(
-            self._ours & models.Q(cancel_requested=False),
+        """Record a fallback to another engine. False: stop, it was cancelled or another worker holds it."""
+        return self._update_where(
+            self._held & models.Q(cancel_requested=False),
             events.running(),
             engine=engine,
             engine_reason=reason,
@@ -287,8 +287,8 @@ class Generation(models.Model):
     def succeed(self, images: Sequence[GeneratedImage]) -> bool:
         """Save the results, all or none. False if it was cancelled meanwhile or another worker holds it."""
         with transaction.atomic():
-            if not self._move(
-                self._ours & models.Q(cancel_requested=False),
+            if not self._update_where(
+                self._held & models.Q(cancel_requested=False),
                 events.succeeded(),
                 status=Status.SUCCEEDED,
                 finished_at=Now(),
@@ -300,8 +300,8 @@ class Generation(models.Model):
 
     def fail(self, *, code: str, message: str) -> bool:
         """End the generation with an error."""
-        return self._move(
-            self._ours,
+        return self._update_where(
+            self._held,
             events.failed(code=code, message=message),
             status=Status.FAILED,
             finished_at=Now(),
@@ -312,14 +312,14 @@ class Generation(models.Model):
     def cancel(self) -> bool:
         """Cancel: at once while queued, at the next step while running. False if it has ended."""
         queued = models.Q(status=Status.QUEUED)
-        if self._move(queued, events.cancelled(), status=Status.CANCELLED, finished_at=Now()):
+        if self._update_where(queued, events.cancelled(), status=Status.CANCELLED, finished_at=Now()):
             return True
-        return self._move(models.Q(status=Status.RUNNING), None, cancel_requested=True)
+        return self._update_where(models.Q(status=Status.RUNNING), None, cancel_requested=True)
 
     def end_cancelled(self) -> bool:
         """Record that a requested cancellation has stopped the engine."""
-        ours = self._ours & models.Q(cancel_requested=True)
-        return self._move(ours, events.cancelled(), status=Status.CANCELLED, finished_at=Now())
+        held = self._held & models.Q(cancel_requested=True)
+        return self._update_where(held, events.cancelled(), status=Status.CANCELLED, finished_at=Now())
 
     def requeue(self) -> bool:
         """Return an abandoned generation to the queue; fail it after MAX_ATTEMPTS, end it if it was cancelled."""
@@ -333,24 +333,24 @@ class Generation(models.Model):
         return self._return_to_queue(lease_until=in_seconds(pause_seconds), attempts=models.F("attempts") - 1)
 
     def _return_to_queue(self, **changes: Any) -> bool:
-        # The fence grows here too: a holder that only seemed lost can change nothing any more.
+        # The new fence blocks updates by the former worker, which may still be running.
         fence = models.F("fence") + 1
-        wanted = self._ours & models.Q(cancel_requested=False)
-        if self._move(wanted, events.queued(), status=Status.QUEUED, step=0, fence=fence, **changes):
+        held = self._held & models.Q(cancel_requested=False)
+        if self._update_where(held, events.queued(), status=Status.QUEUED, step=0, fence=fence, **changes):
             return True
         return self.end_cancelled()
 
     @property
-    def _ours(self) -> models.Q:
+    def _held(self) -> models.Q:
         """Running, under the fence that was read."""
         return models.Q(status=Status.RUNNING, fence=self.fence)
 
-    def _move(self, allowed: models.Q, event: events.Event | None, **changes: Any) -> bool:
-        """One UPDATE of this row where `allowed` is true; the event is published on commit."""
-        held = self.fence
+    def _update_where(self, condition: models.Q, event: events.Event | None, **changes: Any) -> bool:
+        """One UPDATE of this row where `condition` is true; the event is published on commit."""
+        former_fence = self.fence
         try:
             with transaction.atomic():
-                if not Generation.objects.filter(allowed, pk=self.pk).update(**changes):
+                if not Generation.objects.filter(condition, pk=self.pk).update(**changes):
                     return False
                 if changes.get("status") in ENDED:
                     transaction.on_commit(lambda: completion_waiters.wake(self.pk), robust=True)
@@ -361,7 +361,7 @@ class Generation(models.Model):
                 if changes.get("status") in ENDED:
                     WebhookDelivery.create_for(self)
         except DatabaseError:
-            self.fence = held  # the commit failed, as on a full disk, and the former fence is still valid
+            self.fence = former_fence  # the commit failed, as on a full disk, and the former fence is still valid
             raise
         return True
 
@@ -374,8 +374,8 @@ class Generation(models.Model):
     @classmethod
     def startable(cls) -> models.QuerySet[Generation]:
         """Queued, and past their earliest start."""
-        rested = models.Q(lease_until=None) | models.Q(lease_until__lte=Now())
-        return cls.objects.filter(rested, status=Status.QUEUED)
+        due = models.Q(lease_until=None) | models.Q(lease_until__lte=Now())
+        return cls.objects.filter(due, status=Status.QUEUED)
 
     @classmethod
     def abandoned(cls, *, grace_seconds: float) -> models.QuerySet[Generation]:
@@ -401,7 +401,7 @@ class Generation(models.Model):
 
     @property
     def requested_settings(self) -> RequestedSettings:
-        """The settings that running again starts from, without defaults. Not checked: limits may have changed."""
+        """The settings as sent, without defaults, for running again. Not validated: limits may have changed."""
         return RequestedSettings(**self.requested) if self.requested else RequestedSettings(self.engine, self.settings)
 
     @property

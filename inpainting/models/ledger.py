@@ -1,4 +1,4 @@
-"""The ledger of accepted actions of the last day. Limits count its entries, so deleting a generation frees none."""
+"""The ledger of accepted actions of the last day. Limits count its entries, so a deletion does not lower the usage."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ THUMBNAIL_SIDE = 384
 
 
 def private_name(instance: models.Model, filename: str) -> str:
-    """A random name in one of 256 folders, with the suffix of the given one.
+    """A random name in one of 256 folders, with the suffix of `filename`.
 
     No two attempts share a name, so a late worker cannot overwrite a file that another worker stored.
     """
@@ -95,7 +95,7 @@ class SourceImage(ThumbnailedPicture):
     name = models.CharField(max_length=255, blank=True, help_text="name of the uploaded file")
 
     @classmethod
-    def written(cls, owner: Any, picture: Picture, *, name: str = "") -> SourceImage:
+    def from_picture(cls, owner: Any, picture: Picture, *, name: str = "") -> SourceImage:
         """Write the files to storage; the row is not saved yet."""
         image = cls(owner=owner, name=name[-255:])
         try:
@@ -113,7 +113,7 @@ class Mask(StoredPicture):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="masks")
 
     @classmethod
-    def written(cls, owner: Any, pixels: MaskPixels) -> Mask:
+    def from_pixels(cls, owner: Any, pixels: MaskPixels) -> Mask:
         """Write the file to storage; the row is not saved yet."""
         mask, picture = cls(owner=owner), Picture(pixels[:, :, None])
         mask.write(encode_png(picture), picture)
@@ -130,14 +130,14 @@ class ReferencePicture(StoredPicture):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reference_pictures")
 
     @classmethod
-    def written(cls, owner: Any, picture: Picture) -> ReferencePicture:
+    def from_picture(cls, owner: Any, picture: Picture) -> ReferencePicture:
         """Write the file to storage; the row is not saved yet."""
         reference = cls(owner=owner)
         reference.write(encode_png(picture), picture)
         return reference
 
 
-def contents(picture: Picture) -> str:
+def content_digest(picture: Picture) -> str:
     """A SHA-256 that is equal for equal pictures. Computing it is much faster than encoding a PNG."""
     whole = hashlib.sha256(f"{picture.pixels.shape} {picture.pixels.dtype} {picture.icc_profile!r}".encode())
     whole.update(np.ascontiguousarray(picture.pixels).data)
@@ -192,7 +192,7 @@ def delete_uncommitted_files(written: Iterable[StoredPicture]) -> None:
     doubtful: dict[type[StoredPicture], list[StoredPicture]] = {}
     with ExitStack() as removing:  # an error for one file must not keep the others
         for picture in written:
-            if picture._state.adding:  # no row of it was ever written
+            if picture._state.adding:  # its row was never saved
                 removing.callback(picture.delete_files)
             else:
                 doubtful.setdefault(type(picture), []).append(picture)

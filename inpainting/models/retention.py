@@ -1,4 +1,4 @@
-"""How long generations are kept. Without a row they are kept for ever."""
+"""Retention: how long generations are kept. Without a row they are kept for ever."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ class Retention(models.Model):
 
     @classmethod
     def of(cls, user: Any) -> int | None:
-        """After how many days a user's generations are deleted; None: never."""
+        """The number of days after which a user's generations are deleted; None: never."""
         rows = cls.objects.filter(models.Q(user=user) | models.Q(user=None), days__isnull=False)
         return min(rows.values_list("days", flat=True), default=None)

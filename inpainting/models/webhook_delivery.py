@@ -14,7 +14,7 @@ from inpainting.database_clock import in_seconds
 MAX_URL_CHARACTERS = 2_000
 MAX_ANSWER_BYTES = 512
 MAX_MESSAGE_CHARACTERS = 1_000
-"""Of an error message. JSON escapes a character to at most twelve bytes, so a body stays below 20 kB."""
+"""The longest error message in a webhook. JSON escapes a character to at most 12 bytes, so a body stays below 20 kB."""
 
 
 def new_webhook_id() -> str:

@@ -227,7 +227,7 @@ class OwnGenerationsConsumer(GenerationEventsConsumer):
         return events.owner_group(self.scope["user"].pk)
 
     def initial_generations(self) -> list[Generation]:
-        return list(history.under_way(self.scope["user"]))
+        return list(history.unfinished(self.scope["user"]))
 
     async def send_event(self, pk: UUID, event: events.Event) -> None:
         await self.send_json({"id": str(pk), **event})

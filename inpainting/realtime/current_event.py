@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inpainting.models import Generation, Status
 from inpainting.realtime import events
-from inpainting.worker.run_time_estimates import QueuePosition, seconds_left_of
+from inpainting.worker.run_time_estimates import QueuePosition, remaining_seconds
 
 
 def current_event(generation: Generation, place: QueuePosition | None) -> events.Event:
@@ -29,4 +29,4 @@ def progress_event(generation: Generation) -> events.Event | None:
     """Return the progress of a running or ended generation; None before the first step."""
     if not generation.steps:
         return None
-    return events.progress(generation.step, generation.steps, seconds_left=seconds_left_of(generation))
+    return events.progress(generation.step, generation.steps, seconds_left=remaining_seconds(generation))

@@ -10,7 +10,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import COMPUTED_CONTROLS, Kind
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.moderation.policy import OFF, STRICTNESS, USUAL_TYPE
+from inpainting.core.moderation.policy import DEFAULT_TYPE, OFF, STRICTNESS
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import LORA_WEIGHTS, SAFETY_TYPES
 from inpainting.engines import registry
@@ -33,7 +33,7 @@ SAFETY_LABELS = {
 
 
 def choices() -> dict[str, Any]:
-    """The context of the editor's form: engines and their models, LoRAs, adapters, inputs, and the plan of no input."""
+    """The context of the editor's form: engines and their models, LoRAs, adapters, inputs, plan of an empty form."""
     catalog = Catalog()
     engines = [engine_choice(engine.declaration, catalog) for engine in registry.engines().values()]
     has_model = any(engine["models"] for engine in engines if engine["name"] == DIFFUSION.name)
@@ -81,8 +81,8 @@ def safety_choices() -> dict[str, Any] | None:
     least = STRICTNESS.get(site, 0)
     stricter = [name for name in SAFETY_TYPES if name != site and STRICTNESS[name] >= least]
     return {
-        "usual": SAFETY_LABELS.get(site, "Off"),
-        "turned_on": USUAL_TYPE if site == OFF else "",
+        "default": SAFETY_LABELS.get(site, "Off"),
+        "turned_on": DEFAULT_TYPE if site == OFF else "",
         "types": [{"name": name, "label": SAFETY_LABELS[name]} for name in stricter],
     }
 

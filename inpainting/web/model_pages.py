@@ -1,4 +1,4 @@
-"""The page of models, for administrators: what there is, its licence, what is here; get, remove, on and off."""
+"""The page of models for administrators: the catalog with licences and states; download, remove, enable, disable."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ TITLES: dict[str, str] = {
     MODERATION: "Safety checkers",
     UNKNOWN: "Models of families that this version does not know",
 }
-"""Headings, in the order of the page: of checkpoints by the engine that uses them, of others by their kind."""
+"""Headings in the order of the page: checkpoints by the engine that uses them, other models by their kind."""
 Page = Callable[..., HttpResponse]
 
 
 def for_administrators(permission: str) -> Callable[[Page], Page]:
-    """Whoever is signed in and may not: there is no such page."""
+    """Decorate a view: 404 for signed-in users who are no staff or lack the permission."""
 
     def decorated(page: Page) -> Page:
         @wraps(page)
@@ -76,11 +76,11 @@ def grouped(models: Iterable[InferenceModel]) -> list[tuple[str, list[InferenceM
 def pull_model(request: SignedInRequest, slug: str) -> HttpResponse:
     model = get_object_or_404(InferenceModel, slug=slug)
     if not model.repo:
-        messages.error(request, f"{model} has no repository to get it from; add_model copies a folder or a file.")
+        messages.error(request, f"{model} has no repository to download from; add_model copies a folder or a file.")
     else:
         try:
             if not start_pull_process(model):
-                messages.error(request, f"{model} is on its way already.")
+                messages.error(request, f"{model} is being downloaded already.")
         except PaintingError as error:
             messages.error(request, f"{model}: {error.message}")
     return redirect("models-page")
@@ -98,7 +98,7 @@ def remove_model(request: SignedInRequest, slug: str) -> HttpResponse:
         if removed:
             messages.success(request, f"The files of {model} are gone from this machine.")
         else:
-            messages.error(request, f"{model} is on its way just now.")
+            messages.error(request, f"{model} is being downloaded.")
     return redirect("models-page")
 
 

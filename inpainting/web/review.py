@@ -1,4 +1,4 @@
-"""What the safety checker hid, for those who review the history."""
+"""The unhidden results of the safety checker, for reviewers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,10 @@ logger = logging.getLogger(__name__)
 
 @require_GET
 def hidden_picture(request: HttpRequest, pk: UUID, index: int) -> HttpResponseBase:
-    """A result as it was painted. For everybody but reviewers, its owner among them, there is no such thing.
-
-    Who has opened it stands in the log.
-    """
+    """The unhidden result. 404 for everyone but reviewers, including the owner. Each access is logged."""
     if not (request.user.is_staff and request.user.has_perm("inpainting.view_generation")):
         raise Http404
     image = get_object_or_404(GeneratedImage.objects.exclude(hidden_file=""), generation=pk, index=index)
-    logger.info("%s opened what was hidden of generation %s, image %d", request.user, pk, index)
+    logger.info("%s opened the hidden result of generation %s, image %d", request.user, pk, index)
     headers = {**OWNERS_ONLY, "Cache-Control": "private, no-store"}
     return picture_or_text_response(request, image.hidden_file, headers)

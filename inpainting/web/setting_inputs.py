@@ -20,7 +20,7 @@ LABELS_OF_BOOLEANS = {"true": "On", "false": "Off"}
 
 
 def setting_inputs() -> dict[str, Any]:
-    """By the part of the form: one entry each for the settings placed by hand, lists for the others."""
+    """Part of the form -> its input or inputs: one for each setting placed by hand, lists for the others."""
     inputs = {row.name: setting_input(row) for row in SETTINGS}
     adapters = {Group.CONTROLNET, Group.IP_ADAPTER}
     return {
@@ -34,7 +34,7 @@ def setting_inputs() -> dict[str, Any]:
 
 
 def setting_input(row: Setting) -> dict[str, Any]:
-    """What `includes/setting_input.html` renders."""
+    """The context of `includes/setting_input.html`."""
     lowest, highest = row.range or (None, None)
     return {
         "id": row.name.replace("_", "-"),
@@ -42,7 +42,7 @@ def setting_input(row: Setting) -> dict[str, Any]:
         "label": row.label,
         "unit": row.unit if len(row.unit) <= LONGEST_UNIT else "",
         "help": row.help,
-        "kind": kind_of(row),
+        "kind": input_element(row),
         "is_wide": row.type in FULL_WIDTH or row.step is not None or len(row.choices) > len(LABELS_OF_BOOLEANS) + 1,
         "lowest": html_number(lowest),
         "highest": html_number(highest),
@@ -50,12 +50,12 @@ def setting_input(row: Setting) -> dict[str, Any]:
         "max_length": row.max_length,
         "default": html_number(row.default) if row.step is not None else "",
         "placeholder": row.placeholder or row.default_words,
-        "choices": choices_of(row),
+        "choices": select_options(row),
     }
 
 
-def kind_of(row: Setting) -> str:
-    """The element that the setting is chosen with: textarea, slider, number or select."""
+def input_element(row: Setting) -> str:
+    """The kind of form element: textarea, slider, number or select."""
     if row.type is ValueType.TEXT:
         return "textarea"
     if row.range is not None:
@@ -63,7 +63,7 @@ def kind_of(row: Setting) -> str:
     return "select"
 
 
-def choices_of(row: Setting) -> list[tuple[str, str]]:
+def select_options(row: Setting) -> list[tuple[str, str]]:
     """Value and label of each option; the first stands for the default. Catalog names are filled in by the page."""
     if row.type is ValueType.CATALOG_NAME:
         return [("", row.default_words[:1].upper() + row.default_words[1:])]
@@ -75,7 +75,7 @@ def choices_of(row: Setting) -> list[tuple[str, str]]:
 
 
 def html_number(value: float | None) -> str:
-    """A number as HTML attributes want it: a full stop, no separators, no exponent; "" for None."""
+    """A number for an HTML attribute: decimal point, no separators, no exponent; "" for None."""
     if value is None:
         return ""
     return str(int(value)) if value == int(value) else str(value)

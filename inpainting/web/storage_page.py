@@ -1,4 +1,4 @@
-"""The page of what is kept: how much it is, for how long, and the end of all of it."""
+"""The storage page: usage, retention, and deletion of everything."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def storage(request: SignedInRequest) -> HttpResponse:
     form = RetentionForm(request.POST if request.method == "POST" else None, instance=chosen)
     if form.is_valid():
         form.save()
-        messages.success(request, "That is how long your generations are kept from now on.")
+        messages.success(request, "The retention of your generations was saved.")
         return redirect("storage")
     context = {
         "form": form,

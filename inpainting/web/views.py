@@ -20,7 +20,7 @@ from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.description import image_url, input_url, measurements, metadata
 from inpainting.models import Generation, InferenceModel
-from inpainting.models.generation import GIVEN
+from inpainting.models.generation import INPUT_IMAGES
 from inpainting.web.editor_choices import HIDDEN_SENTENCE, choices
 from inpainting.web.setting_rows import LABELS, setting_rows
 
@@ -54,7 +54,7 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
     generation = history.find(request.user, pk)
     if generation is None:
         raise Http404
-    details, labels = details_of(generation), model_labels()
+    details, labels = page_details(generation), model_labels()
     context = {
         "generation": generation,
         "details": details,
@@ -67,13 +67,13 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "generation.html", context)
 
 
-def details_of(generation: Generation) -> dict[str, Any]:
-    """What the page shows besides the fields of the row."""
+def page_details(generation: Generation) -> dict[str, Any]:
+    """Values for the template that are not fields of the row."""
     return {
         "id": generation.pk,
         "error": {"message": generation.error_message} if generation.error_code else None,
         "seconds": generation.seconds,
-        **{name: input_url(generation, name) for name in GIVEN},
+        **{name: input_url(generation, name) for name in INPUT_IMAGES},
         "images": [
             {"url": image_url(image), "width": image.width, "height": image.height, **measurements(image)}
             for image in generation.images.all()
@@ -83,11 +83,11 @@ def details_of(generation: Generation) -> dict[str, Any]:
 
 
 def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
-    """What the history shows of a generation."""
+    """The context of a generation's card in the history."""
     first = next(iter(generation.images.all()), None)
     return {
         "generation": generation,
-        "painter": painter(generation, models),
+        "painted_with": painted_with(generation, models),
         "url": reverse("generation", args=[generation.pk]),
         "thumbnail": reverse("generation-image-thumbnail", args=[generation.pk, first.index])
         if first
@@ -95,8 +95,8 @@ def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def painter(generation: Generation, models: Mapping[str, str]) -> str:
-    """Who paints it, as people call it: the model, by its slug once it has left the catalog, or else the engine."""
+def painted_with(generation: Generation, models: Mapping[str, str]) -> str:
+    """The label of the model, its slug if it is no longer in the catalog; the engine's label if it uses no model."""
     model = generation.settings.get("model")
     if not model or "model" in registry.find(generation.engine).declaration.ignored_settings:
         return registry.label(generation.engine)

@@ -13,15 +13,15 @@ from django.db.models import Max, QuerySet
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.models import Generation
-from inpainting.models.generation import GIVEN
+from inpainting.models.generation import INPUT_IMAGES
 from inpainting.worker import watchdog
 
 
 def fair_order(waiting: Iterable[tuple[UUID, int]], last_served: Mapping[int, datetime]) -> Iterator[UUID]:
     """Yield generations in the order in which they start.
 
-    waiting: (generation, owner), oldest first. last_served: when a generation of each owner last started. Owners
-    without one come first, then the owner whose last start is the longest ago.
+    waiting: (generation, owner), oldest first. last_served: owner -> the last start of one of their generations. Owners
+    without a start come first, then the owner whose last start is the longest ago.
     """
     queues: dict[int, deque[UUID]] = defaultdict(deque)
     for generation, owner in waiting:
@@ -40,8 +40,8 @@ def startable_in(queue: Queue) -> QuerySet[Generation]:
     return Generation.startable().filter(engine__in=registry.in_queue(queue))
 
 
-def workers_of(queue: Queue) -> int:
-    """How many generations of a queue this process runs at once; those of the GPU queue share step batches."""
+def worker_count(queue: Queue) -> int:
+    """The number of generations of a queue that this process runs at once; on the GPU queue they share step batches."""
     return settings.WORKERS if queue is Queue.CPU else settings.DIFFUSION_AT_ONCE
 
 
@@ -60,7 +60,7 @@ def start_next(queue: Queue = Queue.CPU) -> Generation | None:
     for pk in fair_order_in(queue):
         if watchdog.stopping.is_set():
             return None
-        generation = Generation.objects.select_related(*GIVEN).filter(pk=pk).first()
+        generation = Generation.objects.select_related(*INPUT_IMAGES).filter(pk=pk).first()
         if generation is not None and generation.start():
             return generation
     return None

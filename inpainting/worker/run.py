@@ -33,7 +33,7 @@ from inpainting.realtime import events
 from inpainting.storage import out_of_space
 from inpainting.worker import watchdog as watching
 from inpainting.worker.fair_queue import start_next
-from inpainting.worker.run_time_estimates import likely_seconds, seconds_left
+from inpainting.worker.run_time_estimates import expected_seconds, seconds_left
 from inpainting.worker.watchdog import Heartbeat, heartbeat
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ PREVIEW_SIDE = 256
 """Pixels of a preview's longer side, at most."""
 FULL_DISK_PAUSE_SECONDS = 30
 DATABASE_PAUSE_SECONDS = 1.0
-NO_ANSWER = (OperationalError, InterfaceError)
+DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
 """Errors of a database that is locked, full or unreachable."""
 
 
@@ -56,15 +56,15 @@ def run_waiting(queue: Queue = Queue.CPU) -> None:
 
 def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
     """Run a generation that this process has claimed."""
-    with heartbeat(str(generation), queue) as watch, ExitStack() as at_the_end:
+    with heartbeat(str(generation), queue) as watch, ExitStack() as cleanup:
         images: list[GeneratedImage] = []
-        at_the_end.callback(delete_uncommitted_files, images)
+        cleanup.callback(delete_uncommitted_files, images)
         try:
-            plan = planning.plan_stored(request_of(generation), generation.engine)
+            plan = planning.plan_stored(read_request(generation), generation.engine)
             source = plan.request.image
             moderate = moderation.moderator(plan.settings)
             report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=moderate is None)
-            paintings = painted(generation, plan, report_step)
+            paintings = paint_or_step_down(generation, plan, report_step)
             for index, painting in enumerate(paintings):
                 image = GeneratedImage(generation=generation, index=index)
                 images.append(image)
@@ -86,19 +86,19 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
         except Exception as error:
             if out_of_space(error):
                 logger.error("No space for the results of %s; it is requeued", generation)
-                at_the_end.close()  # first: the release needs space as well
+                cleanup.close()  # first: the release needs space as well
                 retry_until_committed(lambda: generation.release(pause_seconds=FULL_DISK_PAUSE_SECONDS), watch)
-            elif isinstance(error, NO_ANSWER):
-                # This process stops and cannot record it: the lease expires and another worker runs it again.
+            elif isinstance(error, DATABASE_UNAVAILABLE):
+                # The process is stopping and cannot record the end: the lease expires, another worker runs it again.
                 logger.exception("The database became unreachable while %s ran", generation)
             else:
                 fail_unexpectedly(generation, watch)
 
 
-def painted(generation: Generation, plan: Plan, report_step: Reporter) -> list[Painting]:
-    """The results; where the device's memory is too small and `step_down` allows it, of a smaller engine.
+def paint_or_step_down(generation: Generation, plan: Plan, report_step: Reporter) -> list[Painting]:
+    """Paint the plan; if device memory runs out and `step_down` allows it, paint it with a less demanding engine.
 
-    Raises what `paint` raises; the first engine's error where no smaller engine can paint the request.
+    Raises what `paint` raises; the first engine's error if no less demanding engine can paint the request.
     """
     try:
         return paint(plan, registry.find(plan.engine.name), report_step)
@@ -116,8 +116,8 @@ def painted(generation: Generation, plan: Plan, report_step: Reporter) -> list[P
         return paint(smaller, registry.find(smaller.engine.name), report_step)
 
 
-def request_of(generation: Generation) -> InpaintRequest:
-    """Its pictures and resolved settings. Raises InvalidPicture (`image_gone`) where a file is gone."""
+def read_request(generation: Generation) -> InpaintRequest:
+    """Read the request of a generation from storage. Raises InvalidPicture (`image_gone`) if a file is missing."""
     try:
         return generation.to_request()
     except InvalidPicture as error:
@@ -126,17 +126,17 @@ def request_of(generation: Generation) -> InpaintRequest:
 
 
 def retry_until_committed(
-    verb: Callable[[], bool], watch: Heartbeat, *, unless: Callable[[Exception], bool] = lambda error: False
+    transition: Callable[[], bool], watch: Heartbeat, *, unless: Callable[[Exception], bool] = lambda error: False
 ) -> bool:
     """Retry a state change while the database does not answer, so that finished work is not lost.
 
-    Returns False if another worker holds the generation by now. Raises the database's error where `unless` is true of
+    Returns False if another worker holds the generation by now. Raises the database error if `unless` returns True for
     it, and when this process stops.
     """
     while True:
         try:
-            return verb()
-        except NO_ANSWER as error:
+            return transition()
+        except DATABASE_UNAVAILABLE as error:
             if unless(error) or watching.stopping.is_set():
                 raise
             logger.warning("The database does not answer; trying again in a moment", exc_info=True)
@@ -158,7 +158,7 @@ class Reporter:
     def __init__(
         self, generation: Generation, watch: Heartbeat, *, icc_profile: bytes | None = None, shows_previews: bool = True
     ) -> None:
-        """icc_profile: of the previews. shows_previews: False where a safety checker has yet to see the result."""
+        """icc_profile: of the previews. shows_previews: False if a safety checker examines the results."""
         self.generation = generation
         self.watch = watch
         self.icc_profile = icc_profile
@@ -170,23 +170,23 @@ class Reporter:
     def __call__(self, step: Step) -> None:
         self.watch.beat()
         if step.preview is not None and self.shows_previews:
-            self.shown = step  # until a step is recorded: engines do not send a preview with each
+            self.shown = step  # kept until a step is recorded: engines do not send a preview with every step
         now = time.monotonic()
         is_the_end = step.done >= step.of and (step.done, step.of) != (self.generation.step, self.generation.steps)
         if now - self.last_written < PROGRESS_EVERY_SECONDS and not is_the_end:
             return
         self.last_written = now
         try:
-            seconds = seconds_left(now - self.started, step.done, step.of, self.likely_seconds)
-            preview = preview_of(self.shown, self.icc_profile) if self.shown else None
-            ours = self.generation.advance(step.done, step.of, seconds_left=seconds, preview=preview)
-        except NO_ANSWER:
-            # A step that is not recorded is no reason to discard the work; its end will be.
+            seconds = seconds_left(now - self.started, step.done, step.of, self.expected_seconds)
+            preview = encode_preview(self.shown, self.icc_profile) if self.shown else None
+            still_held = self.generation.advance(step.done, step.of, seconds_left=seconds, preview=preview)
+        except DATABASE_UNAVAILABLE:
+            # A step that was not recorded does not matter: the results are committed with retries.
             logger.warning("The database does not answer while %s is painted", self.generation, exc_info=True)
             close_old_connections()
             return
         self.shown = None
-        if not ours:
+        if not still_held:
             raise Cancelled
 
     def renew_lease(self) -> None:
@@ -194,11 +194,11 @@ class Reporter:
         self(Step(self.generation.step, self.generation.steps))
 
     @cached_property
-    def likely_seconds(self) -> float | None:
-        return likely_seconds(self.generation)
+    def expected_seconds(self) -> float | None:
+        return expected_seconds(self.generation)
 
 
-def preview_of(step: Step, icc_profile: bytes | None) -> events.Preview | None:
+def encode_preview(step: Step, icc_profile: bytes | None) -> events.Preview | None:
     """The preview of a step as sent to listeners; None if it has none."""
     if step.preview is None or step.box is None:
         return None

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, Status
-from inpainting.worker.fair_queue import fair_order_in, workers_of
+from inpainting.worker.fair_queue import fair_order_in, worker_count
 
-REMEMBERED, NEIGHBOURS = 200, 5
+MAX_OBSERVATIONS, NEIGHBOURS = 200, 5
 RIDGE = 1.0
 """Ridge penalty: keeps the slopes small while there are few observations."""
 AGE = 0.05
 """Distance added to an observation for each newer one: a machine's speed changes with its load."""
 PACE_FROM = 0.3
-"""Share of the steps from which only their own pace determines the estimate."""
+"""Share of the steps after which the estimate uses only the measured pace of this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +55,26 @@ class RuntimeEstimator:
 
     def __init__(self, done: Sequence[tuple[Workload, float]]) -> None:
         """done: workload and seconds of past generations, the newest first."""
-        self._works = np.array([work.logs for work, _ in done], np.float64)
+        self._features = np.array([work.logs for work, _ in done], np.float64)
         if not len(done):
             return
         logs = np.log([max(seconds, 1e-3) for _, seconds in done])
-        self._mean, self._level = self._works.mean(axis=0), float(logs.mean())
-        centred = self._works - self._mean
+        self._mean, self._mean_log = self._features.mean(axis=0), float(logs.mean())
+        centred = self._features - self._mean
         squares = centred.T @ centred + RIDGE * np.eye(centred.shape[1])
-        self._slopes: NDArray[np.float64] = np.linalg.solve(squares, centred.T @ (logs - self._level))
-        self._misses = logs - self._level - centred @ self._slopes
+        self._slopes: NDArray[np.float64] = np.linalg.solve(squares, centred.T @ (logs - self._mean_log))
+        self._residuals = logs - self._mean_log - centred @ self._slopes
 
     def seconds(self, works: Sequence[Workload]) -> list[float | None]:
         """The estimate for each workload; None without observations."""
-        if not len(self._works) or not works:
+        if not len(self._features) or not works:
             return [None] * len(works)
-        asked = np.array([work.logs for work in works])
-        far = np.abs(asked[:, None] - self._works).sum(axis=2) + AGE * np.arange(len(self._works))  # [asked, past]
-        nearest = np.argsort(far, axis=1, kind="stable")[:, :NEIGHBOURS]
-        logs = self._level + (asked - self._mean) @ self._slopes + np.median(self._misses[nearest], axis=1)
+        requested = np.array([work.logs for work in works])
+        # [requested workloads, past workloads]
+        distances = np.abs(requested[:, None] - self._features).sum(axis=2)
+        distances += AGE * np.arange(len(self._features))
+        nearest = np.argsort(distances, axis=1, kind="stable")[:, :NEIGHBOURS]
+        logs = self._mean_log + (requested - self._mean) @ self._slopes + np.median(self._residuals[nearest], axis=1)
         return [float(seconds) for seconds in np.exp(logs)]
 
 
@@ -84,7 +86,7 @@ class QueuePosition:
     eta: float | None
 
 
-FACTS = ("painted_pixels", "source__width", "source__height", "mask__byte_count", "settings")
+WORKLOAD_FIELDS = ("painted_pixels", "source__width", "source__height", "mask__byte_count", "settings")
 
 
 def estimator_for(engine: str) -> RuntimeEstimator:
@@ -96,35 +98,35 @@ def estimator_for(engine: str) -> RuntimeEstimator:
 @lru_cache(maxsize=16)
 def _estimator_up_to(engine: str, newest: tuple[UUID, datetime] | None) -> RuntimeEstimator:
     """Fitted again only when a newer generation has succeeded, because every 202 answer needs an estimate."""
-    done = Generation.objects.filter(engine=engine, status=Status.SUCCEEDED).order_by("-created_at")[:REMEMBERED]
-    times = done.values_list("started_at", "finished_at", *FACTS)
+    done = Generation.objects.filter(engine=engine, status=Status.SUCCEEDED).order_by("-created_at")[:MAX_OBSERVATIONS]
+    times = done.values_list("started_at", "finished_at", *WORKLOAD_FIELDS)
     return RuntimeEstimator(
-        [(workload_from(facts), (end - start).total_seconds()) for start, end, *facts in times if start and end]
+        [(workload_from(fields), (end - start).total_seconds()) for start, end, *fields in times if start and end]
     )
 
 
-def workload_from(facts: Sequence[Any]) -> Workload:
-    painted, width, height, mask_bytes, made = facts
+def workload_from(fields: Sequence[Any]) -> Workload:
+    painted, width, height, mask_bytes, made = fields
     return Workload(painted, width * height, mask_bytes, made["num_images"], made["steps"] or 0)
 
 
-def work(generation: Generation) -> Workload:
+def generation_workload(generation: Generation) -> Workload:
     source = generation.source
     size = source.width, source.height
     return workload_from((generation.painted_pixels, *size, generation.mask.byte_count, generation.settings))
 
 
-def likely_seconds(generation: Generation) -> float | None:
+def expected_seconds(generation: Generation) -> float | None:
     """Estimated seconds from start to end. None without observations."""
-    return estimator_for(generation.engine).seconds([work(generation)])[0]
+    return estimator_for(generation.engine).seconds([generation_workload(generation)])[0]
 
 
 def queue_position(generation: Generation) -> QueuePosition | None:
     """The position of a queued generation; None otherwise, or where its engine no longer exists."""
     if generation.status != Status.QUEUED:
         return None
-    its = [queue for queue in Queue if generation.engine in registry.in_queue(queue)]
-    return positions_in(its[0]).get(generation.pk) if its else None
+    queues = [queue for queue in Queue if generation.engine in registry.in_queue(queue)]
+    return positions_in(queues[0]).get(generation.pk) if queues else None
 
 
 def positions() -> Mapping[UUID, QueuePosition]:
@@ -135,22 +137,22 @@ def positions() -> Mapping[UUID, QueuePosition]:
 def positions_in(queue: Queue) -> Mapping[UUID, QueuePosition]:
     """Simulate the workers of this process taking the generations in the present order."""
     order = list(fair_order_in(queue))
-    past = cache(estimator_for)
-    free = [0.0] * workers_of(queue)  # seconds until each worker is free
+    estimators = cache(estimator_for)
+    free = [0.0] * worker_count(queue)  # seconds until each worker is free
     running = Generation.objects.filter(status=Status.RUNNING, engine__in=registry.in_queue(queue)).values_list(
-        "started_at", "step", "steps", "engine", *FACTS
+        "started_at", "step", "steps", "engine", *WORKLOAD_FIELDS
     )
-    for started, step, steps, engine, *facts in running:
-        heapq.heapreplace(free, left(past, started, step, steps, engine, workload_from(facts)) or 0.0)
+    for started, step, steps, engine, *fields in running:
+        heapq.heapreplace(free, _remaining(estimators, started, step, steps, engine, workload_from(fields)) or 0.0)
     waiting = Generation.objects.filter(status=Status.QUEUED, engine__in=registry.in_queue(queue)).values_list(
-        "pk", "engine", *FACTS
+        "pk", "engine", *WORKLOAD_FIELDS
     )
     works: dict[str, dict[UUID, Workload]] = {}
-    for pk, engine, *facts in waiting:
-        works.setdefault(engine, {})[pk] = workload_from(facts)
+    for pk, engine, *fields in waiting:
+        works.setdefault(engine, {})[pk] = workload_from(fields)
     likely: dict[UUID, float | None] = {}
-    for engine, of_it in works.items():
-        likely.update(zip(of_it, past(engine).seconds(list(of_it.values())), strict=True))
+    for engine, workloads in works.items():
+        likely.update(zip(workloads, estimators(engine).seconds(list(workloads.values())), strict=True))
     found = {}
     for position, pk in enumerate((pk for pk in order if pk in likely), 1):
         own = likely[pk]
@@ -160,20 +162,27 @@ def positions_in(queue: Queue) -> Mapping[UUID, QueuePosition]:
     return found
 
 
-def left(
-    past: Callable[[str], RuntimeEstimator], started_at: Any, step: int, steps: int, engine: str, its: Workload
+def _remaining(
+    estimators: Callable[[str], RuntimeEstimator],
+    started_at: Any,
+    step: int,
+    steps: int,
+    engine: str,
+    workload: Workload,
 ) -> float | None:
     """Estimated remaining seconds of a running generation."""
     elapsed = max(0.0, (timezone.now() - started_at).total_seconds())
-    return seconds_left(elapsed, step, steps, past(engine).seconds([its])[0])
+    return seconds_left(elapsed, step, steps, estimators(engine).seconds([workload])[0])
 
 
-def seconds_left_of(generation: Generation) -> float | None:
+def remaining_seconds(generation: Generation) -> float | None:
     """Estimated remaining seconds; None unless the generation runs."""
     if generation.status != Status.RUNNING or generation.started_at is None:
         return None
-    its = work(generation)
-    return left(estimator_for, generation.started_at, generation.step, generation.steps, generation.engine, its)
+    workload = generation_workload(generation)
+    return _remaining(
+        estimator_for, generation.started_at, generation.step, generation.steps, generation.engine, workload
+    )
 
 
 def seconds_left(elapsed: float, done: int, of: int, likely: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Wait for a generation to end within a request, on the thread of that request."""
+"""Block the thread of an HTTP request until a generation has ended."""
 
 from __future__ import annotations
 

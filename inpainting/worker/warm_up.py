@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def start_warming_up() -> threading.Thread | None:
-    """Start on a thread of its own, because importing torch takes seconds. None where no model is configured."""
+    """Load the model on a new thread, because importing torch takes seconds. Returns None if no model is configured."""
     if not settings.DIFFUSION_WARM_UP:
         return None
     thread = threading.Thread(target=_warm_up, args=[settings.DIFFUSION_WARM_UP], name="warm-up", daemon=True)

@@ -1,4 +1,4 @@
-"""Watchdog: heartbeats of the work of this process, and the exit of a process whose work hangs.
+"""Watchdog: heartbeats of the tasks of this process, and the exit of a process with a hung task.
 
 A thread that hangs in a library or on a device cannot be stopped. So a process that lets a lease expire exits; its
 parent starts another, which runs the generation again.
@@ -24,7 +24,7 @@ HUNG = 70
 
 
 class Heartbeat:
-    """The time of the last progress of one piece of work."""
+    """The time of the last progress of one task."""
 
     def __init__(self, what: str, queue: Queue) -> None:
         self.what = what
@@ -48,7 +48,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def heartbeat(what: str, queue: Queue = Queue.CPU) -> Iterator[Heartbeat]:
-    """Heartbeat over a piece of work: it must call `beat` more often than the lease lasts."""
+    """Watch a task: it must call `beat` at least once per lease."""
     watch = Heartbeat(what, queue)
     with _lock:
         _watches.add(watch)
@@ -60,19 +60,19 @@ def heartbeat(what: str, queue: Queue = Queue.CPU) -> Iterator[Heartbeat]:
 
 
 def count_running(queue: Queue) -> int:
-    """The number of pieces of work of a queue that this process runs."""
+    """The number of tasks of a queue that this process runs."""
     with _lock:
         return sum(watch.queue is queue for watch in _watches)
 
 
 def is_running(what: str) -> bool:
-    """Whether this process runs that piece of work."""
+    """Whether this process runs the task of that name."""
     with _lock:
         return any(watch.what == what for watch in _watches)
 
 
 def end_if_hung() -> None:
-    """Exit if any work has made no progress for longer than the lease."""
+    """Exit if any task has made no progress for longer than the lease."""
     with _lock:
         hung = [watch for watch in _watches if watch.silent_seconds > settings.LEASE_SECONDS]
     if hung:

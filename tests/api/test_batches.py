@@ -288,14 +288,14 @@ def test_a_limit_reached_within_a_batch_refuses_the_remaining_images(
 
 
 def test_a_full_disk_leaves_no_rows_or_files(post_batch: PostBatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, prepared, count = files(), submit.prepared, iter(range(9))
+    before, prepared, count = files(), submit.prepare_generation, iter(range(9))
 
     def full(*args: Any, **kwargs: Any) -> Generation:
         if next(count) == 2:
             raise OSError(28, "No space left on device")
         return prepared(*args, **kwargs)
 
-    monkeypatch.setattr(batches, "prepared", full)
+    monkeypatch.setattr(batches, "prepare_generation", full)
     answer = post_batch(images=pictures(3))
     assert (answer.status_code, json_of(answer)["code"]) == (507, "storage_full")
     assert files() == before

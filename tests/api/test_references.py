@@ -219,9 +219,9 @@ def test_a_control_that_needs_no_image_runs_without_one_and_without_a_prompt(
 @pytest.mark.parametrize(
     ("fields", "warning"),
     [
-        ({}, "control_image was not read: no control was asked for."),
-        ({}, "ip_adapter_image was not read: no ip_adapter was asked for."),
-        ({"control": "canny"}, "control_image was not read: what canny is guided by is computed from the image."),
+        ({}, "control_image was not read: the request names no control."),
+        ({}, "ip_adapter_image was not read: the request names no ip_adapter."),
+        ({"control": "canny"}, "control_image was not read: the input of canny is computed from the image."),
         ({"engine": "quick-fill", **ALL}, "control_image was not read: quick-fill paints without a control."),
         ({"engine": "quick-fill", **ALL}, "ip_adapter_image was not read: quick-fill paints without an IP-Adapter."),
     ],
@@ -326,7 +326,7 @@ def test_running_again_without_a_control_warns_of_its_unused_image(
     )
     assert answer.status_code == 202
     assert (kept().paint_settings.control, kept().paint_settings.ip_adapter) == (None, "look")
-    assert "control_image was not read: no control was asked for." in kept().warnings
+    assert "control_image was not read: the request names no control." in kept().warnings
     assert engine[-1].control_image is None
 
 

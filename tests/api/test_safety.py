@@ -30,7 +30,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Plan, Step
-from inpainting.engines.moderation import checkers
+from inpainting.engines.moderation import checker_cache
 from inpainting.engines.painting import paint
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.quick_fill.engine import QuickFill
@@ -66,7 +66,7 @@ class Rude(QuickFill):
 def rude(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None:
     monkeypatch.setitem(registry.engines(), "rude", Rude())
     settings.MODELS_DIR = tmp_path / "models"
-    checkers.cache_clear()
+    checker_cache.cache_clear()
 
 
 @pytest.fixture
@@ -289,7 +289,7 @@ def test_only_reviewers_see_the_hidden_image(
         assert stranger.get(url).status_code == 404
     with caplog.at_level("INFO"):
         answer = boss.get(url)
-    assert "boss@example.com opened what was hidden" in caplog.text
+    assert "boss@example.com opened the hidden result" in caplog.text
     assert answer["Cache-Control"] == "private, no-store"
     assert is_rude(pixels_of(body_of(answer)), hole)
     page = boss.get(f"/admin/inpainting/generation/{content['id']}/change/").content.decode()

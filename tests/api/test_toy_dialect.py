@@ -64,7 +64,7 @@ class Toy(Dialect):
             path("toy/status", ToyStatus.as_view()),
         ]
 
-    def key_of(self, request: Request) -> str | None:
+    def read_api_key(self, request: Request) -> str | None:
         return body_of(request).get("token") or request.headers.get("X-Toy-Token")
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Options]:

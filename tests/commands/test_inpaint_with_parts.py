@@ -91,7 +91,7 @@ def test_a_folder_takes_one_control_image_for_all_or_one_for_each(
         (("--control", "depth", "--control-image", "none.png"), "does not exist"),
         (("--control", "canny", "--control-strength", "2.5"), "control_strength"),
         (("--control", "canny", "--control-start", "0.9", "--control-end", "0.1"), "control_start"),
-        (("--ip-adapter", "look"), "needs a picture to look at"),
+        (("--ip-adapter", "look"), "needs an image prompt"),
         (("--ip-adapter", "depth"), "no IP-Adapter of that name"),
         (("--lora", "nobody"), "ink, oil"),
         (("--lora", "ink:3"), "weight"),
@@ -110,7 +110,7 @@ def test_invalid_arguments_are_reported(
 
 def test_ignored_options_are_reported(requests: list[InpaintRequest], folder: Path) -> None:
     _, notes = one(folder, "--control", "canny", "--control-image", folder / "guide.png", "--ip-adapter-scale", "0.5")
-    assert "control_image was not read: what canny is guided by is computed from the image." in notes
+    assert "control_image was not read: the input of canny is computed from the image." in notes
     assert "--ip-adapter-scale changes nothing" in notes
     _, notes = one(folder, "--engine", "quick-fill", "--control", "canny", "--lora", "ink")
     assert "--lora changes nothing: quick-fill does not read it here." in notes

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inpainting.cli.options import add_setting_options, option_of, settings_of
+from inpainting.cli.options import add_setting_options, option_name, settings_from_options
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import SETTINGS, LoraUse, PaintSettings, by_name
 
@@ -24,7 +24,7 @@ def parser() -> ArgumentParser:
 
 def example(row: Setting) -> tuple[list[str], Any]:
     """The words of one option, and the value of the setting."""
-    option = option_of(row.name)
+    option = option_name(row.name)
     match row.type:
         case ValueType.BOOLEAN:
             return [option], True
@@ -46,7 +46,7 @@ def test_every_setting_has_an_option_or_a_reason() -> None:
     assert {row.name for row in SETTINGS if row.no_option} == WITHOUT_OPTION
     for row in SETTINGS:
         if row.name not in WITHOUT_OPTION:
-            assert option_of(row.name) == NAMED_OTHERWISE.get(row.name, "--" + row.name.replace("_", "-"))
+            assert option_name(row.name) == NAMED_OTHERWISE.get(row.name, "--" + row.name.replace("_", "-"))
 
 
 @pytest.mark.parametrize("row", [row for row in SETTINGS if not row.no_option], ids=lambda row: row.name)
@@ -55,15 +55,15 @@ def test_an_option_becomes_its_setting(parser: ArgumentParser, row: Setting) -> 
     expected: dict[str, Any] = {row.name: value}
     if row.name == "safety_checker_type":
         expected["safety_checker"] = True
-    assert settings_of(vars(parser.parse_args(words))) == PaintSettings(**expected)
+    assert settings_from_options(vars(parser.parse_args(words))) == PaintSettings(**expected)
 
 
 def test_without_options_every_setting_has_its_default(parser: ArgumentParser) -> None:
-    assert settings_of(vars(parser.parse_args([]))) == PaintSettings()
+    assert settings_from_options(vars(parser.parse_args([]))) == PaintSettings()
 
 
 def test_a_boolean_can_be_turned_off(parser: ArgumentParser) -> None:
-    assert settings_of(vars(parser.parse_args(["--no-use-karras-sigmas"]))).use_karras_sigmas is False
+    assert settings_from_options(vars(parser.parse_args(["--no-use-karras-sigmas"]))).use_karras_sigmas is False
 
 
 def test_the_help_states_ranges_and_defaults(parser: ArgumentParser) -> None:

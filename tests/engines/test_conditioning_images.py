@@ -99,10 +99,10 @@ def test_an_adapter_needs_a_picture_to_look_at() -> None:
 @pytest.mark.parametrize(
     ("request_", "engine", "said"),
     [
-        (scene(guide=PHOTO), Guided(), "control_image was not read: no control was asked for."),
-        (scene(guide=PHOTO, control="edges"), Guided(Control.CANNY), "edges is guided by is computed from the image."),
+        (scene(guide=PHOTO), Guided(), "control_image was not read: the request names no control."),
+        (scene(guide=PHOTO, control="edges"), Guided(Control.CANNY), "the input of edges is computed from the image."),
         (scene(guide=PHOTO, control="lines"), Guided(ignored=frozenset({"control"})), "paints without a control."),
-        (scene(look=REFERENCE), Guided(), "ip_adapter_image was not read: no ip_adapter was asked for."),
+        (scene(look=REFERENCE), Guided(), "ip_adapter_image was not read: the request names no ip_adapter."),
         (scene(look=REFERENCE, ip_adapter="a"), Guided(ignored=frozenset({"ip_adapter"})), "without an IP-Adapter."),
     ],
 )

@@ -181,18 +181,18 @@ def test_only_limited_quantities_are_counted(alice: User, request_: InpaintReque
 )
 def test_a_batch_counts_its_owners_use_once(alice: User, request_: InpaintRequest, limit: str, most: int) -> None:
     UserLimits.objects.create(user=alice, **{limit: most})
-    many = [submit.prepared(planning.plan(request_), submit.Given(alice)) for _ in range(3)]
+    many = [submit.prepare_generation(planning.plan(request_), submit.Submission(alice)) for _ in range(3)]
     for generation in many:
         generation.source.width, generation.source.height = 1000, 1000
         generation.source.byte_count = 1_999_999
     with CaptureQueriesContext(connection) as queries, transaction.atomic():
         allowance = Allowance(alice)
         for generation in many[:2]:
-            submit.keep(generation, allowance)
+            submit.save_and_notify(generation, allowance)
         counting = [query for query in queries if "COUNT(" in query["sql"] or "SUM(" in query["sql"]]
         assert len(counting) == (4 if limit == "stored_megabytes" else 1)
         with pytest.raises(LimitReached) as caught:
-            submit.keep(many[2], allowance)
+            submit.save_and_notify(many[2], allowance)
     assert caught.value.actual == most
 
 
@@ -248,7 +248,9 @@ def test_a_queued_generation_has_a_position_and_an_estimate(
     first, second = generate(alice, run=False), generate(alice, run=False)
     assert queue_position(second) == QueuePosition(2, None)  # no run times to estimate from yet
     monkeypatch.setattr(
-        run_time_estimates, "estimator_for", lambda engine: RuntimeEstimator([(run_time_estimates.work(first), 4.0)])
+        run_time_estimates,
+        "estimator_for",
+        lambda engine: RuntimeEstimator([(run_time_estimates.generation_workload(first), 4.0)]),
     )
     monkeypatch.setattr(settings, "WORKERS", 1)
     assert queue_position(first) == QueuePosition(1, 4.0)

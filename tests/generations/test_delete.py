@@ -19,7 +19,7 @@ from inpainting import tasks
 from inpainting.core.picture import Picture
 from inpainting.generations.delete import delete, delete_ended, delete_everything_of
 from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage
-from inpainting.models.pictures import contents
+from inpainting.models.pictures import content_digest
 from inpainting.worker import run as running
 from inpainting.worker.run import run
 
@@ -211,7 +211,7 @@ def test_deleting_two_generations_concurrently_removes_their_shared_pictures(
     if share_all:
         second = first.copy_for_rerun()
     else:  # as items of a batch
-        shared = {("control_image", contents(guide)): first.references["control_image"]}
+        shared = {("control_image", content_digest(guide)): first.references["control_image"]}
         second = Generation.from_request(first.to_request(), owner=alice, engine="quick-fill", shared=shared)
         assert second.control_image_id == first.control_image_id
     second.parent = None  # as if a generation in between had been deleted: no foreign key orders the two transactions

@@ -342,7 +342,7 @@ def test_a_result_with_a_lost_commit_reply_keeps_its_files(
 def test_a_submit_with_a_lost_commit_reply_keeps_its_files_and_its_key(
     ask: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, goes_away: bool
 ) -> None:
-    keep, gone = submit.keep, []
+    keep, gone = submit.save_and_notify, []
 
     def away(*_: object) -> None:
         raise OperationalError("connection refused")
@@ -356,9 +356,9 @@ def test_a_submit_with_a_lost_commit_reply_keeps_its_files_and_its_key(
         keep(*args)
         lose_the_commit_reply(go)
 
-    monkeypatch.setattr(submit, "keep", keep_without_reply)
+    monkeypatch.setattr(submit, "save_and_notify", keep_without_reply)
     answer = ask()
-    monkeypatch.setattr(submit, "keep", keep)
+    monkeypatch.setattr(submit, "save_and_notify", keep)
     for one in gone:
         del vars(one)["_cursor"]
     assert (answer.status_code, answer.json()["code"]) == (503, "try_again")
@@ -386,15 +386,15 @@ def locked(path: str) -> Iterator[None]:
 
 def after_the_start(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
     """Call `happens` when a worker has started a generation and has not painted a step."""
-    read = running.request_of
+    read = running.read_request
 
     def read_and_break(generation: Generation) -> InpaintRequest:
         request = read(generation)
-        monkeypatch.setattr(running, "request_of", read)
+        monkeypatch.setattr(running, "read_request", read)
         happens()
         return request
 
-    monkeypatch.setattr(running, "request_of", read_and_break)
+    monkeypatch.setattr(running, "read_request", read_and_break)
 
 
 def during_a_database_wait(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> list[float | None]:

@@ -16,13 +16,13 @@ from skimage import data
 from accounts.models import User
 from inpainting import planning
 from inpainting.cli.jobs import jobs_of
-from inpainting.cli.options import option_of
+from inpainting.cli.options import option_name
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import SETTINGS
 from inpainting.engines.base import Plan
 from inpainting.engines.plan import plan_pictures
-from inpainting.generations.batches import Wanted, retry, submit_batch
+from inpainting.generations.batches import BatchInput, retry, submit_batch
 from inpainting.generations.run_again import run_again
 from inpainting.generations.submit import submit
 from inpainting.models import Generation
@@ -111,7 +111,7 @@ def test_every_way_to_submit_stores_the_plan(case: Case, request_: InpaintReques
     assert stored(submitted) == expected
     again = run_again(submitted, request_.settings, engine=case.engine)
     assert stored(again) == expected
-    batch = submit_batch([Wanted("a", request_)], owner=alice, engine=case.engine)
+    batch = submit_batch([BatchInput("a", request_)], owner=alice, engine=case.engine)
     item: Any = batch.items.get().generation
     assert stored(item) == expected
     assert item.cancel()
@@ -166,7 +166,7 @@ def test_the_command_paints_from_the_plan(
     expected = planning.plan(request_, case.engine)
     assert facts_of(plan_pictures(request_, job.plan)) == facts_of(expected)
     sent = settings_of(case).to_dict(exclude_defaults=True).keys()
-    assert {line.split()[0] for line in messages} == {option_of(name) for name in expected.ignored.keys() & sent}
+    assert {line.split()[0] for line in messages} == {option_name(name) for name in expected.ignored.keys() & sent}
 
 
 @pytest.mark.usefixtures("catalog")

@@ -18,7 +18,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.quick_fill.engine import QuickFill
-from inpainting.worker.run import preview_of, run_waiting
+from inpainting.worker.run import encode_preview, run_waiting
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import events_until_end, session_socket
 from tests.threads import with_own_connection
@@ -63,14 +63,14 @@ async def test_previews_are_sent_to_connected_clients(alice: User, wait: Wait, m
 
 def test_a_preview_is_at_most_256_pixels_wide_or_high() -> None:
     step = Step(1, 2, preview=np.zeros((300, 1200, 3), np.uint8), box=Box(10, 20, 2410, 620))
-    preview = preview_of(step, None)
+    preview = encode_preview(step, None)
     assert preview is not None
     assert preview["box"] == [10, 20, 2410, 620]
     assert decoded(preview["url"]).shape == (64, 256, 3)
 
 
 def test_a_step_without_preview_sends_none() -> None:
-    assert preview_of(Step(1, 2), None) is None
+    assert encode_preview(Step(1, 2), None) is None
 
 
 def decoded(url: str) -> NDArray[np.uint8]:

@@ -175,7 +175,7 @@ def test_estimates_divide_the_queue_among_the_workers(
 ) -> None:
     settings.WORKERS = 2  # type: ignore[attr-defined]
     all_of_them = [wait(alice) for _ in range(4)]
-    past = run_time_estimates.RuntimeEstimator([(run_time_estimates.work(all_of_them[0]), 4.0)])
+    past = run_time_estimates.RuntimeEstimator([(run_time_estimates.generation_workload(all_of_them[0]), 4.0)])
     monkeypatch.setattr(run_time_estimates, "estimator_for", lambda engine: past)
     assert [run_time_estimates.positions()[one.pk].eta for one in all_of_them] == [4.0, 4.0, 8.0, 8.0]
     all_of_them[0].start()

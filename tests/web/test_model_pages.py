@@ -110,7 +110,7 @@ def test_a_pull_shows_its_progress_and_its_error(client: Client, boss: User) -> 
     assert 'value="25"' in page
     assert "Getting unet" in page
     answer = client.post("/models/sd15/pull/", follow=True)
-    assert "on its way already" in answer.content.decode()
+    assert "being downloaded already" in answer.content.decode()
     model.fail_pull("The hub cannot be reached.")
     assert "The hub cannot be reached." in client.get("/models/").content.decode()
 

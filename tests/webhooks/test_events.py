@@ -16,7 +16,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.submit import submit
 from inpainting.models import GeneratedImage, Generation, Status, WebhookDelivery
-from inpainting.webhooks import body_of
+from inpainting.webhooks import message_body
 
 URL = "https://alice.example/hook"
 Wait = Callable[..., Generation]
@@ -130,10 +130,10 @@ def test_the_body_is_small_and_identical_in_every_attempt(waits: Wait) -> None:
     assert generation.start()
     assert generation.fail(code="engine_failed", message="😱" * 5000)
     delivery = WebhookDelivery.objects.get()
-    body = body_of(delivery)
+    body = message_body(delivery)
     assert len(body) <= 20_000
     generation.delete()
-    assert body_of(WebhookDelivery.objects.get()) == body  # unchanged after the generation is deleted
+    assert message_body(WebhookDelivery.objects.get()) == body  # unchanged after the generation is deleted
 
 
 def test_a_submitted_url_is_stored_and_a_private_one_refused(

@@ -28,7 +28,7 @@ from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from inpainting.engines.base import Queue
 from inpainting.generations.recovery import recover, release_own, start_poller
 from inpainting.moderation import warn_where_unavailable
-from inpainting.worker.fair_queue import workers_of
+from inpainting.worker.fair_queue import worker_count
 from inpainting.worker.warm_up import start_warming_up
 
 LOCK_TIMEOUT_SECONDS = supervisor.STOP_SECONDS + 5
@@ -50,7 +50,7 @@ class Command(BaseCommand):
             raise CommandError("Run “python manage.py serve”, without --child.")
         with lock_data_folder(settings.DATA_DIR):
             for queue in Queue:
-                start_workers(queue, workers_of(queue))
+                start_workers(queue, worker_count(queue))
             start_workers("hooks", WEBHOOK_WORKERS)
             waiting = recover()
             start_poller()

@@ -27,14 +27,14 @@ from inpainting.models import Generation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a request says besides the `InpaintRequest`."""
+    """The parts of an HTTP request that are not in the `InpaintRequest`."""
 
     engine: str = registry.AUTO
     """Name of an engine, or `auto`."""
     source_name: str = ""
     """Name of the uploaded file."""
     warnings: tuple[str, ...] = ()
-    """Sentences about what was read differently from how it was sent."""
+    """Sentences about values that were changed while reading the request."""
     webhook_url: str = ""
     idempotency: Idempotency | None = None
 
@@ -48,7 +48,7 @@ class Repeated(Exception):
 
 
 class Dialect(ABC):
-    """One HTTP API over our generations. Subclasses keep no state between requests."""
+    """One HTTP API for generations. Subclasses keep no state between requests."""
 
     prefixes: ClassVar[tuple[str, ...]]
     """Paths that belong to it, with all below them: `/rest_api/` or `/tasks`. The longest prefix of a path decides."""
@@ -59,8 +59,8 @@ class Dialect(ABC):
         """Its routes, whose views derive from `inpainting.api.views.DialectView`."""
 
     @abstractmethod
-    def key_of(self, request: Request) -> str | None:
-        """The API key of the request, wherever this service sends it; None where there is none.
+    def read_api_key(self, request: Request) -> str | None:
+        """The API key of the request; None if there is none.
 
         May read `request.data`.
         """
@@ -78,7 +78,7 @@ class Dialect(ABC):
         """The response for an error anywhere below the prefixes: views, authentication, routing, the body limit."""
 
     def max_wait_seconds(self, request: Request) -> float | None:
-        """How long the response waits for the generation to end; None: as long as it takes."""
+        """The longest time that the response waits for the generation to end; None: no limit."""
         return None
 
 

@@ -16,12 +16,12 @@ from rest_framework.request import Request
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
 from inpainting.models import GeneratedImage
-from inpainting.models.generation import GIVEN
+from inpainting.models.generation import INPUT_IMAGES
 from inpainting.models.pictures import StoredPicture
 
 # The parts are separated by a dot, since these links end as file names, which must not contain a colon on every system.
 SIGNER = signing.TimestampSigner(salt="dreamlayer.public-image", sep=".")
-INPUT_ROUTES = {f"generation-{name.replace('_', '-')}": name for name in GIVEN}
+INPUT_ROUTES = {f"generation-{name.replace('_', '-')}": name for name in INPUT_IMAGES}
 PICTURE_ROUTES = {"public-image", "public-image-twin", "generation-image", *INPUT_ROUTES}
 
 

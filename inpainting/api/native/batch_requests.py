@@ -9,8 +9,8 @@ from typing import Any
 from django.conf import settings
 from rest_framework.request import Request
 
-from inpainting.api.inputs import masked_request
-from inpainting.api.native.bodies import body_of
+from inpainting.api.inputs import build_masked_request
+from inpainting.api.native.bodies import read_body
 from inpainting.api.native.conditioning_images import ConditioningImages, conditioning_images_in
 from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.native.requests import idempotency_of, webhook_url_of
@@ -20,16 +20,16 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
-from inpainting.generations.batches import Wanted, submit_batch
+from inpainting.generations.batches import BatchInput, submit_batch
 from inpainting.models import Batch
 
 OnePicture = SentPicture | InvalidRequest
-"""A picture as sent, or why it cannot be one."""
+"""A picture as sent, or the error for one that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all pictures of a batch share."""
+    """The parts of a batch request that apply to all of its images."""
 
     settings: PaintSettings
     polarity: MaskPolarity
@@ -43,7 +43,7 @@ def accept_batch(request: Request) -> Batch:
     Raises InvalidRequest for an invalid field, for wrong numbers of pictures and masks, and for an invalid
     conditioning image or shared mask. Any other invalid picture or mask refuses its item alone.
     """
-    body = body_of(request, lists=("images", "masks"))
+    body = read_body(request, lists=("images", "masks"))
     idempotency = idempotency_of(request, body)
     earlier = idempotency.earlier_batch(request.user) if idempotency else None
     if earlier is not None:
@@ -94,17 +94,17 @@ def check_counts(images: int, masks: int) -> None:
         )
 
 
-def item(image: OnePicture, mask: OnePicture | DecodedPicture, shared: Shared, user: Any) -> Wanted:
+def item(image: OnePicture, mask: OnePicture | DecodedPicture, shared: Shared, user: Any) -> BatchInput:
     """One item of the batch. Decoded only when it is submitted, so that at most one is in memory."""
     name = image.name if isinstance(image, SentPicture) else ""
     try:
         source = read_one(image, IMAGE, user)
         decoded_mask = mask if isinstance(mask, DecodedPicture) else read_one(mask, MASK, user)
-        inpaint_request, notes = masked_request(source, decoded_mask, shared.settings, shared.polarity)
+        inpaint_request, notes = build_masked_request(source, decoded_mask, shared.settings, shared.polarity)
         inpaint_request, more_notes = shared.conditioning_images.added_to(inpaint_request)
     except InvalidRequest as error:
-        return Wanted(name, error)
-    return Wanted(name, inpaint_request, (*shared.warnings, *notes, *more_notes))
+        return BatchInput(name, error)
+    return BatchInput(name, inpaint_request, (*shared.warnings, *notes, *more_notes))
 
 
 def read_one(sent: OnePicture, role: PictureRole, user: Any) -> DecodedPicture:

@@ -113,7 +113,7 @@ class BatchRetry(APIView):
         outcome = batches.retry(own_batch(request, pk))
         if not outcome.accepted:
             raise Conflict(
-                "Nothing in this batch failed or was cancelled. What was refused needs a new picture, in a new batch.",
+                "Nothing in this batch failed or was cancelled. Send refused pictures again in a new batch.",
                 code="nothing_to_retry",
             )
         return Response(render(BatchRetriedDocument, own_batch(request, pk), outcome=outcome), status=202)

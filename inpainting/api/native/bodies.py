@@ -89,7 +89,7 @@ class Body:
         return digest.hexdigest()
 
 
-def body_of(request: Request, *, lists: Collection[str] = ()) -> Body:
+def read_body(request: Request, *, lists: Collection[str] = ()) -> Body:
     """The request's body. lists: names of fields that may be repeated: a JSON list, or several parts of a form.
 
     Raises InvalidRequest for malformed `params` and for a list that is something else, and what DRF's parsers raise.

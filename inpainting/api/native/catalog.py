@@ -40,7 +40,7 @@ class Models(APIView):
 
 
 class Usage(APIView):
-    """What the caller has used, and the limits; a limit of null is none.
+    """The caller's usage and limits; null: no limit.
 
     `spent` is what the limits per minute and per day count, deleted generations included.
     """

@@ -33,7 +33,7 @@ class NativeApi(Dialect):
     def urls(self) -> Sequence[URLPattern | URLResolver]:
         return [path("", include("inpainting.api.native.urls"))]
 
-    def key_of(self, request: Request) -> str | None:
+    def read_api_key(self, request: Request) -> str | None:
         return key_from_headers(request)
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Options]:

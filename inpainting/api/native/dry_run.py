@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from accounts.models import Scope
 from inpainting import planning
 from inpainting.api.compat.base import Options
-from inpainting.api.native.bodies import body_of
+from inpainting.api.native.bodies import read_body
 from inpainting.api.native.requests import read
 from inpainting.api.native.schemas.bodies import IMG2IMG
 from inpainting.api.native.schemas.dry_run import DryRunResult
@@ -22,7 +22,7 @@ from inpainting.core import masks
 from inpainting.core.codecs import encode_png
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
-from inpainting.generations.description import ignored_of
+from inpainting.generations.description import ignored_setting_names
 from inpainting.worker.run_time_estimates import Workload, estimator_for
 
 
@@ -35,7 +35,7 @@ class DryRun(AnyBodyView):
         "Validate a request and show its plan", {200: DryRunResult}, problems=(400, 413, 415, 503), request=IMG2IMG
     )
     def post(self, request: Request) -> Response:
-        return Response(dry_run(*read(body_of(request), request.user)))
+        return Response(dry_run(*read(read_body(request), request.user)))
 
 
 def dry_run(request: InpaintRequest, options: Options) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def dry_run(request: InpaintRequest, options: Options) -> dict[str, Any]:
         "window": [box.left, box.top, box.right, box.bottom],
         "work_size": [window.work.width, window.work.height],
         "estimate_seconds": estimator_for(plan.engine.name).seconds([work])[0],
-        "ignored": ignored_of(plan.ignored, settings.to_dict()),
+        "ignored": ignored_setting_names(plan.ignored, settings.to_dict()),
         "warnings": [*options.warnings, *plan.warnings],
     }
     return DryRunResult.render(values)

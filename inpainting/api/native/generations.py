@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.api.errors import Conflict
-from inpainting.api.native.bodies import body_of
+from inpainting.api.native.bodies import read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.dialect import pending_answer
 from inpainting.api.native.fields import ChangesForm, checked, settings_from, without
@@ -92,7 +92,7 @@ class GenerationCancel(APIView):
 class GenerationRunAgain(AnyBodyView):
     """Creates a generation with the same image and mask, the settings that are sent, and the others as before.
 
-    What was not requested, such as the engine, the model's own steps or the seed, is chosen again. control_image and
+    Settings that were not requested, such as the engine, the steps or the seed, are chosen again. control_image and
     ip_adapter_image are used again unless others are sent. A field sent empty (null in JSON, an empty field in a form)
     and a model of `auto` reset the setting to its default.
 
@@ -109,7 +109,7 @@ class GenerationRunAgain(AnyBodyView):
         parameters=[KEY],
     )
     def post(self, request: Request, pk: UUID) -> Response:
-        generation, body = own_generation(request, pk), body_of(request)
+        generation, body = own_generation(request, pk), read_body(request)
         idempotency = idempotency_of(request, body)
         earlier = idempotency.earlier(request.user) if idempotency else None
         if earlier is not None:

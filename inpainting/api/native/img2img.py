@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Scope
-from inpainting.api.native.bodies import body_of
+from inpainting.api.native.bodies import read_body
 from inpainting.api.native.dialect import DIALECT
 from inpainting.api.native.schemas.bodies import IMG2IMG
 from inpainting.api.native.schemas.generations import Img2ImgResult, Pending, Received
@@ -46,7 +46,7 @@ class Interrupt(AnyBodyView):
         request={"application/json": OpenApiTypes.OBJECT},
     )
     def post(self, request: Request) -> Response:
-        body_of(request)  # Its content does not matter, but a malformed body is refused.
+        read_body(request)  # Its content does not matter, but a malformed body is refused.
         live = history.of(request.user).filter(status__in=[Status.QUEUED, Status.RUNNING])
         newest = live.filter(cancel_requested=False).first()
         if newest is not None:

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Scope
-from inpainting.api.native.bodies import body_of
+from inpainting.api.native.bodies import read_body
 from inpainting.api.native.fields import checked, settings_from
 from inpainting.api.native.schemas.plan import PlanAnswer, PlanForm
 from inpainting.api.openapi import documented
@@ -27,7 +27,7 @@ class Plan(AnyBodyView):
         request={"application/json": PlanForm},
     )
     def post(self, request: Request) -> Response:
-        fields, warnings = checked(PlanForm, body_of(request).fields, clamp=True)
+        fields, warnings = checked(PlanForm, read_body(request).fields, clamp=True)
         engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})
         values = to_values(preview(settings_from(fields), engine, models))
         return Response(PlanAnswer.render({**values, "warnings": [*warnings, *values["warnings"]]}))

@@ -9,8 +9,8 @@ from rest_framework.request import Request
 
 from inpainting import planning, webhooks
 from inpainting.api.compat.base import Options, Repeated
-from inpainting.api.inputs import masked_request, unmasked_request
-from inpainting.api.native.bodies import Body, Shape, body_of
+from inpainting.api.inputs import build_masked_request, build_unmasked_request
+from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.pictures import IMAGE, MASK, read_picture
@@ -23,7 +23,7 @@ from inpainting.generations.idempotency import Idempotency
 
 def parse(request: Request) -> tuple[InpaintRequest, Options]:
     """Raises Repeated where the same body was accepted with the same Idempotency-Key, before any picture is read."""
-    body = body_of(request)
+    body = read_body(request)
     idempotency = idempotency_of(request, body)
     earlier = idempotency.earlier(request.user) if idempotency else None
     if earlier is not None:
@@ -51,7 +51,7 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
     sent_mask = body.picture("mask")
     if sent_mask is not None:
         mask = read_picture(sent_mask, MASK, user)
-        inpaint_request, notes = masked_request(image, mask, settings, MaskPolarity(values["mask_polarity"]))
+        inpaint_request, notes = build_masked_request(image, mask, settings, MaskPolarity(values["mask_polarity"]))
     elif planning.choose(engine, settings).engine.needs_surroundings:
         raise InvalidRequest(
             "No mask file provided. Without a mask the whole image is repainted, which only a diffusion model can do.",
@@ -59,7 +59,7 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
             field="mask",
         )
     else:
-        inpaint_request, notes = unmasked_request(image, settings)
+        inpaint_request, notes = build_unmasked_request(image, settings)
     inpaint_request, more_notes = conditioning_images_in(body, user).added_to(inpaint_request)
     return inpaint_request, Options(
         engine=engine,

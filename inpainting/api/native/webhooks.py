@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from accounts.models import Scope
 from inpainting import webhooks
 from inpainting.accounting.limits import spend_webhook
-from inpainting.api.native.bodies import body_of
+from inpainting.api.native.bodies import read_body
 from inpainting.api.native.pagination import PageQuery, query_of, render_page
 from inpainting.api.native.schemas.bodies import RECEIVER, Receiver
 from inpainting.api.native.schemas.webhooks import DeliveriesDocument, DeliveryDocument, SecretDocument
@@ -61,7 +61,7 @@ class SendTest(AnyBodyView):
     )
     def post(self, request: Request) -> Response:
         """Sends an event of the type `test` within seconds. Its delivery shows the outcome."""
-        receiver = Receiver(data=dict(body_of(request).fields))
+        receiver = Receiver(data=dict(read_body(request).fields))
         receiver.is_valid(raise_exception=True)
         url = receiver.validated_data["url"]
         webhooks.check_url(url, field="url")

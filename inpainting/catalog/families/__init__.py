@@ -16,7 +16,7 @@ from typing import Any
 from inpainting.core.settings_table import SCHEDULERS
 
 DIFFUSION, ERASE, MODERATION = "diffusion", "erase", "moderation"
-"""What computes with a family's models: an engine by its name, or the safety check of generated images."""
+"""The user of a family's models: the name of an engine, or the safety checker."""
 MAX_GUIDANCE_SCALE = 20.0
 """Highest `guidance_scale` of families that declare no other."""
 

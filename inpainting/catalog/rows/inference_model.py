@@ -167,7 +167,7 @@ class InferenceModel(models.Model):
 
     def start_pull(self) -> bool:
         """Claim the pull of the files. False: another process holds it."""
-        return self._move(
+        return self._update_where(
             ~models.Q(state=ModelState.PULLING) | models.Q(lease_until=None) | models.Q(lease_until__lte=Now()),
             state=ModelState.PULLING,
             message="Starting",
@@ -179,7 +179,7 @@ class InferenceModel(models.Model):
 
     def progress(self, done_bytes: int, total_bytes: int, message: str) -> bool:
         """Store the progress of the pull and renew its lease. False: another process has taken over."""
-        return self._move(
+        return self._update_where(
             self._held(),
             done_bytes=done_bytes,
             total_bytes=total_bytes,
@@ -189,12 +189,12 @@ class InferenceModel(models.Model):
 
     def pin(self, revision: str, files: dict[str, dict[str, Any]]) -> bool:
         """Store the hashes of the first pull: later pulls of the revision must match them. False as `progress`."""
-        return self._move(self._held(), revision=revision, files=files)
+        return self._update_where(self._held(), revision=revision, files=files)
 
     def install(self, source: specs.Source) -> bool:
         """End the pull: the files are in place. False as `progress`."""
         size = sum(file["size"] for file in self.files.values())
-        return self._move(
+        return self._update_where(
             self._held(),
             state=ModelState.INSTALLED,
             source=source,
@@ -209,11 +209,11 @@ class InferenceModel(models.Model):
     def fail_pull(self, message: str) -> bool:
         """End the pull with an error. Files of an earlier pull stay installed. False as `progress`."""
         state = ModelState.INSTALLED if self.weights is not None else ModelState.FAILED
-        return self._move(self._held(), state=state, message=message[:500], lease_until=None)
+        return self._update_where(self._held(), state=state, message=message[:500], lease_until=None)
 
     def remove(self) -> bool:
         """Mark the model as not installed; the pinned hashes stay. False: it is being pulled."""
-        return self._move(
+        return self._update_where(
             ~models.Q(state=ModelState.PULLING) | models.Q(lease_until__lte=Now()),
             state=ModelState.NOT_INSTALLED,
             message="",
@@ -224,14 +224,14 @@ class InferenceModel(models.Model):
         )
 
     def switch(self, enabled: bool) -> bool:
-        return self._move(models.Q(), enabled=enabled)
+        return self._update_where(models.Q(), enabled=enabled)
 
     def _held(self) -> models.Q:
         return models.Q(state=ModelState.PULLING, fence=self.fence)
 
-    def _move(self, allowed: models.Q, **changes: Any) -> bool:
+    def _update_where(self, condition: models.Q, **changes: Any) -> bool:
         with transaction.atomic():
-            if not InferenceModel.objects.filter(allowed, pk=self.pk).update(**changes):
+            if not InferenceModel.objects.filter(condition, pk=self.pk).update(**changes):
                 return False
             self.refresh_from_db(fields=list(changes))
         return True

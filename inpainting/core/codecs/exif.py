@@ -14,7 +14,7 @@ UPRIGHT = 1
 
 
 def read_orientation(exif: bytes) -> int:
-    """EXIF's orientation (TIFF tag 0x112), 1-8, from a TIFF header onwards; 1 where it is missing or invalid.
+    """Read the orientation (TIFF tag 0x112), 1-8, of EXIF data that starts with a TIFF header; 1 if missing or invalid.
 
     TIFF 6.0, section 2: byte order, 42, offset of the first directory; then a count and entries of 12 bytes.
     """

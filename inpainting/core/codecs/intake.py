@@ -48,7 +48,7 @@ STORED_LIMITS = IntakeLimits(max_bytes=2**30)
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """One file on its way in: the request's field it was sent in, and the limits it must keep. Builds the errors."""
+    """An uploaded file: its field in the request and its limits. Builds the errors for it."""
 
     field: str
     limits: IntakeLimits

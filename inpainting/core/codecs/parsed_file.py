@@ -1,4 +1,4 @@
-"""What a format's parser finds in a file before any pixel is decoded."""
+"""The result of a format's parser, before any pixel is decoded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ParsedFile:
 
     `decode` gives the first frame as [height, width, channels] or raises DecodingFailed. `orientation` is EXIF's 1-8
     for these pixels. `profile_space` is the colour space that `icc_profile` must describe to apply to them: "RGB ",
-    "GRAY", or "" where the profile has been used up.
+    "GRAY", or "" if the profile has been applied already.
     """
 
     size: Size

@@ -37,7 +37,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
     """Kind and body of each chunk up to IEND; checksums are checked where the picture depends on them.
 
-    Raises InvalidPicture where the file ends early, is corrupt or has too many chunks. What follows IEND is ignored.
+    Raises InvalidPicture where the file ends early, is corrupt or has too many chunks. Bytes after IEND are ignored.
     """
     position, counted, kind = len(SIGNATURE), 0, b""
     while kind != b"IEND":

@@ -29,7 +29,7 @@ AVIF_BRANDS = (b"avif", b"avis")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r\f")
 TEXT_BYTES = 1024
-"""How much of a text file is examined."""
+"""The number of bytes of a text file that are examined."""
 
 
 def format_of(data: bytes) -> str | None:

@@ -9,7 +9,7 @@ from inpainting.core.request import PaintSettings
 OFF = "off"
 UNAVAILABLE = "safety_checker_unavailable"
 """The code of every error for a safety checker that is on and cannot run."""
-USUAL_TYPE = "sensitive_content_text"
+DEFAULT_TYPE = "sensitive_content_text"
 """The type for a request that turns the checker on without naming one."""
 STRICTNESS = {"blur": 1, "pixelate": 2, "black": 3, "sensitive_content_text": 3}
 """How little of the picture is left: soft colours and shapes, a few squares of colour, nothing."""
@@ -26,7 +26,7 @@ def resolve(settings: PaintSettings, site: str) -> tuple[PaintSettings, tuple[st
     requested = settings.safety_checker_type
     if site == OFF:
         if settings.safety_checker:
-            return replace(settings, safety_checker_type=requested or USUAL_TYPE), ()
+            return replace(settings, safety_checker_type=requested or DEFAULT_TYPE), ()
         idle = ("safety_checker_type changes nothing while the safety checker is off.",) if requested else ()
         return replace(settings, safety_checker_type=None), idle
     warnings = [STAYS_ON] if settings.safety_checker is False else []

@@ -24,7 +24,7 @@ from inpainting.core.picture import Picture
 from inpainting.engines.diffusion import safety_checker
 from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache, run_in_thread
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
-from inpainting.engines.moderation import checkers, moderated, squared
+from inpainting.engines.moderation import apply_safety_checker, checker_cache, padded_to_square
 from inpainting.engines.painting import Painting
 from tests import tiny_checker, tiny_models
 
@@ -214,7 +214,7 @@ def painting_of(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Painting
 @pytest.mark.parametrize(("height", "width"), [(20, 400), (400, 20), (30, 30)])
 def test_of_what_is_no_square_the_checker_is_shown_all(height: int, width: int) -> None:
     photo = data.astronaut()[:height, :width]
-    shown = squared(photo)
+    shown = padded_to_square(photo)
     assert shown.shape == (max(height, width), max(height, width), 3)
     assert np.array_equal(shown[:height, :width], photo)
 
@@ -227,9 +227,9 @@ def test_what_was_painted_is_judged_and_the_rest_of_the_picture_is_not(tmp_path:
     on_cat, on_cup = np.zeros((2, *picture.shape[:2]), np.uint8)
     on_cat[50:150, 50:150] = 255
     on_cup[50:150, 850:950] = 255
-    checkers.cache_clear()
-    found = moderated(painting_of(picture, on_cat), nothing, how="black", checker=spec)
-    passed = moderated(painting_of(picture, on_cup), nothing, how="black", checker=spec)
+    checker_cache.cache_clear()
+    found = apply_safety_checker(painting_of(picture, on_cat), nothing, how="black", checker=spec)
+    passed = apply_safety_checker(painting_of(picture, on_cup), nothing, how="black", checker=spec)
     assert (passed.nsfw_content_detected, passed.hidden_by, passed.unhidden) == (False, None, None)
     assert np.array_equal(passed.picture.pixels, picture)
     assert (found.nsfw_content_detected, found.hidden_by) == (True, "black")

@@ -86,11 +86,11 @@ class Problem(Answer):
     """Every error."""
 
     status = Constant("error")
-    message = serializers.CharField(help_text="For people.")
-    code = serializers.CharField(help_text="For programs; stable.")
+    message = serializers.CharField(help_text="A sentence for people.")
+    code = serializers.CharField(help_text="A stable code for programs.")
     field = serializers.CharField(required=False, help_text="The field that is wrong.")
-    limit = NumberOrText(required=False, help_text="What is allowed.")
-    actual = NumberOrText(required=False, help_text="What was sent.")
+    limit = NumberOrText(required=False, help_text="The allowed value.")
+    actual = NumberOrText(required=False, help_text="The value that was sent.")
     id = serializers.UUIDField(
         source="generation_id", required=False, help_text="The generation that failed or was cancelled."
     )

@@ -33,15 +33,15 @@ class ItemErrorDocument(Answer):
 class BatchItemDocument(Answer):
     # Context: `positions`, the queue positions of waiting generations by their ids.
     index = serializers.IntegerField(min_value=0, help_text="Its position in the request.")
-    name = serializers.CharField(help_text="The name of its file; empty where it was sent as a text.")
+    name = serializers.CharField(help_text="File name; empty if the image was sent as a text.")
     status = serializers.ChoiceField(
         ITEM_STATES,
         source="state",
-        help_text="That of its generation; refused: not accepted; deleted: its generation was deleted.",
+        help_text="The status of its generation; refused: not accepted; deleted: its generation was deleted.",
     )
     generation = serializers.UUIDField(source="generation_id", allow_null=True)
-    url = serializers.CharField(allow_null=True, help_text="Of the generation.")
-    position = serializers.IntegerField(allow_null=True, min_value=1, help_text="In the queue; 1 starts next.")
+    url = serializers.CharField(allow_null=True, help_text="URL of the generation.")
+    position = serializers.IntegerField(allow_null=True, min_value=1, help_text="Position in the queue; 1 starts next.")
     eta = serializers.FloatField(allow_null=True, help_text="Estimated seconds until it has been painted.")
     images = serializers.ListField(child=serializers.CharField(), help_text="Links to its results.")
     error = ItemErrorDocument(allow_null=True, help_text="Why it was refused or has failed.")
@@ -74,7 +74,7 @@ class BatchItemDocument(Answer):
 class BatchAcceptedDocument(Answer):
     status = Constant("processing")
     id = serializers.UUIDField()
-    url = serializers.CharField(help_text="Where to ask for its state.")
+    url = serializers.CharField(help_text="URL that returns its state.")
     items = BatchItemDocument(many=True)
 
     def get_url(self, batch: Batch) -> str:

@@ -24,7 +24,9 @@ class EngineDocument(Answer):
     is_default = serializers.BooleanField()
     accepts_prompt = serializers.BooleanField()
     ignores = serializers.ListField(child=serializers.CharField())
-    unavailable = serializers.CharField(allow_null=True, help_text="What is missing before it can be used.")
+    unavailable = serializers.CharField(
+        allow_null=True, help_text="The requirement that is missing; null: it can be used."
+    )
 
     def get_is_default(self, engine: EngineDeclaration) -> bool:
         return bool(engine.name == self.context["default"])
@@ -99,7 +101,9 @@ class PartDocument(Answer):
     kind = serializers.ChoiceField([kind.value for kind in ADAPTER_LABELS])
     family = serializers.ChoiceField(families.generating(), help_text="Of the models that it fits.")
     control = serializers.ChoiceField(
-        [control.value for control in Control], allow_null=True, help_text="What conditions a ControlNet."
+        [control.value for control in Control],
+        allow_null=True,
+        help_text="The kind of image that conditions a ControlNet.",
     )
     licence = serializers.CharField()
 

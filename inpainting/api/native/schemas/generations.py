@@ -54,7 +54,7 @@ class Metadata(Answer):
     vae = serializers.CharField(required=False, help_text="The VAE that replaced the model's own.")
     control_image_sha256 = serializers.CharField(required=False, help_text="Of the stored PNG.")
     ip_adapter_image_sha256 = serializers.CharField(required=False, help_text="Of the stored PNG.")
-    results = serializers.ListField(child=FreeObject(), help_text="What was measured on each result.")
+    results = serializers.ListField(child=FreeObject(), help_text="The measurements on each result.")
 
     def to_representation(self, instance: Generation) -> dict[str, Any]:
         values = description.metadata(instance)
@@ -148,7 +148,7 @@ class QueuePositionAnswer(Answer):
 class Pending(QueuePositionAnswer):
     status = Constant("processing")
     id = serializers.UUIDField()
-    url = serializers.CharField(help_text="Where to ask for its state.")
+    url = serializers.CharField(help_text="URL that returns its state.")
 
     def get_url(self, generation: Generation) -> str:
         return reverse("generation-detail", args=[generation.pk])

@@ -17,7 +17,7 @@ class PlanForm(ChangesForm):
 
 
 class FormOfferAnswer(Answer):
-    """What a form of settings offers. Where the engine is auto, it is what a prompt would make possible."""
+    """The choices of a settings form. With the engine auto, those that apply once there is a prompt."""
 
     engine = serializers.CharField()
     ignored = FreeObject(help_text="Setting -> why it has no effect.")

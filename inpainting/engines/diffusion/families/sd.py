@@ -222,7 +222,7 @@ class StableDiffusion(LatentModel):
         )
         steps, most = settings.steps or self.spec.steps, schedulers.max_steps(scheduler)
         if steps > most:
-            notes = (*notes, f"{steps} steps were asked for; {type(scheduler).__name__} takes at most {most}.")
+            notes = (*notes, f"The request has {steps} steps; {type(scheduler).__name__} takes at most {most}.")
         return scheduler, schedulers.begin(scheduler, min(steps, most), settings.strength), notes
 
     def _first_latents(
