@@ -342,7 +342,7 @@ def test_a_result_with_a_lost_commit_reply_keeps_its_files(
 def test_a_submit_with_a_lost_commit_reply_keeps_its_files_and_its_key(
     ask: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, goes_away: bool
 ) -> None:
-    keep, gone = submit.save_and_notify, []
+    save_and_notify, gone = submit.save_and_notify, []
 
     def away(*_: object) -> None:
         raise OperationalError("connection refused")
@@ -353,12 +353,12 @@ def test_a_submit_with_a_lost_commit_reply_keeps_its_files_and_its_key(
             vars(gone[0])["_cursor"] = away
 
     def keep_without_reply(*args: Any) -> None:
-        keep(*args)
+        save_and_notify(*args)
         lose_the_commit_reply(go)
 
     monkeypatch.setattr(submit, "save_and_notify", keep_without_reply)
     answer = ask()
-    monkeypatch.setattr(submit, "save_and_notify", keep)
+    monkeypatch.setattr(submit, "save_and_notify", save_and_notify)
     for one in gone:
         del vars(one)["_cursor"]
     assert (answer.status_code, answer.json()["code"]) == (503, "try_again")

@@ -22,7 +22,7 @@ from inpainting.accounting.limits import Allowance, LimitReached, stored_bytes
 from inpainting.core.picture import Picture
 from inpainting.generations.delete import delete, delete_everything_of
 from inpainting.generations.retention import sweep
-from inpainting.generations.submit import keep
+from inpainting.generations.submit import save_and_notify
 from inpainting.models import Batch, Generation, ReferencePicture, Retention, UserLimits
 
 pytestmark = pytest.mark.django_db(transaction=True)  # files go when a transaction really ends
@@ -152,9 +152,9 @@ def test_they_count_in_a_batch(alice: User, both: Generate) -> None:
     UserLimits.objects.create(user=alice, stored_megabytes=1)
     with transaction.atomic():
         allowance = Allowance(alice)
-        keep(many[0], allowance)
+        save_and_notify(many[0], allowance)
         with pytest.raises(LimitReached):
-            keep(many[1], allowance)
+            save_and_notify(many[1], allowance)
 
 
 def test_a_retry_shares_them_and_fails_if_one_is_missing(

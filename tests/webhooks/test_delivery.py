@@ -242,7 +242,7 @@ def test_a_message_whose_sender_died_is_sent_again_with_the_same_id(
         deliver_due()  # the lease has not expired
         assert len(receiver.requests) == 1
         let_time_pass()
-        recovery.look()  # sends the task message; tasks run immediately in these tests
+        recovery.poll()  # sends the task message; tasks run immediately in these tests
         first, second = messages(receiver)
     assert first.id == second.id
     assert fresh(delivery).state == DeliveryState.DELIVERED
