@@ -140,7 +140,7 @@ def test_each_mask_is_used_for_the_image_of_the_same_index(post_batch: PostBatch
         assert np.array_equal(generation.mask.read_pixels(), 255 - mask)
 
 
-def test_json_takes_lists_of_base64_and_urls(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+def test_json_takes_lists_of_base64_and_data_urls(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
     body = {"images": [text(photo_png), data_url(photo_png)], "masks": [text(mask_png)], "prompt": "", "steps": 1000}
     answer = alices_program.post(URL, body, content_type="application/json")
     batch = batch_of(cast("HttpResponse", answer))
@@ -148,9 +148,7 @@ def test_json_takes_lists_of_base64_and_urls(alices_program: Client, photo_png: 
     assert all("steps was 1000" in item.generation.warnings[0] for item in batch.items.all() if item.generation)
 
 
-def test_a_form_takes_base64_and_urls_and_settings_in_params(
-    post_batch: PostBatch, photo_png: bytes, mask_png: bytes
-) -> None:
+def test_a_form_takes_base64_and_settings_in_params(post_batch: PostBatch, photo_png: bytes, mask_png: bytes) -> None:
     batch = batch_of(
         post_batch(images=[text(photo_png)] * 2, masks=[text(mask_png)], params=json.dumps({"prompt": "p", "seed": 3}))
     )
@@ -344,11 +342,11 @@ def test_a_commit_whose_answer_is_lost_keeps_the_accepted_images(
     UserLimits.objects.create(user=alice, per_day=2)
     before, remember = files(), Idempotency.remember_batch
 
-    def remember_then_fail(self: Idempotency, batch: Batch) -> None:
+    def remember_and_lose_the_reply(self: Idempotency, batch: Batch) -> None:
         remember(self, batch)
         lose_the_commit_reply()
 
-    monkeypatch.setattr(Idempotency, "remember_batch", remember_then_fail)
+    monkeypatch.setattr(Idempotency, "remember_batch", remember_and_lose_the_reply)
     headers = {"Idempotency-Key": "one"}
     assert post_batch(images=pictures(3), headers=headers).status_code == 503
     assert len(files() - before) == 2 * 3
@@ -411,7 +409,7 @@ def test_parallel_calls_with_one_key_make_one_batch(
     assert len(files() - before) == 3
 
 
-# Following
+# Listing
 
 
 def test_the_list_is_paginated_and_has_only_the_users_batches(
@@ -514,13 +512,12 @@ def test_only_failed_and_cancelled_items_are_retried(mixed_batch: Batch, alices_
         assert again is not None
         assert (again.parent, again.settings, again.source.name) == (former, former.settings, former.source.name)
         assert (again.source, again.mask, again.warnings) == (former.source, former.mask, former.warnings)
-        assert WebhookDelivery.objects.filter(
-            generation=again, url=HOOK
-        ).exists()  # the webhook of the original request
+        # The retry keeps the webhook URL of the original request.
+        assert WebhookDelivery.objects.filter(generation=again, url=HOOK).exists()
     assert states(alices_program, mixed_batch) == ["succeeded", "succeeded", "succeeded", "refused"]
-    again_ = alices_program.post(f"{URL}{mixed_batch.pk}/retry/")
-    assert (again_.status_code, again_.json()["code"]) == (409, "nothing_to_retry")
-    assert "new picture" in again_.json()["message"]
+    second_retry = alices_program.post(f"{URL}{mixed_batch.pk}/retry/")
+    assert (second_retry.status_code, second_retry.json()["code"]) == (409, "nothing_to_retry")
+    assert "new picture" in second_retry.json()["message"]
 
 
 def test_parallel_retries_run_each_item_once(mixed_batch: Batch, alices_key: str, no_workers: None) -> None:

@@ -26,9 +26,8 @@ Generate = Callable[..., Generation]
 def test_accepting_a_generation_takes_few_queries(
     alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "inpainting.generations.submit.notify_workers", lambda queue: None
-    )  # count no queries of workers
+    # Without notifications no worker adds queries.
+    monkeypatch.setattr("inpainting.generations.submit.notify_workers", lambda queue: None)
 
     def accept() -> CaptureQueriesContext:
         files = {

@@ -49,14 +49,14 @@ def post_inpaint(alices_program: Client, photo_png: bytes, mask_png: bytes) -> P
     return lambda **fields: alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **fields))
 
 
-def both() -> dict[str, Any]:
+def both_images() -> dict[str, Any]:
     return {
         "control_image": upload(png(DEPTH), name="depth.png"),
         "ip_adapter_image": upload(png(LOOK), name="look.png"),
     }
 
 
-def kept() -> Generation:
+def newest() -> Generation:
     return Generation.objects.latest("created_at")
 
 
@@ -64,7 +64,7 @@ def test_both_images_reach_the_engine_and_are_stored_and_listed(
     post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest], photo: NDArray[np.uint8]
 ) -> None:
     numbers = {"control_strength": "1.5", "control_start": "0.1", "control_end": "0.9", "ip_adapter_scale": "0.4"}
-    answer = post_inpaint(**ALL, **numbers, **both())
+    answer = post_inpaint(**ALL, **numbers, **both_images())
     assert answer.status_code == 200, answer.json()
     metadata = answer.json()["metadata"]
     assert {name: metadata[name] for name in (*ALL, *numbers)} == ALL | {name: float(numbers[name]) for name in numbers}
@@ -74,7 +74,7 @@ def test_both_images_reach_the_engine_and_are_stored_and_listed(
 
     (request,) = engine
     guide, look = prepare_control_image(Picture(DEPTH), Size(96, 64)), prepare_ip_adapter_image(Picture(LOOK))
-    whole = kept().to_request()
+    whole = newest().to_request()
     assert whole.control_image is not None
     assert whole.control_image.same_as(guide)
     assert request.control_image is not None
@@ -83,12 +83,12 @@ def test_both_images_reach_the_engine_and_are_stored_and_listed(
     assert request.ip_adapter_image.same_as(look)
     assert request.settings.control_strength == 1.5
 
-    content = alices_program.get(f"/api/generations/{kept().pk}/").json()
+    content = alices_program.get(f"/api/generations/{newest().pk}/").json()
     for name, path, picture in (
         ("control_image", "control-image", guide),
         ("ip_adapter_image", "ip-adapter-image", look),
     ):
-        assert content[name] == f"/api/generations/{kept().pk}/{path}/"
+        assert content[name] == f"/api/generations/{newest().pk}/{path}/"
         answer = alices_program.get(content[name])
         sent = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
         assert decode_picture(sent).picture.same_as(picture)
@@ -100,11 +100,11 @@ def test_both_images_reach_the_engine_and_are_stored_and_listed(
 
 def test_a_generation_without_them_has_null_links(post_inpaint: PostInpaint, alices_program: Client) -> None:
     assert post_inpaint().status_code == 200
-    content = alices_program.get(f"/api/generations/{kept().pk}/").json()
+    content = alices_program.get(f"/api/generations/{newest().pk}/").json()
     assert (content["control_image"], content["ip_adapter_image"]) == (None, None)
     assert not any(name.endswith("_sha256") for name in content["metadata"])
     for path in ("control-image", "ip-adapter-image"):
-        answer = alices_program.get(f"/api/generations/{kept().pk}/{path}/")
+        answer = alices_program.get(f"/api/generations/{newest().pk}/{path}/")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
@@ -124,7 +124,7 @@ def test_json_takes_them_as_base64(
 def test_a_form_with_params_takes_them_as_files(
     alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes
 ) -> None:
-    answer = alices_program.post("/api/img2img", {**shape_b(photo_png, mask_png, **ALL), **both()})
+    answer = alices_program.post("/api/img2img", {**shape_b(photo_png, mask_png, **ALL), **both_images()})
     assert answer.status_code == 200, answer.json()
     assert None not in (engine[0].control_image, engine[0].ip_adapter_image)
 
@@ -152,7 +152,7 @@ def test_external_urls_are_fetched_by_download_image_and_our_own_links_are_read_
 
     assert post(alices_program).status_code == 200
     assert request == [(url, name) for name, url in pictures.items()]
-    content = alices_program.get(f"/api/generations/{kept().pk}/").json()
+    content = alices_program.get(f"/api/generations/{newest().pk}/").json()
     own = {name: f"http://testserver{content[name]}" for name in pictures}
     assert post(alices_program, **own).status_code == 200
     assert len(request) == 2
@@ -235,12 +235,12 @@ def test_an_unused_image_gives_a_warning_in_the_answer_and_in_the_dry_run(
     fields: dict[str, str],
     warning: str,
 ) -> None:
-    answer = post_inpaint(**fields, **both())
+    answer = post_inpaint(**fields, **both_images())
     assert answer.status_code == 200, answer.json()
     assert warning in answer.json()["metadata"]["warnings"]
     for request in engine:
         assert request.control_image is None
-    foreseen = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, **fields, **both()))
+    foreseen = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, **fields, **both_images()))
     assert warning in foreseen.json()["warnings"]
     if "engine" in fields:
         assert {"control", "ip_adapter"} <= set(foreseen.json()["ignored"])
@@ -251,7 +251,7 @@ def test_a_dry_run_requires_the_same_images_and_stores_nothing(
 ) -> None:
     answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, control="depth"))
     assert (answer.status_code, answer.json()["code"]) == (400, "control_image_missing")
-    answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, **ALL, **both()))
+    answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, **ALL, **both_images()))
     assert answer.status_code == 200, answer.json()
     assert not ReferencePicture.objects.exists()
 
@@ -273,7 +273,7 @@ def test_a_dry_run_requires_the_same_images_and_stores_nothing(
 def test_a_hostile_image_is_refused_by_field_and_nothing_is_stored(
     post_inpaint: PostInpaint, engine: list[InpaintRequest], field: str, sent: bytes, status: int, code: str
 ) -> None:
-    answer = post_inpaint(**ALL, **{**both(), field: upload(sent)})
+    answer = post_inpaint(**ALL, **{**both_images(), field: upload(sent)})
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (status, code, field)
     assert engine == []
     assert not Generation.objects.exists()
@@ -288,17 +288,17 @@ def test_json_that_is_no_image_is_refused(
     assert (answer.status_code, answer.json()["field"]) == (400, "control_image")
 
 
-def again(client: Client, generation: Generation, **changes: Any) -> Any:
+def run_again(client: Client, generation: Generation, **changes: Any) -> Any:
     return client.post(f"/api/generations/{generation.pk}/run-again/", changes)
 
 
 def test_running_again_keeps_the_images_or_takes_new_ones(
     post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
 ) -> None:
-    assert post_inpaint(**ALL, **both()).status_code == 200
-    first = kept()
-    assert again(alices_program, first, control_strength="0.5").status_code == 202
-    second = kept()
+    assert post_inpaint(**ALL, **both_images()).status_code == 200
+    first = newest()
+    assert run_again(alices_program, first, control_strength="0.5").status_code == 202
+    second = newest()
     assert second.parent_id == first.pk
     assert {picture.sha256 for picture in second.references.values()} == {
         picture.sha256 for picture in first.references.values()
@@ -307,26 +307,26 @@ def test_running_again_keeps_the_images_or_takes_new_ones(
         picture.pk for picture in first.references.values()
     )
     other = upload(png(255 - DEPTH))
-    assert again(alices_program, second, control="scribble", control_image=other).status_code == 202
-    third = kept().to_request()
+    assert run_again(alices_program, second, control="scribble", control_image=other).status_code == 202
+    third = newest().to_request()
     assert third.settings.control == "scribble"
     assert third.control_image is not None
     assert third.control_image.same_as(prepare_control_image(Picture(255 - DEPTH), Size(96, 64)))
     assert third.ip_adapter_image is not None
     assert third.ip_adapter_image.same_as(prepare_ip_adapter_image(Picture(LOOK)))
-    assert any("was scaled to the image" in warning for warning in kept().warnings)
+    assert any("was scaled to the image" in warning for warning in newest().warnings)
 
 
 def test_running_again_without_a_control_warns_of_its_unused_image(
     post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
 ) -> None:
-    assert post_inpaint(**ALL, **both()).status_code == 200
+    assert post_inpaint(**ALL, **both_images()).status_code == 200
     answer = alices_program.post(
-        f"/api/generations/{kept().pk}/run-again/", json.dumps({"control": ""}), content_type="application/json"
+        f"/api/generations/{newest().pk}/run-again/", json.dumps({"control": ""}), content_type="application/json"
     )
     assert answer.status_code == 202
-    assert (kept().paint_settings.control, kept().paint_settings.ip_adapter) == (None, "look")
-    assert "control_image was not read: the request names no control." in kept().warnings
+    assert (newest().paint_settings.control, newest().paint_settings.ip_adapter) == (None, "look")
+    assert "control_image was not read: the request names no control." in newest().warnings
     assert engine[-1].control_image is None
 
 
@@ -336,61 +336,63 @@ def test_running_again_resets_fields_that_are_sent_empty(
 ) -> None:
     sent = {"engine": "diffusion", "model": "tiny", "denoising_strength": 0.5, "steps": 7, "guidance_scale": 3}
     sent |= {"prompt": "a stone path", "scheduler": "DDIMScheduler", **ALL}
-    assert post_inpaint(**sent, **both()).status_code == 200
-    first = kept()
+    assert post_inpaint(**sent, **both_images()).status_code == 200
+    first = newest()
 
-    def again(**changes: str | None) -> Any:
+    def run_again(**changes: str | None) -> Any:
         url = f"/api/generations/{first.pk}/run-again/"
         if is_form:
             return alices_program.post(url, {name: value or "" for name, value in changes.items()})
         return alices_program.post(url, changes, content_type="application/json")
 
     def requested(**changes: str | None) -> dict[str, Any]:
-        answer = again(**changes)
+        answer = run_again(**changes)
         assert answer.status_code == 202, answer.json()
         settings: dict[str, Any] = alices_program.get(answer.json()["url"]).json()["metadata"]["requested"]
         return settings
 
-    def but(*names: str, **others: str) -> dict[str, Any]:
+    def without(*names: str, **others: str) -> dict[str, Any]:
         return {name: value for name, value in sent.items() if name not in names} | others
 
     assert requested() == sent
-    assert requested(steps=None, cfg_scale=None, denoising_strength=None) == but(
+    assert requested(steps=None, cfg_scale=None, denoising_strength=None) == without(
         "steps", "guidance_scale", "denoising_strength"
     )
     assert (
         requested(model="auto", scheduler=None)
         == requested(model_name=None, sampler_name=None)
-        == but("model", "scheduler")
+        == without("model", "scheduler")
     )
-    assert requested(scheduler="normal") == requested(scheduler="") == but("scheduler")
-    assert requested(engine=None, control=None, ip_adapter=None, ip_adapter_image=None) == but(*ALL, engine="auto")
-    assert set(kept().references) == {"control_image"}
-    assert again(engine="erase", model="auto").json()["code"] in {"model_unavailable", "engine_not_installed"}
+    assert requested(scheduler="normal") == requested(scheduler="") == without("scheduler")
+    assert requested(engine=None, control=None, ip_adapter=None, ip_adapter_image=None) == without(*ALL, engine="auto")
+    assert set(newest().references) == {"control_image"}
+    assert run_again(engine="erase", model="auto").json()["code"] in {"model_unavailable", "engine_not_installed"}
 
 
 @pytest.mark.parametrize("name", ["control_image", "ip_adapter_image"])
 def test_running_again_with_a_missing_file_is_refused_until_a_new_one_is_sent(
     post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest], name: str
 ) -> None:
-    assert post_inpaint(**ALL, **both()).status_code == 200
-    first = kept()
+    assert post_inpaint(**ALL, **both_images()).status_code == 200
+    first = newest()
     Path(first.references[name].file.path).unlink()
-    answer = again(alices_program, first)
+    answer = run_again(alices_program, first)
     assert (answer.status_code, answer.json()["code"]) == (400, "image_gone")
     assert alices_program.get(f"/api/generations/{first.pk}/{name.replace('_', '-')}/").status_code == 410
-    assert again(alices_program, first, **{name: both()[name]}).status_code == 202
+    assert run_again(alices_program, first, **{name: both_images()[name]}).status_code == 202
 
 
 def test_the_same_idempotency_key_runs_again_once_and_reads_no_image_twice(
     post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert post_inpaint(**ALL, **both()).status_code == 200
-    first, url = kept(), f"/api/generations/{kept().pk}/run-again/"
+    assert post_inpaint(**ALL, **both_images()).status_code == 200
+    first, url = newest(), f"/api/generations/{newest().pk}/run-again/"
     answers = []
     for _ in "ab":
         answers.append(
-            alices_program.post(url, {"control_image": both()["control_image"]}, headers={"Idempotency-Key": "k"})
+            alices_program.post(
+                url, {"control_image": both_images()["control_image"]}, headers={"Idempotency-Key": "k"}
+            )
         )
         monkeypatch.setattr("inpainting.api.native.generations.conditioning_images_in", None)
     assert [answer.status_code for answer in answers] == [202, 202]
@@ -418,7 +420,7 @@ def test_a_batch_uses_them_for_every_image_and_stores_them_once(
         return write(owner, picture)
 
     monkeypatch.setattr(ReferencePicture, "written", noted)
-    answer = alices_program.post("/api/batches/", {**files, "prompt": "a lawn", **ALL, **both()})
+    answer = alices_program.post("/api/batches/", {**files, "prompt": "a lawn", **ALL, **both_images()})
     assert answer.status_code == 202, answer.json()
     assert len(engine) == 3
     for request in engine:
@@ -438,7 +440,7 @@ def test_a_batch_uses_them_for_every_image_and_stores_them_once(
     assert delete(third)
     assert delete(second)
     assert not ReferencePicture.objects.exists()
-    answer = alices_program.post("/api/batches/", {**files, "prompt": "", **ALL, **both(), "control_image": "x"})
+    answer = alices_program.post("/api/batches/", {**files, "prompt": "", **ALL, **both_images(), "control_image": "x"})
     assert (answer.status_code, answer.json()["field"]) == (400, "control_image")
 
 
@@ -447,7 +449,7 @@ def test_they_count_towards_stored_bytes(
 ) -> None:
     assert post_inpaint().status_code == 200
     before = alices_program.get("/api/usage/").json()["stored_bytes"]
-    assert post_inpaint(**ALL, **both()).status_code == 200
+    assert post_inpaint(**ALL, **both_images()).status_code == 200
     after = alices_program.get("/api/usage/").json()["stored_bytes"]
-    assert sum(picture.byte_count for picture in kept().references.values()) > 1000
-    assert after - before > sum(picture.byte_count for picture in kept().references.values())
+    assert sum(picture.byte_count for picture in newest().references.values()) > 1000
+    assert after - before > sum(picture.byte_count for picture in newest().references.values())

@@ -43,28 +43,28 @@ from tests.conftest import png
 from tests.fakes import planned, pretend_missing
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
-RUDE = np.kron(np.indices((8, 12)).sum(0) % 2, np.ones((8, 8), int))[:, :, None].repeat(3, 2) * 255
+CHESS_BOARD = np.kron(np.indices((8, 12)).sum(0) % 2, np.ones((8, 8), int))[:, :, None].repeat(3, 2) * 255
 """A chess board of the size of the photo: the picture that the checker flags."""
 Generate = Callable[..., Generation]
 
 
-class Rude(QuickFill):
+class FlaggedEngine(QuickFill):
     """Paints a picture that the checker flags and sends it as preview; with an even seed it keeps the photo."""
 
-    declaration = replace(QUICK_FILL, name="rude")
+    declaration = replace(QUICK_FILL, name="flagged")
 
     def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
         request = plan.request
         kind = np.array(request.image.pixels, np.uint8)
-        rude = RUDE[: kind.shape[0], : kind.shape[1]].astype(np.uint8)
-        on_step(Step(1, 1, preview=rude))
+        flagged = CHESS_BOARD[: kind.shape[0], : kind.shape[1]].astype(np.uint8)
+        on_step(Step(1, 1, preview=flagged))
         settings = request.settings
-        return [rude if (settings.seed + index) % 2 else kind for index in range(settings.num_images)]
+        return [flagged if (settings.seed + index) % 2 else kind for index in range(settings.num_images)]
 
 
 @pytest.fixture(autouse=True)
-def rude(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None:
-    monkeypatch.setitem(registry.engines(), "rude", Rude())
+def _registered_engine(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None:
+    monkeypatch.setitem(registry.engines(), "flagged", FlaggedEngine())
     settings.MODELS_DIR = tmp_path / "models"
     checker_cache.cache_clear()
 
@@ -78,22 +78,24 @@ def checker(photo: NDArray[np.uint8], hole: NDArray[np.uint8], tmp_path: Path) -
         return np.asarray(paint(planned(request, engine), engine, lambda step: None)[0].picture.pixels)
 
     boxes = [box.slices for box in checker_crops(hole)]
-    fine = [painted(Rude(), 4), painted(QuickFill(), 3)]
-    rigged = tiny_checker.rigged(painted(Rude(), 3)[boxes[0]], *(picture[box] for picture in fine for box in boxes))
+    fine = [painted(FlaggedEngine(), 4), painted(QuickFill(), 3)]
+    rigged = tiny_checker.rigged(
+        painted(FlaggedEngine(), 3)[boxes[0]], *(picture[box] for picture in fine for box in boxes)
+    )
     folder = tiny_checker.saved(tmp_path / "checker", rigged)
     call_command("pull_model", "safety-checker", "--yes", f"--from={folder}", stdout=StringIO())
     return InferenceModel.objects.get(slug="safety-checker")
 
 
 @pytest.fixture
-def boss(db: None) -> Client:
+def reviewer(db: None) -> Client:
     client = Client()
     client.force_login(User.objects.create_superuser("boss@example.com", "a long one"))
     return client
 
 
 def answer_for(client: Client, image: bytes, mask: bytes, *, status: int = 200, **fields: Any) -> dict[str, Any]:
-    fields = {"engine": "rude", "seed": "3", "denoising_strength": "1", **fields}
+    fields = {"engine": "flagged", "seed": "3", "denoising_strength": "1", **fields}
     answer = client.post("/api/img2img", shape_a(image, mask, **fields))
     assert answer.status_code == status, answer.json()
     content: dict[str, Any] = answer.json()
@@ -108,10 +110,10 @@ def pixels_of(data: bytes) -> NDArray[np.uint8]:
     return np.asarray(decode_picture(data, limits=STORED_LIMITS).picture.pixels)
 
 
-def is_rude(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> bool:
+def shows_chess_board(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> bool:
     """Whether the chess board is visible inside the mask."""
-    seen, rude = (picture[mask > 0].mean(-1) for picture in (pixels, RUDE))
-    return bool(seen.std() > 0 and np.corrcoef(seen, rude)[0, 1] > 0.6)
+    seen, flagged = (picture[mask > 0].mean(-1) for picture in (pixels, CHESS_BOARD))
+    return bool(seen.std() > 0 and np.corrcoef(seen, flagged)[0, 1] > 0.6)
 
 
 @pytest.mark.usefixtures("checker")
@@ -131,12 +133,12 @@ def test_a_flagged_result_is_hidden_and_nothing_outside_changes(
     image = GeneratedImage.objects.get()
     with image.hidden_file.open("rb") as file:
         painted = pixels_of(file.read())
-    assert is_rude(painted, hole)
+    assert shows_chess_board(painted, hole)
     assert not np.array_equal(shown, painted)
     if how == "black":
         assert not shown[hole > 0].any()
     plain = answer_for(alices_program, photo_png, mask_png)
-    assert is_rude(pixels_of(body_of(alices_program.get(plain["images"][0]))), hole)
+    assert shows_chess_board(pixels_of(body_of(alices_program.get(plain["images"][0]))), hole)
 
 
 @pytest.mark.usefixtures("checker")
@@ -147,9 +149,9 @@ def test_the_verdict_is_null_without_a_checker_and_a_passing_result_is_unchanged
     assert plain["metadata"]["nsfw_content_detected"] is None
     assert plain["metadata"]["results"][0]["nsfw_content_detected"] is None
     assert "safety_checker_type" not in plain["metadata"]
-    looked = answer_for(alices_program, photo_png, mask_png, engine="quick-fill", safety_checker="true")
-    assert looked["metadata"]["nsfw_content_detected"] == [False]
-    assert looked["metadata"]["results"][0]["hidden_by"] is None
+    checked = answer_for(alices_program, photo_png, mask_png, engine="quick-fill", safety_checker="true")
+    assert checked["metadata"]["nsfw_content_detected"] == [False]
+    assert checked["metadata"]["results"][0]["hidden_by"] is None
     first, second = GeneratedImage.objects.order_by("created_at")
     assert np.array_equal(first.read().pixels, second.read().pixels)
     assert not second.hidden_file
@@ -187,17 +189,17 @@ def test_requests_cannot_weaken_the_sites_setting(
 ) -> None:
     settings.SAFETY_CHECKER = "pixelate"
     used = []
-    wishes: list[dict[str, Any]] = [
+    variants: list[dict[str, Any]] = [
         {},
         {"safety_checker": "false"},
         {"safety_checker": "no", "safety_checker_type": "blur"},
         {"safety_checker_type": "black"},
     ]
-    for wish in wishes:
-        metadata = answer_for(alices_program, photo_png, mask_png, **wish)["metadata"]
+    for fields_sent in variants:
+        metadata = answer_for(alices_program, photo_png, mask_png, **fields_sent)["metadata"]
         assert metadata["nsfw_content_detected"] == [True]
-        assert (STAYS_ON in metadata["warnings"]) == ("safety_checker" in wish)
-        assert any("“blur” hides less" in text for text in metadata["warnings"]) == ("blur" in wish.values())
+        assert (STAYS_ON in metadata["warnings"]) == ("safety_checker" in fields_sent)
+        assert any("“blur” hides less" in text for text in metadata["warnings"]) == ("blur" in fields_sent.values())
         used.append(metadata["results"][0]["hidden_by"])
         assert metadata["safety_checker_type"] == used[-1]
     assert used == ["pixelate", "pixelate", "pixelate", "black"]
@@ -251,16 +253,16 @@ def test_a_request_is_refused_if_the_checker_is_unavailable(
 ) -> None:
     if is_light:
         pretend_missing(monkeypatch, "torch")
-    wish: dict[str, Any] = {} if by_site else {"safety_checker": "true"}
+    fields_sent: dict[str, Any] = {} if by_site else {"safety_checker": "true"}
     settings.SAFETY_CHECKER = "blur" if by_site else "off"
-    content = answer_for(alices_program, photo_png, mask_png, status=400, engine="quick-fill", **wish)
+    content = answer_for(alices_program, photo_png, mask_png, status=400, engine="quick-fill", **fields_sent)
     assert content["code"] == "safety_checker_unavailable"
     assert ("pip install" if is_light else "pull_model safety-checker") in content["message"]
     assert not Generation.objects.exists()
-    batch = {"images": [upload(photo_png)], "masks": [upload(mask_png, name="mask.png")], "prompt": "", **wish}
+    batch = {"images": [upload(photo_png)], "masks": [upload(mask_png, name="mask.png")], "prompt": "", **fields_sent}
     answer = alices_program.post("/api/batches/", batch)
     assert (answer.status_code, answer.json()["code"]) == (400, "safety_checker_unavailable")
-    dry = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, engine="quick-fill", **wish))
+    dry = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, engine="quick-fill", **fields_sent))
     assert (dry.status_code, dry.json()["code"]) == (400, "safety_checker_unavailable")
 
 
@@ -269,7 +271,7 @@ def test_a_checker_removed_meanwhile_fails_the_generation(
 ) -> None:
     with pytest.MonkeyPatch.context() as held:
         held.setattr("inpainting.generations.submit.notify_workers", lambda queue: None)
-        generation = generate(alice, engine="rude", safety_checker=True)
+        generation = generate(alice, engine="flagged", safety_checker=True)
     remove_files(checker)
     run_waiting()
     generation.refresh_from_db()
@@ -279,7 +281,7 @@ def test_a_checker_removed_meanwhile_fails_the_generation(
 
 @pytest.mark.usefixtures("checker")
 def test_only_reviewers_see_the_hidden_image(
-    alice: User, alices_program: Client, boss: Client, photo_png: bytes, mask_png: bytes, hole: Any, caplog: Any
+    alice: User, alices_program: Client, reviewer: Client, photo_png: bytes, mask_png: bytes, hole: Any, caplog: Any
 ) -> None:
     content = answer_for(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type="blur")
     url = f"/generations/{content['id']}/hidden/0/"
@@ -288,36 +290,36 @@ def test_only_reviewers_see_the_hidden_image(
     for stranger in (owner, alices_program, Client()):
         assert stranger.get(url).status_code == 404
     with caplog.at_level("INFO"):
-        answer = boss.get(url)
+        answer = reviewer.get(url)
     assert "boss@example.com opened the hidden result" in caplog.text
     assert answer["Cache-Control"] == "private, no-store"
-    assert is_rude(pixels_of(body_of(answer)), hole)
-    page = boss.get(f"/admin/inpainting/generation/{content['id']}/change/").content.decode()
+    assert shows_chess_board(pixels_of(body_of(answer)), hole)
+    page = reviewer.get(f"/admin/inpainting/generation/{content['id']}/change/").content.decode()
     assert f'<img src="{url}"' in page
     assert "hidden by the safety checker (blur)" in page
     own = owner.get(f"/generations/{content['id']}/").content.decode()
     assert "Hidden by the safety checker" in own
     assert "hidden/0" not in own
     plain = answer_for(alices_program, photo_png, mask_png)
-    assert boss.get(f"/generations/{plain['id']}/hidden/0/").status_code == 404
+    assert reviewer.get(f"/generations/{plain['id']}/hidden/0/").status_code == 404
     assert "Hidden by" not in owner.get(f"/generations/{plain['id']}/").content.decode()
 
 
 @pytest.mark.usefixtures("checker")
 def test_no_other_url_serves_the_hidden_image(
-    alice: User, alices_program: Client, boss: Client, photo_png: bytes, mask_png: bytes, hole: Any
+    alice: User, alices_program: Client, reviewer: Client, photo_png: bytes, mask_png: bytes, hole: Any
 ) -> None:
     content = answer_for(alices_program, photo_png, mask_png, safety_checker="true", safety_checker_type="black")
     pk, image = content["id"], GeneratedImage.objects.get()
     names = (str(image.hidden_file.name), image.hidden_sha256)
     ways = [f"/api/generations/{pk}/images/0/", content["images"][0], f"/admin/inpainting/generation/{pk}/picture/0/"]
     for way in ways:
-        answer = (boss if "/admin/" in way else alices_program).get(way)
+        answer = (reviewer if "/admin/" in way else alices_program).get(way)
         assert answer.status_code == 200
-        assert not is_rude(pixels_of(body_of(answer)), hole), way
+        assert not shows_chess_board(pixels_of(body_of(answer)), hole), way
     thumbnail = body_of(alices_program.get(f"/api/generations/{pk}/images/0/thumbnail/"))
     small = cv2.imdecode(np.frombuffer(thumbnail, np.uint8), cv2.IMREAD_COLOR_RGB)
-    assert not is_rude(cv2.resize(small, hole.shape[::-1]), hole)
+    assert not shows_chess_board(cv2.resize(small, hole.shape[::-1]), hole)
     whole = json.dumps(alices_program.get(f"/api/generations/{pk}/").json()) + json.dumps(content)
     assert not [name for name in names if name in whole]
 
@@ -327,7 +329,12 @@ def test_the_archive_of_a_batch_has_the_obscured_image(
     alices_program: Client, settings: Any, photo_png: bytes, mask_png: bytes, hole: Any
 ) -> None:
     settings.SAFETY_CHECKER = "black"
-    body = {"images": [upload(photo_png)], "masks": [upload(mask_png, name="mask.png")], "engine": "rude", "seed": "3"}
+    body = {
+        "images": [upload(photo_png)],
+        "masks": [upload(mask_png, name="mask.png")],
+        "engine": "flagged",
+        "seed": "3",
+    }
     batch = alices_program.post("/api/batches/", {**body, "prompt": ""}).json()
     archive = zipfile.ZipFile(io.BytesIO(body_of(alices_program.get(f"/api/batches/{batch['id']}/results.zip"))))
     (name,) = [name for name in archive.namelist() if name.endswith(".png")]
@@ -347,8 +354,8 @@ def test_no_preview_is_sent_before_the_check(
         return advance(self, step, steps, **more)
 
     monkeypatch.setattr(Generation, "advance", noted)
-    wish: dict[str, Any] = {"safety_checker": "true"} if is_on else {}
-    answer_for(alices_program, photo_png, mask_png, **wish)
+    fields_sent: dict[str, Any] = {"safety_checker": "true"} if is_on else {}
+    answer_for(alices_program, photo_png, mask_png, **fields_sent)
     assert shown
     assert any(preview is not None for preview in shown) != is_on
 
@@ -415,7 +422,7 @@ def test_the_command_line_writes_only_the_obscured_image(
 ) -> None:
     (tmp_path / "in.png").write_bytes(photo_png)
     (tmp_path / "mask.png").write_bytes(mask_png)
-    command = ["inpaint", str(tmp_path / "in.png"), str(tmp_path / "mask.png"), "--engine=rude", "--seed=3"]
+    command = ["inpaint", str(tmp_path / "in.png"), str(tmp_path / "mask.png"), "--engine=flagged", "--seed=3"]
     settings.SAFETY_CHECKER = "black"
     for more in ([], ["--safety-checker=blur"]):
         content, out = StringIO(), tmp_path / f"out{len(more)}.png"

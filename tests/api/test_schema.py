@@ -136,10 +136,10 @@ def test_an_unknown_url_below_api_is_a_404_in_json(client: Client, db: None) -> 
 
 
 @pytest.fixture
-def world(
+def path_parameters(
     alice: User, alices_key: str, generate: Generate, batch_of: Callable[..., Batch], photo: NDArray[np.uint8]
 ) -> Callable[[str], dict[str, Any]]:
-    """world(operation) -> path parameters of an object that alice owns."""
+    """path_parameters(operation) -> path parameters of an object that alice owns."""
     picture = Picture(photo)
     done = generate(alice, control_image=picture, ip_adapter_image=picture)
     token = SIGNER.sign(done.images.get().pk.hex)
@@ -167,7 +167,7 @@ def test_every_answer_matches_the_schema(
     name: str,
     mode: GenerationMode,
     document: dict[str, Any],
-    world: Callable[[str], dict[str, Any]],
+    path_parameters: Callable[[str], dict[str, Any]],
     alices_key: str,
     photo_png: bytes,
     mask_png: bytes,
@@ -185,8 +185,8 @@ def test_every_answer_matches_the_schema(
     @given(case=operation.as_strategy(generation_mode=mode))
     def send_case(case: Case) -> None:
         if case.path_parameters and mode is GenerationMode.POSITIVE:
-            there = world(name)
-            case.path_parameters = {parameter: there[parameter] for parameter in case.path_parameters}
+            parameters = path_parameters(name)
+            case.path_parameters = {parameter: parameters[parameter] for parameter in case.path_parameters}
         if isinstance(case.body, dict) and mode is GenerationMode.POSITIVE:
             case.body = completed_body(case.body, photo_png, mask_png)
         if mode is GenerationMode.POSITIVE and "Idempotency-Key" in (case.headers or {}):
@@ -215,12 +215,12 @@ def completed_body(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str,
     pictures: dict[str, Any] = {"input_image": text(image), "image": text(image), "mask": text(mask)}
     pictures |= {name: text(image) for name in ("control_image", "ip_adapter_image")}
     pictures |= {"images": [text(image)] * len(body.get("images", "")), "masks": [text(mask)]}
-    there = {**body, **{part: picture for part, picture in pictures.items() if part in body}}
-    if {"image", "input_image"} & there.keys():
-        there["mask"] = text(mask)  # optional only with models that are not installed here
-    there |= {name: "https://alice.example/hook" for name in ("url", "webhook_url") if name in there}
-    if there.get("prompt") == "":
-        there["prompt"] = "a lawn"  # the generator sends no empty form fields
+    completed = {**body, **{part: picture for part, picture in pictures.items() if part in body}}
+    if {"image", "input_image"} & completed.keys():
+        completed["mask"] = text(mask)  # optional only with models that are not installed here
+    completed |= {name: "https://alice.example/hook" for name in ("url", "webhook_url") if name in completed}
+    if completed.get("prompt") == "":
+        completed["prompt"] = "a lawn"  # the generator sends no empty form fields
     for name in (
         "engine",
         "model",
@@ -232,13 +232,13 @@ def completed_body(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str,
         "guidance_end",
         "safety_checker",
     ):
-        there.pop(name, None)
-    if isinstance(there.get("loras"), list) and all(isinstance(use, dict) for use in there["loras"]):
-        there["loras"] = list({str(use.get("slug")): use for use in there["loras"]}.values())  # each slug at most once
-    if isinstance(there.get("mask_grow"), int):
-        there["mask_grow"] = abs(there["mask_grow"]) % 20
-    if isinstance(there.get("guidance_scale"), int | float):
-        there["guidance_scale"] = min(
-            there["guidance_scale"], 20
-        )  # higher values need models that are not installed here
-    return there
+        completed.pop(name, None)
+    if isinstance(completed.get("loras"), list) and all(isinstance(use, dict) for use in completed["loras"]):
+        # Each slug at most once.
+        completed["loras"] = list({str(use.get("slug")): use for use in completed["loras"]}.values())
+    if isinstance(completed.get("mask_grow"), int):
+        completed["mask_grow"] = abs(completed["mask_grow"]) % 20
+    if isinstance(completed.get("guidance_scale"), int | float):
+        # Higher values need models that are not installed here.
+        completed["guidance_scale"] = min(completed["guidance_scale"], 20)
+    return completed

@@ -122,7 +122,7 @@ def paint(body: Any, **headers: str) -> Any:
 
 
 def kind(answer: Any, status: int) -> str:
-    """The kind of the error, after a check that the whole answer has the toy's shape."""
+    """Check that the answer has the shape of the toy service; return the kind of its error."""
     assert answer.status_code == status
     assert answer["Content-Type"] == "application/json"
     answered = json.loads(answer.content)

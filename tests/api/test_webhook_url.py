@@ -97,12 +97,12 @@ def test_a_parent_deleted_meanwhile_is_null(
 ) -> None:
     parent, read = generate(alice), Generation.to_request
 
-    def read_and_gone(generation: Generation, *args: Any) -> InpaintRequest:
+    def read_then_delete(generation: Generation, *args: Any) -> InpaintRequest:
         monkeypatch.setattr(Generation, "to_request", read)  # only the first read is replaced
         request = read(generation, *args)
         Generation.objects.filter(pk=generation.pk).delete()
         return request
 
-    monkeypatch.setattr(Generation, "to_request", read_and_gone)
+    monkeypatch.setattr(Generation, "to_request", read_then_delete)
     assert alices_program.post(f"/api/generations/{parent.pk}/run-again/").status_code == 202
     assert Generation.objects.get().parent is None

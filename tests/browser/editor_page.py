@@ -56,7 +56,7 @@ def open_photo(page: Page, path: Path) -> None:
 
 
 def is_red(page: Page, across: float = 0.5, down: float = 0.5) -> bool:
-    """Whether the overlay is red at this place of the stage (0 to 1), after the next frame is drawn."""
+    """Whether the overlay is red at this point of the stage (0 to 1), after the next frame is drawn."""
     red, green, blue, alpha = page.evaluate(
         """async ([across, down]) => {
             await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))
@@ -70,7 +70,7 @@ def is_red(page: Page, across: float = 0.5, down: float = 0.5) -> bool:
 
 
 def paint_line(page: Page, *, from_left: float, to_left: float, down: float = 0.5) -> None:
-    """Drag the mouse along the stage, places 0 to 1."""
+    """Drag the mouse across the stage; coordinates from 0 to 1."""
     box = page.locator("#surface").bounding_box()
     assert box is not None
     y = box["y"] + box["height"] * down

@@ -307,9 +307,8 @@ def test_a_running_generation_is_cancelled(page: Page, photo_file: Path) -> None
     page.locator("#strength").fill("1")
     page.get_by_label("Images").fill("8")
     page.get_by_role("button", name="Generate").click()
-    expect(page.locator("#progress-detail")).to_contain_text(
-        "of 1200", timeout=MS_TO_LOAD
-    )  # the steps of all eight images
+    # 8 images of 150 steps each.
+    expect(page.locator("#progress-detail")).to_contain_text("of 1200", timeout=MS_TO_LOAD)
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#generate-message")).to_have_text("Cancelled. Your mask is still here.")
     assert is_red(page)

@@ -72,7 +72,7 @@ def guide(page: Page) -> Locator:
     return page.get_by_label("Guide", exact=True)
 
 
-def kept(page: Page) -> dict[str, Any]:
+def stored_generation(page: Page) -> dict[str, Any]:
     """The generation on the page, as the server stores it."""
     expect(page).to_have_url(re.compile("generation="))
     pk = re.search(r"generation=([0-9a-f-]{36})", page.url)
@@ -135,7 +135,7 @@ def test_both_images_are_sent_stored_and_reopened(page: Page, photo_file: Path, 
     page.get_by_label("Picture to look at").set_input_files(pictures["look"])
     page.get_by_label("Scale of the look").fill("0.4")
     page.get_by_role("button", name="Generate").click()
-    content = kept(page)
+    content = stored_generation(page)
     recipe = content["metadata"]
     assert (recipe["control"], recipe["control_strength"], recipe["control_end"]) == ("depth", 0.8, 0.5)
     assert (recipe["ip_adapter"], recipe["ip_adapter_scale"]) == ("look", 0.4)

@@ -15,14 +15,14 @@ Generate = Callable[..., Generation]
 
 
 @pytest.fixture
-def boss(client: Client, db: None) -> User:
-    boss = User.objects.create_superuser("boss@example.com", "a long one")
-    client.force_login(boss)
-    return boss
+def administrator(client: Client, db: None) -> User:
+    administrator = User.objects.create_superuser("boss@example.com", "a long one")
+    client.force_login(administrator)
+    return administrator
 
 
 def test_source_mask_and_result_are_shown_side_by_side(
-    client: Client, boss: User, alice: User, generate: Generate
+    client: Client, administrator: User, alice: User, generate: Generate
 ) -> None:
     generation = generate(alice, prompt="a lawn")
     assert client.get("/admin/inpainting/generation/?q=alice").status_code == 200
@@ -45,7 +45,7 @@ def test_only_reviewers_see_the_images(client: Client, alice: User, generate: Ge
     assert client.get(url).status_code == 404
 
 
-def test_an_administrator_revokes_keys_and_creates_users(client: Client, boss: User, alices_key: str) -> None:
+def test_an_administrator_revokes_keys_and_creates_users(client: Client, administrator: User, alices_key: str) -> None:
     key = ApiKey.objects.get()
     client.post("/admin/accounts/apikey/", {"action": "revoke", "_selected_action": [key.pk]})
     key.refresh_from_db()

@@ -52,7 +52,7 @@ def editor(client: Client, user: User) -> str:
     return client.get("/").content.decode()
 
 
-def offered(page: str, select: str) -> list[str]:
+def selectable_options(page: str, select: str) -> list[str]:
     """The options of a select that can be chosen."""
     inside = re.search(rf'<select id="{select}".*?</select>', page, re.DOTALL)
     return re.findall(r'<option value="([^"]*)"(?! disabled)', inside[0]) if inside else []
@@ -61,9 +61,9 @@ def offered(page: str, select: str) -> list[str]:
 @pytest.mark.usefixtures("with_torch")
 def test_diffusion_without_a_model_is_listed_but_cannot_be_chosen(client: Client, alice: User) -> None:
     page = editor(client, alice)
-    assert offered(page, "engine") == ["auto", "quick-fill"]
+    assert selectable_options(page, "engine") == ["auto", "quick-fill"]
     assert '<option value="diffusion" disabled>Diffusion</option>' in page
-    assert offered(page, "model-of-diffusion") == []
+    assert selectable_options(page, "model-of-diffusion") == []
     assert "ask your administrator" in page
     assert "get a model" not in page
 
@@ -82,8 +82,8 @@ def test_a_light_installation_names_the_missing_packages_and_offers_no_model(
     install("sd15")
     page = editor(client, alice)
     assert "not part of this light installation" in page
-    assert offered(page, "engine") == ["auto", "quick-fill"]
-    assert offered(page, "model-of-diffusion") == []
+    assert selectable_options(page, "engine") == ["auto", "quick-fill"]
+    assert selectable_options(page, "model-of-diffusion") == []
     assert planning.choose("auto", PaintSettings(prompt="a lawn")).engine.name == "quick-fill"
 
 
@@ -96,8 +96,8 @@ def test_installed_models_are_offered_by_label_with_the_preferred_one_first(
     InferenceModel.objects.filter(slug="sd15-inpainting").update(enabled=False)
     InferenceModel.objects.filter(slug="sdxl").update(is_fallback=True)
     page = editor(client, alice)
-    assert offered(page, "engine") == ["auto", "quick-fill", "diffusion"]
-    assert offered(page, "model-of-diffusion") == ["sdxl", "sd2-inpainting"]
+    assert selectable_options(page, "engine") == ["auto", "quick-fill", "diffusion"]
+    assert selectable_options(page, "model-of-diffusion") == ["sdxl", "sd2-inpainting"]
     assert '<option value="sdxl" selected>SDXL base 1.0</option>' in page
     assert "engine-missing" not in page
 

@@ -17,14 +17,14 @@ from tests.hub import tiny_model, written
 
 
 @pytest.fixture
-def boss(client: Client, db: None) -> User:
-    boss = User.objects.create_superuser("boss@example.com", "a long one")
-    client.force_login(boss)
-    return boss
+def administrator(client: Client, db: None) -> User:
+    administrator = User.objects.create_superuser("boss@example.com", "a long one")
+    client.force_login(administrator)
+    return administrator
 
 
 @pytest.fixture
-def installed(boss: User, settings: Any, tmp_path: Path) -> InferenceModel:
+def installed(administrator: User, settings: Any, tmp_path: Path) -> InferenceModel:
     settings.MODELS_DIR = tmp_path
     model = InferenceModel.objects.get(slug="sd15")
     written(tiny_model(), tmp_path / "sd15")
@@ -33,7 +33,7 @@ def installed(boss: User, settings: Any, tmp_path: Path) -> InferenceModel:
     return model
 
 
-def test_every_model_is_listed_with_size_and_licence(client: Client, boss: User) -> None:
+def test_every_model_is_listed_with_size_and_licence(client: Client, administrator: User) -> None:
     page = client.get("/models/").content.decode()
     for spec in SHIPPED:
         assert spec.label in page
@@ -53,7 +53,7 @@ def test_other_users_get_a_404_and_no_link(client: Client, alice: User) -> None:
     assert InferenceModel.objects.get(slug="sd15").state == ModelState.NOT_INSTALLED
 
 
-def test_loras_are_listed_only_with_the_view_permission(client: Client, boss: User, models_dir: Path) -> None:
+def test_loras_are_listed_only_with_the_view_permission(client: Client, administrator: User, models_dir: Path) -> None:
     assert "LoRAs: small changes" not in client.get("/models/").content.decode()
     from_hub = {"repo": "somebody/ink", "revision": "5e1f0c0d" * 5, "licence": "openrail++"}
     Lora.objects.create(slug="ink", label="Ink drawing", family="sd", size_bytes=2**20, sha256="0" * 64, **from_hub)
@@ -80,14 +80,14 @@ def test_staff_without_the_change_permission_get_no_buttons(client: Client, db: 
     assert client.post("/models/sd15/switch/").status_code == 404
 
 
-def test_the_forms_require_a_csrf_token(boss: User) -> None:
+def test_the_forms_require_a_csrf_token(administrator: User) -> None:
     client = Client(enforce_csrf_checks=True)
-    client.force_login(boss)
+    client.force_login(administrator)
     for action in ("pull", "remove", "switch"):
         assert client.post(f"/models/sd15/{action}/").status_code == 403
 
 
-def test_a_model_is_disabled_and_enabled(client: Client, boss: User) -> None:
+def test_a_model_is_disabled_and_enabled(client: Client, administrator: User) -> None:
     client.post("/models/sd15/switch/", {"enabled": "off"})
     assert not InferenceModel.objects.get(slug="sd15").enabled
     client.post("/models/sd15/switch/", {"enabled": "on"})
@@ -102,7 +102,7 @@ def test_the_files_of_a_model_are_removed(client: Client, installed: InferenceMo
     assert not (tmp_path / "sd15").exists()
 
 
-def test_a_pull_shows_its_progress_and_its_error(client: Client, boss: User) -> None:
+def test_a_pull_shows_its_progress_and_its_error(client: Client, administrator: User) -> None:
     model = InferenceModel.objects.get(slug="sd15")
     model.start_pull()
     model.progress(500, 2000, "Getting unet")
@@ -115,7 +115,9 @@ def test_a_pull_shows_its_progress_and_its_error(client: Client, boss: User) -> 
     assert "The hub cannot be reached." in client.get("/models/").content.decode()
 
 
-def test_a_pull_that_cannot_start_shows_the_reason(client: Client, boss: User, settings: Any, tmp_path: Path) -> None:
+def test_a_pull_that_cannot_start_shows_the_reason(
+    client: Client, administrator: User, settings: Any, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     settings.MODELS_DIR = tmp_path / "file" / "models"
     page = client.post("/models/sd15/pull/", follow=True).content.decode()
@@ -123,7 +125,7 @@ def test_a_pull_that_cannot_start_shows_the_reason(client: Client, boss: User, s
     assert InferenceModel.objects.get(slug="sd15").state == ModelState.FAILED
 
 
-def test_the_admin_edits_a_model_and_new_files_get_new_checksums(
+def test_the_admin_edits_a_model_and_a_new_revision_clears_the_checksums(
     client: Client, installed: InferenceModel, tmp_path: Path
 ) -> None:
     InferenceModel.objects.filter(pk=installed.pk).update(files={"x": {"sha256": "0", "size": 1}}, revision="a" * 40)
