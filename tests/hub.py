@@ -1,4 +1,4 @@
-"""A small model hub on loopback, which the hub's own library talks to; and tiny models to put on it."""
+"""A small model hub on loopback for huggingface_hub, and tiny models to serve from it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def weights(*, seed: int = 0, name: str = "conv_in.weight", kilobytes: int = 4) 
 
 
 def checkpoint(*, channels: int = 9, features: int = 768, more: str = "cond_stage_model.x") -> bytes:
-    """One file in the original layout, as far as its names and shapes tell what it is."""
+    """A checkpoint in the original layout, with the tensors by which its family is recognised."""
     shapes = {
         "model.diffusion_model.input_blocks.0.0.weight": [2, channels, 3, 3],
         "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": [2, features],
@@ -56,12 +56,12 @@ def checkpoint(*, channels: int = 9, features: int = 768, more: str = "cond_stag
         end = at + 4 * int(np.prod(shape))
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, end]}
         at = end
-    said = json.dumps(header).encode()
-    return len(said).to_bytes(8, "little") + said + bytes(at)
+    encoded = json.dumps(header).encode()
+    return len(encoded).to_bytes(8, "little") + encoded + bytes(at)
 
 
 def tiny_model(**changed: bytes | None) -> dict[str, bytes]:
-    """The files of a model in diffusers' layout that is shaped right and paints nothing."""
+    """The files of a model in diffusers' layout with the right configuration and arbitrary weights."""
     files: dict[str, bytes] = {
         "README.md": b"---\nlicense: creativeml-openrail-m\n---\nTiny.\n",
         "model_index.json": json.dumps(INDEX).encode(),
@@ -94,10 +94,10 @@ def written(files: dict[str, bytes], folder: Path) -> Path:
 
 @dataclass
 class Hub:
-    """What it holds, what it does wrong on purpose, and who asked for what.
+    """The files it serves, its deliberate faults, and the requests it received.
 
-    cuts: how many bytes of a file it sends before it hangs up, one entry for each time; then it sends all there is.
-    lies: bytes that are sent in place of those that the listing promises.
+    cuts: bytes of a file to send before closing the connection, one entry a request; later requests get all.
+    lies: bytes to send in place of the listed ones.
     """
 
     files: dict[str, bytes]
@@ -105,7 +105,7 @@ class Hub:
     commit: str = COMMIT
     cuts: dict[str, list[int]] = field(default_factory=dict)
     lies: dict[str, bytes] = field(default_factory=dict)
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requested: list[tuple[str, str]] = field(default_factory=list)
     """File and Range header of each GET."""
     url: str = ""
 
@@ -125,7 +125,7 @@ def listed(name: str, content: bytes) -> dict[str, Any]:
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
     entry: dict[str, Any] = {"rfilename": name, "size": len(content), "blobId": blob}
     if len(content) >= LFS_BYTES:
-        # As on the hub: the blob is a pointer file, whose hash says nothing of the weights.
+        # As on the hub: the blob is a pointer file, whose hash is not that of the weights.
         entry["blobId"] = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
         entry["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
     return entry
@@ -167,7 +167,7 @@ def serving(files: dict[str, bytes]) -> Iterator[Hub]:
             wanted = self.headers.get("Range", "")
             begin = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
             if with_body:
-                hub.asked.append((name, wanted))
+                hub.requested.append((name, wanted))
             self.send_response(206 if wanted else 200)
             self.send_header("ETag", f'"{hashlib.sha256(hub.files[name]).hexdigest()}"')
             self.send_header("X-Repo-Commit", hub.commit)

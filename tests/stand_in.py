@@ -1,4 +1,4 @@
-"""A catalog with a tiny model and parts for it, and a stand-in for the diffusion engine that notes what it is asked."""
+"""A catalog with a tiny model and adapters, and a fake diffusion engine that records its requests."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def install(scratch: Path) -> None:
 
 
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
-    """What is asked of the engine from here on; it gives back what it is shown."""
-    asked: list[InpaintRequest] = []
+    """Replace the diffusion engine by a fake that returns its input; return the list of its requests."""
+    requests: list[InpaintRequest] = []
 
     def inpaint(self: Diffusion, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        asked.append(plan.request)
+        requests.append(plan.request)
         on_step(Step(1, 1))
         return [np.array(plan.request.image.pixels, np.uint8) for _ in range(plan.settings.num_images)]
 
     pretend_installed(monkeypatch, "torch")
     monkeypatch.setattr(Diffusion, "inpaint", inpaint)
-    return asked
+    return requests

@@ -13,8 +13,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from inpainting.catalog.specs import Control, Kind, ModelSpec
 from tests.tiny_models import FEATURES
 
-SEEN, SAID = 32, 16
-"""Numbers of each part of a picture in the encoder, and of the picture as a whole."""
+HIDDEN_SIZE, EMBEDDING_SIZE = 32, 16
+"""Features of an image patch in the encoder, and of the whole image."""
 TOKENS = 3
 HEAD = 64
 """What diffusers takes for the width of a head when it reads a plus adapter."""
@@ -22,7 +22,7 @@ TEXT_FEATURES = {"sd": FEATURES, "sdxl": 2 * FEATURES}
 
 
 def controlnet(family: str, *, seed: int = 0, **more: Any) -> ControlNetModel:
-    """Its eyes are sharp, and what is zero before training is not, as if it had been trained."""
+    """A ControlNet whose zero-initialised layers have random weights, as if it had been trained."""
     torch.manual_seed(seed)
     shape: dict[str, Any] = {
         "cross_attention_dim": TEXT_FEATURES[family],
@@ -45,8 +45,10 @@ def controlnet(family: str, *, seed: int = 0, **more: Any) -> ControlNetModel:
         conditioning_embedding_out_channels=(8, 8, 8, 8),
         **{**shape, **more},
     )
-    eyes = [layer for layer in network.controlnet_cond_embedding.modules() if isinstance(layer, torch.nn.Conv2d)]
-    for layer in (*eyes, network.controlnet_mid_block, *network.controlnet_down_blocks):
+    convolutions = [
+        layer for layer in network.controlnet_cond_embedding.modules() if isinstance(layer, torch.nn.Conv2d)
+    ]
+    for layer in (*convolutions, network.controlnet_mid_block, *network.controlnet_down_blocks):
         torch.nn.init.normal_(layer.weight, std=0.3)
     return network.eval()
 
@@ -58,16 +60,16 @@ def saved_controlnet(folder: Path, family: str, control: Control, *, seed: int =
     )
 
 
-def encoder(*, said: int = SAID) -> CLIPVisionModelWithProjection:
+def encoder(*, embedding_size: int = EMBEDDING_SIZE) -> CLIPVisionModelWithProjection:
     return CLIPVisionModelWithProjection(
         CLIPVisionConfig(
-            hidden_size=SEEN,
+            hidden_size=HIDDEN_SIZE,
             intermediate_size=37,
             num_hidden_layers=3,
             num_attention_heads=4,
             image_size=32,
             patch_size=8,
-            projection_dim=said,
+            projection_dim=embedding_size,
         )
     ).eval()
 
@@ -91,7 +93,7 @@ def adapter(unet: Any, *, plus: bool = False, seed: int = 0, features: int | Non
 
 def plain_projection(features: int, made: Any) -> dict[str, torch.Tensor]:
     return {
-        "image_proj.proj.weight": made(4 * features, SAID),
+        "image_proj.proj.weight": made(4 * features, EMBEDDING_SIZE),
         "image_proj.proj.bias": made(4 * features),
         "image_proj.norm.weight": 1 + made(features),
         "image_proj.norm.bias": made(features),
@@ -102,7 +104,7 @@ def plus_projection(features: int, made: Any) -> dict[str, torch.Tensor]:
     width = 24
     tensors = {
         "latents": made(1, TOKENS, width),
-        "proj_in.weight": made(width, SEEN),
+        "proj_in.weight": made(width, HIDDEN_SIZE),
         "proj_in.bias": made(width),
         "proj_out.weight": made(features, width),
         "proj_out.bias": made(features),
@@ -126,11 +128,11 @@ def plus_projection(features: int, made: Any) -> dict[str, torch.Tensor]:
 
 
 def saved_adapter(
-    folder: Path, family: str, tensors: dict[str, torch.Tensor], *, seed: int = 0, said: int = SAID
+    folder: Path, family: str, tensors: dict[str, torch.Tensor], *, seed: int = 0, embedding_size: int = EMBEDDING_SIZE
 ) -> ModelSpec:
-    """Beside its encoder, as in the published repository."""
+    """Saved beside its image encoder, as in the published repository."""
     torch.manual_seed(seed)
-    encoder(said=said).save_pretrained(folder / "models" / "image_encoder", safe_serialization=True)
+    encoder(embedding_size=embedding_size).save_pretrained(folder / "models" / "image_encoder", safe_serialization=True)
     path = folder / "models" / f"{folder.name}.safetensors"
     save_file({name: one.contiguous() for name, one in tensors.items()}, path)
     return ModelSpec(slug=folder.name, label=folder.name, family=family, kind=Kind.IP_ADAPTER, path=folder)

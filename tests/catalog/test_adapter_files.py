@@ -1,4 +1,4 @@
-"""Which VAEs, ControlNets, IP-Adapters and embeddings may be loaded, and which of a repository's files they are."""
+"""Checks of VAEs, ControlNets, IP-Adapters and embeddings, and the choice of their files in a repository."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_valid_adapters_pass_and_are_found_where_they_are_installed(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("kind", "configuration", "said"),
+    ("kind", "configuration", "message"),
     [
         (Kind.VAE, {"_class_name": "ControlNetModel"}, "AutoencoderTiny"),
         (Kind.CONTROLNET, {}, "names the class"),
@@ -41,9 +41,9 @@ def test_valid_adapters_pass_and_are_found_where_they_are_installed(tmp_path: Pa
     ],
 )
 def test_a_network_of_another_class_or_family_is_refused(
-    kind: Kind, configuration: dict[str, object], said: str, tmp_path: Path
+    kind: Kind, configuration: dict[str, object], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelRefused, match=said):
+    with pytest.raises(ModelRefused, match=message):
         check_adapter(network(tmp_path / "part", **configuration), "sd", kind)
 
 
@@ -65,7 +65,7 @@ def test_a_pickle_beside_valid_files_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [Kind.VAE, Kind.IP_ADAPTER])
 def test_an_adapter_configuration_beside_the_weights_is_refused(kind: Kind, tmp_path: Path) -> None:
-    """transformers does so with one that lies beside the weights, or looks elsewhere for what it was made for."""
+    """transformers loads such an adapter, or even its base model from elsewhere, without being asked."""
     folder = place = network(tmp_path / "vae", _class_name="AutoencoderKL")
     if kind is Kind.IP_ADAPTER:
         folder = ip_adapter(tmp_path / "adapter")

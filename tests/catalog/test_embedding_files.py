@@ -1,4 +1,4 @@
-"""Which embeddings may be loaded, and of which family they are."""
+"""Checks of embedding files, and recognition of their family."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_each_published_format_is_accepted_for_its_family_alone(family: str, ten
 
 
 @pytest.mark.parametrize(
-    ("family", "tensors", "said"),
+    ("family", "tensors", "message"),
     [
         ("sd", {"a": vectors(1, 768), "b": vectors(1, 768)}, "it holds 2 tensors"),
         ("sd", {"clip_g": vectors(1, 1280)}, "vectors of 1280 features"),
@@ -59,9 +59,9 @@ def test_each_published_format_is_accepted_for_its_family_alone(family: str, ten
     ],
 )
 def test_a_damaged_file_or_one_of_another_shape_is_refused(
-    family: str, tensors: Tensors, said: str, tmp_path: Path
+    family: str, tensors: Tensors, message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelRefused, match=said):
+    with pytest.raises(ModelRefused, match=message):
         check_embedding(file(tmp_path, tensors), family)
 
 
@@ -69,8 +69,8 @@ def test_only_a_small_safetensors_file_is_accepted(tmp_path: Path, monkeypatch: 
     good = file(tmp_path, {"emb_params": vectors(1, 768)})
     pickle = tmp_path / "cat.pt"
     pickle.write_bytes(good.read_bytes())
-    for path, said in ((pickle, "pickle"), (tmp_path, r"is no \.safetensors file"), (tmp_path / "x.txt", "is no")):
-        with pytest.raises(ModelRefused, match=said):
+    for path, message in ((pickle, "pickle"), (tmp_path, r"is no \.safetensors file"), (tmp_path / "x.txt", "is no")):
+        with pytest.raises(ModelRefused, match=message):
             check_embedding(path, "sd")
     monkeypatch.setattr(embedding_files, "MAX_EMBEDDING_BYTES", 100)
     with pytest.raises(ModelRefused, match="is larger than"):

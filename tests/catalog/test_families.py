@@ -1,4 +1,4 @@
-"""Declarations of model families: complete, light, and the only place that names a family."""
+"""Declarations of model families: complete, without heavy imports, and the only place that names a family."""
 
 from __future__ import annotations
 

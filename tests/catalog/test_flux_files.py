@@ -1,4 +1,4 @@
-"""A model of the family flux-fill comes as a folder of known classes, in as many files as its weights fill."""
+"""A flux-fill model is a folder of known classes with sharded weights."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_shipped_model_is_gated_non_commercial_and_has_the_defaults_of_its_c
     (shipped,) = [spec for spec in SHIPPED if spec.family == "flux-fill"]
     assert "Non-Commercial" in shipped.licence
     assert "gated" in shipped.licence
-    assert len(shipped.licence) <= 100  # as its column
+    assert len(shipped.licence) <= 100  # the column's length
     assert (shipped.steps, shipped.guidance_scale, shipped.width, shipped.height) == (50, 30.0, 1024, 1024)
     assert shipped.scheduler in families.get("flux-fill").schedulers
 

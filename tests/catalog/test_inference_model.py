@@ -1,4 +1,4 @@
-"""The catalog's rows: how a name finds its model, and who may change what when."""
+"""Rows of the catalog: lookup by name, fallback, aliases, and pulls."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_find_returns_the_preferred_model_or_an_error_that_names_the_command(
         Catalog().find("sd15")
 
 
-def asked(client: Client, photo_png: bytes, mask_png: bytes, **fields: str) -> dict[str, Any]:
+def img2img(client: Client, photo_png: bytes, mask_png: bytes, **fields: str) -> dict[str, Any]:
     files = {
         "image": SimpleUploadedFile("photo.png", photo_png, "image/png"),
         "mask": SimpleUploadedFile("mask.png", mask_png, "image/png"),
@@ -166,7 +166,7 @@ def asked(client: Client, photo_png: bytes, mask_png: bytes, **fields: str) -> d
 def test_a_model_that_is_not_installed_is_refused_with_the_command(
     alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
-    answer = asked(alices_program, photo_png, mask_png, model="runwayml/stable-diffusion-inpainting")
+    answer = img2img(alices_program, photo_png, mask_png, model="runwayml/stable-diffusion-inpainting")
     assert answer["code"] == "model_unavailable"
     assert "python manage.py pull_model sd15-inpainting" in answer["message"]
 

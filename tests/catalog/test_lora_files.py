@@ -1,4 +1,4 @@
-"""What is taken for a LoRA, and what is not: damaged, of another family, with a pickle, with numbers that are none."""
+"""Checks of LoRA files: damaged, of another family, pickled, or with values that are not finite."""
 
 from __future__ import annotations
 

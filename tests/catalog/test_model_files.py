@@ -1,4 +1,4 @@
-"""What is a model and may be loaded, and what is refused before anything reads it."""
+"""Checks of model files, before any library reads them."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def tensor(begin: int, end: int, shape: object = (1,), dtype: str = "F32") -> di
         header([1]),
         header({"a": tensor(0, 4), "b": tensor(2, 6)}),  # an overlap
         header({"a": tensor(0, 4), "b": tensor(5, 9)}, 9),  # a hole
-        header({"a": tensor(0, 4)}, 8),  # bytes that belong to nobody
+        header({"a": tensor(0, 4)}, 8),  # bytes that belong to no tensor
         header({"a": tensor(0, 8)}),  # longer than its shape
         header({"a": tensor(0, 8, (-1, -2))}),
         header({"a": tensor(0, 8, (True, 2))}),

@@ -1,4 +1,4 @@
-"""Which ONNX files are networks that may be loaded; read here without onnxruntime, which a light installation lacks."""
+"""Checks of ONNX files, without onnxruntime, which a light installation lacks."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def varint(number: int) -> bytes:
 
 @pytest.mark.parametrize("key", [2**32 + (7 << 3 | 2), 2**34 + (7 << 3 | 2), 2**69 - 1, 0, 2, 2**32])
 def test_an_oversized_field_key_is_refused(path: Path, key: int) -> None:
-    """protobuf takes the lower 32 bits of it, so that a hidden graph is one to whoever paints with it."""
+    """protobuf reads only the lower 32 bits of the key, so onnxruntime would run the hidden graph."""
     hidden = helper.make_graph([foreign_node()], "hidden", [], []).SerializeToString()
     data = lama(64) + varint(key) + varint(len(hidden)) + hidden
     assert "no .onnx file, or it is damaged" in refusal(path, data)

@@ -1,4 +1,4 @@
-"""A further model family is one declaration and one class: this file adds both, and no other file knows them."""
+"""A new model family is one declaration and one class: this file adds both, and no other file names them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class ToyModel(StableDiffusion):
 
 @pytest.fixture
 def toy() -> Iterator[ModelFamily]:
-    """The family while a test runs."""
+    """Registers the family for one test."""
     families.register(TOY)
     ToyModel.calls.clear()
     yield TOY
@@ -80,7 +80,7 @@ def toy() -> Iterator[ModelFamily]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A tiny pipeline as its publisher would save it."""
+    """A tiny pipeline in diffusers' layout."""
     tiny_models.sd(tmp_path).save_pretrained(tmp_path / "toy", safe_serialization=True)
     index = tmp_path / "toy" / "model_index.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "_class_name": "ToyPipeline"}))

@@ -1,4 +1,4 @@
-"""Which VAEs may be loaded for which family: by what their configuration says of their latents."""
+"""VAEs are accepted for a family by the latents in their configuration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.adapter_folders import network
         ("sdxl", {"_class_name": "AutoencoderKL", "latent_channels": 4, "scaling_factor": 0.13025}),
         ("sd", {"_class_name": "AutoencoderTiny", "latent_channels": 4, "scaling_factor": 1.0}),
         ("sdxl", {"_class_name": "AutoencoderTiny", "latent_channels": 4, "scaling_factor": 1}),
-        ("sd", {"_class_name": "AutoencoderKL"}),  # older files do not say the scale
+        ("sd", {"_class_name": "AutoencoderKL"}),  # older files have no scaling factor
     ],
 )
 def test_vaes_of_the_family_are_accepted(family: str, configuration: dict[str, object], tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_vaes_of_the_family_are_accepted(family: str, configuration: dict[str, o
 
 
 @pytest.mark.parametrize(
-    ("family", "configuration", "said"),
+    ("family", "configuration", "message"),
     [
         ("sd", {"scaling_factor": 0.13025}, "for models of the family sdxl, not sd"),
         ("sdxl", {"scaling_factor": 0.18215}, "for models of the family sd, not sdxl"),
@@ -36,7 +36,7 @@ def test_vaes_of_the_family_are_accepted(family: str, configuration: dict[str, o
     ],
 )
 def test_vaes_with_other_latents_are_refused(
-    family: str, configuration: dict[str, object], said: str, tmp_path: Path
+    family: str, configuration: dict[str, object], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelRefused, match=said):
+    with pytest.raises(ModelRefused, match=message):
         check_adapter(network(tmp_path / "vae", _class_name="AutoencoderKL", **configuration), family, Kind.VAE)

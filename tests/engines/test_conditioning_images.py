@@ -1,4 +1,4 @@
-"""Further pictures on their way to an engine: cut with the window, passed on, missed, or not read and said so."""
+"""Control images and image prompts: cropped, passed on, required, or ignored with a warning."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.fakes import PlainEngine, declared, planned
 
 @dataclass
 class Guided(PlainEngine):
-    """Paints what it is shown, and remembers it."""
+    """Returns its input and records the request."""
 
     guide: Control = Control.DEPTH
     ignored: frozenset[str] = frozenset()
@@ -50,13 +50,13 @@ def scene(*, guide: Picture | None = None, look: Picture | None = None, **settin
 
 
 def done(request: InpaintRequest, engine: Guided) -> tuple[InpaintRequest, tuple[str, ...]]:
-    """What the engine saw, and the warnings."""
+    """The request that reached the engine, and the warnings."""
     plan = planned(request, engine)
     paint(plan, engine, lambda step: None)
     return engine.seen[-1], plan.warnings
 
 
-def test_the_control_image_is_cut_as_the_picture_is() -> None:
+def test_the_control_image_is_cropped_to_the_window() -> None:
     request = scene(guide=PHOTO, control="depth")
     for rule in (WindowRule(0.5, least_context=4), WindowRule(0.5, least_side=128, most_side=128, multiple=64)):
         seen, warnings = done(request, Guided(rule=rule))
@@ -69,7 +69,7 @@ def test_the_control_image_is_cut_as_the_picture_is() -> None:
     assert np.array_equal(other.pixels, 255 - done(request, Guided())[0].image.pixels)
 
 
-def test_what_is_looked_at_is_passed_on_whole() -> None:
+def test_the_image_prompt_is_passed_uncropped() -> None:
     seen, warnings = done(scene(look=REFERENCE, ip_adapter="adapter"), Guided())
     assert seen.ip_adapter_image is REFERENCE
     assert seen.control_image is None
@@ -77,7 +77,7 @@ def test_what_is_looked_at_is_passed_on_whole() -> None:
 
 
 @pytest.mark.parametrize("guide", [Control.DEPTH, Control.SCRIBBLE])
-def test_what_cannot_be_computed_has_to_be_sent(guide: Control) -> None:
+def test_a_control_image_that_cannot_be_computed_must_be_sent(guide: Control) -> None:
     with pytest.raises(InvalidRequest) as caught:
         done(scene(control="lines"), Guided(guide))
     assert (caught.value.code, caught.value.field) == ("control_image_missing", "control_image")
@@ -85,19 +85,19 @@ def test_what_cannot_be_computed_has_to_be_sent(guide: Control) -> None:
 
 
 @pytest.mark.parametrize("guide", [Control.INPAINT, Control.CANNY, Control.TILE])
-def test_what_is_computed_need_not_be_sent(guide: Control) -> None:
+def test_a_computed_control_image_need_not_be_sent(guide: Control) -> None:
     seen, warnings = done(scene(control="lines"), Guided(guide))
     assert (seen.control_image, warnings) == (None, ())
 
 
-def test_an_adapter_needs_a_picture_to_look_at() -> None:
+def test_an_ip_adapter_needs_an_image_prompt() -> None:
     with pytest.raises(InvalidRequest) as caught:
         done(scene(ip_adapter="adapter"), Guided())
     assert (caught.value.code, caught.value.field) == ("ip_adapter_image_missing", "ip_adapter_image")
 
 
 @pytest.mark.parametrize(
-    ("request_", "engine", "said"),
+    ("request_", "engine", "message"),
     [
         (scene(guide=PHOTO), Guided(), "control_image was not read: the request names no control."),
         (scene(guide=PHOTO, control="edges"), Guided(Control.CANNY), "the input of edges is computed from the image."),
@@ -106,21 +106,21 @@ def test_an_adapter_needs_a_picture_to_look_at() -> None:
         (scene(look=REFERENCE, ip_adapter="a"), Guided(ignored=frozenset({"ip_adapter"})), "without an IP-Adapter."),
     ],
 )
-def test_a_picture_that_is_not_read_does_not_reach_the_engine_and_this_is_said(
-    request_: InpaintRequest, engine: Guided, said: str
+def test_an_unread_image_does_not_reach_the_engine_and_gives_a_warning(
+    request_: InpaintRequest, engine: Guided, message: str
 ) -> None:
     seen, warnings = done(request_, engine)
     assert (seen.control_image, seen.ip_adapter_image) == (None, None)
     assert len(warnings) == 1
-    assert warnings[0].endswith(said)
+    assert warnings[0].endswith(message)
 
 
-def test_an_engine_that_reads_no_control_misses_none() -> None:
+def test_an_engine_without_controlnet_support_requires_no_control_image() -> None:
     unread = frozenset({"control", "ip_adapter"})
     assert done(scene(control="lines", ip_adapter="adapter"), Guided(ignored=unread))[1] == ()
 
 
-def test_tile_takes_a_picture_where_one_is_sent() -> None:
+def test_tile_uses_a_control_image_if_one_is_sent() -> None:
     seen, warnings = done(scene(guide=PHOTO, control="tile"), Guided(Control.TILE))
     assert seen.control_image is not None
     assert warnings == ()

@@ -1,4 +1,4 @@
-"""Painting: whatever an engine does, what was to be kept is kept, bit for bit."""
+"""Painting: pixels outside the mask stay bit-identical with any engine."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def requests(draw: st.DrawFn) -> InpaintRequest:
 
 @given(requests(), window_rules())
 @settings(max_examples=examples(100), deadline=None)
-def test_outside_the_mask_every_pixel_is_the_pictures_own(request: InpaintRequest, rule: WindowRule) -> None:
+def test_every_pixel_outside_the_mask_is_unchanged(request: InpaintRequest, rule: WindowRule) -> None:
     image = Picture(request.image.pixels.copy(), request.image.icc_profile)
     mask = request.mask.copy()
     try:
@@ -94,7 +94,7 @@ def test_outside_the_mask_every_pixel_is_the_pictures_own(request: InpaintReques
 
 @given(requests(), window_rules())
 @settings(max_examples=50, deadline=None)
-def test_an_engine_gets_a_window_as_its_rule_says(request: InpaintRequest, rule: WindowRule) -> None:
+def test_an_engine_gets_a_window_that_follows_its_rule(request: InpaintRequest, rule: WindowRule) -> None:
     engine = NoiseEngine(rule)
     try:
         result = done(request, engine)[0]
@@ -116,7 +116,7 @@ def scene(**changes: Any) -> InpaintRequest:
     return InpaintRequest(Picture(pixels), mask, PaintSettings(**changes))
 
 
-def test_the_masked_part_is_painted_and_only_its_surroundings_are_shown() -> None:
+def test_an_engine_gets_only_the_masked_part_and_its_surroundings() -> None:
     engine = NoiseEngine(WindowRule(0.5, least_context=4))
     request = scene()
     result = done(request, engine)[0]
@@ -128,7 +128,7 @@ def test_the_masked_part_is_painted_and_only_its_surroundings_are_shown() -> Non
     assert planned(request, engine).warnings == ()
 
 
-def test_growing_and_blurring_are_done_for_the_engine() -> None:
+def test_mask_growing_and_blurring_happen_before_the_engine() -> None:
     engine = NoiseEngine()
     request = scene(mask_grow=3, mask_blur=4)
     result = done(request, engine)[0]
@@ -140,7 +140,7 @@ def test_growing_and_blurring_are_done_for_the_engine() -> None:
     assert np.count_nonzero(engine.seen[0].mask) == np.count_nonzero(result.mask)
 
 
-def test_each_image_asked_for_is_painted_and_the_same_seed_gives_the_same() -> None:
+def test_each_requested_image_is_painted_and_the_same_seed_repeats_it() -> None:
     first = done(scene(num_images=3, seed=8), NoiseEngine())
     again = done(scene(num_images=3, seed=8), NoiseEngine())
     assert len({result.picture.pixels.tobytes() for result in first}) == 3
@@ -164,7 +164,7 @@ def test_a_nearly_full_mask_is_painted_with_a_warning() -> None:
     assert result.coverage == 1
 
 
-def test_it_says_so_when_an_engine_gives_too_few_pictures_or_wrong_ones() -> None:
+def test_too_few_or_wrong_images_of_an_engine_are_an_error() -> None:
     class Lazy(NoiseEngine):
         def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
             return super().inpaint(plan, on_step)[:1]
@@ -179,14 +179,14 @@ def test_it_says_so_when_an_engine_gives_too_few_pictures_or_wrong_ones() -> Non
         done(scene(), Large())
 
 
-def test_the_last_step_is_told_again_with_each_picture_that_is_put_together() -> None:
-    told: list[Step] = []
+def test_the_last_step_is_reported_again_with_each_composited_image() -> None:
+    steps: list[Step] = []
     engine = NoiseEngine()
-    paintings = paint(planned(scene(num_images=2), engine), engine, told.append)
-    assert told == [Step(1, 1, box=paintings[0].window.box)] * 3
+    paintings = paint(planned(scene(num_images=2), engine), engine, steps.append)
+    assert steps == [Step(1, 1, box=paintings[0].window.box)] * 3
 
 
-def test_a_painting_says_which_of_an_engines_ways_computed_it_and_so_does_its_report() -> None:
+def test_a_painting_and_its_report_name_the_backend() -> None:
     class Two(NoiseEngine):
         def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
             on_step(Step(1, 2, computed_by="abacus, exactly"))
@@ -197,23 +197,23 @@ def test_a_painting_says_which_of_an_engines_ways_computed_it_and_so_does_its_re
     assert "computed_by" not in report(plain)
 
 
-def test_a_strength_of_0_leaves_every_pixel_as_it_is_where_the_engine_reads_it() -> None:
+def test_strength_0_changes_no_pixel_if_the_engine_reads_strength() -> None:
     class WithoutStrength(NoiseEngine):
         def __post_init__(self) -> None:
             self.declaration = declared("noise", ignored=frozenset({"strength"}))
 
     request, engine = scene(strength=0.0, num_images=2), NoiseEngine(WindowRule(0.5, most_side=16))
-    told: list[Step] = []
-    results = paint(planned(request, engine), engine, told.append)
+    steps: list[Step] = []
+    results = paint(planned(request, engine), engine, steps.append)
     assert [result.picture.same_as(request.image) for result in results] == [True, True]
     assert not engine.seen
     assert [result.notes for result in results] == [(NOTHING_TO_DO,)] * 2
-    assert [(step.done, step.of) for step in told] == [(1, 1)]
+    assert [(step.done, step.of) for step in steps] == [(1, 1)]
     assert report(results[0])["seam_score_plain"] == 0
     assert not done(request, WithoutStrength())[0].picture.same_as(request.image)
 
 
-def test_a_cancel_passes_through() -> None:
+def test_cancelled_passes_through() -> None:
     def stop(step: Step) -> None:
         raise Cancelled
 

@@ -27,19 +27,19 @@ def test_a_test_event_is_sent_and_its_attempt_is_listed(
 ) -> None:
     with Listener(answer("200 OK")) as receiver:
         open_to(settings, receiver)
-        asked = {"url": url_of(receiver)}
-        made = alices_program.post("/api/webhooks/test/", asked, content_type="application/json")
+        body = {"url": url_of(receiver)}
+        made = alices_program.post("/api/webhooks/test/", body, content_type="application/json")
         assert made.status_code == 201
-        said = made.json()
-        assert (said["type"], said["state"], said["attempts"]) == ("test", "pending", [])
+        created = made.json()
+        assert (created["type"], created["state"], created["attempts"]) == ("test", "pending", [])
         deliver_due()
         (message,) = messages(receiver)
     secret = alices_program.get("/api/webhooks/secret/")
     assert secret["Cache-Control"] == "no-store"
     assert message.verifies_with(secret.json()["secret"])
     (listed,) = alices_program.get("/api/webhooks/deliveries/").json()["results"]
-    assert listed["id"] == said["id"] == message.id
-    assert (listed["state"], listed["url"], listed["next_attempt_at"]) == ("delivered", asked["url"], None)
+    assert listed["id"] == created["id"] == message.id
+    assert (listed["state"], listed["url"], listed["next_attempt_at"]) == ("delivered", body["url"], None)
     (attempt,) = listed["attempts"]
     assert (attempt["status"], attempt["failure"], attempt["answer"]) == (200, None, "")
     assert attempt["milliseconds"] >= 0

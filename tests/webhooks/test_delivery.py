@@ -51,9 +51,9 @@ def test_a_message_arrives_once_and_its_signature_verifies(alice: User, settings
     assert message.id == delivery.webhook_id
     assert before <= int(message.headers["webhook-timestamp"]) <= time.time()
     assert message.headers["content-type"] == "application/json"
-    assert message.said["type"] == "test"
-    assert message.said["timestamp"] == delivery.created_at.isoformat()
-    assert message.said["data"]["sequence"] > 0
+    assert message.content["type"] == "test"
+    assert message.content["timestamp"] == delivery.created_at.isoformat()
+    assert message.content["data"]["sequence"] > 0
     delivery = fresh(delivery)
     assert (delivery.state, delivery.tries, delivery.next_attempt_at) == (DeliveryState.DELIVERED, 0, None)
     assert delivery.delivered_at is not None
@@ -142,9 +142,9 @@ def test_after_410_the_owners_deliveries_to_the_url_are_disabled(alice: User, bo
         assert len(receiver.requests) == 3
 
 
-@pytest.mark.parametrize(("asked", "seconds"), [("600", 600), ("172800", 24 * 3600)])
-def test_retry_after_is_honoured_up_to_a_day(alice: User, settings: Settings, asked: str, seconds: int) -> None:
-    with Listener(answer("429 Too Many Requests", retry_after=asked)) as receiver:
+@pytest.mark.parametrize(("retry_after", "seconds"), [("600", 600), ("172800", 24 * 3600)])
+def test_retry_after_is_honoured_up_to_a_day(alice: User, settings: Settings, retry_after: str, seconds: int) -> None:
+    with Listener(answer("429 Too Many Requests", retry_after=retry_after)) as receiver:
         open_to(settings, receiver)
         delivery = WebhookDelivery.create_test(alice, url_of(receiver))
         deliver_due()

@@ -32,12 +32,12 @@ def test_a_message_is_sent_again_after_the_server_was_killed_while_sending(tmp_p
         with installation.serving() as server:
             body = json.dumps({"url": url_of(receiver)}).encode()
             headers = {"Content-Type": "application/json"}
-            status, said = installation.get("/api/webhooks/test/", key=key, data=body, headers=headers)
+            status, created = installation.get("/api/webhooks/test/", key=key, data=body, headers=headers)
             assert status == 201
             listed = "/api/webhooks/deliveries/"
             installation.wait_until(lambda: b'"delivered"' in installation.get(listed, key=key)[1], seconds=90)
             (delivery,) = json.loads(installation.get(listed, key=key)[1])["results"]
             assert [attempt["status"] for attempt in delivery["attempts"]] == [200]
         first, second = messages(receiver)
-    assert first.id == second.id == json.loads(said)["id"] == delivery["id"]
+    assert first.id == second.id == json.loads(created)["id"] == delivery["id"]
     assert server_died

@@ -1,4 +1,4 @@
-"""A hub on loopback is the one that this process asks."""
+"""Points this process to a hub on loopback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PutOnline = Callable[[Hub], None]
 
 @pytest.fixture
 def put_online(monkeypatch: pytest.MonkeyPatch) -> PutOnline:
-    """In a command of its own process the library is loaded after it has gone online; here it is loaded already."""
+    """A command process loads the library after going online; in the test process it is already loaded."""
     pytest.importorskip("huggingface_hub", reason="a light installation has no hub library")
     for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
         monkeypatch.setenv(name, os.environ.get(name, ""))

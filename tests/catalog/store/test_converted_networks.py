@@ -1,4 +1,4 @@
-"""The folder of converted networks: whole or not at all, the least used removed."""
+"""The store of converted networks: atomic writes, and removal of the least recently used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LaMa and MI-GAN are had as other models are: one ONNX file, checked, pinned, and moved into place whole."""
+"""LaMa and MI-GAN are installed like other models: one ONNX file, checked, pinned, and moved into place atomically."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def hub(put_online: PutOnline) -> Iterator[Hub]:
         yield hub
 
 
-def said_by(command: str, *arguments: str) -> str:
-    said = StringIO()
-    call_command(command, *arguments, stdout=said)
-    return said.getvalue()
+def output_of(command: str, *arguments: str) -> str:
+    output = StringIO()
+    call_command(command, *arguments, stdout=output)
+    return output.getvalue()
 
 
 def test_both_are_shipped_with_licence_and_size_and_neither_is_installed(db: None) -> None:
@@ -52,8 +52,8 @@ def test_only_the_files_of_the_shipped_model_are_pulled(db: None, hub: Hub, mode
     model = InferenceModel.objects.get(slug=slug)
     hub.repo = model.repo
     hub.files = {FILES[slug]: BUILDERS[slug](), "other.onnx": b"x", "weights.pt": b"x", "README.md": b"---\n---\n"}
-    said = said_by("pull_model", slug, "--yes")
-    assert model.licence in said
+    output = output_of("pull_model", slug, "--yes")
+    assert model.licence in output
     model.refresh_from_db()
     assert model.is_installed
     assert model.spec.path == models_folder / slug / FILES[slug]
@@ -66,7 +66,7 @@ def test_a_pulled_file_that_is_no_network_is_not_installed(db: None, hub: Hub, m
     hub.repo = InferenceModel.objects.get(slug="lama").repo
     hub.files = {FILES["lama"]: tiny_networks.with_external_numbers()}
     with pytest.raises(CommandError, match="numbers of another file"):
-        said_by("pull_model", "lama", "--yes")
+        output_of("pull_model", "lama", "--yes")
     assert not (models_folder / "lama").exists()
     assert InferenceModel.objects.get(slug="lama").state == ModelState.FAILED
 
@@ -76,16 +76,16 @@ def test_a_file_over_the_limit_is_not_downloaded(db: None, hub: Hub, monkeypatch
     hub.repo = InferenceModel.objects.get(slug="lama").repo
     hub.files = {FILES["lama"]: tiny_networks.lama()}
     with pytest.raises(CommandError, match="larger than"):
-        said_by("pull_model", "lama", "--yes")
-    assert hub.asked == []
+        output_of("pull_model", "lama", "--yes")
+    assert hub.requested == []
 
 
 @pytest.mark.parametrize("family", ["lama", "migan"])
 def test_a_local_network_is_added_and_installed(db: None, tmp_path: Path, models_folder: Path, family: str) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(BUILDERS[family]())
-    said = said_by("add_model", "mine", f"--family={family}", f"--from={path}")
-    assert "mine is installed" in said
+    output = output_of("add_model", "mine", f"--family={family}", f"--from={path}")
+    assert "mine is installed" in output
     model = InferenceModel.objects.get(slug="mine")
     assert model.is_installed
     assert model.spec.path == models_folder / "mine" / "mine.onnx"
@@ -95,17 +95,17 @@ def test_of_a_folder_the_variant_selects_the_file(db: None, tmp_path: Path) -> N
     folder = tmp_path / "carried"
     folder.mkdir()
     (folder / "a.onnx").write_bytes(tiny_networks.lama(64))
-    said_by("pull_model", "lama", "--yes", f"--from={folder / 'a.onnx'}")
+    output_of("pull_model", "lama", "--yes", f"--from={folder / 'a.onnx'}")
     (folder / "b.onnx").write_bytes(tiny_networks.lama(128))
     with pytest.raises(CommandError, match=r"Exactly one \.onnx file is needed"):
-        said_by("add_model", "mine", "--family=lama", f"--from={folder}")
-    said_by("add_model", "mine", "--family=lama", f"--from={folder}", "--variant=b")
+        output_of("add_model", "mine", "--family=lama", f"--from={folder}")
+    output_of("add_model", "mine", "--family=lama", f"--from={folder}", "--variant=b")
     path = InferenceModel.objects.get(slug="mine").spec.path
     assert path is not None
     assert path.name == "b.onnx"
     (folder / "c.pt").write_bytes(b"x")
     with pytest.raises(CommandError, match="may hold a pickle"):
-        said_by("add_model", "third", "--family=lama", f"--from={folder}", "--variant=b")
+        output_of("add_model", "third", "--family=lama", f"--from={folder}", "--variant=b")
 
 
 @pytest.mark.parametrize(
@@ -120,5 +120,5 @@ def test_an_invalid_network_is_not_added(db: None, tmp_path: Path, family: str, 
     path = tmp_path / "mine.onnx"
     path.write_bytes(data)
     with pytest.raises(CommandError, match=problem):
-        said_by("add_model", "mine", f"--family={family}", f"--from={path}")
+        output_of("add_model", "mine", f"--family={family}", f"--from={path}")
     assert not InferenceModel.objects.filter(slug="mine").exists()

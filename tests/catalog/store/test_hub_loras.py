@@ -1,4 +1,4 @@
-"""LoRAs come from the hub as models do: one file, by its promised hash, looked through before it lands."""
+"""LoRAs are downloaded as models are: one file, checked against its hash and inspected before it is installed."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def hub(files: dict[str, bytes], put_online: PutOnline) -> Iterator[Hub]:
 
 
 def add(*more: str) -> str:
-    said = StringIO()
-    call_command("add_lora", "quick", "--family=sd", f"--repo={REPO}", "--kind=lcm", *more, stdout=said)
-    return said.getvalue()
+    output = StringIO()
+    call_command("add_lora", "quick", "--family=sd", f"--repo={REPO}", "--kind=lcm", *more, stdout=output)
+    return output.getvalue()
 
 
 def refusal(*more: str) -> str:
@@ -57,8 +57,8 @@ def nothing_is_left(models_dir: Path) -> bool:
 
 
 def test_the_command_describes_the_lora_checks_its_hash_and_installs_it(hub: Hub, models_dir: Path) -> None:
-    said = add("--yes", f"--file={LCM}")
-    assert all(words in said for words in (LCM, REPO, COMMIT, "creativeml-openrail-m", "quick is ready"))
+    output = add("--yes", f"--file={LCM}")
+    assert all(words in output for words in (LCM, REPO, COMMIT, "creativeml-openrail-m", "quick is ready"))
     (lora,) = Catalog().loras
     assert (lora.repo, lora.revision, lora.licence) == (REPO, COMMIT, "creativeml-openrail-m")
     assert lora.path.read_bytes() == hub.files[LCM]
@@ -71,7 +71,7 @@ def test_a_download_resumes_after_a_cut_connection(hub: Hub, models_dir: Path, m
     hub.cuts[LCM] = [1000]
     add("--yes", f"--file={LCM}")
     assert Catalog().loras[0].path.read_bytes() == hub.files[LCM]
-    assert [name for name, _ in hub.asked] == [LCM, LCM]
+    assert [name for name, _ in hub.requested] == [LCM, LCM]
 
 
 def test_without_confirmation_no_lora_is_downloaded(
@@ -79,7 +79,7 @@ def test_without_confirmation_no_lora_is_downloaded(
 ) -> None:
     monkeypatch.setattr("sys.stdin", StringIO())
     assert "--yes" in refusal(f"--file={LCM}")
-    assert not hub.asked
+    assert not hub.requested
     assert nothing_is_left(models_dir)
 
 
@@ -107,7 +107,7 @@ def test_a_wrong_hash_and_a_file_that_is_no_lora_are_refused(hub: Hub, models_di
 def test_a_lora_over_the_limit_is_not_downloaded(hub: Hub, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inpainting.catalog.store.lora_store.MAX_LORA_BYTES", 100)
     assert "is larger than" in refusal("--yes", f"--file={LCM}")
-    assert not hub.asked
+    assert not hub.requested
 
 
 def test_a_file_or_repository_missing_on_the_hub_is_reported(hub: Hub, models_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""From the hub to a painted picture: a model is pulled, then the API and the command line paint with it."""
+"""A model is pulled from the hub, and then used by the API and the command line."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.api.bodies import shape_a
 from tests.catalog.store.conftest import PutOnline
 from tests.hub import REPO, Hub, serving
 
-pytestmark = pytest.mark.django_db(transaction=True)  # on commit is when the bell rings
+pytestmark = pytest.mark.django_db(transaction=True)  # workers are notified on commit
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A whole pipeline, as a hub would hold it."""
+    """The files of a complete pipeline, by name."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tiny_models.saved(folder)
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -47,7 +47,7 @@ def pulled(hub: Hub, models_dir: Path) -> InferenceModel:
         slug="tiny", label="Tiny", family="sd", repo=REPO, width=64, height=64, steps=3
     )
     call_command("pull_model", "tiny", "--yes", stdout=io.StringIO())
-    hub.asked.clear()
+    hub.requested.clear()
     return model
 
 
@@ -89,8 +89,8 @@ def test_a_pulled_model_paints_through_the_api_and_the_command_line(
 
     settings = ("--prompt", "a red bus", "--seed", 3, "--strength", 1, "--guidance-scale", metadata["guidance_scale"])
     where = (folder / "photo.png", folder / "mask.png", "-o", folder / "out.png")
-    said, notes = inpaint(*where, "--engine", "diffusion", "--model", "tiny", *settings)
-    assert said == [str(folder / "out.png")]
+    output, notes = inpaint(*where, "--engine", "diffusion", "--model", "tiny", *settings)
+    assert output == [str(folder / "out.png")]
     assert "0 pixels changed outside the mask" in notes
     assert "3/3" in capfd.readouterr().err, "no progress was printed"
     painted = pixels(folder / "out.png")
@@ -99,14 +99,14 @@ def test_a_pulled_model_paints_through_the_api_and_the_command_line(
     assert np.array_equal(painted, through_the_api)
     recipe = json.loads(read_png_texts((folder / "out.png").read_bytes())["dreamlayer"])
     assert (recipe["model"], recipe["steps"]) == ("tiny", 3)
-    assert hub.asked == [], "painting asked the hub"
+    assert hub.requested == [], "painting asked the hub"
 
 
 def test_the_command_line_options_reach_the_engine(pulled: InferenceModel, folder: Path) -> None:
     where = (folder / "photo.png", folder / "mask.png", "-o", folder / "out.png")
     several = ("--model", "tiny", "--num-images", 2, "--seed", 3, "--steps", 2)
-    said, notes = inpaint(*where, *several, "--scheduler", "KarrasVeScheduler")
-    assert said == [str(folder / "out.png"), str(folder / "out-2.png")]
+    output, notes = inpaint(*where, *several, "--scheduler", "KarrasVeScheduler")
+    assert output == [str(folder / "out.png"), str(folder / "out-2.png")]
     assert not np.array_equal(pixels(folder / "out.png"), pixels(folder / "out-2.png"))
     assert notes.count("HeunDiscreteScheduler") == 1
     assert '"steps": 2' in read_png_texts((folder / "out.png").read_bytes())["dreamlayer"]
@@ -127,8 +127,8 @@ def test_the_images_of_a_folder_share_one_loaded_model(pulled: InferenceModel, f
     for name in ("a", "b", "c"):
         (folder / "images" / f"{name}.png").write_bytes((folder / "photo.png").read_bytes())
     where = (folder / "images", folder / "mask.png", "-o", folder / "out")
-    said, notes = inpaint(*where, "--model", "tiny", "--prompt", "a red bus", "--seed", 3, "--jobs", 3)
-    assert sorted(said) == [str(folder / "out" / f"{name}.png") for name in "abc"]
+    output, notes = inpaint(*where, "--model", "tiny", "--prompt", "a red bus", "--seed", 3, "--jobs", 3)
+    assert sorted(output) == [str(folder / "out" / f"{name}.png") for name in "abc"]
     assert notes.count("0 pixels changed outside the mask") == 3
 
 

@@ -1,4 +1,4 @@
-"""Models come from a hub that misbehaves and from folders, and only whole, promised and harmless ones are installed."""
+"""Pulling from a faulty hub and from folders installs only complete, pinned and harmless models."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def model(db: None) -> InferenceModel:
 
 
 def pull(*arguments: str, slug: str = "tiny") -> str:
-    said = StringIO()
-    call_command("pull_model", slug, "--yes", *arguments, stdout=said)
-    return said.getvalue()
+    output = StringIO()
+    call_command("pull_model", slug, "--yes", *arguments, stdout=output)
+    return output.getvalue()
 
 
 def refusal(*arguments: str, slug: str = "tiny") -> str:
@@ -61,10 +61,10 @@ def everything_in(folder: Path) -> set[str]:
 def test_a_pull_prints_size_and_licence_and_installs_the_needed_files(
     hub: Hub, model: InferenceModel, models_folder: Path
 ) -> None:
-    said = pull()
-    assert "creativeml-openrail-m" in said
-    assert COMMIT in said
-    assert "10 files" in said
+    output = pull()
+    assert "creativeml-openrail-m" in output
+    assert COMMIT in output
+    assert "10 files" in output
     model.refresh_from_db()
     expected = set(tiny_model()) - {"README.md", "unet/diffusion_pytorch_model.safetensors"}
     assert (model.state, model.is_installed, model.revision) == (ModelState.INSTALLED, True, COMMIT)
@@ -78,7 +78,7 @@ def test_a_pull_prints_size_and_licence_and_installs_the_needed_files(
 def test_without_a_terminal_and_without_yes_nothing_is_downloaded(hub: Hub, model: InferenceModel) -> None:
     with pytest.raises(CommandError, match="--yes"):
         call_command("pull_model", "tiny", stdout=StringIO())
-    assert {name for name, _ in hub.asked} == {"model_index.json"}
+    assert {name for name, _ in hub.requested} == {"model_index.json"}
     model.refresh_from_db()
     assert model.state == ModelState.NOT_INSTALLED
 
@@ -88,7 +88,7 @@ def test_a_cut_download_resumes_at_the_last_byte(hub: Hub, model: InferenceModel
     hub.files[UNET] = large
     hub.cuts[UNET] = [11_000_000, 9_000_000]
     pull()
-    ranges = [wanted for name, wanted in hub.asked if name == UNET]
+    ranges = [wanted for name, wanted in hub.requested if name == UNET]
     assert ranges[0] == ""
     begins = [int(wanted.removeprefix("bytes=").rstrip("-")) for wanted in ranges[1:]]
     assert begins == sorted(begins)
@@ -101,15 +101,15 @@ def test_a_cut_download_resumes_at_the_last_byte(hub: Hub, model: InferenceModel
 def test_a_later_pull_resumes_an_earlier_one(hub: Hub, model: InferenceModel, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.files[UNET] = weights(kilobytes=24 * 1024)
     monkeypatch.setattr("inpainting.catalog.store.hub.ATTEMPTS", 1)
-    hub.cuts[UNET] = [11_000_000, *[0] * 6]  # more than the library itself puts up with
+    hub.cuts[UNET] = [11_000_000, *[0] * 6]  # more cuts than the library retries
     assert "cannot be reached" in refusal()
     model.refresh_from_db()
     assert (model.state, model.weights) == (ModelState.FAILED, None)
-    finished = {name for name, _ in hub.asked} - {UNET, "model_index.json"}
-    hub.asked.clear()
+    finished = {name for name, _ in hub.requested} - {UNET, "model_index.json"}
+    hub.requested.clear()
     pull()
-    assert not finished & {name for name, _ in hub.asked}, "what had come whole came again"
-    assert next(wanted for name, wanted in hub.asked if name == UNET).startswith("bytes=10")
+    assert not finished & {name for name, _ in hub.requested}, "what had come whole came again"
+    assert next(wanted for name, wanted in hub.requested if name == UNET).startswith("bytes=10")
     model.refresh_from_db()
     assert model.is_installed
 
@@ -132,9 +132,9 @@ def test_changed_files_under_the_pinned_revision_are_refused(hub: Hub, model: In
     first = model.weights
     assert first is not None
     hub.files[UNET] = weights(seed=99)
-    hub.asked.clear()
+    hub.requested.clear()
     assert "pinned at the first pull" in refusal()
-    assert {name for name, _ in hub.asked} == {"model_index.json"}, "told before anything was downloaded"
+    assert {name for name, _ in hub.requested} == {"model_index.json"}, "told before anything was downloaded"
     model.refresh_from_db()
     assert model.is_installed, "the former files stay"
     assert (first / UNET).read_bytes() == tiny_model()[UNET]
@@ -160,7 +160,7 @@ def test_a_repository_of_pickles_alone_is_refused_before_it_is_downloaded(hub: H
     for name in [name for name in hub.files if name.endswith(".safetensors")]:
         hub.files[name.replace(".safetensors", ".bin")] = hub.files.pop(name)
     assert "text_encoder comes without a .safetensors file; it has text_encoder/model.bin" in refusal()
-    assert {name for name, _ in hub.asked} == {"model_index.json"}
+    assert {name for name, _ in hub.requested} == {"model_index.json"}
 
 
 def test_a_repository_with_unknown_classes_is_not_installed(
@@ -221,14 +221,14 @@ def test_a_folder_with_a_pickle_is_refused(model: InferenceModel, tmp_path: Path
 
 
 def add(slug: str, origin: str, *arguments: str, family: str = "sd") -> str:
-    said = StringIO()
-    call_command("add_model", slug, f"--family={family}", f"--from={origin}", *arguments, stdout=said)
-    return said.getvalue()
+    output = StringIO()
+    call_command("add_model", slug, f"--family={family}", f"--from={origin}", *arguments, stdout=output)
+    return output.getvalue()
 
 
 @pytest.fixture
-def dream(tmp_path: Path) -> Path:
-    """A checkpoint of one's own."""
+def local_checkpoint(tmp_path: Path) -> Path:
+    """A checkpoint on the administrator's disk."""
     path = tmp_path / "dream_v8.safetensors"
     path.write_bytes(checkpoint())
     return path
@@ -237,34 +237,39 @@ def dream(tmp_path: Path) -> Path:
 TEXTS = {name for name in tiny_model() if name.endswith((".json", ".txt"))}
 
 
-def test_a_local_checkpoint_is_added_and_installed(db: None, dream: Path, tmp_path: Path, models_folder: Path) -> None:
+def test_a_local_checkpoint_is_added_and_installed(
+    db: None, local_checkpoint: Path, tmp_path: Path, models_folder: Path
+) -> None:
     folder = written({name: content for name, content in tiny_model().items() if name in TEXTS}, tmp_path / "texts")
-    add("dream", str(dream), "--label=Dream", "--alias=dream_v8.safetensors", f"--config={folder}")
+    add("dream", str(local_checkpoint), "--label=Dream", "--alias=dream_v8.safetensors", f"--config={folder}")
     model = Catalog().row("dream_v8.safetensors")
     assert (model.slug, model.label, model.source, model.is_installed) == ("dream", "Dream", "file", True)
     assert model.spec.path == models_folder / "dream" / "dream_v8.safetensors"
-    assert everything_in(models_folder / "dream") == {dream.name, *(f"config/{name}" for name in TEXTS)}
+    assert everything_in(models_folder / "dream") == {
+        local_checkpoint.name,
+        *(f"config/{name}" for name in TEXTS),
+    }
     with pytest.raises(CommandError, match="already exists"):
-        add("dream", str(dream), f"--config={folder}")
+        add("dream", str(local_checkpoint), f"--config={folder}")
 
 
 def test_a_local_checkpoint_copies_the_configuration_of_a_matching_installed_model(
-    hub: Hub, model: InferenceModel, dream: Path, tmp_path: Path, models_folder: Path
+    hub: Hub, model: InferenceModel, local_checkpoint: Path, tmp_path: Path, models_folder: Path
 ) -> None:
     other = written(tiny_model(**{"unet/config.json": b'{"cross_attention_dim": 1024}'}), tmp_path / "other")
     add("other", str(other))
     with pytest.raises(CommandError, match=r"pull_model sd15-inpainting.*--config"):
-        add("dream", str(dream))
+        add("dream", str(local_checkpoint))
     with pytest.raises(CommandError, match="another kind of model"):
-        add("dream", str(dream), "--config=other")
+        add("dream", str(local_checkpoint), "--config=other")
     assert not InferenceModel.objects.filter(slug="dream").exists()
     pull()
-    add("dream", str(dream))
+    add("dream", str(local_checkpoint))
     remove_files(InferenceModel.objects.get(slug="tiny"))
     kept = models_folder / "dream" / "config"
     assert everything_in(kept) == TEXTS
     assert "768" in (kept / "unet/config.json").read_text()
-    add("again", str(dream), "--config=dream")
+    add("again", str(local_checkpoint), "--config=dream")
     assert everything_in(models_folder / "again" / "config") == TEXTS
 
 
@@ -272,20 +277,20 @@ def test_a_local_checkpoint_copies_the_configuration_of_a_matching_installed_mod
     ("config", "problem"),
     [("nowhere", "neither"), ("sd15", "pull_model sd15"), ("/dev/null", "neither")],
 )
-def test_an_invalid_configuration_is_reported(db: None, dream: Path, config: str, problem: str) -> None:
+def test_an_invalid_configuration_is_reported(db: None, local_checkpoint: Path, config: str, problem: str) -> None:
     with pytest.raises(CommandError, match=problem):
-        add("dream", str(dream), f"--config={config}")
+        add("dream", str(local_checkpoint), f"--config={config}")
     assert not InferenceModel.objects.filter(slug="dream").exists()
 
 
 def test_a_checkpoint_can_replace_the_folder_of_a_model(
-    hub: Hub, model: InferenceModel, dream: Path, models_folder: Path
+    hub: Hub, model: InferenceModel, local_checkpoint: Path, models_folder: Path
 ) -> None:
     pull()
-    assert "is not the file that was pinned" in refusal("--from", str(dream))
-    pull("--repin", "--from", str(dream), "--config", "tiny")
+    assert "is not the file that was pinned" in refusal("--from", str(local_checkpoint))
+    pull("--repin", "--from", str(local_checkpoint), "--config", "tiny")
     model.refresh_from_db()
-    assert model.weights == models_folder / "tiny" / dream.name
+    assert model.weights == models_folder / "tiny" / local_checkpoint.name
 
 
 def test_a_local_folder_is_added_and_installed(db: None, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page's button starts a process of its own, which goes online alone and outlives whoever started it."""
+"""The page starts a pull in a separate process, the only one that goes online; it outlives its parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The safety checker is had as other models are, and is none of those that people paint with."""
+"""The safety checker is installed as other models are, but is not offered for painting."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hub(put_online: PutOnline, folder: Path) -> Iterator[Hub]:
-    """It holds the checker as it is published, with what else lies there."""
+    """A hub with the published checker and the other files of its repository."""
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     more = {"pytorch_model.bin": b"x", "flax_model.msgpack": b"x", "README.md": b"---\n---\n"}
     with serving({**files, **more}) as hub:
@@ -51,10 +51,10 @@ def hub(put_online: PutOnline, folder: Path) -> Iterator[Hub]:
         yield hub
 
 
-def said_by(command: str, *arguments: str) -> str:
-    said = StringIO()
-    call_command(command, *arguments, stdout=said)
-    return said.getvalue()
+def output_of(command: str, *arguments: str) -> str:
+    output = StringIO()
+    call_command(command, *arguments, stdout=output)
+    return output.getvalue()
 
 
 def test_it_is_shipped_in_a_family_that_does_not_paint_and_is_not_installed() -> None:
@@ -71,7 +71,7 @@ def test_it_is_shipped_in_a_family_that_does_not_paint_and_is_not_installed() ->
 
 
 def test_only_the_files_of_the_shipped_model_are_pulled(hub: Hub, models_folder: Path) -> None:
-    said_by("pull_model", "safety-checker", "--yes")
+    output_of("pull_model", "safety-checker", "--yes")
     model = InferenceModel.objects.get(slug="safety-checker")
     assert model.is_installed
     assert model.spec.path == models_folder / "safety-checker"
@@ -83,23 +83,23 @@ def test_only_the_files_of_the_shipped_model_are_pulled(hub: Hub, models_folder:
 
 
 def test_weights_that_differ_from_the_pinned_ones_are_refused(hub: Hub) -> None:
-    said_by("pull_model", "safety-checker", "--yes")
+    output_of("pull_model", "safety-checker", "--yes")
     hub.files["model.safetensors"] = hub.files["model.safetensors"][:-4] + b"\0\0\0\1"
     with pytest.raises(CommandError, match="not the file that was pinned"):
-        said_by("pull_model", "safety-checker", "--yes")
+        output_of("pull_model", "safety-checker", "--yes")
 
 
 def test_a_repository_without_safetensors_is_refused_before_the_download(hub: Hub) -> None:
     del hub.files["model.safetensors"]
     with pytest.raises(CommandError, match=r"model\.safetensors is missing"):
-        said_by("pull_model", "safety-checker", "--yes")
-    assert hub.asked == []
+        output_of("pull_model", "safety-checker", "--yes")
+    assert hub.requested == []
 
 
 def test_it_is_installed_from_a_folder(folder: Path, models_folder: Path) -> None:
-    said_by("pull_model", "safety-checker", "--yes", f"--from={folder}")
+    output_of("pull_model", "safety-checker", "--yes", f"--from={folder}")
     assert InferenceModel.objects.get(slug="safety-checker").is_installed
-    said_by("add_model", "stricter", "--family=safety-checker", f"--from={folder}")
+    output_of("add_model", "stricter", "--family=safety-checker", f"--from={folder}")
     assert InferenceModel.objects.get(slug="stricter").spec.path == models_folder / "stricter"
 
 
@@ -157,19 +157,19 @@ def change(path: Path, **changes: object) -> None:
 def test_an_invalid_checker_is_not_added(folder: Path, spoil: Callable[[Path], None], problem: str) -> None:
     spoil(folder)
     with pytest.raises(CommandError, match=problem):
-        said_by("add_model", "mine", "--family=safety-checker", f"--from={folder}")
+        output_of("add_model", "mine", "--family=safety-checker", f"--from={folder}")
     assert not InferenceModel.objects.filter(slug="mine").exists()
 
 
 def test_a_single_file_is_no_checker_and_a_checker_is_no_model_of_another_family(folder: Path) -> None:
     with pytest.raises(CommandError, match="is missing"):
-        said_by("add_model", "mine", "--family=safety-checker", f"--from={folder / 'model.safetensors'}")
+        output_of("add_model", "mine", "--family=safety-checker", f"--from={folder / 'model.safetensors'}")
     with pytest.raises(CommandError, match="no model in diffusers' layout"):
-        said_by("add_model", "mine", "--family=sd", f"--from={folder}")
+        output_of("add_model", "mine", "--family=sd", f"--from={folder}")
 
 
 def test_it_is_not_offered_as_a_model(folder: Path, client: Client, alices_program: Client, alice: User) -> None:
-    said_by("pull_model", "safety-checker", "--yes", f"--from={folder}")
+    output_of("pull_model", "safety-checker", "--yes", f"--from={folder}")
     assert planning.choose().engine.name == "quick-fill"
     assert planning.choose("auto", PaintSettings(prompt="a lawn")).engine.name == "quick-fill"
     listed = alices_program.get("/api/models").json()["models"]
@@ -199,7 +199,7 @@ def test_the_page_of_models_lists_it_for_administrators(client: Client) -> None:
 
 
 def test_a_disabled_checker_is_not_used(folder: Path) -> None:
-    said_by("pull_model", "safety-checker", "--yes", f"--from={folder}")
+    output_of("pull_model", "safety-checker", "--yes", f"--from={folder}")
     InferenceModel.objects.get(slug="safety-checker").switch(False)
     with pytest.raises(InvalidRequest) as refused:
         find_safety_checker()

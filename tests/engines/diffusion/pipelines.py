@@ -1,4 +1,4 @@
-"""What the parity tests share: requests, our denoising loop, and the same request run by diffusers' own pipelines."""
+"""Shared by the parity tests: requests, our denoising loop, and diffusers' pipelines for the same requests."""
 
 from __future__ import annotations
 
@@ -45,29 +45,29 @@ def request(
 
 
 def ddim_request(**settings: Any) -> InpaintRequest:
-    """A request with the plainest scheduler, that repaints from pure noise."""
+    """A request with DDIM at full strength."""
     return request(**{"scheduler": "DDIMScheduler", "strength": 1.0, **settings})
 
 
 def ignore_step(step: Step) -> None:
-    """For calls whose progress does not matter."""
+    """A progress callback that does nothing."""
 
 
 def denoised(
-    model: LatentModel, asked: InpaintRequest, embeddings: Sequence[Any] = (), codec: LatentCodec | None = None
+    model: LatentModel, requested: InpaintRequest, embeddings: Sequence[Any] = (), codec: LatentCodec | None = None
 ) -> torch.Tensor:
     """The final latents of our loop, computed in a batch of one. codec: another VAE's."""
-    text = tiny_models.encoded(model, asked.settings, asked.image.size, embeddings)
-    denoising, _ = model.start(asked, 0, text, codec)
+    text = tiny_models.encoded(model, requested.settings, requested.image.size, embeddings)
+    denoising, _ = model.start(requested, 0, text, codec)
     while not denoising.is_done:
         (answer,) = model.predict([denoising])
         denoising.advance(answer)
     return denoising.latents
 
 
-def reference_of(model: LatentModel, asked: InpaintRequest, **scheduler_changes: Any) -> Any:
+def reference_of(model: LatentModel, requested: InpaintRequest, **scheduler_changes: Any) -> Any:
     """diffusers' pipeline made of the model's own components, with the scheduler of the request."""
-    scheduler = getattr(diffusers, str(asked.settings.scheduler)).from_config(
+    scheduler = getattr(diffusers, str(requested.settings.scheduler)).from_config(
         model.scheduler_config, clip_sample=False, **scheduler_changes
     )
     components = {**model.pipeline.components, "scheduler": scheduler}
@@ -76,7 +76,7 @@ def reference_of(model: LatentModel, asked: InpaintRequest, **scheduler_changes:
 
 def loaded_reference(
     spec: ModelSpec,
-    asked: InpaintRequest,
+    requested: InpaintRequest,
     *,
     pipelines: dict[str, type[Any]] = REFERENCES,
     components: dict[str, Any] | None = None,
@@ -85,21 +85,21 @@ def loaded_reference(
     """diffusers' pipeline loaded from the model's folder, with the scheduler of the request."""
     arguments = {**families.get(spec.family).pipeline_arguments, **(components or {})}
     reference = pipelines[spec.family].from_pretrained(spec.path, **arguments)
-    reference.scheduler = getattr(diffusers, str(asked.settings.scheduler)).from_config(
+    reference.scheduler = getattr(diffusers, str(requested.settings.scheduler)).from_config(
         reference.scheduler.config, clip_sample=False, **scheduler_changes
     )
     return reference
 
 
-def call_arguments(asked: InpaintRequest) -> dict[str, Any]:
+def call_arguments(requested: InpaintRequest) -> dict[str, Any]:
     """The arguments that every inpainting pipeline of diffusers takes; the result is latents."""
-    settings = asked.settings
+    settings = requested.settings
     return {
         "prompt": settings.prompt,
-        "image": Image.fromarray(np.asarray(asked.image.pixels)),
-        "mask_image": Image.fromarray(asked.mask),
-        "height": asked.image.size.height,
-        "width": asked.image.size.width,
+        "image": Image.fromarray(np.asarray(requested.image.pixels)),
+        "mask_image": Image.fromarray(requested.mask),
+        "height": requested.image.size.height,
+        "width": requested.image.size.width,
         "strength": settings.strength,
         "num_inference_steps": settings.steps,
         "generator": torch.Generator().manual_seed(settings.seed),
@@ -107,11 +107,11 @@ def call_arguments(asked: InpaintRequest) -> dict[str, Any]:
     }
 
 
-def run_reference(reference: Any, spec: ModelSpec, asked: InpaintRequest, **changes: Any) -> Any:
+def run_reference(reference: Any, spec: ModelSpec, requested: InpaintRequest, **changes: Any) -> Any:
     """The latents, or with output_type="pil" the pictures, that a pipeline of Stable Diffusion gives."""
-    settings = asked.settings
+    settings = requested.settings
     arguments = {
-        **call_arguments(asked),
+        **call_arguments(requested),
         "negative_prompt": settings.negative_prompt or None,
         "guidance_scale": settings.guidance_scale or spec.guidance_scale,
         "clip_skip": (settings.clip_skip or 1) - 1 or None,
@@ -120,6 +120,8 @@ def run_reference(reference: Any, spec: ModelSpec, asked: InpaintRequest, **chan
     return reference(**{**arguments, **changes}).images
 
 
-def reference_result(model: LatentModel, asked: InpaintRequest, *, output_type: str = "latent", **changes: Any) -> Any:
-    """What the reference pipeline gives, made of the model's own components. changes: for its scheduler."""
-    return run_reference(reference_of(model, asked, **changes), model.spec, asked, output_type=output_type)
+def reference_result(
+    model: LatentModel, requested: InpaintRequest, *, output_type: str = "latent", **changes: Any
+) -> Any:
+    """The result of the reference pipeline built from the model's components. changes: scheduler arguments."""
+    return run_reference(reference_of(model, requested, **changes), model.spec, requested, output_type=output_type)

@@ -1,4 +1,4 @@
-"""FLUX.1 Fill: alone it is what diffusers' own pipeline paints, in company what it is alone."""
+"""FLUX.1 Fill: single results equal diffusers' pipeline, batched results equal single ones."""
 
 from __future__ import annotations
 
@@ -61,14 +61,16 @@ def request(**settings: Any) -> InpaintRequest:
     return InpaintRequest(Picture(pixels), mask, PaintSettings(**{**usual, **settings}))
 
 
-def theirs(model: FluxFill, asked: InpaintRequest, *, output_type: str = "latent", scheduler: Any = None) -> Any:
-    """What the reference pipeline gives, made of the same parts."""
-    settings = asked.settings
+def diffusers_result(
+    model: FluxFill, requested: InpaintRequest, *, output_type: str = "latent", scheduler: Any = None
+) -> Any:
+    """The result of the reference pipeline built from the same components."""
+    settings = requested.settings
     scheduler = scheduler or diffusers.FlowMatchEulerDiscreteScheduler.from_config(model.scheduler_config)
     kind = TwiceAStep if scheduler.order == 2 else diffusers.FluxFillPipeline
     reference = kind(**{**model.pipeline.components, "scheduler": scheduler})
     reference.set_progress_bar_config(disable=True)
-    arguments = {**call_arguments(asked), "guidance_scale": model.guidance(settings), "output_type": output_type}
+    arguments = {**call_arguments(requested), "guidance_scale": model.guidance(settings), "output_type": output_type}
     answer = reference(**arguments).images
     if output_type != "latent":
         return answer
@@ -80,7 +82,7 @@ def assert_equal(latents: torch.Tensor, expected: torch.Tensor) -> None:
 
 
 class ShiftedHeun(diffusers.FlowMatchHeunDiscreteScheduler):  # type: ignore[misc]  # diffusers brings no types
-    """Heun's method on the levels that the pipeline asks Euler's for; diffusers' own takes no levels from outside."""
+    """Heun's method on the sigmas that the pipeline gives Euler's; diffusers' Heun scheduler takes no sigmas."""
 
     def set_timesteps(
         self, num_inference_steps: int | None = None, device: Any = None, sigmas: Any = None, mu: float = 0.0
@@ -93,7 +95,7 @@ class ShiftedHeun(diffusers.FlowMatchHeunDiscreteScheduler):  # type: ignore[mis
 
 
 class TwiceAStep(diffusers.FluxFillPipeline):  # type: ignore[misc]  # diffusers brings no types
-    """The pipeline counts times; where a step has two, strength would be taken of twice as many steps as there are."""
+    """Applies strength to the steps; the base class counts timesteps, and Heun's method has two of them a step."""
 
     def get_timesteps(self, num_inference_steps: int, strength: float, device: Any) -> Any:
         return super().get_timesteps((num_inference_steps + 1) // 2, strength, device)
@@ -102,18 +104,21 @@ class TwiceAStep(diffusers.FluxFillPipeline):  # type: ignore[misc]  # diffusers
 @pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
 @pytest.mark.parametrize("name", FLOW_SCHEDULERS)
 def test_one_alone_equals_the_reference_pipeline(model: FluxFill, name: str, strength: float) -> None:
-    asked = request(scheduler=name, strength=strength, steps=12 if strength < 0.5 else STEPS)
-    assert_equal(denoised(model, asked), theirs(model, asked, scheduler=ShiftedHeun() if name == HEUN else None))
+    requested = request(scheduler=name, strength=strength, steps=12 if strength < 0.5 else STEPS)
+    assert_equal(
+        denoised(model, requested),
+        diffusers_result(model, requested, scheduler=ShiftedHeun() if name == HEUN else None),
+    )
 
 
-def test_its_picture_is_the_reference_pipelines_too(model: FluxFill) -> None:
-    asked = request(strength=0.75)
-    (picture,) = model.codec().decode(denoised(model, asked))
-    expected = np.asarray(theirs(model, asked, output_type="pil")[0])
+def test_its_decoded_image_equals_the_reference_pipeline(model: FluxFill) -> None:
+    requested = request(strength=0.75)
+    (picture,) = model.codec().decode(denoised(model, requested))
+    expected = np.asarray(diffusers_result(model, requested, output_type="pil")[0])
     assert np.abs(picture.astype(int) - expected).max() <= 1
 
 
-def test_the_levels_of_noise_depend_on_the_pictures_size(model: FluxFill) -> None:
+def test_the_noise_levels_depend_on_the_image_size(model: FluxFill) -> None:
     few, many = (
         flow_schedulers.begin(
             flow_schedulers.make(EULER, model.scheduler_config)[0],
@@ -133,9 +138,9 @@ def test_guidance_and_prompt_change_the_image(model: FluxFill) -> None:
     usual = denoised(model, request())
     assert_equal(denoised(model, request(guidance_scale=30.0)), usual)
     for changes in ({"guidance_scale": 3.0}, {"prompt": "a lawn"}):
-        asked = request(**changes)
-        latents = denoised(model, asked)
-        assert_equal(latents, theirs(model, asked))
+        requested = request(**changes)
+        latents = denoised(model, requested)
+        assert_equal(latents, diffusers_result(model, requested))
         assert not torch.allclose(latents, usual, atol=1e-3), changes
 
 
@@ -143,36 +148,36 @@ def test_a_transformer_without_guidance_embedding_takes_none(tmp_path: Path, spe
     tiny_models.flux_fill(tmp_path, guidance=False).save_pretrained(tmp_path / "plain", safe_serialization=True)
     plain = load(replace(spec, path=tmp_path / "plain"), CPU)
     latents = denoised(plain, request(guidance_scale=30.0))
-    assert_equal(latents, theirs(plain, request(guidance_scale=30.0)))
+    assert_equal(latents, diffusers_result(plain, request(guidance_scale=30.0)))
     assert torch.equal(latents, denoised(plain, request(guidance_scale=3.0)))
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_scheduler_of_another_kind_is_replaced_with_a_note(model: FluxFill, name: str) -> None:
-    asked = request(scheduler=name)
-    text = tiny_models.encoded(model, asked.settings, asked.image.size)
-    denoising, notes = model.start(asked, 0, text)
+    requested = request(scheduler=name)
+    text = tiny_models.encoded(model, requested.settings, requested.image.size)
+    denoising, notes = model.start(requested, 0, text)
     nearest = HEUN if "Heun" in name or "Karras" in name else EULER
     assert type(denoising.scheduler).__name__ == nearest
     assert notes == (f"{name} cannot drive a model of flow matching; {nearest} ran in its place.",)
 
 
-def test_the_unread_end_of_a_prompt_gives_a_note(model: FluxFill) -> None:
+def test_the_truncated_end_of_a_prompt_gives_a_note(model: FluxFill) -> None:
     notes = model.tokenize(PaintSettings(prompt="a " * 254 + "b")).notes
     assert notes == ()
     notes = model.tokenize(PaintSettings(prompt="a " * 254 + "b unread")).notes
     assert [note.endswith("(511 tokens); not read: “unread”.") for note in notes] == [True]
 
 
-# In company
+# Batches
 
 
-def alone(spec: ModelSpec, asked: InpaintRequest) -> NDArray[np.uint8]:
-    return Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(asked, spec, ignore_step)[0][0]
+def alone(spec: ModelSpec, requested: InpaintRequest) -> NDArray[np.uint8]:
+    return Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(requested, spec, ignore_step)[0][0]
 
 
 class Calls:
-    """Counts the rows of the transformer's calls, and holds the first until it is let go."""
+    """Counts the rows of the transformer's calls, and blocks the first until the event is set."""
 
     def __init__(self, batcher: Batcher, spec: ModelSpec) -> None:
         self.rows: list[int] = []
@@ -185,8 +190,8 @@ class Calls:
         assert self.go.wait(30)
 
 
-def test_eight_that_join_late_share_the_calls_and_each_is_what_it_is_alone(spec: ModelSpec) -> None:
-    asked = [
+def test_jobs_that_join_late_share_the_calls_with_the_results_they_have_alone(spec: ModelSpec) -> None:
+    requested = [
         request(
             seed=seed,
             guidance_scale=2.0 + 9 * seed,
@@ -199,26 +204,26 @@ def test_eight_that_join_late_share_the_calls_and_each_is_what_it_is_alone(spec:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     calls = Calls(batcher, spec)
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(batcher.paint, asked[0], spec, ignore_step)
+        first = pool.submit(batcher.paint, requested[0], spec, ignore_step)
         assert calls.begun.wait(30)
-        rest = [pool.submit(batcher.paint, one, spec, ignore_step) for one in asked[1:]]
+        rest = [pool.submit(batcher.paint, one, spec, ignore_step) for one in requested[1:]]
         wait_until(lambda: batcher.arrival_count == len(rest))
         calls.go.set()
         results = [future.result(60)[0][0] for future in (first, *rest)]
     assert (calls.rows[0], max(calls.rows)) == (1, 8)
-    assert len(calls.rows) <= 2 * (STEPS + 2)  # of Heun a step is two calls
-    for one, result in zip(asked, results, strict=True):
+    assert len(calls.rows) <= 2 * (STEPS + 2)  # Heun's method takes two calls a step
+    for one, result in zip(requested, results, strict=True):
         assert np.abs(result.astype(int) - alone(spec, one)).max() <= 1
 
 
-def test_along_a_ramp_the_later_a_pixel_is_freed_the_closer_it_stays(model: FluxFill) -> None:
+def test_along_a_ramp_lower_mask_values_stay_closer_to_the_image(model: FluxFill) -> None:
     # Twelve bands of one latent column each, from kept to wholly repainted.
     shares = np.linspace(0, 1, 12)
     mask = np.repeat((shares * 255).round().astype(np.uint8), 8)[None].repeat(SIZE.height, axis=0)
     plain = request(steps=10)
-    asked = InpaintRequest(plain.image, mask, plain.settings)
-    text = tiny_models.encoded(model, asked.settings, asked.image.size)
-    denoising, _ = model.start(asked, 0, text)
+    requested = InpaintRequest(plain.image, mask, plain.settings)
+    text = tiny_models.encoded(model, requested.settings, requested.image.size)
+    denoising, _ = model.start(requested, 0, text)
     clean = denoising.image
     assert clean is not None
     kept_at = [0] * 12
@@ -232,7 +237,7 @@ def test_along_a_ramp_the_later_a_pixel_is_freed_the_closer_it_stays(model: Flux
         same = torch.isclose(denoising.latents, expected, atol=1e-6).flatten(0, 2).all(dim=0)
         for column in range(12):
             kept_at[column] += bool(same[column])
-    # What is kept wholly the model paints itself, as it was trained to.
+    # The model itself repaints fully kept bands, as it was trained to.
     wanted = [0, *(10 - round(share * 10) for share in shares[1:])]
     assert all(abs(seen - want) <= 1 for seen, want in zip(kept_at, wanted, strict=True)), (kept_at, wanted)
     assert kept_at[1] > kept_at[6] > kept_at[-1] == 0
@@ -241,7 +246,7 @@ def test_along_a_ramp_the_later_a_pixel_is_freed_the_closer_it_stays(model: Flux
 # The window, the files, the device
 
 
-def test_outside_the_mask_nothing_changes_to_the_last_bit(spec: ModelSpec) -> None:
+def test_pixels_outside_the_mask_stay_bit_identical(spec: ModelSpec) -> None:
     photo = np.ascontiguousarray(data.chelsea()[40:257, 60:371])
     mask = np.zeros(photo.shape[:2], np.uint8)
     mask[60:140, 90:170] = 255
@@ -255,29 +260,29 @@ def test_outside_the_mask_nothing_changes_to_the_last_bit(spec: ModelSpec) -> No
 
 
 @pytest.mark.parametrize("native", [64, 72, 512, 1000, 1024])
-def test_the_sides_at_which_it_works_are_multiples_of_sixteen(spec: ModelSpec, native: int) -> None:
+def test_the_working_size_is_a_multiple_of_16(spec: ModelSpec, native: int) -> None:
     model = replace(spec, width=native, height=native)
-    for asked in (PaintSettings(), PaintSettings(width=1000, height=72), PaintSettings(height=88)):
-        rule = window_rule(asked, model)
+    for requested in (PaintSettings(), PaintSettings(width=1000, height=72), PaintSettings(height=88)):
+        rule = window_rule(requested, model)
         for mask in (Box(10, 20, 30, 40), Box(0, 0, 1900, 700), Box(500, 3, 1400, 1050)):
             work = plan_window(mask, Size(1999, 1111), rule).work
-            assert (work.width % 16, work.height % 16) == (0, 0), (asked, work)
+            assert (work.width % 16, work.height % 16) == (0, 0), (requested, work)
 
 
-def test_weights_in_several_files_are_read(tmp_path: Path, spec: ModelSpec, model: FluxFill) -> None:
+def test_sharded_weights_are_loaded(tmp_path: Path, spec: ModelSpec, model: FluxFill) -> None:
     tiny_models.flux_fill(tmp_path).save_pretrained(tmp_path / "cut", safe_serialization=True, max_shard_size="100KB")
     assert len(list((tmp_path / "cut" / "transformer").glob("*-of-*.safetensors"))) > 1
     assert_equal(denoised(load(replace(spec, path=tmp_path / "cut"), CPU), request()), denoised(model, request()))
 
 
-def test_it_never_computes_in_float16_where_it_would_overflow(spec: ModelSpec) -> None:
+def test_it_never_computes_in_float16(spec: ModelSpec) -> None:
     loaded = load(spec, Hardware(torch.device("cpu"), torch.float16))
     types = {part.dtype for part in (loaded.transformer, loaded.vae, loaded.pipeline.text_encoder_2)}
     assert types == {torch.bfloat16}
     assert torch.isfinite(denoised(loaded, request())).all()
 
 
-def test_a_transformer_that_is_not_for_filling_is_refused(tmp_path: Path, spec: ModelSpec) -> None:
+def test_a_transformer_without_inpainting_channels_is_refused(tmp_path: Path, spec: ModelSpec) -> None:
     pipeline = tiny_models.flux_fill(tmp_path)
     config = {**pipeline.transformer.config, "in_channels": 64}
     pipeline.transformer = diffusers.FluxTransformer2DModel.from_config(config)
@@ -306,13 +311,13 @@ def test_previews_come_from_a_small_decoder_or_a_matrix(
         diffusers.AutoencoderTiny(latent_channels=16, **few).save_pretrained(tmp_path / "taef1")
     cache = ModelCache(CPU, 10**9, models_dir=tmp_path)
     seen: list[Step] = []
-    asked = request()
-    Batcher(cache).paint(asked, spec, seen.append)
+    requested = request()
+    Batcher(cache).paint(requested, spec, seen.append)
     first = next(step.preview for step in seen if step.preview is not None)
     assert first.shape == ((64, 96, 3) if has_decoder else (8, 12, 3))
-    text = tiny_models.encoded(model, asked.settings, asked.image.size)
-    denoising, _ = model.start(asked, 0, text)
-    show = previews.previewer(np.asarray(asked.image.pixels), denoising, cache.preview_decoder("flux-fill"))
+    text = tiny_models.encoded(model, requested.settings, requested.image.size)
+    denoising, _ = model.start(requested, 0, text)
+    show = previews.previewer(np.asarray(requested.image.pixels), denoising, cache.preview_decoder("flux-fill"))
     assert show is not None
     (answer,) = model.predict([denoising])
     denoising.advance(answer)
@@ -321,10 +326,10 @@ def test_previews_come_from_a_small_decoder_or_a_matrix(
     assert np.array_equal(show(denoising), first)
 
 
-def test_the_guess_is_the_end_of_the_straight_line(model: FluxFill) -> None:
-    asked = request(steps=1)
-    text = tiny_models.encoded(model, asked.settings, asked.image.size)
-    denoising, _ = model.start(asked, 0, text)
+def test_the_predicted_original_equals_the_latents_after_one_step(model: FluxFill) -> None:
+    requested = request(steps=1)
+    text = tiny_models.encoded(model, requested.settings, requested.image.size)
+    denoising, _ = model.start(requested, 0, text)
     (answer,) = model.predict([denoising])
     denoising.advance(answer)
     assert denoising.is_done
@@ -332,7 +337,7 @@ def test_the_guess_is_the_end_of_the_straight_line(model: FluxFill) -> None:
     assert_equal(denoising.pred_original_sample, denoising.latents)
 
 
-def test_its_metadata_tell_the_precision_that_it_ran_in(spec: ModelSpec) -> None:
+def test_its_metadata_contain_the_precision(spec: ModelSpec) -> None:
     ways: set[str] = set()
     half = Batcher(ModelCache(Hardware(torch.device("cpu"), torch.float16), 10**9))
     half.paint(request(steps=1), spec, lambda step: ways.add(step.computed_by))

@@ -1,4 +1,4 @@
-"""What is read of a folder in diffusers' layout: all that paints, nothing else, and no number that is not in it."""
+"""Loading a folder in diffusers' layout: only the needed components, and no missing weight is initialised randomly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.engines.diffusion.pipelines import CPU
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
-def test_what_only_other_pipelines_use_takes_no_memory(tmp_path: Path, family: str) -> None:
+def test_components_of_other_pipelines_are_not_loaded(tmp_path: Path, family: str) -> None:
     spec = tiny_models.saved(tmp_path / "model", family)
     alone = load(spec, CPU)
     tiny_parts.encoder().save_pretrained(tmp_path / "model" / "image_encoder")
@@ -42,9 +42,7 @@ def test_what_only_other_pipelines_use_takes_no_memory(tmp_path: Path, family: s
         ("flux-fill", "transformer", "proj_out.bias"),
     ],
 )
-def test_a_part_that_lacks_a_weight_is_not_filled_up_with_chance(
-    tmp_path: Path, family: str, part: str, weight: str
-) -> None:
+def test_a_component_with_a_missing_weight_is_refused(tmp_path: Path, family: str, part: str, weight: str) -> None:
     spec = tiny_models.saved(tmp_path / "model", family)
     (path,) = (tmp_path / "model" / part).glob("*.safetensors")
     tensors = load_file(path)

@@ -1,4 +1,4 @@
-"""The same promises on a real GPU, in the precision that it computes in."""
+"""Parity and batching on a real GPU, in its native precision."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def nothing(step: Step) -> None:
     pass
 
 
-def reference(model: StableDiffusion, asked: InpaintRequest) -> torch.Tensor:
+def reference(model: StableDiffusion, requested: InpaintRequest) -> torch.Tensor:
     """The latents of diffusers' own pipeline, made of the same parts on the same device."""
-    settings = asked.settings
+    settings = requested.settings
     scheduler, _ = schedulers.make(str(settings.scheduler), model.scheduler_config)
     parts = {**model.pipeline.components, "scheduler": scheduler}
     pipeline = type(model.pipeline)(**parts, **tiny_models.switches(model.pipeline))
@@ -61,8 +61,8 @@ def reference(model: StableDiffusion, asked: InpaintRequest) -> torch.Tensor:
         pipeline(
             prompt=settings.prompt,
             negative_prompt=settings.negative_prompt,
-            image=Image.fromarray(np.asarray(asked.image.pixels)),
-            mask_image=Image.fromarray(asked.mask),
+            image=Image.fromarray(np.asarray(requested.image.pixels)),
+            mask_image=Image.fromarray(requested.mask),
             height=SIDE,
             width=SIDE,
             strength=1.0,
@@ -81,31 +81,31 @@ def test_one_alone_equals_the_reference_pipeline_on_the_gpu(
 ) -> None:
     # In float32, as in 16 bits the pipeline draws other noise than we do.
     model = load(specs[family], Hardware(torch.device(DEVICE), torch.float32))
-    asked = request(scheduler=name)
-    text = tiny_models.encoded(model, asked.settings, asked.image.size)
-    denoising, _ = model.start(asked, 0, text)
+    requested = request(scheduler=name)
+    text = tiny_models.encoded(model, requested.settings, requested.image.size)
+    denoising, _ = model.start(requested, 0, text)
     while not denoising.is_done:
         (answer,) = model.predict([denoising])
         denoising.advance(answer)
     assert denoising.latents.device.type == DEVICE
-    torch.testing.assert_close(denoising.latents, reference(model, asked), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(denoising.latents, reference(model, requested), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_in_company_each_is_what_it_is_alone_on_the_gpu(specs: dict[str, ModelSpec], family: str) -> None:
+def test_batched_results_equal_single_results_on_the_gpu(specs: dict[str, ModelSpec], family: str) -> None:
     hardware = choose(DEVICE)
-    asked = [request(seed=seed, steps=STEPS + seed) for seed in range(6)]
+    requested = [request(seed=seed, steps=STEPS + seed) for seed in range(6)]
     company = Batcher(ModelCache(hardware, 10**10), max_rows=32)
-    with ThreadPoolExecutor(len(asked)) as pool:
-        results = list(pool.map(lambda one: company.paint(one, specs[family], nothing)[0][0], asked))
+    with ThreadPoolExecutor(len(requested)) as pool:
+        results = list(pool.map(lambda one: company.paint(one, specs[family], nothing)[0][0], requested))
     alone = Batcher(ModelCache(hardware, 10**10), max_rows=1)
-    for one, result in zip(asked, results, strict=True):
+    for one, result in zip(requested, results, strict=True):
         (expected,) = alone.paint(one, specs[family], nothing)[0]
         # Which kernel runs depends on the rows, and 16 bits round otherwise in another one.
         assert np.abs(result.astype(int) - expected).mean() <= 1
 
 
-def test_half_precision_paints_what_float32_paints_on_the_gpu(specs: dict[str, ModelSpec]) -> None:
+def test_half_precision_results_are_close_to_float32_on_the_gpu(specs: dict[str, ModelSpec]) -> None:
     half, whole = (
         Batcher(ModelCache(Hardware(torch.device(DEVICE), dtype), 10**10)).paint(request(), specs["sd"], nothing)[0][0]
         for dtype in (torch.float16, torch.float32)

@@ -19,7 +19,7 @@ STEPS = 10
 
 
 @pytest.mark.parametrize("inpainting", [True, False])
-def test_along_a_ramp_the_later_a_pixel_is_freed_the_closer_it_stays(tmp_path: Path, inpainting: bool) -> None:
+def test_along_a_ramp_lower_mask_values_stay_closer_to_the_image(tmp_path: Path, inpainting: bool) -> None:
     model = load(
         tiny_models.saved(tmp_path / "tiny", inpainting=inpainting), Hardware(torch.device("cpu"), torch.float32)
     )
@@ -27,11 +27,11 @@ def test_along_a_ramp_the_later_a_pixel_is_freed_the_closer_it_stays(tmp_path: P
     pixels = np.ascontiguousarray(data.astronaut()[:64, :88])
     shares = np.linspace(0, 1, 11)
     mask = np.repeat((shares * 255).round().astype(np.uint8), 8)[None].repeat(64, axis=0)
-    asked = InpaintRequest(
+    requested = InpaintRequest(
         Picture(pixels), mask, PaintSettings(prompt="a red bus", strength=1.0, steps=STEPS, scheduler="DDIMScheduler")
     )
-    text = tiny_models.encoded(model, asked.settings, asked.image.size)
-    denoising, _ = model.start(asked, 0, text)
+    text = tiny_models.encoded(model, requested.settings, requested.image.size)
+    denoising, _ = model.start(requested, 0, text)
     clean = denoising.image
     assert clean is not None
     kept_at = [0] * 11

@@ -1,4 +1,4 @@
-"""Guidance in some of the steps: what diffusers does when a callback switches it, at one row a step without it."""
+"""Guidance in an interval of steps equals diffusers' with a callback; unguided steps take one row."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from tests.engines.diffusion.serving.batches import UNetCalls
 GUIDANCE = 7.5
 
 
-def theirs(model: StableDiffusion, asked: InpaintRequest, guided: range) -> Any:
-    """The reference pipeline, whose guidance a callback switches between steps, as diffusers' guide has it."""
-    settings = asked.settings
-    reference = reference_of(model, asked)
+def diffusers_result(model: StableDiffusion, requested: InpaintRequest, guided: range) -> Any:
+    """The reference pipeline with a callback that switches guidance between steps, as in diffusers' guide."""
+    settings = requested.settings
+    reference = reference_of(model, requested)
     positive, negative, *pooled = reference.encode_prompt(
         prompt=settings.prompt,
         device=CPU.device,
@@ -67,7 +67,7 @@ def theirs(model: StableDiffusion, asked: InpaintRequest, guided: range) -> Any:
     return run_reference(
         reference,
         model.spec,
-        asked,
+        requested,
         guidance_scale=GUIDANCE if was_guided else 1.0,
         callback_on_step_end=switch,
         callback_on_step_end_tensor_inputs=names,
@@ -84,7 +84,7 @@ def theirs(model: StableDiffusion, asked: InpaintRequest, guided: range) -> Any:
         ({"guidance_start": 0.2, "guidance_end": 0.8}, range(1, 4)),
     ],
 )
-def test_guidance_in_an_interval_is_the_reference_pipelines(
+def test_guidance_in_an_interval_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], StableDiffusion],
     family: str,
     inpainting: bool,
@@ -93,9 +93,9 @@ def test_guidance_in_an_interval_is_the_reference_pipelines(
     guided: range,
 ) -> None:
     model = models[family, inpainting]
-    asked = request(scheduler=name, strength=1.0, guidance_scale=GUIDANCE, **interval)
-    latents = denoised(model, asked)
-    torch.testing.assert_close(latents, theirs(model, asked, guided), rtol=1e-4, atol=1e-4)
+    requested = request(scheduler=name, strength=1.0, guidance_scale=GUIDANCE, **interval)
+    latents = denoised(model, requested)
+    torch.testing.assert_close(latents, diffusers_result(model, requested, guided), rtol=1e-4, atol=1e-4)
     always = request(scheduler=name, strength=1.0, guidance_scale=GUIDANCE)
     assert not torch.allclose(latents, denoised(model, always), atol=1e-2)
 
@@ -104,30 +104,32 @@ def test_guidance_in_an_interval_is_the_reference_pipelines(
 def test_a_step_without_guidance_takes_one_row(models: dict[tuple[str, bool], StableDiffusion], family: str) -> None:
     batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=32), models[family, True].spec
     calls = UNetCalls(batcher, spec)
-    asked = partial(request, scheduler="DDIMScheduler", strength=1.0)
-    batcher.paint(asked(guidance_start=0.2, guidance_end=0.6), spec, ignore_step)
+    requested = partial(request, scheduler="DDIMScheduler", strength=1.0)
+    batcher.paint(requested(guidance_start=0.2, guidance_end=0.6), spec, ignore_step)
     assert calls.rows == [1, 2, 2, 1, 1]
     calls.rows.clear()
-    _, notes = batcher.paint(asked(guidance_start=0.5, guidance_end=0.6), spec, ignore_step)
+    _, notes = batcher.paint(requested(guidance_start=0.5, guidance_end=0.6), spec, ignore_step)
     assert calls.rows == [1] * STEPS
     assert notes == ("No step lies between guidance_start and guidance_end: none was guided.",)
 
 
-def test_samples_that_will_be_guided_reserve_their_rows(models: dict[tuple[str, bool], StableDiffusion]) -> None:
+def test_samples_with_guidance_in_later_steps_reserve_their_rows(
+    models: dict[tuple[str, bool], StableDiffusion],
+) -> None:
     batcher, spec = Batcher(ModelCache(CPU, 10**9), max_rows=4), models["sd", True].spec
     intervals: list[dict[str, Any]] = [*[{"guidance_start": 0.5}] * 3, {"guidance_end": 0.5}]
-    asked = [
+    requested = [
         request(scheduler="DDIMScheduler", seed=seed, strength=1.0, steps=10, **interval)
         for seed, interval in enumerate(intervals)
     ]
     calls = UNetCalls(batcher, spec, held=True)
-    with ThreadPoolExecutor(len(asked)) as pool:
-        futures = [pool.submit(batcher.paint, one, spec, ignore_step) for one in asked]
+    with ThreadPoolExecutor(len(requested)) as pool:
+        futures = [pool.submit(batcher.paint, one, spec, ignore_step) for one in requested]
         assert calls.begun.wait(30)
         calls.go.set()
         results = [future.result(60)[0][0] for future in futures]
     assert max(calls.rows) <= 4
-    for one, result in zip(asked, results, strict=True):
+    for one, result in zip(requested, results, strict=True):
         alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(one, spec, ignore_step)[0][0]
         assert np.abs(result.astype(int) - alone).max() <= 1
 
@@ -143,7 +145,7 @@ def test_samples_that_will_be_guided_reserve_their_rows(models: dict[tuple[str, 
         (1, 0.0, 0.99, range(0)),
     ],
 )
-def test_a_step_is_guided_where_all_of_it_lies_within(
+def test_a_step_is_guided_if_it_lies_fully_inside_the_interval(
     count: int, start: float | None, end: float | None, steps: range
 ) -> None:
     assert schedulers.steps_within(count, start, end) == steps
@@ -161,8 +163,8 @@ def test_a_guidance_distilled_unet_gives_notes_about_ignored_settings(tmp_path: 
     model.unet = tiny_models.unet(9, cross_attention_dim=tiny_models.FEATURES, time_cond_proj_dim=32).eval()
 
     def notes(**settings: Any) -> list[str]:
-        asked = PaintSettings(prompt="a red bus", guidance_scale=5.0, **settings)
-        return [note.partition(": ")[2] for note in model.tokenize(asked).notes]
+        requested = PaintSettings(prompt="a red bus", guidance_scale=5.0, **settings)
+        return [note.partition(": ")[2] for note in model.tokenize(requested).notes]
 
     assert notes() == notes(guidance_start=0.0, guidance_end=1.0) == []
     assert notes(negative_prompt="blur") == ["the negative prompt was not read."]

@@ -1,4 +1,4 @@
-"""One generation alone is what diffusers' own pipeline paints with the same weights, seed and mask."""
+"""A single generation equals diffusers' pipeline with the same weights, seed and mask."""
 
 from __future__ import annotations
 
@@ -38,60 +38,62 @@ def test_one_alone_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], StableDiffusion], family: str, inpainting: bool, name: str, strength: float
 ) -> None:
     model = models[family, inpainting]
-    asked = request(scheduler=name, strength=strength, steps=12 if strength < 0.5 else STEPS)
-    latents, expected = denoised(model, asked), reference_result(model, asked)
+    requested = request(scheduler=name, strength=strength, steps=12 if strength < 0.5 else STEPS)
+    latents, expected = denoised(model, requested), reference_result(model, requested)
     torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("family", "inpainting"), KINDS)
-def test_its_picture_is_the_reference_pipelines_too(
+def test_its_decoded_image_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], StableDiffusion], family: str, inpainting: bool
 ) -> None:
     model = models[family, inpainting]
-    asked = request(scheduler="DDIMScheduler", strength=0.75)
-    (picture,) = model.codec().decode(denoised(model, asked))
-    expected = np.asarray(reference_result(model, asked, output_type="pil")[0])
+    requested = request(scheduler="DDIMScheduler", strength=0.75)
+    (picture,) = model.codec().decode(denoised(model, requested))
+    expected = np.asarray(reference_result(model, requested, output_type="pil")[0])
     assert np.abs(picture.astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize(("family", "inpainting"), KINDS)
 @pytest.mark.parametrize("changes", [{"guidance_scale": 1.0}, {"clip_skip": 2}, {"negative_prompt": ""}])
-def test_guidance_and_clip_skip_are_the_reference_pipelines(
+def test_guidance_and_clip_skip_equal_the_reference_pipeline(
     models: dict[tuple[str, bool], StableDiffusion], family: str, inpainting: bool, changes: dict[str, Any]
 ) -> None:
     model = models[family, inpainting]
-    asked = request(scheduler="EulerDiscreteScheduler", **changes)
-    latents = denoised(model, asked)
-    torch.testing.assert_close(latents, reference_result(model, asked), rtol=1e-4, atol=1e-4)
+    requested = request(scheduler="EulerDiscreteScheduler", **changes)
+    latents = denoised(model, requested)
+    torch.testing.assert_close(latents, reference_result(model, requested), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(latents, denoised(model, request(scheduler="EulerDiscreteScheduler")), atol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler"])
-def test_karras_sigmas_are_the_reference_pipelines(models: dict[tuple[str, bool], StableDiffusion], name: str) -> None:
+def test_karras_sigmas_equal_the_reference_pipeline(models: dict[tuple[str, bool], StableDiffusion], name: str) -> None:
     model = models["sd", True]
-    asked = request(scheduler=name, use_karras_sigmas=True)
-    latents = denoised(model, asked)
-    torch.testing.assert_close(latents, reference_result(model, asked, use_karras_sigmas=True), rtol=1e-4, atol=1e-4)
+    requested = request(scheduler=name, use_karras_sigmas=True)
+    latents = denoised(model, requested)
+    torch.testing.assert_close(
+        latents, reference_result(model, requested, use_karras_sigmas=True), rtol=1e-4, atol=1e-4
+    )
     assert not torch.allclose(latents, denoised(model, request(scheduler=name)), atol=1e-2)
 
 
-def test_the_algorithm_of_the_dpm_solver_is_the_reference_pipelines(
+def test_the_dpm_solver_algorithm_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], StableDiffusion],
 ) -> None:
     model = models["sd", False]
-    asked = request(scheduler="DPMSolverMultistepScheduler", algorithm_type="sde-dpmsolver++")
-    expected = reference_result(model, asked, algorithm_type="sde-dpmsolver++")
-    torch.testing.assert_close(denoised(model, asked), expected, rtol=1e-4, atol=1e-4)
+    requested = request(scheduler="DPMSolverMultistepScheduler", algorithm_type="sde-dpmsolver++")
+    expected = reference_result(model, requested, algorithm_type="sde-dpmsolver++")
+    torch.testing.assert_close(denoised(model, requested), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("rescale", [0.7, 1.0])
 @pytest.mark.parametrize("inpainting", [True, False])
-def test_guidance_rescale_is_the_reference_pipelines(
+def test_guidance_rescale_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], StableDiffusion], inpainting: bool, rescale: float
 ) -> None:
     model = models["sdxl", inpainting]  # diffusers' inpainting pipeline of SD has no guidance_rescale
-    asked = request(scheduler="DDIMScheduler", guidance_rescale=rescale)
-    latents = denoised(model, asked)
-    expected = run_reference(reference_of(model, asked), model.spec, asked, guidance_rescale=rescale)
+    requested = request(scheduler="DDIMScheduler", guidance_rescale=rescale)
+    latents = denoised(model, requested)
+    expected = run_reference(reference_of(model, requested), model.spec, requested, guidance_rescale=rescale)
     torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(latents, denoised(model, request(scheduler="DDIMScheduler")), atol=1e-2)

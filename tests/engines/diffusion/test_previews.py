@@ -1,4 +1,4 @@
-"""The unfinished picture, from a small decoder, or a matrix that is fitted on the request's own window."""
+"""Previews of the unfinished image, from a small decoder or a matrix fitted on the request's window."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def denoising(latents: torch.Tensor, known: torch.Tensor, mask: torch.Tensor) ->
     return DenoisingState(latents, TextConditioning(nothing), 1.0, None, nothing, mask, None, known, latents, {})
 
 
-def test_where_colours_are_linear_in_the_latents_it_shows_them_exactly() -> None:
+def test_a_preview_is_exact_where_colours_are_linear_in_the_latents() -> None:
     generator = torch.Generator().manual_seed(1)
     picture = torch.randint(0, 256, (16, 24, 3), generator=generator, dtype=torch.uint8).numpy()
     into = torch.tensor([[0.01, 0, 0], [0, 0.02, 0], [0, 0, -0.01], [0.005, 0.005, 0]])
@@ -45,7 +45,7 @@ def test_where_colours_are_linear_in_the_latents_it_shows_them_exactly() -> None
     assert np.array_equal(shown[:4], picture[:4])
 
 
-def test_where_nearly_nothing_is_kept_there_is_none() -> None:
+def test_without_kept_pixels_there_is_no_fitted_preview() -> None:
     mask = torch.ones(1, 1, 16, 24)
     mask[..., 0, :10] = 0
     latents = torch.zeros(1, 4, 16, 24)
@@ -65,7 +65,7 @@ def decoder(folder: Path) -> AutoencoderTiny:
     return whole
 
 
-def test_a_small_decoder_beside_the_models_shows_what_it_decodes(tmp_path: Path) -> None:
+def test_a_preview_decoder_in_the_models_folder_is_used(tmp_path: Path) -> None:
     whole = decoder(tmp_path / "taesd")
     cache = ModelCache(CPU, 10**9, models_dir=tmp_path)
     assert cache.preview_decoder("sdxl") is None
@@ -84,7 +84,7 @@ def test_a_small_decoder_beside_the_models_shows_what_it_decodes(tmp_path: Path)
     assert (shown[:16] == 9).all()
 
 
-def test_what_is_painted_shows_it_and_a_decoder_that_breaks_costs_the_preview_alone(
+def test_previews_use_the_decoder_and_a_failing_decoder_costs_only_the_preview(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = tiny_models.saved(tmp_path / "sd")
@@ -108,9 +108,7 @@ def test_what_is_painted_shows_it_and_a_decoder_that_breaks_costs_the_preview_al
 
 
 @pytest.mark.parametrize("wrong", ["pickle", "class", "header", "code"])
-def test_a_decoder_that_may_not_be_loaded_is_left_alone(
-    tmp_path: Path, wrong: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_invalid_preview_decoder_is_not_loaded(tmp_path: Path, wrong: str, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "taesd"
     decoder(folder)
     config = folder / "config.json"

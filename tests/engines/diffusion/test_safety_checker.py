@@ -1,4 +1,4 @@
-"""The checker says what diffusers' own says, and one that could find nothing is not used."""
+"""Results of the safety checker equal diffusers'; a checker that cannot flag anything is refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PICTURES = {"astronaut": data.astronaut, "chelsea": data.chelsea, "coffee": data
 
 
 def nothing() -> None:
-    """Nobody waits."""
+    """A keepalive that does nothing."""
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def spec_of(folder: Path) -> ModelSpec:
     return ModelSpec(slug="safety-checker", label="Safety checker", family="safety-checker", path=folder)
 
 
-def test_its_answers_are_those_of_diffusers_own_pipeline(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
+def test_its_results_equal_those_of_diffusers(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
     model = tiny_checker.rigged(photos["astronaut"], photos["chelsea"])
     mine = SafetyCheckerCache().get(spec_of(tiny_checker.saved(tmp_path / "checker", model)), nothing)
     theirs = tiny_models.sd(tmp_path / "pipeline")
@@ -61,7 +61,7 @@ def test_its_answers_are_those_of_diffusers_own_pipeline(tmp_path: Path, photos:
     assert 2 < sum(said) < len(said) - 2  # it does tell them apart
 
 
-def test_special_care_lowers_the_threshold_as_it_does_for_diffusers(tmp_path: Path) -> None:
+def test_special_care_concepts_lower_the_threshold_as_in_diffusers(tmp_path: Path) -> None:
     photo = data.astronaut()
     for cared, expected in ((False, False), (True, True)):
         model = tiny_checker.checker()
@@ -75,9 +75,7 @@ def test_special_care_lowers_the_threshold_as_it_does_for_diffusers(tmp_path: Pa
         assert SafetyCheckerCache().get(spec_of(folder), nothing).check([photo]) == [expected]
 
 
-def test_weights_under_their_first_published_names_are_read(
-    tmp_path: Path, photos: dict[str, NDArray[np.uint8]]
-) -> None:
+def test_weights_with_the_original_names_are_loaded(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
     model = tiny_checker.rigged(photos["coffee"], photos["rocket"])
     folder = tiny_checker.saved(tmp_path, model)
     configuration = json.loads((folder / "config.json").read_text())
@@ -109,7 +107,7 @@ def with_an_endless_threshold(tensors: dict[str, torch.Tensor]) -> None:
         (with_an_endless_threshold, "numbers that are not finite"),
     ],
 )
-def test_one_that_would_find_nothing_in_anything_is_not_used(
+def test_a_checker_that_cannot_flag_anything_is_refused(
     tmp_path: Path, spoil: Callable[[dict[str, torch.Tensor]], None], problem: str
 ) -> None:
     model = tiny_checker.checker()
@@ -122,7 +120,7 @@ def test_one_that_would_find_nothing_in_anything_is_not_used(
     assert refused.value.code == "safety_checker_unavailable"
 
 
-def test_one_with_weights_that_were_never_read_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checker_with_uninitialised_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_checker.checker()
     folder = tiny_checker.saved(tmp_path, model)
     loading_info: dict[str, set[str]] = {"missing_keys": set(), "mismatched_keys": set()}
@@ -132,7 +130,7 @@ def test_one_with_weights_that_were_never_read_is_not_used(tmp_path: Path, monke
     assert refused.value.code == "safety_checker_unavailable"
 
 
-def test_one_that_is_gone_is_unavailable(tmp_path: Path) -> None:
+def test_a_missing_checker_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(EngineFailed, match="pull_model safety-checker") as refused:
         SafetyCheckerCache().get(spec_of(tmp_path / "nothing"), nothing)
     assert refused.value.code == "safety_checker_unavailable"
@@ -148,33 +146,31 @@ def test_it_is_loaded_once_until_its_files_change(tmp_path: Path, photos: dict[s
     assert known.get(spec_of(folder), nothing).check([photos["coffee"], photos["rocket"]]) == [False, True]
 
 
-def test_the_waiting_caller_reports_that_it_is_alive_and_may_stop() -> None:
-    """On threads: what is worked at ends when whoever waits has spoken."""
-    spoken: list[None] = []
+def test_run_in_thread_calls_keepalive_which_may_raise() -> None:
+    """`work` ends only after the waiting thread has called its keepalive."""
+    keepalives: list[None] = []
 
     def work() -> str:
-        while not spoken:
+        while not keepalives:
             pass
         return "done"
 
-    assert run_in_thread(work, lambda: spoken.append(None)) == "done"
+    assert run_in_thread(work, lambda: keepalives.append(None)) == "done"
 
     class Stop(Exception):
         pass
 
     def stop() -> None:
-        spoken.append(None)
+        keepalives.append(None)
         raise Stop
 
-    spoken.clear()
+    keepalives.clear()
     with pytest.raises(Stop):
         run_in_thread(work, stop)
 
 
-def test_a_checker_whose_turn_to_load_comes_late_does_not_look_as_if_it_hung(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A model is being loaded meanwhile, for hundreds of seconds on this clock."""
+def test_waiting_for_the_load_lock_sends_keepalives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread holds the load lock for hundreds of seconds of the fake clock."""
     folder = tiny_checker.saved(tmp_path, tiny_checker.checker())
     seconds, called_at = itertools.count(0, 100), []
     with contextlib.ExitStack() as model:
@@ -212,15 +208,15 @@ def painting_of(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Painting
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 400), (400, 20), (30, 30)])
-def test_of_what_is_no_square_the_checker_is_shown_all(height: int, width: int) -> None:
+def test_an_image_that_is_not_square_is_checked_completely(height: int, width: int) -> None:
     photo = data.astronaut()[:height, :width]
     shown = padded_to_square(photo)
     assert shown.shape == (max(height, width), max(height, width), 3)
     assert np.array_equal(shown[:height, :width], photo)
 
 
-def test_what_was_painted_is_judged_and_the_rest_of_the_picture_is_not(tmp_path: Path) -> None:
-    """A cat is found where it was painted, not where its owner brought it."""
+def test_only_the_painted_part_of_an_image_is_checked(tmp_path: Path) -> None:
+    """A cat is flagged where it was painted, not where the source image shows it."""
     cat, cup = data.chelsea()[:200, 150:350], data.coffee()[:200, 150:350]
     spec = spec_of(tiny_checker.saved(tmp_path, tiny_checker.rigged(cat, cup)))
     picture = np.concatenate([cat, np.tile(cup, (1, 4, 1))], axis=1)

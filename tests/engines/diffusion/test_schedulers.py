@@ -1,4 +1,4 @@
-"""A scheduler goes by its own settings: a model's configuration also holds those of the one it was saved with."""
+"""Schedulers use their own settings only; a model's configuration also holds those of the scheduler saved with it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from inpainting.engines.diffusion import schedulers
 
 
 @pytest.mark.parametrize("name", schedulers.NAMES)
-def test_only_a_consistency_models_own_scheduler_has_its_few_steps(name: str) -> None:
+def test_only_the_scheduler_of_a_consistency_model_has_its_few_steps(name: str) -> None:
     scheduler, _ = schedulers.make(name, LCMScheduler(original_inference_steps=50).config)
     most = 50 if name == "LCMScheduler" else 1000
     assert schedulers.max_steps(scheduler) == most
 
 
 @pytest.mark.parametrize(("name", "guesses"), [("UniPCMultistepScheduler", True), ("DEISMultistepScheduler", False)])
-def test_what_a_scheduler_thought_is_a_picture_only_where_it_predicts_one(name: str, guesses: bool) -> None:
+def test_the_predicted_original_is_read_only_from_schedulers_that_predict_it(name: str, guesses: bool) -> None:
     scheduler, _ = schedulers.make(name, UniPCMultistepScheduler(predict_x0=True).config)
     first = schedulers.begin(scheduler, 5, 1.0)[0]
     scheduler.step(torch.ones(1, 4, 8, 8), first, torch.ones(1, 4, 8, 8))

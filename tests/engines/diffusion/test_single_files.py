@@ -1,4 +1,4 @@
-"""One `.safetensors` file in the original layout is the model that it was made from."""
+"""A `.safetensors` file in the original layout gives the same model as the folder it was made from."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def latents(model: StableDiffusion) -> torch.Tensor:
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[16:48, 8:40] = 255
     settings = PaintSettings(prompt="a red bus", negative_prompt="blur", seed=7, steps=4, strength=0.75, clip_skip=2)
-    asked = InpaintRequest(Picture(pixels), mask, settings)
-    return denoised(model, asked)
+    requested = InpaintRequest(Picture(pixels), mask, settings)
+    return denoised(model, requested)
 
 
 @pytest.mark.parametrize("inpainting", [True, False])
 @pytest.mark.parametrize("family", list(BUILDERS))
-def test_it_paints_what_the_folder_paints_that_it_was_made_from(tmp_path: Path, family: str, inpainting: bool) -> None:
+def test_a_single_file_paints_the_same_image_as_its_folder(tmp_path: Path, family: str, inpainting: bool) -> None:
     pipeline = BUILDERS[family](tmp_path, inpainting=inpainting)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
@@ -61,7 +61,7 @@ def test_a_checkpoint_for_inpainting_works_with_the_configuration_of_a_plain_mod
     torch.testing.assert_close(latents(model), latents(load(spec_of(tmp_path / "folder", family), CPU)))
 
 
-def test_what_it_predicts_is_the_files_word_where_it_has_one(tmp_path: Path) -> None:
+def test_the_prediction_type_in_the_file_takes_precedence(tmp_path: Path) -> None:
     pipeline = tiny_models.sd(tmp_path)
     pipeline.save_pretrained(tmp_path / "noise")
     for name, more in (("silent", {}), ("velocity", {"v_pred": torch.zeros(1)})):
@@ -90,7 +90,7 @@ def test_without_its_configuration_the_error_names_the_command(tmp_path: Path) -
     assert "pull_model mine --repin --from FILE --config" in error.message
 
 
-def test_a_configuration_that_brings_code_is_refused(tmp_path: Path) -> None:
+def test_a_configuration_that_names_code_is_refused(tmp_path: Path) -> None:
     pipeline = tiny_models.sd(tmp_path)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
@@ -101,7 +101,7 @@ def test_a_configuration_that_brings_code_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("start", ["first_stage_model.decoder.conv_out.weight", "cond_stage_model"])
-def test_a_checkpoint_with_a_part_missing_is_not_filled_up_with_chance(tmp_path: Path, start: str) -> None:
+def test_a_checkpoint_with_a_missing_component_is_refused(tmp_path: Path, start: str) -> None:
     pipeline = tiny_models.sd(tmp_path)
     pipeline.save_pretrained(tmp_path / "folder")
     path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")

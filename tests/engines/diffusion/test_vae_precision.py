@@ -1,4 +1,4 @@
-"""A VAE runs in the model's own precision, but for those that overflow in it."""
+"""A VAE runs in the model's precision unless it overflows there."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests import tiny_models
 
 
 @pytest.mark.parametrize(("family", "dtype"), [("sd", torch.bfloat16), ("sdxl", torch.float32)])
-def test_only_the_large_familys_vae_encodes_in_float32_when_its_config_says_so(
+def test_only_the_sdxl_vae_encodes_in_float32_when_its_config_requires_it(
     tmp_path: Path, family: str, dtype: torch.dtype
 ) -> None:
     model = load(tiny_models.saved(tmp_path / "model", family), Hardware(torch.device("cpu"), torch.bfloat16))
-    model.vae.register_to_config(force_upcast=True)  # what diffusers fills in where a file says nothing
+    model.vae.register_to_config(force_upcast=True)  # diffusers' default for files without the key
     encode, seen = model.vae.encode, []
 
     def watched(pixels: torch.Tensor) -> Any:
@@ -40,7 +40,7 @@ def test_only_the_large_familys_vae_encodes_in_float32_when_its_config_says_so(
 
 
 class Overflowing:
-    """Stands where a compiled VAE does."""
+    """A fake compiled VAE whose results overflow."""
 
     def encode(self, vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return torch.full_like(vae.encode(pixels).latent_dist.sample(generator), torch.nan)
@@ -51,9 +51,7 @@ class Overflowing:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
-def test_what_a_compiled_vae_gives_that_is_no_number_torch_computes_in_float32(
-    tmp_path: Path, family: str, dtype: torch.dtype
-) -> None:
+def test_torch_recomputes_nan_of_a_compiled_vae_in_float32(tmp_path: Path, family: str, dtype: torch.dtype) -> None:
     model = load(tiny_models.saved(tmp_path / "model", family), Hardware(torch.device("cpu"), dtype))
     pixels, drawn = torch.linspace(-1, 1, 3 * 64 * 64).view(1, 3, 64, 64), torch.Generator
     compiled: Any = Overflowing()

@@ -1,4 +1,4 @@
-"""Another VAE for one generation: what diffusers' pipeline paints with it in place of the model's own."""
+"""A generation with another VAE equals diffusers' pipeline with that VAE."""
 
 from __future__ import annotations
 
@@ -49,27 +49,27 @@ def test_it_encodes_and_decodes_as_in_the_reference_pipeline(
     scheduler: str,
 ) -> None:
     model, vae = models[family, inpainting], load_adapter(vaes[kind], CPU)
-    asked = request(strength=strength, scheduler=scheduler)
-    (before,) = model.codec().decode(denoised(model, asked))
-    latents = denoised(model, asked, codec=model.codec(vae))
+    requested = request(strength=strength, scheduler=scheduler)
+    (before,) = model.codec().decode(denoised(model, requested))
+    latents = denoised(model, requested, codec=model.codec(vae))
     (picture,) = model.codec(vae).decode(latents)
     own = model.pipeline.vae
     model.pipeline.register_modules(vae=vae)
     try:
-        torch.testing.assert_close(latents, reference_result(model, asked), rtol=1e-4, atol=1e-4)
-        expected = np.asarray(reference_result(model, asked, output_type="pil")[0])
+        torch.testing.assert_close(latents, reference_result(model, requested), rtol=1e-4, atol=1e-4)
+        expected = np.asarray(reference_result(model, requested, output_type="pil")[0])
     finally:
         model.pipeline.register_modules(vae=own)
     assert np.abs(picture.astype(int) - expected).max() <= 1
     assert not np.array_equal(picture, before)
-    assert np.array_equal(model.codec().decode(denoised(model, asked))[0], before)
+    assert np.array_equal(model.codec().decode(denoised(model, requested))[0], before)
 
 
-def test_each_generation_paints_with_its_own(
+def test_each_generation_uses_its_own_vae(
     models: dict[tuple[str, bool], StableDiffusion], vaes: dict[str, ModelSpec]
 ) -> None:
     spec = models["sd", True].spec
-    asked = [
+    requested = [
         (request(scheduler="DDIMScheduler", seed=seed, vae=None if vae is None else vae.slug), vae)
         for seed, vae in enumerate([None, *vaes.values(), None, *vaes.values()])
     ]
@@ -78,24 +78,24 @@ def test_each_generation_paints_with_its_own(
         return batcher.paint(one[0], spec, ignore_step, (), [] if one[1] is None else [one[1]])[0][0]
 
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
-    with ThreadPoolExecutor(len(asked)) as pool:
-        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in asked]]
-    for one, result in zip(asked, results, strict=True):
+    with ThreadPoolExecutor(len(requested)) as pool:
+        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in requested]]
+    for one, result in zip(requested, results, strict=True):
         alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
-    assert len({result.tobytes() for result in results}) == len(asked)
+    assert len({result.tobytes() for result in results}) == len(requested)
     assert len(batcher.assignment.known_keys) == 3
 
 
-def test_a_job_keeps_its_vae_whatever_happens_to_the_files(
+def test_a_job_keeps_its_vae_when_the_files_change(
     models: dict[tuple[str, bool], StableDiffusion], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spec, asked = models["sd", True].spec, request(scheduler="DDIMScheduler", vae="vae")
+    spec, requested = models["sd", True].spec, request(scheduler="DDIMScheduler", vae="vae")
     batcher, jobs, expected = Batcher(ModelCache(CPU, 10**9), max_rows=32), [], []
     for kind in CLASSES:
         vae = tiny_vaes.saved(tmp_path / "vae", kind=kind)
-        expected.append(Batcher(ModelCache(CPU, 10**9)).paint(asked, spec, ignore_step, (), [vae])[0][0])
-        jobs.append(Job(asked, spec, ActiveAdapters(networks=(vae,))))
+        expected.append(Batcher(ModelCache(CPU, 10**9)).paint(requested, spec, ignore_step, (), [vae])[0][0])
+        jobs.append(Job(requested, spec, ActiveAdapters(networks=(vae,))))
         batcher.workload.add(jobs[-1])
         batcher.admission.admit()
         shutil.rmtree(tmp_path / "vae")
@@ -109,7 +109,7 @@ def test_a_job_keeps_its_vae_whatever_happens_to_the_files(
     assert "Diffusion failed" not in caplog.text
 
 
-def test_it_counts_in_the_memory_for_weights_and_goes_when_another_needs_the_room(
+def test_it_counts_as_weights_and_is_evicted_when_memory_is_needed(
     models: dict[tuple[str, bool], StableDiffusion], vaes: dict[str, ModelSpec]
 ) -> None:
     spec = models["sd", True].spec
@@ -126,7 +126,7 @@ def test_it_counts_in_the_memory_for_weights_and_goes_when_another_needs_the_roo
 
 
 @pytest.mark.parametrize("change", [{"latent_channels": 16}, {"block_out_channels": (8, 8, 16)}])
-def test_one_with_latents_of_another_shape_is_refused_without_effect_on_others(
+def test_a_vae_with_another_latent_shape_is_refused_without_effect_on_other_jobs(
     models: dict[tuple[str, bool], StableDiffusion], tmp_path: Path, change: dict[str, Any]
 ) -> None:
     count = len(change.get("block_out_channels", (8,) * 4))
@@ -146,7 +146,7 @@ def test_one_with_latents_of_another_shape_is_refused_without_effect_on_others(
     assert np.array_equal(batcher.paint(request(scheduler="DDIMScheduler"), spec, ignore_step)[0][0], good)
 
 
-def test_a_short_memory_tiles_it_for_that_model_alone(
+def test_when_memory_is_short_it_is_tiled_for_that_model_alone(
     models: dict[tuple[str, bool], StableDiffusion], vaes: dict[str, ModelSpec]
 ) -> None:
     model, vae = load(models["sd", True].spec, CPU), load_adapter(vaes["AutoencoderKL"], CPU)
@@ -164,6 +164,6 @@ def test_a_short_memory_tiles_it_for_that_model_alone(
     assert tiled == [True, False]
 
 
-def test_a_tiny_one_of_the_tests_is_made_as_the_published_ones_are() -> None:
+def test_the_tiny_test_vae_is_configured_like_the_published_ones() -> None:
     config = tiny_vaes.tiny().config
     assert (config.scaling_factor, config.latent_channels, tiny_models.vae().config.latent_channels) == (1.0, 4, 4)

@@ -56,7 +56,7 @@ def eraser(tmp_path: Path) -> Callable[..., Eraser]:
 
 
 def wall(mask: NDArray[np.uint8], *, colour: tuple[int, int, int] = (200, 120, 40), **more: Any) -> InpaintRequest:
-    """A wall of one colour with something dark in front of it where the mask is."""
+    """A wall of one colour with a dark object where the mask is."""
     pixels = np.empty((*mask.shape, 3), np.uint8)
     pixels[:] = colour
     pixels[mask > 0] = (3, 2, 1)
@@ -117,7 +117,7 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> list[network_inputs.Inputs]:
     return given
 
 
-def test_a_filled_region_counts_as_known_for_the_next_one(
+def test_a_filled_region_is_context_for_the_next_one(
     eraser: Callable[..., Eraser], fed: list[network_inputs.Inputs]
 ) -> None:
     mask = holes(np.s_[300:340, 200:240], np.s_[300:340, 400:440])
@@ -142,7 +142,7 @@ def test_the_network_gets_range_shape_and_polarity_of_the_published_one(
     assert not image[:, :, mask[0, 0] == (1 if family == "lama" else 0)].any(), "the object is not in the input"
 
 
-def test_each_region_is_a_step_and_gets_its_own_surroundings(eraser: Callable[..., Eraser]) -> None:
+def test_each_region_is_a_step_with_its_own_context(eraser: Callable[..., Eraser]) -> None:
     mask = holes(np.s_[40:80, 40:80], np.s_[40:80, 1900:1940], shape=(120, 2000))
     request = wall(mask)
     pixels = np.array(request.image.pixels, np.uint8)
@@ -165,7 +165,7 @@ def test_the_result_does_not_depend_on_the_seed(eraser: Callable[..., Eraser], p
     assert "seed" in ERASE.ignored_settings
 
 
-def test_eight_images_are_painted_under_eight_symmetries(eraser: Callable[..., Eraser]) -> None:
+def test_eight_images_use_eight_symmetries(eraser: Callable[..., Eraser]) -> None:
     rows, columns = np.mgrid[0:512, 0:512]
     photo = np.stack([rows // 2, columns // 2, (rows + columns) // 4], axis=-1).astype(np.uint8)
     mask = holes(np.s_[200:300, 150:400], shape=(512, 512))
@@ -203,7 +203,7 @@ def test_a_cancel_terminates_a_running_network(eraser: Callable[..., Eraser], mo
     assert [option.terminate for option in options] == [True]
 
 
-def test_values_that_are_not_finite_are_not_painted(eraser: Callable[..., Eraser]) -> None:
+def test_values_that_are_not_finite_are_an_error(eraser: Callable[..., Eraser]) -> None:
     with pytest.raises(EngineFailed) as caught:
         eraser(graph=tiny_networks.lama(factor=float("nan"))).inpaint(wall(holes(np.s_[9:20, 9:20])), nothing)
     assert caught.value.code == "model_produced_invalid_output"

@@ -1,4 +1,4 @@
-"""Regions together are the mask; nearby components share one, long ones are cut."""
+"""The regions cover the mask; nearby components share a region, long ones are cut."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def canvas(*marked: tuple[slice, slice]) -> NDArray[np.bool_]:
 
 
 @given(sizes(80).flatmap(masks))
-def test_every_masked_pixel_has_one_region_whose_box_holds_it(mask: NDArray[np.uint8]) -> None:
+def test_every_masked_pixel_belongs_to_one_region_inside_its_box(mask: NDArray[np.uint8]) -> None:
     regions = split_into_regions(mask > 0, 16)
     assert np.array_equal(regions.labels > 0, mask > 0)
     for number, box in enumerate(regions.boxes, start=1):
@@ -43,5 +43,5 @@ def test_every_masked_pixel_has_one_region_whose_box_holds_it(mask: NDArray[np.u
         ([np.s_[500:503, :]], 6),  # a wire across the picture, cut into tiles
     ],
 )
-def test_how_many_regions_a_mask_has(marked: list[tuple[slice, slice]], count: int) -> None:
+def test_the_number_of_regions_of_a_mask(marked: list[tuple[slice, slice]], count: int) -> None:
     assert len(split_into_regions(canvas(*marked), SIDE).boxes) == count

@@ -148,7 +148,7 @@ def test_an_empty_mask_changes_nothing(coffee: Bytes) -> None:
 
 @settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
-def test_it_takes_tiny_pictures_and_any_mask(data: st.DataObject) -> None:
+def test_it_accepts_tiny_images_and_any_mask(data: st.DataObject) -> None:
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
@@ -246,7 +246,7 @@ def test_a_gradient_continues_smoothly() -> None:
     assert flat_error(paint(image, mask)[0], truth, mask) < 5**2
 
 
-def test_a_filled_hole_is_known_to_the_next_one(coffee: Bytes) -> None:
+def test_a_filled_hole_is_context_for_the_next_one(coffee: Bytes) -> None:
     mask = (disc(coffee.shape, (90, 80), 14) | disc(coffee.shape, (150, 80), 14)) > 0
     thin, holes = split_mask(mask)
     assert len(holes) == 2
@@ -261,7 +261,7 @@ def test_a_filled_hole_is_known_to_the_next_one(coffee: Bytes) -> None:
     assert (filled(coffee, mask, holes) == filled(one, rest, holes)).all()
 
 
-def test_a_scratch_over_a_slanted_edge_hardly_overshoots() -> None:
+def test_a_scratch_over_a_slanted_edge_barely_overshoots() -> None:
     rows, columns = np.mgrid[0:40, 0:60]
     truth = np.where(rows + columns > 50, 200, 60).astype(np.uint8)[:, :, None].repeat(3, axis=2)
     mask = np.zeros((40, 60), np.uint8)

@@ -1,4 +1,4 @@
-"""OpenVINO in torch's place: the same pictures, from files made once, and torch again wherever it is not trusted."""
+"""OpenVINO in place of torch: the same images, from models converted once; torch computes what OpenVINO cannot."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ROOM = 10**9
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of all models; what one test converts the next one finds."""
+    """The models folder, shared by all tests: a conversion is reused by later tests."""
     return tmp_path_factory.mktemp("models")
 
 
@@ -76,12 +76,12 @@ def ready(batcher: Batcher) -> None:
 
 
 def painted(batcher: Batcher, spec: ModelSpec, **settings: Any) -> tuple[NDArray[np.uint8], tuple[str, ...], str]:
-    """A picture, the notes, and what computed it."""
+    """Returns an image, the notes, and the backend that computed it."""
     steps: list[Step] = []
     loras, parts = settings.pop("lora_specs", []), settings.pop("parts", [])
     (picture,), notes = batcher.paint(request(**settings), spec, steps.append, loras, parts)
     ways = {step.computed_by for step in steps if step.computed_by}
-    assert len(ways) == 1, "one from the first step to the last"
+    assert len(ways) == 1, "the backend changed between steps"
     return picture, notes, ways.pop()
 
 
@@ -89,12 +89,12 @@ def by_torch(spec: ModelSpec, hardware: Hardware = CPU, **settings: Any) -> NDAr
     return painted(Batcher(ModelCache(hardware, ROOM), max_rows=1), spec, **settings)[0]
 
 
-def apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
+def largest_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
     return int(np.abs(one.astype(int) - other).max())
 
 
 class LeftToTorch:
-    """A part that leaves everything to torch."""
+    """A compiled network that always falls back to torch."""
 
     rejection = "left to torch"
 
@@ -102,21 +102,21 @@ class LeftToTorch:
         return by_torch()
 
 
-def stand_in(byte_count: int) -> OpenVinoBackend:
-    """For what is compiled, without the time that takes."""
+def fake_backend(byte_count: int) -> OpenVinoBackend:
+    """A fake compiled backend of the given size."""
     part: Any = LeftToTorch()
     return OpenVinoBackend(part, part, part, byte_count)
 
 
 @pytest.fixture
 def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """What is begun takes as long as a conversion: until this is set. Ready are stand-ins then."""
+    """Compilations block until this event is set, and then return fake backends."""
     event = threading.Event()
 
     def slowly(networks: OpenVinoSelector, task: CompilationTask) -> OpenVinoBackend:
         task.is_ready_or_delayed.set()
         assert event.wait(60)
-        return stand_in(task.plan.byte_count)
+        return fake_backend(task.plan.byte_count)
 
     monkeypatch.setattr(OpenVinoSelector, "_outcome", slowly)
     return event
@@ -127,21 +127,21 @@ def forbidden(order: conversion.ConversionOrder) -> None:
 
 
 @pytest.mark.parametrize("slug", ["sd", "plain", "sdxl"])
-def test_torch_paints_the_first_picture_and_openvino_the_same_ones_from_then_on(
+def test_torch_paints_the_first_image_and_openvino_the_same_images_afterwards(
     tmp_path: Path, specs: dict[str, ModelSpec], slug: str
 ) -> None:
     spec, batcher = specs[slug], batcher_in(tmp_path)
     calls = UNetCalls(batcher, spec)
-    asked: list[dict[str, Any]] = [{"seed": 1}, {"seed": 2, "strength": 0.6}, {"seed": 3, "guidance_scale": 1.0}]
-    first, notes, way = painted(batcher, spec, **asked[0])
+    requested: list[dict[str, Any]] = [{"seed": 1}, {"seed": 2, "strength": 0.6}, {"seed": 3, "guidance_scale": 1.0}]
+    first, notes, way = painted(batcher, spec, **requested[0])
     assert (notes, way) == ((), "torch, float32")
     ready(batcher)
-    assert first.tobytes() == by_torch(spec, **asked[0]).tobytes()
+    assert first.tobytes() == by_torch(spec, **requested[0]).tobytes()
     calls.rows.clear()
-    for settings in asked:
+    for settings in requested:
         picture, notes, way = painted(batcher, spec, **settings)
         assert (notes, way) == ((), "OpenVINO, float32")
-        assert apart(picture, by_torch(spec, **settings)) <= 1
+        assert largest_difference(picture, by_torch(spec, **settings)) <= 1
     assert calls.rows == [2], "torch answers once, to compare"
 
 
@@ -157,7 +157,7 @@ def test_it_computes_in_bfloat16_as_torch_does(folder: Path, specs: dict[str, Mo
     assert np.abs(picture - exact).mean() < 3 * noise, "about as far from float32 as torch is"
 
 
-def test_in_company_a_picture_is_to_the_last_bit_what_it_is_alone(folder: Path, specs: dict[str, ModelSpec]) -> None:
+def test_an_image_is_bit_identical_in_a_batch_and_alone(folder: Path, specs: dict[str, ModelSpec]) -> None:
     spec, batcher = specs["sd"], batcher_in(folder)
     painted(batcher, spec)
     ready(batcher)
@@ -166,20 +166,20 @@ def test_in_company_a_picture_is_to_the_last_bit_what_it_is_alone(folder: Path, 
     assert [one.tobytes() for one in together] == [one.tobytes() for one in alone]
 
 
-def test_a_job_that_began_with_torch_ends_with_torch(folder: Path, tmp_path: Path, specs: dict[str, ModelSpec]) -> None:
+def test_a_job_started_with_torch_ends_with_torch(folder: Path, tmp_path: Path, specs: dict[str, ModelSpec]) -> None:
     go, before = threading.Event(), batcher_in(folder)
     painted(before, specs["sd"])
     ready(before)
 
-    def when_told(order: conversion.ConversionOrder) -> None:
+    def convert_when_set(order: conversion.ConversionOrder) -> None:
         assert go.wait(60)
         shutil.copytree(folder / order.place.relative_to(tmp_path), order.place)
 
-    spec, batcher = specs["sd"], batcher_in(tmp_path, convert=when_told)
+    spec, batcher = specs["sd"], batcher_in(tmp_path, convert=convert_when_set)
     calls = UNetCalls(batcher, spec, held=True)
     with ThreadPoolExecutor(2) as pool:
         early = pool.submit(painted, batcher, spec, seed=5)
-        assert calls.begun.wait(60)
+        assert calls.start_compilations.wait(60)
         go.set()
         assert isinstance(batcher.backends, OpenVinoSelector)
         batcher.backends.wait()
@@ -191,9 +191,7 @@ def test_a_job_that_began_with_torch_ends_with_torch(folder: Path, tmp_path: Pat
     assert early.result()[0].tobytes() == by_torch(spec, seed=5).tobytes()
 
 
-def test_it_is_converted_once_for_all_sizes_and_at_hand_in_the_next_process(
-    folder: Path, specs: dict[str, ModelSpec]
-) -> None:
+def test_one_conversion_serves_all_sizes_and_later_processes(folder: Path, specs: dict[str, ModelSpec]) -> None:
     before = batcher_in(folder)
     painted(before, specs["sd"])
     ready(before)
@@ -203,7 +201,7 @@ def test_it_is_converted_once_for_all_sizes_and_at_hand_in_the_next_process(
     assert batcher.backends.select(batcher.cache.get(specs["sd"]), Size(96, 128), (), 1) is not TORCH
 
 
-def test_damaged_files_are_made_again(folder: Path, specs: dict[str, ModelSpec]) -> None:
+def test_damaged_files_are_converted_again(folder: Path, specs: dict[str, ModelSpec]) -> None:
     before = batcher_in(folder)
     painted(before, specs["sd"])
     ready(before)
@@ -243,11 +241,11 @@ def test_a_network_that_differs_is_rejected_with_a_note(
     for _ in range(2):
         (picture,), notes = batcher.paint(request(), spec, ignore_step)
         assert notes == ("OpenVINO's result differed from torch's at unet (0.1); torch computed that.",)
-        assert apart(picture, by_torch(spec)) <= 1
+        assert largest_difference(picture, by_torch(spec)) <= 1
     assert counted.count("unet") == 1
 
 
-def test_one_that_breaks_in_the_middle_leaves_the_rest_to_torch(
+def test_after_a_failure_in_the_middle_torch_computes_the_rest(
     folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = batcher_in(folder)
@@ -264,7 +262,7 @@ def test_one_that_breaks_in_the_middle_leaves_the_rest_to_torch(
     monkeypatch.setattr(CompiledNetwork, "compute", breaking)
     (picture,), notes = batcher.paint(request(), specs["sd"], ignore_step)
     assert notes == ("OpenVINO failed at unet (RuntimeError); torch computed that.",)
-    assert apart(picture, by_torch(specs["sd"])) <= 1
+    assert largest_difference(picture, by_torch(specs["sd"])) <= 1
     assert counted.count("unet") == 3
 
 
@@ -286,14 +284,14 @@ def test_a_failed_conversion_gives_a_note_and_is_not_repeated(tmp_path: Path) ->
     assert tried == ["unet"]
 
 
-def test_loras_that_are_used_again_are_fused_and_paint_the_same(
+def test_reused_loras_are_fused_and_paint_the_same_image(
     folder: Path, specs: dict[str, ModelSpec], tmp_path: Path
 ) -> None:
     spec = specs["sd"]
     tensors = tiny_loras.weights(load(spec, CPU).pipeline, seed=3)
     path = tiny_loras.saved(tmp_path / "ink.safetensors", tensors)
     lora = LoraSpec(slug="ink", label="Ink", family=spec.family, digest="ink", path=path)
-    asked: dict[str, Any] = {"loras": (LoraUse("ink", 0.7),), "lora_specs": [lora]}
+    requested: dict[str, Any] = {"loras": (LoraUse("ink", 0.7),), "lora_specs": [lora]}
     batcher, made = batcher_in(folder), []
     assert isinstance(batcher.backends, OpenVinoSelector)
 
@@ -302,35 +300,35 @@ def test_loras_that_are_used_again_are_fused_and_paint_the_same(
         conversion.convert_in_process(order)
 
     batcher.backends.convert = counting
-    assert painted(batcher, spec, **asked)[2] == "torch, float32"
+    assert painted(batcher, spec, **requested)[2] == "torch, float32"
     ready(batcher)
     assert not any(made), "not for one picture"
-    assert painted(batcher, spec, **asked)[2] == "torch, float32"
+    assert painted(batcher, spec, **requested)[2] == "torch, float32"
     ready(batcher)
-    picture, notes, way = painted(batcher, spec, **asked)
+    picture, notes, way = painted(batcher, spec, **requested)
     assert (notes, way) == ((), "OpenVINO, float32")
-    assert apart(picture, by_torch(spec, **asked)) <= 1
-    assert apart(picture, by_torch(spec)) > 3
-    assert painted(batcher_in(folder, convert=forbidden), spec, **asked)[2] == "OpenVINO, float32", (
+    assert largest_difference(picture, by_torch(spec, **requested)) <= 1
+    assert largest_difference(picture, by_torch(spec)) > 3
+    assert painted(batcher_in(folder, convert=forbidden), spec, **requested)[2] == "OpenVINO, float32", (
         "at hand from now on"
     )
 
 
 @pytest.mark.parametrize("kind", ["AutoencoderKL", "AutoencoderTiny"])
-def test_another_vae_is_torchs_while_openvino_takes_the_steps(
+def test_with_another_vae_openvino_denoises_and_torch_decodes(
     folder: Path, specs: dict[str, ModelSpec], tmp_path: Path, kind: str
 ) -> None:
     spec, batcher = specs["sd"], batcher_in(folder)
     painted(batcher, spec)
     ready(batcher)
-    asked: dict[str, Any] = {"vae": "other", "parts": [tiny_vaes.saved(tmp_path / "other", kind=kind)]}
-    picture, notes, way = painted(batcher, spec, **asked)
+    requested: dict[str, Any] = {"vae": "other", "parts": [tiny_vaes.saved(tmp_path / "other", kind=kind)]}
+    picture, notes, way = painted(batcher, spec, **requested)
     assert (notes, way) == ((), "OpenVINO, float32")
-    assert apart(picture, by_torch(spec, **asked)) <= 1
-    assert apart(picture, by_torch(spec)) > 3
+    assert largest_difference(picture, by_torch(spec, **requested)) <= 1
+    assert largest_difference(picture, by_torch(spec)) > 3
 
 
-def test_two_processes_that_convert_at_once_make_it_once_and_whole(tmp_path: Path) -> None:
+def test_concurrent_processes_convert_a_model_once(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "sd")
     model = load(spec, CPU)
     order = conversion.order_of("vae", model, 1, (), tmp_path, ROOM)
@@ -340,7 +338,7 @@ def test_two_processes_that_convert_at_once_make_it_once_and_whole(tmp_path: Pat
     assert sorted(path.name for path in order.store.root.iterdir()) == [converted_networks.LOCK, "sd"]
 
 
-def test_a_process_that_ends_badly_is_a_conversion_that_failed(
+def test_a_conversion_process_with_an_error_status_has_failed(
     folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = conversion.order_of("vae", load(specs["sd"], CPU), 1, (), folder, ROOM)
@@ -350,7 +348,7 @@ def test_a_process_that_ends_badly_is_a_conversion_that_failed(
             conversion.convert_in_subprocess(order)
 
 
-def test_what_it_cannot_compute_is_torchs_without_a_word(folder: Path, specs: dict[str, ModelSpec]) -> None:
+def test_unsupported_sizes_and_precisions_are_left_to_torch(folder: Path, specs: dict[str, ModelSpec]) -> None:
     model = load(specs["sd"], CPU)
     assert supports(model, Size(64, 96))
     assert not supports(model, Size(64, 72)), "a side of the latents that cannot be halved"
@@ -359,7 +357,7 @@ def test_what_it_cannot_compute_is_torchs_without_a_word(folder: Path, specs: di
     assert not supports(model, Size(64, 64)), "in tiles"
 
 
-def test_compiled_networks_count_as_weights_and_the_least_used_make_room(
+def test_compiled_networks_count_as_weights_and_the_least_recently_used_is_evicted(
     folder: Path, specs: dict[str, ModelSpec]
 ) -> None:
     batcher = batcher_in(folder)
@@ -378,7 +376,7 @@ def test_compiled_networks_count_as_weights_and_the_least_used_make_room(
     networks.select(model, tall, (), 1, in_use=in_use)
     networks.wait()
     assert networks.select(model, tall, (), 1) is not TORCH
-    assert set(model.backends) == {(small, ()), (tall, ())}, "what somebody is painted with stays"
+    assert set(model.backends) == {(small, ()), (tall, ())}, "a backend in use is not evicted"
     assert networks.select(model, wide, (), 1, in_use=InUse(backends=list(model.backends.values()))) is TORCH
     networks.wait()
     assert networks.select(model, wide, (), 1, in_use=InUse(backends=list(model.backends.values()))) is TORCH
@@ -387,8 +385,8 @@ def test_compiled_networks_count_as_weights_and_the_least_used_make_room(
 SIZES = [Size(64, 64), Size(96, 64), Size(64, 96), Size(96, 96)]
 
 
-def begun(batcher: Batcher, spec: ModelSpec) -> OpenVinoSelector:
-    """All sizes are asked for, while nothing becomes ready."""
+def start_compilations(batcher: Batcher, spec: ModelSpec) -> OpenVinoSelector:
+    """Request a backend for every size in `SIZES`."""
     model, networks = batcher.cache.get(spec), batcher.backends
     assert isinstance(networks, OpenVinoSelector)
     for size in SIZES:
@@ -396,13 +394,13 @@ def begun(batcher: Batcher, spec: ModelSpec) -> OpenVinoSelector:
     return networks
 
 
-def test_what_has_only_begun_takes_its_room_already(
+def test_a_started_compilation_reserves_its_memory(
     folder: Path, specs: dict[str, ModelSpec], go: threading.Event
 ) -> None:
     batcher = batcher_in(folder)
     model = batcher.cache.get(specs["sd"])
     batcher.cache.budget_bytes = batcher.cache.used_bytes + 2 * CompilationPlan.of(model, SIZES[0]).byte_count
-    begun(batcher, specs["sd"])
+    start_compilations(batcher, specs["sd"])
     go.set()
     ready(batcher)
     assert set(model.backends) == {(size, ()) for size in SIZES[:2]}
@@ -410,7 +408,7 @@ def test_what_has_only_begun_takes_its_room_already(
     assert batcher.cache.used_bytes == batcher.cache.budget_bytes
 
 
-def test_compilation_does_not_read_the_model_which_changes_meanwhile(
+def test_compilation_does_not_read_the_model_while_it_changes(
     folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = batcher_in(folder, convert=forbidden)
@@ -436,35 +434,33 @@ def test_compilation_does_not_read_the_model_which_changes_meanwhile(
     assert decoder[1:] == ((1, 4, 8, 12), torch.float32)
 
 
-def test_what_others_have_filled_meanwhile_is_not_taken_from_them(
+def test_a_compiled_backend_is_dropped_if_its_memory_was_taken_meanwhile(
     folder: Path, specs: dict[str, ModelSpec], go: threading.Event
 ) -> None:
     batcher = batcher_in(folder)
-    begun(batcher, specs["sd"])
-    assert batcher.cache.has_room(specs["plain"]), "nobody waits for what is only begun"
+    start_compilations(batcher, specs["sd"])
+    assert batcher.cache.has_room(specs["plain"]), "a started compilation does not block a model"
     batcher.cache.budget_bytes = batcher.cache.used_bytes
     go.set()
     ready(batcher)
     assert batcher.cache.get(specs["sd"]).backends == {}
 
 
-def test_nothing_is_evicted_for_a_backend_that_would_not_fit_even_then(
-    folder: Path, specs: dict[str, ModelSpec]
-) -> None:
+def test_nothing_is_evicted_for_a_backend_that_cannot_fit(folder: Path, specs: dict[str, ModelSpec]) -> None:
     batcher = batcher_in(folder)
     cache, networks, plain = batcher.cache, batcher.backends, batcher.cache.get(specs["plain"])
     assert isinstance(networks, OpenVinoSelector)
-    plain.backends[SIZES[0], ()] = stand_in(10)
+    plain.backends[SIZES[0], ()] = fake_backend(10)
     model = cache.get(specs["sd"])
     cache.budget_bytes = cache.used_bytes
     assert networks.select(model, SIZES[0], (), 1) is TORCH
     assert len(plain.backends) == 1
 
 
-def test_an_evicted_backend_is_freed_though_it_was_used_last(folder: Path, specs: dict[str, ModelSpec]) -> None:
+def test_an_evicted_backend_is_freed_even_if_it_was_used_last(folder: Path, specs: dict[str, ModelSpec]) -> None:
     batcher, spec = batcher_in(folder), specs["sd"]
     model = batcher.cache.get(spec)
-    model.backends[SIZES[0], ()] = stand_in(10)
+    model.backends[SIZES[0], ()] = fake_backend(10)
     gone = weakref.ref(model.backends[SIZES[0], ()])
     painted(batcher, spec, steps=1)
     wait_until(lambda: batcher.is_idle)
@@ -472,14 +468,12 @@ def test_an_evicted_backend_is_freed_though_it_was_used_last(folder: Path, specs
     wait_until(lambda: gone() is None)
 
 
-def test_a_model_fits_where_only_what_is_compiled_and_idle_is_in_its_way(
-    folder: Path, specs: dict[str, ModelSpec]
-) -> None:
+def test_idle_compiled_networks_are_evicted_for_a_model(folder: Path, specs: dict[str, ModelSpec]) -> None:
     cache, spec, other = batcher_in(folder).cache, specs["sd"], specs["plain"]
     size = cache.get(other).byte_count
     assert cache.evict()
     model = cache.get(spec)
-    found = model.backends[SIZES[0], ()] = stand_in(size)
+    found = model.backends[SIZES[0], ()] = fake_backend(size)
     cache.budget_bytes = cache.used_bytes
     assert not cache.has_room(other, InUse(backends=[found]))
     assert cache.has_room(other)
@@ -491,10 +485,10 @@ def engine(**options: Any) -> Diffusion:
     return Diffusion(Options(device="cpu", precision="float32", **options))
 
 
-def test_jobs_that_torch_computes_share_rows_as_without_openvino(folder: Path, specs: dict[str, ModelSpec]) -> None:
+def test_jobs_computed_by_torch_share_batches_as_without_openvino(folder: Path, specs: dict[str, ModelSpec]) -> None:
     loop, spec = batcher_in(folder), specs["sd"]
     loop.admission.max_rows = 2
-    loop.cache.get(spec).backends[Size(64, 64), ()] = stand_in(1)
+    loop.cache.get(spec).backends[Size(64, 64), ()] = fake_backend(1)
     long = request(prompt="a red bus " * 40)
     for _ in range(5):
         loop.workload.add(Job(long, spec))
@@ -503,20 +497,20 @@ def test_jobs_that_torch_computes_share_rows_as_without_openvino(folder: Path, s
     assert len(loop.workload.waiting) == 4
 
 
-def test_the_setting_turns_it_off_and_so_does_the_deterministic_mode(folder: Path) -> None:
+def test_the_setting_and_the_deterministic_mode_disable_it(folder: Path) -> None:
     assert isinstance(engine(models_dir=folder).batcher.backends, OpenVinoSelector)
     assert isinstance(engine(models_dir=folder, openvino="off").batcher.backends, TorchOnly)
     assert isinstance(engine(models_dir=folder, max_rows=1).batcher.backends, TorchOnly)
 
 
-def test_a_model_that_is_loaded_early_is_compiled_early(folder: Path, specs: dict[str, ModelSpec]) -> None:
+def test_a_model_loaded_at_the_start_is_compiled_at_the_start(folder: Path, specs: dict[str, ModelSpec]) -> None:
     batcher = batcher_in(folder)
     batcher.load_early(specs["sd"])
     ready(batcher)
     assert painted(batcher, specs["sd"])[2] == "OpenVINO, float32"
 
 
-def test_nothing_is_reported_to_its_makers() -> None:
+def test_openvino_telemetry_is_disabled() -> None:
     from openvino.tools.ovc import telemetry_utils
 
     assert sys.modules["openvino_telemetry"] is None

@@ -1,4 +1,4 @@
-"""What the tests of ControlNets and IP-Adapters share: our loop, and diffusers' own pipelines beside it."""
+"""Shared by the tests of ControlNets and IP-Adapters: requests, our denoising loop and diffusers' pipelines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PROMPT = Picture(np.ascontiguousarray(data.chelsea()[::3, ::3]))
 def request(
     *, control_image: Picture | None = SENT, ip_adapter_image: Picture | None = PROMPT, **settings: Any
 ) -> InpaintRequest:
-    """With both pictures, of which each adapter reads its own."""
+    """A request with a control image and an image prompt."""
     return ddim_request(
         control_image=control_image, ip_adapter_image=ip_adapter_image, **{"guidance_scale": 5.0, **settings}
     )
@@ -45,47 +45,49 @@ def batcher(max_rows: int = 32) -> Batcher:
     return Batcher(ModelCache(CPU, 10**9), max_rows=max_rows)
 
 
-def painted(one: Batcher, asked: InpaintRequest, spec: ModelSpec, parts: Sequence[ModelSpec] = ()) -> NDArray[np.uint8]:
-    return one.paint(asked, spec, ignore_step, (), parts)[0][0]
+def painted(
+    one: Batcher, requested: InpaintRequest, spec: ModelSpec, parts: Sequence[ModelSpec] = ()
+) -> NDArray[np.uint8]:
+    return one.paint(requested, spec, ignore_step, (), parts)[0][0]
 
 
-def ours(
+def denoised_latents(
     spec: ModelSpec,
-    asked: Sequence[InpaintRequest],
+    requested: Sequence[InpaintRequest],
     parts: Sequence[ModelSpec] = (),
     loras: Sequence[LoraSpec] = (),
     *,
     by: Batcher | None = None,
 ) -> list[torch.Tensor]:
-    """The latents at the end of our loop, of all of them in one batch as long as each takes."""
+    """The final latents of our loop, all requests in one batch."""
     loop = by or batcher()
-    jobs = [Job(one, spec, ActiveAdapters(active_loras(one.settings.loras, loras), tuple(parts))) for one in asked]
+    jobs = [Job(one, spec, ActiveAdapters(active_loras(one.settings.loras, loras), tuple(parts))) for one in requested]
     for job in jobs:
         loop.workload.add(job)
     loop.admission.admit()
     (batch,) = loop.workload.batches
     states = [sample.state for sample in batch.samples]
-    assert len(states) == len(asked)
+    assert len(states) == len(requested)
     while not all(state.is_done for state in states):
         loop.run_once()
     return [state.latents for state in states]
 
 
-def theirs(
-    spec: ModelSpec, asked: InpaintRequest, parts: Sequence[ModelSpec] = (), loras: Sequence[LoraSpec] = ()
+def diffusers_result(
+    spec: ModelSpec, requested: InpaintRequest, parts: Sequence[ModelSpec] = (), loras: Sequence[LoraSpec] = ()
 ) -> torch.Tensor:
-    """What diffusers' own pipeline gives, with the parts loaded and set by its own means."""
-    settings = asked.settings
+    """The result of diffusers' pipeline with the adapters loaded by its own loader."""
+    settings = requested.settings
     control = next((part for part in parts if part.kind is Kind.CONTROLNET), None)
     adapter = next((part for part in parts if part.kind is Kind.IP_ADAPTER), None)
     more: dict[str, Any] = {}
     if control is None:
-        reference = loaded_reference(spec, asked)
+        reference = loaded_reference(spec, requested)
     else:
         network = diffusers.ControlNetModel.from_pretrained(control.path)
-        reference = loaded_reference(spec, asked, pipelines=WITH_CONTROLNET, components={"controlnet": network})
+        reference = loaded_reference(spec, requested, pipelines=WITH_CONTROLNET, components={"controlnet": network})
         more = {
-            "control_image": control_picture(control, asked),
+            "control_image": control_picture(control, requested),
             "controlnet_conditioning_scale": 1.0 if settings.control_strength is None else settings.control_strength,
             "control_guidance_start": settings.control_start or 0.0,
             "control_guidance_end": 1.0 if settings.control_end is None else settings.control_end,
@@ -96,33 +98,33 @@ def theirs(
     if loras:
         reference.set_adapters([lora.slug for lora in loras], [use.weight for use in settings.loras])
     if adapter is not None:
-        assert asked.ip_adapter_image is not None
+        assert requested.ip_adapter_image is not None
         reference.load_ip_adapter(
             str(adapter.path), subfolder="models", weight_name=f"{adapter.slug}.safetensors", local_files_only=True
         )
         reference.set_ip_adapter_scale(1.0 if settings.ip_adapter_scale is None else settings.ip_adapter_scale)
-        more["ip_adapter_image"] = Image.fromarray(np.asarray(asked.ip_adapter_image.pixels))
-    latents: torch.Tensor = run_reference(reference, spec, asked, **more)
+        more["ip_adapter_image"] = Image.fromarray(np.asarray(requested.ip_adapter_image.pixels))
+    latents: torch.Tensor = run_reference(reference, spec, requested, **more)
     return latents
 
 
-def control_picture(spec: ModelSpec, asked: InpaintRequest) -> Any:
-    """As diffusers' documentation makes it."""
+def control_picture(spec: ModelSpec, requested: InpaintRequest) -> Any:
+    """The control image as diffusers' documentation prepares it."""
     import cv2
 
-    window = np.asarray(asked.image.pixels)
+    window = np.asarray(requested.image.pixels)
     if spec.control is Control.INPAINT:
         shares = window.astype(np.float32) / 255.0
-        shares[asked.mask.astype(np.float32) / 255.0 > 0.5] = -1.0
+        shares[requested.mask.astype(np.float32) / 255.0 > 0.5] = -1.0
         return torch.from_numpy(shares.transpose(2, 0, 1)[None])
     if spec.control is Control.CANNY:
         edges = cv2.Canny(window, 100, 200)[:, :, None]
         return Image.fromarray(np.concatenate([edges, edges, edges], axis=2))
-    return Image.fromarray(np.asarray((asked.control_image or asked.image).pixels))
+    return Image.fromarray(np.asarray((requested.control_image or requested.image).pixels))
 
 
-def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+def close(denoised_latents: torch.Tensor, diffusers_result: torch.Tensor) -> None:
+    torch.testing.assert_close(denoised_latents, diffusers_result, rtol=1e-4, atol=1e-4)
 
 
 def differ(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -79,7 +79,7 @@ def test_each_added_adapter_changes_the_image(engine: Engine) -> None:
         assert np.array_equal(painted(engine, **way), pictures[0])
 
 
-def test_the_settings_tell_how_strongly_and_when(engine: Engine) -> None:
+def test_strength_and_interval_of_adapters_are_resolved(engine: Engine) -> None:
     bare = resolved(PaintSettings(model="tiny"))
     assert (bare.control_strength, bare.control_start, bare.control_end, bare.ip_adapter_scale) == (None,) * 4
     usual = resolved(PaintSettings(model="tiny", control="edges", ip_adapter="look", control_end=0.5))
@@ -92,7 +92,7 @@ def test_the_settings_tell_how_strongly_and_when(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "code"),
+    ("requested", "code"),
     [
         ({"control": "nobody"}, "part_not_found"),
         ({"control": "look"}, "part_not_found"),
@@ -101,15 +101,15 @@ def test_the_settings_tell_how_strongly_and_when(engine: Engine) -> None:
         ({"ip_adapter": "ip-adapter_sd15"}, "model_unavailable"),
     ],
 )
-def test_what_is_not_there_or_of_another_kind_or_family_is_refused(
-    engine: Engine, asked: dict[str, Any], code: str
+def test_an_unknown_adapter_or_one_of_another_kind_or_family_is_refused(
+    engine: Engine, requested: dict[str, Any], code: str
 ) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        resolved(PaintSettings(model="tiny", **asked))
-    assert (refused.value.code, refused.value.field) == (code, next(iter(asked)))
+        resolved(PaintSettings(model="tiny", **requested))
+    assert (refused.value.code, refused.value.field) == (code, next(iter(requested)))
 
 
-def test_one_of_another_shape_is_found_out_when_it_is_to_paint(engine: Engine) -> None:
+def test_an_adapter_of_another_shape_fails_when_it_is_used(engine: Engine) -> None:
     before = painted(engine)
     with pytest.raises(EngineFailed, match="far does not fit") as failed:
         painted(engine, control="far")

@@ -1,4 +1,4 @@
-"""ControlNets: what diffusers does with the same ones, each picture with its own strength and steps."""
+"""ControlNets: results equal diffusers'; strength and interval are per sample."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     SENT,
     batcher,
     close,
+    denoised_latents,
     differ,
-    ours,
+    diffusers_result,
     painted,
     request,
-    theirs,
 )
 from tests.engines.diffusion.pipelines import CPU, KINDS, SIDE, ignore_step
 
@@ -59,7 +59,7 @@ def canny(folder: Path) -> dict[str, ModelSpec]:
 
 @pytest.mark.parametrize("changes", [{}, HALF, MIDDLE, {"guidance_scale": 1.0}, {"strength": 0.6}])
 @pytest.mark.parametrize(("family", "inpainting"), KINDS)
-def test_a_controlnet_does_what_it_does_in_diffusers(
+def test_a_controlnet_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], ModelSpec],
     canny: dict[str, ModelSpec],
     family: str,
@@ -67,46 +67,50 @@ def test_a_controlnet_does_what_it_does_in_diffusers(
     changes: dict[str, Any],
 ) -> None:
     spec, part = models[family, inpainting], canny[family]
-    asked = request(control=part.slug, **changes)
-    (latents,) = ours(spec, [asked], [part])
-    close(latents, theirs(spec, asked, [part]))
-    assert differ(latents, ours(spec, [asked])[0])
+    requested = request(control=part.slug, **changes)
+    (latents,) = denoised_latents(spec, [requested], [part])
+    close(latents, diffusers_result(spec, requested, [part]))
+    assert differ(latents, denoised_latents(spec, [requested])[0])
     if changes:
-        usual = replace(asked, settings=replace(asked.settings, control_strength=1, control_start=0, control_end=1))
-        assert differ(latents, ours(spec, [usual], [part])[0]) or changes.keys().isdisjoint({**HALF, **MIDDLE})
+        usual = replace(
+            requested, settings=replace(requested.settings, control_strength=1, control_start=0, control_end=1)
+        )
+        assert differ(latents, denoised_latents(spec, [usual], [part])[0]) or changes.keys().isdisjoint(
+            {**HALF, **MIDDLE}
+        )
 
 
 @pytest.mark.parametrize("control", list(Control))
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
-def test_each_kind_sees_the_image_it_was_trained_on(
+def test_each_control_gets_the_kind_of_image_it_was_trained_on(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str, control: Control
 ) -> None:
     spec, part = models[family, True], replace(canny[family], control=control)
-    asked = request(control=part.slug)
-    (latents,) = ours(spec, [asked], [part])
-    close(latents, theirs(spec, asked, [part]))
+    requested = request(control=part.slug)
+    (latents,) = denoised_latents(spec, [requested], [part])
+    close(latents, diffusers_result(spec, requested, [part]))
     if control is not Control.CANNY:
-        assert differ(latents, ours(spec, [asked], [canny[family]])[0])
+        assert differ(latents, denoised_latents(spec, [requested], [canny[family]])[0])
 
 
-def test_the_picture_of_a_hole_and_of_edges_and_of_what_was_sent(canny: dict[str, ModelSpec]) -> None:
-    asked = request()
-    hole = controlnet.conditioning_image(replace(canny["sd"], control=Control.INPAINT), asked)
-    assert (hole[asked.mask > 127] == -1).all()
-    kept = asked.mask == 0
-    assert np.array_equal((hole[kept] * 255).round(), asked.image.pixels[kept])
-    edges = controlnet.conditioning_image(canny["sd"], asked)
+def test_conditioning_images_of_inpaint_canny_depth_and_tile(canny: dict[str, ModelSpec]) -> None:
+    requested = request()
+    hole = controlnet.conditioning_image(replace(canny["sd"], control=Control.INPAINT), requested)
+    assert (hole[requested.mask > 127] == -1).all()
+    kept = requested.mask == 0
+    assert np.array_equal((hole[kept] * 255).round(), requested.image.pixels[kept])
+    edges = controlnet.conditioning_image(canny["sd"], requested)
     assert set(np.unique(edges)) == {0, 1}
     depth = replace(canny["sd"], control=Control.DEPTH)
     grey = Picture(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
-    sent = controlnet.conditioning_image(depth, replace(asked, control_image=grey))
+    sent = controlnet.conditioning_image(depth, replace(requested, control_image=grey))
     assert np.array_equal((sent * 255).round(), np.repeat(grey.pixels, 3, axis=2))
-    tile = controlnet.conditioning_image(replace(depth, control=Control.TILE), replace(asked, control_image=None))
-    assert np.array_equal((tile * 255).round(), asked.image.pixels)
+    tile = controlnet.conditioning_image(replace(depth, control=Control.TILE), replace(requested, control_image=None))
+    assert np.array_equal((tile * 255).round(), requested.image.pixels)
 
 
 @pytest.mark.parametrize("control", [Control.DEPTH, Control.SCRIBBLE])
-def test_without_the_control_image_it_needs_a_request_fails(
+def test_a_request_without_a_required_control_image_fails(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], control: Control
 ) -> None:
     part = replace(canny["sd"], control=control)
@@ -116,20 +120,20 @@ def test_without_the_control_image_it_needs_a_request_fails(
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
-def test_in_one_batch_each_is_controlled_as_it_is_alone(
+def test_samples_of_a_batch_are_controlled_as_they_are_alone(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str
 ) -> None:
     spec, part = models[family, True], canny[family]
-    asked = [
+    requested = [
         request(control=part.slug, seed=seed, steps=steps, **changes)
         for seed, (steps, changes) in enumerate(
             [(5, {}), (7, HALF), (6, MIDDLE), (5, {"control_end": 0.2}), (4, {"control_start": 0.75})]
         )
     ]
-    together = ours(spec, asked, [part])
-    for one, latents in zip(asked, together, strict=True):
-        close(latents, ours(spec, [one], [part])[0])
-        assert differ(latents, ours(spec, [one])[0])
+    together = denoised_latents(spec, requested, [part])
+    for one, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [one], [part])[0])
+        assert differ(latents, denoised_latents(spec, [one])[0])
 
 
 def test_the_controlnet_is_called_once_for_all_samples_and_not_in_steps_without_any(
@@ -140,33 +144,35 @@ def test_the_controlnet_is_called_once_for_all_samples_and_not_in_steps_without_
     loop = batcher()
     network = loop.cache.adapter(part)
     network.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
-    asked = [
+    requested = [
         request(control=part.slug, seed=1, control_end=0.4),
         request(control=part.slug, seed=2, control_start=0.2, control_end=0.6),
     ]
-    ours(spec, asked, [part], by=loop)
-    assert calls == [2, 4, 2]  # of five steps the first, the second, the third; two rows a picture
+    denoised_latents(spec, requested, [part], by=loop)
+    assert calls == [2, 4, 2]  # the first, second and third of five steps; two rows a sample
 
 
-def test_a_strength_of_nothing_changes_nothing(
+def test_a_strength_of_zero_changes_nothing(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
     spec, part = models["sd", True], canny["sd"]
     ways: list[dict[str, Any]] = [{"control_strength": 0.0}, {"control_start": 0.5, "control_end": 0.5}]
     for without_effect in ways:
-        assert torch.equal(ours(spec, [request(**without_effect)], [part])[0], ours(spec, [request()])[0])
+        assert torch.equal(
+            denoised_latents(spec, [request(**without_effect)], [part])[0], denoised_latents(spec, [request()])[0]
+        )
 
 
-def test_one_that_is_applied_in_no_step_gives_a_note(
+def test_a_controlnet_applied_in_no_step_gives_a_note(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
     spec, part, loop = models["sd", True], canny["sd"], batcher()
     for end, expected in ((0.3, (controlnet.NEVER_APPLIED,)), (0.4, ())):
-        asked = request(control=part.slug, steps=4, strength=0.75, control_end=end)  # three steps
-        assert loop.paint(asked, spec, ignore_step, (), [part])[1] == expected
+        requested = request(control=part.slug, steps=4, strength=0.75, control_end=end)  # three steps
+        assert loop.paint(requested, spec, ignore_step, (), [part])[1] == expected
 
 
-def test_one_for_models_of_another_shape_is_refused_without_effect_on_others(
+def test_an_adapter_for_another_shape_is_refused_without_effect_on_other_jobs(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], folder: Path
 ) -> None:
     spec, loop = models["sd", True], batcher()
@@ -188,7 +194,7 @@ def test_one_for_models_of_another_shape_is_refused_without_effect_on_others(
     assert np.array_equal(controlled, painted(batcher(), request(), spec, [canny["sd"]]))
 
 
-def test_a_missing_or_damaged_one_is_an_error(
+def test_a_missing_or_damaged_controlnet_is_an_error(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], folder: Path
 ) -> None:
     spec = models["sd", True]
@@ -201,7 +207,7 @@ def test_a_missing_or_damaged_one_is_an_error(
         assert failed.value.code == code
 
 
-def test_parts_count_as_weights_and_go_before_models(
+def test_adapters_count_as_weights_and_are_evicted_before_models(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
     spec, other, part = models["sd", True], models["sd", False], canny["sd"]
@@ -222,7 +228,7 @@ def test_parts_count_as_weights_and_go_before_models(
     assert cache.adapter(part, InUse([model, cache.get(other)])) is not network
 
 
-def test_where_memory_stays_too_short_to_start_that_one_fails_and_the_next_is_painted(
+def test_a_job_that_cannot_start_for_lack_of_memory_fails_and_the_next_succeeds(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, part, loop = models["sd", True], canny["sd"], batcher()
@@ -242,7 +248,7 @@ def test_where_memory_stays_too_short_to_start_that_one_fails_and_the_next_is_pa
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
-def test_an_adapter_that_memory_is_too_short_for_is_loaded_after_evicting_others(
+def test_an_adapter_is_loaded_after_evicting_others_when_memory_is_short(
     models: dict[tuple[str, bool], ModelSpec],
     canny: dict[str, ModelSpec],
     monkeypatch: pytest.MonkeyPatch,
@@ -267,7 +273,7 @@ def test_an_adapter_that_memory_is_too_short_for_is_loaded_after_evicting_others
         assert painted(loop, request(), spec, [part]).shape == (SIDE, SIDE, 3)
 
 
-def test_samples_of_a_batch_that_ran_out_of_memory_are_painted_all_the_same(
+def test_samples_of_a_batch_that_ran_out_of_memory_are_painted_in_smaller_batches(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, part = models["sd", True], canny["sd"]
@@ -282,9 +288,9 @@ def test_samples_of_a_batch_that_ran_out_of_memory_are_painted_all_the_same(
         return forward(sample, *arguments, **more)
 
     monkeypatch.setattr(network, "forward", small_only)
-    asked = request(control=part.slug, num_images=2)
-    pictures, _ = loop.paint(asked, spec, ignore_step, (), [part])
+    requested = request(control=part.slug, num_images=2)
+    pictures, _ = loop.paint(requested, spec, ignore_step, (), [part])
     assert max(seen) == 4
-    alone = batcher(1).paint(asked, spec, ignore_step, (), [part])[0]
+    alone = batcher(1).paint(requested, spec, ignore_step, (), [part])[0]
     for picture, expected in zip(pictures, alone, strict=True):
         assert np.abs(picture.astype(int) - expected).max() <= 1

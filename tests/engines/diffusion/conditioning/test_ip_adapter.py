@@ -1,4 +1,4 @@
-"""IP-Adapters: what diffusers does with the same ones, each picture with its own, and nothing left behind."""
+"""IP-Adapters: results equal diffusers', each sample has its own, and the model is unchanged afterwards."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     SENT,
     batcher,
     close,
+    denoised_latents,
     differ,
-    ours,
+    diffusers_result,
     painted,
     request,
-    theirs,
 )
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, KINDS
 
@@ -74,7 +74,7 @@ def lora(folder: Path, models: dict[tuple[str, bool], ModelSpec]) -> dict[str, L
 @pytest.mark.parametrize("kind", ["plain", "plus"])
 @pytest.mark.parametrize("changes", [{}, {"ip_adapter_scale": 0.4}, {"guidance_scale": 1.0}])
 @pytest.mark.parametrize(("family", "inpainting"), KINDS)
-def test_an_adapter_does_what_it_does_in_diffusers(
+def test_an_ip_adapter_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], ModelSpec],
     adapters: dict[tuple[str, str], ModelSpec],
     family: str,
@@ -83,22 +83,22 @@ def test_an_adapter_does_what_it_does_in_diffusers(
     changes: dict[str, Any],
 ) -> None:
     spec, part = models[family, inpainting], adapters[family, kind]
-    asked = request(ip_adapter=part.slug, **changes)
-    (latents,) = ours(spec, [asked], [part])
-    close(latents, theirs(spec, asked, [part]))
-    assert differ(latents, ours(spec, [asked])[0])
+    requested = request(ip_adapter=part.slug, **changes)
+    (latents,) = denoised_latents(spec, [requested], [part])
+    close(latents, diffusers_result(spec, requested, [part]))
+    assert differ(latents, denoised_latents(spec, [requested])[0])
     if "ip_adapter_scale" in changes:
-        assert differ(latents, ours(spec, [request(ip_adapter=part.slug)], [part])[0])
+        assert differ(latents, denoised_latents(spec, [request(ip_adapter=part.slug)], [part])[0])
 
 
-def test_another_picture_is_another_prompt_and_grey_and_16_bits_are_pictures_too(
+def test_the_image_prompt_may_be_grey_or_16_bit_and_changes_the_result(
     models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec]
 ) -> None:
     spec, part = models["sd", True], adapters["sd", "plus"]
     deep = Picture(np.asarray(SENT.pixels, np.uint16) * np.uint16(257))
     grey = Picture(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
     cat, coffee, same, other = (
-        ours(spec, [one], [part])[0]
+        denoised_latents(spec, [one], [part])[0]
         for one in (
             request(),
             request(ip_adapter_image=SENT),
@@ -112,32 +112,34 @@ def test_another_picture_is_another_prompt_and_grey_and_16_bits_are_pictures_too
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_scale_of_nothing_is_as_if_it_were_not_there(
+def test_a_scale_of_zero_changes_nothing(
     models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec], family: str
 ) -> None:
     spec, part = models[family, True], adapters[family, "plain"]
-    assert torch.equal(ours(spec, [request(ip_adapter_scale=0.0)], [part])[0], ours(spec, [request()])[0])
+    assert torch.equal(
+        denoised_latents(spec, [request(ip_adapter_scale=0.0)], [part])[0], denoised_latents(spec, [request()])[0]
+    )
 
 
 @pytest.mark.parametrize("kind", ["plain", "plus"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_without_it_the_model_is_what_it_was_to_the_last_bit(
+def test_after_an_ip_adapter_the_model_is_bit_identical_to_before(
     models: dict[tuple[str, bool], ModelSpec],
     adapters: dict[tuple[str, str], ModelSpec],
     family: str,
     kind: str,
 ) -> None:
     spec, loop = models[family, True], batcher()
-    before = ours(spec, [request()], by=loop)[0]
+    before = denoised_latents(spec, [request()], by=loop)[0]
     unet = loop.cache.get(spec).unet
     names, processors = list(unet.state_dict()), dict(unet.attn_processors)
-    ours(spec, [request()], [adapters[family, kind]], by=loop)
+    denoised_latents(spec, [request()], [adapters[family, kind]], by=loop)
     assert list(unet.state_dict()) == names
     assert unet.attn_processors == processors
-    assert torch.equal(ours(spec, [request()], by=loop)[0], before)
+    assert torch.equal(denoised_latents(spec, [request()], by=loop)[0], before)
 
 
-def test_it_is_taken_off_even_when_the_step_fails(
+def test_it_is_removed_from_the_model_even_when_the_step_fails(
     models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec]
 ) -> None:
     spec, part, loop = models["sd", True], adapters["sd", "plain"], batcher()
@@ -160,20 +162,20 @@ def test_in_one_batch_each_has_its_own_image_prompt_and_scale(
     models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec], family: str
 ) -> None:
     spec, part = models[family, True], adapters[family, "plus"]
-    asked = [
+    requested = [
         request(seed=1, steps=5),
         request(seed=1, steps=6, ip_adapter_scale=0.3),
         request(seed=1, steps=5, ip_adapter_image=SENT),
     ]
-    together = ours(spec, asked, [part])
-    for one, latents in zip(asked, together, strict=True):
-        close(latents, ours(spec, [one], [part])[0])
+    together = denoised_latents(spec, requested, [part])
+    for one, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [one], [part])[0])
     assert differ(together[0], together[2])
 
 
 @pytest.mark.parametrize("max_rows", [1, 32])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_with_different_ones_and_with_none_they_paint_beside_each_other(
+def test_jobs_with_different_ip_adapters_and_without_one_run_at_once(
     models: dict[tuple[str, bool], ModelSpec],
     adapters: dict[tuple[str, str], ModelSpec],
     family: str,
@@ -182,13 +184,13 @@ def test_with_different_ones_and_with_none_they_paint_beside_each_other(
     spec, loop = models[family, True], batcher(max_rows)
     plain, plus = adapters[family, "plain"], adapters[family, "plus"]
     adapter_lists = [[plain], [plus], [], [plain], [], [plus]]
-    asked = [request(seed=seed) for seed in range(len(adapter_lists))]
-    with ThreadPoolExecutor(len(asked)) as pool:
+    requested = [request(seed=seed) for seed in range(len(adapter_lists))]
+    with ThreadPoolExecutor(len(requested)) as pool:
         waiting = [
-            pool.submit(painted, loop, one, spec, parts) for one, parts in zip(asked, adapter_lists, strict=True)
+            pool.submit(painted, loop, one, spec, parts) for one, parts in zip(requested, adapter_lists, strict=True)
         ]
         results = [future.result(60) for future in waiting]
-    for one, parts, result in zip(asked, adapter_lists, results, strict=True):
+    for one, parts, result in zip(requested, adapter_lists, results, strict=True):
         alone = painted(batcher(1), one, spec, parts)
         assert np.abs(result.astype(int) - alone).max() <= (0 if max_rows == 1 else 1)
 
@@ -197,7 +199,7 @@ def test_with_different_ones_and_with_none_they_paint_beside_each_other(
     ("family", "inpainting", "kind"),
     [("sd", False, "plain"), ("sd", True, "plus"), ("sdxl", True, "plain")],
 )
-def test_a_controlnet_a_lora_and_an_adapter_together_are_diffusers_too(
+def test_a_controlnet_a_lora_and_an_ip_adapter_together_equal_the_reference_pipeline(
     models: dict[tuple[str, bool], ModelSpec],
     adapters: dict[tuple[str, str], ModelSpec],
     lora: dict[str, LoraSpec],
@@ -208,17 +210,17 @@ def test_a_controlnet_a_lora_and_an_adapter_together_are_diffusers_too(
 ) -> None:
     spec, adapter = models[family, inpainting], adapters[family, kind]
     control = tiny_parts.saved_controlnet(folder / f"depth-{family}", family, Control.DEPTH)
-    asked = request(
+    requested = request(
         loras=(LoraUse(lora[family].slug, 0.7),), control_strength=0.8, control_end=0.6, ip_adapter_scale=0.5
     )
     parts, loras = [control, adapter], [lora[family]]
-    (latents,) = ours(spec, [asked], parts, loras)
-    close(latents, theirs(spec, asked, parts, loras))
-    bare = replace(asked, settings=replace(asked.settings, loras=()))
+    (latents,) = denoised_latents(spec, [requested], parts, loras)
+    close(latents, diffusers_result(spec, requested, parts, loras))
+    bare = replace(requested, settings=replace(requested.settings, loras=()))
     for less in (
-        ours(spec, [asked], [control], loras),
-        ours(spec, [asked], [adapter], loras),
-        ours(spec, [bare], parts),
+        denoised_latents(spec, [requested], [control], loras),
+        denoised_latents(spec, [requested], [adapter], loras),
+        denoised_latents(spec, [bare], parts),
     ):
         assert differ(latents, less[0])
 
@@ -228,7 +230,7 @@ def test_models_share_its_weights(
 ) -> None:
     part, loop = adapters["sd", "plus"], batcher()
     for spec in (models["sd", True], models["sd", False]):
-        ours(spec, [request()], [part], by=loop)
+        denoised_latents(spec, [request()], [part], by=loop)
     network = loop.cache.adapter(part)
     places = [
         {
@@ -241,7 +243,7 @@ def test_models_share_its_weights(
     assert len(places[0]) > 1
 
 
-def test_its_bytes_count_and_it_goes_when_a_model_needs_the_room(
+def test_its_bytes_count_and_it_is_evicted_for_a_model(
     models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec]
 ) -> None:
     spec, other, part = models["sd", True], models["sd", False], adapters["sd", "plain"]
@@ -265,7 +267,7 @@ def test_without_an_image_prompt_a_request_fails(
     assert failed.value.code == "ip_adapter_image_missing"
 
 
-def test_one_for_models_of_another_shape_is_refused_without_effect_on_others(
+def test_an_adapter_for_another_shape_is_refused_without_effect_on_other_jobs(
     models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec], folder: Path
 ) -> None:
     spec, loop = models["sd", True], batcher()
@@ -288,7 +290,7 @@ def test_one_for_models_of_another_shape_is_refused_without_effect_on_others(
     assert np.array_equal(painted(loop, request(), spec, [part]), painted(batcher(), request(), spec, [part]))
 
 
-def test_one_that_no_loader_of_ours_knows_or_whose_encoder_is_another_ones_is_refused(
+def test_an_unknown_format_or_a_wrong_encoder_is_refused(
     models: dict[tuple[str, bool], ModelSpec], folder: Path
 ) -> None:
     spec = models["sd", True]
@@ -304,26 +306,26 @@ def test_one_that_no_loader_of_ours_knows_or_whose_encoder_is_another_ones_is_re
     faces |= {name: tensor for name, tensor in tensors.items() if name.startswith("ip_adapter.")}
     wrong = {
         "neither a plain": tiny_parts.saved_adapter(folder / "faces", "sd", faces),
-        "its image encoder gives 8": tiny_parts.saved_adapter(folder / "encoder", "sd", tensors, said=8),
+        "its image encoder gives 8": tiny_parts.saved_adapter(folder / "encoder", "sd", tensors, embedding_size=8),
         "weights are missing": tiny_parts.saved_adapter(folder / "empty", "sd", tensors),
     }
     config = folder / "empty" / "models" / "image_encoder" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "num_hidden_layers": 4}))
-    for said, part in wrong.items():
-        with pytest.raises(EngineFailed, match=said) as failed:
+    for message, part in wrong.items():
+        with pytest.raises(EngineFailed, match=message) as failed:
             painted(Batcher(ModelCache(CPU, 10**9)), request(), spec, [part])
         assert failed.value.code == "part_refused"
         assert part.slug in failed.value.message
 
 
-def test_files_that_are_replaced_while_it_paints_change_nothing_of_what_has_begun(
+def test_replacing_the_files_does_not_change_running_jobs(
     models: dict[tuple[str, bool], ModelSpec], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, loop = models["sd", True], batcher()
     unet = load(spec, CPU).unet
     part = tiny_parts.saved_adapter(folder / "replaced", "sd", tiny_parts.adapter(unet, seed=3))
-    asked = [request(seed=1), request(seed=2)]
-    (before,) = ours(spec, asked[:1], [part])
+    requested = [request(seed=1), request(seed=2)]
+    (before,) = denoised_latents(spec, requested[:1], [part])
     starter = loop.admission.starter
     start = starter.start
 
@@ -334,6 +336,6 @@ def test_files_that_are_replaced_while_it_paints_change_nothing_of_what_has_begu
         return started
 
     monkeypatch.setattr(starter, "start", with_files_replaced)
-    first, second = ours(spec, asked, [part], by=loop)
+    first, second = denoised_latents(spec, requested, [part], by=loop)
     close(first, before)
-    close(second, ours(spec, asked[1:], [part])[0])
+    close(second, denoised_latents(spec, requested[1:], [part])[0])

@@ -1,4 +1,4 @@
-"""LoRAs on a model: what diffusers does with the same ones, each generation with its own, and nothing left behind."""
+"""LoRAs: results equal diffusers', each generation has its own, and the model is unchanged afterwards."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
 
 @pytest.fixture(scope="module")
 def loras(specs: dict[str, ModelSpec], tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoraSpec]:
-    """By the family and a number: the first in diffusers' names, the second in kohya-ss's, the third of the UNet."""
+    """By family and number: the first in diffusers' names, the second in kohya-ss's, the third for the UNet alone."""
     folder = tmp_path_factory.mktemp("loras")
     found = {}
     for family, spec in specs.items():
@@ -54,69 +54,69 @@ def loras(specs: dict[str, ModelSpec], tmp_path_factory: pytest.TempPathFactory)
     return found
 
 
-def ours(model: StableDiffusion, asked: InpaintRequest, used: list[LoraSpec]) -> torch.Tensor:
-    """The latents at the end of our loop."""
-    on = active_loras(asked.settings.loras, used)
+def denoised_latents(model: StableDiffusion, requested: InpaintRequest, used: list[LoraSpec]) -> torch.Tensor:
+    """The final latents of our loop."""
+    on = active_loras(requested.settings.loras, used)
     for one in model.loras.missing(on):
         model.loras.load(one)
     model.loras.activate(on)
-    return denoised(model, asked)
+    return denoised(model, requested)
 
 
-def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[LoraSpec], **more: Any) -> Any:
-    """What diffusers' pipeline gives, with the LoRAs loaded and set by its own means. more: for its scheduler."""
-    reference = loaded_reference(spec, asked, **more)
+def diffusers_result(spec: ModelSpec, requested: InpaintRequest, used: list[LoraSpec], **more: Any) -> Any:
+    """The result of diffusers' pipeline with the LoRAs loaded by its own loader. more: scheduler arguments."""
+    reference = loaded_reference(spec, requested, **more)
     for lora in used:
         assert lora.path is not None
         reference.load_lora_weights(
             str(lora.path.parent), weight_name=lora.path.name, adapter_name=lora.slug, local_files_only=True
         )
     if used:
-        reference.set_adapters([lora.slug for lora in used], [use.weight for use in asked.settings.loras])
-    return run_reference(reference, spec, asked)
+        reference.set_adapters([lora.slug for lora in used], [use.weight for use in requested.settings.loras])
+    return run_reference(reference, spec, requested)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("uses", [[(0, 1.0)], [(1, 0.7)], [(0, 0.6), (1, -0.4)], [(2, 1.5), (0, 0.3)]])
-def test_loras_do_what_they_do_in_diffusers(
+def test_loras_equal_the_reference_pipeline(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str, uses: list[tuple[int, float]]
 ) -> None:
     active = [loras[f"{family}-{number}"] for number, _ in uses]
-    asked = ddim_request(loras=tuple(LoraUse(f"{family}-{number}", weight) for number, weight in uses))
-    latents = ours(load(specs[family], CPU), asked, active)
-    torch.testing.assert_close(latents, theirs(specs[family], asked, active), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(latents, theirs(specs[family], asked, []), atol=1e-2)
+    requested = ddim_request(loras=tuple(LoraUse(f"{family}-{number}", weight) for number, weight in uses))
+    latents = denoised_latents(load(specs[family], CPU), requested, active)
+    torch.testing.assert_close(latents, diffusers_result(specs[family], requested, active), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(latents, diffusers_result(specs[family], requested, []), atol=1e-2)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_text_encoders_are_changed_too(
+def test_loras_change_the_text_encoders_too(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str
 ) -> None:
-    model, asked = load(specs[family], CPU), ddim_request(loras=(LoraUse(f"{family}-0"),))
-    before = tiny_models.encoded(model, asked.settings, asked.image.size)
-    ours(model, asked, [loras[f"{family}-0"]])
-    after = tiny_models.encoded(model, asked.settings, asked.image.size)
+    model, requested = load(specs[family], CPU), ddim_request(loras=(LoraUse(f"{family}-0"),))
+    before = tiny_models.encoded(model, requested.settings, requested.image.size)
+    denoised_latents(model, requested, [loras[f"{family}-0"]])
+    after = tiny_models.encoded(model, requested.settings, requested.image.size)
     assert not torch.allclose(before.embeds, after.embeds, atol=1e-2)
     skipped = ddim_request(clip_skip=2).settings
-    assert not torch.allclose(tiny_models.encoded(model, skipped, asked.image.size).embeds, after.embeds, atol=1e-2)
+    assert not torch.allclose(tiny_models.encoded(model, skipped, requested.image.size).embeds, after.embeds, atol=1e-2)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_without_them_the_model_is_what_it_was_to_the_last_bit(
+def test_after_loras_the_model_is_bit_identical_to_before(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str
 ) -> None:
     model = load(specs[family], CPU)
-    before = ours(model, ddim_request(), [])
-    ours(model, ddim_request(loras=(LoraUse(f"{family}-0"),)), [loras[f"{family}-0"]])
-    assert torch.equal(ours(model, ddim_request(), []), before)
+    before = denoised_latents(model, ddim_request(), [])
+    denoised_latents(model, ddim_request(loras=(LoraUse(f"{family}-0"),)), [loras[f"{family}-0"]])
+    assert torch.equal(denoised_latents(model, ddim_request(), []), before)
 
 
 @pytest.mark.parametrize(("family", "max_rows"), [("sd", 1), ("sd", 32), ("sdxl", 32)])
-def test_jobs_with_different_loras_run_at_once_and_each_is_what_it_is_alone(
+def test_jobs_with_different_loras_run_at_once_with_the_results_they_have_alone(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str, max_rows: int
 ) -> None:
     first, second, third = (f"{family}-{number}" for number in range(3))
-    asked = [
+    requested = [
         ddim_request(seed=seed, loras=tuple(LoraUse(slug, weight) for slug, weight in uses))
         for seed, uses in enumerate(
             [
@@ -131,15 +131,15 @@ def test_jobs_with_different_loras_run_at_once_and_each_is_what_it_is_alone(
         return batcher.paint(one, specs[family], ignore_step, active)[0][0]
 
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=max_rows)
-    with ThreadPoolExecutor(len(asked)) as pool:
-        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in asked]]
-    for one, result in zip(asked, results, strict=True):
+    with ThreadPoolExecutor(len(requested)) as pool:
+        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in requested]]
+    for one, result in zip(requested, results, strict=True):
         alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= (0 if max_rows == 1 else 1)
-    assert len({result.tobytes() for result in results}) == len(asked)
+    assert len({result.tobytes() for result in results}) == len(requested)
 
 
-def test_the_same_ones_with_the_same_weights_share_calls_and_others_do_not(
+def test_only_jobs_with_the_same_loras_and_weights_share_unet_calls(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec]
 ) -> None:
     spec, batcher = specs["sd"], Batcher(ModelCache(CPU, 10**9), max_rows=32)
@@ -155,18 +155,18 @@ def test_the_same_ones_with_the_same_weights_share_calls_and_others_do_not(
 
 
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler"])
-def test_those_distilled_to_few_steps_count_them_from_the_end_of_the_noise(
+def test_few_step_loras_use_trailing_timesteps(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], name: str
 ) -> None:
     quick = replace(loras["sd-2"], kind=LoraKind.LIGHTNING)
-    asked = ddim_request(steps=4, guidance_scale=1.0, scheduler=name, loras=(LoraUse("sd-2"),))
-    latents = ours(load(specs["sd"], CPU), asked, [quick])
-    expected = theirs(specs["sd"], asked, [quick], timestep_spacing="trailing")
+    requested = ddim_request(steps=4, guidance_scale=1.0, scheduler=name, loras=(LoraUse("sd-2"),))
+    latents = denoised_latents(load(specs["sd"], CPU), requested, [quick])
+    expected = diffusers_result(specs["sd"], requested, [quick], timestep_spacing="trailing")
     torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(latents, theirs(specs["sd"], asked, [quick]), atol=1e-2)
+    assert not torch.allclose(latents, diffusers_result(specs["sd"], requested, [quick]), atol=1e-2)
 
 
-def test_one_for_a_model_of_another_shape_is_refused_without_effect_on_others(
+def test_a_lora_for_another_shape_is_refused_without_effect_on_other_jobs(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
 ) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
@@ -227,27 +227,29 @@ def test_idle_loras_are_evicted_when_memory_for_weights_is_short(
     assert cache.evict(InUse([model]))
     assert cache.models == [model]
     assert cache.used_bytes == bare
-    assert torch.equal(ours(model, ddim_request(), []), ours(load(spec, CPU), ddim_request(), []))
+    assert torch.equal(
+        denoised_latents(model, ddim_request(), []), denoised_latents(load(spec, CPU), ddim_request(), [])
+    )
 
 
-def test_active_loras_are_known_though_another_is_evicted_as_a_sample_starts(
+def test_active_loras_stay_loaded_when_another_is_evicted_as_a_sample_starts(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], tmp_path: Path
 ) -> None:
     spec, vae = specs["sd"], tiny_vaes.saved(tmp_path / "vae")
     quick, idle = replace(loras["sd-2"], kind=LoraKind.LIGHTNING), loras["sd-0"]
-    asked = ddim_request(steps=4, guidance_scale=1.0, loras=(LoraUse("sd-2"),), vae="vae")
-    expected = Batcher(ModelCache(CPU, 10**9)).paint(asked, spec, ignore_step, [quick], [vae])[0][0]
+    requested = ddim_request(steps=4, guidance_scale=1.0, loras=(LoraUse("sd-2"),), vae="vae")
+    expected = Batcher(ModelCache(CPU, 10**9)).paint(requested, spec, ignore_step, [quick], [vae])[0][0]
     batcher = Batcher(ModelCache(CPU, 10**9))
     held = batcher.cache.get(spec).loras
     for lora in (idle, quick):
         (active,) = active_loras([LoraUse(lora.slug)], [lora])
         held.load(active)
     batcher.cache.budget_bytes = batcher.cache.used_bytes
-    assert np.array_equal(batcher.paint(asked, spec, ignore_step, [quick], [vae])[0][0], expected)
+    assert np.array_equal(batcher.paint(requested, spec, ignore_step, [quick], [vae])[0][0], expected)
     assert len(held.missing(active_loras([LoraUse("sd-0")], [idle]))) == 1
 
 
-def test_few_stay_loaded_and_their_bytes_count(
+def test_a_bounded_number_of_loras_stays_loaded_and_their_bytes_count(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lora_adapters, "MAX_IDLE_LORAS", 1)
@@ -261,4 +263,6 @@ def test_few_stay_loaded_and_their_bytes_count(
     assert model.byte_count > empty
     assert len(model.loras.missing(active_loras([LoraUse("sd-0")], [loras["sd-0"]]))) == 1
     assert len(model.loras.missing(active_loras([LoraUse("sd-1")], [loras["sd-1"]]))) == 0
-    assert torch.equal(ours(model, ddim_request(), []), ours(load(specs["sd"], CPU), ddim_request(), []))
+    assert torch.equal(
+        denoised_latents(model, ddim_request(), []), denoised_latents(load(specs["sd"], CPU), ddim_request(), [])
+    )

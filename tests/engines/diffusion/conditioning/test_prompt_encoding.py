@@ -1,4 +1,4 @@
-"""Weights and long prompts go by the arithmetic of compel; plain prompts by that of diffusers, to the last bit."""
+"""Weighted and long prompts equal compel's embeddings; plain prompts are bit-identical to diffusers'."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def prompt_embeds(model: StableDiffusion, prompt: str, **settings: Any) -> torch
 
 
 def compels(model: StableDiffusion, fragments: list[tuple[str, float]]) -> torch.Tensor:
-    """[tokens, features], by compel with the same parts, before it blends in prompts without the words below 1."""
+    """[tokens, features] by compel with the same encoders, before it blends in prompts without the words below 1."""
     family = model.spec.family
     provider = EmbeddingsProviderMulti(
         [tokenizer for tokenizer, _ in model.encoders],
@@ -63,7 +63,7 @@ def compels(model: StableDiffusion, fragments: list[tuple[str, float]]) -> torch
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("weight", [0.0, 0.7, 1.3, 2.0])
-def test_a_weight_moves_a_word_as_in_compel(models: dict[str, StableDiffusion], family: str, weight: float) -> None:
+def test_prompt_weights_equal_those_of_compel(models: dict[str, StableDiffusion], family: str, weight: float) -> None:
     model = models[family]
     embeds = prompt_embeds(model, f"a (red:{weight}) bus")
     expected = compels(model, [("a ", 1.0), ("red", weight), (" bus", 1.0)])
@@ -72,7 +72,7 @@ def test_a_weight_moves_a_word_as_in_compel(models: dict[str, StableDiffusion], 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_long_prompt_is_read_chunk_by_chunk_as_compel_does(models: dict[str, StableDiffusion], family: str) -> None:
+def test_a_long_prompt_is_encoded_in_chunks_as_by_compel(models: dict[str, StableDiffusion], family: str) -> None:
     model = models[family]
     embeds = prompt_embeds(model, f"{LONG}, (a green door:1.4)")
     assert len(embeds) == 3 * 77
@@ -82,7 +82,7 @@ def test_a_long_prompt_is_read_chunk_by_chunk_as_compel_does(models: dict[str, S
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("clip_skip", [None, 2])
-def test_a_plain_prompt_is_what_diffusers_makes_of_it_to_the_last_bit(
+def test_a_plain_prompt_is_bit_identical_to_diffusers(
     models: dict[str, StableDiffusion], family: str, clip_skip: int | None
 ) -> None:
     model = models[family]
@@ -105,7 +105,7 @@ def test_a_plain_prompt_is_what_diffusers_makes_of_it_to_the_last_bit(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_weights_go_with_clip_skip_and_with_negative_prompts(models: dict[str, StableDiffusion], family: str) -> None:
+def test_weights_work_with_clip_skip_and_negative_prompts(models: dict[str, StableDiffusion], family: str) -> None:
     model = models[family]
     assert not torch.allclose(
         prompt_embeds(model, "a (red:1.4) bus", clip_skip=2), prompt_embeds(model, "a (red:1.4) bus"), atol=1e-2
@@ -119,7 +119,7 @@ def test_weights_go_with_clip_skip_and_with_negative_prompts(models: dict[str, S
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_shorter_of_prompt_and_negative_prompt_is_filled_up_with_nothing(
+def test_the_shorter_of_prompt_and_negative_prompt_is_padded_with_empty_chunks(
     models: dict[str, StableDiffusion], family: str
 ) -> None:
     model = models[family]
@@ -137,11 +137,11 @@ def test_words_after_the_last_chunk_give_a_note(models: dict[str, StableDiffusio
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_prompts_of_all_lengths_are_painted_at_once_and_each_is_what_it_is_alone(
+def test_prompts_of_all_lengths_run_at_once_with_the_results_they_have_alone(
     models: dict[str, StableDiffusion], family: str
 ) -> None:
     spec: ModelSpec = models[family].spec
-    asked = [
+    requested = [
         ddim_request(prompt="a red bus"),
         ddim_request(prompt="a (red:1.5) bus", seed=8),
         ddim_request(prompt=LONG),
@@ -153,16 +153,16 @@ def test_prompts_of_all_lengths_are_painted_at_once_and_each_is_what_it_is_alone
         return batcher.paint(one, spec, ignore_step)[0][0]
 
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
-    with ThreadPoolExecutor(len(asked)) as pool:
-        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in asked]]
-    for one, result in zip(asked, results, strict=True):
+    with ThreadPoolExecutor(len(requested)) as pool:
+        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in requested]]
+    for one, result in zip(requested, results, strict=True):
         alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
-    assert len({result.tobytes() for result in results}) == len(asked)
+    assert len({result.tobytes() for result in results}) == len(requested)
     assert sorted(key.chunk_count for key in batcher.assignment.known_keys) == [1, 3]
 
 
-def test_the_words_of_a_picture_are_counted_before_it_starts(tmp_path: Path) -> None:
+def test_the_prompt_is_tokenized_before_the_job_starts(tmp_path: Path) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     spec = tiny_models.saved(tmp_path / "sd")
     for prompt, count in (("a bus", 1), (LONG, 3), ("a bus", 1)):

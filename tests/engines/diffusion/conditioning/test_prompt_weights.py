@@ -1,4 +1,4 @@
-"""Which brackets are weights, and which are but brackets."""
+"""Brackets in prompts: weights, and plain brackets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from inpainting.engines.diffusion.conditioning.prompt_weights import Span, spans_of
 
 
-def said(prompt: str) -> list[tuple[str, float]]:
+def spans_in(prompt: str) -> list[tuple[str, float]]:
     return [(span.text, round(span.weight, 6)) for span in spans_of(prompt)[0]]
 
 
@@ -25,15 +25,15 @@ def said(prompt: str) -> list[tuple[str, float]]:
         ("(bus:0)", [("bus", 0)]),
     ],
 )
-def test_brackets_with_a_number_weigh_their_words(prompt: str, spans: list[tuple[str, float]]) -> None:
-    assert said(prompt) == spans
+def test_brackets_with_a_number_set_the_weight_of_their_words(prompt: str, spans: list[tuple[str, float]]) -> None:
+    assert spans_in(prompt) == spans
 
 
 @pytest.mark.parametrize(
     "prompt",
     ["", "a bus (red)", "((red)) bus", "(red:1.3", "red:1.3)", "a :) b (: c", "(a: b)", "(16:9)", "[red:1.3]", "\\d"],
 )
-def test_what_has_no_weight_stays_as_it_is(prompt: str) -> None:
+def test_text_without_a_weight_is_unchanged(prompt: str) -> None:
     assert spans_of(prompt)[0] == [Span(prompt)]
 
 
@@ -42,6 +42,6 @@ def test_a_number_outside_the_range_gives_a_note() -> None:
     assert spans_of("(red:5) (blue) (green: x)")[1] == ()
 
 
-def test_the_longest_prompts_are_read_with_finite_weights() -> None:
+def test_deeply_nested_weights_stay_finite() -> None:
     deep = "(" * 1600 + "a (b:0)" + ":5)" * 1600
-    assert said(deep) == [("a ", 5), ("b", 0)]
+    assert spans_in(deep) == [("a ", 5), ("b", 0)]

@@ -1,4 +1,4 @@
-"""Embeddings do what textual inversions do in diffusers, for whoever asked for them and for nobody else."""
+"""Textual inversion equals diffusers' and changes only the requests that name the embedding."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
 
 @pytest.fixture(scope="module")
 def embeddings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], ModelSpec]:
-    """For each family one of a single vector, in diffusers' form, and one of three."""
+    """For each family an embedding of one vector in diffusers' format, and one of three vectors."""
     folder = tmp_path_factory.mktemp("embeddings")
     return {
         (family, slug): tiny_embeddings.saved(
@@ -56,14 +56,14 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str]
     }
 
 
-def ours(model: StableDiffusion, asked: InpaintRequest, used: list[ModelSpec]) -> torch.Tensor:
-    """The latents at the end of our loop."""
-    return denoised(model, asked, model.load_embeddings(used))
+def denoised_latents(model: StableDiffusion, requested: InpaintRequest, used: list[ModelSpec]) -> torch.Tensor:
+    """The final latents of our loop."""
+    return denoised(model, requested, model.load_embeddings(used))
 
 
-def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[ModelSpec]) -> Any:
-    """What diffusers' pipeline gives, with the embeddings loaded by its own means."""
-    reference = loaded_reference(spec, asked)
+def diffusers_result(spec: ModelSpec, requested: InpaintRequest, used: list[ModelSpec]) -> Any:
+    """The result of diffusers' pipeline with the embeddings loaded by its own loader."""
+    reference = loaded_reference(spec, requested)
     alias_text_model(reference.text_encoder)
     for one in used:
         assert one.path is not None
@@ -75,7 +75,7 @@ def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[ModelSpec]) -> Any
                 tokenizer=getattr(reference, f"tokenizer{end}"),
                 text_encoder=getattr(reference, f"text_encoder{end}"),
             )
-    return run_reference(reference, spec, asked)
+    return run_reference(reference, spec, requested)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -88,17 +88,17 @@ def theirs(spec: ModelSpec, asked: InpaintRequest, used: list[ModelSpec]) -> Any
         {"prompt": "a bus", "negative_prompt": "<ink>"},
     ],
 )
-def test_they_do_what_they_do_in_diffusers(
+def test_embeddings_equal_the_reference_pipeline(
     specs: dict[str, ModelSpec],
     embeddings: dict[tuple[str, str], ModelSpec],
     family: str,
     words: dict[str, Any],
 ) -> None:
     used = [one for (of, slug), one in embeddings.items() if of == family and f"<{slug}>" in str(words)]
-    asked = ddim_request(embeddings=tuple(one.slug for one in used), **words)
-    latents = ours(load(specs[family], CPU), asked, used)
-    torch.testing.assert_close(latents, theirs(specs[family], asked, used), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(latents, theirs(specs[family], asked, []), atol=1e-2)
+    requested = ddim_request(embeddings=tuple(one.slug for one in used), **words)
+    latents = denoised_latents(load(specs[family], CPU), requested, used)
+    torch.testing.assert_close(latents, diffusers_result(specs[family], requested, used), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(latents, diffusers_result(specs[family], requested, []), atol=1e-2)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -114,16 +114,18 @@ def test_requests_without_the_embedding_read_its_placeholder_as_words(
 
     before = paint(plain)
     with ThreadPoolExecutor(4) as pool:
-        inked, beside = pool.map(paint, [with_it, plain])
+        with_ink, beside = pool.map(paint, [with_it, plain])
     alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(plain, specs[family], ignore_step)[0][0]
     assert np.abs(before.astype(int) - alone).max() <= 1
     assert np.abs(beside.astype(int) - alone).max() <= 1
-    assert not np.array_equal(inked, before)
+    assert not np.array_equal(with_ink, before)
     assert np.array_equal(paint(plain), before)
-    assert len(batcher.assignment.known_keys) == 1  # they change the words alone, and share the steps with others
+    assert (
+        len(batcher.assignment.known_keys) == 1
+    )  # embeddings change only the text, so their jobs share step batches with others
 
 
-def test_a_weight_goes_with_it_and_its_vectors_stay_together(
+def test_a_weight_applies_to_an_embedding_and_its_vectors_stay_in_one_chunk(
     specs: dict[str, ModelSpec], embeddings: dict[tuple[str, str], ModelSpec]
 ) -> None:
     model, cat = load(specs["sd"], CPU), embeddings["sd", "my-cat.2"]
@@ -134,25 +136,25 @@ def test_a_weight_goes_with_it_and_its_vectors_stay_together(
 
     assert not torch.allclose(embeds("a (<my-cat.2>:1.5)"), embeds("a <my-cat.2>"), atol=1e-2)
     assert torch.equal(embeds("a <MY-CAT.2>"), embeds("a <my-cat.2>"))
-    long = embeds("bus " * 24 + "a <my-cat.2>")  # 73 tokens and three: there is no room for them in the first chunk
+    long = embeds("bus " * 24 + "a <my-cat.2>")  # 73 tokens and three vectors: these do not fit into the first chunk
     settings = ddim_request(prompt="bus " * 24 + "a <my-cat.2>", embeddings=(cat.slug,)).settings
     (chunks,) = model.tokenize(settings, model.load_embeddings([cat])).positive
     assert [len(chunk) for chunk in chunks.tokens] == [73, 3]
     assert long.shape[1] == 2 * 77
 
 
-def test_one_that_is_in_no_prompt_gives_a_note(
+def test_an_embedding_that_no_prompt_names_gives_a_note(
     specs: dict[str, ModelSpec], embeddings: dict[tuple[str, str], ModelSpec]
 ) -> None:
     batcher, ink = Batcher(ModelCache(CPU, 10**9)), embeddings["sd", "ink"]
     unheard = {"negative_prompt": "<ink>", "guidance_scale": 1.0}
     for words in ({"negative_prompt": ""}, unheard):
-        asked = ddim_request(prompt="ink", embeddings=("ink",), steps=1, **words)
-        _, notes = batcher.paint(asked, specs["sd"], ignore_step, embeddings=[ink])
+        requested = ddim_request(prompt="ink", embeddings=("ink",), steps=1, **words)
+        _, notes = batcher.paint(requested, specs["sd"], ignore_step, embeddings=[ink])
         assert notes == ("The embedding ink is not used: “<ink>” is in no prompt that the model reads.",)
 
 
-def test_one_that_is_gone_or_of_another_width_fails_alone(
+def test_a_missing_embedding_or_one_of_another_width_fails_only_its_job(
     specs: dict[str, ModelSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
@@ -171,17 +173,17 @@ def test_one_that_is_gone_or_of_another_width_fails_alone(
     assert np.array_equal(batcher.paint(ddim_request(), specs["sd"], ignore_step)[0][0], good)
 
 
-def test_16_bits_paint_weights_embeddings_another_vae_and_an_interval_as_float32_does(
+def test_16_bit_results_with_all_options_are_close_to_float32(
     specs: dict[str, ModelSpec], embeddings: dict[tuple[str, str], ModelSpec], tmp_path: Path
 ) -> None:
     vae = tiny_vaes.saved(tmp_path / "soft")
     for family in FAMILIES:
         cat = embeddings[family, "my-cat.2"]
         words = "(a red bus:1.3) under a blue sky, " * 4 + "(<my-cat.2>:0.8)"
-        asked = ddim_request(prompt=words, embeddings=(cat.slug,), vae="soft", guidance_start=0.2, guidance_end=0.8)
+        requested = ddim_request(prompt=words, embeddings=(cat.slug,), vae="soft", guidance_start=0.2, guidance_end=0.8)
         half, whole = (
             Batcher(ModelCache(Hardware(torch.device("cpu"), dtype), 10**9)).paint(
-                asked, specs[family], ignore_step, (), [vae], [cat]
+                requested, specs[family], ignore_step, (), [vae], [cat]
             )[0][0]
             for dtype in (torch.bfloat16, torch.float32)
         )

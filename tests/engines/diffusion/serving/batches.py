@@ -1,4 +1,4 @@
-"""What the tests of the batcher share: requests, and the calls that it makes of a UNet."""
+"""Shared by the tests of the batcher: requests, and a counter of UNet calls."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def has_arrived(batcher: Batcher, count: int) -> bool:
-    """Whether `count` jobs wait to be taken in by the batcher."""
+    """Whether `count` submitted jobs wait for admission."""
     return batcher.arrival_count == count
 
 

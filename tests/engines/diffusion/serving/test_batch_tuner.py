@@ -1,4 +1,4 @@
-"""The number of rows is learned from steps that were taken."""
+"""The batch size is tuned by the measured times of steps."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 
 
 def learned(seconds: dict[int, float], *, max_rows: int = 32) -> int:
-    """The rows at which it settles where a step of n rows takes so long."""
+    """The final number of rows for the given step time of each number of rows."""
     tuner = BatchSizeTuner(max_rows)
     for _ in range(10):
         tuner.record(tuner.rows, seconds[tuner.rows])
     return tuner.rows
 
 
-def test_it_doubles_while_that_makes_the_work_faster() -> None:
+def test_the_batch_size_doubles_while_throughput_rises() -> None:
     assert learned({2: 1.0, 4: 1.2, 8: 1.5, 16: 2.0, 32: 4.0}) == 16
 
 
-def test_where_company_only_makes_everybody_wait_it_stays_small() -> None:
+def test_the_batch_size_stays_small_where_larger_batches_are_no_faster() -> None:
     assert learned({2: 1.0, 4: 2.0}) == 2
 
 
-def test_memory_bounds_it() -> None:
+def test_memory_bounds_the_batch_size() -> None:
     assert learned({2: 1.0, 4: 1.2}, max_rows=4) == 4
 
 
-def test_it_remembers_the_most_that_a_row_took() -> None:
+def test_it_records_the_largest_memory_of_a_row() -> None:
     tuner = BatchSizeTuner(32)
     for rows, byte_count in ((2, 2000), (4, 6000), (4, 0)):
         tuner.record(rows, 1.0, byte_count)

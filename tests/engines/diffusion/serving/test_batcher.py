@@ -1,4 +1,4 @@
-"""Many generations share the calls of the UNet, and each is what it would be alone."""
+"""Generations share the calls of the UNet, and each result is the same as alone."""
 
 from __future__ import annotations
 
@@ -53,60 +53,58 @@ def batcher() -> Batcher:
     return Batcher(ModelCache(CPU, 10**9), max_rows=32)
 
 
-def alone(specs: dict[str, ModelSpec], asked: InpaintRequest, slug: str) -> list[NDArray[np.uint8]]:
-    return Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(asked, specs[slug], ignore_step)[0]
+def alone(specs: dict[str, ModelSpec], requested: InpaintRequest, slug: str) -> list[NDArray[np.uint8]]:
+    return Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(requested, specs[slug], ignore_step)[0]
 
 
 @pytest.fixture
 def together(batcher: Batcher) -> Iterator[Callable[..., list[Future[Any]]]]:
-    """Ask for several at once, all accepted before the first step is done."""
+    """Submit several jobs, all accepted before the first step is done."""
     with ThreadPoolExecutor(16) as pool:
 
-        def ask(asked: list[InpaintRequest], spec: ModelSpec) -> list[Future[Any]]:
+        def submit_all(requested: list[InpaintRequest], spec: ModelSpec) -> list[Future[Any]]:
             calls = UNetCalls(batcher, spec, held=True)
-            first = pool.submit(batcher.paint, asked[0], spec, ignore_step)
+            first = pool.submit(batcher.paint, requested[0], spec, ignore_step)
             assert calls.begun.wait(30)
-            rest = [pool.submit(batcher.paint, one, spec, ignore_step) for one in asked[1:]]
+            rest = [pool.submit(batcher.paint, one, spec, ignore_step) for one in requested[1:]]
             wait_until(lambda: batcher.arrival_count == len(rest))
             calls.go.set()
-            ask.calls = calls  # type: ignore[attr-defined]
+            submit_all.calls = calls  # type: ignore[attr-defined]
             return [first, *rest]
 
-        yield ask
+        yield submit_all
 
 
 @pytest.mark.parametrize("slug", ["sd", "plain", "sdxl"])
-def test_eight_share_the_calls_and_each_is_what_it_is_alone(
+def test_eight_jobs_share_the_unet_calls_with_the_results_they_have_alone(
     specs: dict[str, ModelSpec], together: Any, slug: str
 ) -> None:
     names = schedulers.NAMES
-    asked = [
+    requested = [
         request(seed=seed, scheduler=names[seed % len(names)], steps=STEPS + seed % 3, strength=(1.0, 0.75)[seed % 2])
         for seed in range(8)
     ]
-    results = [future.result(60)[0][0] for future in together(asked, specs[slug])]
-    assert len(together.calls.rows) < 2 * STEPS * 2  # of Heun and its like a step is two calls
+    results = [future.result(60)[0][0] for future in together(requested, specs[slug])]
+    assert len(together.calls.rows) < 2 * STEPS * 2  # second-order schedulers such as Heun's take two calls a step
     assert max(together.calls.rows) > 8
-    for one, result in zip(asked, results, strict=True):
+    for one, result in zip(requested, results, strict=True):
         assert np.abs(result.astype(int) - alone(specs, one, slug)[0]).max() <= 1
 
 
-def test_eight_of_n_steps_take_fewer_than_two_n_calls(sd: ModelSpec, together: Any) -> None:
+def test_eight_jobs_of_n_steps_take_fewer_than_two_n_calls(sd: ModelSpec, together: Any) -> None:
     futures = together([request(seed=seed) for seed in range(8)], sd)
     assert len({future.result(60)[0][0].tobytes() for future in futures}) == 8
     assert len(together.calls.rows) < 2 * STEPS
 
 
-def test_without_guidance_a_picture_takes_one_row(sd: ModelSpec, batcher: Batcher) -> None:
+def test_without_guidance_a_sample_takes_one_row(sd: ModelSpec, batcher: Batcher) -> None:
     calls = UNetCalls(batcher, sd)
     batcher.paint(request(guidance_scale=1.0), sd, ignore_step)
     batcher.paint(request(), sd, ignore_step)
     assert calls.rows == [1] * STEPS + [2] * STEPS
 
 
-def test_several_pictures_are_those_of_the_next_seeds(
-    sd: ModelSpec, specs: dict[str, ModelSpec], batcher: Batcher
-) -> None:
+def test_several_images_use_consecutive_seeds(sd: ModelSpec, specs: dict[str, ModelSpec], batcher: Batcher) -> None:
     pictures, _ = batcher.paint(request(seed=20, num_images=3), sd, ignore_step)
     for number, picture in enumerate(pictures):
         (single,) = alone(specs, request(seed=20 + number), "sd")
@@ -119,7 +117,7 @@ def test_alone_the_same_seed_gives_the_same_bytes(sd: ModelSpec, specs: dict[str
     assert not np.array_equal(first, other)
 
 
-def test_the_deterministic_mode_never_computes_in_company(sd: ModelSpec, specs: dict[str, ModelSpec]) -> None:
+def test_the_deterministic_mode_never_batches(sd: ModelSpec, specs: dict[str, ModelSpec]) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=1)
     calls = UNetCalls(batcher, sd)
     with ThreadPoolExecutor(4) as pool:
@@ -130,14 +128,14 @@ def test_the_deterministic_mode_never_computes_in_company(sd: ModelSpec, specs: 
 def test_steps_are_reported_in_order_with_a_preview(sd: ModelSpec, batcher: Batcher) -> None:
     steps: list[Step] = []
     batcher.paint(request(), sd, steps.append)
-    # A sign of life says the last step again.
+    # A keepalive repeats the last step.
     reported = list(dict.fromkeys((step.done, step.of) for step in steps if step.done))
     assert reported == [(number, STEPS) for number in range(1, STEPS + 1)]
     previews = [step.preview for step in steps if step.preview is not None]
     assert previews[0].shape == (8, 8, 3)
 
 
-def test_a_cancel_takes_effect_at_the_next_step_and_the_others_go_on(sd: ModelSpec, batcher: Batcher) -> None:
+def test_a_cancel_takes_effect_at_the_next_step_and_other_jobs_continue(sd: ModelSpec, batcher: Batcher) -> None:
     def stop(step: Step) -> None:
         raise Cancelled
 
@@ -150,7 +148,7 @@ def test_a_cancel_takes_effect_at_the_next_step_and_the_others_go_on(sd: ModelSp
     wait_until(lambda: batcher.is_idle)
 
 
-def test_a_bad_one_harms_only_itself(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
+def test_a_failing_sample_fails_only_its_job(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
     model = batcher.cache.get(sd)
     whole = model.predict
     bad = request(seed=666)
@@ -162,9 +160,9 @@ def test_a_bad_one_harms_only_itself(sd: ModelSpec, batcher: Batcher, together: 
 
     start = model.start
 
-    def starting(asked: InpaintRequest, index: int, text: Any, codec: Any) -> Any:
-        denoising, notes = start(asked, index, text, codec)
-        return Marked(denoising, asked is bad), notes
+    def starting(requested: InpaintRequest, index: int, text: Any, codec: Any) -> Any:
+        denoising, notes = start(requested, index, text, codec)
+        return Marked(denoising, requested is bad), notes
 
     model.predict, model.start = predict, starting
     good, broken, other = together([request(seed=1), bad, request(seed=2)], sd)
@@ -175,7 +173,7 @@ def test_a_bad_one_harms_only_itself(sd: ModelSpec, batcher: Batcher, together: 
 
 
 class Marked:
-    """A denoising with a mark on it."""
+    """Wraps a denoising and marks it as bad."""
 
     def __init__(self, denoising: Any, is_bad: bool) -> None:
         self.__dict__.update(denoising=denoising, is_bad=is_bad)
@@ -219,7 +217,7 @@ def test_when_memory_is_short_at_the_start_the_model_saves_memory_too(sd: ModelS
     assert any("Memory was short" in note for note in notes)
 
 
-def test_how_many_fit_at_once_is_found_out_once(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
+def test_the_number_of_rows_that_fit_is_found_once(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
     model = batcher.cache.get(sd)
     whole, sizes = model.predict, []
 
@@ -230,8 +228,8 @@ def test_how_many_fit_at_once_is_found_out_once(sd: ModelSpec, batcher: Batcher,
         return whole(samples, backend)
 
     model.predict = predict
-    asked = [request(seed=seed) for seed in range(4)]
-    results = [future.result(60) for future in together(asked, sd)]
+    requested = [request(seed=seed) for seed in range(4)]
+    results = [future.result(60) for future in together(requested, sd)]
     assert sizes[:6] == [1, 4, 2, 2, 2, 2]
     assert max(sizes[2:]) == 2
     assert not any(notes for _, notes in results)
@@ -255,7 +253,7 @@ def test_idle_models_are_evicted_before_a_model_saves_memory(
     assert batcher.paint(request(), sd, ignore_step)[1] == ()
 
 
-def test_memory_that_is_too_small_for_one_is_a_clear_error(sd: ModelSpec, batcher: Batcher) -> None:
+def test_too_little_memory_for_one_sample_is_a_clear_error(sd: ModelSpec, batcher: Batcher) -> None:
     def predict(samples: Any, backend: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -265,7 +263,7 @@ def test_memory_that_is_too_small_for_one_is_a_clear_error(sd: ModelSpec, batche
     assert failed.value.code == "gpu_out_of_memory"
 
 
-def test_a_model_that_does_not_fit_while_it_is_read_is_tried_again_in_the_room_of_another(
+def test_a_model_that_runs_out_of_memory_while_loading_is_retried_after_an_eviction(
     specs: dict[str, ModelSpec], sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     idle = weakref.ref(batcher.cache.get(specs["other"]).unet)
@@ -280,7 +278,7 @@ def test_a_model_that_does_not_fit_while_it_is_read_is_tried_again_in_the_room_o
     assert len(batcher.paint(request(), sd, ignore_step)[0]) == 1
 
 
-def test_latents_that_are_no_numbers_fail_with_a_clear_code(sd: ModelSpec, batcher: Batcher) -> None:
+def test_latents_with_nan_fail_with_a_clear_code(sd: ModelSpec, batcher: Batcher) -> None:
     model = batcher.cache.get(sd)
     model.predict = lambda samples, backend: [torch.full((2, 4, 8, 8), torch.nan) for _ in samples]
     with pytest.raises(EngineFailed) as failed:
@@ -288,24 +286,24 @@ def test_latents_that_are_no_numbers_fail_with_a_clear_code(sd: ModelSpec, batch
     assert failed.value.code == "model_produced_invalid_output"
 
 
-def test_a_vae_that_overflows_is_asked_again_in_float32(sd: ModelSpec, specs: dict[str, ModelSpec]) -> None:
+def test_a_vae_that_overflows_decodes_again_in_float32(sd: ModelSpec, specs: dict[str, ModelSpec]) -> None:
     half = Batcher(ModelCache(Hardware(torch.device("cpu"), torch.bfloat16), 10**9))
     model = half.cache.get(sd)
-    decode, asked = model.vae.decode, []
+    decode, dtypes = model.vae.decode, []
 
     def overflowing(latents: torch.Tensor, **more: Any) -> Any:
-        asked.append(latents.dtype)
+        dtypes.append(latents.dtype)
         pictures = decode(latents, **more)[0]
         return (pictures if latents.dtype == torch.float32 else pictures * torch.nan,)
 
     model.vae.decode = overflowing
     pictures, _ = half.paint(request(), sd, ignore_step)
-    assert asked == [torch.bfloat16, torch.float32]
+    assert dtypes == [torch.bfloat16, torch.float32]
     assert model.vae.dtype == torch.bfloat16
     assert pictures[0].std() > 0
 
 
-def test_two_models_take_turns_under_a_budget_for_one(
+def test_two_models_take_turns_under_a_memory_budget_for_one(
     specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[weakref.ref[torch.nn.Module]] = []
@@ -339,7 +337,7 @@ def test_a_model_in_use_is_never_evicted(specs: dict[str, ModelSpec], sd: ModelS
     assert cache.models == [second]
 
 
-def test_other_files_in_its_place_are_loaded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replaced_files_are_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = tiny_models.saved(tmp_path / "one")
     models = ModelCache(CPU, 10**9)
     before = models.get(spec)
@@ -357,7 +355,7 @@ def test_other_files_in_its_place_are_loaded_anew(tmp_path: Path, monkeypatch: p
     assert len(models.models) == 1
 
 
-def test_weights_are_counted_as_they_will_lie_in_memory(tmp_path: Path) -> None:
+def test_weights_are_counted_by_their_size_in_memory(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "one")
     loaded = ModelCache(CPU, 10**9).get(spec).byte_count
     assert abs(model_loading.weights_bytes(spec, torch.float32) - loaded) < 0.05 * loaded
@@ -376,7 +374,7 @@ def test_a_model_removed_while_others_paint_fails_only_its_own_jobs(batcher: Bat
 
 
 @pytest.mark.parametrize("where", ["encode_prompts", "start", "predict", "decode"])
-def test_what_breaks_anywhere_is_answered_and_the_next_one_is_painted(
+def test_an_unexpected_error_fails_its_job_and_the_next_succeeds(
     batcher: Batcher, sd: ModelSpec, where: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(*arguments: Any) -> Any:
@@ -392,14 +390,14 @@ def test_what_breaks_anywhere_is_answered_and_the_next_one_is_painted(
     assert len(batcher.paint(request(), sd, ignore_step)[0]) == 1
 
 
-def test_one_bad_picture_of_several_ends_them_all(batcher: Batcher, sd: ModelSpec) -> None:
+def test_one_failing_image_fails_the_whole_job(batcher: Batcher, sd: ModelSpec) -> None:
     model = batcher.cache.get(sd)
     start = model.start
 
-    def starting(asked: InpaintRequest, index: int, text: Any, codec: Any) -> Any:
+    def starting(requested: InpaintRequest, index: int, text: Any, codec: Any) -> Any:
         if index == 1:
             raise EngineFailed("the second one")
-        return start(asked, index, text, codec)
+        return start(requested, index, text, codec)
 
     model.start = starting
     with pytest.raises(EngineFailed, match="the second one"):
@@ -407,7 +405,7 @@ def test_one_bad_picture_of_several_ends_them_all(batcher: Batcher, sd: ModelSpe
     wait_until(lambda: batcher.is_idle)
 
 
-def test_a_lost_device_is_not_the_generations_fault(
+def test_a_lost_device_raises_device_lost_for_every_job(
     batcher: Batcher, sd: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.KEEPALIVE_SECONDS", 0.05)
@@ -456,7 +454,7 @@ def test_a_smaller_job_does_not_overtake_a_waiting_one_with_the_same_key(batcher
     assert [one.job for one in batcher.workload.waiting] == [waiting, newcomer], "a longer text has another key"
 
 
-def test_a_folder_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_missing_model_folder_is_a_clear_error(tmp_path: Path) -> None:
     spec = ModelSpec(slug="gone", label="Gone", family="sd", path=tmp_path / "gone")
     with pytest.raises(EngineFailed, match="pull_model gone") as failed:
         Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, ignore_step)
@@ -471,7 +469,7 @@ def test_a_pickle_beside_the_weights_is_refused(tmp_path: Path) -> None:
     assert failed.value.code == "model_refused"
 
 
-def test_a_hung_device_gives_no_sign_of_life(sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hung_device_reports_no_progress(sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.KEEPALIVE_SECONDS", 0.02)
     calls = UNetCalls(batcher, sd, held=True)
     steps: list[Step] = []

@@ -1,4 +1,4 @@
-"""Networks are loaded one at a time, whichever thread wants one: two at once spoil what all threads share."""
+"""Networks are loaded one at a time over all threads, because loading changes process-wide state of the libraries."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def a_preview_decoder(folder: Path) -> Callable[[], object]:
     return lambda: load_preview_decoder(folder, "sd", HALF)
 
 
-def an_image_prompt(folder: Path) -> Callable[[], object]:
+def an_ip_adapter(folder: Path) -> Callable[[], object]:
     unet = load(tiny_models.saved(folder / "model"), HALF).unet
     spec = tiny_parts.saved_adapter(folder / "adapter", "sd", tiny_parts.adapter(unet))
     return lambda: load_adapter(spec, HALF)
 
 
-def a_worn_image_prompt(folder: Path) -> Callable[[], object]:
-    adapter = an_image_prompt(folder)()
+def an_active_ip_adapter(folder: Path) -> Callable[[], object]:
+    adapter = an_ip_adapter(folder)()
     unet = load(tiny_models.saved(folder / "other"), HALF).unet
     return lambda: adapter.attention_processors(unet)  # type: ignore[attr-defined] # load_adapter returns object here
 
@@ -76,38 +76,38 @@ def a_safety_checker(folder: Path) -> Callable[[], object]:
 @pytest.mark.parametrize(
     "prepared",
     [
-        *(a_folder, a_checkpoint, a_vae, a_preview_decoder, an_image_prompt, a_worn_image_prompt, a_lora),
+        *(a_folder, a_checkpoint, a_vae, a_preview_decoder, an_ip_adapter, an_active_ip_adapter, a_lora),
         a_safety_checker,
     ],
 )
-def test_building_a_network_makes_all_other_loaders_wait(
+def test_other_loaders_wait_while_a_network_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: Callable[[Path], Callable[[], object]]
 ) -> None:
     wanted = prepared(tmp_path)
     begin: Callable[..., None] = torch.nn.Module.__init__
-    may_others: list[bool] = []
+    was_free: list[bool] = []
 
-    def another_tries() -> bool:
+    def lock_is_free() -> bool:
         is_free = LOAD_LOCK.acquire(blocking=False)
         if is_free:
             LOAD_LOCK.release()
         return is_free
 
     def watched(module: torch.nn.Module, *args: object, **more: object) -> None:
-        may_others.append(another.submit(another_tries).result())
+        was_free.append(another.submit(lock_is_free).result())
         begin(module, *args, **more)
 
     with ThreadPoolExecutor(1) as another:
-        assert another.submit(another_tries).result()
+        assert another.submit(lock_is_free).result()
         monkeypatch.setattr(torch.nn.Module, "__init__", watched)
         wanted()
         monkeypatch.undo()
-        assert another.submit(another_tries).result()
-    assert may_others
-    assert not any(may_others)
+        assert another.submit(lock_is_free).result()
+    assert was_free
+    assert not any(was_free)
 
 
-def test_a_loader_may_load_with_another_one_and_gives_way_when_it_fails() -> None:
+def test_the_load_lock_is_reentrant_and_released_after_an_error() -> None:
     @serialized
     def inner() -> str:
         return "loaded"
@@ -122,7 +122,7 @@ def test_a_loader_may_load_with_another_one_and_gives_way_when_it_fails() -> Non
         assert another.submit(inner).result() == "loaded"
 
 
-def test_a_network_that_cannot_be_made_leaves_torchs_usual_type(tmp_path: Path) -> None:
+def test_a_failed_build_restores_the_default_dtype_of_torch(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "model")
     config = tmp_path / "model" / "unet" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "down_block_types": ["A", "B"]}))
