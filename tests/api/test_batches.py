@@ -85,7 +85,7 @@ def json_of(answer: HttpResponse) -> dict[str, Any]:
     return body
 
 
-def batch_of(answer: HttpResponse) -> Batch:
+def accepted_batch(answer: HttpResponse) -> Batch:
     assert answer.status_code == 202, answer.content
     return Batch.objects.get(pk=json_of(answer)["id"])
 
@@ -107,7 +107,7 @@ def files() -> set[Path]:
 
 def test_one_mask_serves_many_pictures(post_batch: PostBatch, alices_program: Client, hole: NDArray[np.uint8]) -> None:
     answer = post_batch(images=pictures(3), seed="7", prompt="a lawn")
-    batch, body = batch_of(answer), json_of(answer)
+    batch, body = accepted_batch(answer), json_of(answer)
     assert (body["status"], body["url"]) == ("processing", f"{URL}{batch.pk}/")
     assert [(item["index"], item["name"]) for item in body["items"]] == [(n, f"photo-{n}.png") for n in range(3)]
     assert [item["url"] for item in body["items"]] == [f"/api/generations/{i['generation']}/" for i in body["items"]]
@@ -131,7 +131,7 @@ def test_each_mask_is_used_for_the_image_of_the_same_index(post_batch: PostBatch
         mask = np.full((64, 96), 255, np.uint8)
         mask[20:30, 10 + 20 * number : 20 + 20 * number] = 0
         masks.append(mask)
-    batch = batch_of(post_batch(images=pictures(3), masks=[upload(png(mask)) for mask in masks]))
+    batch = accepted_batch(post_batch(images=pictures(3), masks=[upload(png(mask)) for mask in masks]))
     generations = [item.generation for item in batch.items.all() if item.generation]
     assert len({generation.settings["seed"] for generation in generations}) == 1, "a random seed holds for all"
     assert 0 not in {generation.settings["seed"] for generation in generations}
@@ -143,23 +143,23 @@ def test_each_mask_is_used_for_the_image_of_the_same_index(post_batch: PostBatch
 def test_json_takes_lists_of_base64_and_data_urls(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
     body = {"images": [text(photo_png), data_url(photo_png)], "masks": [text(mask_png)], "prompt": "", "steps": 1000}
     answer = alices_program.post(URL, body, content_type="application/json")
-    batch = batch_of(cast("HttpResponse", answer))
+    batch = accepted_batch(cast("HttpResponse", answer))
     assert states(alices_program, batch) == ["succeeded"] * 2
     assert all("steps was 1000" in item.generation.warnings[0] for item in batch.items.all() if item.generation)
 
 
 def test_a_form_takes_base64_and_settings_in_params(post_batch: PostBatch, photo_png: bytes, mask_png: bytes) -> None:
-    batch = batch_of(
+    batch = accepted_batch(
         post_batch(images=[text(photo_png)] * 2, masks=[text(mask_png)], params=json.dumps({"prompt": "p", "seed": 3}))
     )
     assert [item.generation.settings["seed"] for item in batch.items.all() if item.generation] == [3, 3]
 
 
 def test_our_own_links_are_read_from_storage(alices_program: Client, post_batch: PostBatch, mask_png: bytes) -> None:
-    first = batch_json(alices_program, batch_of(post_batch()))["items"][0]
+    first = batch_json(alices_program, accepted_batch(post_batch()))["items"][0]
     body = {"images": [first["images"][0]], "masks": [text(mask_png)], "prompt": ""}
     answer = alices_program.post(URL, body, content_type="application/json")
-    assert states(alices_program, batch_of(cast("HttpResponse", answer))) == ["succeeded"]
+    assert states(alices_program, accepted_batch(cast("HttpResponse", answer))) == ["succeeded"]
 
 
 def test_a_batch_is_accepted_before_any_item_runs(post_batch: PostBatch, no_workers: None) -> None:
@@ -176,7 +176,7 @@ def test_an_image_that_cannot_be_accepted_is_refused_alone(
 ) -> None:
     images = [*pictures(1), upload(b"no picture", name="notes.txt"), *pictures(2, "more-{}.png")]
     masks = [upload(mask_png), upload(mask_png), upload(png(np.full((64, 96), 255, np.uint8))), upload(mask_png)]
-    batch = batch_of(post_batch(images=images, masks=masks))
+    batch = accepted_batch(post_batch(images=images, masks=masks))
     found = batch_json(alices_program, batch)
     assert [item["status"] for item in found["items"]] == ["succeeded", "refused", "refused", "succeeded"]
     broken, empty = found["items"][1:3]
@@ -190,7 +190,7 @@ def test_an_image_that_cannot_be_accepted_is_refused_alone(
 def test_a_broken_mask_refuses_only_its_own_image(
     post_batch: PostBatch, alices_program: Client, mask_png: bytes
 ) -> None:
-    batch = batch_of(post_batch(images=pictures(2), masks=[upload(b"none"), upload(mask_png)]))
+    batch = accepted_batch(post_batch(images=pictures(2), masks=[upload(b"none"), upload(mask_png)]))
     first = batch_json(alices_program, batch)["items"][0]
     assert (first["status"], first["error"]["field"]) == ("refused", "masks[0]")
 
@@ -253,7 +253,7 @@ def test_a_batch_may_have_the_maximum_number_of_images(
     post_batch: PostBatch, alices_program: Client, mask_png: bytes, no_workers: None
 ) -> None:
     most = site.BATCH_MAX_ITEMS
-    batch = batch_of(post_batch(images=pictures(most), masks=[upload(mask_png) for _ in range(most)]))
+    batch = accepted_batch(post_batch(images=pictures(most), masks=[upload(mask_png) for _ in range(most)]))
     assert batch_json(alices_program, batch)["counts"]["queued"] == most
 
 
@@ -268,7 +268,7 @@ def test_a_limit_reached_within_a_batch_refuses_the_remaining_images(
 ) -> None:
     UserLimits.objects.create(user=alice, per_day=2)
     before = files()
-    found = batch_json(alices_program, batch_of(post_batch(images=pictures(4))))
+    found = batch_json(alices_program, accepted_batch(post_batch(images=pictures(4))))
     assert [item["status"] for item in found["items"]] == ["succeeded", "succeeded", "refused", "refused"]
     error = found["items"][3]["error"]
     assert (error["code"], error["limit"], error["actual"]) == ("quota_exceeded", 2, 2)
@@ -317,7 +317,7 @@ def test_refused_images_are_freed_before_the_next_is_read(
     monkeypatch.setattr(batch_requests, "read_picture", watched)
     kept = png(np.full((64, 96), 255, np.uint8))
     masks = [upload(kept), upload(b"none"), upload(kept), upload(mask_png), upload(mask_png)]
-    batch_of(post_batch(images=pictures(5), masks=masks))
+    accepted_batch(post_batch(images=pictures(5), masks=masks))
     assert in_memory == [0] * 5
 
 
@@ -364,13 +364,13 @@ def test_a_concurrent_retry_with_a_bad_first_image_gets_the_same_batch(
         return None if next(looks, False) else earlier(self, owner)
 
     images = [b"none", pictures(1)[0].read()]
-    first = batch_of(post_batch(images=[upload(image) for image in images], headers=headers))
+    first = accepted_batch(post_batch(images=[upload(image) for image in images], headers=headers))
     monkeypatch.setattr(Idempotency, "earlier_batch", too_early)
-    assert batch_of(post_batch(images=[upload(image) for image in images], headers=headers)) == first
+    assert accepted_batch(post_batch(images=[upload(image) for image in images], headers=headers)) == first
 
 
 def test_each_item_sends_a_webhook_when_it_ends(post_batch: PostBatch) -> None:
-    batch = batch_of(post_batch(images=pictures(2), webhook_url=HOOK))
+    batch = accepted_batch(post_batch(images=pictures(2), webhook_url=HOOK))
     deliveries = WebhookDelivery.objects.values_list("generation", "url").order_by("id")
     assert sorted(deliveries) == sorted((item.generation_id, HOOK) for item in batch.items.all())
 
@@ -415,7 +415,7 @@ def test_parallel_calls_with_one_key_make_one_batch(
 def test_the_list_is_paginated_and_has_only_the_users_batches(
     post_batch: PostBatch, alices_program: Client, bobs_program: Client
 ) -> None:
-    every = [str(batch_of(post_batch(images=pictures(2))).pk) for _ in range(3)][::-1]
+    every = [str(accepted_batch(post_batch(images=pictures(2))).pk) for _ in range(3)][::-1]
     url: str | None = URL + "?page_size=2"
     seen = []
     while url:
@@ -431,7 +431,7 @@ def test_the_list_is_paginated_and_has_only_the_users_batches(
 
 
 def test_a_batch_counts_its_items_by_state(post_batch: PostBatch, alices_program: Client, no_workers: None) -> None:
-    batch = batch_of(post_batch(images=[*pictures(5), upload(b"none")]))
+    batch = accepted_batch(post_batch(images=[*pictures(5), upload(b"none")]))
     succeeded, failed, cancelled, running, _ = (item.generation for item in batch.items.all()[:5])
     for generation in (succeeded, failed, running):
         assert generation is not None
@@ -452,7 +452,7 @@ def test_a_batch_counts_its_items_by_state(post_batch: PostBatch, alices_program
 
 
 def test_the_item_of_a_deleted_generation_is_listed_as_deleted(post_batch: PostBatch, alices_program: Client) -> None:
-    batch = batch_of(post_batch(images=pictures(2)))
+    batch = accepted_batch(post_batch(images=pictures(2)))
     gone = batch_json(alices_program, batch)["items"][0]
     assert alices_program.delete(gone["url"]).status_code == 204
     found = batch_json(alices_program, batch)
@@ -466,7 +466,7 @@ def test_the_item_of_a_deleted_generation_is_listed_as_deleted(post_batch: PostB
 def test_cancelling_stops_only_queued_and_running_items(
     post_batch: PostBatch, alices_program: Client, no_workers: None
 ) -> None:
-    other, batch = batch_of(post_batch()), batch_of(post_batch(images=pictures(3)))
+    other, batch = accepted_batch(post_batch()), accepted_batch(post_batch(images=pictures(3)))
     running = batch.items.all()[1].generation
     assert running is not None
     assert running.start()
@@ -484,7 +484,7 @@ def mixed_batch(post_batch: PostBatch, monkeypatch: pytest.MonkeyPatch) -> Batch
     """A batch with one succeeded, one failed, one cancelled and one refused item."""
     with monkeypatch.context() as patched:
         patched.setattr(tasks.run_waiting, "delay", lambda: None)
-        batch = batch_of(post_batch(images=[*pictures(3), upload(b"none")], seed="4", webhook_url=HOOK))
+        batch = accepted_batch(post_batch(images=[*pictures(3), upload(b"none")], seed="4", webhook_url=HOOK))
         succeeded, failed, cancelled, _ = (item.generation for item in batch.items.all())
         assert succeeded is not None
         assert succeeded.start()
@@ -612,7 +612,7 @@ def archive_of(client: Client, batch: Batch) -> zipfile.ZipFile:
 
 def test_the_archive_has_unchanged_results_and_a_manifest(post_batch: PostBatch, alices_program: Client) -> None:
     images = [*pictures(2, "holiday.jpg"), upload(b"none"), *pictures(1)]
-    batch = batch_of(post_batch(images=images))
+    batch = accepted_batch(post_batch(images=images))
     archive = archive_of(alices_program, batch)
     assert archive.testzip() is None
     assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
@@ -652,7 +652,7 @@ def test_archive_names_are_safe_and_unique() -> None:
 
 
 def test_an_archive_without_results_is_refused(post_batch: PostBatch, alices_program: Client, no_workers: None) -> None:
-    batch = batch_of(post_batch())
+    batch = accepted_batch(post_batch())
     assert batch_json(alices_program, batch)["results"] is None
     answer = alices_program.get(f"{URL}{batch.pk}/results.zip")
     assert (answer.status_code, answer.json()["code"]) == (409, "nothing_succeeded")
@@ -661,7 +661,7 @@ def test_an_archive_without_results_is_refused(post_batch: PostBatch, alices_pro
 def test_a_result_with_a_missing_file_is_left_out_and_named_in_the_manifest(
     post_batch: PostBatch, alices_program: Client
 ) -> None:
-    batch = batch_of(post_batch(images=pictures(2)))
+    batch = accepted_batch(post_batch(images=pictures(2)))
     first = batch.items.all()[0].generation
     assert first is not None
     Path(first.images.get().file.path).unlink()
@@ -671,7 +671,7 @@ def test_a_result_with_a_missing_file_is_left_out_and_named_in_the_manifest(
 
 
 def test_the_archive_holds_at_most_one_result_in_memory(post_batch: PostBatch, alices_program: Client) -> None:
-    batch = batch_of(post_batch(images=pictures(3)))
+    batch = accepted_batch(post_batch(images=pictures(3)))
     url = f"{URL}{batch.pk}/results.zip"
     chunks = list(cast("Any", alices_program.get(url)).streaming_content)
     sizes = [generation.images.get().byte_count for generation in Generation.objects.all()]
@@ -680,7 +680,7 @@ def test_the_archive_holds_at_most_one_result_in_memory(post_batch: PostBatch, a
 
 
 async def test_the_archive_is_streamed_under_asgi(post_batch: PostBatch, alices_key: str) -> None:
-    batch = await database_sync_to_async(lambda: batch_of(post_batch(images=pictures(2))))()
+    batch = await database_sync_to_async(lambda: accepted_batch(post_batch(images=pictures(2))))()
     url, headers = f"{URL}{batch.pk}/results.zip", {"X-API-Key": alices_key}
     answer: Any = await AsyncClient().get(url, headers=headers)
     assert answer.status_code == 200, answer.content
@@ -699,7 +699,7 @@ def test_deleting_a_batch_removes_its_rows_and_files(
     mixed_batch: Batch, post_batch: PostBatch, alices_program: Client
 ) -> None:
     before = files()
-    kept = batch_of(post_batch())
+    kept = accepted_batch(post_batch())
     after = files()
     assert alices_program.post(f"{URL}{mixed_batch.pk}/retry/").status_code == 202
     assert Generation.objects.count() == 6
@@ -714,7 +714,7 @@ def test_deleting_a_batch_removes_its_rows_and_files(
 def test_a_running_item_is_cancelled_before_the_batch_is_deleted(
     post_batch: PostBatch, alices_program: Client, no_workers: None
 ) -> None:
-    batch = batch_of(post_batch(images=pictures(2)))
+    batch = accepted_batch(post_batch(images=pictures(2)))
     running = batch.items.all()[0].generation
     assert running is not None
     assert running.start()
@@ -727,7 +727,7 @@ def test_a_running_item_is_cancelled_before_the_batch_is_deleted(
 
 
 def test_retention_removes_expired_generations_and_their_batch(post_batch: PostBatch, alice: User) -> None:
-    old, young = batch_of(post_batch()), batch_of(post_batch())
+    old, young = accepted_batch(post_batch()), accepted_batch(post_batch())
     long_ago = timezone.now() - timedelta(days=9)
     Batch.objects.filter(pk=old.pk).update(created_at=long_ago)
     Generation.objects.filter(batch_item__batch=old).update(created_at=long_ago, finished_at=long_ago)
@@ -737,14 +737,14 @@ def test_retention_removes_expired_generations_and_their_batch(post_batch: PostB
 
 
 def test_deleting_a_user_removes_their_batches(post_batch: PostBatch, alice: User) -> None:
-    batch_of(post_batch())
+    accepted_batch(post_batch())
     delete_everything_of(alice)
     assert not Batch.objects.exists()
     assert not BatchItem.objects.exists()
 
 
 def test_another_users_batch_is_a_404(post_batch: PostBatch, bobs_program: Client) -> None:
-    url = f"{URL}{batch_of(post_batch()).pk}/"
+    url = f"{URL}{accepted_batch(post_batch()).pk}/"
     answers = [
         bobs_program.get(url),
         bobs_program.delete(url),

@@ -48,12 +48,12 @@ def install(settings: Any, tmp_path: Path) -> Install:
 
 
 @pytest.fixture
-def with_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+def all_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let torch and onnxruntime count as installed, also where they are not."""
     pretend_installed(monkeypatch, "torch", "onnxruntime")
 
 
-@pytest.mark.usefixtures("with_everything")
+@pytest.mark.usefixtures("all_installed")
 def test_auto_selects_the_best_installed_engine_for_the_request(install: Install) -> None:
     def chosen(prompt: str = "", model: str | None = None) -> str:
         return planning.choose("auto", PaintSettings(prompt=prompt, model=model)).engine.name
@@ -118,7 +118,7 @@ def test_a_light_installation_refuses_erase_as_not_installed(
     assert (answer["code"], answer["field"]) == ("engine_not_installed", "engine")
 
 
-@pytest.mark.usefixtures("with_everything")
+@pytest.mark.usefixtures("all_installed")
 def test_the_list_of_engines_includes_erase(alices_program: Client, install: Install) -> None:
     def listed() -> dict[str, Any]:
         engines = alices_program.get("/api/engines/").json()["engines"]
@@ -138,7 +138,7 @@ def test_the_list_of_engines_includes_erase(alices_program: Client, install: Ins
     assert registry.find("erase").declaration.queue is Queue.CPU
 
 
-@pytest.mark.usefixtures("with_everything")
+@pytest.mark.usefixtures("all_installed")
 def test_the_editor_offers_erase_once_installed_and_its_networks_not_as_diffusion_models(
     client: Client, alice: User, install: Install
 ) -> None:

@@ -217,7 +217,7 @@ def test_a_reload_shows_the_result_again_and_the_result_can_be_the_next_source(p
     assert not is_red(page)
 
 
-def lose_websockets(page: Page) -> None:
+def abort_websockets(page: Page) -> None:
     page.add_init_script(
         """window.WebSocket = class extends EventTarget {
             constructor() { super(); setTimeout(() => this.dispatchEvent(new Event("close"))) }
@@ -229,14 +229,14 @@ def lose_websockets(page: Page) -> None:
 
 
 def test_the_page_polls_for_the_result_without_a_websocket(page: Page, photo_file: Path) -> None:
-    lose_websockets(page)
+    abort_websockets(page)
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     generate(page)
 
 
 def test_the_page_survives_a_lost_connection_and_cancel_keeps_the_mask(page: Page, photo_file: Path) -> None:
-    here = "/api/generations/0b0c7c1e-0000-4000-8000-000000000000/"
+    generation_url = "/api/generations/0b0c7c1e-0000-4000-8000-000000000000/"
     state = {"status": "running", "progress": {"step": 3, "of": 12, "percent": 25}}
     offline = False
 
@@ -249,10 +249,10 @@ def test_the_page_survives_a_lost_connection_and_cancel_keeps_the_mask(page: Pag
         else:
             route.fulfill(json=state)
 
-    accepted = {"status": "processing", "id": here.split("/")[3], "url": here}
+    accepted = {"status": "processing", "id": generation_url.split("/")[3], "url": generation_url}
     page.route("**/api/img2img", lambda route: route.fulfill(status=202, json=accepted))
-    page.route(f"**{here}**", answer)
-    lose_websockets(page)
+    page.route(f"**{generation_url}**", answer)
+    abort_websockets(page)
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     page.get_by_role("button", name="Generate").click()
