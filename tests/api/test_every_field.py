@@ -153,7 +153,7 @@ def everything(files: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 class Caller:
-    """Send requests to one model or engine; the result of the request without extra fields is cached."""
+    """Send requests to one model or engine; digests of results without the tested field are cached."""
 
     def __init__(self, client: Client, photo_png: bytes, mask_png: bytes, model: str) -> None:
         self.client, self.pictures, self.model = client, (photo_png, mask_png), model
