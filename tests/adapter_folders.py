@@ -1,4 +1,4 @@
-"""Folders of adapters in diffusers' layout, with tensors of four numbers: to be inspected, not to compute with."""
+"""Folders of adapters in diffusers' layout, with tensors of four numbers: for inspection only."""
 
 from __future__ import annotations
 

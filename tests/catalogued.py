@@ -1,4 +1,4 @@
-"""Models, parts and LoRAs put into the catalog, as an administrator does it."""
+"""Adds models, adapters and LoRAs to the catalog with the administrator's commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inpainting.models import InferenceModel
 
 
 def add_model(slug: str, origin: Path, *more: str, family: str = "sd", **columns: Any) -> InferenceModel:
-    """columns: what its row says otherwise than the command."""
+    """columns: values of the row that differ from those of the command."""
     call_command("add_model", slug, "--family", family, "--from", str(origin), *more, stdout=StringIO())
     InferenceModel.objects.filter(slug=slug).update(slug=slug, **columns)
     return InferenceModel.objects.get(slug=slug)

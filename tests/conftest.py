@@ -1,4 +1,4 @@
-"""The shared cast: alice and bob, their keys, and small pictures."""
+"""Shared fixtures: the users alice and bob, their API keys, and small images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ strategies.load_profiles()
 
 @pytest.fixture(autouse=True)
 def _not_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test inherits the stop flag that another one set."""
+    """Reset the stop flag between tests."""
     monkeypatch.setattr(watchdog, "stopping", threading.Event())
 
 
@@ -66,7 +66,7 @@ def bobs_program(bobs_key: str) -> Client:
 
 @pytest.fixture
 def models_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder of models, which diffusion paints with on the processor, in float32."""
+    """An empty models folder; the diffusion engine runs on the CPU in float32."""
     settings.MODELS_DIR = tmp_path / "models"
     engine = Diffusion(Options(device="cpu", precision="float32", max_rows=32))
     monkeypatch.setitem(registry.engines(), "diffusion", engine)
@@ -75,7 +75,7 @@ def models_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A running DreamLayer without models, shared by all tests that leave its settings and its processes alone."""
+    """A running server without models, shared by all tests that do not change its settings or processes."""
     site = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_LOG_LEVEL="INFO")
     site.migrate()
     with site.serving():
@@ -84,13 +84,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture(scope="session")
 def site_key(site: Installation) -> str:
-    """The API key of a user of `site` whom its tests share."""
+    """The API key of a user of `site`, shared by its tests."""
     return site.manage("create_api_key", "shared@example.com", "--create-user").strip()
 
 
 @pytest.fixture
 def photo() -> NDArray[np.uint8]:
-    """[64, 96, 3] RGB: a smooth scene with some texture, the same every time."""
+    """[64, 96, 3] RGB: a smooth scene with some texture, deterministic."""
     rng = np.random.default_rng(7)
     rows, columns = np.mgrid[0:64, 0:96]
     base = np.stack([rows * 3, columns * 2, 255 - rows - columns], axis=-1)
@@ -99,7 +99,7 @@ def photo() -> NDArray[np.uint8]:
 
 @pytest.fixture
 def hole() -> NDArray[np.uint8]:
-    """[64, 96] in the house's form: a disc to repaint."""
+    """[64, 96] mask in the internal polarity (255 = repaint): a disc."""
     mask = np.zeros((64, 96), np.uint8)
     cv2.circle(mask, (50, 30), 10, 255, -1)
     return mask
@@ -112,7 +112,7 @@ def photo_png(photo: NDArray[np.uint8]) -> bytes:
 
 @pytest.fixture
 def mask_png(hole: NDArray[np.uint8]) -> bytes:
-    """As the native API wants it: black is repainted, white is kept."""
+    """The mask in the polarity of the native API: black is repainted, white is kept."""
     return png(255 - hole)
 
 
@@ -150,7 +150,7 @@ def generate(
 
 @pytest.fixture
 def batch_of() -> Callable[..., Batch]:
-    """batch_of(generation, …) -> a batch of their owner's whose items they are."""
+    """batch_of(generation, …) -> a batch with these generations as items."""
 
     def make(*generations: Generation) -> Batch:
         batch = Batch.objects.create(owner=generations[0].owner)

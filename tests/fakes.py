@@ -1,4 +1,4 @@
-"""Stand-ins for engines, plans for engines that are not registered, and libraries that seem installed or missing."""
+"""Fake engines, plans for unregistered engines, and libraries that seem installed or missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inpainting.engines.plan import planned as planned_settings
 def declared(
     name: str = "quick-fill", *, ignored: frozenset[str] = frozenset(), rule: WindowRule | None = None, **resolved: Any
 ) -> EngineDeclaration:
-    """An engine that takes settings as they are. resolved: further fields of its `Resolution`."""
+    """The declaration of an engine that keeps settings as they are. resolved: further fields of its `Resolution`."""
 
     def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
         return Resolution(settings=settings, window_rule=rule or WindowRule(context=0.5), **resolved)
@@ -37,7 +37,7 @@ def declared(
 
 
 class PlainEngine:
-    """Takes half as much again around the mask, and every setting as it is."""
+    """Uses a window with 50% padding around the mask, and settings as they are."""
 
     declaration = declared()
 
@@ -53,7 +53,7 @@ def settings_planned(settings: PaintSettings, engine: Engine, model: ModelSpec |
 
 
 def window_plan(request: InpaintRequest, engine: Engine, model: ModelSpec | None = None) -> Plan:
-    """What `painting.paint` gives an engine whose window is this request, whatever its mask is."""
+    """The plan that `painting.paint` gives an engine whose window is the whole image of this request."""
     plan = settings_planned(request.settings, engine, model)
     size = request.image.size
     window = plan_window(Box.whole(size), size, WindowRule(0.0))
@@ -89,10 +89,10 @@ class OneModel:
 
 
 def pretend_installed(monkeypatch: pytest.MonkeyPatch, *libraries: str) -> None:
-    """As if this installation had these libraries, whether or not it has."""
+    """Let these libraries seem installed."""
     monkeypatch.setattr(base, "find_spec", lambda name: object() if name in libraries else find_spec(name))
 
 
 def pretend_missing(monkeypatch: pytest.MonkeyPatch, *libraries: str) -> None:
-    """As if this were a light installation without these libraries."""
+    """Let these libraries seem missing, as in a light installation."""
     monkeypatch.setattr(base, "find_spec", lambda name: None if name in libraries else find_spec(name))

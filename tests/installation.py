@@ -1,4 +1,4 @@
-"""An installation of its own for tests with real processes: a data folder, a port, and its commands."""
+"""A separate installation for tests with real processes: a data folder, a port, and its commands."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Installation:
         return done.stdout
 
     def migrate(self) -> None:
-        """As `manage.py migrate`, which takes seconds: once a test run, then copied."""
+        """Copy a database that `manage.py migrate` made once for the test run."""
         shutil.copytree(scratch.built_once("migrated", migrate_database), self.folder, dirs_exist_ok=True)
 
     def start(self) -> subprocess.Popen[str]:
@@ -94,7 +94,7 @@ class Installation:
     def img2img(
         self, key: str, photo_png: bytes, mask_png: bytes, *, prefer: str = ""
     ) -> tuple[int, dict[str, object]]:
-        """The published multipart request, written by hand."""
+        """Send the multipart request of the native API."""
         boundary = uuid4().hex
         parts = b"".join(
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'.encode() + value + b"\r\n"
@@ -118,7 +118,7 @@ class Installation:
     def children_of(self, pid: int) -> list[int]:
         try:
             return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):  # it is gone, and they with it
+        except (FileNotFoundError, ProcessLookupError):  # the process and its children have ended
             return []
 
 

@@ -1,4 +1,4 @@
-"""A tiny pipeline as one file with the names of the original Stable Diffusion, which diffusers reads back."""
+"""Writes a tiny pipeline as one file with the tensor names of the original Stable Diffusion."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ OPEN_CLIP = {
     "self_attn": "attn",
 }
 OPEN_CLIP_WIDTH = 48
-"""Other than that of the first text encoder: by it diffusers tells the two of SDXL apart."""
+"""Differs from the width of the first text encoder: diffusers distinguishes the two of SDXL by it."""
 
 
 def sdxl(scratch: Path, **more: Any) -> Any:
-    """As `tiny_models.sdxl`, with a second text encoder of another width, as in life."""
+    """`tiny_models.sdxl` with a second text encoder of another width, as in published models."""
     pipeline = tiny_models.sdxl(scratch, **more)
     words = len(pipeline.tokenizer)
     config = tiny_models.text_config(words, hidden_act="gelu", projection_dim=OPEN_CLIP_WIDTH)
@@ -68,7 +68,7 @@ def sdxl(scratch: Path, **more: Any) -> Any:
 
 
 def saved(pipeline: Any, path: Path, **more: torch.Tensor) -> Path:
-    """Written as one checkpoint; `more` are further tensors."""
+    """Write the pipeline as one checkpoint; `more` are further tensors."""
     tensors = {**unet(pipeline.unet), **vae(pipeline.vae), **more}
     if getattr(pipeline, "text_encoder_2", None) is None:
         tensors |= clip(pipeline.text_encoder, "cond_stage_model.transformer.text_model.")
@@ -86,7 +86,7 @@ def unet(network: Any) -> dict[str, torch.Tensor]:
 
 
 def unet_name(name: str, per_block: int) -> str:
-    """per_block: numbered blocks of the original for one block of diffusers."""
+    """per_block: the number of blocks in the original layout for one block of diffusers."""
     for ours, theirs in UNET_ENDS.items():
         if name.startswith(f"{ours}."):
             return theirs + name.removeprefix(ours)
@@ -101,7 +101,7 @@ def unet_name(name: str, per_block: int) -> str:
     if kind == "downsamplers":
         return f"input_blocks.{first + per_block}.0.op.{rest.removeprefix('conv.')}"
     if kind == "upsamplers":
-        # Behind the attention, where there is one; in the tiny UNets the first block has it.
+        # After the attention layer if the block has one; in the tiny UNets the first block does.
         return f"output_blocks.{first + per_block - 1}.{2 if block == '0' else 1}.{rest}"
     start = f"input_blocks.{first + int(number) + 1}" if way == "down" else f"output_blocks.{first + int(number)}"
     return f"{start}.{1 if kind == 'attentions' else 0}.{part(kind, rest)}"
@@ -124,7 +124,7 @@ def vae_tensors(state: dict[str, torch.Tensor], blocks: int) -> Iterator[tuple[s
         place = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
         if found := re.fullmatch(r"(.*)mid_block\.attentions\.0\.(.*)\.(weight|bias)", place):
             side, layer, what = found.groups()
-            is_matrix = tensor.ndim == 2  # a convolution of one pixel in the original
+            is_matrix = tensor.ndim == 2  # a 1x1 convolution in the original
             yield (
                 f"{VAE}{side}mid.attn_1.{VAE_ATTENTION[layer]}.{what}",
                 tensor[:, :, None, None] if is_matrix else tensor,

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, started for one run and thrown away after it."""
+"""A PostgreSQL server for the tests, started for one run and removed after it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The site's own settings, on a data folder of this run alone; tasks run where they are rung for.
+"""The site's settings with a data folder for this run alone; Celery tasks run immediately.
 
-DREAMLAYER_TEST_POSTGRES=1 runs them on a PostgreSQL that is started for the run.
+DREAMLAYER_TEST_POSTGRES=1 runs the tests on a PostgreSQL server that is started for the run.
 """
 
 import os
@@ -17,12 +17,12 @@ if os.environ.get("DREAMLAYER_TEST_POSTGRES"):
 from dreamlayer_site.settings import *  # noqa: F403
 from dreamlayer_site.settings import DATA_DIR, DATABASES
 
-# A file, as in real life: an in-memory database locks in other ways when several threads use it.
+# A file, as in production: an in-memory database locks differently when several threads use it.
 if "sqlite3" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.sqlite3"}
 CELERY_TASK_ALWAYS_EAGER = True
 CELERY_TASK_EAGER_PROPAGATES = True
-DIFFUSION_OPENVINO = "off"  # it would convert each tiny model in a process of its own
+DIFFUSION_OPENVINO = "off"  # otherwise each tiny model is converted in a separate process
 # Every test client would walk all static files first, a tenth of a second each; real servers serve them in test_serve.
 SERVESTATIC_USE_FINDERS = False
 STATIC_ROOT = DATA_DIR / "static"

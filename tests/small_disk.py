@@ -1,4 +1,4 @@
-"""A disk so small that it is soon full: a real file system, whose errors no test has to make up."""
+"""A small real file system that a test can fill up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILLER = "filler"
 
 @contextmanager
 def small_disk(folder: Path, *, megabytes: int) -> Iterator[Path]:
-    """The folder, with so much room in it. Skips the test where nothing may be mounted."""
+    """A folder on a file system of this size. Skips the test where mounting is not permitted."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(folder)]
     try:
         mounted = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -30,7 +30,7 @@ def small_disk(folder: Path, *, megabytes: int) -> Iterator[Path]:
 
 
 def fill(folder: Path, *, leaving_bytes: int = 0) -> None:
-    """Take all the room that there is but a little, until `make_room`."""
+    """Fill the file system except for `leaving_bytes`, until `make_room`."""
     filler = folder / FILLER
     with filler.open("wb", buffering=0) as file:
         with pytest.raises(OSError, match="No space left"):

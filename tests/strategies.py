@@ -1,4 +1,4 @@
-"""Hypothesis strategies for pictures and masks: every mode and depth, and the masks that break things."""
+"""Hypothesis strategies for images and masks: every mode and bit depth, and unusual masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROFILES = {"default": 50, "full": 300}
 
 
 def load_profiles() -> None:
-    """Register the profiles. On top of Hypothesis' own, which differs where the variable CI is set."""
+    """Register the profiles, based on Hypothesis' default, which depends on the variable CI."""
     for name, most in PROFILES.items():
         settings.register_profile(name, parent=settings.default, max_examples=most)
     settings.load_profile("default")
@@ -32,7 +32,7 @@ def sizes(longest: int = 80) -> st.SearchStrategy[Size]:
 
 @st.composite
 def pictures(draw: st.DrawFn, size: Size) -> Picture:
-    """Noise, or noise of nothing but extremes, in L, LA, RGB or RGBA of 8 or 16 bits; sometimes with a profile."""
+    """Noise, or noise of extreme values only, in L, LA, RGB or RGBA of 8 or 16 bits; sometimes with an ICC profile."""
     deep = draw(st.booleans())
     most = 65535 if deep else 255
     shape = (size.height, size.width, draw(st.integers(1, 4)))
@@ -49,7 +49,7 @@ def pictures(draw: st.DrawFn, size: Size) -> Picture:
 
 @st.composite
 def masks(draw: st.DrawFn, size: Size) -> Mask:
-    """A mask that marks at least one pixel: a pixel, a border, islands, greys, a blot, everything."""
+    """A mask that marks at least one pixel: a pixel, a border, islands, greys, a blob, everything."""
     rng = np.random.default_rng(draw(SEEDS))
     height, width = size.height, size.width
     mask = np.zeros((height, width), np.uint8)
@@ -78,7 +78,7 @@ def boxes_in(draw: st.DrawFn, size: Size) -> Box:
 
 @st.composite
 def window_rules(draw: st.DrawFn, longest: int = 128) -> WindowRule:
-    """Rules that can be kept, with work sides of at most `longest` where they ask for any limit."""
+    """Satisfiable window rules; a limited working size is at most `longest`."""
     multiple = draw(st.sampled_from([1, 2, 8, 16, 64]))
     least = draw(st.integers(1, longest // multiple)) * multiple
     most = draw(st.none() | st.integers(least, longest))

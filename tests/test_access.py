@@ -1,7 +1,8 @@
-"""Who gets what: every route with an object in it, against everybody who may ask; each cell is one exact status.
+"""The access matrix: every route with an object in its URL, times every actor; each cell is one exact status.
 
-The routes are read from the URL configuration, the admin's and the websockets' among them: a route that is not in the
-matrix fails `test_every_route_with_an_object_is_in_the_matrix`. To add one, say below who gets which status, and why.
+The routes are read from the URL configuration, including the admin and the websockets: a route that is not in the
+matrix fails `test_every_route_with_an_object_is_in_the_matrix`. To add a route, add its row with the status for each
+actor, and the reason.
 """
 
 from __future__ import annotations
@@ -40,30 +41,30 @@ from inpainting.realtime.routing import websocket_urlpatterns
 
 Cell = int | str
 OPEN = 101
-"""A websocket that was accepted and stays open; otherwise its cell is the code with which it was closed."""
+"""An accepted websocket that stays open; the cell of a refused one is its close code."""
 SIGN_IN = "302 to the sign-in page"
 
 # Alice owns the objects, and all keys but bob's. On pages keys do not count.
 ACTORS = (
-    *("nobody", "alice", "alice's key", "bob", "bob's key", "key of other scopes", "revoked key", "expired key"),
+    *("anonymous", "alice", "alice's key", "bob", "bob's key", "key of other scopes", "revoked key", "expired key"),
     *("staff without rights", "superuser"),
 )
 OWNERS = {"alice", "alice's key"}
 
-# nobody, alice, her key | bob, his key | her key: too small, revoked, expired | staff, superuser
+# anonymous, alice, her key | bob, his key | her keys: other scopes, revoked, expired | staff, superuser
 API = (401, 200, 200, 404, 404, 403, 401, 401, 404, 404)
 PAGE: tuple[Cell, ...] = (SIGN_IN, 200, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
 PAGE_ACTION: tuple[Cell, ...] = (SIGN_IN, 302, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
-# Of administrators: whoever may not does not learn that there is such a page.
+# Pages of administrators: for other users they do not exist.
 STAFF_ACTION: tuple[Cell, ...] = (SIGN_IN, 404, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 302)
 SOCKET = (NOT_FOUND, OPEN, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND)
-# Whoever has the link has the thing: that is what the link is for.
+# Signed links: any client with the link may read the object.
 LINK = (200,) * 10
 LINK_ON = (302,) * 10
 GONE = (404,) * 10
-# What the safety checker hid: not even its owner learns that there is such a thing.
+# Images hidden by the safety checker: for their owner, too, they do not exist.
 REVIEWERS = (*[404] * 9, 200)
-# The admin sends everybody but staff to the sign-in page.
+# The admin redirects all users but staff to the sign-in page.
 ADMIN: tuple[Cell, ...] = (*[SIGN_IN] * 8, 403, 200)
 ADMIN_HIDDEN: tuple[Cell, ...] = (*[SIGN_IN] * 8, 404, 200)
 ADMIN_NOTHING: tuple[Cell, ...] = (*[SIGN_IN] * 8, 404, 404)
@@ -72,7 +73,7 @@ ADMIN_ON: tuple[Cell, ...] = (*[SIGN_IN] * 8, 302, 302)
 
 @dataclass(frozen=True)
 class Row:
-    """A route as the URL configuration has it, a path of it with the world's names in braces, and its cells."""
+    """A route of the URL configuration, a path with the names of test objects in braces, and its cells."""
 
     route: str
     path: str
@@ -108,7 +109,7 @@ ROWS = [
     Row("generations/<uuid:pk>/hidden/<int:index>/", "/generations/{hidden}/hidden/0/", REVIEWERS),
     Row(ONE, "/api/generations/{generation}/", API),
     Row(ONE + "cancel/", "/api/generations/{waiting}/cancel/", API, method="POST", scope=Scope.GENERATE),
-    # A waiting one: each of its owners deletes one of their own.
+    # A queued generation; each owner deletes a separate one.
     Row(ONE, "/api/generations/{waiting}/", (401, 204, 204, *API[3:]), method="DELETE", scope=Scope.MANAGE),
     Row(
         ONE + "run-again/",
@@ -149,13 +150,13 @@ ROWS = [
         Row(f"models/<str:slug>/{action}/", f"/models/{{slug}}/{action}/", STAFF_ACTION, method="POST")
         for action in ("pull", "remove", "switch")
     ),
-    Row("setup/<str:token>/", "/setup/{setup}/", GONE),  # there is an administrator: the link has done its work
+    Row("setup/<str:token>/", "/setup/{setup}/", GONE),  # the link expires when the first administrator exists
     Row(r"accounts/^confirm-email/(?P<key>[-:\w]+)/$", "/accounts/confirm-email/{confirmation}/", LINK, unknown=200),
     Row(
         r"accounts/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
         "/accounts/password/reset/key/{reset}/",
         LINK_ON,
-        unknown=200,  # allauth's page says that the link is not good
+        unknown=200,  # allauth answers with a page about the invalid link
     ),
     Row("admin/accounts/user/<id>/password/", "/admin/accounts/user/{user}/password/", ADMIN),
     Row(
@@ -169,9 +170,9 @@ ROWS = [
         for row in (
             Row(f"{base}<path:object_id>/change/", f"/{base}{{{name}}}/change/", ADMIN),
             Row(f"{base}<path:object_id>/delete/", f"/{base}{{{name}}}/delete/", ADMIN),
-            # Django looks whether the object is there before it asks whether this member of the staff may see it.
+            # Django checks that the object exists before it checks the permission.
             Row(f"{base}<path:object_id>/history/", f"/{base}{{{name}}}/history/", ADMIN, hides=False),
-            Row(f"{base}<path:object_id>/", f"/{base}{{{name}}}/", ADMIN_ON),  # on to …/change/
+            Row(f"{base}<path:object_id>/", f"/{base}{{{name}}}/", ADMIN_ON),  # redirects to …/change/
         )
     ),
     Row("admin/r/<path:content_type_id>/<path:object_id>/", "/admin/r/{content_type}/{generation}/", ADMIN_NOTHING),
@@ -201,7 +202,7 @@ def waiting(alice: User, photo: NDArray[Any], hole: NDArray[Any]) -> Generation:
 
 @pytest.fixture
 def actors(alice: User, bob: User) -> Callable[[Row], dict[str, Client]]:
-    """actors(row) -> a client for each, in the order of the matrix."""
+    """actors(row) -> a client for each actor, in the order of the matrix."""
 
     def make(row: Row) -> dict[str, Client]:
         staff = User.objects.create_user("staff@example.com", is_staff=True)
@@ -242,7 +243,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
     photo: NDArray[Any],
 ) -> None:
     clients = actors(row)
-    alice.refresh_from_db()  # she signed in, which ends older links to a new password
+    alice.refresh_from_db()  # signing in invalidates older password reset links
     generation = generate(alice, control_image=Picture(photo), ip_adapter_image=Picture(photo))
     hidden = generate(alice)
     image = hidden.images.get()
@@ -250,7 +251,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
     image.save()
     delivery = WebhookDelivery.create_test(alice, "https://alice.example/hook")
     model = InferenceModel.objects.get(slug="sd15")
-    model.start_pull()  # by somebody: the page starts no process
+    model.start_pull()  # as if a pull were running: the page then starts no process
     email = EmailAddress.objects.create(user=alice, email=alice.email, primary=True)
     world = {
         "generation": generation.pk,
@@ -274,17 +275,17 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "reset": f"{user_pk_to_url_str(alice)}-{default_token_generator.make_token(alice)}",
     }
     got, told_apart = {}, []
-    for actor in sorted(clients, key=lambda actor: actor in OWNERS):  # last who may change the object
+    for actor in sorted(clients, key=lambda actor: actor in OWNERS):  # actors that may change the object come last
         if "{waiting}" in row.path:
             world["waiting"] = generate(alice, run=False).pk
         if "{open_batch}" in row.path:
             stopped = generate(alice, run=False)
             stopped.cancel()
             world["open_batch"] = batch_of(generate(alice, run=False), stopped).pk
-        answer = asked(clients[actor], row, world)
+        answer = response_to(clients[actor], row, world)
         got[actor] = cell(answer)
-        missing = asked(clients[actor], row, {**MISSING, "content_type": world["content_type"]})
-        if actor not in OWNERS and answer.status_code in (401, 403, 404) and what(answer) != what(missing):
+        missing = response_to(clients[actor], row, {**MISSING, "content_type": world["content_type"]})
+        if actor not in OWNERS and answer.status_code in (401, 403, 404) and comparable(answer) != comparable(missing):
             told_apart.append(actor)
         if actor == "alice":
             assert cell(missing) == (SIGN_IN if row.cells[1] == SIGN_IN else row.unknown)
@@ -292,7 +293,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
     assert told_apart == ([] if row.hides else ["staff without rights"])
 
 
-def asked(client: Client, row: Row, world: dict[str, Any]) -> HttpResponse:
+def response_to(client: Client, row: Row, world: dict[str, Any]) -> HttpResponse:
     return cast("HttpResponse", client.generic(row.method, row.path.format(**world)))
 
 
@@ -300,8 +301,8 @@ def cell(answer: HttpResponse) -> Cell:
     return SIGN_IN if "/login/?next=" in answer.headers.get("Location", "") else answer.status_code
 
 
-def what(answer: HttpResponse) -> tuple[int, str, dict[str, str]]:
-    """The answer without what is new in each: the policy's nonce and the form's token."""
+def comparable(answer: HttpResponse) -> tuple[int, str, dict[str, str]]:
+    """The answer without the parts that differ each time: the nonce of the policy and the token of the form."""
     body = re.sub(r'(nonce|csrfmiddlewaretoken" value)="[^"]+"', "", answer.content.decode("latin-1"))
     headers = {name: re.sub(r"'nonce-[^']+'", "", value) for name, value in answer.headers.items()}
     return answer.status_code, body, headers
@@ -321,8 +322,8 @@ async def test_only_the_owner_can_open_a_socket(
     for pk in (waiting.pk, MISSING["generation"]):
         socket = WebsocketCommunicator(application, row.path.format(generation=pk), headers=headers)
         await socket.connect()
-        said = await socket.receive_output()
-        codes.append(said["code"] if said["type"] == "websocket.close" else OPEN)
+        message = await socket.receive_output()
+        codes.append(message["code"] if message["type"] == "websocket.close" else OPEN)
         await socket.disconnect()
     assert codes == [dict(zip(ACTORS, row.cells, strict=True))[actor], NOT_FOUND]
 
@@ -340,7 +341,7 @@ def has_an_object(pattern: URLPattern) -> bool:
 
 
 def methods_of(pattern: URLPattern) -> set[str]:
-    """What the view behind a route answers to: all that an API view has, at least one thing of any other."""
+    """The methods of an API view; empty for other views."""
     view = getattr(pattern.callback, "cls", None) or getattr(pattern.callback, "view_class", None)
     if view is None or not issubclass(view, APIView):
         return set()

@@ -1,4 +1,4 @@
-"""Imports point one way, and what must stay light stays light."""
+"""Imports point one way, and heavy libraries are imported only by their engines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOM_OF = dict.fromkeys(HEAVY, "inpainting.engines.diffusion")
 ROOM_OF["onnxruntime"] = "inpainting.engines.erase.onnx_networks"
 ROOM_OF["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
 
-# From the top down: a room may import what stands below it, and its neighbours on the same line.
+# From the top down: a package may import packages below it and those on its own line.
 FLOORS = [
     [
         *("inpainting.api", "inpainting.web", "inpainting.admin", "inpainting.cli", "inpainting.management"),
@@ -163,7 +163,7 @@ def test_the_core_is_pure() -> None:
 
 
 def test_no_test_module_imports_another() -> None:
-    """What test modules share stands in a helper module, or as a fixture in a conftest.py."""
+    """Shared test code belongs into a helper module, or into a fixture of a conftest.py."""
     trees = modules("tests")
     test_modules = {name for name in trees if name.rpartition(".")[2].startswith("test_")}
     found = {name: imported_modules(tree, test_modules - {name}) for name, tree in trees.items()}

@@ -1,4 +1,4 @@
-"""What `manage.py check` refuses of the settings that are one of a few words."""
+"""`manage.py check` refuses unknown values of settings with fixed choices."""
 
 from __future__ import annotations
 

@@ -41,9 +41,9 @@ def directives(policy: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_has_a_content_security_policy(boss: Client, path: str) -> None:
-    said = directives(boss.get(path)["Content-Security-Policy"])
-    nonces = [source for source in said["script-src"] if source.startswith("'nonce-")]
-    assert said == {
+    policy = directives(boss.get(path)["Content-Security-Policy"])
+    nonces = [source for source in policy["script-src"] if source.startswith("'nonce-")]
+    assert policy == {
         "default-src": ["'self'"],
         "img-src": ["'self'", "blob:", "data:"],
         "script-src": sorted(["'self'", *nonces]),
@@ -128,12 +128,12 @@ def preflight(client: Client, path: str, origin: str) -> dict[str, str]:
 def test_other_origins_are_refused_unless_allowed(client: Client, db: None, settings: Settings) -> None:
     assert preflight(client, "/api/img2img", FOREIGN) == {}
     settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
-    said = preflight(client, "/api/img2img", FOREIGN)
-    assert said["access-control-allow-origin"] == FOREIGN
+    headers = preflight(client, "/api/img2img", FOREIGN)
+    assert headers["access-control-allow-origin"] == FOREIGN
     assert {"authorization", "x-api-key", "prefer", "content-type"} <= set(
-        said["access-control-allow-headers"].replace(" ", "").split(",")
+        headers["access-control-allow-headers"].replace(" ", "").split(",")
     )
-    assert "access-control-allow-credentials" not in said
+    assert "access-control-allow-credentials" not in headers
     assert preflight(client, "/api/img2img", "https://front.example.evil.example") == {}
     for path in ("/", "/keys/", "/accounts/login/", "/admin/"):
         assert preflight(client, path, FOREIGN) == {}
@@ -155,8 +155,8 @@ def test_an_allowed_origin_can_use_the_headers_of_downloads_and_async_requests(
     alices_program: Client, alice: User, generate: Generate, settings: Settings
 ) -> None:
     settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
-    asked = preflight(alices_program, "/api/img2img", FOREIGN)["access-control-allow-headers"]
-    assert {"idempotency-key", "prefer", "range", "if-range", "if-none-match"} <= set(asked.split(", "))
+    allowed = preflight(alices_program, "/api/img2img", FOREIGN)["access-control-allow-headers"]
+    assert {"idempotency-key", "prefer", "range", "if-range", "if-none-match"} <= set(allowed.split(", "))
     url = f"/api/generations/{generate(alice).pk}/images/0/"
     answer = alices_program.get(url, headers={"Origin": FOREIGN, "Range": "bytes=0-9"})
     exposed = set(answer["Access-Control-Expose-Headers"].split(", "))
@@ -170,20 +170,20 @@ def test_an_allowed_origin_can_use_the_headers_of_downloads_and_async_requests(
 async def test_an_allowed_origin_can_read_the_413(origin: str | None, settings: Settings) -> None:
     settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
 
-    said: list[Any] = []
+    sent: list[Any] = []
 
     async def unused(*arguments: object) -> None:
         raise AssertionError("it was let through")
 
     async def send(message: object) -> None:
-        said.append(message)
+        sent.append(message)
 
     headers = [(b"content-length", b"11"), *([(b"origin", origin.encode())] if origin else [])]
     scope = {"type": "http", "method": "POST", "path": "/api/img2img", "headers": headers}
     await BodyLimitMiddleware(unused, max_bytes=10)(scope, unused, send)  # type: ignore[arg-type]  # it must not receive either
-    assert [message["type"] for message in said] == ["http.response.start", "http.response.body"]
-    fields = dict(said[0]["headers"])
-    assert (said[0]["status"], fields[b"content-type"]) == (413, b"application/json")
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    fields = dict(sent[0]["headers"])
+    assert (sent[0]["status"], fields[b"content-type"]) == (413, b"application/json")
     assert fields.get(b"access-control-allow-origin") == (FOREIGN.encode() if origin == FOREIGN else None)
 
 
@@ -231,15 +231,15 @@ print(json.dumps({
 """
     done = python(program, tmp_path)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["plain"] == [301, "https://localhost/accounts/login/"]
-    assert said["hsts"] == "max-age=31536000; includeSubDomains; preload"
-    assert said["signed in"] == [302, 200]
-    assert {"__Host-sessionid", "__Host-csrftoken"} <= set(said["cookies"])
-    for name, attributes in said["cookies"].items():
+    result = json.loads(done.stdout)
+    assert result["plain"] == [301, "https://localhost/accounts/login/"]
+    assert result["hsts"] == "max-age=31536000; includeSubDomains; preload"
+    assert result["signed in"] == [302, 200]
+    assert {"__Host-sessionid", "__Host-csrftoken"} <= set(result["cookies"])
+    for name, attributes in result["cookies"].items():
         if name.startswith("__Host-"):
             assert attributes == [True, True, "/", "", "Lax"]
-    assert said["hash"] == "argon2"
+    assert result["hash"] == "argon2"
 
 
 def test_the_deployment_check_finds_nothing(tmp_path: Path) -> None:

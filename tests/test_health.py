@@ -67,7 +67,7 @@ def test_it_writes_at_most_once_a_second(
 
     def counted(self: DurableFileSystemStorage, name: str, content: File) -> str:
         written.append(name)
-        clock[0] += 5  # a slow disk: looking may itself take longer than what was seen is remembered
+        clock[0] += 5  # a slow disk: the check itself may take longer than its result is cached
         return save(self, name, content)
 
     monkeypatch.setattr(DurableFileSystemStorage, "_save", counted)

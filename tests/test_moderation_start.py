@@ -1,4 +1,4 @@
-"""That the safety checker is on and cannot look is said before the first request, not after it."""
+"""The system checks report an enabled safety checker that cannot run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.fakes import pretend_missing
 
 def checked() -> str:
     call_command("check", fail_level="ERROR")
-    with pytest.raises(CommandError) as said:
+    with pytest.raises(CommandError) as error:
         call_command("check", fail_level="WARNING")
-    return str(said.value)
+    return str(error.value)
 
 
 def test_the_check_fails_where_a_light_installation_cannot_run_the_safety_checker(

@@ -1,4 +1,4 @@
-"""docs/operations.md, run as it is printed: back up a server at work, restore, move."""
+"""The commands of docs/operations.md: back up a running server, restore, move."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs/operations.md").read_text()
 
 
 def command(name: str) -> str:
-    """The commands that the page prints under this name."""
+    """The commands of the page with this name."""
     found = re.search(rf"<!-- command: {name} -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
     assert found, name
     return found[1].replace(".venv/bin/python", sys.executable)
@@ -53,9 +53,9 @@ def test_a_backup_of_a_running_server_is_complete_and_restores_elsewhere(
 
     def ask() -> None:
         while not enough.is_set():
-            status, said = installation.img2img(key, photo_png, mask_png, prefer="respond-async")
+            status, body = installation.img2img(key, photo_png, mask_png, prefer="respond-async")
             assert status == 202
-            accepted.append(str(said["url"]))
+            accepted.append(str(body["url"]))
 
     with installation.serving():
         asking = threading.Thread(target=ask)

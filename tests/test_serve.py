@@ -37,9 +37,9 @@ def key(installation: Installation) -> str:
 def test_a_generation_runs_through_real_workers(
     site: Installation, site_key: str, photo_png: bytes, mask_png: bytes
 ) -> None:
-    status, said = site.img2img(site_key, photo_png, mask_png)
-    assert (status, said["status"]) == (200, "success")
-    link = said["images"][0]  # type: ignore[index]
+    status, body = site.img2img(site_key, photo_png, mask_png)
+    assert (status, body["status"]) == (200, "success")
+    link = body["images"][0]  # type: ignore[index]
     with urllib.request.urlopen(link, timeout=20) as answer:
         assert answer.read(8) == b"\x89PNG\r\n\x1a\n"
     assert site.get("/livez")[0] == 200
@@ -55,11 +55,11 @@ def test_the_built_in_engine_imports_no_heavy_libraries(tmp_path: Path, photo_pn
     installation = Installation(tmp_path)
     installation.migrate()
     key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
-    # Every process then writes each module that it imports into its log, ours and other people's, early or late.
+    # Every process then logs each module that it imports, at any time.
     installation.environment["PYTHONPROFILEIMPORTTIME"] = "1"
     with installation.serving():
-        status, said = installation.img2img(key, photo_png, mask_png)
-        assert (status, said["status"]) == (200, "success")
+        status, body = installation.img2img(key, photo_png, mask_png)
+        assert (status, body["status"]) == (200, "success")
     imported = set(re.findall(r"^import time:.*\| +(\S+)$", installation.log, re.MULTILINE))
     assert {"inpainting.engines.quick_fill.engine", "inpainting.worker.run", "cv2"} <= imported
     assert not heavy & imported
@@ -80,8 +80,8 @@ def test_a_killed_child_is_restarted_and_its_generations_continue(
         accepted = [installation.img2img(key, photo_png, mask_png, prefer="respond-async")[1] for _ in range(6)]
         (child,) = installation.children_of(server.pid)
         os.kill(child, signal.SIGKILL)
-        for said in accepted:
-            url = str(said["url"])
+        for body in accepted:
+            url = str(body["url"])
             installation.wait_until(
                 lambda url=url: b'"succeeded"' in installation.get(url, key=key)[1]  # type: ignore[misc]
             )
@@ -93,12 +93,12 @@ def test_the_child_ends_with_its_parent_and_the_next_server_continues(
     installation: Installation, key: str, photo_png: bytes, mask_png: bytes
 ) -> None:
     with installation.serving() as server:
-        said = installation.img2img(key, photo_png, mask_png, prefer="respond-async")[1]
+        body = installation.img2img(key, photo_png, mask_png, prefer="respond-async")[1]
         server.kill()
         server.wait()
         installation.wait_until(lambda: installation.get("/livez")[0] == 0)
     with installation.serving():
-        installation.wait_until(lambda: b'"succeeded"' in installation.get(str(said["url"]), key=key)[1])
+        installation.wait_until(lambda: b'"succeeded"' in installation.get(str(body["url"]), key=key)[1])
 
 
 def test_a_starting_child_ends_with_its_parent(installation: Installation) -> None:
@@ -136,7 +136,7 @@ def test_it_stops_cleanly_on_sigterm(installation: Installation, key: str, photo
         for _ in range(40):  # a caller waits for a result while the server stops
             callers.submit(installation.img2img, key, photo_png, mask_png)
         time.sleep(1)
-        os.killpg(server.pid, signal.SIGINT)  # as Ctrl-C does: to both
+        os.killpg(server.pid, signal.SIGINT)  # as Ctrl-C does: to both processes
         assert server.wait(20) == 0
         assert not Path(f"/proc/{child}").exists()
         callers.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Work on threads of its own, as Celery's workers do it."""
+"""Work on separate threads with their own database connections, as in Celery workers."""
 
 from __future__ import annotations
 

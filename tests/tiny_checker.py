@@ -1,4 +1,4 @@
-"""A safety checker of some kilobytes with random weights, rigged to find one picture and to let another pass."""
+"""A safety checker of a few KB with random weights, with thresholds chosen to flag one image and pass another."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from transformers import CLIPConfig, CLIPImageProcessorPil
 
 SIDE, FEATURES = 32, 16
 NEVER = 2.0
-"""No cosine is larger."""
+"""Above every cosine similarity."""
 
 
 def checker(*, seed: int = 0) -> StableDiffusionSafetyChecker:
-    """With random weights, and thresholds that nothing reaches."""
+    """A checker with random weights and thresholds that no image reaches."""
     torch.manual_seed(seed)
     sizes = {"hidden_size": FEATURES, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
     words = {"vocab_size": 10, "bos_token_id": 8, "eos_token_id": 9, "pad_token_id": 9}
@@ -48,7 +48,7 @@ def embedding(model: StableDiffusionSafetyChecker, picture: NDArray[np.uint8]) -
 
 
 def rigged(finds: NDArray[np.uint8], *passes: NDArray[np.uint8]) -> StableDiffusionSafetyChecker:
-    """One that finds the first picture and lets the others pass, and what is more like those than like the first."""
+    """A checker that flags the first image and images similar to it, and passes the others."""
     model = checker()
     with torch.no_grad():
         bad, good = embedding(model, finds), torch.stack([embedding(model, picture) for picture in passes])
@@ -60,7 +60,7 @@ def rigged(finds: NDArray[np.uint8], *passes: NDArray[np.uint8]) -> StableDiffus
 
 
 def suspicious() -> StableDiffusionSafetyChecker:
-    """One that finds something in every picture."""
+    """A checker that flags every image."""
     model = checker()
     with torch.no_grad():
         model.concept_embeds_weights[0] = -NEVER
@@ -68,7 +68,7 @@ def suspicious() -> StableDiffusionSafetyChecker:
 
 
 def saved(folder: Path, model: StableDiffusionSafetyChecker) -> Path:
-    """As it is published: a configuration, the preparation of pictures, the weights."""
+    """Save it in the published layout: configuration, image processor, weights."""
     model.save_pretrained(folder)
     processor().save_pretrained(folder)
     return folder

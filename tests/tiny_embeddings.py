@@ -15,7 +15,7 @@ from tests.tiny_models import FEATURES
 
 
 def allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Declare the families with text features as narrow as those of the tests' models."""
+    """Declare the families with the text feature sizes of the tiny models."""
     for family in families.registered():
         if family.embedding is not None:
             widths = tuple(frozenset({FEATURES}) for _ in family.embedding.widths)
@@ -26,7 +26,7 @@ def allow(monkeypatch: pytest.MonkeyPatch) -> None:
 def saved(
     path: Path, family: str = "sd", *, seed: int = 0, vectors: int = 1, name: str = "emb_params", **more: int
 ) -> ModelSpec:
-    """name: of the one tensor, where it has but one. more: other widths than the models', `width=768`."""
+    """name: of the tensor, if there is only one. more: widths that differ from the models', such as `width=768`."""
     generator = torch.Generator().manual_seed(seed)
     names = ("clip_l", "clip_g") if family == "sdxl" else (name,)
     width = more.get("width", FEATURES)

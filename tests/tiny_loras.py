@@ -20,7 +20,7 @@ KOHYA = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "lora
 def weights(
     pipeline: Any, *, seed: int = 0, rank: int = 4, kohya: bool = False, parts: Sequence[str] = tuple(LAYERS)
 ) -> dict[str, torch.Tensor]:
-    """For a pipeline's linear layers, in diffusers' names or in those of kohya-ss, which also have an alpha."""
+    """Tensors for the linear layers of a pipeline, named as in diffusers or as in kohya-ss, which also has alphas."""
     generator = torch.Generator().manual_seed(seed)
     found: dict[str, torch.Tensor] = {}
     is_double = getattr(pipeline, "text_encoder_2", None) is not None

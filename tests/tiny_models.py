@@ -1,4 +1,4 @@
-"""Whole diffusion pipelines of a few MB with random weights: real classes, real files, nothing downloaded."""
+"""Complete diffusion pipelines of a few MB with random weights, made of diffusers' classes without downloads."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FEATURES = 32
 
 
 def tokenizer(folder: Path) -> CLIPTokenizer:
-    """A CLIP tokenizer that knows the bytes alone, as if no two of them had ever been merged."""
+    """A CLIP tokenizer of single bytes, without merges."""
     letters = [chr(code) for code in range(33, 127)] + [chr(code) for code in range(161, 256)]
     words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 def t5_tokenizer() -> T5TokenizerFast:
-    """A T5 tokenizer that knows the letters alone; `▁` stands before each word."""
+    """A T5 tokenizer of single letters; `▁` precedes each word."""
     letters = [("▁", -2.0), *((chr(code), -3.0) for code in range(33, 127))]
     words = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *letters]
     return T5TokenizerFast(vocab=words, extra_ids=0, model_max_length=512)
@@ -109,7 +109,7 @@ def text_config(vocabulary: int, **more: Any) -> CLIPTextConfig:
 
 
 def scheduler(**more: Any) -> PNDMScheduler:
-    """With the numbers of Stable Diffusion 1.5's own."""
+    """A scheduler with the betas of Stable Diffusion 1.5."""
     return PNDMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -170,7 +170,7 @@ def sdxl(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
 def flux_fill(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance: bool = True) -> Any:
     """A pipeline of the family `flux-fill`, with 16 latent channels and the published numbers of VAE and scheduler.
 
-    inpainting: all of the family are. guidance: whether its transformer takes one.
+    inpainting: ignored, as every model of the family inpaints. guidance: whether the transformer embeds guidance.
     """
     torch.manual_seed(seed)
     words, pieces = tokenizer(scratch / "words"), t5_tokenizer()
@@ -234,18 +234,18 @@ def saved(folder: Path, family: str = "sd", *, inpainting: bool = True, seed: in
 
 
 def encoded(model: LatentModel, settings: PaintSettings, size: Size, vectors: Sequence[Any] = ()) -> TextConditioning:
-    """The text of a request as the model's network takes it."""
+    """The encoded prompt of a request."""
     return model.encode_prompts(model.tokenize(settings, vectors), settings, size)
 
 
 def replaced_by_copy(source: str, target: str) -> None:
-    """Copy a file under a new inode and a new time, as saving it would; the old one may still be mapped into memory."""
+    """Replace a file by a copy with a new inode and time, as saving does; the old one may still be memory-mapped."""
     Path(target).unlink(missing_ok=True)
     shutil.copyfile(source, target)
 
 
 def switches(pipeline: Any) -> dict[str, Any]:
-    """The arguments of a pipeline's class that are no parts of it."""
+    """Arguments of a pipeline's class that are not components."""
     if isinstance(pipeline, StableDiffusionInpaintPipeline):
         return {"requires_safety_checker": False}
     if isinstance(pipeline, FluxFillPipeline):

@@ -1,7 +1,7 @@
 """ONNX graphs of a few hundred bytes with the inputs, ranges and polarity of the published LaMa and MI-GAN.
 
-They fill the hole with the mean of what is known: LaMa's in float32 (image 0 to 1, mask 1 = hole, result 0 to 255),
-MI-GAN's in uint8 (mask 255 = known) and of any size. Fed wrongly they paint black, white or what was to go.
+They fill the hole with the mean of the known pixels: LaMa in float32 (image 0 to 1, mask 1 = hole, result 0 to 255),
+MI-GAN in uint8 (mask 255 = known) and of any size. Inputs in a wrong range or polarity give a visibly wrong result.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def saved(nodes: list[Any], numbers: list[Any], kind: int, sides: Sides, result:
 
 
 def lama(side: int = 512, *, before: Sequence[Any] = (), factor: float = 255, **more: Any) -> bytes:
-    """The mean weighs what lies to the right and below more, so that no two of the eight views agree.
+    """The mean is weighted towards the lower right, so that the eight symmetries give different results.
 
-    before: nodes that run first. factor: what the result is multiplied with.
+    before: nodes that run first. factor: multiplies the result.
     """
     ramp = np.linspace(0, 1, side, dtype=np.float32)
     nodes = [
@@ -85,8 +85,8 @@ def migan(sides: Sides = ("height", "width"), **more: Any) -> bytes:
     return saved(nodes, numbers, UINT8, sides, "result", **more)
 
 
-def patient(iterations: int) -> Any:
-    """A node that takes long and gives nothing that is used: a loop of so many turns."""
+def slow_loop(iterations: int) -> Any:
+    """A node that takes long and has no used output: a loop of this many iterations."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["going"], ["still_going"]),
@@ -113,7 +113,7 @@ def patient(iterations: int) -> Any:
 
 
 def with_external_numbers() -> bytes:
-    """A LaMa whose largest numbers are said to lie in another file."""
+    """A LaMa whose largest tensors are declared as external data."""
     model = onnx.load_from_string(lama(64))
     tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "weight")
     tensor.ClearField("raw_data")

@@ -13,14 +13,14 @@ from tests import tiny_models
 
 
 def tiny(**more: Any) -> AutoencoderTiny:
-    """As TAESD is made, with fewer blocks and narrower ones."""
+    """An AutoencoderTiny like TAESD, with fewer and narrower blocks."""
     width = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}
     blocks = {"num_encoder_blocks": (1, 1, 1, 1), "num_decoder_blocks": (1, 1, 1, 1)}
     return AutoencoderTiny(**width, **blocks, **more)
 
 
 def saved(folder: Path, *, kind: str = "AutoencoderKL", family: str = "sd", seed: int = 5) -> ModelSpec:
-    """In diffusers' layout, and what the catalog would say of it."""
+    """Save it in diffusers' layout; return its specification."""
     torch.manual_seed(seed)
     network = tiny() if kind == "AutoencoderTiny" else tiny_models.vae()
     network.eval().save_pretrained(folder, safe_serialization=True)

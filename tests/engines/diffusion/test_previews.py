@@ -45,7 +45,7 @@ def test_a_preview_is_exact_where_colours_are_linear_in_the_latents() -> None:
     assert np.array_equal(shown[:4], picture[:4])
 
 
-def test_without_kept_pixels_there_is_no_fitted_preview() -> None:
+def test_with_too_few_kept_pixels_no_preview_is_fitted() -> None:
     mask = torch.ones(1, 1, 16, 24)
     mask[..., 0, :10] = 0
     latents = torch.zeros(1, 4, 16, 24)

@@ -162,7 +162,7 @@ def test_prompts_of_all_lengths_run_at_once_with_the_results_they_have_alone(
     assert sorted(key.chunk_count for key in batcher.assignment.known_keys) == [1, 3]
 
 
-def test_the_prompt_is_tokenized_before_the_job_starts(tmp_path: Path) -> None:
+def test_jobs_are_grouped_by_the_number_of_prompt_chunks(tmp_path: Path) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     spec = tiny_models.saved(tmp_path / "sd")
     for prompt, count in (("a bus", 1), (LONG, 3), ("a bus", 1)):
