@@ -1,4 +1,4 @@
-"""`ApiError`: what went wrong, independent of any dialect, and the translation of exceptions into it."""
+"""`ApiError`, an error independent of any dialect, and the translation of exceptions into it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class SentPicture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureRole:
-    """How a picture of a request is limited, and how errors about it begin."""
+    """The limits of a picture field, and the prefixes of its errors."""
 
     code_prefix: str
     """Error codes are `image_…` or `mask_…`."""

@@ -176,7 +176,7 @@ def as_float(number: float) -> float:
         return math.inf
 
 
-def field_of(row: Setting, *, is_required: bool = False) -> serializers.Field:
+def build_field(row: Setting, *, is_required: bool = False) -> serializers.Field:
     """Return an unbound field with the limits and the help of the row."""
     common: dict[str, Any] = {"required": is_required, "help_text": help_text(row)}
     if row.name in SPECIAL:

@@ -1,4 +1,4 @@
-"""Base views: what any dialect needs of a DRF view."""
+"""Base classes of views, for all dialects."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ FEW_STEPS = {
 
 
 class Source(StrEnum):
-    """Where the weights of a model came from."""
+    """The source of a model's weights."""
 
     HUB = "hub"
     FOLDER = "folder"

@@ -74,7 +74,8 @@ class FileJob:
         if self.moderate is not None:
             paintings = [self.moderate(painting, lambda: None) for painting in paintings]
         reports = [
-            self.keep(index, painting, warnings, image.picture) for index, painting in reversed([*enumerate(paintings)])
+            self.write_result(index, painting, warnings, image.picture)
+            for index, painting in reversed([*enumerate(paintings)])
         ]
         return reports[::-1]
 
@@ -82,9 +83,11 @@ class FileJob:
         """The request, and warnings about the mask and the conditioning images."""
         pixels, warnings = self.mask_pixels(image.size)
         control, about_control = self.control(image.size)
-        looked_at, about_look = self.look()
-        request = InpaintRequest(image, pixels, self.plan.settings, control_image=control, ip_adapter_image=looked_at)
-        return request, (*warnings, *about_control, *about_look)
+        ip_adapter_image, ip_adapter_warnings = self.ip_adapter_picture()
+        request = InpaintRequest(
+            image, pixels, self.plan.settings, control_image=control, ip_adapter_image=ip_adapter_image
+        )
+        return request, (*warnings, *about_control, *ip_adapter_warnings)
 
     def mask_pixels(self, size: Size) -> tuple[Mask, tuple[str, ...]]:
         if self.mask is None:
@@ -101,11 +104,11 @@ class FileJob:
         scaled = masks.scaling_note(control.picture.size, size, noun="control image")
         return prepare_control_image(control.picture, size), (*control.warnings, *([scaled] if scaled else []))
 
-    def look(self) -> tuple[Picture | None, tuple[str, ...]]:
+    def ip_adapter_picture(self) -> tuple[Picture | None, tuple[str, ...]]:
         if self.ip_adapter_image is None:
             return None, ()
-        looked_at = decode_picture(self.ip_adapter_image.read_bytes(), field="ip_adapter_image")
-        return prepare_ip_adapter_image(looked_at.picture), looked_at.warnings
+        ip_adapter_image = decode_picture(self.ip_adapter_image.read_bytes(), field="ip_adapter_image")
+        return prepare_ip_adapter_image(ip_adapter_image.picture), ip_adapter_image.warnings
 
     def result(self, index: int) -> Path:
         return self.out if index == 0 else self.out.with_stem(f"{self.out.stem}-{index + 1}")
@@ -114,7 +117,7 @@ class FileJob:
     def results(self) -> list[Path]:
         return [self.result(index) for index in range(self.plan.settings.num_images)]
 
-    def keep(self, index: int, painting: Painting, warnings: tuple[str, ...], image: Picture) -> FileReport:
+    def write_result(self, index: int, painting: Painting, warnings: tuple[str, ...], image: Picture) -> FileReport:
         out = self.result(index)
         texts = generation_parameters(self.plan.engine.name, self.plan.settings.to_dict(), index=index)
         png = encode_png(painting.picture, texts=texts)

@@ -1,4 +1,4 @@
-"""From the options of `manage.py inpaint` to its jobs: the plan of the settings, and the files of each picture."""
+"""Build the jobs of `manage.py inpaint` from its options: the plan of the settings, and the files of each picture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MakeJob = Callable[[Path, Path | None, Path], FileJob]
 """Called with the image, its mask and the result."""
 
 
-def jobs_of(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[FileJob]:
+def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[FileJob]:
     """The jobs of a command line. warn: called with each sentence about settings that are changed or ignored.
 
     Raises CommandError for paths, and InvalidRequest for settings, that cannot be painted.
@@ -32,7 +32,7 @@ def jobs_of(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[Fil
     for path in (image, mask, controls, options["ip_adapter_image"]):
         if path is not None and not path.exists():
             raise CommandError(f"{path} does not exist.")
-    plan = plan_of(options, warn)
+    plan = plan_from_options(options, warn)
     if mask is None and plan.engine.needs_surroundings:
         raise CommandError(f"MASK is missing: {plan.engine.name} paints from what is kept.")
     common = partial(
@@ -43,15 +43,15 @@ def jobs_of(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[Fil
         ip_adapter_image=options["ip_adapter_image"],
     )
 
-    def make(picture: Path, its_mask: Path | None, result: Path) -> FileJob:
-        control = None if controls is None else control_of(picture, controls)
-        return common(picture, its_mask, result, control_image=control)
+    def make(picture: Path, mask_file: Path | None, result: Path) -> FileJob:
+        control = None if controls is None else control_image_path(picture, controls)
+        return common(picture, mask_file, result, control_image=control)
 
     paint = folder_jobs if image.is_dir() else single_job
     return paint(image, mask, options["out"], make)
 
 
-def plan_of(options: Mapping[str, Any], warn: Callable[[str], None]) -> SettingsPlan:
+def plan_from_options(options: Mapping[str, Any], warn: Callable[[str], None]) -> SettingsPlan:
     """The plan of the options' settings, with a random seed where they have none."""
     requested = settings_from_options(options)
     seed = 1 + secrets.randbelow(2**31 - 1) if options["seed"] is None else options["seed"]
@@ -69,13 +69,13 @@ def single_job(image: Path, mask: Path | None, out: Path, make: MakeJob) -> list
         out = out / f"{image.stem}.png"
     if out.suffix.lower() != ".png":
         raise CommandError(f"Results are PNG files, which lose nothing; {out.name} is not called .png.")
-    return [make(image, None if mask is None else mask_of(image, mask), out)]
+    return [make(image, None if mask is None else mask_path(image, mask), out)]
 
 
 def folder_jobs(images: Path, masks: Path | None, out: Path, make: MakeJob) -> list[FileJob]:
     """A job for each picture in the folder. Makes the folder `out`."""
     jobs = [
-        make(image, None if masks is None else mask_of(image, masks), out / f"{image.stem}.png")
+        make(image, None if masks is None else mask_path(image, masks), out / f"{image.stem}.png")
         for image in pictures_in(images)
     ]
     if not jobs:
@@ -106,8 +106,8 @@ def pictures_in(folder: Path) -> list[Path]:
     ]
 
 
-def control_of(image: Path, controls: Path) -> Path:
-    """The one file given, or NAME.png in the folder given. Raises InvalidRequest where it is not."""
+def control_image_path(image: Path, controls: Path) -> Path:
+    """Return the control image: the given file, or NAME.png in the given folder. Raises InvalidRequest if missing."""
     control = controls / f"{image.stem}.png" if controls.is_dir() else controls
     if not control.is_file():
         raise InvalidRequest(
@@ -118,8 +118,8 @@ def control_of(image: Path, controls: Path) -> Path:
     return control
 
 
-def mask_of(image: Path, masks_path: Path) -> Path:
-    """The one file given, or NAME_mask.png or NAME.png in the folder given. Raises InvalidRequest where none is."""
+def mask_path(image: Path, masks_path: Path) -> Path:
+    """Return the mask: the given file, or NAME_mask.png or NAME.png in the folder. Raises InvalidRequest if missing."""
     if masks_path.is_file():
         return masks_path
     candidates = [masks_path / f"{image.stem}_mask.png", masks_path / f"{image.stem}.png"]

@@ -80,6 +80,6 @@ def lora_use(text: str) -> LoraUse:
     try:
         return LoraUse(slug, float(weight or 1))
     except ValueError:
-        raise ArgumentTypeError(f"{weight} is no weight") from None
+        raise ArgumentTypeError(f"{weight} is not a number") from None
     except InvalidRequest as error:
         raise ArgumentTypeError(error.message) from None

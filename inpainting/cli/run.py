@@ -22,11 +22,11 @@ from inpainting.core.errors import Cancelled, PaintingError
 from inpainting.engines.base import OnStep, Step
 
 Outcome = list[FileReport] | str
-"""The reports of a job's results, or why it failed."""
+"""The reports of a job's results, or the error message."""
 
 
 def run_one(job: FileJob, stdout: OutputWrapper, stderr: OutputWrapper) -> str:
-    """Run a job with its steps shown. Returns why it failed, or nothing."""
+    """Run a job with its steps shown. Returns the error message; "" on success."""
     with tqdm(desc=job.image.name, unit="step", leave=False) as bar:
 
         def on_step(step: Step) -> None:
@@ -38,7 +38,7 @@ def run_one(job: FileJob, stdout: OutputWrapper, stderr: OutputWrapper) -> str:
         outcome = run_job(job, on_step)
     if isinstance(outcome, str):
         return outcome
-    for line in lines_about(outcome):
+    for line in report_lines(outcome):
         stderr.write(f"{job.image.name}: {line}")
     for report in outcome:
         stdout.write(str(report.out))
@@ -46,7 +46,7 @@ def run_one(job: FileJob, stdout: OutputWrapper, stderr: OutputWrapper) -> str:
 
 
 def run_all(jobs: list[FileJob], at_once: int, stdout: OutputWrapper, stderr: OutputWrapper) -> int:
-    """Run every job, whatever becomes of the others. Returns how many failed."""
+    """Run every job, even if others fail. Returns the number of failed jobs."""
     failed = 0
     stopped = threading.Event()
     executor, run = executor_for(jobs, at_once, stopped)
@@ -55,9 +55,9 @@ def run_all(jobs: list[FileJob], at_once: int, stdout: OutputWrapper, stderr: Ou
         try:
             for future in as_completed(futures):
                 bar.update()
-                outcome = outcome_of(future)
+                outcome = job_outcome(future)
                 failed += isinstance(outcome, str)
-                for line in [outcome] if isinstance(outcome, str) else lines_about(outcome):
+                for line in [outcome] if isinstance(outcome, str) else report_lines(outcome):
                     bar.write(f"{futures[future].image.name}: {line}", file=stderr._out)
                 for report in [] if isinstance(outcome, str) else outcome:
                     bar.write(str(report.out), file=stdout._out)
@@ -71,9 +71,10 @@ def run_all(jobs: list[FileJob], at_once: int, stdout: OutputWrapper, stderr: Ou
 def executor_for(
     jobs: list[FileJob], at_once: int, stopped: threading.Event
 ) -> tuple[Executor, Callable[[FileJob], Outcome]]:
-    """The executor for jobs of one engine, and what it calls with each. stopped: makes jobs on threads end soon.
+    """The executor for jobs of one engine, and the function that it runs for each job.
 
     Engines with a model run on threads, which share the loaded model and its batches; the others in processes.
+    stopped: set it to end jobs on threads soon.
     """
     at_once = min(at_once, max(len(jobs), 1))
     if jobs and jobs[0].plan.model is not None:
@@ -100,21 +101,21 @@ def run_job(job: FileJob, on_step: OnStep = lambda step: None) -> Outcome:
     try:
         return job.run(on_step)
     except (PaintingError, OSError) as error:
-        return message_of(error)
+        return error_message(error)
 
 
-def outcome_of(future: Future[Outcome]) -> Outcome:
+def job_outcome(future: Future[Outcome]) -> Outcome:
     try:
         return future.result()
     except BrokenProcessPool:
         return "The process that painted it was killed, perhaps for lack of memory."
 
 
-def lines_about(reports: list[FileReport]) -> list[str]:
-    """Each warning once, then what was measured on each result."""
+def report_lines(reports: list[FileReport]) -> list[str]:
+    """Each warning once, then the measurements on each result."""
     warnings = dict.fromkeys(warning for report in reports for warning in report.warnings)
     return [*warnings, *map(str, reports)]
 
 
-def message_of(error: PaintingError | OSError) -> str:
+def error_message(error: PaintingError | OSError) -> str:
     return error.message if isinstance(error, PaintingError) else f"{error.strerror}: {error.filename}"

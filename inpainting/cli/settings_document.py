@@ -40,10 +40,10 @@ def table_row(row: Setting) -> str:
     if row.no_option:
         description.append(row.no_option)
     text = " ".join(description).replace("<", "&lt;").replace(">", "&gt;")
-    return line([names_of(row), row.label, values_of(row), row.default_words, engines, text])
+    return line([names_cell(row), row.label, values_cell(row), row.default_words, engines, text])
 
 
-def names_of(row: Setting) -> str:
+def names_cell(row: Setting) -> str:
     names = [f"`{row.public_name}`"]
     if row.aliases:
         names.append(f"or {', '.join(f'`{alias}`' for alias in row.aliases)}")
@@ -52,7 +52,7 @@ def names_of(row: Setting) -> str:
     return "<br>".join(names)
 
 
-def values_of(row: Setting) -> str:
+def values_cell(row: Setting) -> str:
     """Return the type with its limits."""
     if row.range is not None:
         lowest, highest = (str(number) if row.type is ValueType.INTEGER else f"{number:g}" for number in row.range)

@@ -29,7 +29,7 @@ LEAST_GAIN = 0.05
 """A correction is kept when the seam score falls by more than this: less is rounding."""
 
 HALF_A_LEVEL = 0.5
-"""Of 255. An engine of 8 bits cannot reproduce the image any closer, so a smaller difference counts as none."""
+"""In levels of 255. An 8-bit engine cannot reproduce the image any closer, so smaller differences are ignored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,7 +189,7 @@ class _Patch:
         return fit_colour_match(levels(painted), levels(colour))
 
     def blend(self, match: ColourMatch | None) -> HarmonicSurface | None:
-        """What to add so that the painting meets the known pixels around it; None where nothing is missing."""
+        """The correction that makes the painting meet the known pixels around it; None if none is needed."""
         rows, columns = np.nonzero(_dilated(self.inside, cv2.MORPH_CROSS, 1) & self.known)
         painted = levels(self.painted[rows, columns])
         difference = levels(self.colour[rows, columns]) - (painted if match is None else match(painted))

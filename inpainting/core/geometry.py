@@ -85,7 +85,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class WindowRule:
-    """How much context around the mask an engine needs, and at which sizes it works.
+    """The context around the mask that an engine needs, and the sizes at which it works.
 
     context: pixels added on each side, as a share of the mask's longer side, and never under `least_context` pixels.
     least_side, most_side: the window is enlarged, or scaled for the engine, until the sides of its work size lie

@@ -65,7 +65,7 @@ class Seam:
 
 
 def seam_score(picture: Picture, mask: Mask) -> float:
-    """How visible the mask's edge is in a picture: visible from 1 on, lower is better, 0 where there is no edge.
+    """The visibility of the mask's edge in a picture: visible from 1 on, lower is better, 0 if there is no edge.
 
     J: over all pairs of 4-neighbours p (mask > 0) and q (mask = 0), the difference of colour p - q, averaged with its
     sign over segments of 16 pixels of edge, its root mean square over the channels averaged over the segments, each

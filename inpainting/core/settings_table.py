@@ -63,7 +63,7 @@ class LoraUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaintSettings:
-    """How to paint. Each field is one row of the table; see `Setting` for the attributes.
+    """The settings of a request. Each field is one row of the settings table; see `Setting` for the attributes.
 
     Raises InvalidRequest, with the field, the limit and the value, unless every field is within its limits.
     """

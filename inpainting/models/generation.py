@@ -386,13 +386,13 @@ class Generation(models.Model):
 
     @property
     def references(self) -> dict[str, ReferencePicture]:
-        """Its conditioning images, by their names in `InpaintRequest`."""
+        """The conditioning images, by their names in `InpaintRequest`."""
         pictures = {name: getattr(self, name) for name in REFERENCES}
         return {name: picture for name, picture in pictures.items() if picture is not None}
 
     @property
     def pictures(self) -> list[StoredPicture]:
-        """All of its input images."""
+        """All input images."""
         return [self.source, self.mask, *self.references.values()]
 
     @property

@@ -1,4 +1,4 @@
-"""Which IP addresses outbound requests may reach: public ones, including those embedded in IPv6 transition addresses.
+"""The IP addresses that outbound requests may reach: public ones, also embedded in IPv6 transition addresses.
 
 The standard library's `is_global` and `is_private` differ between Python versions and accept multicast, site-local and
 translated addresses. The tables here follow the registries of special-purpose addresses (RFC 6890;

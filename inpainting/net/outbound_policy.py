@@ -1,4 +1,4 @@
-"""Which addresses an outbound request may reach, how long it may take and how much it may return."""
+"""The policy for outbound requests: allowed addresses, time limits and size limits."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
     """
 
     open_sockets: ClassVar[Counter[int]] = Counter()
-    """By user id, in this process."""
+    """User id -> number of open sockets in this process."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.groups: tuple[str, ...] = ()

@@ -95,7 +95,7 @@ def test_a_folder_takes_one_control_image_for_all_or_one_for_each(
         (("--ip-adapter", "depth"), "no IP-Adapter of that name"),
         (("--lora", "nobody"), "ink, oil"),
         (("--lora", "ink:3"), "weight"),
-        (("--lora", "ink:much"), "much is no weight"),
+        (("--lora", "ink:much"), "much is not a number"),
         (("--lora", "ink:nan"), "weight"),
         (("--lora", "ink", "--lora", "ink"), "more than once"),
     ],

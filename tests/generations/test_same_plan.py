@@ -15,7 +15,7 @@ from skimage import data
 
 from accounts.models import User
 from inpainting import planning
-from inpainting.cli.jobs import jobs_of
+from inpainting.cli.jobs import build_jobs
 from inpainting.cli.options import option_name
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -162,7 +162,7 @@ def test_the_command_paints_from_the_plan(
     images = {"control_image": tmp_path / "guide.png" if case.control_image else None, "ip_adapter_image": None}
     options |= {"engine": case.engine, "mask_polarity": "black_repaints", **paths, **images}
     messages: list[str] = []
-    (job,) = jobs_of(options, messages.append)
+    (job,) = build_jobs(options, messages.append)
     expected = planning.plan(request_, case.engine)
     assert facts_of(plan_pictures(request_, job.plan)) == facts_of(expected)
     sent = settings_of(case).to_dict(exclude_defaults=True).keys()

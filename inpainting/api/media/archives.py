@@ -112,9 +112,9 @@ class Names:
     def __init__(self, *taken: str) -> None:
         self._taken = {name.casefold() for name in taken}
 
-    def unique(self, wanted: str, *, otherwise: str) -> str:
-        """`wanted` with the extension .png; `otherwise` where it has no safe character."""
-        stem = safe_stem(wanted) or otherwise
+    def unique(self, preferred: str, *, fallback: str) -> str:
+        """`preferred` with the extension .png; `fallback` if it has no safe character."""
+        stem = safe_stem(preferred) or fallback
         name, number = f"{stem}.png", 1
         while name.casefold() in self._taken:
             number += 1

@@ -13,7 +13,7 @@ from inpainting.api.inputs import build_masked_request
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.conditioning_images import ConditioningImages, conditioning_images_in
 from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
-from inpainting.api.native.requests import idempotency_of, webhook_url_of
+from inpainting.api.native.requests import checked_webhook_url, read_idempotency
 from inpainting.api.pictures import IMAGE, MASK, PictureRole, SentPicture, read_picture
 from inpainting.core.codecs import DecodedPicture
 from inpainting.core.errors import InvalidRequest
@@ -28,7 +28,7 @@ OnePicture = SentPicture | InvalidRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedInput:
     """The parts of a batch request that apply to all of its images."""
 
     settings: PaintSettings
@@ -44,22 +44,22 @@ def accept_batch(request: Request) -> Batch:
     conditioning image or shared mask. Any other invalid picture or mask refuses its item alone.
     """
     body = read_body(request, lists=("images", "masks"))
-    idempotency = idempotency_of(request, body)
+    idempotency = read_idempotency(request, body)
     earlier = idempotency.earlier_batch(request.user) if idempotency else None
     if earlier is not None:
         return earlier
     images, masks = body.pictures("images"), body.pictures("masks")
     check_counts(len(images), len(masks))
     values, warnings = checked(Img2ImgForm, body.fields, clamp=body.is_lenient)
-    wanted_settings, polarity = settings_from(values), MaskPolarity(values["mask_polarity"])
-    webhook_url, engine = webhook_url_of(values), values.get("engine", registry.AUTO)
+    paint_settings, polarity = settings_from(values), MaskPolarity(values["mask_polarity"])
+    webhook_url, engine = checked_webhook_url(values), values.get("engine", registry.AUTO)
     registry.check_name(engine)  # Before any picture is read.
-    shared = Shared(wanted_settings, polarity, warnings, conditioning_images_in(body, request.user))
+    shared = SharedInput(paint_settings, polarity, warnings, conditioning_images_in(body, request.user))
     masks_of_items: Sequence[OnePicture | DecodedPicture] = masks
     if len(masks) == 1:
         masks_of_items = [read_one(masks[0], MASK, request.user)] * len(images)
     return submit_batch(
-        (item(image, mask, shared, request.user) for image, mask in zip(images, masks_of_items, strict=True)),
+        (batch_input(image, mask, shared, request.user) for image, mask in zip(images, masks_of_items, strict=True)),
         owner=request.user,
         engine=engine,
         webhook_url=webhook_url,
@@ -94,8 +94,8 @@ def check_counts(images: int, masks: int) -> None:
         )
 
 
-def item(image: OnePicture, mask: OnePicture | DecodedPicture, shared: Shared, user: Any) -> BatchInput:
-    """One item of the batch. Decoded only when it is submitted, so that at most one is in memory."""
+def batch_input(image: OnePicture, mask: OnePicture | DecodedPicture, shared: SharedInput, user: Any) -> BatchInput:
+    """Read one item of the batch. Called when it is submitted, so that at most one is in memory."""
     name = image.name if isinstance(image, SentPicture) else ""
     try:
         source = read_one(image, IMAGE, user)

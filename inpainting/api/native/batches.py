@@ -132,7 +132,7 @@ class BatchResults(PictureView):
     )
     def get(self, request: Request, pk: UUID) -> HttpResponseBase:
         batch = own_batch(request, pk)
-        entries = list(entries_of(batch))
+        entries = list(archive_entries(batch))
         if not entries:
             raise Conflict("Nothing in this batch has succeeded yet.", code="nothing_succeeded")
         manifest = render(WholeBatchDocument, batch)
@@ -140,7 +140,7 @@ class BatchResults(PictureView):
         return zip_response(entries, manifest, made_at=batch.created_at, filename=filename)
 
 
-def entries_of(batch: Batch) -> Iterator[Entry]:
+def archive_entries(batch: Batch) -> Iterator[Entry]:
     names = Names("manifest.json")
     for item in batch.items.all():
         generation = item.generation
@@ -154,5 +154,5 @@ def entries_of(batch: Batch) -> Iterator[Entry]:
                 "sha256": image.sha256,
                 "outside_mask_changed_pixels": image.outside_mask_changed_pixels,
             }
-            name = names.unique(item.name, otherwise=f"picture-{item.index + 1:03}")
+            name = names.unique(item.name, fallback=f"picture-{item.index + 1:03}")
             yield Entry(name, image.file, about)

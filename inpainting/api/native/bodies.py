@@ -95,13 +95,13 @@ def read_body(request: Request, *, lists: Collection[str] = ()) -> Body:
     Raises InvalidRequest for malformed `params` and for a list that is something else, and what DRF's parsers raise.
     """
     body = body_without_lists(request)
-    found = {name: list_of(name, body, request) for name in lists}
+    found = {name: list_values(name, body, request) for name in lists}
     fields = {name: value for name, value in body.fields.items() if name not in found}
     files = {name: file for name, file in body.files.items() if name not in found}
     return Body(body.shape, fields, files, found, body.empty)
 
 
-def list_of(name: str, body: Body, request: Request) -> Sequence[Any]:
+def list_values(name: str, body: Body, request: Request) -> Sequence[Any]:
     """All values of a field, in order. Raises InvalidRequest for a form that mixes files and texts."""
     parts = request.data.getlist(name) if isinstance(request.data, QueryDict) else []
     values = parts if any(parts) else body.fields.get(name, [])

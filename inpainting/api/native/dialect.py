@@ -40,10 +40,10 @@ class NativeApi(Dialect):
         return requests.parse(request)
 
     def max_wait_seconds(self, request: Request) -> float | None:
-        return preference(request)[0]
+        return parse_prefer_header(request)[0]
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
-        max_wait_seconds, applied = preference(request)
+        max_wait_seconds, applied = parse_prefer_header(request)
         if max_wait_seconds == 0 or not generation.has_ended:
             return json_response(pending_answer(generation), status=202, headers={"Preference-Applied": applied})
         if generation.status != Status.SUCCEEDED:
@@ -61,7 +61,7 @@ def pending_answer(generation: Generation) -> dict[str, Any]:
     return Pending.render(generation, place=queue_position(generation))
 
 
-def preference(request: Request) -> tuple[float | None, str]:
+def parse_prefer_header(request: Request) -> tuple[float | None, str]:
     """The Prefer header (RFC 7240): how many seconds to wait, None for as long as it takes, and the applied preference.
 
     `wait=N` is N seconds, `respond-async` is 0.

@@ -10,7 +10,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from inpainting.api.setting_fields import ALGORITHM_SPELLINGS, FULL, Text, field_of
+from inpainting.api.setting_fields import ALGORITHM_SPELLINGS, FULL, Text, build_field
 from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS
@@ -62,7 +62,7 @@ class ChangesForm(serializers.Serializer):
         help_text="Called when the generation has ended: an http or https URL of a public address. Running again does "
         "not inherit it.",
     )
-    setting_fields: Mapping[str, serializers.Field] = {row.public_name: field_of(row) for row in SETTINGS}
+    setting_fields: Mapping[str, serializers.Field] = {row.public_name: build_field(row) for row in SETTINGS}
 
     def get_fields(self) -> dict[str, serializers.Field]:
         return {**copy.deepcopy(self.setting_fields), **super().get_fields()}
@@ -76,7 +76,7 @@ class Img2ImgForm(ChangesForm):
     )
     setting_fields: Mapping[str, serializers.Field] = {
         **ChangesForm.setting_fields,
-        "prompt": field_of(by_name("prompt"), is_required=True),
+        "prompt": build_field(by_name("prompt"), is_required=True),
     }
 
 

@@ -17,7 +17,7 @@ from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.dialect import pending_answer
 from inpainting.api.native.fields import ChangesForm, checked, settings_from, without
 from inpainting.api.native.pagination import query_of, render_page
-from inpainting.api.native.requests import idempotency_of
+from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.schemas.bodies import CHANGES
 from inpainting.api.native.schemas.generations import PageDocument, Pending, WholeGenerationDocument
 from inpainting.api.native.search import Search, search
@@ -110,7 +110,7 @@ class GenerationRunAgain(AnyBodyView):
     )
     def post(self, request: Request, pk: UUID) -> Response:
         generation, body = own_generation(request, pk), read_body(request)
-        idempotency = idempotency_of(request, body)
+        idempotency = read_idempotency(request, body)
         earlier = idempotency.earlier(request.user) if idempotency else None
         if earlier is not None:
             return Response(pending_answer(earlier), status=202)

@@ -24,14 +24,14 @@ from inpainting.generations.idempotency import Idempotency
 def parse(request: Request) -> tuple[InpaintRequest, Options]:
     """Raises Repeated where the same body was accepted with the same Idempotency-Key, before any picture is read."""
     body = read_body(request)
-    idempotency = idempotency_of(request, body)
+    idempotency = read_idempotency(request, body)
     earlier = idempotency.earlier(request.user) if idempotency else None
     if earlier is not None:
         raise Repeated(earlier)
     return read(body, request.user, idempotency=idempotency)
 
 
-def idempotency_of(request: Request, body: Body) -> Idempotency | None:
+def read_idempotency(request: Request, body: Body) -> Idempotency | None:
     key = request.headers.get("Idempotency-Key")
     return None if key is None else Idempotency(key, body.digest(request.path.rstrip("/")))
 
@@ -44,7 +44,7 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
         field = "input_image" if body.shape is Shape.JSON else "image"
         raise InvalidRequest("No image file provided", code="field_missing", field=field)
     values, warnings = checked(Img2ImgForm, body.fields, clamp=body.is_lenient)
-    settings, webhook_url = settings_from(values), webhook_url_of(values)
+    settings, webhook_url = settings_from(values), checked_webhook_url(values)
     engine = values.get("engine", registry.AUTO)
     registry.check_name(engine)
     image = read_picture(sent, IMAGE, user)
@@ -70,8 +70,8 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
     )
 
 
-def webhook_url_of(values: Mapping[str, Any]) -> str:
-    """The form's webhook_url, or an empty text. Raises InvalidRequest for a URL that may not be called."""
+def checked_webhook_url(values: Mapping[str, Any]) -> str:
+    """The form's webhook_url; "" if there is none. Raises InvalidRequest for a URL that is not allowed."""
     url: str = values.get("webhook_url", "")
     if url:
         webhooks.check_url(url, field="webhook_url")

@@ -71,8 +71,11 @@ class SafetyCheckerLayout:
 
 @dataclass(frozen=True, slots=True)
 class LoraSupport:
-    """What a LoRA may change. components: names of the pipeline's components. tensors: pattern of the beginnings of all
-    its tensor names. own_tensors: pattern that only tensor names of this family's LoRAs contain."""
+    """The parts of a family's pipelines that a LoRA may change.
+
+    components: names of the pipeline's components. tensors: pattern that the beginning of each of its tensor names
+    matches. own_tensors: pattern that only tensor names of this family's LoRAs contain.
+    """
 
     components: tuple[str, ...]
     tensors: str
@@ -92,8 +95,8 @@ class EmbeddingSupport:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ModelFamily:
-    """How models of one architecture are built, checked, loaded and run. Whether a model was trained for inpainting is
-    read from its weights.
+    """A model architecture: how its models are built, checked, loaded and run. Whether a model was trained for
+    inpainting is read from its weights.
 
     name: in the API, the catalog and commands. label: for people. engine: DIFFUSION, ERASE or MODERATION.
     implementation: "module:name" of the class or function that computes. pipeline_class: the class of diffusers that

@@ -150,7 +150,7 @@ def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str,
 
 
 def is_text(name: str) -> bool:
-    """Whether it is a configuration or vocabulary, and no list of weight shards."""
+    """Whether the file is a configuration or vocabulary, not an index of weight shards."""
     return name.endswith((".json", ".txt")) and f"{WEIGHTS}.index" not in name
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, quoted
 
 MAX_HEADER_BYTES = 100_000_000
-"""As in the safetensors library (`MAX_HEADER_SIZE`)."""
+"""The limit of the safetensors library (`MAX_HEADER_SIZE`)."""
 TYPE_BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),

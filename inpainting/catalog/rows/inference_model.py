@@ -1,4 +1,4 @@
-"""Rows of the models and adapters in the catalog: what they are, whether they are switched on and installed."""
+"""The database model of catalog entries: specification, enabled flag, and state of installation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from inpainting.core.validation import SLUG, check_range
 from inpainting.database_clock import in_seconds
 
 PULL_LEASE_SECONDS = 300
-"""After so long without progress a pull counts as dead, and another may start."""
+"""The time without progress after which a pull is considered dead and another may start."""
 MAX_ALIAS_CHARACTERS = 200
 
 
@@ -244,7 +244,7 @@ class InferenceModel(models.Model):
 
     @property
     def folder(self) -> Path:
-        """Where its files lie when it is installed. Raises ModelRefused where a link leads elsewhere."""
+        """The folder of its files. Raises ModelRefused if a symbolic link leads out of the models folder."""
         return folder_of(self.slug, settings.MODELS_DIR)
 
     @property

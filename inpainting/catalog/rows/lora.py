@@ -69,7 +69,7 @@ class Lora(models.Model):
 
     @property
     def path(self) -> Path:
-        """Where its file lies."""
+        """The path of its file."""
         return Path(settings.MODELS_DIR, FOLDER, self.slug + WEIGHTS)
 
     @property

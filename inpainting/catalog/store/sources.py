@@ -1,4 +1,4 @@
-"""Where a model's files come from: which files there are, and how to get each of them."""
+"""Sources of model files: list their files and copy or download each of them."""
 
 from __future__ import annotations
 

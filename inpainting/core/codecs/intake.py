@@ -13,7 +13,7 @@ ACCEPTED = "PNG, JPEG, WebP or GIF"
 
 @dataclass(frozen=True, slots=True)
 class IntakeLimits:
-    """How large and how complex a file may be. Within these limits no decode takes over 3 s or 700 MB (measured by
+    """Limits on the size and complexity of a file. Within these limits no decode takes over 3 s or 700 MB (measured by
     benchmarks/codecs.py).
 
     Sides in pixels. `max_pixels_cmyk`: 20 million pixels of CMYK take about a second to convert. `max_jpeg_scans` stops

@@ -134,7 +134,7 @@ def centred(start: int, end: int, length: int, most: int) -> tuple[int, int]:
 
 
 def squares(box: Box) -> Iterator[Box]:
-    """As few squares of the box's shorter side as cover it and overlap by half; of a thinner box MOST_ACROSS parts."""
+    """The fewest squares of the box's shorter side that cover it, overlapping by half; MOST_ACROSS for thin boxes."""
     long = box.size.longer
     side = max(box.size.shorter, -(-2 * long // (MOST_ACROSS + 1)))
     count = max(1, -(-2 * long // side) - 1)

@@ -20,7 +20,7 @@ LINE_BREAKS = ((TEXT,), tuple(TEXT.split()))
 """The text on one line and on two; the larger fit is drawn."""
 FONT, GREY, WHITE = cv2.FONT_HERSHEY_SIMPLEX, 64, 235
 LEAST_SCALE = 0.25
-"""Of the font: letters of 5 pixels, the smallest legible ones."""
+"""The smallest scale of the font: letters of 5 pixels, which are still legible."""
 MARGIN, LINE_HEIGHT = 1.15, 1.9
 SEARCH_SIDE = 256
 SEARCH_STEPS = 12

@@ -12,7 +12,7 @@ UNAVAILABLE = "safety_checker_unavailable"
 DEFAULT_TYPE = "sensitive_content_text"
 """The type for a request that turns the checker on without naming one."""
 STRICTNESS = {"blur": 1, "pixelate": 2, "black": 3, "sensitive_content_text": 3}
-"""How little of the picture is left: soft colours and shapes, a few squares of colour, nothing."""
+"""Safety type -> how much of the picture it hides: details, shapes, everything."""
 STAYS_ON = "The safety checker stays on: this site's administrator has turned it on for all requests."
 
 

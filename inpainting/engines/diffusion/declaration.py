@@ -1,4 +1,4 @@
-"""What the diffusion engine declares, and how it resolves settings: model defaults, presets, LoRAs and adapters.
+"""The diffusion engine's declaration, and its resolution of settings: model defaults, presets, LoRAs, adapters.
 
 Imports no torch.
 """
@@ -147,7 +147,7 @@ def check_supported(settings: PaintSettings, model: ModelSpec) -> None:
 
 
 def window_rule(settings: PaintSettings, model: ModelSpec) -> WindowRule:
-    """As much around the mask as the model was trained on, in few sizes: windows of equal size share a batch."""
+    """A window as large as the training images, in few sizes, because windows of equal size share a batch."""
     context, least = CONTEXT, LEAST_CONTEXT
     if settings.only_masked_padding is not None:
         context, least = 0.0, settings.only_masked_padding

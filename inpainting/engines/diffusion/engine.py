@@ -31,7 +31,7 @@ STRENGTHS = {Kind.CONTROLNET: "control_strength", Kind.IP_ADAPTER: "ip_adapter_s
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an administrator decides about the device; see the settings of the same names.
+    """The administrator's options for the device; see the Django settings DIFFUSION_*.
 
     memory_bytes: weights kept in the device's memory at most; None is most of what it has. max_rows: see `Batcher`.
     models_dir: the folder of all models, in which a small decoder for previews may lie.

@@ -74,6 +74,6 @@ def sigma_at(scheduler: Any, timestep: torch.Tensor) -> float:
 
 
 def supported_config(scheduler_class: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Those values of a configuration that a scheduler class has."""
+    """The values of a configuration that a scheduler class accepts."""
     names = inspect.signature(scheduler_class.__init__).parameters
     return {name: value for name, value in config.items() if name in names}

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 WEIGHTS_SHARE = 0.6
-"""Of a device's memory that weights may take; samples in flight need the rest."""
+"""The share of device memory that weights may take; samples in flight need the rest."""
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 """CPU flags in Linux' /proc/cpuinfo, of x86 and of ARM."""
 
@@ -79,7 +79,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Hardware:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was short, on any device: each raises another type of error with another message."""
+    """Whether an error means that memory ran out; each type of device raises another type of error."""
     message = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
         words in message for words in ("out of memory", "not enough memory", "can't allocate memory")

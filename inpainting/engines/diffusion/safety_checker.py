@@ -42,7 +42,7 @@ BATCH_SIZE = 4
 KEEPALIVE_SECONDS = 0.5
 """How often the waiting caller calls `keepalive` while the checker runs."""
 TIMEOUT_SECONDS = 120.0
-"""After which a check counts as hung, and `keepalive` is no longer called."""
+"""The time after which a check counts as hung, and `keepalive` is no longer called."""
 LOADING_TIMEOUT_SECONDS = LOADING_SECONDS + TIMEOUT_SECONDS
 """Loading waits for a model that is being loaded."""
 

@@ -1,4 +1,4 @@
-"""What the erase engine declares: one ONNX model closes the hole; of all settings it reads few."""
+"""The declaration of the erase engine, which fills the hole with an ONNX model and reads few settings."""
 
 from __future__ import annotations
 

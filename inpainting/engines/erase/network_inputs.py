@@ -14,7 +14,7 @@ InputsOf = Callable[[NDArray[np.uint8], NDArray[np.bool_]], Inputs]
 
 
 def lama_inputs(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Inputs:
-    """As in Carve/LaMa-ONNX: image [1, 3, h, w] RGB and mask [1, 1, h, w], float32 of 0 to 1, 1 = hole."""
+    """Inputs of Carve/LaMa-ONNX: image [1, 3, h, w] RGB and mask [1, 1, h, w], float32 of 0 to 1, 1 = hole."""
     return {
         "image": np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32) / np.float32(255),
         "mask": hole[None, None].astype(np.float32),
@@ -22,7 +22,7 @@ def lama_inputs(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Inputs:
 
 
 def migan_inputs(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Inputs:
-    """As exported by MI-GAN's scripts/create_onnx_pipeline.py: both uint8, the mask 255 = known and 0 = hole."""
+    """Inputs of MI-GAN's scripts/create_onnx_pipeline.py: both uint8, the mask 255 = known and 0 = hole."""
     return {
         "image": np.ascontiguousarray(picture.transpose(2, 0, 1)[None]),
         "mask": np.where(hole, np.uint8(0), np.uint8(255))[None, None],

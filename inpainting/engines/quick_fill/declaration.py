@@ -1,4 +1,4 @@
-"""What quick-fill declares: it reads the source image alone, and needs no model."""
+"""The declaration of quick-fill, which reads only the source image and needs no model."""
 
 from __future__ import annotations
 

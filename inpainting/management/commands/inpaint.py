@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from inpainting.cli.jobs import jobs_of
+from inpainting.cli.jobs import build_jobs
 from inpainting.cli.options import add_setting_options
-from inpainting.cli.run import message_of, run_all, run_one
+from inpainting.cli.run import error_message, run_all, run_one
 from inpainting.core.errors import PaintingError
 from inpainting.core.masks import MaskPolarity
 from inpainting.engines import registry
@@ -50,9 +50,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            jobs = jobs_of(options, self.stderr.write)
+            jobs = build_jobs(options, self.stderr.write)
         except (PaintingError, OSError) as error:
-            raise CommandError(message_of(error)) from error
+            raise CommandError(error_message(error)) from error
         except DatabaseError as error:
             raise CommandError(
                 "The catalog of models cannot be read; “python manage.py migrate” makes it, and --engine quick-fill "

@@ -54,7 +54,7 @@ class ControlNetConditioning:
         return self.strength if is_inside else 0.0
 
     def applies_in(self, steps: int) -> bool:
-        """Whether it is applied in any of so many steps."""
+        """Whether it is applied in any of `steps` steps."""
         return any(self.strength_at(index, steps) for index in range(steps))
 
 
@@ -81,7 +81,7 @@ def condition(network: Any, spec: ModelSpec, request: InpaintRequest, device: to
 
 
 def conditioning_image(spec: ModelSpec, request: InpaintRequest) -> NDArray[np.float32]:
-    """What a ControlNet sees, [height, width, 3] of the window's size; see `ControlNetConditioning.image`."""
+    """The input of a ControlNet, [height, width, 3] of the window's size; see `ControlNetConditioning.image`."""
     window = np.asarray(request.image.pixels, np.uint8)
     if spec.control is Control.INPAINT:
         image = to_unit_range(window)

@@ -41,7 +41,7 @@ class ActiveLora:
 
     @property
     def name(self) -> str:
-        """Its adapter name inside the model: another file under the same slug is another LoRA."""
+        """The adapter name inside the model. It contains the file's hash, because a slug may get another file."""
         return "lora" + hashlib.sha256(f"{self.spec.slug} {self.spec.digest}".encode()).hexdigest()[:16]
 
 
@@ -81,7 +81,7 @@ class LoadedLoras:
         return any(one.spec.few_steps is not None and one.spec.few_steps.is_trailing for one in self._active or ())
 
     def missing(self, loras: ActiveLoras) -> list[ActiveLora]:
-        """Those that are not loaded."""
+        """The LoRAs that are not loaded."""
         return [one for one in loras if one.name not in self._bytes]
 
     @serialized

@@ -32,7 +32,7 @@ class PromptEmbedding:
 
 
 VectorPositions = Mapping[tuple[int, int], torch.Tensor]
-"""By chunk and position in it: the vector, [features], that the encoder reads there in place of a token's."""
+"""(chunk, position in it) -> the vector, [features], that replaces the token's embedding there."""
 RunEncoder = Callable[[torch.Tensor, VectorPositions], tuple[torch.Tensor, torch.Tensor]]
 """Token ids [chunks, length] -> embeddings of the tokens, [chunks, length, features], and pooled, [chunks, width]."""
 

@@ -22,7 +22,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 
 EmbeddingVectors = Mapping[str, torch.Tensor]
-"""By slug: [vectors, features], for one text encoder."""
+"""Slug -> [vectors, features], for one text encoder."""
 
 
 def load_embedding_vectors(
@@ -59,7 +59,7 @@ def read_tensors(spec: ModelSpec) -> list[torch.Tensor]:
 
 
 def placeholder_of(slug: str) -> str:
-    """What stands for an embedding in a prompt."""
+    """The text that refers to an embedding in a prompt."""
     return f"<{slug}>"
 
 

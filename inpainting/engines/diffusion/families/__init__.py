@@ -1,1 +1,1 @@
-"""How each family of models encodes prompts, starts a sample and predicts."""
+"""Per family: prompt encoding, start of a sample, and prediction."""

@@ -49,7 +49,7 @@ class ChunkedPrompts(TokenizedPrompts):
 
     @property
     def chunk_count(self) -> int:
-        """As many chunks as the longest of all takes: the shorter ones are filled up with empty chunks."""
+        """The number of chunks of the longest prompt; shorter prompts are padded with empty chunks."""
         return max(chunks.count for chunks in (*self.positive, *(self.negative or ())))
 
 

@@ -13,7 +13,7 @@ from inpainting.engines.diffusion.serving.sample_start import SampleStarter
 from inpainting.engines.diffusion.serving.workload import Workload
 
 MEMORY_SHARE = 0.9
-"""Of the free device memory that the rows of a batch may take."""
+"""The share of free device memory that the rows of a batch may take."""
 
 
 class Admission:

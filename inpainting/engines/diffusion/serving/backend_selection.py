@@ -22,7 +22,7 @@ class BackendSelector(Protocol):
         ...
 
     def ready(self, model: LatentModel, size: Size, loras: ActiveLoras, chunk_count: int) -> Backend:
-        """What `select` would return without preparing anything."""
+        """The backend that `select` would return, without preparing one."""
         ...
 
     def rejection(self, model: LatentModel, size: Size, loras: ActiveLoras) -> str | None:

@@ -82,7 +82,7 @@ def fail(job: Job, error: Exception) -> None:
 
 
 def is_device_lost(error: BaseException) -> bool:
-    """Whether it is one of CUDA's sticky errors, after which only another process can use the device."""
+    """Whether an error is one of CUDA's sticky errors, after which only another process can use the device."""
     is_cuda_error = isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
     return is_cuda_error and not is_out_of_memory(error)
 

@@ -1,4 +1,4 @@
-"""What the batcher knows of each request and of each of its images, and which images may share a step."""
+"""The batcher's jobs and samples, and the key of samples that may share a step."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class InUse:
-    """What must not be evicted: a job uses it, or is about to. loras: their adapter names inside the models."""
+    """Cached objects that jobs use or are about to use, which must not be evicted. loras: names of LoRA adapters."""
 
     models: Collection[LatentModel] = ()
     adapters: Collection[ModelSpec] = ()
@@ -220,5 +220,5 @@ class ModelCache:
 
 
 def bytes_of(network: torch.nn.Module) -> int:
-    """Of all its weights."""
+    """The size of all weights and buffers of a network."""
     return sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))

@@ -186,7 +186,7 @@ def missing_weights(path: Path) -> str:
 
 
 def is_incomplete(part: torch.nn.Module | None) -> bool:
-    """Whether some of its weights were not read."""
+    """Whether some weights of a module were not loaded."""
     return part is not None and any(tensor.is_meta for tensor in part.state_dict().values())
 
 

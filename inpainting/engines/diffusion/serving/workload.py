@@ -53,7 +53,7 @@ class Workload:
                 yield job
 
     def in_use(self) -> InUse:
-        """What batches and the starting job use, and the backends of jobs with further images to start."""
+        """The cached objects of batches and the starting job, and the backends of jobs with further images to start."""
         starting = [] if self.starting is None else [self.starting]
         models = [*(batch.model for batch in self.batches), *(self.cache.loaded(job.spec) for job in starting)]
         adapters = [*(batch.adapters for batch in self.batches), *(job.adapters for job in starting)]

@@ -168,7 +168,7 @@ class OpenVinoSelector:
         task.is_ready_or_delayed.set()
 
     def _outcome(self, task: CompilationTask) -> Outcome | None:
-        """None if memory is short or the model was evicted: a later task may succeed."""
+        """The result of a task. None if memory is short or the model was evicted: a later task may succeed."""
         for order in task.orders.values():
             if not order.store.use(order.place):
                 if task.model() is None:
