@@ -1,4 +1,4 @@
-"""Refuses request bodies that are too large, whatever server is in front.
+"""Refuses request bodies that are too large, under any ASGI server.
 
 `serve` refuses earlier, in dreamlayer_site/daphne_server.py, before the body has arrived.
 """

@@ -28,7 +28,7 @@ _lock = threading.Lock()
 
 
 def cached_problems() -> dict[str, str]:
-    """Return the problems found at most CACHE_SECONDS ago: anybody can request them, and each check writes to the disk.
+    """Return the problems found at most CACHE_SECONDS ago: requests need no sign-in, and each check writes to the disk.
 
     While another thread checks, return its previous result; after HANGING_SECONDS, report that the check hangs.
     """

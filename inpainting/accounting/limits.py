@@ -82,9 +82,9 @@ class Allowance:
             used = self._today_before + self.accepted
             refuse_over(limits.per_day, used, "generations in 24 hours", QUOTA, lambda: self._until_free(DAY))
         if limits.megapixels_per_day is not None:
-            used, asked = megapixels(self._pixels_before + self.accepted_pixels), megapixels(pixels)
+            used, added = megapixels(self._pixels_before + self.accepted_pixels), megapixels(pixels)
             what, soon = "megapixels in 24 hours", lambda: self._until_free(DAY)
-            refuse_over(limits.megapixels_per_day, used, what, QUOTA, soon, adding=asked)
+            refuse_over(limits.megapixels_per_day, used, what, QUOTA, soon, adding=added)
         if limits.stored_megabytes is not None:
             used = (self._bytes_before + self.accepted_bytes) // 10**6
             refuse_over(limits.stored_megabytes, used, "megabytes stored", QUOTA, None)

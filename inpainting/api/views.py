@@ -23,7 +23,7 @@ from inpainting.worker.waiting import wait_until_ended
 
 
 class IgnoreAcceptNegotiation(DefaultContentNegotiation):
-    """Never answers 406: the view has one kind of response, whatever the Accept header wants."""
+    """Never responds with 406: the view has one kind of response, regardless of the Accept header."""
 
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: str | None = None
@@ -36,7 +36,7 @@ class AnyBodyView(APIView):  # reads JSON objects and forms
     parser_classes = (MultiPartParser, FormParser, JsonObjectParser)
 
 
-class PictureView(APIView):  # responds with a picture, or with a JSON error, whatever the Accept header
+class PictureView(APIView):  # responds with a picture, or with a JSON error, regardless of the Accept header
     content_negotiation_class = IgnoreAcceptNegotiation
 
 

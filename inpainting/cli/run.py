@@ -79,7 +79,7 @@ def executor_for(
     at_once = min(at_once, max(len(jobs), 1))
     if jobs and jobs[0].plan.model is not None:
         return ThreadPoolExecutor(at_once), partial(run_on_thread, stopped=stopped)
-    # spawn: a forked child would inherit OpenCV's threads in whatever state they are.
+    # spawn: a forked child would inherit OpenCV's threads in an undefined state.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(min(at_once, os.cpu_count() or 1), mp_context=context), run_job
 

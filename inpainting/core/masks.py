@@ -173,7 +173,7 @@ def _dilated(mask: Mask, radius: int) -> Mask:
 
     A column of half-height h is two columns of half-height h - 1, one pixel up and one down; so going from the
     disc's left edge to its middle the cost grows with the radius, where OpenCV's general kernel grows with the area:
-    on a megapixel 20 ms against 110 ms at radius 64, and a request may ask for 256.
+    on a megapixel 20 ms against 110 ms at radius 64, and a request may set 256.
     """
     width = mask.shape[1]
     column, column_half = mask.copy(), 0

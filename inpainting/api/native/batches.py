@@ -45,7 +45,7 @@ def render(schema: type[Answer], batch: Batch, **context: Any) -> dict[str, Any]
 
 
 class BatchList(AnyBodyView):
-    required_scope = {"GET": Scope.READ, "POST": Scope.GENERATE}  # noqa: RUF012 - DRF reads such attributes, nobody writes
+    required_scope = {"GET": Scope.READ, "POST": Scope.GENERATE}  # noqa: RUF012 - read by DRF, never changed
 
     @documented(
         "List your batches, newest first",
@@ -73,7 +73,7 @@ class BatchList(AnyBodyView):
 
 
 class BatchDetail(APIView):
-    required_scope = {"GET": Scope.READ, "DELETE": Scope.MANAGE}  # noqa: RUF012 - DRF reads such attributes, nobody writes
+    required_scope = {"GET": Scope.READ, "DELETE": Scope.MANAGE}  # noqa: RUF012 - read by DRF, never changed
 
     @documented("Get a batch", {200: WholeBatchDocument}, problems=(404,))
     def get(self, request: Request, pk: UUID) -> Response:

@@ -41,7 +41,7 @@ class Body:
     fields: Mapping[str, Any]
     files: Mapping[str, UploadedFile]
     lists: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """The values of fields that may be repeated, by name: files, or whatever was sent in their place."""
+    """The values of fields that may be repeated, by name: files, or the values sent in their place."""
     empty: frozenset[str] = frozenset()
     """Names of the fields that were sent empty."""
 

@@ -105,7 +105,7 @@ def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
     """Replace the names of other services' samplers, algorithm types and models by those of the settings.
 
     An unknown sampler or legacy model becomes None, the model's or the engine's default, with a warning.
-    Raises InvalidRequest for a VAE or adapter that is unknown or not installed, whatever the engine.
+    Raises InvalidRequest for a VAE or adapter that is unknown or not installed, for every engine.
     """
     scheduler, sampler = values.pop("scheduler", None), values.pop("sampler_name", None)
     known = [name for name in (scheduler, sampler) if name in ALL_SCHEDULERS]

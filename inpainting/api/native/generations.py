@@ -61,7 +61,7 @@ class GenerationList(APIView):
 
 
 class GenerationDetail(APIView):
-    required_scope = {"GET": Scope.READ, "DELETE": Scope.MANAGE}  # noqa: RUF012 - DRF reads such attributes, nobody writes
+    required_scope = {"GET": Scope.READ, "DELETE": Scope.MANAGE}  # noqa: RUF012 - read by DRF, never changed
 
     @documented("Get a generation", {200: WholeGenerationDocument}, problems=(404,))
     def get(self, request: Request, pk: UUID) -> Response:

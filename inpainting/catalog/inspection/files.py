@@ -1,6 +1,6 @@
 """Files of models and adapters on the disk: where they lie, which names are refused, and the JSON in them.
 
-Weights are safetensors or ONNX files. A pickle runs whatever program its author wrote, so its mere presence is refused;
+Weights are safetensors or ONNX files. A pickle can run any code when it is loaded, so its mere presence is refused;
 no link may lead out of a folder.
 """
 

@@ -1,1 +1,1 @@
-"""Moderation: which regions the safety checker sees, what a request may ask of it, and how its findings are hidden."""
+"""Moderation: the regions that the safety checker sees, the policy for requests, and the hiding of flagged results."""

@@ -46,7 +46,7 @@ def make(
 
     name: a public name. karras: sigmas spaced as by Karras et al. 2022, equation 5; None leaves the model's choice.
     algorithm_type: for the DPM solvers. is_trailing: timesteps are counted from the end of the noise schedule, as
-    models distilled to few steps want it (Lin et al. 2023, arXiv 2305.08891, section 3.3).
+    models distilled to few steps need it (Lin et al. 2023, arXiv 2305.08891, section 3.3).
     Raises ValueError for an unknown name.
     """
     class_name = FALLBACKS.get(name, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MAX_ROWS = 32
-"""Rows of a step batch, whatever the measurements say."""
+"""The most rows of a step batch, even if the measurements allow more."""
 MIN_SPEED_UP = 1.05
 """Doubling the rows must raise the rows per second by this factor; less only makes every job wait longer."""
 

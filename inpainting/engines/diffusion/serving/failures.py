@@ -36,7 +36,7 @@ class RetryPolicy:
     ) -> list[Result | Exception]:
         """A result of `work` or an exception for each item.
 
-        When memory is short the items are halved; for a single item first whatever is not in use is evicted, then the
+        When memory is short the items are halved; for a single item first everything not in use is evicted, then the
         model saves memory. After any other error the items are run one by one, so that a bad one fails alone. batch:
         learns how many samples fit into memory. Raises DeviceLost.
         """

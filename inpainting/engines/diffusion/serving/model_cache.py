@@ -93,7 +93,7 @@ class ModelCache:
     # Load
 
     def get(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> Any:
-        """The loaded `LatentModel`; whatever is not in use may be evicted for it.
+        """The loaded `LatentModel`; objects not in use may be evicted for it.
 
         Raises EngineFailed (`model_unavailable`, `model_refused`) if it cannot be loaded.
         """
@@ -114,7 +114,7 @@ class ModelCache:
         self._fingerprints[model.spec.slug] = fingerprint
 
     def ensure_loras_loaded(self, loras: ActiveLoras, model: LatentModel, in_use: InUse = NOTHING_IN_USE) -> None:
-        """Load the LoRAs that are not loaded in a model yet; whatever is not in use may be evicted for them.
+        """Load the LoRAs that are not loaded in a model yet; objects not in use may be evicted for them.
 
         Raises EngineFailed (`lora_unavailable`, `lora_refused`, `lora_unfit`) if one cannot be loaded.
         """
@@ -129,7 +129,7 @@ class ModelCache:
             model.loras.load(one)
 
     def adapter(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> Any:
-        """The loaded network of a VAE, ControlNet or IP-Adapter; whatever is not in use may be evicted for it.
+        """The loaded network of a VAE, ControlNet or IP-Adapter; objects not in use may be evicted for it.
 
         Raises EngineFailed (`part_unavailable`, `part_refused`) if it cannot be loaded.
         """

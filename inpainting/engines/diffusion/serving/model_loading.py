@@ -121,7 +121,7 @@ def hardware_for(family: ModelFamily, hardware: Hardware) -> Hardware:
 
 
 def component_classes(family: ModelFamily) -> dict[str, type[Any]]:
-    """Classes of the components with weights, by name: those of the family, whatever the files say."""
+    """Classes of the components with weights, by name: those of the family; the files' own class names are ignored."""
     components = family.layout.components if isinstance(family.layout, DiffusersLayout) else {}
     return {
         name: pkgutil.resolve_name(one.classes[0].replace(".", ":", 1))
