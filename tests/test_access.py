@@ -81,9 +81,9 @@ class Row:
     method: str = "GET"
     scope: Scope = Scope.READ
     unknown: Cell = 404
-    """What alice gets for an object that was never there; in the admin, she is sent to sign in."""
+    """Alice's status for an object that never existed; the admin redirects her to the sign-in page."""
     hides: bool = True
-    """False where even those who may not see the object can tell whether it is there."""
+    """False if users without permission can find out whether the object exists."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.route}"
@@ -354,7 +354,7 @@ def test_every_route_with_an_object_is_in_the_matrix() -> None:
     for row in ROWS:
         listed.setdefault(row.route, set()).add(row.method)
     there = {route: methods_of(entry) for route, entry in configured if has_an_object(entry)}
-    assert sorted(set(there) - set(listed)) == [], "say in ROWS who may reach these"
-    assert sorted(set(listed) - set(there)) == [], "these are gone"
+    assert sorted(set(there) - set(listed)) == [], "add these routes to ROWS"
+    assert sorted(set(listed) - set(there)) == [], "these routes no longer exist"
     for route, methods in there.items():
         assert not methods or listed[route] == methods, route

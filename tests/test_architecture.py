@@ -179,7 +179,7 @@ def test_heavy_libraries_are_imported_by_their_engine_alone() -> None:
 
 
 @pytest.mark.parametrize("word", ["torch.load", "pickle.load", "trust_remote_code=True", "allow_pickle=True"])
-def test_nothing_reads_pickles_or_runs_remote_code(word: str) -> None:
+def test_no_module_reads_pickles_or_runs_remote_code(word: str) -> None:
     for package in ("inpainting", "accounts", "dreamlayer_site"):
         for path in (ROOT / package).rglob("*.py"):
             assert word not in path.read_text(), path

@@ -1,4 +1,4 @@
-"""`make` takes the newest Python that is supported, and says how much an installation downloads."""
+"""`make` chooses the newest supported Python and prints the size of the download."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(MAKE is None, reason="make is not installed")
 
 
 def run_make(tmp_path: Path, *arguments: str, pythons: dict[str, bool]) -> subprocess.CompletedProcess[str]:
-    """Run make where only `pythons` are found: by name, whether each one fits."""
+    """Run make with only `pythons` on the path: a name, and whether that version is supported."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, fits in pythons.items():
@@ -44,17 +44,17 @@ def run_make(tmp_path: Path, *arguments: str, pythons: dict[str, bool]) -> subpr
         ({"python3.12": False, "python3": True}, "python3"),
     ],
 )
-def test_the_newest_python_that_fits_is_taken(tmp_path: Path, pythons: dict[str, bool], taken: str) -> None:
+def test_the_newest_supported_python_is_chosen(tmp_path: Path, pythons: dict[str, bool], taken: str) -> None:
     made = run_make(tmp_path, "--dry-run", "install", pythons=pythons)
     assert f"\n{taken} -m venv " in made.stdout
 
 
-def test_another_python_can_be_named(tmp_path: Path) -> None:
+def test_another_python_can_be_chosen(tmp_path: Path) -> None:
     made = run_make(tmp_path, "--dry-run", "install", "PYTHON=/opt/python", pythons={"python3.13": True})
     assert "\n/opt/python -m venv " in made.stdout
 
 
-def test_without_a_python_that_fits_it_says_which_are_supported(tmp_path: Path) -> None:
+def test_without_a_supported_python_the_error_lists_the_supported_versions(tmp_path: Path) -> None:
     made = run_make(tmp_path, "install", pythons={"python3.13": False, "python3": False})
     assert made.returncode != 0
     assert "DreamLayer needs Python 3.11, 3.12 or 3.13 with its venv module" in made.stdout
@@ -69,7 +69,7 @@ def test_without_a_python_that_fits_it_says_which_are_supported(tmp_path: Path) 
         (["LIGHT=1", "TORCH=cpu"], "about 0.2 GB", ""),
     ],
 )
-def test_it_says_what_it_downloads_before_it_does(tmp_path: Path, arguments: list[str], size: str, extras: str) -> None:
+def test_it_prints_the_size_of_the_download_first(tmp_path: Path, arguments: list[str], size: str, extras: str) -> None:
     fake_pip = tmp_path / "venv" / "bin" / "pip"
     fake_pip.parent.mkdir(parents=True)
     fake_pip.write_text('#!/bin/sh\necho "pip $*"\n')

@@ -65,7 +65,7 @@ def test_a_pickle_beside_valid_files_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [Kind.VAE, Kind.IP_ADAPTER])
 def test_an_adapter_configuration_beside_the_weights_is_refused(kind: Kind, tmp_path: Path) -> None:
-    """transformers loads such an adapter, or even its base model from elsewhere, without being asked."""
+    """transformers loads such an adapter, or its base model from another place, automatically."""
     folder = place = network(tmp_path / "vae", _class_name="AutoencoderKL")
     if kind is Kind.IP_ADAPTER:
         folder = ip_adapter(tmp_path / "adapter")

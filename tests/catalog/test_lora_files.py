@@ -81,7 +81,7 @@ def test_a_lora_of_another_family_is_refused(file: Path, tensors: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("tensors", "says"),
+    ("tensors", "message"),
     [
         ({}, "changes nothing"),
         ({"model.diffusion_model.x.weight": np.ones((4, 4), "<f4")}, "no LoRA for Stable Diffusion"),
@@ -94,8 +94,8 @@ def test_a_lora_of_another_family_is_refused(file: Path, tensors: dict[str, Any]
         (layer() | {f"{LAYER}.lora_down.weight": np.ones((4, 768), "<i4")}, "I32 numbers"),
     ],
 )
-def test_a_file_that_is_no_plain_lora_is_refused(file: Path, tensors: dict[str, Any], says: str) -> None:
-    with pytest.raises(LoraRefused, match=says) as refused:
+def test_a_file_that_is_no_plain_lora_is_refused(file: Path, tensors: dict[str, Any], message: str) -> None:
+    with pytest.raises(LoraRefused, match=message) as refused:
         check_lora(written(file, tensors), "sd")
     assert refused.value.code == "lora_refused"
 

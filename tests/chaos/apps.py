@@ -65,7 +65,7 @@ class ChaosConfig(AppConfig):
         registry.engines()["quick-fill"] = SlowEngine()
         with_fail_points(run, "store", "result")
         with_fail_points(Generation, "succeed", "commit")
-        # Accepting commits when the transaction ends: just before that, and before the workers are notified.
+        # Fail points of accepting: just before the commit, and before the workers are notified.
         accept, notify_workers = Generation.save_new, submit.notify_workers
 
         def save_new(self: Generation) -> None:

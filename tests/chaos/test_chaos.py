@@ -70,7 +70,7 @@ class Chaos:
             self.server = self.installation.start()
 
     def kill(self, kind: str) -> bool:
-        """Kill; True where a generation was running at that moment."""
+        """Kill the server; return whether a generation was running at that moment."""
         assert self.server is not None
         if kind in FAIL_POINTS:
             armed, server = self.installation.folder / "fail-point", self.server

@@ -120,7 +120,7 @@ def test_invalid_arguments_are_reported(
 
 
 def test_two_images_with_the_same_output_path_are_refused(folder: Path) -> None:
-    for name in ("a.jpg", "a.k.png"):  # the second sorts between the two that clash
+    for name in ("a.jpg", "a.k.png"):  # this name sorts between the two clashing ones
         (folder / "images" / name).write_bytes((folder / "images/a.png").read_bytes())
         (folder / "masks/a.k.png").write_bytes((folder / "masks/a_mask.png").read_bytes())
     with pytest.raises(CommandError, match=r"a\.jpg and a\.png"):

@@ -23,7 +23,7 @@ def parser() -> ArgumentParser:
 
 
 def example(row: Setting) -> tuple[list[str], Any]:
-    """The words of one option, and the value of the setting."""
+    """The arguments of one option, and the value of its setting."""
     option = option_name(row.name)
     match row.type:
         case ValueType.BOOLEAN:

@@ -43,12 +43,12 @@ class NoiseEngine(PlainEngine):
         return list(rng.integers(0, 256, shape, np.uint8))
 
 
-def nothing(step: Step) -> None:
+def ignore_step(step: Step) -> None:
     pass
 
 
 def done(request: InpaintRequest, engine: NoiseEngine) -> list[Painting]:
-    return paint(planned(request, engine), engine, nothing)
+    return paint(planned(request, engine), engine, ignore_step)
 
 
 @st.composite

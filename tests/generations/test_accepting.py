@@ -204,7 +204,7 @@ def test_accepting_does_not_wait_for_locks_on_other_rows_of_the_owner(alice: Use
     UserLimits.objects.create(user=alice, per_day=9)
     with transaction.atomic():
         Batch.objects.create(owner=alice)
-        connection.check_constraints()  # as a commit does; it holds alice's row against a change of its key
+        connection.check_constraints()  # as a commit does; the foreign key check locks alice's row (FOR KEY SHARE)
 
         def elsewhere(_: int) -> object:
             with connection.cursor() as cursor:

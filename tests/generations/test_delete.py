@@ -23,7 +23,7 @@ from inpainting.models.pictures import content_digest
 from inpainting.worker import run as running
 from inpainting.worker.run import run
 
-pytestmark = pytest.mark.django_db(transaction=True)  # files go when a transaction really ends
+pytestmark = pytest.mark.django_db(transaction=True)  # files are deleted on commit
 Generate = Callable[..., Generation]
 
 
@@ -148,7 +148,7 @@ def test_deleting_everything_of_a_user_leaves_other_users_alone(
     assert not held.advance(1, 2)
 
 
-def test_a_worker_whose_generation_is_deleted_leaves_nothing(
+def test_a_worker_whose_generation_is_deleted_leaves_no_files(
     alice: User, waits: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation, store = waits(alice), running.store

@@ -1,6 +1,6 @@
-"""Disks that are full, databases that are full, locked or gone, files that are missing: real ones, no made-up errors.
+"""Full disks, full, locked or unreachable databases, and missing files: real faults instead of mocked errors.
 
-Nothing that was accepted is lost, and nothing half is kept.
+No accepted generation is lost, and no partial result is stored.
 """
 
 from __future__ import annotations
@@ -105,13 +105,13 @@ def pragma(statement: str) -> int:
 
 @contextmanager
 def full_database() -> Iterator[None]:
-    """The database has not one page left and may not grow, as on a disk that is full. Rows longer than a page fail;
-    short ones may still find room in a page that is not full.
+    """Let the database have no free page and no permission to grow, as on a full disk. Rows longer than a page fail;
+    short ones may still fit into a page that is not full.
     """
     most = pragma("max_page_count")
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE filler (bytes BLOB)")
-        pragma("max_page_count = 1")  # SQLite makes the present size of it
+        pragma("max_page_count = 1")  # SQLite raises it to the present size
         for size in (2**power for power in range(20, 8, -1)):
             with suppress(OperationalError):
                 while True:
@@ -139,7 +139,7 @@ def succeeds_after_its_pause(generation: Generation) -> bool:
 
 
 @pytest.mark.usefixtures("sqlite")
-def test_a_full_database_accepts_nothing_and_keeps_nothing(ask: Callable[..., Any]) -> None:
+def test_a_full_database_refuses_the_request_and_stores_nothing(ask: Callable[..., Any]) -> None:
     with full_database():
         before = kept()
         answer = ask(LONGER_THAN_A_PAGE)
@@ -149,7 +149,7 @@ def test_a_full_database_accepts_nothing_and_keeps_nothing(ask: Callable[..., An
 
 
 @pytest.mark.parametrize("pages", [0, 1, 3, 4])  # room for: nothing, half the photo, the photo, its thumbnail too
-def test_a_full_disk_accepts_nothing_and_keeps_nothing(ask: Callable[[], Any], disk: Path, pages: int) -> None:
+def test_a_full_disk_refuses_the_request_and_stores_nothing(ask: Callable[[], Any], disk: Path, pages: int) -> None:
     fill(disk, leaving_bytes=pages * 4096)
     answer = ask()
     assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
@@ -193,7 +193,7 @@ def test_a_full_disk_at_the_commit_costs_no_attempt(alice: User, waits: Generate
     generation = waits(alice)
     before = kept()
     fill(disk)
-    run_waiting()  # returns: it does not try again at once
+    run_waiting()  # returns without an immediate retry
     assert waits_uncounted(generation)
     make_room(disk)
     assert kept() == before
@@ -235,7 +235,7 @@ def test_a_worker_reconnects_to_a_restarted_database(
     run_waiting()
     generation.refresh_from_db()
     assert (generation.status, generation.attempts) == (Status.SUCCEEDED, 1)
-    assert len(pauses) <= 1  # a step may have found it out before the end did
+    assert len(pauses) <= 1  # the reconnect may happen at a step, without a pause
 
 
 def test_a_generation_that_waits_for_the_database_is_not_requeued(
@@ -314,7 +314,7 @@ def test_a_missing_input_file_fails_the_generation_and_is_named(
     assert "gone" in error["message"]
 
 
-# Answers that are lost
+# Lost replies
 
 
 @pytest.mark.parametrize("stops", [False, True])

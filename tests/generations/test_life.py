@@ -92,7 +92,7 @@ def test_a_cancel_takes_effect_at_the_next_step(
     assert not GeneratedImage.objects.exists()
 
 
-def test_a_cancel_that_comes_after_the_last_step_still_wins(
+def test_a_cancel_after_the_last_step_still_takes_effect(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation = started(generate(alice, run=False))

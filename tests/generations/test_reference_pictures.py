@@ -25,7 +25,7 @@ from inpainting.generations.retention import sweep
 from inpainting.generations.submit import save_and_notify
 from inpainting.models import Batch, Generation, ReferencePicture, Retention, UserLimits
 
-pytestmark = pytest.mark.django_db(transaction=True)  # files go when a transaction really ends
+pytestmark = pytest.mark.django_db(transaction=True)  # files are deleted on commit
 Generate = Callable[..., Generation]
 GUIDE, LOOK = Picture(data.astronaut()[:64, :96]), Picture(data.chelsea()[:40, :50])
 
@@ -39,7 +39,7 @@ def _alone() -> None:
 
 @pytest.fixture
 def both(generate: Generate) -> Generate:
-    """both(owner) -> a generation with both pictures."""
+    """both(owner) -> a generation with a control image and an image prompt."""
     return lambda owner, **more: generate(owner, control_image=GUIDE, ip_adapter_image=LOOK, **more)
 
 
@@ -68,7 +68,7 @@ def test_deleting_a_generation_removes_both_reference_images_and_no_others(alice
     before_all = files()
     kept = both(alice)
     before = files()
-    assert len(before - before_all) == 7  # source, mask, two further ones, result and two thumbnails
+    assert len(before - before_all) == 7  # source, mask, two reference images, result and two thumbnails
     gone = both(alice)
     assert delete(gone)
     assert files() == before

@@ -145,7 +145,7 @@ def test_the_poller_deletes_expired_generations(
     with pytest.raises(StopPolling):
         recovery._poll_forever()
     assert looks == [1, 0, 0]
-    assert len(sweeps) == 1  # the next one in an hour
+    assert len(sweeps) == 1  # the next sweep is an hour later
 
 
 def test_a_user_sets_the_retention_period_on_the_page(client: Client, alice: User, bob: User) -> None:

@@ -105,7 +105,7 @@ def test_test_messages_and_resends_share_one_exact_limit(
     assert {(answer.json()["code"], answer.json()["limit"]) for answer in refused} == {("rate_limited", 5)}
     assert all(1 <= int(answer["Retry-After"]) <= 60 for answer in refused)
     sent = [answer for answer in answers if answer.status_code == 201]
-    assert WebhookDelivery.objects.count() == 1 + len(sent)  # what was refused made nothing
+    assert WebhookDelivery.objects.count() == 1 + len(sent)  # refused requests created no deliveries
     assert bobs_program.post("/api/webhooks/test/", {"url": URL}, content_type="application/json").status_code == 201
     LedgerEntry.objects.update(at=timezone.now() - timedelta(seconds=61))
     assert send(0).status_code == 201
@@ -142,7 +142,7 @@ def test_a_key_needs_the_scope_manage(alice: User, client: Client, method: str, 
 
 
 def test_an_administrator_reads_deliveries_and_attempts(client: Client, alice: User) -> None:
-    with Listener(answer("200 OK")) as receiver:  # closed to us
+    with Listener(answer("200 OK")) as receiver:  # not in the allowed networks
         delivery = WebhookDelivery.create_test(alice, url_of(receiver))
         deliver_due()
     client.force_login(User.objects.create_superuser("boss@example.com", "a long one"))

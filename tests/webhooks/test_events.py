@@ -46,7 +46,7 @@ def test_no_message_exists_before_the_end(waits: Wait) -> None:
     assert generation.advance(1, 2)
     assert generation.release()
     assert generation.start()
-    assert generation.cancel()  # asked for, not done
+    assert generation.cancel()  # only requested, not yet ended
     assert stored_messages() == []
 
 

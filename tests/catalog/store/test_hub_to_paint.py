@@ -99,7 +99,7 @@ def test_a_pulled_model_paints_through_the_api_and_the_command_line(
     assert np.array_equal(painted, through_the_api)
     recipe = json.loads(read_png_texts((folder / "out.png").read_bytes())["dreamlayer"])
     assert (recipe["model"], recipe["steps"]) == ("tiny", 3)
-    assert hub.requested == [], "painting asked the hub"
+    assert hub.requested == [], "painting sent requests to the hub"
 
 
 def test_the_command_line_options_reach_the_engine(pulled: InferenceModel, folder: Path) -> None:

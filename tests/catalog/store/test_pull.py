@@ -134,7 +134,7 @@ def test_changed_files_under_the_pinned_revision_are_refused(hub: Hub, model: In
     hub.files[UNET] = weights(seed=99)
     hub.requested.clear()
     assert "pinned at the first pull" in refusal()
-    assert {name for name, _ in hub.requested} == {"model_index.json"}, "told before anything was downloaded"
+    assert {name for name, _ in hub.requested} == {"model_index.json"}, "files were downloaded before the refusal"
     model.refresh_from_db()
     assert model.is_installed, "the former files stay"
     assert (first / UNET).read_bytes() == tiny_model()[UNET]

@@ -1,4 +1,4 @@
-"""One thread for torch, as these models are too small to share out; and the models that several test modules load."""
+"""Fixtures for diffusion: one torch thread, because the models are tiny, and the models that several modules share."""
 
 from __future__ import annotations
 

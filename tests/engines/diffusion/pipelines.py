@@ -36,7 +36,7 @@ KINDS = [(family, inpainting) for family in REFERENCES for inpainting in (True, 
 def request(
     *, control_image: Picture | None = None, ip_adapter_image: Picture | None = None, **settings: Any
 ) -> InpaintRequest:
-    """A photo, and a binary mask on the grid of the latents: there diffusers' coarser mask is the same as ours."""
+    """A photo, and a binary mask on the grid of the latents: there diffusers' coarser mask equals ours."""
     picture = Picture(np.ascontiguousarray(data.astronaut()[::8, ::8]))
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[16:48, 8:40] = 255
@@ -66,7 +66,7 @@ def denoised(
 
 
 def reference_of(model: LatentModel, requested: InpaintRequest, **scheduler_changes: Any) -> Any:
-    """diffusers' pipeline made of the model's own components, with the scheduler of the request."""
+    """diffusers' pipeline built from the model's components, with the scheduler of the request."""
     scheduler = getattr(diffusers, str(requested.settings.scheduler)).from_config(
         model.scheduler_config, clip_sample=False, **scheduler_changes
     )
@@ -92,7 +92,7 @@ def loaded_reference(
 
 
 def call_arguments(requested: InpaintRequest) -> dict[str, Any]:
-    """The arguments that every inpainting pipeline of diffusers takes; the result is latents."""
+    """The arguments that every inpainting pipeline of diffusers takes, with latents as output."""
     settings = requested.settings
     return {
         "prompt": settings.prompt,
@@ -108,7 +108,7 @@ def call_arguments(requested: InpaintRequest) -> dict[str, Any]:
 
 
 def run_reference(reference: Any, spec: ModelSpec, requested: InpaintRequest, **changes: Any) -> Any:
-    """The latents, or with output_type="pil" the pictures, that a pipeline of Stable Diffusion gives."""
+    """The latents of a Stable Diffusion pipeline, or its images with output_type="pil"."""
     settings = requested.settings
     arguments = {
         **call_arguments(requested),

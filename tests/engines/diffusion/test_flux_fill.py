@@ -103,7 +103,7 @@ class TwiceAStep(diffusers.FluxFillPipeline):  # type: ignore[misc]  # diffusers
 
 @pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
 @pytest.mark.parametrize("name", FLOW_SCHEDULERS)
-def test_one_alone_equals_the_reference_pipeline(model: FluxFill, name: str, strength: float) -> None:
+def test_a_single_generation_equals_the_reference_pipeline(model: FluxFill, name: str, strength: float) -> None:
     requested = request(scheduler=name, strength=strength, steps=12 if strength < 0.5 else STEPS)
     assert_equal(
         denoised(model, requested),

@@ -46,12 +46,12 @@ def request(**settings: Any) -> InpaintRequest:
     return InpaintRequest(Picture(np.ascontiguousarray(data.astronaut()[::8, ::8])), mask, PaintSettings(**values))
 
 
-def nothing(step: Step) -> None:
+def ignore_step(step: Step) -> None:
     pass
 
 
 def reference(model: StableDiffusion, requested: InpaintRequest) -> torch.Tensor:
-    """The latents of diffusers' own pipeline, made of the same parts on the same device."""
+    """The latents of diffusers' pipeline, built from the same components on the same device."""
     settings = requested.settings
     scheduler, _ = schedulers.make(str(settings.scheduler), model.scheduler_config)
     parts = {**model.pipeline.components, "scheduler": scheduler}
@@ -76,10 +76,10 @@ def reference(model: StableDiffusion, requested: InpaintRequest) -> torch.Tensor
 
 @pytest.mark.parametrize("name", ["DDIMScheduler", "EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_one_alone_equals_the_reference_pipeline_on_the_gpu(
+def test_a_single_generation_equals_the_reference_pipeline_on_the_gpu(
     specs: dict[str, ModelSpec], family: str, name: str
 ) -> None:
-    # In float32, as in 16 bits the pipeline draws other noise than we do.
+    # In float32, because in 16 bits the pipeline draws different noise.
     model = load(specs[family], Hardware(torch.device(DEVICE), torch.float32))
     requested = request(scheduler=name)
     text = tiny_models.encoded(model, requested.settings, requested.image.size)
@@ -97,18 +97,18 @@ def test_batched_results_equal_single_results_on_the_gpu(specs: dict[str, ModelS
     requested = [request(seed=seed, steps=STEPS + seed) for seed in range(6)]
     company = Batcher(ModelCache(hardware, 10**10), max_rows=32)
     with ThreadPoolExecutor(len(requested)) as pool:
-        results = list(pool.map(lambda one: company.paint(one, specs[family], nothing)[0][0], requested))
+        results = list(pool.map(lambda one: company.paint(one, specs[family], ignore_step)[0][0], requested))
     alone = Batcher(ModelCache(hardware, 10**10), max_rows=1)
     for one, result in zip(requested, results, strict=True):
-        (expected,) = alone.paint(one, specs[family], nothing)[0]
-        # Which kernel runs depends on the rows, and 16 bits round otherwise in another one.
+        (expected,) = alone.paint(one, specs[family], ignore_step)[0]
+        # The kernel depends on the number of rows, and 16-bit kernels round differently.
         assert np.abs(result.astype(int) - expected).mean() <= 1
 
 
 def test_half_precision_results_are_close_to_float32_on_the_gpu(specs: dict[str, ModelSpec]) -> None:
     half, whole = (
-        Batcher(ModelCache(Hardware(torch.device(DEVICE), dtype), 10**10)).paint(request(), specs["sd"], nothing)[0][0]
-        for dtype in (torch.float16, torch.float32)
+        Batcher(ModelCache(hardware, 10**10)).paint(request(), specs["sd"], ignore_step)[0][0]
+        for hardware in (Hardware(torch.device(DEVICE), dtype) for dtype in (torch.float16, torch.float32))
     )
     assert half.std() > 0
     assert np.abs(half.astype(int) - whole).mean() <= 2

@@ -1,4 +1,4 @@
-"""Grey repaints partly: each pixel has a strength of its own (differential diffusion)."""
+"""Grey masks: each pixel has its own strength (differential diffusion)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_along_a_ramp_lower_mask_values_stay_closer_to_the_image(tmp_path: Path,
         same = (denoising.latents == expected).flatten(0, 2).all(dim=0)
         for column in range(11):
             kept_at[column] += bool(same[column])
-    # A share of s leaves about s * STEPS steps free; an inpainting UNet paints what is kept wholly itself.
+    # A mask value of s repaints about s * STEPS steps; an inpainting UNet itself repaints fully kept pixels.
     wanted = [STEPS - round(share * STEPS) for share in shares]
     if inpainting:
         wanted[0] = 0

@@ -26,7 +26,7 @@ STRENGTHS = (0.3, 0.75, 1.0)
 
 
 def matrix() -> Iterator[Any]:
-    """Every kind of model x scheduler x strength. Outside the full matrix each pair of two of them comes once."""
+    """Every kind of model x scheduler x strength. Outside the full matrix, each pair of values occurs once."""
     for (row, kind), (column, name) in product(enumerate(KINDS), enumerate(schedulers.NAMES)):
         for number, strength in enumerate(STRENGTHS):
             is_pairwise = number == (row + column) % len(STRENGTHS)
@@ -34,7 +34,7 @@ def matrix() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("family", "inpainting", "name", "strength"), list(matrix()))
-def test_one_alone_equals_the_reference_pipeline(
+def test_a_single_generation_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], StableDiffusion], family: str, inpainting: bool, name: str, strength: float
 ) -> None:
     model = models[family, inpainting]

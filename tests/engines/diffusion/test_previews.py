@@ -53,7 +53,7 @@ def test_with_too_few_kept_pixels_no_preview_is_fitted() -> None:
 
 
 def decoder(folder: Path) -> AutoencoderTiny:
-    """A decoder of random weights, saved as those that are published are."""
+    """A decoder with random weights, saved in the published layout."""
     torch.manual_seed(3)
     whole = AutoencoderTiny(
         encoder_block_out_channels=(8, 8, 8, 8),
@@ -92,7 +92,7 @@ def test_previews_use_the_decoder_and_a_failing_decoder_costs_only_the_preview(
     monkeypatch.setattr("inpainting.engines.diffusion.serving.step_executor.PREVIEW_INTERVAL_SECONDS", 0)
     cache = ModelCache(CPU, 10**9, models_dir=tmp_path)
     batcher = Batcher(cache)
-    # All of it is repainted: nothing is kept that a matrix could be fitted on.
+    # The whole image is masked: there are no kept pixels to fit a matrix on.
     mask = np.full((64, 64), 255, np.uint8)
     request = InpaintRequest(Picture(np.zeros((64, 64, 3), np.uint8)), mask, PaintSettings(steps=2, strength=1.0))
     seen: list[Step] = []

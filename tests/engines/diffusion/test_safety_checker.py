@@ -31,7 +31,7 @@ from tests import tiny_checker, tiny_models
 PICTURES = {"astronaut": data.astronaut, "chelsea": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
 
 
-def nothing() -> None:
+def ignore_keepalive() -> None:
     """A keepalive that does nothing."""
 
 
@@ -46,33 +46,33 @@ def spec_of(folder: Path) -> ModelSpec:
 
 def test_its_results_equal_those_of_diffusers(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
     model = tiny_checker.rigged(photos["astronaut"], photos["chelsea"])
-    mine = SafetyCheckerCache().get(spec_of(tiny_checker.saved(tmp_path / "checker", model)), nothing)
+    mine = SafetyCheckerCache().get(spec_of(tiny_checker.saved(tmp_path / "checker", model)), ignore_keepalive)
     theirs = tiny_models.sd(tmp_path / "pipeline")
     theirs.safety_checker, theirs.feature_extractor = model, tiny_checker.processor()
     noise = np.random.default_rng(3).integers(0, 256, (9, 48, 64, 3), np.uint8)
     shown = [*photos.values(), *noise, *(photo[:200, 50:250] for photo in photos.values())]
-    said = []
+    expected_flags = []
     for picture in shown:
         alone = (picture / np.float32(255))[None]
         _, (found,) = theirs.run_safety_checker(alone, "cpu", torch.float32)
-        said.append(bool(found))
-    assert mine.check(shown) == said
-    assert said[:2] == [True, False]
-    assert 2 < sum(said) < len(said) - 2  # it does tell them apart
+        expected_flags.append(bool(found))
+    assert mine.check(shown) == expected_flags
+    assert expected_flags[:2] == [True, False]
+    assert 2 < sum(expected_flags) < len(expected_flags) - 2  # the reference flags some and passes others
 
 
 def test_special_care_concepts_lower_the_threshold_as_in_diffusers(tmp_path: Path) -> None:
     photo = data.astronaut()
-    for cared, expected in ((False, False), (True, True)):
+    for is_special_care, expected in ((False, False), (True, True)):
         model = tiny_checker.checker()
         with torch.no_grad():
             model.concept_embeds[3] = tiny_checker.embedding(model, photo)
-            model.concept_embeds_weights[3] = 1.005  # within the hundredth that special care adds
-            if cared:
+            model.concept_embeds_weights[3] = 1.005  # within the 0.01 by which special care lowers the threshold
+            if is_special_care:
                 model.special_care_embeds[1] = model.concept_embeds[3]
                 model.special_care_embeds_weights[1] = 0.9
-        folder = tiny_checker.saved(tmp_path / str(cared), model)
-        assert SafetyCheckerCache().get(spec_of(folder), nothing).check([photo]) == [expected]
+        folder = tiny_checker.saved(tmp_path / str(is_special_care), model)
+        assert SafetyCheckerCache().get(spec_of(folder), ignore_keepalive).check([photo]) == [expected]
 
 
 def test_weights_with_the_original_names_are_loaded(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
@@ -81,7 +81,7 @@ def test_weights_with_the_original_names_are_loaded(tmp_path: Path, photos: dict
     configuration = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**configuration, "architectures": ["SafetyChecker"]}))
     save_file(tiny_checker.as_first_published(model), folder / "model.safetensors", metadata={"format": "pt"})
-    assert SafetyCheckerCache().get(spec_of(folder), nothing).check([photos["coffee"], photos["rocket"]]) == [
+    assert SafetyCheckerCache().get(spec_of(folder), ignore_keepalive).check([photos["coffee"], photos["rocket"]]) == [
         True,
         False,
     ]
@@ -116,7 +116,7 @@ def test_a_checker_that_cannot_flag_anything_is_refused(
     spoil(tensors)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EngineFailed, match=problem) as refused:
-        SafetyCheckerCache().get(spec_of(folder), nothing)
+        SafetyCheckerCache().get(spec_of(folder), ignore_keepalive)
     assert refused.value.code == "safety_checker_unavailable"
 
 
@@ -126,24 +126,24 @@ def test_a_checker_with_uninitialised_weights_is_refused(tmp_path: Path, monkeyp
     loading_info: dict[str, set[str]] = {"missing_keys": set(), "mismatched_keys": set()}
     monkeypatch.setattr(type(model), "from_pretrained", lambda *_, **__: (model.to("meta"), loading_info))
     with pytest.raises(EngineFailed, match="The safety checker cannot be loaded") as refused:
-        SafetyCheckerCache().get(spec_of(folder), nothing)
+        SafetyCheckerCache().get(spec_of(folder), ignore_keepalive)
     assert refused.value.code == "safety_checker_unavailable"
 
 
 def test_a_missing_checker_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(EngineFailed, match="pull_model safety-checker") as refused:
-        SafetyCheckerCache().get(spec_of(tmp_path / "nothing"), nothing)
+        SafetyCheckerCache().get(spec_of(tmp_path / "nothing"), ignore_keepalive)
     assert refused.value.code == "safety_checker_unavailable"
 
 
 def test_it_is_loaded_once_until_its_files_change(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
     folder = tiny_checker.saved(tmp_path, tiny_checker.rigged(photos["coffee"], photos["rocket"]))
     known = SafetyCheckerCache()
-    first = known.get(spec_of(folder), nothing)
-    assert known.get(spec_of(folder), nothing) is first
+    first = known.get(spec_of(folder), ignore_keepalive)
+    assert known.get(spec_of(folder), ignore_keepalive) is first
     tiny_checker.saved(folder, tiny_checker.rigged(photos["rocket"], photos["coffee"]))
     os.utime(folder / "preprocessor_config.json", ns=(1, 1))
-    assert known.get(spec_of(folder), nothing).check([photos["coffee"], photos["rocket"]]) == [False, True]
+    assert known.get(spec_of(folder), ignore_keepalive).check([photos["coffee"], photos["rocket"]]) == [False, True]
 
 
 def test_run_in_thread_calls_keepalive_which_may_raise() -> None:
@@ -224,8 +224,8 @@ def test_only_the_painted_part_of_an_image_is_checked(tmp_path: Path) -> None:
     on_cat[50:150, 50:150] = 255
     on_cup[50:150, 850:950] = 255
     checker_cache.cache_clear()
-    found = apply_safety_checker(painting_of(picture, on_cat), nothing, how="black", checker=spec)
-    passed = apply_safety_checker(painting_of(picture, on_cup), nothing, how="black", checker=spec)
+    found = apply_safety_checker(painting_of(picture, on_cat), ignore_keepalive, how="black", checker=spec)
+    passed = apply_safety_checker(painting_of(picture, on_cup), ignore_keepalive, how="black", checker=spec)
     assert (passed.nsfw_content_detected, passed.hidden_by, passed.unhidden) == (False, None, None)
     assert np.array_equal(passed.picture.pixels, picture)
     assert (found.nsfw_content_detected, found.hidden_by) == (True, "black")

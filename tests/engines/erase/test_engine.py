@@ -70,12 +70,12 @@ def holes(*marked: tuple[slice, slice], shape: tuple[int, int] = (700, 900)) -> 
     return mask
 
 
-def nothing(step: Step) -> None:
+def ignore_step(step: Step) -> None:
     pass
 
 
 def painted(eraser: Eraser, request: InpaintRequest) -> Painting:
-    return paint(planned(request, eraser.engine, eraser.spec), eraser.engine, nothing)[0]
+    return paint(planned(request, eraser.engine, eraser.spec), eraser.engine, ignore_step)[0]
 
 
 @pytest.mark.parametrize("family", ["lama", "migan"])
@@ -94,43 +94,43 @@ def test_an_object_before_a_wall_is_replaced_by_the_wall(
 ) -> None:
     request = wall(mask)
     # The output before colours are matched: a wrong range or polarity would show here.
-    (raw,) = eraser(family).inpaint(request, nothing)
+    (raw,) = eraser(family).inpaint(request, ignore_step)
     assert np.abs(raw.astype(int) - (200, 120, 40)).max() <= 2
     done = painted(eraser(family), request)
     assert outside_mask_changed_pixels(request.image, done.picture, done.mask) == 0
 
 
 @pytest.fixture
-def fed(monkeypatch: pytest.MonkeyPatch) -> list[network_inputs.Inputs]:
+def inputs_of_runs(monkeypatch: pytest.MonkeyPatch) -> list[network_inputs.Inputs]:
     """The input tensors of each run."""
     given: list[network_inputs.Inputs] = []
 
-    def noting(make: Callable[..., network_inputs.Inputs]) -> Callable[..., network_inputs.Inputs]:
-        def noted(picture: Any, hole: Any) -> network_inputs.Inputs:
+    def recording(make: Callable[..., network_inputs.Inputs]) -> Callable[..., network_inputs.Inputs]:
+        def recorded(picture: Any, hole: Any) -> network_inputs.Inputs:
             given.append(make(picture, hole))
             return given[-1]
 
-        return noted
+        return recorded
 
     for name in ("lama_inputs", "migan_inputs"):
-        monkeypatch.setattr(network_inputs, name, noting(getattr(network_inputs, name)))
+        monkeypatch.setattr(network_inputs, name, recording(getattr(network_inputs, name)))
     return given
 
 
 def test_a_filled_region_is_context_for_the_next_one(
-    eraser: Callable[..., Eraser], fed: list[network_inputs.Inputs]
+    eraser: Callable[..., Eraser], inputs_of_runs: list[network_inputs.Inputs]
 ) -> None:
     mask = holes(np.s_[300:340, 200:240], np.s_[300:340, 400:440])
-    eraser("lama").inpaint(wall(mask), nothing)
-    assert [int(feeds["mask"].sum()) for feeds in fed] == [2 * 40 * 40, 40 * 40]
+    eraser("lama").inpaint(wall(mask), ignore_step)
+    assert [int(feeds["mask"].sum()) for feeds in inputs_of_runs] == [2 * 40 * 40, 40 * 40]
 
 
 @pytest.mark.parametrize("family", ["lama", "migan"])
 def test_the_network_gets_range_shape_and_polarity_of_the_published_one(
-    eraser: Callable[..., Eraser], family: str, fed: list[network_inputs.Inputs]
+    eraser: Callable[..., Eraser], family: str, inputs_of_runs: list[network_inputs.Inputs]
 ) -> None:
-    eraser(family).inpaint(wall(holes(np.s_[300:340, 300:360]), colour=(255, 255, 255)), nothing)
-    (feeds,) = fed
+    eraser(family).inpaint(wall(holes(np.s_[300:340, 300:360]), colour=(255, 255, 255)), ignore_step)
+    (feeds,) = inputs_of_runs
     image, mask = feeds["image"], feeds["mask"]
     assert (image.shape, mask.shape) == ((1, 3, 512, 512), (1, 1, 512, 512))
     if family == "lama":
@@ -169,7 +169,7 @@ def test_eight_images_use_eight_symmetries(eraser: Callable[..., Eraser]) -> Non
     rows, columns = np.mgrid[0:512, 0:512]
     photo = np.stack([rows // 2, columns // 2, (rows + columns) // 4], axis=-1).astype(np.uint8)
     mask = holes(np.s_[200:300, 150:400], shape=(512, 512))
-    pictures = eraser().inpaint(InpaintRequest(Picture(photo), mask, PaintSettings(num_images=8)), nothing)
+    pictures = eraser().inpaint(InpaintRequest(Picture(photo), mask, PaintSettings(num_images=8)), ignore_step)
     assert len({picture.tobytes() for picture in pictures}) == 8
     for picture in pictures:
         assert np.array_equal(picture[mask == 0], photo[mask == 0])
@@ -187,7 +187,7 @@ def test_a_cancel_terminates_a_running_network(eraser: Callable[..., Eraser], mo
     options: list[Any] = []
     make = pytest.importorskip("onnxruntime").RunOptions
 
-    def noted() -> Any:
+    def recorded() -> Any:
         options.append(make())
         return options[-1]
 
@@ -195,7 +195,7 @@ def test_a_cancel_terminates_a_running_network(eraser: Callable[..., Eraser], mo
         if options:
             raise Cancelled
 
-    monkeypatch.setattr("onnxruntime.RunOptions", noted)
+    monkeypatch.setattr("onnxruntime.RunOptions", recorded)
     monkeypatch.setattr(onnx_networks, "POLL_SECONDS", 0.01)
     slow = eraser(graph=tiny_networks.lama(64, before=tiny_networks.slow_loop(3_000_000)))
     with pytest.raises(Cancelled):
@@ -205,7 +205,7 @@ def test_a_cancel_terminates_a_running_network(eraser: Callable[..., Eraser], mo
 
 def test_values_that_are_not_finite_are_an_error(eraser: Callable[..., Eraser]) -> None:
     with pytest.raises(EngineFailed) as caught:
-        eraser(graph=tiny_networks.lama(factor=float("nan"))).inpaint(wall(holes(np.s_[9:20, 9:20])), nothing)
+        eraser(graph=tiny_networks.lama(factor=float("nan"))).inpaint(wall(holes(np.s_[9:20, 9:20])), ignore_step)
     assert caught.value.code == "model_produced_invalid_output"
 
 
@@ -213,19 +213,19 @@ def test_a_full_mask_a_missing_file_and_another_familys_file_are_refused(
     eraser: Callable[..., Eraser], tmp_path: Path
 ) -> None:
     with pytest.raises(EngineFailed, match="nothing is left to paint from"):
-        eraser().inpaint(wall(np.full((64, 64), 255, np.uint8)), nothing)
+        eraser().inpaint(wall(np.full((64, 64), 255, np.uint8)), ignore_step)
     request = wall(holes(np.s_[9:20, 9:20]))
     gone = Eraser(ModelSpec(slug="lama", label="LaMa", family="lama"))
     with pytest.raises(EngineFailed, match="pull_model lama"):
-        gone.inpaint(request, nothing)
+        gone.inpaint(request, ignore_step)
     with pytest.raises(EngineFailed, match="not of the family lama"):
-        eraser("lama", tiny_networks.migan()).inpaint(request, nothing)
+        eraser("lama", tiny_networks.migan()).inpaint(request, ignore_step)
 
 
 def test_a_graph_with_an_unknown_operator_is_refused(eraser: Callable[..., Eraser]) -> None:
     broken = tiny_networks.lama(64, before=[helper.make_node("NoSuchOperator", ["mask"], ["x"])])
     with pytest.raises(EngineFailed, match="cannot be loaded") as caught:
-        eraser(graph=broken).inpaint(wall(holes(np.s_[9:20, 9:20])), nothing)
+        eraser(graph=broken).inpaint(wall(holes(np.s_[9:20, 9:20])), ignore_step)
     assert caught.value.code == "model_unavailable"
 
 

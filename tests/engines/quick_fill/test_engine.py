@@ -134,7 +134,7 @@ def test_all_but_a_corner_masked_spreads_the_corner() -> None:
     assert np.abs(painted.astype(int) - (30, 60, 90)).max() <= 2
 
 
-def test_it_refuses_a_mask_that_leaves_nothing_to_paint_from() -> None:
+def test_a_mask_without_known_pixels_is_refused() -> None:
     with pytest.raises(EngineFailed, match="covers the whole picture"):
         paint(np.zeros((32, 32, 3), np.uint8), np.full((32, 32), 255, np.uint8))
 

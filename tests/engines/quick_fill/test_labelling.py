@@ -36,7 +36,7 @@ def energy(graph: HoleGraph, labels: NDArray[np.int32]) -> float:
     return total
 
 
-def test_no_expansion_raises_the_energy_and_together_they_lower_it_much() -> None:
+def test_no_expansion_raises_the_energy_and_all_together_lower_it() -> None:
     graph = wall()
     labelling = labelled(graph, np.random.default_rng(4).integers(0, len(OFFSETS), len(graph.rows)).astype(np.int32))
     start = before = energy(graph, labelling.labels)

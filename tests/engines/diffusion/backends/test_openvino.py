@@ -215,7 +215,7 @@ def test_damaged_files_are_converted_again(folder: Path, specs: dict[str, ModelS
     weights = order.place / "unet.bin"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
-    weights.unlink()  # the others still read the old one
+    weights.unlink()  # other tests keep the old file open
     weights.write_bytes(content)
     batcher = batcher_in(folder, convert=counting)
     painted(batcher, specs["sd"])

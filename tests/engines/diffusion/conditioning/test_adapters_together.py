@@ -1,4 +1,4 @@
-"""From an administrator's command to a painted picture: ControlNets and IP-Adapters of the catalog."""
+"""ControlNets and IP-Adapters are added by command and used by the engine."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_each_added_adapter_changes_the_image(engine: Engine) -> None:
     assert len({picture.tobytes() for picture in pictures}) == len(ways)
     idle: list[dict[str, Any]] = [
         {"control": "edges", "control_strength": 0.0},
-        {"control": "far", "control_strength": 0.0},  # would not fit, were it loaded
+        {"control": "far", "control_strength": 0.0},  # has another shape: loading it would fail
         {"ip_adapter": "look", "ip_adapter_scale": 0.0},
     ]
     for way in idle:

@@ -147,8 +147,8 @@ def test_an_embedding_that_no_prompt_names_gives_a_note(
     specs: dict[str, ModelSpec], embeddings: dict[tuple[str, str], ModelSpec]
 ) -> None:
     batcher, ink = Batcher(ModelCache(CPU, 10**9)), embeddings["sd", "ink"]
-    unheard = {"negative_prompt": "<ink>", "guidance_scale": 1.0}
-    for words in ({"negative_prompt": ""}, unheard):
+    without_guidance = {"negative_prompt": "<ink>", "guidance_scale": 1.0}
+    for words in ({"negative_prompt": ""}, without_guidance):
         requested = ddim_request(prompt="ink", embeddings=("ink",), steps=1, **words)
         _, notes = batcher.paint(requested, specs["sd"], ignore_step, embeddings=[ink])
         assert notes == ("The embedding ink is not used: “<ink>” is in no prompt that the model reads.",)
