@@ -49,7 +49,7 @@ class Allowance:
 
     def __init__(self, owner: Any) -> None:
         self.owner = owner
-        self.limits = UserLimits.of(owner)
+        self.limits = UserLimits.for_user(owner)
         self.accepted = self.accepted_pixels = self.accepted_bytes = 0
         if self.limits is not None:
             _lock(owner)

@@ -52,7 +52,7 @@ class Retried:
     refused: dict[int, InvalidRequest]
 
 
-def of(user: Any) -> QuerySet[Batch]:
+def for_user(user: Any) -> QuerySet[Batch]:
     """The user's batches, newest first, each with a count of its items by state: `queued_count`, …"""
     statuses = {f"{status}_count": Count("items", filter=Q(items__generation__status=status)) for status in Status}
     refused = Count("items", filter=Q(items__refusal__isnull=False))
@@ -65,7 +65,7 @@ def find(user: Any, pk: UUID) -> Batch | None:
     """The user's batch with its items and their results; None if it does not exist or belongs to another user."""
     images = Prefetch("generation__images", GeneratedImage.objects.order_by("index"))
     items = BatchItem.objects.select_related("generation__source", "generation__mask").prefetch_related(images)
-    return of(user).prefetch_related(Prefetch("items", items)).filter(pk=pk).first()
+    return for_user(user).prefetch_related(Prefetch("items", items)).filter(pk=pk).first()
 
 
 def submit_batch(

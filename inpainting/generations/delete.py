@@ -38,7 +38,7 @@ def delete_ended(pk: UUID) -> bool:
     return True
 
 
-def delete_everything_of(user: Any) -> int:
+def delete_all_of_user(user: Any) -> int:
     """Delete all generations, batches and images of a user, queued and running ones too. Returns their number.
 
     A worker notices at its next step that the generation is gone, and discards its work.

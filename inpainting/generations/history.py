@@ -11,7 +11,7 @@ from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.models.generation import INPUT_IMAGES
 
 
-def of(user: Any) -> QuerySet[Generation]:
+def for_user(user: Any) -> QuerySet[Generation]:
     """The user's generations, newest first, with related rows prefetched. Empty for anonymous users."""
     if not user.is_authenticated:
         return Generation.objects.none()
@@ -28,4 +28,4 @@ def unfinished(user: Any) -> QuerySet[Generation]:
 
 def find(user: Any, pk: UUID) -> Generation | None:
     """The user's generation; None if it does not exist or belongs to another user."""
-    return of(user).filter(pk=pk).first()
+    return for_user(user).filter(pk=pk).first()

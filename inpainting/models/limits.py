@@ -37,7 +37,7 @@ class UserLimits(models.Model):
         return f"limits of {self.user or 'everybody'}"
 
     @classmethod
-    def of(cls, user: object) -> UserLimits | None:
+    def for_user(cls, user: object) -> UserLimits | None:
         """The limits that apply to a user, or None."""
         rows = cls.objects.filter(models.Q(user=user) | models.Q(user=None))
         return rows.order_by(models.F("user").asc(nulls_last=True)).first()

@@ -58,7 +58,7 @@ class Retention(models.Model):
         return cls.objects.filter(user=None).values_list("days", flat=True).first()
 
     @classmethod
-    def of(cls, user: Any) -> int | None:
+    def for_user(cls, user: Any) -> int | None:
         """The number of days after which a user's generations are deleted; None: never."""
         rows = cls.objects.filter(models.Q(user=user) | models.Q(user=None), days__isnull=False)
         return min(rows.values_list("days", flat=True), default=None)

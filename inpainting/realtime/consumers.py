@@ -203,7 +203,7 @@ class GenerationConsumer(GenerationEventsConsumer):
         return pk
 
     async def refusal(self) -> int | None:
-        matching = history.of(self.scope["user"]).filter(pk=self.pk)
+        matching = history.for_user(self.scope["user"]).filter(pk=self.pk)
         return None if await database_sync_to_async(matching.exists)() else NOT_FOUND
 
     def channel_group(self) -> str:

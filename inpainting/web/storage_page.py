@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.models import SignedInRequest
 from inpainting.accounting.limits import stored_bytes
 from inpainting.generations import history
-from inpainting.generations.delete import delete_everything_of
+from inpainting.generations.delete import delete_all_of_user
 from inpainting.models import Retention
 
 
@@ -34,7 +34,7 @@ def storage(request: SignedInRequest) -> HttpResponse:
     context = {
         "form": form,
         "longest": Retention.maximum(),
-        "count": history.of(request.user).count(),
+        "count": history.for_user(request.user).count(),
         "stored_bytes": stored_bytes(request.user),
     }
     return render(request, "storage.html", context)
@@ -43,6 +43,6 @@ def storage(request: SignedInRequest) -> HttpResponse:
 @require_POST
 @login_required
 def delete_everything(request: SignedInRequest) -> HttpResponse:
-    count = delete_everything_of(request.user)
+    count = delete_all_of_user(request.user)
     messages.success(request, f"{count} generation{'' if count == 1 else 's'} deleted, with all pictures.")
     return redirect("storage")

@@ -42,7 +42,7 @@ def editor(request: HttpRequest) -> HttpResponse:
 @require_GET
 @login_required
 def history_page(request: HttpRequest) -> HttpResponse:
-    page = Paginator(history.of(request.user), PAGE_LENGTH).get_page(request.GET.get("page"))
+    page = Paginator(history.for_user(request.user), PAGE_LENGTH).get_page(request.GET.get("page"))
     models = model_labels()
     cards = [card(generation, models) for generation in page]
     return render(request, "history.html", {"page": page, "cards": cards})

@@ -31,7 +31,7 @@ from inpainting.api.native import batch_requests
 from inpainting.api.pictures import IMAGE, PictureRole, SentPicture, read_picture
 from inpainting.core.codecs import DecodedPicture, decode_picture
 from inpainting.generations import batches, submit
-from inpainting.generations.delete import delete_everything_of
+from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.retention import sweep
 from inpainting.models import Batch, BatchItem, Generation, Retention, UserLimits, WebhookDelivery
@@ -738,7 +738,7 @@ def test_retention_removes_expired_generations_and_their_batch(post_batch: PostB
 
 def test_deleting_a_user_removes_their_batches(post_batch: PostBatch, alice: User) -> None:
     accepted_batch(post_batch())
-    delete_everything_of(alice)
+    delete_all_of_user(alice)
     assert not Batch.objects.exists()
     assert not BatchItem.objects.exists()
 

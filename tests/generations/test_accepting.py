@@ -23,7 +23,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.generations import submit
-from inpainting.generations.delete import delete_everything_of
+from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Batch, Generation, LedgerEntry, SourceImage, UserLimits
 from inpainting.worker import run_time_estimates
@@ -133,7 +133,7 @@ def test_generations_before_the_window_do_not_count(alice: User, request_: Inpai
 def test_deleting_does_not_restore_a_limit(alice: User, bob: User, request_: InpaintRequest, limit: str) -> None:
     UserLimits.objects.create(user=None, **{limit: 1})
     submit.submit(request_, owner=alice)
-    delete_everything_of(alice)
+    delete_all_of_user(alice)
     with pytest.raises(LimitReached) as caught:
         submit.submit(request_, owner=alice)
     assert caught.value.code == ("rate_limited" if limit == "per_minute" else "quota_exceeded")

@@ -17,7 +17,7 @@ from skimage import data
 from accounts.models import User
 from inpainting import tasks
 from inpainting.core.picture import Picture
-from inpainting.generations.delete import delete, delete_ended, delete_everything_of
+from inpainting.generations.delete import delete, delete_all_of_user, delete_ended
 from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage
 from inpainting.models.pictures import content_digest
 from inpainting.worker import run as running
@@ -141,7 +141,7 @@ def test_deleting_everything_of_a_user_leaves_other_users_alone(
     generate(alice)
     waiting, held = waits(alice), waits(alice)
     held.start()
-    assert delete_everything_of(alice) == 3
+    assert delete_all_of_user(alice) == 3
     assert files() == before
     assert list(Generation.objects.all()) == [bobs]
     assert not waiting.start()
@@ -156,7 +156,7 @@ def test_a_worker_whose_generation_is_deleted_leaves_no_files(
 
     def deleted_meanwhile(*args: object) -> None:
         store(*args)  # type: ignore[arg-type]
-        delete_everything_of(alice)
+        delete_all_of_user(alice)
 
     monkeypatch.setattr(running, "store", deleted_meanwhile)
     run(generation)

@@ -20,7 +20,7 @@ from skimage import data
 from accounts.models import User
 from inpainting.accounting.limits import Allowance, LimitReached, stored_bytes
 from inpainting.core.picture import Picture
-from inpainting.generations.delete import delete, delete_everything_of
+from inpainting.generations.delete import delete, delete_all_of_user
 from inpainting.generations.retention import sweep
 from inpainting.generations.submit import save_and_notify
 from inpainting.models import Batch, Generation, ReferencePicture, Retention, UserLimits
@@ -106,7 +106,7 @@ def test_every_way_of_deleting_removes_both_reference_images(
     before = files()
     both(alice)
     if by == "everything":
-        assert delete_everything_of(alice) == 1
+        assert delete_all_of_user(alice) == 1
     elif by == "the admin":
         client.force_login(User.objects.create_superuser("boss@example.com"))
         assert client.post(f"/admin/accounts/user/{alice.pk}/delete/", {"post": "yes"}).status_code == 302

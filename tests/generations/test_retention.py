@@ -46,8 +46,8 @@ def test_the_shorter_retention_period_applies(
 ) -> None:
     Retention.set(alice, own)
     Retention.set(None, general)
-    assert Retention.of(alice) == days
-    assert Retention.of(bob) == general
+    assert Retention.for_user(alice) == days
+    assert Retention.for_user(bob) == general
     times = (6.9, 7.1, 29.9, 30.1)
     alices = {ended_days_ago(generate(alice), days): days for days in times}
     bobs = {ended_days_ago(generate(bob), days): days for days in times}
@@ -113,7 +113,7 @@ def test_a_user_cannot_choose_a_period_above_the_maximum_or_none(alice: User) ->
     for days in (31, 0, -1, 10**6):
         with pytest.raises(ValidationError):
             Retention.set(alice, days)
-    assert Retention.of(alice) == 30
+    assert Retention.for_user(alice) == 30
     assert Retention.set(alice, 30).days == 30
 
 
@@ -154,12 +154,12 @@ def test_a_user_sets_the_retention_period_on_the_page(client: Client, alice: Use
     page = client.get("/storage/").content.decode()
     assert 'max="30"' in page
     assert client.post("/storage/", {"days": "7"}).status_code == 302
-    assert (Retention.of(alice), Retention.of(bob)) == (7, 30)
+    assert (Retention.for_user(alice), Retention.for_user(bob)) == (7, 30)
     refused = client.post("/storage/", {"days": "31"})
     assert (refused.status_code, "At most 30 days" in refused.content.decode()) == (200, True)
-    assert Retention.of(alice) == 7
+    assert Retention.for_user(alice) == 7
     assert client.post("/storage/", {"days": ""}).status_code == 302
-    assert Retention.of(alice) == 30
+    assert Retention.for_user(alice) == 30
 
 
 def test_a_user_deletes_everything_on_the_page(client: Client, alice: User, bob: User, generate: Generate) -> None:
@@ -179,7 +179,7 @@ def test_an_administrator_sets_the_longest_in_the_admin(client: Client, alice: U
     for _ in range(2):  # a single row holds the general period
         client.post("/admin/inpainting/retention/add/", {"user": "", "days": "30"})
     assert Retention.objects.count() == 1
-    assert Retention.of(alice) == 30
+    assert Retention.for_user(alice) == 30
     assert client.get("/admin/inpainting/retention/").status_code == 200
 
 
@@ -193,9 +193,9 @@ def test_the_command_sets_it_and_prints_what_will_be_deleted(alice: User, genera
 
     assert output("30").startswith("0 ")
     assert output("7", "--user", "Alice@example.com").startswith("1 ")
-    assert (Retention.maximum(), Retention.of(alice)) == (30, 7)
+    assert (Retention.maximum(), Retention.for_user(alice)) == (30, 7)
     assert output("never", "--user", alice.email).startswith("0 ")
-    assert Retention.of(alice) == 30
+    assert Retention.for_user(alice) == 30
     for wrong in (["0"], ["soon"], ["31", "--user", alice.email], ["3", "--user", "nobody@example.com"]):
         with pytest.raises(CommandError):
             output(*wrong)

@@ -13,7 +13,7 @@ from django.test import Client
 
 from accounts.models import User
 from inpainting.generations import recovery, submit
-from inpainting.generations.delete import delete_everything_of
+from inpainting.generations.delete import delete_all_of_user
 from inpainting.models import Generation, completion_waiters
 from inpainting.worker import waiting
 from tests.api.bodies import upload
@@ -95,14 +95,14 @@ def test_waiting_ends_after_the_given_time(alice: User, generate: Generate) -> N
 def test_deleting_everything_of_a_user_wakes_the_waiting_caller(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     with waiting_for(generation) as answer:
-        assert delete_everything_of(alice) == 1
+        assert delete_all_of_user(alice) == 1
         assert answer()
 
 
 def test_the_answer_for_a_deleted_generation_is_cancelled(
     alice: User, alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submit, "notify_workers", lambda queue: delete_everything_of(alice))
+    monkeypatch.setattr(submit, "notify_workers", lambda queue: delete_all_of_user(alice))
     body = {"image": upload(photo_png), "mask": upload(mask_png), "prompt": ""}
     answer = alices_program.post("/api/img2img", body)
     assert (answer.status_code, answer.json()["code"]) == (409, "cancelled")

@@ -55,7 +55,7 @@ class BatchList(AnyBodyView):
         name="batches_list",
     )
     def get(self, request: Request) -> Response:
-        return Response(render_page(BatchPageDocument, batches.of(request.user), query_of(request), request))
+        return Response(render_page(BatchPageDocument, batches.for_user(request.user), query_of(request), request))
 
     @documented(
         "Inpaint many images",

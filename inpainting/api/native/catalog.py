@@ -49,12 +49,12 @@ class Usage(APIView):
 
     @documented("Get your usage and limits", {200: UsageDocument})
     def get(self, request: Request) -> Response:
-        counted = history.of(request.user).order_by().values_list("status").annotate(Count("pk"))
+        counted = history.for_user(request.user).order_by().values_list("status").annotate(Count("pk"))
         counts: dict[str, int] = dict.fromkeys(Status.values, 0) | dict(counted)
         usage = {
             "generations": {**counts, "total": sum(counts.values())},
             "stored_bytes": stored_bytes(request.user),
             "spent": spent(request.user),
-            "limits": UserLimits.of(request.user) or UserLimits(),
+            "limits": UserLimits.for_user(request.user) or UserLimits(),
         }
         return Response(UsageDocument.render(usage))

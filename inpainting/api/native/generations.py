@@ -57,7 +57,7 @@ class GenerationList(APIView):
     )
     def get(self, request: Request) -> Response:
         query = query_of(request, Search)
-        return Response(render_page(PageDocument, search(history.of(request.user), query), query, request))
+        return Response(render_page(PageDocument, search(history.for_user(request.user), query), query, request))
 
 
 class GenerationDetail(APIView):

@@ -47,7 +47,7 @@ class Interrupt(AnyBodyView):
     )
     def post(self, request: Request) -> Response:
         read_body(request)  # Its content does not matter, but a malformed body is refused.
-        live = history.of(request.user).filter(status__in=[Status.QUEUED, Status.RUNNING])
+        live = history.for_user(request.user).filter(status__in=[Status.QUEUED, Status.RUNNING])
         newest = live.filter(cancel_requested=False).first()
         if newest is not None:
             newest.cancel()

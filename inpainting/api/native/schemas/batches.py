@@ -115,7 +115,7 @@ class BatchCountsDocument(Answer):
 
 
 class BatchDocument(Answer):
-    # Rendered from a batch with its counts, see `generations.batches.of`.
+    # Rendered from a batch with its counts, see `generations.batches.for_user`.
     id = serializers.UUIDField()
     url = serializers.CharField()
     status = serializers.ChoiceField(["processing", "done"], help_text="done: no item waits or runs.")
