@@ -179,7 +179,7 @@ def test_a_job_started_with_torch_ends_with_torch(folder: Path, tmp_path: Path, 
     calls = UNetCalls(batcher, spec, held=True)
     with ThreadPoolExecutor(2) as pool:
         early = pool.submit(painted, batcher, spec, seed=5)
-        assert calls.start_compilations.wait(60)
+        assert calls.begun.wait(60)
         go.set()
         assert isinstance(batcher.backends, OpenVinoSelector)
         batcher.backends.wait()
