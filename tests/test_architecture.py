@@ -56,7 +56,7 @@ def imports(tree: ast.Module) -> set[str]:
     return names
 
 
-def floor_of(name: str) -> int | None:
+def layer_of(name: str) -> int | None:
     return next(
         (
             number
@@ -72,12 +72,12 @@ def test_every_package_imports_only_packages_below_it() -> None:
     for name, tree in modules("inpainting").items():
         if name.startswith("inpainting.migrations"):
             continue
-        here = floor_of(name)
+        here = layer_of(name)
         if here is None:
             assert not imports(tree), f"{name} stands on no floor"
             continue
         for imported in imports(tree):
-            there = floor_of(imported)
+            there = layer_of(imported)
             if there is not None and there < here:
                 wrong.append(f"{name} imports {imported}")
     assert wrong == []

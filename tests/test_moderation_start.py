@@ -12,7 +12,7 @@ from inpainting.moderation import warn_where_unavailable
 from tests.fakes import pretend_missing
 
 
-def checked() -> str:
+def error_of_the_check() -> str:
     call_command("check", fail_level="ERROR")
     with pytest.raises(CommandError) as error:
         call_command("check", fail_level="WARNING")
@@ -25,7 +25,7 @@ def test_the_check_fails_where_a_light_installation_cannot_run_the_safety_checke
     pretend_missing(monkeypatch, "torch")
     call_command("check", fail_level="WARNING")
     settings.SAFETY_CHECKER = "blur"
-    assert "cannot run it: nothing will be painted" in checked()
+    assert "cannot run it: nothing will be painted" in error_of_the_check()
 
 
 def test_an_unknown_value_is_refused(settings: Any) -> None:

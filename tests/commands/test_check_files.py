@@ -39,7 +39,7 @@ def check(*arguments: str) -> tuple[int, list[str]]:
     return status, out.getvalue().splitlines()
 
 
-def stray(name: str, *, hours_old: float) -> Path:
+def orphan_file(name: str, *, hours_old: float) -> Path:
     path = FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"nobody's")
@@ -77,8 +77,8 @@ def test_each_missing_file_is_named(alice: User, generate: Generate) -> None:
 def test_a_file_without_a_row_is_named_and_deleted_only_with_repair(alice: User, generate: Generate) -> None:
     generate(alice)
     known = files()
-    old = stray("mask/00/old.png", hours_old=25)
-    young = stray("mask/00/young.png", hours_old=23)
+    old = orphan_file("mask/00/old.png", hours_old=25)
+    young = orphan_file("mask/00/young.png", hours_old=23)
     assert check() == (
         1,
         ["orphan   mask/00/old.png", "5 named by rows, 7 files: 0 missing, 1 without a row; hashes not compared."],

@@ -25,7 +25,7 @@ class GenerationLifeCycle(RuleBasedStateMachine):
         self.owner = User.objects.create_user(f"user-{User.objects.count()}@example.com")
         self.ends: dict[object, str] = {}
 
-    def mine(self) -> list[Generation]:
+    def own_generations(self) -> list[Generation]:
         return list(Generation.objects.filter(owner=self.owner))
 
     @rule()
@@ -43,7 +43,7 @@ class GenerationLifeCycle(RuleBasedStateMachine):
         return None
 
     @rule(generation=held)
-    def beat(self, generation: Generation | None) -> None:
+    def renew_lease(self, generation: Generation | None) -> None:
         if generation is not None and generation.advance(1, 2):
             assert generation.fence == Generation.objects.get(pk=generation.pk).fence
 
@@ -63,17 +63,17 @@ class GenerationLifeCycle(RuleBasedStateMachine):
         assert generation.succeed([image]) == allowed
 
     @rule(generation=held)
-    def break_off(self, generation: Generation | None) -> None:
+    def fail_generation(self, generation: Generation | None) -> None:
         if generation is not None:
             generation.fail(code="engine_failed", message="no")
 
     @rule(generation=held)
-    def obey_a_cancel(self, generation: Generation | None) -> None:
+    def end_cancelled_generation(self, generation: Generation | None) -> None:
         if generation is not None:
             generation.end_cancelled()
 
     @rule(generation=held)
-    def stop_cleanly(self, generation: Generation | None) -> None:
+    def release_lease(self, generation: Generation | None) -> None:
         if generation is not None:
             generation.release()
 
@@ -84,7 +84,7 @@ class GenerationLifeCycle(RuleBasedStateMachine):
 
     @rule()
     def cancel_the_newest(self) -> None:
-        for generation in self.mine()[:1]:
+        for generation in self.own_generations()[:1]:
             open_still = not generation.has_ended
             assert generation.cancel() == open_still
 
@@ -99,7 +99,7 @@ class GenerationLifeCycle(RuleBasedStateMachine):
 
     @invariant()
     def a_final_status_never_changes(self) -> None:
-        for generation in self.mine():
+        for generation in self.own_generations():
             if generation.pk in self.ends:
                 assert generation.status == self.ends[generation.pk]
             elif generation.has_ended:
@@ -107,13 +107,13 @@ class GenerationLifeCycle(RuleBasedStateMachine):
 
     @invariant()
     def only_succeeded_generations_have_results(self) -> None:
-        for generation in self.mine():
+        for generation in self.own_generations():
             assert generation.images.count() == (generation.status == Status.SUCCEEDED)
             assert (generation.finished_at is not None) == generation.has_ended
 
     @invariant()
     def attempts_are_bounded(self) -> None:
-        for generation in self.mine():
+        for generation in self.own_generations():
             assert not (generation.status == Status.QUEUED and generation.cancel_requested)
             assert 0 <= generation.attempts <= MAX_ATTEMPTS
 
@@ -124,7 +124,7 @@ class GenerationLifeCycle(RuleBasedStateMachine):
             while (generation := self.start()) is not None:
                 pass
         self.crash()
-        assert all(generation.has_ended for generation in self.mine()), generation
+        assert all(generation.has_ended for generation in self.own_generations()), generation
 
 
 @pytest.mark.django_db

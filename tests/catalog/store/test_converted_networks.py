@@ -30,13 +30,13 @@ def test_an_interrupted_conversion_leaves_no_files(tmp_path: Path) -> None:
     store = NetworkStore(tmp_path, 10**6)
     place = store.folder("tiny", "unet-1")
 
-    def break_off() -> None:
+    def interrupt() -> None:
         with store.locked(), store.staged(place) as folder:
             (folder / "unet.bin").write_bytes(b"num")
             raise OSError("full")
 
     with pytest.raises(OSError, match="full"):
-        break_off()
+        interrupt()
     assert not place.exists()
     assert not list(store.root.glob(f"{STAGING}*"))
 

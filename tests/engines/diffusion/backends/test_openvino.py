@@ -419,13 +419,13 @@ def test_compilation_does_not_read_the_model_while_it_changes(
     outcome: list[Any] = []
     compiling = OpenVinoSelector._outcome
 
-    def as_it_changes(self: OpenVinoSelector, task: CompilationTask) -> None:
+    def without_the_networks(self: OpenVinoSelector, task: CompilationTask) -> None:
         with pytest.MonkeyPatch.context() as painting:
             painting.setattr(model, "vae", None)
             painting.setattr(model, "unet", None)
             outcome.append(compiling(self, task))
 
-    monkeypatch.setattr(OpenVinoSelector, "_outcome", as_it_changes)
+    monkeypatch.setattr(OpenVinoSelector, "_outcome", without_the_networks)
     networks.select(model, SIZES[1], (), 1)
     networks.wait()
     ((unet, encoder, decoder),) = [(one.unet, one.encoder, one.decoder) for one in outcome]

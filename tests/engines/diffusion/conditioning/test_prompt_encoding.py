@@ -43,7 +43,7 @@ def prompt_embeds(model: StableDiffusion, prompt: str, **settings: Any) -> torch
     return text.embeds[0]
 
 
-def compels(model: StableDiffusion, fragments: list[tuple[str, float]]) -> torch.Tensor:
+def compel_embeds(model: StableDiffusion, fragments: list[tuple[str, float]]) -> torch.Tensor:
     """[tokens, features] by compel with the same encoders, before it blends in prompts without the words below 1."""
     family = model.spec.family
     provider = EmbeddingsProviderMulti(
@@ -66,7 +66,7 @@ def compels(model: StableDiffusion, fragments: list[tuple[str, float]]) -> torch
 def test_prompt_weights_equal_those_of_compel(models: dict[str, StableDiffusion], family: str, weight: float) -> None:
     model = models[family]
     embeds = prompt_embeds(model, f"a (red:{weight}) bus")
-    expected = compels(model, [("a ", 1.0), ("red", weight), (" bus", 1.0)])
+    expected = compel_embeds(model, [("a ", 1.0), ("red", weight), (" bus", 1.0)])
     torch.testing.assert_close(embeds, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(embeds, prompt_embeds(model, "a red bus"), atol=1e-2)
 
@@ -76,7 +76,7 @@ def test_a_long_prompt_is_encoded_in_chunks_as_by_compel(models: dict[str, Stabl
     model = models[family]
     embeds = prompt_embeds(model, f"{LONG}, (a green door:1.4)")
     assert len(embeds) == 3 * 77
-    expected = compels(model, [(f"{LONG}, ", 1.0), ("a green door", 1.4)])
+    expected = compel_embeds(model, [(f"{LONG}, ", 1.0), ("a green door", 1.4)])
     torch.testing.assert_close(embeds, expected, rtol=1e-4, atol=1e-4)
 
 

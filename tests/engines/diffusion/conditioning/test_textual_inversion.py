@@ -33,7 +33,7 @@ from tests.engines.diffusion.pipelines import (
 
 
 @pytest.fixture(autouse=True)
-def _as_small_as_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_text_features(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_embeddings.allow(monkeypatch)
 
 
