@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -169,8 +169,11 @@ def picture_unavailable(error: PictureUnavailable) -> ApiError:
 
 def invalid_field(error: exceptions.ValidationError) -> ApiError:
     """The first invalid field of a form, in words."""
-    details = cast("dict[str, list[exceptions.ErrorDetail]]", error.detail)  # the type that serializers raise
-    name, (problem, *_) = next(iter(details.items()))
+    details: Any = error.detail  # field -> a list of problems, or, for an object, its entries alike
+    name, problems = next(iter(details.items()))
+    while isinstance(problems, dict):
+        problems = next(iter(problems.values()))
+    problem: exceptions.ErrorDetail = problems[0]
     code = FIELD_CODES.get(problem.code or "", "field_invalid")
     message = f"{name}: {problem[:MAX_QUOTED_CHARACTERS]}"
     if code == "field_missing":

@@ -74,8 +74,10 @@ def test_the_error_names_the_missing_part(
     alices_program: Client, alice: User, client: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     client.force_login(alice)
-    offered = client.get("/").context["models"]
-    assert offered[0]["draft"] == {"steps": 4, "guidance_scale": 1.0, "scheduler": "LCMScheduler"}
+    assert client.get("/").context["plan"]["form"]["choices"]["preset"] == ["draft"]
+    plan = alices_program.post("/api/plan/", {"preset": "draft"}, content_type="application/json").json()
+    usual = {"steps": 4, "guidance_scale": 1.0, "scheduler": "LCMScheduler"}
+    assert usual.items() <= plan["form"]["defaults"].items()
     InferenceModel.objects.filter(slug="rough").update(enabled=False)
     content = answer_for(alices_program, photo_png, mask_png, preset="draft")
     assert (content["code"], content["field"]) == ("preset_unavailable", "preset")
@@ -83,7 +85,7 @@ def test_the_error_names_the_missing_part(
     assert "LoRA" not in content["message"]
     Lora.objects.all().delete()
     assert "kind lcm" in answer_for(alices_program, photo_png, mask_png, preset="draft")["message"]
-    assert client.get("/").context["models"][0]["draft"] is None
+    assert client.get("/").context["plan"]["form"]["choices"]["preset"] == []
     assert answer_for(alices_program, photo_png, mask_png, preset="rough")["status"] == "error"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +198,9 @@ def test_the_command_line_takes_embeddings_and_a_vae(
 def test_the_editor_offers_parts_by_family(alice: User, parts: None) -> None:
     browser = Client()
     browser.force_login(alice)
-    page = browser.get("/").content.decode()
-    assert '<option value="soft" data-family="sd">' in page
-    assert 'data-slug="large" data-family="sdxl"' in page
-    assert json.loads(page.split('id="models" type="application/json">')[1].split("</script>")[0])[0]["family"] == "sd"
+    page = browser.get("/")
+    offered = page.context["plan"]["form"]["adapters"]
+    assert offered["vae"] == ["soft", "quick"]
+    assert {"cat", "my-dog"} <= set(offered["embeddings"])
+    assert "large" not in offered["embeddings"]  # it is for SDXL, and the model is not
+    assert 'data-slug="large"' in page.content.decode()

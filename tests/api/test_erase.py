@@ -147,7 +147,8 @@ def test_the_editor_offers_erase_once_installed_and_its_networks_not_as_diffusio
     install("lama")
     page = client.get("/").content.decode()
     assert '<option value="erase">Erase</option>' in page
-    assert '<option value="lama"' not in page
+    assert 'id="model-of-diffusion"' not in page
+    assert page.index('id="model-of-erase"') < page.index('<option value="lama"')
 
 
 def test_the_command_line_erases_several_images_at_once(

@@ -35,7 +35,7 @@ def plan(program: Client, **fields: Any) -> dict[str, Any]:
 def test_a_plan_names_the_engine_and_stores_nothing(alices_program: Client) -> None:
     found = plan(alices_program, prompt="a red bus", steps=20)
     assert (found["engine"], found["engine_label"], found["model"]) == ("quick-fill", "Quick fill", None)
-    assert "no model is installed" in found["engine_reason"]
+    assert "no model for it is installed" in found["engine_reason"]
     assert found["ignored"]["steps"] == "Quick fill does not read it."
     assert "num_images" not in found["ignored"]
     assert not Generation.objects.exists()
@@ -96,3 +96,8 @@ def test_an_invalid_field_is_refused_by_name(alices_program: Client, fields: dic
 def test_fields_that_are_not_sent_have_their_defaults(alices_program: Client) -> None:
     form = plan(alices_program, prompt="a red bus", scheduler="DDIMScheduler", steps=7)["form"]
     assert (form["defaults"]["scheduler"], form["defaults"]["steps"]) == ("DPMSolverMultistepScheduler", 30)
+
+
+def test_an_error_within_an_object_names_the_field(alices_program: Client) -> None:
+    answer = alices_program.post("/api/plan/", {"models": {"diffusion": ""}}, content_type="application/json")
+    assert (answer.status_code, answer.json()["field"]) == (400, "models")

@@ -413,13 +413,13 @@ def test_a_batch_uses_them_for_every_image_and_stores_them_once(
     assert (answer.status_code, answer.json()["code"]) == (400, "control_image_missing")
     wide, high = [upload(photo_png), upload(png(photo[:, ::-1]))], upload(png(np.rot90(photo)))
     files = {"images": [wide[0], high, wide[1]], "masks": [upload(mask_png)]}
-    write, written = ReferencePicture.written, []
+    write, written = ReferencePicture.from_picture, []
 
     def noted(owner: User, picture: Picture) -> ReferencePicture:
         written.append(picture.size)
         return write(owner, picture)
 
-    monkeypatch.setattr(ReferencePicture, "written", noted)
+    monkeypatch.setattr(ReferencePicture, "from_picture", noted)
     answer = alices_program.post("/api/batches/", {**files, "prompt": "a lawn", **ALL, **both_images()})
     assert answer.status_code == 202, answer.json()
     assert len(engine) == 3

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from accounts.models import Scope
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.fields import checked, settings_from
-from inpainting.api.native.schemas.plan import PlanAnswer, PlanForm
+from inpainting.api.native.schemas.plan import PlanAnswer, PlanForm, PlanJson
 from inpainting.api.openapi import documented
 from inpainting.api.views import AnyBodyView
 from inpainting.engines import registry
@@ -24,7 +24,7 @@ class Plan(AnyBodyView):
         "Show what settings lead to",
         {200: PlanAnswer},
         problems=(400, 413, 415, 503),
-        request={"application/json": PlanForm},
+        request={"application/json": PlanJson},
     )
     def post(self, request: Request) -> Response:
         fields, warnings = checked(PlanForm, read_body(request).fields, clamp=True)

@@ -15,7 +15,7 @@ class Search(PageQuery):
     """The query parameters. Results contain every word of `prompt`, in any order."""
 
     status = serializers.ChoiceField(Status.values, required=False)
-    engine = serializers.CharField(required=False, max_length=60)
+    engine = serializers.CharField(required=False, max_length=60, trim_whitespace=False)
     created_after = serializers.DateTimeField(required=False, help_text="ISO 8601; UTC without a time zone.")
     created_before = serializers.DateTimeField(required=False, help_text="ISO 8601; UTC without a time zone.")
     prompt = serializers.CharField(required=False, max_length=300, help_text="Words of the prompt, in any case.")

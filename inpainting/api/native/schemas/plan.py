@@ -10,10 +10,18 @@ from inpainting.api.native.schemas.base import Answer, Constant, FreeObject
 
 class PlanForm(ChangesForm):
     models = serializers.DictField(
-        child=serializers.CharField(max_length=200),
+        child=serializers.CharField(max_length=200, min_length=1, trim_whitespace=False),
         required=False,
         help_text="Engine -> the model to use if that engine is chosen and `model` is not sent.",
     )
+
+
+class PlanJson(serializers.Serializer):
+    """The settings of POST /api/img2img; numbers outside their range are clamped, with a warning."""
+
+    prompt = PlanForm().fields["prompt"]
+    engine = PlanForm().fields["engine"]
+    models = PlanForm().fields["models"]
 
 
 class FormOfferAnswer(Answer):
