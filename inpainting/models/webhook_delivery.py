@@ -63,7 +63,7 @@ class WebhookDelivery(models.Model):
     )  # fmt: skip
     event = models.CharField(max_length=40, choices=WebhookEvent.choices, editable=False)
     url = models.CharField(max_length=MAX_URL_CHARACTERS, editable=False)
-    data = models.JSONField(default=dict, editable=False, help_text="what the message tells of the generation")
+    data = models.JSONField(default=dict, editable=False, help_text="the body of the message")
 
     state = models.CharField(
         max_length=10, choices=DeliveryState.choices, default=DeliveryState.PENDING, editable=False

@@ -42,7 +42,7 @@ def check(*arguments: str) -> tuple[int, list[str]]:
 def orphan_file(name: str, *, hours_old: float) -> Path:
     path = FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"nobody's")
+    path.write_bytes(b"no row's")
     then = time.time() - hours_old * 3600
     os.utime(path, (then, then))
     return path
