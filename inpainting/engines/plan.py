@@ -123,8 +123,8 @@ def choose(engine: str, requested: PaintSettings | None, catalog: Catalog) -> Ch
         return Choice(ERASE, f"The request names the model {settings.model}.")
     why = auto_reason(settings)
     if (why or requested is None) and DIFFUSION.is_installed and catalog.has_installed(DIFFUSION.name):
-        return Choice(DIFFUSION, f"{why}, and a model for it is installed.")
-    why = f"{why}, but no model for it is installed" if why else "There is no prompt"
+        return Choice(DIFFUSION, f"{why}, and a diffusion model is installed.")
+    why = f"{why}, but no diffusion model is installed" if why else "There is no prompt"
     return _without_prompt(f"{why}, so the gap is closed from the picture itself", catalog)
 
 

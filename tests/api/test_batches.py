@@ -517,7 +517,7 @@ def test_only_failed_and_cancelled_items_are_retried(mixed_batch: Batch, alices_
     assert states(alices_program, mixed_batch) == ["succeeded", "succeeded", "succeeded", "refused"]
     second_retry = alices_program.post(f"{URL}{mixed_batch.pk}/retry/")
     assert (second_retry.status_code, second_retry.json()["code"]) == (409, "nothing_to_retry")
-    assert "new picture" in second_retry.json()["message"]
+    assert "in a new batch" in second_retry.json()["message"]
 
 
 def test_parallel_retries_run_each_item_once(mixed_batch: Batch, alices_key: str, no_workers: None) -> None:

@@ -198,9 +198,9 @@ def test_the_metadata_has_the_reason_for_the_engine(
     alices_program: Client, tiny: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
     for fields, reason in (
-        ({"prompt": "a lawn"}, "There is a prompt, and a model for it is installed."),
+        ({"prompt": "a lawn"}, "There is a prompt, and a diffusion model is installed."),
         ({"prompt": ""}, "There is no prompt, so the gap is closed from the picture itself; no model for erasing"),
-        ({"prompt": "", "model": "tiny"}, "A model was requested, and a model is installed"),
+        ({"prompt": "", "model": "tiny"}, "A model was requested, and a diffusion model is installed."),
         ({"prompt": "a lawn", "engine": "quick-fill"}, "The request names this engine."),
     ):
         metadata = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, **fields)).json()["metadata"]

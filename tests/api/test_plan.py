@@ -35,7 +35,7 @@ def plan(program: Client, **fields: Any) -> dict[str, Any]:
 def test_a_plan_names_the_engine_and_stores_nothing(alices_program: Client) -> None:
     found = plan(alices_program, prompt="a red bus", steps=20)
     assert (found["engine"], found["engine_label"], found["model"]) == ("quick-fill", "Quick fill", None)
-    assert "no model for it is installed" in found["engine_reason"]
+    assert "no diffusion model is installed" in found["engine_reason"]
     assert found["ignored"]["steps"] == "Quick fill does not read it."
     assert "num_images" not in found["ignored"]
     assert not Generation.objects.exists()
