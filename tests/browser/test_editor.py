@@ -198,7 +198,7 @@ def test_a_damaged_photo_is_refused_and_the_page_stays_usable(page: Page, photo_
 def test_ignored_settings_are_disabled_with_the_reason(page: Page) -> None:
     for name in ("prompt", "negative_prompt", "denoising_strength"):
         expect(page.locator(f"[name={name}]")).to_be_disabled()
-    expect(page.locator("#ignored-reason")).to_contain_text("it does not read prompts")
+    expect(page.locator("#ignored-reason")).to_have_text("Quick fill does not read it.")
 
 
 def test_a_reload_shows_the_result_again_and_the_result_can_be_the_next_source(page: Page, photo_file: Path) -> None:
