@@ -48,4 +48,4 @@ class ApiKeyAdmin(admin.ModelAdmin):
     @admin.action(description="Revoke selected API keys")
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
         revoked = sum(key.revoke() for key in keys)
-        self.message_user(request, f"Revoked {revoked} API keys.")
+        self.message_user(request, f"API keys revoked: {revoked}.")
