@@ -53,6 +53,11 @@ full_matrices() {
   tests_of -n 2 -m "full or hypothesis" --hypothesis-profile=full
 }
 
+# Alone, since each attack measures memory and the time of a page; -s prints both.
+attacks() {
+  tests_of tests/attacks -m attack -s
+}
+
 chaos() {
   tests_of tests/chaos -m chaos -s
 }

@@ -35,6 +35,7 @@ class Installation:
         self.folder = folder
         self.host = "127.0.0.1"
         self.port = free_port()
+        self.process: subprocess.Popen[str] | None = None
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DREAMLAYER_", "DJANGO_"))},
             "DREAMLAYER_DATA_DIR": str(folder),
@@ -59,9 +60,10 @@ class Installation:
     def start(self) -> subprocess.Popen[str]:
         command = [sys.executable, str(ROOT / "manage.py"), "serve", "--host", self.host, "--port", str(self.port)]
         with (self.folder / "serve.log").open("a") as log:
-            return subprocess.Popen(
+            self.process = subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=log, text=True, start_new_session=True
             )
+        return self.process
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[str]]:
