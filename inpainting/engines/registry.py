@@ -1,16 +1,14 @@
-"""The engines of this process, by name."""
+"""The engines of this process, by name: one for each package beside this module."""
 
 from __future__ import annotations
 
+import pkgutil
 from functools import cache
+from importlib import import_module
 
-from django.conf import settings
-
+from inpainting import engines as packages
 from inpainting.core.errors import InvalidRequest
 from inpainting.engines.base import Engine, Queue
-from inpainting.engines.diffusion.engine import Diffusion, Options
-from inpainting.engines.erase.engine import Erase
-from inpainting.engines.quick_fill.engine import QuickFill
 
 AUTO = "auto"
 """In place of an engine's name: the best one for the request, see `engines.plan.choose`."""
@@ -18,17 +16,12 @@ AUTO = "auto"
 
 @cache
 def engines() -> dict[str, Engine]:
-    """Every engine by its name. First called at start-up by one thread, so that one set uses the device."""
-    options = Options(
-        device=settings.DIFFUSION_DEVICE,
-        precision=settings.DIFFUSION_PRECISION,
-        memory_bytes=settings.DIFFUSION_MEMORY_MB * 10**6 or None,
-        max_rows=settings.DIFFUSION_ROWS or None,
-        models_dir=settings.MODELS_DIR,
-        openvino=settings.DIFFUSION_OPENVINO,
-        openvino_bytes=settings.DIFFUSION_OPENVINO_MB * 10**6,
-    )
-    known: list[Engine] = [QuickFill(), Erase(), Diffusion(options)]
+    """Every engine by its name, made by `create` of its module `engine`.
+
+    First called at start-up by one thread, so that one set uses the device.
+    """
+    modules = (module for module in pkgutil.iter_modules(packages.__path__, f"{packages.__name__}.") if module.ispkg)
+    known: list[Engine] = [import_module(f"{module.name}.engine").create() for module in modules]
     return {engine.declaration.name: engine for engine in known}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from django.conf import settings as site
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Kind, ModelSpec
@@ -117,3 +118,18 @@ def has_effect(adapter: ModelSpec, settings: PaintSettings) -> bool:
     """Whether an adapter changes anything: not with a strength of 0."""
     strength = STRENGTHS.get(adapter.kind)
     return strength is None or getattr(settings, strength) != 0
+
+
+def create() -> Diffusion:
+    """Return the engine as the Django settings configure it."""
+    return Diffusion(
+        Options(
+            device=site.DIFFUSION_DEVICE,
+            precision=site.DIFFUSION_PRECISION,
+            memory_bytes=site.DIFFUSION_MEMORY_MB * 10**6 or None,
+            max_rows=site.DIFFUSION_ROWS or None,
+            models_dir=site.MODELS_DIR,
+            openvino=site.DIFFUSION_OPENVINO,
+            openvino_bytes=site.DIFFUSION_OPENVINO_MB * 10**6,
+        )
+    )

@@ -114,3 +114,7 @@ def preview_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     scale = min(1.0, PREVIEW_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def create() -> Erase:
+    return Erase()

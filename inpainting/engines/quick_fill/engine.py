@@ -76,3 +76,7 @@ def fill_all(
 
 def surroundings(hole: Box, whole: Box) -> Box:
     return hole.expanded(max(LEAST_CONTEXT, int(CONTEXT * hole.size.longer))).clipped(whole)
+
+
+def create() -> QuickFill:
+    return QuickFill()
