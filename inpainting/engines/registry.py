@@ -22,6 +22,7 @@ def engines() -> dict[str, Engine]:
     """
     modules = (module for module in pkgutil.iter_modules(packages.__path__, f"{packages.__name__}.") if module.ispkg)
     known: list[Engine] = [import_module(f"{module.name}.engine").create() for module in modules]
+    known.sort(key=lambda engine: bool(engine.declaration.library))  # first those that every installation has
     return {engine.declaration.name: engine for engine in known}
 
 
