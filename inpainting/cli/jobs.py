@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -11,12 +10,14 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from inpainting import moderation, planning
+from inpainting import moderation
 from inpainting.cli.file_job import FileJob
 from inpainting.cli.options import option_name, settings_from_options
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.engines.base import SettingsPlan
+from inpainting.generations.submit import random_seed
+from inpainting.planning import planner
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
 MakeJob = Callable[[Path, Path | None, Path], FileJob]
@@ -54,8 +55,8 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
 def plan_from_options(options: Mapping[str, Any], warn: Callable[[str], None]) -> SettingsPlan:
     """The plan of the options' settings, with a random seed where they have none."""
     requested = settings_from_options(options)
-    seed = 1 + secrets.randbelow(2**31 - 1) if options["seed"] is None else options["seed"]
-    plan = planning.plan_settings(requested, options["engine"], seed=seed)
+    seed = random_seed() if options["seed"] is None else options["seed"]
+    plan = planner().plan_settings(requested, options["engine"], seed=seed)
     for warning in plan.warnings:
         warn(warning)
     for name in sorted(plan.ignored.keys() & requested.to_dict(exclude_defaults=True).keys()):

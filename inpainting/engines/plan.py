@@ -1,6 +1,6 @@
 """Everything that is decided before painting: engine, model, resolved settings, mask, window, and why.
 
-`plan_settings` decides what needs no pictures, `plan_pictures` the rest.
+`Planner.plan_settings` decides what needs no pictures, `plan_pictures` the rest.
 """
 
 from __future__ import annotations
@@ -35,51 +35,89 @@ class Choice:
     reason: str
 
 
-def plan_settings(
-    requested: PaintSettings, engine: str = registry.AUTO, *, catalog: Catalog, safety_checker: str, seed: int = 0
-) -> SettingsPlan:
-    """Choose the engine, apply the safety checker's policy and fill in every default.
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans the requests of a site.
 
-    engine: its name, or "auto" for the best one. safety_checker: the site's policy, see `core.moderation.policy`.
-    seed: used where the settings have none.
-    Raises InvalidRequest for an unknown engine, for a model, LoRA or adapter that is unknown, not installed or of
-    another family, for settings that the model does not support, and where the safety checker is on and unavailable.
+    catalog: one for each request, which reads it once. safety_checker: the site's policy, see `core.moderation.policy`.
     """
-    choice = choose(engine, requested, catalog)
-    settings, warnings = policy.resolve(replace(requested, seed=requested.seed or seed), safety_checker)
-    if settings.safety_checker:
-        find_safety_checker(catalog)
-    return planned(resolve(choice.engine, settings, catalog), choice, requested, warnings)
 
+    catalog: Catalog
+    safety_checker: str
 
-def plan_stored(settings: PaintSettings, engine: str, *, catalog: Catalog) -> SettingsPlan:
-    """The plan of settings that were resolved before, as the history stores them.
+    def plan(self, request: InpaintRequest, engine: str = registry.AUTO, *, seed: int = 0) -> Plan:
+        """Plan a request with its images. Raises what `plan_settings` and `plan_pictures` raise."""
+        return plan_pictures(request, self.plan_settings(request.settings, engine, seed=seed))
 
-    Settings that an earlier release left unresolved are resolved; a preset is not applied again, since its LoRA and
-    VAE are among the stored settings.
-    Raises InvalidRequest where the engine, the model, a LoRA or an adapter is gone.
-    """
-    declaration = registry.find(engine).declaration
-    resolution = resolve(declaration, replace(settings, preset=None), catalog)
-    resolution = replace(resolution, settings=replace(resolution.settings, preset=settings.preset))
-    return planned(resolution, Choice(declaration, ""), settings)
+    def plan_settings(self, requested: PaintSettings, engine: str = registry.AUTO, *, seed: int = 0) -> SettingsPlan:
+        """Choose the engine, apply the safety checker's policy and fill in every default.
 
+        engine: its name, or "auto" for the best one. seed: used where the settings have none.
+        Raises InvalidRequest for an unknown engine, for a model, LoRA or adapter that is unknown, not installed or of
+        another family, for settings that the model does not support, and where the safety checker is on and
+        unavailable.
+        """
+        choice = self.choose(engine, requested)
+        settings, warnings = policy.resolve(replace(requested, seed=requested.seed or seed), self.safety_checker)
+        if settings.safety_checker:
+            find_safety_checker(self.catalog)
+        return planned(self.resolve(choice.engine, settings), choice, requested, warnings)
 
-def step_down(plan: Plan, *, catalog: Catalog) -> Plan | None:
-    """The plan with a less demanding engine, after device memory ran out; None if none can paint the request.
+    def plan_stored(self, request: InpaintRequest, engine: str) -> Plan:
+        """Plan a stored request, whose settings were resolved when it was accepted.
 
-    Diffusion falls back to the engine that `auto` takes without a prompt; the other engines have no fallback.
-    """
-    if plan.engine.name != DIFFUSION.name:
-        return None
-    choice = _without_prompt(
-        "The device's memory was too small for the model, so the gap was closed from the picture itself", catalog
-    )
-    try:
-        resolution = resolve(choice.engine, replace(plan.settings, model=None), catalog)
-        return plan_pictures(plan.request, planned(resolution, choice, plan.requested))
-    except InvalidRequest:
-        return None
+        Settings that an earlier release left unresolved are resolved; a preset is not applied again, since its LoRA and
+        VAE are among the stored settings.
+        Raises InvalidRequest where the engine, the model, a LoRA or an adapter is gone.
+        """
+        declaration, settings = registry.find(engine).declaration, request.settings
+        resolution = self.resolve(declaration, replace(settings, preset=None))
+        resolution = replace(resolution, settings=replace(resolution.settings, preset=settings.preset))
+        return plan_pictures(request, planned(resolution, Choice(declaration, ""), settings))
+
+    def step_down(self, plan: Plan) -> Plan | None:
+        """The plan with a less demanding engine, after device memory ran out; None if none can paint the request.
+
+        Diffusion falls back to the engine that `auto` takes without a prompt; the other engines have no fallback.
+        """
+        if plan.engine.name != DIFFUSION.name:
+            return None
+        why = "The device's memory was too small for the model, so the gap was closed from the picture itself"
+        choice = self._without_prompt(why)
+        try:
+            resolution = self.resolve(choice.engine, replace(plan.settings, model=None))
+            return plan_pictures(plan.request, planned(resolution, choice, plan.requested))
+        except InvalidRequest:
+            return None
+
+    def choose(self, engine: str = registry.AUTO, requested: PaintSettings | None = None) -> Choice:
+        """The engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
+
+        "auto" takes the engine of the requested model; else diffusion if a model is installed and a prompt or another
+        setting needs it; else, as diffusion does worse without a prompt, erase or quick-fill.
+        requested: None if the settings are not known yet.
+        """
+        if engine != registry.AUTO:
+            return Choice(registry.find(engine).declaration, "The request names this engine.")
+        settings = requested or PaintSettings()
+        if settings.model and self.catalog.family_of(settings.model) in families.names(engine=ERASE.name):
+            return Choice(ERASE, f"The request names the model {settings.model}.")
+        why = auto_reason(settings)
+        if (why or requested is None) and DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name):
+            return Choice(DIFFUSION, f"{why}, and a diffusion model is installed.")
+        why = f"{why}, but no diffusion model is installed" if why else "There is no prompt"
+        return self._without_prompt(f"{why}, so the gap is closed from the picture itself")
+
+    def _without_prompt(self, why: str) -> Choice:
+        """The best engine that needs no prompt. why: the beginning of the reason."""
+        if ERASE.is_installed and self.catalog.has_installed(ERASE.name):
+            return Choice(ERASE, f"{why}.")
+        return Choice(QUICK_FILL, f"{why}; no model for erasing is installed.")
+
+    def resolve(self, engine: EngineDeclaration, settings: PaintSettings) -> Resolution:
+        """The settings with the engine's defaults. Raises InvalidRequest, also where its library is not installed."""
+        engine.check_installed()
+        return engine.resolve(settings, self.catalog)
 
 
 def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
@@ -107,38 +145,6 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
         mask=mask,
         window=plan_window(bounds, request.image.size, plan.window_rule),
     )
-
-
-def choose(engine: str, requested: PaintSettings | None, catalog: Catalog) -> Choice:
-    """The engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
-
-    "auto" takes the engine of the requested model; else diffusion if a model is installed and a prompt or another
-    setting needs it; else, as diffusion does worse without a prompt, erase or quick-fill.
-    requested: None if the settings are not known yet.
-    """
-    if engine != registry.AUTO:
-        return Choice(registry.find(engine).declaration, "The request names this engine.")
-    settings = requested or PaintSettings()
-    if settings.model and catalog.family_of(settings.model) in families.names(engine=ERASE.name):
-        return Choice(ERASE, f"The request names the model {settings.model}.")
-    why = auto_reason(settings)
-    if (why or requested is None) and DIFFUSION.is_installed and catalog.has_installed(DIFFUSION.name):
-        return Choice(DIFFUSION, f"{why}, and a diffusion model is installed.")
-    why = f"{why}, but no diffusion model is installed" if why else "There is no prompt"
-    return _without_prompt(f"{why}, so the gap is closed from the picture itself", catalog)
-
-
-def _without_prompt(why: str, catalog: Catalog) -> Choice:
-    """The best engine that needs no prompt. why: the beginning of the reason."""
-    if ERASE.is_installed and catalog.has_installed(ERASE.name):
-        return Choice(ERASE, f"{why}.")
-    return Choice(QUICK_FILL, f"{why}; no model for erasing is installed.")
-
-
-def resolve(engine: EngineDeclaration, settings: PaintSettings, catalog: Catalog) -> Resolution:
-    """The settings with the engine's defaults. Raises InvalidRequest, also where its library is not installed."""
-    engine.check_installed()
-    return engine.resolve(settings, catalog)
 
 
 def planned(

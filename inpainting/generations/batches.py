@@ -11,8 +11,9 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Prefetch, Q, QuerySet
 
-from inpainting import planning, webhooks
+from inpainting import webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
+from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
@@ -30,6 +31,7 @@ from inpainting.generations.submit import (
 from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status
 from inpainting.models.batch import DELETED, REFUSED
 from inpainting.models.generation import INPUT_IMAGES, SharedImages
+from inpainting.planning import planner
 
 LIVE = (Status.QUEUED, Status.RUNNING)
 RETRIED = (Status.FAILED, Status.CANCELLED)
@@ -75,6 +77,7 @@ def submit_batch(
     engine: str = "auto",
     webhook_url: str = "",
     idempotency: Idempotency | None = None,
+    catalog: Catalog | None = None,
 ) -> Batch:
     """Accept a batch and return it; a repeated Idempotency-Key returns the earlier one.
 
@@ -87,7 +90,7 @@ def submit_batch(
         webhooks.check_url(webhook_url, field="webhook_url")
     registry.check_name(engine)
     # Equal settings are planned once, with one seed, and equal reference pictures are stored once.
-    plan_settings = cache(partial(planning.plan_settings, engine=engine, seed=random_seed()))
+    plan_settings = cache(partial(planner(catalog).plan_settings, engine=engine, seed=random_seed()))
     shared = SharedImages()
 
     def prepare(one: BatchInput) -> Generation:
@@ -207,12 +210,12 @@ def retry(batch: Batch) -> Retried:
 def copy_for_rerun(former: Generation) -> Generation:
     """A child of a generation, planned again, without reading its pictures; its row is not saved yet.
 
-    Raises InvalidRequest if it can no longer be accepted: for settings that `planning.plan_settings` refuses, a missing
+    Raises InvalidRequest if it can no longer be accepted: for settings that `Planner.plan_settings` refuses, a missing
     conditioning image, a missing file (`image_gone`) and a webhook_url that is no longer allowed.
     """
     if former.webhook_url:
         webhooks.check_url(former.webhook_url, field="webhook_url")
-    plan = planning.plan_settings(former.paint_settings, former.engine)
+    plan = planner().plan_settings(former.paint_settings, former.engine)
     unread_images(plan, former.references)
     for picture in former.pictures:
         if not picture.file.storage.exists(str(picture.file.name)):

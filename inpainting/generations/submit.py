@@ -12,8 +12,9 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from kombu.exceptions import OperationalError
 
-from inpainting import planning, tasks, webhooks
+from inpainting import tasks, webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
+from inpainting.catalog.lookup import Catalog
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
@@ -21,6 +22,7 @@ from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Generation
 from inpainting.models.generation import RequestedSettings, SharedImages
 from inpainting.models.pictures import delete_uncommitted_files
+from inpainting.planning import planner
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +37,17 @@ def submit(
     idempotency: Idempotency | None = None,
     webhook_url: str = "",
     parent: Generation | None = None,
+    catalog: Catalog | None = None,
 ) -> Generation:
     """Accept a request and return its queued generation; a repeated Idempotency-Key returns the earlier one.
 
-    parent: the generation that this one runs again.
-    Raises InvalidRequest for a request that cannot be planned (see `planning.plan`), for a webhook_url that is not
+    parent: the generation that this one runs again. catalog: the one that the caller has read already.
+    Raises InvalidRequest for a request that cannot be planned (see `Planner.plan`), for a webhook_url that is not
     allowed and for a key that was used with another request; LimitReached if the owner has reached a limit.
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
-    plan = planning.plan(request, engine, seed=random_seed())
+    plan = planner(catalog).plan(request, engine, seed=random_seed())
     submission = Submission(owner, engine, source_name, tuple(warnings), webhook_url)
     try:
         with deleting_unsaved_files() as made:

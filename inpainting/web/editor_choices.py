@@ -16,7 +16,7 @@ from inpainting.core.settings_table import LORA_WEIGHTS, SAFETY_TYPES
 from inpainting.engines import registry
 from inpainting.engines.base import EngineDeclaration
 from inpainting.engines.diffusion.declaration import DIFFUSION
-from inpainting.generations.plan_preview import preview, to_values
+from inpainting.generations.plan_preview import preview
 from inpainting.moderation import find_safety_checker
 from inpainting.web.setting_inputs import html_number, setting_inputs
 
@@ -49,7 +49,7 @@ def choices() -> dict[str, Any]:
         "inputs": setting_inputs(),
         "safety": safety_choices(),
         "hidden_sentence": HIDDEN_SENTENCE,
-        "plan": to_values(preview(PaintSettings())),
+        "plan": preview(PaintSettings(), catalog),
     }
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from inpainting import moderation, planning
+from inpainting import moderation
 from inpainting.core.codecs import encode_png, generation_parameters, thumbnail_webp
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import (
@@ -29,6 +29,7 @@ from inpainting.engines.base import Plan, Queue, Step
 from inpainting.engines.painting import Painting, paint
 from inpainting.models import GeneratedImage, Generation
 from inpainting.models.pictures import delete_uncommitted_files
+from inpainting.planning import planner
 from inpainting.realtime import events
 from inpainting.storage import out_of_space
 from inpainting.worker import watchdog as watching
@@ -60,7 +61,7 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
         images: list[GeneratedImage] = []
         cleanup.callback(delete_uncommitted_files, images)
         try:
-            plan = planning.plan_stored(read_request(generation), generation.engine)
+            plan = planner().plan_stored(read_request(generation), generation.engine)
             source = plan.request.image
             moderate = moderation.moderator(plan.settings)
             report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=moderate is None)
@@ -105,7 +106,7 @@ def paint_or_step_down(generation: Generation, plan: Plan, report_step: Reporter
     except EngineFailed as error:
         if error.code != OUT_OF_MEMORY or not plan.settings.step_down:
             raise
-        smaller = planning.step_down(plan)
+        smaller = planner().step_down(plan)
         if smaller is None:
             raise
         logger.warning("%s steps down to %s: %s", generation, smaller.engine.name, error.message)

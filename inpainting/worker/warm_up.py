@@ -8,11 +8,11 @@ import threading
 from django.conf import settings
 from django.db import DatabaseError, connections
 
-from inpainting import planning
 from inpainting.core.errors import PaintingError
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Diffusion
+from inpainting.planning import planner
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def _warm_up(slug: str) -> None:
     try:
         for engine in registry.engines().values():
             if isinstance(engine, Diffusion):
-                resolution = planning.resolve(engine.declaration, PaintSettings(model=slug))
+                resolution = planner().resolve(engine.declaration, PaintSettings(model=slug))
                 engine.warm_up(resolution.required_model)
     except PaintingError as error:
         logger.warning("DREAMLAYER_DIFFUSION_WARM_UP: %s", error.message)

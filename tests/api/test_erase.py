@@ -14,12 +14,12 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import User
-from inpainting import planning
 from inpainting.core.codecs import read_png_texts
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, InferenceModel
+from inpainting.planning import planner
 from tests import tiny_networks
 from tests.api.bodies import shape_a
 from tests.fakes import pretend_installed, pretend_missing
@@ -56,7 +56,7 @@ def all_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("all_installed")
 def test_auto_selects_the_best_installed_engine_for_the_request(install: Install) -> None:
     def chosen(prompt: str = "", model: str | None = None) -> str:
-        return planning.choose("auto", PaintSettings(prompt=prompt, model=model)).engine.name
+        return planner().choose("auto", PaintSettings(prompt=prompt, model=model)).engine.name
 
     assert (chosen(), chosen("a lawn")) == ("quick-fill", "quick-fill")
     install("migan")
@@ -69,7 +69,7 @@ def test_auto_selects_the_best_installed_engine_for_the_request(install: Install
 def test_auto_selects_quick_fill_without_onnxruntime(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("lama")
     pretend_missing(monkeypatch, "onnxruntime")
-    assert planning.choose("auto", PaintSettings()).engine.name == "quick-fill"
+    assert planner().choose("auto", PaintSettings()).engine.name == "quick-fill"
 
 
 @pytest.mark.parametrize("more", [{}, {"engine": "erase"}, {"model": "big-lama", "engine": "auto"}])

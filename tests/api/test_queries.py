@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from inpainting import planning
 from inpainting.core.request import PaintSettings
 from inpainting.models import Generation, InferenceModel
+from inpainting.planning import planner
 from tests import stand_in
 
 pytestmark = pytest.mark.django_db
@@ -56,13 +57,37 @@ def test_a_longer_list_takes_no_more_queries(alice: User, alices_program: Client
     assert counts[0] == counts[1], "\n".join(query["sql"][:160] for query in queries)
 
 
-def test_planning_reads_the_catalog_once(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def catalog_queries(queries: CaptureQueriesContext) -> list[str]:
+    return [query["sql"] for query in queries if InferenceModel._meta.db_table in query["sql"]]
+
+
+@pytest.fixture
+def installed(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.MODELS_DIR = tmp_path / "models"
     stand_in.install(tmp_path)
     stand_in.watch(monkeypatch)
+
+
+@pytest.mark.usefixtures("installed")
+def test_accepting_a_generation_reads_the_catalog_once(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inpainting.generations.submit.notify_workers", lambda queue: None)
+    fields = {"prompt": "a lawn", "model": "tiny", "control": "canny", "guidance_scale": "25"}
+    files = {
+        "image": SimpleUploadedFile("i.png", photo_png),
+        "params": json.dumps(fields),
+    }
+    with CaptureQueriesContext(connection) as queries:
+        answer = alices_program.post("/api/img2img", files, headers={"Prefer": "respond-async"})
+    assert answer.status_code == 202, answer.content
+    assert len(catalog_queries(queries)) == 1, catalog_queries(queries)
+
+
+@pytest.mark.usefixtures("installed")
+def test_planning_reads_the_catalog_once() -> None:
     wanted = PaintSettings(prompt="a lawn", model="tiny", control="canny", ip_adapter="look")
     with CaptureQueriesContext(connection) as queries:
-        plan = planning.plan_settings(wanted)
+        plan = planner().plan_settings(wanted)
     assert (plan.engine.name, plan.settings.model, plan.settings.control) == ("diffusion", "tiny", "canny")
-    searches = [query["sql"] for query in queries if InferenceModel._meta.db_table in query["sql"]]
-    assert len(searches) == len(queries) == 1, searches
+    assert len(catalog_queries(queries)) == len(queries) == 1, queries.captured_queries

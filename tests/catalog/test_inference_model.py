@@ -176,10 +176,10 @@ def test_the_resolved_slug_is_stored_in_the_settings(
 ) -> None:
     install(model, settings, tmp_path)
     for fields in ({"model": "runwayml/stable-diffusion-inpainting"}, {"model_name": "sd15-inpainting"}):
-        values, warnings = checked(Img2ImgForm, {"prompt": "", **fields}, clamp=False)
+        values, warnings = checked(Img2ImgForm, {"prompt": "", **fields}, Catalog(), clamp=False)
         assert (values["model"], warnings) == ("sd15-inpainting", [])
     InferenceModel.objects.filter(pk=model.pk).update(is_fallback=True)
-    values, warnings = checked(Img2ImgForm, {"prompt": "", "model": "dreamshaper"}, clamp=False)
+    values, warnings = checked(Img2ImgForm, {"prompt": "", "model": "dreamshaper"}, Catalog(), clamp=False)
     assert values["model"] == "sd15-inpainting"
     assert "dreamshaper" in warnings[0]
     listed = alices_program.get("/api/models/").json()["models"]

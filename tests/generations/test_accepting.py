@@ -17,7 +17,6 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting import planning
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Picture
@@ -26,6 +25,7 @@ from inpainting.generations import submit
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Batch, Generation, LedgerEntry, SourceImage, UserLimits
+from inpainting.planning import planner
 from inpainting.worker import run_time_estimates
 from inpainting.worker.run_time_estimates import QueuePosition, RuntimeEstimator, Workload, queue_position, seconds_left
 
@@ -181,7 +181,7 @@ def test_only_limited_quantities_are_counted(alice: User, request_: InpaintReque
 )
 def test_a_batch_counts_its_owners_use_once(alice: User, request_: InpaintRequest, limit: str, most: int) -> None:
     UserLimits.objects.create(user=alice, **{limit: most})
-    many = [submit.prepare_generation(planning.plan(request_), submit.Submission(alice)) for _ in range(3)]
+    many = [submit.prepare_generation(planner().plan(request_), submit.Submission(alice)) for _ in range(3)]
     for generation in many:
         generation.source.width, generation.source.height = 1000, 1000
         generation.source.byte_count = 1_999_999

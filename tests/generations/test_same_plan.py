@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from skimage import data
 
 from accounts.models import User
-from inpainting import planning
 from inpainting.cli.jobs import build_jobs
 from inpainting.cli.options import option_name
 from inpainting.core.picture import Picture
@@ -23,9 +22,9 @@ from inpainting.core.settings_table import SETTINGS
 from inpainting.engines.base import Plan
 from inpainting.engines.plan import plan_pictures
 from inpainting.generations.batches import BatchInput, retry, submit_batch
-from inpainting.generations.run_again import run_again
 from inpainting.generations.submit import submit
 from inpainting.models import Generation
+from inpainting.planning import planner
 from tests import stand_in
 from tests.api.bodies import shape_a, upload
 from tests.conftest import png
@@ -106,10 +105,10 @@ def request_(case: Case, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> I
 
 @pytest.mark.usefixtures("catalog")
 def test_every_way_to_submit_stores_the_plan(case: Case, request_: InpaintRequest, alice: User) -> None:
-    expected = facts_of(planning.plan(request_, case.engine))
+    expected = facts_of(planner().plan(request_, case.engine))
     submitted = submit(request_, owner=alice, engine=case.engine)
     assert stored(submitted) == expected
-    again = run_again(submitted, request_.settings, engine=case.engine)
+    again = submit(submitted.to_request(request_.settings), owner=alice, engine=case.engine, parent=submitted)
     assert stored(again) == expected
     batch = submit_batch([BatchInput("a", request_)], owner=alice, engine=case.engine)
     item: Any = batch.items.get().generation
@@ -124,8 +123,8 @@ def test_every_way_to_submit_stores_the_plan(case: Case, request_: InpaintReques
 @pytest.mark.usefixtures("catalog")
 def test_the_worker_paints_from_the_stored_plan(case: Case, request_: InpaintRequest, alice: User) -> None:
     generation = submit(request_, owner=alice, engine=case.engine)
-    expected = planning.plan(request_, case.engine)
-    plan = planning.plan_stored(generation.to_request(), generation.engine)
+    expected = planner().plan(request_, case.engine)
+    plan = planner().plan_stored(generation.to_request(), generation.engine)
     assert facts_of(plan) == facts_of(expected)
     assert np.array_equal(plan.mask, expected.mask)
     assert plan.window == expected.window
@@ -137,7 +136,7 @@ def test_the_worker_paints_from_the_stored_plan(case: Case, request_: InpaintReq
 def test_the_dry_run_shows_the_plan(
     case: Case, request_: InpaintRequest, alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
-    plan = planning.plan(request_, case.engine)
+    plan = planner().plan(request_, case.engine)
     images = {"control_image": upload(png(GUIDE), name="guide.png")} if case.control_image else {}
     fields = {"prompt": "", **{name: str(value) for name, value in case.fields.items()}, "engine": case.engine}
     body = shape_a(photo_png, mask_png, **fields, **images)
@@ -163,7 +162,7 @@ def test_the_command_paints_from_the_plan(
     options |= {"engine": case.engine, "mask_polarity": "black_repaints", **paths, **images}
     messages: list[str] = []
     (job,) = build_jobs(options, messages.append)
-    expected = planning.plan(request_, case.engine)
+    expected = planner().plan(request_, case.engine)
     assert facts_of(plan_pictures(request_, job.plan)) == facts_of(expected)
     sent = settings_of(case).to_dict(exclude_defaults=True).keys()
     assert {line.split()[0] for line in messages} == {option_name(name) for name in expected.ignored.keys() & sent}
@@ -178,5 +177,5 @@ def test_unresolved_stored_settings_are_resolved_before_painting(
         settings={**generation.settings, "model": None, "steps": None, "guidance_scale": None, "scheduler": None}
     )
     generation.refresh_from_db()
-    plan = planning.plan_stored(generation.to_request(), generation.engine)
+    plan = planner().plan_stored(generation.to_request(), generation.engine)
     assert (plan.settings.model, plan.settings.steps, plan.settings.guidance_scale) == ("tiny", 30, 7.5)

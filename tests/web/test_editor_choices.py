@@ -11,11 +11,11 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from inpainting import planning
 from inpainting.catalog.specs import Source
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES, by_name
 from inpainting.models import Generation, InferenceModel
+from inpainting.planning import planner
 from tests.fakes import pretend_installed, pretend_missing
 from tests.hub import tiny_model, written
 
@@ -84,7 +84,7 @@ def test_a_light_installation_names_the_missing_packages_and_offers_no_model(
     assert "not part of this light installation" in page
     assert selectable_options(page, "engine") == ["auto", "quick-fill"]
     assert selectable_options(page, "model-of-diffusion") == []
-    assert planning.choose("auto", PaintSettings(prompt="a lawn")).engine.name == "quick-fill"
+    assert planner().choose("auto", PaintSettings(prompt="a lawn")).engine.name == "quick-fill"
 
 
 @pytest.mark.usefixtures("with_torch")

@@ -19,6 +19,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from inpainting.api.errors import ApiError
+from inpainting.catalog.lookup import Catalog
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.generations.idempotency import Idempotency
@@ -37,6 +38,8 @@ class Options:
     """Sentences about values that were changed while reading the request."""
     webhook_url: str = ""
     idempotency: Idempotency | None = None
+    catalog: Catalog | None = None
+    """The catalog, where reading the request has searched it."""
 
 
 class Repeated(Exception):

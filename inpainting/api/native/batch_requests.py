@@ -15,6 +15,7 @@ from inpainting.api.native.conditioning_images import ConditioningImages, condit
 from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.native.requests import checked_webhook_url, read_idempotency
 from inpainting.api.pictures import IMAGE, MASK, PictureRole, SentPicture, read_picture
+from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedPicture
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
@@ -50,8 +51,9 @@ def accept_batch(request: Request) -> Batch:
         return earlier
     images, masks = body.pictures("images"), body.pictures("masks")
     check_counts(len(images), len(masks))
-    values, warnings = checked(Img2ImgForm, body.fields, clamp=body.is_lenient)
-    paint_settings, polarity = settings_from(values), MaskPolarity(values["mask_polarity"])
+    catalog = Catalog()
+    values, warnings = checked(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
+    paint_settings, polarity = settings_from(values, catalog), MaskPolarity(values["mask_polarity"])
     webhook_url, engine = checked_webhook_url(values), values.get("engine", registry.AUTO)
     registry.check_name(engine)  # Before any picture is read.
     shared = SharedInput(paint_settings, polarity, warnings, conditioning_images_in(body, request.user))
@@ -64,6 +66,7 @@ def accept_batch(request: Request) -> Batch:
         engine=engine,
         webhook_url=webhook_url,
         idempotency=idempotency,
+        catalog=catalog,
     )
 
 

@@ -8,7 +8,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
-from inpainting import planning
 from inpainting.accounting.limits import spent, stored_bytes
 from inpainting.api.native.schemas.catalog import EnginesDocument, ModelsDocument, UsageDocument
 from inpainting.api.openapi import documented
@@ -16,6 +15,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.models import Status, UserLimits
+from inpainting.planning import planner
 
 
 class Engines(APIView):
@@ -24,7 +24,7 @@ class Engines(APIView):
     @documented("List the engines", {200: EnginesDocument})
     def get(self, request: Request) -> Response:
         engines = {"engines": [engine.declaration for engine in registry.engines().values()]}
-        return Response(EnginesDocument.render(engines, default=planning.choose().engine.name))
+        return Response(EnginesDocument.render(engines, planner=planner()))
 
 
 class Models(APIView):

@@ -10,7 +10,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Scope
-from inpainting import planning
 from inpainting.api.compat.base import Options
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.requests import read
@@ -23,6 +22,7 @@ from inpainting.core.codecs import encode_png
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.description import ignored_setting_names
+from inpainting.planning import planner
 from inpainting.worker.run_time_estimates import Workload, estimator_for
 
 
@@ -40,7 +40,7 @@ class DryRun(AnyBodyView):
 
 def dry_run(request: InpaintRequest, options: Options) -> dict[str, Any]:
     """mask: the effective one, white = repaint. window: left, top, right, bottom of the part that the engine gets."""
-    plan = planning.plan(request, options.engine)
+    plan = planner(options.catalog).plan(request, options.engine)
     settings, image, window = plan.settings, plan.request.image, plan.window
     box, png = window.box, encode_png(Picture(plan.mask[:, :, None]))
     painted = int(np.count_nonzero(plan.request.mask))

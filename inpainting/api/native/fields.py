@@ -81,7 +81,7 @@ class Img2ImgForm(ChangesForm):
 
 
 def checked(
-    form: type[serializers.Serializer], fields: Mapping[str, Any], *, clamp: bool
+    form: type[serializers.Serializer], fields: Mapping[str, Any], catalog: Catalog, *, clamp: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Validate fields with a form. Returns its values by public name, and warnings about clamped or replaced values.
 
@@ -92,16 +92,16 @@ def checked(
     warnings: list[str] = []
     serializer = form(data=named, context={"clamp": clamp, "warnings": warnings})
     serializer.is_valid(raise_exception=True)
-    values = fall_back(dict(serializer.validated_data), warnings)
+    values = fall_back(dict(serializer.validated_data), catalog, warnings)
     requested = values.get("guidance_scale", 0.0)
     if clamp and requested > families.MAX_GUIDANCE_SCALE:
-        values["guidance_scale"] = nearest = min(requested, max_guidance_of(values.get("model")))
+        values["guidance_scale"] = nearest = min(requested, max_guidance_of(values.get("model"), catalog))
         if nearest != requested:
             warnings.append(f"guidance_scale was {requested}; {nearest} was used.")
     return values, warnings
 
 
-def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+def fall_back(values: dict[str, Any], catalog: Catalog, warnings: list[str]) -> dict[str, Any]:
     """Replace the names of other services' samplers, algorithm types and models by those of the settings.
 
     An unknown sampler or legacy model becomes None, the model's or the engine's default, with a warning.
@@ -117,7 +117,6 @@ def fall_back(values: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
             warnings.append(f"{name} “{value}” is not known here; {chosen or 'the engine’s own'} was used.")
     if values.get("algorithm_type") in ALGORITHM_SPELLINGS:
         values["algorithm_type"] = ALGORITHM_SPELLINGS[values["algorithm_type"]]
-    catalog = Catalog()
     for name, kind in ADAPTER_SETTINGS.items():
         if name in values:
             values[name] = catalog.find_adapter(values[name], kind, name).slug if values[name] else None
@@ -150,7 +149,9 @@ def chosen_model(name: str | None, legacy: str | None, warnings: list[str], cata
     return model.slug
 
 
-def settings_from(values: Mapping[str, Any], start: Mapping[str, Any] = MappingProxyType({})) -> PaintSettings:
+def settings_from(
+    values: Mapping[str, Any], catalog: Catalog, start: Mapping[str, Any] = MappingProxyType({})
+) -> PaintSettings:
     """Return the settings of validated values. start: settings by name, which the values replace.
 
     Raises InvalidRequest for a guidance scale above the model's maximum.
@@ -161,7 +162,7 @@ def settings_from(values: Mapping[str, Any], start: Mapping[str, Any] = MappingP
     guidance = named.get("guidance_scale") or 0.0
     if guidance > families.MAX_GUIDANCE_SCALE:
         model = named.get("model", start.get("model"))
-        check_range("guidance_scale", guidance, RANGES["guidance_scale"][0], max_guidance_of(model))
+        check_range("guidance_scale", guidance, RANGES["guidance_scale"][0], max_guidance_of(model, catalog))
     kept = {name: value for name, value in start.items() if name not in named}
     return replace(PaintSettings.from_dict(kept), **named)
 
@@ -173,8 +174,7 @@ def without(settings: Mapping[str, Any], empty: Collection[str]) -> dict[str, An
     return {name: value for name, value in settings.items() if name not in removed}
 
 
-def max_guidance_of(model: str | None) -> float:
+def max_guidance_of(model: str | None, catalog: Catalog) -> float:
     """Return the maximum guidance scale of the model with that slug, or of the default model for None."""
-    catalog = Catalog()
     row = catalog.requested(model) or catalog.default()
     return families.MAX_GUIDANCE_SCALE if row is None else families.get(row.family).max_guidance_scale

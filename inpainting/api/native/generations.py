@@ -23,11 +23,12 @@ from inpainting.api.native.schemas.generations import PageDocument, Pending, Who
 from inpainting.api.native.search import Search, search
 from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView
+from inpainting.catalog.lookup import Catalog
 from inpainting.core.geometry import Size
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.delete import delete
-from inpainting.generations.run_again import run_again
+from inpainting.generations.submit import submit
 from inpainting.models import Generation
 from inpainting.models.generation import REFERENCES
 from inpainting.worker.run_time_estimates import queue_position
@@ -114,17 +115,21 @@ class GenerationRunAgain(AnyBodyView):
         earlier = idempotency.earlier(request.user) if idempotency else None
         if earlier is not None:
             return Response(pending_answer(earlier), status=202)
-        values, warnings = checked(ChangesForm, body.fields, clamp=False)
+        catalog = Catalog()
+        values, warnings = checked(ChangesForm, body.fields, catalog, clamp=False)
         size = Size(generation.source.width, generation.source.height)
         references, notes = conditioning_images_in(body, request.user).prepared(size)
         former, no_longer = generation.requested_settings, {name: None for name in REFERENCES if name in body.empty}
-        again = run_again(
-            generation,
-            settings_from(values, without(former.settings, body.empty)),
+        settings = settings_from(values, catalog, without(former.settings, body.empty))
+        again = submit(
+            generation.to_request(settings, {**no_longer, **references}),
+            owner=request.user,
             engine=values.get("engine", registry.AUTO if "engine" in body.empty else former.engine),
-            references={**no_longer, **references},
+            source_name=generation.source.name,
             warnings=[*warnings, *notes],
             idempotency=idempotency,
             webhook_url=values.get("webhook_url", ""),
+            parent=generation,
+            catalog=catalog,
         )
         return Response(pending_answer(again), status=202)

@@ -11,8 +11,9 @@ from inpainting.api.native.fields import checked, settings_from
 from inpainting.api.native.schemas.plan import PlanAnswer, PlanForm, PlanJson
 from inpainting.api.openapi import documented
 from inpainting.api.views import AnyBodyView
+from inpainting.catalog.lookup import Catalog
 from inpainting.engines import registry
-from inpainting.generations.plan_preview import preview, to_values
+from inpainting.generations.plan_preview import preview
 
 
 class Plan(AnyBodyView):
@@ -27,7 +28,8 @@ class Plan(AnyBodyView):
         request={"application/json": PlanJson},
     )
     def post(self, request: Request) -> Response:
-        fields, warnings = checked(PlanForm, read_body(request).fields, clamp=True)
+        catalog = Catalog()
+        fields, warnings = checked(PlanForm, read_body(request).fields, catalog, clamp=True)
         engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})
-        values = to_values(preview(settings_from(fields), engine, models))
+        values = preview(settings_from(fields, catalog), catalog, engine, models)
         return Response(PlanAnswer.render({**values, "warnings": [*warnings, *values["warnings"]]}))

@@ -7,18 +7,20 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from inpainting import planning, webhooks
+from inpainting import webhooks
 from inpainting.api.compat.base import Options, Repeated
 from inpainting.api.inputs import build_masked_request, build_unmasked_request
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.pictures import IMAGE, MASK, read_picture
+from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.generations.idempotency import Idempotency
+from inpainting.planning import planner
 
 
 def parse(request: Request) -> tuple[InpaintRequest, Options]:
@@ -43,8 +45,9 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
     if sent is None:
         field = "input_image" if body.shape is Shape.JSON else "image"
         raise InvalidRequest("No image file provided", code="field_missing", field=field)
-    values, warnings = checked(Img2ImgForm, body.fields, clamp=body.is_lenient)
-    settings, webhook_url = settings_from(values), checked_webhook_url(values)
+    catalog = Catalog()
+    values, warnings = checked(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
+    settings, webhook_url = settings_from(values, catalog), checked_webhook_url(values)
     engine = values.get("engine", registry.AUTO)
     registry.check_name(engine)
     image = read_picture(sent, IMAGE, user)
@@ -52,7 +55,7 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
     if sent_mask is not None:
         mask = read_picture(sent_mask, MASK, user)
         inpaint_request, notes = build_masked_request(image, mask, settings, MaskPolarity(values["mask_polarity"]))
-    elif planning.choose(engine, settings).engine.needs_surroundings:
+    elif planner(catalog).choose(engine, settings).engine.needs_surroundings:
         raise InvalidRequest(
             "No mask file provided. Without a mask the whole image is repainted, which only a diffusion model can do.",
             code="mask_required",
@@ -67,6 +70,7 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
         warnings=(*warnings, *notes, *more_notes),
         webhook_url=webhook_url,
         idempotency=idempotency,
+        catalog=catalog,
     )
 
 

@@ -14,7 +14,6 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import User
-from inpainting import planning
 from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped import SHIPPED
@@ -22,6 +21,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.models import InferenceModel, ModelState
 from inpainting.moderation import find_safety_checker
+from inpainting.planning import planner
 from tests import tiny_checker
 from tests.catalog.store.conftest import PutOnline
 from tests.hub import Hub, serving
@@ -170,8 +170,8 @@ def test_a_single_file_is_no_checker_and_a_checker_is_no_model_of_another_family
 
 def test_it_is_not_offered_as_a_model(folder: Path, client: Client, alices_program: Client, alice: User) -> None:
     output_of("pull_model", "safety-checker", "--yes", f"--from={folder}")
-    assert planning.choose().engine.name == "quick-fill"
-    assert planning.choose("auto", PaintSettings(prompt="a lawn")).engine.name == "quick-fill"
+    assert planner().choose().engine.name == "quick-fill"
+    assert planner().choose("auto", PaintSettings(prompt="a lawn")).engine.name == "quick-fill"
     listed = alices_program.get("/api/models").json()["models"]
     assert listed
     assert "safety-checker" not in [model["id"] for model in listed]

@@ -18,6 +18,7 @@ pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
+from inpainting.core.moderation.policy import OFF
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Step
@@ -25,7 +26,7 @@ from inpainting.engines.erase import network_inputs, onnx_networks
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.engine import PREVIEW_SIDE, Erase
 from inpainting.engines.painting import Painting, paint
-from inpainting.engines.plan import resolve
+from inpainting.engines.plan import Planner
 from tests import tiny_networks
 from tests.fakes import OneModel, planned, pretend_missing, window_plan
 
@@ -242,9 +243,9 @@ def test_a_replaced_file_is_loaded_again(tmp_path: Path) -> None:
 
 
 def test_a_light_installation_names_the_extra(eraser: Callable[..., Eraser], monkeypatch: pytest.MonkeyPatch) -> None:
-    catalog = OneModel(eraser().spec)
-    assert resolve(ERASE, PaintSettings(), catalog).settings.model == "tiny"
+    planner = Planner(OneModel(eraser().spec), safety_checker=OFF)
+    assert planner.resolve(ERASE, PaintSettings()).settings.model == "tiny"
     pretend_missing(monkeypatch, "onnxruntime")
     with pytest.raises(InvalidRequest) as caught:
-        resolve(ERASE, PaintSettings(), catalog)
+        planner.resolve(ERASE, PaintSettings())
     assert caught.value.code == "engine_not_installed"

@@ -6,7 +6,6 @@ from typing import Any
 
 from rest_framework import serializers
 
-from inpainting import planning
 from inpainting.api.native.schemas.base import Answer, Constant
 from inpainting.catalog import families
 from inpainting.catalog.specs import ADAPTER_LABELS, Control
@@ -18,7 +17,7 @@ from inpainting.models import InferenceModel, Lora
 
 
 class EngineDocument(Answer):
-    # Context: `default`, the name of the engine that `auto` chooses without a prompt.
+    # Context: `planner`.
     name = serializers.CharField()
     label = serializers.CharField()  # type: ignore[assignment]
     is_default = serializers.BooleanField()
@@ -29,7 +28,7 @@ class EngineDocument(Answer):
     )
 
     def get_is_default(self, engine: EngineDeclaration) -> bool:
-        return bool(engine.name == self.context["default"])
+        return bool(engine == self.context["planner"].choose().engine)
 
     def get_accepts_prompt(self, engine: EngineDeclaration) -> bool:
         return "prompt" not in engine.ignored_settings
@@ -39,7 +38,7 @@ class EngineDocument(Answer):
 
     def get_unavailable(self, engine: EngineDeclaration) -> str | None:
         try:
-            planning.resolve(engine, PaintSettings())
+            self.context["planner"].resolve(engine, PaintSettings())
         except InvalidRequest as error:
             return error.message
         return None

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inpainting import planning
 from inpainting.catalog.specs import Control
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Engine
 from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.planning import planner
 from tests import tiny_models, tiny_parts
 from tests.catalogued import add_model
 from tests.engines.diffusion.conditioning.adapter_requests import request
@@ -51,11 +51,11 @@ def engine(scratch: Path, models_dir: Path) -> Engine:
 
 
 def painted(engine: Engine, **settings: Any) -> NDArray[np.uint8]:
-    return engine.inpaint(planning.plan(request(model="tiny", **settings), "diffusion"), ignore_step)[0]
+    return engine.inpaint(planner().plan(request(model="tiny", **settings), "diffusion"), ignore_step)[0]
 
 
 def resolved(settings: PaintSettings) -> PaintSettings:
-    return planning.resolve(DIFFUSION, settings).settings
+    return planner().resolve(DIFFUSION, settings).settings
 
 
 def test_each_added_adapter_changes_the_image(engine: Engine) -> None:
