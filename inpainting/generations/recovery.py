@@ -48,10 +48,10 @@ def release_own() -> None:
 
 def start_poller() -> None:
     """Start a thread that polls once a second: a wake-up message may be lost, a row is not."""
-    threading.Thread(target=_poll_forever, name="poller", daemon=True).start()
+    threading.Thread(target=poll_forever, name="poller", daemon=True).start()
 
 
-def _poll_forever() -> None:
+def poll_forever() -> None:
     never, sweep_at = threading.Event(), 0.0
     while not never.wait(POLL_SECONDS):
         watchdog.end_if_hung()
