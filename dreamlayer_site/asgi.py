@@ -12,7 +12,6 @@ django_application = get_asgi_application()  # before the imports below, which n
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
-from django.conf import settings  # noqa: E402
 
 from accounts.websocket_auth import TicketAuthMiddleware  # noqa: E402
 from dreamlayer_site.body_limit import BodyLimitMiddleware  # noqa: E402
@@ -22,7 +21,7 @@ from inpainting.realtime.routing import websocket_urlpatterns  # noqa: E402
 sockets = URLRouter(websocket_urlpatterns)
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimitMiddleware(django_application, max_bytes=settings.MAX_BODY_BYTES),
+        "http": BodyLimitMiddleware(django_application),
         "websocket": SameOriginMiddleware(
             session_application=AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
             ticket_application=TicketAuthMiddleware(sockets),

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
+from django.urls import Resolver404, resolve
 
 from inpainting.api.error_handlers import body_too_large
 
@@ -17,6 +18,16 @@ Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+
+def max_body_bytes(path: str) -> int:
+    """The largest body that the view at this path reads: MAX_BODY_BYTES if it takes pictures."""
+    try:
+        view = resolve(path).func
+    except Resolver404:
+        return settings.MAX_BODY_BYTES_WITHOUT_PICTURES
+    takes_pictures = getattr(getattr(view, "cls", None), "takes_pictures", False)
+    return settings.MAX_BODY_BYTES if takes_pictures else settings.MAX_BODY_BYTES_WITHOUT_PICTURES
 
 
 def too_large_response(path: str, max_bytes: int, *, origin: str) -> HttpResponse:
@@ -37,14 +48,14 @@ class BodyTooLarge(Exception):
 class BodyLimitMiddleware:
     """An ASGI middleware: responds with 413 instead of letting the application read on."""
 
-    def __init__(self, application: Application, *, max_bytes: int) -> None:
+    def __init__(self, application: Application) -> None:
         self.application = application
-        self.max_bytes = max_bytes
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        max_bytes = max_body_bytes(scope["path"])
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self.max_bytes:
-            await self.refuse(scope, send)
+        if not length.isdigit() or int(length) > max_bytes:
+            await self.refuse(scope, send, max_bytes)
             return
         received = 0
 
@@ -52,18 +63,18 @@ class BodyLimitMiddleware:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
+            if received > max_bytes:
                 raise BodyTooLarge
             return message
 
         try:
             await self.application(scope, limited_receive, send)
         except BodyTooLarge:
-            await self.refuse(scope, send)
+            await self.refuse(scope, send, max_bytes)
 
-    async def refuse(self, scope: dict[str, Any], send: Send) -> None:
+    async def refuse(self, scope: dict[str, Any], send: Send, max_bytes: int) -> None:
         origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
-        response = too_large_response(scope["path"], self.max_bytes, origin=origin)
+        response = too_large_response(scope["path"], max_bytes, origin=origin)
         headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": response.content})

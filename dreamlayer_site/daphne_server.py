@@ -1,27 +1,32 @@
 """Daphne with a limit for request bodies that applies while they are received.
 
-Daphne passes a request to the application only after it has received the whole body, to disk and then to memory: too
-late for a limit inside the application.
+Daphne passes a request to the application only after it has received the whole body: too late for a limit inside the
+application. It also reads the whole body into memory then, on the event loop's thread; here the application reads it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any
+from io import BytesIO
+from typing import IO, Any
+from urllib.parse import unquote
 
 from daphne import server as daphne_server
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server, reactor
-from django.conf import settings
 
-from dreamlayer_site.body_limit import too_large_response
+from dreamlayer_site.body_limit import Application, Message, Receive, Send, max_body_bytes, too_large_response
 
+RECEIVED_BODY = "dreamlayer.received_body"
+"""The key of the ASGI scope that holds the file of the body."""
+CHUNK_BYTES = 2**20
 LINGER_SECONDS = 10
 """How long a refused client may continue to send. The data is dropped; closing at once could lose the response."""
 
 
 class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
-    """A request whose body is at most MAX_BODY_BYTES, by its declared length and by the bytes received."""
+    """A request whose body is as large as its view reads at most, by its declared length and by the bytes received."""
 
     received = 0
     refused = False
@@ -31,27 +36,37 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
         super().__init__(*arguments, **options, parsePOSTFormSubmission=False)
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
-        super().gotLength(min(length or 0, settings.MAX_BODY_BYTES))
-        if length is not None and length > settings.MAX_BODY_BYTES:
+        self.max_bytes = max_body_bytes(self.received_path)
+        super().gotLength(None if length is None else min(length, self.max_bytes))
+        if length is not None and length > self.max_bytes:
             self.refuse()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         self.received += len(data)
-        if not self.refused and self.received > settings.MAX_BODY_BYTES:
+        if not self.refused and self.received > self.max_bytes:
             self.refuse()
         if not self.refused:
             super().handleContentChunk(data)
+
+    def process(self) -> Any:
+        # The application reads this file; Daphne reads an empty one instead.
+        self.body, self.content = self.content, BytesIO()
+        return super().process()
 
     def requestReceived(self, *arguments: Any) -> None:  # noqa: N802 - Twisted's name
         if not self.refused:
             super().requestReceived(*arguments)
 
+    @property
+    def received_path(self) -> str:
+        """The path, which Twisted sets as `self.path` only after the body."""
+        return unquote(self.channel._path.decode("latin-1").partition("?")[0])
+
     def refuse(self) -> None:
         self.refused = True
         self.content.truncate(0)
-        path = self.channel._path.decode("latin-1").partition("?")[0]  # Twisted sets `self.path` after the body.
         origin = self.requestHeaders.getRawHeaders("origin", [""])[0]
-        response = too_large_response(path, settings.MAX_BODY_BYTES, origin=origin)
+        response = too_large_response(self.received_path, self.max_bytes, origin=origin)
         head = "".join(f"{name}: {value}\r\n" for name, value in response.items())
         status = f"HTTP/1.1 {response.status_code} {response.reason_phrase}"
         self.channel.transport.write(f"{status}\r\n{head}\r\n".encode() + response.content)
@@ -62,6 +77,33 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
             self.channel.transport.loseConnection()
 
 
+class ReceivedBodyMiddleware:
+    """An ASGI middleware: passes the body of a LimitedRequest from its file, of which one chunk is in memory."""
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        body: IO[bytes] | None = scope.pop(RECEIVED_BODY, None)
+        if body is None:
+            await self.application(scope, receive, send)
+            return
+
+        async def receive_body() -> Message:
+            if body.closed:
+                return await receive()
+            is_in_memory = isinstance(body, BytesIO)
+            chunk = body.read() if is_in_memory else await asyncio.to_thread(body.read, CHUNK_BYTES)
+            if len(chunk) == CHUNK_BYTES and not is_in_memory:
+                return {"type": "http.request", "body": chunk, "more_body": True}
+            body.close()
+            message = await receive()  # Daphne's, with an empty body, unless the client has disconnected
+            return {**message, "body": chunk} if message["type"] == "http.request" else message
+
+        with body:
+            await self.application(scope, receive_body, send)
+
+
 class LimitedFactory(HTTPFactory):  # type: ignore[misc]
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 - Twisted's name
         protocol = super().buildProtocol(addr)
@@ -70,6 +112,11 @@ class LimitedFactory(HTTPFactory):  # type: ignore[misc]
 
 
 class LimitedServer(Server):  # type: ignore[misc]
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(protocol, LimitedRequest):
+            scope[RECEIVED_BODY] = protocol.body
+        return super().create_application(protocol, scope)
+
     def run(self, *, before_stop: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM, then call `before_stop`, close the connections and return."""
         reactor.addSystemEventTrigger("before", "shutdown", before_stop)

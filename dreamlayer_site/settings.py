@@ -175,6 +175,7 @@ SERVESTATIC_AUTOREFRESH = DEBUG
 
 # Larger request bodies are refused while they arrive. The limits of images are in inpainting/core/codecs/intake.py.
 MAX_BODY_BYTES = 64 * 2**20
+MAX_BODY_BYTES_WITHOUT_PICTURES = 64 * 2**10
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20
 # High enough that a batch slightly over the limit gets a precise error; more parts are not parsed at all.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http.response import HttpResponseBase
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -17,7 +16,7 @@ from accounts.models import Scope
 from inpainting.api.authentication import DialectKeyAuthentication
 from inpainting.api.compat.base import Dialect, Repeated
 from inpainting.api.dialects import dialect_at
-from inpainting.api.parsers import JsonObjectParser
+from inpainting.api.parsers import FormDataParser, JsonObjectParser, UrlencodedParser
 from inpainting.generations.submit import submit
 from inpainting.worker.waiting import wait_until_ended
 
@@ -33,7 +32,8 @@ class IgnoreAcceptNegotiation(DefaultContentNegotiation):
 
 # No docstrings on the next two: drf-spectacular would describe every operation below them so.
 class AnyBodyView(APIView):  # reads JSON objects and forms
-    parser_classes = (MultiPartParser, FormParser, JsonObjectParser)
+    parser_classes = (FormDataParser, UrlencodedParser, JsonObjectParser)
+    takes_pictures: ClassVar[bool] = False  # False: larger bodies than settings and ids need are refused unread
 
 
 class PictureView(APIView):  # responds with a picture, or with a JSON error, regardless of the Accept header
@@ -61,6 +61,8 @@ class DialectView(AnyBodyView):
 
 class InpaintView(DialectView):
     """`POST`: parse, submit, wait and render, as the dialect of the path does each."""
+
+    takes_pictures = True
 
     def post(self, request: Request) -> HttpResponseBase:
         return inpaint(self.dialect, request)

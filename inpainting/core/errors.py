@@ -6,8 +6,6 @@ Each carries a stable `code` for programs and a message for people that states t
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 OUT_OF_MEMORY = "gpu_out_of_memory"
 """The code of the one failure after which a smaller engine may succeed."""
 
@@ -15,20 +13,18 @@ OUT_OF_MEMORY = "gpu_out_of_memory"
 class PaintingError(Exception):
     """Base of all errors with a code. `field`, `limit` and `actual` describe the refused value, where there is one."""
 
-    default_code: ClassVar[str]
-
     def __init__(
         self,
         message: str,
         *,
-        code: str = "",
+        code: str,
         field: str | None = None,
         limit: int | float | str | None = None,
         actual: int | float | str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.code = code or self.default_code
+        self.code = code
         self.field = field
         self.limit = limit
         self.actual = actual
@@ -37,7 +33,16 @@ class PaintingError(Exception):
 class InvalidRequest(PaintingError):
     """The request is invalid: a number out of range, an unknown engine, an empty mask."""
 
-    default_code = "field_invalid"
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "field_invalid",
+        field: str | None = None,
+        limit: int | float | str | None = None,
+        actual: int | float | str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, field=field, limit=limit, actual=actual)
 
 
 class InvalidPicture(InvalidRequest):
@@ -47,7 +52,8 @@ class InvalidPicture(InvalidRequest):
 class EngineFailed(PaintingError):
     """The engine failed on a valid request."""
 
-    default_code = "engine_failed"
+    def __init__(self, message: str, *, code: str = "engine_failed") -> None:
+        super().__init__(message, code=code)
 
 
 class DeviceLost(Exception):

@@ -23,7 +23,7 @@ from accounts import first_administrator
 from dreamlayer_site import supervisor
 from dreamlayer_site.asgi import application
 from dreamlayer_site.celery import app
-from dreamlayer_site.daphne_server import LimitedServer
+from dreamlayer_site.daphne_server import LimitedServer, ReceivedBodyMiddleware
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from inpainting.engines.base import Queue
 from inpainting.generations.recovery import recover, release_own, start_poller
@@ -58,7 +58,8 @@ class Command(BaseCommand):
             warn_where_unavailable()
             self.print_addresses(options["listener_fd"], waiting)
             endpoint = f"fd:fileno={options['listener_fd']}"
-            LimitedServer(application, endpoints=[endpoint], server_name="DreamLayer").run(before_stop=release_own)
+            server = LimitedServer(ReceivedBodyMiddleware(application), endpoints=[endpoint], server_name="DreamLayer")
+            server.run(before_stop=release_own)
         # Running generations have been released, and worker threads cannot be stopped: exit without waiting for them.
         logging.shutdown()
         os._exit(0)

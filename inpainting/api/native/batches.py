@@ -46,6 +46,7 @@ def render(schema: type[Answer], batch: Batch, **context: Any) -> dict[str, Any]
 
 class BatchList(AnyBodyView):
     required_scope = {"GET": Scope.READ, "POST": Scope.GENERATE}  # noqa: RUF012 - read by DRF, never changed
+    takes_pictures = True
 
     @documented(
         "List your batches, newest first",

@@ -16,7 +16,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from rest_framework.request import Request
 
-from inpainting.api.parsers import json_object
+from inpainting.api.parsers import JSON_VALUES, json_object
 from inpainting.api.pictures import SentPicture
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import ValueType
@@ -126,7 +126,8 @@ def body_without_lists(request: Request) -> Body:
     if text is None:
         return Body(Shape.FORM, plain, files, empty=frozenset(sent.keys() - plain.keys()))
     try:
-        params = json_object(str(text).encode())
+        JSON_VALUES.count(str(text).encode())
+        params = json_object(str(text))
     except ValueError as error:
         raise InvalidRequest(f"Invalid parameters format: {error}", field="params") from error
     fields = {**drop_empty(params), **plain}

@@ -30,6 +30,7 @@ class DryRun(AnyBodyView):
     """Takes the body of POST /api/img2img and stores nothing."""
 
     required_scope = Scope.GENERATE
+    takes_pictures = True
 
     @documented(
         "Validate a request and show its plan", {200: DryRunResult}, problems=(400, 413, 415, 503), request=IMG2IMG

@@ -101,6 +101,7 @@ class GenerationRunAgain(AnyBodyView):
     """
 
     required_scope = Scope.GENERATE
+    takes_pictures = True
 
     @documented(
         "Run a generation again, with changes",

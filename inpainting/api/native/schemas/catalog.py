@@ -13,7 +13,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import public_names
 from inpainting.engines.base import EngineDeclaration
-from inpainting.models import InferenceModel, Lora, Status
+from inpainting.models import InferenceModel, Lora
 
 
 class EngineDocument(Answer):
@@ -49,13 +49,10 @@ class EnginesDocument(Answer):
     engines = EngineDocument(many=True)
 
 
-class FewStepsDocument(Answer):
+class ModelDefaultsDocument(Answer):
     steps = serializers.IntegerField()
     guidance_scale = serializers.FloatField()
     scheduler = serializers.CharField()
-
-
-class ModelDefaultsDocument(FewStepsDocument):
     width = serializers.IntegerField()
     height = serializers.IntegerField()
 
@@ -73,6 +70,12 @@ class ModelDocument(Answer):
     licence = serializers.CharField()
     aliases = serializers.ListField(child=serializers.CharField())
     defaults = ModelDefaultsDocument()
+
+
+class FewStepsDocument(Answer):
+    steps = serializers.IntegerField()
+    guidance_scale = serializers.FloatField()
+    scheduler = serializers.CharField()
 
 
 class LoraDocument(Answer):
@@ -115,8 +118,12 @@ class ModelsDocument(Answer):
 
 
 class CountsDocument(Answer):
-    def get_fields(self) -> dict[str, serializers.Field]:
-        return {name: serializers.IntegerField() for name in (*Status.values, "total")}
+    queued = serializers.IntegerField()
+    running = serializers.IntegerField()
+    succeeded = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+    total = serializers.IntegerField()
 
 
 class LimitsDocument(Answer):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
 from inpainting.api.native.schemas.base import Answer, Page, UtcDateTime
-from inpainting.models import DeliveryState, WebhookAttempt, WebhookEvent
+from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent
 
 
 class AttemptDocument(Answer):
@@ -33,7 +35,10 @@ class DeliveryDocument(Answer):
     created_at = UtcDateTime()
     delivered_at = UtcDateTime(allow_null=True)
     next_attempt_at = UtcDateTime(allow_null=True)
-    attempts = AttemptDocument(many=True, source="attempts.all")
+    attempts = AttemptDocument(many=True)
+
+    def get_attempts(self, delivery: WebhookDelivery) -> Any:
+        return delivery.attempts.all()
 
 
 class DeliveriesDocument(Page):

@@ -1,0 +1,91 @@
+"""Limits of request bodies: their size by route, and the number of values before they are parsed."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from typing import Any, cast
+
+import pytest
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+from rest_framework.exceptions import ParseError
+
+from dreamlayer_site.body_limit import max_body_bytes
+from inpainting.api import parsers
+from inpainting.core.errors import InvalidRequest
+
+pytestmark = pytest.mark.django_db
+
+
+def post(client: Client, path: str, body: bytes, content_type: str = "application/json") -> tuple[int, dict[str, Any]]:
+    answer = cast("HttpResponse", client.generic("POST", path, body, content_type=content_type))
+    return answer.status_code, json.loads(answer.content)
+
+
+@pytest.mark.parametrize("name", ["img2img", "img2img-dry-run", "batch-list"])
+def test_a_route_that_takes_pictures_takes_large_bodies(name: str) -> None:
+    assert max_body_bytes(reverse(name)) == settings.MAX_BODY_BYTES
+    slashed = reverse(name).rstrip("/") + "/"
+    assert max_body_bytes(slashed) == settings.MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize("path", ["/api/plan/", "/api/webhooks/test/", "/accounts/login/", "/", "/nowhere"])
+def test_other_routes_take_small_bodies(path: str) -> None:
+    assert max_body_bytes(path) == 64 * 1024
+
+
+@pytest.mark.parametrize("value", [b"[],", b'{"a":1},', b"1,"])
+def test_json_of_many_values_is_refused_before_it_is_parsed(
+    alices_program: Client, monkeypatch: pytest.MonkeyPatch, value: bytes
+) -> None:
+    monkeypatch.setattr(parsers, "json_object", lambda text: pytest.fail("it was parsed"))
+    status, problem = post(alices_program, "/api/img2img", b'{"prompt": [' + value * 20_001 + b"0]}")
+    assert (status, problem["code"], problem["limit"]) == (400, "body_too_many_values", 20_000)
+
+
+def test_nested_json_is_refused(alices_program: Client) -> None:
+    for depth in (10_000, 30_000):
+        status, problem = post(alices_program, "/api/img2img", b'{"a":' + b"[" * depth)
+        assert (status, problem["status"]) == (400, "error")
+
+
+def test_params_of_many_values_are_refused(alices_program: Client) -> None:
+    answer = alices_program.post("/api/img2img", {"params": "[" * 20_001})
+    assert (answer.status_code, answer.json()["code"]) == (400, "body_too_many_values")
+
+
+def test_an_urlencoded_form_of_many_escapes_is_refused(alices_program: Client) -> None:
+    body = b"prompt=" + b"%41" * 400_001
+    status, problem = post(alices_program, "/api/img2img", body, "application/x-www-form-urlencoded")
+    assert (status, problem["code"], problem["limit"]) == (400, "body_too_many_values", 400_000)
+
+
+def test_large_bodies_are_parsed_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[bool] = []
+    monkeypatch.setattr(parsers, "json_object", lambda text: held.append(parsers._large_body.locked()))
+    for size in (100, parsers.LARGE_BYTES):
+        parsers.JsonObjectParser().parse(BytesIO(b" " * size + b"{}"))
+    assert held == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b'{"a": "\\ud800"}', ParseError),
+        (b'{"a": "\xed\xa0\x80"}', ParseError),
+        (b'{"a": "\xff"}', ParseError),
+        ('{"a": "é"}'.encode("utf-16"), {"a": "é"}),
+        (b'{"a": "\\u00e9"}', {"a": "é"}),
+        (b"  ", {}),
+        (b"[" * 20_001, InvalidRequest),
+    ],
+)
+def test_json_is_text(data: bytes, expected: Any) -> None:
+    if isinstance(expected, dict):
+        assert parsers.JsonObjectParser().parse(BytesIO(data)) == expected
+        return
+    with pytest.raises(expected):
+        parsers.JsonObjectParser().parse(BytesIO(data))
