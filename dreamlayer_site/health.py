@@ -19,32 +19,34 @@ def livez(request: HttpRequest) -> JsonResponse:
 
 def readyz(request: HttpRequest) -> JsonResponse:
     """Return 200 if the database responds and a file can be written, else 503 with the reasons."""
-    problems = cached_problems()
+    problems = check.problems()
     return JsonResponse({"status": "unavailable" if problems else "ok", **problems}, status=503 if problems else 200)
 
 
-_last: tuple[float, dict[str, str]] | None = None
-_lock = threading.Lock()
+class CachedCheck:
+    """`find_problems`, at most every CACHE_SECONDS: requests need no sign-in, and each check writes to the disk."""
 
+    def __init__(self) -> None:
+        self._last: tuple[float, dict[str, str]] | None = None
+        self._lock = threading.Lock()
 
-def cached_problems() -> dict[str, str]:
-    """Return the problems found at most CACHE_SECONDS ago: requests need no sign-in, and each check writes to the disk.
+    def problems(self) -> dict[str, str]:
+        """Return the problems found at most CACHE_SECONDS ago.
 
-    While another thread checks, return its previous result; after HANGING_SECONDS, report that the check hangs.
-    """
-    global _last
-    known = _last
-    if known is None:
-        _lock.acquire()
-    elif not _lock.acquire(blocking=False):
-        return known[1] if time.monotonic() - known[0] < HANGING_SECONDS else {"service": "takes long to answer"}
-    try:
-        if _last is None or time.monotonic() - _last[0] >= CACHE_SECONDS:
-            problems = find_problems()
-            _last = time.monotonic(), problems  # the time after the check, which can take longer than CACHE_SECONDS
-        return _last[1]
-    finally:
-        _lock.release()
+        While another thread checks, return its previous result; after HANGING_SECONDS, report that the check hangs.
+        """
+        known = self._last
+        if known is None:
+            self._lock.acquire()
+        elif not self._lock.acquire(blocking=False):
+            return known[1] if time.monotonic() - known[0] < HANGING_SECONDS else {"service": "takes long to answer"}
+        try:
+            if self._last is None or time.monotonic() - self._last[0] >= CACHE_SECONDS:
+                problems = find_problems()
+                self._last = time.monotonic(), problems  # the time after the check, which can take longer
+            return self._last[1]
+        finally:
+            self._lock.release()
 
 
 def find_problems() -> dict[str, str]:
@@ -60,3 +62,6 @@ def find_problems() -> dict[str, str]:
     except OSError:
         problems["storage"] = "cannot be written"
     return problems
+
+
+check = CachedCheck()

@@ -24,6 +24,9 @@ from inpainting.worker import watchdog
 from tests import strategies
 from tests.installation import Installation
 
+ALLOWED_ORIGIN = "https://front.example"
+"""Scripts of this origin may use the API of `site`."""
+
 strategies.load_profiles()
 
 
@@ -76,7 +79,12 @@ def models_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A running server without models, shared by all tests that do not change its settings or processes."""
-    site = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_LOG_LEVEL="INFO")
+    site = Installation(
+        tmp_path_factory.mktemp("site"),
+        DREAMLAYER_LOG_LEVEL="INFO",
+        DREAMLAYER_CORS_ORIGINS=ALLOWED_ORIGIN,
+        DREAMLAYER_DIFFUSION_WARM_UP="unknown",
+    )
     site.migrate()
     with site.serving():
         yield site

@@ -19,7 +19,12 @@ from inpainting.engines.plan import planned as planned_settings
 
 
 def declared(
-    name: str = "quick-fill", *, ignored: frozenset[str] = frozenset(), rule: WindowRule | None = None, **resolved: Any
+    name: str = "quick-fill",
+    *,
+    queue: Queue = Queue.CPU,
+    ignored: frozenset[str] = frozenset(),
+    rule: WindowRule | None = None,
+    **resolved: Any,
 ) -> EngineDeclaration:
     """The declaration of an engine that keeps settings as they are. resolved: further fields of its `Resolution`."""
 
@@ -29,7 +34,7 @@ def declared(
     return EngineDeclaration(
         name=name,
         label=name,
-        queue=Queue.CPU,
+        queue=queue,
         ignored_settings=ignored,
         needs_surroundings=False,
         resolve=resolve,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from inpainting.storage import DurableFileSystemStorage
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Replace the clock: clock[0] is the time in seconds."""
     now = [1000.0]
-    monkeypatch.setattr(health, "_last", None)
+    monkeypatch.setattr(health, "check", health.CachedCheck())
     monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
@@ -63,14 +64,14 @@ def test_a_database_without_tables_is_reported(client: Client, db: None) -> None
 def test_it_writes_at_most_once_a_second(
     client: Client, db: None, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written, save = [], DurableFileSystemStorage._save
+    written, save = [], DurableFileSystemStorage.save
 
     def counted(self: DurableFileSystemStorage, name: str, content: File) -> str:
         written.append(name)
         clock[0] += 5  # a slow disk: the check itself may take longer than its result is cached
         return save(self, name, content)
 
-    monkeypatch.setattr(DurableFileSystemStorage, "_save", counted)
+    monkeypatch.setattr(DurableFileSystemStorage, "save", counted)
     for _ in range(20):
         clock[0] += 0.3
         assert client.get("/readyz").status_code == 200
@@ -80,9 +81,23 @@ def test_it_writes_at_most_once_a_second(
 def test_during_a_check_the_previous_result_is_returned_unless_it_hangs(
     clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "_last", (clock[0], {}))
-    with ThreadPoolExecutor(1) as pool, health._lock:  # another thread checks
-        clock[0] += health.CACHE_SECONDS + 1
-        assert pool.submit(health.cached_problems).result(timeout=10) == {}
+    problems = health.check.problems
+    monkeypatch.setattr(health, "find_problems", dict)
+    assert problems() == {}
+    checking, answer = threading.Event(), threading.Event()
+
+    def hang() -> dict[str, str]:
+        checking.set()
+        assert answer.wait(20)
+        return {}
+
+    monkeypatch.setattr(health, "find_problems", hang)
+    clock[0] += health.CACHE_SECONDS + 1
+    with ThreadPoolExecutor(1) as pool:
+        check = pool.submit(problems)
+        assert checking.wait(20)
+        assert problems() == {}
         clock[0] += health.HANGING_SECONDS
-        assert pool.submit(health.cached_problems).result(timeout=10) == {"service": "takes long to answer"}
+        assert problems() == {"service": "takes long to answer"}
+        answer.set()
+        assert check.result(timeout=20) == {}

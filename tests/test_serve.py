@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from dreamlayer_site.hosts import is_address, own_hosts
+from tests.conftest import ALLOWED_ORIGIN
 from tests.installation import ROOT, Installation
 
 
@@ -65,12 +66,9 @@ def test_the_built_in_engine_imports_no_heavy_libraries(tmp_path: Path, photo_pn
     assert not heavy & imported
 
 
-def test_an_unknown_warm_up_model_is_a_warning(tmp_path: Path) -> None:
-    installation = Installation(tmp_path, DREAMLAYER_DIFFUSION_WARM_UP="nothing")
-    installation.migrate()
-    with installation.serving():
-        assert installation.get("/")[0] == 200
-        installation.wait_until(lambda: "DREAMLAYER_DIFFUSION_WARM_UP" in installation.log)
+def test_an_unknown_warm_up_model_is_a_warning(site: Installation) -> None:
+    assert site.get("/")[0] == 200
+    site.wait_until(lambda: "DREAMLAYER_DIFFUSION_WARM_UP: There is no model" in site.log)
 
 
 def test_a_killed_child_is_restarted_and_its_generations_continue(
@@ -177,20 +175,17 @@ def test_a_body_that_is_too_large_is_refused(site: Installation, site_key: str) 
     assert (status, json.loads(body)["code"]) == (413, "body_too_large")
 
 
-def test_an_allowed_origin_can_read_the_413(tmp_path: Path) -> None:
-    installation = Installation(tmp_path, DREAMLAYER_CORS_ORIGINS="https://front.example")
-    installation.migrate()
-    with installation.serving():
-        for origin, allowed in (("https://front.example", "https://front.example"), ("https://evil.example", None)):
-            asking = HTTPConnection("127.0.0.1", installation.port, timeout=20)
-            asking.putrequest("POST", "/api/img2img")
-            asking.putheader("Origin", origin)
-            asking.putheader("Content-Length", str(65 * 2**20))
-            asking.endheaders()
-            answer = asking.getresponse()
-            assert (answer.status, json.load(answer)["code"]) == (413, "body_too_large")
-            assert answer.headers["Access-Control-Allow-Origin"] == allowed
-            asking.close()
+def test_an_allowed_origin_can_read_the_413(site: Installation) -> None:
+    for origin, allowed in ((ALLOWED_ORIGIN, ALLOWED_ORIGIN), ("https://evil.example", None)):
+        connection = HTTPConnection("127.0.0.1", site.port, timeout=20)
+        connection.putrequest("POST", "/api/img2img")
+        connection.putheader("Origin", origin)
+        connection.putheader("Content-Length", str(65 * 2**20))
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer)["code"]) == (413, "body_too_large")
+        assert answer.headers["Access-Control-Allow-Origin"] == allowed
+        connection.close()
 
 
 def test_the_secret_key_is_private_and_permanent(installation: Installation) -> None:

@@ -100,8 +100,6 @@ def ended_without_result(generation: Generation) -> ApiError:
 def api_error(error: Exception) -> ApiError:
     """Translate an exception. One that is not expected becomes SERVER_ERROR and is logged."""
     match error:
-        case LimitReached():
-            return limit_reached(error)
         case PaintingError():
             return painting_error(error)
         case PictureUnavailable():
@@ -136,8 +134,11 @@ def api_error(error: Exception) -> ApiError:
 
 def painting_error(error: PaintingError) -> ApiError:
     http_status = STATUSES.get(error.code, 400) if isinstance(error, InvalidRequest) else 500
+    retry_after = None
     if isinstance(error, TooLarge):
         http_status = 413
+    elif isinstance(error, LimitReached):
+        http_status, retry_after = 429, error.retry_after_seconds
     return ApiError(
         status=http_status,
         code=error.code,
@@ -145,19 +146,7 @@ def painting_error(error: PaintingError) -> ApiError:
         field=error.field,
         limit=error.limit,
         actual=error.actual,
-        cause=error,
-    )
-
-
-def limit_reached(error: LimitReached) -> ApiError:
-    retry = error.retry_after_seconds
-    return ApiError(
-        status=429,
-        code=error.code,
-        message=error.message,
-        limit=error.limit,
-        actual=error.actual,
-        headers={} if retry is None else {"Retry-After": str(retry)},
+        headers={} if retry_after is None else {"Retry-After": str(retry_after)},
         cause=error,
     )
 

@@ -6,6 +6,8 @@ Each carries a stable `code` for programs and a message for people that states t
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 OUT_OF_MEMORY = "gpu_out_of_memory"
 """The code of the one failure after which a smaller engine may succeed."""
 
@@ -13,18 +15,20 @@ OUT_OF_MEMORY = "gpu_out_of_memory"
 class PaintingError(Exception):
     """Base of all errors with a code. `field`, `limit` and `actual` describe the refused value, where there is one."""
 
+    default_code: ClassVar[str]
+
     def __init__(
         self,
         message: str,
         *,
-        code: str,
+        code: str = "",
         field: str | None = None,
         limit: int | float | str | None = None,
         actual: int | float | str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.code = code
+        self.code = code or self.default_code
         self.field = field
         self.limit = limit
         self.actual = actual
@@ -33,16 +37,7 @@ class PaintingError(Exception):
 class InvalidRequest(PaintingError):
     """The request is invalid: a number out of range, an unknown engine, an empty mask."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str = "field_invalid",
-        field: str | None = None,
-        limit: int | float | str | None = None,
-        actual: int | float | str | None = None,
-    ) -> None:
-        super().__init__(message, code=code, field=field, limit=limit, actual=actual)
+    default_code = "field_invalid"
 
 
 class InvalidPicture(InvalidRequest):
@@ -52,8 +47,7 @@ class InvalidPicture(InvalidRequest):
 class EngineFailed(PaintingError):
     """The engine failed on a valid request."""
 
-    def __init__(self, message: str, *, code: str = "engine_failed") -> None:
-        super().__init__(message, code=code)
+    default_code = "engine_failed"
 
 
 class DeviceLost(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, cast
 
 from inpainting.core.errors import InvalidRequest
@@ -46,6 +47,7 @@ SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 PRESETS = ("draft",)
 STORED_SPELLINGS = {("algorithm_type", "dpmsolver+++"): "dpmsolver++"}
 """(setting, value) in the history of earlier releases -> the value of today."""
+ALL_ENGINES = frozenset({EVERY_ENGINE})
 UNGUIDED = IdleWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")
 
 
@@ -61,6 +63,16 @@ class LoraUse:
         check_range("weight", self.weight, *LORA_WEIGHTS, field="loras")
 
 
+_prompt = partial(setting, group=Group.PROMPT, default="", max_length=MAX_PROMPT_CHARACTERS)
+_result = partial(setting, group=Group.RESULT)
+_sampling = partial(setting, group=Group.SAMPLING)
+_mask = partial(setting, group=Group.MASK)
+_model = partial(setting, group=Group.MODEL)
+_controlnet = partial(setting, group=Group.CONTROLNET)
+_ip_adapter = partial(setting, group=Group.IP_ADAPTER)
+_safety = partial(setting, group=Group.SAFETY, read_by=ALL_ENGINES)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaintSettings:
     """The settings of a request. Each field is one row of the settings table; see `Setting` for the attributes.
@@ -68,284 +80,245 @@ class PaintSettings:
     Raises InvalidRequest, with the field, the limit and the value, unless every field is within its limits.
     """
 
-    prompt: str = setting(
+    prompt: str = _prompt(
         label="Prompt",
         help="What should appear in the repainted area.",
-        group=Group.PROMPT,
-        default="",
         placeholder="What should appear there",
-        max_length=MAX_PROMPT_CHARACTERS,
         auto_reason="There is a prompt",
     )
-    negative_prompt: str = setting(
+    negative_prompt: str = _prompt(
         label="Negative prompt",
         help="What should not appear.",
-        group=Group.PROMPT,
-        default="",
         placeholder="What should not",
-        max_length=MAX_PROMPT_CHARACTERS,
         idle_when=UNGUIDED,
     )
-    num_images: int = setting(
+    num_images: int = _result(
         label="Images",
         help="Number of results.",
-        group=Group.RESULT,
         default=1,
         range=(1, 8),
         aliases=("batch_size",),
-        read_by=frozenset({EVERY_ENGINE}),
+        read_by=ALL_ENGINES,
     )
-    seed: int = setting(
+    seed: int = _result(
         label="Seed",
         help="The same request with the same seed gives the same result. Result n, counted from 0, uses seed + n.",
-        group=Group.RESULT,
         default=0,
         default_text="random",
         range=(0, MAX_SEED),
         read_by=frozenset({QUICK_FILL, DIFFUSION}),
     )
-    preset: str | None = setting(
+    preset: str | None = _sampling(
         label="Quality",
         help="draft paints with a few LCM steps and a tiny VAE, rough and fast; steps, guidance_scale, scheduler and "
         "vae take precedence where they are sent as well.",
-        group=Group.SAMPLING,
         default_text="full",
         choices=PRESETS,
         auto_reason="A preset was requested",
     )
-    strength: float = setting(
+    strength: float = _sampling(
         label="Denoising strength",
         help="0 keeps the masked area as it is, 1 replaces it freely.",
-        group=Group.SAMPLING,
         default=0.75,
         range=(0.0, 1.0),
         step=0.05,
         public_name="denoising_strength",
     )
-    steps: int | None = setting(
+    steps: int | None = _sampling(
         label="Steps",
         help="Number of denoising steps.",
-        group=Group.SAMPLING,
         default_text="the model's",
         range=(1, 150),
     )
-    guidance_scale: float | None = setting(
+    guidance_scale: float | None = _sampling(
         label="Guidance scale",
         help="How closely the prompt is followed; 1 turns guidance off. Most models take up to 20.",
-        group=Group.SAMPLING,
         default_text="the model's",
         range=(1.0, 100.0),
         aliases=("cfg_scale",),
     )
-    guidance_start: float | None = setting(
+    guidance_start: float | None = _sampling(
         label="Guided from",
         help="The share of the steps after which guidance begins; 0 is the first step.",
-        group=Group.SAMPLING,
         default_text="0",
         unit="share of the steps",
         range=(0.0, 1.0),
         idle_when=UNGUIDED,
     )
-    guidance_end: float | None = setting(
+    guidance_end: float | None = _sampling(
         label="Guided until",
         help="The share of the steps after which guidance ends; 1 is the last step. It must be above guidance_start.",
-        group=Group.SAMPLING,
         default_text="1",
         unit="share of the steps",
         range=(0.0, 1.0),
         idle_when=UNGUIDED,
     )
-    guidance_rescale: float | None = setting(
+    guidance_rescale: float | None = _sampling(
         label="Guidance rescale",
         help="How far the guided prediction is rescaled to the standard deviation of the prompted one, against "
         "overexposure (Lin et al. 2023, section 3.4); 0 is off.",
-        group=Group.SAMPLING,
         default_text="0",
         range=(0.0, 1.0),
         idle_when=UNGUIDED,
     )
-    scheduler: str | None = setting(
+    scheduler: str | None = _sampling(
         label="Scheduler",
         help=f"One of {', '.join(ALL_SCHEDULERS)}.",
-        group=Group.SAMPLING,
         default_text="the model's",
         choices=ALL_SCHEDULERS,
         choice_code="scheduler_not_found",
     )
-    use_karras_sigmas: bool | None = setting(
+    use_karras_sigmas: bool | None = _sampling(
         label="Karras sigmas",
         help="Space the noise levels as Karras et al. 2022 do, where the scheduler supports it.",
-        group=Group.SAMPLING,
         default_text="the model's",
     )
-    algorithm_type: str | None = setting(
+    algorithm_type: str | None = _sampling(
         label="Algorithm type",
         help="The variant of the DPM solvers; other schedulers ignore it.",
-        group=Group.SAMPLING,
         default_text="the model's",
         choices=ALGORITHM_TYPES,
     )
-    clip_skip: int | None = setting(
+    clip_skip: int | None = _sampling(
         label="Clip skip",
         help="The layer of the text encoder that is read, counted from its end; 1 is the last.",
-        group=Group.SAMPLING,
         default_text="1",
         range=(1, 8),
     )
-    step_down: bool | None = setting(
+    step_down: bool | None = _sampling(
         label="Where memory is short",
         help="Let a smaller engine paint if the device's memory is too small for the model; the metadata reports it.",
-        group=Group.SAMPLING,
         default_text="off",
         no_option="The CLI has no such option: it reports the lack of memory.",
     )
-    mask_grow: int = setting(
+    mask_grow: int = _mask(
         label="Grow mask",
         help="Pixels by which the mask grows; a negative number shrinks it.",
-        group=Group.MASK,
         default=0,
         unit="px",
         range=(-256, 256),
-        read_by=frozenset({EVERY_ENGINE}),
+        read_by=ALL_ENGINES,
     )
-    mask_blur: int = setting(
+    mask_blur: int = _mask(
         label="Fade mask",
         help="Width of the ramp, inward from the edge of the mask, over which the result fades in.",
-        group=Group.MASK,
         default=0,
         unit="px",
         range=(0, 256),
-        read_by=frozenset({EVERY_ENGINE}),
+        read_by=ALL_ENGINES,
     )
-    width: int | None = setting(
+    width: int | None = _mask(
         label="Work width",
         help="Width at which the model paints; the result keeps the size of the image.",
-        group=Group.MASK,
         default_text="the model's",
         unit="px",
         range=(64, 2048),
     )
-    height: int | None = setting(
+    height: int | None = _mask(
         label="Work height",
         help="Height at which the model paints; the result keeps the size of the image.",
-        group=Group.MASK,
         default_text="the model's",
         unit="px",
         range=(64, 2048),
     )
-    only_masked_padding: int | None = setting(
+    only_masked_padding: int | None = _mask(
         label="Mask padding",
         help="Pixels of the image around the mask that the model sees.",
-        group=Group.MASK,
         default_text="to fit",
         unit="px",
         range=(0, 1024),
     )
-    model: str | None = setting(
+    model: str | None = _model(
         label="Model",
         help="The installed model that paints.",
-        group=Group.MODEL,
         default_text="the preferred model",
         catalog_kind="checkpoint",
         read_by=frozenset({ERASE, DIFFUSION}),
         auto_reason="A model was requested",
     )
-    loras: tuple[LoraUse, ...] = setting(
+    loras: tuple[LoraUse, ...] = _model(
         label="LoRAs and their weights",
         help=f"Installed LoRAs and their weights, {LORA_WEIGHTS[0]:g} to {LORA_WEIGHTS[1]:g} (default 1), for models "
         "of their family.",
-        group=Group.MODEL,
         default=(),
         max_length=MAX_LORAS,
         option="lora",
         auto_reason="LoRAs were requested",
     )
-    embeddings: tuple[str, ...] = setting(
+    embeddings: tuple[str, ...] = _model(
         label="Learned words",
         help="Installed textual-inversion embeddings; <slug> in a prompt stands for the embedding.",
-        group=Group.MODEL,
         default=(),
         max_length=MAX_EMBEDDINGS,
         catalog_kind="embedding",
         option="embedding",
         auto_reason="Embeddings were requested",
     )
-    vae: str | None = setting(
+    vae: str | None = _model(
         label="VAE",
         help="An installed VAE in place of the model's own, for models of its family.",
-        group=Group.MODEL,
         default_text="the model's own",
         catalog_kind="vae",
         auto_reason="A VAE was requested",
     )
-    control: str | None = setting(
+    control: str | None = _controlnet(
         label="Guide",
         help="An installed ControlNet. It is conditioned on control_image, or on the image itself where its "
         "input can be computed.",
-        group=Group.CONTROLNET,
         default_text="none",
         catalog_kind="controlnet",
         auto_reason="A ControlNet was requested",
     )
-    control_strength: float | None = setting(
+    control_strength: float | None = _controlnet(
         label="Guide strength",
         help="The scale of the ControlNet's output.",
-        group=Group.CONTROLNET,
         range=(0.0, 2.0),
         adapter="control",
         adapter_default=1.0,
     )
-    control_start: float | None = setting(
+    control_start: float | None = _controlnet(
         label="Guide start",
         help="The share of the steps after which the ControlNet begins; 0 is the first step.",
-        group=Group.CONTROLNET,
         unit="share of the steps",
         range=(0.0, 1.0),
         adapter="control",
         adapter_default=0.0,
     )
-    control_end: float | None = setting(
+    control_end: float | None = _controlnet(
         label="Guide end",
         help="The share of the steps after which the ControlNet ends; 1 is the last step.",
-        group=Group.CONTROLNET,
         unit="share of the steps",
         range=(0.0, 1.0),
         adapter="control",
         adapter_default=1.0,
     )
-    ip_adapter: str | None = setting(
+    ip_adapter: str | None = _ip_adapter(
         label="Look at a picture",
         help="An installed IP-Adapter, which uses ip_adapter_image as an image prompt.",
-        group=Group.IP_ADAPTER,
         default_text="none",
         catalog_kind="ip-adapter",
         auto_reason="An IP-Adapter was requested",
     )
-    ip_adapter_scale: float | None = setting(
+    ip_adapter_scale: float | None = _ip_adapter(
         label="Scale of the look",
         help="The weight of the image prompt.",
-        group=Group.IP_ADAPTER,
         range=(0.0, 1.0),
         adapter="ip_adapter",
         adapter_default=1.0,
     )
-    safety_checker: bool | None = setting(
+    safety_checker: bool | None = _safety(
         label="Safety checker",
         help="Check the results before anyone sees them, and hide what is found. true turns the checker on; false does "
         "not turn it off where the site has it on, which a warning reports. No previews are sent meanwhile.",
-        group=Group.SAFETY,
         default_text="the site's",
-        read_by=frozenset({EVERY_ENGINE}),
         no_option="On the command line --safety-checker takes the type and turns the checker on.",
     )
-    safety_checker_type: str | None = setting(
+    safety_checker_type: str | None = _safety(
         label="Safety checker",
         help="How a finding is hidden: the painted part is blurred, pixelated, made black, or replaced by grey with a "
         "sentence. A type that hides less than the site's is replaced by the site's, with a warning.",
-        group=Group.SAFETY,
         default_text="the site's, else sensitive_content_text",
         choices=SAFETY_TYPES,
-        read_by=frozenset({EVERY_ENGINE}),
         option="safety-checker",
     )
 

@@ -16,7 +16,6 @@ from inpainting.engines.base import Queue
 from inpainting.generations.retention import SWEEP_EVERY_SECONDS, sweep
 from inpainting.generations.submit import notify_workers
 from inpainting.models import Generation, Status, WebhookDelivery, completion_waiters
-from inpainting.models.generation import WORKER
 from inpainting.worker import watchdog
 from inpainting.worker.fair_queue import startable_in, worker_count
 
@@ -43,16 +42,16 @@ def release_own() -> None:
     """Release the generations of this process, which stops, without counting the attempt."""
     watchdog.stopping.set()
     completion_waiters.wake_all()
-    for generation in Generation.objects.filter(status=Status.RUNNING, worker=WORKER):
+    for generation in Generation.running_here():
         generation.release()
 
 
 def start_poller() -> None:
     """Start a thread that polls once a second: a wake-up message may be lost, a row is not."""
-    threading.Thread(target=_poll_forever, name="poller", daemon=True).start()
+    threading.Thread(target=poll_forever, name="poller", daemon=True).start()
 
 
-def _poll_forever() -> None:
+def poll_forever() -> None:
     never, sweep_at = threading.Event(), 0.0
     while not never.wait(POLL_SECONDS):
         watchdog.end_if_hung()
@@ -72,7 +71,8 @@ def poll() -> None:
         if not watchdog.is_running(str(generation)):  # otherwise this process runs it and could not renew the lease
             generation.requeue()
     for queue in Queue:
-        if watchdog.count_running(queue) < worker_count(queue) and startable_in(queue).exists():
+        idle = max(0, worker_count(queue) - watchdog.count_running(queue))
+        for _ in range(startable_in(queue)[:idle].count()):
             notify_workers(queue)
     if WebhookDelivery.due().exists():
         notify_webhook_worker()

@@ -29,6 +29,12 @@ def end_event(pk: UUID) -> Iterator[threading.Event]:
                 del _waiting[pk]
 
 
+def awaited() -> set[UUID]:
+    """The generations whose end threads of this process wait for."""
+    with _lock:
+        return set(_waiting)
+
+
 def wake(pk: UUID) -> None:
     with _lock:
         for event in _waiting.get(pk, ()):

@@ -38,8 +38,8 @@ INPUT_IMAGES = ("source", "mask", *REFERENCES)
 """The input images of a generation."""
 SharedImages = dict[tuple[str, str], ReferencePicture]
 """Stored conditioning images of one owner, by their names in `InpaintRequest` and their content hash."""
-WORKER = f"{socket.gethostname()}:{os.getpid()}"
-"""The identity of this process as the holder of a lease."""
+WORKER = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+"""The identity of this process as the holder of a lease. Host and process ID alone recur in restarted containers."""
 
 
 class Status(models.TextChoices):
@@ -110,7 +110,10 @@ class Generation(models.Model):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED, editable=False)
     cancel_requested = models.BooleanField(default=False, editable=False)
     attempts = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text="starts, without those that were released"
+        default=0, editable=False, help_text="starts, without those that were released or crashed beside others"
+    )
+    run_alone = models.BooleanField(
+        default=False, editable=False, help_text="its process crashed: no other generation may run beside it"
     )
     fence = models.PositiveBigIntegerField(default=0, editable=False)
     lease_until = models.DateTimeField(
@@ -130,6 +133,7 @@ class Generation(models.Model):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["owner", "-created_at"]),
             models.Index(fields=["status", "created_at"]),
+            models.Index(fields=["status"], condition=models.Q(run_alone=True), name="generation_runs_alone"),
         ]
 
     def __str__(self) -> str:
@@ -322,11 +326,22 @@ class Generation(models.Model):
         return self._update_where(held, events.cancelled(), status=Status.CANCELLED, finished_at=Now())
 
     def requeue(self) -> bool:
-        """Return an abandoned generation to the queue; fail it after MAX_ATTEMPTS, end it if it was cancelled."""
+        """Return the generation of a crashed process to the queue, to run alone; end it if it was cancelled.
+
+        Only a crash while it ran alone counts as an attempt. After MAX_ATTEMPTS the generation fails.
+        """
+        if self._ran_beside_others():
+            return self._return_to_queue(lease_until=None, run_alone=True, attempts=models.F("attempts") - 1)
         if self.attempts >= MAX_ATTEMPTS and not self.cancel_requested:
             message = f"The server stopped {self.attempts} times while painting this picture."
             return self.fail(code="job_crashed_worker", message=message)
-        return self._return_to_queue(lease_until=None)
+        return self._return_to_queue(lease_until=None, run_alone=True)
+
+    def _ran_beside_others(self) -> bool:
+        """Whether its process ran others, which are still recorded as running or were requeued a moment ago."""
+        running_or_requeued = models.Q(status=Status.RUNNING) | models.Q(status=Status.QUEUED, run_alone=True)
+        others = Generation.objects.filter(running_or_requeued, worker=self.worker).exclude(pk=self.pk)
+        return not self.run_alone and others.exists()
 
     def release(self, *, pause_seconds: float = 0) -> bool:
         """Return it to the queue without counting the attempt, as when the server stops or a disk is full."""
@@ -376,6 +391,11 @@ class Generation(models.Model):
         """Queued, and past their earliest start."""
         due = models.Q(lease_until=None) | models.Q(lease_until__lte=Now())
         return cls.objects.filter(due, status=Status.QUEUED)
+
+    @classmethod
+    def running_here(cls) -> models.QuerySet[Generation]:
+        """Held by this process."""
+        return cls.objects.filter(status=Status.RUNNING, worker=WORKER)
 
     @classmethod
     def abandoned(cls, *, grace_seconds: float) -> models.QuerySet[Generation]:

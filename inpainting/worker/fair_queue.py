@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -15,6 +16,10 @@ from inpainting.engines.base import Queue
 from inpainting.models import Generation
 from inpainting.models.generation import INPUT_IMAGES
 from inpainting.worker import watchdog
+
+_claiming = threading.Lock()
+_served: set[Queue] = set()
+"""The queues from which this process has taken generations."""
 
 
 def fair_order(waiting: Iterable[tuple[UUID, int]], last_served: Mapping[int, datetime]) -> Iterator[UUID]:
@@ -46,21 +51,40 @@ def worker_count(queue: Queue) -> int:
 
 
 def fair_order_in(queue: Queue = Queue.CPU) -> Iterator[UUID]:
-    """Generations of the queue that may start now, in fair order."""
-    waiting = list(startable_in(queue).order_by("created_at", "id").values_list("id", "owner_id"))
-    owners = {owner for _, owner in waiting}
+    """Generations of the queue that may start now: those that must run alone, then the others, each in fair order.
+
+    Of those of one owner that must run alone, the one with the fewest crashes comes first.
+    """
+    order = ("-run_alone", "attempts", "created_at", "id")
+    waiting = list(startable_in(queue).order_by(*order).values_list("id", "owner_id", "run_alone"))
     served = Generation.objects.filter(
-        owner__in=owners, engine__in=registry.in_queue(queue), started_at__isnull=False
+        owner__in={owner for _, owner, _ in waiting}, engine__in=registry.in_queue(queue), started_at__isnull=False
     ).order_by()
-    return fair_order(waiting, dict(served.values_list("owner").annotate(Max("started_at"))))
+    last_served = dict(served.values_list("owner").annotate(Max("started_at")))
+    for alone in (True, False):
+        yield from fair_order([(pk, owner) for pk, owner, run_alone in waiting if run_alone is alone], last_served)
 
 
 def start_next(queue: Queue = Queue.CPU) -> Generation | None:
-    """Claim the next generation. None if none is queued, other workers claimed them all, or this process stops."""
-    for pk in fair_order_in(queue):
-        if watchdog.stopping.is_set():
+    """Claim the next generation. None if none may start, other workers claimed them all, or this process stops."""
+    with _claiming:
+        _served.add(queue)
+        must_run_alone = _must_run_alone()
+        running = list(Generation.running_here().values_list("run_alone", flat=True))
+        if any(running) or (running and must_run_alone):
             return None
-        generation = Generation.objects.select_related(*INPUT_IMAGES).filter(pk=pk).first()
-        if generation is not None and generation.start():
-            return generation
+        for pk in fair_order_in(queue):
+            if watchdog.stopping.is_set():
+                return None
+            generation = Generation.objects.select_related(*INPUT_IMAGES).filter(pk=pk).first()
+            if must_run_alone and generation is not None and not generation.run_alone:
+                return None
+            if generation is not None and generation.start():
+                return generation
     return None
+
+
+def _must_run_alone() -> bool:
+    """Whether a generation that must run alone waits in a queue of this process, which then starts no other."""
+    engines = [engine for queue in _served for engine in registry.in_queue(queue)]
+    return Generation.startable().filter(run_alone=True, engine__in=engines).exists()

@@ -37,8 +37,8 @@ from inpainting.generations.retention import sweep
 from inpainting.models import Batch, BatchItem, Generation, Retention, UserLimits, WebhookDelivery
 from inpainting.models.pictures import StoredPicture
 from tests.api.bodies import data_url, text, upload
+from tests.commit_failures import lose_the_commit_reply
 from tests.conftest import png
-from tests.lost_answers import lose_the_commit_reply
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 

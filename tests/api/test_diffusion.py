@@ -27,7 +27,7 @@ from inpainting.models import Generation, InferenceModel, Status
 from inpainting.worker.run import run_waiting
 from tests import tiny_models
 from tests.api.bodies import shape_a, shape_b
-from tests.catalogued import add_model
+from tests.catalog_entries import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 

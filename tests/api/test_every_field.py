@@ -22,9 +22,9 @@ from inpainting.api.native.fields import Img2ImgForm
 from inpainting.catalog import families
 from inpainting.catalog.specs import Control
 from inpainting.models import Generation
-from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_parts, tiny_vaes
+from tests import tiny_adapters, tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_vaes
 from tests.api.bodies import shape_a, upload
-from tests.catalogued import add_lora, add_model
+from tests.catalog_entries import add_lora, add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -129,8 +129,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_embeddings.saved(folder / "cat.safetensors")
     tiny_vaes.saved(folder / "soft")
     tiny_vaes.saved(folder / "rough", kind="AutoencoderTiny")
-    tiny_parts.saved_controlnet(folder / "edges", "sd", Control.CANNY)
-    tiny_parts.saved_adapter(folder / "look", "sd", tiny_parts.adapter(tiny_models.sd(folder / "words").unet))
+    tiny_adapters.saved_controlnet(folder / "edges", "sd", Control.CANNY)
+    tiny_adapters.saved_adapter(folder / "look", "sd", tiny_adapters.adapter(tiny_models.sd(folder / "words").unet))
     return folder
 
 

@@ -18,7 +18,7 @@ from inpainting.models import Generation, Lora
 from tests import tiny_loras, tiny_models
 from tests.api.bodies import shape_a, shape_b
 from tests.api.painting import metadata_for, result
-from tests.catalogued import add_lora, add_model
+from tests.catalog_entries import add_lora, add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

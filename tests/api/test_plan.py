@@ -10,7 +10,7 @@ from django.test import Client
 
 from inpainting.core.settings_table import SETTINGS
 from inpainting.models import Generation
-from tests.catalogued import add_model
+from tests.catalog_entries import add_model
 from tests.fakes import pretend_installed
 from tests.hub import tiny_model, written
 

@@ -17,7 +17,7 @@ from accounts.models import User
 from inpainting.core.request import PaintSettings
 from inpainting.models import Generation, InferenceModel
 from inpainting.planning import planner
-from tests import stand_in
+from tests import fake_diffusion
 
 pytestmark = pytest.mark.django_db
 
@@ -64,8 +64,8 @@ def catalog_queries(queries: CaptureQueriesContext) -> list[str]:
 @pytest.fixture
 def installed(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.MODELS_DIR = tmp_path / "models"
-    stand_in.install(tmp_path)
-    stand_in.watch(monkeypatch)
+    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.record_requests(monkeypatch)
 
 
 @pytest.mark.usefixtures("installed")

@@ -22,7 +22,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.delete import delete
 from inpainting.models import Generation, InferenceModel, ReferencePicture
-from tests import stand_in
+from tests import fake_diffusion
 from tests.api.bodies import data_url, shape_a, shape_b, shape_c, text, upload
 from tests.conftest import png
 from tests.core import hostile
@@ -39,8 +39,8 @@ PostInpaint = Callable[..., Any]
 def engine(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
     """The requests that the engine received."""
     settings.MODELS_DIR = tmp_path / "models"
-    stand_in.install(tmp_path)
-    return stand_in.watch(monkeypatch)
+    fake_diffusion.install_models(tmp_path)
+    return fake_diffusion.record_requests(monkeypatch)
 
 
 @pytest.fixture

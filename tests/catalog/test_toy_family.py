@@ -25,7 +25,7 @@ from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.models import Generation
 from tests import tiny_models
 from tests.api.bodies import shape_a
-from tests.catalogued import add_model
+from tests.catalog_entries import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)  # workers are notified on commit
 

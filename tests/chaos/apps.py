@@ -19,11 +19,17 @@ from tests.fakes import PlainEngine
 
 FAIL_POINTS = ["accept before", "accept after", "result before", "result after", "commit before", "commit after"]
 STEPS, STEP_SECONDS = 6, 0.03
+CRASH = "kill the process"
+"""The prompt of a generation that does so."""
 
 
 class SlowEngine(PlainEngine):
     def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        """Paints grey in six short steps; hangs once if the file `hang` exists."""
+        """Paints grey in six short steps, after the file `hold` is deleted; hangs once if the file `hang` exists."""
+        while (settings.DATA_DIR / "hold").exists():
+            time.sleep(STEP_SECONDS)
+        if plan.settings.prompt == CRASH:
+            os.kill(os.getpid(), signal.SIGKILL)
         for done in range(1, STEPS + 1):
             hang = settings.DATA_DIR / "hang"
             if hang.exists():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.codecs import decode_picture
 from tests import tiny_checker
-from tests.catalogued import add_model
+from tests.catalog_entries import add_model
 from tests.commands.running import inpaint
 
 pytestmark = pytest.mark.django_db  # `auto` chooses an engine by the catalog

@@ -13,7 +13,7 @@ from skimage import data
 
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.models import Lora
-from tests import stand_in
+from tests import fake_diffusion
 from tests.commands.running import inpaint
 from tests.conftest import png
 
@@ -30,14 +30,14 @@ NUMBERS = {
 def requests(settings: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
     """The requests that reach the engine. Adds guide.png and look.png to `folder`."""
     settings.MODELS_DIR = folder / "models"
-    stand_in.install(folder)
+    fake_diffusion.install_models(folder)
     for slug in ("ink", "oil"):
         lora = Lora.objects.create(slug=slug, label=slug, family="sd", sha256="0" * 64, size_bytes=1)
         lora.path.parent.mkdir(parents=True, exist_ok=True)
         lora.path.write_bytes(b"x")
     (folder / "guide.png").write_bytes(png(np.asarray(GUIDE)))
     (folder / "look.png").write_bytes(png(np.asarray(LOOK)))
-    return stand_in.watch(monkeypatch)
+    return fake_diffusion.record_requests(monkeypatch)
 
 
 def one(folder: Path, *more: object) -> tuple[str, str]:

@@ -143,7 +143,7 @@ def test_the_poller_deletes_expired_generations(
 
     monkeypatch.setattr(recovery, "sweep", counted)
     with pytest.raises(StopPolling):
-        recovery._poll_forever()
+        recovery.poll_forever()
     assert looks == [1, 0, 0]
     assert len(sweeps) == 1  # the next sweep is an hour later
 

@@ -25,7 +25,7 @@ from inpainting.generations.batches import BatchInput, retry, submit_batch
 from inpainting.generations.submit import submit
 from inpainting.models import Generation
 from inpainting.planning import planner
-from tests import stand_in
+from tests import fake_diffusion
 from tests.api.bodies import shape_a, upload
 from tests.conftest import png
 
@@ -87,9 +87,9 @@ def settings_of(case: Case) -> PaintSettings:
 def catalog(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
     """The requests that reach the diffusion engine."""
     settings.MODELS_DIR = tmp_path / "models"
-    stand_in.install(tmp_path)
+    fake_diffusion.install_models(tmp_path)
     monkeypatch.setattr("inpainting.generations.submit.notify_workers", lambda queue: None)
-    return stand_in.watch(monkeypatch)
+    return fake_diffusion.record_requests(monkeypatch)
 
 
 @pytest.fixture(params=list(CASES))

@@ -53,11 +53,17 @@ def silent(visitor: socket.socket, request: bytes) -> None:
 
 
 class Listener:
-    """A server on loopback. `visitors()` counts the connections; `requests` holds what they sent."""
+    """A server on loopback. `visitors()` counts the connections; `requests` holds what they sent.
 
-    def __init__(self, handle: Handler, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+    greeting: bytes sent before the request, as mail servers do.
+    """
+
+    def __init__(
+        self, handle: Handler, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, greeting: bytes = b""
+    ) -> None:
         self.requests: list[bytes] = []
         self._handle = handle
+        self._greeting = greeting
         self._tls = tls
         self._seen: list[object] = []
         self._own_connections: set[object] = set()
@@ -110,6 +116,7 @@ class Listener:
                 self._talk(visitor)
 
     def _talk(self, visitor: socket.socket) -> None:
+        visitor.sendall(self._greeting)
         request = read_request(visitor)
         if request:
             self.requests.append(request)

@@ -315,10 +315,9 @@ def test_an_invalid_certificate_is_a_tls_error(fault: str) -> None:
 
 
 def test_a_server_without_tls_is_a_tls_error() -> None:
-    with Listener(raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
-        greeting = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 443): server}, trusted=authority().trusting())
-        server._talk = lambda visitor: visitor.sendall(b"220 mail.example ESMTP\r\n")  # type: ignore[method-assign]
-        assert refusal(f"https://{NAME}/", greeting).code == "url_tls_error"
+    with Listener(silent, greeting=b"220 mail.example ESMTP\r\n") as server:
+        network = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 443): server}, trusted=authority().trusting())
+        assert refusal(f"https://{NAME}/", network).code == "url_tls_error"
 
 
 def test_the_real_context_checks_names_and_certificates() -> None:

@@ -49,7 +49,7 @@ def waiting_for(generation: Generation) -> Iterator[Callable[[], bool]]:
 
     caller = threading.Thread(target=until_ended, daemon=True)
     caller.start()
-    while caller.is_alive() and generation.pk not in completion_waiters._waiting:
+    while caller.is_alive() and generation.pk not in completion_waiters.awaited():
         time.sleep(0.01)
 
     def answer() -> bool:
@@ -66,7 +66,7 @@ def test_an_end_in_this_process_wakes_the_caller_without_polling(alice: User, ge
     with waiting_for(generation) as answer, waiting_for(generation) as another:
         assert generation.cancel()
         assert (answer(), another()) == (True, True)
-    assert not completion_waiters._waiting
+    assert not completion_waiters.awaited()
 
 
 def test_an_end_in_another_process_is_found_by_polling(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import ClassVar
 from uuid import UUID
 
-from django.db.models.fields.files import FieldFile
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -24,51 +22,42 @@ from inpainting.models import GeneratedImage
 PROBLEMS = (404, 410, 416)
 
 
-class OwnPicture(PictureView):
-    """A picture of one of the caller's generations."""
-
-    required_scope = Scope.READ
-    file_of: ClassVar[attrgetter[FieldFile]]
-
-    def get(self, request: Request, pk: UUID) -> HttpResponseBase:
-        return picture_response(request, self.file_of(own_generation(request, pk)), OWNERS_ONLY)
-
-
-@documented("Get the source image", PICTURE, problems=PROBLEMS)
-class GenerationSource(OwnPicture):
-    file_of = attrgetter("source.file")
-
-
-@documented("Get the thumbnail of the source image", THUMBNAIL, problems=PROBLEMS)
-class GenerationSourceThumbnail(OwnPicture):
-    file_of = attrgetter("source.thumbnail")
-
-
-@documented("Get the mask: white is repainted", PICTURE, problems=PROBLEMS)
-class GenerationMask(OwnPicture):
-    file_of = attrgetter("mask.file")
-
-
-class OwnConditioningImage(PictureView):
-    """A conditioning image of one of the caller's generations, which may have none."""
+class InputPicture(PictureView):
+    """An input image of one of the caller's generations; 404 where it was not sent."""
 
     required_scope = Scope.READ
     name: ClassVar[str]
+    file: ClassVar[str] = "file"
 
     def get(self, request: Request, pk: UUID) -> HttpResponseBase:
-        picture = own_generation(request, pk).references.get(self.name)
+        picture = getattr(own_generation(request, pk), self.name)
         if picture is None:
             raise Http404
-        return picture_response(request, picture.file, OWNERS_ONLY)
+        return picture_response(request, getattr(picture, self.file), OWNERS_ONLY)
+
+
+@documented("Get the source image", PICTURE, problems=PROBLEMS)
+class GenerationSource(InputPicture):
+    name = "source"
+
+
+@documented("Get the thumbnail of the source image", THUMBNAIL, problems=PROBLEMS)
+class GenerationSourceThumbnail(GenerationSource):
+    file = "thumbnail"
+
+
+@documented("Get the mask: white is repainted", PICTURE, problems=PROBLEMS)
+class GenerationMask(InputPicture):
+    name = "mask"
 
 
 @documented("Get the control image, scaled to the source image", PICTURE, problems=PROBLEMS)
-class GenerationControlImage(OwnConditioningImage):
+class GenerationControlImage(InputPicture):
     name = "control_image"
 
 
 @documented("Get the IP-Adapter image", PICTURE, problems=PROBLEMS)
-class GenerationIpAdapterImage(OwnConditioningImage):
+class GenerationIpAdapterImage(InputPicture):
     name = "ip_adapter_image"
 
 

@@ -74,6 +74,7 @@ def diffusers_result(
     answer = reference(**arguments).images
     if output_type != "latent":
         return answer
+    # A static method of the reference; diffusers has no public name for it.
     return diffusers.FluxFillPipeline._unpack_latents(answer, SIZE.height, SIZE.width, 8)
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_checker, tiny_models, tiny_parts
+from tests import tiny_adapters, tiny_checker, tiny_models
 from tests.engines.diffusion.pipelines import CPU
 
 
@@ -18,7 +18,7 @@ from tests.engines.diffusion.pipelines import CPU
 def test_components_of_other_pipelines_are_not_loaded(tmp_path: Path, family: str) -> None:
     spec = tiny_models.saved(tmp_path / "model", family)
     alone = load(spec, CPU)
-    tiny_parts.encoder().save_pretrained(tmp_path / "model" / "image_encoder")
+    tiny_adapters.encoder().save_pretrained(tmp_path / "model" / "image_encoder")
     tiny_checker.processor().save_pretrained(tmp_path / "model" / "feature_extractor")
     index = tmp_path / "model" / "model_index.json"
     more = {

@@ -56,6 +56,7 @@ def diffusers_result(model: StableDiffusion, requested: InpaintRequest, guided: 
         is_guided = index + 1 in guided
         if is_guided != was_guided:
             was_guided = is_guided
+            # diffusers' own way to change it in a callback ("Dynamic classifier-free guidance" in its documentation)
             pipeline._guidance_scale = GUIDANCE if is_guided else 1.0
             for name, one in tensors.items():
                 tensors[name] = texts.get(name, torch.cat([one] * 2)) if is_guided else one.chunk(2)[-1]

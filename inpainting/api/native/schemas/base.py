@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import get_attribute
@@ -34,6 +35,8 @@ class Answer(serializers.Serializer):
     def value_of(self, field: serializers.Field, instance: Any) -> Any:
         if isinstance(field, Constant):
             return field.value
+        if isinstance(field, Link):
+            return reverse(field.route, args=[instance.pk])
         method = getattr(self, f"get_{field.field_name}", None)
         if method is not None:
             return method(instance)
@@ -51,6 +54,14 @@ class Constant(serializers.ChoiceField):
     def __init__(self, value: str) -> None:
         super().__init__([value])
         self.value = value
+
+
+class Link(serializers.CharField):
+    """The path of the row's own URL, by the name of its route."""
+
+    def __init__(self, route: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.route = route
 
 
 class UtcDateTime(serializers.DateTimeField):

@@ -9,7 +9,8 @@ from uuid import UUID
 from django.urls import reverse
 from rest_framework import serializers
 
-from inpainting.api.native.schemas.base import Answer, Constant, NumberOrText, Page, UtcDateTime
+from inpainting.api.native.schemas.base import Answer, Constant, Link, NumberOrText, Page, UtcDateTime
+from inpainting.api.native.schemas.generations import QueueFields
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations.batches import LIVE, Retried, error_details
 from inpainting.generations.description import image_url
@@ -30,7 +31,7 @@ class ItemErrorDocument(Answer):
     actual = NumberOrText(required=False)
 
 
-class BatchItemDocument(Answer):
+class BatchItemDocument(QueueFields, Answer):
     # Context: `positions`, the queue positions of waiting generations by their ids.
     index = serializers.IntegerField(min_value=0, help_text="Its position in the request.")
     name = serializers.CharField(help_text="File name; empty if the image was sent as a text.")
@@ -49,17 +50,9 @@ class BatchItemDocument(Answer):
     def get_url(self, item: BatchItem) -> str | None:
         return reverse("generation-detail", args=[item.generation.pk]) if item.generation else None
 
-    def position_of(self, item: BatchItem) -> QueuePosition | None:
+    def place_of(self, item: BatchItem) -> QueuePosition | None:
         waiting: Mapping[UUID, QueuePosition] = self.context["positions"]
         return waiting.get(item.generation.pk) if item.generation else None
-
-    def get_position(self, item: BatchItem) -> int | None:
-        place = self.position_of(item)
-        return None if place is None else place.position
-
-    def get_eta(self, item: BatchItem) -> float | None:
-        place = self.position_of(item)
-        return None if place is None else place.eta
 
     def get_images(self, item: BatchItem) -> list[str]:
         return [image_url(image) for image in item.generation.images.all()] if item.generation else []
@@ -74,14 +67,8 @@ class BatchItemDocument(Answer):
 class BatchAcceptedDocument(Answer):
     status = Constant("processing")
     id = serializers.UUIDField()
-    url = serializers.CharField(help_text="URL that returns its state.")
-    items = BatchItemDocument(many=True)
-
-    def get_url(self, batch: Batch) -> str:
-        return reverse("batch-detail", args=[batch.pk])
-
-    def get_items(self, batch: Batch) -> Any:
-        return batch.items.all()
+    url = Link("batch-detail", help_text="URL that returns its state.")
+    items = BatchItemDocument(many=True, source="items.all")
 
 
 class NotRetriedDocument(ItemErrorDocument):
@@ -105,28 +92,20 @@ class BatchRetriedDocument(BatchAcceptedDocument):
 
 
 class BatchCountsDocument(Answer):
-    queued = serializers.IntegerField(source="queued_count")
-    running = serializers.IntegerField(source="running_count")
-    succeeded = serializers.IntegerField(source="succeeded_count")
-    failed = serializers.IntegerField(source="failed_count")
-    cancelled = serializers.IntegerField(source="cancelled_count")
-    refused = serializers.IntegerField(source="refused_count")
-    deleted = serializers.IntegerField(source="deleted_count")
+    def get_fields(self) -> dict[str, serializers.Field]:
+        return {state: serializers.IntegerField(source=f"{state}_count") for state in ITEM_STATES}
 
 
 class BatchDocument(Answer):
     # Rendered from a batch with its counts, see `generations.batches.for_user`.
     id = serializers.UUIDField()
-    url = serializers.CharField()
+    url = Link("batch-detail")
     status = serializers.ChoiceField(["processing", "done"], help_text="done: no item waits or runs.")
     created_at = UtcDateTime()
     counts = BatchCountsDocument(source="*")
     done = serializers.IntegerField(help_text="Items that neither wait nor run.")
     total = serializers.IntegerField()
     results = serializers.CharField(allow_null=True, help_text="Link to a ZIP of the results; null: there are none.")
-
-    def get_url(self, batch: Batch) -> str:
-        return reverse("batch-detail", args=[batch.pk])
 
     def get_status(self, batch: Batch) -> str:
         return "processing" if count_of(batch, LIVE) else "done"
@@ -146,10 +125,7 @@ def count_of(batch: Batch, states: Sequence[str]) -> int:
 
 
 class WholeBatchDocument(BatchDocument):
-    items = BatchItemDocument(many=True)
-
-    def get_items(self, batch: Batch) -> Any:
-        return batch.items.all()
+    items = BatchItemDocument(many=True, source="items.all")
 
 
 class BatchPageDocument(Page):

@@ -13,7 +13,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import public_names
 from inpainting.engines.base import EngineDeclaration
-from inpainting.models import InferenceModel, Lora
+from inpainting.models import InferenceModel, Lora, Status
 
 
 class EngineDocument(Answer):
@@ -49,10 +49,13 @@ class EnginesDocument(Answer):
     engines = EngineDocument(many=True)
 
 
-class ModelDefaultsDocument(Answer):
+class FewStepsDocument(Answer):
     steps = serializers.IntegerField()
     guidance_scale = serializers.FloatField()
     scheduler = serializers.CharField()
+
+
+class ModelDefaultsDocument(FewStepsDocument):
     width = serializers.IntegerField()
     height = serializers.IntegerField()
 
@@ -70,12 +73,6 @@ class ModelDocument(Answer):
     licence = serializers.CharField()
     aliases = serializers.ListField(child=serializers.CharField())
     defaults = ModelDefaultsDocument()
-
-
-class FewStepsDocument(Answer):
-    steps = serializers.IntegerField()
-    guidance_scale = serializers.FloatField()
-    scheduler = serializers.CharField()
 
 
 class LoraDocument(Answer):
@@ -118,12 +115,8 @@ class ModelsDocument(Answer):
 
 
 class CountsDocument(Answer):
-    queued = serializers.IntegerField()
-    running = serializers.IntegerField()
-    succeeded = serializers.IntegerField()
-    failed = serializers.IntegerField()
-    cancelled = serializers.IntegerField()
-    total = serializers.IntegerField()
+    def get_fields(self) -> dict[str, serializers.Field]:
+        return {name: serializers.IntegerField() for name in (*Status.values, "total")}
 
 
 class LimitsDocument(Answer):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.urls import reverse
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from inpainting.api.media.links import public_image_url
-from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, Page, UtcDateTime
+from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, Link, Page, UtcDateTime
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.generations import description
 from inpainting.models import GeneratedImage, Generation, Status
+from inpainting.models.generation import INPUT_IMAGES
 from inpainting.realtime.current_event import progress_event
 from inpainting.worker.run_time_estimates import QueuePosition
 
@@ -67,17 +67,8 @@ class ComfyImage(Answer):
     type = serializers.CharField()
     subfolder = serializers.CharField()
 
-    def get_filename(self, url: str) -> str:
-        return url.rpartition("/")[2]
-
-    def get_url(self, url: str) -> str:
-        return url
-
-    def get_type(self, url: str) -> str:
-        return "output"
-
-    def get_subfolder(self, url: str) -> str:
-        return ""
+    def to_representation(self, url: str) -> dict[str, Any]:  # type: ignore[override]
+        return {"filename": url.rpartition("/")[2], "url": url, "type": "output", "subfolder": ""}
 
 
 class ComfyResponse(Answer):
@@ -131,27 +122,34 @@ class Received(Answer):
     status = Constant("received")
 
 
-class QueuePositionAnswer(Answer):
+class QueueFields:
+    # Values of the fields `position` and `eta`.
+    def place_of(self, instance: Any) -> QueuePosition | None:
+        raise NotImplementedError
+
+    def get_position(self, instance: Any) -> int | None:
+        place = self.place_of(instance)
+        return None if place is None else place.position
+
+    def get_eta(self, instance: Any) -> float | None:
+        place = self.place_of(instance)
+        return None if place is None else place.eta
+
+
+class QueuePositionAnswer(QueueFields, Answer):
     # Context: `place`, the generation's place in the queue, or None.
     position = serializers.IntegerField(allow_null=True, min_value=1, help_text="1 starts next; null: not waiting.")
     eta = serializers.FloatField(allow_null=True, help_text="Estimated seconds until it has been painted.")
 
-    def get_position(self, instance: Any) -> int | None:
+    def place_of(self, instance: Any) -> QueuePosition | None:
         place: QueuePosition | None = self.context["place"]
-        return None if place is None else place.position
-
-    def get_eta(self, instance: Any) -> float | None:
-        place: QueuePosition | None = self.context["place"]
-        return None if place is None else place.eta
+        return place
 
 
 class Pending(QueuePositionAnswer):
     status = Constant("processing")
     id = serializers.UUIDField()
-    url = serializers.CharField(help_text="URL that returns its state.")
-
-    def get_url(self, generation: Generation) -> str:
-        return reverse("generation-detail", args=[generation.pk])
+    url = Link("generation-detail", help_text="URL that returns its state.")
 
 
 class GeneratedImageDocument(Answer):
@@ -206,7 +204,7 @@ class GenerationDocument(Answer):
     mask = serializers.CharField()
     control_image = serializers.CharField(allow_null=True, help_text="Link to the stored conditioning image.")
     ip_adapter_image = serializers.CharField(allow_null=True, help_text="Link to the stored image prompt.")
-    images = GeneratedImageDocument(many=True)
+    images = GeneratedImageDocument(many=True, source="images.all")
     error = ErrorDocument(allow_null=True)
     parent = serializers.UUIDField(  # type: ignore[assignment]
         source="parent_id", allow_null=True, help_text="The generation that this one ran again."
@@ -216,20 +214,9 @@ class GenerationDocument(Answer):
     def get_progress(self, generation: Generation) -> Any:
         return progress_event(generation)
 
-    def get_source(self, generation: Generation) -> str | None:
-        return description.input_url(generation, "source")
-
-    def get_mask(self, generation: Generation) -> str | None:
-        return description.input_url(generation, "mask")
-
-    def get_control_image(self, generation: Generation) -> str | None:
-        return description.input_url(generation, "control_image")
-
-    def get_ip_adapter_image(self, generation: Generation) -> str | None:
-        return description.input_url(generation, "ip_adapter_image")
-
-    def get_images(self, generation: Generation) -> Any:
-        return generation.images.all()
+    def value_of(self, field: serializers.Field, instance: Generation) -> Any:
+        name = str(field.field_name)
+        return description.input_url(instance, name) if name in INPUT_IMAGES else super().value_of(field, instance)
 
     def get_error(self, generation: Generation) -> Generation | None:
         return generation if generation.error_code else None

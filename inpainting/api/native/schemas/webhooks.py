@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rest_framework import serializers
 
 from inpainting.api.native.schemas.base import Answer, Page, UtcDateTime
-from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent
+from inpainting.models import DeliveryState, WebhookAttempt, WebhookEvent
 
 
 class AttemptDocument(Answer):
@@ -35,10 +33,7 @@ class DeliveryDocument(Answer):
     created_at = UtcDateTime()
     delivered_at = UtcDateTime(allow_null=True)
     next_attempt_at = UtcDateTime(allow_null=True)
-    attempts = AttemptDocument(many=True)
-
-    def get_attempts(self, delivery: WebhookDelivery) -> Any:
-        return delivery.attempts.all()
+    attempts = AttemptDocument(many=True, source="attempts.all")
 
 
 class DeliveriesDocument(Page):

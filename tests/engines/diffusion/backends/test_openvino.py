@@ -414,21 +414,21 @@ def test_compilation_does_not_read_the_model_while_it_changes(
     batcher = batcher_in(folder, convert=forbidden)
     model, networks = batcher.cache.get(specs["sd"]), batcher.backends
     assert isinstance(networks, OpenVinoSelector)
-    monkeypatch.setattr(converted_networks.NetworkStore, "use", lambda *_: True)
     monkeypatch.setattr(backend, "CompiledNetwork", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
-    outcome: list[Any] = []
-    compiling = OpenVinoSelector._outcome
+    with pytest.MonkeyPatch.context() as painting:
 
-    def without_the_networks(self: OpenVinoSelector, task: CompilationTask) -> None:
-        with pytest.MonkeyPatch.context() as painting:
+        def remove_networks(*_: object) -> bool:
+            """Called at the start of the compilation, on its thread."""
             painting.setattr(model, "vae", None)
             painting.setattr(model, "unet", None)
-            outcome.append(compiling(self, task))
+            return True
 
-    monkeypatch.setattr(OpenVinoSelector, "_outcome", without_the_networks)
-    networks.select(model, SIZES[1], (), 1)
-    networks.wait()
-    ((unet, encoder, decoder),) = [(one.unet, one.encoder, one.decoder) for one in outcome]
+        painting.setattr(converted_networks.NetworkStore, "use", remove_networks)
+        networks.select(model, SIZES[1], (), 1)
+        networks.wait()
+        networks.collect()
+    (compiled,) = model.backends.values()
+    unet, encoder, decoder = compiled.unet, compiled.encoder, compiled.decoder
     assert unet == ("unet", (1, 9, 8, 12), torch.float32)
     assert encoder[1:] == ((1, 3, 64, 96), torch.float32)
     assert decoder[1:] == ((1, 4, 8, 12), torch.float32)

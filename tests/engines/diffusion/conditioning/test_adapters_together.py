@@ -16,8 +16,8 @@ from inpainting.engines import registry
 from inpainting.engines.base import Engine
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.planning import planner
-from tests import tiny_models, tiny_parts
-from tests.catalogued import add_model
+from tests import tiny_adapters, tiny_models
+from tests.catalog_entries import add_model
 from tests.engines.diffusion.conditioning.adapter_requests import request
 from tests.engines.diffusion.pipelines import ignore_step
 
@@ -28,11 +28,11 @@ pytestmark = pytest.mark.django_db
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scratch")
     tiny_models.saved(folder / "tiny")
-    tiny_parts.saved_controlnet(folder / "edges", "sd", Control.CANNY)
-    tiny_parts.saved_controlnet(folder / "far", "sd", Control.DEPTH, cross_attention_dim=48)
-    tiny_parts.saved_controlnet(folder / "large", "sdxl", Control.CANNY)
-    tensors = tiny_parts.adapter(tiny_models.sd(folder).unet, plus=True)
-    tiny_parts.saved_adapter(folder / "look", "sd", tensors)
+    tiny_adapters.saved_controlnet(folder / "edges", "sd", Control.CANNY)
+    tiny_adapters.saved_controlnet(folder / "far", "sd", Control.DEPTH, cross_attention_dim=48)
+    tiny_adapters.saved_controlnet(folder / "large", "sdxl", Control.CANNY)
+    tensors = tiny_adapters.adapter(tiny_models.sd(folder).unet, plus=True)
+    tiny_adapters.saved_adapter(folder / "look", "sd", tensors)
     return folder
 
 

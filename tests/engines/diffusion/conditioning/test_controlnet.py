@@ -17,7 +17,7 @@ from inpainting.engines.diffusion.conditioning import controlnet
 from inpainting.engines.diffusion.serving import adapter_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
-from tests import tiny_models, tiny_parts
+from tests import tiny_adapters, tiny_models
 from tests.engines.diffusion.conditioning.adapter_requests import (
     SENT,
     batcher,
@@ -52,8 +52,8 @@ def models(folder: Path) -> dict[tuple[str, bool], ModelSpec]:
 @pytest.fixture(scope="module")
 def canny(folder: Path) -> dict[str, ModelSpec]:
     return {
-        family: tiny_parts.saved_controlnet(folder / f"canny-{family}", family, Control.CANNY)
-        for family in tiny_parts.TEXT_FEATURES
+        family: tiny_adapters.saved_controlnet(folder / f"canny-{family}", family, Control.CANNY)
+        for family in tiny_adapters.TEXT_FEATURES
     }
 
 
@@ -185,7 +185,7 @@ def test_an_adapter_for_another_shape_is_refused_without_effect_on_other_jobs(
         {"in_channels": 9},
     ]
     for number, shape in enumerate(others):
-        wrong = tiny_parts.saved_controlnet(folder / f"wrong-{number}", "sd", Control.CANNY, **shape)
+        wrong = tiny_adapters.saved_controlnet(folder / f"wrong-{number}", "sd", Control.CANNY, **shape)
         with pytest.raises(EngineFailed, match="does not fit") as failed:
             painted(loop, request(), spec, [wrong])
         assert failed.value.code == "part_unfit"
@@ -198,7 +198,7 @@ def test_a_missing_or_damaged_controlnet_is_an_error(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], folder: Path
 ) -> None:
     spec = models["sd", True]
-    broken = tiny_parts.saved_controlnet(folder / "broken", "sd", Control.CANNY)
+    broken = tiny_adapters.saved_controlnet(folder / "broken", "sd", Control.CANNY)
     weights = folder / "broken" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     for part, code in ((replace(broken, path=folder / "gone"), "part_unavailable"), (broken, "part_refused")):

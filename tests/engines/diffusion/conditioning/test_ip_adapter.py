@@ -21,7 +21,7 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, WaitingSample
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_loras, tiny_models, tiny_parts
+from tests import tiny_adapters, tiny_loras, tiny_models
 from tests.engines.diffusion.conditioning.adapter_requests import (
     SENT,
     batcher,
@@ -56,8 +56,8 @@ def adapters(folder: Path, models: dict[tuple[str, bool], ModelSpec]) -> dict[tu
     for family in FAMILIES:
         unet = load(models[family, True], CPU).unet
         for seed, kind in enumerate(("plain", "plus")):
-            tensors = tiny_parts.adapter(unet, plus=kind == "plus", seed=seed)
-            found[family, kind] = tiny_parts.saved_adapter(folder / f"{family}-{kind}", family, tensors, seed=seed)
+            tensors = tiny_adapters.adapter(unet, plus=kind == "plus", seed=seed)
+            found[family, kind] = tiny_adapters.saved_adapter(folder / f"{family}-{kind}", family, tensors, seed=seed)
     return found
 
 
@@ -209,7 +209,7 @@ def test_a_controlnet_a_lora_and_an_ip_adapter_together_equal_the_reference_pipe
     kind: str,
 ) -> None:
     spec, adapter = models[family, inpainting], adapters[family, kind]
-    control = tiny_parts.saved_controlnet(folder / f"depth-{family}", family, Control.DEPTH)
+    control = tiny_adapters.saved_controlnet(folder / f"depth-{family}", family, Control.DEPTH)
     requested = request(
         loras=(LoraUse(lora[family].slug, 0.7),), control_strength=0.8, control_end=0.6, ip_adapter_scale=0.5
     )
@@ -273,15 +273,15 @@ def test_an_adapter_for_another_shape_is_refused_without_effect_on_other_jobs(
     spec, loop = models["sd", True], batcher()
     before = painted(loop, request(), spec)
     unet = loop.cache.get(spec).unet
-    good = tiny_parts.adapter(unet)
+    good = tiny_adapters.adapter(unet)
     narrow = {name: tensor[..., :8] if ".to_k_ip." in name else tensor for name, tensor in good.items()}
     short = {name: tensor for name, tensor in good.items() if not name.startswith("ip_adapter.3.")}
     long = good | {f"ip_adapter.99.to_{way}_ip.weight": good["ip_adapter.1.to_k_ip.weight"].clone() for way in "kv"}
-    words = tiny_parts.adapter(unet, features=48)
+    words = tiny_adapters.adapter(unet, features=48)
     tokens = {name: words[name] if name.startswith("image_proj.") else tensor for name, tensor in good.items()}
     wrong = {"narrow": narrow, "short": short, "long": long, "words": words, "tokens": tokens}
     for name, tensors in wrong.items():
-        part = tiny_parts.saved_adapter(folder / name, "sd", tensors)
+        part = tiny_adapters.saved_adapter(folder / name, "sd", tensors)
         with pytest.raises(EngineFailed, match="does not fit this model") as failed:
             painted(loop, request(), spec, [part])
         assert failed.value.code == "part_unfit"
@@ -294,7 +294,7 @@ def test_an_unknown_format_or_a_wrong_encoder_is_refused(
     models: dict[tuple[str, bool], ModelSpec], folder: Path
 ) -> None:
     spec = models["sd", True]
-    tensors = tiny_parts.adapter(load(spec, CPU).unet)
+    tensors = tiny_adapters.adapter(load(spec, CPU).unet)
     faces = {
         "image_proj.proj.0.weight": torch.zeros(32, 16),
         "image_proj.proj.0.bias": torch.zeros(32),
@@ -305,9 +305,9 @@ def test_an_unknown_format_or_a_wrong_encoder_is_refused(
     }
     faces |= {name: tensor for name, tensor in tensors.items() if name.startswith("ip_adapter.")}
     wrong = {
-        "neither a plain": tiny_parts.saved_adapter(folder / "faces", "sd", faces),
-        "its image encoder gives 8": tiny_parts.saved_adapter(folder / "encoder", "sd", tensors, embedding_size=8),
-        "weights are missing": tiny_parts.saved_adapter(folder / "empty", "sd", tensors),
+        "neither a plain": tiny_adapters.saved_adapter(folder / "faces", "sd", faces),
+        "its image encoder gives 8": tiny_adapters.saved_adapter(folder / "encoder", "sd", tensors, embedding_size=8),
+        "weights are missing": tiny_adapters.saved_adapter(folder / "empty", "sd", tensors),
     }
     config = folder / "empty" / "models" / "image_encoder" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "num_hidden_layers": 4}))
@@ -323,7 +323,7 @@ def test_replacing_the_files_does_not_change_running_jobs(
 ) -> None:
     spec, loop = models["sd", True], batcher()
     unet = load(spec, CPU).unet
-    part = tiny_parts.saved_adapter(folder / "replaced", "sd", tiny_parts.adapter(unet, seed=3))
+    part = tiny_adapters.saved_adapter(folder / "replaced", "sd", tiny_adapters.adapter(unet, seed=3))
     requested = [request(seed=1), request(seed=2)]
     (before,) = denoised_latents(spec, requested[:1], [part])
     starter = loop.admission.starter
@@ -331,7 +331,7 @@ def test_replacing_the_files_does_not_change_running_jobs(
 
     def with_files_replaced(sample: WaitingSample) -> InFlightSample | Exception:
         started = start(sample)
-        tiny_parts.saved_adapter(folder / "replaced", "sd", tiny_parts.adapter(unet, seed=4))
+        tiny_adapters.saved_adapter(folder / "replaced", "sd", tiny_adapters.adapter(unet, seed=4))
         os.utime(folder / "replaced", (1, 1))
         return started
 

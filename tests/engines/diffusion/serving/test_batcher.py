@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
-from inpainting.engines.diffusion.serving import model_loading
+from inpainting.engines.diffusion.serving import device_watchdog, model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
@@ -477,7 +479,8 @@ def test_a_hung_device_reports_no_progress(sd: ModelSpec, batcher: Batcher, monk
         future = pool.submit(batcher.paint, request(), sd, steps.append)
         assert calls.begun.wait(30)
         wait_until(lambda: len(steps) >= 3)
-        batcher.watchdog._deadline = 0.0
+        much_later = SimpleNamespace(monotonic=lambda: time.monotonic() + 10 * device_watchdog.LOADING_SECONDS)
+        monkeypatch.setattr(device_watchdog, "time", much_later)
         threading.Event().wait(0.1)
         silent = len(steps)
         threading.Event().wait(0.2)

@@ -19,7 +19,7 @@ from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK, serialized
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import original_layout, tiny_checker, tiny_loras, tiny_models, tiny_parts, tiny_vaes
+from tests import original_layout, tiny_adapters, tiny_checker, tiny_loras, tiny_models, tiny_vaes
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
@@ -50,7 +50,7 @@ def a_preview_decoder(folder: Path) -> Callable[[], object]:
 
 def an_ip_adapter(folder: Path) -> Callable[[], object]:
     unet = load(tiny_models.saved(folder / "model"), HALF).unet
-    spec = tiny_parts.saved_adapter(folder / "adapter", "sd", tiny_parts.adapter(unet))
+    spec = tiny_adapters.saved_adapter(folder / "adapter", "sd", tiny_adapters.adapter(unet))
     return lambda: load_adapter(spec, HALF)
 
 

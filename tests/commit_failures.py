@@ -11,12 +11,12 @@ from django.db import OperationalError, connections
 def lose_the_commit_reply(then: Callable[[], object] = lambda: None) -> None:
     """Let the next commit of this thread succeed, call `then`, and raise as if the commit had failed."""
     connection: Any = connections["default"]
-    commit = connection._commit
+    commit = connection.commit
 
     def commit_and_fail() -> None:
         commit()
-        del vars(connection)["_commit"]
+        del vars(connection)["commit"]
         then()
         raise OperationalError("server closed the connection unexpectedly")
 
-    vars(connection)["_commit"] = commit_and_fail
+    vars(connection)["commit"] = commit_and_fail

@@ -1,0 +1,178 @@
+"""After a crash each generation that was in flight runs alone, and only a crash while it ran alone counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from accounts.models import User
+from inpainting.engines import registry
+from inpainting.engines.base import Queue
+from inpainting.generations import recovery
+from inpainting.models import Generation, Status
+from inpainting.worker import fair_queue, watchdog
+from inpainting.worker.fair_queue import start_next
+from tests.fakes import PlainEngine, declared
+
+Generate = Callable[..., Generation]
+
+
+class GpuEngine(PlainEngine):
+    declaration = declared("erase", queue=Queue.GPU)
+
+
+@pytest.fixture(autouse=True)
+def _no_queue_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_queue, "_served", set())
+
+
+@pytest.fixture
+def on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine `erase` is on the GPU queue."""
+    monkeypatch.setitem(registry.engines(), "erase", GpuEngine())
+
+
+def crash() -> None:
+    """The process ends without a release; the next one requeues its generations, before any worker runs."""
+    for generation in Generation.objects.filter(status=Status.RUNNING):
+        generation.requeue()
+
+
+def start_all(queue: Queue = Queue.CPU) -> list[Generation]:
+    return list(iter(lambda: start_next(queue), None))
+
+
+def finish(generation: Generation) -> None:
+    generation.refresh_from_db()
+    assert generation.succeed([])
+
+
+def crashed_together(owner: User, generate: Generate, number: int = 3) -> list[Generation]:
+    """Generations whose process crashed while it ran all of them."""
+    generations = [generate(owner, run=False) for _ in range(number)]
+    assert len(start_all()) == number
+    crash()
+    for generation in generations:
+        generation.refresh_from_db()
+    return generations
+
+
+def test_a_crash_beside_others_is_no_attempt_and_one_alone_is(alice: User, generate: Generate) -> None:
+    first, *_ = generations = crashed_together(alice, generate)
+    assert {(one.status, one.attempts, one.run_alone) for one in generations} == {(Status.QUEUED, 0, True)}
+    assert start_next() == first
+    crash()
+    first.refresh_from_db()
+    assert (first.status, first.attempts) == (Status.QUEUED, 1)
+
+
+def test_it_starts_only_in_an_idle_process_and_nothing_joins_it(alice: User, bob: User, generate: Generate) -> None:
+    first, second = crashed_together(alice, generate, 2)
+    generate(bob, run=False)
+    assert start_all() == [first]
+    finish(first)
+    assert start_all() == [second]
+    finish(second)
+    assert len(start_all()) == 1
+
+
+def test_a_process_with_running_work_starts_nothing_until_it_is_idle(alice: User, generate: Generate) -> None:
+    running = generate(alice, run=False)
+    assert start_next() == running
+    waiting, _ = [generate(alice, run=False) for _ in range(2)]
+    Generation.objects.filter(pk=waiting.pk).update(run_alone=True)
+    assert start_next() is None
+    finish(running)
+    assert start_next() == waiting
+
+
+def test_another_process_runs_others_meanwhile(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = crashed_together(alice, generate, 2)
+    other = generate(alice, run=False)
+    assert start_all() == [first]
+    monkeypatch.setattr("inpainting.models.generation.WORKER", "another process")
+    assert start_all() == [second]
+    finish(second)
+    assert start_all() == [other]
+
+
+def test_one_that_must_run_alone_waits_for_the_other_queues_of_its_process(
+    alice: User, generate: Generate, on_gpu: None
+) -> None:
+    painting = generate(alice, run=False)
+    assert start_next() == painting
+    waiting, next_painting = generate(alice, run=False), generate(alice, run=False)
+    Generation.objects.filter(pk=waiting.pk).update(run_alone=True, engine="erase")
+    assert start_next(Queue.GPU) is None
+    assert start_next() is None  # else the CPU queue might never be idle
+    finish(painting)
+    assert start_next(Queue.GPU) == waiting
+    assert start_next() is None
+    finish(waiting)
+    assert start_next() == next_painting
+
+
+def test_a_queue_that_the_process_does_not_serve_holds_up_nothing(
+    alice: User, generate: Generate, on_gpu: None
+) -> None:
+    waiting, painting = generate(alice, run=False), generate(alice, run=False)
+    Generation.objects.filter(pk=waiting.pk).update(run_alone=True, engine="erase")
+    assert start_next() == painting
+
+
+def test_the_culprit_fails_after_its_attempts_and_the_others_run_in_between(alice: User, generate: Generate) -> None:
+    culprit, *innocent = crashed_together(alice, generate)
+    starts = []
+    while (generation := start_next()) is not None:
+        starts.append(generation)
+        if generation == culprit:
+            crash()
+        else:
+            finish(generation)
+    assert starts == [culprit, *innocent, culprit, culprit]
+    culprit.refresh_from_db()
+    assert (culprit.status, culprit.error_code, culprit.attempts) == (Status.FAILED, "job_crashed_worker", 3)
+
+
+def test_a_crash_seen_at_different_times_is_one_crash(alice: User, generate: Generate) -> None:
+    """The leases of one dead process expire one after the other."""
+    first, second = [generate(alice, run=False) for _ in range(2)]
+    start_all()
+    for generation in (first, second):
+        generation.refresh_from_db()
+        generation.requeue()
+        assert generation.attempts == 0
+
+
+def test_a_cancelled_one_ends_after_a_crash_beside_others(alice: User, generate: Generate) -> None:
+    cancelled, _ = [generate(alice, run=False) for _ in range(2)]
+    start_all()
+    cancelled.refresh_from_db()
+    cancelled.cancel()
+    crash()
+    cancelled.refresh_from_db()
+    assert cancelled.status == Status.CANCELLED
+
+
+def test_a_release_does_not_count_and_it_still_runs_alone(alice: User, generate: Generate) -> None:
+    first, _ = crashed_together(alice, generate, 2)
+    for _ in range(4):
+        assert start_next() == first
+        recovery.release_own()
+        watchdog.stopping.clear()
+    first.refresh_from_db()
+    assert (first.attempts, first.run_alone) == (0, True)
+
+
+def test_the_poller_wakes_all_idle_workers(alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many workers as before start again after the last one that had to run alone."""
+    notified: list[Queue] = []
+    monkeypatch.setattr(recovery, "notify_workers", notified.append)
+    monkeypatch.setattr(recovery, "worker_count", lambda queue: 4)
+    for _ in range(3):
+        generate(alice, run=False)
+    recovery.poll()
+    assert notified == [Queue.CPU] * 3
