@@ -7,15 +7,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from inpainting.core import masks
-from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, generation_parameters
+from inpainting.core.codecs import STORED_LIMITS, DecodedPicture, decode_picture, encode_png, generation_parameters
 from inpainting.core.compositing import outside_mask_changed_pixels
-from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
-from inpainting.core.geometry import Size
+from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, SettingsPlan
@@ -67,9 +63,9 @@ class FileJob:
         The first result is written last: where it exists, all of them do.
         """
         image = decode_picture(self.image.read_bytes())
-        request, warnings = self.request(image.picture)
+        request, warnings = self.request(image)
         plan = plan_pictures(request, self.plan)
-        warnings = (*image.warnings, *warnings, *plan.warnings)
+        warnings = (*warnings, *plan.warnings)
         paintings = paint(plan, registry.find(plan.engine.name), on_step)
         if self.moderate is not None:
             paintings = [self.moderate(painting, lambda: None) for painting in paintings]
@@ -79,36 +75,12 @@ class FileJob:
         ]
         return reports[::-1]
 
-    def request(self, image: Picture) -> tuple[InpaintRequest, tuple[str, ...]]:
-        """The request, and warnings about the mask and the conditioning images."""
-        pixels, warnings = self.mask_pixels(image.size)
-        control, about_control = self.control(image.size)
-        ip_adapter_image, ip_adapter_warnings = self.ip_adapter_picture()
-        request = InpaintRequest(
-            image, pixels, self.plan.settings, control_image=control, ip_adapter_image=ip_adapter_image
-        )
-        return request, (*warnings, *about_control, *ip_adapter_warnings)
-
-    def mask_pixels(self, size: Size) -> tuple[Mask, tuple[str, ...]]:
-        if self.mask is None:
-            return np.full((size.height, size.width), 255, np.uint8), ()
-        mask = decode_picture(self.mask.read_bytes(), field="mask")
-        scaled = masks.scaling_note(mask.picture.size, size)
-        pixels = masks.normalise(mask.picture, polarity=self.polarity, size=size)
-        return pixels, (*mask.warnings, *([scaled] if scaled else []))
-
-    def control(self, size: Size) -> tuple[Picture | None, tuple[str, ...]]:
-        if self.control_image is None:
-            return None, ()
-        control = decode_picture(self.control_image.read_bytes(), field="control_image")
-        scaled = masks.scaling_note(control.picture.size, size, noun="control image")
-        return prepare_control_image(control.picture, size), (*control.warnings, *([scaled] if scaled else []))
-
-    def ip_adapter_picture(self) -> tuple[Picture | None, tuple[str, ...]]:
-        if self.ip_adapter_image is None:
-            return None, ()
-        ip_adapter_image = decode_picture(self.ip_adapter_image.read_bytes(), field="ip_adapter_image")
-        return prepare_ip_adapter_image(ip_adapter_image.picture), ip_adapter_image.warnings
+    def request(self, image: DecodedPicture) -> tuple[InpaintRequest, tuple[str, ...]]:
+        """The request, and warnings about its images."""
+        mask = None if self.mask is None else decode_picture(self.mask.read_bytes(), field="mask")
+        paths = {"control_image": self.control_image, "ip_adapter_image": self.ip_adapter_image}
+        images = {name: decode_picture(path.read_bytes(), field=name) for name, path in paths.items() if path}
+        return build_request(image, mask, self.plan.settings, self.polarity, images)
 
     def result(self, index: int) -> Path:
         return self.out if index == 0 else self.out.with_stem(f"{self.out.stem}-{index + 1}")

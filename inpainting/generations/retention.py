@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from inpainting.accounting.limits import prune_ledger
 from inpainting.generations.delete import delete_ended
@@ -32,8 +32,9 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
         deleted += sum(delete_ended(pk) for pk in too_old.values_list("pk", flat=True)[:at_most])
         if deleted >= at_most:
             break
-        old_webhooks(retention.days, retention.user_id, now=now).delete()
-        emptied_batches(retention.days, retention.user_id, now=now).delete()
+        before, owner = now - timedelta(days=retention.days or 0), of_user(retention.user_id)
+        WebhookDelivery.objects.filter(owner, created_at__lt=before).exclude(state=DeliveryState.PENDING).delete()
+        Batch.emptied(before=before).filter(owner).delete()
     if deleted:
         logger.info("Deleted %d expired generations", deleted)
     return deleted < at_most
@@ -43,22 +44,9 @@ def too_old_after(days: int | None, user: Any, *, now: datetime) -> QuerySet[Gen
     """Generations of a user, or with None of all users, that ended more than `days` ago. Empty for days of None."""
     if days is None:
         return Generation.objects.none()
-    ended = Generation.objects.filter(status__in=ENDED, finished_at__lt=now - timedelta(days=days))
-    return ended if user is None else ended.filter(owner=user)
+    return Generation.objects.filter(of_user(user), status__in=ENDED, finished_at__lt=now - timedelta(days=days))
 
 
-def old_webhooks(days: int | None, user: Any, *, now: datetime) -> QuerySet[WebhookDelivery]:
-    """As `too_old_after`: finished webhook deliveries; their attempts are deleted with them."""
-    if days is None:
-        return WebhookDelivery.objects.none()
-    made = WebhookDelivery.objects.filter(created_at__lt=now - timedelta(days=days))
-    ended = made.exclude(state=DeliveryState.PENDING)
-    return ended if user is None else ended.filter(owner=user)
-
-
-def emptied_batches(days: int | None, user: Any, *, now: datetime) -> QuerySet[Batch]:
-    """As `too_old_after`: batches without generations."""
-    if days is None:
-        return Batch.objects.none()
-    emptied = Batch.emptied(before=now - timedelta(days=days))
-    return emptied if user is None else emptied.filter(owner=user)
+def of_user(user: Any) -> Q:
+    """The condition on the owner of a row; none for None."""
+    return Q() if user is None else Q(owner=user)

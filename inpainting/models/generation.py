@@ -193,22 +193,12 @@ class Generation(models.Model):
 
     def copy_for_rerun(self) -> Generation:
         """An unsaved child with the same request and the same images; see `save_new`."""
-        return Generation(
-            owner=self.owner,
-            source=self.source,
-            mask=self.mask,
-            control_image=self.control_image,
-            ip_adapter_image=self.ip_adapter_image,
-            engine=self.engine,
-            engine_reason=self.engine_reason,
-            settings=self.settings,
-            requested=self.requested,
-            ignored=self.ignored,
-            painted_pixels=self.painted_pixels,
-            warnings=self.warnings,
-            webhook_url=self.webhook_url,
-            parent=self,
-        )
+        request = {
+            field.name: getattr(self, field.name)
+            for field in self._meta.fields
+            if field.editable and field.name != "parent"
+        }
+        return Generation(**request, parent=self)  # the columns of the state are not editable
 
     def to_request(
         self, settings: PaintSettings | None = None, references: Mapping[str, Picture | None] | None = None

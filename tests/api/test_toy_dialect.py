@@ -26,12 +26,12 @@ from dreamlayer_site.body_limit import BodyLimitMiddleware, too_large_response
 from inpainting.api import dialects, error_handlers
 from inpainting.api.compat.base import Dialect, Options, json_response
 from inpainting.api.errors import ApiError, ended_without_result
-from inpainting.api.inputs import build_masked_request
 from inpainting.api.parsers import JsonObjectParser
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
 from inpainting.api.views import DialectView, InpaintView
 from inpainting.core.codecs import decode_picture
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models import GeneratedImage, Generation, Status, UserLimits
@@ -75,7 +75,7 @@ class Toy(Dialect):
         photo = read_picture(SentPicture("photo", body["photo"]), PHOTO, request.user)
         hole = read_picture(SentPicture("hole", body["hole"]), HOLE, request.user)
         settings = PaintSettings(prompt=str(body.get("words", "")), seed=7)
-        inpaint_request, warnings = build_masked_request(photo, hole, settings, MaskPolarity.WHITE_REPAINTS)
+        inpaint_request, warnings = build_request(photo, hole, settings, MaskPolarity.WHITE_REPAINTS)
         return inpaint_request, Options(engine=body.get("engine", "quick-fill"), warnings=warnings)
 
     def max_wait_seconds(self, request: Request) -> float | None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from rest_framework.request import Request
 
-from inpainting.api.inputs import build_masked_request
 from inpainting.api.native.bodies import read_body
-from inpainting.api.native.conditioning_images import ConditioningImages, conditioning_images_in
+from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.native.requests import checked_webhook_url, read_idempotency
 from inpainting.api.pictures import IMAGE, MASK, PictureRole, SentPicture, read_picture
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedPicture
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
@@ -35,7 +35,7 @@ class SharedInput:
     settings: PaintSettings
     polarity: MaskPolarity
     warnings: Sequence[str]
-    conditioning_images: ConditioningImages
+    conditioning_images: Mapping[str, DecodedPicture]
 
 
 def accept_batch(request: Request) -> Batch:
@@ -103,11 +103,12 @@ def batch_input(image: OnePicture, mask: OnePicture | DecodedPicture, shared: Sh
     try:
         source = read_one(image, IMAGE, user)
         decoded_mask = mask if isinstance(mask, DecodedPicture) else read_one(mask, MASK, user)
-        inpaint_request, notes = build_masked_request(source, decoded_mask, shared.settings, shared.polarity)
-        inpaint_request, more_notes = shared.conditioning_images.added_to(inpaint_request)
+        inpaint_request, notes = build_request(
+            source, decoded_mask, shared.settings, shared.polarity, shared.conditioning_images
+        )
     except InvalidRequest as error:
         return BatchInput(name, error)
-    return BatchInput(name, inpaint_request, (*shared.warnings, *notes, *more_notes))
+    return BatchInput(name, inpaint_request, (*shared.warnings, *notes))
 
 
 def read_one(sent: OnePicture, role: PictureRole, user: Any) -> DecodedPicture:

@@ -25,6 +25,7 @@ from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.geometry import Size
+from inpainting.core.inputs import prepare_conditioning_images
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.delete import delete
@@ -119,7 +120,7 @@ class GenerationRunAgain(AnyBodyView):
         catalog = Catalog()
         values, warnings = checked(ChangesForm, body.fields, catalog, clamp=False)
         size = Size(generation.source.width, generation.source.height)
-        references, notes = conditioning_images_in(body, request.user).prepared(size)
+        references, notes = prepare_conditioning_images(conditioning_images_in(body, request.user), size)
         former, no_longer = generation.requested_settings, {name: None for name in REFERENCES if name in body.empty}
         settings = settings_from(values, catalog, without(former.settings, body.empty))
         again = submit(

@@ -9,13 +9,13 @@ from rest_framework.request import Request
 
 from inpainting import webhooks
 from inpainting.api.compat.base import Options, Repeated
-from inpainting.api.inputs import build_masked_request, build_unmasked_request
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.pictures import IMAGE, MASK, read_picture
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
@@ -52,22 +52,19 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
     registry.check_name(engine)
     image = read_picture(sent, IMAGE, user)
     sent_mask = body.picture("mask")
-    if sent_mask is not None:
-        mask = read_picture(sent_mask, MASK, user)
-        inpaint_request, notes = build_masked_request(image, mask, settings, MaskPolarity(values["mask_polarity"]))
-    elif planner(catalog).choose(engine, settings).engine.needs_surroundings:
+    mask = None if sent_mask is None else read_picture(sent_mask, MASK, user)
+    if mask is None and planner(catalog).choose(engine, settings).engine.needs_surroundings:
         raise InvalidRequest(
             "No mask file provided. Without a mask the whole image is repainted, which only a diffusion model can do.",
             code="mask_required",
             field="mask",
         )
-    else:
-        inpaint_request, notes = build_unmasked_request(image, settings)
-    inpaint_request, more_notes = conditioning_images_in(body, user).added_to(inpaint_request)
+    images, polarity = conditioning_images_in(body, user), MaskPolarity(values["mask_polarity"])
+    inpaint_request, notes = build_request(image, mask, settings, polarity, images)
     return inpaint_request, Options(
         engine=engine,
         source_name=sent.name,
-        warnings=(*warnings, *notes, *more_notes),
+        warnings=(*warnings, *notes),
         webhook_url=webhook_url,
         idempotency=idempotency,
         catalog=catalog,

@@ -67,7 +67,7 @@ class ComfyImage(Answer):
     type = serializers.CharField()
     subfolder = serializers.CharField()
 
-    def to_representation(self, url: str) -> dict[str, Any]:  # type: ignore[override]
+    def to_representation(self, url: str) -> dict[str, Any]:
         return {"filename": url.rpartition("/")[2], "url": url, "type": "output", "subfolder": ""}
 
 
