@@ -1,4 +1,4 @@
-"""The pages “API keys” and “First administrator”."""
+"""The pages “API keys”, “First administrator” and “Too many requests”."""
 
 from __future__ import annotations
 
@@ -51,3 +51,10 @@ def create_first_administrator(request: HttpRequest, token: str) -> HttpResponse
         login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
         return redirect("editor")
     return render(request, "setup.html", {"form": form})
+
+
+def too_many_requests(request: HttpRequest) -> HttpResponse:
+    """allauth's handler429, for its rate limits, all of which count per minute."""
+    response = render(request, "429.html", status=429)
+    response.headers["Retry-After"] = "60"
+    return response

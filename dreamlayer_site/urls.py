@@ -13,6 +13,7 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 admin.site.site_header = admin.site.site_title = "DreamLayer"
 
 handler404 = "inpainting.api.error_handlers.page_not_found"
+handler429 = "accounts.views.too_many_requests"
 handler500 = "inpainting.api.error_handlers.server_error"
 urlpatterns = [
     path("", include("inpainting.web.urls")),
