@@ -30,7 +30,7 @@ FLOORS = [
     ],
     ["inpainting.engines"],
     ["inpainting.catalog"],
-    ["inpainting.database_clock"],
+    ["inpainting.leases"],
     ["inpainting.core"],
 ]
 

@@ -20,7 +20,7 @@ from inpainting.media.files import picture_or_text_response
 from inpainting.models import (
     Generation,
 )
-from inpainting.models.generation import INPUT_IMAGES
+from inpainting.models.generation_request import INPUT_IMAGES
 
 
 @admin.register(Generation)

@@ -30,7 +30,7 @@ from inpainting.generations.submit import (
 )
 from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status
 from inpainting.models.batch import DELETED, REFUSED
-from inpainting.models.generation import INPUT_IMAGES, SharedImages
+from inpainting.models.generation_request import INPUT_IMAGES, SharedImages
 from inpainting.planning import planner
 
 LIVE = (Status.QUEUED, Status.RUNNING)

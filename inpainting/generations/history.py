@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import Prefetch, QuerySet
 
 from inpainting.models import GeneratedImage, Generation, Status
-from inpainting.models.generation import INPUT_IMAGES
+from inpainting.models.generation_request import INPUT_IMAGES
 
 
 def for_user(user: Any) -> QuerySet[Generation]:

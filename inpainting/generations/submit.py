@@ -20,7 +20,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Generation
-from inpainting.models.generation import RequestedSettings, SharedImages
+from inpainting.models.generation_request import RequestedSettings, SharedImages
 from inpainting.models.pictures import delete_uncommitted_files
 from inpainting.planning import planner
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models.functions import Coalesce, Now
 
-from inpainting.database_clock import in_seconds
+from inpainting.leases import NOT_LEASED, ConditionalUpdate, in_seconds
 
 MAX_URL_CHARACTERS = 2_000
 MAX_ANSWER_BYTES = 512
@@ -47,7 +47,7 @@ class EndedGeneration(Protocol):
     webhook_url: Any
 
 
-class WebhookDelivery(models.Model):
+class WebhookDelivery(ConditionalUpdate):
     """One message to one URL.
 
     `webhook_id` is the same in all attempts, so that receivers can recognise duplicates. As with generations, a sender
@@ -122,7 +122,7 @@ class WebhookDelivery(models.Model):
     def claim(self, *, lease_seconds: float) -> bool:
         """Lease the delivery for one attempt. False: another sender holds it, or it is no longer due."""
         return self._update_where(
-            models.Q(state=DeliveryState.PENDING, next_attempt_at__lte=Now()) & _not_leased(),
+            models.Q(state=DeliveryState.PENDING, next_attempt_at__lte=Now()) & NOT_LEASED,
             fence=models.F("fence") + 1,
             lease_until=in_seconds(lease_seconds),
         )
@@ -143,7 +143,7 @@ class WebhookDelivery(models.Model):
         with transaction.atomic():
             if not self._record(attempt, state=DeliveryState.DISABLED, next_attempt_at=None):
                 return False
-            waiting = WebhookDelivery.objects.filter(_not_leased(), state=DeliveryState.PENDING)
+            waiting = WebhookDelivery.objects.filter(NOT_LEASED, state=DeliveryState.PENDING)
             waiting.filter(owner=self.owner_id, url=self.url).update(state=DeliveryState.DISABLED, next_attempt_at=None)
         return True
 
@@ -162,13 +162,6 @@ class WebhookDelivery(models.Model):
             attempt.save(force_insert=True)
         return True
 
-    def _update_where(self, condition: models.Q, **changes: Any) -> bool:
-        with transaction.atomic():
-            if not WebhookDelivery.objects.filter(condition, pk=self.pk).update(**changes):
-                return False
-            self.refresh_from_db(fields=list(changes))
-        return True
-
     @classmethod
     def release_leases(cls) -> None:
         """Release all leases. For the start of a process that is the only sender."""
@@ -181,7 +174,7 @@ class WebhookDelivery(models.Model):
         """Return the due deliveries, first of owners with few running attempts: a slow receiver delays no other."""
         sending = cls.objects.filter(owner=models.OuterRef("owner"), lease_until__gt=Now())
         count = sending.order_by().values("owner").annotate(n=models.Count("*")).values("n")
-        due = cls.objects.filter(_not_leased(), state=DeliveryState.PENDING, next_attempt_at__lte=Now())
+        due = cls.objects.filter(NOT_LEASED, state=DeliveryState.PENDING, next_attempt_at__lte=Now())
         return due.annotate(sending=Coalesce(models.Subquery(count), 0)).order_by("sending", "next_attempt_at", "id")
 
 
@@ -205,7 +198,3 @@ class WebhookAttempt(models.Model):
     def answer_text(self) -> str:
         """The start of the response body, decoded as UTF-8 with replacement characters."""
         return bytes(self.answer).decode("utf-8", "replace")
-
-
-def _not_leased() -> models.Q:
-    return models.Q(lease_until=None) | models.Q(lease_until__lte=Now())

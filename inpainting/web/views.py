@@ -20,7 +20,7 @@ from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.description import image_url, input_url, measurements, metadata
 from inpainting.models import Generation, InferenceModel
-from inpainting.models.generation import INPUT_IMAGES
+from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.web.editor_choices import HIDDEN_SENTENCE, choices
 from inpainting.web.setting_rows import LABELS, setting_rows
 

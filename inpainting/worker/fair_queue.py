@@ -14,7 +14,7 @@ from django.db.models import Max, QuerySet
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.models import Generation
-from inpainting.models.generation import INPUT_IMAGES
+from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.worker import watchdog
 
 _claiming = threading.Lock()

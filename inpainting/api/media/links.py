@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
 from inpainting.models import GeneratedImage
-from inpainting.models.generation import INPUT_IMAGES
+from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.models.pictures import StoredPicture
 
 # The parts are separated by a dot, since these links end as file names, which must not contain a colon on every system.

@@ -31,7 +31,7 @@ from inpainting.generations import history
 from inpainting.generations.delete import delete
 from inpainting.generations.submit import submit
 from inpainting.models import Generation
-from inpainting.models.generation import REFERENCES
+from inpainting.models.generation_request import REFERENCES
 from inpainting.worker.run_time_estimates import queue_position
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator, URLValidator
-from django.db import models, transaction
+from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -25,7 +25,7 @@ from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES
 from inpainting.core.validation import SLUG, check_range
-from inpainting.database_clock import in_seconds
+from inpainting.leases import NOT_LEASED, ConditionalUpdate, in_seconds
 
 PULL_LEASE_SECONDS = 300
 """The time without progress after which a pull is considered dead and another may start."""
@@ -39,7 +39,7 @@ class ModelState(models.TextChoices):
     FAILED = "failed", "failed"
 
 
-class InferenceModel(models.Model):
+class InferenceModel(ConditionalUpdate):
     """The state changes only through the mutators below, each one conditional UPDATE.
 
     `files` are the hashes pinned by the first pull; later pulls must match them. A process holds its pull by a lease
@@ -168,7 +168,7 @@ class InferenceModel(models.Model):
     def start_pull(self) -> bool:
         """Claim the pull of the files. False: another process holds it."""
         return self._update_where(
-            ~models.Q(state=ModelState.PULLING) | models.Q(lease_until=None) | models.Q(lease_until__lte=Now()),
+            ~models.Q(state=ModelState.PULLING) | NOT_LEASED,
             state=ModelState.PULLING,
             message="Starting",
             done_bytes=0,
@@ -228,13 +228,6 @@ class InferenceModel(models.Model):
 
     def _held(self) -> models.Q:
         return models.Q(state=ModelState.PULLING, fence=self.fence)
-
-    def _update_where(self, condition: models.Q, **changes: Any) -> bool:
-        with transaction.atomic():
-            if not InferenceModel.objects.filter(condition, pk=self.pk).update(**changes):
-                return False
-            self.refresh_from_db(fields=list(changes))
-        return True
 
     # Queries
 

@@ -13,7 +13,7 @@ from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, Lin
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.generations import description
 from inpainting.models import GeneratedImage, Generation, Status
-from inpainting.models.generation import INPUT_IMAGES
+from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.realtime.current_event import progress_event
 from inpainting.worker.run_time_estimates import QueuePosition
 

@@ -1,0 +1,185 @@
+"""The request of a generation: its columns, and how they are made from an `InpaintRequest` and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Self
+
+import numpy as np
+from django.conf import settings
+from django.db import models
+
+from inpainting.core.errors import InvalidPicture
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.models.pictures import Mask, ReferencePicture, SourceImage, StoredPicture, content_digest
+from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
+
+REFERENCES = ("control_image", "ip_adapter_image")
+"""The conditioning images of a request, by their names in `InpaintRequest`."""
+INPUT_IMAGES = ("source", "mask", *REFERENCES)
+"""The input images of a generation."""
+SharedImages = dict[tuple[str, str], ReferencePicture]
+"""Stored conditioning images of one owner, by their names in `InpaintRequest` and their content hash."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RequestedSettings:
+    """The request as sent: an engine's name or "auto", and the fields of PaintSettings that were given."""
+
+    engine: str
+    settings: Mapping[str, Any]
+
+
+class GenerationRequest(models.Model):
+    """The columns of a generation that never change but for stepping down to another engine."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="generations")
+    source = models.ForeignKey(SourceImage, on_delete=models.RESTRICT, related_name="generations")
+    mask = models.ForeignKey(Mask, on_delete=models.RESTRICT, related_name="generations")
+    control_image = models.ForeignKey(
+        ReferencePicture,
+        on_delete=models.RESTRICT,
+        null=True,
+        blank=True,
+        related_name="controlled",
+        help_text="input of the ControlNet, in the size of the source image",
+    )
+    ip_adapter_image = models.ForeignKey(
+        ReferencePicture,
+        on_delete=models.RESTRICT,
+        null=True,
+        blank=True,
+        related_name="adapted",
+        help_text="input of the IP-Adapter",
+    )
+    parent = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="children",
+        help_text="the generation that this one runs again",
+    )
+    engine = models.CharField(max_length=40)
+    engine_reason = models.CharField(max_length=300, blank=True, help_text="why this engine was chosen")
+    settings = models.JSONField(help_text="the fields of PaintSettings")
+    requested = models.JSONField(
+        default=dict, db_column="asked", help_text="engine and settings as sent; empty: the same as the resolved ones"
+    )
+    ignored = models.JSONField(default=list, help_text="settings without effect")
+    painted_pixels = models.PositiveBigIntegerField(default=0, help_text="number of pixels that the mask marks")
+    warnings = models.JSONField(default=list)
+    webhook_url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True, help_text="called when it has ended")
+
+    class Meta:
+        abstract = True
+
+    # Factories
+
+    @classmethod
+    def from_request(
+        cls,
+        request: InpaintRequest,
+        *,
+        owner: Any,
+        engine: str,
+        engine_reason: str = "",
+        requested: RequestedSettings | None = None,
+        ignored: Collection[str] = (),
+        source_name: str = "",
+        warnings: Sequence[str] = (),
+        webhook_url: str = "",
+        parent: models.Model | None = None,
+        shared: SharedImages | None = None,
+    ) -> Self:
+        """Write the images to storage and return the unsaved generation; see `save_new`.
+
+        shared: conditioning images to reuse instead of writing them again; new ones are added to it.
+        """
+        pictures = {name: getattr(request, name) for name in REFERENCES if getattr(request, name) is not None}
+        keys = {} if shared is None else {name: (name, content_digest(picture)) for name, picture in pictures.items()}
+        references = {name: shared[key] for name, key in keys.items() if shared and key in shared}
+        with ExitStack() as undo:  # if one cannot be written, delete the others
+            source = SourceImage.from_picture(owner, request.image, name=source_name)
+            undo.callback(source.delete_files)
+            mask = Mask.from_pixels(owner, request.mask)
+            undo.callback(mask.delete_files)
+            for name in [name for name in pictures if name not in references]:
+                references[name] = ReferencePicture.from_picture(owner, pictures[name])
+                undo.callback(references[name].delete_files)
+            undo.pop_all()
+        if shared is not None:
+            shared.update({keys[name]: picture for name, picture in references.items()})
+        return cls(
+            owner=owner,
+            source=source,
+            mask=mask,
+            **references,
+            engine=engine,
+            engine_reason=engine_reason,
+            settings=request.settings.to_dict(),
+            requested={} if requested is None else dataclasses.asdict(requested),
+            ignored=sorted(ignored),
+            painted_pixels=int(np.count_nonzero(request.mask)),
+            warnings=list(warnings),
+            webhook_url=webhook_url,
+            parent=parent,
+        )
+
+    def copy_for_rerun(self) -> Self:
+        """An unsaved child with the same request and the same images; see `save_new`."""
+        names = {field.name for field in GenerationRequest._meta.local_fields} - {"id", "parent"}
+        return type(self)(**{name: getattr(self, name) for name in names}, parent=self)
+
+    def to_request(
+        self, settings: PaintSettings | None = None, references: Mapping[str, Picture | None] | None = None
+    ) -> InpaintRequest:
+        """Rebuild the request from the stored images.
+
+        settings, references: replace the stored ones. references: by their names in `InpaintRequest`; None removes one.
+        Raises InvalidPicture, `image_gone`, where a file is gone.
+        """
+        sent = dict(references or {})
+        try:
+            kept = {name: picture.read() for name, picture in self.references.items() if name not in sent}
+            return InpaintRequest(
+                self.source.read(), self.mask.read_pixels(), settings or self.paint_settings, **kept | sent
+            )
+        except FileNotFoundError as error:
+            raise self.image_gone() from error
+
+    @staticmethod
+    def image_gone() -> InvalidPicture:
+        """The error for a file of a generation that is no longer in storage."""
+        return InvalidPicture("A picture of this generation is gone; send it again.", code="image_gone", field="image")
+
+    # Properties
+
+    @property
+    def references(self) -> dict[str, ReferencePicture]:
+        """The conditioning images, by their names in `InpaintRequest`."""
+        pictures = {name: getattr(self, name) for name in REFERENCES}
+        return {name: picture for name, picture in pictures.items() if picture is not None}
+
+    @property
+    def pictures(self) -> list[StoredPicture]:
+        """All input images."""
+        return [self.source, self.mask, *self.references.values()]
+
+    @property
+    def paint_settings(self) -> PaintSettings:
+        return PaintSettings.from_dict(self.settings)
+
+    @property
+    def requested_settings(self) -> RequestedSettings:
+        """The settings as sent, without defaults, for running again. Not validated: limits may have changed."""
+        return RequestedSettings(**self.requested) if self.requested else RequestedSettings(self.engine, self.settings)
+
+    @property
+    def prompt(self) -> str:
+        return str(self.settings["prompt"])
