@@ -22,6 +22,9 @@ AUTHORITY = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\[\]:@]+)(?::(?P<port>[0-
 # RFC 1123 section 2.1, and the underscore, which many image hosts use.
 NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*")
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
+LOOPBACK_NAME = re.compile(r"(?:.*\.)?localhost|localhost\.localdomain|localhost[46]|ip6-(?:localhost|loopback)")
+"""RFC 6761 section 6.3, and the names in the /etc/hosts of Debian and Fedora."""
+LOOPBACK = ("127.0.0.1", "::1")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -79,7 +82,7 @@ def resolve_redirect(target: Target, location: str, policy: OutboundPolicy) -> T
 
 
 def is_allowed_url(url: str, policy: OutboundPolicy) -> bool:
-    """Return whether the text of a URL is allowed, without resolving its host.
+    """Return whether the text of a URL is allowed, without resolving its host. Names of this machine are refused.
 
     Used when a webhook URL is submitted; the addresses of its host are checked at each delivery.
     """
@@ -87,7 +90,13 @@ def is_allowed_url(url: str, policy: OutboundPolicy) -> bool:
         target = parse_url(url, policy)
     except NetworkError:
         return False
-    return not (target.is_address and is_blocked(target.host, allowed=policy.allowed_networks))
+    if target.is_address:
+        addresses: tuple[str, ...] = (target.host,)
+    elif LOOPBACK_NAME.fullmatch(target.host):
+        addresses = LOOPBACK
+    else:
+        return True
+    return not all(is_blocked(address, allowed=policy.allowed_networks) for address in addresses)
 
 
 def _parse_host(text: str) -> str:

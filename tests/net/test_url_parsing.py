@@ -75,6 +75,32 @@ def test_the_administrators_networks_and_ports_are_allowed() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "http://localhost/",
+            "http://%6cocalhost/",
+            "http://LOCALHOST./",
+            "http://ⓛocalhost/",
+            "https://localhost:443/",
+        ),
+        *("http://loc\u00adalhost/", "http://anything.localhost/", "http://a.b.LocalHost/", "http://localhost。/"),
+        *("http://localhost.localdomain/", "http://localhost6/", "http://ip6-localhost/", "http://ip6-loopback/"),
+    ],
+)
+def test_names_of_this_machine_are_refused_unless_loopback_is_allowed(url: str) -> None:
+    assert not is_allowed_url(url, LIMITS)
+    for network in ("127.0.0.0/8", "::1/128"):
+        assert is_allowed_url(url, OutboundPolicy(allowed_networks=(ip_network(network),)))
+    assert not is_allowed_url(url, OutboundPolicy(allowed_networks=(ip_network("10.0.0.0/8"),)))
+
+
+@pytest.mark.parametrize("name", ["localhost.example.com", "mylocalhost", "localhosts.org"])
+def test_other_names_with_that_word_are_allowed(name: str) -> None:
+    assert is_allowed_url(f"http://{name}/", LIMITS)
+
+
+@pytest.mark.parametrize(
     "escape", ["http://%6cocalhost/", "http://LOCALHOST./", "http://ⓛocalhost/", "http://loc\u00adalhost/"]
 )
 def test_an_escaped_name_is_decoded(escape: str) -> None:
