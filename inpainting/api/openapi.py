@@ -42,16 +42,17 @@ KEY = OpenApiParameter(
     OpenApiParameter.HEADER, description="A repeated request with the same key returns the same generation.",
 )  # fmt: skip
 DOWNLOAD = OpenApiParameter("download", str, description="If present, the response is a download with a file name.")
-PICTURE = {
-    (200, "image/png"): OpenApiTypes.BINARY,
-    (206, "image/png"): OpenApiTypes.BINARY,
-    304: OpenApiResponse(description="Unchanged, see ETag."),
-}
-THUMBNAIL = {
-    (200, "image/webp"): OpenApiTypes.BINARY,
-    (206, "image/webp"): OpenApiTypes.BINARY,
-    304: OpenApiResponse(description="Unchanged, see ETag."),
-}
+
+
+def file_answers(media_type: str) -> dict[Any, Any]:
+    return {
+        (200, media_type): OpenApiTypes.BINARY,
+        (206, media_type): OpenApiTypes.BINARY,
+        304: OpenApiResponse(description="Unchanged, see ETag."),
+    }
+
+
+PICTURE, THUMBNAIL = file_answers("image/png"), file_answers("image/webp")
 
 
 def documented(

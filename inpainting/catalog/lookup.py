@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 
 from inpainting.catalog import families
-from inpainting.catalog.families import DIFFUSION
 from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_name_in
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.shipped import no_model_message
 from inpainting.catalog.specs import ADAPTER_LABELS, DraftAdapters, Kind, LoraKind, LoraSpec, ModelSpec
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.setting import DIFFUSION
 
 
 class Catalog:

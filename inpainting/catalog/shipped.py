@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from inpainting.catalog import families
-from inpainting.catalog.families import DIFFUSION, ERASE, MODERATION
+from inpainting.catalog.families import MODERATION
 from inpainting.catalog.specs import Control, Kind, ModelSpec
+from inpainting.core.setting import DIFFUSION, ERASE
 
 MB, GB = 10**6, 10**9
 OPENRAIL_M = "CreativeML OpenRAIL-M"

@@ -122,10 +122,7 @@ class WindowRule:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of the image (`box`, image coordinates) and the size at which the engine works on it (`work`).
-
-    Points are measured in pixels from the top left corner of the top left pixel, so a pixel's centre is at .5.
-    """
+    """A part of the image (`box`, image coordinates) and the size at which the engine works on it (`work`)."""
 
     box: Box
     work: Size
@@ -134,16 +131,6 @@ class Window:
     def scale(self) -> tuple[float, float]:
         """Work pixels for one image pixel, across and down."""
         return self.work.width / self.box.size.width, self.work.height / self.box.size.height
-
-    def to_work(self, x: float, y: float) -> tuple[float, float]:
-        """A point of the image, in work coordinates."""
-        across, down = self.scale
-        return (x - self.box.left) * across, (y - self.box.top) * down
-
-    def to_image(self, x: float, y: float) -> tuple[float, float]:
-        """A point in work coordinates, in image coordinates: the inverse of `to_work`."""
-        across, down = self.scale
-        return self.box.left + x / across, self.box.top + y / down
 
 
 MOST_UPSCALED = 8

@@ -14,7 +14,7 @@ from inpainting.core.validation import check_count, check_range, check_slug, che
 P = ParamSpec("P")
 
 QUICK_FILL, ERASE, DIFFUSION = "quick-fill", "erase", "diffusion"
-"""Names of the engines that the table distinguishes."""
+"""Names of the engines that the table distinguishes, and whose models the catalog has."""
 EVERY_ENGINE = "*"
 """In `read_by`: read by the steps around every engine, such as growing the mask and the safety checker."""
 

@@ -13,10 +13,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import SignedInRequest
 from inpainting.catalog import families
-from inpainting.catalog.families import DIFFUSION, ERASE, MODERATION
+from inpainting.catalog.families import MODERATION
 from inpainting.catalog.specs import Kind
 from inpainting.catalog.store.pull import remove_files, start_pull_process
 from inpainting.core.errors import PaintingError
+from inpainting.core.setting import DIFFUSION, ERASE
 from inpainting.models import InferenceModel, Lora
 
 UNKNOWN = ""

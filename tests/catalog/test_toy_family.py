@@ -18,7 +18,8 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 import torch
 
 from inpainting.catalog import families
-from inpainting.catalog.families import DIFFUSION, Component, DiffusersLayout, ModelFamily
+from inpainting.catalog.families import Component, DiffusersLayout, ModelFamily
+from inpainting.core.setting import DIFFUSION
 from inpainting.engines.diffusion.backends.base import Backend
 from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.families.sd import StableDiffusion

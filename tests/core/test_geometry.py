@@ -57,25 +57,6 @@ def test_a_window_is_widened_rather_than_scaled_where_the_image_has_room(
     assert window.work == window.box.size
 
 
-@given(
-    sizes(8192).flatmap(lambda size: st.tuples(boxes_in(size), sizes(2048))),
-    st.floats(-10_000, 10_000),
-    st.floats(-10_000, 10_000),
-)
-@settings(max_examples=examples(200), deadline=None)
-def test_work_and_image_coordinates_are_each_others_inverse(boxed: tuple[Box, Size], x: float, y: float) -> None:
-    window = Window(*boxed)
-    assert window.to_image(*window.to_work(x, y)) == pytest.approx((x, y), abs=1e-6)
-    assert window.to_work(*window.to_image(x, y)) == pytest.approx((x, y), abs=1e-4)
-
-
-def test_corners_of_the_window_map_to_corners_of_the_work_size() -> None:
-    window = Window(Box(10, 20, 110, 70), Size(200, 25))
-    assert window.to_work(10, 20) == (0, 0)
-    assert window.to_work(110, 70) == (200, 25)
-    assert window.to_image(100, 25) == (60, 70)
-
-
 def test_a_small_mask_gets_more_context_instead_of_scaling() -> None:
     window = plan_window(Box(500, 500, 520, 520), Size(2000, 1500), WindowRule(0.5, least_side=512, multiple=64))
     assert window == Window(Box(254, 254, 766, 766), Size(512, 512))

@@ -15,8 +15,8 @@ from typing import Any
 
 from inpainting.core.settings_table import SCHEDULERS
 
-DIFFUSION, ERASE, MODERATION = "diffusion", "erase", "moderation"
-"""The user of a family's models: the name of an engine, or the safety checker."""
+MODERATION = "moderation"
+"""In place of an engine's name: the user of the family's models is the safety checker."""
 MAX_GUIDANCE_SCALE = 20.0
 """Highest `guidance_scale` of families that declare no other."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import DIFFUSION, Component, DiffusersLayout, ModelFamily, register
+from inpainting.catalog.families import Component, DiffusersLayout, ModelFamily, register
+from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS, GUIDANCE_SETTINGS
 
 FLUX_FILL = register(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import ERASE, ModelFamily, OnnxLayout, register
+from inpainting.catalog.families import ModelFamily, OnnxLayout, register
+from inpainting.core.setting import ERASE
 
 MIGAN = register(
     ModelFamily(

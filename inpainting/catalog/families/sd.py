@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from inpainting.catalog.families import (
-    DIFFUSION,
     Component,
     DiffusersLayout,
     EmbeddingSupport,
@@ -11,6 +10,7 @@ from inpainting.catalog.families import (
     ModelFamily,
     register,
 )
+from inpainting.core.setting import DIFFUSION
 
 SCHEDULERS = tuple(
     f"diffusers.{name}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from inpainting.catalog.families import (
-    DIFFUSION,
     Component,
     DiffusersLayout,
     EmbeddingSupport,
@@ -14,6 +13,7 @@ from inpainting.catalog.families import (
     register,
 )
 from inpainting.catalog.families.sd import COMPONENTS, LORA_TENSORS
+from inpainting.core.setting import DIFFUSION
 
 SDXL = register(
     ModelFamily(

@@ -22,12 +22,12 @@ from inpainting.catalog.specs import (
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import LoraUse, PaintSettings
+from inpainting.core.setting import DIFFUSION as NAME
 from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, adapter_defaults, not_read_by
 from inpainting.core.validation import check_range
 from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
-NAME = "diffusion"
 CONTEXT, LEAST_CONTEXT = 0.5, 32
 
 

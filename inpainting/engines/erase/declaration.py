@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
+from inpainting.core.setting import ERASE as NAME
 from inpainting.core.settings_table import not_read_by
 from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
 
-NAME = "erase"
 CONTEXT, LEAST_CONTEXT = 0.5, 256
 """Around the mask at its own scale: enough that an island at its rim still gets a whole window of 512 pixels."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
+from inpainting.core.setting import QUICK_FILL as NAME
 from inpainting.core.settings_table import not_read_by
 from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
 
-NAME = "quick-fill"
 CONTEXT = 1.0
 LEAST_CONTEXT = 64
 

@@ -9,12 +9,12 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inpainting.catalog import families
-from inpainting.catalog.families import ERASE
 from inpainting.catalog.specs import Control, Kind, ModelSpec, Source
 from inpainting.catalog.store.hub import check_repo
 from inpainting.catalog.store.pull import PullLost, pull
 from inpainting.catalog.store.sources import LocalSource
 from inpainting.core.errors import PaintingError
+from inpainting.core.setting import ERASE
 from inpainting.models import InferenceModel
 
 
