@@ -24,7 +24,7 @@ class InpaintingConfig(AppConfig):
 
 def list_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = present_apps, **rest: Any) -> None:
     """Add the shipped models that the catalog lacks, after a migrate or a flush. Rows that exist are not changed."""
-    from inpainting.catalog.rows.inference_model import columns_of  # Django loads models after app modules
+    from inpainting.catalog.rows.inference_model import spec_columns  # Django loads models after app modules
 
     try:
         model = apps.get_model("inpainting", "InferenceModel")
@@ -34,7 +34,7 @@ def list_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = present_ap
     rows = model.objects.using(using)
     present = set(rows.values_list("slug", flat=True))
     shipped = (*SHIPPED, *(SHIPPED_ADAPTERS if "kind" in known else ()))
-    missing = [columns_of(spec) for spec in shipped if spec.slug not in present]
+    missing = [spec_columns(spec) for spec in shipped if spec.slug not in present]
     # Another process may add them at the same moment.
     rows.bulk_create(
         [model(**{name: value for name, value in columns.items() if name in known}) for columns in missing],

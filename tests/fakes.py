@@ -89,7 +89,7 @@ class OneModel:
     def has_installed(self, engine: str) -> bool:
         return self.model is not None
 
-    def family_of(self, name: str) -> str | None:
+    def find_family(self, name: str) -> str | None:
         return None if self.model is None else self.model.family
 
 

@@ -33,7 +33,7 @@ class Catalog:
     @property
     def checkpoints(self) -> list[InferenceModel]:
         """The checkpoints that people may choose, installed or not."""
-        return self._of_kind(Kind.CHECKPOINT)
+        return self._by_kind(Kind.CHECKPOINT)
 
     @property
     def adapters(self) -> list[InferenceModel]:
@@ -41,7 +41,7 @@ class Catalog:
         installed = [row for row in self._rows if row.kind != Kind.CHECKPOINT and row.state == ModelState.INSTALLED]
         return [row for row in installed if row.is_installed]
 
-    def _of_kind(self, kind: Kind) -> list[InferenceModel]:
+    def _by_kind(self, kind: Kind) -> list[InferenceModel]:
         generating = families.generating()
         return [row for row in self._rows if row.kind == kind and row.family in generating]
 
@@ -61,20 +61,20 @@ class Catalog:
         Raises InvalidRequest, `model_not_found`, which lists the slugs, where there is no fallback.
         """
         rows = self.checkpoints
-        fitting = named(rows, name) or [row for row in rows if row.is_fallback]
-        if not fitting:
+        matching = named(rows, name) or [row for row in rows if row.is_fallback]
+        if not matching:
             raise InvalidRequest(
-                f"There is no model of that name here; the models are: {slugs_of(rows)}.",
+                f"There is no model of that name here; the models are: {list_slugs(rows)}.",
                 code="model_not_found",
                 field="model",
             )
-        return fitting[0]
+        return matching[0]
 
     def requested(self, name: str | None) -> InferenceModel | None:
         """Return the checkpoint that a request's `model` names, or None for any. Raises as `row`."""
         return None if name in (None, "", "auto") else self.row(str(name))
 
-    def family_of(self, name: str) -> str | None:
+    def find_family(self, name: str) -> str | None:
         """Return the family of the checkpoint that `row` finds, or None."""
         try:
             return self.row(name).family
@@ -105,30 +105,30 @@ class Catalog:
 
     def find_lora(self, slug: str) -> LoraSpec:
         """Return the LoRA of that slug. Raises InvalidRequest, `lora_not_found`, which lists the slugs."""
-        fitting = [row for row in self.loras if row.slug == slug]
-        if not fitting:
+        matching = [row for row in self.loras if row.slug == slug]
+        if not matching:
             raise InvalidRequest(
-                f"There is no LoRA of that name here; the LoRAs are: {slugs_of(self.loras)}.",
+                f"There is no LoRA of that name here; the LoRAs are: {list_slugs(self.loras)}.",
                 code="lora_not_found",
                 field="loras",
             )
-        return fitting[0].spec
+        return matching[0].spec
 
     def find_adapter(self, name: str, kind: Kind, field: str) -> ModelSpec:
         """Return the installed adapter with that slug or alias. field: the setting that names it.
 
         Raises InvalidRequest: `part_not_found`, which lists the slugs, or `model_unavailable`.
         """
-        rows = self._of_kind(kind)
-        fitting = named(rows, name)
-        if not fitting:
+        rows = self._by_kind(kind)
+        matching = named(rows, name)
+        if not matching:
             raise InvalidRequest(
-                f"There is no {ADAPTER_LABELS[kind]} of that name here; there are: {slugs_of(rows)}.",
+                f"There is no {ADAPTER_LABELS[kind]} of that name here; there are: {list_slugs(rows)}.",
                 code="part_not_found",
                 field=field,
             )
-        fitting[0].check_installed(field=field)
-        return fitting[0].spec
+        matching[0].check_installed(field=field)
+        return matching[0].spec
 
     def draft_adapters(self, family: str) -> DraftAdapters:
         """Return the first LCM LoRA and the first tiny VAE of that family."""
@@ -143,5 +143,5 @@ def named(rows: list[InferenceModel], name: str) -> list[InferenceModel]:
     return [row for row in rows if row.slug == name] or [row for row in rows if name in row.names]
 
 
-def slugs_of(rows: list[InferenceModel] | list[Lora]) -> str:
+def list_slugs(rows: list[InferenceModel] | list[Lora]) -> str:
     return ", ".join(row.slug for row in rows) or "none yet"

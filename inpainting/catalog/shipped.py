@@ -158,41 +158,14 @@ SHIPPED = (
 """Nothing of these is downloaded before a pull. Messages recommend the first of each engine."""
 
 SHIPPED_ADAPTERS = (
-    ModelSpec(
-        slug="sd-vae-ft-mse",
-        label="VAE ft-MSE",
-        family="sd",
-        kind=Kind.VAE,
-        repo="stabilityai/sd-vae-ft-mse",
-        licence="MIT",
-        size_bytes=335 * MB,
-    ),
-    ModelSpec(
-        slug="sdxl-vae-fp16-fix",
-        label="SDXL VAE fp16 fix",
-        family="sdxl",
-        kind=Kind.VAE,
-        repo="madebyollin/sdxl-vae-fp16-fix",
-        licence="MIT",
-        size_bytes=335 * MB,
-    ),
-    ModelSpec(
-        slug="taesd",
-        label="TAESD, a tiny VAE",
-        family="sd",
-        kind=Kind.VAE,
-        repo="madebyollin/taesd",
-        licence="MIT",
-        size_bytes=10 * MB,
-    ),
-    ModelSpec(
-        slug="taesdxl",
-        label="TAESDXL, a tiny VAE",
-        family="sdxl",
-        kind=Kind.VAE,
-        repo="madebyollin/taesdxl",
-        licence="MIT",
-        size_bytes=10 * MB,
+    *(
+        ModelSpec(slug=slug, label=label, family=family, kind=Kind.VAE, repo=repo, licence="MIT", size_bytes=size_bytes)
+        for slug, label, family, repo, size_bytes in (
+            ("sd-vae-ft-mse", "VAE ft-MSE", "sd", "stabilityai/sd-vae-ft-mse", 335 * MB),
+            ("sdxl-vae-fp16-fix", "SDXL VAE fp16 fix", "sdxl", "madebyollin/sdxl-vae-fp16-fix", 335 * MB),
+            ("taesd", "TAESD, a tiny VAE", "sd", "madebyollin/taesd", 10 * MB),
+            ("taesdxl", "TAESDXL, a tiny VAE", "sdxl", "madebyollin/taesdxl", 10 * MB),
+        )
     ),
     *(
         ModelSpec(

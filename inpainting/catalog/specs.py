@@ -93,8 +93,6 @@ FEW_STEPS = {
 
 
 class Source(StrEnum):
-    """The source of a model's weights."""
-
     HUB = "hub"
     FOLDER = "folder"
     FILE = "file"

@@ -70,6 +70,23 @@ class Box:
             max(self.left, to.left), max(self.top, to.top), min(self.right, to.right), min(self.bottom, to.bottom)
         )
 
+    def union(self, other: Box) -> Box:
+        """The smallest box that contains both."""
+        return Box(
+            min(self.left, other.left),
+            min(self.top, other.top),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+        )
+
+    def tiles(self, side: int) -> list[Box]:
+        """Squares of that side that cover the box, row by row; smaller at its right and bottom."""
+        return [
+            Box(left, top, left + side, top + side).clipped(self)
+            for top in range(self.top, self.bottom, side)
+            for left in range(self.left, self.right, side)
+        ]
+
     def contains(self, other: Box) -> bool:
         return (
             self.left <= other.left

@@ -66,7 +66,7 @@ class Catalog(Protocol):
 
     def has_installed(self, engine: str) -> bool: ...
 
-    def family_of(self, name: str) -> str | None:
+    def find_family(self, name: str) -> str | None:
         """The family of the model of that name, installed or not; None for an unknown name."""
         ...
 

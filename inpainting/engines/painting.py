@@ -75,7 +75,6 @@ def paint(plan: Plan, engine: Engine, on_step: OnStep) -> list[Painting]:
 
 
 def unchanged(plan: Plan) -> Painting:
-    """The source image as it is."""
     return Painting(
         picture=plan.request.image,
         mask=plan.mask,

@@ -100,7 +100,7 @@ class Planner:
         if engine != registry.AUTO:
             return Choice(registry.find(engine).declaration, "The request names this engine.")
         settings = requested or PaintSettings()
-        if settings.model and self.catalog.family_of(settings.model) in families.names(engine=ERASE.name):
+        if settings.model and self.catalog.find_family(settings.model) in families.names(engine=ERASE.name):
             return Choice(ERASE, f"The request names the model {settings.model}.")
         why = auto_reason(settings)
         if (why or requested is None) and DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from inpainting.catalog.inspection.diffusers_folder import pipeline_files
-from inpainting.catalog.inspection.files import ModelRefused, folder_of
+from inpainting.catalog.inspection.files import ModelRefused, model_folder
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.specs import ModelSpec
@@ -194,7 +194,7 @@ def test_a_slug_is_short_and_has_plain_characters(slug: str, tmp_path: Path) -> 
         ModelSpec(slug=slug, label="x", family="sd")
     assert caught.value.code == "model_slug_invalid"
     with pytest.raises(InvalidRequest):
-        folder_of(slug, tmp_path)
+        model_folder(slug, tmp_path)
 
 
 def test_the_path_of_a_model_stays_inside_the_models_folder(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_the_path_of_a_model_stays_inside_the_models_folder(tmp_path: Path) -> N
     root.mkdir()
     (root / "mine").symlink_to(tmp_path)
     with pytest.raises(ModelRefused):
-        folder_of("mine", root)
+        model_folder("mine", root)
 
 
 def test_each_shipped_model_has_a_licence_a_size_and_names_of_its_own() -> None:

@@ -20,8 +20,7 @@ import torch
 from inpainting.catalog import families
 from inpainting.catalog.families import Component, DiffusersLayout, ModelFamily
 from inpainting.core.setting import DIFFUSION
-from inpainting.engines.diffusion.backends.base import Backend
-from inpainting.engines.diffusion.backends.torch import TORCH
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.models import Generation
 from tests import tiny_models

@@ -173,11 +173,6 @@ def registered() -> tuple[ModelFamily, ...]:
     return tuple(registry[name] for name in sorted(registry))
 
 
-def of_engine(engine: str) -> tuple[ModelFamily, ...]:
-    """Return the families whose models that engine computes with, by name."""
-    return tuple(family for family in registered() if family.engine == engine)
-
-
 def names(*, engine: str | None = None) -> list[str]:
     """Return the names of all families, or of those of one engine."""
     return [family.name for family in registered() if engine in (None, family.engine)]

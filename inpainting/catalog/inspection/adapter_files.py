@@ -77,17 +77,17 @@ def check_vae(configuration: Mapping[str, Any], family: str) -> None:
     if expected is not None and channels != expected:
         raise ModelRefused(f"This VAE gives latents of {quoted(channels)} channels, not {expected}.")
     factors = {one.name: one.vae_scaling_factor for one in families.registered() if one.vae_scaling_factor is not None}
-    fitting = [name for name, usual in factors.items() if isinstance(factor, float) and abs(factor - usual) < 1e-6]
-    if fitting and family not in fitting:
-        raise ModelRefused(f"This is a VAE for models of the family {fitting[0]}, not {family}.")
+    matching = [name for name, usual in factors.items() if isinstance(factor, float) and abs(factor - usual) < 1e-6]
+    if matching and family not in matching:
+        raise ModelRefused(f"This is a VAE for models of the family {matching[0]}, not {family}.")
 
 
 def check_text_features(configuration: Mapping[str, Any], family: str) -> None:
     """Refuse a ControlNet that attends to text features of another family's width."""
     width = configuration.get("cross_attention_dim", 0)
-    fitting = [one.name for one in families.registered() if isinstance(width, int) and width in one.text_features]
-    if fitting and family not in fitting:
-        raise ModelRefused(f"This is a ControlNet for models of the family {fitting[0]}, not {family}.")
+    matching = [one.name for one in families.registered() if isinstance(width, int) and width in one.text_features]
+    if matching and family not in matching:
+        raise ModelRefused(f"This is a ControlNet for models of the family {matching[0]}, not {family}.")
 
 
 def check_ip_adapter(folder: Path) -> None:

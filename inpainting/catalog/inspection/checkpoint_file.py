@@ -38,18 +38,18 @@ def check_checkpoint(path: Path, family: str) -> None:
     header = read_header(path)
     if not any(name.startswith(UNET_PREFIX) for name in header):
         raise ModelRefused(f"{path.name} is no Stable Diffusion checkpoint: no tensor is called {UNET_PREFIX}…")
-    check_family(family_of_checkpoint(header), family)
+    check_family(detect_checkpoint_family(header), family)
     channels = unet_channels(header)
     if channels not in (PLAIN_CHANNELS, INPAINTING_CHANNELS):
         raise ModelRefused(
             f"{path.name} takes {channels} channels; {PLAIN_CHANNELS} (plain) and {INPAINTING_CHANNELS} (inpainting) "
             "are supported."
         )
-    if configuration_of(path).is_dir():
-        check_folder_texts(configuration_of(path), family)
+    if configuration_folder(path).is_dir():
+        check_folder_texts(configuration_folder(path), family)
 
 
-def family_of_checkpoint(names: Iterable[str]) -> str:
+def detect_checkpoint_family(names: Iterable[str]) -> str:
     """Return the family whose declared prefix some tensor names have; the longest such prefix decides."""
     names = list(names)
     prefixes = {
@@ -61,8 +61,7 @@ def family_of_checkpoint(names: Iterable[str]) -> str:
     return prefixes[max(present, key=len)]
 
 
-def configuration_of(checkpoint: Path) -> Path:
-    """Return the folder of a checkpoint's configuration."""
+def configuration_folder(checkpoint: Path) -> Path:
     return checkpoint.with_name(CONFIGURATION)
 
 

@@ -63,7 +63,7 @@ def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
 
     Raises ModelRefused for a class that the family does not declare, and for a component that is missing.
     """
-    pipeline, pipelines = index.get("_class_name"), families_of_pipelines()
+    pipeline, pipelines = index.get("_class_name"), pipeline_families()
     if not isinstance(pipeline, str) or pipeline not in pipelines:
         raise ModelRefused(f"{INDEX} names the pipeline {quoted(pipeline)}; known are {', '.join(pipelines)}.")
     check_family(pipelines[pipeline], family)
@@ -86,7 +86,7 @@ def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
     return components
 
 
-def families_of_pipelines() -> dict[str, str]:
+def pipeline_families() -> dict[str, str]:
     """Return the family of each pipeline class that some family declares."""
     return {
         pipeline: family.name

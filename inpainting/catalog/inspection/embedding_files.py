@@ -28,10 +28,10 @@ def check_embedding(path: Path, family: str) -> None:
     if path.stat().st_size > MAX_EMBEDDING_BYTES:
         raise ModelRefused(f"{path.name} is larger than {MAX_EMBEDDING_BYTES // 2**20} MB; no embedding is.")
     header = read_header(path)
-    fitting = families_of(header, path.name)
+    matching = detect_families(header, path.name)
     support = families.get(family).embedding
-    if family not in fitting or support is None:
-        raise ModelRefused(f"{path.name} is an embedding for models of the family {fitting[0]}, not {family}.")
+    if family not in matching or support is None:
+        raise ModelRefused(f"{path.name} is an embedding for models of the family {matching[0]}, not {family}.")
     names = tensor_names(header, family)
     counts = {check_shape(header[name], name, path.name) for name in names}
     if len(counts) > 1:
@@ -47,18 +47,18 @@ def check_embedding(path: Path, family: str) -> None:
         raise ModelRefused(error.message) from error
 
 
-def families_of(header: Mapping[str, Any], file: str) -> list[str]:
+def detect_families(header: Mapping[str, Any], file: str) -> list[str]:
     """Return the families that have embeddings with these tensors. Raises ModelRefused where there is none."""
     supports = {known.name: known.embedding for known in families.registered() if known.embedding is not None}
-    fitting = [
+    matching = [
         name
         for name, support in supports.items()
         if (set(header) == set(support.tensors) if support.tensors else len(header) == 1)
     ]
-    if not fitting:
+    if not matching:
         known = ", ".join(" and ".join(support.tensors) for support in supports.values() if support.tensors)
         raise ModelRefused(f"{file} is no embedding: it holds {len(header)} tensors, and not {known}.")
-    return fitting
+    return matching
 
 
 def tensor_names(header: Mapping[str, Any], family: str) -> tuple[str, ...]:

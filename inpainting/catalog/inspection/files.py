@@ -38,7 +38,7 @@ class ModelRefused(EngineFailed):
         super().__init__(message, code="model_refused")
 
 
-def folder_of(slug: str, root: Path) -> Path:
+def model_folder(slug: str, root: Path) -> Path:
     """Return the folder of a model below the folder of all models.
 
     Raises InvalidRequest for a bad slug, ModelRefused where a link leads elsewhere.

@@ -72,7 +72,7 @@ def check_lora(path: Path, family: str) -> None:
         raise LoraRefused(error.message) from error
     check_configuration(path)
     check_tensors(header, path.name, family)
-    seen = family_of(header)
+    seen = detect_family(header)
     if seen is not None and seen != family:
         raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
 
@@ -83,11 +83,11 @@ def lora_file(names: Iterable[str], name: str) -> str:
     Raises LoraRefused where there is none or it is not clear which is meant.
     """
     files = sorted(one for one in names if one.endswith(WEIGHTS))
-    fitting = [one for one in files if name in ("", one)]
-    if len(fitting) != 1:
+    matching = [one for one in files if name in ("", one)]
+    if len(matching) != 1:
         found = ", ".join(files[:8]) or "none"
         raise LoraRefused(f"Exactly one {WEIGHTS} file is needed, or the one named with --file; found: {found}.")
-    return fitting[0]
+    return matching[0]
 
 
 def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
@@ -122,7 +122,7 @@ def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
             raise LoraRefused(f"{file} is damaged: the two halves of {quoted(layer)} do not fit together.")
 
 
-def family_of(header: Mapping[str, Any]) -> str | None:
+def detect_family(header: Mapping[str, Any]) -> str | None:
     """Return the family that a LoRA's layers show; None where they could be of several.
 
     Tensor names that one family alone has show it, or the width of the text features that its layers attend to.

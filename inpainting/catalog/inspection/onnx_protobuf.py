@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MAX_FIELDS = 2_000_000
-"""Published networks have some ten thousand."""
+"""Fields that are read; published networks have some ten thousand."""
 MAX_DEPTH = 32
 VARINT, EIGHT_BYTES, TEXT, FOUR_BYTES = 0, 1, 2, 5
 KEYS = 2**32
@@ -62,7 +62,7 @@ def read(path: Path) -> OnnxFile:
     """Return what the file declares. Raises ValueError for a file that is damaged or no ONNX file."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         found = OnnxFile()
-        budget = Budget()
+        budget = iter(range(MAX_FIELDS))  # a file of nothing but tiny fields must not take hours
         filled: set[str] = set()
         waiting: list[tuple[str, Span, int]] = [("model", (0, len(data)), 0)]
         while waiting:
@@ -87,23 +87,12 @@ def read(path: Path) -> OnnxFile:
     return found
 
 
-class Budget:
-    """The number of fields that may still be read: a file of nothing but tiny fields must not take hours."""
-
-    def __init__(self) -> None:
-        self.left = MAX_FIELDS
-
-    def spend(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise ValueError("too many fields")
-
-
-def fields(data: mmap.mmap, span: Span, budget: Budget) -> Iterator[tuple[int, int | Span]]:
+def fields(data: mmap.mmap, span: Span, budget: Iterator[int]) -> Iterator[tuple[int, int | Span]]:
     """Yield the fields of one message: number, and an integer or the span of its bytes. Raises ValueError."""
     at, end = span
     while at < end:
-        budget.spend()
+        if next(budget, None) is None:
+            raise ValueError("too many fields")
         key, at = varint(data, at, end)
         number, kind = key >> 3, key & 7
         if number == 0 or key >= KEYS:
@@ -138,16 +127,16 @@ def varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
     raise ValueError("a number that does not end")
 
 
-def inside(data: mmap.mmap, span: Span, wanted: int, budget: Budget) -> list[Span]:
+def inside(data: mmap.mmap, span: Span, wanted: int, budget: Iterator[int]) -> list[Span]:
     return [value for number, value in fields(data, span, budget) if number == wanted and isinstance(value, tuple)]
 
 
-def text(data: mmap.mmap, span: Span, wanted: int, budget: Budget) -> str:
+def text(data: mmap.mmap, span: Span, wanted: int, budget: Iterator[int]) -> str:
     found = inside(data, span, wanted, budget)
     return data[slice(*found[-1])].decode() if found else ""
 
 
-def value_info(data: mmap.mmap, span: Span, budget: Budget) -> tuple[str, Value]:
+def value_info(data: mmap.mmap, span: Span, budget: Iterator[int]) -> tuple[str, Value]:
     """Return name and type of a ValueInfoProto: type.tensor_type has elem_type and shape, the shape dimensions."""
     name, kind = text(data, span, 1, budget), 0
     shape: list[int | None] = []

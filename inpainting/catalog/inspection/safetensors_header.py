@@ -44,7 +44,7 @@ def read_header(path: Path) -> dict[str, Any]:
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header is no object.")
     header.pop("__metadata__", None)
     at = 0
-    for begin, end, name in sorted(spans_of(header, path.name)):
+    for begin, end, name in sorted(tensor_spans(header, path.name)):
         if begin != at:
             raise ModelRefused(f"{path.name} is damaged: {quoted(name)} begins at byte {begin}, not at {at}.")
         at = end
@@ -53,7 +53,7 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def spans_of(header: Mapping[str, Any], file: str) -> Iterator[tuple[int, int, str]]:
+def tensor_spans(header: Mapping[str, Any], file: str) -> Iterator[tuple[int, int, str]]:
     """Yield first byte, end and name of each tensor. Raises ModelRefused for a wrong description."""
     for name, tensor in header.items():
         try:

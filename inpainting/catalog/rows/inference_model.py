@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator, URLValidator
+from django.core.validators import RegexValidator, URLValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from inpainting.catalog import families, specs
-from inpainting.catalog.inspection.files import ModelRefused, folder_of, installed_weights
+from inpainting.catalog.inspection.files import ModelRefused, installed_weights, model_folder
 from inpainting.catalog.rows.choices import (
     control_choices,
     family_choices,
@@ -21,15 +22,17 @@ from inpainting.catalog.rows.choices import (
     scheduler_choices,
     source_choices,
 )
+from inpainting.catalog.rows.fields import range_validators, slug_field
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES
-from inpainting.core.validation import SLUG, check_range
+from inpainting.core.validation import check_range
 from inpainting.leases import NOT_LEASED, ConditionalUpdate, in_seconds
 
 PULL_LEASE_SECONDS = 300
 """The time without progress after which a pull is considered dead and another may start."""
 MAX_ALIAS_CHARACTERS = 200
+SPEC_COLUMNS = tuple(field.name for field in fields(ModelSpec) if field.name != "path")
 
 
 class ModelState(models.TextChoices):
@@ -46,10 +49,7 @@ class InferenceModel(ConditionalUpdate):
     and a fence, as a worker holds a generation.
     """
 
-    slug = models.CharField(
-        max_length=64, unique=True, help_text="name in the API: a-z, 0-9, full stop, underscore, hyphen",
-        validators=[RegexValidator(SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
-    )  # fmt: skip
+    slug = slug_field()
     label = models.CharField(max_length=100, help_text="name on the pages")
     family = models.CharField(max_length=20, choices=family_choices)
     kind = models.CharField(
@@ -79,21 +79,11 @@ class InferenceModel(ConditionalUpdate):
     licence_url = models.CharField(max_length=200, blank=True, validators=[URLValidator(["https", "http"])])
     size_bytes = models.BigIntegerField(null=True, blank=True, help_text="size of the download, if known")
     memory_bytes = models.BigIntegerField(null=True, blank=True, help_text="memory needed to paint, if known")
-    steps = models.PositiveSmallIntegerField(
-        default=30, validators=[MinValueValidator(int(RANGES["steps"][0])), MaxValueValidator(int(RANGES["steps"][1]))]
-    )
-    guidance_scale = models.FloatField(
-        default=7.5,
-        validators=[MinValueValidator(RANGES["guidance_scale"][0]), MaxValueValidator(RANGES["guidance_scale"][1])],
-    )
+    steps = models.PositiveSmallIntegerField(default=30, validators=range_validators("steps", int))
+    guidance_scale = models.FloatField(default=7.5, validators=range_validators("guidance_scale", float))
     scheduler = models.CharField(max_length=60, choices=scheduler_choices, default="DPMSolverMultistepScheduler")
-    width = models.PositiveSmallIntegerField(
-        default=512, validators=[MinValueValidator(int(RANGES["width"][0])), MaxValueValidator(int(RANGES["width"][1]))]
-    )
-    height = models.PositiveSmallIntegerField(
-        default=512,
-        validators=[MinValueValidator(int(RANGES["height"][0])), MaxValueValidator(int(RANGES["height"][1]))],
-    )
+    width = models.PositiveSmallIntegerField(default=512, validators=range_validators("width", int))
+    height = models.PositiveSmallIntegerField(default=512, validators=range_validators("height", int))
     aliases = models.JSONField(default=list, blank=True, help_text="list of further names that clients may send")
     enabled = models.BooleanField(default=True, help_text="off: not offered, and not found by name")
     is_fallback = models.BooleanField(
@@ -161,7 +151,7 @@ class InferenceModel(ConditionalUpdate):
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> InferenceModel:
-        return cls(**columns_of(spec))
+        return cls(**spec_columns(spec))
 
     # Mutators
 
@@ -238,7 +228,7 @@ class InferenceModel(ConditionalUpdate):
     @property
     def folder(self) -> Path:
         """The folder of its files. Raises ModelRefused if a symbolic link leads out of the models folder."""
-        return folder_of(self.slug, settings.MODELS_DIR)
+        return model_folder(self.slug, settings.MODELS_DIR)
 
     @property
     def weights(self) -> Path | None:
@@ -269,28 +259,14 @@ class InferenceModel(ConditionalUpdate):
     @property
     def spec(self) -> ModelSpec:
         """The model as engines know it, with the path of its files where it is installed."""
-        return ModelSpec(
-            slug=self.slug,
-            label=self.label,
-            family=self.family,
-            kind=Kind(self.kind),
-            control=specs.Control(self.control) if self.control else None,
-            source=specs.Source(self.source),
-            repo=self.repo,
-            revision=self.revision,
-            variant=self.variant,
-            licence=self.licence,
-            licence_url=self.licence_url,
-            size_bytes=self.size_bytes,
-            memory_bytes=self.memory_bytes,
-            steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            scheduler=self.scheduler,
-            width=self.width,
-            height=self.height,
-            aliases=tuple(self.aliases),
-            path=self.weights if self.is_installed else None,
-        )
+        columns = {name: getattr(self, name) for name in SPEC_COLUMNS}
+        typed = {
+            "kind": Kind(self.kind),
+            "control": specs.Control(self.control) if self.control else None,
+            "source": specs.Source(self.source),
+            "aliases": tuple(self.aliases),
+        }
+        return ModelSpec(**columns | typed, path=self.weights if self.is_installed else None)
 
     def check_installed(self, *, field: str = "model") -> None:
         """Raise InvalidRequest, `model_unavailable`, with the command that installs it, unless it is installed."""
@@ -300,11 +276,7 @@ class InferenceModel(ConditionalUpdate):
             )
 
 
-def columns_of(spec: ModelSpec) -> dict[str, Any]:
+def spec_columns(spec: ModelSpec) -> dict[str, Any]:
     """Return the columns of a spec's row."""
-    names = ("slug", "label", "family", "kind", "source", "repo", "revision", "variant", "licence", "licence_url")
-    numbers = ("size_bytes", "memory_bytes", "steps", "guidance_scale", "scheduler", "width", "height")
-    return {name: getattr(spec, name) for name in (*names, *numbers)} | {
-        "control": spec.control or "",
-        "aliases": list(spec.aliases),
-    }
+    columns = {name: getattr(spec, name) for name in SPEC_COLUMNS}
+    return columns | {"control": spec.control or "", "aliases": list(spec.aliases)}

@@ -7,15 +7,13 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
 from inpainting.catalog import specs
 from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.rows.choices import lora_family_choices, lora_kind_choices
+from inpainting.catalog.rows.fields import range_validators, slug_field
 from inpainting.catalog.specs import LoraSpec
-from inpainting.core.settings_table import RANGES
-from inpainting.core.validation import SLUG
 
 FOLDER = ".loras"
 """In the folder of all models: no slug begins with a full stop."""
@@ -24,10 +22,7 @@ FOLDER = ".loras"
 class Lora(models.Model):
     """A row exists as long as its file: `catalog.store.lora_store` adds and removes both."""
 
-    slug = models.CharField(
-        max_length=64, unique=True, help_text="name in the API: a-z, 0-9, full stop, underscore, hyphen",
-        validators=[RegexValidator(SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
-    )  # fmt: skip
+    slug = slug_field()
     label = models.CharField(max_length=100, help_text="name on the pages")
     family = models.CharField(
         max_length=10,
@@ -43,7 +38,7 @@ class Lora(models.Model):
     )
     steps = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="number of steps that it was distilled to; empty: as usual for its kind",
-        validators=[MinValueValidator(int(RANGES["steps"][0])), MaxValueValidator(int(RANGES["steps"][1]))],
+        validators=range_validators("steps", int),
     )  # fmt: skip
     trigger = models.CharField(max_length=200, blank=True, help_text="trigger words that the prompt must contain")
     licence = models.CharField(max_length=100, blank=True)
@@ -69,12 +64,10 @@ class Lora(models.Model):
 
     @property
     def path(self) -> Path:
-        """The path of its file."""
         return Path(settings.MODELS_DIR, FOLDER, self.slug + WEIGHTS)
 
     @property
     def is_installed(self) -> bool:
-        """Whether its file exists."""
         return self.path.is_file()
 
     @property

@@ -37,7 +37,7 @@ class NetworkStore:
         """Whether a folder holds all files as they were written; marks it as used. A damaged folder is removed."""
         try:
             written = json.loads((folder / MANIFEST).read_text())
-            is_complete = all(digest_of(folder / name) == digest for name, digest in written.items())
+            is_complete = all(sha256_file(folder / name) == digest for name, digest in written.items())
         except FileNotFoundError:
             is_complete = False
         except (OSError, ValueError, AttributeError) as error:
@@ -70,7 +70,7 @@ class NetworkStore:
             draft = Path(scratch, "files")
             draft.mkdir()
             yield draft
-            written = {path.name: digest_of(path) for path in sorted(draft.iterdir())}
+            written = {path.name: sha256_file(path) for path in sorted(draft.iterdir())}
             (draft / MANIFEST).write_text(json.dumps(written))
             for path in [*draft.iterdir(), draft]:
                 sync(path)
@@ -81,7 +81,7 @@ class NetworkStore:
     def evict(self, *, keep: set[Path]) -> None:
         """Remove the least recently used folders, but those to keep, until the rest is within the budget."""
         manifests = sorted(self.root.glob(f"*/*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
-        sizes = {path.parent: size_of(path.parent) for path in manifests}
+        sizes = {path.parent: folder_size(path.parent) for path in manifests}
         used = sum(sizes.values())
         for folder, size in sizes.items():
             if used <= self.budget_bytes:
@@ -97,12 +97,12 @@ def remove(models_dir: Path, slug: str) -> None:
     shutil.rmtree(models_dir / FOLDER / slug, ignore_errors=True)
 
 
-def digest_of(path: Path) -> str:
+def sha256_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def size_of(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 

@@ -88,13 +88,7 @@ class HubSource:
             file.seek(0)
             return json_object(file.read(), INDEX)
 
-    def fetch(
-        self, model: InferenceModel, manifest: Manifest, file: ManifestFile, target: Path, on_bytes: OnBytes
-    ) -> None:
-        self.download(model.repo, manifest.revision, file, target, on_bytes)
-
-    def download(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
-        """Write one file of a repository to `target`, as `fetch`."""
+    def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
         with target.open("ab") as opened:
             for attempt in range(1, ATTEMPTS + 1):
                 try:

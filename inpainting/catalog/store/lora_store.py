@@ -41,7 +41,7 @@ def pull(lora: Lora, hub: HubSource, manifest: Manifest) -> None:
     lora.licence = lora.licence or manifest.licence
     with staged(lora) as copy:
         check_free_space(copy.parent, manifest)
-        hub.download(lora.repo, manifest.revision, file, copy, lambda count: None)
+        hub.fetch(lora.repo, manifest.revision, file, copy, lambda count: None)
         pinned = verify(copy, file, None, lambda message: None)
         lora.sha256, lora.size_bytes = pinned["sha256"], pinned["size"]
 

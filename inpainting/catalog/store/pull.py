@@ -93,7 +93,7 @@ def pull(model: InferenceModel, source: ModelSource, manifest: Manifest) -> None
 
 def install(model: InferenceModel, source: ModelSource, manifest: Manifest) -> None:
     check_promised_hashes(model, manifest)
-    staging = staging_of(model) / (manifest.revision or "local")
+    staging = staging_folder(model) / (manifest.revision or "local")
     if manifest.source is not Source.HUB:
         shutil.rmtree(staging, ignore_errors=True)  # without promised hashes older files there cannot be checked
     staging.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -109,20 +109,23 @@ def install(model: InferenceModel, source: ModelSource, manifest: Manifest) -> N
             if part.exists() and part.stat().st_size > file.size:
                 part.unlink()
             progress.add(part.stat().st_size if part.exists() else 0, f"Getting {file.name}")
-            source.fetch(model, manifest, file, part, partial(progress.add, message=f"Getting {file.name}"))
+            on_bytes = partial(progress.add, message=f"Getting {file.name}")
+            source.fetch(model.repo, manifest.revision, file, part, on_bytes)
             files[file.name] = verify(part, file, model.files.get(file.name), progress.report)
             os.replace(part, target)
         else:
             progress.add(file.size, f"Checking {file.name}")
             files[file.name] = verify(target, file, model.files.get(file.name), progress.report)
-    remove_all_but(staging, files)
+    for path in staging.rglob("*"):
+        if path.is_file() and path.relative_to(staging).as_posix() not in files:
+            path.unlink()
     if model.files and model.files.keys() != files.keys():
         raise ModelRefused(pin_mismatch(sorted(model.files.keys() ^ files.keys())[0]))
     check_installable(installed_weights(staging) or staging, model)
     if not model.pin(manifest.revision, files):
         raise PullLost
     move_into_place(staging, model.folder)
-    shutil.rmtree(staging_of(model))
+    shutil.rmtree(staging_folder(model))
     if not model.install(manifest.source):
         raise PullLost
 
@@ -197,20 +200,10 @@ def pin_mismatch(name: str) -> str:
     )
 
 
-def remove_all_but(staging: Path, files: Mapping[str, object]) -> None:
-    for path in staging.rglob("*"):
-        if path.is_file() and path.relative_to(staging).as_posix() not in files:
-            path.unlink()
-
-
 def move_into_place(staging: Path, folder: Path) -> None:
     """Replace a model's folder by the staging folder, after all of it is synced to the disk."""
     for path in [*staging.rglob("*"), staging]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        converted_networks.sync(path)
     before = staging.with_name("before")
     shutil.rmtree(before, ignore_errors=True)
     if folder.exists():
@@ -218,7 +211,7 @@ def move_into_place(staging: Path, folder: Path) -> None:
     staging.rename(folder)
 
 
-def staging_of(model: InferenceModel) -> Path:
+def staging_folder(model: InferenceModel) -> Path:
     return model.folder.parent / STAGING / model.slug
 
 
@@ -229,7 +222,7 @@ def remove_files(model: InferenceModel) -> bool:
     """
     if not model.remove():
         return False
-    for folder in (model.folder, staging_of(model)):
+    for folder in (model.folder, staging_folder(model)):
         if folder.is_dir():
             shutil.rmtree(folder)
     converted_networks.remove(settings.MODELS_DIR, model.slug)

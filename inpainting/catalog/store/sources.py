@@ -15,7 +15,7 @@ from inpainting.catalog.inspection.checkpoint_file import (
     CONFIGURATION,
     can_configure,
     configuration_files,
-    configuration_of,
+    configuration_folder,
     text_features,
 )
 from inpainting.catalog.inspection.files import INDEX, check_names, json_in, names_in
@@ -69,9 +69,7 @@ class ModelSource(Protocol):
         """Return the files that a pull would install. Raises ModelUnavailable and ModelRefused."""
         ...
 
-    def fetch(
-        self, model: InferenceModel, manifest: Manifest, file: ManifestFile, target: Path, on_bytes: OnBytes
-    ) -> None:
+    def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
         """Write one file to `target`, resuming after the bytes that it already has. Raises ModelUnavailable."""
         ...
 
@@ -92,37 +90,32 @@ class LocalSource:
     def manifest(self, model: InferenceModel) -> Manifest:
         if not self.path.exists():
             raise ModelUnavailable(f"There is no folder and no file {self.path}.")
-        if model.kind == Kind.CHECKPOINT and not isinstance(families.get(model.family).layout, OnnxLayout):
-            check_installable(self.path, model)
-            if self.path.is_file():
-                return self._checkpoint(model)
-        if self.path.is_file():
-            check_installable(self.path, model)
-            return self._manifest(model, Source.FILE, [self.path.name])
-        return self._folder(model)
+        is_checkpoint = model.kind == Kind.CHECKPOINT
+        is_onnx = is_checkpoint and isinstance(families.get(model.family).layout, OnnxLayout)
+        if self.path.is_dir():
+            if is_checkpoint and not is_onnx:
+                check_installable(self.path, model)
+            names = self._names_in_folder(model)
+            if not is_onnx:
+                return self._manifest(model, Source.FOLDER, names)
+            self.path = self.path / names[0]
+        check_installable(self.path, model)
+        names = [self.path.name]
+        if is_checkpoint and not is_onnx:
+            self._configuration = self._find_configuration(model)
+            names += [f"{CONFIGURATION}/{name}" for name in configuration_files(self._configuration, model.family)]
+        return self._manifest(model, Source.FILE, names)
 
-    def _folder(self, model: InferenceModel) -> Manifest:
+    def _names_in_folder(self, model: InferenceModel) -> list[str]:
         """The model's files in a folder that may hold others too."""
         present = names_in(self.path)
         check_names(present)
         if model.kind != Kind.CHECKPOINT:
-            names = adapter_files(present, Kind(model.kind), model.family, model.variant)
-            return self._manifest(model, Source.FOLDER, names)
-        names = model_files(present, model.family, model.variant, partial(json_in, self.path / INDEX))
-        if isinstance(families.get(model.family).layout, OnnxLayout):
-            self.path = self.path / names[0]
-            check_installable(self.path, model)
-            return self._manifest(model, Source.FILE, [self.path.name])
-        return self._manifest(model, Source.FOLDER, names)
-
-    def _checkpoint(self, model: InferenceModel) -> Manifest:
-        """A checkpoint and the files of its configuration."""
-        self._configuration = self._find_configuration(model)
-        texts = configuration_files(self._configuration, model.family)
-        return self._manifest(model, Source.FILE, [self.path.name, *(f"{CONFIGURATION}/{name}" for name in texts)])
+            return adapter_files(present, Kind(model.kind), model.family, model.variant)
+        return model_files(present, model.family, model.variant, partial(json_in, self.path / INDEX))
 
     def _manifest(self, model: InferenceModel, source: Source, names: list[str]) -> Manifest:
-        files = tuple(ManifestFile(name, self._path_of(name).stat().st_size) for name in names)
+        files = tuple(ManifestFile(name, self._origin(name).stat().st_size) for name in names)
         return Manifest(source, model.revision, files)
 
     def _find_configuration(self, model: InferenceModel) -> Path:
@@ -130,7 +123,7 @@ class LocalSource:
         header = read_header(self.path)
         if self.config:
             other = InferenceModel.objects.filter(slug=self.config).first()
-            named = Path(self.config).expanduser() if other is None else configuration_in(other)
+            named = Path(self.config).expanduser() if other is None else installed_configuration(other)
             if named is None:
                 raise ModelUnavailable(f"{self.config} is not installed; “python manage.py pull_model {self.config}”.")
             if not named.is_dir():
@@ -138,28 +131,26 @@ class LocalSource:
             if not can_configure(named, header):
                 raise ModelUnavailable(f"The configuration of {self.config} is that of another kind of model.")
             return named
-        own = configuration_of(self.path)
-        candidates = [own, *map(configuration_in, InferenceModel.objects.filter(family=model.family))]
+        own = configuration_folder(self.path)
+        candidates = [own, *map(installed_configuration, InferenceModel.objects.filter(family=model.family))]
         for folder in candidates:
             if folder is not None and folder.is_dir() and can_configure(folder, header):
                 return folder
         shipped = {width: slug for family in families.registered() for width, slug in family.text_features.items()}
-        fitting = shipped.get(text_features(header) or 0, "SLUG")
+        slug = shipped.get(text_features(header) or 0, "SLUG")
         raise ModelUnavailable(
             f"{self.path.name} holds only weights, and there is no installed model whose configuration fits. "
-            f"“python manage.py pull_model {fitting}” installs one; or name a folder in diffusers' layout, weights "
+            f"“python manage.py pull_model {slug}” installs one; or name a folder in diffusers' layout, weights "
             "or not, with --config."
         )
 
-    def fetch(
-        self, model: InferenceModel, manifest: Manifest, file: ManifestFile, target: Path, on_bytes: OnBytes
-    ) -> None:
-        with self._path_of(file.name).open("rb") as original, target.open("wb") as copy:
+    def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
+        with self._origin(file.name).open("rb") as original, target.open("wb") as copy:
             while chunk := original.read(CHUNK_BYTES):
                 copy.write(chunk)
                 on_bytes(len(chunk))
 
-    def _path_of(self, name: str) -> Path:
+    def _origin(self, name: str) -> Path:
         if self._configuration is not None and name.startswith(f"{CONFIGURATION}/"):
             return self._configuration / name.removeprefix(f"{CONFIGURATION}/")
         return self.path if self.path.is_file() else self.path / name
@@ -173,9 +164,9 @@ def check_installable(path: Path, model: InferenceModel) -> None:
         check_adapter(path, model.family, Kind(model.kind))
 
 
-def configuration_in(model: InferenceModel) -> Path | None:
+def installed_configuration(model: InferenceModel) -> Path | None:
     """Return the folder of an installed model that can configure checkpoints; None where it is not installed."""
     weights = model.weights if model.is_installed else None
     if weights is None:
         return None
-    return configuration_of(weights) if weights.is_file() else weights
+    return configuration_folder(weights) if weights.is_file() else weights

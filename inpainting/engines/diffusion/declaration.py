@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from inpainting.catalog import families
 from inpainting.catalog.specs import (
@@ -30,6 +30,8 @@ from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 CONTEXT, LEAST_CONTEXT = 0.5, 32
 
+Adapter = TypeVar("Adapter", LoraSpec, ModelSpec)
+
 
 def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
     """Fill in the model's own values where the settings leave them open.
@@ -40,15 +42,21 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
     model = catalog.find(settings.model, NAME)
     check_supported(settings, model)
     settings = with_preset(settings, model, catalog)
-    loras = tuple(fitting_lora(use.slug, model, catalog) for use in settings.loras)
+
+    def find_adapter(name: str, kind: Kind, field: str) -> ModelSpec:
+        adapter = catalog.find_adapter(name, kind, field)
+        return of_same_family(adapter, ADAPTER_LABELS[kind], model, code="part_unfit", field=field)
+
+    loras = tuple(
+        of_same_family(catalog.find_lora(use.slug), "LoRA", model, code="lora_unfit", field="loras")
+        for use in settings.loras
+    )
     adapters = {
-        field: fitting_adapter(getattr(settings, field), kind, field, model, catalog)
+        field: find_adapter(getattr(settings, field), kind, field)
         for field, kind in ADAPTER_SETTINGS.items()
         if getattr(settings, field) is not None
     }
-    embeddings = tuple(
-        fitting_adapter(name, Kind.EMBEDDING, "embeddings", model, catalog) for name in settings.embeddings
-    )
+    embeddings = tuple(find_adapter(name, Kind.EMBEDDING, "embeddings") for name in settings.embeddings)
     sampling = sampling_defaults(settings, model, loras)
     slugs: dict[str, Any] = {field: adapter.slug for field, adapter in adapters.items()}
     settings = replace(
@@ -109,27 +117,13 @@ def with_preset(settings: PaintSettings, model: ModelSpec, catalog: Catalog) -> 
     return replace(settings, loras=(LoraUse(draft.lora, weight), *others), vae=settings.vae or draft.vae)
 
 
-def fitting_lora(slug: str, model: ModelSpec, catalog: Catalog) -> LoraSpec:
-    """The LoRA of that slug. Raises InvalidRequest, also for one of another family (`lora_unfit`)."""
-    lora = catalog.find_lora(slug)
-    if lora.family != model.family:
-        raise InvalidRequest(
-            f"The LoRA {lora.slug} is for models of the family {lora.family}; {model.label} is of {model.family}.",
-            code="lora_unfit",
-            field="loras",
-            actual=lora.slug,
-        )
-    return lora
-
-
-def fitting_adapter(name: str, kind: Kind, field: str, model: ModelSpec, catalog: Catalog) -> ModelSpec:
-    """The adapter that the setting `field` names. Raises InvalidRequest, also for another family (`part_unfit`)."""
-    adapter = catalog.find_adapter(name, kind, field)
+def of_same_family(adapter: Adapter, label: str, model: ModelSpec, *, code: str, field: str) -> Adapter:
+    """The adapter. Raises InvalidRequest with that code if it is for models of another family than the model's."""
     if adapter.family != model.family:
         raise InvalidRequest(
-            f"The {ADAPTER_LABELS[kind]} {adapter.slug} is for models of the family {adapter.family}; {model.label} is "
-            f"of {model.family}.",
-            code="part_unfit",
+            f"The {label} {adapter.slug} is for models of the family {adapter.family}; {model.label} is of "
+            f"{model.family}.",
+            code=code,
             field=field,
             actual=adapter.slug,
         )

@@ -9,7 +9,7 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, StepControl
+from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 
@@ -46,10 +46,9 @@ class DenoisingState:
     image_prompt: ImagePrompt | None = None
 
     @property
-    def step_control(self) -> StepControl:
-        """The ControlNet in this step."""
-        strength = self.controlnet.strength_at(self.index, len(self.timesteps)) if self.controlnet is not None else 0.0
-        return StepControl(self.controlnet, strength, self.rows)
+    def control_strength(self) -> float:
+        """The strength of the ControlNet in this step; 0 without one."""
+        return self.controlnet.strength_at(self.index, len(self.timesteps)) if self.controlnet is not None else 0.0
 
     @property
     def adapter_ids(self) -> tuple[int, int]:
@@ -106,7 +105,7 @@ class DenoisingState:
         self.latents, *rest = self.scheduler.step(
             prediction, timestep, self.latents, return_dict=False, **self.step_arguments
         )
-        self.pred_original_sample = rest[0] if rest else schedulers.pred_original_sample_of(self.scheduler)
+        self.pred_original_sample = rest[0] if rest else schedulers.pred_original_sample(self.scheduler)
         self.index += 1
         if self.image is not None:
             self._restore_kept(self.image)

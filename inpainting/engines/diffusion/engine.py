@@ -14,7 +14,6 @@ from django.conf import settings as site
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Kind, ModelSpec
-from inpainting.core.request import PaintSettings
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.backends import openvino
 from inpainting.engines.diffusion.declaration import DIFFUSION
@@ -72,7 +71,8 @@ class Diffusion:
             last = step
             on_step(step)
 
-        adapters = [adapter for adapter in plan.adapters if has_effect(adapter, plan.settings)]
+        strengths = {kind: getattr(plan.settings, name) for kind, name in STRENGTHS.items()}
+        adapters = [adapter for adapter in plan.adapters if strengths.get(adapter.kind) != 0]
         pictures, notes = self.batcher.paint(
             plan.request, plan.required_model, follow, plan.loras, adapters, plan.embeddings
         )
@@ -112,12 +112,6 @@ class Diffusion:
             logger.warning("OpenVINO is installed and cannot be used: %s", error)
             return None
         return OpenVinoSelector(cache, Path(options.models_dir or ""), options.openvino_bytes)
-
-
-def has_effect(adapter: ModelSpec, settings: PaintSettings) -> bool:
-    """Whether an adapter changes anything: not with a strength of 0."""
-    strength = STRENGTHS.get(adapter.kind)
-    return strength is None or getattr(settings, strength) != 0
 
 
 def create() -> Diffusion:

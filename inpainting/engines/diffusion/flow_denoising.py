@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from diffusers import FluxFillPipeline
 
 from inpainting.engines.diffusion import flow_schedulers
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.latents import pack_latents, unpack_latents
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -23,13 +23,13 @@ class FlowDenoisingState(DenoisingState):
 
     def model_input(self) -> torch.Tensor:
         """[1, h * w / 4, 8 * c + 256]: the latents, the kept part's latents and the mask."""
-        parts = (self.latents, self.masked_image, self.pixel_mask)
-        return torch.cat([pack_latents(part) for part in parts if part is not None], dim=2)
+        parts = (part for part in (self.latents, self.masked_image, self.pixel_mask) if part is not None)
+        return torch.cat([FluxFillPipeline._pack_latents(part, *part.shape) for part in parts], dim=2)
 
     @torch.inference_mode()
     def advance(self, prediction: torch.Tensor) -> None:
         """Take a step. prediction: the transformer's output for `model_input`, [1, h * w / 4, 4 * c]."""
-        velocity = unpack_latents(prediction, self.latents.shape[-2], self.latents.shape[-1])
+        velocity = FluxFillPipeline._unpack_latents(prediction, *self.latents.shape[-2:], vae_scale_factor=1)
         sigma = flow_schedulers.sigma_at(self.scheduler, self.timesteps[self.index])
         pred_original_sample = self.latents - sigma * velocity
         DenoisingState.advance(self, velocity)  # super() does not work in a dataclass with slots

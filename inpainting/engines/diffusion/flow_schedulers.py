@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import diffusers
 import numpy as np
 import torch
+from diffusers.pipelines.flux.pipeline_flux_fill import calculate_shift
 
 from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
+from inpainting.engines.diffusion.schedulers import scheduler_parameters
 
 EULER, HEUN = FLOW_SCHEDULERS
 FALLBACKS = {"HeunDiscreteScheduler": HEUN, "KarrasVeScheduler": HEUN}
@@ -30,9 +31,7 @@ def make(name: str, config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
         raise ValueError(f"no scheduler called {name}")
     class_name = name if name in FLOW_SCHEDULERS else FALLBACKS.get(name, EULER)
     note = f"{name} cannot drive a model of flow matching; {class_name} ran in its place."
-    scheduler_class = getattr(diffusers, class_name)
-    scheduler = scheduler_class.from_config(supported_config(scheduler_class, config))
-    return scheduler, () if class_name == name else (note,)
+    return make_supported(class_name, config), () if class_name == name else (note,)
 
 
 def begin(scheduler: Any, config: Mapping[str, Any], *, steps: int, strength: float, patches: int) -> torch.Tensor:
@@ -45,10 +44,11 @@ def begin(scheduler: Any, config: Mapping[str, Any], *, steps: int, strength: fl
     """
     euler = scheduler
     if scheduler.order == 2:
-        euler_class = diffusers.FlowMatchEulerDiscreteScheduler
-        euler = euler_class.from_config(supported_config(euler_class, config))
+        euler = make_supported(EULER, config)
         scheduler.set_timesteps(steps, device="cpu")
-    euler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=timestep_shift(patches, config), device="cpu")
+    ranges = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
+    shift = calculate_shift(patches, *(config.get(name, default) for name, default in ranges.items()))
+    euler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=shift, device="cpu")
     if scheduler.order == 2:
         # Every sigma but the first and last is used twice: where a step of Heun's method ends, and the next begins.
         sigmas = euler.sigmas
@@ -60,20 +60,13 @@ def begin(scheduler: Any, config: Mapping[str, Any], *, steps: int, strength: fl
     return torch.as_tensor(scheduler.timesteps[first:])
 
 
-def timestep_shift(patches: int, config: Mapping[str, Any]) -> float:
-    """diffusers' `mu` for an image of so many patches: linear between two sizes of the training."""
-    few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
-    lowest, highest = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
-    slope = (highest - lowest) / (many - few)
-    return float(patches * slope + lowest - slope * few)
-
-
 def sigma_at(scheduler: Any, timestep: torch.Tensor) -> float:
     """Share of noise in the latents at a timestep, 0 to 1."""
     return float(timestep) / float(scheduler.config.num_train_timesteps)
 
 
-def supported_config(scheduler_class: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a configuration that a scheduler class accepts."""
-    names = inspect.signature(scheduler_class.__init__).parameters
-    return {name: value for name, value in config.items() if name in names}
+def make_supported(class_name: str, config: Mapping[str, Any]) -> Any:
+    """A scheduler with those values of a configuration that its class has."""
+    scheduler_class = getattr(diffusers, class_name)
+    names = config.keys() & scheduler_parameters(scheduler_class)
+    return scheduler_class.from_config({name: config[name] for name in names})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 WEIGHTS_SHARE = 0.6
@@ -47,7 +48,6 @@ class Hardware:
         return int(torch.cuda.max_memory_allocated(self.device)) if self.is_cuda else 0
 
     def memory_bytes(self) -> int:
-        """Total memory of the device."""
         if self.is_cuda:
             return int(torch.cuda.get_device_properties(self.device).total_memory)
         return _machine_memory_bytes()
@@ -57,7 +57,7 @@ class Hardware:
         if self.is_cuda:
             free, _ = torch.cuda.mem_get_info(self.device)
             return int(free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device))
-        return _meminfo("MemAvailable") or _machine_memory_bytes()
+        return int(psutil.virtual_memory().available)
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Hardware:
@@ -97,17 +97,9 @@ def cpu_has_bfloat16() -> bool:
 
 def _machine_memory_bytes() -> int:
     """The machine's memory, or the container's limit if that is lower (cgroup v2)."""
-    machine = _meminfo("MemTotal") or 8 * 2**30
+    machine = int(psutil.virtual_memory().total)
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
     except OSError:
         return machine
     return min(machine, int(limit)) if limit.isdigit() else machine
-
-
-def _meminfo(name: str) -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)

@@ -13,8 +13,7 @@ from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion.backends.base import Backend
-from inpainting.engines.diffusion.backends.torch import TORCH
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -15,57 +14,28 @@ from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 MIN_KEPT_LATENTS = 32
 """Latent pixels that a matrix is fitted to at least; with fewer its colours would be arbitrary."""
-
-
-class Previewer(Protocol):
-    def __call__(self, state: DenoisingState) -> NDArray[np.uint8]:
-        """RGB [height, width, 3]: the unfinished image inside the mask, the source image outside."""
-        ...
+Previewer = Callable[[DenoisingState], NDArray[np.uint8]]
+"""Returns RGB [height, width, 3]: the unfinished image inside the mask, the source image outside."""
 
 
 def previewer(
     pixels: NDArray[np.uint8], state: DenoisingState, decoder: torch.nn.Module | None = None
 ) -> Previewer | None:
-    """A previewer for one image whose window is `pixels` [8h, 8w, 3]. decoder: latents -> RGB, -1 to 1."""
+    """A previewer for one image whose window is `pixels` [8h, 8w, 3], of that size by a decoder, else of an eighth.
+
+    decoder: latents -> RGB, -1 to 1; a few MB for the family's latents.
+    """
     if decoder is None:
         return fit(pixels, state)
-    mask = (state.mask[0, 0] > 0).cpu().numpy()
-    return DecoderPreviewer(decoder, pixels, mask.repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DecoderPreviewer:
-    """Uses a decoder of a few MB for the family's latents, at the window's own size. picture: [8h, 8w, 3]."""
-
-    decoder: torch.nn.Module
-    picture: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
+    weight = next(decoder.parameters())
+    mask = latent_mask(state).repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1)
 
     @torch.inference_mode()
-    def __call__(self, state: DenoisingState) -> NDArray[np.uint8]:
-        weight = next(self.decoder.parameters())
-        latents = latents_to_show(state).to(weight.device, weight.dtype)
-        colours = self.decoder(latents)[0].float() * 127.5 + 127.5  # [3, 8h, 8w]
-        painted = colours.nan_to_num().round().clamp(0, 255).permute(1, 2, 0).cpu().numpy().astype(np.uint8)
-        return np.where(self.mask[:, :, None], painted, self.picture)
+    def preview(state: DenoisingState) -> NDArray[np.uint8]:
+        colours = decoder(latents_to_show(state).to(weight.device, weight.dtype))[0].float() * 127.5 + 127.5
+        return within(mask, colours.permute(1, 2, 0).cpu().numpy(), pixels)
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LinearPreviewer:
-    """Maps latents to colours linearly, at an eighth of the window's size: latents are nearly linear in colour.
-
-    matrix: [c + 1, 3], latents and 1 -> RGB, 0 to 255. Fitted to the request's own source image, so that it suits
-    every VAE. picture: [h, w, 3], the window.
-    """
-
-    matrix: NDArray[np.float32]
-    picture: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
-
-    def __call__(self, state: DenoisingState) -> NDArray[np.uint8]:
-        colours = _with_ones(latents_to_show(state)) @ self.matrix
-        painted = np.nan_to_num(colours).reshape(self.picture.shape).round().clip(0, 255).astype(np.uint8)
-        return np.where(self.mask[:, :, None], painted, self.picture)
+    return preview
 
 
 def latents_to_show(state: DenoisingState) -> torch.Tensor:
@@ -73,24 +43,35 @@ def latents_to_show(state: DenoisingState) -> torch.Tensor:
     return state.latents if state.pred_original_sample is None else state.pred_original_sample
 
 
-def fit(pixels: NDArray[np.uint8], state: DenoisingState) -> LinearPreviewer | None:
+def fit(pixels: NDArray[np.uint8], state: DenoisingState) -> Previewer | None:
     """Fit a matrix from latents to colours by least squares to the kept part of the window [8h, 8w, 3].
 
-    None if too little is kept, or the latents are not finite.
+    Latents are nearly linear in colour, and a matrix fitted to the request's own source image suits every VAE. None if
+    too little is kept, or the latents are not finite.
     """
     height, width = state.latents.shape[-2:]
-    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    mask = (state.mask[0, 0] > 0).cpu().numpy()
+    small = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    mask = latent_mask(state)
     known = state.masked_image if state.masked_image is not None else state.image
     if known is None or np.count_nonzero(~mask) < MIN_KEPT_LATENTS:
         return None
-    kept = ~mask.reshape(-1)
-    colours = small.reshape(-1, 3).astype(np.float32)
-    rows = _with_ones(known)[kept]
+    rows = _with_ones(known)[~mask.reshape(-1)]
     if not np.isfinite(rows).all():
         return None
-    matrix, *_ = np.linalg.lstsq(rows, colours[kept], rcond=None)
-    return LinearPreviewer(matrix.astype(np.float32), np.asarray(small, np.uint8), mask)
+    fitted, *_ = np.linalg.lstsq(rows, small[~mask].astype(np.float32), rcond=None)
+    matrix = fitted.astype(np.float32)  # [c + 1, 3], latents and 1 -> RGB, 0 to 255
+    return lambda state: within(mask, (_with_ones(latents_to_show(state)) @ matrix).reshape(small.shape), small)
+
+
+def latent_mask(state: DenoisingState) -> NDArray[np.bool_]:
+    """[h, w]: the latent pixels that are repainted at least in part."""
+    return (state.mask[0, 0] > 0).cpu().numpy()
+
+
+def within(mask: NDArray[np.bool_], colours: NDArray[np.float32], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`picture` [h, w, 3] with `colours`, 0 to 255, inside the mask [h, w]."""
+    painted = np.nan_to_num(colours).round().clip(0, 255).astype(np.uint8)
+    return np.where(mask[:, :, None], painted, picture)
 
 
 def _with_ones(latents: torch.Tensor) -> NDArray[np.float32]:

@@ -12,6 +12,8 @@ from typing import Any
 import diffusers
 import torch
 
+from inpainting.core.settings_table import SCHEDULERS
+
 FALLBACKS = {
     "DDIMInverseScheduler": "DDIMScheduler",
     "IPNDMScheduler": "PNDMScheduler",
@@ -25,12 +27,7 @@ and its timesteps run from 0 to 1: PNDM is the same linear multistep idea. Karra
 variance-exploding model (Karras et al. 2022, algorithm 2). ScoreSdeVe draws fresh noise each step, as Euler's ancestral
 sampling does.
 """
-NAMES = (
-    *("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler"),
-    *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler"),
-    *("KDPM2DiscreteScheduler", "DPMSolverSinglestepScheduler", "KDPM2AncestralDiscreteScheduler"),
-    *("UniPCMultistepScheduler", "DEISMultistepScheduler", "LCMScheduler"),
-)
+NAMES = tuple(name for name in SCHEDULERS if name not in FALLBACKS)
 """The public names that run as the diffusers class of the same name."""
 
 
@@ -78,19 +75,19 @@ def latent_overrides(scheduler_class: type[Any], *, is_trailing: bool) -> dict[s
     }
     if is_trailing:
         values["timestep_spacing"] = "trailing"
-    return {name: value for name, value in values.items() if name in parameters_of(scheduler_class)}
+    return {name: value for name, value in values.items() if name in scheduler_parameters(scheduler_class)}
 
 
 def karras_overrides(scheduler_class: type[Any], *, karras: bool) -> dict[str, bool]:
     """The choice of sigmas, of which at most one may be on; empty for a scheduler that does not know Karras'."""
-    names = parameters_of(scheduler_class)
+    names = scheduler_parameters(scheduler_class)
     if "use_karras_sigmas" not in names:
         return {}
     others = {name: False for name in ("use_beta_sigmas", "use_exponential_sigmas") if karras and name in names}
     return {"use_karras_sigmas": karras, **others}
 
 
-def parameters_of(scheduler_class: type[Any]) -> Collection[str]:
+def scheduler_parameters(scheduler_class: type[Any]) -> Collection[str]:
     """Names of the configuration values that schedulers of the class have."""
     return inspect.signature(scheduler_class.__init__).parameters.keys()
 
@@ -105,7 +102,7 @@ def config_value(scheduler: Any, name: str) -> Any:
 
     The configuration may also hold values of another class, with which the model was saved.
     """
-    return scheduler.config.get(name) if name in parameters_of(type(scheduler)) else None
+    return scheduler.config.get(name) if name in scheduler_parameters(type(scheduler)) else None
 
 
 def begin(scheduler: Any, steps: int, strength: float) -> torch.Tensor:
@@ -129,11 +126,10 @@ def steps_within(count: int, start: float | None, end: float | None) -> range:
 
 
 def step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
-    """Keyword arguments of this scheduler's `step`."""
     return {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
 
 
-def pred_original_sample_of(scheduler: Any) -> torch.Tensor | None:
+def pred_original_sample(scheduler: Any) -> torch.Tensor | None:
     """The last estimate of the final latents by a multistep scheduler; None if its model outputs are no estimates."""
     algorithm = str(config_value(scheduler, "algorithm_type"))
     predicts_sample = config_value(scheduler, "predict_x0") or algorithm.endswith("dpmsolver++")

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.compositing import resized
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
@@ -23,7 +25,7 @@ from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.mask_regions import split_into_regions
 
 if TYPE_CHECKING:
-    from inpainting.engines.erase.onnx_networks import NetworkCache
+    from inpainting.engines.erase.onnx_networks import OnnxNetwork
 
 REGION_CONTEXT, LEAST_REGION_CONTEXT = 0.5, 32
 PREVIEW_SIDE = 256
@@ -35,7 +37,8 @@ class Erase:
     declaration = ERASE
 
     def __init__(self) -> None:
-        self._making = threading.Lock()
+        self._loaded: dict[Path, tuple[int, OnnxNetwork]] = {}
+        self._loading = threading.Lock()
 
     def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
         """`settings.num_images` pictures [height, width, 3], equal to the source image where the mask is 0.
@@ -48,7 +51,7 @@ class Erase:
         image, mask = request.image.pixels, request.mask > 0
         if mask.all():
             raise EngineFailed("The mask covers the whole picture, so nothing is left to paint from.")
-        network = self.networks.get(plan.required_model)
+        network = self.network(plan.required_model)
         regions = split_into_regions(mask, network.side)
         count = request.settings.num_images
         step = Step(0, count * len(regions.boxes))
@@ -65,21 +68,25 @@ class Erase:
                 out[here][own] = resized(painted, window.box.size)[own]
                 unknown[here][own] = False
                 step = Step(step.done + 1, step.of)
-                on_step(replace(step, preview=preview_of(out)))
+                on_step(replace(step, preview=scaled_preview(out)))
             pictures.append(out)
         return pictures
 
-    @property
-    def networks(self) -> NetworkCache:
-        """The loaded networks of this process. Imports onnxruntime at the first use."""
-        with self._making:
-            return self._networks
+    def network(self, spec: ModelSpec) -> OnnxNetwork:
+        """The loaded network; a file that has changed is loaded again. The first call imports onnxruntime.
 
-    @cached_property
-    def _networks(self) -> NetworkCache:
-        from inpainting.engines.erase.onnx_networks import NetworkCache
+        Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded.
+        """
+        from inpainting.engines.erase.onnx_networks import OnnxNetwork
 
-        return NetworkCache()
+        if spec.path is None:
+            raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
+        with self._loading:
+            modified_at = spec.path.stat().st_mtime_ns if spec.path.exists() else 0
+            known = self._loaded.get(spec.path)
+            if known is None or known[0] != modified_at:
+                known = self._loaded[spec.path] = modified_at, OnnxNetwork(spec, spec.path)
+        return known[1]
 
 
 def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:
@@ -108,7 +115,7 @@ def network_input(
     return pixels, hole > 0
 
 
-def preview_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def scaled_preview(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture scaled down to at most PREVIEW_SIDE pixels a side."""
     height, width = picture.shape[:2]
     scale = min(1.0, PREVIEW_SIDE / max(height, width))

@@ -39,7 +39,7 @@ def split_into_regions(mask: NDArray[np.bool_], side: int) -> MaskRegions:
     areas = np.bincount(components[mask], minlength=count)
     boxes: list[Box] = []
     shared: dict[tuple[int, int], int] = {}
-    region_of = np.zeros(count, np.int32)
+    region = np.zeros(count, np.int32)
     slender = []
     for component in range(1, count):
         left, top, width, height = stats[component, :4].tolist()
@@ -53,33 +53,15 @@ def split_into_regions(mask: NDArray[np.bool_], side: int) -> MaskRegions:
             boxes.append(box)
             if longer <= tile:
                 shared[place] = len(boxes)
-            region_of[component] = len(boxes)
+            region[component] = len(boxes)
         else:
-            region_of[component] = shared[place]
-            boxes[shared[place] - 1] = union(boxes[shared[place] - 1], box)
-    labels = region_of[components]
+            region[component] = shared[place]
+            boxes[shared[place] - 1] = boxes[shared[place] - 1].union(box)
+    labels = region[components]
     for component, box in slender:
-        for piece in tiles(box, tile):
+        for piece in box.tiles(tile):
             here = components[piece.slices] == component
             if here.any():
                 boxes.append(piece)
                 labels[piece.slices][here] = len(boxes)
     return MaskRegions(labels, tuple(boxes))
-
-
-def union(one: Box, other: Box) -> Box:
-    """The smallest box that contains both."""
-    return Box(
-        min(one.left, other.left),
-        min(one.top, other.top),
-        max(one.right, other.right),
-        max(one.bottom, other.bottom),
-    )
-
-
-def tiles(box: Box, side: int) -> list[Box]:
-    return [
-        Box(left, top, min(left + side, box.right), min(top + side, box.bottom))
-        for top in range(box.top, box.bottom, side)
-        for left in range(box.left, box.right, side)
-    ]

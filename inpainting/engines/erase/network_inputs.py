@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Inputs = dict[str, NDArray[Any]]
-InputsOf = Callable[[NDArray[np.uint8], NDArray[np.bool_]], Inputs]
+PrepareInputs = Callable[[NDArray[np.uint8], NDArray[np.bool_]], Inputs]
 """(RGB picture [side, side, 3], hole [side, side]) -> tensors by input name."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -16,9 +15,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from inpainting.catalog import families
 from inpainting.catalog.inspection.model_files import check_model
-from inpainting.catalog.specs import ModelSpec, install_hint
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.erase.network_inputs import Inputs, InputsOf
+from inpainting.engines.erase.network_inputs import Inputs, PrepareInputs
 
 logger = logging.getLogger(__name__)
 
@@ -31,26 +30,6 @@ FAILURES = (
     *(errors.InvalidProtobuf, errors.NoSuchFile, errors.NotImplemented),
     *(errors.RuntimeException, errors.EPFail, RuntimeError, ValueError),
 )
-
-
-class NetworkCache:
-    """The loaded networks by file; a file that has changed is loaded again."""
-
-    def __init__(self) -> None:
-        self._loaded: dict[Path, tuple[int, OnnxNetwork]] = {}
-        self._loading = threading.Lock()
-
-    def get(self, spec: ModelSpec) -> OnnxNetwork:
-        """The loaded network. Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded."""
-        if spec.path is None:
-            raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
-        with self._loading:
-            modified_at = spec.path.stat().st_mtime_ns if spec.path.exists() else 0
-            known = self._loaded.get(spec.path)
-            if known is None or known[0] != modified_at:
-                known = modified_at, OnnxNetwork(spec, spec.path)
-                self._loaded[spec.path] = known
-        return known[1]
 
 
 class OnnxNetwork:
@@ -70,7 +49,7 @@ class OnnxNetwork:
                 f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable"
             ) from error
         self.label = spec.label
-        self.inputs: InputsOf = families.get(spec.family).load_implementation()
+        self.inputs: PrepareInputs = families.get(spec.family).load_implementation()
         width = next(node for node in self.session.get_inputs() if node.name == "image").shape[-1]
         self.side = width if isinstance(width, int) else SIDE
 
@@ -122,7 +101,6 @@ def transformed(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:
 
 
 def inverse_transformed(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:
-    """The inverse of `transformed`."""
     pixels = pixels.swapaxes(0, 1) if symmetry & 4 else pixels
     pixels = pixels[::-1] if symmetry & 2 else pixels
     return pixels[:, ::-1] if symmetry & 1 else pixels

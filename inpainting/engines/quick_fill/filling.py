@@ -35,7 +35,6 @@ SMOOTH = 4.0
 
 
 def coarse_factor(hole_pixels: int, area: int) -> int:
-    """The downscaling factor of the coarse level."""
     for factor in FACTORS:
         most = FULL_SIZE_HOLE if factor == 1 else COARSE_HOLE * factor**2
         if hole_pixels <= most and area <= COARSE_AREA * factor**2:

@@ -27,7 +27,7 @@ def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
     A component that is mostly deep is a hole, including its thin ends. Of one that is mostly thin, such as crossing
     scratches, only the parts too deep for a crossing are holes.
     """
-    deep = depth_of(mask)
+    deep = edge_distance(mask)
     count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     body = grown(deep > THIN_RADIUS) & mask
     sizes = np.bincount(numbers[mask], minlength=count)
@@ -48,7 +48,7 @@ def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
     return mask & ~thick[numbers], found
 
 
-def depth_of(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+def edge_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Distance in pixels to the nearest pixel outside the mask; the picture's border is no edge."""
     padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
@@ -63,22 +63,16 @@ def grown(core: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Box]:
     """Boxes of components; those whose surroundings (an eighth of their size, at least 8 pixels) touch share one."""
     canvas = np.zeros((shape[0] // 4 + 2, shape[1] // 4 + 2), np.uint8)
-    boxes = [(left, top, left + width, top + height) for left, top, width, height, _ in stats.tolist()]
-    for left, top, right, bottom in boxes:
-        reach = max(8, max(right - left, bottom - top) // 8)
-        cv2.rectangle(
-            canvas,
-            (max(0, left - reach) // 4, max(0, top - reach) // 4),
-            ((right + reach) // 4, (bottom + reach) // 4),
-            1,
-            -1,
-        )
+    boxes = [Box(left, top, left + width, top + height) for left, top, width, height, _ in stats.tolist()]
+    for box in boxes:
+        reach = max(8, box.size.longer // 8)
+        start = max(0, box.left - reach) // 4, max(0, box.top - reach) // 4
+        cv2.rectangle(canvas, start, ((box.right + reach) // 4, (box.bottom + reach) // 4), 1, -1)
     _, numbers = cv2.connectedComponents(canvas)
     groups: dict[int, Box] = {}
-    for left, top, right, bottom in boxes:
-        group = int(numbers[top // 4, left // 4])
-        box = groups.get(group, Box(left, top, right, bottom))
-        groups[group] = Box(min(left, box.left), min(top, box.top), max(right, box.right), max(bottom, box.bottom))
+    for box in boxes:
+        group = int(numbers[box.top // 4, box.left // 4])
+        groups[group] = groups.get(group, box).union(box)
     return list(groups.values())
 
 
@@ -86,18 +80,10 @@ def tiled(holes: list[Box], deep: NDArray[np.float32]) -> list[Box]:
     """Long and slender holes cut into tiles that hold a part of them; others as they are."""
     tiles = []
     for hole in holes:
-        depth = float(deep[hole.slices].max())
-        side = max(LEAST_TILE, int(STRIP * depth))
-        if hole.size.longer <= 2 * side or covered_share(hole, deep) > 0.3:
+        side = max(LEAST_TILE, int(STRIP * float(deep[hole.slices].max())))
+        covered = np.count_nonzero(deep[hole.slices]) / hole.size.area
+        if hole.size.longer <= 2 * side or covered > 0.3:
             tiles.append(hole)
-            continue
-        for top in range(hole.top, hole.bottom, side):
-            for left in range(hole.left, hole.right, side):
-                tile = Box(left, top, min(left + side, hole.right), min(top + side, hole.bottom))
-                if deep[tile.slices].any():
-                    tiles.append(tile)
+        else:
+            tiles += [tile for tile in hole.tiles(side) if deep[tile.slices].any()]
     return tiles
-
-
-def covered_share(hole: Box, deep: NDArray[np.float32]) -> float:
-    return float(np.count_nonzero(deep[hole.slices])) / hole.size.area

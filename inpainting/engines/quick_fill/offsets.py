@@ -6,8 +6,6 @@ that are not close neighbours are concentrated at few values, and these shifts c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +26,6 @@ EXCLUDED = np.float32(2**23)
 but does not occur)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """Patches and the offset of each to its nearest neighbour: `at` and `offset` are [n, 2] of (row, column)."""
-
-    at: NDArray[np.int32]
-    offset: NDArray[np.int32]
-
-
 def find_matches(
     lab: NDArray[np.float32],
     known: NDArray[np.bool_],
@@ -43,14 +33,16 @@ def find_matches(
     most: int,
     rng: np.random.Generator,
     report: Report,
-) -> Matches:
-    """The most similar patch of each of up to `most` known ones, over max(height, width) / 15 pixels away (He and Sun).
+) -> NDArray[np.int32]:
+    """[n, 2]: the offsets from up to `most` known patches to the most similar one that is not a close neighbour.
+
+    Close is up to max(height, width) / 15 pixels (He and Sun).
 
     lab: [h, w, 3] in 0..255; known: [h, w]; near: [h, w], around the hole, where two thirds of the patches are sampled.
     """
     height, width = known.shape
     if min(height, width) < PATCH:
-        return Matches(np.zeros((0, 2), np.int32), np.zeros((0, 2), np.int32))
+        return np.zeros((0, 2), np.int32)
     complete = cv2.erode(known.astype(np.uint8), np.ones((PATCH, PATCH), np.uint8), anchor=(0, 0), borderValue=0) > 0
     complete = complete[: height - PATCH + 1, : width - PATCH + 1]
     features = patch_features(lab)
@@ -62,13 +54,11 @@ def find_matches(
     least = max(2, max(known.shape) // 15)
     blocks = [queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK)]
     offsets = [np.zeros((0, 2), np.int32)]
-    at = [np.zeros((0, 2), np.int32)]
     for block in blocks:
         offset, found = nearest(block, features, strips, least)
-        at.append(block[found])
         offsets.append(offset[found])
-        report(len(at) / (len(blocks) + 1))
-    return Matches(np.concatenate(at), np.concatenate(offsets))
+        report(len(offsets) / (len(blocks) + 1))
+    return np.concatenate(offsets)
 
 
 def nearest(
@@ -136,15 +126,15 @@ def patch_features(lab: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.dstack(planes))
 
 
-def dominant(matches: Matches, covers: NDArray[np.float32], most: int) -> NDArray[np.int32]:
-    """[<= most, 2]: the peaks of the histogram of offsets (and their opposites), best first.
+def dominant(matches: NDArray[np.int32], covers: NDArray[np.float32], most: int) -> NDArray[np.int32]:
+    """[<= most, 2]: the peaks of the histogram of `matches` [n, 2] (and their opposites), best first.
 
     covers: [2h-1, 2w-1], for each offset (zero in the middle) the share of the hole with a known source.
     """
     votes = np.zeros(covers.shape, np.float32)
     middle = np.array([covers.shape[0] // 2, covers.shape[1] // 2])
     for sign in (1, -1):
-        at = sign * matches.offset + middle
+        at = sign * matches + middle
         np.add.at(votes, (at[:, 0], at[:, 1]), 1)
     smooth = cv2.GaussianBlur(votes, (9, 9), np.sqrt(2), borderType=cv2.BORDER_CONSTANT)
     peaks = (smooth == cv2.dilate(smooth, np.ones((5, 5), np.uint8))) & (smooth > 0) & (covers > 0)

@@ -12,9 +12,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix
-from scipy.sparse.linalg import splu
+from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import LaplacianNd, splu
 
+from inpainting.core.geometry import Box, Size
 from inpainting.engines.quick_fill.progress import Report
 
 TENSION = 0.3
@@ -27,22 +28,15 @@ MARGIN = 24
 def close_scratches(image: NDArray[np.uint8], damage: NDArray[np.bool_], report: Report) -> NDArray[np.uint8]:
     """A copy of `image` [h, w, 3] with `damage` [h, w] interpolated, tile by tile."""
     out = image.copy()
-    height, width = damage.shape
-    starts = [(top, left) for top in range(0, height, TILE) for left in range(0, width, TILE)]
-    for index, (top, left) in enumerate(starts):
-        core = slice(top, min(top + TILE, height)), slice(left, min(left + TILE, width))
-        if damage[core].any():
-            around = (
-                slice(max(0, top - MARGIN), min(height, top + TILE + MARGIN)),
-                slice(max(0, left - MARGIN), min(width, left + TILE + MARGIN)),
-            )
-            filled = biharmonic_fill(image[around], damage[around])
-            inner = (
-                slice(top - around[0].start, core[0].stop - around[0].start),
-                slice(left - around[1].start, core[1].stop - around[1].start),
-            )
-            out[core][damage[core]] = filled[inner][damage[core]]
-        report((index + 1) / len(starts))
+    whole = Box.whole(Size(damage.shape[1], damage.shape[0]))
+    tiles = whole.tiles(TILE)
+    for index, tile in enumerate(tiles):
+        here = damage[tile.slices]
+        if here.any():
+            around = tile.expanded(MARGIN).clipped(whole)
+            filled = biharmonic_fill(image[around.slices], damage[around.slices])
+            out[tile.slices][here] = filled[tile.relative_to(around).slices][here]
+        report((index + 1) / len(tiles))
     return out
 
 
@@ -68,16 +62,4 @@ def biharmonic_fill(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArra
 
 def laplacian_matrix(at: NDArray[np.bool_]) -> csr_matrix:
     """[pixels of `at`, all pixels]: the graph Laplacian, the number of neighbours on the diagonal and -1 for each."""
-    height, width = at.shape
-    rows, columns = np.nonzero(at)
-    number = np.arange(len(rows))
-    degree = np.zeros(len(rows))
-    parts = []
-    for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-        there_row, there_column = rows + down, columns + right
-        ok = (there_row >= 0) & (there_row < height) & (there_column >= 0) & (there_column < width)
-        degree += ok
-        parts.append((number[ok], (there_row * width + there_column)[ok], -np.ones(np.count_nonzero(ok))))
-    parts.append((number, rows * width + columns, degree))
-    row, column, value = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return coo_matrix((value, (row, column)), shape=(len(rows), height * width)).tocsr()
+    return -LaplacianNd(at.shape, boundary_conditions="neumann", dtype=np.float64).tosparse().tocsr()[at.ravel()]

@@ -21,4 +21,4 @@ def test_the_predicted_original_is_read_only_from_schedulers_that_predict_it(nam
     scheduler, _ = schedulers.make(name, UniPCMultistepScheduler(predict_x0=True).config)
     first = schedulers.begin(scheduler, 5, 1.0)[0]
     scheduler.step(torch.ones(1, 4, 8, 8), first, torch.ones(1, 4, 8, 8))
-    assert (schedulers.pred_original_sample_of(scheduler) is not None) is guesses
+    assert (schedulers.pred_original_sample(scheduler) is not None) is guesses

@@ -84,7 +84,7 @@ def test_each_generation_uses_its_own_vae(
         alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(requested)
-    assert len(batcher.assignment.known_keys) == 3
+    assert len(batcher.workload.known_keys) == 3
 
 
 def test_a_job_keeps_its_vae_when_the_files_change(

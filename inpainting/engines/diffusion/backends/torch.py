@@ -1,22 +1,34 @@
-"""The backend that calls the torch modules themselves."""
+"""The interface between a model and the library that computes its networks, implemented by torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 
-class TorchBackend:
-    """Keeps no state and takes no memory of its own: one instance, `TORCH`, serves every model."""
+class Backend:
+    """Computes the calls of a UNet and of a VAE by torch; subclasses compute them by another library.
+
+    Every method takes the torch module too: it is what the backend was made from, and computes whatever the backend
+    cannot. name: equal for samples that may share a step batch. byte_count: memory that the backend takes itself.
+    last_used: a counter, larger for a later use.
+    """
 
     name = "torch"
-    notes: tuple[str, ...] = ()
-    step_library = "torch"
+    byte_count = 0
+    last_used = 0
 
-    def __init__(self) -> None:
-        self.byte_count = 0
-        self.last_used = 0
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for the metadata about calls that torch computed in its place."""
+        return ()
+
+    @property
+    def step_library(self) -> str:
+        """Name of the library that computes the UNet's steps now."""
+        return "torch"
 
     def predict(
         self,
@@ -27,22 +39,23 @@ class TorchBackend:
         encoder_hidden_states: Any,
         **conditions: Any,
     ) -> torch.Tensor:
-        """See `Backend.predict`."""
+        """The UNet's prediction, [rows, 4, h, w]. conditions: further keyword arguments of the UNet."""
         prediction = unet(
             sample, timesteps, encoder_hidden_states=encoder_hidden_states, return_dict=False, **conditions
         )
         return torch.as_tensor(prediction[0])
 
     def encode(self, vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """See `Backend.encode`. An AutoencoderTiny gives the latents themselves and draws nothing."""
+        """Unscaled latents of pixels [1, 3, 8h, 8w], sampled where the VAE gives a distribution."""
         encoded = vae.encode(pixels)
         if hasattr(encoded, "latent_dist"):
             return torch.as_tensor(encoded.latent_dist.sample(generator))
         return torch.as_tensor(encoded.latents)
 
     def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
-        """See `Backend.decode`."""
+        """Pixels [n, 3, 8h, 8w] in float32 of unscaled latents [n, c, h, w]."""
         return torch.as_tensor(vae.decode(latents, return_dict=False)[0].float())
 
 
-TORCH = TorchBackend()
+TORCH = Backend()
+"""Keeps no state: one instance serves every model."""

@@ -58,15 +58,6 @@ class ControlNetConditioning:
         return any(self.strength_at(index, steps) for index in range(steps))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StepControl:
-    """The ControlNet of one sample in one step. rows: the sample's rows of the step batch."""
-
-    conditioning: ControlNetConditioning | None
-    strength: float
-    rows: int
-
-
 def condition(network: Any, spec: ModelSpec, request: InpaintRequest, device: torch.device) -> ControlNetConditioning:
     """Prepare a request's ControlNet. Raises EngineFailed, `control_image_missing`, without the image it needs."""
     settings = request.settings
@@ -129,7 +120,7 @@ def per_block(layers: Any, configuration: Any) -> tuple[int, ...]:
 
 
 def residuals(
-    controls: Sequence[StepControl],
+    samples: Sequence[tuple[ControlNetConditioning | None, float, int]],
     inputs: torch.Tensor,
     timesteps: torch.Tensor,
     embeds: torch.Tensor,
@@ -137,18 +128,19 @@ def residuals(
 ) -> dict[str, Any]:
     """The ControlNet's keyword arguments for the UNet: one call for all samples that it is applied to in this step.
 
+    samples: the ControlNet of each, its strength in this step, the sample's rows of the step batch.
     inputs: [rows, 4 or 9, h, w], of which the ControlNet sees the noisy latents alone. timesteps: [rows]. embeds:
     [rows, tokens, features]. conditions: the UNet's further keyword arguments. Rows without a ControlNet in this step
     get residuals of 0.
     """
     strengths: list[float] = []
     images: list[torch.Tensor] = []
-    for one in controls:
-        strengths += [one.strength] * one.rows
-        if one.conditioning is not None and one.strength:
-            images.append(one.conditioning.image.expand(one.rows, -1, -1, -1))
+    for control, strength, count in samples:
+        strengths += [strength] * count
+        if control is not None and strength:
+            images.append(control.image.expand(count, -1, -1, -1))
     rows = [row for row, strength in enumerate(strengths) if strength]
-    network = next((one.conditioning.network for one in controls if one.conditioning is not None), None)
+    network = next((control.network for control, _, _ in samples if control is not None), None)
     if network is None or not rows:
         return {}
     controlled = torch.tensor(rows, device=inputs.device)

@@ -103,9 +103,9 @@ class LoadedIPAdapter:
         self.attention_processors(unet)
         scale = adapter_number(request.settings, "ip_adapter_scale")
         image = Image.fromarray(to_rgb8(request.ip_adapter_image))
-        return ImagePrompt(self, self.tokens_of(image)[-rows:], scale)
+        return ImagePrompt(self, self.encode_image(image)[-rows:], scale)
 
-    def tokens_of(self, image: Image.Image) -> torch.Tensor:
+    def encode_image(self, image: Image.Image) -> torch.Tensor:
         """[2, 1, tokens, features]: of no image, as diffusers defines that for either projection, and of the image."""
         pixels = self.image_processor(image, return_tensors="pt").pixel_values
         pixels = pixels.to(self.encoder.device, self.encoder.dtype)
@@ -217,7 +217,6 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
 
 
 def token_features(projection: Any) -> int:
-    """Features of an image token."""
     norm = projection.norm if isinstance(projection, ImageProjection) else projection.norm_out
     return int(norm.normalized_shape[0])
 

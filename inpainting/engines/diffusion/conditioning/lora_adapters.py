@@ -72,7 +72,6 @@ class LoadedLoras:
 
     @property
     def byte_count(self) -> int:
-        """Bytes of the weights of all loaded LoRAs."""
         return sum(self._bytes.values())
 
     @property
@@ -81,7 +80,6 @@ class LoadedLoras:
         return any(one.spec.few_steps is not None and one.spec.few_steps.is_trailing for one in self._active or ())
 
     def missing(self, loras: ActiveLoras) -> list[ActiveLora]:
-        """The LoRAs that are not loaded."""
         return [one for one in loras if one.name not in self._bytes]
 
     @serialized

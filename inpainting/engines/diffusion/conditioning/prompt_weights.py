@@ -21,7 +21,7 @@ class Span:
     weight: float = 1.0
 
 
-def spans_of(prompt: str) -> tuple[list[Span], tuple[str, ...]]:
+def parse_weights(prompt: str) -> tuple[list[Span], tuple[str, ...]]:
     """Split a prompt into spans, in their order, and notes about brackets whose number is outside WEIGHT_RANGE.
 
     Weights of nested brackets multiply, within WEIGHT_RANGE. Only a pair with a colon and a number before its end is a

@@ -58,7 +58,7 @@ def read_tensors(spec: ModelSpec) -> list[torch.Tensor]:
     return [tensors[name] for name in tensor_names(read_header(spec.path), spec.family)]
 
 
-def placeholder_of(slug: str) -> str:
+def placeholder(slug: str) -> str:
     """The text that refers to an embedding in a prompt."""
     return f"<{slug}>"
 
@@ -67,7 +67,7 @@ def split_at_placeholders(text: str, slugs: Sequence[str]) -> list[tuple[str, st
     """Split a text, in its order, into (words, None) and (placeholder, slug)."""
     if not slugs:
         return [(text, None)]
-    placeholders = {placeholder_of(slug): slug for slug in slugs}
+    placeholders = {placeholder(slug): slug for slug in slugs}
     pieces = re.split(f"({'|'.join(map(re.escape, placeholders))})", text, flags=re.IGNORECASE)
     return [(piece, placeholders.get(piece.lower())) for piece in pieces]
 

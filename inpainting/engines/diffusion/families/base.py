@@ -17,8 +17,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion.backends.base import Backend
-from inpainting.engines.diffusion.backends.torch import TORCH
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
@@ -43,7 +42,6 @@ class SampleInputs:
 
     @property
     def latent_size(self) -> tuple[int, int]:
-        """Height and width in latent pixels."""
         return self.mask.shape[-2], self.mask.shape[-1]
 
     @property
@@ -76,7 +74,9 @@ class LatentModel(ABC):
         """Sentences about what was done to save memory, for the metadata of every image painted since."""
         self.backends: dict[Any, Backend] = {}
         """Other backends compiled from this model, by image size and LoRAs."""
-        self._is_tiled = self._is_offloaded = False
+        self.is_tiled = False
+        """Whether images are encoded and decoded in tiles, to save memory."""
+        self._is_offloaded = False
 
     @property
     def byte_count(self) -> int:
@@ -156,23 +156,18 @@ class LatentModel(ABC):
                 f"The VAE gives latents of {latent_format(vae)}; {self.spec.label} wants {latent_format(self.vae)}.",
                 code="part_unfit",
             )
-        return LatentCodec(vae, self.hardware.device, TORCH, self._overflows(vae), self._is_tiled)
+        return LatentCodec(vae, self.hardware.device, TORCH, self._overflows(vae), self.is_tiled)
 
     def _overflows(self, vae: Any) -> bool:
         return self.respects_force_upcast and bool(getattr(vae.config, "force_upcast", False))
 
     # When memory is short
 
-    @property
-    def is_tiled(self) -> bool:
-        """Whether images are encoded and decoded in tiles."""
-        return self._is_tiled
-
     def save_memory(self) -> bool:
         """Switch to the next way of computing that needs less memory and more time. False if there is none left."""
-        if not self._is_tiled:
+        if not self.is_tiled:
             # No attention slicing: scaled_dot_product_attention already holds less memory than the slices would.
-            self._is_tiled = True
+            self.is_tiled = True
             self.vae.enable_slicing()
             self.vae.enable_tiling()
             self.memory_fallbacks.append("Memory was short: pictures were encoded and decoded in tiles.")

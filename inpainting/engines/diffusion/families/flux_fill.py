@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from diffusers import FluxFillPipeline
 from torch.nn.functional import pixel_unshuffle
 
 from inpainting.catalog.specs import ModelSpec
@@ -14,9 +15,8 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import flow_schedulers
-from inpainting.engines.diffusion.backends.base import Backend
-from inpainting.engines.diffusion.backends.torch import TORCH
-from inpainting.engines.diffusion.conditioning.prompt_weights import spans_of
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.prompt_weights import parse_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState
@@ -61,7 +61,7 @@ class FluxFill(LatentModel):
     def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> FluxPrompt:
         """See `LatentModel.tokenize`. CLIP takes 77 tokens of the prompt, T5 512; notes are about T5 alone."""
         prompt, notes = settings.prompt, []
-        if any(span.weight != 1 for span in spans_of(prompt)[0]):
+        if any(span.weight != 1 for span in parse_weights(prompt)[0]):
             notes.append(WEIGHTS_UNREAD)
         clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
         clip_tokens, t5_tokens = (one(prompt, truncation=False, verbose=False).input_ids for one in (clip, t5))
@@ -131,35 +131,23 @@ class FluxFill(LatentModel):
         """See `LatentModel.predict`. Always by torch: no other backend computes this transformer."""
         device, dtype = self.hardware.device, self.transformer.dtype
         texts = [one.text for one in samples]
+        guidance = torch.tensor([one.guidance for one in samples], device=device)
         embeds = torch.cat([text.embeds for text in texts]).to(dtype)
+        rows, columns = (side // PATCH_SIZE for side in samples[0].latents.shape[-2:])
         prediction = self.transformer(
             hidden_states=torch.cat([one.model_input() for one in samples]).to(dtype),
             timestep=torch.cat([one.step_timesteps for one in samples]).to(device) / 1000,
-            guidance=self.guidance_input(samples),
+            guidance=guidance if self.transformer.config.guidance_embeds else None,
             pooled_projections=torch.cat([text.pooled for text in texts if text.pooled is not None]).to(dtype),
             encoder_hidden_states=embeds,
             txt_ids=torch.zeros(embeds.shape[1], 3, device=device, dtype=dtype),
-            img_ids=latent_image_ids(samples[0].latents, dtype),
+            img_ids=FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, device, dtype),
             return_dict=False,
         )[0]
         return list(prediction.float().split(1))
-
-    def guidance_input(self, samples: Sequence[DenoisingState]) -> torch.Tensor | None:
-        """[rows]; None for a transformer that takes no guidance."""
-        if not self.transformer.config.guidance_embeds:
-            return None
-        return torch.tensor([one.guidance for one in samples], device=self.hardware.device)
 
 
 def fixed_length(tokens: list[int], length: int, pad_token_id: int) -> torch.Tensor:
     """[1, length]: truncated before the end token, or padded."""
     kept = tokens if len(tokens) <= length else [*tokens[: length - 1], tokens[-1]]
     return torch.tensor([kept + [pad_token_id] * (length - len(kept))])
-
-
-def latent_image_ids(latents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """[h * w / 4, 3], the position of each patch of latents [1, c, h, w]: 0, its row, its column."""
-    rows, columns = latents.shape[-2] // PATCH_SIZE, latents.shape[-1] // PATCH_SIZE
-    grid = torch.zeros(rows, columns, 3)
-    grid[..., 1], grid[..., 2] = torch.arange(rows)[:, None], torch.arange(columns)[None]
-    return grid.reshape(-1, 3).to(latents.device, dtype)

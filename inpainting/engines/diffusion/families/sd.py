@@ -14,8 +14,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.backends.base import Backend
-from inpainting.engines.diffusion.backends.torch import TORCH
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
 from inpainting.engines.diffusion.conditioning.prompt_encoding import (
     MAX_CHUNKS,
@@ -25,12 +24,12 @@ from inpainting.engines.diffusion.conditioning.prompt_encoding import (
     encode_chunks,
     split_into_chunks,
 )
-from inpainting.engines.diffusion.conditioning.prompt_weights import spans_of
+from inpainting.engines.diffusion.conditioning.prompt_weights import parse_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import (
     EmbeddingVectors,
     load_embedding_vectors,
-    placeholder_of,
+    placeholder,
     replaced_embeddings,
 )
 from inpainting.engines.diffusion.denoising import DenoisingState
@@ -82,11 +81,9 @@ class StableDiffusion(LatentModel):
         return [(self.pipeline.tokenizer, self.pipeline.text_encoder)]
 
     def load_embeddings(self, embeddings: Sequence[ModelSpec]) -> tuple[EmbeddingVectors, ...]:
-        """See `LatentModel.load_embeddings`."""
         return load_embedding_vectors(embeddings, [encoder for _, encoder in self.encoders], self.spec.label)
 
     def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> ChunkedPrompts:
-        """See `LatentModel.tokenize`."""
         positive, notes = self._tokenize("prompt", settings.prompt, vectors)
         negative = None
         if self.is_guided(settings):
@@ -101,7 +98,7 @@ class StableDiffusion(LatentModel):
         self, field: str, prompt: str, vectors: Sequence[EmbeddingVectors]
     ) -> tuple[list[PromptChunks], list[str]]:
         """One prompt for each text encoder, and notes about what of it the model does not read."""
-        spans, notes = spans_of(prompt)
+        spans, notes = parse_weights(prompt)
         vectors = vectors or [{} for _ in self.encoders]
         chunks = [
             split_into_chunks(spans, tokenizer, own) for (tokenizer, _), own in zip(self.encoders, vectors, strict=True)
@@ -124,15 +121,15 @@ class StableDiffusion(LatentModel):
                 yield f"{DISTILLED} guidance_rescale changed nothing."
         for slug in settings.embeddings:
             if slug not in used_embeddings:
-                placeholder = placeholder_of(slug)
-                yield f"The embedding {slug} is not used: “{placeholder}” is in no prompt that the model reads."
+                yield f"The embedding {slug} is not used: “{placeholder(slug)}” is in no prompt that the model reads."
 
     # Encode
 
     @torch.inference_mode()
     def encode_prompts(self, prompts: ChunkedPrompts, settings: PaintSettings, size: Size) -> TextConditioning:
         """See `LatentModel.encode_prompts`. `clip_skip` is for the prompt alone, as in diffusers' pipelines."""
-        positive = self._encode(prompts.positive, prompts.chunk_count, skipped_layers(settings))
+        skipped = (settings.clip_skip or 1) - 1 or None  # diffusers counts the layers that are skipped
+        positive = self._encode(prompts.positive, prompts.chunk_count, skipped)
         negative = None
         if prompts.negative is not None:
             negative = self._encode(prompts.negative, prompts.chunk_count, None)
@@ -146,7 +143,6 @@ class StableDiffusion(LatentModel):
     def text_conditioning(
         self, positive: PromptEmbedding, negative: PromptEmbedding | None, settings: PaintSettings, size: Size
     ) -> TextConditioning:
-        """The rows of both prompts."""
         if negative is None:
             return TextConditioning(positive.embeds)
         return TextConditioning(torch.cat([negative.embeds, positive.embeds]))
@@ -212,7 +208,6 @@ class StableDiffusion(LatentModel):
         return state, notes
 
     def _schedule(self, settings: PaintSettings) -> tuple[Any, torch.Tensor, tuple[str, ...]]:
-        """A scheduler, its timesteps and notes."""
         scheduler, notes = schedulers.make(
             settings.scheduler or self.spec.scheduler,
             self.scheduler_config,
@@ -256,7 +251,8 @@ class StableDiffusion(LatentModel):
         timesteps = torch.cat([one.step_timesteps for one in samples]).to(device)
         embeds = torch.cat([text.embeds for text in texts]).to(dtype)
         conditions = self.conditions(texts)
-        residuals = controlnet.residuals([one.step_control for one in samples], inputs, timesteps, embeds, conditions)
+        controls = [(one.controlnet, one.control_strength, one.rows) for one in samples]
+        residuals = controlnet.residuals(controls, inputs, timesteps, embeds, conditions)
         image_prompts = [(one.image_prompt, one.rows) for one in samples]
         with ip_adapter.with_image_prompts(self.unet, image_prompts, embeds) as hidden_states:
             prediction = backend.predict(
@@ -268,8 +264,3 @@ class StableDiffusion(LatentModel):
         """Further keyword arguments of the UNet."""
         embeddings = [text.guidance_embedding for text in texts if text.guidance_embedding is not None]
         return {"timestep_cond": torch.cat(embeddings).to(self.unet.dtype)} if embeddings else {}
-
-
-def skipped_layers(settings: PaintSettings) -> int | None:
-    """`clip_skip` as diffusers counts it: how many layers are skipped, None for none."""
-    return (settings.clip_skip or 1) - 1 or None

@@ -26,7 +26,6 @@ class StableDiffusionXL(StableDiffusion):
 
     @property
     def encoders(self) -> list[tuple[Any, Any]]:
-        """Each tokenizer with its text encoder."""
         return [*super().encoders, (self.pipeline.tokenizer_2, self.pipeline.text_encoder_2)]
 
     def run_text_encoder(
@@ -53,7 +52,6 @@ class StableDiffusionXL(StableDiffusion):
         return TextConditioning(embeds, torch.cat([negative.pooled, positive.pooled]), time_ids.expand(2, -1))
 
     def conditions(self, texts: Sequence[TextConditioning]) -> dict[str, Any]:
-        """Further keyword arguments of the UNet."""
         dtype = self.unet.dtype
         pooled = [text.pooled for text in texts if text.pooled is not None]
         time_ids = [text.time_ids for text in texts if text.time_ids is not None]

@@ -82,10 +82,10 @@ def load_preview_decoder(models_dir: Path, family: str, hardware: Hardware) -> t
 
 def variant_in(folder: Path) -> str | None:
     """The variant of the weights in a component's folder: None if there are plain ones, else e.g. "fp16"."""
-    variants = {variant_of(path.name) for path in folder.glob(f"*{WEIGHTS}")}
+    variants = {weights_variant(path.name) for path in folder.glob(f"*{WEIGHTS}")}
     return None if not variants or "" in variants else min(variants)
 
 
-def variant_of(name: str) -> str:
+def weights_variant(name: str) -> str:
     """`fp16` for `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`; empty for a plain name."""
     return name.removesuffix(WEIGHTS).split("-")[0].partition(".")[2]

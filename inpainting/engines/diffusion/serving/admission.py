@@ -1,15 +1,25 @@
-"""Admission: which waiting images start now, in order of arrival and as long as their batch has room."""
+"""Admission: which waiting images start now, in order of arrival and as long as their batch has room; their start."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
-from inpainting.engines.diffusion.serving.batch_assignment import BatchAssignment
+import numpy as np
+
+from inpainting.catalog.specs import Kind, ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.engines.diffusion import previews
+from inpainting.engines.diffusion.backends.torch import TORCH
+from inpainting.engines.diffusion.conditioning import controlnet
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
+from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.serving.backend_selection import is_available
 from inpainting.engines.diffusion.serving.batch_tuner import MAX_ROWS
-from inpainting.engines.diffusion.serving.failures import fail, logged
-from inpainting.engines.diffusion.serving.jobs import Job, StepBatch, WaitingSample
-from inpainting.engines.diffusion.serving.sample_start import SampleStarter
+from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
+from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged
+from inpainting.engines.diffusion.serving.jobs import InFlightSample, Job, StepBatch, WaitingSample
 from inpainting.engines.diffusion.serving.workload import Workload
 
 MEMORY_SHARE = 0.9
@@ -17,15 +27,18 @@ MEMORY_SHARE = 0.9
 
 
 class Admission:
-    """Starts waiting images. max_rows: rows of a step batch at most; None is what memory and throughput allow."""
+    """Turns waiting images into samples of a step batch.
+
+    max_rows: rows of a step batch at most; None is what memory and throughput allow.
+    """
 
     def __init__(
-        self, workload: Workload, assignment: BatchAssignment, starter: SampleStarter, *, max_rows: int | None
+        self, workload: Workload, retries: RetryPolicy, watchdog: DeviceWatchdog, *, max_rows: int | None
     ) -> None:
         self.workload = workload
         self.cache = workload.cache
-        self.assignment = assignment
-        self.starter = starter
+        self.retries = retries
+        self.watchdog = watchdog
         self.max_rows = max_rows
 
     def admit(self) -> None:
@@ -44,20 +57,22 @@ class Admission:
                 continue
             self.workload.starting = job
             try:
-                started = self.starter.start(sample)
+                started = self.start(sample)
             finally:
                 self.workload.starting = None
             if isinstance(started, Exception):
                 fail(job, started)
         self.workload.waiting = deferred
 
+    # May it start?
+
     def _may_start(self, job: Job, deferred: Sequence[WaitingSample]) -> bool:
         """Whether one more image may start now. deferred: those that arrived earlier and may not."""
         model = self.cache.loaded(job.spec)
-        key = self.assignment.key(job, model)
+        key = self.workload.key(job, model)
         # No image overtakes one with the same key, nor any while a model waits for memory.
         same_model = [one.job for one in deferred if one.job.spec.slug == job.spec.slug]
-        if any(self.assignment.key(one, model) == key for one in same_model):
+        if any(self.workload.key(one, model) == key for one in same_model):
             return False
         in_use = self.workload.in_use()
         deferred_specs = {one.job.spec.slug: one.job.spec for one in deferred}
@@ -65,7 +80,7 @@ class Admission:
             return False
         if not self.cache.has_room(job.spec, in_use):
             return not in_use.models
-        batch = self.workload.batch(model, key) if model is not None else None
+        batch = self.workload.find_batch(model, key) if model is not None else None
         if model is None or batch is None:
             return True
         if len(batch.samples) >= batch.max_samples:
@@ -75,8 +90,82 @@ class Admission:
     def _max_rows(self, batch: StepBatch) -> int:
         if self.max_rows is not None:
             return self.max_rows
-        fitting = MAX_ROWS
+        rows_in_memory = MAX_ROWS
         if batch.tuner.row_bytes:
             # Between two steps the running samples hold none of this memory.
-            fitting = int(self.cache.hardware.free_bytes() * MEMORY_SHARE / batch.tuner.row_bytes)
-        return min(batch.tuner.rows, fitting)
+            rows_in_memory = int(self.cache.hardware.free_bytes() * MEMORY_SHARE / batch.tuner.row_bytes)
+        return min(batch.tuner.rows, rows_in_memory)
+
+    # Start
+
+    def start(self, sample: WaitingSample) -> InFlightSample | Exception:
+        """Start an image and add it to its batch. Returns the error if it cannot. Raises DeviceLost."""
+        job = sample.job
+        with self.watchdog.deadline(LOADING_SECONDS):
+            (model,) = self.retries.run(lambda _: [self._model(job)], [job], None)
+            if isinstance(model, Exception):
+                return model
+            (started,) = self.retries.run(lambda _: [self._start(job, sample.index)], [job], model)
+            return started
+
+    def _model(self, job: Job) -> LatentModel:
+        model: LatentModel = self.cache.get(job.spec, self.workload.in_use())
+        return model
+
+    def _start(self, job: Job, index: int) -> InFlightSample:
+        model = self._model(job)
+        self._load_adapters(job, model)
+        key = self.workload.key(job, model)
+        text = job.text or self._encode(job, model, key.chunk_count)
+        if not is_available(model, job.backend):
+            job.backend = TORCH  # the model was loaded anew between two images of the job
+        codec = model.codec(job.vae, job.backend)
+        state, notes = model.start(job.request, index, text, codec)
+        state.controlnet, state.image_prompt = job.controlnet, job.image_prompt
+        job.add_notes(*notes)
+        steps = len(state.timesteps)
+        if job.controlnet is not None and job.controlnet.strength and not job.controlnet.applies_in(steps):
+            job.add_notes(controlnet.NEVER_APPLIED)
+        job.steps_total = steps * job.request.settings.num_images
+        window = np.asarray(job.request.image.pixels, np.uint8)
+        previewer = previews.previewer(window, state, self.cache.preview_decoder(job.spec.family))
+        sample = InFlightSample(job, index, state, previewer)
+        self.workload.assign(job, model).samples.append(sample)
+        return sample
+
+    def _encode(self, job: Job, model: LatentModel, chunk_count: int) -> TextConditioning:
+        """Encode the text and choose the backend: one backend computes all steps of all images of a job."""
+        job.text = model.encode_prompts(job.prompts, job.request.settings, job.size)
+        if job.prompts is not None:
+            job.add_notes(*job.prompts.notes)
+        if not job.needs_torch:
+            backends, loras, in_use = self.workload.backends, job.adapters.loras, self.workload.in_use()
+            job.backend = backends.select(model, job.size, loras, chunk_count, in_use=in_use)
+            rejection = backends.rejection(model, job.size, loras)
+            job.add_notes(*([] if rejection is None else [rejection]))
+        return job.text
+
+    def _load_adapters(self, job: Job, model: LatentModel) -> None:
+        """Load a job's LoRAs and networks, and activate the LoRAs.
+
+        The job keeps its networks until it is done, even if their files are replaced meanwhile. Raises EngineFailed if
+        one cannot be used.
+        """
+        loras = job.adapters.loras
+        self.cache.ensure_loras_loaded(loras, model, self.workload.in_use())
+        vae, control, adapter = (job.adapters.network(kind) for kind in (Kind.VAE, Kind.CONTROLNET, Kind.IP_ADAPTER))
+        if model.unet is None and (control or adapter):
+            raise EngineFailed(f"{model.spec.label} takes neither a ControlNet nor an IP-Adapter.", code="part_unfit")
+        if vae is not None and job.vae is None:
+            job.vae = self._network(vae)
+        if control is not None and job.controlnet is None:
+            network = self._network(control)
+            controlnet.check_fits(network, model.unet, control, model.spec.label)
+            job.controlnet = controlnet.condition(network, control, job.request, self.cache.hardware.device)
+        if adapter is not None and job.image_prompt is None:
+            rows = model.rows_for(job.request.settings)
+            job.image_prompt = self._network(adapter).prompt(job.request, model.unet, rows)
+        model.loras.activate(loras)  # after all loading: evicting another LoRA deactivates these
+
+    def _network(self, spec: ModelSpec) -> Any:
+        return self.cache.adapter(spec, self.workload.in_use())

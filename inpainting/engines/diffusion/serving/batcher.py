@@ -21,13 +21,11 @@ from inpainting.engines.base import OnStep, Step
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.serving.admission import Admission
-from inpainting.engines.diffusion.serving.backend_selection import BackendSelector, TorchOnly
-from inpainting.engines.diffusion.serving.batch_assignment import BatchAssignment
+from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, unexpected
-from inpainting.engines.diffusion.serving.jobs import Job, JobFailed, JobSucceeded
+from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.sample_start import SampleStarter
 from inpainting.engines.diffusion.serving.step_executor import StepExecutor
 from inpainting.engines.diffusion.serving.workload import Workload
 
@@ -48,13 +46,11 @@ class Batcher:
         self, cache: ModelCache, *, max_rows: int | None = None, backends: BackendSelector | None = None
     ) -> None:
         self.cache = cache
-        self.backends = backends or TorchOnly()
+        self.backends = backends or BackendSelector()
         self.watchdog = DeviceWatchdog()
-        self.workload = Workload(cache)
-        self.assignment = BatchAssignment(self.workload, self.backends)
+        self.workload = Workload(cache, self.backends)
         retries = RetryPolicy(self.workload)
-        starter = SampleStarter(self.workload, self.assignment, self.backends, retries, self.watchdog)
-        self.admission = Admission(self.workload, self.assignment, starter, max_rows=max_rows)
+        self.admission = Admission(self.workload, retries, self.watchdog, max_rows=max_rows)
         self.executor = StepExecutor(retries, self.watchdog)
         self._arrivals: SimpleQueue[Job | ModelSpec] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -104,8 +100,8 @@ class Batcher:
                 case Step():
                     last = message
                     on_step(message)
-                case JobFailed(error):
-                    raise error
+                case Exception():
+                    raise message
                 case JobSucceeded(images, notes):
                     return images, notes
 

@@ -54,14 +54,12 @@ class RetryPolicy:
                     batch.max_samples = min(batch.max_samples, size)
                 parts = [items[start : start + size] for start in range(0, len(items), size)]
                 return [result for part in parts for result in self.run(work, part, model, batch)]
-            if not is_memory_short or not self._free_memory(model):
+            if not is_memory_short:
+                return [failure]
+            if not self.cache.evict(self.workload.in_use()) and (model is None or not model.save_memory()):
                 return [failure]
             if batch is not None:
                 batch.max_samples = UNLIMITED  # more may fit now; that is found out anew
-
-    def _free_memory(self, model: LatentModel | None) -> bool:
-        """Evict something, or let the model save memory. False if neither is possible any more."""
-        return self.cache.evict(self.workload.in_use()) or (model is not None and model.save_memory())
 
 
 def logged(error: Exception) -> Exception:

@@ -17,8 +17,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import previews
-from inpainting.engines.diffusion.backends.base import Backend
-from inpainting.engines.diffusion.backends.torch import TORCH
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.active_adapters import NO_ADAPTERS, ActiveAdapters
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
@@ -28,11 +27,6 @@ from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 
 UNLIMITED = sys.maxsize
-
-
-@dataclass(frozen=True, slots=True)
-class JobFailed:
-    error: Exception
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +48,7 @@ class Job:
     spec: ModelSpec
     adapters: ActiveAdapters = NO_ADAPTERS
     embeddings: Sequence[ModelSpec] = ()
-    messages: SimpleQueue[Step | JobFailed | JobSucceeded] = field(default_factory=SimpleQueue)
+    messages: SimpleQueue[Step | Exception | JobSucceeded] = field(default_factory=SimpleQueue)
     is_done: bool = False
     backend: Backend = TORCH
     """Computes all steps of all its images."""
@@ -86,7 +80,7 @@ class Job:
 
     def fail(self, error: Exception) -> None:
         self.is_done = True
-        self.messages.put(JobFailed(error))
+        self.messages.put(error)
 
     def finish(self, index: int, image: NDArray[np.uint8], model: LatentModel) -> None:
         """Keep an image. The last one ends the job."""
@@ -156,8 +150,7 @@ class StepBatch:
 
     @property
     def rows(self) -> int:
-        """Rows of the next step."""
-        return rows_of(self.samples)
+        return count_rows(self.samples)
 
     @property
     def max_rows(self) -> int:
@@ -165,6 +158,6 @@ class StepBatch:
         return sum(sample.state.max_rows for sample in self.samples)
 
 
-def rows_of(samples: Iterable[InFlightSample]) -> int:
+def count_rows(samples: Iterable[InFlightSample]) -> int:
     """Rows of their next step."""
     return sum(sample.state.rows for sample in samples)

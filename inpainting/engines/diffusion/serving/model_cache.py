@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from inpainting.catalog.specs import ModelSpec
-from inpainting.engines.diffusion.backends.base import Backend
+from inpainting.engines.diffusion.backends.torch import Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
-from inpainting.engines.diffusion.serving.model_loading import fingerprint_of, load, lora_bytes, weights_bytes
+from inpainting.engines.diffusion.serving.model_loading import file_fingerprint, load, weights_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -75,14 +75,14 @@ class ModelCache:
 
     def loaded(self, spec: ModelSpec) -> LatentModel | None:
         """The model if it is loaded from the files as they are now."""
-        is_current = self._fingerprints.get(spec.slug, fingerprint_of(spec)) == fingerprint_of(spec)
+        is_current = self._fingerprints.get(spec.slug, file_fingerprint(spec)) == file_fingerprint(spec)
         return self._models.get(spec.slug) if is_current else None
 
     def has_room(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> bool:
         """Whether a model is loaded, or can be without evicting another model or anything in use."""
         if self.loaded(spec) is not None:
             return True
-        key = (spec, fingerprint_of(spec))
+        key = (spec, file_fingerprint(spec))
         if key not in self._sizes:
             self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
         adapters = sum(self._adapters[slug].byte_count for slug in self._idle_adapters(in_use))
@@ -101,7 +101,7 @@ class ModelCache:
         if model is None:
             if self._models.pop(slug, None) is not None:  # its files were replaced; batches that use it still hold it
                 self._collect_garbage()
-            wanted, fingerprint = weights_bytes(spec, self.hardware.dtype), fingerprint_of(spec)
+            wanted, fingerprint = weights_bytes(spec, self.hardware.dtype), file_fingerprint(spec)
             self._evict_for(wanted, in_use)
             model = load(spec, self.hardware)
             self.add(model, fingerprint)
@@ -121,7 +121,7 @@ class ModelCache:
         missing = model.loras.missing(loras)
         if not missing:
             return
-        wanted = sum(lora_bytes(one.spec, self.hardware.dtype) for one in missing)
+        wanted = sum(weights_bytes(one.spec, self.hardware.dtype) for one in missing)
         keep = {*in_use.loras, *(one.name for one in loras)}
         self._evict_for(wanted, replace(in_use, models=[*in_use.models, model], loras=keep))
         model.loras.unload_idle(keep=keep)
@@ -133,12 +133,13 @@ class ModelCache:
 
         Raises EngineFailed (`part_unavailable`, `part_refused`) if it cannot be loaded.
         """
-        fingerprint, loaded = fingerprint_of(spec), self._adapters.get(spec.slug)
+        fingerprint, loaded = file_fingerprint(spec), self._adapters.get(spec.slug)
         if loaded is None or loaded.fingerprint != fingerprint:
             self._adapters.pop(spec.slug, None)
             self._evict_for(weights_bytes(spec, self.hardware.dtype), in_use)
             network = load_adapter(spec, self.hardware)
-            loaded = self._adapters[spec.slug] = LoadedAdapter(fingerprint, network, bytes_of(network))
+            byte_count = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+            loaded = self._adapters[spec.slug] = LoadedAdapter(fingerprint, network, byte_count)
         self._adapters.move_to_end(spec.slug)
         return loaded.network
 
@@ -217,8 +218,3 @@ class ModelCache:
     def _collect_garbage(self) -> None:
         gc.collect()  # the components of a pipeline refer to each other
         self.hardware.empty_cache()
-
-
-def bytes_of(network: torch.nn.Module) -> int:
-    """The size of all weights and buffers of a network."""
-    return sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))

@@ -16,14 +16,14 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout, ModelFamily
-from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configuration_of, unet_channels
+from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configuration_folder, unet_channels
 from inpainting.catalog.inspection.files import INDEX, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
-from inpainting.engines.diffusion.serving.adapter_loading import variant_in, variant_of
+from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
 from inpainting.engines.diffusion.serving.load_lock import serialized
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ VELOCITY_MARK = "v_pred"
 """Tensor that marks a checkpoint trained to predict velocity (Salimans and Ho 2022, arXiv 2202.00512)."""
 
 
-def fingerprint_of(spec: ModelSpec) -> int:
+def file_fingerprint(spec: ModelSpec) -> int:
     """Modification time of a model's files in nanoseconds, which changes when they are replaced; 0 without files."""
     if spec.path is None:
         return 0
@@ -48,17 +48,8 @@ def fingerprint_of(spec: ModelSpec) -> int:
         return 0
 
 
-def lora_bytes(spec: LoraSpec, dtype: torch.dtype) -> int:
-    """Memory of a LoRA's weights in that dtype; 0 if its file cannot be read, as loading it will report."""
-    try:
-        header = read_header(spec.path) if spec.path is not None else {}
-    except (OSError, ModelRefused):
-        return 0
-    return dtype.itemsize * sum(math.prod(tensor["shape"]) for tensor in header.values())
-
-
-def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
-    """Memory of a model's weights in that dtype; 0 if its files cannot be read, as `load` will report."""
+def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype) -> int:
+    """Memory of a model's weights in that dtype; 0 if its files cannot be read, as loading them will report."""
     if spec.path is None:
         return 0
     try:
@@ -77,7 +68,9 @@ def weight_files(path: Path, family: ModelFamily) -> list[Path]:
     files = []
     for component in component_classes(family):
         variant = variant_in(path / component)
-        files += [file for file in (path / component).glob(f"*{WEIGHTS}") if (variant or "") == variant_of(file.name)]
+        files += [
+            file for file in (path / component).glob(f"*{WEIGHTS}") if (variant or "") == weights_variant(file.name)
+        ]
     return files
 
 
@@ -101,9 +94,8 @@ def load(spec: ModelSpec, hardware: Hardware) -> Any:
         if is_out_of_memory(error):
             raise
         logger.exception("%s cannot be loaded", spec.slug)
-        raise EngineFailed(
-            f"The model {spec.label} cannot be loaded: {_first_line(error)}", code="model_unavailable"
-        ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error
     alias_text_model(pipeline.text_encoder)
     pipeline.to(hardware.device)
     if hardware.is_cuda and hasattr(pipeline, "unet"):
@@ -158,7 +150,7 @@ def read_checkpoint(pipeline_class: type[Any], path: Path, dtype: torch.dtype, f
     The number of input channels and the kind of prediction are the file's, if it tells them: the configuration may be
     that of a plain model.
     """
-    config = configuration_of(path)
+    config = configuration_folder(path)
     if not config.is_dir():
         raise FileNotFoundError(
             f"{path.name} has no folder “{CONFIGURATION}” beside it; “python manage.py pull_model {path.parent.name} "
@@ -173,7 +165,8 @@ def read_checkpoint(pipeline_class: type[Any], path: Path, dtype: torch.dtype, f
         pipeline = pipeline_class.from_single_file(str(path), unet=unet, **where, **family.pipeline_arguments)
     except NotImplementedError as error:  # raised by torch for a tensor without data
         raise ValueError(missing_weights(path)) from error
-    if any(is_incomplete(getattr(pipeline, name, None)) for name in component_classes(family)):
+    components = [part for name, part in pipeline.components.items() if name in component_classes(family)]
+    if any(tensor.is_meta for part in components if part is not None for tensor in part.state_dict().values()):
         raise ValueError(missing_weights(path))
     if VELOCITY_MARK in header:
         pipeline.scheduler.register_to_config(prediction_type="v_prediction")
@@ -185,17 +178,8 @@ def missing_weights(path: Path) -> str:
     return f"{path.name} lacks weights that its configuration lists."
 
 
-def is_incomplete(part: torch.nn.Module | None) -> bool:
-    """Whether some weights of a module were not loaded."""
-    return part is not None and any(tensor.is_meta for tensor in part.state_dict().values())
-
-
 def alias_text_model(encoder: Any) -> None:
     """For clip_skip diffusers 0.42 expects `text_model`, which transformers 5 has merged into the encoder itself."""
     if encoder is not None and not hasattr(encoder, "text_model"):
         # Not by Module.__setattr__, which would register the encoder as its own submodule.
         encoder.__dict__["text_model"] = encoder
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged
-from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, rows_of
+from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, count_rows
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class StepExecutor:
         predictions: list[torch.Tensor | Exception] = []
         while len(predictions) < len(samples):
             some = samples[len(predictions) : len(predictions) + batch.max_samples]
-            with self.watchdog.step_deadline(batch.tuner.expected_seconds(rows_of(some))):
+            with self.watchdog.step_deadline(batch.tuner.expected_seconds(count_rows(some))):
                 predictions += self.retries.run(lambda part: self._predict(batch, part), some, batch.model, batch)
         for sample, prediction in zip(samples, predictions, strict=True):
             self._advance(sample, prediction, batch)
@@ -59,7 +59,7 @@ class StepExecutor:
         batch.model.loras.activate(batch.adapters.loras)
         predictions = batch.model.predict([sample.state for sample in samples], batch.backend)
         self.hardware.synchronize()
-        batch.tuner.record(rows_of(samples), time.perf_counter() - started, self.hardware.peak_bytes() - before)
+        batch.tuner.record(count_rows(samples), time.perf_counter() - started, self.hardware.peak_bytes() - before)
         return predictions
 
     def _decode(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> list[NDArray[np.uint8]]:

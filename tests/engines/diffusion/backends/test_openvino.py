@@ -24,11 +24,11 @@ from inpainting.engines.diffusion.backends.openvino import is_installed
 from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.serving.backend_selection import TorchOnly
+from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
-from inpainting.engines.diffusion.serving.model_loading import fingerprint_of, load
+from inpainting.engines.diffusion.serving.model_loading import file_fingerprint, load
 from tests import tiny_loras, tiny_models, tiny_vaes
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import UNetCalls, has_arrived, request, wait_until
@@ -60,10 +60,17 @@ def specs(folder: Path) -> dict[str, ModelSpec]:
     }
 
 
+def convert_in_process(order: conversion.ConversionOrder) -> None:
+    """Convert without a subprocess. No other thread may load a model meanwhile: diffusers cannot load two at once."""
+    with order.store.locked():
+        if not order.store.use(order.place):
+            conversion.convert(order)
+
+
 def batcher_in(
     folder: Path,
     hardware: Hardware = CPU,
-    convert: Callable[[conversion.ConversionOrder], None] = conversion.convert_in_process,
+    convert: Callable[[conversion.ConversionOrder], None] = convert_in_process,
 ) -> Batcher:
     cache = ModelCache(hardware, ROOM)
     return Batcher(cache, max_rows=32, backends=OpenVinoSelector(cache, folder, ROOM, convert=convert))
@@ -209,9 +216,11 @@ def test_damaged_files_are_converted_again(folder: Path, specs: dict[str, ModelS
 
     def counting(order: conversion.ConversionOrder) -> None:
         made.append(order.kind)
-        conversion.convert_in_process(order)
+        convert_in_process(order)
 
-    order = conversion.order_of("unet", before.cache.get(specs["sd"]), fingerprint_of(specs["sd"]), (), folder, ROOM)
+    order = conversion.make_order(
+        "unet", before.cache.get(specs["sd"]), file_fingerprint(specs["sd"]), (), folder, ROOM
+    )
     weights = order.place / "unet.bin"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
@@ -297,7 +306,7 @@ def test_reused_loras_are_fused_and_paint_the_same_image(
 
     def counting(order: conversion.ConversionOrder) -> None:
         made.append(order.loras)
-        conversion.convert_in_process(order)
+        convert_in_process(order)
 
     batcher.backends.convert = counting
     assert painted(batcher, spec, **requested)[2] == "torch, float32"
@@ -331,7 +340,7 @@ def test_with_another_vae_openvino_denoises_and_torch_decodes(
 def test_concurrent_processes_convert_a_model_once(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "sd")
     model = load(spec, CPU)
-    order = conversion.order_of("vae", model, 1, (), tmp_path, ROOM)
+    order = conversion.make_order("vae", model, 1, (), tmp_path, ROOM)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(conversion.convert_in_subprocess, [order, order]))
     assert order.store.use(order.place)
@@ -341,7 +350,7 @@ def test_concurrent_processes_convert_a_model_once(tmp_path: Path) -> None:
 def test_a_conversion_process_with_an_error_status_has_failed(
     folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = conversion.order_of("vae", load(specs["sd"], CPU), 1, (), folder, ROOM)
+    order = conversion.make_order("vae", load(specs["sd"], CPU), 1, (), folder, ROOM)
     for program, words in (("/bin/false", "the server's log says why"), ("/nowhere", "FileNotFoundError")):
         monkeypatch.setattr(sys, "executable", program)
         with pytest.raises(conversion.ConversionFailed, match=words):
@@ -399,7 +408,7 @@ def test_a_started_compilation_reserves_its_memory(
 ) -> None:
     batcher = batcher_in(folder)
     model = batcher.cache.get(specs["sd"])
-    batcher.cache.budget_bytes = batcher.cache.used_bytes + 2 * CompilationPlan.of(model, SIZES[0]).byte_count
+    batcher.cache.budget_bytes = batcher.cache.used_bytes + 2 * CompilationPlan.for_model(model, SIZES[0]).byte_count
     start_compilations(batcher, specs["sd"])
     go.set()
     ready(batcher)
@@ -499,8 +508,8 @@ def test_jobs_computed_by_torch_share_batches_as_without_openvino(folder: Path, 
 
 def test_the_setting_and_the_deterministic_mode_disable_it(folder: Path) -> None:
     assert isinstance(engine(models_dir=folder).batcher.backends, OpenVinoSelector)
-    assert isinstance(engine(models_dir=folder, openvino="off").batcher.backends, TorchOnly)
-    assert isinstance(engine(models_dir=folder, max_rows=1).batcher.backends, TorchOnly)
+    assert type(engine(models_dir=folder, openvino="off").batcher.backends) is BackendSelector
+    assert type(engine(models_dir=folder, max_rows=1).batcher.backends) is BackendSelector
 
 
 def test_a_model_loaded_at_the_start_is_compiled_at_the_start(folder: Path, specs: dict[str, ModelSpec]) -> None:

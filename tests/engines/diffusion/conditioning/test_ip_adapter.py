@@ -326,8 +326,7 @@ def test_replacing_the_files_does_not_change_running_jobs(
     part = tiny_adapters.saved_adapter(folder / "replaced", "sd", tiny_adapters.adapter(unet, seed=3))
     requested = [request(seed=1), request(seed=2)]
     (before,) = denoised_latents(spec, requested[:1], [part])
-    starter = loop.admission.starter
-    start = starter.start
+    start = loop.admission.start
 
     def with_files_replaced(sample: WaitingSample) -> InFlightSample | Exception:
         started = start(sample)
@@ -335,7 +334,7 @@ def test_replacing_the_files_does_not_change_running_jobs(
         os.utime(folder / "replaced", (1, 1))
         return started
 
-    monkeypatch.setattr(starter, "start", with_files_replaced)
+    monkeypatch.setattr(loop.admission, "start", with_files_replaced)
     first, second = denoised_latents(spec, requested, [part], by=loop)
     close(first, before)
     close(second, denoised_latents(spec, requested[1:], [part])[0])

@@ -149,9 +149,9 @@ def test_only_jobs_with_the_same_loras_and_weights_share_unet_calls(
         assert (ticket_worn == active_loras(uses[0], [loras[use.slug] for use in uses[0]])) == (len(one) == 2)
     batcher.paint(ddim_request(loras=uses[0]), spec, ignore_step, [loras[use.slug] for use in uses[0]])
     batcher.paint(ddim_request(loras=uses[1]), spec, ignore_step, [loras[use.slug] for use in uses[1]])
-    assert len(batcher.assignment.known_keys) == 1
+    assert len(batcher.workload.known_keys) == 1
     batcher.paint(ddim_request(loras=uses[2]), spec, ignore_step, [loras["sd-0"]])
-    assert len(batcher.assignment.known_keys) == 2
+    assert len(batcher.workload.known_keys) == 2
 
 
 @pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler"])

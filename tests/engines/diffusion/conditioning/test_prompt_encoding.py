@@ -159,7 +159,7 @@ def test_prompts_of_all_lengths_run_at_once_with_the_results_they_have_alone(
         alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(requested)
-    assert sorted(key.chunk_count for key in batcher.assignment.known_keys) == [1, 3]
+    assert sorted(key.chunk_count for key in batcher.workload.known_keys) == [1, 3]
 
 
 def test_jobs_are_grouped_by_the_number_of_prompt_chunks(tmp_path: Path) -> None:
@@ -168,4 +168,4 @@ def test_jobs_are_grouped_by_the_number_of_prompt_chunks(tmp_path: Path) -> None
     for prompt, count in (("a bus", 1), (LONG, 3), ("a bus", 1)):
         batcher.paint(ddim_request(prompt=prompt), spec, ignore_step)
         assert batcher.cache.get(spec).tokenize(ddim_request(prompt=prompt).settings).chunk_count == count
-    assert sorted(key.chunk_count for key in batcher.assignment.known_keys) == [1, 3]
+    assert sorted(key.chunk_count for key in batcher.workload.known_keys) == [1, 3]

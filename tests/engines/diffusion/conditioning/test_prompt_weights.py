@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from inpainting.engines.diffusion.conditioning.prompt_weights import Span, spans_of
+from inpainting.engines.diffusion.conditioning.prompt_weights import Span, parse_weights
 
 
 def spans_in(prompt: str) -> list[tuple[str, float]]:
-    return [(span.text, round(span.weight, 6)) for span in spans_of(prompt)[0]]
+    return [(span.text, round(span.weight, 6)) for span in parse_weights(prompt)[0]]
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,12 @@ def test_brackets_with_a_number_set_the_weight_of_their_words(prompt: str, spans
     ["", "a bus (red)", "((red)) bus", "(red:1.3", "red:1.3)", "a :) b (: c", "(a: b)", "(16:9)", "[red:1.3]", "\\d"],
 )
 def test_text_without_a_weight_is_unchanged(prompt: str) -> None:
-    assert spans_of(prompt)[0] == [Span(prompt)]
+    assert parse_weights(prompt)[0] == [Span(prompt)]
 
 
 def test_a_number_outside_the_range_gives_a_note() -> None:
-    assert spans_of("(16:9), (red:1.3)")[1] == ("“9” is no weight: they go from 0 to 5.",)
-    assert spans_of("(red:5) (blue) (green: x)")[1] == ()
+    assert parse_weights("(16:9), (red:1.3)")[1] == ("“9” is no weight: they go from 0 to 5.",)
+    assert parse_weights("(red:5) (blue) (green: x)")[1] == ()
 
 
 def test_deeply_nested_weights_stay_finite() -> None:

@@ -121,7 +121,7 @@ def test_requests_without_the_embedding_read_its_placeholder_as_words(
     assert not np.array_equal(with_ink, before)
     assert np.array_equal(paint(plain), before)
     assert (
-        len(batcher.assignment.known_keys) == 1
+        len(batcher.workload.known_keys) == 1
     )  # embeddings change only the text, so their jobs share step batches with others
 
 

@@ -13,9 +13,9 @@ import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from inpainting.core.geometry import Size
-from inpainting.engines.diffusion.backends.openvino.conversion import DECODER, ENCODER, UNET, tokens_of
+from inpainting.engines.diffusion.backends.openvino.conversion import DECODER, ENCODER, UNET, unet_shapes
 from inpainting.engines.diffusion.backends.openvino.library import core
-from inpainting.engines.diffusion.backends.torch import TORCH
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
@@ -89,8 +89,8 @@ class CompiledNetwork:
         self.rejection, self._request = reason, None
 
 
-class OpenVinoBackend:
-    """See `Backend`. Computes one model at one image size, with its LoRAs fused, by its own VAE."""
+class OpenVinoBackend(Backend):
+    """Computes one model at one image size, with its LoRAs fused, by its own VAE."""
 
     name = "openvino"
 
@@ -99,7 +99,6 @@ class OpenVinoBackend:
     ) -> None:
         self.unet, self.encoder, self.decoder = unet, encoder, decoder
         self.byte_count = byte_count
-        self.last_used = 0
 
     @property
     def notes(self) -> list[str]:
@@ -109,7 +108,7 @@ class OpenVinoBackend:
 
     @property
     def step_library(self) -> str:
-        return "OpenVINO" if self.unet.rejection is None else TORCH.step_library
+        return "OpenVINO" if self.unet.rejection is None else super().step_library
 
     def predict(
         self,
@@ -141,7 +140,6 @@ class OpenVinoBackend:
         return DiagonalGaussianDistribution(parameters.to(pixels.dtype)).sample(generator)
 
     def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
-        """See `Backend.decode`."""
         return self.decoder([latents], lambda: TORCH.decode(vae, latents)).float()
 
 
@@ -162,21 +160,14 @@ class CompilationPlan:
     byte_count: int
 
     @staticmethod
-    def of(model: LatentModel, size: Size) -> CompilationPlan:
+    def for_model(model: LatentModel, size: Size) -> CompilationPlan:
         height, width = size.height // VAE_SCALE_FACTOR, size.width // VAE_SCALE_FACTOR
-        unet, config, codec = model.unet, model.unet.config, model.codec()
-        shapes: list[tuple[int, ...]] = [
-            (1, config.in_channels, height, width),
-            (1, unet.time_embedding.linear_1.in_features),
-            (1, tokens_of(model), config.cross_attention_dim),
-        ]
-        if config.addition_embed_type is not None:
-            shapes.append((1, config.projection_class_embeddings_input_dim))
+        codec = model.codec()
         return CompilationPlan(
-            unet=tuple(shapes),
+            unet=unet_shapes(model, 1, height, width),
             encoder=(1, 3, size.height, size.width),
             decoder=(1, model.vae.config.latent_channels, height, width),
-            dtype=unet.dtype,
+            dtype=model.unet.dtype,
             encoding_dtype=codec.encoding_dtype,
             decoding_dtype=codec.decoding_dtype,
             byte_count=sum(

@@ -49,7 +49,7 @@ class ConversionFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConversionOrder:
-    """One kind of networks to convert, of a model with LoRAs. fingerprint: of its files, see `fingerprint_of`."""
+    """One kind of networks to convert, of a model with LoRAs. fingerprint: of its files, see `file_fingerprint`."""
 
     kind: str
     slug: str
@@ -79,7 +79,7 @@ class ConversionOrder:
 Convert = Callable[[ConversionOrder], None]
 
 
-def order_of(
+def make_order(
     kind: str, model: LatentModel, fingerprint: int, loras: ActiveLoras, models_dir: Path, budget_bytes: int
 ) -> ConversionOrder:
     spec = model.spec
@@ -128,16 +128,10 @@ def _run(order: ConversionOrder, lock: int) -> None:
         raise ConversionFailed("it could not be converted; the server's log says why")
 
 
-def convert_in_process(order: ConversionOrder) -> None:
-    """Convert in this process. No other thread may load a model meanwhile: diffusers cannot load two at once."""
-    with order.store.locked():
-        if not order.store.use(order.place):
-            convert(order)
-
-
 def convert(order: ConversionOrder) -> None:
     """Convert and store the files, with the store locked. The least recently used files may be removed for them."""
-    model = load(spec_of(order), Hardware(torch.device("cpu"), getattr(torch, order.dtype)))
+    spec = ModelSpec(slug=order.slug, label=order.label, family=order.family, path=Path(order.path))
+    model = load(spec, Hardware(torch.device("cpu"), getattr(torch, order.dtype)))
     parts = networks(fused(model, order), order.kind)
     needed = sum(tensor.nbytes for module, _ in parts.values() for tensor in module.state_dict().values())
     free = shutil.disk_usage(order.store.root).free
@@ -147,10 +141,6 @@ def convert(order: ConversionOrder) -> None:
         for name, (module, examples) in parts.items():
             write(module, examples, folder / f"{name}.xml")
     order.store.evict(keep={order.place})
-
-
-def spec_of(order: ConversionOrder) -> ModelSpec:
-    return ModelSpec(slug=order.slug, label=order.label, family=order.family, path=Path(order.path))
 
 
 def fused(model: LatentModel, order: ConversionOrder) -> LatentModel:
@@ -169,30 +159,22 @@ def fused(model: LatentModel, order: ConversionOrder) -> LatentModel:
 
 
 class TracedUNet(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
-    """A UNet that takes the embedded timestep: sines of large numbers need more than 16 bits."""
+    """A UNet that takes the embedded timestep: sines of large numbers need more than 16 bits.
+
+    SDXL's UNet also takes its pooled text and time ids, concatenated: `added`.
+    """
 
     def __init__(self, unet: Any) -> None:
         super().__init__()
         unet.get_time_embed = MethodType(lambda self, sample, timestep: timestep, unet)
-        self.unet = unet
-
-    def forward(self, sample: torch.Tensor, time: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        return torch.as_tensor(self.unet(sample, time, encoder_hidden_states=states, return_dict=False)[0])
-
-
-class TracedSdxlUNet(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
-    """SDXL's UNet, which also takes its pooled text and time ids, concatenated: `added`."""
-
-    def __init__(self, unet: Any) -> None:
-        super().__init__()
-        unet.get_time_embed = MethodType(lambda self, sample, timestep: timestep, unet)
-        unet.get_aug_embed = MethodType(
-            lambda self, emb, encoder_hidden_states, added_cond_kwargs: self.add_embedding(added_cond_kwargs), unet
-        )
+        if unet.config.addition_embed_type is not None:
+            unet.get_aug_embed = MethodType(
+                lambda self, emb, encoder_hidden_states, added_cond_kwargs: self.add_embedding(added_cond_kwargs), unet
+            )
         self.unet = unet
 
     def forward(
-        self, sample: torch.Tensor, time: torch.Tensor, states: torch.Tensor, added: torch.Tensor
+        self, sample: torch.Tensor, time: torch.Tensor, states: torch.Tensor, added: torch.Tensor | None = None
     ) -> torch.Tensor:
         answer = self.unet(sample, time, encoder_hidden_states=states, added_cond_kwargs=added, return_dict=False)
         return torch.as_tensor(answer[0])
@@ -232,20 +214,20 @@ def networks(model: LatentModel, kind: str) -> dict[str, tuple[torch.nn.Module, 
             ENCODER: (TracedEncoder(model.vae), (zeros(rows, 3, scale * height // 2, scale * width // 2),)),
             DECODER: (TracedDecoder(model.vae), (zeros(rows, latents, height // 2, width // 2),)),
         }
+    return {UNET: (TracedUNet(model.unet), tuple(zeros(*shape) for shape in unet_shapes(model, rows, height, width)))}
+
+
+def unet_shapes(model: LatentModel, rows: int, height: int, width: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the inputs of a `TracedUNet` for one chunk of text and latents of that size."""
     unet, config = model.unet, model.unet.config
-    inputs = (
-        zeros(rows, config.in_channels, height, width),
-        zeros(rows, unet.time_embedding.linear_1.in_features),
-        zeros(rows, tokens_of(model), config.cross_attention_dim),
-    )
-    if config.addition_embed_type is None:
-        return {UNET: (TracedUNet(unet), inputs)}
-    return {UNET: (TracedSdxlUNet(unet), (*inputs, zeros(rows, config.projection_class_embeddings_input_dim)))}
-
-
-def tokens_of(model: LatentModel) -> int:
-    """Tokens in one chunk of text."""
-    return int(model.pipeline.tokenizer.model_max_length)
+    shapes: list[tuple[int, ...]] = [
+        (rows, config.in_channels, height, width),
+        (rows, unet.time_embedding.linear_1.in_features),
+        (rows, model.pipeline.tokenizer.model_max_length, config.cross_attention_dim),
+    ]
+    if config.addition_embed_type is not None:
+        shapes.append((rows, config.projection_class_embeddings_input_dim))
+    return tuple(shapes)
 
 
 def write(module: torch.nn.Module, examples: tuple[torch.Tensor, ...], path: Path) -> None:

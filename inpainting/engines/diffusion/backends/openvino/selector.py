@@ -14,7 +14,6 @@ from queue import SimpleQueue
 import torch
 
 from inpainting.core.geometry import Size
-from inpainting.engines.diffusion.backends.base import Backend
 from inpainting.engines.diffusion.backends.openvino import backend
 from inpainting.engines.diffusion.backends.openvino.backend import CompilationPlan, OpenVinoBackend
 from inpainting.engines.diffusion.backends.openvino.conversion import (
@@ -23,15 +22,16 @@ from inpainting.engines.diffusion.backends.openvino.conversion import (
     ConversionOrder,
     Convert,
     convert_in_subprocess,
-    order_of,
+    make_order,
 )
 from inpainting.engines.diffusion.backends.openvino.library import has_bfloat16
-from inpainting.engines.diffusion.backends.torch import TORCH
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
+from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.model_cache import NOTHING_IN_USE, InUse, ModelCache
-from inpainting.engines.diffusion.serving.model_loading import fingerprint_of
+from inpainting.engines.diffusion.serving.model_loading import file_fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class CompilationTask:
     is_ready_or_delayed: threading.Event = field(default_factory=threading.Event)
 
 
-class OpenVinoSelector:
+class OpenVinoSelector(BackendSelector):
     """A `BackendSelector` for models on a CPU. Only the device's thread calls it; other threads prepare backends.
 
     models_dir: folder of all models, which holds the converted files too. cache_bytes: disk space for those.
@@ -104,13 +104,11 @@ class OpenVinoSelector:
         return found
 
     def ready(self, model: LatentModel, size: Size, loras: ActiveLoras, chunk_count: int) -> Backend:
-        """See `BackendSelector.ready`."""
         if chunk_count != COMPILED_CHUNKS or not supports(model, size):
             return TORCH
         return model.backends.get((size, loras), TORCH)
 
     def rejection(self, model: LatentModel, size: Size, loras: ActiveLoras) -> str | None:
-        """See `BackendSelector.rejection`."""
         return self._rejections.get(model, {}).get((size, loras))
 
     def collect(self) -> None:
@@ -135,16 +133,13 @@ class OpenVinoSelector:
 
     def _begin(self, model: LatentModel, key: BackendKey, in_use: InUse) -> None:
         size, loras = key
-        fingerprint = fingerprint_of(model.spec)
-        orders = {
-            kind: order_of(kind, model, fingerprint, loras if kind == "unet" else (), self.models_dir, self.cache_bytes)
-            for kind in KINDS
-        }
+        fingerprint, store = file_fingerprint(model.spec), (self.models_dir, self.cache_bytes)
+        orders = {kind: make_order(kind, model, fingerprint, loras if kind == "unet" else (), *store) for kind in KINDS}
         if loras and not orders["unet"].place.is_dir():
             self._uses[loras] += 1
             if self._uses[loras] < MIN_USES_TO_CONVERT:
                 return
-        plan = CompilationPlan.of(model, size)
+        plan = CompilationPlan.for_model(model, size)
         if not self.cache.reserve(plan.byte_count, in_use):
             logger.info("%s is not compiled at %s: the memory for weights is full", model.spec.slug, size)
             return
