@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -58,6 +58,7 @@ class RowScale:
         return (self.rows * features).to(features.dtype)
 
 
+@dataclass(frozen=True, eq=False)
 class LoadedIPAdapter:
     """An IP-Adapter in memory. UNets of the right shape share its weights.
 
@@ -65,20 +66,14 @@ class LoadedIPAdapter:
     tokens, by their names in the file. count_tensors: see TOKEN_COUNT_TENSORS.
     """
 
-    def __init__(
-        self,
-        encoder: Any,
-        projection: torch.nn.Module,
-        layers: dict[str, torch.Tensor],
-        count_tensors: dict[str, torch.Tensor],
-        slug: str,
-    ) -> None:
-        self.slug = slug
-        self.encoder, self.projection = encoder, projection
-        self.layers, self.count_tensors = layers, count_tensors
-        side = encoder.config.image_size
-        self.image_processor = CLIPImageProcessorPil(size=side, crop_size=side)
-        self._processors: WeakKeyDictionary[Any, list[tuple[Any, IPAdapterAttnProcessor2_0]]] = WeakKeyDictionary()
+    slug: str
+    encoder: Any
+    projection: torch.nn.Module
+    layers: dict[str, torch.Tensor]
+    count_tensors: dict[str, torch.Tensor]
+    _processors: WeakKeyDictionary[Any, list[tuple[Any, IPAdapterAttnProcessor2_0]]] = field(
+        default_factory=WeakKeyDictionary
+    )
 
     def parameters(self) -> Iterator[torch.Tensor]:
         """All weights, as `torch.nn.Module.parameters` gives them."""
@@ -107,7 +102,8 @@ class LoadedIPAdapter:
 
     def encode_image(self, image: Image.Image) -> torch.Tensor:
         """[2, 1, tokens, features]: of no image, as diffusers defines that for either projection, and of the image."""
-        pixels = self.image_processor(image, return_tensors="pt").pixel_values
+        side = self.encoder.config.image_size
+        pixels = CLIPImageProcessorPil(size=side, crop_size=side)(image, return_tensors="pt").pixel_values
         pixels = pixels.to(self.encoder.device, self.encoder.dtype)
         if isinstance(self.projection, ImageProjection):
             embeds = self.encoder(pixels).image_embeds
@@ -213,7 +209,7 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
     if given != wanted:
         raise ModelRefused(f"its image encoder gives {given} features, and its projection takes {wanted}.")
     count_tensors = {name: projecting[name] for name in TOKEN_COUNT_TENSORS if name in projecting}
-    return LoadedIPAdapter(encoder.eval().to(hardware.device), projection.eval(), layers, count_tensors, spec.slug)
+    return LoadedIPAdapter(spec.slug, encoder.eval().to(hardware.device), projection.eval(), layers, count_tensors)
 
 
 def token_features(projection: Any) -> int:

@@ -58,10 +58,6 @@ class PromptChunks:
     unread: str = ""
     embeddings: frozenset[str] = frozenset()
 
-    @property
-    def count(self) -> int:
-        return len(self.tokens)
-
 
 def split_into_chunks(spans: Sequence[Span], tokenizer: Any, vectors: EmbeddingVectors) -> PromptChunks:
     """Tokenize a prompt and split it into at least one chunk, after the end of a word where there is one."""
@@ -112,7 +108,7 @@ def encode_chunks(chunks: PromptChunks, count: int, tokenizer: Any, run_encoder:
         if token.vector is not None
     }
     encoded, pooled = run_encoder(torch.tensor(rows), positions)
-    embeds, empty = encoded[: chunks.count], encoded[-1:]
+    embeds, empty = encoded[: len(chunks.tokens)], encoded[-1:]
     if is_weighted:
         weights = torch.ones(embeds.shape[:2], dtype=torch.float32)
         for number, chunk in enumerate(chunks.tokens):
@@ -120,7 +116,7 @@ def encode_chunks(chunks: PromptChunks, count: int, tokenizer: Any, run_encoder:
         weights = weights[:, :, None].to(embeds.device)
         moved = empty.float() + (embeds.float() - empty.float()) * weights
         embeds = torch.where(weights == 1, embeds, moved.to(embeds.dtype))
-    filling = empty.expand(count - chunks.count, -1, -1)
+    filling = empty.expand(count - len(chunks.tokens), -1, -1)
     return PromptEmbedding(torch.cat([embeds, filling]).flatten(0, 1)[None], pooled[:1])
 
 

@@ -49,7 +49,7 @@ class ChunkedPrompts(TokenizedPrompts):
     @property
     def chunk_count(self) -> int:
         """The number of chunks of the longest prompt; shorter prompts are padded with empty chunks."""
-        return max(chunks.count for chunks in (*self.positive, *(self.negative or ())))
+        return max(len(chunks.tokens) for chunks in (*self.positive, *(self.negative or ())))
 
 
 class StableDiffusion(LatentModel):
