@@ -61,7 +61,7 @@ def fill_all(
     for number, hole in enumerate(holes):
         if not unknown[hole.slices].any():
             continue  # an earlier box included these pixels
-        box = surroundings(hole, whole)
+        box = hole.expanded(max(LEAST_CONTEXT, int(CONTEXT * hole.size.longer))).clipped(whole)
         if unknown[box.slices].all():
             box = whole
         own = np.zeros((box.size.height, box.size.width), bool)
@@ -72,10 +72,6 @@ def fill_all(
         around[own] = filled[own]
         unknown[hole.slices] = False
     return out
-
-
-def surroundings(hole: Box, whole: Box) -> Box:
-    return hole.expanded(max(LEAST_CONTEXT, int(CONTEXT * hole.size.longer))).clipped(whole)
 
 
 def create() -> QuickFill:

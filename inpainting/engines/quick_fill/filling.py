@@ -85,20 +85,12 @@ def smooth_trend(image: Bytes, known: Bools, hole: Bools) -> NDArray[np.float32]
 def fill_textured(
     image: Bytes, known: Bools, hole: Bools, effort: float, rng: np.random.Generator, report: Report
 ) -> Bytes:
-    """As `fill`, by copying alone. Pads the picture to a multiple of the coarse factor."""
+    """As `fill`, by copying alone."""
     factor = coarse_factor(int(np.count_nonzero(hole)), hole.size)
     height, width = hole.shape
-    down, right = -height % factor, -width % factor
-    image_padded = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
-    hole_padded, known_padded = (np.pad(plane, ((0, down), (0, right))) for plane in (hole, known))
-    filled = fill_aligned(image_padded, known_padded, hole_padded, factor, effort, rng, report)
-    return filled[:height, :width]
-
-
-def fill_aligned(
-    image: Bytes, known: Bools, hole: Bools, factor: int, effort: float, rng: np.random.Generator, report: Report
-) -> Bytes:
-    """As `fill_textured`, for sides that are multiples of `factor`."""
+    down, right = -height % factor, -width % factor  # sides must be multiples of the coarse factor
+    image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
+    hole, known = (np.pad(plane, ((0, down), (0, right))) for plane in (hole, known))
     graph = build_graph(image, known, hole, factor)
     report(0.04)
     # measured shares of the time: the coarse labelling, then levels of four times as many pixels each
@@ -111,7 +103,7 @@ def fill_aligned(
         end = 0.85 if finer == 1 else start + (0.85 - start) * 0.4
         offsets, labels = upsample(coarse, graph, offsets, labels, factor // finer, subrange(report, start + 0.02, end))
         factor, start = finer, end
-    return blend(image, graph, offsets, labels, subrange(report, 0.85, 1.0))
+    return blend(image, graph, offsets, labels, subrange(report, 0.85, 1.0))[:height, :width]
 
 
 def label_coarse(graph: HoleGraph, effort: float, rng: np.random.Generator, report: Report) -> tuple[Ints, Ints]:
