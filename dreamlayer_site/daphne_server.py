@@ -1,7 +1,8 @@
-"""Daphne with a limit for request bodies that applies while they are received.
+"""Daphne with a limit for request bodies that applies while they are received, and responses that wait for the client.
 
 Daphne passes a request to the application only after it has received the whole body: too late for a limit inside the
 application. It also reads the whole body into memory then, on the event loop's thread; here the application reads it.
+Daphne accepts a response as fast as the application produces it, and keeps in memory what the client has not read yet.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 from daphne import server as daphne_server
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server, reactor
+from django.conf import settings
 
 from dreamlayer_site.body_limit import Application, Message, Receive, Send, max_body_bytes, too_large_response
 
@@ -26,7 +28,10 @@ LINGER_SECONDS = 10
 
 
 class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
-    """A request whose body is as large as its view reads at most, by its declared length and by the bytes received."""
+    """A request whose body is as large as its view reads at most, by its declared length and by the bytes received.
+
+    As the producer of its response (Twisted's IPushProducer) it learns when the connection's buffer is full.
+    """
 
     received = 0
     refused = False
@@ -34,6 +39,8 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # Django parses forms. Twisted would parse them too, on the event loop's thread: 50 ms for an image of 2 MB.
         super().__init__(*arguments, **options, parsePOSTFormSubmission=False)
+        self.writable = asyncio.Event()
+        self.writable.set()
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
         self.max_bytes = max_body_bytes(self.received_path)
@@ -51,6 +58,7 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def process(self) -> Any:
         # The application reads this file; Daphne reads an empty one instead.
         self.body, self.content = self.content, BytesIO()
+        self.registerProducer(self, True)
         return super().process()
 
     def requestReceived(self, *arguments: Any) -> None:  # noqa: N802 - Twisted's name
@@ -61,6 +69,28 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def received_path(self) -> str:
         """The path, which Twisted sets as `self.path` only after the body."""
         return unquote(self.channel._path.decode("latin-1").partition("?")[0])
+
+    def finish(self) -> None:
+        self.unregisterProducer()
+        super().finish()
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        self.writable.clear()
+
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+        self.writable.set()
+
+    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
+        self.writable.set()
+
+    async def drain(self) -> None:
+        """Wait until the client has taken what was written. A client that takes nothing for SEND_SECONDS is cut off."""
+        try:
+            async with asyncio.timeout(settings.SEND_SECONDS):
+                await self.writable.wait()
+        except TimeoutError:
+            if self.channel is not None:
+                self.channel.transport.abortConnection()
 
     def refuse(self) -> None:
         self.refused = True
@@ -116,6 +146,17 @@ class LimitedServer(Server):  # type: ignore[misc]
         if isinstance(protocol, LimitedRequest):
             scope[RECEIVED_BODY] = protocol.body
         return super().create_application(protocol, scope)
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Write a part of a response, and let the application wait until it can be sent."""
+        if isinstance(protocol, LimitedRequest) and message.get("body"):
+            # The last part too is taken by the client before the response ends and the connection is given up.
+            await super().handle_reply(protocol, {**message, "more_body": True})
+            await protocol.drain()
+            if message.get("more_body"):
+                return
+            message = {**message, "body": b""}
+        await super().handle_reply(protocol, message)
 
     def run(self, *, before_stop: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM, then call `before_stop`, close the connections and return."""

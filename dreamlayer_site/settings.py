@@ -104,6 +104,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "dreamlayer_site.download_limit.download_limit",
     "django.middleware.security.SecurityMiddleware",
     "dreamlayer_site.headers.PageHeaders",
     "corsheaders.middleware.CorsMiddleware",
@@ -182,6 +183,12 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20
 # High enough that a batch slightly over the limit gets a precise error; more parts are not parsed at all.
 BATCH_MAX_ITEMS = env.int("DREAMLAYER_BATCH_MAX_ITEMS", 100)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = DATA_UPLOAD_MAX_NUMBER_FILES = 200 + 3 * BATCH_MAX_ITEMS
+
+# A client that takes nothing of its response for this long is disconnected.
+SEND_SECONDS = env.float("DREAMLAYER_SEND_SECONDS", 60)
+# Pictures and archives that one address may receive at the same time from one process. More have to wait.
+DOWNLOADS_PER_ADDRESS = env.int("DREAMLAYER_DOWNLOADS_PER_ADDRESS", 32)
+DOWNLOAD_WAIT_SECONDS = env.float("DREAMLAYER_DOWNLOAD_WAIT_SECONDS", 10)
 
 # Accounts
 AUTH_USER_MODEL = "accounts.User"

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db.models.fields.files import FieldFile
 from django.http import StreamingHttpResponse
 
-CHUNK_BYTES = 2**18
+CHUNK_BYTES = 2**17
 
 
 class IteratorResponse(StreamingHttpResponse):
-    """Streams a plain iterator. Under ASGI, Django alone would consume all of it before sending any."""
+    """Streams a plain iterator. Under ASGI, Django alone would consume all of it before sending any.
+
+    Django closes the response, and with it the iterator, also when the client disconnects.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.when_closed = ExitStack()
+
+    def close(self) -> None:
+        with self.when_closed:
+            super().close()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         chunks = iter(self)

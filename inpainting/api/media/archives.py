@@ -1,4 +1,4 @@
-"""ZIP archives that are streamed while they are written: at most one picture is in memory."""
+"""ZIP archives that are streamed while they are written: one chunk of one picture is in memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
+from zlib import crc32
 
+from django.core.files import File
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models.fields.files import FieldFile
 
 from inpainting.media.files import INERT
-from inpainting.media.streaming import IteratorResponse
+from inpainting.media.streaming import CHUNK_BYTES, IteratorResponse
 
 MAX_STEM_CHARACTERS = 80
 UNSAFE = re.compile(r"[^\w.() -]+")
@@ -54,43 +57,66 @@ def zip_chunks(entries: Iterable[Entry], manifest: dict[str, Any], made_at: date
     with ZipFile(buffer, "w", ZIP_STORED) as archive:
         for entry in entries:
             try:
-                with entry.file.open("rb") as file:
-                    archive.writestr(zip_info(entry.name, made_at), file.read())
+                picture = entry.file.open("rb")
             except (FileNotFoundError, ValueError):
                 files.append({**entry.about, "file": None, "missing": "The file of this picture is gone."})
-            else:
-                files.append({**entry.about, "file": entry.name})
-            yield buffer.take()
+                continue
+            with picture, archive.open(PictureInfo(entry.name, made_at, picture), "w") as stored:
+                for chunk in chunks_of(picture):
+                    stored.write(chunk)
+                    yield buffer.take()
+            files.append({**entry.about, "file": entry.name})
         text = json.dumps({**manifest, "files": files}, indent=2, cls=DjangoJSONEncoder)
-        archive.writestr(zip_info("manifest.json", made_at), text)
+        archive.writestr(ZipInfo("manifest.json", made_at.timetuple()[:6]), text)
     yield buffer.take()
 
 
-def zip_info(name: str, made_at: datetime) -> ZipInfo:
-    info = ZipInfo(name, made_at.timetuple()[:6])
-    info.external_attr = 0o600 << 16
-    return info
+class PictureInfo(ZipInfo):
+    """A picture's header, with size and checksum before the picture is written.
+
+    Programs that read a ZIP as a stream need both. ZipFile writes a header without them, and replaces it at the end.
+    """
+
+    def __init__(self, name: str, made_at: datetime, picture: File) -> None:
+        super().__init__(name, made_at.timetuple()[:6])
+        self.checksum = 0
+        for chunk in chunks_of(picture):
+            self.file_size += len(chunk)
+            self.checksum = crc32(chunk, self.checksum)
+
+    def FileHeader(self, zip64: bool | None = None) -> bytes:  # noqa: N802 - ZipInfo's name
+        self.CRC, self.compress_size = self.checksum, self.file_size
+        return super().FileHeader(zip64)
+
+
+def chunks_of(picture: File) -> Iterator[bytes]:
+    picture.seek(0)
+    return iter(partial(picture.read, CHUNK_BYTES), b"")
 
 
 class UnsentBytes:
     """The file that a ZipFile writes to, of which only the unsent end is kept.
 
-    ZipFile can seek back within it to complete the header of an entry. So every header has its sizes and checksum,
-    which programs that read a ZIP as a stream need.
+    At the end of an entry ZipFile seeks back and writes its header again. What has been sent is not written again: the
+    header of a PictureInfo has not changed.
     """
 
     def __init__(self) -> None:
         self._unsent = io.BytesIO()
         self._sent_bytes = 0
+        self._is_sent = False
 
     def write(self, data: bytes) -> int:
-        return self._unsent.write(data)
+        return len(data) if self._is_sent else self._unsent.write(data)
 
     def tell(self) -> int:
         return self._sent_bytes + self._unsent.tell()
 
     def seek(self, offset: int) -> int:
-        return self._sent_bytes + self._unsent.seek(offset - self._sent_bytes)
+        self._is_sent = offset < self._sent_bytes
+        if not self._is_sent:
+            self._unsent.seek(offset - self._sent_bytes)
+        return offset
 
     def flush(self) -> None:
         """Do nothing; ZipFile calls it."""
