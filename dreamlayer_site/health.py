@@ -10,6 +10,8 @@ from django.core.files.storage import default_storage
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, JsonResponse
 
+from inpainting.storage import is_nearly_full
+
 CACHE_SECONDS, HANGING_SECONDS = 1.0, 10.0
 
 
@@ -18,7 +20,7 @@ def livez(request: HttpRequest) -> JsonResponse:
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Return 200 if the database responds and a file can be written, else 503 with the reasons."""
+    """Return 200 if the database responds and requests can be stored, else 503 with the reasons."""
     problems = check.problems()
     return JsonResponse({"status": "unavailable" if problems else "ok", **problems}, status=503 if problems else 200)
 
@@ -58,6 +60,8 @@ def find_problems() -> dict[str, str]:
     except (DatabaseError, InterfaceError):
         problems["database"] = "does not answer"
     try:
+        if is_nearly_full():
+            problems["storage"] = "has too little free space"
         default_storage.delete(default_storage.save("readyz", ContentFile(b"ready")))
     except OSError:
         problems["storage"] = "cannot be written"

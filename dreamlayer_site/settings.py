@@ -150,6 +150,9 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# With less free space on a disk, or a tenth of a small one, requests are refused and /readyz answers 503.
+FREE_SPACE_MB = env.int("DREAMLAYER_FREE_SPACE_MB", 256)
+
 # Images: private files with random names. The views check the owner; no server exposes this folder.
 STORAGES = {
     "default": {

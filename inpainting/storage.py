@@ -1,15 +1,19 @@
-"""File storage that syncs files to disk before the row that names them is committed, and detection of full disks."""
+"""File storage that syncs files to disk before the row that names them is committed; full and nearly full disks."""
 
 from __future__ import annotations
 
 import errno
 import os
 from pathlib import Path
+from shutil import disk_usage
 from sqlite3 import SQLITE_FULL
 
+from django.conf import settings
 from django.core.files import File
-from django.core.files.storage import FileSystemStorage
+from django.core.files.storage import FileSystemStorage, default_storage
 
+RESERVED_SHARE = 0.1
+"""Largest share of a file system that `settings.FREE_SPACE_MB` reserves."""
 DISK_FULL = "53100"
 """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
@@ -40,3 +44,24 @@ def out_of_space(error: Exception) -> bool:
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     raised = error.__cause__  # the database driver's exception
     return getattr(raised, "sqlite_errorcode", 0) == SQLITE_FULL or getattr(raised, "sqlstate", "") == DISK_FULL
+
+
+def is_nearly_full() -> bool:
+    """Whether the disk of the images or of the data folder has less free space than FREE_SPACE_MB.
+
+    On a small disk, less than a tenth of it.
+    """
+    folders = [settings.DATA_DIR]
+    if isinstance(default_storage, FileSystemStorage):
+        folders.append(Path(default_storage.location))
+    for folder in folders:
+        usage = disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
+        if usage.free < min(settings.FREE_SPACE_MB * 2**20, RESERVED_SHARE * usage.total):
+            return True
+    return False
+
+
+def check_free_space() -> None:
+    """Raise the OSError of a full disk if a disk is nearly full: what is running still has to store its results."""
+    if is_nearly_full():
+        raise OSError(errno.ENOSPC, "Less free space than DREAMLAYER_FREE_SPACE_MB")

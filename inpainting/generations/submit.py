@@ -23,6 +23,7 @@ from inpainting.models import Generation
 from inpainting.models.generation_request import RequestedSettings, SharedImages
 from inpainting.models.pictures import delete_uncommitted_files
 from inpainting.planning import planner
+from inpainting.storage import check_free_space
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +97,9 @@ def prepare_generation(
 ) -> Generation:
     """Write the images to storage and return the unsaved generation; see `deleting_unsaved_files`, `save_and_notify`.
 
-    shared: see `Generation.from_request`.
+    shared: see `Generation.from_request`. Raises OSError if a disk is full or nearly full.
     """
+    check_free_space()
     return Generation.from_request(
         plan.request,
         owner=submission.owner,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pytest_django import Settings
 
 from accounts.models import User
+from dreamlayer_site import health
 from inpainting import tasks
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
@@ -79,7 +80,8 @@ def ask(alices_program: Client, photo_png: bytes, mask_png: bytes) -> Callable[.
 
 @pytest.fixture
 def disk(tmp_path: Path, settings: Settings) -> Iterator[Path]:
-    """Pictures lie on a disk of one megabyte."""
+    """Pictures lie on a disk of one megabyte, which may be filled up."""
+    settings.FREE_SPACE_MB = 0
     with small_disk(tmp_path, megabytes=1) as folder:
         kept = settings.STORAGES["default"]
         settings.STORAGES = {
@@ -156,6 +158,35 @@ def test_a_full_disk_refuses_the_request_and_stores_nothing(ask: Callable[[], An
     assert kept() == ([0] * len(ROWS), set())
     make_room(disk)
     assert ask().status_code == 200
+
+
+def test_a_nearly_full_disk_refuses_requests_and_is_not_ready(
+    ask: Callable[[], Any], disk: Path, settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ready() -> Any:
+        monkeypatch.setattr(health, "check", health.CachedCheck())
+        return client.get("/readyz").json()
+
+    settings.FREE_SPACE_MB = 256  # of which a small disk reserves a tenth
+    fill(disk, leaving_bytes=90_000)
+    answer = ask()
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+    assert kept() == ([0] * len(ROWS), set())
+    assert ready() == {"status": "unavailable", "storage": "has too little free space"}
+    make_room(disk)
+    assert ready() == {"status": "ok"}
+    assert ask().status_code == 200
+
+
+def test_an_accepted_generation_is_painted_on_a_nearly_full_disk(
+    waits: Generate, alice: User, disk: Path, settings: Settings
+) -> None:
+    generation = waits(alice)
+    settings.FREE_SPACE_MB = 256
+    fill(disk, leaving_bytes=90_000)
+    run_waiting()
+    generation.refresh_from_db()
+    assert generation.status == Status.SUCCEEDED
 
 
 def test_a_locked_database_answers_503_with_retry_after(
