@@ -22,7 +22,8 @@ def engines() -> dict[str, Engine]:
     """
     modules = (module for module in pkgutil.iter_modules(packages.__path__, f"{packages.__name__}.") if module.ispkg)
     known: list[Engine] = [import_module(f"{module.name}.engine").create() for module in modules]
-    known.sort(key=lambda engine: bool(engine.declaration.library))  # first those that every installation has
+    # The least demanding first: on the CPU without a library of its own, with one, on the GPU.
+    known.sort(key=lambda engine: (engine.declaration.queue, engine.declaration.library != ""))
     return {engine.declaration.name: engine for engine in known}
 
 
