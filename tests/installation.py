@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -20,6 +20,13 @@ from uuid import uuid4
 from tests import scratch
 
 ROOT = Path(__file__).resolve().parent.parent
+RUN_COMMANDS = """
+import json, os, sys
+from django.core.management import execute_from_command_line
+os.environ["DJANGO_SETTINGS_MODULE"] = "dreamlayer_site.settings"
+for command in json.loads(sys.argv[1]):
+    execute_from_command_line(["manage.py", *command])
+"""
 
 
 def free_port() -> int:
@@ -53,9 +60,20 @@ class Installation:
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
         return done.stdout
 
+    def manage_all(self, commands: Sequence[Sequence[str]]) -> None:
+        """Run several commands in one process: starting one takes longer than most commands."""
+        program = [sys.executable, "-c", RUN_COMMANDS, json.dumps(commands)]
+        subprocess.run(program, env=self.environment, cwd=ROOT, capture_output=True, check=True)
+
     def migrate(self) -> None:
         """Copy a database that `manage.py migrate` made once for the test run."""
         shutil.copytree(scratch.built_once("migrated", migrate_database), self.folder, dirs_exist_ok=True)
+
+    def migrate_with_key(self) -> str:
+        """Copy a database with one user, also made once for the test run. Return the user's API key."""
+        built = scratch.built_once("migrated-with-key", migrate_database_with_key)
+        shutil.copytree(built / "data", self.folder, dirs_exist_ok=True)
+        return (built / "key").read_text()
 
     def start(self) -> subprocess.Popen[str]:
         command = [sys.executable, str(ROOT / "manage.py"), "serve", "--host", self.host, "--port", str(self.port)]
@@ -126,3 +144,9 @@ class Installation:
 
 def migrate_database(folder: Path) -> None:
     Installation(folder).manage("migrate", "--verbosity", "0")
+
+
+def migrate_database_with_key(folder: Path) -> None:
+    installation = Installation(folder / "data")
+    installation.migrate()
+    (folder / "key").write_text(installation.manage("create_api_key", "alice@example.com", "--create-user").strip())

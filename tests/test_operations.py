@@ -48,7 +48,7 @@ def installation(tmp_path: Path) -> Installation:
 def test_a_backup_of_a_running_server_is_complete_and_restores_elsewhere(
     installation: Installation, tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
-    key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
+    key = installation.migrate_with_key()
     backup, accepted, enough = tmp_path / "backups/today", [], threading.Event()
 
     def ask() -> None:
@@ -89,7 +89,7 @@ def test_a_backup_is_not_restored_over_existing_data(installation: Installation,
 def test_the_data_folder_can_be_moved(
     installation: Installation, tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
-    key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
+    key = installation.migrate_with_key()
     with installation.serving():
         assert installation.img2img(key, photo_png, mask_png)[0] == 200
     run("move", installation, tmp_path / "archive")

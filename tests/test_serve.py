@@ -32,7 +32,7 @@ def installation(tmp_path: Path) -> Installation:
 
 @pytest.fixture
 def key(installation: Installation) -> str:
-    return installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
+    return installation.migrate_with_key()
 
 
 def test_a_generation_runs_through_real_workers(
@@ -54,8 +54,7 @@ def test_the_built_in_engine_imports_no_heavy_libraries(tmp_path: Path, photo_pn
     heavy = {"torch", "diffusers", "transformers", "accelerate", "onnxruntime"}
     assert find_spec("torch") or os.environ.get("CI") != "true", "without torch here, nothing could import it"
     installation = Installation(tmp_path)
-    installation.migrate()
-    key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
+    key = installation.migrate_with_key()
     # Every process then logs each module that it imports, at any time.
     installation.environment["PYTHONPROFILEIMPORTTIME"] = "1"
     with installation.serving():

@@ -44,26 +44,32 @@ FOR_EVERY_ENGINE = ("num_images", "seed", "mask_grow", "mask_blur")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     scratch = tmp_path_factory.mktemp("tiny")
     tiny_models.saved(scratch / "tiny")
+    folder = str(scratch / "tiny")
+    tensors = tiny_loras.weights(tiny_models.sd(scratch / "words"))
+    small = str(tiny_loras.saved(scratch / "ink.safetensors", tensors))
+    tensors = tiny_loras.weights(tiny_models.sdxl(scratch / "words"))
+    large = str(tiny_loras.saved(scratch / "large.safetensors", tensors))
+    tiny_vaes.saved(scratch / "soft", kind="AutoencoderTiny")
+    cat, whale = (
+        str(tiny_embeddings.saved(scratch / f"{slug}.safetensors", width=768).path) for slug in ("cat", "whale")
+    )
+    checker = tiny_checker.saved(scratch / "checker", tiny_checker.checker())
     installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
     installation.migrate()
-    for slug, label in (("tiny", "Tiny model"), ("other", "Other model")):
-        installation.manage("add_model", slug, "--family", "sd", "--from", str(scratch / "tiny"), "--label", label)
-    tensors = tiny_loras.weights(tiny_models.sd(scratch / "words"))
-    file = str(tiny_loras.saved(scratch / "ink.safetensors", tensors))
-    installation.manage(
-        "add_lora", "ink", "--family", "sd", "--from", file, "--label", "Ink", "--trigger", "ink drawing"
+    add_model, add_lora = ("add_model", "--family", "sd", "--from"), ("add_lora", "--family", "sd", "--from")
+    installation.manage_all(
+        [
+            (*add_model, folder, "tiny", "--label", "Tiny model"),
+            (*add_model, folder, "other", "--label", "Other model"),
+            (*add_lora, small, "ink", "--label", "Ink", "--trigger", "ink drawing"),
+            (*add_lora, small, "fast", "--label", "Fast", "--kind", "lcm"),
+            ("add_lora", "large", "--family", "sdxl", "--from", large, "--label", "Large"),
+            (*add_model, str(scratch / "soft"), "soft", "--kind", "vae"),
+            (*add_model, cat, "cat", "--kind", "embedding"),
+            (*add_model, whale, "whale", "--kind", "embedding"),
+            ("pull_model", "safety-checker", "--yes", "--from", str(checker)),
+        ]
     )
-    installation.manage("add_lora", "fast", "--family", "sd", "--from", file, "--label", "Fast", "--kind", "lcm")
-    tensors = tiny_loras.weights(tiny_models.sdxl(scratch / "words"))
-    file = str(tiny_loras.saved(scratch / "large.safetensors", tensors))
-    installation.manage("add_lora", "large", "--family", "sdxl", "--from", file, "--label", "Large")
-    tiny_vaes.saved(scratch / "soft", kind="AutoencoderTiny")
-    installation.manage("add_model", "soft", "--family", "sd", "--kind", "vae", "--from", str(scratch / "soft"))
-    for slug in ("cat", "whale"):
-        file = str(tiny_embeddings.saved(scratch / f"{slug}.safetensors", width=768).path)
-        installation.manage("add_model", slug, "--family", "sd", "--kind", "embedding", "--from", file)
-    checker = tiny_checker.saved(scratch / "checker", tiny_checker.checker())
-    installation.manage("pull_model", "safety-checker", "--yes", "--from", str(checker))
     with installation.serving():
         yield installation
 

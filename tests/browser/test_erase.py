@@ -28,8 +28,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     other.write_bytes(tiny_networks.migan())
     installation = Installation(tmp_path_factory.mktemp("site"))
     installation.migrate()
-    installation.manage("add_model", "tiny", "--family", "lama", "--from", str(path))
-    installation.manage("add_model", "other", "--family", "migan", "--from", str(other))
+    installation.manage_all(
+        [
+            ("add_model", "tiny", "--family", "lama", "--from", str(path)),
+            ("add_model", "other", "--family", "migan", "--from", str(other)),
+        ]
+    )
     with installation.serving():
         yield installation
 

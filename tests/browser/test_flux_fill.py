@@ -28,8 +28,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     tiny_models.saved(scratch / "small")
     installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
     installation.migrate()
-    for slug, family in (("small", "sd"), ("fill", "flux-fill")):
-        installation.manage("add_model", slug, "--family", family, "--from", str(scratch / slug), "--label", slug)
+    installation.manage_all(
+        [
+            ("add_model", slug, "--family", family, "--from", str(scratch / slug), "--label", slug)
+            for slug, family in (("small", "sd"), ("fill", "flux-fill"))
+        ]
+    )
     with installation.serving():
         yield installation
 

@@ -29,8 +29,12 @@ def hub() -> Iterator[Hub]:
 def installation(hub: Hub, tmp_path: Path) -> Iterator[Installation]:
     installation = Installation(tmp_path, HF_ENDPOINT=hub.url, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
     installation.migrate()
-    installation.manage("createsuperuser", "--noinput", "--email", "boss@example.org")
-    installation.manage("add_model", "tiny", "--family", "sd", "--from", REPO, "--label", "Tiny", "--variant", "fp16")
+    installation.manage_all(
+        [
+            ("createsuperuser", "--noinput", "--email", "boss@example.org"),
+            ("add_model", "tiny", "--family", "sd", "--from", REPO, "--label", "Tiny", "--variant", "fp16"),
+        ]
+    )
     with installation.serving():
         yield installation
 

@@ -38,18 +38,19 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
     installation.migrate()
     model = str(written(tiny_model(), scratch / "tiny"))
-    installation.manage("add_model", "tiny", "--family", "sd", "--from", model, "--label", "Tiny model")
+    commands: list[tuple[str, ...]] = [
+        ("add_model", "tiny", "--family", "sd", "--from", model, "--label", "Tiny model")
+    ]
     for control in ("canny", "depth", "tile"):
         folder = str(network(scratch / control, _class_name="ControlNetModel"))
         kind = ("--kind", "controlnet", "--control", control, "--label", f"By {control}")
-        installation.manage("add_model", control, "--family", "sd", "--from", folder, *kind)
+        commands.append(("add_model", control, "--family", "sd", "--from", folder, *kind))
     folder = str(network(scratch / "large", _class_name="ControlNetModel", cross_attention_dim=2048))
     kind = ("--kind", "controlnet", "--control", "depth", "--label", "Large")
-    installation.manage("add_model", "large", "--family", "sdxl", "--from", folder, *kind)
+    commands.append(("add_model", "large", "--family", "sdxl", "--from", folder, *kind))
     folder = str(ip_adapter(scratch / "look"))
-    installation.manage(
-        "add_model", "look", "--family", "sd", "--from", folder, "--kind", "ip-adapter", "--label", "Eye"
-    )
+    commands.append(("add_model", "look", "--family", "sd", "--from", folder, "--kind", "ip-adapter", "--label", "Eye"))
+    installation.manage_all(commands)
     with installation.serving():
         yield installation
 

@@ -29,8 +29,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         tmp_path_factory.mktemp("site"), DREAMLAYER_SAFETY_CHECKER="pixelate", DJANGO_SUPERUSER_PASSWORD=PASSWORD
     )
     installation.migrate()
-    installation.manage("createsuperuser", "--noinput", "--email", "boss@example.org")
-    installation.manage("pull_model", "safety-checker", "--yes", "--from", str(folder))
+    installation.manage_all(
+        [
+            ("createsuperuser", "--noinput", "--email", "boss@example.org"),
+            ("pull_model", "safety-checker", "--yes", "--from", str(folder)),
+        ]
+    )
     with installation.serving():
         yield installation
 

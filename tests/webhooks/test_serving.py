@@ -27,8 +27,7 @@ def test_a_message_is_sent_again_after_the_server_was_killed_while_sending(tmp_p
         installation = Installation(
             tmp_path, DREAMLAYER_ALLOWED_NETWORKS="127.0.0.0/8", DREAMLAYER_ALLOWED_PORTS=str(receiver.port)
         )
-        installation.migrate()
-        key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
+        key = installation.migrate_with_key()
         with installation.serving() as server:
             body = json.dumps({"url": url_of(receiver)}).encode()
             headers = {"Content-Type": "application/json"}

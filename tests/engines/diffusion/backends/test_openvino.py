@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ if not is_installed():
 from inpainting.catalog.store import converted_networks
 from inpainting.engines.diffusion.backends.openvino import backend, conversion, library
 from inpainting.engines.diffusion.backends.openvino.backend import CompilationPlan, CompiledNetwork, OpenVinoBackend
-from inpainting.engines.diffusion.backends.openvino.selector import CompilationTask, OpenVinoSelector, supports
+from inpainting.engines.diffusion.backends.openvino.selector import OpenVinoSelector, supports
 
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
 ROOM = 10**9
@@ -70,7 +71,7 @@ def convert_in_process(order: conversion.ConversionOrder) -> None:
 def batcher_in(
     folder: Path,
     hardware: Hardware = CPU,
-    convert: Callable[[conversion.ConversionOrder], None] = convert_in_process,
+    convert: conversion.Convert = convert_in_process,
 ) -> Batcher:
     cache = ModelCache(hardware, ROOM)
     return Batcher(cache, max_rows=32, backends=OpenVinoSelector(cache, folder, ROOM, convert=convert))
@@ -117,27 +118,41 @@ def fake_backend(byte_count: int) -> OpenVinoBackend:
 
 @pytest.fixture
 def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Compilations block until this event is set, and then return fake backends."""
+    """No network is converted until this event is set; compilations return fake backends."""
     event = threading.Event()
-
-    def slowly(networks: OpenVinoSelector, task: CompilationTask) -> OpenVinoBackend:
-        task.is_ready_or_delayed.set()
-        assert event.wait(60)
-        return fake_backend(task.plan.byte_count)
-
-    monkeypatch.setattr(OpenVinoSelector, "_outcome", slowly)
+    monkeypatch.setattr(converted_networks.NetworkStore, "use", lambda *_: event.is_set())
+    monkeypatch.setattr(backend, "compile_backend", lambda plan, **_: fake_backend(plan.byte_count))
     return event
+
+
+def convert_after(go: threading.Event, convert: conversion.Convert = lambda order: None) -> conversion.Convert:
+    def convert_when_set(order: conversion.ConversionOrder) -> None:
+        assert go.wait(60)
+        convert(order)
+
+    return convert_when_set
+
+
+def copy_from(folder: Path) -> conversion.Convert:
+    """Convert by copying from the models folder `folder`, where each network is converted once for all tests."""
+
+    def copy(order: conversion.ConversionOrder) -> None:
+        original = replace(order, models_dir=str(folder))
+        convert_in_process(original)
+        shutil.copytree(original.place, order.place)
+
+    return copy
 
 
 def forbidden(order: conversion.ConversionOrder) -> None:
     raise AssertionError("converted again")
 
 
-@pytest.mark.parametrize("slug", ["sd", "plain", "sdxl"])
+@pytest.mark.parametrize("slug", ["sd", pytest.param("plain", marks=pytest.mark.full), "sdxl"])
 def test_torch_paints_the_first_image_and_openvino_the_same_images_afterwards(
-    tmp_path: Path, specs: dict[str, ModelSpec], slug: str
+    folder: Path, tmp_path: Path, specs: dict[str, ModelSpec], slug: str
 ) -> None:
-    spec, batcher = specs[slug], batcher_in(tmp_path)
+    spec, batcher = specs[slug], batcher_in(tmp_path, convert=copy_from(folder))
     calls = UNetCalls(batcher, spec)
     requested: list[dict[str, Any]] = [{"seed": 1}, {"seed": 2, "strength": 0.6}, {"seed": 3, "guidance_scale": 1.0}]
     first, notes, way = painted(batcher, spec, **requested[0])
@@ -174,15 +189,8 @@ def test_an_image_is_bit_identical_in_a_batch_and_alone(folder: Path, specs: dic
 
 
 def test_a_job_started_with_torch_ends_with_torch(folder: Path, tmp_path: Path, specs: dict[str, ModelSpec]) -> None:
-    go, before = threading.Event(), batcher_in(folder)
-    painted(before, specs["sd"])
-    ready(before)
-
-    def convert_when_set(order: conversion.ConversionOrder) -> None:
-        assert go.wait(60)
-        shutil.copytree(folder / order.place.relative_to(tmp_path), order.place)
-
-    spec, batcher = specs["sd"], batcher_in(tmp_path, convert=convert_when_set)
+    go, spec = threading.Event(), specs["sd"]
+    batcher = batcher_in(tmp_path, convert=convert_after(go, copy_from(folder)))
     calls = UNetCalls(batcher, spec, held=True)
     with ThreadPoolExecutor(2) as pool:
         early = pool.submit(painted, batcher, spec, seed=5)
@@ -406,7 +414,7 @@ def start_compilations(batcher: Batcher, spec: ModelSpec) -> OpenVinoSelector:
 def test_a_started_compilation_reserves_its_memory(
     folder: Path, specs: dict[str, ModelSpec], go: threading.Event
 ) -> None:
-    batcher = batcher_in(folder)
+    batcher = batcher_in(folder, convert=convert_after(go))
     model = batcher.cache.get(specs["sd"])
     batcher.cache.budget_bytes = batcher.cache.used_bytes + 2 * CompilationPlan.for_model(model, SIZES[0]).byte_count
     start_compilations(batcher, specs["sd"])
@@ -446,7 +454,7 @@ def test_compilation_does_not_read_the_model_while_it_changes(
 def test_a_compiled_backend_is_dropped_if_its_memory_was_taken_meanwhile(
     folder: Path, specs: dict[str, ModelSpec], go: threading.Event
 ) -> None:
-    batcher = batcher_in(folder)
+    batcher = batcher_in(folder, convert=convert_after(go))
     start_compilations(batcher, specs["sd"])
     assert batcher.cache.has_room(specs["plain"]), "a started compilation does not block a model"
     batcher.cache.budget_bytes = batcher.cache.used_bytes
