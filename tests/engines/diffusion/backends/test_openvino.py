@@ -189,7 +189,9 @@ def test_an_image_is_bit_identical_in_a_batch_and_alone(folder: Path, specs: dic
 
 
 def test_a_job_started_with_torch_ends_with_torch(folder: Path, tmp_path: Path, specs: dict[str, ModelSpec]) -> None:
-    go, spec = threading.Event(), specs["sd"]
+    go, spec, before = threading.Event(), specs["sd"], batcher_in(folder)
+    painted(before, spec)
+    ready(before)
     batcher = batcher_in(tmp_path, convert=convert_after(go, copy_from(folder)))
     calls = UNetCalls(batcher, spec, held=True)
     with ThreadPoolExecutor(2) as pool:
