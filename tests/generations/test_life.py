@@ -207,7 +207,8 @@ def test_each_stored_result_renews_the_lease_and_the_heartbeat(
     alice: User, generate: Generate, use: Callable[[FakeEngine], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation, store, held = started(generate(alice, run=False, num_images=3)), running.store, []
-    long_ago, clock, ended = timezone.now() - timedelta(hours=1), [0.0], []
+    long_ago, clock = timezone.now() - timedelta(hours=1), [0.0]
+    ended: list[str] = []
     monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(watching, "end_process", ended.append)
 
