@@ -15,13 +15,14 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 
 from accounts.websocket_auth import TicketAuthMiddleware  # noqa: E402
 from dreamlayer_site.body_limit import BodyLimitMiddleware  # noqa: E402
+from dreamlayer_site.later_responses import LaterResponseMiddleware  # noqa: E402
 from dreamlayer_site.origins import SameOriginMiddleware  # noqa: E402
 from inpainting.realtime.routing import websocket_urlpatterns  # noqa: E402
 
 sockets = URLRouter(websocket_urlpatterns)
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimitMiddleware(django_application),
+        "http": BodyLimitMiddleware(LaterResponseMiddleware(django_application)),
         "websocket": SameOriginMiddleware(
             session_application=AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
             ticket_application=TicketAuthMiddleware(sockets),

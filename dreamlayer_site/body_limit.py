@@ -20,14 +20,18 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
-def max_body_bytes(path: str) -> int:
-    """The largest body that the view at this path reads: MAX_BODY_BYTES if it takes pictures."""
+def takes_pictures(path: str) -> bool:
+    """Whether the view at this path reads pictures from a request's body."""
     try:
         view = resolve(path).func
     except Resolver404:
-        return settings.MAX_BODY_BYTES_WITHOUT_PICTURES
-    takes_pictures = getattr(getattr(view, "cls", None), "takes_pictures", False)
-    return settings.MAX_BODY_BYTES if takes_pictures else settings.MAX_BODY_BYTES_WITHOUT_PICTURES
+        return False
+    return getattr(getattr(view, "cls", None), "takes_pictures", False)
+
+
+def max_body_bytes(path: str) -> int:
+    """The largest body that the view at this path reads."""
+    return settings.MAX_BODY_BYTES if takes_pictures(path) else settings.MAX_BODY_BYTES_WITHOUT_PICTURES
 
 
 def too_large_response(path: str, max_bytes: int, *, origin: str) -> HttpResponse:

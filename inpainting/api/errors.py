@@ -80,6 +80,12 @@ NOT_FOUND = ApiError(status=404, code="not_found", message="There is nothing her
 SERVER_ERROR = ApiError(
     status=500, code="internal_error", message="An unexpected error occurred on the server; its log has the details."
 )
+STOPPING = ApiError(
+    status=503,
+    code="try_again",
+    message="The server is restarting; your generation continues afterwards.",
+    headers={"Retry-After": str(RETRY_SECONDS)},
+)
 
 
 def body_too_large(max_bytes: int) -> ApiError:

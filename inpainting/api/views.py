@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
+from django.http import QueryDict
 from django.http.response import HttpResponseBase
+from django.utils.datastructures import MultiValueDict
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -16,9 +20,12 @@ from accounts.models import Scope
 from inpainting.api.authentication import DialectKeyAuthentication
 from inpainting.api.compat.base import Dialect, Repeated
 from inpainting.api.dialects import dialect_at
+from inpainting.api.errors import STOPPING, api_error
+from inpainting.api.later_response import LaterResponse, respond_later
 from inpainting.api.parsers import FormDataParser, JsonObjectParser, UrlencodedParser
 from inpainting.generations.submit import submit
-from inpainting.worker.waiting import wait_until_ended
+from inpainting.models import Generation, Status
+from inpainting.worker import watchdog
 
 
 class IgnoreAcceptNegotiation(DefaultContentNegotiation):
@@ -83,9 +90,32 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
             warnings=options.warnings,
             idempotency=options.idempotency,
             webhook_url=options.webhook_url,
-            catalog=options.catalog,
         )
     max_wait_seconds = dialect.max_wait_seconds(request)
-    if max_wait_seconds != 0:
-        wait_until_ended(generation, patience_seconds=max_wait_seconds)
-    return dialect.render(generation, request)
+    drop_body(request)
+    if max_wait_seconds == 0:
+        return dialect.render(generation, request)
+    return respond_later(
+        LaterResponse(generation.pk, max_wait_seconds, partial(render_current, dialect, request, generation.pk)),
+        request,
+    )
+
+
+def drop_body(request: Request) -> None:
+    """Forget the body: its pictures would stay in memory for as long as the response waits."""
+    http = request._request
+    http.close()
+    empty: dict[str, Any] = {"_files": MultiValueDict(), "_data": QueryDict(), "_full_data": QueryDict()}
+    vars(request).update(empty)
+    vars(http).update(_post=QueryDict(), _files=MultiValueDict())
+
+
+def render_current(dialect: Dialect, request: Request, pk: UUID) -> HttpResponseBase:
+    """The response for the generation as it is now; for a deleted one that of a cancelled one."""
+    try:
+        generation = Generation.objects.filter(pk=pk).first() or Generation(pk=pk, status=Status.CANCELLED)
+        if watchdog.stopping.is_set() and not generation.has_ended and not dialect.answers_before_the_end:
+            return dialect.render_error(STOPPING)
+        return dialect.render(generation, request)
+    except Exception as error:
+        return dialect.render_error(api_error(error))

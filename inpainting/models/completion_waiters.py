@@ -1,4 +1,4 @@
-"""Events that threads of this process wait on until a generation has ended.
+"""Events that are set when a generation has ended, for requests of this process that wait for it.
 
 Only a shortcut: a generation that ends in another process sets no event here, so waiting code also polls its row.
 """
@@ -8,42 +8,47 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 from uuid import UUID
 
+
+class Event(Protocol):
+    def set(self) -> None:
+        """Called from any thread."""
+
+
 _lock = threading.Lock()
-_waiting: dict[UUID, set[threading.Event]] = {}
+_waiting: dict[UUID, list[Event]] = {}
 
 
 @contextmanager
-def end_event(pk: UUID) -> Iterator[threading.Event]:
-    """An event that is set when the end of the generation is committed in this process, or by `wake_all`."""
-    event = threading.Event()
+def waking(event: Event, pk: UUID) -> Iterator[None]:
+    """Set the event when the end of the generation is committed in this process, and at `wake_all`."""
     with _lock:
-        _waiting.setdefault(pk, set()).add(event)
+        _waiting.setdefault(pk, []).append(event)
     try:
-        yield event
+        yield
     finally:
         with _lock:
-            _waiting[pk].discard(event)
+            _waiting[pk].remove(event)
             if not _waiting[pk]:
                 del _waiting[pk]
 
 
 def awaited() -> set[UUID]:
-    """The generations whose end threads of this process wait for."""
+    """The generations whose end requests of this process wait for."""
     with _lock:
         return set(_waiting)
 
 
 def wake(pk: UUID) -> None:
     with _lock:
-        for event in _waiting.get(pk, ()):
-            event.set()
+        events = list(_waiting.get(pk, ()))
+    for event in events:
+        event.set()
 
 
 def wake_all() -> None:
     """Set every event, because this process is stopping."""
-    with _lock:
-        for events in _waiting.values():
-            for event in events:
-                event.set()
+    for pk in awaited():
+        wake(pk)

@@ -1,37 +1,88 @@
-"""Block the thread of an HTTP request until a generation has ended."""
+"""Wait until a generation has ended, without a thread or a database connection for each request that waits."""
 
 from __future__ import annotations
 
-import time
+import asyncio
+import logging
+from collections.abc import Sequence
+from uuid import UUID
+from weakref import WeakKeyDictionary
 
-from inpainting.models import Generation, Status, completion_waiters
+from channels.db import database_sync_to_async
+from django.db import DatabaseError, InterfaceError
+
+from inpainting.models import Generation, completion_waiters
+from inpainting.models.generation import ENDED
 from inpainting.worker import watchdog
 
-FIRST_POLL_SECONDS, LONGEST_PAUSE_SECONDS = 0.03, 0.5
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+QUERY_PARAMETERS = 500
+"""SQLite before 3.32 takes at most 999."""
 
 
-def wait_until_ended(generation: Generation, *, patience_seconds: float | None = None) -> bool:
-    """Return True once it has ended; False after `patience_seconds` (None: no limit) or when this process stops.
+class ThreadSafeEvent(asyncio.Event):
+    """An event of the running loop that other threads may set."""
 
-    Refreshes the generation. An end in this process is noticed at once, one in another process at the next poll.
-    A generation that is deleted meanwhile counts as cancelled.
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.get_running_loop()
+
+    def set(self) -> None:
+        self.loop.call_soon_threadsafe(super().set)
+
+
+async def wait_until_ended(pk: UUID, *, patience_seconds: float | None = None) -> bool:
+    """Return True once it has ended or was deleted; False after `patience_seconds` (None: no limit) or when this
+    process stops.
+
+    An end in this process is noticed at once, one in another process at the next poll.
     """
-    started, pause = time.monotonic(), FIRST_POLL_SECONDS
-    with completion_waiters.end_event(generation.pk) as ended:  # before the first poll, so that no later end is missed
-        while True:
-            try:
-                generation.refresh_from_db()
-            except Generation.DoesNotExist:
-                generation.status = Status.CANCELLED  # deleted while queued or running; there is no row any more
-            if generation.has_ended:
-                return True
-            if watchdog.stopping.is_set():
-                return False
-            left = pause
-            if patience_seconds is not None:
-                left = min(pause, started + patience_seconds - time.monotonic())
-                if left <= 0:
-                    return False
-            if ended.wait(left):
-                ended.clear()
-            pause = min(pause * 1.3, LONGEST_PAUSE_SECONDS)
+    event = ThreadSafeEvent()
+    with completion_waiters.waking(event, pk):  # before the first query, so that no later end is missed
+        if await read_ended([pk]):
+            return True
+        if watchdog.stopping.is_set():
+            return False
+        poll_while_waiting()
+        try:
+            await asyncio.wait_for(event.wait(), patience_seconds)
+        except TimeoutError:
+            return False
+    return not watchdog.stopping.is_set()
+
+
+def ended_among(pks: Sequence[UUID]) -> set[UUID]:
+    """Those of the generations that have ended or were deleted."""
+    live = Generation.objects.exclude(status__in=ENDED).values_list("pk", flat=True)
+    ended = set(pks)
+    for start in range(0, len(pks), QUERY_PARAMETERS):
+        ended.difference_update(live.filter(pk__in=pks[start : start + QUERY_PARAMETERS]))
+    return ended
+
+
+async def read_ended(pks: Sequence[UUID]) -> set[UUID]:
+    """As `ended_among`, in a thread; none while the database does not answer."""
+    try:
+        return await database_sync_to_async(ended_among)(pks)
+    except (DatabaseError, InterfaceError):
+        logger.warning("The database does not answer; polling again in a moment", exc_info=True)
+        return set()
+
+
+_polling: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
+
+
+def poll_while_waiting() -> None:
+    """Start the one task of this event loop that polls for all requests that wait, unless it runs."""
+    loop = asyncio.get_running_loop()
+    if loop not in _polling or _polling[loop].done():
+        _polling[loop] = loop.create_task(_poll())
+
+
+async def _poll() -> None:
+    while completion_waiters.awaited():
+        await asyncio.sleep(POLL_SECONDS)
+        for pk in await read_ended(list(completion_waiters.awaited())):
+            completion_waiters.wake(pk)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
@@ -126,7 +127,7 @@ def test_a_stopping_process_starts_nothing(alice: User, generate: Generate) -> N
     generation = generate(alice, run=False)
     recovery.release_own()
     assert fair_queue.start_next() is None
-    assert not wait_until_ended(generation)  # callers stop waiting too
+    assert not async_to_sync(wait_until_ended)(generation.pk)  # callers stop waiting too
 
 
 @pytest.mark.parametrize("broken", ["publish", "notify"])

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test import Client
 
 from accounts.models import User
 from inpainting.generations import recovery, submit
 from inpainting.generations.delete import delete_all_of_user
-from inpainting.models import Generation, completion_waiters
+from inpainting.models import Generation, Status, completion_waiters
 from inpainting.worker import waiting
 from tests.api.bodies import upload
 
@@ -32,8 +33,7 @@ def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _never_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "FIRST_POLL_SECONDS", NEVER_SECONDS)
-    monkeypatch.setattr(waiting, "LONGEST_PAUSE_SECONDS", NEVER_SECONDS)
+    monkeypatch.setattr(waiting, "POLL_SECONDS", NEVER_SECONDS)
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def waiting_for(generation: Generation) -> Iterator[Callable[[], bool]]:
 
     def until_ended() -> None:
         try:
-            answers.append(waiting.wait_until_ended(Generation.objects.get(pk=generation.pk)))
+            answers.append(async_to_sync(waiting.wait_until_ended)(generation.pk))
         finally:
             connection.close()
 
@@ -69,13 +69,10 @@ def test_an_end_in_this_process_wakes_the_caller_without_polling(alice: User, ge
     assert not completion_waiters.awaited()
 
 
-def test_an_end_in_another_process_is_found_by_polling(
-    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(completion_waiters, "wake", lambda pk: None)
+def test_an_end_in_another_process_is_found_by_polling(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     with waiting_for(generation) as answer:
-        assert generation.cancel()
+        Generation.objects.filter(pk=generation.pk).update(status=Status.CANCELLED)
         assert answer()
 
 
@@ -88,7 +85,9 @@ def test_a_stopping_server_wakes_every_waiting_caller(alice: User, generate: Gen
 
 
 def test_waiting_ends_after_the_given_time(alice: User, generate: Generate) -> None:
-    assert not waiting.wait_until_ended(generate(alice, run=False), patience_seconds=0.01)
+    generation = generate(alice, run=False)
+    assert not async_to_sync(waiting.wait_until_ended)(generation.pk, patience_seconds=0.01)
+    assert not completion_waiters.awaited()
 
 
 @pytest.mark.usefixtures("_never_polls")

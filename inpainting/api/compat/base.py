@@ -56,6 +56,9 @@ class Dialect(ABC):
     prefixes: ClassVar[tuple[str, ...]]
     """Paths that belong to it, with all below them: `/rest_api/` or `/tasks`. The longest prefix of a path decides."""
 
+    answers_before_the_end: ClassVar[bool] = False
+    """Whether `render` has a response for a generation that waits or runs, by which the client can follow it."""
+
     @property
     @abstractmethod
     def urls(self) -> Sequence[URLPattern | URLResolver]:
@@ -74,7 +77,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
-        """The response for a generation in any state: waiting, running, succeeded, failed or cancelled."""
+        """The response for a generation: succeeded, failed or cancelled; waiting or running, after `max_wait_seconds`
+        and, where `answers_before_the_end`, when the server stops.
+
+        The body of the request is empty by then: its pictures are not kept while the response waits.
+        """
 
     @abstractmethod
     def render_error(self, error: ApiError) -> HttpResponse:

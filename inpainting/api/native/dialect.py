@@ -28,6 +28,7 @@ class NativeApi(Dialect):
     """`/api/`. Errors are `{"status": "error", "message", "code"[, "field", "limit", "actual", "id"]}`."""
 
     prefixes: ClassVar[tuple[str, ...]] = ("/api/",)
+    answers_before_the_end = True
 
     @property
     def urls(self) -> Sequence[URLPattern | URLResolver]:

@@ -1,0 +1,174 @@
+"""A response that waits for a result has no thread, and ends with its connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.db import OperationalError
+from django.test import Client
+from rest_framework.request import Request
+
+from dreamlayer_site.asgi import application
+from inpainting.api.native.dialect import NativeApi
+from inpainting.generations import recovery, submit
+from inpainting.generations.delete import delete_all_of_user
+from inpainting.models import Generation, completion_waiters
+from tests.api.bodies import shape_c
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture(autouse=True)
+def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit, "notify_workers", lambda queue: None)
+
+
+class Caller(ApplicationCommunicator):  # type: ignore[misc]  # asgiref.testing has no types
+    """A client of `POST /api/img2img`."""
+
+    def __init__(self, key: str, body: dict[str, Any], **headers: str) -> None:
+        content = json.dumps(body).encode()
+        sent = {
+            "Host": "localhost",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(content)),
+            "X-API-Key": key,
+            **headers,
+        }
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/img2img",
+            "query_string": b"",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
+        }
+        super().__init__(application, scope)
+        self.content = content
+
+    async def start(self) -> Generation:
+        """Send the request; return its generation once the response waits for it."""
+        await self.send_input({"type": "http.request", "body": self.content, "more_body": False})
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not completion_waiters.awaited():
+                await asyncio.sleep(0.01)
+                assert not self.future.done() or self.future.exception() is None
+        (pk,) = completion_waiters.awaited()
+        return await Generation.objects.aget(pk=pk)
+
+    async def answer(self) -> tuple[int, dict[str, str], dict[str, Any]]:
+        start = await self.receive_output(PATIENCE_SECONDS)
+        body = await self.receive_output(PATIENCE_SECONDS)
+        headers = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+        return start["status"], headers, json.loads(body["body"])
+
+
+@pytest.fixture
+def call(alices_key: str, photo_png: bytes, mask_png: bytes) -> Callable[..., Any]:
+    @asynccontextmanager
+    async def waiting_call(**headers: str) -> AsyncIterator[tuple[Caller, Generation]]:
+        caller = Caller(alices_key, shape_c(photo_png, mask_png), **headers)
+        try:
+            yield caller, await caller.start()
+        finally:
+            await caller.wait(PATIENCE_SECONDS)
+
+    return waiting_call
+
+
+Call = Callable[..., Any]
+
+
+async def test_the_end_of_the_generation_is_answered_with_the_headers_of_other_responses(
+    call: Call, alices_program: Client
+) -> None:
+    async with call() as (caller, generation):
+        assert await sync_to_async(generation.cancel)()
+        status, headers, problem = await caller.answer()
+    assert (status, problem["code"], problem["id"]) == (409, "cancelled", str(generation.pk))
+    other = await sync_to_async(alices_program.post)("/api/img2img", {})
+    assert headers.keys() == {name.lower() for name in other.headers}
+    assert int(headers["content-length"]) == len(
+        json.dumps(problem, separators=(",", ":"), ensure_ascii=False).encode()
+    )
+
+
+async def test_a_limited_wait_is_answered_with_a_202(call: Call) -> None:
+    async with call(Prefer="wait=1") as (caller, generation):
+        status, headers, body = await caller.answer()
+    assert (status, headers["preference-applied"], body["id"]) == (202, "wait=1", str(generation.pk))
+
+
+async def test_a_disconnect_ends_the_wait_but_not_the_generation(call: Call) -> None:
+    async with call() as (caller, generation):
+        await caller.send_input({"type": "http.disconnect"})
+        await caller.wait(PATIENCE_SECONDS)
+        assert await caller.receive_nothing()
+    assert not completion_waiters.awaited()
+    await generation.arefresh_from_db()
+    assert generation.status == "queued"
+
+
+async def test_a_waiting_response_holds_neither_thread_nor_body(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[Request] = []
+    render = NativeApi.render
+
+    def noting(self: NativeApi, generation: Generation, request: Request) -> Any:
+        requests.append(request)
+        return render(self, generation, request)
+
+    monkeypatch.setattr(NativeApi, "render", noting)
+    await sync_to_async(int)()  # starts the thread that all waiting requests share
+    before = threading.active_count()
+    async with call(Prefer="wait=1") as (caller, _):
+        assert threading.active_count() <= before + 1, "its own thread, beside one of the default executor"
+        await caller.answer()
+    (request,) = requests
+    assert not request.data
+    assert not request.FILES
+    assert request._request._stream.closed
+
+
+async def test_a_stopping_server_answers_with_the_202_of_the_native_api(call: Call) -> None:
+    async with call() as (caller, generation):
+        await sync_to_async(recovery.release_own)()
+        status, _, body = await caller.answer()
+    assert (status, body["id"], body["status"]) == (202, str(generation.pk), "processing")
+
+
+async def test_a_stopping_server_answers_with_a_503_where_a_dialect_has_no_answer_before_the_end(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NativeApi, "answers_before_the_end", False)
+    async with call() as (caller, _):
+        await sync_to_async(recovery.release_own)()
+        status, headers, problem = await caller.answer()
+    assert (status, problem["code"], headers["retry-after"]) == (503, "try_again", "5")
+
+
+async def test_deleting_the_generation_is_answered_as_cancelled(call: Call, alice: Any) -> None:
+    async with call() as (caller, _):
+        await sync_to_async(delete_all_of_user)(alice)
+        status, _, problem = await caller.answer()
+    assert (status, problem["code"]) == (409, "cancelled")
+
+
+async def test_an_error_while_rendering_is_answered_in_the_shape_of_the_api(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise OperationalError("database is locked")
+
+    async with call() as (caller, generation):
+        monkeypatch.setattr(NativeApi, "render", broken)
+        assert await sync_to_async(generation.cancel)()
+        status, _, problem = await caller.answer()
+    assert (status, problem["code"]) == (503, "try_again")
