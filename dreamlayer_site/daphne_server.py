@@ -33,6 +33,7 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     As the producer of its response (Twisted's IPushProducer) it learns when the connection's buffer is full.
     """
 
+    content: IO[bytes]
     received = 0
     refused = False
 

@@ -170,7 +170,7 @@ def test_an_allowed_origin_can_use_the_headers_of_downloads_and_async_requests(
 
 @pytest.mark.parametrize("origin", [FOREIGN, "https://evil.example", None])
 async def test_an_allowed_origin_can_read_the_413(origin: str | None, settings: Settings) -> None:
-    settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
+    settings.CORS_ALLOWED_ORIGINS, settings.MAX_BODY_BYTES = [FOREIGN], 10
 
     sent: list[Any] = []
 
@@ -182,7 +182,7 @@ async def test_an_allowed_origin_can_read_the_413(origin: str | None, settings: 
 
     headers = [(b"content-length", b"11"), *([(b"origin", origin.encode())] if origin else [])]
     scope = {"type": "http", "method": "POST", "path": "/api/img2img", "headers": headers}
-    await BodyLimitMiddleware(unused, max_bytes=10)(scope, unused, send)  # type: ignore[arg-type]  # it must not receive either
+    await BodyLimitMiddleware(unused)(scope, unused, send)  # type: ignore[arg-type]  # it must not receive either
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     fields = dict(sent[0]["headers"])
     assert (sent[0]["status"], fields[b"content-type"]) == (413, b"application/json")

@@ -17,9 +17,8 @@ from typing import IO, Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.http import QueryDict
 from rest_framework.exceptions import ParseError
-from rest_framework.parsers import BaseParser, MultiPartParser, get_encoding
+from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 
 from inpainting.core.errors import InvalidRequest
 
@@ -117,11 +116,11 @@ class JsonObjectParser(LimitedBodyParser):
 class UrlencodedParser(LimitedBodyParser):
     """Parses an urlencoded form. Raises TooManyFieldsSent for more than DATA_UPLOAD_MAX_NUMBER_FIELDS."""
 
-    media_type = "application/x-www-form-urlencoded"
+    media_type = FormParser.media_type
     limit = FORM_ESCAPES
 
-    def parse_bytes(self, data: bytes, parser_context: Mapping[str, Any]) -> QueryDict:
-        return QueryDict(data, encoding=get_encoding(dict(parser_context)))
+    def parse_bytes(self, data: bytes, parser_context: Mapping[str, Any]) -> Any:
+        return FormParser().parse(BytesIO(data), self.media_type, parser_context)
 
 
 class FormDataParser(MultiPartParser):

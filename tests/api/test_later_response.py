@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from asgiref.testing import ApplicationCommunicator
+from channels.testing import ApplicationCommunicator
 from django.db import OperationalError
 from django.test import Client
 from rest_framework.request import Request
@@ -32,7 +32,7 @@ def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submit, "notify_workers", lambda queue: None)
 
 
-class Caller(ApplicationCommunicator):  # type: ignore[misc]  # asgiref.testing has no types
+class Caller(ApplicationCommunicator):  # type: ignore[misc]  # channels ships no types
     """A client of `POST /api/img2img`."""
 
     def __init__(self, key: str, body: dict[str, Any], **headers: str) -> None:
