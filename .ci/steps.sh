@@ -30,13 +30,14 @@ install_browser_and_database() {
   install_packages "${missing[@]}"
 }
 
-install_python_packages() {
-  make install-dev
-}
-
-# The README's own test command, without a browser as on most machines. The steps beside it use what it leaves idle.
+# The README's own test command on a clean checkout, without a browser as on most machines. It installs the packages,
+# for which the steps beside it wait.
 make_test() {
   CI='' DREAMLAYER_CHROMIUM=/nowhere PYTEST_XDIST_AUTO_NUM_WORKERS=$(nproc) timeout --kill-after=30 40m make test
+}
+
+wait_for_python_packages() {
+  timeout 30m bash -c 'until [ -e .venv/installed-dev ]; do sleep 1; done'
 }
 
 browser() {
@@ -95,8 +96,7 @@ lint() {
 side_by_side() {
   declare -A running=()
   for step in "$@"; do
-    # A subshell each: errexit would be off inside an || or an if.
-    (set -euo pipefail; "$step") >"$scratch/$step.log" 2>&1 &
+    run_step "$step" &
     running[$step]=$!
   done
   local failed=()
@@ -105,8 +105,30 @@ side_by_side() {
     echo "--- $step"
     cat "$scratch/$step.log"
   done
-  if [ ${#failed[@]} -gt 0 ]; then
-    echo "failed: ${failed[*]}"
+  report "${failed[@]}"
+}
+
+# Run the named steps one after the other, also after one has failed.
+in_turn() {
+  local failed=()
+  for step in "$@"; do
+    run_step "$step" &
+    wait $! || failed+=("$step")
+    echo "--- $step"
+    cat "$scratch/$step.log"
+  done
+  report "${failed[@]}"
+}
+
+# A subshell: errexit would be off inside an || or an if.
+run_step() (
+  set -euo pipefail
+  "$1" >"$scratch/$1.log" 2>&1
+)
+
+report() {
+  if [ $# -gt 0 ]; then
+    echo "failed: $*"
     exit 1
   fi
 }
