@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.apps import AppConfig
-from django.apps import apps as present_apps
+from django.apps import apps as global_apps
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models.signals import post_migrate
 
@@ -19,24 +19,24 @@ class InpaintingConfig(AppConfig):
         from inpainting import checks  # noqa: F401 - importing it registers the checks
 
         registry.engines()
-        post_migrate.connect(list_shipped_models, sender=self)
+        post_migrate.connect(add_shipped_models, sender=self)
 
 
-def list_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = present_apps, **rest: Any) -> None:
+def add_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = global_apps, **kwargs: Any) -> None:
     """Add the shipped models that the catalog lacks, after a migrate or a flush. Rows that exist are not changed."""
     from inpainting.catalog.rows.inference_model import spec_columns  # Django loads models after app modules
 
     try:
         model = apps.get_model("inpainting", "InferenceModel")
     except LookupError:
-        return  # migrated back to before there were models
-    known = {field.name for field in model._meta.fields}
+        return  # the table does not exist at the migration that was chosen
+    columns = {field.name for field in model._meta.fields}
     rows = model.objects.using(using)
-    present = set(rows.values_list("slug", flat=True))
-    shipped = (*SHIPPED, *(SHIPPED_ADAPTERS if "kind" in known else ()))
-    missing = [spec_columns(spec) for spec in shipped if spec.slug not in present]
+    existing = set(rows.values_list("slug", flat=True))
+    shipped = (*SHIPPED, *(SHIPPED_ADAPTERS if "kind" in columns else ()))
+    missing = [spec_columns(spec) for spec in shipped if spec.slug not in existing]
     # Another process may add them at the same moment.
     rows.bulk_create(
-        [model(**{name: value for name, value in columns.items() if name in known}) for columns in missing],
+        [model(**{name: value for name, value in values.items() if name in columns}) for values in missing],
         ignore_conflicts=True,
     )

@@ -1,4 +1,4 @@
-"""Finding models, LoRAs and adapters by their names."""
+"""Find models, LoRAs and adapters by their names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from inpainting.core.setting import DIFFUSION
 
 
 class Catalog:
-    """The models, LoRAs and adapters that are switched on.
+    """The models, LoRAs and adapters that are enabled.
 
-    Reads its rows from the database once, so all searches of one request see the same rows: make one for each request.
-    Names are looked up and never opened as files.
+    Reads the rows from the database once: create one for each request, so that all its lookups see the same rows.
+    A name is never used as a file path.
     """
 
     @cached_property
@@ -32,7 +32,7 @@ class Catalog:
 
     @property
     def checkpoints(self) -> list[InferenceModel]:
-        """The checkpoints that people may choose, installed or not."""
+        """The checkpoints of families that generate images, installed or not."""
         return self._by_kind(Kind.CHECKPOINT)
 
     @property
@@ -55,13 +55,13 @@ class Catalog:
         """Return the checkpoint for requests that name none: the fallback if it is installed, else the first one."""
         return next(iter(self.installed(engine)), None)
 
-    def row(self, name: str) -> InferenceModel:
-        """Return the checkpoint with that slug or alias, or the fallback for any other name, installed or not.
+    def find_row(self, name: str) -> InferenceModel:
+        """Return the checkpoint with that slug or alias, or the fallback for an unknown name, installed or not.
 
         Raises InvalidRequest, `model_not_found`, which lists the slugs, where there is no fallback.
         """
         rows = self.checkpoints
-        matching = named(rows, name) or [row for row in rows if row.is_fallback]
+        matching = filter_by_name(rows, name) or [row for row in rows if row.is_fallback]
         if not matching:
             raise InvalidRequest(
                 f"There is no model of that name here; the models are: {list_slugs(rows)}.",
@@ -70,14 +70,16 @@ class Catalog:
             )
         return matching[0]
 
-    def requested(self, name: str | None) -> InferenceModel | None:
-        """Return the checkpoint that a request's `model` names, or None for any. Raises as `row`."""
-        return None if name in (None, "", "auto") else self.row(str(name))
+    def requested_row(self, name: str | None) -> InferenceModel | None:
+        """Return the checkpoint that a request's `model` names, or None if it leaves the choice open.
+
+        Raises InvalidRequest, see `find_row`."""
+        return None if name in (None, "", "auto") else self.find_row(str(name))
 
     def find_family(self, name: str) -> str | None:
-        """Return the family of the checkpoint that `row` finds, or None."""
+        """Return the family of the checkpoint that `find_row` returns, or None."""
         try:
-            return self.row(name).family
+            return self.find_row(name).family
         except InvalidRequest:
             return None
 
@@ -89,13 +91,13 @@ class Catalog:
 
         Raises InvalidRequest: `model_not_found`, `model_unavailable`, or `model_not_of_engine` for another engine's.
         """
-        row = self.default(engine) if name is None else self.row(name)
+        row = self.default(engine) if name is None else self.find_row(name)
         if row is None:
             raise InvalidRequest(no_model_message(engine), code="model_unavailable", field="model")
         if row.family not in families.names(engine=engine):
             raise InvalidRequest(
                 f"{row.label} is a model of the family {row.family}, which this engine cannot paint with; "
-                "leave the engine to us, or name another model.",
+                "leave out the engine, or name another model.",
                 code="model_not_of_engine",
                 field="model",
                 actual=row.slug,
@@ -120,7 +122,7 @@ class Catalog:
         Raises InvalidRequest: `part_not_found`, which lists the slugs, or `model_unavailable`.
         """
         rows = self._by_kind(kind)
-        matching = named(rows, name)
+        matching = filter_by_name(rows, name)
         if not matching:
             raise InvalidRequest(
                 f"There is no {ADAPTER_LABELS[kind]} of that name here; there are: {list_slugs(rows)}.",
@@ -138,7 +140,7 @@ class Catalog:
         return DraftAdapters(lora=next(iter(lcm), None), vae=next(iter(tiny), None))
 
 
-def named(rows: list[InferenceModel], name: str) -> list[InferenceModel]:
+def filter_by_name(rows: list[InferenceModel], name: str) -> list[InferenceModel]:
     """Return the rows with that slug, or else those with that alias."""
     return [row for row in rows if row.slug == name] or [row for row in rows if name in row.names]
 

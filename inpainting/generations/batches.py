@@ -23,7 +23,7 @@ from inpainting.generations.delete import delete_ended
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.submit import (
     Submission,
-    deleting_unsaved_files,
+    deleting_uncommitted_files,
     prepare_generation,
     random_seed,
     save_and_notify,
@@ -104,13 +104,13 @@ def submit_batch(
     try:
         with transaction.atomic():
             Allowance(owner).check()  # before a picture is read
-        with deleting_unsaved_files() as made:
+        with deleting_uncommitted_files() as prepared:
             for one in inputs:
                 item = BatchItem(index=len(items), name=one.name)
                 items.append(item)
                 try:
                     item.generation = prepare(one)
-                    made.append(item.generation)
+                    prepared.append(item.generation)
                 except InvalidRequest as error:
                     refusals[item.index] = without_traceback(error)
                 del one  # free its pictures before the next are read

@@ -1,4 +1,4 @@
-"""Accept a request: plan it, store its pictures, save its rows in one transaction, then wake a worker."""
+"""Accept a request: plan it, store its pictures, save its rows in one transaction, then notify the workers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def submit(
 ) -> Generation:
     """Accept a request and return its queued generation; a repeated Idempotency-Key returns the earlier one.
 
-    parent: the generation that this one runs again. catalog: the one that the caller has read already.
+    parent: the generation that this one runs again. catalog: one that the caller has already read, else a new one.
     Raises InvalidRequest for a request that cannot be planned (see `Planner.plan`), for a webhook_url that is not
     allowed and for a key that was used with another request; LimitReached if the owner has reached a limit.
     """
@@ -51,14 +51,14 @@ def submit(
     plan = planner(catalog).plan(request, engine, seed=random_seed())
     submission = Submission(owner, engine, source_name, tuple(warnings), webhook_url)
     try:
-        with deleting_unsaved_files() as made:
+        with deleting_uncommitted_files() as prepared:
             generation = prepare_generation(plan, submission, parent=parent)
-            made.append(generation)
+            prepared.append(generation)
             with transaction.atomic(durable=True):
                 save_and_notify(generation, Allowance(owner))
                 if idempotency is not None:
                     idempotency.remember(generation)
-            made.clear()
+            prepared.clear()
     except (IntegrityError, LimitReached):
         earlier = idempotency.earlier(owner) if idempotency else None
         if earlier is None:
@@ -83,19 +83,19 @@ class Submission:
 
 
 @contextmanager
-def deleting_unsaved_files() -> Iterator[list[Generation]]:
-    """Collect prepared generations. On exit, delete the files of those whose rows were not committed."""
-    made: list[Generation] = []
+def deleting_uncommitted_files() -> Iterator[list[Generation]]:
+    """Yield a list for prepared generations. On exit, delete the files of those whose rows were not committed."""
+    prepared: list[Generation] = []
     try:
-        yield made
+        yield prepared
     finally:
-        delete_uncommitted_files(picture for generation in made for picture in generation.pictures)
+        delete_uncommitted_files(picture for generation in prepared for picture in generation.pictures)
 
 
 def prepare_generation(
     plan: Plan, submission: Submission, *, parent: Generation | None = None, shared: SharedImages | None = None
 ) -> Generation:
-    """Write the images to storage and return the unsaved generation; see `deleting_unsaved_files`, `save_and_notify`.
+    """Write the images to storage and return the unsaved generation. Call within `deleting_uncommitted_files`.
 
     shared: see `Generation.from_request`. Raises OSError if a disk is full or nearly full.
     """
@@ -120,9 +120,9 @@ def random_seed() -> int:
 
 
 def save_and_notify(generation: Generation, allowance: Allowance) -> None:
-    """Save a prepared generation within the caller's transaction and wake a worker on commit.
+    """Save a prepared generation within the caller's transaction and notify the workers on commit.
 
-    A parent that was deleted meanwhile is dropped. Raises LimitReached, and then saves nothing.
+    The parent becomes None if it was deleted meanwhile. Raises LimitReached, and then saves nothing.
     """
     allowance.spend(generation)
     if generation.parent_id is not None:
@@ -134,7 +134,7 @@ def save_and_notify(generation: Generation, allowance: Allowance) -> None:
 
 
 def notify_workers(queue: Queue = Queue.CPU) -> None:
-    """Send the queue's workers a message. A lost one only delays: workers also poll the rows."""
+    """Send the queue's workers a message. If it is lost, a worker finds the row at its next poll."""
     task = tasks.run_waiting if queue is Queue.CPU else tasks.run_waiting_on_gpu
     try:
         task.delay()

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from inpainting.api.native.fields import Img2ImgForm, checked
-from inpainting.apps import list_shipped_models
+from inpainting.apps import add_shipped_models
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.specs import Source
@@ -47,7 +47,7 @@ def test_the_shipped_models_are_listed_and_none_is_installed(db: None) -> None:
 def test_migrate_keeps_edits_and_restores_missing_rows(model: InferenceModel) -> None:
     InferenceModel.objects.filter(pk=model.pk).update(label="Ours", steps=12, enabled=False)
     InferenceModel.objects.get(slug="sdxl").delete()
-    list_shipped_models(apps=apps)
+    add_shipped_models(apps=apps)
     model.refresh_from_db()
     assert (model.label, model.steps, model.enabled) == ("Ours", 12, False)
     assert InferenceModel.objects.filter(slug="sdxl").exists()
@@ -55,18 +55,18 @@ def test_migrate_keeps_edits_and_restores_missing_rows(model: InferenceModel) ->
 
 @pytest.mark.parametrize("name", ["sd15-inpainting", "runwayml/stable-diffusion-inpainting"])
 def test_a_model_is_found_by_slug_and_by_alias(model: InferenceModel, name: str) -> None:
-    assert Catalog().requested(name) == model
+    assert Catalog().requested_row(name) == model
 
 
 @pytest.mark.parametrize("name", [None, "", "auto"])
 def test_without_a_name_no_model_is_requested(db: None, name: str | None) -> None:
-    assert Catalog().requested(name) is None
+    assert Catalog().requested_row(name) is None
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\x", "https://example.org/", "a/b--c", "sd16"])
 def test_an_unknown_name_is_refused_with_the_slugs_and_without_an_echo(db: None, name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        Catalog().row(name)
+        Catalog().find_row(name)
     assert caught.value.code == "model_not_found"
     slugs = "sd15-inpainting, sd2-inpainting, sdxl-inpainting, sd15, sdxl, flux-fill, lama, migan"
     assert slugs in caught.value.message
@@ -76,15 +76,15 @@ def test_an_unknown_name_is_refused_with_the_slugs_and_without_an_echo(db: None,
 def test_a_disabled_model_is_not_found(model: InferenceModel) -> None:
     model.switch(False)
     with pytest.raises(InvalidRequest):
-        Catalog().row("sd15-inpainting")
+        Catalog().find_row("sd15-inpainting")
 
 
 def test_the_one_fallback_model_replaces_unknown_names(model: InferenceModel) -> None:
     model.is_fallback = True
     model.full_clean()
     model.save()
-    assert Catalog().row("dreamshaper") == model
-    assert Catalog().row("sdxl").slug == "sdxl"
+    assert Catalog().find_row("dreamshaper") == model
+    assert Catalog().find_row("sdxl").slug == "sdxl"
     other = InferenceModel.objects.get(slug="sdxl")
     other.is_fallback = True
     with pytest.raises(ValidationError, match="fallback already"):

@@ -17,7 +17,7 @@ from accounts.models import Scope
 from inpainting.api.errors import Conflict
 from inpainting.api.media.archives import Entry, Names, zip_response
 from inpainting.api.native.batch_requests import accept_batch
-from inpainting.api.native.pagination import PageQuery, query_of, render_page
+from inpainting.api.native.pagination import PageQuery, read_query, render_page
 from inpainting.api.native.schemas.base import Answer
 from inpainting.api.native.schemas.batches import (
     BatchAcceptedDocument,
@@ -56,7 +56,7 @@ class BatchList(AnyBodyView):
         name="batches_list",
     )
     def get(self, request: Request) -> Response:
-        return Response(render_page(BatchPageDocument, batches.for_user(request.user), query_of(request), request))
+        return Response(render_page(BatchPageDocument, batches.for_user(request.user), read_query(request), request))
 
     @documented(
         "Inpaint many images",

@@ -134,7 +134,7 @@ def chosen_model(name: str | None, legacy: str | None, warnings: list[str], cata
     installed, the default is used with a warning.
     """
     try:
-        model = catalog.requested(name) or catalog.requested(legacy)
+        model = catalog.requested_row(name) or catalog.requested_row(legacy)
         if model is None:
             return None
         model.check_installed()
@@ -176,5 +176,5 @@ def without(settings: Mapping[str, Any], empty: Collection[str]) -> dict[str, An
 
 def max_guidance_of(model: str | None, catalog: Catalog) -> float:
     """Return the maximum guidance scale of the model with that slug, or of the default model for None."""
-    row = catalog.requested(model) or catalog.default()
+    row = catalog.requested_row(model) or catalog.default()
     return families.MAX_GUIDANCE_SCALE if row is None else families.get(row.family).max_guidance_scale

@@ -16,7 +16,7 @@ from inpainting.api.native.bodies import read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.dialect import pending_answer
 from inpainting.api.native.fields import ChangesForm, checked, settings_from, without
-from inpainting.api.native.pagination import query_of, render_page
+from inpainting.api.native.pagination import read_query, render_page
 from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.schemas.bodies import CHANGES
 from inpainting.api.native.schemas.generations import PageDocument, Pending, WholeGenerationDocument
@@ -58,7 +58,7 @@ class GenerationList(APIView):
         name="generations_list",
     )
     def get(self, request: Request) -> Response:
-        query = query_of(request, Search)
+        query = read_query(request, Search)
         return Response(render_page(PageDocument, search(history.for_user(request.user), query), query, request))
 
 

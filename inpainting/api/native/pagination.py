@@ -1,4 +1,4 @@
-"""Lists, one page at a time."""
+"""Pagination of the lists."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class PageQuery(serializers.Serializer):
     page_size = serializers.IntegerField(default=24, min_value=1, max_value=MAX_PAGE_SIZE)
 
 
-def query_of(request: Request, form: type[serializers.Serializer] = PageQuery) -> dict[str, Any]:
+def read_query(request: Request, serializer_class: type[serializers.Serializer] = PageQuery) -> dict[str, Any]:
     """The validated query parameters. Raises DRF's ValidationError."""
-    query = form(data=request.query_params.dict())
+    query = serializer_class(data=request.query_params.dict())
     query.is_valid(raise_exception=True)
     validated: dict[str, Any] = query.validated_data
     return validated

@@ -15,7 +15,7 @@ from accounts.models import Scope
 from inpainting import webhooks
 from inpainting.accounting.limits import spend_webhook
 from inpainting.api.native.bodies import read_body
-from inpainting.api.native.pagination import PageQuery, query_of, render_page
+from inpainting.api.native.pagination import PageQuery, read_query, render_page
 from inpainting.api.native.schemas.bodies import RECEIVER, Receiver
 from inpainting.api.native.schemas.webhooks import DeliveriesDocument, DeliveryDocument, SecretDocument
 from inpainting.api.openapi import documented
@@ -34,7 +34,7 @@ class Deliveries(APIView):
         name="webhook_deliveries_list",
     )
     def get(self, request: Request) -> Response:
-        return Response(render_page(DeliveriesDocument, own_deliveries(request), query_of(request), request))
+        return Response(render_page(DeliveriesDocument, own_deliveries(request), read_query(request), request))
 
 
 class DeliveryResend(APIView):

@@ -10,7 +10,7 @@ from inpainting.core.codecs.colour import profile_matches
 from inpainting.core.codecs.exif import apply_orientation
 from inpainting.core.codecs.intake import ACCEPTED, DEFAULT_LIMITS, Intake, IntakeLimits
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
-from inpainting.core.codecs.sniffing import describe, format_of
+from inpainting.core.codecs.sniffing import describe, detect_format
 from inpainting.core.picture import Picture
 
 PARSERS: dict[str, Callable[[bytes, Intake], ParsedFile]] = {
@@ -51,7 +51,7 @@ def decode_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = 
             limit=limits.max_bytes,
             actual=len(data),
         )
-    format = format_of(data)
+    format = detect_format(data)
     if format is None:
         kind = describe(data)
         raise intake.refusal("type_unsupported", f"file is {kind}; send {ACCEPTED}.", limit=ACCEPTED, actual=kind)

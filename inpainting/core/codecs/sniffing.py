@@ -1,4 +1,4 @@
-"""Recognises a file by its first bytes: the four accepted formats, and names for other common ones."""
+"""Detects the format of a file by its first bytes: the four accepted formats and, for messages, other common ones."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ UNSUPPORTED = (
 )
 AVIF_BRANDS = (b"avif", b"avis")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r\f")
-TEXT_BYTES = 1024
-"""The number of bytes of a text file that are examined."""
+CONTROL_CHARACTERS = frozenset(range(32)) - frozenset(b"\t\n\r\f")
+EXAMINED_TEXT_BYTES = 1024
 
 
-def format_of(data: bytes) -> str | None:
-    """PNG, JPEG, WEBP, GIF, or None."""
+def detect_format(data: bytes) -> str | None:
+    """Return "PNG", "JPEG", "WEBP" or "GIF", or None for any other format."""
     if data.startswith(png.SIGNATURE):
         return "PNG"
     if data.startswith(jpeg.SIGNATURE):
@@ -46,19 +45,19 @@ def format_of(data: bytes) -> str | None:
 
 
 def describe(data: bytes) -> str:
-    """A phrase for a file that is none of the four: "a TIFF file"."""
+    """Return the name of another format for a message, such as "a TIFF file"."""
     for magic, name in UNSUPPORTED:
         if data.startswith(magic):
             return name
     if data[4:8] == b"ftyp":
         brand = data[8:12]
         return "an AVIF file" if brand in AVIF_BRANDS else "a HEIC file" if brand in HEIC_BRANDS else "a video file"
-    start = data[:TEXT_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    start = data[:EXAMINED_TEXT_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<script")):
         return "an HTML page"
     if b"<svg" in start:
         return "an SVG file"
-    if start and not CONTROLS.intersection(start) and _is_text(start):
+    if start and not CONTROL_CHARACTERS.intersection(start) and _is_text(start):
         return "a text file"
     return "of an unknown format"
 

@@ -5,7 +5,7 @@ import { pan, pinch, toImage, zoomAt } from "editor/viewport"
 
 const WHEEL_STEP = 0.0025
 
-/** `view` is {viewport, smallest, setViewport}; `onHover(screenPoint | null)` is called with the place of the brush. */
+/** `view` is {viewport, minScale, setViewport}; `onHover(screenPoint | null)` is called with the position of the brush. */
 export function listen(surface, { view, tool, onHover }) {
   const fingers = new Map() // pointerId -> ScreenPoint, of those that are down
   let mode = "idle" // "paint", "drag" or "pinch"
@@ -46,7 +46,7 @@ export function listen(surface, { view, tool, onHover }) {
     } else if (mode === "pinch" && fingers.size === 2) {
       const two = [...fingers.values()]
       const moved = [...fingers.keys()].map((id) => (id === event.pointerId ? at(event) : fingers.get(id)))
-      view.setViewport(pinch(view.viewport, two, moved, view.smallest))
+      view.setViewport(pinch(view.viewport, two, moved, view.minScale))
     }
     fingers.set(event.pointerId, at(event))
   })
@@ -64,6 +64,6 @@ export function listen(surface, { view, tool, onHover }) {
   surface.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && !event.metaKey) return // a plain wheel scrolls the page
     event.preventDefault()
-    view.setViewport(zoomAt(view.viewport, at(event), Math.exp(-event.deltaY * WHEEL_STEP), view.smallest))
+    view.setViewport(zoomAt(view.viewport, at(event), Math.exp(-event.deltaY * WHEEL_STEP), view.minScale))
   }, { passive: false })
 }

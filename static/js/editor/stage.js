@@ -34,8 +34,8 @@ export class Stage {
     return this.#viewport
   }
 
-  /** The smallest scale that zooming may reach: half of the fitted photo. */
-  get smallest() {
+  /** The minimum scale: half of the scale at which the photo fits the stage. */
+  get minScale() {
     return this.#photo ? fit(this.#photo, this.#box()).scale / 2 : 1
   }
 

@@ -1,19 +1,19 @@
-// Where the photo lies on the screen, and the conversion of points between the two. Pure: no DOM.
+// The position and scale of the photo on the stage, and the conversion of points between them. Pure: no DOM.
 //
-// The two kinds of points have different field names on purpose: mix them up and the answer is NaN at once.
+// The two kinds of points have different field names, so that a mistaken one gives NaN.
 
 /** @typedef {{x: number, y: number}} ImagePoint      pixels of the photo, from its top left corner */
 /** @typedef {{left: number, top: number}} ScreenPoint  CSS pixels, from the stage's top left corner */
 /** @typedef {{scale: number, left: number, top: number}} Viewport
  *  scale: CSS pixels for one pixel of the photo; left, top: where the photo's corner is on the stage. */
 
-const LARGEST_FIT = 8 // a 16-pixel icon is shown large, but not as a wall
-const LARGEST_ZOOM = 32
+const MAX_FIT_SCALE = 8 // a small icon is enlarged by at most this factor
+const MAX_SCALE = 32
 
-/** The whole photo, centred, with a margin of `margin` CSS pixels. @returns {Viewport} */
+/** Shows the whole photo, centred, with a margin of `margin` CSS pixels. @returns {Viewport} */
 export function fit(photo, stage, margin = 0) {
   const scale = Math.min(
-    LARGEST_FIT,
+    MAX_FIT_SCALE,
     Math.max(1, stage.width - 2 * margin) / photo.width,
     Math.max(1, stage.height - 2 * margin) / photo.height,
   )
@@ -35,19 +35,19 @@ export function pan(viewport, { left, top }) {
   return { ...viewport, left: viewport.left + left, top: viewport.top + top }
 }
 
-/** Zooms by `factor` around `screenPoint`. Never below the scale `smallest`. */
-export function zoomAt(viewport, screenPoint, factor, smallest) {
-  const scale = Math.min(LARGEST_ZOOM, Math.max(smallest, viewport.scale * factor))
-  const under = toImage(viewport, screenPoint)
-  return { scale, left: screenPoint.left - under.x * scale, top: screenPoint.top - under.y * scale }
+/** Zooms by `factor` around `screenPoint`, to a scale of at least `minScale`. */
+export function zoomAt(viewport, screenPoint, factor, minScale) {
+  const scale = Math.min(MAX_SCALE, Math.max(minScale, viewport.scale * factor))
+  const fixed = toImage(viewport, screenPoint)
+  return { scale, left: screenPoint.left - fixed.x * scale, top: screenPoint.top - fixed.y * scale }
 }
 
-/** Two fingers moved from `before` to `after`: the photo follows them. */
-export function pinch(viewport, before, after, smallest) {
+/** Pans and zooms with two fingers that moved from `before` to `after`, two points each. */
+export function pinch(viewport, before, after, minScale) {
   const from = middle(before)
   const to = middle(after)
   const factor = distance(after) / Math.max(1, distance(before))
-  return zoomAt(pan(viewport, { left: to.left - from.left, top: to.top - from.top }), to, factor, smallest)
+  return zoomAt(pan(viewport, { left: to.left - from.left, top: to.top - from.top }), to, factor, minScale)
 }
 
 const middle = ([a, b]) => ({ left: (a.left + b.left) / 2, top: (a.top + b.top) / 2 })

@@ -242,7 +242,7 @@ def test_a_local_checkpoint_is_added_and_installed(
 ) -> None:
     folder = written({name: content for name, content in tiny_model().items() if name in TEXTS}, tmp_path / "texts")
     add("dream", str(local_checkpoint), "--label=Dream", "--alias=dream_v8.safetensors", f"--config={folder}")
-    model = Catalog().row("dream_v8.safetensors")
+    model = Catalog().find_row("dream_v8.safetensors")
     assert (model.slug, model.label, model.source, model.is_installed) == ("dream", "Dream", "file", True)
     assert model.spec.path == models_folder / "dream" / "dream_v8.safetensors"
     assert everything_in(models_folder / "dream") == {
@@ -295,13 +295,13 @@ def test_a_checkpoint_can_replace_the_folder_of_a_model(
 
 def test_a_local_folder_is_added_and_installed(db: None, tmp_path: Path) -> None:
     add("mine", str(written(tiny_model(), tmp_path / "mine")))
-    assert Catalog().row("mine").spec.path is not None
+    assert Catalog().find_row("mine").spec.path is not None
 
 
 def test_a_repository_is_added_and_pulled(db: None, hub: Hub) -> None:
     assert "pull_model theirs" in add("theirs", REPO)
     pull(slug="theirs")
-    assert Catalog().row("theirs").is_installed
+    assert Catalog().find_row("theirs").is_installed
 
 
 @pytest.mark.parametrize(

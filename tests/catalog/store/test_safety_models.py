@@ -176,7 +176,7 @@ def test_it_is_not_offered_as_a_model(folder: Path, client: Client, alices_progr
     assert listed
     assert "safety-checker" not in [model["id"] for model in listed]
     with pytest.raises(InvalidRequest, match="There is no model of that name") as unknown:
-        Catalog().row("CompVis/stable-diffusion-safety-checker")
+        Catalog().find_row("CompVis/stable-diffusion-safety-checker")
     assert "safety-checker" not in unknown.value.message
     client.force_login(alice)
     assert 'value="safety-checker"' not in client.get("/").content.decode()
