@@ -37,7 +37,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
     list_filter = ("revoked_at",)
     search_fields = ("name", "prefix", "owner__email")
     readonly_fields = (
-        *("owner", "name", "prefix", "scopes"),
+        *("owner", "name", "prefix", "scopes", "ends_links"),
         *("created_at", "last_used_at", "expires_at", "revoked_at"),
     )
     actions = ("revoke",)

@@ -34,6 +34,7 @@ class ApiKeyForm(forms.Form):
     expires_in_days = forms.TypedChoiceField(
         choices=LIFETIMES, coerce=int, empty_value=None, required=False, label="Expires"
     )
+    ends_links = forms.BooleanField(required=False, label="Links to results in its responses end with the key")
 
     def expires_at(self) -> datetime | None:
         """Return the expiry that was chosen, or None for a key that never expires."""

@@ -108,6 +108,9 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    ends_links = models.BooleanField(
+        default=False, editable=False, help_text="signed links in its API responses end with the key"
+    )
 
     class Meta:
         ordering: ClassVar[list[str]] = ["-created_at"]
@@ -124,6 +127,7 @@ class ApiKey(models.Model):
         name: str = "key",
         scopes: Iterable[str] = tuple(Scope.values),
         expires_at: datetime | None = None,
+        ends_links: bool = False,
     ) -> tuple[ApiKey, str]:
         """Create a key and return it with its text, which cannot be read again. `expires_at=None`: never.
 
@@ -138,7 +142,13 @@ class ApiKey(models.Model):
         granted = list(scopes)
         check_scopes(granted)
         key = cls.objects.create(
-            owner=owner, name=name, prefix=prefix, digest=_digest(text), scopes=granted, expires_at=expires_at
+            owner=owner,
+            name=name,
+            prefix=prefix,
+            digest=_digest(text),
+            scopes=granted,
+            expires_at=expires_at,
+            ends_links=ends_links,
         )
         return key, text
 
@@ -169,9 +179,14 @@ class ApiKey(models.Model):
             socket_revocation.close_sockets(socket_revocation.key_group(self.pk))
         return revoked
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether the key is neither revoked nor expired, and its owner is active."""
+        return self.revoked_at is None and not self.has_expired and self.owner.is_active
+
     def allows(self, scope: Scope) -> bool:
-        """Return whether the key has the scope, is neither revoked nor expired, and its owner is active."""
-        return self.revoked_at is None and not self.has_expired and self.owner.is_active and scope in self.scopes
+        """Return whether the key is usable and has the scope."""
+        return self.is_usable and scope in self.scopes
 
 
 class Ticket(models.Model):

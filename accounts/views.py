@@ -8,6 +8,7 @@ from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import first_administrator
@@ -15,6 +16,7 @@ from accounts.forms import ApiKeyForm, FirstAdministratorForm
 from accounts.models import ApiKey, SignedInRequest
 
 
+@never_cache
 @login_required
 @require_http_methods(["GET", "POST"])
 def api_keys(request: SignedInRequest) -> HttpResponse:
@@ -23,7 +25,11 @@ def api_keys(request: SignedInRequest) -> HttpResponse:
     if form.is_valid():
         chosen = form.cleaned_data
         _, new_key = ApiKey.issue(
-            request.user, name=chosen["name"], scopes=chosen["scopes"], expires_at=form.expires_at()
+            request.user,
+            name=chosen["name"],
+            scopes=chosen["scopes"],
+            expires_at=form.expires_at(),
+            ends_links=chosen["ends_links"],
         )
         form = ApiKeyForm()
     keys = request.user.api_keys.filter(revoked_at=None)
@@ -39,6 +45,7 @@ def revoke_api_key(request: SignedInRequest, pk: int) -> HttpResponse:
     return redirect("api-keys")
 
 
+@never_cache
 @require_http_methods(["GET", "POST"])
 def create_first_administrator(request: HttpRequest, token: str) -> HttpResponse:
     if not first_administrator.is_valid(token):

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
+from accounts import first_administrator
 from accounts.models import ApiKey, Scope, User
 
 
@@ -100,3 +101,21 @@ def test_a_person_makes_sees_and_revokes_their_keys(client: Client, alice: User,
     assert "my laptop" not in client.get("/keys/").content.decode()
     answer = Client(headers={"X-API-Key": shown_key}).get("/api/generations/")
     assert (answer.status_code, answer.json()["code"]) == (401, "key_revoked")
+
+
+def test_pages_with_keys_are_not_stored(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    made = client.post("/keys/", {"name": "my laptop", "scopes": list(Scope.values)})
+    setup = client.get(f"/setup/{first_administrator.make_token()}/")
+    for answer in (client.get("/keys/"), made, setup, Client().get("/keys/")):
+        assert "no-store" in answer["Cache-Control"]
+
+
+def test_a_key_ends_its_links_only_if_that_is_chosen(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    client.post("/keys/", {"name": "plain", "scopes": ["read"]})
+    page = client.post("/keys/", {"name": "strict", "scopes": ["read"], "ends_links": "on"}).content.decode()
+    assert 'name="ends_links"' in page
+    call_command("create_api_key", alice.email, "--name", "command", "--ends-links", stdout=io.StringIO())
+    chosen = dict(ApiKey.objects.values_list("name", "ends_links"))
+    assert chosen == {"plain": False, "strict": True, "command": True}

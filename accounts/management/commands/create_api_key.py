@@ -28,6 +28,7 @@ class Command(BaseCommand):
             help="a scope of the key; repeat the option for several (default: all scopes)",
         )
         parser.add_argument("--expires-in-days", type=positive, help="days until the key expires (default: never)")
+        parser.add_argument("--ends-links", action="store_true", help="end the signed links in its responses with it")
 
     def handle(self, *args: Any, **options: Any) -> None:
         email = options["email"].lower()
@@ -46,6 +47,7 @@ class Command(BaseCommand):
             name=options["name"][:100],
             scopes=dict.fromkeys(options["scope"] or Scope.values),
             expires_at=None if days is None else timezone.now() + timedelta(days=days),
+            ends_links=options["ends_links"],
         )
         self.stdout.write(key)
 

@@ -13,6 +13,7 @@ from django.http.request import validate_host
 from django.urls import Resolver404, resolve, reverse
 from rest_framework.request import Request
 
+from accounts.models import ApiKey
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
 from inpainting.models import GeneratedImage
@@ -26,16 +27,23 @@ PICTURE_ROUTES = {"public-image", "public-image-twin", "generation-image", *INPU
 
 
 def public_image_url(image: GeneratedImage, request: Request | HttpRequest) -> str:
-    """An absolute, signed link that expires after RESULT_LINK_HOURS."""
-    return request.build_absolute_uri(reverse("public-image", args=[SIGNER.sign(image.pk.hex)]))
+    """An absolute, signed link that expires after RESULT_LINK_HOURS, or earlier with a key that ends its links."""
+    key = getattr(request, "auth", None)
+    named = f"{image.pk.hex}-{key.pk}" if isinstance(key, ApiKey) and key.ends_links else image.pk.hex
+    return request.build_absolute_uri(reverse("public-image", args=[SIGNER.sign(named)]))
 
 
 def public_image(token: str) -> GeneratedImage | None:
-    """The image of a signed link. None where the link was altered or has expired, or the image was deleted."""
+    """The image of a signed link. None if the link was altered, it or its key has ended, or the image was deleted."""
     try:
-        pk = SIGNER.unsign(token, max_age=settings.RESULT_LINK_HOURS * 3600)
+        signed = SIGNER.unsign(token, max_age=settings.RESULT_LINK_HOURS * 3600)
     except signing.BadSignature:
         return None
+    pk, _, key_pk = signed.partition("-")
+    if key_pk:
+        key = ApiKey.objects.select_related("owner").filter(pk=key_pk).first()
+        if key is None or not key.is_usable:
+            return None
     return GeneratedImage.objects.filter(pk=pk).first()
 
 

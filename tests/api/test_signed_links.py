@@ -1,0 +1,93 @@
+"""Signed links to results, and keys that end theirs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import ApiKey, User
+from inpainting.api.media.links import SIGNER
+from inpainting.models import GeneratedImage
+
+pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
+
+ENDS = ["revoked", "expired", "owner disabled", "deleted"]
+
+
+@pytest.fixture
+def pictures(photo_png: bytes, mask_png: bytes) -> dict[str, SimpleUploadedFile]:
+    return {
+        "image": SimpleUploadedFile("input.png", photo_png, "image/png"),
+        "mask": SimpleUploadedFile("mask.png", mask_png, "image/png"),
+    }
+
+
+def link_made_by(client: Client, pictures: dict[str, SimpleUploadedFile]) -> str:
+    answer = client.post("/api/img2img", {**pictures, "prompt": ""})
+    assert answer.status_code == 200
+    return urlsplit(answer.json()["images"][0]).path
+
+
+def end(key: ApiKey, how: str) -> None:
+    match how:
+        case "revoked":
+            key.revoke()
+        case "expired":
+            ApiKey.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        case "owner disabled":
+            User.objects.update(is_active=False)
+        case "deleted":
+            key.delete()
+
+
+@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("ends_links", [True, False])
+def test_links_end_with_a_key_that_ends_its_links(
+    alice: User, pictures: dict[str, SimpleUploadedFile], how: str, ends_links: bool
+) -> None:
+    key, text = ApiKey.issue(alice, ends_links=ends_links)
+    link = link_made_by(Client(headers={"X-API-Key": text}), pictures)
+    assert Client().get(link).status_code == 200
+    end(key, how)
+    answer = Client().get(link)
+    assert answer.status_code == (404 if ends_links else 200)
+    if ends_links:
+        altered = Client().get(f"/images/{SIGNER.sign('0' * 32)}.png")
+        assert (answer.json()["code"], answer.content) == ("not_found", altered.content)
+
+
+def test_the_key_cannot_be_removed_from_a_link(alice: User, pictures: dict[str, SimpleUploadedFile]) -> None:
+    key, text = ApiKey.issue(alice, ends_links=True)
+    link = link_made_by(Client(headers={"X-API-Key": text}), pictures)
+    assert f"-{key.pk}." in link
+    assert Client().get(link.replace(f"-{key.pk}.", ".")).status_code == 404
+
+
+def test_links_of_a_page_do_not_depend_on_a_key(
+    client: Client, alice: User, pictures: dict[str, SimpleUploadedFile]
+) -> None:
+    key, _ = ApiKey.issue(alice, ends_links=True)
+    client.force_login(alice)
+    link = link_made_by(client, pictures)
+    key.revoke()
+    assert Client().get(link).status_code == 200
+    assert link.startswith(f"/images/{GeneratedImage.objects.get().pk.hex}.")
+
+
+def test_its_own_link_of_an_ended_key_is_no_input_picture(
+    alice: User, alices_program: Client, pictures: dict[str, SimpleUploadedFile]
+) -> None:
+    key, text = ApiKey.issue(alice, ends_links=True)
+    link = link_made_by(Client(headers={"X-API-Key": text}), pictures)
+    body = {"mask": pictures["mask"], "image": f"http://testserver{link}", "prompt": ""}
+    pictures["mask"].seek(0)
+    assert alices_program.post("/api/img2img", body).status_code == 200
+    key.revoke()
+    pictures["mask"].seek(0)
+    answer = alices_program.post("/api/img2img", body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "url_not_allowed")
