@@ -456,6 +456,16 @@ def test_a_smaller_job_does_not_overtake_a_waiting_one_with_the_same_key(batcher
     assert [one.job for one in batcher.workload.waiting] == [waiting, newcomer], "a longer text has another key"
 
 
+def test_a_batch_takes_no_more_samples_than_have_fitted_into_memory(batcher: Batcher, sd: ModelSpec) -> None:
+    running, waiting = (Job(request(seed=seed), sd) for seed in (1, 2))
+    for job in (running, waiting):
+        batcher.workload.add(job)
+        batcher.admission.admit()
+        for batch in batcher.workload.batches:
+            batch.max_samples = 1
+    assert [one.job for one in batcher.workload.waiting] == [waiting]
+
+
 def test_a_missing_model_folder_is_a_clear_error(tmp_path: Path) -> None:
     spec = ModelSpec(slug="gone", label="Gone", family="sd", path=tmp_path / "gone")
     with pytest.raises(EngineFailed, match="pull_model gone") as failed:
