@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponse
 from django.urls import Resolver404, resolve
 
-from inpainting.api.error_handlers import body_too_large
+from dreamlayer_site.refusals import refusal
+from inpainting.api.errors import body_too_large
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -32,17 +32,6 @@ def takes_pictures(path: str) -> bool:
 def max_body_bytes(path: str) -> int:
     """The largest body that the view at this path reads."""
     return settings.MAX_BODY_BYTES if takes_pictures(path) else settings.MAX_BODY_BYTES_WITHOUT_PICTURES
-
-
-def too_large_response(path: str, max_bytes: int, *, origin: str) -> HttpResponse:
-    """The 413 of the API that the path belongs to. The connection is closed, since the rest of the body is not read."""
-    response = body_too_large(path, max_bytes)
-    response["Connection"] = "close"
-    response["Content-Length"] = str(len(response.content))
-    if origin in settings.CORS_ALLOWED_ORIGINS:  # Lets pages of that origin read the error.
-        response["Access-Control-Allow-Origin"] = origin
-        response["Vary"] = "Origin"
-    return response
 
 
 class BodyTooLarge(Exception):
@@ -78,7 +67,7 @@ class BodyLimitMiddleware:
 
     async def refuse(self, scope: dict[str, Any], send: Send, max_bytes: int) -> None:
         origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
-        response = too_large_response(scope["path"], max_bytes, origin=origin)
+        response = refusal(body_too_large(max_bytes), scope["path"], origin=origin)
         headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": response.content})

@@ -11,6 +11,11 @@ from django.core.checks import Error, register
 
 from dreamlayer_site.hosts import is_loopback
 
+POSITIVE = (
+    *("CONNECTIONS", "CONNECTIONS_PER_ADDRESS", "DOWNLOADS_PER_ADDRESS", "DOWNLOAD_WAIT_SECONDS", "SEND_SECONDS"),
+    *("REQUEST_HEAD_SECONDS", "REQUEST_BODY_SECONDS", "REQUEST_BODY_BYTES_PER_SECOND"),
+)
+
 
 @register("security")
 def anonymous_api_needs_loopback(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
@@ -39,4 +44,14 @@ def allowed_hosts_has_no_wildcard(app_configs: Sequence[AppConfig] | None, **_: 
             hint="List the host names under which browsers reach this site.",
             id="dreamlayer.E002",
         )
+    ]
+
+
+@register("security")
+def limits_are_positive(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
+    """With a limit of 0 nothing would be served."""
+    return [
+        Error(f"DREAMLAYER_{name} is {getattr(settings, name):g}.", hint="It is more than 0.", id="dreamlayer.E003")
+        for name in POSITIVE
+        if not getattr(settings, name) > 0
     ]

@@ -18,13 +18,13 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server, reactor
 from django.conf import settings
 
-from dreamlayer_site.body_limit import Application, Message, Receive, Send, max_body_bytes, too_large_response
+from dreamlayer_site.body_limit import Application, Message, Receive, Send, max_body_bytes
+from dreamlayer_site.connections import ConnectionLimits, LimitedChannel
+from inpainting.api.errors import body_too_large
 
 RECEIVED_BODY = "dreamlayer.received_body"
 """The key of the ASGI scope that holds the file of the body."""
 CHUNK_BYTES = 2**20
-LINGER_SECONDS = 10
-"""How long a refused client may continue to send. The data is dropped; closing at once could lose the response."""
 
 
 class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
@@ -35,7 +35,6 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
 
     content: IO[bytes]
     received = 0
-    refused = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # Django parses forms. Twisted would parse them too, on the event loop's thread: 50 ms for an image of 2 MB.
@@ -44,16 +43,16 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
         self.writable.set()
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
-        self.max_bytes = max_body_bytes(self.received_path)
+        self.max_bytes = max_body_bytes(unquote(self.channel.path))
         super().gotLength(None if length is None else min(length, self.max_bytes))
         if length is not None and length > self.max_bytes:
-            self.refuse()
+            self.refuse_body()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         self.received += len(data)
-        if not self.refused and self.received > self.max_bytes:
-            self.refuse()
-        if not self.refused:
+        if not self.channel.refused and self.received > self.max_bytes:
+            self.refuse_body()
+        if not self.channel.refused:
             super().handleContentChunk(data)
 
     def process(self) -> Any:
@@ -63,13 +62,12 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
         return super().process()
 
     def requestReceived(self, *arguments: Any) -> None:  # noqa: N802 - Twisted's name
-        if not self.refused:
+        if not self.channel.refused:
             super().requestReceived(*arguments)
 
-    @property
-    def received_path(self) -> str:
-        """The path, which Twisted sets as `self.path` only after the body."""
-        return unquote(self.channel._path.decode("latin-1").partition("?")[0])
+    def refuse_body(self) -> None:
+        self.channel.refuse(body_too_large(self.max_bytes))
+        self.content.truncate(0)
 
     def finish(self) -> None:
         self.unregisterProducer()
@@ -92,20 +90,6 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
         except TimeoutError:
             if self.channel is not None:
                 self.channel.transport.abortConnection()
-
-    def refuse(self) -> None:
-        self.refused = True
-        self.content.truncate(0)
-        origin = self.requestHeaders.getRawHeaders("origin", [""])[0]
-        response = too_large_response(self.received_path, self.max_bytes, origin=origin)
-        head = "".join(f"{name}: {value}\r\n" for name, value in response.items())
-        status = f"HTTP/1.1 {response.status_code} {response.reason_phrase}"
-        self.channel.transport.write(f"{status}\r\n{head}\r\n".encode() + response.content)
-        reactor.callLater(LINGER_SECONDS, self.cut_off)
-
-    def cut_off(self) -> None:
-        if self.channel is not None and self.channel.transport is not None:
-            self.channel.transport.loseConnection()
 
 
 class ReceivedBodyMiddleware:
@@ -136,10 +120,16 @@ class ReceivedBodyMiddleware:
 
 
 class LimitedFactory(HTTPFactory):  # type: ignore[misc]
+    protocol = LimitedChannel
+
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 - Twisted's name
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = LimitedRequest
         return protocol
+
+
+def limited_factory(server: Server) -> ConnectionLimits:
+    return ConnectionLimits(LimitedFactory(server))
 
 
 class LimitedServer(Server):  # type: ignore[misc]
@@ -162,5 +152,5 @@ class LimitedServer(Server):  # type: ignore[misc]
     def run(self, *, before_stop: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM, then call `before_stop`, close the connections and return."""
         reactor.addSystemEventTrigger("before", "shutdown", before_stop)
-        daphne_server.HTTPFactory = LimitedFactory  # Daphne has no other way to set the factory
+        daphne_server.HTTPFactory = limited_factory  # Daphne has no other way to set the factory
         super().run()

@@ -13,11 +13,9 @@ from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
 from dreamlayer_site.client_address import client_address
+from dreamlayer_site.refusals import too_many_downloads
 from inpainting.api.error_handlers import render_error
-from inpainting.api.errors import ApiError
 from inpainting.media.streaming import IteratorResponse
-
-RETRY_SECONDS = 5
 
 
 @async_only_middleware
@@ -50,10 +48,3 @@ def download_limit(get_response: Any) -> Any:
         return response
 
     return middleware
-
-
-def too_many_downloads() -> ApiError:
-    limit = settings.DOWNLOADS_PER_ADDRESS
-    message = f"Your address receives {limit} pictures and archives already, which is the limit; finish some of them."
-    headers = {"Retry-After": str(RETRY_SECONDS)}
-    return ApiError(status=429, code="too_many_downloads", message=message, limit=limit, headers=headers)

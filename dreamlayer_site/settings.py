@@ -46,7 +46,7 @@ ANONYMOUS_API = env.str("DREAMLAYER_ANONYMOUS_API", "").lower()
 if ANONYMOUS_API != "force":
     ANONYMOUS_API = "on" if env.bool("DREAMLAYER_ANONYMOUS_API", False) else ""
 
-# Behind a proxy that terminates TLS and sets X-Forwarded-Proto.
+# Behind a proxy that terminates TLS, sets X-Forwarded-Proto and appends the client to X-Forwarded-For.
 BEHIND_TLS = env.bool("DREAMLAYER_BEHIND_TLS", False)
 if BEHIND_TLS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -187,6 +187,14 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20
 BATCH_MAX_ITEMS = env.int("DREAMLAYER_BATCH_MAX_ITEMS", 100)
 DATA_UPLOAD_MAX_NUMBER_FIELDS = DATA_UPLOAD_MAX_NUMBER_FILES = 200 + 3 * BATCH_MAX_ITEMS
 
+# Connections of one process: all of them, and those of one address. Both are lower where the process may open fewer
+# files; a few more are accepted, for health checks. Behind a proxy, the connections that handle a request are counted.
+CONNECTIONS = env.int("DREAMLAYER_CONNECTIONS", 8000)
+CONNECTIONS_PER_ADDRESS = env.int("DREAMLAYER_CONNECTIONS_PER_ADDRESS", 1500)
+# How long the head of a request may take, how long its body may arrive at any speed, and its average speed after that.
+REQUEST_HEAD_SECONDS = env.float("DREAMLAYER_REQUEST_HEAD_SECONDS", 30)
+REQUEST_BODY_SECONDS = env.float("DREAMLAYER_REQUEST_BODY_SECONDS", 30)
+REQUEST_BODY_BYTES_PER_SECOND = env.int("DREAMLAYER_REQUEST_BODY_BYTES_PER_SECOND", 32 * 1024)
 # A client that takes nothing of its response for this long is disconnected.
 SEND_SECONDS = env.float("DREAMLAYER_SEND_SECONDS", 60)
 # Pictures and archives that one address may receive at the same time from one process. More have to wait.

@@ -7,8 +7,10 @@ in the socket's backlog instead of being refused.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -23,6 +25,8 @@ BIND_RETRY_SECONDS = 5
 """How long binding is retried: a child whose parent was killed releases the address a moment later."""
 STOP_SECONDS = 30
 """How long a child may take to stop before it is killed."""
+MOST_FILES = 2**20
+"""The soft limit of open files is not raised further: some programs visit every possible file."""
 INVALID_SETTINGS = 78
 """The exit status of a child whose settings are invalid, which is not restarted (EX_CONFIG in sysexits.h)."""
 
@@ -37,12 +41,21 @@ def supervise(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="manage.py serve", description="Serve DreamLayer.")
     add_arguments(parser)
     options = parser.parse_args(arguments)
+    raise_file_limit()
     try:
         listener = listen(options.host, options.port)
     except OSError as error:
         print(f"Cannot listen on {options.host}:{options.port}: {error.strerror}.", file=sys.stderr)
         return 1
     return Supervisor(listener, options.host).run()
+
+
+def raise_file_limit() -> None:
+    """Let this process and its children open as many files as they may: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    with contextlib.suppress(OSError, ValueError):  # macOS permits fewer than its hard limit.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def listen(host: str, port: int) -> socket.socket:

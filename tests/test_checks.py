@@ -1,4 +1,4 @@
-"""`manage.py check` refuses unknown values of settings with fixed choices."""
+"""`manage.py check` refuses unknown values of settings with fixed choices, and limits of 0."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+
+from dreamlayer_site.checks import POSITIVE
 
 
 @pytest.mark.parametrize("word", ["0", "Off", "cpu", ""])
@@ -15,4 +17,11 @@ def test_the_setting_openvino_is_auto_or_off(settings: Any, word: str) -> None:
         call_command("check")
     settings.DIFFUSION_OPENVINO = word
     with pytest.raises(CommandError, match=r"(?s)DREAMLAYER_DIFFUSION_OPENVINO is “.*HINT: It is auto or off"):
+        call_command("check")
+
+
+@pytest.mark.parametrize("name", POSITIVE)
+def test_a_limit_of_zero_is_refused(settings: Any, name: str) -> None:
+    setattr(settings, name, 0)
+    with pytest.raises(CommandError, match=f"DREAMLAYER_{name} is 0"):
         call_command("check")

@@ -26,11 +26,6 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
     return render_error(api_error(error), context["request"].path)
 
 
-def body_too_large(path: str, max_bytes: int) -> HttpResponse:
-    """For the body limit in front of Django."""
-    return render_error(errors.body_too_large(max_bytes), path)
-
-
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler404: the dialect's error below its prefixes, the HTML page elsewhere."""
     dialect = dialects.dialect_at(request.path)

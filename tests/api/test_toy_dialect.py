@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from rest_framework.request import Request
 
 from accounts.models import ApiKey, Scope, User
-from dreamlayer_site.body_limit import BodyLimitMiddleware, too_large_response
+from dreamlayer_site.body_limit import BodyLimitMiddleware
+from dreamlayer_site.refusals import refusal
 from inpainting.api import dialects, error_handlers
 from inpainting.api.compat.base import Dialect, Options, json_response
-from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.errors import ApiError, body_too_large, ended_without_result
 from inpainting.api.parsers import JsonObjectParser
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
 from inpainting.api.views import DialectView, InpaintView
@@ -289,4 +290,4 @@ def test_the_longest_prefix_decides() -> None:
         assert dialects.dialect_at("/api/img2img") not in (None, inner)
     finally:
         dialects.unregister(inner)
-    assert too_large_response("/api/v6/images", 5, origin="").status_code == 413
+    assert refusal(body_too_large(5), "/api/v6/images", origin="").status_code == 413

@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 from tests.installation import Installation
 
 
-def connect(server: Installation) -> socket.socket:
-    """A connection whose receive buffer is as small as the kernel permits."""
+def connect(server: Installation, *, source: str = "127.0.0.1") -> socket.socket:
+    """A connection from this loopback address, whose receive buffer is as small as the kernel permits."""
     client = socket.socket()
     client.settimeout(60)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.bind((source, 0))
     client.connect((server.host, server.port))
     return client
 
