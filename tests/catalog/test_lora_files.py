@@ -157,3 +157,26 @@ def test_its_configuration_must_not_name_code(file: Path) -> None:
     for text in ("{", "[]"):
         with pytest.raises(LoraRefused, match="configuration"):
             check_lora(written(file, layer(), lora_adapter_metadata=text), "sd")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{" + b",".join(b'"%d":{"dtype":"F16","shape":[0],"data_offsets":[0,0]}' % n for n in range(50_001)) + b"}",
+        b'{"__metadata__":[' + b",".join([b"[]"] * 1_000_002) + b"]}",
+    ],
+    ids=["tensors", "lists"],
+)
+def test_a_header_of_very_many_parts_is_not_parsed(file: Path, header: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "loads", lambda text: pytest.fail("The header was parsed."))
+    file.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(LoraRefused, match="more than 50000 tensors"):
+        check_lora(file, "sd")
+
+
+def test_a_shape_of_very_many_sides_is_refused_before_they_are_multiplied(file: Path) -> None:
+    tensor = {"dtype": "F16", "shape": [2**62] * 100_000, "data_offsets": [0, 0]}
+    text = json.dumps({"a": tensor}).encode()
+    file.write_bytes(struct.pack("<Q", len(text)) + text)
+    with pytest.raises(LoraRefused, match="described wrongly"):
+        check_lora(file, "sd")

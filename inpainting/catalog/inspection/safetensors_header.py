@@ -16,6 +16,11 @@ from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, quoted
 
 MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors library (`MAX_HEADER_SIZE`)."""
+MAX_COLONS, MAX_COMMAS = 200_000, 1_000_000
+"""Counted before a header is parsed, texts included. A tensor has 4 colons and about 8 commas; the largest models have
+a few thousand tensors, and the training notes of a LoRA may list tens of thousands of tags."""
+MAX_DIMENSIONS = 8
+"""Of a shape; PyTorch's convolutions have at most 5."""
 TYPE_BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
@@ -36,8 +41,13 @@ def read_header(path: Path) -> dict[str, Any]:
         length = int.from_bytes(file.read(8), "little")
         if size < 10 or length > min(MAX_HEADER_BYTES, size - 8):
             raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header does not fit.")
+        text = file.read(length)
+        if text.count(b":") > MAX_COLONS or text.count(b",") > MAX_COMMAS:
+            raise ModelRefused(
+                f"{path.name} has a header of more than {MAX_COLONS // 4} tensors, or as long; no model has."
+            )
         try:
-            header = json.loads(file.read(length))
+            header = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header is not JSON.") from error
     if not isinstance(header, dict):
@@ -59,8 +69,9 @@ def tensor_spans(header: Mapping[str, Any], file: str) -> Iterator[tuple[int, in
         try:
             dtype, shape, (begin, end) = tensor["dtype"], tensor["shape"], tensor["data_offsets"]
             numbers = [begin, end, *shape]
-            if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
-                raise ValueError(numbers)
+            are_sizes = all(type(number) is int and 0 <= number < 2**63 for number in numbers)
+            if len(shape) > MAX_DIMENSIONS or not are_sizes:
+                raise ValueError(shape)
             bits = TYPE_BITS[dtype]
         except (KeyError, TypeError, ValueError) as error:
             raise ModelRefused(f"{file} is damaged: {quoted(name)} is described wrongly.") from error
