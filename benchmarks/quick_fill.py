@@ -118,7 +118,8 @@ def fills(steps: list[float]) -> dict[str, Callable[[Bytes, Bytes], Bytes]]:
             window_rule=WindowRule(0.0),
             ignored={},
         )
-        return QuickFill().inpaint(plan_pictures(request, plan), lambda step: steps.append(time.perf_counter()))[0]
+        (filled,) = QuickFill().inpaint(plan_pictures(request, plan), lambda step: steps.append(time.perf_counter()))
+        return filled
 
     return {
         "telea": lambda image, mask: cv2.inpaint(image, mask, 3, cv2.INPAINT_TELEA),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.codecs.colour import to_rgb8
-from inpainting.core.colour_match import ColourMatch, fit_colour_match
+from inpainting.core.colour_match import MOST_PAIRS, ColourMatch, fit_colour_match
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box, Size, Window, row_strips
 from inpainting.core.masks import bounds, feather, luminance, scaled
@@ -27,6 +27,9 @@ RING = 12
 
 LEAST_GAIN = 0.05
 """A correction is kept when the seam score falls by more than this: less is rounding."""
+
+MOST_POINTS = 1_000_000
+"""Kept pixels beside the mask that a surface goes through; of more, every n-th: a checkerboard has them everywhere."""
 
 HALF_A_LEVEL = 0.5
 """In levels of 255. An 8-bit engine cannot reproduce the image any closer, so smaller differences are ignored."""
@@ -183,14 +186,15 @@ class _Patch:
     def colour_match(self) -> ColourMatch | None:
         """Fitted on the ring of kept pixels around the mask."""
         ring = _dilated(self.inside, cv2.MORPH_RECT, RING) & self.known
-        painted, colour = self.painted[ring], self.colour[ring]
-        if np.array_equal(painted, colour):
+        strips = row_strips(*ring.shape)
+        if all(np.array_equal(self.painted[a:b][ring[a:b]], self.colour[a:b][ring[a:b]]) for a, b in strips):
             return None  # the engine copied the kept pixels
-        return fit_colour_match(levels(painted), levels(colour))
+        at = _sample(ring, MOST_PAIRS)
+        return fit_colour_match(levels(self.painted[at]), levels(self.colour[at]))
 
     def blend(self, match: ColourMatch | None) -> HarmonicSurface | None:
         """The correction that makes the painting meet the known pixels around it; None if none is needed."""
-        rows, columns = np.nonzero(_dilated(self.inside, cv2.MORPH_CROSS, 1) & self.known)
+        rows, columns = _sample(_dilated(self.inside, cv2.MORPH_CROSS, 1) & self.known, MOST_POINTS)
         painted = levels(self.painted[rows, columns])
         difference = levels(self.colour[rows, columns]) - (painted if match is None else match(painted))
         if not rows.size or float(np.abs(difference).max()) <= HALF_A_LEVEL:
@@ -199,7 +203,7 @@ class _Patch:
 
     def continued_alpha(self, alpha: Pixels) -> HarmonicSurface | float:
         """Alpha inside the mask, in levels: one number where all kept alpha beside it is the same."""
-        rows, columns = np.nonzero(_dilated(self.inside, cv2.MORPH_CROSS, 1) & ~self.inside)
+        rows, columns = _sample(_dilated(self.inside, cv2.MORPH_CROSS, 1) & ~self.inside, MOST_POINTS)
         beside = levels(alpha[rows, columns])[:, np.newaxis]
         if not rows.size:
             return 255.0
@@ -211,9 +215,16 @@ class _Patch:
         """Write into `pixels`, this patch of the result, where the mask is over 0."""
         alpha = None if self.alpha is None else self.continued_alpha(self.alpha)
         full, unit = (255, 1) if pixels.dtype == np.uint8 else (65535, 257)
+        is_copy = weights is None and alpha is None and correction.colour_match is None and correction.blend is None
         for top, bottom in row_strips(*self.mask.shape):
+            mixes = self.inside[top:bottom]
+            if is_copy:
+                whole = self.mask[top:bottom] == 255
+                scaled_up = self.painted[top:bottom] * pixels.dtype.type(unit)
+                np.copyto(pixels[top:bottom], scaled_up, where=whole[:, :, np.newaxis])
+                mixes = mixes & ~whole
             # Pixel by pixel of the mask, not of its bounds: scratches all over a picture are a few percent of it.
-            inside = np.nonzero(self.inside[top:bottom])
+            inside = np.nonzero(mixes)
             if not inside[0].size:
                 continue
             colour = levels(self.painted[top:bottom][inside])
@@ -242,6 +253,13 @@ def _weights(mask: Mask, box: Box, blur: int) -> NDArray[np.float32] | None:
     # One pixel more than the box where the image has it, or the mask's edge along the box would not be an edge.
     wide = box.expanded(1).clipped(Box(0, 0, width, height))
     return feather(mask[wide.slices], blur)[box.relative_to(wide).slices]
+
+
+def _sample(plane: NDArray[np.bool_], most: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the true pixels; of every n-th, where there are more than `most`."""
+    flat = np.flatnonzero(plane)
+    rows, columns = np.divmod(flat[:: max(1, -(-len(flat) // most))], plane.shape[1])
+    return rows, columns
 
 
 def _dilated(inside: NDArray[np.bool_], shape: int, pixels: int) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from inpainting.core.codecs.colour import to_8_bits
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.geometry import Box, Size
+from inpainting.core.geometry import Box, Size, row_strips
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import PaintSettings
 
@@ -200,17 +200,23 @@ def feather(mask: Mask, width: int) -> NDArray[np.float32]:
     ramps has a shorter one, so that its middle is painted in full and a scratch does not remain visible.
     The picture's own border is no edge. The ramp is multiplied by the mask's grey values.
     """
-    weights = mask.astype(np.float32) / np.float32(255)
+    weights = mask.astype(np.float32)
+    weights /= np.float32(255)
     inside = (mask > 0).view(np.uint8)
     if width < 1 or inside.all() or not inside.any():
         return weights
     # Distances are between pixel centres; the edge lies half a pixel before the first one inside.
-    depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) - np.float32(0.5)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depth -= np.float32(0.5)
     _, labels = cv2.connectedComponents(inside, connectivity=8, ltype=cv2.CV_32S)
     deepest = np.zeros(int(labels.max()) + 1, np.float32)
-    np.maximum.at(deepest, labels.ravel(), depth.ravel())
-    ramp = np.clip(depth / np.minimum(np.maximum(deepest, 0.5), np.float32(width))[labels], 0, 1)
-    weights *= ramp * ramp * (3 - 2 * ramp)
+    strips = row_strips(*mask.shape)
+    for top, bottom in strips:
+        np.maximum.at(deepest, labels[top:bottom].ravel(), depth[top:bottom].ravel())
+    lengths = np.minimum(np.maximum(deepest, 0.5), np.float32(width))
+    for top, bottom in strips:
+        ramp = np.clip(depth[top:bottom] / lengths[labels[top:bottom]], 0, 1)
+        weights[top:bottom] *= ramp * ramp * (3 - 2 * ramp)
     return weights
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
@@ -138,6 +138,7 @@ class SettingsPlan(Resolution):
     """The part of a plan that does not depend on the images.
 
     reason: a sentence for people, why this engine was chosen. requested: the settings before they were resolved.
+    max_megapixels: to repaint, all images together; None: no limit.
     ignored: the names of the settings without effect, each with the reason. warnings: sentences for people.
     """
 
@@ -146,6 +147,7 @@ class SettingsPlan(Resolution):
     requested: PaintSettings
     ignored: Mapping[str, str]
     warnings: tuple[str, ...] = ()
+    max_megapixels: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -169,11 +171,11 @@ class Engine(Protocol):
 
     declaration: EngineDeclaration
 
-    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+    def inpaint(self, plan: Plan, on_step: OnStep) -> Iterable[NDArray[np.uint8]]:
         """Paint the masked part of an 8-bit RGB window.
 
         plan: of the window alone, see `painting.cut_out`.
-        Returns `settings.num_images` pictures [height, width, 3] of the window's size; pixels outside the mask are
-        discarded. Raises EngineFailed, and lets Cancelled from `on_step` propagate.
+        Returns `settings.num_images` pictures [height, width, 3] of the window's size, or makes each when it is taken;
+        pixels outside the mask are discarded. Raises EngineFailed, and lets Cancelled from `on_step` propagate.
         """
         ...

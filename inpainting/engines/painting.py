@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -56,22 +56,32 @@ class Painting:
 
 
 def paint(plan: Plan, engine: Engine, on_step: OnStep) -> list[Painting]:
-    """`settings.num_images` paintings of a plan; its pictures are never changed.
+    """All results of `paint_each`."""
+    return list(paint_each(plan, engine, on_step))
+
+
+def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting]:
+    """`settings.num_images` paintings of a plan, each composited when it is taken; its pictures are never changed.
 
     Where the engine reads `strength` and it is 0 nothing is painted: the window is not even scaled. The last step is
     reported again with each picture that is composited.
     Raises EngineFailed if the engine returns a wrong number of pictures; EngineFailed and Cancelled from the engine
-    propagate.
+    propagate: from the call, or from the iteration where the engine makes its pictures one by one.
     """
-    count = plan.settings.num_images
     if plan.settings.strength == 0 and "strength" not in plan.ignored:
         on_step(Step(1, 1, box=plan.window.box, notes=(NOTHING_TO_DO,)))
-        return [unchanged(plan)] * count
+        return iter([unchanged(plan)] * plan.settings.num_images)
     relay = StepRelay(plan.window.box, on_step)
-    pictures = engine.inpaint(cut_out(plan), relay)
-    if len(pictures) != count:
-        raise EngineFailed(f"{plan.engine.name} should return {count} pictures, got {len(pictures)}")
-    return [composited(plan, picture, relay) for picture in pictures]
+    return composite_each(plan, engine.inpaint(cut_out(plan), relay), relay)
+
+
+def composite_each(plan: Plan, pictures: Iterable[NDArray[np.uint8]], relay: StepRelay) -> Iterator[Painting]:
+    number = 0
+    for picture in pictures:
+        yield composited(plan, picture, relay)
+        number += 1
+    if number != (count := plan.settings.num_images):
+        raise EngineFailed(f"{plan.engine.name} should return {count} pictures, got {number}")
 
 
 def unchanged(plan: Plan) -> Painting:

@@ -6,6 +6,7 @@ Cheap to import: onnxruntime is loaded with the first network.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,9 +41,10 @@ class Erase:
         self._loaded: dict[Path, tuple[int, OnnxNetwork]] = {}
         self._loading = threading.Lock()
 
-    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+    def inpaint(self, plan: Plan, on_step: OnStep) -> Iterable[NDArray[np.uint8]]:
         """`settings.num_images` pictures [height, width, 3], equal to the source image where the mask is 0.
 
+        Each is made when it is taken: eight of 40 megapixels would be a gigabyte.
         One step per region. While the network runs the last step is repeated, so that Cancelled can terminate it.
         Raises EngineFailed: `model_unavailable`, `model_refused`, `model_failed`, `model_produced_invalid_output`, or
         where the mask leaves nothing to paint from.
@@ -56,7 +58,6 @@ class Erase:
         count = request.settings.num_images
         step = Step(0, count * len(regions.boxes))
         on_step(step)
-        pictures = []
         for symmetry in range(count):
             out, unknown = np.array(image, np.uint8), mask.copy()
             for number, box in enumerate(regions.boxes, start=1):
@@ -69,8 +70,7 @@ class Erase:
                 unknown[here][own] = False
                 step = Step(step.done + 1, step.of)
                 on_step(replace(step, preview=scaled_preview(out)))
-            pictures.append(out)
-        return pictures
+            yield out
 
     def network(self, spec: ModelSpec) -> OnnxNetwork:
         """The loaded network; a file that has changed is loaded again. The first call imports onnxruntime.

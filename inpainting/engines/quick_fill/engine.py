@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,8 +11,8 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size
 from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.quick_fill.declaration import CONTEXT, LEAST_CONTEXT, QUICK_FILL
-from inpainting.engines.quick_fill.filling import fill
 from inpainting.engines.quick_fill.holes import split_mask
+from inpainting.engines.quick_fill.large_holes import downscaling, fill_downscaled
 from inpainting.engines.quick_fill.progress import Progress, Report, subrange
 from inpainting.engines.quick_fill.scratches import close_scratches
 
@@ -23,8 +25,10 @@ class QuickFill:
 
     declaration = QUICK_FILL
 
-    def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
+    def inpaint(self, plan: Plan, on_step: OnStep) -> Iterable[NDArray[np.uint8]]:
         """`settings.num_images` pictures [height, width, 3], equal to the source image where the mask is 0.
+
+        Each is made when it is taken: eight of 40 megapixels would be a gigabyte.
 
         Raises EngineFailed where the mask leaves nothing to paint from.
         """
@@ -39,13 +43,11 @@ class QuickFill:
         progress(0.02)
         start = 0.1 if holes else 1.0
         base = close_scratches(image, thin, subrange(progress, 0.02, start)) if thin.any() else image
-        pictures = []
         count = request.settings.num_images
         for index in range(count):
             report = subrange(progress, start + (1 - start) * index / count, start + (1 - start) * (index + 1) / count)
-            pictures.append(fill_all(base, mask & ~thin, holes, (request.settings.seed, index), report))
+            yield fill_all(base, mask & ~thin, holes, (request.settings.seed, index), report)
         progress(1.0)
-        return pictures
 
 
 def fill_all(
@@ -55,21 +57,24 @@ def fill_all(
     out = image.copy()
     unknown = mask.copy()
     whole = Box.whole(Size(mask.shape[1], mask.shape[0]))
-    works = np.array([0.05 * LEAST_CONTEXT**2 + np.count_nonzero(mask[hole.slices]) for hole in holes], np.float64)
+    pixels = [int(np.count_nonzero(mask[hole.slices])) for hole in holes]
+    boxes = [hole.expanded(max(LEAST_CONTEXT, int(CONTEXT * hole.size.longer))).clipped(whole) for hole in holes]
+    factor = downscaling(sum(pixels), [box.size.area for box in boxes])
+    works = 0.05 * LEAST_CONTEXT**2 + np.array(pixels, np.float64)
     ends = np.concatenate([[0.0], np.cumsum(works) / max(1.0, works.sum())])
     effort = min(1.0, FULL_EFFORT / max(1, len(holes)))
-    for number, hole in enumerate(holes):
+    for number, (hole, box) in enumerate(zip(holes, boxes, strict=True)):
         if not unknown[hole.slices].any():
             continue  # an earlier box included these pixels
-        box = hole.expanded(max(LEAST_CONTEXT, int(CONTEXT * hole.size.longer))).clipped(whole)
         if unknown[box.slices].all():
             box = whole
         own = np.zeros((box.size.height, box.size.width), bool)
         own[hole.relative_to(box).slices] = unknown[hole.slices]
         rng = np.random.default_rng([*seed, number])
         around = out[box.slices]
-        filled = fill(around, ~unknown[box.slices], own, effort, rng, subrange(report, ends[number], ends[number + 1]))
-        around[own] = filled[own]
+        part = subrange(report, ends[number], ends[number + 1])
+        filled = fill_downscaled(around, ~unknown[box.slices], own, factor, effort, rng, part)
+        np.copyto(around, filled, where=own[:, :, np.newaxis])
         unknown[hole.slices] = False
     return out
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,18 @@ SMOOTH = 4.0
 """Levels of 0..255: the surroundings of a hole count as smooth up to this mean deviation from a quadratic surface."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Filling:
+    """A filled hole. picture: [h, w, 3]. graph: of the picture, padded at the right and below.
+
+    offsets: [nodes of the graph, 2], from each pixel of the hole to the one that was copied before blending.
+    """
+
+    picture: Bytes
+    graph: HoleGraph
+    offsets: Ints
+
+
 def coarse_factor(hole_pixels: int, area: int) -> int:
     for factor in FACTORS:
         most = FULL_SIZE_HOLE if factor == 1 else COARSE_HOLE * factor**2
@@ -42,7 +56,7 @@ def coarse_factor(hole_pixels: int, area: int) -> int:
     return FACTORS[-1]
 
 
-def fill(image: Bytes, known: Bools, hole: Bools, effort: float, rng: np.random.Generator, report: Report) -> Bytes:
+def fill(image: Bytes, known: Bools, hole: Bools, effort: float, rng: np.random.Generator, report: Report) -> Filling:
     """`image` [h, w, 3] with `hole` [h, w] filled from `known` [h, w]; other pixels are neither changed nor used.
 
     effort: 0..1, the share of the usual number of offsets that is searched for and tried.
@@ -57,8 +71,8 @@ def fill(image: Bytes, known: Bools, hole: Bools, effort: float, rng: np.random.
     known = known & (np.abs(residual - 128).max(axis=2) < 100)
     filled = fill_textured(np.clip(np.rint(residual), 0, 255).astype(np.uint8), known, hole, effort, rng, report)
     out = image.copy()
-    out[hole] = np.clip(np.rint(filled[hole] + trend[hole] - 128), 0, 255).astype(np.uint8)
-    return out
+    out[hole] = np.clip(np.rint(filled.picture[hole] + trend[hole] - 128), 0, 255).astype(np.uint8)
+    return replace(filled, picture=out)
 
 
 def smooth_trend(image: Bytes, known: Bools, hole: Bools) -> NDArray[np.float32] | None:
@@ -84,7 +98,7 @@ def smooth_trend(image: Bytes, known: Bools, hole: Bools) -> NDArray[np.float32]
 
 def fill_textured(
     image: Bytes, known: Bools, hole: Bools, effort: float, rng: np.random.Generator, report: Report
-) -> Bytes:
+) -> Filling:
     """As `fill`, by copying alone."""
     factor = coarse_factor(int(np.count_nonzero(hole)), hole.size)
     height, width = hole.shape
@@ -103,7 +117,8 @@ def fill_textured(
         end = 0.85 if finer == 1 else start + (0.85 - start) * 0.4
         offsets, labels = upsample(coarse, graph, offsets, labels, factor // finer, subrange(report, start + 0.02, end))
         factor, start = finer, end
-    return blend(image, graph, offsets, labels, subrange(report, 0.85, 1.0))[:height, :width]
+    picture = blend(image, graph, offsets, labels, subrange(report, 0.85, 1.0))[:height, :width]
+    return Filling(picture, graph, offsets[labels])
 
 
 def label_coarse(graph: HoleGraph, effort: float, rng: np.random.Generator, report: Report) -> tuple[Ints, Ints]:

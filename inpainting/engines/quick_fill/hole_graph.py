@@ -103,15 +103,8 @@ class HoleGraph:
 
 
 def build_graph(image: Bytes, known: Bools, hole: Bools, factor: int) -> HoleGraph:
-    """The graph of `image` [h, w, 3 RGB] downscaled by `factor`, of which h and w are multiples.
-
-    A downscaled pixel is known where all its pixels are, and in the hole where any of them is.
-    """
-    if factor > 1:
-        size = image.shape[1] // factor, image.shape[0] // factor
-        hole = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-        known = (cv2.resize((~known).astype(np.float32), size, interpolation=cv2.INTER_AREA) == 0) & ~hole
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    """The graph of `image` [h, w, 3 RGB] downscaled by `factor`, of which h and w are multiples."""
+    image, known, hole = downscaled(image, known, hole, factor)
     height, width = hole.shape
     features = np.empty((height, width, CHANNELS), np.int16)
     features[:, :, :3] = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
@@ -128,6 +121,25 @@ def build_graph(image: Bytes, known: Bools, hole: Bools, factor: int) -> HoleGra
     first = np.concatenate([number[:, :-1][right], number[:-1][below]])
     second = np.concatenate([number[:, 1:][right], number[1:][below]])
     return HoleGraph(features, known, hole, rows, columns, first, second)
+
+
+def downscaled(image: Bytes, known: Bools, hole: Bools, factor: int) -> tuple[Bytes, Bools, Bools]:
+    """All three at 1 / `factor` of their size, of which their sides are multiples.
+
+    A downscaled pixel is known where all its pixels are, and in the hole where any of them is.
+    """
+    if factor == 1:
+        return image, known, hole
+    size = image.shape[1] // factor, image.shape[0] // factor
+    small_hole = any_in_blocks(hole, factor)
+    small_known = ~(any_in_blocks(~known, factor) | small_hole)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), small_known, small_hole
+
+
+def any_in_blocks(plane: Bools, side: int) -> Bools:
+    """[h / side, w / side]: whether any pixel of each block is true."""
+    most = cv2.dilate(plane.view(np.uint8), np.ones((side, side), np.uint8), anchor=(0, 0))
+    return most[::side, ::side] > 0
 
 
 def feature_distance(left: NDArray[np.int16], right: NDArray[np.int16]) -> Floats:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.core.geometry import Box
+from inpainting.core.geometry import Box, row_strips
 
 THIN_RADIUS = 4.0
 """Pixels: a component nowhere deeper than this is a scratch or a speck. Depth is the distance to the mask's edge."""
@@ -17,6 +17,9 @@ MANY_RADIUS = 10.0
 """With more than MANY holes, those nowhere deeper than this count as thin too, which bounds the time."""
 STRIP = 12
 LEAST_TILE = 96
+MOST_HOLES = 500
+GRID = 1024
+"""With more than MOST_HOLES holes, those in the same cell of a grid of GRID pixels are filled as one."""
 """A hole longer than STRIP times its depth is cut into tiles, at least this many pixels wide, so that a wire across the
 picture is filled piece by piece from nearby pixels."""
 
@@ -28,24 +31,34 @@ def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
     scratches, only the parts too deep for a crossing are holes.
     """
     deep = edge_distance(mask)
-    count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     body = grown(deep > THIN_RADIUS) & mask
-    sizes = np.bincount(numbers[mask], minlength=count)
-    bodies = np.bincount(numbers[body], minlength=count)
-    solid = bodies > sizes / 2
+    bodies = np.zeros(len(stats), np.int64)
+    for part in row_slices(mask):
+        bodies += np.bincount(numbers[part][body[part]], minlength=len(stats))
+    solid = bodies > stats[:, cv2.CC_STAT_AREA] / 2
     loose = mask & ~solid[numbers]
-    holes = mask & solid[numbers] | body & loose
-    count, numbers, stats, _ = cv2.connectedComponentsWithStats(holes.astype(np.uint8), connectivity=8)
-    deepest = np.zeros(count, np.float32)
-    np.maximum.at(deepest, numbers[holes], deep[holes])
-    from_scratches = np.zeros(count, bool)
-    from_scratches[numbers[body & loose]] = True
+    holes = mask & ~loose | body & loose
+    del numbers
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats(holes.view(np.uint8), connectivity=8)
+    deepest = np.zeros(len(stats), np.float32)
+    from_scratches = np.zeros(len(stats), bool)
+    for part in row_slices(mask):
+        np.maximum.at(deepest, numbers[part][holes[part]], deep[part][holes[part]])
+        from_scratches[numbers[part][body[part] & loose[part]]] = True
     thick = deepest > np.where(from_scratches, CROSSING_RADIUS, THIN_RADIUS)
     found = tiled(grouped(stats[thick], mask.shape), deep)
     if len(found) > MANY:
         thick &= deepest > MANY_RADIUS
         found = tiled(grouped(stats[thick], mask.shape), deep)
+    if len(found) > MOST_HOLES:
+        found = joined_in_cells(found)
     return mask & ~thick[numbers], found
+
+
+def row_slices(plane: NDArray[np.bool_]) -> list[slice]:
+    """Strips of rows, so that the indexes of a large mask's pixels are not held all at once."""
+    return [slice(top, bottom) for top, bottom in row_strips(*plane.shape)]
 
 
 def edge_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -87,3 +100,12 @@ def tiled(holes: list[Box], deep: NDArray[np.float32]) -> list[Box]:
         else:
             tiles += [tile for tile in hole.tiles(side) if deep[tile.slices].any()]
     return tiles
+
+
+def joined_in_cells(holes: list[Box]) -> list[Box]:
+    """One box for all holes whose centres are in the same cell of the grid."""
+    cells: dict[tuple[int, int], Box] = {}
+    for hole in holes:
+        cell = (hole.top + hole.bottom) // 2 // GRID, (hole.left + hole.right) // 2 // GRID
+        cells[cell] = cells[cell].union(hole) if cell in cells else hole
+    return list(cells.values())

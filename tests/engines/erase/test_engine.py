@@ -41,7 +41,7 @@ class Eraser:
     engine: Erase = field(default_factory=Erase)
 
     def inpaint(self, request: InpaintRequest, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        return self.engine.inpaint(window_plan(request, self.engine, self.spec), on_step)
+        return list(self.engine.inpaint(window_plan(request, self.engine, self.spec), on_step))
 
 
 @pytest.fixture

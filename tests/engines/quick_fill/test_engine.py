@@ -20,20 +20,10 @@ from inpainting.engines.base import Step
 from inpainting.engines.quick_fill.engine import QuickFill, fill_all
 from inpainting.engines.quick_fill.holes import split_mask
 from tests.fakes import window_plan
+from tests.quick_fill import disc, paint
 from tests.strategies import examples
 
 Bytes = NDArray[np.uint8]
-
-
-def paint(image: Bytes, mask: Bytes, *, seed: int = 0, num_images: int = 1) -> list[Bytes]:
-    request = InpaintRequest(Picture(image), mask, PaintSettings(seed=seed, num_images=num_images))
-    return QuickFill().inpaint(window_plan(request, QuickFill()), lambda step: None)
-
-
-def disc(shape: tuple[int, ...], centre: tuple[int, int], radius: int) -> Bytes:
-    mask = np.zeros(shape[:2], np.uint8)
-    cv2.circle(mask, centre, radius, 255, -1)
-    return mask
 
 
 def flat_error(left: Bytes, right: Bytes, mask: Bytes) -> float:
@@ -142,7 +132,8 @@ def test_a_mask_without_known_pixels_is_refused() -> None:
 def test_an_empty_mask_changes_nothing(coffee: Bytes) -> None:
     steps: list[Step] = []
     request = InpaintRequest(Picture(coffee), np.zeros(coffee.shape[:2], np.uint8))
-    assert (QuickFill().inpaint(window_plan(request, QuickFill()), steps.append)[0] == coffee).all()
+    (unchanged,) = QuickFill().inpaint(window_plan(request, QuickFill()), steps.append)
+    assert (unchanged == coffee).all()
     assert steps[-1].done == steps[-1].of
 
 
@@ -196,7 +187,7 @@ def test_progress_never_falls_and_ends_complete(coffee: Bytes) -> None:
     steps: list[Step] = []
     mask = disc(coffee.shape, (120, 80), 26) | disc(coffee.shape, (20, 20), 2) | disc(coffee.shape, (210, 130), 12)
     request = InpaintRequest(Picture(coffee), mask, PaintSettings(num_images=3))
-    QuickFill().inpaint(window_plan(request, QuickFill()), steps.append)
+    list(QuickFill().inpaint(window_plan(request, QuickFill()), steps.append))
     assert len(steps) >= 20
     assert all(before.done < after.done for before, after in pairwise(steps))
     assert steps[-1].done == steps[-1].of
@@ -215,7 +206,7 @@ def test_cancelled_propagates(coffee: Bytes, at: int) -> None:
 
     mask = disc(coffee.shape, (120, 80), 26)
     with pytest.raises(Cancelled):
-        QuickFill().inpaint(window_plan(InpaintRequest(Picture(coffee), mask), QuickFill()), stop)
+        list(QuickFill().inpaint(window_plan(InpaintRequest(Picture(coffee), mask), QuickFill()), stop))
     assert calls == at
 
 

@@ -51,7 +51,8 @@ def engine(scratch: Path, models_dir: Path) -> Engine:
 
 
 def painted(engine: Engine, **settings: Any) -> NDArray[np.uint8]:
-    return engine.inpaint(planner().plan(request(model="tiny", **settings), "diffusion"), ignore_step)[0]
+    (picture,) = engine.inpaint(planner().plan(request(model="tiny", **settings), "diffusion"), ignore_step)
+    return picture
 
 
 def resolved(settings: PaintSettings) -> PaintSettings:

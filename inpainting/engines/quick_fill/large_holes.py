@@ -1,0 +1,90 @@
+"""Fills a large hole at a lower resolution and then copies its detail at full resolution, in bounded time and memory.
+
+The filling of the downscaled picture says where each pixel is copied from, and how blending changed its colour. Both
+hold for the block of pixels that it stands for, so the result is as sharp as the rest of the picture; only its seams
+run along the borders of blocks.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from inpainting.core.geometry import row_strips
+from inpainting.engines.quick_fill.filling import Filling, fill
+from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, downscaled
+from inpainting.engines.quick_fill.progress import Report, subrange
+from inpainting.engines.quick_fill.scratches import interpolate_roughly
+
+MOST_HOLE = 2_000_000
+"""Pixels that are filled at full resolution, at most: about 15 seconds and 800 MB."""
+MOST_AREA = 18_000_000
+"""Pixels of a hole's surroundings at full resolution, at most: 20 bytes each."""
+MOST_AREAS = 60_000_000
+"""Of all holes together: about 10 seconds."""
+
+
+def downscaling(hole_pixels: int, areas: list[int]) -> int:
+    """The factor by which a picture has to be downscaled for its holes. areas: of the surroundings of each hole."""
+    excess = max(hole_pixels / MOST_HOLE, max(areas, default=0) / MOST_AREA, sum(areas) / MOST_AREAS)
+    return max(1, math.ceil(math.sqrt(excess)))
+
+
+def fill_downscaled(
+    image: Bytes, known: Bools, hole: Bools, factor: int, effort: float, rng: np.random.Generator, report: Report
+) -> Bytes:
+    """As `filling.fill`, at 1 / `factor` of the size."""
+    if factor == 1:
+        return fill(image, known, hole, effort, rng, report).picture
+    height, width = hole.shape
+    down, right = -height % factor, -width % factor
+    padded = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE) if down or right else image
+    known, padded_hole = (np.pad(plane, ((0, down), (0, right))) if down or right else plane for plane in (known, hole))
+    small, small_known, small_hole = downscaled(padded, known, padded_hole, factor)
+    del padded, known, padded_hole
+    if not small_known.any():
+        return interpolate_roughly(image, hole, report)
+    filling = fill(small, small_known, small_hole, effort, rng, subrange(report, 0.0, 0.9))
+    return with_detail(image, hole, small, filling, factor, subrange(report, 0.9, 1.0))
+
+
+def with_detail(image: Bytes, hole: Bools, small: Bytes, filling: Filling, factor: int, report: Report) -> Bytes:
+    """`image` [h, w, 3] with `hole` [h, w] filled as `filling` fills it in `small`, which is the picture / `factor`.
+
+    Pixels without a source are interpolated from the downscaled filling.
+    """
+    graph, picture = filling.graph, filling.picture
+    source = graph.source(slice(None), filling.offsets)
+    rows, columns = np.divmod(source, graph.shape[1])
+    has_source = source >= 0
+    change = picture[graph.rows, graph.columns].astype(np.int16)
+    change[has_source] -= small[rows[has_source], columns[has_source]]
+    node_at = np.full(graph.shape, -1, np.int32)
+    node_at[graph.rows, graph.columns] = np.arange(len(graph.rows), dtype=np.int32)
+    out = image.copy()
+    height, width = hole.shape
+    for top, bottom in row_strips(height, width):
+        down, right = (part.astype(np.int32) for part in np.nonzero(hole[top:bottom]))
+        if not len(down):
+            continue
+        node = node_at[(down + top) // factor, right // factor]
+        copied = has_source[node]
+        at, node = (down[copied], right[copied]), node[copied]
+        offset = filling.offsets[node] * np.int32(factor)
+        colour = image[at[0] + top + offset[:, 0], at[1] + offset[:, 1]] + change[node]
+        out[top:bottom][at] = np.clip(colour, 0, 255)
+        if not copied.all():
+            at = down[~copied], right[~copied]
+            out[top:bottom][at] = upscaled(picture, top, bottom, factor, width)[at]
+        report(bottom / height)
+    return out
+
+
+def upscaled(picture: Bytes, top: int, bottom: int, factor: int, width: int) -> Bytes:
+    """Rows top to bottom of `picture`, bilinearly at `factor` times its size, [bottom - top, width, 3]."""
+    first, last = max(top // factor - 1, 0), min(bottom // factor + 2, picture.shape[0])
+    size = picture.shape[1] * factor, (last - first) * factor
+    part = cv2.resize(picture[first:last], size, interpolation=cv2.INTER_LINEAR)
+    return part[top - first * factor : bottom - first * factor, :width]

@@ -1,0 +1,25 @@
+"""Painting a picture with quick-fill, without plan settings and database."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.quick_fill.engine import QuickFill
+from tests.fakes import window_plan
+
+Bytes = NDArray[np.uint8]
+
+
+def paint(image: Bytes, mask: Bytes, *, seed: int = 0, num_images: int = 1) -> list[Bytes]:
+    request = InpaintRequest(Picture(image), mask, PaintSettings(seed=seed, num_images=num_images))
+    return list(QuickFill().inpaint(window_plan(request, QuickFill()), lambda step: None))
+
+
+def disc(shape: tuple[int, ...], centre: tuple[int, int], radius: int) -> Bytes:
+    mask = np.zeros(shape[:2], np.uint8)
+    cv2.circle(mask, centre, radius, 255, -1)
+    return mask
