@@ -297,6 +297,11 @@ DIFFUSION_WARM_UP = env.str("DREAMLAYER_DIFFUSION_WARM_UP", "")  # model to load
 # can make it stricter, never weaker.
 SAFETY_CHECKER = env.str("DREAMLAYER_SAFETY_CHECKER", "off")
 
+# Pixels to repaint in one request, in millions, all its images together. 40 is the largest picture, once.
+MAX_PAINT_MEGAPIXELS = env.float("DREAMLAYER_MAX_PAINT_MEGAPIXELS", 40)
+# Whether result files contain the prompt, the settings and the seed, as text of the PNG.
+EMBED_SETTINGS = env.bool("DREAMLAYER_EMBED_SETTINGS", True)
+
 # A worker holds a running generation for this long after its last progress.
 LEASE_SECONDS = env.float("DREAMLAYER_LEASE_SECONDS", 30)
 

@@ -45,6 +45,7 @@ class FileJob:
 
     mask: None repaints the whole image. control_image, ip_adapter_image: see `InpaintRequest`.
     moderate: the check that every result has to pass; None where the safety checker is off.
+    embeds_settings: whether the results contain the settings as text.
     The first result is written to `out`, the second beside it as NAME-2.png, and so on.
     """
 
@@ -56,6 +57,7 @@ class FileJob:
     moderate: Moderate | None = None
     control_image: Path | None = None
     ip_adapter_image: Path | None = None
+    embeds_settings: bool = True
 
     def run(self, on_step: OnStep) -> list[FileReport]:
         """Paint, write each PNG, read it again and measure it. Raises PaintingError and OSError.
@@ -91,7 +93,9 @@ class FileJob:
 
     def write_result(self, index: int, painting: Painting, warnings: tuple[str, ...], image: Picture) -> FileReport:
         out = self.result(index)
-        texts = generation_parameters(self.plan.engine.name, self.plan.settings.to_dict(), index=index)
+        texts = {}
+        if self.embeds_settings:
+            texts = generation_parameters(self.plan.engine.name, self.plan.settings.to_dict(), index=index)
         png = encode_png(painting.picture, texts=texts)
         write_whole(out, png)
         kept = decode_picture(out.read_bytes(), limits=STORED_LIMITS).picture

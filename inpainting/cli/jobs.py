@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError
 
 from inpainting import moderation
@@ -42,6 +43,7 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
         polarity=MaskPolarity(options["mask_polarity"]),
         moderate=moderation.moderator(plan.settings),
         ip_adapter_image=options["ip_adapter_image"],
+        embeds_settings=settings.EMBED_SETTINGS,
     )
 
     def make(picture: Path, mask_file: Path | None, result: Path) -> FileJob:

@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
+
+import numpy as np
 
 from inpainting.catalog import families
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import plan_window
 from inpainting.core.moderation import policy
+from inpainting.core.picture import Mask
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import auto_reason, idle
 from inpainting.engines import registry
@@ -40,10 +44,12 @@ class Planner:
     """Plans the requests of a site.
 
     catalog: one for each request, which reads it once. safety_checker: the site's policy, see `core.moderation.policy`.
+    max_megapixels: the limit on what a new request repaints, see `SettingsPlan`.
     """
 
     catalog: Catalog
     safety_checker: str
+    max_megapixels: float | None = None
 
     def plan(self, request: InpaintRequest, engine: str = registry.AUTO, *, seed: int = 0) -> Plan:
         """Plan a request with its images. Raises what `plan_settings` and `plan_pictures` raise."""
@@ -61,7 +67,8 @@ class Planner:
         settings, warnings = policy.resolve(replace(requested, seed=requested.seed or seed), self.safety_checker)
         if settings.safety_checker:
             find_safety_checker(self.catalog)
-        return planned(self.resolve(choice.engine, settings), choice, requested, warnings)
+        plan = planned(self.resolve(choice.engine, settings), choice, requested, warnings)
+        return replace(plan, max_megapixels=self.max_megapixels)
 
     def plan_stored(self, request: InpaintRequest, engine: str) -> Plan:
         """Plan a stored request, whose settings were resolved when it was accepted.
@@ -123,10 +130,11 @@ class Planner:
 def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     """The whole plan of a request whose settings are planned. The request's own settings are not read.
 
-    Raises InvalidRequest: `mask_empty`; `mask_full` where the engine needs something that is kept;
-    `control_image_missing`, `ip_adapter_image_missing`.
+    Raises InvalidRequest: `mask_empty`; `mask_full` where the engine needs something that is kept; `too_much_to_paint`
+    above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`.
     """
     mask = masks.effective_mask(request.mask, plan.settings)
+    check_amount(mask, plan)
     bounds = masks.nonempty_bounds(mask)
     if plan.engine.needs_surroundings and mask.all():
         raise InvalidRequest(
@@ -145,6 +153,22 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
         mask=mask,
         window=plan_window(bounds, request.image.size, plan.window_rule),
     )
+
+
+def check_amount(mask: Mask, plan: SettingsPlan) -> None:
+    """Raise InvalidRequest, `too_much_to_paint`, if the pixels to repaint, in all images together, exceed the limit."""
+    count = plan.settings.num_images
+    pixels = count * int(np.count_nonzero(mask))
+    if plan.max_megapixels is not None and pixels > plan.max_megapixels * 1e6:
+        actual = math.ceil(pixels / 1e4) / 100
+        raise InvalidRequest(
+            f"{actual:g} megapixels are to be repainted{f' in {count} images' if count > 1 else ''}; at most"
+            f" {plan.max_megapixels:g} are allowed. Mark less, send a smaller picture or request fewer images.",
+            code="too_much_to_paint",
+            field="mask",
+            limit=plan.max_megapixels,
+            actual=actual,
+        )
 
 
 def planned(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cached_property
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
 
 from inpainting import moderation
@@ -26,7 +27,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue, Step
-from inpainting.engines.painting import Painting, paint
+from inpainting.engines.painting import Painting, paint_each
 from inpainting.models import GeneratedImage, Generation
 from inpainting.models.pictures import delete_uncommitted_files
 from inpainting.planning import planner
@@ -96,13 +97,13 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 fail_unexpectedly(generation, watch)
 
 
-def paint_or_step_down(generation: Generation, plan: Plan, report_step: Reporter) -> list[Painting]:
+def paint_or_step_down(generation: Generation, plan: Plan, report_step: Reporter) -> Iterator[Painting]:
     """Paint the plan; if device memory runs out and `step_down` allows it, paint it with a less demanding engine.
 
-    Raises what `paint` raises; the first engine's error if no less demanding engine can paint the request.
+    Raises what `paint_each` raises; the first engine's error if no less demanding engine can paint the request.
     """
     try:
-        return paint(plan, registry.find(plan.engine.name), report_step)
+        return paint_each(plan, registry.find(plan.engine.name), report_step)
     except EngineFailed as error:
         if error.code != OUT_OF_MEMORY or not plan.settings.step_down:
             raise
@@ -114,7 +115,7 @@ def paint_or_step_down(generation: Generation, plan: Plan, report_step: Reporter
             smaller.engine.name, smaller.settings, ignored=smaller.ignored, reason=smaller.reason
         ):
             raise Cancelled from error
-        return paint(smaller, registry.find(smaller.engine.name), report_step)
+        return paint_each(smaller, registry.find(smaller.engine.name), report_step)
 
 
 def read_request(generation: Generation) -> InpaintRequest:
@@ -213,7 +214,9 @@ def encode_preview(step: Step, icc_profile: bytes | None) -> events.Preview | No
 
 def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None:
     """Write the result to storage, decode it again and measure it; the row is saved when all succeed."""
-    texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
+    texts = {}
+    if settings.EMBED_SETTINGS:
+        texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
     image.write(encode_png(painting.picture, texts=texts), painting.picture)
     image.write_thumbnail(painting.picture)
     if painting.unhidden is not None:

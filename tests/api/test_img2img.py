@@ -87,6 +87,17 @@ def test_the_published_request_gets_the_published_answer(
     assert json.loads(read_png_texts(png)["dreamlayer"])["seed"] == metadata["seed"]
 
 
+def test_the_settings_are_left_out_of_result_files_on_request(
+    alices_program: Client, body: dict[str, Any], settings: Any
+) -> None:
+    settings.EMBED_SETTINGS = False
+    content = alices_program.post("/api/img2img", body).json()
+    data = Client().get(content["images"][0]).getvalue()
+    assert read_png_texts(data) == {}
+    assert b"a stone path" not in data
+    assert content["metadata"]["prompt"] == "a stone path"
+
+
 def test_black_is_repainted_unless_the_polarity_is_inverted(
     alices_program: Client, body: dict[str, Any], photo: NDArray[np.uint8], hole: NDArray[np.uint8]
 ) -> None:
@@ -218,7 +229,7 @@ def test_an_internal_error_exposes_no_details(
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("secret path /here")
 
-    monkeypatch.setattr("inpainting.worker.run.paint", broken)
+    monkeypatch.setattr("inpainting.worker.run.paint_each", broken)
     answer = alices_program.post("/api/img2img", body)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "secret" not in answer.content.decode()

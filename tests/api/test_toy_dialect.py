@@ -234,7 +234,7 @@ def test_a_failed_generation_is_a_500(body: dict[str, Any], monkeypatch: pytest.
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("secret path /here")
 
-    monkeypatch.setattr("inpainting.worker.run.paint", broken)
+    monkeypatch.setattr("inpainting.worker.run.paint_each", broken)
     answer = paint(body)
     assert kind(answer, 500) == "crash"
     assert "secret" not in answer.content.decode()
