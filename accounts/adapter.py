@@ -7,6 +7,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.internal.ratelimit import get_ip
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
 
 from accounts.forms import refuse_reserved
@@ -21,6 +22,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return bool(settings.SIGNUP_OPEN)
+
+    def send_account_already_exists_mail(self, email: str) -> None:
+        """Also hash a password, so that signing up with a known address takes as long as with an unknown one."""
+        make_password(email)
+        super().send_account_already_exists_mail(email)
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
         try:

@@ -10,9 +10,12 @@ from django.db import models, transaction
 from django.db.models.functions import Coalesce, Now
 
 from inpainting.leases import NOT_LEASED, ConditionalUpdate, in_seconds
+from inpainting.net import host_of, site_policy
 
 MAX_URL_CHARACTERS = 2_000
 MAX_ANSWER_BYTES = 512
+HOST_PAUSE_SECONDS = 5
+"""After a failed attempt, the shortest pause until its owner's next attempt at any URL of that host."""
 MAX_MESSAGE_CHARACTERS = 1_000
 """The longest error message in a webhook. JSON escapes a character to at most 12 bytes, so a body stays below 20 kB."""
 
@@ -63,6 +66,7 @@ class WebhookDelivery(ConditionalUpdate):
     )  # fmt: skip
     event = models.CharField(max_length=40, choices=WebhookEvent.choices, editable=False)
     url = models.CharField(max_length=MAX_URL_CHARACTERS, editable=False)
+    host = models.CharField(max_length=253, default="", editable=False, help_text="of the URL, in its canonical form")
     data = models.JSONField(default=dict, editable=False, help_text="the body of the message")
 
     state = models.CharField(
@@ -102,6 +106,7 @@ class WebhookDelivery(ConditionalUpdate):
             generation=generation,
             event=f"generation.{generation.status}",
             url=generation.webhook_url,
+            host=host_of(generation.webhook_url, site_policy()),
             data={
                 "id": str(generation.pk),
                 "status": str(generation.status),
@@ -113,7 +118,8 @@ class WebhookDelivery(ConditionalUpdate):
     @classmethod
     def create_test(cls, owner: Any, url: str) -> WebhookDelivery:
         """Store a message of type `test`, with which users check their receivers."""
-        delivery = cls.objects.create(owner=owner, event=WebhookEvent.TEST, url=url, next_attempt_at=Now())
+        host = host_of(url, site_policy())
+        delivery = cls.objects.create(owner=owner, event=WebhookEvent.TEST, url=url, host=host, next_attempt_at=Now())
         delivery.refresh_from_db()
         return delivery
 
@@ -132,11 +138,11 @@ class WebhookDelivery(ConditionalUpdate):
 
     def schedule_retry(self, attempt: WebhookAttempt, *, pause_seconds: float) -> bool:
         """Record a failed attempt and when the next one is due."""
-        return self._record(attempt, tries=models.F("tries") + 1, next_attempt_at=in_seconds(pause_seconds))
+        return self._record_failure(attempt, next_attempt_at=in_seconds(pause_seconds))
 
     def mark_failed(self, attempt: WebhookAttempt) -> bool:
         """Record the last failed attempt."""
-        return self._record(attempt, tries=models.F("tries") + 1, state=DeliveryState.FAILED, next_attempt_at=None)
+        return self._record_failure(attempt, state=DeliveryState.FAILED, next_attempt_at=None)
 
     def disable(self, attempt: WebhookAttempt) -> bool:
         """Stop this delivery and all pending ones of the same owner to the same URL."""
@@ -151,6 +157,19 @@ class WebhookDelivery(ConditionalUpdate):
         """Start again from the first attempt, with the same id. False if the delivery was deleted."""
         changes: dict[str, Any] = {"state": DeliveryState.PENDING, "tries": 0, "delivered_at": None}
         return self._update_where(models.Q(), next_attempt_at=Now(), **changes)
+
+    def _record_failure(self, attempt: WebhookAttempt, **changes: Any) -> bool:
+        """Record a failed attempt, and let its owner's other deliveries to the host wait.
+
+        Otherwise a user could direct many requests at a server that wants none, with many webhooks and their retries.
+        """
+        with transaction.atomic():
+            if not self._record(attempt, tries=models.F("tries") + 1, **changes):
+                return False
+            pause = in_seconds(HOST_PAUSE_SECONDS)
+            others = WebhookDelivery.objects.filter(NOT_LEASED, state=DeliveryState.PENDING, next_attempt_at__lt=pause)
+            others.filter(owner=self.owner_id, host=self.host).exclude(pk=self.pk).update(next_attempt_at=pause)
+        return True
 
     def _record(self, attempt: WebhookAttempt, **changes: Any) -> bool:
         """Store the attempt with its consequences. Neither if another sender has taken the delivery over."""

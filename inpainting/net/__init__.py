@@ -6,7 +6,7 @@ from inpainting.net.image_download import download_image
 from inpainting.net.json_post import PostFailure, PostResponse, post_json
 from inpainting.net.network_errors import Failure
 from inpainting.net.outbound_policy import OutboundPolicy, site_policy
-from inpainting.net.url_parsing import is_allowed_url
+from inpainting.net.url_parsing import host_of, is_allowed_url
 
 __all__ = [
     "Failure",
@@ -16,6 +16,7 @@ __all__ = [
     "PostFailure",
     "PostResponse",
     "download_image",
+    "host_of",
     "is_allowed_url",
     "is_blocked",
     "post_json",

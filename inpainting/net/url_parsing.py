@@ -81,6 +81,14 @@ def resolve_redirect(target: Target, location: str, policy: OutboundPolicy) -> T
     return following
 
 
+def host_of(url: str, policy: OutboundPolicy) -> str:
+    """Return the host of a URL in its canonical form, however it is spelled; "" for a URL that is not allowed."""
+    try:
+        return parse_url(url, policy).host
+    except NetworkError:
+        return ""
+
+
 def is_allowed_url(url: str, policy: OutboundPolicy) -> bool:
     """Return whether the text of a URL is allowed, without resolving its host. Names of this machine are refused.
 

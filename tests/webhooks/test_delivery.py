@@ -274,6 +274,47 @@ def test_owners_with_fewer_running_attempts_come_first(alice: User, bob: User) -
     assert list(WebhookDelivery.due()) == [bobs, second]
 
 
+def test_a_host_that_fails_gets_few_attempts_however_many_deliveries_wait(
+    alice: User, bob: User, settings: Settings
+) -> None:
+    with Listener(answer("404 Not Found")) as victim:
+        open_to(settings, victim)
+        for number in range(20):  # spelled differently, with different paths
+            host = ["127.0.0.1", "2130706433", "127.1", "%31%32%37.0.0.1"][number % 4]
+            WebhookDelivery.create_test(alice, f"http://{host}:{victim.port}/{number}")
+        deliver_due()
+        assert len(victim.requests) == 1
+        WebhookDelivery.create_test(bob, url_of(victim))
+        deliver_due()
+        assert len(victim.requests) == 2  # another owner's deliveries do not wait
+        deliver_due()
+        assert len(victim.requests) == 2
+        let_time_pass()
+        deliver_due()
+        assert len(victim.requests) == 4
+
+
+def test_a_host_that_works_again_gets_the_deliveries_that_waited(alice: User, settings: Settings) -> None:
+    with (
+        Listener(in_turn(answer("503 Later"), *[answer("200 OK")] * 6)) as receiver,
+        Listener(answer("200 OK")) as other,
+    ):
+        open_to(settings, receiver, other)
+        first, *waiting = (WebhookDelivery.create_test(alice, url_of(receiver)) for _ in range(5))
+        deliver_due()
+        assert len(receiver.requests) == 1
+        elsewhere = WebhookDelivery.create_test(alice, url_of(other).replace("127.0.0.1", "127.0.0.2"))
+        assert elsewhere.host != first.host
+        assert WebhookDelivery.due().get() == elsewhere
+        let_time_pass()
+        deliver_due()
+        assert len(receiver.requests) == 6
+        for delivery in (first, *waiting):
+            assert fresh(delivery).state == DeliveryState.DELIVERED
+        assert fresh(first).tries == 1
+        assert all(fresh(delivery).tries == 0 for delivery in waiting)
+
+
 def test_the_jitter_comes_from_the_given_random_source(alice: User) -> None:
     pauses = []
     for _ in range(2):
