@@ -8,18 +8,18 @@ Daphne accepts a response as fast as the application produces it, and keeps in m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from io import BytesIO
 from typing import IO, Any
 from urllib.parse import unquote
 
 from daphne import server as daphne_server
 from daphne.http_protocol import HTTPFactory, WebRequest
-from daphne.server import Server, reactor
+from daphne.server import Server
 from django.conf import settings
 
 from dreamlayer_site.body_limit import Application, Message, Receive, Send, max_body_bytes
 from dreamlayer_site.connections import ConnectionLimits, LimitedChannel
+from dreamlayer_site.stopping import StoppingServer
 from inpainting.api.errors import body_too_large
 
 RECEIVED_BODY = "dreamlayer.received_body"
@@ -132,7 +132,7 @@ def limited_factory(server: Server) -> ConnectionLimits:
     return ConnectionLimits(LimitedFactory(server))
 
 
-class LimitedServer(Server):  # type: ignore[misc]
+class LimitedServer(StoppingServer):
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, LimitedRequest):
             scope[RECEIVED_BODY] = protocol.body
@@ -149,8 +149,7 @@ class LimitedServer(Server):  # type: ignore[misc]
             message = {**message, "body": b""}
         await super().handle_reply(protocol, message)
 
-    def run(self, *, before_stop: Callable[[], None]) -> None:
-        """Serve until SIGINT or SIGTERM, then call `before_stop`, close the connections and return."""
-        reactor.addSystemEventTrigger("before", "shutdown", before_stop)
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM."""
         daphne_server.HTTPFactory = limited_factory  # Daphne has no other way to set the factory
         super().run()

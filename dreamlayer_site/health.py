@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, JsonResponse
 
 from inpainting.storage import is_nearly_full
+from inpainting.worker import watchdog
 
 CACHE_SECONDS, HANGING_SECONDS = 1.0, 10.0
 
@@ -21,7 +22,7 @@ def livez(request: HttpRequest) -> JsonResponse:
 
 def readyz(request: HttpRequest) -> JsonResponse:
     """Return 200 if the database responds and requests can be stored, else 503 with the reasons."""
-    problems = check.problems()
+    problems = {"service": "is stopping"} if watchdog.stopping.is_set() else check.problems()
     return JsonResponse({"status": "unavailable" if problems else "ok", **problems}, status=503 if problems else 200)
 
 

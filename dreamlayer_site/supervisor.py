@@ -23,8 +23,8 @@ FAILED_START_SECONDS = 1.5
 """A child that ends within this time is restarted with a growing pause."""
 BIND_RETRY_SECONDS = 5
 """How long binding is retried: a child whose parent was killed releases the address a moment later."""
-STOP_SECONDS = 30
-"""How long a child may take to stop before it is killed."""
+STOP_SECONDS = 10
+"""The default of --stop-seconds: after as long, `docker stop` kills a container."""
 MOST_FILES = 2**20
 """The soft limit of open files is not raised further: some programs visit every possible file."""
 INVALID_SETTINGS = 78
@@ -34,6 +34,12 @@ INVALID_SETTINGS = 78
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default=DEFAULT_HOST, help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to listen on (default %(default)s)")
+    parser.add_argument(
+        "--stop-seconds",
+        type=float,
+        default=STOP_SECONDS,
+        help="how long stopping may take: running responses are finished first (default %(default)s)",
+    )
 
 
 def supervise(arguments: list[str]) -> int:
@@ -47,7 +53,7 @@ def supervise(arguments: list[str]) -> int:
     except OSError as error:
         print(f"Cannot listen on {options.host}:{options.port}: {error.strerror}.", file=sys.stderr)
         return 1
-    return Supervisor(listener, options.host).run()
+    return Supervisor(listener, options.host, options.stop_seconds).run()
 
 
 def raise_file_limit() -> None:
@@ -92,9 +98,10 @@ def stop_with_parent(arguments: list[str]) -> None:
 
 
 class Supervisor:
-    def __init__(self, listener: socket.socket, host: str) -> None:
+    def __init__(self, listener: socket.socket, host: str, stop_seconds: float = STOP_SECONDS) -> None:
         self.listener = listener
         self.host = host
+        self.stop_seconds = stop_seconds
         self.stopping = False
         self.child: subprocess.Popen[bytes] | None = None
 
@@ -121,6 +128,7 @@ class Supervisor:
         alive_read, alive_write = os.pipe()
         command = [sys.executable, sys.argv[0], "serve", "--child"]
         command += ["--listener-fd", str(self.listener.fileno()), "--parent-fd", str(alive_read)]
+        command += ["--stop-seconds", str(self.stop_seconds)]
         environment = {**os.environ, "DREAMLAYER_BIND_HOST": self.host}
         self.child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
             command, pass_fds=[self.listener.fileno(), alive_read], env=environment
@@ -136,8 +144,10 @@ class Supervisor:
         if self.child is None or self.child.poll() is not None:
             raise SystemExit(0)  # no child is running
         self.child.send_signal(signal.SIGTERM)
+        with contextlib.suppress(OSError):  # Connections are refused from now on. Some systems do not allow it.
+            self.listener.shutdown(socket.SHUT_RDWR)
         signal.signal(signal.SIGALRM, self.kill)
-        signal.alarm(STOP_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, max(1, self.stop_seconds))
 
     def kill(self, signum: int, frame: object) -> None:
         if self.child is not None:

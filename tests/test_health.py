@@ -15,6 +15,7 @@ from pytest_django import Settings
 
 from dreamlayer_site import health
 from inpainting.storage import DurableFileSystemStorage
+from inpainting.worker import watchdog
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +102,10 @@ def test_during_a_check_the_previous_result_is_returned_unless_it_hangs(
         assert problems() == {"service": "takes long to answer"}
         answer.set()
         assert check.result(timeout=20) == {}
+
+
+def test_a_stopping_server_is_not_ready(client: Client, db: None) -> None:
+    watchdog.stopping.set()
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "service": "is stopping"})
+    assert client.get("/livez").status_code == 200

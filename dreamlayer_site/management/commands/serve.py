@@ -32,6 +32,8 @@ from inpainting.worker.fair_queue import worker_count
 from inpainting.worker.warm_up import start_warming_up
 
 LOCK_TIMEOUT_SECONDS = supervisor.STOP_SECONDS + 5
+EXIT_SECONDS = 1.5
+"""The part of --stop-seconds that is left for the end of the process."""
 WEBHOOK_WORKERS = 4
 """More than one, because a slow receiver occupies a worker for up to 15 seconds."""
 
@@ -58,8 +60,14 @@ class Command(BaseCommand):
             warn_where_unavailable()
             self.print_addresses(options["listener_fd"], waiting)
             endpoint = f"fd:fileno={options['listener_fd']}"
-            server = LimitedServer(ReceivedBodyMiddleware(application), endpoints=[endpoint], server_name="DreamLayer")
-            server.run(before_stop=release_own)
+            server = LimitedServer(
+                ReceivedBodyMiddleware(application),
+                endpoints=[endpoint],
+                server_name="DreamLayer",
+                before_stop=release_own,
+                stop_seconds=max(0, options["stop_seconds"] - EXIT_SECONDS),
+            )
+            server.run()
         # Running generations have been released, and worker threads cannot be stopped: exit without waiting for them.
         logging.shutdown()
         os._exit(0)

@@ -1,0 +1,67 @@
+"""A server that stops answers everybody who waits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from tests.installation import Installation
+
+pytestmark = pytest.mark.attack
+
+CALLERS = 20
+STOP_SECONDS = 10
+"""The default of --stop-seconds."""
+
+
+@pytest.fixture
+def server_environment() -> dict[str, str]:
+    """A server whose first generation never ends, so that all others wait."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
+        "DREAMLAYER_WORKERS": "1",
+        "DREAMLAYER_LEASE_SECONDS": "3600",
+    }
+
+
+def test_a_stopping_server_answers_waiting_callers_with_a_202(
+    server: Installation, server_key: str, photo_png: bytes, mask_png: bytes
+) -> None:
+    (server.folder / "hang").touch()
+    assert server.process is not None
+    (child,) = server.children_of(server.process.pid)
+    with ThreadPoolExecutor(CALLERS) as callers:
+        calls = [callers.submit(server.img2img, server_key, photo_png, mask_png) for _ in range(CALLERS)]
+        server.wait_until(lambda: accepted(server, server_key) == CALLERS, seconds=60)
+        os.kill(child, signal.SIGSTOP)  # The child cannot end before the new connection below is tried.
+        server.process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        server.wait_until(lambda: is_refused(server), seconds=5)
+        os.kill(child, signal.SIGCONT)
+        answers = [call.result() for call in calls]
+        assert server.process.wait(60) == 0
+        seconds = time.monotonic() - started
+    print(f"\nstopped after {seconds:.1f} s")
+    assert [(status, body["status"]) for status, body in answers] == [(202, "processing")] * CALLERS
+    assert not psutil.pid_exists(child)
+    assert "Traceback" not in server.log
+    assert seconds < STOP_SECONDS
+
+
+def accepted(server: Installation, key: str) -> int:
+    return int(json.loads(server.get("/api/generations/", key=key)[1])["count"])
+
+
+def is_refused(server: Installation) -> bool:
+    try:
+        socket.create_connection((server.host, server.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
