@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from contextlib import suppress
 from ipaddress import ip_address
@@ -43,3 +44,9 @@ def own_hosts(bind_host: str) -> list[str]:
         probe.connect(("192.0.2.1", 9))
         hosts.add(probe.getsockname()[0])
     return sorted(hosts)
+
+
+def without_traceback(record: logging.LogRecord) -> bool:
+    """A filter of log records that removes the traceback."""
+    record.exc_info = record.exc_text = None
+    return True

@@ -9,16 +9,18 @@ from pathlib import Path
 import environ
 from csp.constants import NONCE, NONE, SELF
 
-from dreamlayer_site.hosts import own_hosts
+from dreamlayer_site.hosts import own_hosts, without_traceback
+from dreamlayer_site.private_folder import make_private
 from dreamlayer_site.secret_key import load_or_create_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
 
-# All data of this installation: database, images, secret key.
+# All data of this installation: database, images, secret key. Only its owner may read it, whatever the umask is.
+USERS_UMASK = os.umask(0o077)
 DATA_DIR = Path(env.str("DREAMLAYER_DATA_DIR", str(BASE_DIR / "var"))).absolute()
-DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+make_private(DATA_DIR)
 
 DEBUG = env.bool("DREAMLAYER_DEBUG", False)
 SECRET_KEY = env.str("DREAMLAYER_SECRET_KEY", "") or load_or_create_secret_key(DATA_DIR)
@@ -319,6 +321,10 @@ LOG_LEVEL = env.str("DREAMLAYER_LOG_LEVEL", "INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    # An invalid Host header is one line: the traceback has only Django's code.
+    "filters": {
+        "no_traceback": {"()": "django.utils.log.CallbackFilter", "callback": without_traceback},
+    },
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
@@ -326,5 +332,6 @@ LOGGING = {
         "inpainting": {"level": LOG_LEVEL},
         "accounts": {"level": LOG_LEVEL},
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"filters": ["no_traceback"]},
     },
 }

@@ -17,8 +17,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError
 
+from dreamlayer_site import supervisor
 from dreamlayer_site.hosts import is_address, own_hosts
+from dreamlayer_site.management.commands import serve
 from tests.conftest import ALLOWED_ORIGIN
 from tests.installation import ROOT, Installation
 
@@ -207,3 +210,39 @@ def test_an_invalid_form_gets_the_apis_error(site: Installation, site_key: str) 
         urllib.request.urlopen(request, timeout=20)
     assert refused.value.code == 400
     assert json.loads(refused.value.read())["status"] == "error"
+
+
+def test_a_second_server_on_the_data_folder_ends(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "LOCK_TIMEOUT_SECONDS", 0.5)
+    with (
+        serve.lock_data_folder(installation.folder),
+        pytest.raises(CommandError, match="Another server uses") as refused,
+    ):
+        serve.lock_data_folder(installation.folder)
+    assert refused.value.returncode == supervisor.INVALID_SETTINGS  # its parent does not start it again
+
+
+def test_all_data_is_private_under_any_umask(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> None:
+    installation = Installation(tmp_path / "var")
+    installation.folder.mkdir(mode=0o755)
+    (installation.folder / "dreamlayer.sqlite3").touch(mode=0o644)  # as an earlier version has left it
+    before = os.umask(0)
+    try:
+        installation.manage("migrate", "--verbosity", "0")
+        key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
+        with installation.serving():
+            assert installation.img2img(key, photo_png, mask_png)[0] == 200
+            paths = [installation.folder, *installation.folder.rglob("*")]
+            modes = {path: path.stat().st_mode & 0o777 for path in paths if path.name != "serve.log"}
+    finally:
+        os.umask(before)
+    assert {path.name for path in modes} >= {"dreamlayer.sqlite3", "dreamlayer.sqlite3-wal", "serve.lock", "mask"}
+    assert {path: oct(mode) for path, mode in modes.items() if mode != (0o700 if path.is_dir() else 0o600)} == {}
+
+
+def test_a_foreign_host_is_one_line_of_the_log(installation: Installation) -> None:
+    with installation.serving():
+        assert installation.get("/accounts/login/", headers={"Host": "evil.example"})[0] == 400
+    (line,) = [line for line in installation.log.splitlines() if "evil.example" in line]
+    assert "Invalid HTTP_HOST header" in line
+    assert "Traceback" not in installation.log

@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -112,14 +113,21 @@ def addresses_for_others(listener_fd: int) -> list[str]:
 def lock_data_folder(folder: Path) -> IO[str]:
     """Lock the folder while the returned file is open: two servers on one folder would run every generation twice."""
     lock = open(folder / "serve.lock", "w")  # noqa: SIM115 - its caller closes it
-    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    started = time.monotonic()
+    has_warned = False
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return lock
         except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise CommandError(f"Another server uses {folder}; stop it or set DREAMLAYER_DATA_DIR.") from None
+            waited = time.monotonic() - started
+            if waited > LOCK_TIMEOUT_SECONDS:
+                lock.close()
+                message = f"Another server uses {folder}; stop it or set DREAMLAYER_DATA_DIR."
+                raise CommandError(message, returncode=supervisor.INVALID_SETTINGS) from None
+            if waited > 1 and not has_warned:
+                has_warned = True
+                print(f"Another server uses {folder}; waiting until it stops.", file=sys.stderr, flush=True)
             time.sleep(0.2)
 
 

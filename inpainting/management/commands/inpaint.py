@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
@@ -49,6 +51,7 @@ class Command(BaseCommand):
         add_setting_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        os.umask(settings.USERS_UMASK)  # The results are the user's own files.
         try:
             jobs = build_jobs(options, self.stderr.write)
         except (PaintingError, OSError) as error:
