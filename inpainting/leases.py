@@ -8,12 +8,20 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models.functions import Now
 
-NOT_LEASED = models.Q(lease_until=None) | models.Q(lease_until__lte=Now())
+LONGEST_SECONDS = 600
+"""No lease and no pause lasts longer. One that ends later is older than a change of the clock to an earlier time."""
 
 
 def in_seconds(seconds: float) -> models.ExpressionWrapper:
     """The database's present time plus `seconds`, which may be negative."""
     return models.ExpressionWrapper(Now() + timedelta(seconds=seconds), output_field=models.DateTimeField())
+
+
+NOT_LEASED = (
+    models.Q(lease_until=None)
+    | models.Q(lease_until__lte=Now())
+    | models.Q(lease_until__gt=in_seconds(LONGEST_SECONDS))
+)
 
 
 class ConditionalUpdate(models.Model):

@@ -250,7 +250,7 @@ class Generation(ConditionalUpdate, GenerationRequest):
 
     @property
     def seconds(self) -> float | None:
-        """Seconds from start to end; None before both are known."""
+        """Seconds from start to end, 0 if the clock was set back meanwhile; None before both are known."""
         if self.started_at is None or self.finished_at is None:
             return None
-        return (self.finished_at - self.started_at).total_seconds()
+        return max(0.0, (self.finished_at - self.started_at).total_seconds())

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Max, QuerySet
+from django.db.models.functions import Now
 
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
@@ -58,7 +59,9 @@ def fair_order_in(queue: Queue = Queue.CPU) -> Iterator[UUID]:
     order = ("-run_alone", "attempts", "created_at", "id")
     waiting = list(startable_in(queue).order_by(*order).values_list("id", "owner_id", "run_alone"))
     served = Generation.objects.filter(
-        owner__in={owner for _, owner, _ in waiting}, engine__in=registry.in_queue(queue), started_at__isnull=False
+        owner__in={owner for _, owner, _ in waiting},
+        engine__in=registry.in_queue(queue),
+        started_at__lte=Now(),  # a later start would put its owner last until the clock, which was set back, is there
     ).order_by()
     last_served = dict(served.values_list("owner").annotate(Max("started_at")))
     for alone in (True, False):
