@@ -28,8 +28,8 @@ STOP_SECONDS = 10
 MOST_FILES = 2**20
 """The soft limit of open files is not raised further: some programs visit every possible file."""
 INVALID_SETTINGS = 78
-"""The exit status of a child that is not restarted (EX_CONFIG in sysexits.h): its settings are invalid, or another
-server uses the data folder."""
+"""The exit status of a child that is not restarted (EX_CONFIG in sysexits.h): its settings are invalid, or the
+data folder is used by another server or cannot be written."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -42,6 +42,7 @@ class Installation:
         self.folder = folder
         self.host = "127.0.0.1"
         self.port = free_port()
+        self.start_prefix: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DREAMLAYER_", "DJANGO_"))},
@@ -76,7 +77,8 @@ class Installation:
         return (built / "key").read_text()
 
     def start(self) -> subprocess.Popen[str]:
-        command = [sys.executable, str(ROOT / "manage.py"), "serve", "--host", self.host, "--port", str(self.port)]
+        command = [*self.start_prefix, sys.executable, str(ROOT / "manage.py"), "serve"]
+        command += ["--host", self.host, "--port", str(self.port)]
         with (self.folder / "serve.log").open("a") as log:
             self.process = subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=log, text=True, start_new_session=True

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -32,6 +33,7 @@ from inpainting.moderation import warn_where_unavailable
 from inpainting.worker.fair_queue import worker_count
 from inpainting.worker.warm_up import start_warming_up
 
+NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 LOCK_TIMEOUT_SECONDS = supervisor.STOP_SECONDS + 5
 EXIT_SECONDS = 1.5
 """The part of --stop-seconds that is left for the end of the process."""
@@ -112,7 +114,13 @@ def addresses_for_others(listener_fd: int) -> list[str]:
 
 def lock_data_folder(folder: Path) -> IO[str]:
     """Lock the folder while the returned file is open: two servers on one folder would run every generation twice."""
-    lock = open(folder / "serve.lock", "w")  # noqa: SIM115 - its caller closes it
+    try:
+        lock = open(folder / "serve.lock", "w")  # noqa: SIM115 - its caller closes it
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        message = f"The data folder {folder} cannot be written: {error.strerror}."
+        raise CommandError(message, returncode=supervisor.INVALID_SETTINGS) from error
     started = time.monotonic()
     has_warned = False
     while True:
