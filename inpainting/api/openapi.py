@@ -19,6 +19,7 @@ MEANINGS = {
     401: "The key is missing, invalid, expired or revoked.",
     403: "The key lacks the scope, or the request of a page its CSRF token.",
     404: "It does not exist, or belongs to someone else.",
+    408: "The request arrived too slowly; the connection is closed.",
     409: "The request does not fit the state of the object.",
     410: "The file of this picture is gone.",
     413: "The body, or a picture in it, is too large.",
@@ -30,7 +31,9 @@ MEANINGS = {
     503: "The server is temporarily overloaded; Retry-After says when to try again.",
     507: "There is no space left on the server.",
 }
-ACCEPTING = (400, 409, 413, 415, 422, 429, 503, 507)
+READING = (400, 408, 413, 415)
+"""Statuses of the errors of operations that read a body."""
+ACCEPTING = (*READING, 409, 422, 429, 503, 507)
 """Statuses of the errors of operations that accept generations."""
 SIGNED_IN: list[dict[str, list[str]]] = [{"bearerKey": []}, {"headerKey": []}, {"session": []}]
 HOW_LONG = OpenApiParameter(

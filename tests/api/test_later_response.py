@@ -16,7 +16,9 @@ from django.db import OperationalError
 from django.test import Client
 from rest_framework.request import Request
 
+from dreamlayer_site import later_responses
 from dreamlayer_site.asgi import application
+from dreamlayer_site.later_responses import LaterResponseMiddleware
 from inpainting.api.native.dialect import NativeApi
 from inpainting.generations import recovery, submit
 from inpainting.generations.delete import delete_all_of_user
@@ -172,3 +174,28 @@ async def test_an_error_while_rendering_is_answered_in_the_shape_of_the_api(
         assert await sync_to_async(generation.cancel)()
         status, _, problem = await caller.answer()
     assert (status, problem["code"]) == (503, "try_again")
+
+
+async def test_requests_with_pictures_take_turns_and_others_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(later_responses, "LARGE_AT_ONCE", 2)
+    running: list[str] = []
+    end = asyncio.Event()
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        running.append(scope["path"])
+        await end.wait()
+
+    middleware = LaterResponseMiddleware(handler)  # type: ignore[arg-type]  # only its call is used
+    large = [(b"content-length", b"100000")]
+    scopes: list[dict[str, Any]] = [{"method": "POST", "path": "/api/img2img", "headers": large} for _ in range(3)]
+    scopes += [
+        {"method": "POST", "path": "/api/img2img", "headers": [(b"content-length", b"100")]},
+        {"method": "POST", "path": "/accounts/login/", "headers": large},
+        {"method": "GET", "path": "/history/", "headers": []},
+    ]
+    calls = [asyncio.create_task(middleware(scope, end.wait, end.wait)) for scope in scopes]  # type: ignore[arg-type]
+    await asyncio.sleep(0.05)
+    assert running == ["/api/img2img"] * 3 + ["/accounts/login/", "/history/"], "the third large one waits"
+    end.set()
+    await asyncio.gather(*calls)
+    assert len(running) == len(scopes)

@@ -15,7 +15,7 @@ from inpainting.api.native.bodies import read_body
 from inpainting.api.native.requests import read
 from inpainting.api.native.schemas.bodies import IMG2IMG
 from inpainting.api.native.schemas.dry_run import DryRunResult
-from inpainting.api.openapi import documented
+from inpainting.api.openapi import READING, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.core import masks
 from inpainting.core.codecs import encode_png
@@ -32,9 +32,7 @@ class DryRun(AnyBodyView):
     required_scope = Scope.GENERATE
     takes_pictures = True
 
-    @documented(
-        "Validate a request and show its plan", {200: DryRunResult}, problems=(400, 413, 415, 503), request=IMG2IMG
-    )
+    @documented("Validate a request and show its plan", {200: DryRunResult}, problems=(*READING, 503), request=IMG2IMG)
     def post(self, request: Request) -> Response:
         return Response(dry_run(*read(read_body(request), request.user)))
 

@@ -12,7 +12,7 @@ from inpainting.api.native.bodies import read_body
 from inpainting.api.native.dialect import DIALECT
 from inpainting.api.native.schemas.bodies import IMG2IMG
 from inpainting.api.native.schemas.generations import Img2ImgResult, Pending, Received
-from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, documented
+from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, READING, documented
 from inpainting.api.views import AnyBodyView, inpaint
 from inpainting.generations import history
 from inpainting.models import Status
@@ -43,7 +43,7 @@ class Interrupt(AnyBodyView):
     @documented(
         "Cancel your newest generation",
         {200: Received},
-        problems=(400, 413, 415),
+        problems=READING,
         request={"application/json": OpenApiTypes.OBJECT},
     )
     def post(self, request: Request) -> Response:

@@ -9,7 +9,7 @@ from accounts.models import Scope
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.fields import checked, settings_from
 from inpainting.api.native.schemas.plan import PlanAnswer, PlanForm, PlanJson
-from inpainting.api.openapi import documented
+from inpainting.api.openapi import READING, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.catalog.lookup import Catalog
 from inpainting.engines import registry
@@ -24,7 +24,7 @@ class Plan(AnyBodyView):
     @documented(
         "Show what settings lead to",
         {200: PlanAnswer},
-        problems=(400, 413, 415, 503),
+        problems=(*READING, 503),
         request={"application/json": PlanJson},
     )
     def post(self, request: Request) -> Response:

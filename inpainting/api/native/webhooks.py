@@ -18,7 +18,7 @@ from inpainting.api.native.bodies import read_body
 from inpainting.api.native.pagination import PageQuery, read_query, render_page
 from inpainting.api.native.schemas.bodies import RECEIVER, Receiver
 from inpainting.api.native.schemas.webhooks import DeliveriesDocument, DeliveryDocument, SecretDocument
-from inpainting.api.openapi import documented
+from inpainting.api.openapi import READING, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.models import WebhookDelivery, WebhookSecret
 
@@ -56,7 +56,7 @@ class SendTest(AnyBodyView):
     @documented(
         "Send a test event",
         {201: DeliveryDocument},
-        problems=(400, 413, 415, 429),
+        problems=(*READING, 429),
         request=RECEIVER,
     )
     def post(self, request: Request) -> Response:
