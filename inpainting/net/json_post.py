@@ -12,15 +12,15 @@ from inpainting.net.network_errors import Failure, NetworkError
 from inpainting.net.outbound_policy import OutboundPolicy
 from inpainting.net.url_parsing import parse_url
 
-MAX_BODY_START = 512
+MAX_BODY_START_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
 class PostResponse:
     """The receiver responded, with any status. Redirects are not followed.
 
-    body_start: at most 512 bytes. Empty if only the administrator's exception allows the address, because users can
-    read the delivery log. retry_after: the header's text.
+    body_start: at most MAX_BODY_START_BYTES. Empty if only DREAMLAYER_ALLOWED_NETWORKS allows the address,
+    because users can read the delivery log. retry_after: the value of the header.
     """
 
     status: int
@@ -46,9 +46,10 @@ def post_json(
     policy: OutboundPolicy,
     transport: NetworkTransport | None = None,
 ) -> PostResponse | PostFailure:
-    """Post `body` once. `headers`: besides content-type and content-length.
+    """Post `body` once, without retries or redirects. headers: in addition to content-type and content-length.
 
-    deadline_seconds: from parsing the URL to the status line. Raises h11.LocalProtocolError for invalid headers.
+    deadline_seconds: for everything from parsing the URL to reading the status line. Raises h11.LocalProtocolError for
+    invalid headers.
     """
     deadline = Deadline(deadline_seconds)
     try:
@@ -64,13 +65,13 @@ def post_json(
 
 
 def _start_of_body(response: Response) -> bytes:
-    """Read the first bytes. Errors are ignored: the status has arrived, so the message is delivered."""
+    """Read the first bytes. Errors are ignored: the message was delivered, because the status has arrived."""
     start = b""
     try:
         for part in response.body:
             start += part
-            if len(start) >= MAX_BODY_START:
+            if len(start) >= MAX_BODY_START_BYTES:
                 break
     except NetworkError:
         pass
-    return start[:MAX_BODY_START]
+    return start[:MAX_BODY_START_BYTES]

@@ -1,4 +1,4 @@
-"""Colour: which ICC profiles belong to which pixels, and the conversions that need them."""
+"""Colour: the check of ICC profiles, and conversions between colour spaces and depths."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PROFILE_ERRORS: tuple[type[Exception], ...] = (ImageCms.PyCMSError, *PILLOW_ERRO
 def profile_matches(profile: bytes | None, space: str) -> bool:
     """Whether an ICC profile is valid and describes pixels of this colour space ("RGB ", "GRAY" or "CMYK").
 
-    ICC.1:2022 section 7.2: size in bytes 0-3, colour space in 16-19, "acsp" in 36-39. The rest is valid if a conversion
-    to sRGB can be built from it.
+    ICC.1:2022 section 7.2: size in bytes 0-3, colour space in 16-19, "acsp" in 36-39. The rest is valid if LittleCMS
+    can build a conversion to sRGB from it.
     """
     if not profile or len(profile) < 128 or profile[36:40] != b"acsp" or profile[16:20] != space.encode():
         return False
@@ -35,7 +35,7 @@ def profile_matches(profile: bytes | None, space: str) -> bool:
 
 
 def cmyk_to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """A CMYK picture in sRGB: by its profile, or (1-C)(1-K) for each colour where there is none."""
+    """A CMYK picture in sRGB: by its profile, or without one as (1-C)(1-K) for each colour."""
     if profile is None:
         return image.convert("RGB")
     return _to_srgb(profile, "CMYK").apply(image)
@@ -44,8 +44,8 @@ def cmyk_to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def to_rgb8(picture: Picture) -> NDArray[np.uint8]:
     """The picture as 8-bit RGB for an engine: [height, width, 3], read-only, sharing its memory where possible.
 
-    16 bits are rounded to the nearest of 8 (value / 257); grey is repeated; alpha is dropped, so that transparent
-    pixels show their stored colours. The numbers stay in the picture's own colour space.
+    16-bit values are rounded to 8 bits (value / 257); grey is repeated; alpha is dropped, so that transparent
+    pixels show their stored colours. The values stay in the picture's own colour space.
     """
     colour = to_8_bits(picture.colour)
     if colour.shape[2] == 1:
@@ -56,7 +56,7 @@ def to_rgb8(picture: Picture) -> NDArray[np.uint8]:
 
 
 def to_8_bits(pixels: Pixels) -> NDArray[np.uint8]:
-    """Nearest of 256 levels: 65535 = 255 * 257, and no value / 257 lies half-way, so float rounding is exact."""
+    """Round to 8 bits: value / 257, as 65535 = 255 * 257. No quotient lies half-way, so float rounding is exact."""
     if pixels.dtype == np.uint8:
         return cast(NDArray[np.uint8], pixels)
     return cv2.convertScaleAbs(np.ascontiguousarray(pixels), alpha=1 / 257).reshape(pixels.shape)

@@ -1,4 +1,4 @@
-"""Limits on the image files that are accepted, and the errors for the files that are not."""
+"""Limits on uploaded image files, and the errors for files that are refused."""
 
 from __future__ import annotations
 
@@ -66,26 +66,26 @@ class Intake:
             f"The {self.noun} {message}", code=f"{self.noun}_{code}", field=self.field, limit=limit, actual=actual
         )
 
-    def damaged(self, why: str) -> InvalidPicture:
-        return self.refusal("damaged", f"file is damaged: {why}.")
+    def damaged(self, reason: str) -> InvalidPicture:
+        return self.refusal("damaged", f"file is damaged: {reason}.")
 
     def too_complex(self, parts: str, *, limit: int) -> InvalidPicture:
         return self.refusal(
             "too_complex", f"has more than {limit} {parts}; that is the most allowed.", limit=limit, actual=f"> {limit}"
         )
 
-    def checked_size(self, width: int, height: int, *, most_pixels: int | None = None, kind: str = "") -> Size:
+    def checked_size(self, width: int, height: int, *, max_pixels: int | None = None, kind: str = "") -> Size:
         """The size, if it is within the limits; raises InvalidPicture otherwise. Called before anything is decoded.
 
-        most_pixels: a lower limit for pictures of a `kind` ("in CMYK").
+        max_pixels: the limit for pictures of a `kind` ("in CMYK"), if it is below that of all pictures.
         """
         limits, actual = self.limits, f"{width}x{height}"
         if min(width, height) < limits.min_side:
             least = f"{limits.min_side}x{limits.min_side}"
             raise self.refusal("too_small", f"is {actual}; at least {least} is needed.", limit=least, actual=actual)
-        most = limits.max_pixels if most_pixels is None else min(most_pixels, limits.max_pixels)
-        if max(width, height) > limits.max_side or width * height > most:
-            allowed = f"{limits.max_side} a side and {most / 1e6:g} megapixels"
+        max_pixels = min(max_pixels or limits.max_pixels, limits.max_pixels)
+        if max(width, height) > limits.max_side or width * height > max_pixels:
+            allowed = f"{limits.max_side} a side and {max_pixels / 1e6:g} megapixels"
             raise self.refusal(
                 "dimensions", f"is {actual}{kind}; at most {allowed} are allowed.", limit=allowed, actual=actual + kind
             )

@@ -1,4 +1,4 @@
-"""Parses the structure of a JPEG: walks its segments, counts its scans, copies out the segments a decoder needs.
+"""Parses the structure of a JPEG: checks its segments and scans, and copies the segments that a decoder needs.
 
 ITU-T T.81 (https://www.w3.org/Graphics/JPEG/itu-t81.pdf), annex B: markers and segments.
 """
@@ -31,7 +31,7 @@ ESSENTIAL = frozenset({APP0, APP14, DQT, DHT, DRI, *FRAMES, SOS})
 MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 """A marker that begins a segment: neither a stuffed byte, nor a fill byte, nor a restart marker."""
 BLOCK = 8
-"""Side of the square of samples that is coded together."""
+"""Side of a block, the square of samples that is coded together."""
 
 
 def parse_jpeg(data: bytes, intake: Intake) -> ParsedFile:
@@ -49,7 +49,7 @@ class _Frame:
 
 
 class _JpegParser:
-    """Reads segment after segment; each kind has a method of its own, which collects what `parse` returns."""
+    """Reads one segment after another and collects what `parse` returns."""
 
     def __init__(self, data: bytes, intake: Intake) -> None:
         self.data, self.intake = data, intake
@@ -79,7 +79,7 @@ class _JpegParser:
         return found.start()
 
     def _segment_end(self, marker: int, start: int) -> int:
-        """The position after a segment whose length field is at `start`; checks it and counts the segment."""
+        """Check and count the segment whose length field is at `start`; return the position after it."""
         length = int.from_bytes(self.data[start : start + 2])
         self.segments += 1
         if length < 2 or marker == SOI or start + length > len(self.data):
@@ -89,7 +89,7 @@ class _JpegParser:
         return start + length
 
     def _read_segment(self, marker: int, body: bytes, end: int) -> int:
-        """The position after the segment, for a scan after its coded data."""
+        """Read a segment that ends at `end`; return the position after it, which for a scan is after its coded data."""
         if marker in UNSUPPORTED_FRAMES:
             raise self.intake.refusal(
                 "type_unsupported",
@@ -110,8 +110,8 @@ class _JpegParser:
             raise self.intake.damaged("its header is corrupt")
         width, height = int.from_bytes(body[3:5]), int.from_bytes(body[1:3])
         if body[5] == 4:
-            most_pixels = self.intake.limits.max_pixels_cmyk
-            size = self.intake.checked_size(width, height, most_pixels=most_pixels, kind=" in CMYK")
+            max_pixels = self.intake.limits.max_pixels_cmyk
+            size = self.intake.checked_size(width, height, max_pixels=max_pixels, kind=" in CMYK")
         else:
             size = self.intake.checked_size(width, height)
         self.frame = _Frame(coding, size, body)
@@ -137,7 +137,7 @@ class _JpegParser:
         return after
 
     def _read_app2(self, body: bytes) -> None:
-        """A part of the colour profile (ICC.1 annex B.4: its number, how many there are, the part), or an MPF index."""
+        """Read a part of the colour profile (ICC.1 annex B.4: number and count of parts, data) or an MPF index."""
         if body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
             self.profile_parts[body[12]] = body[14:]
         elif body.startswith(b"MPF\0"):
@@ -147,7 +147,7 @@ class _JpegParser:
         if self.frame is None or not self.scans:
             raise self.intake.damaged("it holds no image data")
         factors = _sampling_factors(self.frame, self.intake)
-        if self.coded_bytes * 8 < _least_bits(self.frame, factors):
+        if self.coded_bytes * 8 < _min_coded_bits(self.frame, factors):
             raise self.intake.damaged("it holds far too little image data for its size")
         profile = b"".join(self.profile_parts[number] for number in sorted(self.profile_parts)) or None
         data = b"".join([*self.essential, bytes([0xFF, EOI])])
@@ -155,8 +155,8 @@ class _JpegParser:
         if len(factors) == 4:
             usable = profile if profile_matches(profile, "CMYK") else None
             decode = partial(_decode_cmyk, data, usable)
-            how = "by its colour profile" if usable else "without a colour profile, so colours are approximate"
-            self.warnings.append(f"The {self.intake.noun} is CMYK; it is kept as sRGB, converted {how}.")
+            method = "by its colour profile" if usable else "without a colour profile, so colours are approximate"
+            self.warnings.append(f"The {self.intake.noun} is CMYK; it is kept as sRGB, converted {method}.")
             profile = None
         return ParsedFile(
             size=self.frame.size,
@@ -181,14 +181,14 @@ def _sampling_factors(frame: _Frame, intake: Intake) -> list[tuple[int, int]]:
     return factors
 
 
-def _least_bits(frame: _Frame, factors: list[tuple[int, int]]) -> int:
-    """Bits in the shortest possible coding of a frame, so that a small file cannot claim a large one.
+def _min_coded_bits(frame: _Frame, factors: list[tuple[int, int]]) -> int:
+    """The fewest bits that can code a frame. A file with fewer only declares a large picture, and is damaged.
 
     A block costs at least one bit for its DC value and, unless progressive, one for "end of block" (T.81 F.1.2, G.1.2).
     """
-    most_across, most_down = (max(column) for column in zip(*factors, strict=True))
+    max_across, max_down = (max(column) for column in zip(*factors, strict=True))
     blocks = sum(
-        -(-(frame.size.width * across) // (most_across * BLOCK)) * -(-(frame.size.height * down) // (most_down * BLOCK))
+        -(-(frame.size.width * across) // (max_across * BLOCK)) * -(-(frame.size.height * down) // (max_down * BLOCK))
         for across, down in factors
     )
     return blocks * (1 if frame.coding == PROGRESSIVE else 2)

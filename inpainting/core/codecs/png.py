@@ -1,6 +1,6 @@
-"""Parses the structure of a PNG: walks and measures its chunks, copies out the ones a decoder needs.
+"""Parses the structure of a PNG: checks its chunks, and copies those that a decoder needs.
 
-https://www.w3.org/TR/png-3/ (sections 5: chunk layout, 11: what each holds).
+https://www.w3.org/TR/png-3/ (section 5: layout of chunks; section 11: their contents).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 DEPTHS = {GREY: (1, 2, 4, 8, 16), COLOUR: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), COLOUR_ALPHA: (8, 16)}
-UNCOUNTED_IDAT_BYTES = 1024
-"""Image data in chunks this large is not counted: libpng writes chunks of 8 KiB, other programs of 4."""
+MIN_UNCOUNTED_IDAT_BYTES = 1024
+"""`max_png_chunks` does not count IDAT chunks of at least this size: libpng's have 8 KiB, other programs' 4 KiB."""
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -35,9 +35,9 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each chunk up to IEND; checksums are checked where the picture depends on them.
+    """Yield kind and body of each chunk up to IEND. Checksums are checked where the picture depends on them.
 
-    Raises InvalidPicture where the file ends early, is corrupt or has too many chunks. Bytes after IEND are ignored.
+    Raises InvalidPicture if the file ends early, is corrupt or has too many chunks. Bytes after IEND are ignored.
     """
     position, counted, kind = len(SIGNATURE), 0, b""
     while kind != b"IEND":
@@ -49,7 +49,7 @@ def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
             raise intake.damaged("its chunks are corrupt")
         if end + 4 > len(data):
             raise intake.damaged("it ends early")
-        counted += kind != b"IDAT" or length < UNCOUNTED_IDAT_BYTES
+        counted += kind != b"IDAT" or length < MIN_UNCOUNTED_IDAT_BYTES
         if counted > intake.limits.max_png_chunks:
             raise intake.too_complex("chunks", limit=intake.limits.max_png_chunks)
         body = data[position + 8 : end]
@@ -95,10 +95,10 @@ def parse_png(data: bytes, intake: Intake) -> ParsedFile:
     )
 
 
-def read_text(kind: bytes, body: bytes, most: int, intake: Intake) -> tuple[bytes, bytes]:
+def read_text(kind: bytes, body: bytes, max_bytes: int, intake: Intake) -> tuple[bytes, bytes]:
     """Keyword and text of a tEXt, zTXt or iTXt chunk, in its own encoding (Latin-1; iTXt: UTF-8).
 
-    Raises InvalidPicture where the text would be over `most` bytes. A malformed chunk has no text.
+    Raises InvalidPicture if the text has more than `max_bytes` bytes. A malformed chunk has no text.
     """
     keyword, _, rest = body.partition(b"\0")
     compressed = kind == b"zTXt" or (kind == b"iTXt" and rest[:1] == b"\1")
@@ -106,8 +106,8 @@ def read_text(kind: bytes, body: bytes, most: int, intake: Intake) -> tuple[byte
         rest = rest[1:]  # compression method
     elif kind == b"iTXt":
         rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # flag, method; language; translated keyword
-    text = _inflated(rest, most) if compressed else rest
-    if text is not None and len(text) > most:
+    text = _decompressed(rest, max_bytes) if compressed else rest
+    if text is not None and len(text) > max_bytes:
         raise intake.damaged(f"it contains an oversized text block (over {intake.limits.max_text_bytes} bytes of text)")
     return keyword, text or b""
 
@@ -120,8 +120,8 @@ def _parse_header(body: bytes, intake: Intake) -> tuple[Size, int, int]:
     if depth not in DEPTHS.get(colour_type, ()) or compression or filtering or interlace > 1:
         raise intake.damaged("its header is corrupt")
     if depth == 16:
-        most_pixels = intake.limits.max_pixels_16_bit
-        size = intake.checked_size(width, height, most_pixels=most_pixels, kind=" with 16 bits a channel")
+        max_pixels = intake.limits.max_pixels_16_bit
+        size = intake.checked_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
     else:
         size = intake.checked_size(width, height)
     return size, depth, colour_type
@@ -131,7 +131,7 @@ def _parse_profile(body: bytes | None, intake: Intake) -> tuple[bytes | None, li
     """The colour profile of an iCCP chunk: name, NUL, method, zlib stream."""
     if body is None:
         return None, []
-    profile = _inflated(body.partition(b"\0")[2][1:], intake.limits.max_profile_bytes)
+    profile = _decompressed(body.partition(b"\0")[2][1:], intake.limits.max_profile_bytes)
     if profile is None:
         return None, [f"The {intake.noun}'s colour profile is damaged and was left out."]
     if len(profile) > intake.limits.max_profile_bytes:
@@ -139,10 +139,10 @@ def _parse_profile(body: bytes | None, intake: Intake) -> tuple[bytes | None, li
     return profile, []
 
 
-def _inflated(compressed: bytes, most: int) -> bytes | None:
-    """The decompressed bytes of a zlib stream, at most `most` + 1 of them; None where it is not one."""
+def _decompressed(compressed: bytes, max_bytes: int) -> bytes | None:
+    """The first `max_bytes` + 1 decompressed bytes of a zlib stream; None if it is not a zlib stream."""
     try:
-        return zlib.decompressobj().decompress(compressed, most + 1)
+        return zlib.decompressobj().decompress(compressed, max_bytes + 1)
     except zlib.error:
         return None
 
@@ -150,7 +150,7 @@ def _inflated(compressed: bytes, most: int) -> bytes | None:
 def _decode(data: bytes, depth: int, colour_type: int, key: bytes) -> Pixels:
     pixels = decode_with_opencv(data)
     if colour_type == GREY_ALPHA:
-        # OpenCV makes libpng expand it: grey three times, then alpha.
+        # OpenCV expands it: three equal grey channels, then alpha.
         return cast(Pixels, np.ascontiguousarray(pixels[:, :, ::3]))
     if not key:
         return pixels
@@ -159,13 +159,13 @@ def _decode(data: bytes, depth: int, colour_type: int, key: bytes) -> Pixels:
     height, width, channels = pixels.shape
     if len(key) < 2 * channels:
         raise DecodingFailed("its transparent colour is corrupt")
-    most = np.iinfo(pixels.dtype).max
+    full = np.iinfo(pixels.dtype).max
     keyed = np.empty((height, width, channels + 1), pixels.dtype)
     opaque = np.zeros((height, width), np.bool_)
     for channel, value in enumerate(struct.unpack_from(f">{channels}H", key)):
-        shown = (value & (2**depth - 1)) * (most // (2**depth - 1) if depth < 8 else 1)
+        transparent = (value & (2**depth - 1)) * (full // (2**depth - 1) if depth < 8 else 1)
         keyed[:, :, channel] = pixels[:, :, channel]
-        opaque |= pixels[:, :, channel] != shown
+        opaque |= pixels[:, :, channel] != transparent
     keyed[:, :, -1] = opaque
-    keyed[:, :, -1] *= most
+    keyed[:, :, -1] *= full
     return keyed

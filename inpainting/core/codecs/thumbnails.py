@@ -45,12 +45,12 @@ def _scaled(picture: Picture, small: tuple[int, int]) -> tuple[NDArray[np.uint8]
     if picture.alpha is None:
         return to_8_bits(_area_average(colour, small)), None
     alpha = cast(Pixels, np.ascontiguousarray(picture.alpha))
-    most = float(np.iinfo(alpha.dtype).max)
-    weighted = cv2.multiply(colour, cv2.merge([alpha] * colour.shape[2]), scale=1 / most).reshape(colour.shape)
+    full = float(np.iinfo(alpha.dtype).max)
+    weighted = cv2.multiply(colour, cv2.merge([alpha] * colour.shape[2]), scale=1 / full).reshape(colour.shape)
     small_alpha = _area_average(alpha[:, :, np.newaxis], small)
-    shares = np.maximum(small_alpha.astype(np.float32), 1) / most
+    shares = np.maximum(small_alpha.astype(np.float32), 1) / full
     small_colour = _area_average(weighted, small) / shares
-    return to_8_bits(cast(Pixels, small_colour.clip(0, most).round().astype(colour.dtype))), to_8_bits(small_alpha)[
+    return to_8_bits(cast(Pixels, small_colour.clip(0, full).round().astype(colour.dtype))), to_8_bits(small_alpha)[
         :, :, 0
     ]
 
