@@ -118,10 +118,10 @@ def outside_mask_changed_pixels(canonical: Picture, result: Picture, mask: Mask)
 def resized(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Pixels [height, width, 3] at another size: area averages for shrinking, Lanczos for enlarging."""
     height, width = pixels.shape[:2]
-    less = Size(min(width, size.width), min(height, size.height))
-    if less != Size(width, height):
-        pixels = cv2.resize(pixels, (less.width, less.height), interpolation=cv2.INTER_AREA)
-    if less != size:
+    smaller = Size(min(width, size.width), min(height, size.height))
+    if smaller != Size(width, height):
+        pixels = cv2.resize(pixels, (smaller.width, smaller.height), interpolation=cv2.INTER_AREA)
+    if smaller != size:
         pixels = cv2.resize(pixels, (size.width, size.height), interpolation=cv2.INTER_LANCZOS4)
     return pixels
 

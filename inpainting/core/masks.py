@@ -1,4 +1,4 @@
-"""Masks: `normalise` reads a caller's mask into the canonical form; the rest grow, invert, feather and measure it.
+"""Masks: `normalise` converts a caller's mask to the canonical form; other functions scale, grow and feather it.
 
 The canonical form is [height, width] of 8 bits, 255 = repaint, 0 = keep, grey = partial.
 """
@@ -22,7 +22,7 @@ from inpainting.core.request import PaintSettings
 MAX_MASK_BYTES = 10 * 2**20
 """Largest mask file that is accepted, as the published API documents it."""
 NEARLY_FULL = 0.6
-"""Above this coverage an engine has little context left."""
+"""Above this coverage a warning is given, because an engine has little context left."""
 
 
 class MaskPolarity(StrEnum):
@@ -60,25 +60,25 @@ def normalise(picture: Picture, *, polarity: MaskPolarity, size: Size) -> Mask:
 
 
 def scaled(mask: Mask, size: Size) -> Mask:
-    """The mask at another size, each axis by its own factor; no repainted pixel is lost.
+    """The mask scaled to another size, each axis by its own factor; no repainted pixel is lost.
 
-    Shrinking takes the maximum of the pixels that are merged: averaging would fade a thin stroke into grey and
-    thresholding would drop it, and a remainder of a scratch or of an object's rim is worse than a pixel too many.
+    Shrinking takes the maximum of the pixels that are merged: averaging would turn a thin stroke grey and
+    thresholding would drop it, and a remainder of a scratch or of an object's rim is worse than an extra pixel.
     Enlarging repeats pixels, but interpolates a mask with greys. A binary mask stays binary.
     """
     height, width = mask.shape
     if (width, height) == (size.width, size.height):
         return mask
-    less = Size(min(width, size.width), min(height, size.height))
-    reach_x, reach_y = (math.ceil(was / now / 2) for was, now in ((width, less.width), (height, less.height)))
-    if less.width < width or less.height < height:
-        across = 2 * reach_x + 1 if less.width < width else 1
-        down = 2 * reach_y + 1 if less.height < height else 1
-        mask = cv2.dilate(mask, np.ones((down, across), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        mask = cv2.resize(mask, (less.width, less.height), interpolation=cv2.INTER_NEAREST_EXACT)
-    if less != size:
-        how = cv2.INTER_LINEAR if is_grey(mask) else cv2.INTER_NEAREST_EXACT
-        mask = cv2.resize(mask, (size.width, size.height), interpolation=how)
+    smaller = Size(min(width, size.width), min(height, size.height))
+    if smaller.width < width or smaller.height < height:
+        kernel_width = 2 * math.ceil(width / smaller.width / 2) + 1 if smaller.width < width else 1
+        kernel_height = 2 * math.ceil(height / smaller.height / 2) + 1 if smaller.height < height else 1
+        kernel = np.ones((kernel_height, kernel_width), np.uint8)
+        mask = cv2.dilate(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        mask = cv2.resize(mask, (smaller.width, smaller.height), interpolation=cv2.INTER_NEAREST_EXACT)
+    if smaller != size:
+        interpolation = cv2.INTER_LINEAR if is_grey(mask) else cv2.INTER_NEAREST_EXACT
+        mask = cv2.resize(mask, (size.width, size.height), interpolation=interpolation)
     return np.asarray(mask, np.uint8).reshape(size.height, size.width)
 
 
@@ -105,7 +105,7 @@ def effective_mask(mask: Mask, settings: PaintSettings) -> Mask:
 
 
 def check(mask: Mask) -> tuple[str, ...]:
-    """Warnings about a canonical mask. Raises InvalidRequest (`mask_empty`) where no pixel is repainted."""
+    """Warnings about a canonical mask. Raises InvalidRequest (`mask_empty`) if no pixel is repainted."""
     nonempty_bounds(mask)
     share = coverage(mask)
     if share > NEARLY_FULL:
@@ -117,7 +117,7 @@ def check(mask: Mask) -> tuple[str, ...]:
 
 
 def nonempty_bounds(mask: Mask) -> Box:
-    """The bounds of a mask. Raises InvalidRequest (`mask_empty`) where it keeps every pixel."""
+    """The bounds of a mask. Raises InvalidRequest (`mask_empty`) if it keeps every pixel."""
     box = bounds(mask)
     if box is None:
         raise InvalidRequest(
@@ -135,7 +135,7 @@ def coverage(mask: Mask) -> float:
 
 
 def bounds(mask: Mask) -> Box | None:
-    """The smallest box that holds every pixel over 0; None for an empty mask."""
+    """The smallest box that contains every pixel above 0; None for an empty mask."""
     left, top, width, height = cv2.boundingRect(mask)
     return Box(left, top, left + width, top + height) if width else None
 
@@ -152,8 +152,8 @@ def invert(mask: Mask) -> Mask:
 def grow(mask: Mask, pixels: int) -> Mask:
     """Dilate the mask by a disc of radius `pixels`; negative values erode it. Greys keep their value.
 
-    Exact: each pixel takes the maximum within the disc (for erosion, the minimum). The picture's border counts as
-    nothing: dilation stops there, and erosion does not start from it.
+    Exact: each pixel becomes the maximum within the disc (for erosion, the minimum). Pixels outside the picture are
+    ignored, so erosion does not start from its border.
     """
     box = bounds(mask)
     if pixels == 0 or box is None:
@@ -169,11 +169,11 @@ def grow(mask: Mask, pixels: int) -> Mask:
 
 
 def _dilated(mask: Mask, radius: int) -> Mask:
-    """The maximum within a disc, decomposed into its columns.
+    """The maximum within a disc, computed by its columns.
 
-    A column of half-height h is two columns of half-height h - 1, one pixel up and one down; so going from the
-    disc's left edge to its middle the cost grows with the radius, where OpenCV's general kernel grows with the area:
-    on a megapixel 20 ms against 110 ms at radius 64, and a request may set 256.
+    The maximum in a column of half-height h is that of two columns of half-height h - 1, one pixel up and one down. So
+    the cost grows with the radius, where that of OpenCV's general kernel grows with the area: on a megapixel 20 ms
+    against 110 ms at radius 64, and a request may set 256.
     """
     width = mask.shape[1]
     column, column_half = mask.copy(), 0
@@ -195,8 +195,8 @@ def _dilated(mask: Mask, radius: int) -> Mask:
 def feather(mask: Mask, width: int) -> NDArray[np.float32]:
     """Blending weight of the painting at each pixel, 0 to 1: [height, width].
 
-    Exactly 0 where the mask is 0; from the mask's edge it rises inward as a smoothstep (3t^2 - 2t^3), and is 1 from
-    `width` pixels inside. Never outward: a ramp across the edge would change kept pixels. A component thinner than two
+    0 where the mask is 0; from the mask's edge it rises inward as a smoothstep (3t^2 - 2t^3) to 1 at `width` pixels.
+    It never extends outward, where it would change kept pixels. A component thinner than two
     ramps has a shorter one, so that its middle is painted in full and a scratch does not remain visible.
     The picture's own border is no edge. The ramp is multiplied by the mask's grey values.
     """

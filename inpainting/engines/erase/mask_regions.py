@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box
 
-REACH = 8
-"""Pixels: components of a mask that touch when dilated by this count as one."""
-SLENDER = 4
-"""A component longer than the window and on average at most 1 / SLENDER of it wide is cut into tiles, so that each is
-filled at its own scale."""
+MERGE_DISTANCE = 8
+"""Components of a mask that touch after a dilation by this many pixels count as one."""
+SLENDER_RATIO = 4
+"""A component that is longer than the window, and on average no wider than 1 / SLENDER_RATIO of the window, is cut into
+tiles, each of which is filled at its own scale."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +28,11 @@ class MaskRegions:
 def split_into_regions(mask: NDArray[np.bool_], side: int) -> MaskRegions:
     """The regions of a mask [height, width] for windows of `side` pixels, in row order.
 
-    Small components in the same tile of half a side share a region. Long and slender ones are cut into such tiles. Any
-    other component is one region of any size: the window is scaled to it.
+    Small components whose centres lie in the same tile of half a side share a region. Slender components are cut into
+    such tiles. Any other component is a region of its own, to which the window is scaled.
     """
     tile = side // 2
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH + 1, 2 * REACH + 1))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * MERGE_DISTANCE + 1, 2 * MERGE_DISTANCE + 1))
     dilated = cv2.dilate(mask.astype(np.uint8), kernel)
     count, components, stats, _ = cv2.connectedComponentsWithStats(dilated, connectivity=8)
     components[~mask] = 0
@@ -45,18 +45,18 @@ def split_into_regions(mask: NDArray[np.bool_], side: int) -> MaskRegions:
         left, top, width, height = stats[component, :4].tolist()
         box = Box(left, top, left + width, top + height)
         longer = box.size.longer
-        if longer > side and areas[component] <= longer * side / SLENDER:
+        if longer > side and areas[component] <= longer * side / SLENDER_RATIO:
             slender.append((component, box))
             continue
-        place = (top + height // 2) // tile, (left + width // 2) // tile
-        if longer > tile or place not in shared:
+        cell = (top + height // 2) // tile, (left + width // 2) // tile
+        if longer > tile or cell not in shared:
             boxes.append(box)
             if longer <= tile:
-                shared[place] = len(boxes)
+                shared[cell] = len(boxes)
             region[component] = len(boxes)
         else:
-            region[component] = shared[place]
-            boxes[shared[place] - 1] = boxes[shared[place] - 1].union(box)
+            region[component] = shared[cell]
+            boxes[shared[cell] - 1] = boxes[shared[cell] - 1].union(box)
     labels = region[components]
     for component, box in slender:
         for piece in box.tiles(tile):

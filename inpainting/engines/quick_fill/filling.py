@@ -145,7 +145,7 @@ def label_coarse(graph: HoleGraph, effort: float, rng: np.random.Generator, repo
     # a second round is worth its time only near seams, and for offsets in use
     used = np.unique(labelling.labels).tolist()
     for index, label in enumerate(used):
-        labelling.expand(label, among=near_seams(graph, labelling.labels, 3))
+        labelling.expand(label, candidates=near_seams(graph, labelling.labels, 3))
         report(0.75 + 0.25 * (index + 1) / len(used))
     return offsets, labelling.labels
 

@@ -1,8 +1,9 @@
-"""Labels each pixel of the hole with an offset by alpha-expansion, so that seams fall where they are least visible.
+"""Labels each pixel of the hole with an offset by alpha-expansion, which puts seams where they are least visible.
 
-The energy is shift-map's (Y. Pritch, E. Kav-Venaki, S. Peleg, "Shift-Map Image Editing", ICCV 2009): where two
-neighbours take different offsets, both must look alike under both. Each expansion move is one minimum cut
-(Y. Boykov, O. Veksler, R. Zabih, "Fast Approximate Energy Minimization via Graph Cuts", PAMI 2001).
+The energy is shift-map's (Y. Pritch, E. Kav-Venaki, S. Peleg, "Shift-Map Image Editing", ICCV 2009): two
+neighbours with different offsets cost as much as each of them differs between its sources under the two offsets.
+Each expansion move is one minimum cut (Y. Boykov, O. Veksler, R. Zabih, "Fast Approximate Energy Minimization via
+Graph Cuts", PAMI 2001).
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from inpainting.engines.quick_fill.hole_graph import (
 )
 
 DataCost = Callable[[int, Indexes], Floats]
-"""(label, nodes) -> [nodes], the data cost of that label."""
+"""(label, nodes) -> [nodes], the cost of that label at each node."""
 
 
 class Labelling:
-    """A labelling whose energy each expansion lowers: `labels` [n], for each node an index into `offsets` [k, 2]."""
+    """A labelling whose energy each expansion lowers. labels: [n], for each node an index into `offsets` [k, 2]."""
 
     def __init__(self, graph: HoleGraph, offsets: Ints, data_cost: DataCost, labels: Ints) -> None:
         self.graph = graph
@@ -38,20 +39,20 @@ class Labelling:
         self.labels = labels.copy()
         self._node_cost = np.zeros(len(labels), np.float32)
         for label in np.unique(labels).tolist():
-            at = np.flatnonzero(labels == label)
-            self._node_cost[at] = data_cost(label, at)
+            nodes = np.flatnonzero(labels == label)
+            self._node_cost[nodes] = data_cost(label, nodes)
         self._current = graph.source_features(slice(None), offsets[labels])
         self._first_as_second = np.empty((len(graph.first), CHANNELS), np.int16)
         self._second_as_first = np.empty_like(self._first_as_second)
         self._edge_cost = np.empty(len(graph.first), np.float32)
         self._update_edges(np.arange(len(graph.first)))
 
-    def expand(self, label: int, among: Bools | None = None) -> None:
-        """One expansion move: change the nodes (of `among` [n], or all) to `label` that lower the energy most."""
+    def expand(self, label: int, candidates: Bools | None = None) -> None:
+        """Make the expansion move to `label` that lowers the energy most. candidates: [n], the nodes that may move."""
         graph = self.graph
         free = self.labels != label
-        if among is not None:
-            free &= among
+        if candidates is not None:
+            free &= candidates
         nodes = np.flatnonzero(free)
         cost = self.data_cost(label, nodes)
         possible = cost < IMPOSSIBLE
@@ -63,9 +64,9 @@ class Labelling:
         first, second = graph.first[edges], graph.second[edges]
         touched = free.copy()
         touched[first] = touched[second] = True
-        at = np.flatnonzero(touched)
+        ends = np.flatnonzero(touched)
         expanded = np.empty_like(self._current)
-        expanded[at] = graph.source_features(at, self.offsets[label])
+        expanded[ends] = graph.source_features(ends, self.offsets[label])
 
         neither = self._edge_cost[edges]
         only_second = feature_distance(self._current[first], expanded[first]) + feature_distance(
@@ -89,7 +90,7 @@ class Labelling:
         self._update_edges(np.flatnonzero(changed[self.graph.first] | changed[self.graph.second]))
 
     def _update_edges(self, edges: Indexes) -> None:
-        """Recompute the cost of `edges`: each end as it is against the end under its neighbour's offset."""
+        """Recompute the cost of `edges`: how much each end differs between its own offset and that of the other end."""
         first, second = self.graph.first[edges], self.graph.second[edges]
         self._first_as_second[edges] = self.graph.source_features(first, self.offsets[self.labels[second]])
         self._second_as_first[edges] = self.graph.source_features(second, self.offsets[self.labels[first]])
@@ -111,17 +112,17 @@ def _minimum_cut(
     """[nodes]: which of the free nodes move, by the minimum cut of the expansion's binary energy.
 
     node_change: [nodes], what moving adds to the data cost. first, second: the ends of the edges with a free node;
-    neither, only_first, only_second: the cost of each edge if none, one or the other end moves; 0 if both do.
+    neither, only_first, only_second: the cost of each edge if these ends move. If both do, it is 0.
     """
-    number = np.empty(len(free), np.int32)
-    number[nodes] = np.arange(len(nodes), dtype=np.int32)
+    index = np.empty(len(free), np.int32)
+    index[nodes] = np.arange(len(nodes), dtype=np.int32)
     first_free, second_free = free[first] & ~free[second], free[second] & ~free[first]
     both_free = free[first] & free[second]
-    one, two = number[first[both_free]], number[second[both_free]]
+    first_index, second_index = index[first[both_free]], index[second[both_free]]
     # V. Kolmogorov, R. Zabih, "What Energy Functions Can Be Minimized via Graph Cuts?", PAMI 2004: a pair's four
     # costs as one edge and two terminals. Where they are not submodular, the cost of no change is lowered.
     unchanged = np.minimum(neither[both_free], only_first[both_free] + only_second[both_free])
-    ends = [number[first[first_free]], number[second[second_free]], one, two]
+    ends = [index[first[first_free]], index[second[second_free]], first_index, second_index]
     changes = [
         only_first[first_free] - neither[first_free],
         only_second[second_free] - neither[second_free],
@@ -129,12 +130,12 @@ def _minimum_cut(
         -only_first[both_free],
     ]
     terminal = node_change + np.bincount(np.concatenate(ends), np.concatenate(changes), len(nodes))
-    flow = maxflow.GraphFloat(len(nodes), len(one))
+    flow = maxflow.GraphFloat(len(nodes), len(first_index))
     flow.add_nodes(len(nodes))
     capacity = (only_first[both_free] + only_second[both_free] - unchanged).astype(np.float64)
-    flow.add_edges(one, two, capacity, np.zeros(len(one)))
-    every = np.arange(len(nodes))
-    flow.add_grid_tedges(every, np.maximum(terminal, 0), np.maximum(-terminal, 0))
+    flow.add_edges(first_index, second_index, capacity, np.zeros(len(first_index)))
+    indexes = np.arange(len(nodes))
+    flow.add_grid_tedges(indexes, np.maximum(terminal, 0), np.maximum(-terminal, 0))
     flow.maxflow()
-    moves: Bools = flow.get_grid_segments(every)
+    moves: Bools = flow.get_grid_segments(indexes)
     return moves

@@ -38,7 +38,7 @@ def upsample(
     band, inner = band[nodes], labels[nodes]
     labelling = Labelling(graph, offsets, lambda label, at: graph.data_cost(at, offsets[label]), inner)
     for label in range(len(offsets)):
-        labelling.expand(label, among=band & near(graph, labelling.labels == label, 2 * ratio + 1))
+        labelling.expand(label, candidates=band & near(graph, labelling.labels == label, 2 * ratio + 1))
         report(0.3 + 0.7 * (label + 1) / len(offsets))
     labels[nodes] = labelling.labels
     return offsets, labels

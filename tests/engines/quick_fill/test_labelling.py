@@ -51,12 +51,12 @@ def test_no_expansion_raises_the_energy_and_all_together_lower_it() -> None:
 def test_an_expansion_changes_only_the_given_nodes() -> None:
     graph = wall()
     start = np.random.default_rng(4).integers(0, 2, len(graph.rows)).astype(np.int32)
-    among = graph.columns < 80
+    candidates = graph.columns < 80
     labelling = labelled(graph, start)
-    labelling.expand(3, among=among)
+    labelling.expand(3, candidates=candidates)
     changed = labelling.labels != start
     assert changed.any()
-    assert not changed[~among].any()
+    assert not changed[~candidates].any()
     assert (labelling.labels[changed] == 3).all()
 
 
