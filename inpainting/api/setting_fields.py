@@ -17,10 +17,10 @@ from inpainting.core.validation import MAX_SLUG_CHARACTERS, SLUG, abbreviate, ch
 
 MAX_NAME_CHARACTERS = 200
 RANDOM_SEED = 0
-FULL = "full"
-"""The name of no preset. Running a draft again in full sends it."""
+NO_PRESET = "full"
+"""The value of `preset` that stands for none, for running a draft again in full quality."""
 ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
-"""Another service's spellings of `algorithm_type`."""
+"""Spellings of `algorithm_type` by another service -> the choices."""
 
 
 class Integer(serializers.IntegerField):
@@ -29,7 +29,7 @@ class Integer(serializers.IntegerField):
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, bool) or (isinstance(data, float) and not data.is_integer()):
             self.fail("invalid")
-        return int(in_range(self, super().to_internal_value(data)))
+        return int(apply_range(self, super().to_internal_value(data)))
 
 
 class Number(serializers.FloatField):
@@ -44,7 +44,7 @@ class Number(serializers.FloatField):
             self.fail("invalid")
         if not math.isfinite(value):
             self.fail("invalid")
-        return float(in_range(self, value))
+        return float(apply_range(self, value))
 
 
 @extend_schema_field(
@@ -56,13 +56,13 @@ class Number(serializers.FloatField):
     }
 )
 class Guidance(Number):
-    """Checked against its maximum once the model, which decides the maximum, is known."""
+    """A guidance scale. Its maximum is checked later, because it depends on the model."""
 
 
-def in_range(field: Integer | Number, value: float) -> float:
-    """Return a value between `min_value` and `max_value`.
+def apply_range(field: Integer | Number, value: float) -> float:
+    """Return the value if it lies between `min_value` and `max_value`.
 
-    A value outside is clamped with a warning where the context says so, and refused otherwise.
+    Otherwise clamp it with a warning if the context has `clamp`, or else raise InvalidRequest.
     """
     lowest = -math.inf if field.min_value is None else field.min_value
     highest = math.inf if field.max_value is None else field.max_value
@@ -76,7 +76,7 @@ def in_range(field: Integer | Number, value: float) -> float:
 
 
 class Seed(Integer):
-    """0 or less is random, drawn on acceptance. Where numbers are clamped, anything that is not a number is random."""
+    """A seed; 0 or less draws a random one. If the context has `clamp`, so does anything that is not a number."""
 
     def to_internal_value(self, data: Any) -> int:
         try:
@@ -88,7 +88,7 @@ class Seed(Integer):
 
 
 class Text(serializers.CharField):
-    """A JSON string or form text. Numbers are refused; a text that is too long is refused with its length."""
+    """A JSON string or form text. Numbers are refused. The error for a text that is too long reports its length."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -100,7 +100,7 @@ class Text(serializers.CharField):
 
 
 SLUG_SCHEMA = {"type": "string", "maxLength": MAX_SLUG_CHARACTERS, "pattern": SLUG.replace("\\Z", "$")}
-"""JSON Schema has no `\\Z`; its `$` matches the end of the text alone."""
+"""JSON Schema has no `\\Z`; its `$` matches only at the end of the text."""
 LORAS_SCHEMA = {
     "type": "array",
     "maxItems": MAX_LORAS,
@@ -162,14 +162,14 @@ def parse_json(text: str, field: serializers.Field) -> Any:
 
 
 class CatalogName(Text):
-    """The name of a catalog entry. null, or an empty text in forms, is none."""
+    """The name of a catalog entry. null, or an empty text in forms, stands for none."""
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         return super().run_validation(None if data == "" else data)
 
 
 def as_float(number: float) -> float:
-    """Return a float, infinite for a whole number that is too large for one."""
+    """Return the number as a float; infinity for an integer that is too large."""
     try:
         return float(number)
     except OverflowError:
@@ -179,17 +179,17 @@ def as_float(number: float) -> float:
 def build_field(row: Setting, *, is_required: bool = False) -> serializers.Field:
     """Return an unbound field with the limits and the help of the row."""
     common: dict[str, Any] = {"required": is_required, "help_text": help_text(row)}
-    if row.name in SPECIAL:
-        return SPECIAL[row.name](row, common)
+    if row.name in SPECIAL_FIELDS:
+        return SPECIAL_FIELDS[row.name](row, common)
     match row.type:
         case ValueType.TEXT:
             return Text(allow_blank=True, trim_whitespace=False, max_length=row.max_length, **common)
         case ValueType.INTEGER:
-            lowest, highest = map(int, RANGES[row.name])
-            return Integer(min_value=lowest, max_value=highest, **common)
+            lowest, highest = RANGES[row.name]
+            return Integer(min_value=int(lowest), max_value=int(highest), **common)
         case ValueType.NUMBER:
-            least, most = RANGES[row.name]
-            return Number(min_value=least, max_value=most, **common)
+            lowest, highest = RANGES[row.name]
+            return Number(min_value=lowest, max_value=highest, **common)
         case ValueType.BOOLEAN:
             return serializers.BooleanField(allow_null=True, **common)
         case ValueType.CHOICE:
@@ -203,10 +203,10 @@ def build_field(row: Setting, *, is_required: bool = False) -> serializers.Field
 
 
 def help_text(row: Setting) -> str:
-    """Return the row's help with its default, its aliases and the form in which lists are sent."""
+    """Return the row's help with its default, its aliases and, for lists, how forms send them."""
     sentences = [row.help]
-    if row.name in NOTES:
-        sentences.append(NOTES[row.name])
+    if row.name in API_HELP:
+        sentences.append(API_HELP[row.name])
     if row.catalog_kind or row.type is ValueType.LORAS:
         sentences.append("/api/models lists them.")
     if row.type in (ValueType.SLUGS, ValueType.LORAS):
@@ -219,16 +219,16 @@ def help_text(row: Setting) -> str:
     return " ".join(sentences)
 
 
-NOTES = {
+API_HELP = {
     "seed": "0 or less draws a random seed, which the metadata reports.",
     "scheduler": "Other names fall back to the model's, with a warning.",
     "model": "auto leaves the choice to the server; an unknown name is refused.",
     "preset": "full: no preset.",
 }
-"""Additions of the API to the help of a row."""
+"""Sentences that only the API adds to the help of a row."""
 
 
-def _with_spellings(row: Setting, common: dict[str, Any]) -> serializers.Field:
+def _algorithm_type_field(row: Setting, common: dict[str, Any]) -> serializers.Field:
     names = [
         name
         for choice in row.choices
@@ -237,13 +237,13 @@ def _with_spellings(row: Setting, common: dict[str, Any]) -> serializers.Field:
     return serializers.ChoiceField(names, **common)
 
 
-SPECIAL: dict[str, Callable[[Setting, dict[str, Any]], serializers.Field]] = {
+SPECIAL_FIELDS: dict[str, Callable[[Setting, dict[str, Any]], serializers.Field]] = {
     "seed": lambda row, common: Seed(max_value=MAX_SEED, **common),
     "guidance_scale": lambda row, common: Guidance(min_value=RANGES[row.name][0], **common),
     "scheduler": lambda row, common: Text(allow_blank=True, max_length=MAX_NAME_CHARACTERS, **common),
     "model": lambda row, common: Text(max_length=MAX_NAME_CHARACTERS, **common),
-    "algorithm_type": _with_spellings,
-    "preset": lambda row, common: serializers.ChoiceField((FULL, *row.choices), **common),
+    "algorithm_type": _algorithm_type_field,
+    "preset": lambda row, common: serializers.ChoiceField((NO_PRESET, *row.choices), **common),
     "step_down": lambda row, common: serializers.BooleanField(**common),
 }
-"""Settings that the API reads otherwise than others of their type: wider values, fallbacks, or no null."""
+"""Fields of settings that accept other values than the rest of their type."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from inpainting.api.setting_fields import ALGORITHM_SPELLINGS, FULL, Text, build_field
+from inpainting.api.setting_fields import ALGORITHM_SPELLINGS, NO_PRESET, Text, build_field
 from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS
@@ -157,7 +157,7 @@ def settings_from(
     Raises InvalidRequest for a guidance scale above the model's maximum.
     """
     named = {SETTING_NAMES[name]: value for name, value in values.items() if name in SETTING_NAMES}
-    if named.get("preset") == FULL:
+    if named.get("preset") == NO_PRESET:
         named["preset"] = None
     guidance = named.get("guidance_scale") or 0.0
     if guidance > families.MAX_GUIDANCE_SCALE:
