@@ -84,8 +84,8 @@ def window_rules(draw: st.DrawFn, longest: int = 128) -> WindowRule:
     most = draw(st.none() | st.integers(least, longest))
     return WindowRule(
         context=draw(st.floats(0, 2)),
-        least_context=draw(st.integers(0, 40)),
-        least_side=draw(st.sampled_from([1, least])),
-        most_side=most,
+        min_context=draw(st.integers(0, 40)),
+        min_side=draw(st.sampled_from([1, least])),
+        max_side=most,
         multiple=multiple,
     )

@@ -104,37 +104,37 @@ class Box:
 class WindowRule:
     """The context around the mask that an engine needs, and the sizes at which it works.
 
-    context: pixels added on each side, as a share of the mask's longer side, and never under `least_context` pixels.
-    least_side, most_side: the window is enlarged, or scaled for the engine, until the sides of its work size lie
-    between them (most_side None: no limit). multiple: the work size's sides are multiples of this.
+    context: pixels added on each side, as a share of the mask's longer side, and at least `min_context` pixels.
+    min_side, max_side: the window is enlarged, or scaled for the engine, until the sides of its work size lie
+    between them (max_side None: no limit). multiple: the work size's sides are multiples of this.
     exact: the work size, overriding the sides above; only a picture too small for its aspect ratio is stretched.
     Raises ValueError for a rule that no window can satisfy: rules come from engines, not from requests.
     """
 
     context: float
-    least_context: int = 32
-    least_side: int = 1
-    most_side: int | None = None
+    min_context: int = 32
+    min_side: int = 1
+    max_side: int | None = None
     multiple: int = 1
     exact: Size | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.context) and self.context >= 0 and self.least_context >= 0):
-            raise ValueError(f"context is a share and pixels of at least 0, got {self.context}, {self.least_context}")
-        if self.least_side < 1 or self.multiple < 1:
-            raise ValueError(f"sides and multiples are at least 1, got {self.least_side}, {self.multiple}")
+        if not (math.isfinite(self.context) and self.context >= 0 and self.min_context >= 0):
+            raise ValueError(f"context is a share and pixels of at least 0, got {self.context}, {self.min_context}")
+        if self.min_side < 1 or self.multiple < 1:
+            raise ValueError(f"sides and multiples are at least 1, got {self.min_side}, {self.multiple}")
         if self.largest is not None and self.largest < self.smallest:
-            raise ValueError(f"no multiple of {self.multiple} lies from {self.least_side} to {self.most_side}")
+            raise ValueError(f"no multiple of {self.multiple} lies from {self.min_side} to {self.max_side}")
 
     @property
     def smallest(self) -> int:
-        """The shortest work side: `least_side` rounded up to a multiple."""
-        return -(-self.least_side // self.multiple) * self.multiple
+        """The shortest work side: `min_side` rounded up to a multiple."""
+        return -(-self.min_side // self.multiple) * self.multiple
 
     @property
     def largest(self) -> int | None:
-        """The longest work side: `most_side` rounded down to a multiple."""
-        return None if self.most_side is None else self.most_side // self.multiple * self.multiple
+        """The longest work side: `max_side` rounded down to a multiple."""
+        return None if self.max_side is None else self.max_side // self.multiple * self.multiple
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,8 @@ class Window:
         return self.work.width / self.box.size.width, self.work.height / self.box.size.height
 
 
-MOST_UPSCALED = 8
-"""Without a `most_side`, a thin picture is scaled up to at most this many times `least_side`, not to 8192x64."""
+MAX_UPSCALING = 8
+"""Without a `max_side`, a thin picture is scaled up to at most this many times `min_side`, not to 8192x64."""
 
 
 def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
@@ -159,20 +159,20 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
 
     The window lies in the image and holds `mask_bounds` with at least one kept pixel around it wherever the image
     has one. To reach the engine's sides it is first enlarged, so that the engine gets pixels at their original
-    scale; only where the image ends, or the window exceeds `most_side`, is it scaled, both axes alike but for
-    rounding to `multiple`. Where a picture is too thin for both limits, `most_side` is kept and `least_side` is not.
+    scale; only where the image ends, or the window exceeds `max_side`, is it scaled, both axes alike but for
+    rounding to `multiple`. Where a picture is too thin for both limits, `max_side` is kept and `min_side` is not.
     Raises InvalidRequest when `mask_bounds` extends beyond the image.
     """
     if not Box.whole(image).contains(mask_bounds):
         raise InvalidRequest(f"{mask_bounds} extends beyond the image of {image}")
-    margin = max(1, rule.least_context, math.ceil(rule.context * mask_bounds.size.longer))
+    margin = max(1, rule.min_context, math.ceil(rule.context * mask_bounds.size.longer))
     box = mask_bounds.expanded(margin).clipped(Box.whole(image))
     if rule.exact is not None:
         return _exact_window(box, image, rule.exact)
     width = min(max(box.size.width, rule.smallest), image.width)
     height = min(max(box.size.height, rule.smallest), image.height)
     longer, shorter = max(width, height), min(width, height)
-    most = rule.largest or max(longer, MOST_UPSCALED * rule.smallest)
+    most = rule.largest or max(longer, MAX_UPSCALING * rule.smallest)
     scale = min(max(1.0, rule.smallest / shorter), most / longer)
     left, right, work_width = _axis(box.left, box.right, width, image.width, scale, rule)
     top, bottom, work_height = _axis(box.top, box.bottom, height, image.height, scale, rule)

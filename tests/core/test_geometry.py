@@ -21,7 +21,7 @@ def test_a_window_lies_in_the_image_and_holds_the_mask(plan: tuple[Size, Box, Wi
     image, marked, rule = plan
     window = plan_window(marked, image, rule)
     assert Box.whole(image).contains(window.box)
-    assert window.box.contains(marked.expanded(max(1, rule.least_context)).clipped(Box.whole(image)))
+    assert window.box.contains(marked.expanded(max(1, rule.min_context)).clipped(Box.whole(image)))
 
 
 @given(PLANS)
@@ -31,9 +31,9 @@ def test_the_work_size_has_the_sides_that_the_rule_requires(plan: tuple[Size, Bo
     window = plan_window(marked, image, rule)
     for side in (window.work.width, window.work.height):
         assert side % rule.multiple == 0
-        assert rule.most_side is None or side <= rule.most_side
-    too_thin = rule.most_side is not None and window.work.longer == rule.largest
-    assert window.work.shorter >= rule.least_side or too_thin or rule.most_side is None
+        assert rule.max_side is None or side <= rule.max_side
+    too_thin = rule.max_side is not None and window.work.longer == rule.largest
+    assert window.work.shorter >= rule.min_side or too_thin or rule.max_side is None
 
 
 @given(PLANS)
@@ -53,29 +53,29 @@ def test_a_window_is_widened_rather_than_scaled_where_the_image_has_room(
     marked: Box, x: int, y: int, rule: WindowRule
 ) -> None:
     moved = Box(marked.left + x, marked.top + y, marked.right + x, marked.bottom + y)
-    window = plan_window(moved, Size(750, 550), replace(rule, most_side=None))
+    window = plan_window(moved, Size(750, 550), replace(rule, max_side=None))
     assert window.work == window.box.size
 
 
 def test_a_small_mask_gets_more_context_instead_of_scaling() -> None:
-    window = plan_window(Box(500, 500, 520, 520), Size(2000, 1500), WindowRule(0.5, least_side=512, multiple=64))
+    window = plan_window(Box(500, 500, 520, 520), Size(2000, 1500), WindowRule(0.5, min_side=512, multiple=64))
     assert window == Window(Box(254, 254, 766, 766), Size(512, 512))
 
 
 def test_a_square_only_engine_gets_squares_where_the_image_has_them() -> None:
-    rule = WindowRule(0.25, least_side=512, most_side=512)
+    rule = WindowRule(0.25, min_side=512, max_side=512)
     window = plan_window(Box(100, 600, 1100, 700), Size(2000, 1500), rule)
     assert window.work == Size(512, 512)
     assert window.box == Box(0, 0, 1350, 1350)
 
 
 def test_the_window_of_a_large_mask_is_scaled_down_to_the_engines_limit() -> None:
-    window = plan_window(Box(100, 100, 3900, 2900), Size(4000, 3000), WindowRule(0.25, most_side=1024, multiple=8))
+    window = plan_window(Box(100, 100, 3900, 2900), Size(4000, 3000), WindowRule(0.25, max_side=1024, multiple=8))
     assert window == Window(Box(0, 0, 4000, 3000), Size(1024, 768))
 
 
 def test_a_very_thin_picture_is_scaled_up_within_limits() -> None:
-    window = plan_window(Box(0, 0, 1, 8192), Size(1, 8192), WindowRule(0.25, least_side=64))
+    window = plan_window(Box(0, 0, 1, 8192), Size(1, 8192), WindowRule(0.25, min_side=64))
     assert window.work.area < 2**20
 
 
@@ -84,11 +84,11 @@ def test_a_very_thin_picture_is_scaled_up_within_limits() -> None:
     [
         {"context": -0.1},
         {"context": float("nan")},
-        {"context": 1.0, "least_context": -1},
+        {"context": 1.0, "min_context": -1},
         {"context": 1.0, "multiple": 0},
-        {"context": 1.0, "least_side": 0},
-        {"context": 1.0, "least_side": 64, "most_side": 32},
-        {"context": 1.0, "most_side": 60, "multiple": 64},
+        {"context": 1.0, "min_side": 0},
+        {"context": 1.0, "min_side": 64, "max_side": 32},
+        {"context": 1.0, "max_side": 60, "multiple": 64},
     ],
 )
 def test_it_refuses_a_rule_that_no_window_can_satisfy(numbers: dict[str, float]) -> None:

@@ -26,7 +26,7 @@ class Guided(PlainEngine):
 
     guide: Control = Control.DEPTH
     ignored: frozenset[str] = frozenset()
-    rule: WindowRule = field(default_factory=lambda: WindowRule(0.5, least_context=4))
+    rule: WindowRule = field(default_factory=lambda: WindowRule(0.5, min_context=4))
     seen: list[InpaintRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ def done(request: InpaintRequest, engine: Guided) -> tuple[InpaintRequest, tuple
 
 def test_the_control_image_is_cropped_to_the_window() -> None:
     request = scene(guide=PHOTO, control="depth")
-    for rule in (WindowRule(0.5, least_context=4), WindowRule(0.5, least_side=128, most_side=128, multiple=64)):
+    for rule in (WindowRule(0.5, min_context=4), WindowRule(0.5, min_side=128, max_side=128, multiple=64)):
         seen, warnings = done(request, Guided(rule=rule))
         assert seen.control_image is not None
         assert seen.control_image.same_as(seen.image)

@@ -117,7 +117,7 @@ def scene(**changes: Any) -> InpaintRequest:
 
 
 def test_an_engine_gets_only_the_masked_part_and_its_surroundings() -> None:
-    engine = NoiseEngine(WindowRule(0.5, least_context=4))
+    engine = NoiseEngine(WindowRule(0.5, min_context=4))
     request = scene()
     result = done(request, engine)[0]
     assert result.window.box == Box(40, 30, 80, 60)
@@ -202,7 +202,7 @@ def test_strength_0_changes_no_pixel_if_the_engine_reads_strength() -> None:
         def __post_init__(self) -> None:
             self.declaration = declared("noise", ignored=frozenset({"strength"}))
 
-    request, engine = scene(strength=0.0, num_images=2), NoiseEngine(WindowRule(0.5, most_side=16))
+    request, engine = scene(strength=0.0, num_images=2), NoiseEngine(WindowRule(0.5, max_side=16))
     steps: list[Step] = []
     results = paint(planned(request, engine), engine, steps.append)
     assert [result.picture.same_as(request.image) for result in results] == [True, True]

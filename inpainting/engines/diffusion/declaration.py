@@ -28,16 +28,16 @@ from inpainting.core.validation import check_range
 from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
-CONTEXT, LEAST_CONTEXT = 0.5, 32
+CONTEXT, MIN_CONTEXT = 0.5, 32
 
 Adapter = TypeVar("Adapter", LoraSpec, ModelSpec)
 
 
 def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
-    """Fill in the model's own values where the settings leave them open.
+    """Fill in the model's defaults where the settings have none, and look up the adapters.
 
-    Raises InvalidRequest where the model, a LoRA or an adapter is not there or is of another family, for an unavailable
-    preset, and for a scheduler or guidance that models of the family do not support.
+    Raises InvalidRequest if the model, a LoRA or an adapter is not installed or is of another family, if the preset is
+    unavailable, and for a scheduler or guidance scale that models of the family do not support.
     """
     model = catalog.find(settings.model, NAME)
     check_supported(settings, model)
@@ -45,10 +45,10 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
 
     def find_adapter(name: str, kind: Kind, field: str) -> ModelSpec:
         adapter = catalog.find_adapter(name, kind, field)
-        return of_same_family(adapter, ADAPTER_LABELS[kind], model, code="part_unfit", field=field)
+        return check_family(adapter, ADAPTER_LABELS[kind], model, code="part_unfit", field=field)
 
     loras = tuple(
-        of_same_family(catalog.find_lora(use.slug), "LoRA", model, code="lora_unfit", field="loras")
+        check_family(catalog.find_lora(use.slug), "LoRA", model, code="lora_unfit", field="loras")
         for use in settings.loras
     )
     adapters = {
@@ -80,15 +80,15 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
 
 
 def sampling_defaults(settings: PaintSettings, model: ModelSpec, loras: Sequence[LoraSpec]) -> ModelSpec | FewSteps:
-    """Default steps, guidance and scheduler: those of the first LoRA for few steps that is in use, else the model's."""
-    in_use = (lora for lora, use in zip(loras, settings.loras, strict=True) if use.weight)
-    return next((lora.few_steps for lora in in_use if lora.few_steps), model)
+    """Default steps, guidance scale and scheduler: those of the first active LoRA that has any, else the model's."""
+    active = (lora for lora, use in zip(loras, settings.loras, strict=True) if use.weight)
+    return next((lora.few_steps for lora in active if lora.few_steps), model)
 
 
 def with_preset(settings: PaintSettings, model: ModelSpec, catalog: Catalog) -> PaintSettings:
-    """Add what the preset `draft` stands for: an LCM LoRA, which brings steps, guidance and scheduler, and a tiny VAE.
+    """Add the adapters of the preset `draft`: an LCM LoRA, which sets steps, guidance and scheduler, and a tiny VAE.
 
-    Raises InvalidRequest, `preset_unavailable`, where one of them is not installed.
+    Raises InvalidRequest, `preset_unavailable`, if one of them is not installed.
     """
     if settings.preset is None:
         return settings
@@ -117,8 +117,8 @@ def with_preset(settings: PaintSettings, model: ModelSpec, catalog: Catalog) -> 
     return replace(settings, loras=(LoraUse(draft.lora, weight), *others), vae=settings.vae or draft.vae)
 
 
-def of_same_family(adapter: Adapter, label: str, model: ModelSpec, *, code: str, field: str) -> Adapter:
-    """The adapter. Raises InvalidRequest with that code if it is for models of another family than the model's."""
+def check_family(adapter: Adapter, label: str, model: ModelSpec, *, code: str, field: str) -> Adapter:
+    """Return the adapter. Raises InvalidRequest with that code if it is for models of another family."""
     if adapter.family != model.family:
         raise InvalidRequest(
             f"The {label} {adapter.slug} is for models of the family {adapter.family}; {model.label} is of "
@@ -131,8 +131,11 @@ def of_same_family(adapter: Adapter, label: str, model: ModelSpec, *, code: str,
 
 
 def check_supported(settings: PaintSettings, model: ModelSpec) -> None:
-    """Raise InvalidRequest for a guidance above the model's maximum, and for a flow-matching scheduler with a model of
-    another kind (`scheduler_unfit`). Of the other schedulers the nearest supported one is used in their place."""
+    """Check the guidance scale and the scheduler against the model's family.
+
+    Raises InvalidRequest for a scale above its maximum, and (`scheduler_unfit`) for a flow-matching scheduler with a
+    model of another kind. Any other unsupported scheduler is replaced later by the nearest supported one.
+    """
     if settings.guidance_scale is not None:
         highest = families.get(model.family).max_guidance_scale
         check_range("guidance_scale", settings.guidance_scale, RANGES["guidance_scale"][0], highest)
@@ -142,18 +145,18 @@ def check_supported(settings: PaintSettings, model: ModelSpec) -> None:
 
 def window_rule(settings: PaintSettings, model: ModelSpec) -> WindowRule:
     """A window as large as the training images, in few sizes, because windows of equal size share a batch."""
-    context, least = CONTEXT, LEAST_CONTEXT
+    context, min_context = CONTEXT, MIN_CONTEXT
     if settings.only_masked_padding is not None:
-        context, least = 0.0, settings.only_masked_padding
+        context, min_context = 0.0, settings.only_masked_padding
     cell = VAE_SCALE_FACTOR * families.get(model.family).latent_patch
     if settings.width is not None or settings.height is not None:
         sides = (settings.width or model.width, settings.height or model.height)
-        return WindowRule(context, least, exact=Size(*(whole_cells(side, cell) for side in sides)))
+        return WindowRule(context, min_context, exact=Size(*(whole_cells(side, cell) for side in sides)))
     native = min(model.width, model.height)
-    # Small models still paint well at half as much again; large ones are slow enough at their own size.
-    most = native if native >= 1024 else native * 3 // 2
+    # Small models still paint well at 1.5 times their training size; large ones are slow enough without.
+    max_side = native if native >= 1024 else native * 3 // 2
     multiple = whole_cells(native // 4, cell)
-    return WindowRule(context, least, least_side=native, most_side=most, multiple=multiple)
+    return WindowRule(context, min_context, min_side=native, max_side=max_side, multiple=multiple)
 
 
 def whole_cells(pixels: int, cell: int) -> int:

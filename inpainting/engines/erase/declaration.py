@@ -10,14 +10,14 @@ from inpainting.core.setting import ERASE as NAME
 from inpainting.core.settings_table import not_read_by
 from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
 
-CONTEXT, LEAST_CONTEXT = 0.5, 256
+CONTEXT, MIN_CONTEXT = 0.5, 256
 """Around the mask at its own scale: enough that an island at its rim still gets a whole window of 512 pixels."""
 
 
 def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
     model = catalog.find(settings.model, NAME)
     return Resolution(
-        settings=replace(settings, model=model.slug), window_rule=WindowRule(CONTEXT, LEAST_CONTEXT), model=model
+        settings=replace(settings, model=model.slug), window_rule=WindowRule(CONTEXT, MIN_CONTEXT), model=model
     )
 
 

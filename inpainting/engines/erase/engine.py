@@ -28,12 +28,12 @@ from inpainting.engines.erase.mask_regions import split_into_regions
 if TYPE_CHECKING:
     from inpainting.engines.erase.onnx_networks import OnnxNetwork
 
-REGION_CONTEXT, LEAST_REGION_CONTEXT = 0.5, 32
+REGION_CONTEXT, MIN_REGION_CONTEXT = 0.5, 32
 PREVIEW_SIDE = 256
 
 
 class Erase:
-    """LaMa and MI-GAN. Image n of several is painted under the n-th of a square's eight symmetries."""
+    """LaMa and MI-GAN. For several images the input is rotated and mirrored: image n by symmetry n of the square."""
 
     declaration = ERASE
 
@@ -44,8 +44,8 @@ class Erase:
     def inpaint(self, plan: Plan, on_step: OnStep) -> Iterable[NDArray[np.uint8]]:
         """`settings.num_images` pictures [height, width, 3], equal to the source image where the mask is 0.
 
-        Each is made when it is taken: eight of 40 megapixels would be a gigabyte.
-        One step per region. While the network runs the last step is repeated, so that Cancelled can terminate it.
+        Each is computed when it is taken: eight of 40 megapixels would need a gigabyte.
+        One step per region. While the network runs, `on_step` gets the last step again, so that it can raise Cancelled.
         Raises EngineFailed: `model_unavailable`, `model_refused`, `model_failed`, `model_produced_invalid_output`, or
         where the mask leaves nothing to paint from.
         """
@@ -75,7 +75,7 @@ class Erase:
     def network(self, spec: ModelSpec) -> OnnxNetwork:
         """The loaded network; a file that has changed is loaded again. The first call imports onnxruntime.
 
-        Raises EngineFailed (`model_unavailable`, `model_refused`) where it cannot be loaded.
+        Raises EngineFailed (`model_unavailable`, `model_refused`) if it cannot be loaded.
         """
         from inpainting.engines.erase.onnx_networks import OnnxNetwork
 
@@ -83,16 +83,16 @@ class Erase:
             raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
         with self._loading:
             modified_at = spec.path.stat().st_mtime_ns if spec.path.exists() else 0
-            known = self._loaded.get(spec.path)
-            if known is None or known[0] != modified_at:
-                known = self._loaded[spec.path] = modified_at, OnnxNetwork(spec, spec.path)
-        return known[1]
+            loaded = self._loaded.get(spec.path)
+            if loaded is None or loaded[0] != modified_at:
+                loaded = self._loaded[spec.path] = modified_at, OnnxNetwork(spec, spec.path)
+        return loaded[1]
 
 
 def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:
-    """The square around a region that a network of this side gets; the whole picture where nothing nearby is known."""
+    """The square around a region, for a network of this side; the whole picture if the square has no known pixel."""
     size = Size(unknown.shape[1], unknown.shape[0])
-    rule = WindowRule(REGION_CONTEXT, LEAST_REGION_CONTEXT, exact=Size(side, side))
+    rule = WindowRule(REGION_CONTEXT, MIN_REGION_CONTEXT, exact=Size(side, side))
     window = plan_window(box, size, rule)
     return plan_window(Box.whole(size), size, rule) if unknown[window.box.slices].all() else window
 
@@ -100,17 +100,17 @@ def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:
 def network_input(
     pixels: NDArray[np.uint8], unknown: NDArray[np.bool_], work: Size
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Part of a picture and its hole at the network's size; no colour of the hole leaks into the pixels beside it.
+    """Scale a part of a picture and its hole to the network's size. No colour of the hole mixes into known pixels.
 
     On shrinking, every pixel that overlaps the hole becomes hole. Enlarging, for a picture smaller than the window,
     interpolates between neighbours, so the hole is dilated by one pixel first.
     """
     height, width = unknown.shape
-    less = Size(min(width, work.width), min(height, work.height))
-    pixels, hole = resized(pixels, less), scaled(unknown.astype(np.uint8) * 255, less)
-    if less != work:
-        wider = cv2.dilate(hole, np.ones((3, 3), np.uint8))
-        hole = scaled(hole if wider.all() else wider, work)
+    smaller = Size(min(width, work.width), min(height, work.height))
+    pixels, hole = resized(pixels, smaller), scaled(unknown.astype(np.uint8) * 255, smaller)
+    if smaller != work:
+        dilated = cv2.dilate(hole, np.ones((3, 3), np.uint8))
+        hole = scaled(hole if dilated.all() else dilated, work)
         pixels = cv2.resize(pixels, (work.width, work.height), interpolation=cv2.INTER_LINEAR)
     return pixels, hole > 0
 

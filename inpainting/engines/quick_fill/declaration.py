@@ -9,11 +9,11 @@ from inpainting.core.settings_table import not_read_by
 from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
 
 CONTEXT = 1.0
-LEAST_CONTEXT = 64
+MIN_CONTEXT = 64
 
 
 def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
-    return Resolution(settings=settings, window_rule=WindowRule(context=CONTEXT, least_context=LEAST_CONTEXT))
+    return Resolution(settings=settings, window_rule=WindowRule(context=CONTEXT, min_context=MIN_CONTEXT))
 
 
 QUICK_FILL = EngineDeclaration(

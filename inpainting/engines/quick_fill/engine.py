@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size
 from inpainting.engines.base import OnStep, Plan
-from inpainting.engines.quick_fill.declaration import CONTEXT, LEAST_CONTEXT, QUICK_FILL
+from inpainting.engines.quick_fill.declaration import CONTEXT, MIN_CONTEXT, QUICK_FILL
 from inpainting.engines.quick_fill.holes import split_mask
 from inpainting.engines.quick_fill.large_holes import downscaling, fill_downscaled
 from inpainting.engines.quick_fill.progress import Progress, Report, subrange
@@ -58,9 +58,9 @@ def fill_all(
     unknown = mask.copy()
     whole = Box.whole(Size(mask.shape[1], mask.shape[0]))
     pixels = [int(np.count_nonzero(mask[hole.slices])) for hole in holes]
-    boxes = [hole.expanded(max(LEAST_CONTEXT, int(CONTEXT * hole.size.longer))).clipped(whole) for hole in holes]
+    boxes = [hole.expanded(max(MIN_CONTEXT, int(CONTEXT * hole.size.longer))).clipped(whole) for hole in holes]
     factor = downscaling(sum(pixels), [box.size.area for box in boxes])
-    works = 0.05 * LEAST_CONTEXT**2 + np.array(pixels, np.float64)
+    works = 0.05 * MIN_CONTEXT**2 + np.array(pixels, np.float64)
     ends = np.concatenate([[0.0], np.cumsum(works) / max(1.0, works.sum())])
     effort = min(1.0, FULL_EFFORT / max(1, len(holes)))
     for number, (hole, box) in enumerate(zip(holes, boxes, strict=True)):
