@@ -24,7 +24,7 @@ class HashingBusy(Exception):
 class HashingThreads:
     """Runs at most `threads` hashes at a time and lets `max_waiting` wait.
 
-    Threads of its own, because the C library keeps memory that a thread has freed for the same thread.
+    Dedicated threads, because the C library reuses memory that a thread has freed only in the same thread.
     """
 
     def __init__(self, threads: int, max_waiting: int) -> None:
@@ -32,7 +32,7 @@ class HashingThreads:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="password")
 
     def run(self, work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-        """The result of `work`. Raises HashingBusy at once if `max_waiting` others wait already."""
+        """The result of `work`. Raises HashingBusy at once if `max_waiting` others are already waiting."""
         if not self._free.acquire(blocking=False):
             raise HashingBusy
         try:
@@ -47,7 +47,7 @@ threads = HashingThreads(os.cpu_count() or 1, MAX_WAITING)
 class LimitedArgon2PasswordHasher(Argon2PasswordHasher):
     """Argon2id with 19 MiB, two passes and one lane, as the OWASP Password Storage Cheat Sheet recommends.
 
-    Hashes with other parameters are verified with their own, and replaced at the next sign-in.
+    A hash with other parameters is verified with these, and replaced at the next sign-in.
     """
 
     time_cost = 2

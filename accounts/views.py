@@ -61,7 +61,7 @@ def create_first_administrator(request: HttpRequest, token: str) -> HttpResponse
 
 
 def too_many_requests(request: HttpRequest) -> HttpResponse:
-    """allauth's handler429, for its rate limits, all of which count per minute."""
+    """The response when a rate limit of allauth is exceeded. All of its limits are per minute."""
     response = render(request, "429.html", status=429)
     response.headers["Retry-After"] = "60"
     return response

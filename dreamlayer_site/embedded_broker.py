@@ -38,7 +38,7 @@ class Transport(memory.Transport):  # type: ignore[misc]
         """
         deadline = None if timeout is None else monotonic() + timeout
         while True:
-            seen = _messages  # before the attempt: a message that arrives after it ends the wait below
+            seen = _messages  # read before the attempt, so that a later message ends the wait below
             try:
                 self.cycle.get(self._deliver, timeout=timeout)
                 return

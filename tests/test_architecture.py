@@ -10,9 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "diffusers", "transformers", "accelerate")
-ROOM_OF = dict.fromkeys(HEAVY, "inpainting.engines.diffusion")
-ROOM_OF["onnxruntime"] = "inpainting.engines.erase.onnx_networks"
-ROOM_OF["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
+IMPORTED_ONLY_BY = dict.fromkeys(HEAVY, "inpainting.engines.diffusion")
+IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.engines.erase.onnx_networks"
+IMPORTED_ONLY_BY["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
 
 # From the top down: a package may import packages below it and those on its own line.
 FLOORS = [
@@ -174,8 +174,8 @@ def test_heavy_libraries_are_imported_by_their_engine_alone() -> None:
     for package in ("inpainting", "accounts", "dreamlayer_site"):
         for name, tree in modules(package).items():
             for found in imports(tree):
-                room = ROOM_OF.get(found.partition(".")[0])
-                assert room is None or name.startswith(room), f"{name} imports {found}"
+                importer = IMPORTED_ONLY_BY.get(found.partition(".")[0])
+                assert importer is None or name.startswith(importer), f"{name} imports {found}"
 
 
 @pytest.mark.parametrize("word", ["torch.load", "pickle.load", "trust_remote_code=True", "allow_pickle=True"])
