@@ -18,7 +18,7 @@ export const post = (url, body, headers = {}) =>
 /** An image of this site as a File, as if it had been picked from the disk. */
 export async function fetchFile(url, name) {
   const response = await reach(url, {})
-  if (!response.ok) throw new ApiError({ status: response.status, message: "This picture is not there any more." })
+  if (!response.ok) throw new ApiError({ status: response.status, message: "This picture no longer exists." })
   const blob = await response.blob()
   return new File([blob], name, { type: blob.type })
 }
@@ -40,7 +40,7 @@ async function reach(url, options) {
 
 function inWords(status) {
   if (status === 401 || status === 403) return "You are signed out. Sign in again in another tab, then try once more."
-  if (status === 404) return "This is not there any more."
+  if (status === 404) return "This no longer exists."
   if (status === 413) return "These files are too large for the server."
   return `The server answered ${status}. Try again in a moment.`
 }

@@ -37,7 +37,7 @@ def test_valid_adapters_pass_and_are_found_where_they_are_installed(tmp_path: Pa
         (Kind.VAE, {"_class_name": "ControlNetModel"}, "AutoencoderTiny"),
         (Kind.CONTROLNET, {}, "names the class"),
         (Kind.CONTROLNET, {"_class_name": "ControlNetModel", "cross_attention_dim": 2048}, "family sdxl, not sd"),
-        (Kind.CONTROLNET, {"_class_name": "ControlNetModel", "auto_map": {"a": "b.c"}}, "brings code along"),
+        (Kind.CONTROLNET, {"_class_name": "ControlNetModel", "auto_map": {"a": "b.c"}}, "refers to code of its own"),
     ],
 )
 def test_a_network_of_another_class_or_family_is_refused(

@@ -55,7 +55,7 @@ def test_the_files_beside_a_checkpoint_are_checked_too(tmp_path: Path, folder: P
     folder.rename(tmp_path / "config")
     check_model(path, "sd")
     (tmp_path / "config/unet/config.json").write_text('{"_class_name": "UNet2DConditionModel", "auto_map": {}}')
-    assert "brings code along" in refusal(path)
+    assert "refers to code of its own" in refusal(path)
 
 
 def test_files_of_the_safetensors_library_are_accepted(folder: Path) -> None:

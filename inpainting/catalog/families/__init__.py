@@ -2,7 +2,7 @@
 
 A declaration is plain data, so every process knows every family without importing torch or onnxruntime. The code that
 computes is named by its path and imported with the first model of the family (`ModelFamily.load_implementation`).
-A family is added by one module here that calls `register`: modules of this package are found by themselves.
+A family is added by one module here that calls `register`: modules of this package are found automatically.
 """
 
 from __future__ import annotations

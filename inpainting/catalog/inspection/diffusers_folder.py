@@ -115,7 +115,7 @@ def check_configuration(configuration: object, path: Path, components: Mapping[s
         return
     for word in CODE_REFERENCES:
         if word in configuration:
-            raise ModelRefused(f"{path.as_posix()} brings code along ({word}); a model may bring none.")
+            raise ModelRefused(f"{path.as_posix()} refers to code of its own ({word}), which is not allowed.")
     component, class_name = path.parent.as_posix(), configuration.get("_class_name")
     if path.parent != Path(".") and class_name is not None and class_name != components.get(component):
         raise ModelRefused(f"{path.as_posix()} names the class {quoted(class_name)}, {INDEX} another.")

@@ -130,7 +130,7 @@ def promised(sibling: Any) -> ManifestFile:
 def reporting_bar(on_bytes: OnBytes) -> type[tqdm]:
     """Return a progress bar class for the library, shown on terminals, that also calls `on_bytes`."""
 
-    class Bar(tqdm):  # type: ignore[misc]  # tqdm brings no types
+    class Bar(tqdm):  # type: ignore[misc]  # tqdm ships no types
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)  # of the library's own kind of bar
             super().__init__(*args, **{**kwargs, "disable": None})

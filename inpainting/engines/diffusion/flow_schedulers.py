@@ -30,7 +30,7 @@ def make(name: str, config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     if name not in (*FLOW_SCHEDULERS, *SCHEDULERS):
         raise ValueError(f"no scheduler called {name}")
     class_name = name if name in FLOW_SCHEDULERS else FALLBACKS.get(name, EULER)
-    note = f"{name} cannot drive a model of flow matching; {class_name} ran in its place."
+    note = f"{name} does not support flow matching; {class_name} was used instead."
     return make_supported(class_name, config), () if class_name == name else (note,)
 
 

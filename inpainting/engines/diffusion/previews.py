@@ -13,41 +13,42 @@ from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 MIN_KEPT_LATENTS = 32
-"""Latent pixels that a matrix is fitted to at least; with fewer its colours would be arbitrary."""
+"""The minimum number of kept latent pixels to fit a matrix to: with fewer its colours would be arbitrary."""
 Previewer = Callable[[DenoisingState], NDArray[np.uint8]]
-"""Returns RGB [height, width, 3]: the unfinished image inside the mask, the source image outside."""
+"""Returns RGB [height, width, 3]: the unfinished image inside the mask, the source image outside of it."""
 
 
-def previewer(
+def make_previewer(
     pixels: NDArray[np.uint8], state: DenoisingState, decoder: torch.nn.Module | None = None
 ) -> Previewer | None:
-    """A previewer for one image whose window is `pixels` [8h, 8w, 3], of that size by a decoder, else of an eighth.
+    """Make the previewer of one image; None if there is no decoder and a matrix cannot be fitted.
 
-    decoder: latents -> RGB, -1 to 1; a few MB for the family's latents.
+    pixels: [8h, 8w, 3], the window of the source image. decoder: maps latents to RGB, -1 to 1. Its previews have the
+    size of the window, those of a matrix an eighth of it.
     """
     if decoder is None:
-        return fit(pixels, state)
+        return fit_previewer(pixels, state)
     weight = next(decoder.parameters())
     mask = latent_mask(state).repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1)
 
     @torch.inference_mode()
     def preview(state: DenoisingState) -> NDArray[np.uint8]:
-        colours = decoder(latents_to_show(state).to(weight.device, weight.dtype))[0].float() * 127.5 + 127.5
-        return within(mask, colours.permute(1, 2, 0).cpu().numpy(), pixels)
+        colours = decoder(current_estimate(state).to(weight.device, weight.dtype))[0].float() * 127.5 + 127.5
+        return composited(mask, colours.permute(1, 2, 0).cpu().numpy(), pixels)
 
     return preview
 
 
-def latents_to_show(state: DenoisingState) -> torch.Tensor:
-    """The scheduler's estimate of the final latents if it gives one, else the noisy latents."""
+def current_estimate(state: DenoisingState) -> torch.Tensor:
+    """The scheduler's estimate of the final latents if it has one, else the noisy latents."""
     return state.latents if state.pred_original_sample is None else state.pred_original_sample
 
 
-def fit(pixels: NDArray[np.uint8], state: DenoisingState) -> Previewer | None:
-    """Fit a matrix from latents to colours by least squares to the kept part of the window [8h, 8w, 3].
+def fit_previewer(pixels: NDArray[np.uint8], state: DenoisingState) -> Previewer | None:
+    """Fit a matrix from latents to colours by least squares, on the kept part of the window [8h, 8w, 3].
 
-    Latents are nearly linear in colour, and a matrix fitted to the request's own source image suits every VAE. None if
-    too little is kept, or the latents are not finite.
+    Latents are nearly linear in colour, and a matrix fitted to the request's own source image suits every VAE. Returns
+    None if too little is kept or the latents are not finite.
     """
     height, width = state.latents.shape[-2:]
     small = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
@@ -60,21 +61,21 @@ def fit(pixels: NDArray[np.uint8], state: DenoisingState) -> Previewer | None:
         return None
     fitted, *_ = np.linalg.lstsq(rows, small[~mask].astype(np.float32), rcond=None)
     matrix = fitted.astype(np.float32)  # [c + 1, 3], latents and 1 -> RGB, 0 to 255
-    return lambda state: within(mask, (_with_ones(latents_to_show(state)) @ matrix).reshape(small.shape), small)
+    return lambda state: composited(mask, (_with_ones(current_estimate(state)) @ matrix).reshape(small.shape), small)
 
 
 def latent_mask(state: DenoisingState) -> NDArray[np.bool_]:
-    """[h, w]: the latent pixels that are repainted at least in part."""
+    """The latent pixels [h, w] that are repainted, at least partially."""
     return (state.mask[0, 0] > 0).cpu().numpy()
 
 
-def within(mask: NDArray[np.bool_], colours: NDArray[np.float32], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`picture` [h, w, 3] with `colours`, 0 to 255, inside the mask [h, w]."""
+def composited(mask: NDArray[np.bool_], colours: NDArray[np.float32], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`picture` [h, w, 3] with `colours` [h, w, 3], 0 to 255, inside the mask [h, w]."""
     painted = np.nan_to_num(colours).round().clip(0, 255).astype(np.uint8)
     return np.where(mask[:, :, None], painted, picture)
 
 
 def _with_ones(latents: torch.Tensor) -> NDArray[np.float32]:
-    """[1, c, h, w] -> [h * w, c + 1]"""
+    """Latents [1, c, h, w] as rows [h * w, c + 1], with a column of ones for the constant term."""
     rows = latents[0].flatten(1).T.float().cpu().numpy()
     return np.concatenate([rows, np.ones((len(rows), 1), np.float32)], axis=1)

@@ -20,7 +20,7 @@ FALLBACKS = {
     "KarrasVeScheduler": "HeunDiscreteScheduler",
     "ScoreSdeVeScheduler": "EulerAncestralDiscreteScheduler",
 }
-"""Schedulers that cannot drive a latent model at every strength, and the scheduler that replaces each.
+"""Schedulers that do not support a latent model at every strength, and the scheduler that replaces each.
 
 DDIMInverse adds noise instead of removing it; DDIM is its inverse. IPNDM cannot start from a noised image,
 and its timesteps run from 0 to 1: PNDM is the same linear multistep idea. KarrasVe is Heun's method on a
@@ -49,7 +49,7 @@ def make(
     class_name = FALLBACKS.get(name, name)
     if class_name not in NAMES:
         raise ValueError(f"no scheduler called {name}")
-    notes = [] if class_name == name else [f"{name} cannot drive this model; {class_name} ran in its place."]
+    notes = [] if class_name == name else [f"{name} does not support this model; {class_name} was used instead."]
     scheduler_class = getattr(diffusers, class_name)
     overrides = latent_overrides(scheduler_class, is_trailing=is_trailing)
     if karras is not None:

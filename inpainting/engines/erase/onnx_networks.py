@@ -88,7 +88,7 @@ class OnnxNetwork:
         except FAILURES as error:
             logger.exception("%s failed", self.label)
             raise EngineFailed(
-                f"The model {self.label} failed ({type(error).__name__}); the server's log says why.",
+                f"The model {self.label} failed ({type(error).__name__}); see the server's log.",
                 code="model_failed",
             ) from error
 

@@ -145,7 +145,7 @@ def change(path: Path, **changes: object) -> None:
     ("spoil", "problem"),
     [
         (with_other_class, "not the class of a safety checker"),
-        (with_code, "brings code along"),
+        (with_code, "refers to code of its own"),
         (with_other_preparation, "not on the list of known classes"),
         (with_a_pickle, "may hold a pickle"),
         (with_an_adapter, r"adapter_config\.json"),

@@ -82,7 +82,7 @@ def assert_equal(latents: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
 
 
-class ShiftedHeun(diffusers.FlowMatchHeunDiscreteScheduler):  # type: ignore[misc]  # diffusers brings no types
+class ShiftedHeun(diffusers.FlowMatchHeunDiscreteScheduler):  # type: ignore[misc]  # diffusers ships no types
     """Heun's method on the sigmas that the pipeline gives Euler's; diffusers' Heun scheduler takes no sigmas."""
 
     def set_timesteps(
@@ -95,7 +95,7 @@ class ShiftedHeun(diffusers.FlowMatchHeunDiscreteScheduler):  # type: ignore[mis
         self.timesteps = 1000 * self.sigmas[:-1]
 
 
-class TwiceAStep(diffusers.FluxFillPipeline):  # type: ignore[misc]  # diffusers brings no types
+class TwiceAStep(diffusers.FluxFillPipeline):  # type: ignore[misc]  # diffusers ships no types
     """Applies strength to the steps; the base class counts timesteps, and Heun's method has two of them a step."""
 
     def get_timesteps(self, num_inference_steps: int, strength: float, device: Any) -> Any:
@@ -160,7 +160,7 @@ def test_a_scheduler_of_another_kind_is_replaced_with_a_note(model: FluxFill, na
     denoising, notes = model.start(requested, 0, text)
     nearest = HEUN if "Heun" in name or "Karras" in name else EULER
     assert type(denoising.scheduler).__name__ == nearest
-    assert notes == (f"{name} cannot drive a model of flow matching; {nearest} ran in its place.",)
+    assert notes == (f"{name} does not support flow matching; {nearest} was used instead.",)
 
 
 def test_the_truncated_end_of_a_prompt_gives_a_note(model: FluxFill) -> None:
@@ -318,7 +318,7 @@ def test_previews_come_from_a_small_decoder_or_a_matrix(
     assert first.shape == ((64, 96, 3) if has_decoder else (8, 12, 3))
     text = tiny_models.encoded(model, requested.settings, requested.image.size)
     denoising, _ = model.start(requested, 0, text)
-    show = previews.previewer(np.asarray(requested.image.pixels), denoising, cache.preview_decoder("flux-fill"))
+    show = previews.make_previewer(np.asarray(requested.image.pixels), denoising, cache.preview_decoder("flux-fill"))
     assert show is not None
     (answer,) = model.predict([denoising])
     denoising.advance(answer)

@@ -38,7 +38,7 @@ def test_a_preview_is_exact_where_colours_are_linear_in_the_latents() -> None:
     painted = latents.clone()
     painted[..., 4:12, 6:20] = latents.flip(-1)[..., 4:12, 6:20]
     state = denoising(painted, latents, mask)
-    previewer = previews.fit(np.repeat(np.repeat(picture, 8, 0), 8, 1), state)
+    previewer = previews.fit_previewer(np.repeat(np.repeat(picture, 8, 0), 8, 1), state)
     assert previewer is not None
     shown = previewer(state).astype(int)
     assert np.abs(shown[4:12, 6:20] - picture[:, ::-1][4:12, 6:20]).max() <= 1
@@ -49,7 +49,7 @@ def test_with_too_few_kept_pixels_no_preview_is_fitted() -> None:
     mask = torch.ones(1, 1, 16, 24)
     mask[..., 0, :10] = 0
     latents = torch.zeros(1, 4, 16, 24)
-    assert previews.fit(np.zeros((128, 192, 3), np.uint8), denoising(latents, latents, mask)) is None
+    assert previews.fit_previewer(np.zeros((128, 192, 3), np.uint8), denoising(latents, latents, mask)) is None
 
 
 def decoder(folder: Path) -> AutoencoderTiny:
@@ -74,7 +74,7 @@ def test_a_preview_decoder_in_the_models_folder_is_used(tmp_path: Path) -> None:
     mask[..., 2:5, 3:6] = 1
     state = denoising(latents, torch.zeros_like(latents), mask)
     picture = np.full((64, 64, 3), 9, np.uint8)
-    previewer = previews.previewer(picture, state, cache.preview_decoder("sd"))
+    previewer = previews.make_previewer(picture, state, cache.preview_decoder("sd"))
     assert previewer is not None
     shown = previewer(state)
     with torch.inference_mode():

@@ -9,11 +9,11 @@ import torch
 
 
 class Backend:
-    """Computes the calls of a UNet and of a VAE by torch; subclasses compute them by another library.
+    """Runs a UNet and a VAE with torch; subclasses run them with another library.
 
-    Every method takes the torch module too: it is what the backend was made from, and computes whatever the backend
-    cannot. name: equal for samples that may share a step batch. byte_count: memory that the backend takes itself.
-    last_used: a counter, larger for a later use.
+    Each method also takes the torch module that the backend was made from, which computes the calls that the backend
+    cannot. name: equal for samples that may share a step batch. byte_count: memory of the backend itself. last_used:
+    the value of a counter that each use increments.
     """
 
     name = "torch"
@@ -22,12 +22,12 @@ class Backend:
 
     @property
     def notes(self) -> Sequence[str]:
-        """Sentences for the metadata about calls that torch computed in its place."""
+        """Sentences for the metadata about calls that torch computed instead of the backend."""
         return ()
 
     @property
     def step_library(self) -> str:
-        """Name of the library that computes the UNet's steps now."""
+        """Name of the library that currently computes the UNet's steps."""
         return "torch"
 
     def predict(
@@ -39,14 +39,14 @@ class Backend:
         encoder_hidden_states: Any,
         **conditions: Any,
     ) -> torch.Tensor:
-        """The UNet's prediction, [rows, 4, h, w]. conditions: further keyword arguments of the UNet."""
+        """The UNet's prediction [rows, 4, h, w]. conditions: further keyword arguments of the UNet."""
         prediction = unet(
             sample, timesteps, encoder_hidden_states=encoder_hidden_states, return_dict=False, **conditions
         )
         return torch.as_tensor(prediction[0])
 
     def encode(self, vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Unscaled latents of pixels [1, 3, 8h, 8w], sampled where the VAE gives a distribution."""
+        """Unscaled latents of pixels [1, 3, 8h, 8w], sampled if the VAE returns a distribution."""
         encoded = vae.encode(pixels)
         if hasattr(encoded, "latent_dist"):
             return torch.as_tensor(encoded.latent_dist.sample(generator))

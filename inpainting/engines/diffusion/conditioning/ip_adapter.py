@@ -1,7 +1,8 @@
-"""IP-Adapters: an image as a prompt, read by extra attention layers that a UNet has for the length of a step.
+"""IP-Adapters: an image as a prompt, through cross-attention layers that are added to a UNet during a step.
 
 H. Ye et al., "IP-Adapter: Text Compatible Image Prompt Adapter for Text-to-Image Diffusion Models" (2023, arXiv
-2308.06721). The layers and the projections are diffusers'; this module decides when a UNet has them.
+2308.06721). The layers and the projections are diffusers'; this module encodes the image, adds the layers and
+removes them.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from inpainting.core.settings_table import adapter_number
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.serving.load_lock import serialized
 
-LAYERS, PROJECTION = "ip_adapter.", "image_proj."
+LAYERS_PREFIX, PROJECTION_PREFIX = "ip_adapter.", "image_proj."
 """Prefixes of the tensors in an adapter's file."""
 PROJECTIONS = (ImageProjection, IPAdapterPlusImageProjection)
-"""Plain adapters project one embedding of the whole image, those called plus the embeddings of its patches."""
+"""Plain adapters project one embedding of the whole image, "plus" adapters the embeddings of its patches."""
 TOKEN_COUNT_TENSORS = ("proj.weight", "latents")
 """Tensors from whose shapes diffusers derives the number of image tokens."""
 
@@ -49,10 +50,10 @@ class ImagePrompt:
 
 
 class RowScale:
-    """One scale for each row of a batch. diffusers multiplies by it as if it were one number for all rows."""
+    """One scale for each row of a batch, where diffusers expects one number: it only multiplies features by it."""
 
     def __init__(self, rows: torch.Tensor) -> None:
-        self.rows = rows  # [rows, 1, 1], in float32
+        self.rows = rows  # [rows, 1, 1], float32
 
     def __mul__(self, features: torch.Tensor) -> torch.Tensor:
         return (self.rows * features).to(features.dtype)
@@ -60,7 +61,7 @@ class RowScale:
 
 @dataclass(frozen=True, eq=False)
 class LoadedIPAdapter:
-    """An IP-Adapter in memory. UNets of the right shape share its weights.
+    """An IP-Adapter in memory. All UNets that it fits share its weights.
 
     encoder: the CLIP image encoder. projection: image embedding -> tokens. layers: weights of the attention to these
     tokens, by their names in the file. count_tensors: see TOKEN_COUNT_TENSORS.
@@ -95,23 +96,23 @@ class LoadedIPAdapter:
                 f"The IP-Adapter {self.slug} needs an image prompt, and none was sent.",
                 code="ip_adapter_image_missing",
             )
-        self.attention_processors(unet)
+        self.attention_processors(unet)  # raises unless the adapter fits
         scale = adapter_number(request.settings, "ip_adapter_scale")
         image = Image.fromarray(to_rgb8(request.ip_adapter_image))
         return ImagePrompt(self, self.encode_image(image)[-rows:], scale)
 
     def encode_image(self, image: Image.Image) -> torch.Tensor:
-        """[2, 1, tokens, features]: of no image, as diffusers defines that for either projection, and of the image."""
+        """Tokens [2, 1, tokens, features]: without an image, as diffusers defines them, and of the image."""
         side = self.encoder.config.image_size
         pixels = CLIPImageProcessorPil(size=side, crop_size=side)(image, return_tensors="pt").pixel_values
         pixels = pixels.to(self.encoder.device, self.encoder.dtype)
         if isinstance(self.projection, ImageProjection):
             embeds = self.encoder(pixels).image_embeds
-            both = torch.cat([torch.zeros_like(embeds), embeds])
+            embeds = torch.cat([torch.zeros_like(embeds), embeds])
         else:
-            layers = self.encoder(torch.cat([torch.zeros_like(pixels), pixels]), output_hidden_states=True)
-            both = layers.hidden_states[-2]
-        return torch.as_tensor(self.projection(both)[:, None])
+            encoded = self.encoder(torch.cat([torch.zeros_like(pixels), pixels]), output_hidden_states=True)
+            embeds = encoded.hidden_states[-2]
+        return torch.as_tensor(self.projection(embeds)[:, None])
 
     def attention_processors(self, unet: Any) -> list[tuple[Any, IPAdapterAttnProcessor2_0]]:
         """The UNet's cross-attention layers, each with its processor. Raises EngineFailed, `part_unfit`."""
@@ -122,26 +123,26 @@ class LoadedIPAdapter:
     @serialized
     def _make_processors(self, unet: Any) -> list[tuple[Any, IPAdapterAttnProcessor2_0]]:
         if token_features(self.projection) != unet.config.cross_attention_dim:
-            raise self._unfit()
+            raise self._unfit_error()
         tensors = {"image_proj": self.count_tensors, "ip_adapter": self.layers}
         try:
             processors = unet._convert_ip_adapter_attn_to_diffusers([tensors])
         except (KeyError, ValueError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise
-            raise self._unfit() from error
+            raise self._unfit_error() from error
         found = [
             (unet.get_submodule(name.removesuffix(".processor")), processor)
             for name, processor in processors.items()
             if isinstance(processor, IPAdapterAttnProcessor2_0)
         ]
         if 2 * len(found) != len(self.layers):
-            raise self._unfit()
+            raise self._unfit_error()
         return found
 
     @contextmanager
     def attached(self, unet: Any, scale: RowScale) -> Iterator[None]:
-        """Give the UNet the adapter's attention processors while the context lasts."""
+        """Replace the UNet's attention processors by the adapter's within the context."""
         processors = self.attention_processors(unet)
         before = [attention.processor for attention, _ in processors]
         try:
@@ -153,7 +154,7 @@ class LoadedIPAdapter:
             for (attention, _), processor_before in zip(processors, before, strict=True):
                 attention.set_processor(processor_before)
 
-    def _unfit(self) -> EngineFailed:
+    def _unfit_error(self) -> EngineFailed:
         return EngineFailed(
             f"The IP-Adapter {self.slug} does not fit this model: it was made for one of another shape.",
             code="part_unfit",
@@ -166,7 +167,7 @@ def with_image_prompts(
 ) -> Iterator[Any]:
     """The UNet's `encoder_hidden_states` for a step: embeds [rows, tokens, features], with image prompts if any.
 
-    samples: each with its number of rows. Either all of them have the same IP-Adapter, or none has one.
+    samples: image prompt and number of rows of each sample. Either all have the same IP-Adapter or none has one.
     """
     prompts = [(prompt, rows) for prompt, rows in samples if prompt is not None]
     if not prompts:
@@ -175,25 +176,28 @@ def with_image_prompts(
     tokens = torch.cat([prompt.tokens[-rows:] for prompt, rows in prompts])
     scales = torch.tensor([prompt.scale for prompt, rows in prompts for _ in range(rows)], device=embeds.device)
     with prompts[0][0].adapter.attached(unet, RowScale(scales[:, None, None])):
-        # The form in which the UNet passes them on after its own projection, which was done once at the start.
+        # As the UNet's own `encoder_hid_proj` returns them: the projection was computed once, in `encode_image`.
         yield embeds, [tokens]
 
 
 @serialized
 def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
-    """Load an IP-Adapter from its folder, already checked, into the device's memory.
+    """Load an IP-Adapter from its folder, which has been checked, into the device's memory.
 
     Raises ModelRefused for an unknown kind of adapter, missing weights, or an image encoder of another adapter.
     """
     folder = spec.path
     if folder is None:
         raise ModelRefused("it has no files.")
-    read = load_file(ip_adapter_file(folder))
-    tensors = {name: tensor.to(hardware.device, hardware.dtype) for name, tensor in read.items()}
-    projecting = {name.removeprefix(PROJECTION): one for name, one in tensors.items() if name.startswith(PROJECTION)}
-    layers = {name.removeprefix(LAYERS): one for name, one in tensors.items() if name.startswith(LAYERS)}
-    # diffusers' conversion reads only `device` and `dtype` of the UNet that it is a method of.
-    projection = UNet2DConditionLoadersMixin._convert_ip_adapter_image_proj_to_diffusers(hardware, projecting)
+    tensors = {
+        name: tensor.to(hardware.device, hardware.dtype) for name, tensor in load_file(ip_adapter_file(folder)).items()
+    }
+    projection_tensors, layers = (
+        {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        for prefix in (PROJECTION_PREFIX, LAYERS_PREFIX)
+    )
+    # A method of diffusers' UNet, of which it reads only `device` and `dtype`: `hardware` has both.
+    projection = UNet2DConditionLoadersMixin._convert_ip_adapter_image_proj_to_diffusers(hardware, projection_tensors)
     if not isinstance(projection, PROJECTIONS):
         raise ModelRefused("it is neither a plain IP-Adapter nor a plus one.")
     encoder, loading_info = transformers.CLIPVisionModelWithProjection.from_pretrained(
@@ -205,20 +209,23 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
     )
     if loading_info["missing_keys"] or any(tensor.is_meta for tensor in projection.state_dict().values()):
         raise ModelRefused("weights are missing.")
-    given, wanted = embedding_widths(encoder, projection)
-    if given != wanted:
-        raise ModelRefused(f"its image encoder gives {given} features, and its projection takes {wanted}.")
-    count_tensors = {name: projecting[name] for name in TOKEN_COUNT_TENSORS if name in projecting}
+    encoder_width, projection_width = embedding_widths(encoder, projection)
+    if encoder_width != projection_width:
+        raise ModelRefused(
+            f"its image encoder gives {encoder_width} features, and its projection takes {projection_width}."
+        )
+    count_tensors = {name: projection_tensors[name] for name in TOKEN_COUNT_TENSORS if name in projection_tensors}
     return LoadedIPAdapter(spec.slug, encoder.eval().to(hardware.device), projection.eval(), layers, count_tensors)
 
 
 def token_features(projection: Any) -> int:
+    """Features of the tokens that the projection returns."""
     norm = projection.norm if isinstance(projection, ImageProjection) else projection.norm_out
     return int(norm.normalized_shape[0])
 
 
 def embedding_widths(encoder: Any, projection: Any) -> tuple[int, int]:
-    """Features that the image encoder gives, and features that the projection takes."""
+    """Features that the image encoder returns, and features that the projection takes."""
     if isinstance(projection, ImageProjection):
         return encoder.config.projection_dim, projection.image_embeds.in_features
     return encoder.config.hidden_size, projection.proj_in.in_features

@@ -41,7 +41,7 @@ def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
         if is_out_of_memory(error):
             raise
         logger.exception("%s cannot be loaded", spec.slug)
-        raise EngineFailed(f"{name} cannot be loaded; the server's log says why.", code="part_unavailable") from error
+        raise EngineFailed(f"{name} cannot be loaded; see the server's log.", code="part_unavailable") from error
 
 
 @serialized

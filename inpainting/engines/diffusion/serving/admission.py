@@ -128,7 +128,7 @@ class Admission:
             job.add_notes(controlnet.NEVER_APPLIED)
         job.steps_total = steps * job.request.settings.num_images
         window = np.asarray(job.request.image.pixels, np.uint8)
-        previewer = previews.previewer(window, state, self.cache.preview_decoder(job.spec.family))
+        previewer = previews.make_previewer(window, state, self.cache.preview_decoder(job.spec.family))
         sample = InFlightSample(job, index, state, previewer)
         self.workload.assign(job, model).samples.append(sample)
         return sample

@@ -94,4 +94,4 @@ def out_of_memory(job: Job) -> EngineFailed:
 
 def unexpected(error: Exception) -> EngineFailed:
     """The error for a caller whose request is not the cause."""
-    return EngineFailed(f"The model failed ({type(error).__name__}); the server's log says why.", code="model_failed")
+    return EngineFailed(f"The model failed ({type(error).__name__}); see the server's log.", code="model_failed")

@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
-VELOCITY_MARK = "v_pred"
-"""Tensor that marks a checkpoint trained to predict velocity (Salimans and Ho 2022, arXiv 2202.00512)."""
+VELOCITY_MARKER = "v_pred"
+"""Name of the tensor in checkpoints that were trained to predict velocity (Salimans and Ho 2022, arXiv 2202.00512)."""
 
 
 def file_fingerprint(spec: ModelSpec) -> int:
@@ -41,15 +41,15 @@ def file_fingerprint(spec: ModelSpec) -> int:
     if spec.path is None:
         return 0
     try:
-        # an adapter's folder was renamed into place, which sets its own time
-        place = spec.path / INDEX if spec.kind is Kind.CHECKPOINT and spec.path.is_dir() else spec.path
-        return place.stat().st_mtime_ns
+        # An adapter's folder is renamed into the models folder, and has its own time.
+        path = spec.path / INDEX if spec.kind is Kind.CHECKPOINT and spec.path.is_dir() else spec.path
+        return path.stat().st_mtime_ns
     except OSError:
         return 0
 
 
 def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype) -> int:
-    """Memory of a model's weights in that dtype; 0 if its files cannot be read, as loading them will report."""
+    """Memory of a model's weights in that dtype; 0 if its files cannot be read: loading them reports the error."""
     if spec.path is None:
         return 0
     try:
@@ -99,45 +99,45 @@ def load(spec: ModelSpec, hardware: Hardware) -> Any:
     alias_text_model(pipeline.text_encoder)
     pipeline.to(hardware.device)
     if hardware.is_cuda and hasattr(pipeline, "unet"):
-        # Convolutions are the larger half of this UNet, and tensor cores compute them faster with channels last.
+        # Tensor cores compute convolutions faster in this memory format.
         pipeline.unet.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
     return family.load_implementation()(pipeline, hardware, spec)
 
 
 def hardware_for(family: ModelFamily, hardware: Hardware) -> Hardware:
-    """The hardware with the precision that the family needs."""
+    """The hardware, with bfloat16 in place of float16 for a family that overflows in float16."""
     if hardware.dtype == torch.float16 and family.overflows_float16:
         return replace(hardware, dtype=torch.bfloat16)
     return hardware
 
 
 def component_classes(family: ModelFamily) -> dict[str, type[Any]]:
-    """Classes of the components with weights, by name: those of the family; the files' own class names are ignored."""
+    """Classes of the components with weights, by component name, as the family declares them, not as the files do."""
     components = family.layout.components if isinstance(family.layout, DiffusersLayout) else {}
     return {
-        name: pkgutil.resolve_name(one.classes[0].replace(".", ":", 1))
-        for name, one in components.items()
-        if one.has_weights and one.is_loaded
+        name: pkgutil.resolve_name(component.classes[0].replace(".", ":", 1))
+        for name, component in components.items()
+        if component.has_weights and component.is_loaded
     }
 
 
 def read_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: ModelFamily) -> Any:
     """Read a pipeline in diffusers' layout, one folder for each component."""
     parts = dict(family.pipeline_arguments)
-    for name, kind in component_classes(family).items():
+    for name, component_class in component_classes(family).items():
         if not (folder / name).is_dir():
             continue
-        wanted = {"dtype": dtype} if issubclass(kind, transformers.PreTrainedModel) else {"torch_dtype": dtype}
-        part, loading_info = kind.from_pretrained(
+        is_transformers = issubclass(component_class, transformers.PreTrainedModel)
+        part, loading_info = component_class.from_pretrained(
             folder / name,
             variant=variant_in(folder / name),
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
-            **wanted,
+            **{"dtype" if is_transformers else "torch_dtype": dtype},
         )
-        # transformers would leave random numbers in their place.
+        # transformers fills missing weights with random numbers.
         if loading_info["missing_keys"]:
             raise ValueError(missing_weights(folder / name))
         parts[name] = part.eval()
@@ -147,28 +147,28 @@ def read_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, fam
 def read_checkpoint(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family: ModelFamily) -> Any:
     """Read a pipeline from one file in the original layout, with the configuration and tokenizers beside it.
 
-    The number of input channels and the kind of prediction are the file's, if it tells them: the configuration may be
-    that of a plain model.
+    The number of input channels and the prediction type are those of the file if its tensors show them, because the
+    configuration may be that of a plain model.
     """
     config = configuration_folder(path)
     if not config.is_dir():
         raise FileNotFoundError(
             f"{path.name} has no folder “{CONFIGURATION}” beside it; “python manage.py pull_model {path.parent.name} "
-            f"--repin --from FILE --config SLUG_OR_FOLDER” brings both."
+            f"--repin --from FILE --config SLUG_OR_FOLDER” installs both."
         )
     header = read_header(path)
-    where = {"config": str(config), "local_files_only": True, "torch_dtype": dtype}
+    options = {"config": str(config), "local_files_only": True, "torch_dtype": dtype}
     try:
         unet = diffusers.UNet2DConditionModel.from_single_file(
-            str(path), subfolder="unet", in_channels=unet_channels(header), **where
+            str(path), subfolder="unet", in_channels=unet_channels(header), **options
         )
-        pipeline = pipeline_class.from_single_file(str(path), unet=unet, **where, **family.pipeline_arguments)
+        pipeline = pipeline_class.from_single_file(str(path), unet=unet, **options, **family.pipeline_arguments)
     except NotImplementedError as error:  # raised by torch for a tensor without data
         raise ValueError(missing_weights(path)) from error
     components = [part for name, part in pipeline.components.items() if name in component_classes(family)]
     if any(tensor.is_meta for part in components if part is not None for tensor in part.state_dict().values()):
         raise ValueError(missing_weights(path))
-    if VELOCITY_MARK in header:
+    if VELOCITY_MARKER in header:
         pipeline.scheduler.register_to_config(prediction_type="v_prediction")
     return pipeline
 
@@ -179,7 +179,7 @@ def missing_weights(path: Path) -> str:
 
 
 def alias_text_model(encoder: Any) -> None:
-    """For clip_skip diffusers 0.42 expects `text_model`, which transformers 5 has merged into the encoder itself."""
+    """Add `text_model`, which diffusers 0.42 reads for clip_skip and transformers 5 has merged into the encoder."""
     if encoder is not None and not hasattr(encoder, "text_model"):
-        # Not by Module.__setattr__, which would register the encoder as its own submodule.
+        # Module.__setattr__ would register the encoder as its own submodule.
         encoder.__dict__["text_model"] = encoder

@@ -35,7 +35,7 @@ from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import UNetCalls, has_arrived, request, wait_until
 
 if not is_installed():
-    pytest.skip("OpenVINO is not installed; “pip install .[diffusion]” brings it on x86-64.", allow_module_level=True)
+    pytest.skip("OpenVINO is not installed; “pip install .[diffusion]” installs it on x86-64.", allow_module_level=True)
 
 from inpainting.catalog.store import converted_networks
 from inpainting.engines.diffusion.backends.openvino import backend, conversion, library
@@ -61,11 +61,11 @@ def specs(folder: Path) -> dict[str, ModelSpec]:
     }
 
 
-def convert_in_process(order: conversion.ConversionOrder) -> None:
+def convert_in_process(request: conversion.ConversionRequest) -> None:
     """Convert without a subprocess. No other thread may load a model meanwhile: diffusers cannot load two at once."""
-    with order.store.locked():
-        if not order.store.use(order.place):
-            conversion.convert(order)
+    with request.store.locked():
+        if not request.store.use(request.folder):
+            conversion.convert(request)
 
 
 def batcher_in(
@@ -125,10 +125,10 @@ def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
-def convert_after(go: threading.Event, convert: conversion.Convert = lambda order: None) -> conversion.Convert:
-    def convert_when_set(order: conversion.ConversionOrder) -> None:
+def convert_after(go: threading.Event, convert: conversion.Convert = lambda request: None) -> conversion.Convert:
+    def convert_when_set(request: conversion.ConversionRequest) -> None:
         assert go.wait(60)
-        convert(order)
+        convert(request)
 
     return convert_when_set
 
@@ -136,15 +136,15 @@ def convert_after(go: threading.Event, convert: conversion.Convert = lambda orde
 def copy_from(folder: Path) -> conversion.Convert:
     """Convert by copying from the models folder `folder`, where each network is converted once for all tests."""
 
-    def copy(order: conversion.ConversionOrder) -> None:
-        original = replace(order, models_dir=str(folder))
+    def copy(request: conversion.ConversionRequest) -> None:
+        original = replace(request, models_dir=str(folder))
         convert_in_process(original)
-        shutil.copytree(original.place, order.place)
+        shutil.copytree(original.folder, request.folder)
 
     return copy
 
 
-def forbidden(order: conversion.ConversionOrder) -> None:
+def forbidden(request: conversion.ConversionRequest) -> None:
     raise AssertionError("converted again")
 
 
@@ -224,14 +224,14 @@ def test_damaged_files_are_converted_again(folder: Path, specs: dict[str, ModelS
     ready(before)
     made: list[str] = []
 
-    def counting(order: conversion.ConversionOrder) -> None:
-        made.append(order.kind)
-        convert_in_process(order)
+    def counting(request: conversion.ConversionRequest) -> None:
+        made.append(request.kind)
+        convert_in_process(request)
 
-    order = conversion.make_order(
+    request = conversion.make_request(
         "unet", before.cache.get(specs["sd"]), file_fingerprint(specs["sd"]), (), folder, ROOM
     )
-    weights = order.place / "unet.bin"
+    weights = request.folder / "unet.bin"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.unlink()  # other tests keep the old file open
@@ -289,8 +289,8 @@ def test_a_failed_conversion_gives_a_note_and_is_not_repeated(tmp_path: Path) ->
     spec = tiny_models.saved(tmp_path / "sd")
     tried: list[str] = []
 
-    def failing(order: conversion.ConversionOrder) -> None:
-        tried.append(order.kind)
+    def failing(request: conversion.ConversionRequest) -> None:
+        tried.append(request.kind)
         raise conversion.ConversionFailed("it could not be converted")
 
     batcher = batcher_in(tmp_path, convert=failing)
@@ -314,9 +314,9 @@ def test_reused_loras_are_fused_and_paint_the_same_image(
     batcher, made = batcher_in(folder), []
     assert isinstance(batcher.backends, OpenVinoSelector)
 
-    def counting(order: conversion.ConversionOrder) -> None:
-        made.append(order.loras)
-        convert_in_process(order)
+    def counting(request: conversion.ConversionRequest) -> None:
+        made.append(request.loras)
+        convert_in_process(request)
 
     batcher.backends.convert = counting
     assert painted(batcher, spec, **requested)[2] == "torch, float32"
@@ -350,21 +350,21 @@ def test_with_another_vae_openvino_denoises_and_torch_decodes(
 def test_concurrent_processes_convert_a_model_once(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "sd")
     model = load(spec, CPU)
-    order = conversion.make_order("vae", model, 1, (), tmp_path, ROOM)
+    request = conversion.make_request("vae", model, 1, (), tmp_path, ROOM)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(conversion.convert_in_subprocess, [order, order]))
-    assert order.store.use(order.place)
-    assert sorted(path.name for path in order.store.root.iterdir()) == [converted_networks.LOCK, "sd"]
+        list(pool.map(conversion.convert_in_subprocess, [request, request]))
+    assert request.store.use(request.folder)
+    assert sorted(path.name for path in request.store.root.iterdir()) == [converted_networks.LOCK, "sd"]
 
 
 def test_a_conversion_process_with_an_error_status_has_failed(
     folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = conversion.make_order("vae", load(specs["sd"], CPU), 1, (), folder, ROOM)
-    for program, words in (("/bin/false", "the server's log says why"), ("/nowhere", "FileNotFoundError")):
+    request = conversion.make_request("vae", load(specs["sd"], CPU), 1, (), folder, ROOM)
+    for program, words in (("/bin/false", "see the server's log"), ("/nowhere", "FileNotFoundError")):
         monkeypatch.setattr(sys, "executable", program)
         with pytest.raises(conversion.ConversionFailed, match=words):
-            conversion.convert_in_subprocess(order)
+            conversion.convert_in_subprocess(request)
 
 
 def test_unsupported_sizes_and_precisions_are_left_to_torch(folder: Path, specs: dict[str, ModelSpec]) -> None:

@@ -1,6 +1,6 @@
 """Convert a model's networks to OpenVINO's files in a subprocess: about a minute, and as much memory as the model.
 
-python -m inpainting.engines.diffusion.backends.openvino.conversion  < a ConversionOrder as JSON
+python -m inpainting.engines.diffusion.backends.openvino.conversion  < a ConversionRequest as JSON
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from inpainting.engines.diffusion.serving.model_loading import load
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Version of the converted files. Raise it when they change: older ones are then converted again."""
+"""Version of the converted files. Raise it when they change: models are then converted again."""
 UNET, ENCODER, DECODER = "unet", "encoder", "decoder"
 KINDS = {"unet": (UNET,), "vae": (ENCODER, DECODER)}
 """Networks by kind, one folder each. LoRAs change only the first kind."""
@@ -44,12 +44,12 @@ DISK_FACTOR = 1.1
 
 
 class ConversionFailed(Exception):
-    """The message is for the metadata."""
+    """A conversion failed. The message is shown in the metadata."""
 
 
 @dataclass(frozen=True, slots=True)
-class ConversionOrder:
-    """One kind of networks to convert, of a model with LoRAs. fingerprint: of its files, see `file_fingerprint`."""
+class ConversionRequest:
+    """The conversion of one kind of networks of a model with LoRAs. fingerprint: see `file_fingerprint`."""
 
     kind: str
     slug: str
@@ -68,22 +68,22 @@ class ConversionOrder:
         return NetworkStore(Path(self.models_dir), self.budget_bytes)
 
     @property
-    def place(self) -> Path:
+    def folder(self) -> Path:
         """Folder of the converted files, named by a hash of everything that they depend on."""
         loras = [(slug, digest, weight) for slug, digest, _, weight in self.loras]
-        made_from = [FORMAT, version(), self.family, self.path, self.fingerprint, self.dtype, loras]
-        digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
+        inputs = [FORMAT, version(), self.family, self.path, self.fingerprint, self.dtype, loras]
+        digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
         return self.store.folder(self.slug, f"{self.kind}-{digest}")
 
 
-Convert = Callable[[ConversionOrder], None]
+Convert = Callable[[ConversionRequest], None]
 
 
-def make_order(
+def make_request(
     kind: str, model: LatentModel, fingerprint: int, loras: ActiveLoras, models_dir: Path, budget_bytes: int
-) -> ConversionOrder:
+) -> ConversionRequest:
     spec = model.spec
-    return ConversionOrder(
+    return ConversionRequest(
         kind=kind,
         slug=spec.slug,
         label=spec.label,
@@ -91,30 +91,30 @@ def make_order(
         path=str(spec.path),
         fingerprint=fingerprint,
         dtype=str(model.unet.dtype).removeprefix("torch."),
-        loras=tuple((one.spec.slug, one.spec.digest, str(one.spec.path), one.weight) for one in loras),
+        loras=tuple((lora.spec.slug, lora.spec.digest, str(lora.spec.path), lora.weight) for lora in loras),
         models_dir=str(models_dir),
         budget_bytes=budget_bytes,
     )
 
 
-def convert_in_subprocess(order: ConversionOrder) -> None:
-    """Convert unless another process has done so meanwhile. Raises ConversionFailed.
+def convert_in_subprocess(request: ConversionRequest) -> None:
+    """Convert, unless another process has done so in the meantime. Raises ConversionFailed.
 
     A subprocess returns all of its memory when it ends, and does not hold this process's GIL.
     """
-    with order.store.locked() as lock:
-        if not order.store.use(order.place):
-            _run(order, lock)
+    with request.store.locked() as lock:
+        if not request.store.use(request.folder):
+            _run(request, lock)
 
 
-def _run(order: ConversionOrder, lock: int) -> None:
+def _run(request: ConversionRequest, lock: int) -> None:
     root = str(Path(inpainting.__file__).parents[1])
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module; the order goes in as JSON
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module; the request is sent as JSON
             [sys.executable, "-m", __name__],
             cwd=root,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
-            input=json.dumps(asdict(order)),
+            input=json.dumps(asdict(request)),
             text=True,
             capture_output=True,
             timeout=TIMEOUT_SECONDS,
@@ -124,36 +124,36 @@ def _run(order: ConversionOrder, lock: int) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConversionFailed(f"it could not be converted ({type(error).__name__})") from error
     if done.returncode:
-        logger.error("The conversion of %s ended with %d: %s", order.slug, done.returncode, done.stderr[-4000:])
-        raise ConversionFailed("it could not be converted; the server's log says why")
+        logger.error("The conversion of %s ended with %d: %s", request.slug, done.returncode, done.stderr[-4000:])
+        raise ConversionFailed("it could not be converted; see the server's log")
 
 
-def convert(order: ConversionOrder) -> None:
+def convert(request: ConversionRequest) -> None:
     """Convert and store the files, with the store locked. The least recently used files may be removed for them."""
-    spec = ModelSpec(slug=order.slug, label=order.label, family=order.family, path=Path(order.path))
-    model = load(spec, Hardware(torch.device("cpu"), getattr(torch, order.dtype)))
-    parts = networks(fused(model, order), order.kind)
+    spec = ModelSpec(slug=request.slug, label=request.label, family=request.family, path=Path(request.path))
+    model = load(spec, Hardware(torch.device("cpu"), getattr(torch, request.dtype)))
+    parts = networks(fused(model, request), request.kind)
     needed = sum(tensor.nbytes for module, _ in parts.values() for tensor in module.state_dict().values())
-    free = shutil.disk_usage(order.store.root).free
+    free = shutil.disk_usage(request.store.root).free
     if free < DISK_FACTOR * needed:
         raise ConversionFailed(f"{needed} bytes are needed on the disk, {free} are free")
-    with order.store.staged(order.place) as folder:
+    with request.store.staged(request.folder) as folder:
         for name, (module, examples) in parts.items():
             write(module, examples, folder / f"{name}.xml")
-    order.store.evict(keep={order.place})
+    request.store.evict(keep={request.folder})
 
 
-def fused(model: LatentModel, order: ConversionOrder) -> LatentModel:
+def fused(model: LatentModel, request: ConversionRequest) -> LatentModel:
     """The model with its LoRAs fused into the UNet's weights."""
     loras = tuple(
-        ActiveLora(LoraSpec(slug=slug, label=slug, family=order.family, digest=digest, path=Path(path)), weight)
-        for slug, digest, path, weight in order.loras
+        ActiveLora(LoraSpec(slug=slug, label=slug, family=request.family, digest=digest, path=Path(path)), weight)
+        for slug, digest, path, weight in request.loras
     )
-    for one in loras:
-        model.loras.load(one)
+    for lora in loras:
+        model.loras.load(lora)
     if loras:
         model.loras.activate(loras)
-        model.pipeline.fuse_lora(components=["unet"], adapter_names=[one.name for one in loras])
+        model.pipeline.fuse_lora(components=["unet"], adapter_names=[lora.name for lora in loras])
         model.pipeline.unload_lora_weights()
     return model
 
@@ -176,8 +176,8 @@ class TracedUNet(torch.nn.Module):  # type: ignore[misc] # mypy is not shown tor
     def forward(
         self, sample: torch.Tensor, time: torch.Tensor, states: torch.Tensor, added: torch.Tensor | None = None
     ) -> torch.Tensor:
-        answer = self.unet(sample, time, encoder_hidden_states=states, added_cond_kwargs=added, return_dict=False)
-        return torch.as_tensor(answer[0])
+        prediction = self.unet(sample, time, encoder_hidden_states=states, added_cond_kwargs=added, return_dict=False)
+        return torch.as_tensor(prediction[0])
 
 
 class TracedEncoder(torch.nn.Module):  # type: ignore[misc] # mypy is not shown torch
@@ -245,9 +245,9 @@ def write(module: torch.nn.Module, examples: tuple[torch.Tensor, ...], path: Pat
 
 
 def main() -> None:
-    os.nice(5)  # painting goes first
-    order = json.load(sys.stdin)
-    convert(ConversionOrder(**{**order, "loras": tuple(tuple(one) for one in order["loras"])}))
+    os.nice(5)  # painting has precedence
+    request = json.load(sys.stdin)
+    convert(ConversionRequest(**{**request, "loras": tuple(tuple(lora) for lora in request["loras"])}))
 
 
 if __name__ == "__main__":

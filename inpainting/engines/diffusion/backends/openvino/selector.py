@@ -19,10 +19,10 @@ from inpainting.engines.diffusion.backends.openvino.backend import CompilationPl
 from inpainting.engines.diffusion.backends.openvino.conversion import (
     KINDS,
     ConversionFailed,
-    ConversionOrder,
+    ConversionRequest,
     Convert,
     convert_in_subprocess,
-    make_order,
+    make_request,
 )
 from inpainting.engines.diffusion.backends.openvino.library import has_bfloat16
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
@@ -36,28 +36,28 @@ from inpainting.engines.diffusion.serving.model_loading import file_fingerprint
 logger = logging.getLogger(__name__)
 
 MIN_USES_TO_CONVERT = 2
-"""Jobs with the same LoRAs before these are fused and converted, which takes longer than painting one image."""
+"""Jobs with the same LoRAs before a UNet with these is converted, which takes longer than painting one image."""
 COMPILED_CHUNKS = 1
-"""Chunks of text that networks are compiled for. Longer prompts are torch's."""
+"""Chunks of text that networks are compiled for. Longer prompts are computed by torch."""
 MEMORY_FACTOR = 2.5
 """Free memory that a conversion needs, as a multiple of the weights: it loads the model in another process."""
 
 BackendKey = tuple[Size, ActiveLoras]
 Outcome = OpenVinoBackend | str
-"""A backend, or the reason why there is none."""
+"""A backend, or the reason for the metadata why there is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompilationTask:
-    """A backend to prepare. orders: the conversions it needs, by kind of network.
+    """A backend to prepare. conversions: those that it needs, by kind of network.
 
-    The model is referenced weakly: it may be evicted meanwhile. is_ready_or_delayed: set when the task has ended, or
-    has to convert first, which takes too long to wait for.
+    The model is referenced weakly: it may be evicted in the meantime. is_ready_or_delayed: set when the task has
+    ended, or starts a conversion, which takes too long to wait for.
     """
 
     model: weakref.ref[LatentModel]
     key: BackendKey
-    orders: dict[str, ConversionOrder]
+    conversions: dict[str, ConversionRequest]
     plan: CompilationPlan
     is_ready_or_delayed: threading.Event = field(default_factory=threading.Event)
 
@@ -65,7 +65,7 @@ class CompilationTask:
 class OpenVinoSelector(BackendSelector):
     """A `BackendSelector` for models on a CPU. Only the device's thread calls it; other threads prepare backends.
 
-    models_dir: folder of all models, which holds the converted files too. cache_bytes: disk space for those.
+    models_dir: folder of all models, which also holds the converted files. cache_bytes: disk space for those.
     """
 
     def __init__(
@@ -134,8 +134,10 @@ class OpenVinoSelector(BackendSelector):
     def _begin(self, model: LatentModel, key: BackendKey, in_use: InUse) -> None:
         size, loras = key
         fingerprint, store = file_fingerprint(model.spec), (self.models_dir, self.cache_bytes)
-        orders = {kind: make_order(kind, model, fingerprint, loras if kind == "unet" else (), *store) for kind in KINDS}
-        if loras and not orders["unet"].place.is_dir():
+        conversions = {
+            kind: make_request(kind, model, fingerprint, loras if kind == "unet" else (), *store) for kind in KINDS
+        }
+        if loras and not conversions["unet"].folder.is_dir():
             self._uses[loras] += 1
             if self._uses[loras] < MIN_USES_TO_CONVERT:
                 return
@@ -144,46 +146,46 @@ class OpenVinoSelector(BackendSelector):
             logger.info("%s is not compiled at %s: the memory for weights is full", model.spec.slug, size)
             return
         self._pending.setdefault(model, set()).add(key)
-        task = CompilationTask(weakref.ref(model), key, orders, plan)
+        task = CompilationTask(weakref.ref(model), key, conversions, plan)
         thread = threading.Thread(target=self._prepare, args=(task,), name=f"openvino {size}", daemon=True)
-        self._threads = [*(one for one in self._threads if one.is_alive()), thread]
+        self._threads = [*(running for running in self._threads if running.is_alive()), thread]
         thread.start()
         task.is_ready_or_delayed.wait()
 
-    # On a thread of its own
+    # The methods below run on the task's thread.
 
     def _prepare(self, task: CompilationTask) -> None:
         try:
             outcome = self._outcome(task)
         except Exception as error:
             logger.exception("OpenVINO cannot be used")
-            reason = str(error) if isinstance(error, ConversionFailed) else f"{type(error).__name__}"
+            reason = str(error) if isinstance(error, ConversionFailed) else type(error).__name__
             outcome = f"OpenVINO was not used: {reason}. Torch painted."
         self._done.put((task, outcome))
         task.is_ready_or_delayed.set()
 
     def _outcome(self, task: CompilationTask) -> Outcome | None:
         """The result of a task. None if memory is short or the model was evicted: a later task may succeed."""
-        for order in task.orders.values():
-            if not order.store.use(order.place):
+        for conversion in task.conversions.values():
+            if not conversion.store.use(conversion.folder):
                 if task.model() is None:
                     return None
                 needed, free = MEMORY_FACTOR * task.plan.byte_count, self.cache.hardware.free_bytes()
                 if free < needed:
-                    logger.info("%s is not converted: %d MB are free", order.slug, free // 10**6)
+                    logger.info("%s is not converted: %d MB are free", conversion.slug, free // 10**6)
                     return None
                 task.is_ready_or_delayed.set()
-                self.convert(order)
-                if not order.store.use(order.place):
-                    raise ConversionFailed("what was converted cannot be read")
+                self.convert(conversion)
+                if not conversion.store.use(conversion.folder):
+                    raise ConversionFailed("the converted files cannot be read")
         if task.model() is None:
             return None
-        unet_folder, vae_folder = task.orders["unet"].place, task.orders["vae"].place
+        unet_folder, vae_folder = task.conversions["unet"].folder, task.conversions["vae"].folder
         return backend.compile_backend(task.plan, unet_folder=unet_folder, vae_folder=vae_folder)
 
 
 def supports(model: LatentModel, size: Size) -> bool:
-    """Whether OpenVINO can compute the model as it is at an image size; torch computes the others without a note."""
+    """Whether OpenVINO can compute the model in its current state at an image size. If not, torch does so silently."""
     if model.unet is None:
         return False
     unet, config = model.unet, model.unet.config
@@ -196,6 +198,6 @@ def supports(model: LatentModel, size: Size) -> bool:
         return False
     if config.class_embed_type is not None or config.encoder_hid_dim_type is not None:
         return False
-    # The trace has no odd sizes at any block: for those torch passes the upsampling layers their output size.
+    # The trace needs sizes that every block halves evenly: otherwise the UNet passes output sizes to its upsamplers.
     multiple = VAE_SCALE_FACTOR * 2 ** (len(config.block_out_channels) - 1)
     return size.width % multiple == 0 and size.height % multiple == 0
