@@ -1,4 +1,4 @@
-"""The allauth adapter: reserved addresses, open or closed sign-up, and whom failed sign-ins lock out."""
+"""The allauth adapter: reserved addresses, open or closed sign-up, and the limit of failed sign-ins."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         return user
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """Count failed sign-ins per account and address: counted per account, anyone could lock its owner out."""
+        """Count failed sign-ins per account and address: counted per account, others could lock its owner out."""
         return f"{super()._get_login_attempts_cache_key(request, **credentials)}:{get_ip(request)}"

@@ -62,6 +62,6 @@ def is_nearly_full() -> bool:
 
 
 def check_free_space() -> None:
-    """Raise the OSError of a full disk if a disk is nearly full: what is running still has to store its results."""
+    """Raise the OSError of a full disk if one is nearly full: running generations need the rest for their results."""
     if is_nearly_full():
         raise OSError(errno.ENOSPC, "Less free space than DREAMLAYER_FREE_SPACE_MB")

@@ -103,7 +103,7 @@ def test_a_password_that_cannot_be_checked_now_is_no_failed_sign_in(
     assert client.post("/accounts/login/", form).status_code == 302
 
 
-def test_nobody_else_can_lock_an_account(client: Client, alice: User) -> None:
+def test_others_cannot_lock_an_account(client: Client, alice: User) -> None:
     for _ in range(7):
         answer = client.post("/accounts/login/", {"login": alice.email, "password": "guess"}, REMOTE_ADDR="192.0.2.1")
     assert "Too many failed login attempts" in answer.content.decode()
