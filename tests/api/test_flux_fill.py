@@ -57,6 +57,15 @@ def test_a_prompt_is_followed_and_the_metadata_is_complete(
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
 
 
+@pytest.mark.parametrize(("model", "most"), [("fill", 100), ("small", 20)])
+def test_guidance_goes_up_to_the_limit_of_the_family(
+    alices_program: Client, small: InferenceModel, model: str, most: int
+) -> None:
+    settings = {"model": model, "prompt": "a lawn", "guidance_scale": 100}
+    answer = alices_program.post("/api/plan/", settings, content_type="application/json")
+    assert answer.json()["resolved"]["guidance_scale"] == most
+
+
 def test_settings_without_effect_are_listed_as_ignored(
     alices_program: Client, fill: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
