@@ -110,6 +110,15 @@ def test_a_painting_that_matches_is_not_corrected(scene: tuple[Picture, Mask, ND
     assert np.array_equal(done.picture.pixels[mask > 0], truth[mask > 0])
 
 
+def test_a_colour_match_that_would_worsen_the_seam_is_dropped(scene: tuple[Picture, Mask, NDArray[np.uint8]]) -> None:
+    picture, mask, truth = scene
+    exact = disc(*truth.shape[:2], 74)[..., np.newaxis] > 0
+    painting = np.where(exact, truth, cast(truth))  # The cast is on most of the ring that the match is fitted on.
+    done = put(picture, mask, painting)
+    assert not done.colour_matched
+    assert np.array_equal(done.picture.pixels[mask > 0], truth[mask > 0])
+
+
 def test_the_score_is_that_of_the_result_and_never_above_the_plain_one() -> None:
     truth = data.astronaut()
     mask = disc(512, 512, 90)
