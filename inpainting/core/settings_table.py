@@ -181,12 +181,12 @@ class PaintSettings:
     )
     clip_skip: int | None = _sampling(
         label="Clip skip",
-        help="The layer of the text encoder that is read, counted from its end; 1 is the last.",
+        help="The layer of the text encoder that is used, counted from the end; 1 is the last.",
         default_text="1",
         range=(1, 8),
     )
     step_down: bool | None = _sampling(
-        label="Where memory is short",
+        label="Fallback if memory is short",
         help="Let a smaller engine paint if the device's memory is too small for the model; the metadata reports it.",
         default_text="off",
         no_option="The CLI has no such option: it reports the lack of memory.",
@@ -224,14 +224,14 @@ class PaintSettings:
     only_masked_padding: int | None = _mask(
         label="Mask padding",
         help="Pixels of the image around the mask that the model sees.",
-        default_text="to fit",
+        default_text="automatic",
         unit="px",
         range=(0, 1024),
     )
     model: str | None = _model(
         label="Model",
         help="The installed model that paints.",
-        default_text="the preferred model",
+        default_text="the server's default",
         catalog_kind="checkpoint",
         read_by=frozenset({ERASE, DIFFUSION}),
         auto_reason="A model was requested",
@@ -246,7 +246,7 @@ class PaintSettings:
         auto_reason="LoRAs were requested",
     )
     embeddings: tuple[str, ...] = _model(
-        label="Learned words",
+        label="Embeddings",
         help="Installed textual-inversion embeddings; <slug> in a prompt stands for the embedding.",
         default=(),
         max_length=MAX_EMBEDDINGS,
@@ -262,7 +262,7 @@ class PaintSettings:
         auto_reason="A VAE was requested",
     )
     control: str | None = _controlnet(
-        label="Guide",
+        label="ControlNet",
         help="An installed ControlNet. It is conditioned on control_image, or on the image itself where its "
         "input can be computed.",
         default_text="none",
@@ -270,14 +270,14 @@ class PaintSettings:
         auto_reason="A ControlNet was requested",
     )
     control_strength: float | None = _controlnet(
-        label="Guide strength",
+        label="ControlNet strength",
         help="The scale of the ControlNet's output.",
         range=(0.0, 2.0),
         adapter="control",
         adapter_default=1.0,
     )
     control_start: float | None = _controlnet(
-        label="Guide start",
+        label="ControlNet start",
         help="The share of the steps after which the ControlNet begins; 0 is the first step.",
         unit="share of the steps",
         range=(0.0, 1.0),
@@ -285,7 +285,7 @@ class PaintSettings:
         adapter_default=0.0,
     )
     control_end: float | None = _controlnet(
-        label="Guide end",
+        label="ControlNet end",
         help="The share of the steps after which the ControlNet ends; 1 is the last step.",
         unit="share of the steps",
         range=(0.0, 1.0),
@@ -293,14 +293,14 @@ class PaintSettings:
         adapter_default=1.0,
     )
     ip_adapter: str | None = _ip_adapter(
-        label="Look at a picture",
+        label="IP-Adapter",
         help="An installed IP-Adapter, which uses ip_adapter_image as an image prompt.",
         default_text="none",
         catalog_kind="ip-adapter",
         auto_reason="An IP-Adapter was requested",
     )
     ip_adapter_scale: float | None = _ip_adapter(
-        label="Scale of the look",
+        label="IP-Adapter scale",
         help="The weight of the image prompt.",
         range=(0.0, 1.0),
         adapter="ip_adapter",
@@ -308,8 +308,9 @@ class PaintSettings:
     )
     safety_checker: bool | None = _safety(
         label="Safety checker",
-        help="Check the results before anyone sees them, and hide what is found. true turns the checker on; false does "
-        "not turn it off where the site has it on, which a warning reports. No previews are sent meanwhile.",
+        help="Check the results before they are shown, and hide those that are flagged. true turns the checker on; "
+        "false does not turn it off where the site has it on, which a warning reports. While it is on, no previews are "
+        "sent.",
         default_text="the site's",
         no_option="On the command line --safety-checker takes the type and turns the checker on.",
     )

@@ -22,12 +22,12 @@ from inpainting.models import InferenceModel, Lora
 
 UNKNOWN = ""
 TITLES: dict[str, str] = {
-    DIFFUSION: "Models that paint what a prompt says",
-    ERASE: "Networks that erase without words",
-    Kind.CONTROLNET: "ControlNets: a picture that guides",
-    Kind.IP_ADAPTER: "IP-Adapters: a picture as a prompt",
-    Kind.EMBEDDING: "Embeddings: learned words",
-    Kind.VAE: "VAEs: another way to and from pixels",
+    DIFFUSION: "Models that follow a prompt",
+    ERASE: "Networks that erase without a prompt",
+    Kind.CONTROLNET: "ControlNets: a control image",
+    Kind.IP_ADAPTER: "IP-Adapters: an image prompt",
+    Kind.EMBEDDING: "Embeddings: words for the prompt",
+    Kind.VAE: "VAEs: encoders and decoders",
     MODERATION: "Safety checkers",
     UNKNOWN: "Models of families that this version does not know",
 }

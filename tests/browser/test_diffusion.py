@@ -288,7 +288,7 @@ def test_an_embedding_is_added_to_the_prompt_and_requested(page: Page, photo_fil
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     more_settings(page)
-    words = page.get_by_role("group", name="Learned words")
+    words = page.get_by_role("group", name="Embeddings")
     expect(page.locator("#weights-help")).to_have_text("(words:1.3) count more, (words:0.7) less.")
     expect(words.get_by_role("button")).to_have_text(["<cat>", "<whale>"])
     page.get_by_label("Engine").select_option("quick-fill")

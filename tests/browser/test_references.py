@@ -70,7 +70,7 @@ def pictures(tmp_path: Path) -> dict[str, Path]:
 
 
 def guide(page: Page) -> Locator:
-    return page.get_by_label("Guide", exact=True)
+    return page.get_by_label("ControlNet", exact=True)
 
 
 def stored_generation(page: Page) -> dict[str, Any]:
@@ -84,14 +84,14 @@ def stored_generation(page: Page) -> dict[str, Any]:
 
 def test_only_adapters_compatible_with_model_and_engine_are_offered(page: Page) -> None:
     expect(guide(page).locator("option")).to_have_text(["None", "By canny", "By depth", "By tile"])
-    expect(page.get_by_label("Look at a picture").locator("option")).to_have_text(["None", "Eye"])
-    expect(page.get_by_label("Guide strength")).to_be_hidden()
+    expect(page.get_by_label("IP-Adapter", exact=True).locator("option")).to_have_text(["None", "Eye"])
+    expect(page.get_by_label("ControlNet strength")).to_be_hidden()
     expect(page.locator("#control-zone")).to_be_hidden()
     guide(page).select_option("canny")
-    expect(page.get_by_label("Guide strength")).to_be_visible()
+    expect(page.get_by_label("ControlNet strength")).to_be_visible()
     expect(page.locator("#control-zone")).to_be_hidden()  # the control image is computed
     expect(page.get_by_label("Engine").locator("option").first).to_have_text("Auto (Diffusion)")
-    expect(page.locator("#more-set")).to_contain_text("Guide By canny")
+    expect(page.locator("#more-set")).to_contain_text("ControlNet By canny")
     guide(page).select_option("depth")
     expect(page.locator("#control-wanted")).to_have_text("Drop a depth map here, or choose one")
     page.get_by_label("Engine").select_option("quick-fill")
@@ -108,33 +108,33 @@ def test_a_missing_image_is_reported_only_where_it_is_required(page: Page, photo
     guide(page).select_option("tile")
     expect(page.locator("#generate-message")).to_be_hidden()
     expect(page.locator("#control-wanted")).to_contain_text("without one it is the photo itself")
-    page.get_by_label("Look at a picture").select_option("look")
+    page.get_by_label("IP-Adapter", exact=True).select_option("look")
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("#generate-message")).to_contain_text("Eye needs a picture")
-    page.get_by_label("Picture to look at").set_input_files(
+    page.get_by_label("Image prompt").set_input_files(
         {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
     )
     expect(page.locator("#ip-adapter-message")).to_contain_text("not a photo I can read")
-    page.get_by_label("Guide strength").fill("3")
+    page.get_by_label("ControlNet strength").fill("3")
     page.get_by_role("button", name="Generate").click()
-    expect(page.locator("#generate-message")).to_have_text("Guide strength must be a number from 0 to 2.")
+    expect(page.locator("#generate-message")).to_have_text("ControlNet strength must be a number from 0 to 2.")
 
 
 def test_both_images_are_sent_stored_and_reopened(page: Page, photo_file: Path, pictures: dict[str, Path]) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     guide(page).select_option("depth")
-    page.get_by_label("Picture that guides").set_input_files(pictures["guide"])
+    page.get_by_label("Control image").set_input_files(pictures["guide"])
     expect(page.locator("#control-zone .mask-name")).to_have_text("guide.png")
-    page.get_by_label("Guide strength").fill("0.8")
-    page.get_by_label("Guide end").fill("0.5")
-    page.get_by_label("Look at a picture").select_option("look")
-    page.get_by_label("Picture to look at").set_input_files(pictures["guide"])
+    page.get_by_label("ControlNet strength").fill("0.8")
+    page.get_by_label("ControlNet end").fill("0.5")
+    page.get_by_label("IP-Adapter", exact=True).select_option("look")
+    page.get_by_label("Image prompt").set_input_files(pictures["guide"])
     page.locator("#ip-adapter-zone").get_by_role("button", name="Remove").press("Enter")
     expect(page.locator("#ip-adapter-zone .mask-file")).to_be_hidden()
-    expect(page.get_by_label("Picture to look at")).to_be_focused()  # the focused button was removed
-    page.get_by_label("Picture to look at").set_input_files(pictures["look"])
-    page.get_by_label("Scale of the look").fill("0.4")
+    expect(page.get_by_label("Image prompt")).to_be_focused()  # the focused button was removed
+    page.get_by_label("Image prompt").set_input_files(pictures["look"])
+    page.get_by_label("IP-Adapter scale").fill("0.4")
     page.get_by_role("button", name="Generate").click()
     content = stored_generation(page)
     recipe = content["metadata"]
@@ -146,18 +146,18 @@ def test_both_images_are_sent_stored_and_reopened(page: Page, photo_file: Path, 
     assert np.array_equal(decode_picture(page.request.get(content["ip_adapter_image"]).body()).picture.pixels, LOOK)
 
     page.goto(f"/generations/{content['id']}/")
-    for words in ("Guide", "By depth", "Eye", "0.8"):
+    for words in ("ControlNet", "By depth", "Eye", "0.8"):
         expect(page.locator(".recipe")).to_contain_text(words)
-    for what in ("What guides the painting", "What the painting looks at"):
+    for what in ("Control image", "Image prompt"):
         picture = page.get_by_role("img", name=what)
         expect(picture).to_be_visible()
         assert picture.evaluate("image => image.complete && image.naturalWidth > 0 && image.width <= 144")
 
     page.get_by_role("link", name="Open in editor").click()
-    expect(page.locator("#more-set")).to_contain_text("Guide By depth")
+    expect(page.locator("#more-set")).to_contain_text("ControlNet By depth")
     page.locator("#more summary").click()
     expect(guide(page)).to_have_value("depth")
-    expect(page.get_by_label("Guide strength")).to_have_value("0.8")
+    expect(page.get_by_label("ControlNet strength")).to_have_value("0.8")
     expect(page.locator("#control-zone .mask-name")).to_have_text("control.png")
     expect(page.locator("#ip-adapter-zone .mask-name")).to_have_text("ip-adapter.png")
     page.get_by_role("button", name="Back to the defaults").click()

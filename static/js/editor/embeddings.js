@@ -1,4 +1,4 @@
-// Learned words (textual inversion) that fit the model: a button each, which puts the word into the prompt.
+// Embeddings (textual inversion) that fit the model: a button each, which adds the embedding to the prompt.
 
 export class Embeddings {
   #buttons
