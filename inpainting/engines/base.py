@@ -106,7 +106,7 @@ class EngineDeclaration:
 
     name: in the API and in `core.settings_table`. label: for people. ignored_settings: names of the settings that it
     never reads. needs_surroundings: it paints from pixels that are kept, so it cannot repaint the whole image.
-    library: the package that it computes with, which the installation extra of the engine's name brings; "" for none.
+    library: the package that it computes with, which the extra of the engine's name installs; "" for none.
     resolve: raises InvalidRequest for settings that it cannot paint, and where a model or adapter is not installed.
     """
 
