@@ -25,7 +25,7 @@ BIND_RETRY_SECONDS = 5
 """How long binding is retried: a child whose parent was killed releases the address a moment later."""
 STOP_SECONDS = 10
 """The default of --stop-seconds: after as long, `docker stop` kills a container."""
-MOST_FILES = 2**20
+MAX_FILES = 2**20
 """The soft limit of open files is not raised further: some programs visit every possible file."""
 INVALID_SETTINGS = 78
 """The exit status of a child that is not restarted (EX_CONFIG in sysexits.h): its settings are invalid, or the
@@ -60,7 +60,7 @@ def supervise(arguments: list[str]) -> int:
 def raise_file_limit() -> None:
     """Let this process and its children open as many files as they may: each connection is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     with contextlib.suppress(OSError, ValueError):  # macOS permits fewer than its hard limit.
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST_PAIRS = 16
-MOST_PAIRS = 100_000
+MIN_PAIRS = 16
+MAX_PAIRS = 100_000
 GAIN_LIMITS = 0.5, 2.0
-LEAST_CORRELATION = 0.9
+MIN_CORRELATION = 0.9
 """Below this the engine painted something else there, and contrasts cannot be compared; means still can."""
-LEAST_SPREAD = 2.0
+MIN_SPREAD = 2.0
 """Levels: the contrast of a flat ring is only noise."""
 ROUNDS = 5
 
@@ -41,9 +41,9 @@ def fit_colour_match(painted: NDArray[np.float32], kept: NDArray[np.float32]) ->
     absolute deviations. The gain is the ratio of the spreads (reduced major axis): least squares would give too low
     a one where both sides are noisy. None where there are too few pairs, or nothing to change.
     """
-    if len(painted) < LEAST_PAIRS:
+    if len(painted) < MIN_PAIRS:
         return None
-    stride = -(-len(painted) // MOST_PAIRS)
+    stride = -(-len(painted) // MAX_PAIRS)
     pairs = zip(painted[::stride].T.astype(np.float64), kept[::stride].T.astype(np.float64), strict=True)
     lines = [_fit_line(x, y) for x, y in pairs]
     gain, offset = (np.array(numbers, np.float32) for numbers in zip(*lines, strict=True))
@@ -68,9 +68,9 @@ def _fit_line(painted: NDArray[np.float64], kept: NDArray[np.float64]) -> tuple[
 def _gain(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     """The ratio of the standard deviations within GAIN_LIMITS; 1 where contrasts cannot be compared."""
     spread_x, spread_y = float(x.std()), float(y.std())
-    if min(spread_x, spread_y) < LEAST_SPREAD:
+    if min(spread_x, spread_y) < MIN_SPREAD:
         return 1.0
     correlation = float(((x - x.mean()) * (y - y.mean())).mean()) / (spread_x * spread_y)
-    if correlation < LEAST_CORRELATION:
+    if correlation < MIN_CORRELATION:
         return 1.0
     return min(max(spread_y / spread_x, GAIN_LIMITS[0]), GAIN_LIMITS[1])

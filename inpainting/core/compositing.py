@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.codecs.colour import to_rgb8
-from inpainting.core.colour_match import MOST_PAIRS, ColourMatch, fit_colour_match
+from inpainting.core.colour_match import MAX_PAIRS, ColourMatch, fit_colour_match
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box, Size, Window, row_strips
 from inpainting.core.masks import bounds, feather, luminance, scaled
@@ -25,10 +25,10 @@ from inpainting.core.seams import Seam, levels
 RING = 12
 """Kept pixels at most this far from the mask are the ones that the colour match is fitted on."""
 
-LEAST_GAIN = 0.05
+MIN_GAIN = 0.05
 """A correction is kept when the seam score falls by more than this: less is rounding."""
 
-MOST_POINTS = 1_000_000
+MAX_POINTS = 1_000_000
 """Kept pixels beside the mask that a surface goes through; of more, every n-th: a checkerboard has them everywhere."""
 
 HALF_A_LEVEL = 0.5
@@ -169,7 +169,7 @@ class _Patch:
         match = self.colour_match()
         if match is not None:
             matched = seam.score(match(at_seam))
-            if matched < best - LEAST_GAIN:
+            if matched < best - MIN_GAIN:
                 best, at_seam = matched, match(at_seam)
             else:
                 match = None
@@ -177,7 +177,7 @@ class _Patch:
         blend = self.blend(match)
         if blend is not None:
             blended = seam.score(at_seam + blend.at(seam.rows, seam.columns))
-            if blended < best - LEAST_GAIN:
+            if blended < best - MIN_GAIN:
                 best = blended
             else:
                 blend = None
@@ -189,12 +189,12 @@ class _Patch:
         strips = row_strips(*ring.shape)
         if all(np.array_equal(self.painted[a:b][ring[a:b]], self.colour[a:b][ring[a:b]]) for a, b in strips):
             return None  # the engine copied the kept pixels
-        at = _sample(ring, MOST_PAIRS)
+        at = _sample(ring, MAX_PAIRS)
         return fit_colour_match(levels(self.painted[at]), levels(self.colour[at]))
 
     def blend(self, match: ColourMatch | None) -> HarmonicSurface | None:
         """The correction that makes the painting meet the known pixels around it; None if none is needed."""
-        rows, columns = _sample(_dilated(self.inside, cv2.MORPH_CROSS, 1) & self.known, MOST_POINTS)
+        rows, columns = _sample(_dilated(self.inside, cv2.MORPH_CROSS, 1) & self.known, MAX_POINTS)
         painted = levels(self.painted[rows, columns])
         difference = levels(self.colour[rows, columns]) - (painted if match is None else match(painted))
         if not rows.size or float(np.abs(difference).max()) <= HALF_A_LEVEL:
@@ -203,7 +203,7 @@ class _Patch:
 
     def continued_alpha(self, alpha: Pixels) -> HarmonicSurface | float:
         """Alpha inside the mask, in levels: one number where all kept alpha beside it is the same."""
-        rows, columns = _sample(_dilated(self.inside, cv2.MORPH_CROSS, 1) & ~self.inside, MOST_POINTS)
+        rows, columns = _sample(_dilated(self.inside, cv2.MORPH_CROSS, 1) & ~self.inside, MAX_POINTS)
         beside = levels(alpha[rows, columns])[:, np.newaxis]
         if not rows.size:
             return 255.0
@@ -255,10 +255,10 @@ def _weights(mask: Mask, box: Box, blur: int) -> NDArray[np.float32] | None:
     return feather(mask[wide.slices], blur)[box.relative_to(wide).slices]
 
 
-def _sample(plane: NDArray[np.bool_], most: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the true pixels; of every n-th, where there are more than `most`."""
+def _sample(plane: NDArray[np.bool_], max_count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the true pixels; of every n-th, where there are more than `max_count`."""
     flat = np.flatnonzero(plane)
-    rows, columns = np.divmod(flat[:: max(1, -(-len(flat) // most))], plane.shape[1])
+    rows, columns = np.divmod(flat[:: max(1, -(-len(flat) // max_count))], plane.shape[1])
     return rows, columns
 
 

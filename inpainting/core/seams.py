@@ -13,7 +13,7 @@ SEGMENT = 16
 """Pixels of edge over which a jump is averaged with its sign: the eye joins a step that keeps its direction into a
 line, and overlooks one as large in texture, where the sign changes from pixel to pixel."""
 
-MOST_PAIRS = 1_000_000
+MAX_PAIRS = 1_000_000
 """A longer edge is measured in every n-th row of segments: a checkerboard of 40 megapixels has 80 million pairs."""
 
 NATURAL_FLOOR = 1.0
@@ -92,7 +92,7 @@ def levels(pixels: Pixels) -> NDArray[np.float32]:
 def _measured_rows(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """`inside`, without the rows that are left out because the edge is long."""
     edge = np.count_nonzero(inside[1:] != inside[:-1]) + np.count_nonzero(inside[:, 1:] != inside[:, :-1])
-    stride = -(-edge // MOST_PAIRS)
+    stride = -(-edge // MAX_PAIRS)
     if stride <= 1:
         return inside
     return inside & (np.arange(len(inside)) // SEGMENT % stride == 0)[:, np.newaxis]

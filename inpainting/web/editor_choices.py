@@ -78,8 +78,8 @@ def safety_choices() -> dict[str, Any] | None:
     except InvalidRequest:
         return None
     site = settings.SAFETY_CHECKER
-    least = STRICTNESS.get(site, 0)
-    stricter = [name for name in SAFETY_TYPES if name != site and STRICTNESS[name] >= least]
+    min_strictness = STRICTNESS.get(site, 0)
+    stricter = [name for name in SAFETY_TYPES if name != site and STRICTNESS[name] >= min_strictness]
     return {
         "default": SAFETY_LABELS.get(site, "Off"),
         "turned_on": DEFAULT_TYPE if site == OFF else "",

@@ -140,10 +140,10 @@ class InferenceModel(ConditionalUpdate):
 
     def _check_fit(self, family: str) -> None:
         """Raise ValidationError for a scheduler or guidance scale that the family does not support."""
-        most = families.get(family).max_guidance_scale
+        max_scale = families.get(family).max_guidance_scale
         try:
             specs.check_scheduler(self.scheduler, family)
-            check_range("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], most)
+            check_range("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], max_scale)
         except InvalidRequest as error:
             raise ValidationError({str(error.field): error.message}) from error
 

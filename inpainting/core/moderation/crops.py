@@ -15,7 +15,7 @@ from inpainting.core.geometry import Box, Size
 from inpainting.core.masks import nonempty_bounds
 from inpainting.core.picture import Mask
 
-SURROUNDINGS, LEAST_SURROUNDINGS = 0.5, 32
+SURROUNDINGS, MIN_SURROUNDINGS = 0.5, 32
 """Context around the repainted pixels: a share of their longer side, and pixels."""
 SMALL = 2
 """A region that the overview shows at half its size or larger needs no close-up."""
@@ -25,9 +25,9 @@ REACH = FINEST << (CLASSES - 1)
 """In a crop of twice this side. diffusers' own pipeline shows the checker a whole picture of SDXL, which is 1024."""
 FEW = 16
 """Close-ups allowed for any picture: two batches of the network."""
-MOST_PIXELS = 4096**2
+MAX_PIXELS = 4096**2
 """Larger pictures are cropped as if they were scaled down to this."""
-MOST_ACROSS = 16
+MAX_ACROSS = 16
 """Squares along a picture; the parts of a thinner one are longer than squares."""
 
 
@@ -38,7 +38,7 @@ def checker_crops(mask: Mask, grain: float = 1.0) -> list[Box]:
     square of at most eight times its side, or of 256 pixels, so that a distant dot does not shrink it; and all that was
     repainted, as if it were one component, in squares of at most 1024, so that a thin bridge does not either. Squares,
     because the checker's preprocessing crops its input to the centre square; a picture that would take more than
-    MOST_ACROSS of them is cut into longer parts.
+    MAX_ACROSS of them is cut into longer parts.
 
     grain: mask pixels for each painted pixel, where the painting was scaled up. The sides above are in painted pixels,
     and larger by sqrt(pixels / 4096^2) in a larger picture. Where components alone would take more than FEW crops the
@@ -47,11 +47,11 @@ def checker_crops(mask: Mask, grain: float = 1.0) -> list[Box]:
     components, 64 of parts of larger ones, and 21 of those as a whole.
     """
     height, width = mask.shape
-    finest = round(FINEST * max(1.0, grain, math.sqrt(mask.size / MOST_PIXELS)))
+    finest = round(FINEST * max(1.0, grain, math.sqrt(mask.size / MAX_PIXELS)))
     overview = with_surroundings(nonempty_bounds(mask), Size(width, height))
-    side, most = overview.size.shorter, 2 * finest * REACH // FINEST
+    side, max_side = overview.size.shorter, 2 * finest * REACH // FINEST
     closer = [
-        box for box in close_ups(mask, finest) if side > box.size.shorter * SMALL or side > most >= box.size.shorter
+        box for box in close_ups(mask, finest) if side > box.size.shorter * SMALL or side > max_side >= box.size.shorter
     ]
     return list(dict.fromkeys(square for box in (overview, *closer) for square in squares(box)))
 
@@ -120,23 +120,23 @@ def nearest_tile(points: NDArray[Any], reach: NDArray[np.int64], length: int) ->
 
 def with_surroundings(box: Box, picture: Size) -> Box:
     """The box with context around it, as nearly square as the picture has room for."""
-    side = box.size.longer + 2 * max(LEAST_SURROUNDINGS, round(box.size.longer * SURROUNDINGS))
+    side = box.size.longer + 2 * max(MIN_SURROUNDINGS, round(box.size.longer * SURROUNDINGS))
     left, right = centred(box.left, box.right, side, picture.width)
     top, bottom = centred(box.top, box.bottom, side, picture.height)
     return Box(left, top, right, bottom)
 
 
-def centred(start: int, end: int, length: int, most: int) -> tuple[int, int]:
-    """An interval of `length` centred on start..end, shifted and shortened to stay within 0..most."""
-    length = min(length, most)
-    begin = min(max(0, (start + end - length) // 2), most - length)
+def centred(start: int, end: int, length: int, available: int) -> tuple[int, int]:
+    """An interval of `length` centred on start..end, shifted and shortened to stay within 0..available."""
+    length = min(length, available)
+    begin = min(max(0, (start + end - length) // 2), available - length)
     return begin, begin + length
 
 
 def squares(box: Box) -> Iterator[Box]:
-    """The fewest squares of the box's shorter side that cover it, overlapping by half; MOST_ACROSS for thin boxes."""
+    """The fewest squares of the box's shorter side that cover it, overlapping by half; MAX_ACROSS for thin boxes."""
     long = box.size.longer
-    side = max(box.size.shorter, -(-2 * long // (MOST_ACROSS + 1)))
+    side = max(box.size.shorter, -(-2 * long // (MAX_ACROSS + 1)))
     count = max(1, -(-2 * long // side) - 1)
     for number in range(count):
         at = (long - side) * number // max(1, count - 1)

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from inpainting.core.masks import bounds
 from inpainting.core.picture import Mask, Picture, Pixels
 
-CELLS, LEAST_CELL = 8, 16
-"""A blurred or pixelated picture keeps at most CELLS colours along its longer side, each of at least LEAST_CELL
+CELLS, MIN_CELL = 8, 16
+"""A blurred or pixelated picture keeps at most CELLS colours along its longer side, each of at least MIN_CELL
 pixels."""
 TEXT = "Sensitive content"
 LINE_BREAKS = ((TEXT,), tuple(TEXT.split()))
 """The text on one line and on two; the larger fit is drawn."""
 FONT, GREY, WHITE = cv2.FONT_HERSHEY_SIMPLEX, 64, 235
-LEAST_SCALE = 0.25
+MIN_SCALE = 0.25
 """The smallest scale of the font: letters of 5 pixels, which are still legible."""
 MARGIN, LINE_HEIGHT = 1.15, 1.9
 SEARCH_SIDE = 256
@@ -59,7 +59,7 @@ def labelled(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
     """Plain grey with TEXT as large as it fits into the mask; without text where it would be illegible."""
     layer = np.full(colour.shape[:2], GREY, np.uint8)
     best = max((fit_text(lines, inside) for lines in LINE_BREAKS), key=lambda fit: fit[0])
-    if best[0] >= LEAST_SCALE:
+    if best[0] >= MIN_SCALE:
         draw_text(layer, *best)
     unit = 1 if colour.dtype == np.uint8 else 257
     return cast("Pixels", np.repeat((layer.astype(colour.dtype) * unit)[:, :, None], colour.shape[2], axis=2))
@@ -76,7 +76,7 @@ METHODS: dict[str, Callable[[Pixels, NDArray[np.bool_]], Pixels]] = {
 def averages(colour: Pixels) -> Pixels:
     """Area averages: a picture so small that nothing in it is recognisable, its proportions kept to the nearest."""
     height, width = colour.shape[:2]
-    cells = min(CELLS, max(1, max(height, width) // LEAST_CELL))
+    cells = min(CELLS, max(1, max(height, width) // MIN_CELL))
     cell = max(height, width) / cells
     size = max(1, round(width / cell)), max(1, round(height / cell))
     return cast("Pixels", cv2.resize(np.ascontiguousarray(colour), size, interpolation=cv2.INTER_AREA))

@@ -50,8 +50,8 @@ class Filling:
 
 def coarse_factor(hole_pixels: int, area: int) -> int:
     for factor in FACTORS:
-        most = FULL_SIZE_HOLE if factor == 1 else COARSE_HOLE * factor**2
-        if hole_pixels <= most and area <= COARSE_AREA * factor**2:
+        max_pixels = FULL_SIZE_HOLE if factor == 1 else COARSE_HOLE * factor**2
+        if hole_pixels <= max_pixels and area <= COARSE_AREA * factor**2:
             return factor
     return FACTORS[-1]
 

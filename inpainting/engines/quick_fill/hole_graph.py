@@ -26,7 +26,7 @@ CHANNELS = 5
 """Features of a pixel: L, a, b in 0..255, and the horizontal and vertical gradient of L."""
 UNKNOWN = 260
 """The feature value of unknown pixels: far from every colour, so that no seam runs beside them."""
-MOST_DISTANCE = 120.0
+MAX_DISTANCE = 120.0
 """Levels: the feature distance is truncated here, beyond which two pixels are simply different."""
 SCALE = np.float32(1 / 30)
 """Of squared levels. The distance is squared so that one glaring break costs more than many faint ones."""
@@ -138,15 +138,15 @@ def downscaled(image: Bytes, known: Bools, hole: Bools, factor: int) -> tuple[By
 
 def any_in_blocks(plane: Bools, side: int) -> Bools:
     """[h / side, w / side]: whether any pixel of each block is true."""
-    most = cv2.dilate(plane.view(np.uint8), np.ones((side, side), np.uint8), anchor=(0, 0))
-    return most[::side, ::side] > 0
+    dilated = cv2.dilate(plane.view(np.uint8), np.ones((side, side), np.uint8), anchor=(0, 0))
+    return dilated[::side, ::side] > 0
 
 
 def feature_distance(left: NDArray[np.int16], right: NDArray[np.int16]) -> Floats:
     """[...]: the truncated squared distance of two arrays of features [..., CHANNELS]."""
     difference = (left - right).astype(np.float32)
     squared = np.einsum("...j,...j->...", difference, difference)
-    return np.minimum(squared, np.float32(MOST_DISTANCE**2)) * SCALE
+    return np.minimum(squared, np.float32(MAX_DISTANCE**2)) * SCALE
 
 
 def shifted(

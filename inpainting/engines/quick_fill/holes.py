@@ -16,10 +16,10 @@ MANY = 150
 MANY_RADIUS = 10.0
 """With more than MANY holes, those nowhere deeper than this count as thin too, which bounds the time."""
 STRIP = 12
-LEAST_TILE = 96
-MOST_HOLES = 500
+MIN_TILE = 96
+MAX_HOLES = 500
 GRID = 1024
-"""With more than MOST_HOLES holes, those in the same cell of a grid of GRID pixels are filled as one."""
+"""With more than MAX_HOLES holes, those in the same cell of a grid of GRID pixels are filled as one."""
 """A hole longer than STRIP times its depth is cut into tiles, at least this many pixels wide, so that a wire across the
 picture is filled piece by piece from nearby pixels."""
 
@@ -51,7 +51,7 @@ def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
     if len(found) > MANY:
         thick &= deepest > MANY_RADIUS
         found = tiled(grouped(stats[thick], mask.shape), deep)
-    if len(found) > MOST_HOLES:
+    if len(found) > MAX_HOLES:
         found = joined_in_cells(found)
     return mask & ~thick[numbers], found
 
@@ -93,7 +93,7 @@ def tiled(holes: list[Box], deep: NDArray[np.float32]) -> list[Box]:
     """Long and slender holes cut into tiles that hold a part of them; others as they are."""
     tiles = []
     for hole in holes:
-        side = max(LEAST_TILE, int(STRIP * float(deep[hole.slices].max())))
+        side = max(MIN_TILE, int(STRIP * float(deep[hole.slices].max())))
         covered = np.count_nonzero(deep[hole.slices]) / hole.size.area
         if hole.size.longer <= 2 * side or covered > 0.3:
             tiles.append(hole)

@@ -18,17 +18,17 @@ from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, downscaled
 from inpainting.engines.quick_fill.progress import Report, subrange
 from inpainting.engines.quick_fill.scratches import interpolate_roughly
 
-MOST_HOLE = 2_000_000
+MAX_HOLE = 2_000_000
 """Pixels that are filled at full resolution, at most: about 15 seconds and 800 MB."""
-MOST_AREA = 18_000_000
+MAX_AREA = 18_000_000
 """Pixels of a hole's surroundings at full resolution, at most: 20 bytes each."""
-MOST_AREAS = 60_000_000
+MAX_AREAS = 60_000_000
 """Of all holes together: about 10 seconds."""
 
 
 def downscaling(hole_pixels: int, areas: list[int]) -> int:
     """The factor by which a picture has to be downscaled for its holes. areas: of the surroundings of each hole."""
-    excess = max(hole_pixels / MOST_HOLE, max(areas, default=0) / MOST_AREA, sum(areas) / MOST_AREAS)
+    excess = max(hole_pixels / MAX_HOLE, max(areas, default=0) / MAX_AREA, sum(areas) / MAX_AREAS)
     return max(1, math.ceil(math.sqrt(excess)))
 
 

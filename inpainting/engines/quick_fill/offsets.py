@@ -30,11 +30,11 @@ def find_matches(
     lab: NDArray[np.float32],
     known: NDArray[np.bool_],
     near: NDArray[np.bool_],
-    most: int,
+    max_count: int,
     rng: np.random.Generator,
     report: Report,
 ) -> NDArray[np.int32]:
-    """[n, 2]: the offsets from up to `most` known patches to the most similar one that is not a close neighbour.
+    """[n, 2]: the offsets from up to `max_count` known patches to the most similar one that is not a close neighbour.
 
     Close is up to max(height, width) / 15 pixels (He and Sun).
 
@@ -48,30 +48,33 @@ def find_matches(
     features = patch_features(lab)
     close, far = near[: complete.shape[0], : complete.shape[1]], ~near[: complete.shape[0], : complete.shape[1]]
     queries = np.concatenate(
-        [sample(np.argwhere(complete & close), 2 * most // 3, rng), sample(np.argwhere(complete & far), most // 3, rng)]
+        [
+            sample(np.argwhere(complete & close), 2 * max_count // 3, rng),
+            sample(np.argwhere(complete & far), max_count // 3, rng),
+        ]
     ).astype(np.int32)
     strips = in_strips(features, complete)
-    least = max(2, max(known.shape) // 15)
+    min_distance = max(2, max(known.shape) // 15)
     blocks = [queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK)]
     offsets = [np.zeros((0, 2), np.int32)]
     for block in blocks:
-        offset, found = nearest(block, features, strips, least)
+        offset, found = nearest(block, features, strips, min_distance)
         offsets.append(offset[found])
         report(len(offsets) / (len(blocks) + 1))
     return np.concatenate(offsets)
 
 
 def nearest(
-    at: NDArray[np.int32], features: NDArray[np.float32], strips: NDArray[np.float32], least: int
+    at: NDArray[np.int32], features: NDArray[np.float32], strips: NDArray[np.float32], min_distance: int
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """(offsets [n, 2] from patches `at` [n, 2] to the most similar ones over `least` pixels away, [n] if any is)."""
+    """Offsets [n, 2] from patches `at` [n, 2] to the most similar ones over `min_distance` away, and whether any is."""
     width = strips.shape[3]
     every = np.arange(len(at))
     queries = np.column_stack([-2 * features[at[:, 0], at[:, 1]], np.ones(len(at), np.float32)])
     distance = np.matmul(queries, strips)  # [h, strips, n, width]
     for index, (row, column) in enumerate(at.tolist()):
-        rows = slice(max(0, row - least), row + least + 1)
-        left, right = max(0, column - least), column + least
+        rows = slice(max(0, row - min_distance), row + min_distance + 1)
+        left, right = max(0, column - min_distance), column + min_distance
         for strip in range(left // width, min(right // width, strips.shape[1] - 1) + 1):
             columns = slice(max(0, left - strip * width), right - strip * width + 1)
             distance[rows, strip, index, columns] = EXCLUDED
@@ -98,11 +101,11 @@ def in_strips(features: NDArray[np.float32], complete: NDArray[np.bool_]) -> NDA
     return np.ascontiguousarray(padded.reshape(height, strips, each, count + 1).transpose(0, 1, 3, 2))
 
 
-def sample(rows: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """At most `most` of the rows, in their order."""
-    if len(rows) <= most:
+def sample(rows: NDArray[np.int64], max_count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """At most `max_count` of the rows, in their order."""
+    if len(rows) <= max_count:
         return rows
-    return rows[np.sort(rng.choice(len(rows), most, replace=False))]
+    return rows[np.sort(rng.choice(len(rows), max_count, replace=False))]
 
 
 def patch_features(lab: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -116,18 +119,18 @@ def patch_features(lab: NDArray[np.float32]) -> NDArray[np.float32]:
     basis[0] /= np.sqrt(2)
     rows, columns = lab.shape[0] - PATCH + 1, lab.shape[1] - PATCH + 1
     planes = []
-    for channel, most in ((0, 3), (1, 1), (2, 1)):
+    for channel, degree in ((0, 3), (1, 1), (2, 1)):
         plane = np.ascontiguousarray(lab[:, :, channel]) - 128
-        for u in range(most + 1):
-            for v in range(most + 1 - u):
+        for u in range(degree + 1):
+            for v in range(degree + 1 - u):
                 kernel_x, kernel_y = basis[v].astype(np.float32), basis[u].astype(np.float32)
                 out = cv2.sepFilter2D(plane, cv2.CV_32F, kernel_x, kernel_y, anchor=(0, 0))
                 planes.append(np.rint(out[:rows, :columns]))
     return np.ascontiguousarray(np.dstack(planes))
 
 
-def dominant(matches: NDArray[np.int32], covers: NDArray[np.float32], most: int) -> NDArray[np.int32]:
-    """[<= most, 2]: the peaks of the histogram of `matches` [n, 2] (and their opposites), best first.
+def dominant(matches: NDArray[np.int32], covers: NDArray[np.float32], max_count: int) -> NDArray[np.int32]:
+    """[<= max_count, 2]: the peaks of the histogram of `matches` [n, 2] (and their opposites), best first.
 
     covers: [2h-1, 2w-1], for each offset (zero in the middle) the share of the hole with a known source.
     """
@@ -141,7 +144,7 @@ def dominant(matches: NDArray[np.int32], covers: NDArray[np.float32], most: int)
     rows, columns = np.nonzero(peaks)
     slant = (rows - middle[0]) / (HORIZONTAL * middle[0])
     score = smooth[rows, columns] * np.sqrt(covers[rows, columns]) * (1 + HORIZONTAL_BONUS * np.exp(-(slant**2)))
-    order = np.argsort(-score, kind="stable")[:most]
+    order = np.argsort(-score, kind="stable")[:max_count]
     return (np.column_stack([rows, columns])[order] - middle).astype(np.int32)
 
 

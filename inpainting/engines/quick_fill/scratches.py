@@ -26,7 +26,7 @@ TENSION = 0.3
 TILE = 256
 MARGIN = 24
 """Pixels of neighbouring tiles that are solved together with a tile, so that tiles meet without a seam."""
-MOST_EFFORT = 1.5e8
+MAX_EFFORT = 1.5e8
 """The factorisations' time grows with about the 3/2 power of the pixels in a tile: this is the sum over all tiles,
 about 10 seconds. Pictures under half a megapixel do not reach it, nor do 40 megapixels of which 5 % are damaged."""
 
@@ -37,7 +37,7 @@ def close_scratches(image: NDArray[np.uint8], damage: NDArray[np.bool_], report:
     """A copy of `image` [h, w, 3] with `damage` [h, w] interpolated; roughly, where a surface would take minutes."""
     whole = Box.whole(Size(damage.shape[1], damage.shape[0]))
     effort = sum(np.count_nonzero(damage[tile.slices]) ** 1.5 for tile in whole.tiles(TILE))
-    return by_tiles(biharmonic_fill if effort <= MOST_EFFORT else rough_fill, image, damage, report)
+    return by_tiles(biharmonic_fill if effort <= MAX_EFFORT else rough_fill, image, damage, report)
 
 
 def interpolate_roughly(image: NDArray[np.uint8], hole: NDArray[np.bool_], report: Report) -> NDArray[np.uint8]:

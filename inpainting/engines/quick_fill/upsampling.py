@@ -84,7 +84,7 @@ def refined(graph: HoleGraph, offsets: Ints, labels: Ints) -> Ints:
         ring_rows, ring_columns = np.nonzero(ring)
         here = picture[inner.slices][ring]
         nodes = np.flatnonzero(labels == label)
-        best, least = offset, np.inf
+        best, lowest_cost = offset, np.inf
         for shift in SHIFTS:
             candidate = offset + np.array(shift, np.int32)
             there_rows = ring_rows + inner.top + box.top + candidate[0]
@@ -95,8 +95,8 @@ def refined(graph: HoleGraph, offsets: Ints, labels: Ints) -> Ints:
             there[~(inside & known[flat])] = UNKNOWN
             cost = float(feature_distance(here, there).sum(dtype=np.float64))
             cost += 100.0 * np.count_nonzero(graph.source(nodes, candidate) < 0)
-            if cost < least:
-                best, least = candidate, cost
+            if cost < lowest_cost:
+                best, lowest_cost = candidate, cost
         result[label] = best
         if best is not offset:
             picture[rows[nodes], columns[nodes]] = graph.source_features(nodes, best)

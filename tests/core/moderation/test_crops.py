@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box
 from inpainting.core.masks import nonempty_bounds
-from inpainting.core.moderation.crops import FEW, MOST_ACROSS, checker_crops
+from inpainting.core.moderation.crops import FEW, MAX_ACROSS, checker_crops
 from inpainting.core.picture import Mask
 from tests.strategies import SEEDS, masks, sizes
 
@@ -49,10 +49,10 @@ def test_the_crops_are_squares_of_the_picture_that_hold_every_repainted_pixel(ma
     height, width = mask.shape
     boxes = checker_crops(mask)
     for box in boxes:
-        assert box.size.width == box.size.height or 2 * max(mask.shape) > MOST_ACROSS * min(mask.shape)
+        assert box.size.width == box.size.height or 2 * max(mask.shape) > MAX_ACROSS * min(mask.shape)
         assert Box(0, 0, width, height).contains(box)
     assert (smallest(boxes, mask)[mask > 0] < 10**6).all()
-    assert len(boxes) <= MOST_ACROSS + FEW
+    assert len(boxes) <= MAX_ACROSS + FEW
 
 
 @settings(max_examples=15, deadline=None)
@@ -120,7 +120,7 @@ def test_many_dots_take_a_limited_number_of_crops(every: int) -> None:
 @pytest.mark.parametrize("size", [(8192, 1), (1, 8192), (300, 8192), (40, 600)])
 def test_a_thin_picture_takes_no_more_crops(size: tuple[int, int]) -> None:
     mask = np.full(size, 255, np.uint8)
-    assert len(checker_crops(mask)) <= MOST_ACROSS
+    assert len(checker_crops(mask)) <= MAX_ACROSS
     assert (smallest(checker_crops(mask), mask) < 10**6).all()
 
 

@@ -27,7 +27,7 @@ def texture() -> Bytes:
 @pytest.fixture
 def factors(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The factors by which pictures are downscaled; holes over 1,000 pixels count as large."""
-    monkeypatch.setattr(large_holes, "MOST_HOLE", 1_000)
+    monkeypatch.setattr(large_holes, "MAX_HOLE", 1_000)
     used: list[int] = []
 
     def remembered(*arguments: object) -> int:
@@ -84,16 +84,16 @@ def test_where_no_block_is_known_the_hole_is_interpolated(factors: list[int]) ->
 
 def test_factors_bound_the_hole_its_surroundings_and_all_of_them() -> None:
     assert downscaling(0, []) == 1
-    assert downscaling(large_holes.MOST_HOLE, [large_holes.MOST_AREA]) == 1
-    assert downscaling(large_holes.MOST_HOLE + 1, [1]) == 2
-    assert downscaling(1, [large_holes.MOST_AREA * 9]) == 3
-    assert downscaling(1, [large_holes.MOST_AREAS // 2] * 8) == 2
+    assert downscaling(large_holes.MAX_HOLE, [large_holes.MAX_AREA]) == 1
+    assert downscaling(large_holes.MAX_HOLE + 1, [1]) == 2
+    assert downscaling(1, [large_holes.MAX_AREA * 9]) == 3
+    assert downscaling(1, [large_holes.MAX_AREAS // 2] * 8) == 2
 
 
 def test_very_many_holes_are_filled_cell_by_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     mask = np.tile(disc((70, 70), (35, 35), 14), (12, 12)) > 0
     _, separate = split_mask(mask)
-    monkeypatch.setattr(holes, "MOST_HOLES", 100)
+    monkeypatch.setattr(holes, "MAX_HOLES", 100)
     monkeypatch.setattr(holes, "GRID", 210)
     thin, joined = split_mask(mask)
     assert (len(separate), len(joined)) == (144, 16)
@@ -107,7 +107,7 @@ def test_dense_damage_is_interpolated_in_bounded_time(texture: Bytes, monkeypatc
     mask = np.zeros(texture.shape[:2], np.uint8)
     mask[::3] = 255
     (precise,) = paint(texture, mask)
-    monkeypatch.setattr(scratches, "MOST_EFFORT", 1.0)
+    monkeypatch.setattr(scratches, "MAX_EFFORT", 1.0)
     (rough,) = paint(texture, mask)
     smooth = cv2.GaussianBlur(texture, (9, 9), 2).astype(int)
     assert not np.array_equal(precise, rough)

@@ -215,10 +215,10 @@ class StableDiffusion(LatentModel):
             algorithm_type=settings.algorithm_type,
             is_trailing=self.loras.need_trailing_timesteps,
         )
-        steps, most = settings.steps or self.spec.steps, schedulers.max_steps(scheduler)
-        if steps > most:
-            notes = (*notes, f"The request has {steps} steps; {type(scheduler).__name__} takes at most {most}.")
-        return scheduler, schedulers.begin(scheduler, min(steps, most), settings.strength), notes
+        steps, max_steps = settings.steps or self.spec.steps, schedulers.max_steps(scheduler)
+        if steps > max_steps:
+            notes = (*notes, f"The request has {steps} steps; {type(scheduler).__name__} takes at most {max_steps}.")
+        return scheduler, schedulers.begin(scheduler, min(steps, max_steps), settings.strength), notes
 
     def _first_latents(
         self,
