@@ -85,6 +85,23 @@ def test_requests_that_arrive_slowly_are_ended(server: Installation) -> None:
     assert measured.slowest_page < 10
 
 
+def test_thousands_of_connections_of_many_addresses(server: Installation) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    count = min(4000, hard - 500)
+    with Measurement(server) as measured, ExitStack() as stack:
+        clients = [stack.enter_context(connect(server, source=f"127.0.1.{number % 8}")) for number in range(count)]
+        for client in clients[::2]:
+            client.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        for client in clients[::20]:  # 200 requests at the same time
+            client.sendall(b"\r\n")
+        assert [status_of(client) for client in clients[::20]] == [200] * len(clients[::20])
+        assert server.get("/accounts/login/")[0] == 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert measured.extra_memory < 300 * MB
+    assert measured.slowest_page < 25
+
+
 @pytest.mark.parametrize("server_environment", [{"DREAMLAYER_CONNECTIONS_PER_ADDRESS": "50"}])
 def test_one_address_cannot_take_all_connections(server: Installation) -> None:
     with Measurement(server) as measured, ExitStack() as stack:
