@@ -112,7 +112,7 @@ def test_a_painting_that_matches_is_not_corrected(scene: tuple[Picture, Mask, ND
 
 def test_a_colour_match_that_would_worsen_the_seam_is_dropped(scene: tuple[Picture, Mask, NDArray[np.uint8]]) -> None:
     picture, mask, truth = scene
-    exact = disc(*truth.shape[:2], 74)[..., np.newaxis] > 0
+    exact = disc(truth.shape[0], truth.shape[1], 74)[..., np.newaxis] > 0
     painting = np.where(exact, truth, cast(truth))  # The cast is on most of the ring that the match is fitted on.
     done = put(picture, mask, painting)
     assert not done.colour_matched
