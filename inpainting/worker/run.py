@@ -35,6 +35,7 @@ from inpainting.realtime import events
 from inpainting.storage import out_of_space
 from inpainting.worker import watchdog as watching
 from inpainting.worker.fair_queue import start_next
+from inpainting.worker.large_pictures import one_at_a_time
 from inpainting.worker.run_time_estimates import expected_seconds, seconds_left
 from inpainting.worker.watchdog import Heartbeat, heartbeat
 
@@ -62,6 +63,9 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
         images: list[GeneratedImage] = []
         cleanup.callback(delete_uncommitted_files, images)
         try:
+            if queue is Queue.CPU:  # the GPU's generations share steps
+                waiting = Reporter(generation, watch).renew_lease
+                cleanup.enter_context(one_at_a_time(generation.source.width * generation.source.height, waiting))
             plan = planner().plan_stored(read_request(generation), generation.engine)
             source = plan.request.image
             moderate = moderation.moderator(plan.settings)

@@ -18,6 +18,8 @@ from inpainting.engines.quick_fill.scratches import close_scratches
 
 FULL_EFFORT = 40
 """Up to this many holes each gets the full search; with more, the total effort stays about the same."""
+FULL_EFFORT_DOWNSCALED = 12
+"""The same for holes so large that they are downscaled: each search then takes about 2 seconds."""
 
 
 class QuickFill:
@@ -62,7 +64,7 @@ def fill_all(
     factor = downscaling(sum(pixels), [box.size.area for box in boxes])
     works = 0.05 * MIN_CONTEXT**2 + np.array(pixels, np.float64)
     ends = np.concatenate([[0.0], np.cumsum(works) / max(1.0, works.sum())])
-    effort = min(1.0, FULL_EFFORT / max(1, len(holes)))
+    effort = min(1.0, (FULL_EFFORT if factor == 1 else FULL_EFFORT_DOWNSCALED) / max(1, len(holes)))
     for number, (hole, box) in enumerate(zip(holes, boxes, strict=True)):
         if not unknown[hole.slices].any():
             continue  # an earlier box included these pixels

@@ -17,11 +17,11 @@ MANY_RADIUS = 10.0
 """With more than MANY holes, those nowhere deeper than this count as thin too, which bounds the time."""
 STRIP = 12
 MIN_TILE = 96
-MAX_HOLES = 500
-GRID = 1024
-"""With more than MAX_HOLES holes, those in the same cell of a grid of GRID pixels are filled as one."""
 """A hole longer than STRIP times its depth is cut into tiles, at least this many pixels wide, so that a wire across the
 picture is filled piece by piece from nearby pixels."""
+MAX_HOLES = 500
+GRID = 2048
+"""With more than MAX_HOLES holes, those in the same cell of a grid of GRID pixels are filled as one."""
 
 
 def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
