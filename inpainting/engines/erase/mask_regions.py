@@ -16,6 +16,9 @@ SLENDER_RATIO = 4
 """A component that is longer than the window, and on average no wider than 1 / SLENDER_RATIO of the window, is cut into
 tiles, each of which is filled at its own scale."""
 
+MAX_REGIONS = 500
+"""Each takes a run of the network, so with more of them larger regions are made, at a lower resolution."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskRegions:
@@ -64,4 +67,6 @@ def split_into_regions(mask: NDArray[np.bool_], side: int) -> MaskRegions:
             if here.any():
                 boxes.append(piece)
                 labels[piece.slices][here] = len(boxes)
+    if len(boxes) > MAX_REGIONS:
+        return split_into_regions(mask, 2 * side)
     return MaskRegions(labels, tuple(boxes))

@@ -45,3 +45,16 @@ def test_every_masked_pixel_belongs_to_one_region_inside_its_box(mask: NDArray[n
 )
 def test_the_number_of_regions_of_a_mask(marked: list[tuple[slice, slice]], count: int) -> None:
     assert len(split_into_regions(canvas(*marked), SIDE).boxes) == count
+
+
+def test_very_many_regions_are_joined_into_fewer_that_cover_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short lines side by side, each longer than a tile and not long enough to be cut."""
+    mask = canvas(
+        *[np.s_[top : top + 1, left : left + 40] for top in range(10, 1000, 30) for left in range(10, 1350, 60)]
+    )
+    monkeypatch.setattr("inpainting.engines.erase.mask_regions.MAX_REGIONS", 1000)
+    assert len(split_into_regions(mask, 64).boxes) > 700
+    monkeypatch.setattr("inpainting.engines.erase.mask_regions.MAX_REGIONS", 100)
+    regions = split_into_regions(mask, 64)
+    assert len(regions.boxes) <= 100
+    assert np.array_equal(regions.labels > 0, mask)
