@@ -64,7 +64,7 @@ def test_the_built_in_engine_imports_no_heavy_libraries(tmp_path: Path, photo_pn
         status, body = installation.img2img(key, photo_png, mask_png)
         assert (status, body["status"]) == (200, "success")
     imported = set(re.findall(r"^import time:.*\| +(\S+)$", installation.log, re.MULTILINE))
-    assert {"inpainting.engines.quick_fill.engine", "inpainting.worker.run", "cv2"} <= imported
+    assert {"inpainting.engines.quick_fill.filling", "inpainting.worker.run", "cv2"} <= imported
     assert not heavy & imported
 
 
