@@ -90,6 +90,7 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
             warnings=options.warnings,
             idempotency=options.idempotency,
             webhook_url=options.webhook_url,
+            catalog=options.catalog,
         )
     max_wait_seconds = dialect.max_wait_seconds(request)
     drop_body(request)
