@@ -169,12 +169,15 @@ def grow(mask: Mask, pixels: int) -> Mask:
 
 
 def _dilated(mask: Mask, radius: int) -> Mask:
-    """The maximum within a disc, computed by its columns.
+    """The maximum within a disc: by distance for a mask without grey, else computed by its columns.
 
     The maximum in a column of half-height h is that of two columns of half-height h - 1, one pixel up and one down. So
     the cost grows with the radius, where that of OpenCV's general kernel grows with the area: on a megapixel 20 ms
     against 110 ms at radius 64, and a request may set 256.
     """
+    if not is_grey(mask):
+        distance = cv2.distanceTransform((mask == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return np.where(distance <= radius, np.uint8(255), np.uint8(0))
     width = mask.shape[1]
     column, column_half = mask.copy(), 0
     result = np.zeros_like(mask)
