@@ -41,7 +41,9 @@ def download_limit(get_response: Any) -> Any:
         loop = asyncio.get_running_loop()
 
         def release() -> None:  # runs in a thread
-            if not loop.is_closed():  # A synchronous test client has closed its loop before it reads the response.
+            if loop.is_closed():  # as that of a synchronous test client, before it reads the response
+                free.release()
+            else:
                 loop.call_soon_threadsafe(free.release)
 
         response.when_closed.callback(release)
