@@ -14,6 +14,8 @@ from django.core.files.storage import FileSystemStorage, default_storage
 
 RESERVED_SHARE = 0.1
 """Largest share of a file system that `settings.FREE_SPACE_MB` reserves."""
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of a file system that is mounted read-only, or of a folder without write permission."""
 DISK_FULL = "53100"
 """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 

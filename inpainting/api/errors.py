@@ -25,7 +25,7 @@ from inpainting.accounting.limits import LimitReached
 from inpainting.core.errors import InvalidPicture, InvalidRequest, PaintingError
 from inpainting.media.files import PictureUnavailable, RangeNotSatisfiable
 from inpainting.models import Generation, Status
-from inpainting.storage import out_of_space
+from inpainting.storage import NOT_WRITABLE, out_of_space
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +129,9 @@ def api_error(error: Exception) -> ApiError:
         case OSError() | DatabaseError() if out_of_space(error):
             logger.error("No space left", exc_info=error)
             return ApiError(status=507, code="storage_full", message="There is no space left on the server.")
+        case OSError() if error.errno in NOT_WRITABLE:
+            logger.error("The storage is read-only", exc_info=error)
+            return ApiError(status=503, code="storage_read_only", message="The server cannot store anything now.")
         case OperationalError() | InterfaceError():
             logger.error("The database does not answer", exc_info=error)
             message = "The server is temporarily overloaded; try again in a moment."

@@ -247,6 +247,7 @@ def test_a_failed_generation_is_a_500(body: dict[str, Any], monkeypatch: pytest.
         (RuntimeError("secret"), 500, "crash"),
         (OperationalError("database is locked"), 503, "try_again"),
         (OSError(28, "No space left on device"), 507, "storage_full"),
+        (OSError(30, "Read-only file system"), 503, "storage_read_only"),
     ],
 )
 def test_an_exception_in_a_view_is_answered_in_its_shape(

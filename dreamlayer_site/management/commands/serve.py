@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
@@ -30,10 +29,10 @@ from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from inpainting.engines.base import Queue
 from inpainting.generations.recovery import recover, release_own, start_poller
 from inpainting.moderation import warn_where_unavailable
+from inpainting.storage import NOT_WRITABLE
 from inpainting.worker.fair_queue import worker_count
 from inpainting.worker.warm_up import start_warming_up
 
-NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 LOCK_TIMEOUT_SECONDS = supervisor.STOP_SECONDS + 5
 EXIT_SECONDS = 1.5
 """The part of --stop-seconds that is left for the end of the process."""
