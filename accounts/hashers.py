@@ -41,7 +41,7 @@ class HashingThreads:
             self._free.release()
 
 
-threads = HashingThreads(os.cpu_count() or 1, MAX_WAITING)
+threads = HashingThreads(max(1, (os.cpu_count() or 1) - 1), MAX_WAITING)  # one processor is left for pages
 
 
 class LimitedArgon2PasswordHasher(Argon2PasswordHasher):

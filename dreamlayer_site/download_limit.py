@@ -24,26 +24,24 @@ def download_limit(get_response: Any) -> Any:
 
     The outermost middleware: once it has counted a response, Django closes it in every case.
     """
-    places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+    places: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, str], asyncio.Semaphore] = WeakValueDictionary()
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
         response: HttpResponseBase = await get_response(request)
         if not isinstance(response, IteratorResponse):
             return response
         address = client_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
-        free = places.setdefault(address, asyncio.Semaphore(settings.DOWNLOADS_PER_ADDRESS))
+        loop = asyncio.get_running_loop()  # A synchronous test client has one for each request.
+        free = places.setdefault((loop, address), asyncio.Semaphore(settings.DOWNLOADS_PER_ADDRESS))
         try:
             async with asyncio.timeout(settings.DOWNLOAD_WAIT_SECONDS):
                 await free.acquire()
         except TimeoutError:
             await sync_to_async(response.close)()
             return render_error(too_many_downloads(), request.path)
-        loop = asyncio.get_running_loop()
 
         def release() -> None:  # runs in a thread
-            if loop.is_closed():  # as that of a synchronous test client, before it reads the response
-                free.release()
-            else:
+            if not loop.is_closed():
                 loop.call_soon_threadsafe(free.release)
 
         response.when_closed.callback(release)

@@ -84,7 +84,7 @@ def test_a_folder_that_becomes_read_only_is_reported(
         time.sleep(1)  # /readyz checks once a second
         assert json.loads(installation.get("/readyz")[1])["storage"] == "cannot be written"
         status, body = installation.img2img(key, photo_png, mask_png)
-        assert (status, body["code"]) == (500, "internal_error")
+        assert (status, body["code"]) == (503, "storage_read_only")
         assert str(installation.folder) not in str(body)
         for path in [pictures, *pictures.rglob("*")]:
             path.chmod(0o700 if path.is_dir() else 0o600)

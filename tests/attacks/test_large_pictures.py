@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.attacks.measurement import MB, Measurement
-from tests.conftest import png
 from tests.installation import Installation
 
 pytestmark = pytest.mark.attack
@@ -25,15 +24,19 @@ Bytes = NDArray[np.uint8]
 WIDTH, HEIGHT = 8000, 5000
 
 
-def picture() -> bytes:
-    """A GIF of 40 megapixels in a few kilobytes."""
+def encoded(image: Image.Image, file_format: str) -> str:
+    data = io.BytesIO()
+    image.save(data, file_format)
+    return b64encode(data.getvalue()).decode()
+
+
+def picture() -> Image.Image:
+    """40 megapixels, of which a GIF takes a few kilobytes."""
     pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
     pixels[::100], pixels[:, : WIDTH // 3] = 1, 2
     image = Image.fromarray(pixels)
     image.putpalette([90, 90, 90, 20, 20, 20, 200, 100, 50])
-    data = io.BytesIO()
-    image.save(data, "GIF")
-    return data.getvalue()
+    return image
 
 
 def kept_corner() -> Bytes:
@@ -49,9 +52,8 @@ def checkerboard() -> Bytes:
 
 def body(mask: Bytes) -> bytes:
     """The request for the picture with this mask."""
-    pictures = {"image": picture(), "mask": png(np.dstack([mask] * 3))}
-    encoded = {name: b64encode(data).decode() for name, data in pictures.items()}
-    return dumps({**encoded, "prompt": "", "engine": "quick-fill"}).encode()
+    pictures = {"image": encoded(picture(), "GIF"), "mask": encoded(Image.fromarray(mask), "PNG")}
+    return dumps({**pictures, "prompt": "", "engine": "quick-fill"}).encode()
 
 
 @pytest.fixture

@@ -62,6 +62,6 @@ def accepted(server: Installation, key: str) -> int:
 def is_refused(server: Installation) -> bool:
     try:
         socket.create_connection((server.host, server.port), timeout=5).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # reset: it was not accepted before the end
         return True
     return False
