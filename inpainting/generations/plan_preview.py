@@ -113,9 +113,9 @@ class _Preview:
 
     def adapters(self, family: str | None) -> dict[str, list[str]]:
         """The slugs of the installed adapters of the family, by the setting that names them."""
-        fitting = [row for row in self.catalog.adapters if row.family == family]
+        compatible = [row for row in self.catalog.adapters if row.family == family]
         kinds = {**ADAPTER_SETTINGS, "embeddings": Kind.EMBEDDING}
-        named = {name: [row.slug for row in fitting if row.kind == kind] for name, kind in kinds.items()}
+        named = {name: [row.slug for row in compatible if row.kind == kind] for name, kind in kinds.items()}
         return {**named, "loras": [row.slug for row in self.catalog.loras if row.family == family]}
 
     def hint(self, with_prompt: SettingsPlan) -> str:
