@@ -131,7 +131,9 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(status=507, code="storage_full", message="There is no space left on the server.")
         case OSError() if error.errno in NOT_WRITABLE:
             logger.error("The storage is read-only", exc_info=error)
-            return ApiError(status=503, code="storage_read_only", message="The server cannot store anything now.")
+            message = "The server cannot store anything now."
+            headers = {"Retry-After": str(RETRY_SECONDS)}
+            return ApiError(status=503, code="storage_read_only", message=message, headers=headers)
         case OperationalError() | InterfaceError():
             logger.error("The database does not answer", exc_info=error)
             message = "The server is temporarily overloaded; try again in a moment."
