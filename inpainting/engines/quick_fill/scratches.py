@@ -14,8 +14,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-from scipy.sparse.linalg import LaplacianNd, splu
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.linalg import splu
 
 from inpainting.core.geometry import Box, Size
 from inpainting.core.poisson import pull_push
@@ -88,5 +88,20 @@ def biharmonic_fill(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArra
 
 
 def laplacian_matrix(at: NDArray[np.bool_]) -> csr_matrix:
-    """[pixels of `at`, all pixels]: the graph Laplacian, the number of neighbours on the diagonal and -1 for each."""
-    return -LaplacianNd(at.shape, boundary_conditions="neumann", dtype=np.float64).tosparse().tocsr()[at.ravel()]
+    """[pixels of `at`, all pixels]: the graph Laplacian, the number of neighbours on the diagonal and -1 for each.
+
+    With scipy's `LaplacianNd`, which builds it for all pixels, closing scratches takes 2.4 times as long.
+    """
+    height, width = at.shape
+    rows, columns = np.nonzero(at)
+    index = np.arange(len(rows))
+    degree = np.zeros(len(rows))
+    entries = []
+    for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+        row, column = rows + down, columns + right
+        exists = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        degree += exists
+        entries.append((index[exists], (row * width + column)[exists], -np.ones(np.count_nonzero(exists))))
+    entries.append((index, rows * width + columns, degree))
+    first, second, values = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    return coo_matrix((values, (first, second)), shape=(len(rows), height * width)).tocsr()
