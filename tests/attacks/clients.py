@@ -12,6 +12,13 @@ from urllib.parse import urlsplit
 
 from tests.installation import Installation
 
+FIRST_GENERATION_HANGS = {
+    "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
+    "DREAMLAYER_WORKERS": "1",
+    "DREAMLAYER_LEASE_SECONDS": "3600",
+}
+"""The environment of a server on which all generations but one wait, once its data folder holds the file "hang"."""
+
 
 def connect(server: Installation, *, source: str = "127.0.0.1") -> socket.socket:
     """A connection from this loopback address, whose receive buffer is as small as the kernel permits."""

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from tests.attacks.clients import FIRST_GENERATION_HANGS
 from tests.installation import Installation
 
 pytestmark = pytest.mark.attack
@@ -21,16 +22,7 @@ STOP_SECONDS = 10
 """The default of --stop-seconds."""
 
 
-@pytest.fixture
-def server_environment() -> dict[str, str]:
-    """A server whose first generation never ends, so that all others wait."""
-    return {
-        "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
-        "DREAMLAYER_WORKERS": "1",
-        "DREAMLAYER_LEASE_SECONDS": "3600",
-    }
-
-
+@pytest.mark.parametrize("server_environment", [FIRST_GENERATION_HANGS])
 def test_a_stopping_server_answers_waiting_callers_with_a_202(
     server: Installation, server_key: str, photo_png: bytes, mask_png: bytes
 ) -> None:

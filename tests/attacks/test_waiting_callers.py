@@ -13,6 +13,7 @@ import pytest
 
 from inpainting.core.codecs import encode_png
 from inpainting.core.picture import Picture
+from tests.attacks.clients import FIRST_GENERATION_HANGS
 from tests.attacks.measurement import MB, Measurement
 from tests.installation import Installation
 
@@ -20,16 +21,6 @@ pytestmark = pytest.mark.attack
 
 CALLERS, GENERATIONS = 1000, 50
 SIDE = 256
-
-
-@pytest.fixture
-def server_environment() -> dict[str, str]:
-    """A server whose first generation never ends, so that all others wait."""
-    return {
-        "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
-        "DREAMLAYER_WORKERS": "1",
-        "DREAMLAYER_LEASE_SECONDS": "3600",
-    }
 
 
 def call(server: Installation, key: str, body: bytes, boundary: str, number: int) -> socket.socket:
@@ -62,6 +53,7 @@ def body_of(boundary: str) -> bytes:
     return parts + f"--{boundary}--\r\n".encode()
 
 
+@pytest.mark.parametrize("server_environment", [FIRST_GENERATION_HANGS])
 def test_waiting_callers_hold_neither_threads_nor_pictures(
     server: Installation, server_key: str, photo_png: bytes, mask_png: bytes
 ) -> None:
