@@ -17,6 +17,7 @@ from inpainting.catalog.families import MODERATION
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.keepalive import run_in_thread
 from inpainting.core.moderation.crops import checker_crops
 from inpainting.core.moderation.hiding import hide
 from inpainting.core.moderation.policy import UNAVAILABLE
@@ -63,7 +64,8 @@ def apply_safety_checker(
     picture = painting.picture if painting.make_unfaded is None else painting.make_unfaded()
     pixels, (scale, _) = picture.pixels, painting.window.scale
     shown = (padded_to_square(to_rgb8(Picture(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale))
-    if not checker_cache().get(checker, keepalive).flags_any(shown, keepalive):
+    cache = run_in_thread(checker_cache, keepalive)
+    if not cache.get(checker, keepalive).flags_any(shown, keepalive):
         return replace(painting, nsfw_content_detected=False)
     return replace(
         painting,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from inpainting.core.compositing import composite, cut, cut_picture
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
+from inpainting.core.keepalive import run_in_thread
 from inpainting.core.masks import coverage, is_grey
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest
@@ -114,8 +115,8 @@ def cut_out(plan: Plan) -> Plan:
 def composited(plan: Plan, picture: NDArray[np.uint8], relay: StepRelay) -> Painting:
     """The source image with an engine's picture of the window [height, width, 3] in it."""
     image, mask, window, blur = plan.request.image, plan.mask, plan.window, plan.settings.mask_blur
-    done = composite(image, mask, window, picture, blur=blur)
-    relay.repeat()  # compositing a large image takes seconds, and the caller may want to cancel
+    done = run_in_thread(partial(composite, image, mask, window, picture, blur=blur), relay.repeat)
+    relay.repeat()
     return Painting(
         picture=done.picture,
         mask=mask,

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
@@ -23,6 +23,7 @@ from inpainting.core.errors import (
     InvalidPicture,
     PaintingError,
 )
+from inpainting.core.keepalive import run_in_thread
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
@@ -76,7 +77,7 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 images.append(image)
                 if moderate is not None:
                     painting = moderate(painting, report_step.renew_lease)
-                store(image, painting, source)
+                run_in_thread(partial(store, image, painting, source), report_step.renew_lease)
                 report_step.renew_lease()
             if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
                 images.clear()

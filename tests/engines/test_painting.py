@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inpainting.core.compositing import outside_mask_changed_pixels
+from inpainting.core.compositing import Composite, composite, outside_mask_changed_pixels
 from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box, Size, WindowRule
 from inpainting.core.masks import effective_mask
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines import painting
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.painting import NOTHING_TO_DO, Painting, paint
 from inpainting.worker.run import report
@@ -219,3 +221,24 @@ def test_cancelled_passes_through() -> None:
 
     with pytest.raises(Cancelled):
         paint(planned(scene(), NoiseEngine()), NoiseEngine(), stop)
+
+
+def test_slow_compositing_repeats_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    repeated = threading.Event()
+    steps: list[Step] = []
+
+    def slow_composite(*arguments: Any, **options: Any) -> Composite:
+        steps.clear()
+        assert repeated.wait(30)
+        return composite(*arguments, **options)
+
+    def on_step(step: Step) -> None:
+        steps.append(step)
+        if len(steps) > 1:
+            repeated.set()
+
+    monkeypatch.setattr(painting, "composite", slow_composite)
+    request = InpaintRequest(Picture(np.zeros((8, 8, 3), np.uint8)), np.full((8, 8), 255, np.uint8))
+    engine = NoiseEngine()
+    paint(planned(request, engine), engine, on_step)
+    assert {(step.done, step.of) for step in steps} == {(1, 1)}

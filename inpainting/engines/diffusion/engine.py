@@ -14,6 +14,7 @@ from django.conf import settings as site
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Kind, ModelSpec
+from inpainting.core.keepalive import run_in_thread
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.backends import openvino
 from inpainting.engines.diffusion.declaration import DIFFUSION
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 STRENGTHS = {Kind.CONTROLNET: "control_strength", Kind.IP_ADAPTER: "ip_adapter_scale"}
 """Adapters that have no effect where that setting is 0."""
+IMPORTING_SECONDS = 600.0
+"""The time after which importing torch counts as hung. Uncompiled, it takes 20 s of one processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,9 @@ class Diffusion:
 
         strengths = {kind: getattr(plan.settings, name) for kind, name in STRENGTHS.items()}
         adapters = [adapter for adapter in plan.adapters if strengths.get(adapter.kind) != 0]
-        pictures, notes = self.batcher.paint(
+        # Importing torch takes longer than a lease on a slow or loaded machine.
+        batcher = run_in_thread(lambda: self.batcher, lambda: on_step(Step(0, 0)), seconds=IMPORTING_SECONDS)
+        pictures, notes = batcher.paint(
             plan.request, plan.required_model, follow, plan.loras, adapters, plan.embeddings
         )
         on_step(Step(last.of, last.of, notes=notes))

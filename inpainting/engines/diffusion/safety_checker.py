@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +25,7 @@ from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safety_checker_files import PREPROCESSOR, variant_in
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
+from inpainting.core.keepalive import TIMEOUT_SECONDS, run_in_thread
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
 from inpainting.engines.diffusion.serving.load_lock import serialized
@@ -39,14 +37,8 @@ logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLeve
 
 BATCH_SIZE = 4
 """Images in one call."""
-KEEPALIVE_SECONDS = 0.5
-"""How often the waiting caller calls `keepalive` while the checker runs."""
-TIMEOUT_SECONDS = 120.0
-"""The time after which a check counts as hung, and `keepalive` is no longer called."""
 LOADING_TIMEOUT_SECONDS = LOADING_SECONDS + TIMEOUT_SECONDS
 """Loading waits for a model that is being loaded."""
-
-Result = TypeVar("Result")
 
 
 class SafetyCheckerCache:
@@ -121,15 +113,3 @@ def load(spec: ModelSpec, folder: Path) -> SafetyChecker:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise EngineFailed(f"The safety checker cannot be loaded: {reason}", code=UNAVAILABLE) from error
     return SafetyChecker(model.eval(), processor)
-
-
-def run_in_thread(
-    work: Callable[[], Result], keepalive: Callable[[], None], *, seconds: float = TIMEOUT_SECONDS
-) -> Result:
-    """Run `work` on another thread and call `keepalive` meanwhile, for at most so many seconds."""
-    with ThreadPoolExecutor(1, thread_name_prefix="safety") as thread:
-        started, running = time.monotonic(), thread.submit(work)
-        while wait([running], timeout=KEEPALIVE_SECONDS).not_done:
-            if time.monotonic() - started < seconds:
-                keepalive()
-        return running.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,13 @@ from inpainting.catalog import families
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.keepalive import run_in_thread
 from inpainting.engines.erase.network_inputs import Inputs, PrepareInputs
 
 logger = logging.getLogger(__name__)
 
 SIDE = 512
 """Side of the window in pixels for a graph with dynamic sizes: both families were published for it."""
-POLL_SECONDS = 0.5
-"""How often `on_wait` is called while a network runs."""
 FAILURES = (
     *(errors.Fail, errors.InvalidArgument, errors.InvalidGraph),
     *(errors.InvalidProtobuf, errors.NoSuchFile, errors.NotImplemented),
@@ -75,16 +74,16 @@ class OnnxNetwork:
 
     def _run(self, feeds: Inputs, on_wait: Callable[[], None]) -> NDArray[Any]:
         options = onnxruntime.RunOptions()
-        with ThreadPoolExecutor(1, thread_name_prefix="erase") as executor:
-            running = executor.submit(self.session.run, None, feeds, options)
+
+        def keepalive() -> None:
             try:
-                while wait([running], timeout=POLL_SECONDS).not_done:
-                    on_wait()
+                on_wait()
             except BaseException:
                 options.terminate = True
                 raise
+
         try:
-            return np.asarray(running.result()[0])
+            return np.asarray(run_in_thread(partial(self.session.run, None, feeds, options), keepalive)[0])
         except FAILURES as error:
             logger.exception("%s failed", self.label)
             raise EngineFailed(

@@ -21,8 +21,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
 from inpainting.core.picture import Picture
-from inpainting.engines.diffusion import safety_checker
-from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache, run_in_thread
+from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
 from inpainting.engines.moderation import apply_safety_checker, checker_cache, padded_to_square
 from inpainting.engines.painting import Painting
@@ -146,29 +145,6 @@ def test_it_is_loaded_once_until_its_files_change(tmp_path: Path, photos: dict[s
     assert known.get(spec_of(folder), ignore_keepalive).check([photos["coffee"], photos["rocket"]]) == [False, True]
 
 
-def test_run_in_thread_calls_keepalive_which_may_raise() -> None:
-    """`work` ends only after the waiting thread has called its keepalive."""
-    keepalives: list[None] = []
-
-    def work() -> str:
-        while not keepalives:
-            pass
-        return "done"
-
-    assert run_in_thread(work, lambda: keepalives.append(None)) == "done"
-
-    class Stop(Exception):
-        pass
-
-    def stop() -> None:
-        keepalives.append(None)
-        raise Stop
-
-    keepalives.clear()
-    with pytest.raises(Stop):
-        run_in_thread(work, stop)
-
-
 def test_waiting_for_the_load_lock_sends_keepalives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another thread holds the load lock for hundreds of seconds of the fake clock."""
     folder = tiny_checker.saved(tmp_path, tiny_checker.checker())
@@ -187,8 +163,8 @@ def test_waiting_for_the_load_lock_sends_keepalives(tmp_path: Path, monkeypatch:
             if len(called_at) == 2:
                 model.close()
 
-        monkeypatch.setattr(safety_checker, "KEEPALIVE_SECONDS", 0.01)
-        monkeypatch.setattr(safety_checker, "time", SimpleNamespace(monotonic=clock))
+        monkeypatch.setattr("inpainting.core.keepalive.KEEPALIVE_SECONDS", 0.01)
+        monkeypatch.setattr("inpainting.core.keepalive.time", SimpleNamespace(monotonic=clock))
         SafetyCheckerCache().get(spec_of(folder), alive)
     assert called_at[:2] == [200, 400]
 
