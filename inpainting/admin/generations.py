@@ -25,15 +25,15 @@ from inpainting.models.generation_request import INPUT_IMAGES
 
 @admin.register(Generation)
 class GenerationAdmin(admin.ModelAdmin):
-    list_display = ("created_at", "small_result", "status", "owner", "engine", "short_prompt", "took")
+    list_display = ("created_at", "small_result", "status", "owner", "engine", "service", "short_prompt", "took")
     list_display_links = ("created_at", "small_result")
-    list_filter = ("status", "engine", "created_at")
+    list_filter = ("status", "engine", "service", "created_at")
     list_select_related = ("owner", "source")
     search_fields = ("id", "owner__email", "settings")
     date_hierarchy = "created_at"
     readonly_fields = (
-        *("side_by_side", "owner", "status", "engine", "settings", "warnings", "error_code", "error_message"),
-        *("attempts", "created_at", "started_at", "finished_at"),
+        *("side_by_side", "owner", "status", "engine", "service", "settings", "ignored_fields", "warnings"),
+        *("error_code", "error_message", "attempts", "created_at", "started_at", "finished_at"),
     )
     fields = readonly_fields
 

@@ -90,6 +90,9 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
             warnings=options.warnings,
             idempotency=options.idempotency,
             webhook_url=options.webhook_url,
+            service=dialect.name,
+            ignored_fields=options.ignored_fields,
+            service_data=options.service_data,
             catalog=options.catalog,
         )
     max_wait_seconds = dialect.max_wait_seconds(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Generation
-from inpainting.models.generation_request import RequestedSettings, SharedImages
+from inpainting.models.generation_request import NATIVE, RequestedSettings, SharedImages
 from inpainting.models.pictures import delete_uncommitted_files
 from inpainting.planning import planner
 from inpainting.storage import check_free_space
@@ -37,11 +37,15 @@ def submit(
     warnings: Sequence[str] = (),
     idempotency: Idempotency | None = None,
     webhook_url: str = "",
+    service: str = NATIVE,
+    ignored_fields: Sequence[str] = (),
+    service_data: Mapping[str, Any] | None = None,
     parent: Generation | None = None,
     catalog: Catalog | None = None,
 ) -> Generation:
     """Accept a request and return its queued generation; a repeated Idempotency-Key returns the earlier one.
 
+    service, ignored_fields, service_data: see the columns of `GenerationRequest`.
     parent: the generation that this one runs again. catalog: one that the caller has already read, else a new one.
     Raises InvalidRequest for a request that cannot be planned (see `Planner.plan`), for a webhook_url that is not
     allowed and for a key that was used with another request; LimitReached if the owner has reached a limit.
@@ -49,7 +53,9 @@ def submit(
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
     plan = planner(catalog).plan(request, engine, seed=random_seed())
-    submission = Submission(owner, engine, source_name, tuple(warnings), webhook_url)
+    submission = Submission(
+        owner, engine, source_name, tuple(warnings), webhook_url, service, tuple(ignored_fields), service_data
+    )
     try:
         with deleting_uncommitted_files() as prepared:
             generation = prepare_generation(plan, submission, parent=parent)
@@ -80,6 +86,9 @@ class Submission:
     source_name: str = ""
     warnings: tuple[str, ...] = ()
     webhook_url: str = ""
+    service: str = NATIVE
+    ignored_fields: tuple[str, ...] = ()
+    service_data: Mapping[str, Any] | None = None
 
 
 @contextmanager
@@ -110,6 +119,9 @@ def prepare_generation(
         source_name=submission.source_name,
         warnings=[*submission.warnings, *plan.warnings],
         webhook_url=submission.webhook_url,
+        service=submission.service,
+        ignored_fields=submission.ignored_fields,
+        service_data=submission.service_data,
         parent=parent,
         shared=shared,
     )

@@ -22,6 +22,8 @@ REFERENCES = ("control_image", "ip_adapter_image")
 """The conditioning images of a request, by their names in `InpaintRequest`."""
 INPUT_IMAGES = ("source", "mask", *REFERENCES)
 """The input images of a generation."""
+NATIVE = "native"
+"""The native API, the pages and the command line, as a value of `service`."""
 SharedImages = dict[tuple[str, str], ReferencePicture]
 """Stored conditioning images of one owner, by their names in `InpaintRequest` and their content hash."""
 
@@ -75,6 +77,9 @@ class GenerationRequest(models.Model):
     painted_pixels = models.PositiveBigIntegerField(default=0, help_text="number of pixels that the mask marks")
     warnings = models.JSONField(default=list)
     webhook_url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True, help_text="called when it has ended")
+    service = models.CharField(max_length=20, default=NATIVE, help_text="name of the dialect that accepted it")
+    ignored_fields = models.JSONField(default=list, help_text="fields of the service's request without effect")
+    service_data = models.JSONField(default=dict, help_text="values that later responses of the service contain")
 
     class Meta:
         abstract = True
@@ -94,6 +99,9 @@ class GenerationRequest(models.Model):
         source_name: str = "",
         warnings: Sequence[str] = (),
         webhook_url: str = "",
+        service: str = NATIVE,
+        ignored_fields: Sequence[str] = (),
+        service_data: Mapping[str, Any] | None = None,
         parent: models.Model | None = None,
         shared: SharedImages | None = None,
     ) -> Self:
@@ -128,6 +136,9 @@ class GenerationRequest(models.Model):
             painted_pixels=int(np.count_nonzero(request.mask)),
             warnings=list(warnings),
             webhook_url=webhook_url,
+            service=service,
+            ignored_fields=list(ignored_fields),
+            service_data=dict(service_data or {}),
             parent=parent,
         )
 

@@ -66,6 +66,9 @@ def test_the_list_can_be_filtered(alice: User, alices_program: Client, generate:
     assert found(alices_program, status="queued") == [str(path.pk)]
     assert found(alices_program, engine="quick-fill") == [str(lawn.pk), str(path.pk)]
     assert found(alices_program, engine="none") == []
+    Generation.objects.filter(pk=path.pk).update(service="toy")
+    assert found(alices_program, service="native") == [str(lawn.pk)]
+    assert found(alices_program, service="toy") == [str(path.pk)]
     assert found(alices_program, prompt="LAWN green") == [str(lawn.pk)]
     assert found(alices_program, prompt="green path") == []
     assert found(alices_program, prompt="%") == []

@@ -56,6 +56,7 @@ class ToyStatus(DialectView):
 
 
 class Toy(Dialect):
+    name: ClassVar[str] = "toy"
     prefixes: ClassVar[tuple[str, ...]] = ("/toy/",)
 
     @property
@@ -77,7 +78,12 @@ class Toy(Dialect):
         hole = read_picture(SentPicture("hole", body["hole"]), HOLE, request.user)
         settings = PaintSettings(prompt=str(body.get("words", "")), seed=7)
         inpaint_request, warnings = build_request(photo, hole, settings, MaskPolarity.WHITE_REPAINTS)
-        return inpaint_request, Options(engine=body.get("engine", "quick-fill"), warnings=warnings)
+        return inpaint_request, Options(
+            engine=body.get("engine", "quick-fill"),
+            warnings=warnings,
+            ignored_fields=("colour",) if "colour" in body else (),
+            service_data={"tag": body.get("tag")},
+        )
 
     def max_wait_seconds(self, request: Request) -> float | None:
         return 0 if body_of(request).get("later") else None
@@ -142,7 +148,22 @@ def test_the_dialect_returns_the_result(
     painted = decode_picture(base64.b64decode(picture)).picture.pixels
     assert np.array_equal(painted[hole == 0], photo[hole == 0])
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
-    assert Generation.objects.get().owner == alice
+    generation = Generation.objects.get()
+    assert (generation.owner, generation.service) == (alice, "toy")
+
+
+def test_the_history_records_the_service_and_what_it_ignored(
+    body: dict[str, Any], alices_key: str, alice: User
+) -> None:
+    paint({**body, "colour": "red", "tag": "mine"})
+    generation = Generation.objects.get()
+    assert generation.service_data == {"tag": "mine"}
+    page = Client()
+    page.force_login(alice)
+    shown = page.get(f"/generations/{generation.pk}/").content.decode()
+    assert "ignored: colour" in shown
+    metadata = page.get(f"/api/generations/{generation.pk}/").json()["metadata"]
+    assert (metadata["service"], metadata["ignored_fields"]) == ("toy", ["colour"])
 
 
 def test_the_dialect_sets_how_long_to_wait(body: dict[str, Any]) -> None:

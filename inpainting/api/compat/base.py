@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from django.http import HttpResponse
@@ -37,6 +37,10 @@ class Options:
     warnings: tuple[str, ...] = ()
     """Sentences about values that were changed while reading the request."""
     webhook_url: str = ""
+    ignored_fields: tuple[str, ...] = ()
+    """Names of the service's fields that were sent and have no effect."""
+    service_data: Mapping[str, Any] = field(default_factory=dict)
+    """JSON that `render` finds in `generation.service_data`, such as an identifier of the caller. Never a key."""
     idempotency: Idempotency | None = None
     catalog: Catalog | None = None
     """The catalog, where reading the request has searched it."""
@@ -52,6 +56,9 @@ class Repeated(Exception):
 
 class Dialect(ABC):
     """One HTTP API for generations. Subclasses keep no state between requests."""
+
+    name: ClassVar[str]
+    """Recorded as the `service` of its generations."""
 
     prefixes: ClassVar[tuple[str, ...]]
     """Paths that belong to it, with all below them: `/rest_api/` or `/tasks`. The longest prefix of a path decides."""

@@ -19,6 +19,7 @@ from inpainting.api.native.schemas.base import Problem
 from inpainting.api.native.schemas.generations import Pending, img2img_result
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Generation, Status
+from inpainting.models.generation_request import NATIVE
 from inpainting.worker.run_time_estimates import queue_position
 
 WAIT = re.compile(r'\bwait\s*=\s*"?(\d{1,6})\b')
@@ -27,6 +28,7 @@ WAIT = re.compile(r'\bwait\s*=\s*"?(\d{1,6})\b')
 class NativeApi(Dialect):
     """`/api/`. Errors are `{"status": "error", "message", "code"[, "field", "limit", "actual", "id"]}`."""
 
+    name: ClassVar[str] = NATIVE
     prefixes: ClassVar[tuple[str, ...]] = ("/api/",)
     answers_before_the_end = True
 

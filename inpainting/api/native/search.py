@@ -1,4 +1,4 @@
-"""Search in the caller's generations by status, engine, dates and words of the prompt."""
+"""Search in the caller's generations by status, engine, service, dates and words of the prompt."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ class Search(PageQuery):
 
     status = serializers.ChoiceField(Status.values, required=False)
     engine = serializers.CharField(required=False, max_length=60, trim_whitespace=False)
+    service = serializers.CharField(required=False, max_length=20, help_text="native, or the name of a service.")
     created_after = serializers.DateTimeField(required=False, help_text="ISO 8601; UTC without a time zone.")
     created_before = serializers.DateTimeField(required=False, help_text="ISO 8601; UTC without a time zone.")
     prompt = serializers.CharField(required=False, max_length=300, help_text="Words of the prompt, in any case.")
 
 
 def search(generations: QuerySet[Generation], query: dict[str, Any]) -> QuerySet[Generation]:
-    exact = {name: query[name] for name in ("status", "engine") if name in query}
+    exact = {name: query[name] for name in ("status", "engine", "service") if name in query}
     generations = generations.filter(**exact).order_by("-created_at", "-pk")
     if "created_after" in query:
         generations = generations.filter(created_at__gt=query["created_after"])

@@ -34,10 +34,14 @@ class Metadata(Answer):
     height = serializers.IntegerField()
     work_width = serializers.IntegerField(required=False, help_text="The requested width, at which the engine worked.")
     work_height = serializers.IntegerField(required=False)
+    service = serializers.CharField(help_text="The API that accepted it: native, or the name of a service.")
     engine = serializers.CharField()
     engine_reason = serializers.CharField(help_text="Why this engine was chosen.")
     requested = FreeObject(help_text="Engine and settings as sent, without defaults.")
     ignored = serializers.ListField(child=serializers.CharField(), help_text="Settings that the engine does not read.")
+    ignored_fields = serializers.ListField(
+        child=serializers.CharField(), help_text="Fields of the service's request without effect."
+    )
     warnings = serializers.ListField(child=serializers.CharField())
     seconds = serializers.FloatField(allow_null=True)
     loras = serializers.ListField(child=LoraUseDocument(), help_text="LoRAs and their weights.")
