@@ -23,6 +23,7 @@ from inpainting.models import (
     ReferencePicture,
     SourceImage,
     Status,
+    UploadedPicture,
     UserLimits,
 )
 
@@ -31,6 +32,9 @@ LONGEST_WINDOW = DAY
 RATE, QUOTA = "rate_limited", "quota_exceeded"
 WEBHOOKS_PER_MINUTE = 30
 """Limit on test deliveries and redeliveries. Each calls another machine, so the limit applies to all users."""
+
+UPLOADED_PICTURES = 100
+"""Limit on the uploaded pictures of a user that have not expired."""
 
 
 class LimitReached(InvalidRequest):
@@ -126,6 +130,17 @@ def spend_webhook(owner: Any) -> None:
     LedgerEntry.objects.create(owner=owner, act=Act.WEBHOOK)
 
 
+def check_upload(owner: Any) -> None:
+    """Check the limits on uploaded pictures, in the transaction that saves one. Raises LimitReached."""
+    _lock(owner)
+    refuse_over(
+        UPLOADED_PICTURES, UploadedPicture.objects.filter(owner=owner).count(), "uploaded pictures", QUOTA, None
+    )
+    limits = UserLimits.for_user(owner)
+    if limits is not None and limits.stored_megabytes is not None:
+        refuse_over(limits.stored_megabytes, stored_bytes(owner) // 10**6, "megabytes stored", QUOTA, None)
+
+
 def _lock(owner: Any) -> None:
     """Serialize the accepting transactions of one owner. SQLite's are exclusive anyway.
 
@@ -170,6 +185,7 @@ def stored_bytes(owner: Any) -> int:
         SourceImage.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
         Mask.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
         ReferencePicture.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
+        UploadedPicture.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
         GeneratedImage.objects.filter(generation__owner=owner).aggregate(n=Sum(both)),
     ]
     return sum(pictures["n"] or 0 for pictures in kept)

@@ -93,6 +93,7 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
             service=dialect.name,
             ignored_fields=options.ignored_fields,
             service_data=options.service_data,
+            expires_at=options.expires_at,
             catalog=options.catalog,
         )
     max_wait_seconds = dialect.max_wait_seconds(request)

@@ -9,7 +9,15 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from inpainting.models import Batch, Generation, Mask, ReferencePicture, SourceImage, completion_waiters
+from inpainting.models import (
+    Batch,
+    Generation,
+    Mask,
+    ReferencePicture,
+    SourceImage,
+    UploadedPicture,
+    completion_waiters,
+)
 from inpainting.models.generation import ENDED
 
 
@@ -52,6 +60,7 @@ def delete_all_of_user(user: Any) -> int:
         SourceImage.objects.filter(owner=user, generations=None).delete()
         Mask.objects.filter(owner=user, generations=None).delete()
         ReferencePicture.objects.filter(owner=user, controlled=None, adapted=None).delete()
+        UploadedPicture.objects.filter(owner=user).delete()
         for pk in pks:
             transaction.on_commit(partial(completion_waiters.wake, pk), robust=True)
     return len(pks)

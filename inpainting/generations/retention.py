@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from inpainting.accounting.limits import prune_ledger
 from inpainting.generations.delete import delete_ended
-from inpainting.models import Batch, DeliveryState, Generation, Retention, WebhookDelivery
+from inpainting.models import Batch, DeliveryState, Generation, Retention, UploadedPicture, WebhookDelivery
 from inpainting.models.generation import ENDED
 
 logger = logging.getLogger(__name__)
@@ -21,9 +21,9 @@ MAX_DELETED_PER_SWEEP = 50
 
 
 def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
-    """Delete about `at_most` expired generations with their images. Returns True if none is left.
+    """Delete about `at_most` expired generations with their images, and expired uploads. Returns True if none is left.
 
-    Applies the site's rule and each user's own, so the shorter of the two takes effect.
+    Applies the site's rule, each user's own and the generation's `expires_at`, so the shortest of them takes effect.
     """
     prune_ledger(now)
     deleted = 0
@@ -35,6 +35,9 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
         before, owner = now - timedelta(days=retention.days or 0), of_user(retention.user_id)
         WebhookDelivery.objects.filter(owner, created_at__lt=before).exclude(state=DeliveryState.PENDING).delete()
         Batch.emptied(before=before).filter(owner).delete()
+    expired = Generation.objects.filter(status__in=ENDED, expires_at__lt=now).order_by("expires_at")
+    deleted += sum(delete_ended(pk) for pk in expired.values_list("pk", flat=True)[:at_most])
+    UploadedPicture.objects.filter(expires_at__lt=now).delete()
     if deleted:
         logger.info("Deleted %d expired generations", deleted)
     return deleted < at_most

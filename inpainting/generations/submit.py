@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -40,12 +41,13 @@ def submit(
     service: str = NATIVE,
     ignored_fields: Sequence[str] = (),
     service_data: Mapping[str, Any] | None = None,
+    expires_at: datetime | None = None,
     parent: Generation | None = None,
     catalog: Catalog | None = None,
 ) -> Generation:
     """Accept a request and return its queued generation; a repeated Idempotency-Key returns the earlier one.
 
-    service, ignored_fields, service_data: see the columns of `GenerationRequest`.
+    service, ignored_fields, service_data, expires_at: see the columns of `Generation`.
     parent: the generation that this one runs again. catalog: one that the caller has already read, else a new one.
     Raises InvalidRequest for a request that cannot be planned (see `Planner.plan`), for a webhook_url that is not
     allowed and for a key that was used with another request; LimitReached if the owner has reached a limit.
@@ -54,7 +56,15 @@ def submit(
         webhooks.check_url(webhook_url, field="webhook_url")
     plan = planner(catalog).plan(request, engine, seed=random_seed())
     submission = Submission(
-        owner, engine, source_name, tuple(warnings), webhook_url, service, tuple(ignored_fields), service_data
+        owner,
+        engine,
+        source_name,
+        tuple(warnings),
+        webhook_url,
+        service,
+        tuple(ignored_fields),
+        service_data,
+        expires_at,
     )
     try:
         with deleting_uncommitted_files() as prepared:
@@ -89,6 +99,7 @@ class Submission:
     service: str = NATIVE
     ignored_fields: tuple[str, ...] = ()
     service_data: Mapping[str, Any] | None = None
+    expires_at: datetime | None = None
 
 
 @contextmanager
@@ -109,7 +120,7 @@ def prepare_generation(
     shared: see `Generation.from_request`. Raises OSError if a disk is full or nearly full.
     """
     check_free_space()
-    return Generation.from_request(
+    generation = Generation.from_request(
         plan.request,
         owner=submission.owner,
         engine=plan.engine.name,
@@ -125,6 +136,8 @@ def prepare_generation(
         parent=parent,
         shared=shared,
     )
+    generation.expires_at = submission.expires_at
+    return generation
 
 
 def random_seed() -> int:

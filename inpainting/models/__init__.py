@@ -7,7 +7,7 @@ from inpainting.models.generation import Generation, Status
 from inpainting.models.idempotency import IdempotencyKey
 from inpainting.models.ledger import Act, LedgerEntry
 from inpainting.models.limits import UserLimits
-from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage
+from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage, UploadedPicture
 from inpainting.models.retention import Retention
 from inpainting.models.webhook_delivery import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent
 from inpainting.models.webhook_secret import WebhookSecret
@@ -29,6 +29,7 @@ __all__ = [
     "Retention",
     "SourceImage",
     "Status",
+    "UploadedPicture",
     "UserLimits",
     "WebhookAttempt",
     "WebhookDelivery",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import uuid
 from collections.abc import Collection, Sequence
@@ -25,6 +26,11 @@ WORKER = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 """The identity of this process as the holder of a lease. Host and process ID alone recur in restarted containers."""
 
 
+def random_number() -> int:
+    """A random integer that JavaScript represents exactly (Number.MAX_SAFE_INTEGER)."""
+    return secrets.randbelow(2**53 - 1) + 1
+
+
 class Status(models.TextChoices):
     QUEUED = "queued"
     RUNNING = "running"
@@ -43,6 +49,13 @@ class Generation(ConditionalUpdate, GenerationRequest):
     expires; progress renews the lease. An update with an older fence changes nothing. Times are the database's.
     """
 
+    number = models.PositiveBigIntegerField(
+        default=random_number, unique=True, null=True, editable=False,
+        help_text="random; its id in the APIs whose ids are integers",
+    )  # fmt: skip
+    expires_at = models.DateTimeField(
+        null=True, blank=True, db_index=True, editable=False, help_text="deleted after that; empty: see retention"
+    )
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED, editable=False)
     cancel_requested = models.BooleanField(default=False, editable=False)
     attempts = models.PositiveSmallIntegerField(

@@ -1,4 +1,4 @@
-"""Stored images: source images, masks, conditioning images, generated images.
+"""Stored images: source images, masks, conditioning images, generated images, uploaded pictures.
 
 Files have random names and are never public.
 """
@@ -10,6 +10,7 @@ import logging
 import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack
+from datetime import datetime
 from typing import Any, ClassVar
 
 import numpy as np
@@ -137,6 +138,20 @@ class ReferencePicture(StoredPicture):
         return reference
 
 
+class UploadedPicture(StoredPicture):
+    """A picture that a client uploaded to name it in later requests; deleted by the retention sweep when it expires."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="uploaded_pictures")
+    expires_at = models.DateTimeField(db_index=True, editable=False)
+
+    @classmethod
+    def from_picture(cls, owner: Any, picture: Picture, *, expires_at: datetime) -> UploadedPicture:
+        """Write the file to storage; the row is not saved yet."""
+        uploaded = cls(owner=owner, expires_at=expires_at)
+        uploaded.write(encode_png(picture), picture)
+        return uploaded
+
+
 def content_digest(picture: Picture) -> str:
     """A SHA-256 that is equal for equal pictures. Computing it is much faster than encoding a PNG."""
     whole = hashlib.sha256(f"{picture.pixels.shape} {picture.pixels.dtype} {picture.icc_profile!r}".encode())
@@ -211,6 +226,7 @@ def delete_uncommitted_files(written: Iterable[StoredPicture]) -> None:
 @receiver(post_delete, sender=Mask)
 @receiver(post_delete, sender=ReferencePicture)
 @receiver(post_delete, sender=GeneratedImage)
+@receiver(post_delete, sender=UploadedPicture)
 def delete_files_of(instance: StoredPicture, **_: object) -> None:
     """Delete the files of a deleted row, also of one that a cascade deletes without calling the model's `delete`.
 

@@ -200,3 +200,14 @@ def test_the_command_sets_it_and_prints_what_will_be_deleted(alice: User, genera
         with pytest.raises(CommandError):
             output(*wrong)
     assert Generation.objects.get().status == Status.SUCCEEDED
+
+
+def test_an_expired_generation_is_deleted_regardless_of_retention(alice: User, generate: Generate) -> None:
+    temporary, kept_one, running = generate(alice), generate(alice), generate(alice)
+    now = timezone.now()
+    Generation.objects.filter(pk=temporary.pk).update(expires_at=now)
+    Generation.objects.filter(pk=running.pk).update(expires_at=now, status=Status.RUNNING)
+    assert sweep(now - timedelta(seconds=1))
+    assert kept() == {temporary, kept_one, running}
+    assert sweep(now + timedelta(seconds=1))
+    assert kept() == {kept_one, running}

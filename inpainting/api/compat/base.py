@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.http import HttpResponse
@@ -41,6 +42,8 @@ class Options:
     """Names of the service's fields that were sent and have no effect."""
     service_data: Mapping[str, Any] = field(default_factory=dict)
     """JSON that `render` finds in `generation.service_data`, such as an identifier of the caller. Never a key."""
+    expires_at: datetime | None = None
+    """When the generation is deleted with its results; None: as the owner's retention says."""
     idempotency: Idempotency | None = None
     catalog: Catalog | None = None
     """The catalog, where reading the request has searched it."""
