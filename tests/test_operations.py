@@ -45,6 +45,7 @@ def installation(tmp_path: Path) -> Installation:
     return installation
 
 
+@pytest.mark.full
 def test_a_backup_of_a_running_server_is_complete_and_restores_elsewhere(
     installation: Installation, tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_backup_is_not_restored_over_existing_data(installation: Installation,
         run("restore", installation, tmp_path / "backup")
 
 
+@pytest.mark.full
 def test_the_data_folder_can_be_moved(
     installation: Installation, tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:

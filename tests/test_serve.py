@@ -73,6 +73,7 @@ def test_an_unknown_warm_up_model_is_a_warning(site: Installation) -> None:
     site.wait_until(lambda: "DREAMLAYER_DIFFUSION_WARM_UP: There is no model" in site.log)
 
 
+@pytest.mark.full
 def test_a_killed_child_is_restarted_and_its_generations_continue(
     installation: Installation, key: str, photo_png: bytes, mask_png: bytes
 ) -> None:
@@ -222,6 +223,7 @@ def test_a_second_server_on_the_data_folder_ends(installation: Installation, mon
     assert refused.value.returncode == supervisor.INVALID_SETTINGS  # its parent does not start it again
 
 
+@pytest.mark.full
 def test_all_data_is_private_under_any_umask(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> None:
     installation = Installation(tmp_path / "var")
     installation.folder.mkdir(mode=0o755)

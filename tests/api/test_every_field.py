@@ -30,7 +30,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 WORKS, IGNORED, TAKEN, SILENT = "works", "ignored", "taken", "silently ignored"
 QUICK_FILL = "quick-fill"
-MODELS = [*families.generating(), QUICK_FILL]
+SIMILAR = {"sdxl", "migan"}
+"""Families that read the same settings as `sd` and `lama`."""
+MODELS = [
+    pytest.param(name, marks=[pytest.mark.full] * (name in SIMILAR)) for name in [*families.generating(), QUICK_FILL]
+]
 DIFFUSION_FAMILIES = {"sd", "sdxl", "flux-fill"}
 WITHOUT_EFFECT_ON_RESULT = {"engine", "model", "model_name", "webhook_url", "step_down"}
 """Fields that choose an engine or a model, or notify the caller, and never change the result of the same model."""

@@ -53,6 +53,7 @@ def test_it_paints_folders(folder: Path, at_once: int) -> None:
 
 
 @pytest.mark.usefixtures("models_dir")
+@pytest.mark.full
 def test_with_folders_too_flagged_results_are_hidden(
     folder: Path, settings: Any, photo: NDArray[np.uint8], hole: NDArray[np.uint8]
 ) -> None:

@@ -8,11 +8,14 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
+
 from tests.installation import Installation
 from tests.net.fake_network import Listener, answer
 from tests.webhooks.receiving import messages, url_of
 
 
+@pytest.mark.full
 def test_a_message_is_sent_again_after_the_server_was_killed_while_sending(tmp_path: Path) -> None:
     server_died: list[int] = []
 

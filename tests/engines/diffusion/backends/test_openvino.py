@@ -148,7 +148,7 @@ def forbidden(request: conversion.ConversionRequest) -> None:
     raise AssertionError("converted again")
 
 
-@pytest.mark.parametrize("slug", ["sd", pytest.param("plain", marks=pytest.mark.full), "sdxl"])
+@pytest.mark.parametrize("slug", ["sd", *(pytest.param(slug, marks=pytest.mark.full) for slug in ("plain", "sdxl"))])
 def test_torch_paints_the_first_image_and_openvino_the_same_images_afterwards(
     folder: Path, tmp_path: Path, specs: dict[str, ModelSpec], slug: str
 ) -> None:
@@ -218,6 +218,7 @@ def test_one_conversion_serves_all_sizes_and_later_processes(folder: Path, specs
     assert batcher.backends.select(batcher.cache.get(specs["sd"]), Size(96, 128), (), 1) is not TORCH
 
 
+@pytest.mark.full
 def test_damaged_files_are_converted_again(folder: Path, specs: dict[str, ModelSpec]) -> None:
     before = batcher_in(folder)
     painted(before, specs["sd"])
@@ -347,6 +348,7 @@ def test_with_another_vae_openvino_denoises_and_torch_decodes(
     assert largest_difference(picture, by_torch(spec)) > 3
 
 
+@pytest.mark.full
 def test_concurrent_processes_convert_a_model_once(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "sd")
     model = load(spec, CPU)

@@ -29,6 +29,7 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     request,
 )
 from tests.engines.diffusion.pipelines import CPU, KINDS, SIDE, ignore_step
+from tests.matrix import each_value_once
 
 HALF: dict[str, Any] = {"control_strength": 0.5}
 MIDDLE: dict[str, Any] = {"control_start": 0.2, "control_end": 0.8}
@@ -57,8 +58,10 @@ def canny(folder: Path) -> dict[str, ModelSpec]:
     }
 
 
-@pytest.mark.parametrize("changes", [{}, HALF, MIDDLE, {"guidance_scale": 1.0}, {"strength": 0.6}])
-@pytest.mark.parametrize(("family", "inpainting"), KINDS)
+@pytest.mark.parametrize(
+    ("family", "inpainting", "changes"),
+    each_value_once(KINDS, [{}, HALF, MIDDLE, {"guidance_scale": 1.0}, {"strength": 0.6}]),
+)
 def test_a_controlnet_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], ModelSpec],
     canny: dict[str, ModelSpec],
@@ -80,8 +83,7 @@ def test_a_controlnet_equals_the_reference_pipeline(
         )
 
 
-@pytest.mark.parametrize("control", list(Control))
-@pytest.mark.parametrize("family", ["sd", "sdxl"])
+@pytest.mark.parametrize(("family", "control"), each_value_once(["sd", "sdxl"], list(Control)))
 def test_each_control_gets_the_kind_of_image_it_was_trained_on(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str, control: Control
 ) -> None:

@@ -33,6 +33,7 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     request,
 )
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, KINDS
+from tests.matrix import each_value_once
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +72,10 @@ def lora(folder: Path, models: dict[tuple[str, bool], ModelSpec]) -> dict[str, L
     return found
 
 
-@pytest.mark.parametrize("kind", ["plain", "plus"])
-@pytest.mark.parametrize("changes", [{}, {"ip_adapter_scale": 0.4}, {"guidance_scale": 1.0}])
-@pytest.mark.parametrize(("family", "inpainting"), KINDS)
+@pytest.mark.parametrize(
+    ("family", "inpainting", "changes", "kind"),
+    each_value_once(KINDS, [{}, {"ip_adapter_scale": 0.4}, {"guidance_scale": 1.0}], ["plain", "plus"]),
+)
 def test_an_ip_adapter_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], ModelSpec],
     adapters: dict[tuple[str, str], ModelSpec],
@@ -121,8 +123,7 @@ def test_a_scale_of_zero_changes_nothing(
     )
 
 
-@pytest.mark.parametrize("kind", ["plain", "plus"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "kind"), each_value_once(FAMILIES, ["plain", "plus"]))
 def test_after_an_ip_adapter_the_model_is_bit_identical_to_before(
     models: dict[tuple[str, bool], ModelSpec],
     adapters: dict[tuple[str, str], ModelSpec],
@@ -173,8 +174,7 @@ def test_in_one_batch_each_has_its_own_image_prompt_and_scale(
     assert differ(together[0], together[2])
 
 
-@pytest.mark.parametrize("max_rows", [1, 32])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "max_rows"), each_value_once(FAMILIES, [32, 1]))
 def test_jobs_with_different_ip_adapters_and_without_one_run_at_once(
     models: dict[tuple[str, bool], ModelSpec],
     adapters: dict[tuple[str, str], ModelSpec],

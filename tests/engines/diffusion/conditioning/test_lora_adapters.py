@@ -31,6 +31,7 @@ from tests.engines.diffusion.pipelines import (
     loaded_reference,
     run_reference,
 )
+from tests.matrix import each_value_once
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +77,10 @@ def diffusers_result(spec: ModelSpec, requested: InpaintRequest, used: list[Lora
     return run_reference(reference, spec, requested)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("uses", [[(0, 1.0)], [(1, 0.7)], [(0, 0.6), (1, -0.4)], [(2, 1.5), (0, 0.3)]])
+@pytest.mark.parametrize(
+    ("family", "uses"),
+    each_value_once(FAMILIES, [[(0, 1.0)], [(1, 0.7)], [(0, 0.6), (1, -0.4)], [(2, 1.5), (0, 0.3)]]),
+)
 def test_loras_equal_the_reference_pipeline(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str, uses: list[tuple[int, float]]
 ) -> None:
@@ -111,7 +114,7 @@ def test_after_loras_the_model_is_bit_identical_to_before(
     assert torch.equal(denoised_latents(model, ddim_request(), []), before)
 
 
-@pytest.mark.parametrize(("family", "max_rows"), [("sd", 1), ("sd", 32), ("sdxl", 32)])
+@pytest.mark.parametrize(("family", "max_rows"), each_value_once(["sd", "sdxl"], [1, 32]))
 def test_jobs_with_different_loras_run_at_once_with_the_results_they_have_alone(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str, max_rows: int
 ) -> None:

@@ -77,7 +77,7 @@ def together(batcher: Batcher) -> Iterator[Callable[..., list[Future[Any]]]]:
         yield submit_all
 
 
-@pytest.mark.parametrize("slug", ["sd", "plain", "sdxl"])
+@pytest.mark.parametrize("slug", ["sd", *(pytest.param(slug, marks=pytest.mark.full) for slug in ("plain", "sdxl"))])
 def test_eight_jobs_share_the_unet_calls_with_the_results_they_have_alone(
     specs: dict[str, ModelSpec], together: Any, slug: str
 ) -> None:
