@@ -10,8 +10,10 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from inpainting.models import (
+    Act,
     Batch,
     Generation,
+    LedgerEntry,
     Mask,
     ReferencePicture,
     SourceImage,
@@ -25,6 +27,17 @@ def delete(generation: Generation) -> bool:
     """Delete a generation with its images. A running one is cancelled and False is returned: call again soon."""
     generation.cancel()
     return delete_ended(generation.pk) or not Generation.objects.filter(pk=generation.pk).exists()
+
+
+def delete_and_record(generation: Generation) -> None:
+    """Delete a generation with its images, for `was_deleted`. A running one is cancelled, and its row stays."""
+    LedgerEntry.objects.create(owner=generation.owner, act=Act.DELETION, generation_id=generation.pk)
+    delete(generation)
+
+
+def was_deleted(user: Any, pk: UUID) -> bool:
+    """Whether the user deleted this generation with `delete_and_record` in the last day."""
+    return LedgerEntry.objects.filter(owner=user, act=Act.DELETION, generation_id=pk).exists()
 
 
 def delete_ended(pk: UUID) -> bool:

@@ -10,10 +10,11 @@ from django.utils import timezone
 
 
 class Act(models.TextChoices):
-    """The kinds of action that are counted."""
+    """The kinds of action that are recorded."""
 
     GENERATION = "generation"
     WEBHOOK = "webhook"  # sent by hand: a test or a redelivery
+    DELETION = "deletion"  # counted by no limit
 
 
 class LedgerEntry(models.Model):
@@ -22,6 +23,7 @@ class LedgerEntry(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     act = models.CharField(max_length=10, choices=Act.choices, editable=False)
     pixels = models.PositiveBigIntegerField(default=0, editable=False, help_text="of the picture")
+    generation_id = models.UUIDField(null=True, editable=False, help_text="deleted generation")
     at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

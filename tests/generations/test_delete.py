@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from django.db import connection, transaction
 from django.test import Client
+from django.utils import timezone
 from skimage import data
 
 from accounts.models import User
 from inpainting import tasks
+from inpainting.accounting.limits import prune_ledger
 from inpainting.core.picture import Picture
-from inpainting.generations.delete import delete, delete_all_of_user, delete_ended
+from inpainting.generations.delete import delete, delete_all_of_user, delete_and_record, delete_ended, was_deleted
 from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage
 from inpainting.models.pictures import content_digest
 from inpainting.worker import run as running
@@ -238,3 +241,27 @@ def a_transaction_waits_for_a_lock() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
         return bool(cursor.fetchone()[0])
+
+
+def test_a_recorded_deletion_is_known_to_its_owner_for_a_day(
+    alice: User, bob: User, generate: Generate, waits: Generate
+) -> None:
+    ended, waiting, kept = generate(alice), waits(alice), generate(alice)
+    delete_and_record(ended)
+    delete_and_record(waiting)
+    assert list(Generation.objects.all()) == [kept]
+    assert was_deleted(alice, ended.pk)
+    assert was_deleted(alice, waiting.pk)
+    assert not was_deleted(alice, kept.pk)
+    assert not was_deleted(bob, ended.pk)
+    prune_ledger(timezone.now() + timedelta(days=1, seconds=1))
+    assert not was_deleted(alice, ended.pk)
+
+
+def test_a_running_generation_is_cancelled_by_a_recorded_deletion(alice: User, waits: Generate) -> None:
+    held = waits(alice)
+    held.start()
+    delete_and_record(held)
+    held.refresh_from_db()
+    assert held.cancel_requested
+    assert was_deleted(alice, held.pk)
