@@ -11,6 +11,7 @@ from inpainting.core.codecs import STORED_LIMITS, DecodedPicture, decode_picture
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
+from inpainting.core.outpainting import Outpaint
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
@@ -43,7 +44,8 @@ class FileReport:
 class FileJob:
     """One picture to paint: its files, where the results go, and the plan of its settings.
 
-    mask: None repaints the whole image. control_image, ip_adapter_image: see `InpaintRequest`.
+    mask: None repaints the whole image, or with `outpaint` the new border. control_image, ip_adapter_image: see
+    `InpaintRequest`.
     moderate: the check that every result has to pass; None where the safety checker is off.
     embeds_settings: whether the results contain the settings as text.
     The first result is written to `out`, the second beside it as NAME-2.png, and so on.
@@ -57,6 +59,7 @@ class FileJob:
     moderate: Moderate | None = None
     control_image: Path | None = None
     ip_adapter_image: Path | None = None
+    outpaint: Outpaint | None = None
     embeds_settings: bool = True
 
     def run(self, on_step: OnStep) -> list[FileReport]:
@@ -64,15 +67,14 @@ class FileJob:
 
         The first result is written last: where it exists, all of them do.
         """
-        image = decode_picture(self.image.read_bytes())
-        request, warnings = self.request(image)
+        request, warnings = self.request(decode_picture(self.image.read_bytes()))
         plan = plan_pictures(request, self.plan)
         warnings = (*warnings, *plan.warnings)
         paintings = paint(plan, registry.find(plan.engine.name), on_step)
         if self.moderate is not None:
             paintings = [self.moderate(painting, lambda: None) for painting in paintings]
         reports = [
-            self.write_result(index, painting, warnings, image.picture)
+            self.write_result(index, painting, warnings, request.image)
             for index, painting in reversed([*enumerate(paintings)])
         ]
         return reports[::-1]
@@ -82,7 +84,7 @@ class FileJob:
         mask = None if self.mask is None else decode_picture(self.mask.read_bytes(), field="mask")
         paths = {"control_image": self.control_image, "ip_adapter_image": self.ip_adapter_image}
         images = {name: decode_picture(path.read_bytes(), field=name) for name, path in paths.items() if path}
-        return build_request(image, mask, self.plan.settings, self.polarity, images)
+        return build_request(image, mask, self.plan.settings, self.polarity, images, self.outpaint)
 
     def result(self, index: int) -> Path:
         return self.out if index == 0 else self.out.with_stem(f"{self.out.stem}-{index + 1}")

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 
 from inpainting import moderation
 from inpainting.cli.file_job import FileJob
-from inpainting.cli.options import option_name, settings_from_options
+from inpainting.cli.options import option_name, outpaint_from_options, settings_from_options
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.engines.base import SettingsPlan
@@ -34,8 +34,8 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
     for path in (image, mask, controls, options["ip_adapter_image"]):
         if path is not None and not path.exists():
             raise CommandError(f"{path} does not exist.")
-    plan = plan_from_options(options, warn)
-    if mask is None and plan.engine.needs_surroundings:
+    plan, outpaint = plan_from_options(options, warn), outpaint_from_options(options)
+    if mask is None and outpaint is None and plan.engine.needs_surroundings:
         raise CommandError(f"MASK is missing: {plan.engine.name} paints from what is kept.")
     common = partial(
         FileJob,
@@ -43,6 +43,7 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
         polarity=MaskPolarity(options["mask_polarity"]),
         moderate=moderation.moderator(plan.settings),
         ip_adapter_image=options["ip_adapter_image"],
+        outpaint=outpaint,
         embeds_settings=settings.EMBED_SETTINGS,
     )
 

@@ -1,4 +1,4 @@
-"""The options of `manage.py inpaint` for the settings in the settings table."""
+"""The options of `manage.py inpaint` for the settings in the settings table, and for outpainting."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.outpainting import OUTPAINT_ROWS, SIDES, Outpaint, outpaint_from
 from inpainting.core.setting import Group, Setting, ValueType
-from inpainting.core.settings_table import SETTINGS, LoraUse, PaintSettings, by_name
+from inpainting.core.settings_table import SETTINGS, LoraUse, PaintSettings
 
 METAVARS = {
     ValueType.TEXT: "TEXT",
@@ -19,12 +20,20 @@ METAVARS = {
     ValueType.LORAS: "SLUG[:WEIGHT]",
 }
 MAX_SHOWN_CHOICES = 4
+ROWS = (*SETTINGS, *OUTPAINT_ROWS)
+_OPTIONS = {row.name: "--" + (row.option or row.name).replace("_", "-") for row in ROWS}
 
 
 def add_setting_options(parser: ArgumentParser) -> None:
-    """Add an option for each row of the settings table, except rows with a `no_option`."""
+    """Add an option for each row of the settings table, except rows with a `no_option`, and those of outpainting."""
     groups = {group: parser.add_argument_group(group) for group in Group}
-    for row in SETTINGS:
+    groups[Group.OUTPAINT].add_argument(
+        "--outpaint",
+        type=pixels_of_sides,
+        metavar="SIDE=PX,...",
+        help=f"Pixels to add to the sides, such as left=256,right=256. The sides are {', '.join(SIDES)}.",
+    )
+    for row in ROWS:
         if not row.no_option:
             groups[row.group].add_argument(
                 option_name(row.name), dest=row.name, default=None, help=help_text(row), **_arguments(row)
@@ -33,7 +42,7 @@ def add_setting_options(parser: ArgumentParser) -> None:
 
 def option_name(name: str) -> str:
     """Return the option name of a setting: "mask_grow" -> "--mask-grow"."""
-    return "--" + (by_name(name).option or name).replace("_", "-")
+    return _OPTIONS[name]
 
 
 def settings_from_options(options: Mapping[str, Any]) -> PaintSettings:
@@ -43,6 +52,11 @@ def settings_from_options(options: Mapping[str, Any]) -> PaintSettings:
     if "safety_checker_type" in values:
         values["safety_checker"] = True
     return PaintSettings(**values)
+
+
+def outpaint_from_options(options: Mapping[str, Any]) -> Outpaint | None:
+    """Return the canvas that parsed options ask for; None if they ask for none. Raises InvalidRequest."""
+    return outpaint_from({**options, **(options.get("outpaint") or {})})
 
 
 def help_text(row: Setting) -> str:
@@ -83,3 +97,14 @@ def lora_use(text: str) -> LoraUse:
         raise ArgumentTypeError(f"{weight} is not a number") from None
     except InvalidRequest as error:
         raise ArgumentTypeError(error.message) from None
+
+
+def pixels_of_sides(text: str) -> dict[str, int]:
+    """Parse SIDE=PX,... to the fields of a request: "left=256" -> {"outpaint_left": 256}."""
+    fields: dict[str, int] = {}
+    for part in text.split(","):
+        side, _, pixels = part.strip().partition("=")
+        if side not in SIDES or not pixels.isdecimal():
+            raise ArgumentTypeError(f"{part!r} is not one of {', '.join(f'{side}=PX' for side in SIDES)}")
+        fields[f"outpaint_{side}"] = int(pixels)
+    return fields

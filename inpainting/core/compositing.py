@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.colour_match import MAX_PAIRS, ColourMatch, fit_colour_match
 from inpainting.core.errors import EngineFailed, InvalidRequest
-from inpainting.core.geometry import Box, Size, Window, row_strips
+from inpainting.core.geometry import Box, Window, row_strips
 from inpainting.core.masks import bounds, feather, luminance, scaled
 from inpainting.core.picture import Mask, Picture, Pixels
 from inpainting.core.poisson import HarmonicSurface
+from inpainting.core.resizing import resized
 from inpainting.core.seams import Seam, levels
 
 RING = 12
@@ -113,17 +114,6 @@ def outside_mask_changed_pixels(canonical: Picture, result: Picture, mask: Mask)
         differs = reduce(np.logical_or, channels)
         changed += int(np.count_nonzero(differs & (mask[top:bottom] == 0)))
     return changed
-
-
-def resized(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Pixels [height, width, 3] at another size: area averages for shrinking, Lanczos for enlarging."""
-    height, width = pixels.shape[:2]
-    smaller = Size(min(width, size.width), min(height, size.height))
-    if smaller != Size(width, height):
-        pixels = cv2.resize(pixels, (smaller.width, smaller.height), interpolation=cv2.INTER_AREA)
-    if smaller != size:
-        pixels = cv2.resize(pixels, (size.width, size.height), interpolation=cv2.INTER_LANCZOS4)
-    return pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.codecs.colour import to_8_bits, to_rgb8, to_srgb
-from inpainting.core.compositing import resized
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
+from inpainting.core.resizing import resized
 
 
 def prepare_control_image(picture: Picture, size: Size) -> Picture:

@@ -101,6 +101,22 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the source image of an outpainting lies on the canvas.
+
+    source: its size as it was sent. box: in the pixels of the canvas; of another size where the source was scaled.
+    """
+
+    canvas: Size
+    source: Size
+    box: Box
+
+    @property
+    def is_scaled(self) -> bool:
+        return self.box.size != self.source
+
+
+@dataclass(frozen=True, slots=True)
 class WindowRule:
     """The context around the mask that an engine needs, and the sizes at which it works.
 

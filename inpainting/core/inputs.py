@@ -12,6 +12,7 @@ from inpainting.core.codecs import DecodedPicture
 from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
 from inpainting.core.geometry import Size
 from inpainting.core.masks import MaskPolarity
+from inpainting.core.outpainting import Outpaint, extend
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 
@@ -24,21 +25,26 @@ def build_request(
     settings: PaintSettings,
     polarity: MaskPolarity,
     conditioning_images: Mapping[str, DecodedPicture] = NO_IMAGES,
+    outpaint: Outpaint | None = None,
 ) -> tuple[InpaintRequest, tuple[str, ...]]:
     """Build the request, with warnings about its images. A mask of another size is scaled to the image.
 
-    mask: None repaints the whole image. conditioning_images: by their names in `InpaintRequest`.
+    mask: None repaints the whole image; with `outpaint`, the border alone. conditioning_images: by their names in
+    `InpaintRequest`; a control image is scaled to the canvas.
     """
-    size = image.picture.size
+    picture, pixels, placement = image.picture, None, None
     warnings = list(image.warnings)
-    if mask is None:
-        pixels = np.full((size.height, size.width), 255, np.uint8)
-    else:
-        pixels = masks.normalise(mask.picture, polarity=polarity, size=size)
-        scaled = masks.scaling_note(mask.picture.size, size)
+    if mask is not None:
+        pixels = masks.normalise(mask.picture, polarity=polarity, size=picture.size)
+        scaled = masks.scaling_note(mask.picture.size, picture.size)
         warnings += [*mask.warnings, *([scaled] if scaled else [])]
-    pictures, more_warnings = prepare_conditioning_images(conditioning_images, size)
-    return InpaintRequest(image.picture, pixels, settings, **pictures), (*warnings, *more_warnings)
+    if outpaint is not None:
+        picture, pixels, placement = extend(picture, outpaint, pixels)
+    elif pixels is None:
+        pixels = np.full((picture.size.height, picture.size.width), 255, np.uint8)
+    pictures, more_warnings = prepare_conditioning_images(conditioning_images, picture.size)
+    request = InpaintRequest(picture, pixels, settings, **pictures, placement=placement)
+    return request, (*warnings, *more_warnings)
 
 
 def prepare_conditioning_images(

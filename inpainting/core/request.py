@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Placement
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.settings_table import LoraUse, PaintSettings
 
@@ -19,6 +20,7 @@ class InpaintRequest:
 
     control_image: the conditioning image of `settings.control`, of the size of the source image; None where it is
     computed from the source image. ip_adapter_image: the image prompt of `settings.ip_adapter`, of any size.
+    placement: where the image was outpainted (see `core.outpainting`); `image` is the whole canvas then.
 
     Raises InvalidRequest for a mask of another shape or type, and for a mask or control image of another size.
     """
@@ -28,6 +30,7 @@ class InpaintRequest:
     settings: PaintSettings = field(default_factory=PaintSettings)
     control_image: Picture | None = None
     ip_adapter_image: Picture | None = None
+    placement: Placement | None = None
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.uint8:

@@ -44,6 +44,7 @@ class Group(StrEnum):
     CONTROLNET = "ControlNet"
     IP_ADAPTER = "IP-Adapter"
     SAFETY = "Safety checker"
+    OUTPAINT = "Outpainting"
 
 
 @dataclass(frozen=True, slots=True)

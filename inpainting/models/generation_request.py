@@ -157,7 +157,7 @@ class GenerationRequest(models.Model):
         """
         sent = dict(references or {})
         try:
-            kept = {name: picture.read() for name, picture in self.references.items() if name not in sent}
+            kept: dict[str, Any] = {n: picture.read() for n, picture in self.references.items() if n not in sent}
             return InpaintRequest(
                 self.source.read(), self.mask.read_pixels(), settings or self.paint_settings, **kept | sent
             )

@@ -45,6 +45,26 @@ def test_it_reads_a_mask_of_the_other_polarity(folder: Path, photo: NDArray[np.u
     assert out.read_bytes() == again.read_bytes()
 
 
+def test_it_outpaints_without_a_mask(folder: Path, photo: NDArray[np.uint8]) -> None:
+    out = folder / "out.png"
+    _, notes = inpaint(folder / "images/a.png", "-o", out, "--outpaint", "left=9,bottom=7", "--seed", 3)
+    assert "0 pixels changed outside the mask" in notes
+    height, width = photo.shape[:2]
+    assert pixels(out).shape == (height + 7, width + 9, 3)
+    assert np.array_equal(pixels(out)[:height, 9:], photo)
+
+
+def test_it_repaints_a_mask_together_with_the_new_border(
+    folder: Path, photo: NDArray[np.uint8], hole: NDArray[np.uint8]
+) -> None:
+    out, height, width = folder / "out.png", *photo.shape[:2]
+    size = ("--outpaint-size", f"{width}x{height + 8}")
+    inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", out, *size, "--seed", 3)
+    part = pixels(out)[4:-4]
+    assert np.array_equal(part[hole == 0], photo[hole == 0])
+    assert not np.array_equal(part, photo)
+
+
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_it_paints_folders(folder: Path, at_once: int) -> None:
     output, _ = inpaint(folder / "images", folder / "masks", "-o", folder / "out", "--jobs", at_once)

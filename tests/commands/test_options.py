@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentError, ArgumentParser
 from typing import Any
 
 import pytest
 
-from inpainting.cli.options import add_setting_options, option_name, settings_from_options
+from inpainting.cli.options import add_setting_options, option_name, outpaint_from_options, settings_from_options
+from inpainting.core.outpainting import Outpaint
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import SETTINGS, LoraUse, PaintSettings, by_name
 
@@ -60,6 +61,27 @@ def test_an_option_becomes_its_setting(parser: ArgumentParser, row: Setting) -> 
 
 def test_without_options_every_setting_has_its_default(parser: ArgumentParser) -> None:
     assert settings_from_options(vars(parser.parse_args([]))) == PaintSettings()
+
+
+@pytest.mark.parametrize(
+    ("words", "outpaint"),
+    [
+        ([], None),
+        (["--outpaint", "left=256, bottom=8"], Outpaint(left=256, bottom=8)),
+        (["--outpaint-size", "1536x1024", "--outpaint-fit", "contain"], Outpaint(size="1536x1024", fit="contain")),
+        (["--outpaint-ratio", "16:9", "--outpaint-anchor", "left"], Outpaint(ratio="16:9", anchor="left")),
+    ],
+)
+def test_options_of_outpainting_become_a_canvas(
+    parser: ArgumentParser, words: list[str], outpaint: Outpaint | None
+) -> None:
+    assert outpaint_from_options(vars(parser.parse_args(words))) == outpaint
+
+
+@pytest.mark.parametrize("sides", ["left", "left=", "middle=3", "left=-3", "left=1.5", "left=3;right=3"])
+def test_malformed_sides_are_refused(parser: ArgumentParser, sides: str) -> None:
+    with pytest.raises(ArgumentError, match="is not one of left=PX, top=PX"):
+        parser.parse_args(["--outpaint", sides])
 
 
 def test_a_boolean_can_be_turned_off(parser: ArgumentParser) -> None:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ModelSpec, install_hint
-from inpainting.core.compositing import resized
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
 from inpainting.core.masks import scaled
+from inpainting.core.resizing import resized
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.mask_regions import split_into_regions

@@ -24,8 +24,9 @@ class Command(BaseCommand):
     help = (
         "Repaint the masked part of IMAGE and write a PNG. Given folders, repaint every picture with its mask "
         "(MASK/NAME.png or MASK/NAME_mask.png, or one mask for all); results that exist are skipped, so that an "
-        "interrupted run can be resumed. Without MASK the diffusion engine repaints the whole image. Where memory is "
-        "too small no other engine steps in: step_down is for the API only."
+        "interrupted run can be resumed. Without MASK the diffusion engine repaints the whole image; --outpaint "
+        "and --outpaint-size add a border and repaint that. Where memory is too small no other engine "
+        "steps in: step_down is for the API only."
     )
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own way to say it
 
