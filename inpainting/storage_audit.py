@@ -44,7 +44,7 @@ def named_files() -> Iterator[NamedFile]:
         fields = file_fields(model)
         for row in model._default_manager.order_by().values("pk", *fields, *model.HASHES.values()).iterator():
             for field in fields:
-                if row[field]:  # most results have no hidden file
+                if row[field]:  # most results have no hidden file and no copy
                     yield NamedFile(
                         row[field], model, row["pk"], row[model.HASHES[field]] if field in model.HASHES else ""
                     )

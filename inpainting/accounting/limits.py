@@ -180,13 +180,13 @@ def spent(owner: Any) -> dict[str, int]:
 
 def stored_bytes(owner: Any) -> int:
     """Bytes of all stored images of a user, without thumbnails."""
-    both = F("byte_count") + F("hidden_byte_count")
+    files = F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")
     kept = [
         SourceImage.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
         Mask.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
         ReferencePicture.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
         UploadedPicture.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
-        GeneratedImage.objects.filter(generation__owner=owner).aggregate(n=Sum(both)),
+        GeneratedImage.objects.filter(generation__owner=owner).aggregate(n=Sum(files)),
     ]
     return sum(pictures["n"] or 0 for pictures in kept)
 

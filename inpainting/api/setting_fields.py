@@ -19,8 +19,6 @@ MAX_NAME_CHARACTERS = 200
 RANDOM_SEED = 0
 NO_PRESET = "full"
 """The value of `preset` that stands for none, for running a draft again in full quality."""
-ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
-"""Spellings of `algorithm_type` by another service -> the choices."""
 
 
 class Integer(serializers.IntegerField):
@@ -176,6 +174,18 @@ def as_float(number: float) -> float:
         return math.inf
 
 
+class Choice(serializers.ChoiceField):
+    """One of a row's choices, also in its other spellings."""
+
+    def __init__(self, row: Setting, **options: Any) -> None:
+        super().__init__((*row.choices, *row.spellings), **options)
+        self.spellings = row.spellings
+
+    def to_internal_value(self, data: Any) -> str:
+        choice: str = super().to_internal_value(data)
+        return self.spellings.get(choice, choice)
+
+
 def build_field(row: Setting, *, is_required: bool = False) -> serializers.Field:
     """Return an unbound field with the limits and the help of the row."""
     common: dict[str, Any] = {"required": is_required, "help_text": help_text(row)}
@@ -193,7 +203,7 @@ def build_field(row: Setting, *, is_required: bool = False) -> serializers.Field
         case ValueType.BOOLEAN:
             return serializers.BooleanField(allow_null=True, **common)
         case ValueType.CHOICE:
-            return serializers.ChoiceField(row.choices, **common)
+            return Choice(row, **common)
         case ValueType.CATALOG_NAME:
             return CatalogName(allow_null=True, max_length=MAX_NAME_CHARACTERS, **common)
         case ValueType.SLUGS:
@@ -228,21 +238,11 @@ API_HELP = {
 """Sentences that only the API adds to the help of a row."""
 
 
-def _algorithm_type_field(row: Setting, common: dict[str, Any]) -> serializers.Field:
-    names = [
-        name
-        for choice in row.choices
-        for name in (choice, *(other for other, meant in ALGORITHM_SPELLINGS.items() if meant == choice))
-    ]
-    return serializers.ChoiceField(names, **common)
-
-
 SPECIAL_FIELDS: dict[str, Callable[[Setting, dict[str, Any]], serializers.Field]] = {
     "seed": lambda row, common: Seed(max_value=MAX_SEED, **common),
     "guidance_scale": lambda row, common: Guidance(min_value=RANGES[row.name][0], **common),
     "scheduler": lambda row, common: Text(allow_blank=True, max_length=MAX_NAME_CHARACTERS, **common),
     "model": lambda row, common: Text(max_length=MAX_NAME_CHARACTERS, **common),
-    "algorithm_type": _algorithm_type_field,
     "preset": lambda row, common: serializers.ChoiceField((NO_PRESET, *row.choices), **common),
     "step_down": lambda row, common: serializers.BooleanField(**common),
 }

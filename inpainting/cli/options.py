@@ -78,7 +78,8 @@ def _arguments(row: Setting) -> dict[str, Any]:
         return {"action": BooleanOptionalAction}
     if row.type is ValueType.CHOICE:
         # argparse shows the choices in place of a metavar, which reads well for a few of them.
-        return {"choices": row.choices, "metavar": "NAME" if len(row.choices) > MAX_SHOWN_CHOICES else None}
+        metavar = "NAME" if len(row.choices) > MAX_SHOWN_CHOICES else None
+        return {"choices": row.choices, "metavar": metavar, "type": lambda text: row.spellings.get(text, text)}
     arguments: dict[str, Any] = {"metavar": "PX" if row.unit == "px" else METAVARS[row.type]}
     if row.type in (ValueType.SLUGS, ValueType.LORAS):
         arguments["action"] = "append"

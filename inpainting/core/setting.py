@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from types import UnionType
@@ -67,7 +67,8 @@ class Setting:
     help: one or two sentences. placeholder: an example in empty text fields.
     range: the lowest and the highest number, both allowed. step: the interval of a slider; other numbers take any
     float, or any whole number. max_length: of a text in characters, of a list in entries.
-    choices: the names that are allowed. choice_code: the error code for any other name.
+    choices: the names that are allowed. choice_code: the error code for any other name. spellings: other spellings that
+    the API and the CLI accept -> the choice.
     catalog_kind: of catalog names, the kind of the entry.
     public_name: the name in the API where it differs from `name`. aliases: further names that the API accepts.
     read_by: names of the engines that read it, or EVERY_ENGINE. A model family may ignore it nevertheless; see
@@ -92,6 +93,7 @@ class Setting:
     max_length: int | None = None
     choices: tuple[str, ...] = ()
     choice_code: str = "field_invalid"
+    spellings: Mapping[str, str] = field(default_factory=dict, hash=False)
     catalog_kind: str = ""
     public_name: str = ""
     aliases: tuple[str, ...] = ()

@@ -42,12 +42,16 @@ SCHEDULERS = (
 FLOW_SCHEDULERS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 """Schedulers of flow-matching models, by the names of diffusers."""
 ALL_SCHEDULERS = (*SCHEDULERS, *FLOW_SCHEDULERS)
+OUTPUT_FORMATS = ("png", "jpeg", "webp")
+DEFAULT_QUALITY = 85
+"""Of Deep-Image's API; hardly visible on photographs at a quarter of the bytes of quality 100."""
 ALGORITHM_TYPES = ("none", "dpmsolver++", "sde-dpmsolver++")
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 PRESETS = ("draft",)
-STORED_SPELLINGS = {("algorithm_type", "dpmsolver+++"): "dpmsolver++"}
-"""(setting, value) in the history of earlier releases -> the value of today."""
+ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
+"""Spellings of ModelsLab, which the history of earlier releases has as well."""
 ALL_ENGINES = frozenset({EVERY_ENGINE})
+LOSSLESS = IdleWhen("output_format", "png", "It has no effect on PNG files, which lose nothing.")
 UNGUIDED = IdleWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")
 
 
@@ -107,6 +111,32 @@ class PaintSettings:
         default_text="random",
         range=(0, MAX_SEED),
         read_by=frozenset({QUICK_FILL, DIFFUSION}),
+    )
+    output_format: str = _result(
+        label="File format",
+        help="The format of the result files. png is lossless; jpeg and webp are smaller, lossy copies of the PNG, "
+        "which is kept.",
+        default="png",
+        choices=OUTPUT_FORMATS,
+        spellings={"jpg": "jpeg"},
+        read_by=ALL_ENGINES,
+    )
+    quality: int | None = _result(
+        label="File quality",
+        help="The quality of a JPEG or WebP file; 100 is the best and largest.",
+        default_text=str(DEFAULT_QUALITY),
+        range=(1, 100),
+        read_by=ALL_ENGINES,
+        idle_when=LOSSLESS,
+    )
+    max_file_kilobytes: int | None = _result(
+        label="Largest file",
+        help="The quality is lowered until the JPEG or WebP file has at most this many kilobytes of 1000 bytes.",
+        default_text="any size",
+        unit="kB",
+        range=(1, 100_000),
+        read_by=ALL_ENGINES,
+        idle_when=LOSSLESS,
     )
     preset: str | None = _sampling(
         label="Quality",
@@ -178,6 +208,7 @@ class PaintSettings:
         help="The variant of the DPM solvers; other schedulers ignore it.",
         default_text="the model's",
         choices=ALGORITHM_TYPES,
+        spellings=ALGORITHM_SPELLINGS,
     )
     clip_skip: int | None = _sampling(
         label="Clip skip",
@@ -358,9 +389,9 @@ class PaintSettings:
             raise InvalidRequest(f"Unknown settings: {', '.join(unknown)}.", field=unknown[0])
         loras = tuple(LoraUse(**use) for use in values.get("loras", ()))
         named = {**values, "loras": loras, "embeddings": tuple(values.get("embeddings", ()))}
-        for (name, stored), spelling in STORED_SPELLINGS.items():
-            if named.get(name) == stored:
-                named[name] = spelling
+        stored = named.get("algorithm_type")
+        if stored in ALGORITHM_SPELLINGS:
+            named["algorithm_type"] = ALGORITHM_SPELLINGS[stored]
         return cls(**named)
 
 

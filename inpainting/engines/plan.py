@@ -13,6 +13,7 @@ import numpy as np
 
 from inpainting.catalog import families
 from inpainting.core import masks
+from inpainting.core.codecs.formats import losses
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import plan_window
 from inpainting.core.moderation import policy
@@ -146,8 +147,9 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     images = {name: getattr(request, name) for name in CONDITIONING_IMAGES if getattr(request, name) is not None}
     unread = unread_images(plan, images)
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
+    lost = losses(request.image, plan.settings.output_format)
     return Plan(
-        **_fields_of(plan) | {"warnings": (*plan.warnings, *masks.check(mask), *notes)},
+        **_fields_of(plan) | {"warnings": (*plan.warnings, *masks.check(mask), *notes, *lost)},
         **{name: image for name, image in images.items() if name not in unread},
         request=replace(request, settings=plan.settings),
         mask=mask,

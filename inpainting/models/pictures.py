@@ -17,10 +17,12 @@ import numpy as np
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.db import Error, models, transaction
+from django.db.models.fields.files import FieldFile
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
 from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, thumbnail_webp
+from inpainting.core.codecs.formats import EXTENSIONS, PNG, LossyCopy, format_of
 from inpainting.core.picture import Mask as MaskPixels
 from inpainting.core.picture import Picture
 
@@ -174,7 +176,14 @@ class GeneratedImage(ThumbnailedPicture):
     hidden_sha256 = models.CharField(max_length=64, blank=True, default="", editable=False)
     hidden_byte_count = models.PositiveBigIntegerField(default=0, editable=False)
 
-    HASHES: ClassVar[dict[str, str]] = {"file": "sha256", "hidden_file": "hidden_sha256"}
+    copy_file = models.FileField(
+        upload_to=private_name, max_length=200, blank=True, editable=False,
+        help_text="a lossy copy, in the requested format",
+    )  # fmt: skip
+    copy_sha256 = models.CharField(max_length=64, blank=True, default="", editable=False)
+    copy_byte_count = models.PositiveBigIntegerField(default=0, editable=False)
+
+    HASHES: ClassVar[dict[str, str]] = {"file": "sha256", "hidden_file": "hidden_sha256", "copy_file": "copy_sha256"}
 
     class Meta:
         ordering: ClassVar[list[str]] = ["index"]
@@ -191,10 +200,27 @@ class GeneratedImage(ThumbnailedPicture):
         self.hidden_byte_count = len(png)
         self.hidden_file.save("picture.png", ContentFile(png), save=False)
 
+    def write_copy(self, copy: LossyCopy) -> None:
+        """Put a lossy copy of the result into storage beside the PNG."""
+        self.copy_sha256 = hashlib.sha256(copy.data).hexdigest()
+        self.copy_byte_count = len(copy.data)
+        self.copy_file.save(f"picture.{EXTENSIONS[copy.format]}", ContentFile(copy.data), save=False)
+
+    @property
+    def delivered(self) -> FieldFile:
+        """The file in the requested format: the lossy copy, or the PNG."""
+        return self.copy_file or self.file
+
+    @property
+    def format(self) -> str:
+        """The format of `delivered`."""
+        return format_of(str(self.delivered.name)) or PNG
+
     def delete_files(self) -> None:
         super().delete_files()
-        if self.hidden_file:
-            self.hidden_file.delete(save=False)
+        for file in (self.hidden_file, self.copy_file):
+            if file:
+                file.delete(save=False)
 
 
 def delete_uncommitted_files(written: Iterable[StoredPicture]) -> None:

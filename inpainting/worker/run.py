@@ -14,6 +14,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 
 from inpainting import moderation
 from inpainting.core.codecs import encode_png, generation_parameters, thumbnail_webp
+from inpainting.core.codecs.formats import PNG, encode_copy
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import (
     OUT_OF_MEMORY,
@@ -25,7 +26,8 @@ from inpainting.core.errors import (
 )
 from inpainting.core.keepalive import run_in_thread
 from inpainting.core.picture import Picture
-from inpainting.core.request import InpaintRequest
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.settings_table import DEFAULT_QUALITY
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue, Step
 from inpainting.engines.painting import Painting, paint_each
@@ -46,6 +48,7 @@ PROGRESS_EVERY_SECONDS = 0.2
 """The interval between recorded steps, and so the delay until a cancellation is noticed."""
 PREVIEW_SIDE = 256
 """Pixels of a preview's longer side, at most."""
+TOO_LARGE = "The file is larger than requested, even at quality 1."
 FULL_DISK_PAUSE_SECONDS = 30
 DATABASE_PAUSE_SECONDS = 1.0
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
@@ -77,7 +80,7 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 images.append(image)
                 if moderate is not None:
                     painting = moderate(painting, report_step.renew_lease)
-                run_in_thread(partial(store, image, painting, source), report_step.renew_lease)
+                run_in_thread(partial(store, image, painting, source, plan.settings), report_step.renew_lease)
                 report_step.renew_lease()
             if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
                 images.clear()
@@ -217,8 +220,11 @@ def encode_preview(step: Step, icc_profile: bytes | None) -> events.Preview | No
     }
 
 
-def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None:
-    """Write the result to storage, decode it again and measure it; the row is saved when all succeed."""
+def store(image: GeneratedImage, painting: Painting, canonical: Picture, requested: PaintSettings) -> None:
+    """Write the result to storage, decode it again and measure it; the row is saved when all succeed.
+
+    A lossy copy is made from the picture that was decoded.
+    """
     texts = {}
     if settings.EMBED_SETTINGS:
         texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
@@ -226,9 +232,17 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None
     image.write_thumbnail(painting.picture)
     if painting.unhidden is not None:
         image.write_hidden(encode_png(painting.unhidden, texts=texts))
-    image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, image.read(), painting.mask)
+    stored = image.read()
+    image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, stored, painting.mask)
     image.seam_score = painting.seam_score
     image.report = report(painting)
+    if requested.output_format != PNG:
+        quality = requested.quality or DEFAULT_QUALITY
+        copy = encode_copy(stored, requested.output_format, quality, max_kilobytes=requested.max_file_kilobytes)
+        image.write_copy(copy)
+        image.report["copy"] = {"format": copy.format, "quality": copy.quality, "lossy": True}
+        if not copy.fits:
+            image.report["notes"].append(TOO_LARGE)
 
 
 def report(painting: Painting) -> dict[str, object]:

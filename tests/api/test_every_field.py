@@ -36,8 +36,10 @@ MODELS = [
     pytest.param(name, marks=[pytest.mark.full] * (name in SIMILAR)) for name in [*families.generating(), QUICK_FILL]
 ]
 DIFFUSION_FAMILIES = {"sd", "sdxl", "flux-fill"}
-WITHOUT_EFFECT_ON_RESULT = {"engine", "model", "model_name", "webhook_url", "step_down"}
-"""Fields that choose an engine or a model, or notify the caller, and never change the result of the same model."""
+FILE_FIELDS = {"output_format", "quality", "max_file_kilobytes"}
+"""Fields of the result files; the stored PNG is always the same."""
+WITHOUT_EFFECT_ON_RESULT = {"engine", "model", "model_name", "webhook_url", "step_down", *FILE_FIELDS}
+"""Further fields that choose an engine or a model, or notify the caller, and never change the result."""
 IMAGE = "an image"
 ALTERNATIVES: dict[str, Any] = {
     "prompt": "an orange cat",
@@ -45,6 +47,9 @@ ALTERNATIVES: dict[str, Any] = {
     "denoising_strength": "0.4",
     "seed": "8",
     "num_images": "2",
+    "output_format": "jpeg",
+    "quality": "30",
+    "max_file_kilobytes": "1",
     "steps": "5",
     "guidance_scale": "3",
     "guidance_start": "0.3",
@@ -83,6 +88,7 @@ ALTERNATIVES: dict[str, Any] = {
 NEEDED_FIELDS: dict[str, dict[str, str]] = {
     "safety_checker_type": {"safety_checker": "true"},
     "embeddings": {"prompt": "a <cat>"},
+    **{name: {"output_format": "webp"} for name in ("quality", "max_file_kilobytes")},
     **{name: {"control": "edges"} for name in ("control_strength", "control_start", "control_end")},
     "ip_adapter": {"ip_adapter_image": IMAGE},
     "ip_adapter_scale": {"ip_adapter": "look", "ip_adapter_image": IMAGE},

@@ -30,11 +30,14 @@ NUMBER_LIMITS = {
     **{"strength": (0, 1), "seed": (0, 2**63 - 1), "num_images": (1, 8), "mask_grow": (-256, 256), "steps": (1, 150)},
     **{"mask_blur": (0, 256), "only_masked_padding": (0, 1024), "guidance_scale": (1, 100), "width": (64, 2048)},
     **{"height": (64, 2048), "clip_skip": (1, 8), "guidance_start": (0, 1), "guidance_end": (0, 1)},
-    "guidance_rescale": (0, 1),
+    **{"guidance_rescale": (0, 1), "quality": (1, 100), "max_file_kilobytes": (1, 100_000)},
     **{"control_strength": (0, 2), "control_start": (0, 1), "control_end": (0, 1), "ip_adapter_scale": (0, 1)},
 }
 """The published limits: changing one changes the API."""
-READ_BY_EVERY_ENGINE = {"num_images", "mask_grow", "mask_blur", "safety_checker", "safety_checker_type"}
+READ_BY_EVERY_ENGINE = {
+    *("num_images", "mask_grow", "mask_blur", "safety_checker", "safety_checker_type"),
+    *("output_format", "quality", "max_file_kilobytes"),
+}
 
 
 def settings_of(**values: Any) -> PaintSettings:
@@ -200,12 +203,13 @@ def test_a_prompt_and_whatever_only_diffusion_can_use_are_reasons_for_diffusion(
 
 
 def test_settings_without_effect_come_with_the_reason() -> None:
-    guided = PaintSettings(guidance_scale=7.5, control="edges", ip_adapter="look")
+    guided = PaintSettings(guidance_scale=7.5, control="edges", ip_adapter="look", output_format="webp")
     numbers_of_control = {"control_strength", "control_start", "control_end"}
     assert idle(guided) == {}
     guidance = {"negative_prompt", "guidance_start", "guidance_end", "guidance_rescale"}
     assert idle(replace(guided, guidance_scale=1.0)).keys() == guidance
     assert idle(replace(guided, control=None)).keys() == numbers_of_control
+    assert idle(replace(guided, output_format="png")).keys() == {"quality", "max_file_kilobytes"}
     assert idle(replace(guided, ip_adapter=None)).keys() == {"ip_adapter_scale"}
     for reason in idle(PaintSettings(guidance_scale=1.0)).values():
         assert reason.endswith(".")
@@ -227,4 +231,5 @@ def test_a_number_of_an_adapter_is_the_one_sent_or_its_default() -> None:
 
 
 def test_the_settings_of_guidance_are_those_that_a_scale_of_1_makes_idle() -> None:
-    assert idle(PaintSettings(guidance_scale=1.0, control="edges", ip_adapter="look")).keys() == GUIDANCE_SETTINGS
+    unguided = PaintSettings(guidance_scale=1.0, control="edges", ip_adapter="look", output_format="webp")
+    assert idle(unguided).keys() == GUIDANCE_SETTINGS

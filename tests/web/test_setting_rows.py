@@ -18,7 +18,7 @@ def other_than_default(row: Setting) -> Any:
         case ValueType.BOOLEAN:
             return True
         case ValueType.CHOICE:
-            return row.choices[0]
+            return next(choice for choice in row.choices if choice != row.default)
         case ValueType.INTEGER | ValueType.NUMBER:
             assert row.range is not None
             return row.range[0] + (row.range[1] - row.range[0]) / 4

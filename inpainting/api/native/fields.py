@@ -10,7 +10,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from inpainting.api.setting_fields import ALGORITHM_SPELLINGS, NO_PRESET, Text, build_field
+from inpainting.api.setting_fields import NO_PRESET, Text, build_field
 from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS
@@ -102,7 +102,7 @@ def checked(
 
 
 def fall_back(values: dict[str, Any], catalog: Catalog, warnings: list[str]) -> dict[str, Any]:
-    """Replace the names of other services' samplers, algorithm types and models by those of the settings.
+    """Replace the names of other services' samplers and models by those of the settings.
 
     An unknown sampler or legacy model becomes None, the model's or the engine's default, with a warning.
     Raises InvalidRequest for a VAE or adapter that is unknown or not installed, for every engine.
@@ -115,8 +115,6 @@ def fall_back(values: dict[str, Any], catalog: Catalog, warnings: list[str]) -> 
     for name, value in (("scheduler", scheduler), ("sampler_name", sampler)):
         if value and value not in ALL_SCHEDULERS and value not in SAMPLERS:
             warnings.append(f"{name} “{value}” is not known here; {chosen or 'the engine’s own'} was used.")
-    if values.get("algorithm_type") in ALGORITHM_SPELLINGS:
-        values["algorithm_type"] = ALGORITHM_SPELLINGS[values["algorithm_type"]]
     for name, kind in ADAPTER_SETTINGS.items():
         if name in values:
             values[name] = catalog.find_adapter(values[name], kind, name).slug if values[name] else None

@@ -1,4 +1,4 @@
-"""Decodes uploaded image files without trusting them, and encodes results without loss.
+"""Decodes uploaded image files without trusting them, encodes results without loss, and lossy copies of them.
 
 A decoder never gets a whole file. The format is recognised by its first bytes, not by the file's name; then that
 format's parser walks the file's structure, counts and measures it, and copies out only the parts that the first frame

@@ -1,0 +1,92 @@
+"""Lossy copies of results in JPEG and WebP, made from the lossless PNG that is kept."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inpainting.core.codecs.colour import to_8_bits, to_srgb
+from inpainting.core.picture import Picture
+
+PNG, JPEG, WEBP = "png", "jpeg", "webp"
+"""The choices of the setting `output_format`."""
+EXTENSIONS = {PNG: "png", JPEG: "jpg", WEBP: "webp"}
+FORMATS_BY_EXTENSION = {"png": PNG, "jpg": JPEG, "jpeg": JPEG, "webp": WEBP}
+CONTENT_TYPES = {format: f"image/{format}" for format in EXTENSIONS}
+LABELS = {JPEG: "JPEG", WEBP: "WebP"}
+KILOBYTE = 1000
+WHITE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class LossyCopy:
+    """The bytes of a copy, and how it was made. fits: whether it has at most `max_kilobytes`."""
+
+    data: bytes
+    format: str
+    quality: int
+    fits: bool = True
+
+
+def format_of(filename: str) -> str | None:
+    """The format of a file by the extension of its name; None for a name with another one."""
+    return FORMATS_BY_EXTENSION.get(filename.rpartition(".")[2].lower())
+
+
+def losses(picture: Picture, format: str) -> tuple[str, ...]:
+    """What a copy of the picture in the format lacks beyond lossy compression: sentences for people."""
+    found = []
+    if format != PNG and picture.bits == 16:
+        found.append(f"{LABELS[format]} holds 8 bits a channel: the 16 bits of the image are rounded.")
+    if format == JPEG and picture.has_alpha:
+        found.append("JPEG holds no transparency: transparent parts are blended with white.")
+    return tuple(found)
+
+
+def encode_copy(picture: Picture, format: str, quality: int, *, max_kilobytes: int | None = None) -> LossyCopy:
+    """The picture as JPEG or WebP, with its colour profile; see `losses`.
+
+    max_kilobytes: the size to reach, at the highest quality up to `quality` that does; if none does, quality 1.
+    """
+    image, options = _prepared(picture, format)
+
+    def encoded(quality: int) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, format, quality=quality, **options)
+        return buffer.getvalue()
+
+    data = encoded(quality)
+    if max_kilobytes is None or len(data) <= max_kilobytes * KILOBYTE:
+        return LossyCopy(data, format, quality)
+    best, lowest, highest = None, 1, quality - 1
+    while lowest <= highest:
+        middle = (lowest + highest) // 2
+        data = encoded(middle)
+        if len(data) <= max_kilobytes * KILOBYTE:
+            best, lowest = LossyCopy(data, format, middle), middle + 1
+        else:
+            highest = middle - 1
+    return best or LossyCopy(encoded(1), format, 1, fits=False)
+
+
+def _prepared(picture: Picture, format: str) -> tuple[Image.Image, dict[str, Any]]:
+    """The picture as Pillow encodes it, and further options of `Image.save`."""
+    colour, profile = to_8_bits(picture.colour), picture.icc_profile
+    alpha = None if picture.alpha is None else to_8_bits(picture.alpha)
+    if format == JPEG:
+        if alpha is not None:
+            colour = _on_white(colour, alpha)
+        return Image.fromarray(colour[:, :, 0] if colour.shape[2] == 1 else colour), {"icc_profile": profile}
+    if colour.shape[2] == 1:
+        colour, profile = to_srgb(colour, profile), None  # WebP has no grey, and so no profiles of grey
+    return Image.fromarray(colour if alpha is None else np.dstack([colour, alpha])), {"icc_profile": profile}
+
+
+def _on_white(colour: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    share = alpha[:, :, np.newaxis].astype(np.uint16)
+    return ((colour * share + WHITE * (WHITE - share) + WHITE // 2) // WHITE).astype(np.uint8)
