@@ -1,4 +1,4 @@
-"""Requests with pictures take turns, and responses that wait for a result wait here, without a thread for each.
+"""Requests with pictures take turns; responses that wait for a result or stream events do so here, without threads.
 
 A thread for each of a thousand uploads would take gigabytes and slow down all other requests.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
 
 from dreamlayer_site.body_limit import Message, Receive, Send, takes_pictures
-from inpainting.api.later_response import LATER, LaterResponse
+from inpainting.api.later_response import LATER, EventStream, LaterResponse
 from inpainting.worker.waiting import wait_until_ended
 
 Scope = dict[str, Any]
@@ -27,7 +28,7 @@ LARGE_AT_ONCE, SMALL_AT_ONCE = max(4, os.cpu_count() or 1), 64
 
 
 class LaterResponseMiddleware:
-    """Around Django's handler: calls it when it is the request's turn, and sends the LaterResponse of its view."""
+    """Around Django's handler: calls it when it is the request's turn, and sends the later response of its view."""
 
     def __init__(self, handler: ASGIHandler) -> None:
         self.handler = handler
@@ -41,7 +42,7 @@ class LaterResponseMiddleware:
         return self.small if length.isdigit() and int(length) <= SMALL_BYTES else self.large
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found: list[LaterResponse] = []
+        found: list[LaterResponse | EventStream] = []
         headers: list[tuple[bytes, bytes]] = []
         has_disconnected = False
 
@@ -59,8 +60,15 @@ class LaterResponseMiddleware:
 
         async with self.turn(scope):
             await self.handler({**scope, LATER: found}, noting_receive, withholding_send)
-        if found and not has_disconnected and await wait_unless_disconnected(found[0], receive):
-            await self.respond(found[0], headers, send)
+        if not found or has_disconnected:
+            return
+        later = found[0]
+        if isinstance(later, EventStream):
+            await finish_unless_disconnected(send_events(later, headers, send), receive)
+            return
+        wait = wait_until_ended(later.pk, patience_seconds=later.max_wait_seconds)
+        if await finish_unless_disconnected(wait, receive):
+            await self.respond(later, headers, send)
 
     async def respond(self, later: LaterResponse, headers: list[tuple[bytes, bytes]], send: Send) -> None:
         """Send the response with these headers, of Django's middleware, besides its own."""
@@ -84,13 +92,26 @@ class LaterResponseMiddleware:
                 await sync_to_async(response.close)()
 
 
-async def wait_unless_disconnected(later: LaterResponse, receive: Receive) -> bool:
-    """Return True when the response is to be rendered, False when the client has disconnected."""
-    wait = asyncio.ensure_future(wait_until_ended(later.pk, patience_seconds=later.max_wait_seconds))
+async def send_events(stream: EventStream, headers: list[tuple[bytes, bytes]], send: Send) -> None:
+    """Send the events with these headers, of the view and Django's middleware, as they happen."""
+    headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    async for chunk in stream.events:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def finish_unless_disconnected(work: Coroutine[Any, Any, object], receive: Receive) -> bool:
+    """Return True when the work is finished; False, with the work cancelled, when the client has disconnected."""
+    working = asyncio.ensure_future(work)
     disconnect = asyncio.ensure_future(receive())  # After the body, there is no other message.
     try:
-        await asyncio.wait({wait, disconnect}, return_when=asyncio.FIRST_COMPLETED)
-        return not disconnect.done()
+        await asyncio.wait({working, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+        if disconnect.done():
+            return False
+        working.result()  # raises what the work raised
+        return True
     finally:
-        wait.cancel()
+        working.cancel()
         disconnect.cancel()
+        await asyncio.wait({working})

@@ -266,6 +266,7 @@ SPECTACULAR_SETTINGS = {
 RESULT_LINK_HOURS = env.int("DREAMLAYER_RESULT_LINK_HOURS", 24)
 
 # Outbound requests (image URLs, webhooks) reach only public addresses on ports 80 and 443, and these exceptions.
+SERVICE_WEBHOOK_BODY = "inpainting.api.dialects.webhook_body"  # what webhooks.py, below the API, calls
 ALLOWED_NETWORKS = [ip_network(text) for text in env.list("DREAMLAYER_ALLOWED_NETWORKS", default=[])]
 ALLOWED_PORTS = [int(text) for text in env.list("DREAMLAYER_ALLOWED_PORTS", default=[])]
 # Concurrent downloads of image URLs per user and web process. Each occupies a thread for up to 15 seconds.

@@ -19,10 +19,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from django.conf import settings
 from django.urls import reverse
+from django.utils.module_loading import import_string
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import WebhookAttempt, WebhookDelivery, WebhookSecret
+from inpainting.models.generation_request import NATIVE
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 from inpainting.models.webhook_secret import SECRET_PREFIX
 from inpainting.net import (
@@ -74,11 +77,14 @@ def deliver(
 ) -> bool:
     """Make one attempt and record it. Returns False if another sender holds the delivery or it is not due.
 
-    policy: the site's by default. chance: the source of the jitter.
+    A delivery without a message is deleted. policy: the site's by default. chance: the source of the jitter.
     """
     if not delivery.claim(lease_seconds=LEASE_SECONDS):
         return False
     body = message_body(delivery)
+    if body is None:
+        delivery.delete()
+        return True
     headers = signed_headers(delivery.webhook_id, int(time.time()), body, signing_secrets(delivery.owner))
     sent = post_json(
         delivery.url,
@@ -137,16 +143,33 @@ def retry_after_seconds(retry_after: str | None, *, now: datetime) -> float:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-def message_body(delivery: WebhookDelivery) -> bytes:
-    """Return the message as JSON, identical in every attempt. It links to the generation and contains no images.
+def message_body(delivery: WebhookDelivery) -> bytes | None:
+    """Return the message as JSON: for a generation of another service the one that `Dialect.webhook_body` makes now.
+
+    None: the service sends none for this end, or the generation was deleted since.
+    """
+    data = dict(delivery.data)
+    if data.pop("service", NATIVE) == NATIVE:
+        return to_json(native_message(delivery, data))
+    body = None
+    if delivery.generation is not None:
+        body = import_string(settings.SERVICE_WEBHOOK_BODY)(delivery.generation)
+    return None if body is None else to_json(body)
+
+
+def native_message(delivery: WebhookDelivery, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the native API's message, identical in every attempt. It links to the generation and contains no images.
 
     `sequence` increases from one message to the next, because messages can arrive out of order.
     """
-    data: dict[str, Any] = {**delivery.data, "sequence": delivery.pk}
+    data = {**data, "sequence": delivery.pk}
     if "id" in data:
         data["url"] = reverse("generation-detail", args=[data["id"]])
-    message = {"type": delivery.event, "timestamp": delivery.created_at.isoformat(), "data": data}
-    return json.dumps(message, separators=(",", ":")).encode()
+    return {"type": delivery.event, "timestamp": delivery.created_at.isoformat(), "data": data}
+
+
+def to_json(body: Any) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 def signing_secrets(owner: Any) -> list[str]:

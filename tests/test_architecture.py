@@ -22,7 +22,7 @@ FLOORS = [
     ],
     ["inpainting.generations"],
     ["inpainting.tasks"],
-    ["inpainting.worker", "inpainting.webhooks", "inpainting.realtime.current_event"],
+    ["inpainting.worker", "inpainting.webhooks", "inpainting.realtime.current_event", "inpainting.realtime.following"],
     ["inpainting.accounting", "inpainting.moderation", "inpainting.planning", "inpainting.storage_audit"],
     [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.channel_layers"),

@@ -6,9 +6,10 @@ Imports no dialect and no models: DRF loads the authentication classes, which us
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.urls import URLPattern, URLResolver, include, path
 
@@ -16,6 +17,7 @@ from inpainting.api import compat
 
 if TYPE_CHECKING:
     from inpainting.api.compat.base import Dialect
+    from inpainting.models import Generation
 
 _dialects: dict[Dialect, list[URLPattern | URLResolver]] = {}
 urlpatterns: list[URLPattern | URLResolver] = []
@@ -46,6 +48,13 @@ def dialect_at(url_path: str) -> Dialect | None:
         if url_path == prefix or url_path.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
     ]
     return max(matches, key=lambda match: match[0])[1] if matches else None
+
+
+def webhook_body(generation: Generation) -> Mapping[str, Any] | None:
+    """The message of the generation's service; None where the service sends none, or is no longer served."""
+    load()
+    dialect = next((one for one in _dialects if one.name == generation.service), None)
+    return None if dialect is None else dialect.webhook_body(generation)
 
 
 @cache

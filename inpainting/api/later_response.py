@@ -1,4 +1,4 @@
-"""Responses that wait for a generation, without a thread for each.
+"""Responses that wait for a generation or stream its events, without a thread for each.
 
 The view returns at once; `dreamlayer_site.later_responses` waits and then sends the response. Where it is not used, as
 in Django's test client, the view waits itself.
@@ -6,7 +6,7 @@ in Django's test client, the view waits itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from inpainting.worker.waiting import wait_until_ended
 
 LATER = "dreamlayer.later_responses"
-"""The key of the ASGI scope that holds the list for the LaterResponse of the request."""
+"""The key of the ASGI scope that holds the list for the LaterResponse or EventStream of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,14 @@ class LaterResponse:
     """Called in a thread, once the generation has ended or the time has passed."""
 
 
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """Server-sent events (WHATWG HTML, section 9.2)."""
+
+    events: AsyncIterator[bytes]
+    """Cancelled when the client disconnects."""
+
+
 def respond_later(later: LaterResponse, request: Request) -> HttpResponseBase:
     """Leave the response to the middleware, which adds the headers of the returned one; without it, wait here."""
     found = getattr(request, "scope", {}).get(LATER)
@@ -38,3 +46,18 @@ def respond_later(later: LaterResponse, request: Request) -> HttpResponseBase:
         return HttpResponse()
     async_to_sync(wait_until_ended)(later.pk, patience_seconds=later.max_wait_seconds)
     return later.render()
+
+
+def stream_later(events: AsyncIterator[bytes], request: Request) -> HttpResponseBase:
+    """Leave the events to the middleware, which adds the headers of the returned response; without it, collect them."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx buffers responses without the latter
+    found = getattr(request, "scope", {}).get(LATER)
+    if found is not None:
+        found.append(EventStream(events))
+        return HttpResponse(content_type="text/event-stream", headers=headers)
+    content = b"".join(async_to_sync(collect)(events))
+    return HttpResponse(content, content_type="text/event-stream", headers=headers)
+
+
+async def collect(events: AsyncIterator[bytes]) -> list[bytes]:
+    return [chunk async for chunk in events]

@@ -21,7 +21,7 @@ from inpainting.api.authentication import DialectKeyAuthentication
 from inpainting.api.compat.base import Dialect, Repeated
 from inpainting.api.dialects import dialect_at
 from inpainting.api.errors import STOPPING, api_error
-from inpainting.api.later_response import LaterResponse, respond_later
+from inpainting.api.later_response import LaterResponse, respond_later, stream_later
 from inpainting.api.parsers import FormDataParser, JsonObjectParser, UrlencodedParser
 from inpainting.generations.submit import submit
 from inpainting.models import Generation, Status
@@ -96,8 +96,10 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
             expires_at=options.expires_at,
             catalog=options.catalog,
         )
-    max_wait_seconds = dialect.max_wait_seconds(request)
+    max_wait_seconds, events = dialect.max_wait_seconds(request), dialect.events(generation, request)
     drop_body(request)
+    if events is not None:
+        return stream_later(events, request)
     if max_wait_seconds == 0:
         return dialect.render(generation, request)
     return respond_later(

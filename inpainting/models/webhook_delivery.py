@@ -48,6 +48,7 @@ class EndedGeneration(Protocol):
     error_code: Any
     error_message: Any
     webhook_url: Any
+    service: Any
 
 
 class WebhookDelivery(ConditionalUpdate):
@@ -108,6 +109,7 @@ class WebhookDelivery(ConditionalUpdate):
             url=generation.webhook_url,
             host=host_of(generation.webhook_url, site_policy()),
             data={
+                "service": generation.service,
                 "id": str(generation.pk),
                 "status": str(generation.status),
                 "error": error if error["code"] else None,

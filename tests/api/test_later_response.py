@@ -8,9 +8,11 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
 from channels.testing import ApplicationCommunicator
 from django.db import OperationalError
 from django.test import Client
@@ -23,6 +25,8 @@ from inpainting.api.native.dialect import NativeApi
 from inpainting.generations import recovery, submit
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.models import Generation, completion_waiters
+from inpainting.realtime import events
+from inpainting.realtime.following import follow
 from tests.api.bodies import shape_c
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -174,6 +178,75 @@ async def test_an_error_while_rendering_is_answered_in_the_shape_of_the_api(
         assert await sync_to_async(generation.cancel)()
         status, _, problem = await caller.answer()
     assert (status, problem["code"]) == (503, "try_again")
+
+
+@pytest.fixture
+def closed_streams(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
+    """Let the native API stream events; return the generations whose streams were closed."""
+    closed = []
+
+    async def stream(pk: UUID) -> AsyncIterator[bytes]:
+        try:
+            async for event in follow(pk, heartbeat_seconds=0.05):
+                yield b": ping" if event is None else event["type"].encode()
+            yield b"end"
+        finally:
+            closed.append(pk)
+
+    monkeypatch.setattr(NativeApi, "events", lambda self, generation, request: stream(generation.pk))
+    return closed
+
+
+async def chunk(caller: Caller) -> bytes:
+    """The next chunk that is no heartbeat."""
+    while (message := await caller.receive_output(PATIENCE_SECONDS))["body"] == b": ping":
+        pass
+    body: bytes = message["body"]
+    return body
+
+
+async def test_events_are_streamed_as_they_happen(call: Call, closed_streams: list[UUID]) -> None:
+    await sync_to_async(int)()
+    before = threading.active_count()
+    async with call() as (caller, generation):
+        start = await caller.receive_output(PATIENCE_SECONDS)
+        headers = dict(start["headers"])
+        assert (start["status"], headers[b"Content-Type"]) == (200, b"text/event-stream")
+        assert b"Content-Length" not in headers
+        assert headers.keys() >= {b"X-Content-Type-Options", b"Cache-Control"}
+        assert (await caller.receive_output(PATIENCE_SECONDS))["body"] == b": ping"
+        assert threading.active_count() <= before + 1, "its own thread, beside one of the default executor"
+        assert await sync_to_async(generation.start)()
+        assert await chunk(caller) == b"running"
+        assert await sync_to_async(generation.advance)(1, 2)
+        assert await chunk(caller) == b"progress"
+        assert await sync_to_async(generation.fail)(code="crash", message="oh")
+        while (last := await chunk(caller)) == b"failed":
+            pass  # It is sent if it arrives before the end is noticed.
+        assert last == b"end"
+        assert not (await caller.receive_output(PATIENCE_SECONDS)).get("more_body")
+    assert closed_streams == [generation.pk]
+
+
+async def test_a_disconnect_ends_the_stream(call: Call, closed_streams: list[UUID]) -> None:
+    async with call() as (caller, generation):
+        assert (await caller.receive_output(PATIENCE_SECONDS))["type"] == "http.response.start"
+        await caller.receive_output(PATIENCE_SECONDS)
+        await caller.send_input({"type": "http.disconnect"})
+        await caller.wait(PATIENCE_SECONDS)
+    assert closed_streams == [generation.pk]
+    assert not completion_waiters.awaited()
+    assert not get_channel_layer().groups.get(events.generation_group(generation.pk))
+    await generation.arefresh_from_db()
+    assert generation.status == "queued"
+
+
+async def test_a_stopping_server_ends_the_stream(call: Call, closed_streams: list[UUID]) -> None:
+    async with call() as (caller, _):
+        await caller.receive_output(PATIENCE_SECONDS)
+        await sync_to_async(recovery.release_own)()
+        assert await chunk(caller) == b"end"
+    assert len(closed_streams) == 1
 
 
 async def test_requests_with_pictures_take_turns_and_others_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:

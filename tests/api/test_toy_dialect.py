@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 import cv2
@@ -19,6 +19,7 @@ from django.http.response import HttpResponseBase
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, path
 from numpy.typing import NDArray
+from pytest_django import Settings
 from rest_framework.request import Request
 
 from accounts.models import ApiKey, Scope, User
@@ -35,7 +36,12 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.models import GeneratedImage, Generation, Status, UserLimits
+from inpainting.models import GeneratedImage, Generation, Status, UserLimits, WebhookDelivery
+from inpainting.realtime.following import follow
+from inpainting.webhooks import deliver_due
+from tests.net.fake_network import Listener
+from tests.net.fake_network import answer as http_answer
+from tests.webhooks.receiving import messages, open_to, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 
@@ -81,12 +87,20 @@ class Toy(Dialect):
         return inpaint_request, Options(
             engine=body.get("engine", "quick-fill"),
             warnings=warnings,
+            webhook_url=str(body.get("hook", "")),
             ignored_fields=("colour",) if "colour" in body else (),
             service_data={"tag": body.get("tag")},
         )
 
     def max_wait_seconds(self, request: Request) -> float | None:
         return 0 if body_of(request).get("later") else None
+
+    def events(self, generation: Generation, request: Request) -> AsyncIterator[bytes] | None:
+        return toy_events(generation) if body_of(request).get("stream") else None
+
+    def webhook_body(self, generation: Generation) -> dict[str, Any] | None:
+        ticket = {"ticket": generation.pk.hex, "tag": generation.service_data["tag"]}
+        return ticket if generation.status == Status.SUCCEEDED else None
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.has_ended:
@@ -98,6 +112,12 @@ class Toy(Dialect):
     def render_error(self, error: ApiError) -> HttpResponse:
         details = {"kind": KINDS.get(error.code, error.code), "text": error.message}
         return json_response({"ok": False, "error": details}, status=error.status, headers=error.headers)
+
+
+async def toy_events(generation: Generation) -> AsyncIterator[bytes]:
+    async for event in follow(generation.pk):
+        yield f"data: {'ping' if event is None else event['type']}\n\n".encode()
+    yield b"data: done\n\n"
 
 
 def base64_of(image: GeneratedImage) -> str:
@@ -169,6 +189,38 @@ def test_the_history_records_the_service_and_what_it_ignored(
 def test_the_dialect_sets_how_long_to_wait(body: dict[str, Any]) -> None:
     answer = paint({**body, "later": True})
     assert (answer.status_code, answer.json()["ticket"]) == (202, Generation.objects.get().pk.hex)
+
+
+def test_the_dialect_streams_events(body: dict[str, Any]) -> None:
+    answer = paint({**body, "stream": True})
+    assert (answer.status_code, answer["Content-Type"], answer["Cache-Control"]) == (
+        200,
+        "text/event-stream",
+        "no-store",
+    )
+    assert answer.content == b"data: done\n\n", "the worker of tests has painted within the request"
+    assert Generation.objects.get().status == Status.SUCCEEDED
+
+
+def test_the_dialect_posts_its_own_webhook_message(body: dict[str, Any], settings: Settings) -> None:
+    with Listener(http_answer("204 No Content")) as receiver:
+        open_to(settings, receiver)
+        paint({**body, "hook": url_of(receiver), "tag": "mine"})
+        deliver_due()
+        (message,) = messages(receiver)
+    assert message.content == {"ticket": Generation.objects.get().pk.hex, "tag": "mine"}
+    assert message.headers["webhook-signature"].startswith("v1,")
+
+
+def test_a_dialect_may_post_nothing(body: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inpainting.worker.run.paint_each", lambda *args: 1 / 0)
+    with Listener(http_answer("204 No Content")) as receiver:
+        open_to(settings, receiver)
+        assert paint({**body, "hook": url_of(receiver)}).status_code == 500
+        assert WebhookDelivery.objects.count() == 1
+        deliver_due()
+        assert receiver.requests == []
+    assert not WebhookDelivery.objects.exists()
 
 
 def test_the_dialect_reads_its_own_key(body: dict[str, Any], alices_key: str) -> None:

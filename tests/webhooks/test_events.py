@@ -131,6 +131,7 @@ def test_the_body_is_small_and_identical_in_every_attempt(waits: Wait) -> None:
     assert generation.fail(code="engine_failed", message="😱" * 5000)
     delivery = WebhookDelivery.objects.get()
     body = message_body(delivery)
+    assert body is not None
     assert len(body) <= 20_000
     generation.delete()
     assert message_body(WebhookDelivery.objects.get()) == body  # unchanged after the generation is deleted

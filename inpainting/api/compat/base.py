@@ -8,7 +8,7 @@ write a module here with a subclass of `Dialect` and an instance of it, `DIALECT
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -99,6 +99,17 @@ class Dialect(ABC):
 
     def max_wait_seconds(self, request: Request) -> float | None:
         """The longest time that the response waits for the generation to end; None: no limit."""
+        return None
+
+    def events(self, generation: Generation, request: Request) -> AsyncIterator[bytes] | None:
+        """The server-sent events that are the response, instead of `render`'s; None: no events were requested."""
+        return None
+
+    def webhook_body(self, generation: Generation) -> Mapping[str, Any] | None:
+        """The JSON that is posted to `Options.webhook_url` for an ended generation; None: none for this end.
+
+        Called for every attempt to deliver it.
+        """
         return None
 
 

@@ -1,0 +1,45 @@
+"""The events of one generation as an async iterator, for responses that stream its progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+from channels.layers import get_channel_layer
+
+from inpainting.realtime import events
+from inpainting.worker.waiting import wait_until_ended
+
+HEARTBEAT_SECONDS = 15.0
+"""Proxies close connections on which nothing is sent for a minute or less."""
+
+
+async def follow(pk: UUID, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> AsyncIterator[events.Event | None]:
+    """Yield the events until the generation has ended, was deleted, or this process stops; the last one is not among
+    them. None after each `heartbeat_seconds` without an event.
+
+    At most as many events are kept for a slow reader as the channel layer's capacity; later ones are dropped.
+    """
+    layer, group = get_channel_layer(), events.generation_group(pk)
+    channel = await layer.new_channel()
+    await layer.group_add(group, channel)
+    ended = asyncio.ensure_future(wait_until_ended(pk))
+    received: asyncio.Future[dict[str, Any]] = asyncio.ensure_future(layer.receive(channel))
+    try:
+        while not ended.done():
+            waiting: set[asyncio.Future[Any]] = {ended, received}
+            await asyncio.wait(waiting, timeout=heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                break
+            if not received.done():
+                yield None
+                continue
+            event, received = received.result()["event"], asyncio.ensure_future(layer.receive(channel))
+            yield event
+        ended.result()  # raises what ended the wait
+    finally:
+        ended.cancel()
+        received.cancel()
+        await layer.group_discard(group, channel)
