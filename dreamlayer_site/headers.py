@@ -1,10 +1,13 @@
-"""Response headers that Django has no settings for: CSP, Permissions-Policy, Cross-Origin-Resource-Policy."""
+"""Response headers that Django has no settings for: CSP, CORS, Permissions-Policy, Cross-Origin-Resource-Policy."""
 
 from __future__ import annotations
 
+from corsheaders.middleware import CorsMiddleware
 from csp.middleware import CSPMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+
+from inpainting.api.dialects import dialect_at
 
 UNUSED_FEATURES = (
     *("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "hid", "magnetometer"),
@@ -24,3 +27,10 @@ class PageHeaders(CSPMiddleware):
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return super().process_response(request, response)
+
+
+class ApiCors(CorsMiddleware):
+    """Adds the CORS headers to the paths of every dialect, and to no page."""
+
+    def is_enabled(self, request: HttpRequest) -> bool:
+        return dialect_at(request.path_info) is not None

@@ -30,17 +30,16 @@ BIND_HOST = env.str("DREAMLAYER_BIND_HOST", "127.0.0.1")
 ALLOWED_HOSTS = env.list("DREAMLAYER_ALLOWED_HOSTS", default=own_hosts(BIND_HOST))
 CSRF_TRUSTED_ORIGINS = env.list("DREAMLAYER_TRUSTED_ORIGINS", default=[])
 
-# Pages of these origins may call the API with an API key. Cookies are never accepted from other origins.
+# Pages of these origins may call the APIs with an API key. Cookies are never accepted from other origins.
 CORS_ALLOWED_ORIGINS = env.list("DREAMLAYER_CORS_ORIGINS", default=[])
-CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_METHODS = ["DELETE", "GET", "OPTIONS", "PATCH", "POST"]
 CORS_ALLOW_HEADERS = [
     *("accept", "authorization", "content-type", "idempotency-key", "if-none-match", "if-range", "prefer", "range"),
-    "x-api-key",
+    *("key", "x-api-key", "x-requested-with"),
 ]
 CORS_EXPOSE_HEADERS = [
     *("accept-ranges", "content-disposition", "content-range", "etag", "location", "preference-applied"),
-    "retry-after",
+    *("retry-after", "x-dreamlayer-engine", "x-dreamlayer-ignored", "x-dreamlayer-model"),
 ]
 
 # API requests without a key act as one local user: "" (never), "on" (from this machine only) or "force" (always).
@@ -109,7 +108,7 @@ MIDDLEWARE = [
     "dreamlayer_site.download_limit.download_limit",
     "django.middleware.security.SecurityMiddleware",
     "dreamlayer_site.headers.PageHeaders",
-    "corsheaders.middleware.CorsMiddleware",
+    "dreamlayer_site.headers.ApiCors",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -295,6 +294,7 @@ DIFFUSION_MEMORY_MB = env.int("DREAMLAYER_DIFFUSION_MEMORY_MB", 0)  # for weight
 DIFFUSION_OPENVINO = env.str("DREAMLAYER_DIFFUSION_OPENVINO", "auto")  # off: the CPU uses torch only
 DIFFUSION_OPENVINO_MB = env.int("DREAMLAYER_DIFFUSION_OPENVINO_MB", 20_000)  # disk space for converted models
 DIFFUSION_WARM_UP = env.str("DREAMLAYER_DIFFUSION_WARM_UP", "")  # model to load at startup
+LOAD_SD_INPAINT = env.bool("LOAD_SD_INPAINT", False)  # at startup load the model of the SD Inpainting API
 
 # What happens to results that the safety checker flags: off, blur, pixelate, black or sensitive_content_text. Requests
 # can make it stricter, never weaker.
@@ -302,6 +302,9 @@ SAFETY_CHECKER = env.str("DREAMLAYER_SAFETY_CHECKER", "off")
 
 # Pixels to repaint in one request, in millions, all its images together. 40 is the largest picture, once.
 MAX_PAINT_MEGAPIXELS = env.float("DREAMLAYER_MAX_PAINT_MEGAPIXELS", 40)
+# Whether the compatible APIs answer 503 instead of painting with another engine while no diffusion model is installed.
+COMPAT_REQUIRE_DIFFUSION = env.bool("DREAMLAYER_COMPAT_REQUIRE_DIFFUSION", False)
+
 # Whether result files contain the prompt, the settings and the seed, as text of the PNG.
 EMBED_SETTINGS = env.bool("DREAMLAYER_EMBED_SETTINGS", True)
 

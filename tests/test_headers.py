@@ -21,6 +21,7 @@ from accounts.models import User
 from dreamlayer_site import settings as own_settings
 from dreamlayer_site.body_limit import BodyLimitMiddleware
 from dreamlayer_site.hosts import own_hosts
+from inpainting.api import dialects
 from inpainting.api.media.links import SIGNER
 from inpainting.models import Generation
 from tests.installation import ROOT, Installation
@@ -139,6 +140,19 @@ def test_other_origins_are_refused_unless_allowed(client: Client, db: None, sett
     assert preflight(client, "/api/img2img", "https://front.example.evil.example") == {}
     for path in ("/", "/keys/", "/accounts/login/", "/admin/"):
         assert preflight(client, path, FOREIGN) == {}
+
+
+@pytest.mark.parametrize("prefix", sorted(prefix for one in dialects.registered() for prefix in one.prefixes))
+def test_an_allowed_origin_can_call_every_dialect(client: Client, db: None, settings: Settings, prefix: str) -> None:
+    assert "access-control-allow-origin" not in preflight(client, prefix, FOREIGN)
+    settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
+    headers = preflight(client, prefix, FOREIGN)
+    assert headers["access-control-allow-origin"] == FOREIGN
+    allowed = headers["access-control-allow-headers"].split(", ")
+    assert {"authorization", "content-type", "key", "x-api-key"} <= set(allowed)
+    answer = client.get(f"{prefix.rstrip('/')}/nowhere/at/all", headers={"Origin": FOREIGN})
+    assert (answer.status_code, answer["Access-Control-Allow-Origin"]) == (404, FOREIGN)
+    assert "x-dreamlayer-engine" in answer["Access-Control-Expose-Headers"]
 
 
 def test_an_allowed_origin_is_accepted_with_a_key_and_not_with_a_session(

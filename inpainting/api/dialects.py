@@ -39,6 +39,11 @@ def unregister(dialect: Dialect) -> None:
         urlpatterns.remove(pattern)
 
 
+def registered() -> list[Dialect]:
+    load()
+    return list(_dialects)
+
+
 def dialect_at(url_path: str) -> Dialect | None:
     """The dialect that a path belongs to: the one with the longest matching prefix, or None."""
     matches = [

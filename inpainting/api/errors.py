@@ -22,6 +22,7 @@ from django.http import Http404
 from rest_framework import exceptions, status
 
 from inpainting.accounting.limits import LimitReached
+from inpainting.catalog.shipped import no_model_message
 from inpainting.core.errors import InvalidPicture, InvalidRequest, PaintingError
 from inpainting.media.files import PictureUnavailable, RangeNotSatisfiable
 from inpainting.models import Generation, Status
@@ -50,6 +51,14 @@ class Conflict(exceptions.APIException):
     """The request does not fit the state of the object."""
 
     status_code = status.HTTP_409_CONFLICT
+
+
+class DiffusionRequired(exceptions.APIException):
+    """Only a diffusion model can paint the request, and none is installed."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "model_unavailable"
+    default_detail = no_model_message()
 
 
 class TooLarge(InvalidPicture):

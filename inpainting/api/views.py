@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import QueryDict
 from django.http.response import HttpResponseBase
@@ -20,11 +22,14 @@ from accounts.models import Scope
 from inpainting.api.authentication import DialectKeyAuthentication
 from inpainting.api.compat.base import Dialect, Repeated
 from inpainting.api.dialects import dialect_at
-from inpainting.api.errors import STOPPING, api_error
+from inpainting.api.errors import STOPPING, DiffusionRequired, api_error
 from inpainting.api.later_response import LaterResponse, respond_later, stream_later
 from inpainting.api.parsers import FormDataParser, JsonObjectParser, UrlencodedParser
+from inpainting.catalog.lookup import Catalog
+from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.generations.submit import submit
 from inpainting.models import Generation, Status
+from inpainting.models.generation_request import NATIVE
 from inpainting.worker import watchdog
 
 
@@ -82,10 +87,14 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
     except Repeated as repeated:
         generation = repeated.generation
     else:
+        engine = options.engine
+        if options.needs_diffusion or (settings.COMPAT_REQUIRE_DIFFUSION and dialect.name != NATIVE):
+            engine = require_diffusion(options.catalog)
+            inpaint_request = replace(inpaint_request, settings=replace(inpaint_request.settings, step_down=False))
         generation = submit(
             inpaint_request,
             owner=request.user,
-            engine=options.engine,
+            engine=engine,
             source_name=options.source_name,
             warnings=options.warnings,
             idempotency=options.idempotency,
@@ -106,6 +115,13 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
         LaterResponse(generation.pk, max_wait_seconds, partial(render_current, dialect, request, generation.pk)),
         request,
     )
+
+
+def require_diffusion(catalog: Catalog | None) -> str:
+    """The name of the diffusion engine. Raises DiffusionRequired where it has no model."""
+    if not (DIFFUSION.is_installed and (catalog or Catalog()).has_installed(DIFFUSION.name)):
+        raise DiffusionRequired
+    return DIFFUSION.name
 
 
 def drop_body(request: Request) -> None:

@@ -70,6 +70,17 @@ class Catalog:
             )
         return matching[0]
 
+    def closest_installed(self, name: str) -> str | None:
+        """Return the slug of the checkpoint of that name, or of the first installed one of its family, or None.
+
+        Raises InvalidRequest, see `find_row`.
+        """
+        row = self.find_row(name)
+        if row.is_installed:
+            return row.slug
+        relatives = [other for other in self.installed(families.get(row.family).engine) if other.family == row.family]
+        return relatives[0].slug if relatives else None
+
     def requested_row(self, name: str | None) -> InferenceModel | None:
         """Return the checkpoint that a request's `model` names, or None if it leaves the choice open.
 

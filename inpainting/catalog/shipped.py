@@ -7,6 +7,8 @@ from inpainting.catalog.families import MODERATION
 from inpainting.catalog.specs import Control, Kind, ModelSpec
 from inpainting.core.setting import DIFFUSION, ERASE
 
+SD_INPAINT_MODEL = "runwayml/stable-diffusion-inpainting"
+"""The model of the SD Inpainting API, by its published name; an alias below."""
 MB, GB = 10**6, 10**9
 OPENRAIL_M = "CreativeML OpenRAIL-M"
 OPENRAIL_M_URL = "https://huggingface.co/spaces/CompVis/stable-diffusion-license"
@@ -27,7 +29,7 @@ SHIPPED = (
         memory_bytes=4 * GB,
         aliases=(
             "stable-diffusion-v1-5/stable-diffusion-inpainting",
-            "runwayml/stable-diffusion-inpainting",
+            SD_INPAINT_MODEL,
             "sd-legacy/stable-diffusion-inpainting",
             "stable-diffusion-inpainting",
             "sd-v1-5-inpainting",

@@ -8,6 +8,8 @@ import threading
 from django.conf import settings
 from django.db import DatabaseError, connections
 
+from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.shipped import SD_INPAINT_MODEL
 from inpainting.core.errors import PaintingError
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
@@ -19,22 +21,24 @@ logger = logging.getLogger(__name__)
 
 def start_warming_up() -> threading.Thread | None:
     """Load the model on a new thread, because importing torch takes seconds. Returns None if no model is configured."""
-    if not settings.DIFFUSION_WARM_UP:
+    if not settings.DIFFUSION_WARM_UP and not settings.LOAD_SD_INPAINT:
         return None
-    thread = threading.Thread(target=_warm_up, args=[settings.DIFFUSION_WARM_UP], name="warm-up", daemon=True)
+    thread = threading.Thread(target=_warm_up, name="warm-up", daemon=True)
     thread.start()
     return thread
 
 
-def _warm_up(slug: str) -> None:
+def _warm_up() -> None:
+    name = "DREAMLAYER_DIFFUSION_WARM_UP" if settings.DIFFUSION_WARM_UP else "LOAD_SD_INPAINT"
     try:
+        slug = settings.DIFFUSION_WARM_UP or Catalog().closest_installed(SD_INPAINT_MODEL)
         for engine in registry.engines().values():
             if isinstance(engine, Diffusion):
                 resolution = planner().resolve(engine.declaration, PaintSettings(model=slug))
                 engine.warm_up(resolution.required_model)
     except PaintingError as error:
-        logger.warning("DREAMLAYER_DIFFUSION_WARM_UP: %s", error.message)
+        logger.warning("%s: %s", name, error.message)
     except (DatabaseError, ImportError) as error:
-        logger.warning("DREAMLAYER_DIFFUSION_WARM_UP: %s cannot be loaded early: %s", slug, error)
+        logger.warning("%s: the model cannot be loaded early: %s", name, error)
     finally:
         connections.close_all()

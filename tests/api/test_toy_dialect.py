@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import cv2
@@ -26,19 +27,22 @@ from accounts.models import ApiKey, Scope, User
 from dreamlayer_site.body_limit import BodyLimitMiddleware
 from dreamlayer_site.refusals import refusal
 from inpainting.api import dialects, error_handlers
-from inpainting.api.compat.base import Dialect, Options, json_response
+from inpainting.api.compat.base import Dialect, Options, blank_request, json_response
 from inpainting.api.errors import ApiError, body_too_large, ended_without_result
 from inpainting.api.parsers import JsonObjectParser
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
 from inpainting.api.views import DialectView, InpaintView
+from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import decode_picture
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Size
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models import GeneratedImage, Generation, Status, UserLimits, WebhookDelivery
 from inpainting.realtime.following import follow
 from inpainting.webhooks import deliver_due
+from tests import fake_diffusion
 from tests.net.fake_network import Listener
 from tests.net.fake_network import answer as http_answer
 from tests.webhooks.receiving import messages, open_to, url_of
@@ -63,6 +67,7 @@ class ToyStatus(DialectView):
 
 class Toy(Dialect):
     name: ClassVar[str] = "toy"
+    field_names: ClassVar[Mapping[str, str]] = {"prompt": "words"}
     prefixes: ClassVar[tuple[str, ...]] = ("/toy/",)
 
     @property
@@ -82,10 +87,12 @@ class Toy(Dialect):
                 raise InvalidRequest(f"{name} is missing", code="field_missing", field=name)
         photo = read_picture(SentPicture("photo", body["photo"]), PHOTO, request.user)
         hole = read_picture(SentPicture("hole", body["hole"]), HOLE, request.user)
-        settings = PaintSettings(prompt=str(body.get("words", "")), seed=7)
+        model = Catalog().closest_installed(body["model"]) if "model" in body else None
+        settings = PaintSettings(prompt=str(body.get("words", "")), seed=7, model=model)
         inpaint_request, warnings = build_request(photo, hole, settings, MaskPolarity.WHITE_REPAINTS)
         return inpaint_request, Options(
-            engine=body.get("engine", "quick-fill"),
+            engine=body.get("engine", "auto"),
+            needs_diffusion=bool(body.get("dream")),
             warnings=warnings,
             webhook_url=str(body.get("hook", "")),
             ignored_fields=("colour",) if "colour" in body else (),
@@ -107,7 +114,9 @@ class Toy(Dialect):
             return json_response({"ok": True, "ticket": generation.pk.hex}, status=202)
         if generation.status != Status.SUCCEEDED:
             return self.render_error(ended_without_result(generation))
-        return json_response({"ok": True, "pictures": [base64_of(image) for image in generation.images.all()]})
+        pictures = [base64_of(image) for image in generation.images.all()]
+        body = {"ok": True, "pictures": pictures, "meta": self.meta(generation)}
+        return json_response(body, headers=self.meta_headers(generation))
 
     def render_error(self, error: ApiError) -> HttpResponse:
         details = {"kind": KINDS.get(error.code, error.code), "text": error.message}
@@ -184,6 +193,53 @@ def test_the_history_records_the_service_and_what_it_ignored(
     assert "ignored: colour" in shown
     metadata = page.get(f"/api/generations/{generation.pk}/").json()["metadata"]
     assert (metadata["service"], metadata["ignored_fields"]) == ("toy", ["colour"])
+
+
+def test_the_answer_names_the_engine_and_the_ignored_fields(body: dict[str, Any]) -> None:
+    answer = paint({**body, "words": "a lawn", "colour": "red"})
+    assert answer.json()["meta"] == {"engine": "quick-fill", "model": None, "ignored": ["words", "colour"]}
+    assert (answer["X-DreamLayer-Engine"], answer["X-DreamLayer-Ignored"]) == ("quick-fill", "words, colour")
+    assert "X-DreamLayer-Model" not in answer
+    assert paint(body).json()["meta"]["ignored"] == []
+
+
+def test_what_only_diffusion_can_paint_is_a_503_without_a_model(body: dict[str, Any], settings: Settings) -> None:
+    answer = paint({**body, "dream": True})
+    assert kind(answer, 503) == "model_unavailable"
+    assert "pull_model" in answer.json()["error"]["text"]
+    settings.COMPAT_REQUIRE_DIFFUSION = True
+    assert kind(paint(body), 503) == "model_unavailable"
+    assert not Generation.objects.exists()
+
+
+def test_the_closest_installed_model_paints(
+    body: dict[str, Any], settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    assert paint({**body, "model": "sd15"}).json()["meta"]["engine"] == "quick-fill"
+    fake_diffusion.install_models(tmp_path)
+    requests = fake_diffusion.record_requests(monkeypatch)
+    answer = paint({**body, "model": "runwayml/stable-diffusion-inpainting"})
+    assert answer.json()["meta"] == {"engine": "diffusion", "model": "tiny", "ignored": []}
+    assert (answer["X-DreamLayer-Engine"], answer["X-DreamLayer-Model"]) == ("diffusion", "tiny")
+    assert paint({**body, "model": "sdxl"}).json()["meta"]["model"] is None, "a model of another family"
+    assert kind(paint({**body, "model": "none"}), 400) == "model_not_found"
+    assert [request.settings.model for request in requests] == ["tiny"]
+
+
+def test_where_diffusion_is_required_it_paints_without_falling_back(
+    body: dict[str, Any], settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MODELS_DIR, settings.COMPAT_REQUIRE_DIFFUSION = tmp_path / "models", True
+    fake_diffusion.install_models(tmp_path)
+    requests = fake_diffusion.record_requests(monkeypatch)
+    assert paint(body).json()["meta"]["engine"] == "diffusion"
+    assert [request.settings.step_down for request in requests] == [False]
+
+
+def test_text_to_image_repaints_a_blank_image() -> None:
+    request = blank_request(Size(24, 16), PaintSettings(prompt="a lawn", strength=0.3))
+    assert (request.image.size, request.mask.min(), request.settings.strength) == (Size(24, 16), 255, 1.0)
 
 
 def test_the_dialect_sets_how_long_to_wait(body: dict[str, Any]) -> None:

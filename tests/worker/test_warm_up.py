@@ -1,4 +1,4 @@
-"""The model named by DREAMLAYER_DIFFUSION_WARM_UP is loaded before the first generation."""
+"""The model of DREAMLAYER_DIFFUSION_WARM_UP or LOAD_SD_INPAINT is loaded before the first generation."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ def warm_up() -> None:
     thread.join()
 
 
+@pytest.mark.parametrize("load_sd_inpaint", [False, True])
 def test_it_is_loaded_by_the_thread_of_the_device(
-    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    load_sd_inpaint: bool, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="diffusion is not installed")
     from inpainting.engines.diffusion.engine import Diffusion, Options
     from inpainting.engines.diffusion.serving import model_loading
     from tests import tiny_models
 
-    settings.MODELS_DIR, settings.DIFFUSION_WARM_UP = tmp_path / "models", "tiny"
+    settings.MODELS_DIR, settings.LOAD_SD_INPAINT = tmp_path / "models", load_sd_inpaint
+    settings.DIFFUSION_WARM_UP = "" if load_sd_inpaint else "tiny"
     folder = tiny_models.saved(tmp_path / "tiny").path
     call_command("add_model", "tiny", "--family=sd", f"--from={folder}")
     engine = Diffusion(Options(device="cpu", precision="float32"))
@@ -65,6 +67,12 @@ def test_a_model_that_cannot_be_loaded_is_a_warning(settings: Any, caplog: pytes
     messages = [record.message for record in caplog.records if "DREAMLAYER_DIFFUSION_WARM_UP" in record.message]
     assert "the models are: sd15-inpainting" in messages[0]
     assert "pull_model sd15" in messages[1]
+
+
+def test_without_a_model_load_sd_inpaint_is_a_warning(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    settings.DIFFUSION_WARM_UP, settings.LOAD_SD_INPAINT = "", True
+    warm_up()
+    assert "LOAD_SD_INPAINT: No diffusion model is installed" in caplog.text
 
 
 def test_without_the_setting_nothing_is_loaded(settings: Any) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar
 
+import numpy as np
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver
@@ -21,10 +22,14 @@ from rest_framework.request import Request
 
 from inpainting.api.errors import ApiError
 from inpainting.catalog.lookup import Catalog
-from inpainting.core.request import InpaintRequest
+from inpainting.core.geometry import Size
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Generation
+
+ENGINE_HEADER, MODEL_HEADER, IGNORED_HEADER = "X-DreamLayer-Engine", "X-DreamLayer-Model", "X-DreamLayer-Ignored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,8 @@ class Options:
     warnings: tuple[str, ...] = ()
     """Sentences about values that were changed while reading the request."""
     webhook_url: str = ""
+    needs_diffusion: bool = False
+    """Only a diffusion model can paint it, as for text-to-image: 503 without one."""
     ignored_fields: tuple[str, ...] = ()
     """Names of the service's fields that were sent and have no effect."""
     service_data: Mapping[str, Any] = field(default_factory=dict)
@@ -65,6 +72,9 @@ class Dialect(ABC):
 
     prefixes: ClassVar[tuple[str, ...]]
     """Paths that belong to it, with all below them: `/rest_api/` or `/tasks`. The longest prefix of a path decides."""
+
+    field_names: ClassVar[Mapping[str, str]] = {}
+    """Names of settings -> the service's fields that set them, for the list of ignored fields."""
 
     answers_before_the_end: ClassVar[bool] = False
     """Whether `render` has a response for a generation that waits or runs, by which the client can follow it."""
@@ -111,6 +121,26 @@ class Dialect(ABC):
         Called for every attempt to deliver it.
         """
         return None
+
+    def meta(self, generation: Generation) -> dict[str, Any]:
+        """What JSON of a service contains under `meta`, beside its own fields: engine, model, ignored fields."""
+        sent = generation.requested_settings.settings
+        idle = [field for name, field in self.field_names.items() if name in generation.ignored and name in sent]
+        ignored = list(dict.fromkeys([*idle, *generation.ignored_fields]))
+        model = None if "model" in generation.ignored else generation.settings.get("model")
+        return {"engine": generation.engine, "model": model, "ignored": ignored}
+
+    def meta_headers(self, generation: Generation) -> dict[str, str]:
+        """`meta` as headers, for every response with a result."""
+        meta = self.meta(generation)
+        headers = {ENGINE_HEADER: meta["engine"], IGNORED_HEADER: ", ".join(meta["ignored"])}
+        return {**headers, **({MODEL_HEADER: meta["model"]} if meta["model"] else {})}
+
+
+def blank_request(size: Size, settings: PaintSettings) -> InpaintRequest:
+    """Text-to-image: a grey image, repainted as a whole. Send it with `Options(needs_diffusion=True)`."""
+    image = Picture(np.full((size.height, size.width, 3), 127, np.uint8))
+    return InpaintRequest(image, np.full((size.height, size.width), 255, np.uint8), replace(settings, strength=1.0))
 
 
 def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
