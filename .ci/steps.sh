@@ -56,11 +56,15 @@ postgresql_all() {
 
 # The rest of each matrix, and each property with as many examples as its test names.
 full_matrices() {
-  tests_of -n 2 -m "full or hypothesis" --hypothesis-profile=full
+  tests_of -n 2 -m "(full or hypothesis) and not attack" --hypothesis-profile=full
 }
 
 # Alone, since each attack measures memory and the time of a page; -s prints both.
 attacks() {
+  tests_of tests/attacks -m "attack and not full" -s
+}
+
+all_attacks() {
   tests_of tests/attacks -m attack -s
 }
 

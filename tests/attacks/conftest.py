@@ -17,15 +17,20 @@ def server_environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, server_environment: dict[str, str]) -> Iterator[Installation]:
-    """A running `manage.py serve` with an empty database."""
-    server = Installation(tmp_path, **server_environment)
-    server.migrate()
-    with server.serving():
-        yield server
+def installed(tmp_path: Path, server_environment: dict[str, str]) -> tuple[Installation, str]:
+    """An installation whose database holds one user, and the user's API key."""
+    installation = Installation(tmp_path, **server_environment)
+    return installation, installation.migrate_with_key()
 
 
 @pytest.fixture
-def server_key(server: Installation) -> str:
+def server(installed: tuple[Installation, str]) -> Iterator[Installation]:
+    """A running `manage.py serve`."""
+    with installed[0].serving():
+        yield installed[0]
+
+
+@pytest.fixture
+def server_key(installed: tuple[Installation, str]) -> str:
     """The API key of a user of `server`."""
-    return server.manage("create_api_key", "attacker@example.com", "--create-user").strip()
+    return installed[1]
