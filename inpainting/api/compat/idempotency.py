@@ -1,0 +1,46 @@
+"""The Idempotency-Key header, for dialects whose bodies have no other way to be recognised."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.http import QueryDict
+from rest_framework.request import Request
+
+from inpainting.api.compat.base import Repeated
+from inpainting.generations.idempotency import Idempotency
+
+
+def read_idempotency(request: Request) -> Idempotency | None:
+    """The key with the digest of path and body; None without the header. Call it before any picture is read.
+
+    Raises Repeated for a request that was accepted before, and InvalidRequest for a key of another request.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    idempotency = Idempotency(key, body_digest(request))
+    earlier = idempotency.earlier(request.user)
+    if earlier is not None:
+        raise Repeated(earlier)
+    return idempotency
+
+
+def body_digest(request: Request) -> str:
+    """SHA-256, in hexadecimal, of the path and the body; independent of the order of its fields."""
+    data: Any = request.data
+    lists = dict(data.lists()) if isinstance(data, QueryDict) else {name: [value] for name, value in data.items()}
+    digest = hashlib.sha256(request.path.rstrip("/").encode())
+    for name in sorted(lists):
+        for value in lists[name]:
+            if not isinstance(value, UploadedFile):
+                digest.update(json.dumps([name, value], sort_keys=True).encode())
+                continue
+            digest.update(json.dumps([name, value.size]).encode())
+            for chunk in value.chunks():
+                digest.update(chunk)
+            value.seek(0)
+    return digest.hexdigest()
