@@ -195,10 +195,10 @@ def build_field(row: Setting, *, is_required: bool = False) -> serializers.Field
         case ValueType.TEXT:
             return Text(allow_blank=True, trim_whitespace=False, max_length=row.max_length, **common)
         case ValueType.INTEGER:
-            lowest, highest = RANGES[row.name]
+            lowest, highest = row.range or (0, MAX_SEED)
             return Integer(min_value=int(lowest), max_value=int(highest), **common)
         case ValueType.NUMBER:
-            lowest, highest = RANGES[row.name]
+            lowest, highest = row.range or (-math.inf, math.inf)
             return Number(min_value=lowest, max_value=highest, **common)
         case ValueType.BOOLEAN:
             return serializers.BooleanField(allow_null=True, **common)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from inpainting.core.errors import InvalidRequest
 
@@ -114,6 +116,15 @@ class Placement:
     @property
     def is_scaled(self) -> bool:
         return self.box.size != self.source
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the metadata of a generation contain it: without the canvas, whose size is that of the result."""
+        box = [self.box.left, self.box.top, self.box.right, self.box.bottom]
+        return {"source_width": self.source.width, "source_height": self.source.height, "source_box": box}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], canvas: Size) -> Placement:
+        return cls(canvas, Size(values["source_width"], values["source_height"]), Box(*values["source_box"]))
 
 
 @dataclass(frozen=True, slots=True)

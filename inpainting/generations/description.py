@@ -22,6 +22,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         **{f"work_{side}": settings[side] for side in ("width", "height") if side in settings},
         "width": generation.source.width,
         "height": generation.source.height,
+        **generation.placement,
         "service": generation.service,
         "engine": generation.engine,
         "engine_reason": generation.engine_reason,

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import models
 
 from inpainting.core.errors import InvalidPicture
+from inpainting.core.geometry import Placement
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models.pictures import Mask, ReferencePicture, SourceImage, StoredPicture, content_digest
@@ -74,6 +75,10 @@ class GenerationRequest(models.Model):
         default=dict, db_column="asked", help_text="engine and settings as sent; empty: the same as the resolved ones"
     )
     ignored = models.JSONField(default=list, help_text="settings without effect")
+    placement = models.JSONField(
+        default=dict,
+        help_text="outpainting: the image's size as sent, and where it lies in `source`, the whole canvas",
+    )
     painted_pixels = models.PositiveBigIntegerField(default=0, help_text="number of pixels that the mask marks")
     warnings = models.JSONField(default=list)
     webhook_url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True, help_text="called when it has ended")
@@ -133,6 +138,7 @@ class GenerationRequest(models.Model):
             settings=request.settings.to_dict(),
             requested={} if requested is None else dataclasses.asdict(requested),
             ignored=sorted(ignored),
+            placement={} if request.placement is None else request.placement.to_dict(),
             painted_pixels=int(np.count_nonzero(request.mask)),
             warnings=list(warnings),
             webhook_url=webhook_url,
@@ -158,11 +164,11 @@ class GenerationRequest(models.Model):
         sent = dict(references or {})
         try:
             kept: dict[str, Any] = {n: picture.read() for n, picture in self.references.items() if n not in sent}
-            return InpaintRequest(
-                self.source.read(), self.mask.read_pixels(), settings or self.paint_settings, **kept | sent
-            )
+            image, mask = self.source.read(), self.mask.read_pixels()
         except FileNotFoundError as error:
             raise self.image_gone() from error
+        placement = Placement.from_dict(self.placement, image.size) if self.placement else None
+        return InpaintRequest(image, mask, settings or self.paint_settings, **kept | sent, placement=placement)
 
     @staticmethod
     def image_gone() -> InvalidPicture:

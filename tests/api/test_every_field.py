@@ -82,6 +82,14 @@ ALTERNATIVES: dict[str, Any] = {
     "engine": "auto",
     "model": "MODEL",
     "model_name": "MODEL",
+    "outpaint_left": "9",
+    "outpaint_top": "9",
+    "outpaint_right": "9",
+    "outpaint_bottom": "9",
+    "outpaint_size": "120x90",
+    "outpaint_ratio": "2:1",
+    "outpaint_anchor": "left",
+    "outpaint_fit": "contain",
     "webhook_url": "https://203.0.114.9/told",
 }
 """Field -> a value that differs from what the others have."""
@@ -91,6 +99,8 @@ NEEDED_FIELDS: dict[str, dict[str, str]] = {
     **{name: {"output_format": "webp"} for name in ("quality", "max_file_kilobytes")},
     **{name: {"control": "edges"} for name in ("control_strength", "control_start", "control_end")},
     "ip_adapter": {"ip_adapter_image": IMAGE},
+    "outpaint_anchor": {"outpaint_size": "120x90"},
+    "outpaint_fit": {"outpaint_size": "120x90"},
     "ip_adapter_scale": {"ip_adapter": "look", "ip_adapter_image": IMAGE},
 }
 """Further fields that a field needs to have an effect."""
@@ -115,7 +125,9 @@ def expected(field: str, model: str) -> str:
     }
     if (field, model) in exceptions:
         return exceptions[field, model]
-    if field.startswith("safety_checker") or field in {"mask_polarity", "mask_grow", "mask_blur", "num_images", "seed"}:
+    if field.startswith(("safety_checker", "outpaint_")):
+        return WORKS
+    if field in {"mask_polarity", "mask_grow", "mask_blur", "num_images", "seed"}:
         return WORKS
     if field in WITHOUT_EFFECT_ON_RESULT - {"step_down"}:
         return TAKEN

@@ -19,6 +19,7 @@ from inpainting.core.codecs import DecodedPicture
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
+from inpainting.core.outpainting import OUTPAINT_ROWS, Outpaint, outpaint_from
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.generations.batches import BatchInput, submit_batch
@@ -34,6 +35,7 @@ class SharedInput:
 
     settings: PaintSettings
     polarity: MaskPolarity
+    outpaint: Outpaint | None
     warnings: Sequence[str]
     conditioning_images: Mapping[str, DecodedPicture]
 
@@ -50,14 +52,17 @@ def accept_batch(request: Request) -> Batch:
     if earlier is not None:
         return earlier
     images, masks = body.pictures("images"), body.pictures("masks")
-    check_counts(len(images), len(masks))
+    is_outpainting = any(row.public_name in body.fields for row in OUTPAINT_ROWS)
+    check_counts(len(images), len(masks), needs_masks=not is_outpainting)
     catalog = Catalog()
     values, warnings = checked(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
     paint_settings, polarity = settings_from(values, catalog), MaskPolarity(values["mask_polarity"])
     webhook_url, engine = checked_webhook_url(values), values.get("engine", registry.AUTO)
     registry.check_name(engine)  # Before any picture is read.
-    shared = SharedInput(paint_settings, polarity, warnings, conditioning_images_in(body, request.user))
-    masks_of_items: Sequence[OnePicture | DecodedPicture] = masks
+    shared = SharedInput(
+        paint_settings, polarity, outpaint_from(values), warnings, conditioning_images_in(body, request.user)
+    )
+    masks_of_items: Sequence[OnePicture | DecodedPicture | None] = masks or [None] * len(images)
     if len(masks) == 1:
         masks_of_items = [read_one(masks[0], MASK, request.user)] * len(images)
     return submit_batch(
@@ -70,8 +75,11 @@ def accept_batch(request: Request) -> Batch:
     )
 
 
-def check_counts(images: int, masks: int) -> None:
-    """Raises InvalidRequest unless there are 1 to BATCH_MAX_ITEMS images, and one mask, or one for each image."""
+def check_counts(images: int, masks: int, *, needs_masks: bool) -> None:
+    """Raises InvalidRequest unless there are 1 to BATCH_MAX_ITEMS images, and one mask, or one for each image.
+
+    needs_masks: False where no mask may be sent as well.
+    """
     if not images:
         raise InvalidRequest("No image files provided", code="field_missing", field="images")
     if images > settings.BATCH_MAX_ITEMS:
@@ -82,13 +90,13 @@ def check_counts(images: int, masks: int) -> None:
             limit=settings.BATCH_MAX_ITEMS,
             actual=images,
         )
-    if not masks:
+    if not masks and needs_masks:
         raise InvalidRequest(
             "No mask files provided; a batch needs one mask for all images, or one for each.",
             code="mask_required",
             field="masks",
         )
-    if masks not in (1, images):
+    if masks not in (0, 1, images):
         raise InvalidRequest(
             f"There are {images} images and {masks} masks; send one mask for all, or one for each image.",
             field="masks",
@@ -97,14 +105,16 @@ def check_counts(images: int, masks: int) -> None:
         )
 
 
-def batch_input(image: OnePicture, mask: OnePicture | DecodedPicture, shared: SharedInput, user: Any) -> BatchInput:
+def batch_input(
+    image: OnePicture, mask: OnePicture | DecodedPicture | None, shared: SharedInput, user: Any
+) -> BatchInput:
     """Read one item of the batch. Called when it is submitted, so that at most one is in memory."""
     name = image.name if isinstance(image, SentPicture) else ""
     try:
         source = read_one(image, IMAGE, user)
-        decoded_mask = mask if isinstance(mask, DecodedPicture) else read_one(mask, MASK, user)
+        decoded_mask = mask if isinstance(mask, DecodedPicture | None) else read_one(mask, MASK, user)
         inpaint_request, notes = build_request(
-            source, decoded_mask, shared.settings, shared.polarity, shared.conditioning_images
+            source, decoded_mask, shared.settings, shared.polarity, shared.conditioning_images, shared.outpaint
         )
     except InvalidRequest as error:
         return BatchInput(name, error)

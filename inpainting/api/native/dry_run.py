@@ -49,6 +49,7 @@ def dry_run(request: InpaintRequest, options: Options) -> dict[str, Any]:
         "engine_reason": plan.reason,
         "width": image.size.width,
         "height": image.size.height,
+        **(request.placement.to_dict() if request.placement else {}),
         "mode": image.mode,
         "bits": image.bits,
         "mask": "data:image/png;base64," + base64.b64encode(png).decode(),

@@ -16,6 +16,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
+from inpainting.core.outpainting import OUTPAINT_ROWS
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import ALL_SCHEDULERS, RANGES, SETTINGS, by_name
 from inpainting.core.validation import check_range
@@ -77,6 +78,7 @@ class Img2ImgForm(ChangesForm):
     setting_fields: Mapping[str, serializers.Field] = {
         **ChangesForm.setting_fields,
         "prompt": build_field(by_name("prompt"), is_required=True),
+        **{row.public_name: build_field(row) for row in OUTPAINT_ROWS},
     }
 
 

@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.api.errors import Conflict
-from inpainting.api.native.bodies import read_body
+from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.dialect import pending_answer
 from inpainting.api.native.fields import ChangesForm, checked, settings_from, without
@@ -24,8 +24,10 @@ from inpainting.api.native.search import Search, search
 from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.catalog.lookup import Catalog
+from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.inputs import prepare_conditioning_images
+from inpainting.core.outpainting import OUTPAINT_ROWS
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.delete import delete
@@ -92,7 +94,7 @@ class GenerationCancel(APIView):
 
 
 class GenerationRunAgain(AnyBodyView):
-    """Creates a generation with the same image and mask, the settings that are sent, and the others as before.
+    """Creates a generation with the same image, canvas and mask, the settings that are sent, and the others as before.
 
     Settings that were not requested, such as the engine, the steps or the seed, are chosen again. control_image and
     ip_adapter_image are used again unless others are sent. A field sent empty (null in JSON, an empty field in a form)
@@ -117,6 +119,7 @@ class GenerationRunAgain(AnyBodyView):
         earlier = idempotency.earlier(request.user) if idempotency else None
         if earlier is not None:
             return Response(pending_answer(earlier), status=202)
+        refuse_outpainting(body)
         catalog = Catalog()
         values, warnings = checked(ChangesForm, body.fields, catalog, clamp=False)
         size = Size(generation.source.width, generation.source.height)
@@ -135,3 +138,13 @@ class GenerationRunAgain(AnyBodyView):
             catalog=catalog,
         )
         return Response(pending_answer(again), status=202)
+
+
+def refuse_outpainting(body: Body) -> None:
+    """Raise InvalidRequest for fields of outpainting: the stored image is the whole canvas."""
+    for row in OUTPAINT_ROWS:
+        if row.public_name in body.fields:
+            raise InvalidRequest(
+                "Running again keeps the size of the result. To outpaint differently, send the image as a new request.",
+                field=row.public_name,
+            )

@@ -17,6 +17,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
+from inpainting.core.outpainting import outpaint_from
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.generations.idempotency import Idempotency
@@ -48,19 +49,20 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
     catalog = Catalog()
     values, warnings = checked(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
     settings, webhook_url = settings_from(values, catalog), checked_webhook_url(values)
+    outpaint = outpaint_from(values)
     engine = values.get("engine", registry.AUTO)
     registry.check_name(engine)
     image = read_picture(sent, IMAGE, user)
     sent_mask = body.picture("mask")
     mask = None if sent_mask is None else read_picture(sent_mask, MASK, user)
-    if mask is None and planner(catalog).choose(engine, settings).engine.needs_surroundings:
+    if mask is None and outpaint is None and planner(catalog).choose(engine, settings).engine.needs_surroundings:
         raise InvalidRequest(
             "No mask file provided. Without a mask the whole image is repainted, which only a diffusion model can do.",
             code="mask_required",
             field="mask",
         )
     images, polarity = conditioning_images_in(body, user), MaskPolarity(values["mask_polarity"])
-    inpaint_request, notes = build_request(image, mask, settings, polarity, images)
+    inpaint_request, notes = build_request(image, mask, settings, polarity, images, outpaint)
     return inpaint_request, Options(
         engine=engine,
         source_name=sent.name,

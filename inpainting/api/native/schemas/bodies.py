@@ -10,7 +10,7 @@ from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 CONTROL_IMAGE = "The conditioning image of a depth, scribble or tile ControlNet; scaled to the size of the image."
 IP_ADAPTER_IMAGE = "The image prompt of an IP-Adapter; of any size."
-WITHOUT_MASK = "Without a mask the whole image is repainted, which needs a diffusion model."
+WITHOUT_MASK = "Without a mask the whole image is repainted, which needs a diffusion model; outpainting needs none."
 
 
 class Upload(Img2ImgForm):
@@ -64,7 +64,9 @@ class BatchUpload(Img2ImgForm):
     images."""
 
     images = pictures(serializers.FileField(), "One part for each image, 64 MB in total; or texts, as in JSON.")
-    masks = pictures(serializers.FileField(), "One mask for all images, or one for each in the same order.")
+    masks = pictures(
+        serializers.FileField(), "One mask for all images, or one for each in the same order; outpainting needs none."
+    )
     control_image = Upload().fields["control_image"]
     ip_adapter_image = Upload().fields["ip_adapter_image"]
 

@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from inpainting.api.native.schemas.base import Answer, Constant
+from inpainting.api.native.schemas.generations import Metadata
 
 
 @extend_schema_serializer(component_name="Foreseen")
@@ -15,6 +16,9 @@ class DryRunResult(Answer):
     engine_reason = serializers.CharField(help_text="Why this engine would be chosen.")
     width = serializers.IntegerField()
     height = serializers.IntegerField()
+    source_width = Metadata().fields["source_width"]
+    source_height = Metadata().fields["source_height"]
+    source_box = Metadata().fields["source_box"]
     mode = serializers.ChoiceField(["L", "LA", "RGB", "RGBA"])
     bits = serializers.ChoiceField([8, 16])
     mask = serializers.CharField(help_text="Data URL of a PNG of the effective mask: white is repainted.")

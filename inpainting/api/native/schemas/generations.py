@@ -32,6 +32,13 @@ class Metadata(Answer):
     seed = serializers.IntegerField()
     width = serializers.IntegerField(help_text="Of the image and the result.")
     height = serializers.IntegerField()
+    source_width = serializers.IntegerField(required=False, help_text="Outpainting: of the image as it was sent.")
+    source_height = serializers.IntegerField(required=False)
+    source_box = serializers.ListField(
+        child=serializers.IntegerField(),
+        required=False,
+        help_text="Outpainting: left, top, right and bottom of the image in the result; scaled where its size differs.",
+    )
     work_width = serializers.IntegerField(required=False, help_text="The requested width, at which the engine worked.")
     work_height = serializers.IntegerField(required=False)
     service = serializers.CharField(help_text="The API that accepted it: native, or the name of a service.")
