@@ -32,7 +32,7 @@ from rest_framework.views import APIView
 from accounts import first_administrator
 from accounts.models import ApiKey, Scope, User
 from dreamlayer_site.asgi import application
-from inpainting.api.media.links import SIGNER
+from inpainting.api.media.links import SIGNER, result_link
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Batch, Generation, InferenceModel, Lora, Retention, UserLimits, WebhookDelivery
@@ -143,8 +143,9 @@ ROWS = [
         method="POST",
         scope=Scope.MANAGE,
     ),
-    Row("images/<str:token>.png", "/images/{token}.png", LINK),
-    Row("api/images/<str:token>.png", "/api/images/{token}.png", LINK),
+    Row("images/<str:token>.<str:extension>", "/images/{token}.png", LINK),
+    Row("api/images/<str:token>.<str:extension>", "/api/images/{token}.png", LINK),
+    Row("<folder:folder>/<str:token>/<picture_name:name>", "/outputs/2026-11-22/{named}/a.png", LINK),
     Row("keys/<int:pk>/revoke/", "/keys/{key}/revoke/", PAGE_ACTION, method="POST"),
     *(
         Row(f"models/<str:slug>/{action}/", f"/models/{{slug}}/{action}/", STAFF_ACTION, method="POST")
@@ -187,7 +188,7 @@ MISSING = {
     **dict.fromkeys(("key", "user", "group", "email", "content_type", "retention", "limits", "delivery"), 999999),
     "model": 999999,
     "lora": 999999,
-    **dict.fromkeys(("token", "setup", "confirmation", "reset", "webhook", "slug"), "made-up"),
+    **dict.fromkeys(("token", "named", "setup", "confirmation", "reset", "webhook", "slug"), "made-up"),
 }
 HTTP_ROWS = [row for row in ROWS if not row.route.startswith("ws/")]
 SOCKET_ROWS = [row for row in ROWS if row.route.startswith("ws/")]
@@ -270,6 +271,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "delivery": delivery.pk,
         "webhook": delivery.webhook_id,
         "token": SIGNER.sign(generation.images.get().pk.hex),
+        "named": result_link("outputs/2026-11-22", "a.png", generation, origin="").split("/")[-2],
         "setup": first_administrator.make_token(),
         "confirmation": EmailConfirmationHMAC(email).key,
         "reset": f"{user_pk_to_url_str(alice)}-{default_token_generator.make_token(alice)}",

@@ -56,6 +56,7 @@ def file_answers(media_type: str) -> dict[Any, Any]:
 
 
 PICTURE, THUMBNAIL = file_answers("image/png"), file_answers("image/webp")
+RESULT = {**PICTURE, **file_answers("image/jpeg"), **THUMBNAIL}
 
 
 def documented(

@@ -22,7 +22,7 @@ from inpainting.net import download_image, site_policy
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 UNDECLARED_TYPES = {"", "application/octet-stream"}
-URL = re.compile(r"https?://|/images/|/api/", re.IGNORECASE)
+URL = re.compile(r"https?://|/(?:images|api|generations|outputs|inputs)/", re.IGNORECASE)
 DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 MAX_NAME_CHARACTERS = 255
 

@@ -1,8 +1,10 @@
-"""The routes of all dialects."""
+"""The routes of all dialects, and of the pictures that they link to."""
 
 from __future__ import annotations
+
+from django.urls import include, path
 
 from inpainting.api import dialects
 
 dialects.load()
-urlpatterns = dialects.urlpatterns
+urlpatterns = [path("", include("inpainting.api.media.urls")), path("", include(dialects.urlpatterns))]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 
-from django.db.models.fields.files import FieldFile
+from django.core.files import File
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
 
+from inpainting.core.codecs.formats import CONTENT_TYPES, PNG, format_of
 from inpainting.media.streaming import IteratorResponse, file_chunks
 
 INERT = {
@@ -57,7 +58,7 @@ class RangeNotSatisfiable(PictureUnavailable):
 
 
 def picture_response(
-    request: HttpRequest | Request, file: FieldFile, headers: dict[str, str], *, filename: str | None = None
+    request: HttpRequest | Request, file: File, headers: dict[str, str], *, filename: str | None = None
 ) -> HttpResponseBase:
     """The file's bytes, or the requested range of them; with a filename, as a download. 304 where the ETag matches.
 
@@ -69,7 +70,7 @@ def picture_response(
         raise PictureGone from error
     # Files are never overwritten, so the name identifies the bytes. It is hashed to keep it private.
     etag = f'"{hashlib.sha256(str(file.name).encode()).hexdigest()[:32]}"'
-    content_type = "image/webp" if str(file.name).endswith(".webp") else "image/png"
+    content_type = CONTENT_TYPES[format_of(str(file.name)) or PNG]
     headers = {**headers, "Content-Type": content_type, "ETag": etag, "Accept-Ranges": "bytes"}
     if filename:
         headers["Content-Disposition"] = f'attachment; filename="{filename}"'
@@ -89,7 +90,7 @@ def picture_response(
 
 
 def picture_or_text_response(
-    request: HttpRequest, file: FieldFile, headers: dict[str, str] = OWNERS_ONLY
+    request: HttpRequest, file: File, headers: dict[str, str] = OWNERS_ONLY
 ) -> HttpResponseBase:
     """As `picture_response`, for pages: an error is answered as plain text."""
     try:
@@ -98,9 +99,7 @@ def picture_or_text_response(
         return HttpResponse(error.message, status=error.status, content_type="text/plain")
 
 
-def file_response(
-    file: FieldFile, byte_range: range, headers: dict[str, str], *, status: int = 200
-) -> IteratorResponse:
+def file_response(file: File, byte_range: range, headers: dict[str, str], *, status: int = 200) -> IteratorResponse:
     headers = {**headers, "Content-Length": str(len(byte_range))}
     return IteratorResponse(file_chunks(file, byte_range), status=status, headers=headers)
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db.models.fields.files import FieldFile
+from django.core.files import File
 from django.http import StreamingHttpResponse
 
 CHUNK_BYTES = 2**17
@@ -38,9 +38,9 @@ class IteratorResponse(StreamingHttpResponse):
             yield chunk
 
 
-def file_chunks(file: FieldFile, byte_range: range) -> Iterator[bytes]:
+def file_chunks(file: File, byte_range: range) -> Iterator[bytes]:
     """The bytes of the range. The file is opened at the first chunk and closed however the iteration ends."""
-    with file.storage.open(str(file.name), "rb") as opened:
+    with file.open("rb") as opened:
         opened.seek(byte_range.start)
         left = len(byte_range)
         while left and (chunk := opened.read(min(left, CHUNK_BYTES))):

@@ -240,7 +240,8 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture, request
         quality = requested.quality or DEFAULT_QUALITY
         copy = encode_copy(stored, requested.output_format, quality, max_kilobytes=requested.max_file_kilobytes)
         image.write_copy(copy)
-        image.report["copy"] = {"format": copy.format, "quality": copy.quality, "lossy": True}
+        about = {"sha256": image.copy_sha256, "byte_count": image.copy_byte_count}
+        image.report["copy"] = {"format": copy.format, "quality": copy.quality, "lossy": True, **about}
         if not copy.fits:
             image.report["notes"].append(TOO_LARGE)
 

@@ -49,7 +49,7 @@ OPERATIONS = [
     "GET /api/usage/",
     "GET /api/webhooks/deliveries/",
     "GET /api/webhooks/secret/",
-    "GET /images/{token}.png",
+    "GET /images/{token}.{extension}",
     "POST /api/batches/",
     "POST /api/batches/{id}/cancel/",
     "POST /api/batches/{id}/retry/",
@@ -95,7 +95,7 @@ def test_every_operation_is_described_and_fuzzed(document: dict[str, Any]) -> No
     assert sorted(described) == OPERATIONS
     for name, operation in described.items():
         assert operation["summary"], name
-        if not name.endswith("{token}.png"):
+        if not name.endswith("{token}.{extension}"):
             assert {"401", "403"} <= set(operation["responses"]), name
         for status, response in operation["responses"].items():
             assert response["description"] or response.get("content"), (name, status)
@@ -155,7 +155,7 @@ def path_parameters(
         fresh = operation.startswith("DELETE") or "cancel" in operation or "retry" in operation
         if not fresh:
             pk = batch.pk if "batches" in operation else done.pk
-            return {"id": str(pk), "index": 0, "token": token, "webhook_id": webhook}
+            return {"id": str(pk), "index": 0, "token": token, "extension": "png", "webhook_id": webhook}
         waiting = Generation.from_request(done.to_request(), owner=alice, engine="quick-fill")
         waiting.save_new()
         if "retry" in operation:

@@ -1,8 +1,13 @@
-"""Links to pictures: private ones for their owner, and signed ones that any origin may load for RESULT_LINK_HOURS."""
+"""Links to pictures: private ones for their owner, and signed ones that any origin may load until they expire.
+
+`public_image_url` makes those of the native API. `result_link` and `picture_link` make those of other services, which
+end in a file name: `/<folder>/<token>/<name>`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, cast, get_args
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -11,26 +16,37 @@ from django.core import signing
 from django.http import HttpRequest
 from django.http.request import validate_host
 from django.urls import Resolver404, resolve, reverse
+from django.utils import timezone
 from rest_framework.request import Request
 
 from accounts.models import ApiKey
+from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
-from inpainting.models import GeneratedImage
+from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage, UploadedPicture
 from inpainting.models.generation_request import INPUT_IMAGES
-from inpainting.models.pictures import StoredPicture
 
 # The parts are separated by a dot, since these links end as file names, which must not contain a colon on every system.
 SIGNER = signing.TimestampSigner(salt="dreamlayer.public-image", sep=".")
+RESULT = "result"
+InputPicture = SourceImage | Mask | ReferencePicture | UploadedPicture
+AnyPicture = GeneratedImage | InputPicture
+INPUTS: dict[str, type[InputPicture]] = {str(model._meta.model_name): model for model in get_args(InputPicture)}
 INPUT_ROUTES = {f"generation-{name.replace('_', '-')}": name for name in INPUT_IMAGES}
-PICTURE_ROUTES = {"public-image", "public-image-twin", "generation-image", *INPUT_ROUTES}
+PICTURE_ROUTES = {"public-image", "public-image-twin", "named-picture", "generation-image", *INPUT_ROUTES}
+
+
+def ending_key(request: Request | HttpRequest) -> int | None:
+    """The primary key of the request's API key if links made with it end with it."""
+    key = getattr(request, "auth", None)
+    return key.pk if isinstance(key, ApiKey) and key.ends_links else None
 
 
 def public_image_url(image: GeneratedImage, request: Request | HttpRequest) -> str:
     """An absolute, signed link that expires after RESULT_LINK_HOURS, or earlier with a key that ends its links."""
-    key = getattr(request, "auth", None)
-    named = f"{image.pk.hex}-{key.pk}" if isinstance(key, ApiKey) and key.ends_links else image.pk.hex
-    return request.build_absolute_uri(reverse("public-image", args=[SIGNER.sign(named)]))
+    key = ending_key(request)
+    named = image.pk.hex if key is None else f"{image.pk.hex}-{key}"
+    return request.build_absolute_uri(reverse("public-image", args=[SIGNER.sign(named), EXTENSIONS[image.format]]))
 
 
 def public_image(token: str) -> GeneratedImage | None:
@@ -39,16 +55,87 @@ def public_image(token: str) -> GeneratedImage | None:
         signed = SIGNER.unsign(token, max_age=settings.RESULT_LINK_HOURS * 3600)
     except signing.BadSignature:
         return None
-    pk, _, key_pk = signed.partition("-")
-    if key_pk:
-        key = ApiKey.objects.select_related("owner").filter(pk=key_pk).first()
-        if key is None or not key.is_usable:
-            return None
-    return GeneratedImage.objects.filter(pk=pk).first()
+    pk, _, key = signed.partition("-")
+    return find_result(pk=pk) if is_usable(key) else None
+
+
+def result_link(
+    folder: str,
+    name: str,
+    generation: Generation,
+    index: int = 0,
+    *,
+    origin: str,
+    key: int | None = None,
+    hours: float | None = None,
+) -> str:
+    """A signed link to a result that ends in `name`. It may be made before the result exists, and leads to 404 until
+    then.
+
+    folder: `generations`, or `images` or `outputs` with a date, as in `outputs/2026-11-22`. name: its extension is the
+    format of the picture. origin: such as `https://host:8000`. key: see `ending_key`. hours: until the link expires;
+    None: RESULT_LINK_HOURS.
+    """
+    return _named_link(folder, name, (RESULT, generation.pk, index), origin=origin, key=key, hours=hours)
+
+
+def picture_link(
+    folder: str,
+    name: str,
+    picture: InputPicture,
+    *,
+    origin: str,
+    key: int | None = None,
+    hours: float | None = None,
+) -> str:
+    """A signed link to an input or uploaded picture; see `result_link`. folder: also `inputs`."""
+    kind = str(picture._meta.model_name)
+    return _named_link(folder, name, (kind, picture.pk, 0), origin=origin, key=key, hours=hours)
+
+
+def _named_link(
+    folder: str, name: str, picture: tuple[str, UUID, int], *, origin: str, key: int | None, hours: float | None
+) -> str:
+    kind, pk, index = picture
+    expires = int(time.time() + (settings.RESULT_LINK_HOURS if hours is None else hours) * 3600)
+    token = signer(folder, name).sign(f"{kind}-{pk.hex}-{index}-{expires}-{'' if key is None else key}")
+    return origin + reverse("named-picture", args=[folder, token, name])
+
+
+def signer(folder: str, name: str) -> signing.Signer:
+    """The signer of the tokens in links of that folder and file name, both of which it signs too."""
+    return signing.Signer(salt=f"dreamlayer.named-picture/{folder}/{name}", sep=".")
+
+
+def named_picture(folder: str, token: str, name: str) -> AnyPicture | None:
+    """The picture of a link with a name. None if any part of the link was altered, the link, its key or the generation
+    has ended, or there is no such picture (yet)."""
+    try:
+        kind, pk, index, expires, key = signer(folder, name).unsign(token).split("-")
+    except signing.BadSignature:
+        return None
+    if int(expires) < time.time() or not is_usable(key):
+        return None
+    if kind == RESULT:
+        return find_result(generation=pk, index=index)
+    picture: InputPicture | None = INPUTS[kind]._default_manager.filter(pk=pk).first()
+    return picture
+
+
+def is_usable(key: str) -> bool:
+    """Whether links that end with this key, "" for none, work."""
+    row = ApiKey.objects.select_related("owner").filter(pk=key).first() if key else None
+    return not key or (row is not None and row.is_usable)
+
+
+def find_result(**where: Any) -> GeneratedImage | None:
+    image = GeneratedImage.objects.select_related("generation").filter(**where).first()
+    expires_at = None if image is None else image.generation.expires_at
+    return image if expires_at is None or expires_at > timezone.now() else None
 
 
 def read_own_link(url: str, user: Any, *, field: str) -> bytes | None:
-    """The bytes behind a link of this site, read from storage; None for the URL of another site.
+    """The PNG of the picture behind a link of this site, read from storage; None for the URL of another site.
 
     Raises InvalidRequest for a link of this site that leads to no picture of the user's.
     """
@@ -79,14 +166,20 @@ def own_route(url: str) -> tuple[str, dict[str, object]] | None:
     return (match.url_name, match.kwargs) if match.url_name in PICTURE_ROUTES else None
 
 
-def picture_of(route: str, arguments: dict[str, object], user: Any) -> StoredPicture | None:
+def picture_of(route: str, arguments: dict[str, Any], user: Any) -> AnyPicture | None:
+    """The picture of the route if it is the user's."""
     if "token" in arguments:
-        image = public_image(str(arguments["token"]))
-        return image if image is not None and image.generation.owner_id == user.pk else None
+        picture = named_picture(**arguments) if route == "named-picture" else public_image(arguments["token"])
+        return picture if picture is not None and owner_of(picture) == user.pk else None
     generation = history.find(user, UUID(str(arguments["pk"])))
     if generation is None:
         return None
     if route == "generation-image":
-        return generation.images.filter(index=int(str(arguments["index"]))).first()
-    picture: StoredPicture | None = getattr(generation, INPUT_ROUTES[route])
-    return picture
+        return generation.images.filter(index=arguments["index"]).first()
+    picture = getattr(generation, INPUT_ROUTES[route])
+    return cast("InputPicture | None", picture)
+
+
+def owner_of(picture: AnyPicture) -> Any:
+    """The primary key of the picture's owner."""
+    return picture.generation.owner_id if isinstance(picture, GeneratedImage) else picture.owner_id

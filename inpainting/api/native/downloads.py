@@ -8,14 +8,20 @@ from uuid import UUID
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
+from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 
 from accounts.models import Scope
 from inpainting.api.media.links import public_image
+from inpainting.api.media.results import file_in_format
 from inpainting.api.native.generations import own_generation
-from inpainting.api.openapi import DOWNLOAD, PICTURE, THUMBNAIL, documented
+from inpainting.api.native.pagination import read_query
+from inpainting.api.openapi import DOWNLOAD, PICTURE, RESULT, THUMBNAIL, documented
+from inpainting.api.setting_fields import Choice
 from inpainting.api.views import PictureView
+from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
+from inpainting.core.settings_table import by_name
 from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, picture_response
 from inpainting.models import GeneratedImage
 
@@ -61,15 +67,25 @@ class GenerationIpAdapterImage(InputPicture):
     name = "ip_adapter_image"
 
 
+class ResultQuery(serializers.Serializer):
+    format = Choice(
+        by_name("output_format"),
+        required=False,
+        help_text="png: the lossless PNG. A format that was not requested is a lossy copy made for this response.",
+    )
+
+
 class GenerationImage(PictureView):
-    """A result; `?download` answers with a file name."""
+    """A result, in the requested output_format; `?download` answers with a file name."""
 
     required_scope = Scope.READ
 
-    @documented("Get a result", PICTURE, problems=PROBLEMS, parameters=[DOWNLOAD])
+    @documented("Get a result", RESULT, problems=(400, *PROBLEMS), parameters=[DOWNLOAD, ResultQuery])
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
-        name = f"dreamlayer-{str(pk)[:8]}-{index}.png" if "download" in request.query_params else None
-        return picture_response(request, own_image(request, pk, index).file, OWNERS_ONLY, filename=name)
+        image = own_image(request, pk, index)
+        format = read_query(request, ResultQuery).get("format", image.format)
+        name = f"dreamlayer-{str(pk)[:8]}-{index}.{EXTENSIONS[format]}" if "download" in request.query_params else None
+        return picture_response(request, file_in_format(image, format), OWNERS_ONLY, filename=name)
 
 
 class GenerationImageThumbnail(PictureView):
@@ -86,12 +102,13 @@ class PublicImage(PictureView):
     authentication_classes = ()
     permission_classes = ()
 
-    @documented("Get a result by its signed link", PICTURE, problems=PROBLEMS, is_public=True)
-    def get(self, request: Request, token: str) -> HttpResponseBase:
+    @documented("Get a result by its signed link", RESULT, problems=PROBLEMS, is_public=True)
+    def get(self, request: Request, token: str, extension: str) -> HttpResponseBase:
+        """The extension is png, or that of the requested output_format."""
         image = public_image(token)
-        if image is None:
+        if image is None or extension not in (EXTENSIONS[PNG], EXTENSIONS[image.format]):
             raise NotFound("Image not found", code="not_found")
-        return picture_response(request, image.file, FOR_EVERY_ORIGIN)
+        return picture_response(request, file_in_format(image, FORMATS_BY_EXTENSION[extension]), FOR_EVERY_ORIGIN)
 
 
 def own_image(request: Request, pk: UUID, index: int) -> GeneratedImage:

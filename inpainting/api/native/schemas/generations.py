@@ -10,7 +10,8 @@ from rest_framework import serializers
 
 from inpainting.api.media.links import public_image_url
 from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, Link, Page, UtcDateTime
-from inpainting.core.settings_table import SAFETY_TYPES
+from inpainting.core.codecs.formats import PNG
+from inpainting.core.settings_table import OUTPUT_FORMATS, SAFETY_TYPES
 from inpainting.generations import description
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.models.generation_request import INPUT_IMAGES
@@ -163,12 +164,21 @@ class Pending(QueuePositionAnswer):
     url = Link("generation-detail", help_text="URL that returns its state.")
 
 
+class CopyDocument(Answer):
+    format = serializers.ChoiceField([name for name in OUTPUT_FORMATS if name != PNG])
+    quality = serializers.IntegerField()
+    lossy = serializers.BooleanField(help_text="Always true: pixels outside of the mask may differ slightly.")
+    sha256 = serializers.CharField()
+    byte_count = serializers.IntegerField()
+
+
 class GeneratedImageDocument(Answer):
     url = serializers.CharField()
     width = serializers.IntegerField()
     height = serializers.IntegerField()
-    sha256 = serializers.CharField()
-    outside_mask_changed_pixels = serializers.IntegerField()
+    sha256 = serializers.CharField(help_text="Of the lossless PNG.")
+    copy = CopyDocument(allow_null=True, help_text="The file in the requested output_format; null where that is png.")
+    outside_mask_changed_pixels = serializers.IntegerField(help_text="Of the PNG.")
     seam_score = serializers.FloatField()
     nsfw_content_detected = serializers.BooleanField(allow_null=True, help_text="Null where it was not examined.")
     hidden_by = serializers.ChoiceField(
@@ -177,6 +187,10 @@ class GeneratedImageDocument(Answer):
 
     def get_url(self, image: GeneratedImage) -> str:
         return description.image_url(image)
+
+    def get_copy(self, image: GeneratedImage) -> dict[str, Any] | None:
+        copy: dict[str, Any] | None = image.report.get("copy")
+        return copy
 
     def get_nsfw_content_detected(self, image: GeneratedImage) -> bool | None:
         found: bool | None = image.report.get("nsfw_content_detected")

@@ -1,0 +1,43 @@
+"""The view of signed links that end in a file name, as other services have them."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_safe
+
+from inpainting.api.media.links import named_picture
+from inpainting.api.media.results import file_in_format
+from inpainting.core.codecs.formats import FORMATS_BY_EXTENSION, PNG, format_of
+from inpainting.media.files import FOR_EVERY_ORIGIN, PictureUnavailable, RangeNotSatisfiable, picture_response
+
+CONVERTING_FOLDERS = ("outputs", "inputs")
+"""Where an Accept header with exactly one image type chooses the format, as in the Fooocus API."""
+
+
+@require_safe
+def get_named_picture(request: HttpRequest, folder: str, token: str, name: str) -> HttpResponseBase:
+    """The picture in the format of the name's extension. Every error has an empty body: 404, 410 or 416."""
+    picture = named_picture(folder, token, name)
+    if picture is None:
+        return HttpResponse(status=404)
+    format = format_of(name) or PNG
+    converts = folder.startswith(CONVERTING_FOLDERS)
+    if converts:
+        format = accepted_format(request.headers.get("Accept", "")) or format
+    try:
+        response = picture_response(request, file_in_format(picture, format), FOR_EVERY_ORIGIN)
+    except PictureUnavailable as error:
+        response = HttpResponse(status=error.status)
+        if isinstance(error, RangeNotSatisfiable):
+            response["Content-Range"] = error.content_range
+    if converts:
+        patch_vary_headers(response, ["Accept"])
+    return response
+
+
+def accepted_format(accept: str) -> str | None:
+    """The format that an Accept header names alone; None for several types, or another one."""
+    kind, _, subtype = accept.strip().lower().partition("/")
+    return FORMATS_BY_EXTENSION.get(subtype) if kind == "image" else None

@@ -1,0 +1,25 @@
+"""The route of signed links that end in a file name, for all services.
+
+Its folders are those of ModelsLab (`generations`), Deep-Image (`images` with a date) and the Fooocus API (`outputs`
+with a date, `inputs`).
+"""
+
+from __future__ import annotations
+
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
+
+from inpainting.api.media.named_pictures import get_named_picture
+
+
+class Folder(StringConverter):
+    regex = r"generations|inputs|(?:images|outputs)/\d{4}-\d{2}-\d{2}"
+
+
+class PictureName(StringConverter):
+    regex = r"[^/]+\.(?:png|jpe?g|webp)"
+
+
+register_converter(Folder, "folder")
+register_converter(PictureName, "picture_name")
+urlpatterns = [path("<folder:folder>/<str:token>/<picture_name:name>", get_named_picture, name="named-picture")]
