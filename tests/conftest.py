@@ -23,6 +23,7 @@ from inpainting.models import Batch, BatchItem, Generation
 from inpainting.worker import watchdog
 from tests import strategies
 from tests.installation import Installation
+from tests.picture_host import picture_host
 
 ALLOWED_ORIGIN = "https://front.example"
 """Scripts of this origin may use the API of `site`."""
@@ -94,6 +95,35 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 def site_key(site: Installation) -> str:
     """The API key of a user of `site`, shared by its tests."""
     return site.manage("create_api_key", "shared@example.com", "--create-user").strip()
+
+
+@pytest.fixture(scope="session")
+def picture_port() -> Iterator[int]:
+    """The port of a web server with pictures. `open_site` may fetch from it, and scripts of its pages may call that."""
+    with picture_host() as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def open_site(tmp_path_factory: pytest.TempPathFactory, picture_port: int) -> Iterator[Installation]:
+    """A running server without models that needs no key, for published examples as they are printed."""
+    site = Installation(
+        tmp_path_factory.mktemp("open-site"),
+        DREAMLAYER_ANONYMOUS_API="1",
+        DREAMLAYER_CORS_ORIGINS=f"http://127.0.0.1:{picture_port}",
+        DREAMLAYER_ALLOWED_NETWORKS="127.0.0.1/32",
+        DREAMLAYER_ALLOWED_PORTS=str(picture_port),
+        LOAD_SD_INPAINT="true",
+    )
+    site.migrate()
+    with site.serving():
+        yield site
+
+
+@pytest.fixture(scope="session")
+def open_site_key(open_site: Installation) -> str:
+    """The API key of a user of `open_site`."""
+    return open_site.manage("create_api_key", "shared@example.com", "--create-user").strip()
 
 
 @pytest.fixture

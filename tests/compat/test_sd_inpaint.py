@@ -275,7 +275,8 @@ def test_numbers_that_are_no_guidance_are_a_422(alices_program: Client, body: di
 
 
 def test_a_json_body_has_none_of_the_fields(alices_program: Client) -> None:
-    for body in ({"prompt": "a rose", "image": "x"}, [], "{"):
+    bodies: list[Any] = [{"prompt": "a rose", "image": "x"}, [], "{"]
+    for body in bodies:
         answer = alices_program.post(URL, body, content_type="application/json")
         required = [{**MISSING, "loc": ["body", name]} for name in ("image", "mask", "prompt")]
         assert (answer.status_code, answer.json()) == (422, {"detail": required})

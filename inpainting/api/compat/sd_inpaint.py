@@ -34,7 +34,11 @@ from inpainting.models import GeneratedImage, Generation, Status
 IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid image file")
 MASK = PictureRole(code_prefix="mask", error_prefix="Invalid mask file")
 PNG_HEADERS = MappingProxyType(
-    {"Content-Type": "image/png", "Content-Disposition": "attachment; filename=sd_inpaint_result.png"}
+    {
+        "Content-Type": "image/png",
+        "Content-Disposition": "attachment; filename=sd_inpaint_result.png",
+        "Cache-Control": "private, no-store",
+    }
 )
 RGB_8_BIT = bytes([8, 2])
 """Bit depth and colour type in a PNG's header, at bytes 24 and 25 (PNG specification, section 11.2.1)."""
