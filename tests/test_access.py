@@ -53,6 +53,8 @@ OWNERS = {"alice", "alice's key"}
 
 # anonymous, alice, her key | bob, his key | her keys: other scopes, revoked, expired | staff, superuser
 API = (401, 200, 200, 404, 404, 403, 401, 401, 404, 404)
+# Deep-Image: a program needs a key; a wrong one is answered with 404.
+DEEP_IMAGE = (403, 403, 200, 403, 404, 403, 404, 404, 403, 403)
 PAGE: tuple[Cell, ...] = (SIGN_IN, 200, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
 PAGE_ACTION: tuple[Cell, ...] = (SIGN_IN, 302, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
 # Pages of administrators: for other users they do not exist.
@@ -142,6 +144,15 @@ ROWS = [
         API,
         method="POST",
         scope=Scope.MANAGE,
+    ),
+    Row(r"^rest_api/result/(?P<job>[^/]+)/?$", "/rest_api/result/{generation}", DEEP_IMAGE, unknown=403),
+    Row(
+        r"^rest_api/result/(?P<job>[^/]+)/?$",
+        "/rest_api/result/{waiting}",
+        DEEP_IMAGE,
+        method="DELETE",
+        scope=Scope.MANAGE,
+        unknown=403,
     ),
     Row("images/<str:token>.<str:extension>", "/images/{token}.png", LINK),
     Row("api/images/<str:token>.<str:extension>", "/api/images/{token}.png", LINK),

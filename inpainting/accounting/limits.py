@@ -30,6 +30,7 @@ from inpainting.models import (
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 LONGEST_WINDOW = DAY
 RATE, QUOTA = "rate_limited", "quota_exceeded"
+WAITING = "generations queued or running"
 WEBHOOKS_PER_MINUTE = 30
 """Limit on test deliveries and redeliveries. Each calls another machine, so the limit applies to all users."""
 
@@ -38,10 +39,16 @@ UPLOADED_PICTURES = 100
 
 
 class LimitReached(InvalidRequest):
-    """A limit is reached. retry_after_seconds: None if only the end or deletion of a generation helps."""
+    """A limit is reached. retry_after_seconds: None if only the end or deletion of a generation helps.
 
-    def __init__(self, message: str, *, code: str, limit: int, actual: int, retry_after_seconds: int | None) -> None:
+    what: what is limited, in words.
+    """
+
+    def __init__(
+        self, message: str, *, what: str, code: str, limit: int, actual: int, retry_after_seconds: int | None
+    ) -> None:
         super().__init__(message, code=code, limit=limit, actual=actual)
+        self.what = what
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -78,7 +85,7 @@ class Allowance:
     def _check(self, limits: UserLimits, pixels: int) -> None:
         if limits.waiting is not None:
             used = self._waiting_before + self.accepted
-            refuse_over(limits.waiting, used, "generations queued or running", QUOTA, None)
+            refuse_over(limits.waiting, used, WAITING, QUOTA, None)
         if limits.per_minute is not None:
             used = self._this_minute_before + self.accepted
             refuse_over(limits.per_minute, used, "generations in a minute", RATE, lambda: self._until_free(MINUTE))
@@ -156,6 +163,7 @@ def refuse_over(
     if used + adding > limit:
         raise LimitReached(
             f"Your limit is {limit} {what}, and you are at {used}.",
+            what=what,
             code=code,
             limit=limit,
             actual=used,

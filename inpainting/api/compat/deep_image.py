@@ -1,0 +1,513 @@
+"""Deep-Image's API: inpainting and outpainting (https://documentation.deep-image.ai).
+
+Errors are `{"message"[, "code", "detail"]}`; those of generations `{"message", "status": "failed", "job"}`. A job, or
+hash, is the primary key of a generation.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, re_path
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from accounts.authentication import key_from_headers
+from accounts.models import ApiKey, Scope, User
+from inpainting import webhooks
+from inpainting.accounting.limits import RATE, WAITING, LimitReached, spent
+from inpainting.api.authentication import DialectKeyAuthentication
+from inpainting.api.compat.base import Dialect, Options, json_response
+from inpainting.api.compat.idempotency import read_idempotency
+from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.media.links import ending_key, result_link
+from inpainting.api.parsers import JSON_VALUES, json_object
+from inpainting.api.pictures import PictureRole, SentPicture, read_picture
+from inpainting.api.setting_fields import Integer, Number, Text, build_field
+from inpainting.api.views import DialectView, InpaintView
+from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.specs import Control, Kind
+from inpainting.core.codecs.formats import EXTENSIONS, PNG
+from inpainting.core.codecs.intake import DEFAULT_LIMITS
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Size
+from inpainting.core.inputs import build_request
+from inpainting.core.masks import MaskPolarity
+from inpainting.core.outpainting import Outpaint
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.resizing import resize
+from inpainting.core.settings_table import RANGES, by_name
+from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.generations import history
+from inpainting.generations.delete import delete_and_record, was_deleted
+from inpainting.generations.description import all_warnings
+from inpainting.models import Generation, Status, UserLimits
+from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
+from inpainting.planning import planner
+
+ANSWER_SECONDS = 25.0
+"""`process_result` responds within this time, as documented; then clients poll."""
+UNLIMITED_CREDITS = 1_000_000
+"""The `credits` of a user without a limit per day."""
+MAX_ECHOED_CHARACTERS = 2_000
+"""Longer texts of a request, such as pictures in base64, are cut in its webhook."""
+MAX_IGNORED_FIELDS = 50
+INPAINTING = "inpainting"
+FOR_OUTPAINTING = ("generate_background", "upscale", INPAINTING)
+"""Adapter types with which outpainting is requested; the first one is the documented default."""
+SOURCE = PictureRole(code_prefix="image", error_prefix="Invalid image")
+MASK = PictureRole(code_prefix="mask", error_prefix="Invalid mask")
+BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+UNIDENTIFIED = re.compile("(image|mask)_(type_unsupported|damaged|base64_invalid)|image_empty")
+"""The error codes of files that are no readable pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A side of the result: pixels, or a percentage of the source's."""
+
+    number: Fraction
+    is_percentage: bool
+
+    def pixels(self, source: int) -> int:
+        return max(1, round(self.number * source / 100 if self.is_percentage else self.number))
+
+
+class SideField(serializers.Field):
+    """`1024`, `"1024"` or `"200%"`."""
+
+    def to_internal_value(self, data: Any) -> Side:
+        found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(%?)", "" if data is True else str(data).strip())
+        if found is None or not float(found[1]):
+            raise InvalidRequest(
+                f"{self.field_name} must be a number of pixels or a percentage such as “200%”.",
+                field=self.field_name,
+            )
+        return Side(Fraction(found[1]), bool(found[2]))
+
+
+class FitField(serializers.Field):
+    """Whether outpainting is requested, by `{"canvas": "outpainting"}`; the other documented values scale."""
+
+    SCALING: ClassVar = (
+        {},
+        "canvas",
+        "crop",
+        "bounds",
+        "cover",
+        *({"crop": at} for at in ("item", "content", "center")),
+    )
+
+    def to_internal_value(self, data: Any) -> bool:
+        if data == {"canvas": "outpainting"}:
+            return True
+        if data not in self.SCALING:
+            raise InvalidRequest("fit has a value that is not documented.", field="fit")
+        return False
+
+
+class KilobytesField(serializers.Field):
+    """`500000` bytes, or `"1MB"`, in kilobytes of 1000 bytes."""
+
+    def to_internal_value(self, data: Any) -> int:
+        found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)\s*([kmg]?b|)", str(data).strip().lower())
+        kilobytes = int(Fraction(found[1]) * BYTES[found[2]] / 1000) if found else 0
+        if kilobytes < 1:
+            raise InvalidRequest(
+                f"{self.field_name} must be at least 1000 bytes, as a number or a size such as “1MB”.",
+                field=self.field_name,
+            )
+        return min(kilobytes, int(RANGES["max_file_kilobytes"][1]))
+
+
+class GenerateForm(serializers.Serializer):
+    adapter_type = serializers.ChoiceField(
+        FOR_OUTPAINTING,
+        required=False,
+        error_messages={"invalid_choice": "adapter_type {input} is not available; inpainting and outpainting are."},
+    )
+    ip_image2 = Text(required=False)
+    description = build_field(by_name("prompt"))
+    additional_prompt = build_field(by_name("prompt"))
+    negative_prompt = build_field(by_name("negative_prompt"))
+    sample_num = build_field(by_name("seed"))
+    controlnet_conditioning_scale = Number(required=False, min_value=0.0, max_value=1.0)
+
+
+class BackgroundForm(serializers.Serializer):
+    generate = GenerateForm(required=False)
+
+
+class WebhooksForm(serializers.Serializer):
+    complete = Text(required=False, allow_blank=True, max_length=MAX_URL_CHARACTERS)
+
+
+class RequestForm(serializers.Serializer):
+    """The fields that have an effect; all others are accepted and listed as ignored."""
+
+    url = Text(required=False, allow_blank=True)
+    width = SideField(required=False)
+    height = SideField(required=False)
+    fit = FitField(required=False)
+    background = BackgroundForm(required=False)
+    output_format = build_field(by_name("output_format"))
+    quality = Integer(required=False, min_value=0, max_value=100)
+    output_quality = Integer(required=False, min_value=0, max_value=100, help_text="Sent by some clients.")
+    max_file_size = KilobytesField(required=False)
+    webhooks = WebhooksForm(required=False)
+
+
+class KeyedView(DialectView):
+    """No request is accepted without a key, also with DREAMLAYER_ANONYMOUS_API."""
+
+    authentication_classes: Any = (DialectKeyAuthentication,)
+
+
+class Process(InpaintView, KeyedView):
+    patience_seconds: ClassVar[float] = 0.0
+    """The longest time until the response, also where reading the request took a part of it."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.deadline = time.monotonic() + self.patience_seconds
+        super().initial(request, *args, **kwargs)
+
+
+class Result(KeyedView):
+    """A generation of the caller: `GET` and `DELETE`."""
+
+    required_scope = {"GET": Scope.READ, "DELETE": Scope.MANAGE}  # noqa: RUF012 - read by DRF, never changed
+
+    def get(self, request: Request, job: str) -> HttpResponseBase:
+        pk = uuid_of(job)
+        if pk is not None and was_deleted(request.user, pk):
+            return json_response({"message": "Image deleted", "status": "complete"}, status=404)
+        generation = pk and history.find(request.user, pk)
+        return DIALECT.render(generation, request) if generation else job_not_found()
+
+    def delete(self, request: Request, job: str) -> HttpResponseBase:
+        pk = uuid_of(job)
+        generation = pk and history.find(request.user, pk)
+        if not generation:
+            return job_not_found()
+        delete_and_record(generation)
+        return json_response({"message": "Image deleted", "status": "complete", "job": str(pk)})
+
+
+class Me(KeyedView):
+    """The caller's account. Its key is not echoed: only the prefix, by which the pages list it."""
+
+    required_scope = Scope.READ
+
+    def get(self, request: Request) -> HttpResponseBase:
+        user, key = cast(User, request.user), cast(ApiKey, request.auth)
+        limits = UserLimits.for_user(user)
+        per_day = None if limits is None else limits.per_day
+        return json_response(
+            {
+                "username": user.email,
+                "email": user.email,
+                "credits": UNLIMITED_CREDITS if per_day is None else max(0, per_day - spent(user)["per_day"]),
+                "api_key": f"{key.prefix}…",
+                "language": settings.LANGUAGE_CODE[:2],
+                "webhooks": {},
+                "billing_address": {},
+            }
+        )
+
+
+class DeepImage(Dialect):
+    """`/rest_api/`."""
+
+    name: ClassVar[str] = "deep-image"
+    prefixes: ClassVar[tuple[str, ...]] = ("/rest_api/",)
+    answers_before_the_end = True
+    field_names: ClassVar[Mapping[str, str]] = {
+        "prompt": "background.generate.description",
+        "negative_prompt": "background.generate.negative_prompt",
+        "seed": "background.generate.sample_num",
+        "quality": "quality",
+        "max_file_kilobytes": "max_file_size",
+    }
+
+    @property
+    def urls(self) -> Sequence[URLPattern]:
+        return [
+            re_path(r"^rest_api/process_result/?$", Process.as_view(patience_seconds=ANSWER_SECONDS)),
+            re_path(r"^rest_api/process/?$", Process.as_view()),
+            re_path(r"^rest_api/result/(?P<job>[^/]+)/?$", Result.as_view()),
+            re_path(r"^rest_api/me/?$", Me.as_view()),
+        ]
+
+    def read_api_key(self, request: Request) -> str | None:
+        return key_from_headers(request)
+
+    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+        idempotency = read_idempotency(request)
+        data: Any = request.data
+        fields = {name: value for name, value in data.items() if name not in request.FILES}
+        inpaint_request, options = read(parameters_of(fields), source_file(request), request)
+        return inpaint_request, replace(options, idempotency=idempotency)
+
+    def max_wait_seconds(self, request: Request) -> float | None:
+        deadline: float = request.parser_context["view"].deadline
+        return max(0.0, deadline - time.monotonic())
+
+    def render(self, generation: Generation, request: Request) -> HttpResponseBase:
+        if not generation.has_ended:
+            # Not `received` or `not_started`: the documented client stops polling at both.
+            return json_response({"status": "in_progress", "job": str(generation.pk)})
+        if generation.status != Status.SUCCEEDED:
+            return self.render_error(ended_without_result(generation))
+        url = result_url(generation, origin=origin_of(request), key=ending_key(request))
+        body = {"status": "complete", "result_url": url, "job": str(generation.pk), "meta": self.meta(generation)}
+        return json_response(body, headers=self.meta_headers(generation))
+
+    def meta(self, generation: Generation) -> dict[str, Any]:
+        return {**super().meta(generation), "warnings": all_warnings(generation)}
+
+    def webhook_body(self, generation: Generation) -> dict[str, Any] | None:
+        """None for a failure, for which no webhook is documented."""
+        if generation.status != Status.SUCCEEDED:
+            return None
+        sent = generation.service_data
+        url = result_url(generation, origin=sent["origin"], key=sent["key"])
+        return {"job": str(generation.pk), "data": sent["request"], "result_url": url, "results": None}
+
+    def render_error(self, error: ApiError) -> HttpResponse:
+        status, body = error_body(error)
+        return json_response(body, status=status, headers=error.headers)
+
+
+DIALECT = DeepImage()
+
+
+# Reading a request
+
+
+def parameters_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request without empty ones. Forms, and some clients in JSON, send them as one JSON text."""
+    fields = dict(fields)
+    text = fields.pop("parameters", {})
+    try:
+        if isinstance(text, str):
+            JSON_VALUES.count(text.encode())
+            text = json_object(text)
+    except ValueError as error:
+        raise InvalidRequest(f"parameters cannot be read as JSON: {error}", field="parameters") from error
+    if not isinstance(text, dict):
+        raise InvalidRequest("parameters must be a JSON object.", field="parameters")
+    return cast("dict[str, Any]", without_nulls({**fields, **text}))
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_nulls(entry) for name, entry in value.items() if entry is not None}
+    return value
+
+
+def source_file(request: Request) -> SentPicture | None:
+    names = (name for name in ("image", "fileName") if name in request.FILES)
+    return next((SentPicture(name, request.FILES[name]) for name in names), None)
+
+
+def read(sent: dict[str, Any], file: SentPicture | None, request: Request) -> tuple[InpaintRequest, Options]:
+    """Read and check the fields, then the pictures. Raises InvalidRequest and DRF's ValidationError."""
+    form, catalog = RequestForm(data=sent), Catalog()
+    form.is_valid(raise_exception=True)
+    values = form.validated_data
+    generate = values.get("background", {}).get("generate", {})
+    source = file or (picture_text("url", values["url"]) if values.get("url") else None)
+    if source is None:
+        raise InvalidRequest("File or image url is required", code="source_missing", field="url")
+    check_task(values, generate)
+    webhook_url = values.get("webhooks", {}).get("complete", "")
+    if webhook_url:
+        webhooks.check_url(webhook_url, field="webhooks.complete")
+    ignored = list(unread(sent, form))
+    image, mask = read_picture(source, SOURCE, request.user), None
+    if generate.get("adapter_type") == INPAINTING:
+        mask = read_picture(picture_text("ip_image2", generate["ip_image2"]), MASK, request.user)
+    elif "ip_image2" in generate:
+        ignored.append("background.generate.ip_image2")
+    paint_settings = settings_of(values, generate, image.format, catalog)
+    if "controlnet_conditioning_scale" in generate and paint_settings.control is None:
+        ignored.append("background.generate.controlnet_conditioning_scale")
+    outpaint, size = None, requested_size(values, image.picture)
+    if values.get("fit"):
+        outpaint = Outpaint(size=str(size))
+    elif size is not None:
+        image = replace(image, picture=resize(image.picture, size))
+    inpaint_request, notes = build_request(image, mask, paint_settings, MaskPolarity.WHITE_REPAINTS, outpaint=outpaint)
+    for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": cut_texts(sent)}
+    options = Options(
+        source_name=source.name,
+        warnings=notes,
+        needs_diffusion=bool(inpaint_request.mask.all()),  # The other engines paint from what is kept.
+        webhook_url=webhook_url,
+        ignored_fields=tuple(ignored[:MAX_IGNORED_FIELDS]),
+        service_data=for_webhook if webhook_url else {},
+        catalog=catalog,
+    )
+    return inpaint_request, options
+
+
+def picture_text(field: str, text: str) -> SentPicture:
+    """A URL, a data URL, base64, or base64 after `base64,`. Raises InvalidRequest for the service's own storage."""
+    if text.strip().lower().startswith("storage://"):
+        raise InvalidRequest("There is no storage here: send a URL, base64 or a file.", code="url_invalid", field=field)
+    return SentPicture(field, text.strip().removeprefix("base64,"))
+
+
+def check_task(values: Mapping[str, Any], generate: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest unless the fields request inpainting or outpainting, with what either needs."""
+    is_outpainting, is_inpainting = values.get("fit", False), generate.get("adapter_type") == INPAINTING
+    if not is_outpainting and not is_inpainting:
+        raise InvalidRequest(
+            "Only inpainting (background.generate.adapter_type “inpainting” with ip_image2) and outpainting (width, "
+            "height and fit.canvas “outpainting”) are available.",
+            field="background",
+        )
+    if is_inpainting and not generate.get("ip_image2"):
+        raise InvalidRequest("Inpainting needs a mask: background.generate.ip_image2.", field="ip_image2")
+    if is_outpainting and not ("width" in values and "height" in values):
+        raise InvalidRequest("Outpainting needs width and height.", field="width")
+
+
+def requested_size(values: Mapping[str, Any], image: Picture) -> Size | None:
+    """The size of the result: for outpainting as requested, else the source's ratio within it; None: as the source.
+
+    Raises InvalidRequest above the limits of images.
+    """
+    source = {"width": image.size.width, "height": image.size.height}
+    sides = {name: values[name].pixels(own) for name, own in source.items() if name in values}
+    if not sides:
+        return None
+    if not values.get("fit"):
+        scale = min(Fraction(sides[name], source[name]) for name in sides)
+        sides = {name: max(1, round(own * scale)) for name, own in source.items()}
+    size = Size(**sides)
+    max_pixels = DEFAULT_LIMITS.max_pixels if image.bits == 8 else DEFAULT_LIMITS.max_pixels_16_bit
+    if size.longer > DEFAULT_LIMITS.max_side or size.area > max_pixels:
+        side = DEFAULT_LIMITS.max_side if size.longer > DEFAULT_LIMITS.max_side else math.isqrt(max_pixels)
+        raise InvalidRequest(f"Image cannot be upscaled above {side} x {side} pixels limit.", field="width", limit=side)
+    return size
+
+
+def settings_of(
+    values: Mapping[str, Any], generate: Mapping[str, Any], source_format: str, catalog: Catalog
+) -> PaintSettings:
+    """source_format: of the source's file, the default for the result."""
+    texts = (generate.get("description"), generate.get("additional_prompt"))
+    quality = values.get("quality", values.get("output_quality"))
+    own_format = source_format.lower() if source_format in ("JPEG", "WEBP") else "png"
+    requested = PaintSettings(
+        prompt=", ".join(text for text in texts if text),
+        negative_prompt=generate.get("negative_prompt", ""),
+        seed=generate.get("sample_num", 0),
+        strength=1.0,
+        output_format=values.get("output_format", own_format),
+        quality=None if quality is None else max(1, quality),
+        max_file_kilobytes=values.get("max_file_size"),
+    )
+    strength = generate.get("controlnet_conditioning_scale")
+    control = None if strength is None else inpaint_controlnet(requested, catalog)
+    return requested if control is None else replace(requested, control=control, control_strength=strength)
+
+
+def inpaint_controlnet(requested: PaintSettings, catalog: Catalog) -> str | None:
+    """The first installed ControlNet for inpainting with the model that will paint; None if there is none."""
+    model = catalog.default()
+    if model is None or planner(catalog).choose(requested=requested).engine is not DIFFUSION:
+        return None
+    fitting = (row for row in catalog.adapters if row.kind == Kind.CONTROLNET and row.family == model.family)
+    return next((row.slug for row in fitting if row.control == Control.INPAINT), None)
+
+
+def unread(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str = "") -> Iterator[str]:
+    """Names of the fields with a value that the form does not have; of odd names only a placeholder."""
+    for name, value in sent.items():
+        field = form.fields.get(name)
+        if isinstance(field, serializers.Serializer):
+            yield from unread(value, field, f"{prefix}{name}.")
+        elif field is None and value not in (False, "", [], {}):
+            yield f"{prefix}{name}" if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name) else f"{prefix}(another name)"
+
+
+def cut_texts(value: Any) -> Any:
+    """The value with long texts, such as pictures in base64, cut to their beginning."""
+    if isinstance(value, dict):
+        return {name: cut_texts(entry) for name, entry in value.items()}
+    if isinstance(value, str) and len(value) > MAX_ECHOED_CHARACTERS:
+        return f"{value[:40]}…"
+    return value
+
+
+# Responses
+
+
+def uuid_of(job: str) -> UUID | None:
+    try:
+        return UUID(job)
+    except ValueError:
+        return None
+
+
+def job_not_found() -> HttpResponse:
+    return json_response({"message": "Job not found"}, status=404)
+
+
+def origin_of(request: Request) -> str:
+    return str(request.build_absolute_uri("/")).rstrip("/")
+
+
+def result_url(generation: Generation, *, origin: str, key: int | None) -> str:
+    """A link that needs no key and expires; clients take the file name from its end. key: see `ending_key`."""
+    extension = EXTENSIONS[generation.settings.get("output_format", PNG)]
+    folder = f"images/{generation.created_at:%Y-%m-%d}"
+    return result_link(folder, f"{generation.pk}.{extension}", generation, origin=origin, key=key)
+
+
+def error_body(error: ApiError) -> tuple[int, dict[str, Any]]:
+    """Status and body of an error, with the documented texts where there are any."""
+    if error.generation_id is not None:
+        return 500, {"message": error.message, "status": "failed", "job": str(error.generation_id)}
+    if error.code == "key_missing":
+        return 403, {"message": "No x-api-key header is provided"}
+    if error.status == 401:
+        return 404, {"message": "No user found for provided token"}
+    if error.code == "source_missing":
+        return 400, {"message": error.message}
+    if isinstance(error.cause, LimitReached):
+        return limit_body(error)
+    code = "BAD_REQUEST" if error.status == 400 else error.code.upper()
+    documented = ""
+    if error.code.startswith("url_"):
+        documented = "Make sure your source url/storage is correct."
+    elif UNIDENTIFIED.fullmatch(error.code):
+        documented = "Unidentified image"
+    if documented:
+        return error.status, {"message": documented, "code": code, "detail": error.message}
+    return error.status, {"message": error.message, "code": code}
+
+
+def limit_body(error: ApiError) -> tuple[int, dict[str, Any]]:
+    """429 for limits of a moment, 400 for those of a day and of storage."""
+    if error.code == RATE or getattr(error.cause, "what", "") == WAITING:
+        message = (
+            f"Image cannot be processed right now. Your rate limit is {error.limit} and you are currently processing "
+            f"{error.actual} images."
+        )
+        return 429, {"message": message, "code": "TOO_MANY_REQUESTS", "detail": error.message}
+    message = "You dont have enough credits to perform those actions"
+    return 400, {"message": message, "code": "NOT_ENOUGH_CREDITS", "detail": error.message}
