@@ -6,9 +6,10 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from inpainting.core.codecs import decode_picture
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import Generation, Status, UserLimits, WebhookDelivery
 from inpainting.webhooks import deliver_due
+from inpainting.worker import watchdog
 from inpainting.worker.run import TOO_LARGE
 from tests import fake_diffusion
 from tests.conftest import png
@@ -481,6 +483,30 @@ def test_a_waiting_generation_is_in_progress(program: Client) -> None:
     job = str(Generation.objects.get().pk)
     assert (got.status_code, got.json()) == (200, {"status": "in_progress", "job": job})
     assert program.get(f"/rest_api/result/{job}").json() == {"status": "in_progress", "job": job}
+
+
+@pytest.mark.usefixtures("_nothing_runs")
+def test_the_response_of_process_result_includes_the_time_for_reading(
+    program: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float | None] = []
+
+    async def wait(pk: UUID, *, patience_seconds: float | None) -> bool:
+        waited.append(patience_seconds)
+        return False
+
+    monkeypatch.setattr("inpainting.api.later_response.wait_until_ended", wait)
+    clock = iter([100.0, 118.0])
+    monkeypatch.setattr("inpainting.api.compat.deep_image.time", SimpleNamespace(monotonic=clock.__next__))
+    assert post(program, inpainting()).json()["status"] == "in_progress"
+    assert waited == [7.0]
+
+
+@pytest.mark.usefixtures("_nothing_runs")
+def test_a_stopping_server_responds_that_it_is_in_progress(program: Client) -> None:
+    watchdog.stopping.set()
+    got = post(program, inpainting())
+    assert (got.status_code, got.json()["status"]) == (200, "in_progress")
 
 
 def test_a_job_belongs_to_its_caller(program: Client, bobs_key: str) -> None:

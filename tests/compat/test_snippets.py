@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import subprocess
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,76 @@ def test_sd_inpaints_environment(open_site: Installation) -> None:
     assert yaml.safe_load(text_of("sd_inpaint/environment.yaml")) == {"environment": [f"{name}={value}"]}
     assert open_site.environment[name] == value
     assert f"{name}: No diffusion model is installed" in open_site.log
+
+
+# Deep-Image
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "size"),
+    [
+        ("inpainting", "https://s3.eu-central-1.amazonaws.com", picture_host.SIZE),
+        ("outpainting", "https://deep-image.ai", (2000, 1000)),
+        pytest.param(*("outpainting_with_description", "https://deep-image.ai", (2000, 1000)), marks=pytest.mark.full),
+    ],
+)
+def test_deep_images_requests(
+    open_site: Installation, open_site_key: str, picture_port: int, name: str, address: str, size: tuple[int, int]
+) -> None:
+    body = json.loads(text_of(f"deep_image/{name}.json", **{address: f"http://127.0.0.1:{picture_port}"}))
+    url, headers = f"{open_site.url}/rest_api", {"x-api-key": open_site_key}
+    found = requests.post(f"{url}/process_result", json=body, headers=headers, timeout=120).json()
+    while found["status"] == "in_progress":
+        found = requests.get(f"{url}/result/{found['job']}", headers=headers, timeout=120).json()
+    result = requests.get(found["result_url"], timeout=60)
+    with Image.open(BytesIO(result.content)) as image:
+        assert image.size == size
+
+
+POLLING = """
+import json
+import time
+from pathlib import Path
+from urllib.request import urlretrieve
+
+import requests
+
+headers = {"x-api-key": API_KEY}
+parameters = {"width": 300, "height": 200, "fit": {"canvas": "outpainting"}, "output_format": "jpg"}
+
+with open("photo.png", "rb") as f:
+    response = requests.post(
+        ADDRESS,
+        headers=headers,
+        files={"image": f},
+        data={"parameters": json.dumps(parameters)},
+    )
+if response.status_code == 200:
+    response_json = response.json()
+    first_status = response_json.get("status")
+    if response_json.get("status") == "complete":
+        p = Path(response_json["result_url"])
+        urlretrieve(response_json["result_url"], p.name)
+    elif response_json["status"] in ["received", "in_progress"]:
+        while response_json["status"] == "in_progress":
+            response = requests.get(f"{RESULTS}/{response_json['job']}", headers=headers)
+            response_json = response.json()
+            time.sleep(1)
+        if response_json["status"] == "complete":
+            p = Path(response_json["result_url"])
+            urlretrieve(response_json["result_url"], p.name)
+"""
+"""The steps of the documented Python program, which many clients copy."""
+
+
+@pytest.mark.parametrize(("route", "first_status"), [("process_result", "complete"), ("process", "in_progress")])
+def test_deep_images_polling_program(
+    open_site: Installation, open_site_key: str, folder: Path, route: str, first_status: str
+) -> None:
+    url = f"{open_site.url}/rest_api"
+    names = {"API_KEY": open_site_key, "ADDRESS": f"{url}/{route}", "RESULTS": f"{url}/result"}
+    variables = run_python(POLLING, folder, **names)
+    assert variables["first_status"] == first_status
+    assert variables["p"].suffix == ".jpg"
+    with Image.open(folder / variables["p"].name) as image:
+        assert (image.format, image.size) == ("JPEG", (300, 200))
