@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inpainting.core.codecs import STORED_LIMITS, DecodedPicture, decode_picture, encode_png, generation_parameters
+from inpainting.core.codecs.formats import LABELS, TOO_LARGE, copy_for
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
@@ -25,18 +26,23 @@ HIDDEN = "What was painted is hidden: the safety checker found something in it. 
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """The measurements on a written file, and the warnings about it."""
+    """The measurements on a written file, and the warnings about it.
+
+    outside_mask_changed_pixels: of a lossy file, before it was compressed. lossy: the beginning of the report on such a
+    file; "" for PNG.
+    """
 
     out: Path
     outside_mask_changed_pixels: int
     sha256: str
     seam_score: float
     warnings: tuple[str, ...]
+    lossy: str = ""
 
     def __str__(self) -> str:
         return (
-            f"{self.outside_mask_changed_pixels} pixels changed outside the mask, seam score {self.seam_score:.2f}, "
-            f"sha256 {self.sha256}"
+            f"{self.lossy}{self.outside_mask_changed_pixels} pixels changed outside the mask, "
+            f"seam score {self.seam_score:.2f}, sha256 {self.sha256}"
         )
 
 
@@ -63,7 +69,7 @@ class FileJob:
     embeds_settings: bool = True
 
     def run(self, on_step: OnStep) -> list[FileReport]:
-        """Paint, write each PNG, read it again and measure it. Raises PaintingError and OSError.
+        """Paint, write each result, read it again and measure it. Raises PaintingError and OSError.
 
         The first result is written last: where it exists, all of them do.
         """
@@ -95,19 +101,33 @@ class FileJob:
 
     def write_result(self, index: int, painting: Painting, warnings: tuple[str, ...], image: Picture) -> FileReport:
         out = self.result(index)
+        copy = copy_for(painting.picture, self.plan.settings)
+        data = self.encoded_png(index, painting.picture) if copy is None else copy.data
+        write_whole(out, data)
+        written = decode_picture(out.read_bytes(), limits=STORED_LIMITS).picture
+        notes = [
+            *painting.notes,
+            *([HIDDEN] if painting.hidden_by else []),
+            *([TOO_LARGE] if copy and not copy.fits else []),
+        ]
+        return FileReport(
+            out=out,
+            outside_mask_changed_pixels=outside_mask_changed_pixels(
+                image, written if copy is None else painting.picture, painting.mask
+            ),
+            sha256=hashlib.sha256(data).hexdigest(),
+            seam_score=painting.seam_score,
+            warnings=(*warnings, *notes),
+            lossy=""
+            if copy is None
+            else f"{LABELS[copy.format]} of quality {copy.quality}; before it was compressed: ",
+        )
+
+    def encoded_png(self, index: int, picture: Picture) -> bytes:
         texts = {}
         if self.embeds_settings:
             texts = generation_parameters(self.plan.engine.name, self.plan.settings.to_dict(), index=index)
-        png = encode_png(painting.picture, texts=texts)
-        write_whole(out, png)
-        kept = decode_picture(out.read_bytes(), limits=STORED_LIMITS).picture
-        return FileReport(
-            out=out,
-            outside_mask_changed_pixels=outside_mask_changed_pixels(image, kept, painting.mask),
-            sha256=hashlib.sha256(png).hexdigest(),
-            seam_score=painting.seam_score,
-            warnings=(*warnings, *painting.notes, *([HIDDEN] if painting.hidden_by else [])),
-        )
+        return encode_png(picture, texts=texts)
 
 
 def write_whole(path: Path, data: bytes) -> None:

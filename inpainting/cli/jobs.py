@@ -14,6 +14,7 @@ from django.core.management.base import CommandError
 from inpainting import moderation
 from inpainting.cli.file_job import FileJob
 from inpainting.cli.options import option_name, outpaint_from_options, settings_from_options
+from inpainting.core.codecs.formats import EXTENSIONS, PNG, format_of
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.engines.base import SettingsPlan
@@ -34,6 +35,7 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
     for path in (image, mask, controls, options["ip_adapter_image"]):
         if path is not None and not path.exists():
             raise CommandError(f"{path} does not exist.")
+    options = {**options, "output_format": output_format(options)}
     plan, outpaint = plan_from_options(options, warn), outpaint_from_options(options)
     if mask is None and outpaint is None and plan.engine.needs_surroundings:
         raise CommandError(f"MASK is missing: {plan.engine.name} paints from what is kept.")
@@ -52,7 +54,23 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
         return common(picture, mask_file, result, control_image=control)
 
     paint = folder_jobs if image.is_dir() else single_job
-    return paint(image, mask, options["out"], make)
+    return paint(image, mask, options["out"], make, EXTENSIONS[plan.settings.output_format])
+
+
+def output_format(options: Mapping[str, Any]) -> str:
+    """The format of the results: that of --out's extension, or of --output-format for a folder.
+
+    Raises CommandError where they contradict each other, and for another extension.
+    """
+    requested, out = options["output_format"], options["out"]
+    if options["image"].is_dir() or out.is_dir():
+        return requested or PNG
+    named = format_of(out.name)
+    if named is None:
+        raise CommandError(f"Results are PNG, JPEG or WebP files; {out.name} has the extension of none of them.")
+    if requested not in (None, named):
+        raise CommandError(f"{out.name} and --output-format {requested} contradict each other.")
+    return named
 
 
 def plan_from_options(options: Mapping[str, Any], warn: Callable[[str], None]) -> SettingsPlan:
@@ -67,19 +85,17 @@ def plan_from_options(options: Mapping[str, Any], warn: Callable[[str], None]) -
     return plan
 
 
-def single_job(image: Path, mask: Path | None, out: Path, make: MakeJob) -> list[FileJob]:
-    """out: the PNG to write, or a folder for it."""
+def single_job(image: Path, mask: Path | None, out: Path, make: MakeJob, extension: str) -> list[FileJob]:
+    """out: the file to write, or a folder for it."""
     if out.is_dir():
-        out = out / f"{image.stem}.png"
-    if out.suffix.lower() != ".png":
-        raise CommandError(f"Results are PNG files, which lose nothing; {out.name} is not called .png.")
+        out = out / f"{image.stem}.{extension}"
     return [make(image, None if mask is None else mask_path(image, mask), out)]
 
 
-def folder_jobs(images: Path, masks: Path | None, out: Path, make: MakeJob) -> list[FileJob]:
+def folder_jobs(images: Path, masks: Path | None, out: Path, make: MakeJob, extension: str) -> list[FileJob]:
     """A job for each picture in the folder. Makes the folder `out`."""
     jobs = [
-        make(image, None if masks is None else mask_path(image, masks), out / f"{image.stem}.png")
+        make(image, None if masks is None else mask_path(image, masks), out / f"{image.stem}.{extension}")
         for image in pictures_in(images)
     ]
     if not jobs:

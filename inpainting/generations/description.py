@@ -12,6 +12,8 @@ from inpainting.models import GeneratedImage, Generation
 
 NOT_EXAMINED = {"nsfw_content_detected": None, "hidden_by": None}
 """The safety report of a result that no safety checker has examined."""
+NO_COPY = {"copy": None}
+"""The report of a result in PNG."""
 
 
 def metadata(generation: Generation) -> dict[str, Any]:
@@ -71,6 +73,7 @@ def measurements(image: GeneratedImage) -> dict[str, Any]:
         "outside_mask_changed_pixels": image.outside_mask_changed_pixels,
         "seam_score": image.seam_score,
         **NOT_EXAMINED,
+        **NO_COPY,
         **image.report,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
 from inpainting.core.setting import Group, Setting, ValueType
 from inpainting.core.settings_table import SETTINGS
 
@@ -67,11 +68,19 @@ def select_options(row: Setting) -> list[tuple[str, str]]:
     """Value and label of each option; the first stands for the default. Catalog names are filled in by the page."""
     if row.type is ValueType.CATALOG_NAME:
         return [("", row.default_words[:1].upper() + row.default_words[1:])]
+    if row.default in row.choices:
+        rest = [name for name in row.choices if name != row.default]
+        return [("", label_of(row.default)), *((name, label_of(name)) for name in rest)]
     choices = (
         LABELS_OF_BOOLEANS.items() if row.type is ValueType.BOOLEAN else zip(row.choices, row.choices, strict=True)
     )
     default = f"Default ({row.default_words})" if len(row.default_words) <= LONGEST_DEFAULT else "Default"
-    return [("", default), *((name, label.removesuffix("Scheduler")) for name, label in choices)]
+    return [("", default), *((name, label_of(label)) for name, label in choices)]
+
+
+def label_of(choice: str) -> str:
+    """The label of a choice."""
+    return FILE_FORMATS.get(choice, choice).removesuffix("Scheduler")
 
 
 def html_number(value: float | None) -> str:

@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 
 from inpainting import moderation
 from inpainting.core.codecs import encode_png, generation_parameters, thumbnail_webp
-from inpainting.core.codecs.formats import PNG, encode_copy
+from inpainting.core.codecs.formats import TOO_LARGE, copy_for
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import (
     OUT_OF_MEMORY,
@@ -27,7 +27,6 @@ from inpainting.core.errors import (
 from inpainting.core.keepalive import run_in_thread
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.core.settings_table import DEFAULT_QUALITY
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue, Step
 from inpainting.engines.painting import Painting, paint_each
@@ -48,7 +47,6 @@ PROGRESS_EVERY_SECONDS = 0.2
 """The interval between recorded steps, and so the delay until a cancellation is noticed."""
 PREVIEW_SIDE = 256
 """Pixels of a preview's longer side, at most."""
-TOO_LARGE = "The file is larger than requested, even at quality 1."
 FULL_DISK_PAUSE_SECONDS = 30
 DATABASE_PAUSE_SECONDS = 1.0
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
@@ -236,9 +234,8 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture, request
     image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, stored, painting.mask)
     image.seam_score = painting.seam_score
     image.report = report(painting)
-    if requested.output_format != PNG:
-        quality = requested.quality or DEFAULT_QUALITY
-        copy = encode_copy(stored, requested.output_format, quality, max_kilobytes=requested.max_file_kilobytes)
+    copy = copy_for(stored, requested)
+    if copy is not None:
         image.write_copy(copy)
         about = {"sha256": image.copy_sha256, "byte_count": image.copy_byte_count}
         image.report["copy"] = {"format": copy.format, "quality": copy.quality, "lossy": True, **about}

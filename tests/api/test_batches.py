@@ -644,7 +644,7 @@ def test_archive_names_are_safe_and_unique() -> None:
         "manifest.json",
         "x" * 300,
     ]
-    got = [names.unique(name, fallback="picture-001") for name in wanted]
+    got = [names.unique(name, fallback="picture-001", extension="png") for name in wanted]
     assert got == [
         *("passwd.png", "b.png", "b-2.png", "B-3.png", "_con.png", "picture-001.png", "picture-001-2.png"),
         *("Ünï _.png", "manifest.png", "x" * 80 + ".png"),

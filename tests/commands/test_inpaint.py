@@ -120,7 +120,8 @@ def test_a_damaged_image_does_not_stop_the_others(folder: Path) -> None:
     ("arguments", "message"),
     [
         (("images/none.png", "masks/a_mask.png", "-o", "out.png"), "does not exist"),
-        (("images/a.png", "masks/a_mask.png", "-o", "out.jpg"), "PNG"),
+        (("images/a.png", "masks/a_mask.png", "-o", "out.gif"), "PNG, JPEG or WebP"),
+        (("images/a.png", "masks/a_mask.png", "-o", "a.jpg", "--output-format", "webp"), "contradict"),
         (("images/a.png", "masks/a_mask.png", "-o", "out.png", "--engine", "magic"), "quick-fill"),
         (("images/a.png", "masks/a_mask.png", "-o", "out.png", "--strength", "2"), "strength"),
         (("images/a.png", "masks/a_mask.png", "-o", "nowhere/out.png"), "No such file"),

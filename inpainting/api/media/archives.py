@@ -39,7 +39,7 @@ class Entry:
 def zip_response(
     entries: Iterable[Entry], manifest: dict[str, Any], *, made_at: datetime, filename: str
 ) -> IteratorResponse:
-    """A download of the entries and, last, a manifest.json. Nothing is compressed, since PNG already is.
+    """A download of the entries and, last, a manifest.json. Nothing is compressed, since pictures already are.
 
     A file that is missing when its turn comes is left out, and marked as missing in the manifest.
     """
@@ -138,13 +138,13 @@ class Names:
     def __init__(self, *taken: str) -> None:
         self._taken = {name.casefold() for name in taken}
 
-    def unique(self, preferred: str, *, fallback: str) -> str:
-        """`preferred` with the extension .png; `fallback` if it has no safe character."""
+    def unique(self, preferred: str, *, fallback: str, extension: str) -> str:
+        """`preferred` with another extension; `fallback` if it has no safe character."""
         stem = safe_stem(preferred) or fallback
-        name, number = f"{stem}.png", 1
+        name, number = f"{stem}.{extension}", 1
         while name.casefold() in self._taken:
             number += 1
-            name = f"{stem}-{number}.png"
+            name = f"{stem}-{number}.{extension}"
         self._taken.add(name.casefold())
         return name
 

@@ -29,6 +29,7 @@ from inpainting.api.native.schemas.batches import (
 from inpainting.api.native.schemas.bodies import BATCH
 from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView, PictureView
+from inpainting.core.codecs.formats import EXTENSIONS, PNG
 from inpainting.generations import batches
 from inpainting.models import Batch, Status
 
@@ -152,8 +153,10 @@ def archive_entries(batch: Batch) -> Iterator[Entry]:
                 "item": item.index,
                 "generation": generation.pk,
                 "image": image.index,
-                "sha256": image.sha256,
+                "sha256": image.copy_sha256 or image.sha256,
+                "lossy": image.format != PNG,
                 "outside_mask_changed_pixels": image.outside_mask_changed_pixels,
             }
-            name = names.unique(item.name, fallback=f"picture-{item.index + 1:03}")
-            yield Entry(name, image.file, about)
+            fallback, extension = f"picture-{item.index + 1:03}", EXTENSIONS[image.format]
+            name = names.unique(item.name, fallback=fallback, extension=extension)
+            yield Entry(name, image.delivered, about)

@@ -12,13 +12,15 @@ from PIL import Image
 
 from inpainting.core.codecs.colour import to_8_bits, to_srgb
 from inpainting.core.picture import Picture
+from inpainting.core.settings_table import DEFAULT_QUALITY, PaintSettings
 
 PNG, JPEG, WEBP = "png", "jpeg", "webp"
 """The choices of the setting `output_format`."""
 EXTENSIONS = {PNG: "png", JPEG: "jpg", WEBP: "webp"}
 FORMATS_BY_EXTENSION = {"png": PNG, "jpg": JPEG, "jpeg": JPEG, "webp": WEBP}
 CONTENT_TYPES = {format: f"image/{format}" for format in EXTENSIONS}
-LABELS = {JPEG: "JPEG", WEBP: "WebP"}
+LABELS = {PNG: "PNG", JPEG: "JPEG", WEBP: "WebP"}
+TOO_LARGE = "The file is larger than requested, even at quality 1."
 KILOBYTE = 1000
 WHITE = 255
 
@@ -35,7 +37,8 @@ class LossyCopy:
 
 def format_of(filename: str) -> str | None:
     """The format of a file by the extension of its name; None for a name with another one."""
-    return FORMATS_BY_EXTENSION.get(filename.rpartition(".")[2].lower())
+    stem, _, extension = filename.rpartition(".")
+    return FORMATS_BY_EXTENSION.get(extension.lower()) if stem else None
 
 
 def losses(picture: Picture, format: str) -> tuple[str, ...]:
@@ -46,6 +49,14 @@ def losses(picture: Picture, format: str) -> tuple[str, ...]:
     if format == JPEG and picture.has_alpha:
         found.append("JPEG holds no transparency: transparent parts are blended with white.")
     return tuple(found)
+
+
+def copy_for(picture: Picture, settings: PaintSettings) -> LossyCopy | None:
+    """The lossy copy that the settings request; None where they request PNG."""
+    if settings.output_format == PNG:
+        return None
+    quality = settings.quality or DEFAULT_QUALITY
+    return encode_copy(picture, settings.output_format, quality, max_kilobytes=settings.max_file_kilobytes)
 
 
 def encode_copy(picture: Picture, format: str, quality: int, *, max_kilobytes: int | None = None) -> LossyCopy:

@@ -22,8 +22,8 @@ FAILED, INTERRUPTED = 1, 130
 
 class Command(BaseCommand):
     help = (
-        "Repaint the masked part of IMAGE and write a PNG. Given folders, repaint every picture with its mask "
-        "(MASK/NAME.png or MASK/NAME_mask.png, or one mask for all); results that exist are skipped, so that an "
+        "Repaint the masked part of IMAGE and write a PNG, JPEG or WebP. Given folders, repaint every picture with its "
+        "mask (MASK/NAME.png or MASK/NAME_mask.png, or one mask for all); results that exist are skipped, so that an "
         "interrupted run can be resumed. Without MASK the diffusion engine repaints the whole image; --outpaint "
         "and --outpaint-size add a border and repaint that. Where memory is too small no other engine "
         "steps in: step_down is for the API only."
@@ -33,7 +33,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("image", type=Path, metavar="IMAGE")
         parser.add_argument("mask", type=Path, metavar="MASK", nargs="?")
-        parser.add_argument("-o", "--out", type=Path, required=True, help="the PNG to write, or a folder")
+        parser.add_argument(
+            "-o", "--out", type=Path, required=True, help="the .png, .jpg or .webp to write, or a folder"
+        )
         parser.add_argument(
             "--mask-polarity",
             choices=list(map(str, MaskPolarity)),

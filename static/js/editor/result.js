@@ -24,7 +24,7 @@ export class Result {
     const { root, source, image, peek, details, figures, warnings, choices } = this.#elements
     source.src = peek.src = sourceUrl
     for (const picture of [source, image]) Object.assign(picture, { width: images[0].width, height: images[0].height })
-    const names = images.map((_, index) => `${stem(sourceName)}-dreamlayer${images.length > 1 ? `-${index + 1}` : ""}.png`)
+    const names = images.map((_, index) => `${stem(sourceName)}-dreamlayer${images.length > 1 ? `-${index + 1}` : ""}.${extension(images[index])}`)
     const chosen = (index) => this.#choose(images[index], names[index])
     const offered = (picture, index) =>
       offer(picture, { index, name: names[index], box: generation.metadata.results[index]?.window, onChoose: () => chosen(index) })
@@ -43,8 +43,8 @@ export class Result {
   /** The result that is shown large, downloaded and used as the next source. */
   #choose(image, name) {
     const { download, figures, hidden } = this.#elements
-    this.url = image.url
-    this.name = name
+    this.url = image.copy ? `${image.url}?format=png` : image.url // the lossless one
+    this.name = `${stem(name)}.png`
     this.#elements.image.src = image.url
     download.href = image.url
     download.download = name
@@ -57,6 +57,11 @@ export class Result {
   hide() {
     this.#elements.root.hidden = true
   }
+}
+
+/** The file name extension of a result. */
+function extension({ copy }) {
+  return !copy ? "png" : copy.format === "jpeg" ? "jpg" : copy.format
 }
 
 /** A thumbnail as a radio button, with a download link of its own. */

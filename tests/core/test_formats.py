@@ -1,0 +1,113 @@
+"""Lossy copies: format, depth, alpha, profile, size."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs.formats import (
+    EXTENSIONS,
+    JPEG,
+    PNG,
+    WEBP,
+    copy_for,
+    encode_copy,
+    format_of,
+    losses,
+)
+from inpainting.core.picture import Picture
+from inpainting.core.request import PaintSettings
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+CHANNELS = {"L": slice(0, 1), "LA": [0, 1], "RGB": slice(0, 3), "RGBA": [0, 1, 2, 0]}
+
+
+def picture(photo: NDArray[np.uint8], mode: str, bits: int) -> Picture:
+    """The photo with another mode and depth; its alpha falls from left to right."""
+    pixels: Any = photo[:, :, CHANNELS[mode]].copy()
+    if mode.endswith("A"):
+        pixels[:, :, -1] = np.linspace(255, 0, photo.shape[1])
+    return Picture(pixels.astype(np.uint16) * 257 if bits == 16 else pixels)
+
+
+@pytest.mark.parametrize("format", [JPEG, WEBP])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("mode", CHANNELS)
+def test_every_picture_has_a_copy_that_looks_like_it(
+    photo: NDArray[np.uint8], format: str, mode: str, bits: int
+) -> None:
+    original = picture(photo, mode, bits)
+    copy = encode_copy(original, format, 95)
+    read = np.asarray(Image.open(io.BytesIO(copy.data)).convert("RGBA")).astype(int)
+    assert copy.data == encode_copy(original, format, 95).data
+    assert decode_picture(copy.data).picture.size == original.size
+    shown = np.dstack([photo[:, :, :1]] * 3) if mode.startswith("L") else photo
+    alpha = np.linspace(255, 0, photo.shape[1]).astype(np.uint8).astype(int)[None, :, None]
+    if not mode.endswith("A"):
+        alpha = np.full_like(alpha, 255)
+    if format == JPEG:
+        assert np.abs(read[:, :, :3] - (shown * alpha + 255 * (255 - alpha)) / 255).mean() < 3
+    else:
+        assert np.array_equal(read[:, :, 3:], np.broadcast_to(alpha, (*shown.shape[:2], 1)))
+        assert (np.abs(read[:, :, :3] - shown) * alpha / 255).mean() < 3
+
+
+@pytest.mark.parametrize("format", [JPEG, WEBP])
+def test_the_colour_profile_is_kept(photo: NDArray[np.uint8], format: str) -> None:
+    copy = encode_copy(Picture(photo, SRGB), format, 85)
+    assert Image.open(io.BytesIO(copy.data)).info["icc_profile"] == SRGB
+
+
+def test_a_higher_quality_is_closer_and_larger(photo: NDArray[np.uint8]) -> None:
+    for format in (JPEG, WEBP):
+        copies = [encode_copy(Picture(photo), format, quality).data for quality in (1, 50, 100)]
+        errors = [np.abs(decode_picture(data).picture.pixels - photo.astype(int)).mean() for data in copies]
+        assert sorted(map(len, copies)) == list(map(len, copies))
+        assert sorted(errors, reverse=True) == errors
+
+
+@pytest.mark.parametrize("format", [JPEG, WEBP])
+def test_the_quality_is_lowered_until_the_file_is_small_enough(photo: NDArray[np.uint8], format: str) -> None:
+    large = Picture(np.tile(photo, (6, 6, 1)))
+    whole = encode_copy(large, format, 90)
+    kilobytes = len(whole.data) // 2000
+    copy = encode_copy(large, format, 90, max_kilobytes=kilobytes)
+    assert copy.fits
+    assert len(copy.data) <= kilobytes * 1000 < len(encode_copy(large, format, copy.quality + 1).data)
+    unlimited = encode_copy(large, format, 90, max_kilobytes=len(whole.data) // 1000 + 1)
+    assert (unlimited.quality, unlimited.data) == (90, whole.data)
+    impossible = encode_copy(large, format, 90, max_kilobytes=1)
+    assert (impossible.fits, impossible.quality) == (False, 1)
+
+
+def test_losses_name_depth_and_transparency(photo: NDArray[np.uint8]) -> None:
+    lost = {
+        (mode, bits, format): " ".join(losses(picture(photo, mode, bits), format))
+        for mode in CHANNELS
+        for bits in (8, 16)
+        for format in (PNG, JPEG, WEBP)
+    }
+    for (mode, bits, format), text in lost.items():
+        assert ("16 bits" in text) == (bits == 16 and format != PNG)
+        assert ("transparen" in text and "white" in text) == (mode.endswith("A") and format == JPEG)
+
+
+def test_settings_choose_the_format_and_quality(photo: NDArray[np.uint8]) -> None:
+    assert copy_for(Picture(photo), PaintSettings(quality=3)) is None
+    default, low = (copy_for(Picture(photo), PaintSettings(output_format="webp", quality=q)) for q in (None, 3))
+    assert default is not None
+    assert low is not None
+    assert (default.format, default.quality, low.quality) == (WEBP, 85, 3)
+
+
+def test_a_file_name_names_its_format() -> None:
+    assert {format: format_of(f"a.b.{extension}") for format, extension in EXTENSIONS.items()} == dict(
+        zip(EXTENSIONS, EXTENSIONS, strict=True)
+    )
+    assert (format_of("A.JPEG"), format_of("a.gif"), format_of("png"), format_of("a/png")) == (JPEG, None, None, None)
