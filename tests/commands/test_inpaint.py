@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 from numpy.typing import NDArray
+from PIL import Image
 
 from inpainting.core.codecs import decode_picture
 from tests import tiny_checker
@@ -87,6 +88,36 @@ def test_with_folders_too_flagged_results_are_hidden(
         painted = pixels(folder / f"out/{name}.png")
         assert not painted[hole > 0].any()
         assert np.array_equal(painted[hole == 0], photo[hole == 0])
+
+
+def format_of(path: Path) -> str | None:
+    with Image.open(path) as image:
+        return image.format
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "written"),
+    [
+        ("out.jpg", (), "JPEG"),
+        ("out.JPEG", ("--output-format", "jpg", "--quality", "20"), "JPEG"),
+        ("out.webp", ("--output-format", "webp"), "WEBP"),
+    ],
+)
+def test_the_extension_of_the_result_is_its_format(
+    folder: Path, name: str, options: tuple[str, ...], written: str
+) -> None:
+    out = folder / name
+    _, notes = inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", out, *options)
+    assert format_of(out) == written
+    assert f"of quality {20 if options[2:] else 85}; before it was compressed: 0 pixels changed" in notes
+
+
+def test_a_folder_of_results_takes_the_format_from_the_option(folder: Path) -> None:
+    inpaint(folder / "images", folder / "masks", "-o", folder / "out", "--output-format", "jpeg")
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.jpg", "b.jpg", "c.jpg"]
+    (folder / "one").mkdir()
+    inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", folder / "one", "--output-format", "webp")
+    assert format_of(folder / "one/a.webp") == "WEBP"
 
 
 def test_one_mask_serves_a_whole_folder(folder: Path) -> None:

@@ -25,7 +25,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import PaintSettings
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-CHANNELS = {"L": slice(0, 1), "LA": [0, 1], "RGB": slice(0, 3), "RGBA": [0, 1, 2, 0]}
+CHANNELS: dict[str, Any] = {"L": slice(0, 1), "LA": [0, 1], "RGB": slice(0, 3), "RGBA": [0, 1, 2, 0]}
 
 
 def picture(photo: NDArray[np.uint8], mode: str, bits: int) -> Picture:
