@@ -52,6 +52,12 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeEngine], None]:
     return lambda engine: monkeypatch.setattr(registry, "find", lambda name, **_: engine)
 
 
+@pytest.fixture
+def _on_this_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store results on the thread of the test, in whose transaction the rows are."""
+    monkeypatch.setattr(running, "run_in_thread", lambda work, keepalive: work())
+
+
 def started(generation: Generation) -> Generation:
     assert generation.start()
     return generation
@@ -92,6 +98,7 @@ def test_a_cancel_takes_effect_at_the_next_step(
     assert not GeneratedImage.objects.exists()
 
 
+@pytest.mark.usefixtures("_on_this_thread")
 def test_a_cancel_after_the_last_step_still_takes_effect(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +209,7 @@ def test_the_reporter_always_stores_the_last_step(
         report(Step(3, 3))
 
 
+@pytest.mark.usefixtures("_on_this_thread")
 def test_each_stored_result_renews_the_lease_and_the_heartbeat(
     alice: User, generate: Generate, use: Callable[[FakeEngine], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +233,7 @@ def test_each_stored_result_renews_the_lease_and_the_heartbeat(
     assert GeneratedImage.objects.count() == 3
 
 
+@pytest.mark.usefixtures("_on_this_thread")
 def test_a_cancel_between_two_results_stores_no_further_one(
     alice: User, generate: Generate, use: Callable[[FakeEngine], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
