@@ -60,6 +60,7 @@ OPERATIONS = [
     "POST /api/img2img/interrupt",
     "POST /api/plan/",
     "POST /api/tickets/",
+    "POST /api/upload-mask",
     "POST /api/webhooks/deliveries/{webhook_id}/resend/",
     "POST /api/webhooks/secret/rotate/",
     "POST /api/webhooks/test/",
@@ -219,7 +220,7 @@ def completed_body(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str,
     """Complete a generated body with values that a schema cannot express: real images, existing names, a mask."""
     pictures: dict[str, Any] = {"input_image": text(image), "image": text(image), "mask": text(mask)}
     pictures |= {name: text(image) for name in ("control_image", "ip_adapter_image")}
-    pictures |= {"images": [text(image)] * len(body.get("images", "")), "masks": [text(mask)]}
+    pictures |= {"file": text(mask), "images": [text(image)] * len(body.get("images", "")), "masks": [text(mask)]}
     completed = {**body, **{part: picture for part, picture in pictures.items() if part in body}}
     if {"image", "input_image"} & completed.keys():
         completed["mask"] = text(mask)  # optional only with models that are not installed here

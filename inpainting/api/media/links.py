@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from typing import Any, cast, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from django.conf import settings
@@ -158,7 +158,7 @@ def own_route(url: str) -> tuple[str, dict[str, object]] | None:
     try:
         parts = urlsplit(url)
         host = parts.hostname
-        match = resolve(parts.path)
+        match = resolve(unquote(parts.path))
     except (ValueError, Resolver404):  # ValueError: an unclosed bracket in the host
         return None
     if host is not None and not validate_host(f"[{host}]" if ":" in host else host, settings.ALLOWED_HOSTS):

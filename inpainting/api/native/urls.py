@@ -5,7 +5,18 @@ from __future__ import annotations
 from django.urls import path
 
 from inpainting.api import openapi
-from inpainting.api.native import batches, catalog, downloads, dry_run, generations, img2img, plan, tickets, webhooks
+from inpainting.api.native import (
+    batches,
+    catalog,
+    downloads,
+    dry_run,
+    generations,
+    img2img,
+    plan,
+    tickets,
+    uploads,
+    webhooks,
+)
 
 one = "api/generations/<uuid:pk>/"
 batch = "api/batches/<uuid:pk>/"
@@ -18,6 +29,8 @@ urlpatterns = [
     path("api/img2img/dry-run/", dry_run.DryRun.as_view()),
     path("api/img2img/interrupt", img2img.Interrupt.as_view(), name="img2img-interrupt"),
     path("api/img2img/interrupt/", img2img.Interrupt.as_view()),
+    path("api/upload-mask", uploads.UploadMask.as_view(), name="upload-mask"),
+    path("api/upload-mask/", uploads.UploadMask.as_view()),
     path("images/<str:token>.<str:extension>", downloads.PublicImage.as_view(), name="public-image"),
     path("api/images/<str:token>.<str:extension>", downloads.PublicImage.as_view(), name="public-image-twin"),
     path("api/generations/", generations.GenerationList.as_view(), name="generation-list"),

@@ -1,0 +1,58 @@
+"""`POST /api/upload-mask`: a mask that later requests name by its link."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Scope
+from inpainting.api.media.archives import safe_stem
+from inpainting.api.media.links import ending_key, picture_link
+from inpainting.api.native.bodies import read_body
+from inpainting.api.native.schemas.uploads import MaskUpload, UploadedMask
+from inpainting.api.openapi import READING, documented
+from inpainting.api.pictures import MASK, SentPicture, read_picture
+from inpainting.api.views import AnyBodyView
+from inpainting.core.errors import InvalidRequest
+from inpainting.generations.uploads import store_upload
+
+
+class UploadMask(AnyBodyView):
+    required_scope = Scope.GENERATE
+    takes_pictures = True
+
+    @documented(
+        "Upload a mask",
+        {200: UploadedMask},
+        problems=(*READING, 429, 503, 507),
+        request={"multipart/form-data": MaskUpload},
+    )
+    def post(self, request: Request) -> Response:
+        """The response has a link that `mask` accepts in place of the file."""
+        sent = sent_mask(request)
+        mask = read_picture(sent, MASK, request.user)
+        uploaded = store_upload(request.user, mask.picture, keep_for=timedelta(hours=settings.RESULT_LINK_HOURS))
+        name = f"{safe_stem(sent.name) or 'mask'}.png"
+        origin = request.build_absolute_uri("/").rstrip("/")
+        values = {
+            "message": "Mask uploaded",
+            "filename": name,
+            "size": getattr(sent.value, "size", uploaded.byte_count),
+            "url": picture_link("inputs", name, uploaded, origin=origin, key=ending_key(request)),
+        }
+        return Response(UploadedMask.render(values))
+
+
+def sent_mask(request: Request) -> SentPicture:
+    """The field `file`. Raises InvalidRequest where there is none, or where its name does not end in .png."""
+    body = read_body(request)
+    sent = body.picture("file")
+    if sent is None:
+        message = "No file selected" if "file" in body.empty else "No file provided"
+        raise InvalidRequest(message, code="field_missing", field="file")
+    if sent.name and not sent.name.lower().endswith(".png"):
+        raise InvalidRequest("Only PNG files are supported", code="mask_type_unsupported", field="file")
+    return sent
