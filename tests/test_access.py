@@ -55,6 +55,8 @@ OWNERS = {"alice", "alice's key"}
 API = (401, 200, 200, 404, 404, 403, 401, 401, 404, 404)
 # Deep-Image: a program needs a key; a wrong one is answered with 404.
 DEEP_IMAGE = (403, 403, 200, 403, 404, 403, 404, 404, 403, 403)
+# The Fooocus API: no valid key is 403; an unknown task and somebody else's are answered with an empty list.
+FOOOCUS = (403, 403, 200, 403, 200, 403, 403, 403, 403, 403)
 PAGE: tuple[Cell, ...] = (SIGN_IN, 200, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
 PAGE_ACTION: tuple[Cell, ...] = (SIGN_IN, 302, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
 # Pages of administrators: for other users they do not exist.
@@ -154,6 +156,7 @@ ROWS = [
         scope=Scope.MANAGE,
         unknown=403,
     ),
+    Row(r"^tasks/(?P<task_id>[^/]+)/?$", "/tasks/{generation}", FOOOCUS, unknown=403),
     Row("images/<str:token>.<str:extension>", "/images/{token}.png", LINK),
     Row("api/images/<str:token>.<str:extension>", "/api/images/{token}.png", LINK),
     Row("<folder:folder>/<str:token>/<picture_name:name>", "/outputs/2026-11-22/{named}/a.png", LINK),

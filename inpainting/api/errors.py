@@ -53,6 +53,13 @@ class Conflict(exceptions.APIException):
     status_code = status.HTTP_409_CONFLICT
 
 
+class NotBuilt(exceptions.APIException):
+    """A function of another service that this server does not have."""
+
+    status_code = status.HTTP_501_NOT_IMPLEMENTED
+    default_code = "not_built"
+
+
 class DiffusionRequired(exceptions.APIException):
     """Only a diffusion model can paint the request, and none is installed."""
 

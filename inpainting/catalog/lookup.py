@@ -8,7 +8,7 @@ from inpainting.catalog import families
 from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_name_in
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
-from inpainting.catalog.shipped import no_model_message
+from inpainting.catalog.shipped import SHIPPED_ALIASES, no_model_message
 from inpainting.catalog.specs import ADAPTER_LABELS, DraftAdapters, Kind, LoraKind, LoraSpec, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import DIFFUSION
@@ -152,8 +152,15 @@ class Catalog:
 
 
 def filter_by_name(rows: list[InferenceModel], name: str) -> list[InferenceModel]:
-    """Return the rows with that slug, or else those with that alias."""
-    return [row for row in rows if row.slug == name] or [row for row in rows if name in row.names]
+    """Return the rows with that slug, or else those with that alias, or else those that ship with it today.
+
+    The aliases of a row are those with which it was added, by this release or an earlier one.
+    """
+    return (
+        [row for row in rows if row.slug == name]
+        or [row for row in rows if name in row.names]
+        or [row for row in rows if name in SHIPPED_ALIASES.get(row.slug, ())]
+    )
 
 
 def list_slugs(rows: list[InferenceModel] | list[Lora]) -> str:

@@ -13,6 +13,13 @@ MB, GB = 10**6, 10**9
 OPENRAIL_M = "CreativeML OpenRAIL-M"
 OPENRAIL_M_URL = "https://huggingface.co/spaces/CompVis/stable-diffusion-license"
 OPENRAIL_PLUS_PLUS = "CreativeML OpenRAIL++-M"
+FOOOCUS_CHECKPOINTS = (
+    *("juggernautXL_v8Rundiffusion.safetensors", "juggernautXL_version6Rundiffusion.safetensors"),
+    *("realisticStockPhoto_v10.safetensors", "realisticStockPhoto_v20.safetensors"),
+    *("animaPencilXL_v100.safetensors", "animaPencilXL_v310.safetensors", "animaPencilXL_v500.safetensors"),
+    *("bluePencilXL_v050.safetensors", "DreamShaperXL_Turbo.safetensors", "ponyDiffusionV6XL.safetensors"),
+)
+"""Checkpoints of Fooocus' presets, all of the family sdxl."""
 
 # Sizes are estimates of the files that a pull takes (fp16 where there is one); the pull itself asks the hub. The
 # repositories of the first publishers of 1.5 and 2 are gone; these keep the same weights.
@@ -103,6 +110,8 @@ SHIPPED = (
             "stabilityai/stable-diffusion-xl-base-1.0",
             "stable-diffusion-xl-base-1.0",
             "sd_xl_base_1.0.safetensors",
+            "sd_xl_base_1.0_0.9vae.safetensors",
+            *FOOOCUS_CHECKPOINTS,
         ),
     ),
     # In bfloat16: the transformer has 11.9 billion numbers, the larger text encoder 4.8.
@@ -229,6 +238,8 @@ SHIPPED_ADAPTERS = (
 """VAEs; ControlNets (L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", ICCV 2023);
 IP-Adapters (H. Ye et al. 2023, arXiv 2308.06721), by the names that clients of other services send."""
 
+
+SHIPPED_ALIASES = {spec.slug: spec.aliases for spec in (*SHIPPED, *SHIPPED_ADAPTERS)}
 
 KINDS = {DIFFUSION: "diffusion model", ERASE: "model for erasing", MODERATION: "safety checker"}
 """Engine -> the word for its models in messages."""

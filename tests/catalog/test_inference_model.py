@@ -53,6 +53,14 @@ def test_migrate_keeps_edits_and_restores_missing_rows(model: InferenceModel) ->
     assert InferenceModel.objects.filter(slug="sdxl").exists()
 
 
+def test_a_row_of_an_earlier_release_is_found_by_the_aliases_of_today(model: InferenceModel) -> None:
+    InferenceModel.objects.filter(pk=model.pk).update(aliases=["old"])
+    name = "runwayml/stable-diffusion-inpainting"
+    assert Catalog().requested_row("old") == Catalog().requested_row(name) == model
+    InferenceModel.objects.filter(slug="sdxl").update(aliases=[name])
+    assert Catalog().requested_row(name) == InferenceModel.objects.get(slug="sdxl"), "its own alias comes first"
+
+
 @pytest.mark.parametrize("name", ["sd15-inpainting", "runwayml/stable-diffusion-inpainting"])
 def test_a_model_is_found_by_slug_and_by_alias(model: InferenceModel, name: str) -> None:
     assert Catalog().requested_row(name) == model

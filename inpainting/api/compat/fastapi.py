@@ -63,19 +63,22 @@ def form_fields(request: Request) -> dict[str, Any]:
     return {name: value for name, value in sent.items() if value != ""}
 
 
-def validate(model: type[Model], fields: Mapping[str, Any], *, is_form: bool = False) -> Model:
-    """The fields as that model. Raises InvalidBody, with the errors in the order of the model's fields."""
+def validate(model: type[Model], fields: Mapping[str, Any], *, is_form: bool = False, place: str = "body") -> Model:
+    """The fields as that model. Raises InvalidBody, with the errors in the order of the model's fields.
+
+    place: the first part of each `loc`, `body` or `query`.
+    """
     try:
         return model.model_validate(dict(fields))
     except ValidationError as error:
         found = error.errors(include_url=False)
-        raise InvalidBody([detail(dict(entry), is_form=is_form) for entry in found]) from error
+        raise InvalidBody([detail(dict(entry), is_form=is_form, place=place) for entry in found]) from error
 
 
-def detail(entry: dict[str, Any], *, is_form: bool) -> dict[str, Any]:
+def detail(entry: dict[str, Any], *, is_form: bool, place: str) -> dict[str, Any]:
     """An error of pydantic as FastAPI shows it. A missing form field has no input, and long inputs are cut."""
     is_missing = entry["type"] == "missing" and is_form
-    shown = {**entry, "loc": ["body", *entry["loc"]], "input": None if is_missing else abbreviated(entry["input"])}
+    shown = {**entry, "loc": [place, *entry["loc"]], "input": None if is_missing else abbreviated(entry["input"])}
     if "error" in shown.get("ctx", {}):
         shown["ctx"] = {"error": {}}
     return shown

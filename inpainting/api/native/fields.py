@@ -10,6 +10,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from inpainting.api.samplers import SAMPLERS
 from inpainting.api.setting_fields import NO_PRESET, Text, build_field
 from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
@@ -27,23 +28,6 @@ SETTING_NAMES = {row.public_name: row.name for row in SETTINGS}
 ALIASES = {alias: row.public_name for row in SETTINGS for alias in row.aliases}
 LEGACY = {"sampler_name": "scheduler", "model_name": "model"}
 """Fields of other services' clients -> the settings that they choose."""
-SAMPLERS = {
-    "euler": "EulerDiscreteScheduler",
-    "euler_ancestral": "EulerAncestralDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "dpm_2": "KDPM2DiscreteScheduler",
-    "dpm_2_ancestral": "KDPM2AncestralDiscreteScheduler",
-    "lms": "LMSDiscreteScheduler",
-    "dpmpp_2m": "DPMSolverMultistepScheduler",
-    "dpmpp_sde": "DPMSolverSinglestepScheduler",
-    "ddim": "DDIMScheduler",
-    "ddpm": "DDPMScheduler",
-    "deis": "DEISMultistepScheduler",
-    "ipndm": "IPNDMScheduler",
-    "lcm": "LCMScheduler",
-    "uni_pc": "UniPCMultistepScheduler",
-}
-"""ComfyUI's names, which the published front end sends as `sampler_name`."""
 
 
 class ChangesForm(serializers.Serializer):

@@ -1,0 +1,156 @@
+"""FooocusAPI, as a dialect."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, cast
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, re_path
+from rest_framework.request import Request
+
+from accounts.authentication import key_from_headers
+from inpainting.api.compat import fastapi
+from inpainting.api.compat.base import Dialect, Options, json_response
+from inpainting.api.compat.fooocus import views
+from inpainting.api.compat.fooocus.body import NOT_STORED, Delivery, GenerateBody, OutputFormat
+from inpainting.api.compat.fooocus.events import stream
+from inpainting.api.compat.fooocus.tasks import pending_task, task
+from inpainting.api.compat.fooocus.translation import translate
+from inpainting.api.compat.idempotency import read_idempotency
+from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.media.links import ending_key
+from inpainting.api.media.results import result_bytes
+from inpainting.api.parsers import JsonObjectParser
+from inpainting.api.views import InpaintView
+from inpainting.core.request import InpaintRequest
+from inpainting.models import Generation, Status
+
+FORMATS = {
+    "image/jpg": OutputFormat.JPEG,
+    "image/jpeg": OutputFormat.JPEG,
+    "image/webp": OutputFormat.WEBP,
+    "image/png": OutputFormat.PNG,
+}
+"""Accept header -> the format of the picture that is the response. Other image types get a PNG."""
+
+
+SETTINGS = {
+    "prompt": "prompt",
+    "inpaint_additional_prompt": "prompt",
+    "style_selections": "prompt",
+    "negative_prompt": "negative_prompt",
+    "performance_selection": "steps",
+    "overwrite_step": "steps",
+    "image_seed": "seed",
+    "guidance_scale": "guidance_scale",
+    "base_model_name": "model",
+    "loras": "loras",
+    "vae_name": "vae",
+    "sampler_name": "scheduler",
+    "scheduler_name": "use_karras_sigmas",
+    "clip_skip": "clip_skip",
+    "inpaint_strength": "strength",
+    "inpaint_respective_field": "only_masked_padding",
+}
+"""Field of a request -> the setting that it sets, which an engine may ignore."""
+
+
+class AnyJsonParser(JsonObjectParser):
+    """Reads JSON of any declared type: clients of the service send it without one."""
+
+    media_type = "*/*"
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    return cast("dict[str, Any]", request.data)  # see JsonObjectParser
+
+
+class Fooocus(Dialect):
+    """`/v1/` and `/tasks`. Errors are `{"detail"}`, as in FastAPI; without a valid key 403 in place of 401."""
+
+    name: ClassVar[str] = "fooocus"
+    prefixes: ClassVar[tuple[str, ...]] = ("/v1/", "/tasks")
+
+    @property
+    def urls(self) -> Sequence[URLPattern]:
+        generate = InpaintView.as_view(parser_classes=(AnyJsonParser,))
+        tool, control = views.Tool.as_view(), views.Control.as_view(parser_classes=(AnyJsonParser,))
+        return [
+            re_path(r"^v1/engine/generate/?$", generate),
+            re_path(r"^v1/engine/control/?$", control),
+            re_path(r"^v1/engines/all-models/?$", views.ModelList.as_view()),
+            re_path(r"^v1/engines/styles/?$", views.StyleList.as_view()),
+            re_path(r"^v1/tools/(?:generate_mask|describe-image)/?$", tool),
+            re_path(r"^tasks/?$", views.TaskList.as_view()),
+            re_path(r"^tasks/(?P<task_id>[^/]+)/?$", views.TaskDetail.as_view(), name="fooocus-task"),
+        ]
+
+    def read_api_key(self, request: Request) -> str | None:
+        return key_from_headers(request)
+
+    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+        idempotency = read_idempotency(request)
+        body = fastapi.validate(GenerateBody, body_of(request))
+        if content_type := accepted_image_type(request):
+            body = body.model_copy(update={"image_number": 1, "output_format": FORMATS[content_type]})
+        inpaint_request, options = translate(body, request.user)
+        data = {
+            "origin": request.build_absolute_uri("/").rstrip("/"),
+            "key": ending_key(request),
+            "request": body.model_dump(mode="json", exclude_defaults=True, exclude=NOT_STORED),
+            "inpaints": bool(body.inpaint_mask_image_upload and not body.outpaint_selections),
+        }
+        return inpaint_request, replace(options, idempotency=idempotency, service_data=data)
+
+    def max_wait_seconds(self, request: Request) -> float | None:
+        is_async = fastapi.validate(Delivery, body_of(request)).async_process and not accepted_image_type(request)
+        return 0 if is_async else None
+
+    def events(self, generation: Generation, request: Request) -> AsyncIterator[bytes] | None:
+        if accepted_image_type(request) or not fastapi.validate(Delivery, body_of(request)).stream_output:
+            return None
+        shows_previews = not generation.service_data["request"].get("disable_preview", False)
+        return stream(generation.pk, shows_previews=shows_previews)
+
+    def meta(self, generation: Generation) -> dict[str, Any]:
+        """Also the prompts with the words of the styles, the warnings, and the error of a failed generation."""
+        idle = [name for name in generation.service_data["request"] if SETTINGS.get(name) in generation.ignored]
+        ignored = list(dict.fromkeys([*idle, *generation.ignored_fields]))
+        prompts = {name: generation.settings[name] for name in ("prompt", "negative_prompt")}
+        error = {"error": generation.error_message} if generation.status == Status.FAILED else {}
+        return {**super().meta(generation), "ignored": ignored, **prompts, "warnings": generation.warnings, **error}
+
+    def render(self, generation: Generation, request: Request) -> HttpResponseBase:
+        if not generation.service_data:  # deleted while the response waited
+            return self.render_error(ended_without_result(generation))
+        meta, headers = self.meta(generation), self.meta_headers(generation)
+        if content_type := accepted_image_type(request):
+            image = generation.images.first()
+            if image is None:
+                return HttpResponse(status=204, headers=headers)
+            data = result_bytes(image, FORMATS[content_type].value)
+            return HttpResponse(data, content_type=content_type, headers=headers)
+        shown = task(generation, meta) if generation.has_ended else pending_task(generation, meta)
+        return json_response(shown, headers=headers)
+
+    def webhook_body(self, generation: Generation) -> Mapping[str, Any]:
+        return task(generation, self.meta(generation))
+
+    def render_error(self, error: ApiError) -> HttpResponse:
+        if error.status in (401, 403):
+            return json_response({"detail": "Forbidden"}, status=403)
+        return fastapi.render_error(error)
+
+
+def accepted_image_type(request: Request) -> str | None:
+    """The media type of the response where the Accept header names one image type alone; None for JSON."""
+    accept = request.headers.get("Accept", "").strip().lower()
+    if not accept.startswith("image/") or accept.count("/") != 1:
+        return None
+    return accept if accept in FORMATS else "image/png"
+
+
+DIALECT = Fooocus()

@@ -1,0 +1,66 @@
+"""The server-sent events of a request with `stream_output`."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
+from PIL import Image
+
+from inpainting.api.compat.fooocus.tasks import output_links
+from inpainting.models import Generation, Status
+from inpainting.realtime.events import Event
+from inpainting.realtime.following import follow
+
+PING = b": ping\r\n\r\n"
+BEFORE_THE_END = 99
+"""The highest progress of an event that is not the last one."""
+MESSAGES = {Status.SUCCEEDED: "Finished", Status.CANCELLED: "Stopped"}
+INTERRUPTED = "The server is restarting; the task continues afterwards, see /tasks."
+
+
+async def stream(pk: UUID, *, shows_previews: bool) -> AsyncIterator[bytes]:
+    """The progress of a generation, and its results as the last event."""
+    yield encode(0, "Waiting for the task to start")
+    async for event in follow(pk):
+        if event is None:
+            yield PING
+        elif event["type"] == "progress":
+            message = f"Step {event['step']} of {event['of']}"
+            yield encode(
+                min(event["percent"], BEFORE_THE_END), message, preview=await png_preview(event, shows_previews)
+            )
+    yield await database_sync_to_async(last_event)(pk)
+
+
+async def png_preview(event: Event, shows_previews: bool) -> str | None:
+    """The preview of an event as a data URL of a PNG, the format that the service sends."""
+    if not shows_previews or "preview" not in event:
+        return None
+    return await sync_to_async(to_png, thread_sensitive=False)(event["preview"]["url"])
+
+
+def to_png(url: str) -> str:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).save(buffer, "png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def last_event(pk: UUID) -> bytes:
+    generation = Generation.objects.filter(pk=pk).first() or Generation(pk=pk, status=Status.CANCELLED)
+    if not generation.has_ended:
+        return encode(0, INTERRUPTED)
+    message = MESSAGES.get(Status(generation.status), generation.error_message)
+    images = output_links(generation) if generation.status == Status.SUCCEEDED else []
+    return encode(100, message, images=images)
+
+
+def encode(progress: int, message: str, *, preview: str | None = None, images: Sequence[str] = ()) -> bytes:
+    """One event in the service's form: its clients read the JSON after `data: ` and skip the second, empty line."""
+    content = {"progress": progress, "preview": preview, "message": message, "images": list(images)}
+    return f"data: {json.dumps(content)}\r\ndata: \r\n\r\n".encode()

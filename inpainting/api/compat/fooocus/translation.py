@@ -1,0 +1,134 @@
+"""A `GenerateBody` -> `InpaintRequest`: inpainting, outpainting, or text-to-image."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from inpainting.api.compat.base import Options, blank_request
+from inpainting.api.compat.fooocus.body import GenerateBody, Side, UpscaleOrVary
+from inpainting.api.compat.fooocus.settings import Notes, read_settings
+from inpainting.api.errors import NotBuilt
+from inpainting.api.pictures import PictureRole, SentPicture, read_picture
+from inpainting.catalog.lookup import Catalog
+from inpainting.core import masks
+from inpainting.core.codecs.colour import to_8_bits
+from inpainting.core.conditioning_images import on_white
+from inpainting.core.geometry import Size
+from inpainting.core.outpainting import Outpaint, extend
+from inpainting.core.picture import Mask, Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.settings_table import RANGES
+
+IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid inpaint_input_image")
+MASK = PictureRole(code_prefix="mask", error_prefix="Invalid inpaint_mask_image_upload")
+INPAINT_FIELDS = (
+    *("inpaint_input_image", "inpaint_mask_image_upload", "outpaint_selections", "inpaint_strength"),
+    *("inpaint_respective_field", "inpaint_erode_or_dilate"),
+)
+ASPECT_RATIO = re.compile(r"(\d{1,5})\D(\d{1,5})")
+DEFAULT_SIZE = Size(1152, 896)
+MASK_THRESHOLD = 127
+DEFAULT_SHARE = 3
+"""Of a side: its pixels divided by this are added where outpaint_distance has no number for it."""
+
+
+def translate(body: GenerateBody, user: Any) -> tuple[InpaintRequest, Options]:
+    """Read the pictures and the settings. Without a picture, or without mask and sides, it is text-to-image."""
+    if body.uov_method is not UpscaleOrVary.DISABLED:
+        raise NotBuilt("Upscaling and variation are not built yet.")
+    notes, catalog = Notes(body.without_effect()), Catalog()
+    settings = read_settings(body, catalog, notes)
+    if body.inpaint_input_image and (body.inpaint_mask_image_upload or body.outpaint_selections):
+        request = inpaint_request(body, settings, user, notes)
+    else:
+        notes.ignored.extend(name for name in INPAINT_FIELDS if body.was_sent(name))
+        request = blank_request(text_to_image_size(body, notes), settings)
+    return request, Options(
+        warnings=tuple(notes.warnings),
+        webhook_url=body.webhook_url or "",
+        needs_diffusion=bool(request.mask.all()),  # The other engines paint from what is kept.
+        ignored_fields=tuple(dict.fromkeys(notes.ignored)),
+        catalog=catalog,
+    )
+
+
+def text_to_image_size(body: GenerateBody, notes: Notes) -> Size:
+    found = ASPECT_RATIO.search(body.aspect_ratios_selection)
+    if found is None:
+        notes.ignore("aspect_ratios_selection", f"it names no size; {DEFAULT_SIZE} was used.")
+    size = Size(max(1, int(found[1])), max(1, int(found[2]))) if found else DEFAULT_SIZE
+    lowest, highest = RANGES["width"]
+    sides = (max(body.overwrite_width, 0) or size.width, max(body.overwrite_height, 0) or size.height)
+    width, height = (int(min(max(side, lowest), highest)) for side in sides)
+    return Size(width, height)
+
+
+def inpaint_request(body: GenerateBody, settings: PaintSettings, user: Any, notes: Notes) -> InpaintRequest:
+    image = read_picture(SentPicture("inpaint_input_image", body.inpaint_input_image or ""), IMAGE, user)
+    notes.warnings.extend(image.warnings)
+    picture, mask = opaque(image.picture), None
+    if body.inpaint_mask_image_upload:
+        decoded = read_picture(SentPicture("inpaint_mask_image_upload", body.inpaint_mask_image_upload), MASK, user)
+        scaled = masks.scaling_note(decoded.picture.size, picture.size)
+        notes.warnings.extend([*decoded.warnings, *([scaled] if scaled else [])])
+        mask = grown(masks.scaled(binary_mask(decoded.picture), picture.size), body.inpaint_erode_or_dilate)
+    if mask is None or body.outpaint_selections:
+        # As in the service, inpaint_strength and inpaint_respective_field do not count then.
+        picture, mask, placement = extend(picture, outpaint_of(body, picture.size), mask)
+        return InpaintRequest(picture, mask, replace(settings, strength=1.0), placement=placement)
+    settings = replace(settings, strength=body.inpaint_strength)
+    if body.was_sent("inpaint_respective_field"):
+        padding = padding_of(mask, body.inpaint_respective_field)
+        settings = replace(settings, only_masked_padding=padding)
+    return InpaintRequest(picture, mask, settings)
+
+
+def opaque(picture: Picture) -> Picture:
+    """The picture without alpha: composited on white, in 8 bits a channel, where a pixel is transparent."""
+    if picture.alpha is None:
+        return picture
+    if picture.alpha.min() == np.iinfo(picture.alpha.dtype).max:
+        return replace(picture, pixels=picture.colour)
+    return Picture(on_white(to_8_bits(picture.colour), picture), picture.icc_profile)
+
+
+def binary_mask(picture: Picture) -> Mask:
+    """255 where the mean of the channels is above 127, else 0; transparent pixels count as black."""
+    colour = to_8_bits(picture.colour)
+    total = colour.sum(axis=2, dtype=np.uint32)
+    threshold = MASK_THRESHOLD * colour.shape[2]
+    if picture.alpha is not None:
+        total, threshold = total * to_8_bits(picture.alpha), threshold * 255
+    return np.where(total > threshold, np.uint8(255), np.uint8(0))
+
+
+def grown(mask: Mask, pixels: int) -> Mask:
+    """The mask dilated by a square of 3x3 `pixels` times; for a negative number eroded."""
+    square = np.ones((2 * abs(pixels) + 1, 2 * abs(pixels) + 1), np.uint8)
+    changed = cv2.dilate(mask, square) if pixels > 0 else cv2.erode(mask, square)
+    return np.asarray(changed, np.uint8)
+
+
+def outpaint_of(body: GenerateBody, size: Size) -> Outpaint:
+    """The pixels to add at each selected side."""
+    sides = dict(zip((Side.LEFT, Side.TOP, Side.RIGHT, Side.BOTTOM), body.outpaint_distance, strict=True))
+    lengths = {Side.LEFT: size.width, Side.RIGHT: size.width, Side.TOP: size.height, Side.BOTTOM: size.height}
+    distances: dict[str, Any] = {
+        side.value.lower(): sides[side] if sides[side] > 0 else max(1, lengths[side] // DEFAULT_SHARE)
+        for side in body.outpaint_selections
+    }
+    return Outpaint(**distances)
+
+
+def padding_of(mask: Mask, share: float) -> int:
+    """Pixels around the mask's bounds that make them `share` of the picture's width and height; 0 for a larger mask."""
+    height, width = mask.shape
+    bounds = masks.nonempty_bounds(mask).size
+    padding = max(share * width - bounds.width, share * height - bounds.height, 0) / 2
+    return min(math.ceil(padding), int(RANGES["only_masked_padding"][1]))
