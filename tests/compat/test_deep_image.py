@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -228,6 +229,7 @@ FIELDS: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
     "width": ({**inpainting(), "width": 48}, sized(48, 32)),
     "height": ({**inpainting(), "height": "128"}, sized(192, 128)),
     "width and height": ({**inpainting(), "width": 48, "height": 48}, sized(48, 32)),
+    "fit: another ratio": ({**inpainting(), "width": 48, "height": 48, "fit": "cover"}, ignored("fit")),
     "width: percentage": ({**inpainting(), "width": "50%"}, sized(48, 32)),
     "width: too large": (outpainting(width=10_001), is_refused("Image cannot be upscaled above 8192 x 8192 pixels")),
     "width: area": (outpainting(width=8000, height=8000), is_refused("Image cannot be upscaled above 6324 x 6324")),
@@ -336,7 +338,7 @@ FIELDS: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
     "webhooks": ({**inpainting(), "webhooks": {}}, sized(96, 64)),
     "webhooks.complete: forbidden": (
         {**inpainting(), "webhooks": {"complete": "http://169.254.169.254/"}},
-        is_refused("source url/storage"),
+        is_refused("webhooks.complete"),
     ),
     "webhooks.failed": (
         {**inpainting(), "webhooks": {"failed": "https://hooks.example/"}},
@@ -593,6 +595,19 @@ def test_the_webhook_has_the_request_and_the_result(program: Client, settings: S
     assert content["data"]["url"].startswith("base64,")
     assert len(content["data"]["url"]) < 100
     assert size_of(download(content["result_url"])) == [150, 100]
+
+
+def test_the_webhook_has_no_more_than_an_excerpt_of_a_large_request(program: Client, settings: Settings) -> None:
+    settings.ALLOWED_NETWORKS = [ip_network("127.0.0.0/8")]
+    nested: dict[str, Any] = {}
+    for _ in range(800):
+        nested = {"deeper": nested}
+    many = {f"name-{index}": "a" * 3000 for index in range(3000)}
+    sent = {**outpainting(), "made_up": nested, "lists": [["a"], "b" * 3000, "kept"], **many}
+    post(program, {**sent, "webhooks": {"complete": "http://127.0.0.1/"}}, PROCESS_LATER)
+    data = Generation.objects.get().service_data["request"]
+    assert data["lists"] == ["kept"]
+    assert len(json.dumps(data)) < 20_000
 
 
 def test_no_webhook_is_sent_for_a_failure(program: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

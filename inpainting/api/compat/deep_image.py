@@ -60,8 +60,8 @@ ANSWER_SECONDS = 25.0
 """`process_result` responds within this time, as documented; then clients poll."""
 UNLIMITED_CREDITS = 1_000_000
 """The `credits` of a user without a limit per day."""
-MAX_ECHOED_CHARACTERS = 2_000
-"""Longer texts of a request, such as pictures in base64, are cut in its webhook."""
+MAX_ECHOED_CHARACTERS, MAX_ECHOED_FIELDS = 2_000, 50
+"""Of a request in its webhook: of each value, and in each object."""
 MAX_IGNORED_FIELDS = 50
 INPAINTING = "inpainting"
 FOR_OUTPAINTING = ("generate_background", "upscale", INPAINTING)
@@ -307,13 +307,16 @@ def parameters_of(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidRequest(f"parameters cannot be read as JSON: {error}", field="parameters") from error
     if not isinstance(text, dict):
         raise InvalidRequest("parameters must be a JSON object.", field="parameters")
-    return cast("dict[str, Any]", without_nulls({**fields, **text}))
+    return without_nulls({**fields, **text})
 
 
-def without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: without_nulls(entry) for name, entry in value.items() if entry is not None}
-    return value
+def without_nulls(fields: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+    """depth: of the objects that are read; a request may be nested much deeper."""
+    return {
+        name: without_nulls(value, depth - 1) if isinstance(value, dict) and depth > 1 else value
+        for name, value in fields.items()
+        if value is not None
+    }
 
 
 def source_file(request: Request) -> SentPicture | None:
@@ -344,12 +347,14 @@ def read(sent: dict[str, Any], file: SentPicture | None, request: Request) -> tu
     if "controlnet_conditioning_scale" in generate and paint_settings.control is None:
         ignored.append("background.generate.controlnet_conditioning_scale")
     outpaint, size = None, requested_size(values, image.picture)
-    if values.get("fit"):
+    if size is not None and values.get("fit"):
         outpaint = Outpaint(size=str(size))
     elif size is not None:
-        image = replace(image, picture=resize(image.picture, size))
+        fitted = fit_within(image.picture.size, size)
+        image = replace(image, picture=resize(image.picture, fitted))
+        ignored += [] if fitted == size else ["fit"]
     inpaint_request, notes = build_request(image, mask, paint_settings, MaskPolarity.WHITE_REPAINTS, outpaint=outpaint)
-    for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": cut_texts(sent)}
+    for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": echo(sent)}
     options = Options(
         source_name=source.name,
         warnings=notes,
@@ -385,7 +390,7 @@ def check_task(values: Mapping[str, Any], generate: Mapping[str, Any]) -> None:
 
 
 def requested_size(values: Mapping[str, Any], image: Picture) -> Size | None:
-    """The size of the result: for outpainting as requested, else the source's ratio within it; None: as the source.
+    """Width and height as requested; one alone keeps the source's ratio; None: the source's size.
 
     Raises InvalidRequest above the limits of images.
     """
@@ -393,15 +398,19 @@ def requested_size(values: Mapping[str, Any], image: Picture) -> Size | None:
     sides = {name: values[name].pixels(own) for name, own in source.items() if name in values}
     if not sides:
         return None
-    if not values.get("fit"):
-        scale = min(Fraction(sides[name], source[name]) for name in sides)
-        sides = {name: max(1, round(own * scale)) for name, own in source.items()}
-    size = Size(**sides)
+    scale = min(Fraction(sides[name], source[name]) for name in sides)
+    size = Size(**{name: sides.get(name, max(1, round(own * scale))) for name, own in source.items()})
     max_pixels = DEFAULT_LIMITS.max_pixels if image.bits == 8 else DEFAULT_LIMITS.max_pixels_16_bit
     if size.longer > DEFAULT_LIMITS.max_side or size.area > max_pixels:
         side = DEFAULT_LIMITS.max_side if size.longer > DEFAULT_LIMITS.max_side else math.isqrt(max_pixels)
         raise InvalidRequest(f"Image cannot be upscaled above {side} x {side} pixels limit.", field="width", limit=side)
     return size
+
+
+def fit_within(source: Size, bounds: Size) -> Size:
+    """The largest size of the source's ratio within the bounds."""
+    scale = min(Fraction(bounds.width, source.width), Fraction(bounds.height, source.height))
+    return Size(max(1, round(source.width * scale)), max(1, round(source.height * scale)))
 
 
 def settings_of(
@@ -444,13 +453,23 @@ def unread(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str = 
             yield f"{prefix}{name}" if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name) else f"{prefix}(another name)"
 
 
-def cut_texts(value: Any) -> Any:
-    """The value with long texts, such as pictures in base64, cut to their beginning."""
-    if isinstance(value, dict):
-        return {name: cut_texts(entry) for name, entry in value.items()}
-    if isinstance(value, str) and len(value) > MAX_ECHOED_CHARACTERS:
-        return f"{value[:40]}…"
-    return value
+def echo(fields: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+    """The fields for the webhook: long texts, such as pictures in base64, are cut, other long values left out."""
+    echoed: dict[str, Any] = {}
+    for name, value in [item for item in fields.items() if is_short(item[0])][:MAX_ECHOED_FIELDS]:
+        if isinstance(value, dict) and depth > 1:
+            echoed[name] = echo(value, depth - 1)
+        elif isinstance(value, str) and not is_short(value):
+            echoed[name] = f"{value[:40]}…"
+        elif isinstance(value, list):
+            echoed[name] = [entry for entry in value[:MAX_ECHOED_FIELDS] if is_short(entry)]
+        elif is_short(value):
+            echoed[name] = value
+    return echoed
+
+
+def is_short(value: object) -> bool:
+    return isinstance(value, int | float | str) and len(str(value)) <= MAX_ECHOED_CHARACTERS
 
 
 # Responses
@@ -492,7 +511,7 @@ def error_body(error: ApiError) -> tuple[int, dict[str, Any]]:
         return limit_body(error)
     code = "BAD_REQUEST" if error.status == 400 else error.code.upper()
     documented = ""
-    if error.code.startswith("url_"):
+    if error.code.startswith("url_") and error.field in ("url", "ip_image2"):
         documented = "Make sure your source url/storage is correct."
     elif UNIDENTIFIED.fullmatch(error.code):
         documented = "Unidentified image"
