@@ -263,6 +263,8 @@ SPECTACULAR_SETTINGS = {
     },
 }
 RESULT_LINK_HOURS = env.int("DREAMLAYER_RESULT_LINK_HOURS", 24)
+# How long the ModelsLab API waits for a result before it answers `processing`. Its clients give up after 60 seconds.
+MODELSLAB_WAIT_SECONDS = env.float("DREAMLAYER_MODELSLAB_WAIT_SECONDS", 25.0)
 
 # Outbound requests (image URLs, webhooks) reach only public addresses on ports 80 and 443, and these exceptions.
 SERVICE_WEBHOOK_BODY = "inpainting.api.dialects.webhook_body"  # what webhooks.py, below the API, calls

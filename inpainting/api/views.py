@@ -71,6 +71,12 @@ class DialectView(AnyBodyView):
         return dialect
 
 
+class KeyedView(DialectView):
+    """No request is accepted without a key, also with DREAMLAYER_ANONYMOUS_API."""
+
+    authentication_classes: Any = (DialectKeyAuthentication,)
+
+
 class InpaintView(DialectView):
     """`POST`: parse, submit, wait and render, as the dialect of the path does each."""
 

@@ -42,6 +42,7 @@ SHIPPED = (
             "sd-v1-5-inpainting",
             "sd-v1-5-inpainting.ckpt",
             "v51_inpainting",
+            "lazymixv4-inpaint",
         ),
     ),
     ModelSpec(
@@ -124,7 +125,7 @@ SHIPPED = (
         licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev/blob/main/LICENSE.md",
         size_bytes=33_800 * MB,
         memory_bytes=38 * GB,
-        aliases=("black-forest-labs/FLUX.1-Fill-dev", "FLUX.1-Fill-dev", "flux1-fill-dev.safetensors"),
+        aliases=("black-forest-labs/FLUX.1-Fill-dev", "FLUX.1-Fill-dev", "flux1-fill-dev.safetensors", "fluxdev"),
         **families.get("flux-fill").defaults,
     ),
     # One ONNX file each. Big-LaMa (R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier

@@ -409,15 +409,15 @@ def test_two_dialects_cannot_share_a_prefix() -> None:
 
 def test_the_longest_prefix_decides() -> None:
     class Inner(Toy):
-        prefixes: ClassVar[tuple[str, ...]] = ("/api/v6/", "/tasks")
+        prefixes: ClassVar[tuple[str, ...]] = ("/api/v0/", "/jobs")
 
     inner = Inner()
     dialects.register(inner)
     try:
-        assert dialects.dialect_at("/api/v6/images") is dialects.dialect_at("/tasks") is inner
-        assert dialects.dialect_at("/tasks/1") is inner
-        assert dialects.dialect_at("/tasksheet") is None
+        assert dialects.dialect_at("/api/v0/images") is dialects.dialect_at("/jobs") is inner
+        assert dialects.dialect_at("/jobs/1") is inner
+        assert dialects.dialect_at("/jobsheet") is None
         assert dialects.dialect_at("/api/img2img") not in (None, inner)
     finally:
         dialects.unregister(inner)
-    assert refusal(body_too_large(5), "/api/v6/images", origin="").status_code == 413
+    assert refusal(body_too_large(5), "/api/v0/images", origin="").status_code == 413

@@ -143,6 +143,11 @@ def blank_request(size: Size, settings: PaintSettings) -> InpaintRequest:
     return InpaintRequest(image, np.full((size.height, size.width), 255, np.uint8), replace(settings, strength=1.0))
 
 
+def origin_of(request: Request) -> str:
+    """The address of this site as the client calls it, such as `https://host:8000`."""
+    return request.build_absolute_uri("/").rstrip("/")
+
+
 def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """A JSON response that needs no DRF view around it, for `Dialect.render_error`."""
     content = JSONRenderer().render(body)

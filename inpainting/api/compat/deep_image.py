@@ -26,15 +26,14 @@ from accounts.authentication import key_from_headers
 from accounts.models import ApiKey, Scope, User
 from inpainting import webhooks
 from inpainting.accounting.limits import RATE, WAITING, LimitReached, spent
-from inpainting.api.authentication import DialectKeyAuthentication
-from inpainting.api.compat.base import Dialect, Options, json_response
+from inpainting.api.compat.base import Dialect, Options, json_response, origin_of
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.media.links import ending_key, result_link
 from inpainting.api.parsers import JSON_VALUES, json_object
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
 from inpainting.api.setting_fields import Integer, Number, Text, build_field
-from inpainting.api.views import DialectView, InpaintView
+from inpainting.api.views import InpaintView, KeyedView
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Control, Kind
 from inpainting.core.codecs.formats import EXTENSIONS, PNG
@@ -166,12 +165,6 @@ class RequestForm(serializers.Serializer):
     output_quality = Integer(required=False, min_value=0, max_value=100, help_text="Sent by some clients.")
     max_file_size = KilobytesField(required=False)
     webhooks = WebhooksForm(required=False)
-
-
-class KeyedView(DialectView):
-    """No request is accepted without a key, also with DREAMLAYER_ANONYMOUS_API."""
-
-    authentication_classes: Any = (DialectKeyAuthentication,)
 
 
 class Process(InpaintView, KeyedView):
@@ -484,10 +477,6 @@ def uuid_of(job: str) -> UUID | None:
 
 def job_not_found() -> HttpResponse:
     return json_response({"message": "Job not found"}, status=404)
-
-
-def origin_of(request: Request) -> str:
-    return str(request.build_absolute_uri("/")).rstrip("/")
 
 
 def result_url(generation: Generation, *, origin: str, key: int | None) -> str:

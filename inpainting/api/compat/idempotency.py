@@ -14,27 +14,28 @@ from inpainting.api.compat.base import Repeated
 from inpainting.generations.idempotency import Idempotency
 
 
-def read_idempotency(request: Request) -> Idempotency | None:
+def read_idempotency(request: Request, *, api_key_field: str = "") -> Idempotency | None:
     """The key with the digest of path and body; None without the header. Call it before any picture is read.
 
+    api_key_field: the field of the body that holds the caller's API key, and is not in the digest.
     Raises Repeated for a request that was accepted before, and InvalidRequest for a key of another request.
     """
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    idempotency = Idempotency(key, body_digest(request))
+    idempotency = Idempotency(key, body_digest(request, api_key_field))
     earlier = idempotency.earlier(request.user)
     if earlier is not None:
         raise Repeated(earlier)
     return idempotency
 
 
-def body_digest(request: Request) -> str:
+def body_digest(request: Request, api_key_field: str) -> str:
     """SHA-256, in hexadecimal, of the path and the body; independent of the order of its fields."""
     data: Any = request.data
     lists = dict(data.lists()) if isinstance(data, QueryDict) else {name: [value] for name, value in data.items()}
     digest = hashlib.sha256(request.path.rstrip("/").encode())
-    for name in sorted(lists):
+    for name in sorted(lists.keys() - {api_key_field}):
         for value in lists[name]:
             if not isinstance(value, UploadedFile):
                 digest.update(json.dumps([name, value], sort_keys=True).encode())

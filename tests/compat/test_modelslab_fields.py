@@ -1,0 +1,326 @@
+"""Every field of the published ModelsLab request: it changes the result, or is listed as ignored, or is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+from numpy.typing import NDArray
+
+from inpainting.catalog import families
+from inpainting.core.settings_table import SCHEDULERS
+from inpainting.models import Generation, InferenceModel
+from tests import tiny_adapters, tiny_checker, tiny_loras, tiny_models, tiny_vaes
+from tests.catalog_entries import add_lora, add_model
+from tests.compat.modelslab import INPAINT, encoded, error, post, success, white_repaints
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WORKS, IGNORED, TAKEN, SILENT = "works", "ignored", "taken", "silently ignored"
+VALUES: dict[str, Any] = {
+    "model_id": "tiny-other",
+    "init_image": "OTHER IMAGE",
+    "mask_image": "OTHER MASK",
+    "prompt": "an orange cat",
+    "negative_prompt": "grass",
+    "enhance_prompt": "no",
+    "width": "320",
+    "height": 320,
+    "samples": "2",
+    "num_inference_steps": 5,
+    "steps": "4",
+    "safety_checker": "yes",
+    "safety_checker_type": "pixelate",
+    "seed": "8",
+    "guidance_scale": "3",
+    "strength": "0.4",
+    "scheduler": "HeunDiscreteScheduler",
+    "use_karras_sigmas": "no",
+    "algorithm_type": "dpmsolver+++",
+    "clip_skip": "1",
+    "vae": "soft",
+    "lora_model": "ink",
+    "lora_strength": "0.4",
+    "ip_adapter_id": "ip-adapter_sd15",
+    "ip_adapter_scale": "0.5",
+    "ip_adapter_image": "OTHER IMAGE",
+    "base64": "true",
+    "temp": "yes",
+    "webhook": "https://203.0.114.9/told",
+    "track_id": "mine",
+}
+"""Field -> a value that differs from what the others have."""
+NEEDED: dict[str, dict[str, Any]] = {
+    "safety_checker_type": {"safety_checker": "yes"},
+    "lora_strength": {"lora_model": "ink"},
+    "ip_adapter_id": {"ip_adapter_image": "IMAGE"},
+    "ip_adapter_image": {"ip_adapter_id": "ip-adapter_sd15", "ip_adapter_image": "IMAGE"},
+    "ip_adapter_scale": {"ip_adapter_id": "ip-adapter_sd15", "ip_adapter_image": "IMAGE"},
+}
+"""Further fields that a field needs to have an effect."""
+WITHOUT_EFFECT_ON_RESULT = {"algorithm_type", "base64", "temp", "webhook", "track_id"}
+"""Fields that change the answer or notify; dpmsolver+++ is what the scheduler does anyway."""
+ALWAYS_READ = {
+    "init_image",
+    "mask_image",
+    "width",
+    "height",
+    "samples",
+    "safety_checker",
+    "safety_checker_type",
+    "seed",
+}
+REFUSED: list[tuple[str, Any, str]] = [
+    ("model_id", "unknown", "Model not found: unknown"),
+    ("prompt", 5, "prompt: Not a valid string."),
+    ("prompt", "x" * 10_001, "prompt has 10001 characters; at most 10000 are allowed."),
+    ("negative_prompt", ["a"], "negative_prompt: Not a valid string."),
+    ("enhance_prompt", "maybe", "enhance_prompt: Must be a valid boolean."),
+    ("width", "255", "width must be between 256 and 1024"),
+    ("width", 1025, "width must be between 256 and 1024"),
+    ("height", "abc", "height: A valid integer is required."),
+    ("height", True, "height: A valid integer is required."),
+    ("height", 512.5, "height: A valid integer is required."),
+    ("samples", "5", "samples must be between 1 and 4"),
+    ("samples", 0, "samples must be between 1 and 4"),
+    ("num_inference_steps", "0", "num_inference_steps must be at least 1"),
+    ("steps", -1, "num_inference_steps must be at least 1"),
+    ("safety_checker", 2, "safety_checker: Must be a valid boolean."),
+    ("safety_checker_type", "hide", "safety_checker_type: It must be one of "),
+    ("seed", "abc", "seed: A valid integer is required."),
+    ("seed", 2**63, "seed is 9223372036854775808; "),
+    ("guidance_scale", "0.5", "guidance_scale must be between 1 and 20"),
+    ("guidance_scale", "NaN", "guidance_scale: A valid number is required."),
+    ("strength", 1.1, "strength must be between 0 and 1"),
+    ("scheduler", "Euler a", "scheduler: It must be one of DDPMScheduler, "),
+    ("use_karras_sigmas", {}, "use_karras_sigmas: Must be a valid boolean."),
+    ("algorithm_type", "sde", "algorithm_type: It must be one of "),
+    ("clip_skip", 9, "clip_skip must be between 1 and 8"),
+    ("vae", "soft,unknown", "VAE not found: unknown"),
+    ("vae", "taesd", "VAE not found: taesd"),
+    ("lora_model", "ink,yae-miko-genshin", "LoRA not found: yae-miko-genshin"),
+    ("lora_strength", "much", "lora_strength must be numbers, separated by commas"),
+    ("lora_strength", "1.5", "lora_strength must be between 0.1 and 1"),
+    ("ip_adapter_id", "face", "ip_adapter_id: It must be one of "),
+    ("ip_adapter_id", "ip-adapter_sdxl", "IP-Adapter not found: ip-adapter_sdxl"),
+    ("ip_adapter_id", "ip-adapter_sd15", "ip_adapter_image is required"),
+    ("ip_adapter_scale", 1.5, "ip_adapter_scale must be between 0 and 1"),
+    ("ip_adapter_image", 5, "ip_adapter_image: It must be a URL or base64."),
+    ("base64", "inline", "base64: Must be a valid boolean."),
+    ("temp", [], "temp: Must be a valid boolean."),
+    ("webhook", "ftp://example.com/", "webhook must be an http or https URL of a public address"),
+    ("track_id", {}, "track_id: It must be a text of at most 255 characters."),
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    tiny_models.saved(folder / "sd")
+    tiny_models.saved(folder / "flux-fill", "flux-fill")
+    tiny_checker.saved(folder / "safety-checker", tiny_checker.suspicious())
+    pipeline = tiny_models.sd(folder / "words")
+    tiny_loras.saved(folder / "ink.safetensors", tiny_loras.weights(pipeline, seed=0))
+    tiny_vaes.saved(folder / "soft")
+    tiny_adapters.saved_adapter(folder / "look", "sd", tiny_adapters.adapter(pipeline.unet))
+    return folder
+
+
+@pytest.fixture
+def models(files: Path, models_dir: Path) -> None:
+    """Two models of one family, the second with few steps; a LoRA, a VAE, an IP-Adapter and a safety checker for it."""
+    for slug, steps in (("tiny", 3), ("tiny-other", 4)):
+        add_model(slug, files / "sd", width=64, height=64, steps=steps)
+    add_model("tiny-checker", files / "safety-checker", family="safety-checker")
+    add_lora("ink", files / "ink.safetensors")
+    add_model("soft", files / "soft", "--kind", "vae")
+    InferenceModel.objects.filter(slug="ip-adapter_sd15").delete()
+    add_model("ip-adapter_sd15", files / "look", "--kind", "ip-adapter")
+
+
+@pytest.fixture
+def body(alices_key: str, photo_png: bytes, hole: NDArray[np.uint8]) -> dict[str, Any]:
+    return {
+        "key": alices_key,
+        "model_id": "tiny",
+        "init_image": encoded(photo_png),
+        "mask_image": encoded(white_repaints(hole)),
+        "prompt": "a stone path",
+        "width": 256,
+        "height": 256,
+        "seed": 7,
+        "num_inference_steps": 3,
+    }
+
+
+class Caller:
+    """Sends requests; digests of results without the tested field are cached."""
+
+    def __init__(
+        self, body: dict[str, Any], photo_png: bytes, photo: NDArray[np.uint8], hole: NDArray[np.uint8]
+    ) -> None:
+        self.body = body
+        self.pictures = {
+            "IMAGE": encoded(photo_png),
+            "OTHER IMAGE": encoded(white_repaints(255 - photo[:, :, 0])),
+            "OTHER MASK": encoded(white_repaints(hole[::-1])),
+        }
+        self.without: dict[str, str] = {}
+
+    def outcome(self, name: str) -> str:
+        needed = NEEDED.get(name, {})
+        # `steps` is the alias: num_inference_steps precedes it.
+        base = {
+            key: value
+            for key, value in {**self.body, **needed}.items()
+            if (key, name) != ("num_inference_steps", "steps")
+        }
+        key = json.dumps([needed, sorted(base)])
+        if key not in self.without:
+            self.without[key] = self.digest(self.send(base))
+        answer = self.send({**base, name: VALUES[name]})
+        is_ignored = {"steps": "num_inference_steps"}.get(name, name) in answer["meta"]["ignored"]
+        is_other = self.digest(answer) != self.without[key]
+        if is_ignored:
+            return f"{IGNORED}, and yet it changes the picture" if is_other else IGNORED
+        if name in WITHOUT_EFFECT_ON_RESULT:
+            return TAKEN
+        return WORKS if is_other else SILENT
+
+    def send(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        return success({name: self.pictures.get(str(value), value) for name, value in body.items()})
+
+    def digest(self, answer: Mapping[str, Any]) -> str:
+        images = Generation.objects.get(number=answer["id"]).images.all()
+        return hashlib.sha256(b"".join(image.read().pixels.tobytes() for image in images)).hexdigest()
+
+
+@pytest.fixture
+def caller(body: dict[str, Any], photo_png: bytes, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Caller:
+    return Caller(body, photo_png, photo, hole)
+
+
+@pytest.mark.usefixtures("models")
+def test_no_field_is_silently_ignored_by_a_model(caller: Caller) -> None:
+    seen = {name: caller.outcome(name) for name in VALUES}
+    expected = {name: TAKEN if name in WITHOUT_EFFECT_ON_RESULT else WORKS for name in VALUES}
+    # Equal weights; `meta.model` shows the choice.
+    assert seen == {**expected, "model_id": SILENT}
+    assert caller.send({**caller.body, "model_id": "tiny-other"})["meta"]["model"] == "tiny-other"
+
+
+def test_every_field_without_effect_on_quick_fill_is_listed(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.compat.test_modelslab_fields.NEEDED", {})
+    caller.body["model_id"] = "v51_inpainting"
+    not_installed = {"vae", "lora_model", "ip_adapter_id", "safety_checker"}
+    seen = {name: caller.outcome(name) for name in VALUES.keys() - {*not_installed, "model_id"}}
+    taken = WITHOUT_EFFECT_ON_RESULT - {"algorithm_type"}
+    always_read = ALWAYS_READ - {*not_installed, "safety_checker_type"}  # The safety checker is off.
+    assert {name for name, outcome in seen.items() if outcome == WORKS} == always_read
+    assert {name for name, outcome in seen.items() if outcome == TAKEN} == taken
+    assert {name for name, outcome in seen.items() if outcome == IGNORED} == seen.keys() - always_read - taken
+
+
+@pytest.mark.usefixtures("models")
+def test_a_value_that_is_not_allowed_is_a_400(body: dict[str, Any]) -> None:
+    def message(name: str, value: Any) -> str:
+        sent = {**body, "lora_model": "ink", name: value}
+        if name == "steps":
+            del sent["num_inference_steps"]
+        return error(post(INPAINT, sent), 400)
+
+    wrong = [
+        (name, value, message(name, value))
+        for name, value, start in REFUSED
+        if not message(name, value).startswith(start)
+    ]
+    assert wrong == []
+    assert not Generation.objects.exists()
+
+
+def test_every_field_has_a_value_that_is_refused() -> None:
+    assert {name for name, _, _ in REFUSED} == VALUES.keys() - {"init_image", "mask_image"}  # see test_modelslab
+
+
+@pytest.mark.usefixtures("models")
+def test_every_published_scheduler_is_used(body: dict[str, Any]) -> None:
+    metas = [success({**body, "scheduler": name})["meta"] for name in SCHEDULERS]
+    assert [meta["scheduler"] for meta in metas] == list(SCHEDULERS)
+    assert len(SCHEDULERS) == 18
+    assert {(meta["engine"], *meta["ignored"]) for meta in metas} == {("diffusion",)}
+
+
+@pytest.mark.usefixtures("models")
+def test_several_loras_have_their_own_strengths(body: dict[str, Any], files: Path) -> None:
+    add_lora("wool", files / "ink.safetensors")
+
+    def strengths(**fields: Any) -> tuple[str, str]:
+        meta = success({**body, **fields})["meta"]
+        return meta["lora_model"], meta["lora_strength"]
+
+    assert strengths(lora_model="ink, wool", lora_strength="0.5,0.25") == ("ink,wool", "0.5,0.25")
+    assert strengths(lora_model="ink,wool", lora_strength=0.5) == ("ink,wool", "0.5,0.5")
+    assert strengths(lora_model="ink,wool") == ("ink,wool", "1.0,1.0")
+
+
+@pytest.mark.usefixtures("models")
+def test_more_than_20_steps_are_capped(body: dict[str, Any]) -> None:
+    meta = success({**body, "num_inference_steps": "150"})["meta"]
+    assert (meta["steps"], meta["warnings"]) == (20, ["num_inference_steps was 150; 20 was used."])
+    del body["num_inference_steps"]
+    assert success(body)["meta"]["steps"] == 20
+    assert success({**body, "steps": "31"})["meta"]["steps"] == 20
+    assert success({**body, "steps": "3", "num_inference_steps": 2})["meta"]["steps"] == 2
+
+
+@pytest.mark.usefixtures("models")
+def test_an_adapter_image_without_its_adapter_is_listed(body: dict[str, Any]) -> None:
+    meta = success({**body, "ip_adapter_image": body["init_image"], "ip_adapter_scale": 0.5})["meta"]
+    assert set(meta["ignored"]) == {"ip_adapter_image", "ip_adapter_scale"}
+
+
+@pytest.mark.usefixtures("models")
+def test_of_several_vaes_the_first_is_used(body: dict[str, Any], files: Path) -> None:
+    add_model("softer", files / "soft", "--kind", "vae")
+    meta = success({**body, "vae": "softer,soft"})["meta"]
+    assert (meta["vae"], meta["warnings"]) == ("softer", ["A model has one VAE; softer was used."])
+
+
+@pytest.mark.usefixtures("models")
+def test_a_published_model_is_painted_by_the_installed_one_of_its_family(body: dict[str, Any]) -> None:
+    meta = success({**body, "model_id": "lazymixv4-inpaint"})["meta"]
+    assert (meta["model_id"], meta["model"], meta["engine"]) == ("lazymixv4-inpaint", "tiny", "diffusion")
+
+
+@pytest.mark.usefixtures("models")
+def test_a_scheduler_that_the_family_does_not_support_is_listed(body: dict[str, Any], files: Path) -> None:
+    add_model("tiny-flux", files / "flux-fill", family="flux-fill", width=64, height=64, steps=3)
+    meta = success({**body, "model_id": "fluxdev", "scheduler": "UniPCMultistepScheduler"})["meta"]
+    assert (meta["model"], "scheduler" in meta["ignored"]) == ("tiny-flux", True)
+    assert meta["scheduler"] in families.get("flux-fill").schedulers
+
+
+@pytest.mark.usefixtures("models")
+def test_a_flagged_result_is_reported(body: dict[str, Any]) -> None:
+    content = success({**body, "safety_checker": "yes"})
+    assert content["nsfw_content_detected"] is True
+    assert content["meta"]["safety_checker_type"] == "sensitive_content_text"
+
+
+def test_the_prompt_is_enhanced_unless_it_is_off(body: dict[str, Any]) -> None:
+    def painted(prompt: str, **fields: Any) -> str:
+        return str(success({**body, "model_id": "sdxl", "prompt": prompt, **fields})["meta"]["prompt"])
+
+    assert painted("a cat, Sharp Focus.") == "a cat, Sharp Focus, highly detailed, natural lighting, high quality"
+    assert painted("a cat", enhance_prompt="no") == "a cat"
+    assert painted("a cat", enhance_prompt=False) == "a cat"
+    assert painted("  ") == "  "
+    assert painted("x" * 10_000) == "x" * 10_000
