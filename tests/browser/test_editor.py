@@ -228,6 +228,25 @@ def abort_websockets(page: Page) -> None:
     page.wait_for_selector("#editor[data-ready]")
 
 
+def test_a_jpeg_is_downloaded_and_the_lossless_png_is_the_next_source(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    page.get_by_text("More settings").click()
+    quality = page.get_by_label("File quality")
+    expect(quality).to_be_disabled()
+    page.get_by_label("File format").select_option("jpeg")
+    expect(quality).to_be_enabled()
+    quality.fill("30")
+    generate(page)
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "astronaut-dreamlayer.jpg"
+    assert Path(download.value.path()).read_bytes().startswith(b"\xff\xd8\xff")
+    with page.expect_response(re.compile(r"/images/0/\?format=png$")):
+        page.get_by_role("button", name="Use as source").click()
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+
+
 def test_the_page_polls_for_the_result_without_a_websocket(page: Page, photo_file: Path) -> None:
     abort_websockets(page)
     open_photo(page, photo_file)

@@ -23,11 +23,11 @@ from pytest_django import Settings
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.compat.deep_image import DIALECT
 from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs.formats import TOO_LARGE
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import Generation, Status, UserLimits, WebhookDelivery
 from inpainting.webhooks import deliver_due
 from inpainting.worker import watchdog
-from inpainting.worker.run import TOO_LARGE
 from tests import fake_diffusion
 from tests.conftest import png
 from tests.net.fake_network import Listener, answer
