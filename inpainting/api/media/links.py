@@ -119,7 +119,7 @@ def named_picture(folder: str, token: str, name: str) -> AnyPicture | None:
     if kind == RESULT:
         return find_result(generation=pk, index=index)
     picture: InputPicture | None = INPUTS[kind]._default_manager.filter(pk=pk).first()
-    return picture
+    return None if isinstance(picture, UploadedPicture) and picture.expires_at <= timezone.now() else picture
 
 
 def is_usable(key: str) -> bool:
