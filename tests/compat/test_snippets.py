@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import runpy
 import subprocess
@@ -130,6 +131,42 @@ def test_sd_inpaints_environment(open_site: Installation) -> None:
     assert yaml.safe_load(text_of("sd_inpaint/environment.yaml")) == {"environment": [f"{name}={value}"]}
     assert open_site.environment[name] == value
     assert f"{name}: No diffusion model is installed" in open_site.log
+
+
+# FooocusAPI
+
+FOOOCUS = "http://localhost:7866"
+FOOOCUS_PICTURE = f"{FOOOCUS}/outputs/2024-07-27/2024-07-26_16-13-33_3951.png"
+FOOOCUS_MASK = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAABIAAAAOACAA..."
+
+
+def fooocus_result(name: str, folder: Path, replaced: dict[str, str]) -> str:
+    """Run an example, which calls the server. Return the URL of its result."""
+    answer = run_python(text_of(f"fooocus/{name}.py", **replaced), folder)["response"]
+    assert (answer.status_code, answer.json()["task_status"]) == (200, "finished"), answer.text
+    (url,) = answer.json()["result"]
+    return str(url)
+
+
+def test_fooocus_programs(open_site: Installation, picture_port: int, folder: Path) -> None:
+    mask = base64.b64encode(picture_host.encoded(picture_host.mask())).decode()
+    picture = f"http://127.0.0.1:{picture_port}/photo.png"
+    pictures = {FOOOCUS_PICTURE: picture, FOOOCUS_MASK: f"data:image/png;base64,{mask}"}
+    painted = fooocus_result("inpaint", folder, {**pictures, FOOOCUS: open_site.url})
+    (folder / "result.png").write_bytes(requests.get(painted, timeout=60).content)
+    picture_host.photo().save("input.jpg", "PNG")
+    assert_repainted_inside(folder / "result.png")
+
+    wider = fooocus_result("outpaint", folder, {FOOOCUS_PICTURE: painted, FOOOCUS: open_site.url})
+    width, height = picture_host.SIZE
+    with Image.open(BytesIO(requests.get(wider, timeout=60).content)) as image:
+        assert image.size == (width + width // 3, height + height // 3)
+
+
+def test_fooocus_masks_are_refused_as_not_implemented(open_site: Installation, picture_port: int, folder: Path) -> None:
+    replaced = {FOOOCUS_PICTURE: f"http://127.0.0.1:{picture_port}/photo.png", FOOOCUS: open_site.url}
+    answer = run_python(text_of("fooocus/generate_mask.py", **replaced), folder)["response"]
+    assert (answer.status_code, list(answer.json())) == (501, ["detail"])
 
 
 # Deep-Image
