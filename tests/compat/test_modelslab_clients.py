@@ -1,0 +1,149 @@
+"""The bodies of real clients of the ModelsLab API, and its published Python package against a server."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from django.test import Client
+from numpy.typing import NDArray
+from PIL import Image
+from pytest_django import Settings
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.worker.run import run_waiting
+from tests import picture_host
+from tests.compat.modelslab import FETCH, INPAINT, encoded, error, keep_waiting, pixels, post, white_repaints
+from tests.installation import Installation
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # The package is written for pydantic 2.0.
+    from modelslab_py.core.apis.community import Community
+    from modelslab_py.core.client import Client as ModelsLabClient
+    from modelslab_py.schemas.community import Inpainting
+    from modelslab_py.utils.image_utils import base64_to_image, image_to_base64
+
+pytestmark = pytest.mark.filterwarnings("ignore:The `dict` method is deprecated:DeprecationWarning")
+PAYLOADS = sorted((Path(__file__).parent.parent / "payloads/modelslab").glob("*.json"))
+PHOTO_URL, MASK_URL = "https://photos.example/room.png", "https://photos.example/room-mask.png"
+
+
+def filled(value: Any, texts: dict[str, str]) -> Any:
+    """The value with what its texts stand for."""
+    if isinstance(value, dict):
+        return {name: filled(one, texts) for name, one in value.items()}
+    if isinstance(value, str):
+        for name, text in texts.items():
+            value = value.replace(f"{{{name}}}", text)
+    return value
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", PAYLOADS, ids=[path.stem for path in PAYLOADS])
+def test_the_requests_of_real_clients(
+    path: Path,
+    alices_key: str,
+    photo_png: bytes,
+    hole: NDArray[np.uint8],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = {PHOTO_URL: photo_png, MASK_URL: white_repaints(hole)}
+
+    def download(url: str, *, field: str, **_: object) -> bytes:
+        if url not in pictures:
+            raise InvalidRequest("The host of this URL does not exist.", code="url_not_found", field=field)
+        return pictures[url]
+
+    monkeypatch.setattr("inpainting.api.pictures.download_image", download)
+    texts = {"key": alices_key, "image": encoded(photo_png), "mask": encoded(pictures[MASK_URL])}
+    recorded = filled(json.loads(path.read_text()), texts)
+    if recorded["answer"] == "processing":
+        keep_waiting(monkeypatch, settings)
+    answer = post(INPAINT, recorded["body"], **recorded["headers"])
+    if recorded["answer"] not in ("processing", "success"):
+        assert error(answer, 400) == recorded["answer"]
+        return
+    content = answer.json()
+    assert (answer.status_code, content["status"]) == (200, recorded["answer"]), content
+    if content["status"] == "processing":
+        run_waiting()
+        content = follow(recorded["follow"], content, alices_key)
+    body = recorded["body"]
+    width, height = int(body["width"]), int(body["height"])
+    assert len(content["output"]) == int(body["samples"])
+    for text in content["output"]:
+        assert (text.startswith("http://testserver/generations/")) == (body.get("base64") is not True)
+    for link in content["proxy_links"]:
+        assert pixels(Client().get(link.removeprefix("http://testserver")).getvalue()).shape == (height, width, 3)
+
+
+def follow(form: str, content: dict[str, Any], key: str) -> dict[str, Any]:
+    """Fetch the result as the client does."""
+    urls = {"fetch/{id}": f"{FETCH}/{content['id']}", "request_id": FETCH, "fetch_result": content["fetch_result"]}
+    url = urls[form].removeprefix("http://testserver")
+    answer = post(url, {"key": key, **({"request_id": content["id"]} if form == "request_id" else {})})
+    fetched: dict[str, Any] = answer.json()
+    assert (answer.status_code, fetched["status"]) == (200, "success")
+    return fetched
+
+
+@pytest.fixture(scope="module")
+def impatient_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, str]]:
+    """A running server that waits for no result, and a key."""
+    site = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_MODELSLAB_WAIT_SECONDS="0")
+    key = site.migrate_with_key()
+    with site.serving():
+        yield site, key
+
+
+def community_of(site: Installation, key: str) -> Community:
+    client = ModelsLabClient(key, fetch_timeout=1)
+    client.base_url = f"{site.url}/api/"
+    return Community(client)
+
+
+def request_of(**fields: Any) -> Inpainting:
+    return Inpainting(prompt="a cat sitting on a bench", model_id="lazymixv4-inpaint", width=256, height=256, **fields)
+
+
+def test_modelslab_py_paints(open_site: Installation, open_site_key: str, picture_port: int) -> None:
+    host = f"http://127.0.0.1:{picture_port}"
+    sent = request_of(init_image=f"{host}/photo.png", mask_image=f"{host}/mask.png", samples=2, safety_checker="no")
+    content = community_of(open_site, open_site_key).inpainting(sent)
+    assert (content["status"], len(content["output"])) == ("success", 2)
+    for link in content["output"]:
+        answer = requests.get(link, timeout=60)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/png")
+        assert pixels(answer.content).shape == (256, 256, 3)
+
+
+def test_modelslab_pys_base64_helpers(open_site: Installation, open_site_key: str) -> None:
+    pictures = {"init_image": picture_host.photo(), "mask_image": picture_host.mask()}
+    sent = request_of(**{name: image_to_base64(image) for name, image in pictures.items()}, base64=True)
+    content = community_of(open_site, open_site_key).inpainting(sent)
+    (text,) = content["output"]
+    assert base64_to_image(text).size == (256, 256)
+
+
+def test_modelslab_py_fetches(impatient_site: tuple[Installation, str]) -> None:
+    community = community_of(*impatient_site)
+    image, mask = image_to_base64(picture_host.photo()), image_to_base64(picture_host.mask())
+    content = community.inpainting(request_of(init_image=image, mask_image=mask))
+    assert (content["status"], content["output"]) == ("processing", [])
+    fetched = community.fetch(str(content["id"]))
+    assert (fetched["status"], fetched["id"]) == ("success", content["id"])
+    for link in (*fetched["output"], *content["future_links"]):
+        with Image.open(requests.get(link, stream=True, timeout=60).raw) as result:
+            assert result.size == (256, 256)
+
+
+def test_modelslab_py_raises_for_a_wrong_key(open_site: Installation) -> None:
+    with pytest.raises(Exception, match=r"status code 401: .*Invalid API key"):
+        community_of(open_site, "your_api_key").inpainting(request_of(init_image="", mask_image=""))
