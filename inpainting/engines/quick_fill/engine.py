@@ -7,11 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.core import masks
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size
 from inpainting.engines.base import OnStep, Plan
+from inpainting.engines.quick_fill.bands import PlacedBand, bands_around, kept_box, uniqueness
 from inpainting.engines.quick_fill.declaration import CONTEXT, MIN_CONTEXT, QUICK_FILL
-from inpainting.engines.quick_fill.holes import split_mask
+from inpainting.engines.quick_fill.holes import THIN_RADIUS, split_mask
 from inpainting.engines.quick_fill.large_holes import downscaling, fill_downscaled
 from inpainting.engines.quick_fill.progress import Progress, Report, subrange
 from inpainting.engines.quick_fill.scratches import close_scratches
@@ -41,14 +43,21 @@ class QuickFill:
             raise EngineFailed("The mask covers the whole picture, so nothing is left to paint from.")
         progress = Progress(on_step)
         progress(0.01)
-        thin, holes = split_mask(mask)
+        size = request.image.size
+        kept = kept_box(masks.nonempty_bounds((~mask).view(np.uint8)), size, THIN_RADIUS)
+        bands = bands_around(kept, size)
+        inner = np.zeros_like(mask)
+        inner[kept.slices] = mask[kept.slices]
+        thin, holes = split_mask(inner)
         progress(0.02)
-        start = 0.1 if holes else 1.0
+        start = 0.1 if holes or bands else 1.0
         base = close_scratches(image, thin, subrange(progress, 0.02, start)) if thin.any() else image
         count = request.settings.num_images
         for index in range(count):
             report = subrange(progress, start + (1 - start) * index / count, start + (1 - start) * (index + 1) / count)
-            yield fill_all(base, mask & ~thin, holes, (request.settings.seed, index), report)
+            seed, end = (request.settings.seed, index), share_of_holes(holes, bands)
+            filled = fill_all(base, mask & ~thin, holes, seed, subrange(report, 0, end))
+            yield fill_bands(filled, bands, seed, subrange(report, end, 1)) if bands else filled
         progress(1.0)
 
 
@@ -79,6 +88,31 @@ def fill_all(
         np.copyto(around, filled, where=own[:, :, np.newaxis])
         unknown[hole.slices] = False
     return out
+
+
+def share_of_holes(holes: list[Box], bands: list[PlacedBand]) -> float:
+    """The share of the time that holes take, before bands are filled."""
+    areas = [sum(hole.size.area for hole in holes), sum(band.box.size.area for band in bands)]
+    return areas[0] / max(1, sum(areas))
+
+
+def fill_bands(
+    image: NDArray[np.uint8], bands: list[PlacedBand], seed: tuple[int, int], report: Report
+) -> NDArray[np.uint8]:
+    """`image` [h, w, 3], which is written, with the bands filled in turn; filled ones count as known."""
+    factor = downscaling(sum(band.box.size.area for band in bands), [band.around.size.area for band in bands])
+    levels: dict[Box, NDArray[np.float32]] = {}
+    for number, place in enumerate(bands):
+        if place.known not in levels:
+            levels[place.known] = uniqueness(image[place.known.slices])
+        around = image[place.around.slices]
+        hole = np.zeros(around.shape[:2], bool)
+        hole[place.box.relative_to(place.around).slices] = True
+        rng = np.random.default_rng([*seed, number])
+        part = subrange(report, number / len(bands), (number + 1) / len(bands))
+        filled = fill_downscaled(around, ~hole, hole, factor, 1.0, rng, part, place.band(levels[place.known]))
+        np.copyto(around, filled, where=hole[:, :, np.newaxis])
+    return image
 
 
 def create() -> QuickFill:

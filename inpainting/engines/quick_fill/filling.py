@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.engines.quick_fill.blending import blend
+from inpainting.engines.quick_fill.bands import Band
+from inpainting.engines.quick_fill.blending import BAND_LIGHT, HOLE_LIGHT, blend
 from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, HoleGraph, Ints, build_graph
 from inpainting.engines.quick_fill.labelling import Labelling
 from inpainting.engines.quick_fill.offsets import coverage, dominant, find_matches
@@ -56,16 +57,25 @@ def coarse_factor(hole_pixels: int, area: int) -> int:
     return FACTORS[-1]
 
 
-def fill(image: Bytes, known: Bools, hole: Bools, effort: float, rng: np.random.Generator, report: Report) -> Filling:
+def fill(
+    image: Bytes,
+    known: Bools,
+    hole: Bools,
+    effort: float,
+    rng: np.random.Generator,
+    report: Report,
+    band: Band | None = None,
+) -> Filling:
     """`image` [h, w, 3] with `hole` [h, w] filled from `known` [h, w]; other pixels are neither changed nor used.
 
-    effort: 0..1, the share of the usual number of offsets that is searched for and tried.
+    effort: 0..1, the share of the usual number of offsets that is searched for and tried. band: None for a hole that is
+    surrounded by known pixels; a trend would run away where they are on one side only.
     """
     report(0.0)
-    trend = smooth_trend(image, known, hole)
+    trend = None if band else smooth_trend(image, known, hole)
     report(0.02)
     if trend is None:
-        return fill_textured(image, known, hole, effort, rng, report)
+        return fill_textured(image, known, hole, effort, rng, report, band)
     # a sky, or a wall in slanting light: continue the trend and fill only the residual
     residual = image - trend + 128
     known = known & (np.abs(residual - 128).max(axis=2) < 100)
@@ -97,7 +107,13 @@ def smooth_trend(image: Bytes, known: Bools, hole: Bools) -> NDArray[np.float32]
 
 
 def fill_textured(
-    image: Bytes, known: Bools, hole: Bools, effort: float, rng: np.random.Generator, report: Report
+    image: Bytes,
+    known: Bools,
+    hole: Bools,
+    effort: float,
+    rng: np.random.Generator,
+    report: Report,
+    band: Band | None = None,
 ) -> Filling:
     """As `fill`, by copying alone."""
     factor = coarse_factor(int(np.count_nonzero(hole)), hole.size)
@@ -109,7 +125,7 @@ def fill_textured(
     report(0.04)
     # measured shares of the time: the coarse labelling, then levels of four times as many pixels each
     start = 0.85 if factor == 1 else 0.6 if factor < 4 else 0.3
-    offsets, labels = label_coarse(graph, effort, rng, subrange(report, 0.04, start))
+    offsets, labels = label_coarse(graph, effort, rng, subrange(report, 0.04, start), band)
     while factor > 1:
         finer = factor // 2 if factor > 3 else 1
         coarse, graph = graph, build_graph(image, known, hole, finer)
@@ -117,11 +133,14 @@ def fill_textured(
         end = 0.85 if finer == 1 else start + (0.85 - start) * 0.4
         offsets, labels = upsample(coarse, graph, offsets, labels, factor // finer, subrange(report, start + 0.02, end))
         factor, start = finer, end
-    picture = blend(image, graph, offsets, labels, subrange(report, 0.85, 1.0))[:height, :width]
+    light = HOLE_LIGHT if band is None else BAND_LIGHT
+    picture = blend(image, graph, offsets, labels, light, subrange(report, 0.85, 1.0))[:height, :width]
     return Filling(picture, graph, offsets[labels])
 
 
-def label_coarse(graph: HoleGraph, effort: float, rng: np.random.Generator, report: Report) -> tuple[Ints, Ints]:
+def label_coarse(
+    graph: HoleGraph, effort: float, rng: np.random.Generator, report: Report, band: Band | None
+) -> tuple[Ints, Ints]:
     """(offsets [k, 2], labels [n]) of the hole's pixels on the coarse level."""
     pixels = len(graph.rows)
     side = 2 * (max(graph.shape) // 12) + 9
@@ -132,10 +151,16 @@ def label_coarse(graph: HoleGraph, effort: float, rng: np.random.Generator, repo
     most_labels = int(effort * min(LABELS, 16 + pixels // 60)) + 4
     offsets = dominant(matches, coverage(graph.hole, graph.known), most_labels)
     offsets = with_coverage(graph, offsets)
+    if band is None:
+        breadth = np.float32(np.sqrt(np.ptp(graph.rows) + 1.0) * np.sqrt(np.ptp(graph.columns) + 1.0))
+        far = (VERTICAL_COST * abs(offsets[:, 0]) + HORIZONTAL_COST * abs(offsets[:, 1])).astype(np.float32) / breadth
+        costs = np.repeat(far[:, None], pixels, axis=1)
+    else:
+        offsets = np.concatenate([offsets, band.offsets(graph)])
+        costs = band.costs(graph, offsets)
     every = np.arange(pixels)
-    breadth = np.float32(np.sqrt(np.ptp(graph.rows) + 1.0) * np.sqrt(np.ptp(graph.columns) + 1.0))
-    far = (VERTICAL_COST * abs(offsets[:, 0]) + HORIZONTAL_COST * abs(offsets[:, 1])).astype(np.float32) / breadth
-    costs = np.stack([graph.data_cost(every, offset) + extra for offset, extra in zip(offsets, far, strict=True)])
+    for cost, offset in zip(costs, offsets, strict=True):
+        cost += graph.data_cost(every, offset)
     labels = costs.argmin(axis=0).astype(np.int32)
     labelling = Labelling(graph, offsets, lambda label, nodes: costs[label, nodes], labels)
     report(0.25)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from inpainting.core.geometry import row_strips
+from inpainting.engines.quick_fill.bands import Band
 from inpainting.engines.quick_fill.filling import Filling, fill
 from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, downscaled
 from inpainting.engines.quick_fill.progress import Report, subrange
@@ -33,11 +34,18 @@ def downscaling(hole_pixels: int, areas: list[int]) -> int:
 
 
 def fill_downscaled(
-    image: Bytes, known: Bools, hole: Bools, factor: int, effort: float, rng: np.random.Generator, report: Report
+    image: Bytes,
+    known: Bools,
+    hole: Bools,
+    factor: int,
+    effort: float,
+    rng: np.random.Generator,
+    report: Report,
+    band: Band | None = None,
 ) -> Bytes:
     """As `filling.fill`, at 1 / `factor` of the size."""
     if factor == 1:
-        return fill(image, known, hole, effort, rng, report).picture
+        return fill(image, known, hole, effort, rng, report, band).picture
     height, width = hole.shape
     down, right = -height % factor, -width % factor
     padded = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE) if down or right else image
@@ -46,7 +54,7 @@ def fill_downscaled(
     del padded, known, padded_hole
     if not small_known.any():
         return interpolate_roughly(image, hole, report)
-    filling = fill(small, small_known, small_hole, effort, rng, subrange(report, 0.0, 0.9))
+    filling = fill(small, small_known, small_hole, effort, rng, subrange(report, 0.0, 0.9), band)
     return with_detail(image, hole, small, filling, factor, subrange(report, 0.9, 1.0))
 
 

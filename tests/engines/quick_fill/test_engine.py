@@ -20,22 +20,10 @@ from inpainting.engines.base import Step
 from inpainting.engines.quick_fill.engine import QuickFill, fill_all
 from inpainting.engines.quick_fill.holes import split_mask
 from tests.fakes import window_plan
-from tests.quick_fill import disc, paint
+from tests.quick_fill import disc, flat_error, paint, weave
 from tests.strategies import examples
 
 Bytes = NDArray[np.uint8]
-
-
-def flat_error(left: Bytes, right: Bytes, mask: Bytes) -> float:
-    """Mean squared error over the masked pixels."""
-    return float(((left.astype(np.float64) - right) ** 2)[mask > 0].mean())
-
-
-def weave(height: int, width: int) -> Bytes:
-    """A pattern with a period of 24x16 pixels and detail in all three channels."""
-    rng = np.random.default_rng(3)
-    tile = cv2.resize(rng.integers(0, 256, (12, 8, 3)).astype(np.uint8), (16, 24), interpolation=cv2.INTER_CUBIC)
-    return np.tile(tile, (height // 24 + 1, width // 16 + 1, 1))[:height, :width].copy()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,118 @@
+"""quick-fill beyond the edges of a picture: patterns and skies continue, objects are not repeated."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from inpainting.core.geometry import Box, Size
+from inpainting.core.picture import Picture
+from inpainting.core.seams import seam_score
+from inpainting.engines.quick_fill import bands
+from inpainting.engines.quick_fill.bands import bands_around, kept_box
+from tests.quick_fill import flat_error, paint, weave
+from tests.strategies import boxes_in, examples, sizes
+
+Bytes = NDArray[np.uint8]
+
+
+def around(shape: tuple[int, ...], kept: Box) -> Bytes:
+    mask = np.full(shape[:2], 255, np.uint8)
+    mask[kept.slices] = 0
+    return mask
+
+
+@given(sizes(60).flatmap(lambda size: st.tuples(st.just(size), boxes_in(size))), st.integers(0, 5))
+@settings(max_examples=examples(200), deadline=None)
+def test_bands_cover_all_but_the_kept_box_and_copy_from_known_pixels_alone(
+    placed: tuple[Size, Box], min_breadth: int
+) -> None:
+    image, known = placed
+    kept = kept_box(known, image, min_breadth)
+    times = np.zeros((image.height, image.width), int)
+    times[kept.slices] += 1
+    for band in bands_around(kept, image):
+        sources = np.zeros(times.shape, bool)
+        sources[band.around.slices] = True
+        sources[band.box.slices] = False
+        assert (times[sources] == 1).all()
+        assert band.breadth > min_breadth
+        times[band.box.slices] += 1
+    assert (times == 1).all()
+
+
+@pytest.mark.parametrize("kept", [Box(0, 0, 160, 120), Box(60, 40, 220, 160), Box(0, 60, 220, 160)])
+def test_a_pattern_is_continued_on_every_side(kept: Box) -> None:
+    pattern = weave(160, 220)
+    mask = around(pattern.shape, kept)
+    painted = paint(np.where(mask[:, :, None] > 0, np.uint8(0), pattern), mask)[0]
+    assert np.array_equal(painted[mask == 0], pattern[mask == 0])
+    assert flat_error(painted, pattern, mask) < 0.25 * float(pattern[mask > 0].astype(np.float64).var())
+
+
+def lawn_with_a_ball() -> tuple[Bytes, Bytes]:
+    """(a textured green picture with one red disc at its edge, [180, 240, 3]; the mask of a border around it)."""
+    rng = np.random.default_rng(4)
+    kept = Box(60, 40, 180, 140)
+    picture = np.zeros((180, 240, 3), np.uint8)
+    texture = cv2.GaussianBlur(rng.normal(0, 40, (100, 120)), (0, 0), 1.5)
+    lawn = np.stack([texture + 60, texture + 130, texture + 50], axis=2)
+    picture[kept.slices] = lawn.clip(0, 255).astype(np.uint8)
+    cv2.circle(picture, (150, 90), 20, (220, 30, 20), -1)
+    return picture, around(picture.shape, kept)
+
+
+def red_share(picture: Bytes, mask: Bytes) -> float:
+    part = picture[mask > 0].astype(int)
+    return float((part[:, 0] > part[:, 1] + 60).mean())
+
+
+def test_an_object_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, mask = lawn_with_a_ball()
+    assert red_share(paint(picture, mask)[0], mask) == 0
+    monkeypatch.setattr(bands, "UNIQUE_COST", np.float32(0))
+    assert red_share(paint(picture, mask)[0], mask) > 0, "without its cost the object is no example"
+
+
+def test_a_sky_continues_without_an_edge() -> None:
+    rows, columns = np.mgrid[0:120, 0:160].astype(np.float64)
+    sky = np.stack([80 + rows * 0.6, 120 + rows * 0.5, 220 - columns * 0.2], axis=2)
+    picture = np.rint(sky + np.random.default_rng(2).normal(0, 1.5, sky.shape)).clip(0, 255).astype(np.uint8)
+    mask = around(picture.shape, Box(40, 30, 120, 90))
+    assert seam_score(Picture(paint(picture, mask)[0]), mask) < 0.7
+
+
+def test_the_bytes_depend_on_the_seed_and_not_on_the_number_of_threads() -> None:
+    coffee = cv2.resize(skimage.data.coffee(), (120, 80), interpolation=cv2.INTER_AREA)
+    picture = cv2.copyMakeBorder(coffee, 20, 20, 30, 30, cv2.BORDER_REPLICATE)
+    mask = around(picture.shape, Box(30, 20, 150, 100))
+    threads = cv2.getNumThreads()
+    several, other = paint(picture, mask, seed=1)[0], paint(picture, mask, seed=2)[0]
+    try:
+        cv2.setNumThreads(1)
+        alone = paint(picture, mask, seed=1)[0]
+    finally:
+        cv2.setNumThreads(threads)
+    assert several.tobytes() == alone.tobytes() != other.tobytes()
+
+
+def test_holes_in_the_picture_are_filled_before_the_bands() -> None:
+    pattern = weave(150, 200)
+    mask = around(pattern.shape, Box(50, 0, 200, 150))
+    cv2.circle(mask, (100, 70), 16, 255, -1)
+    painted = paint(np.where(mask[:, :, None] > 0, np.uint8(0), pattern), mask)[0]
+    inside = mask.copy()
+    inside[:, :50] = 0
+    assert flat_error(painted, pattern, inside) < 1
+    assert np.array_equal(painted[mask == 0], pattern[mask == 0])
+
+
+def test_a_tiny_picture_can_be_extended() -> None:
+    picture = cv2.copyMakeBorder(np.full((1, 2, 3), 90, np.uint8), 9, 9, 9, 9, cv2.BORDER_CONSTANT)
+    mask = around(picture.shape, Box(9, 9, 11, 10))
+    assert (paint(picture, mask)[0] == 90).all()
