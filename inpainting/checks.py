@@ -1,4 +1,4 @@
-"""System checks of the settings of the safety checker and of OpenVINO."""
+"""System checks of the settings of the safety checker, of OpenVINO and of the ModelsLab API."""
 
 from __future__ import annotations
 
@@ -50,3 +50,15 @@ def openvino_is_auto_or_off(app_configs: Sequence[AppConfig] | None, **_: Any) -
             id="inpainting.E002",
         )
     ]
+
+
+@register()
+def modelslab_answers_before_its_clients_give_up(
+    app_configs: Sequence[AppConfig] | None, **_: Any
+) -> list[CheckMessage]:
+    """Refuse waits of which clients would not see the end: some disconnect after 60 seconds."""
+    seconds = settings.MODELSLAB_WAIT_SECONDS
+    if 0 <= seconds < 60:
+        return []
+    message = f"DREAMLAYER_MODELSLAB_WAIT_SECONDS is {seconds:g}."
+    return [Error(message, hint="It is at least 0 and below 60.", id="inpainting.E003")]

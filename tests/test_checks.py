@@ -20,6 +20,16 @@ def test_the_setting_openvino_is_auto_or_off(settings: Any, word: str) -> None:
         call_command("check")
 
 
+@pytest.mark.parametrize("seconds", [-1.0, 60.0, float("nan")])
+def test_the_wait_of_the_modelslab_api_is_shorter_than_its_clients(settings: Any, seconds: float) -> None:
+    for possible in (0.0, 59.0):
+        settings.MODELSLAB_WAIT_SECONDS = possible
+        call_command("check")
+    settings.MODELSLAB_WAIT_SECONDS = seconds
+    with pytest.raises(CommandError, match="DREAMLAYER_MODELSLAB_WAIT_SECONDS is "):
+        call_command("check")
+
+
 @pytest.mark.parametrize("name", POSITIVE)
 def test_a_limit_of_zero_is_refused(settings: Any, name: str) -> None:
     setattr(settings, name, 0)

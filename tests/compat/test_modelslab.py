@@ -158,6 +158,13 @@ def test_a_malformed_body_is_a_400(content: bytes) -> None:
     assert error(answer, 400) == "Invalid API Request"
 
 
+def test_a_number_beyond_json_is_a_400(body: dict[str, Any]) -> None:
+    for name in ("track_id", "seed", "width", "strength"):
+        content = json.dumps({**body, name: "NUMBER"}).replace('"NUMBER"', "1e999")
+        answer = Client().post(INPAINT, content, content_type="application/json")
+        assert error(answer, 400).startswith(f"{name}: ")
+
+
 @pytest.mark.parametrize("media_type", ["application/x-www-form-urlencoded", "text/plain", ""])
 def test_the_body_is_json_under_every_media_type(body: dict[str, Any], media_type: str) -> None:
     answer = Client().post(INPAINT, json.dumps(body).encode(), content_type=media_type)

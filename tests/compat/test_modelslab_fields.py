@@ -117,7 +117,9 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("base64", "inline", "base64: Must be a valid boolean."),
     ("temp", [], "temp: Must be a valid boolean."),
     ("webhook", "ftp://example.com/", "webhook must be an http or https URL of a public address"),
-    ("track_id", {}, "track_id: It must be a text of at most 255 characters."),
+    ("track_id", {}, "track_id: It must be a text or a number."),
+    ("track_id", "\x00", "track_id contains NUL or surrogate characters, which are not text."),
+    ("track_id", 10**255, "track_id has 256 characters; at most 255 are allowed."),
 ]
 
 

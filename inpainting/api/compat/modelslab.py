@@ -51,7 +51,7 @@ from inpainting.core.settings_table import (
     SCHEDULERS,
     by_name,
 )
-from inpainting.core.validation import check_range
+from inpainting.core.validation import check_range, check_text
 from inpainting.generations import history
 from inpainting.generations.description import all_warnings, nsfw_content_detected
 from inpainting.generations.uploads import store_upload
@@ -84,6 +84,7 @@ UPLOAD = PictureRole(code_prefix="image", error_prefix="Invalid picture", max_by
 UNKNOWN_ETA_SECONDS = 10
 FIELD_NAME = re.compile(r"[A-Za-z]\w{0,39}", re.ASCII)
 MAX_LISTED_FIELDS = 20
+MAX_TRACK_ID_CHARACTERS = 255
 MESSAGES = {
     "key_missing": "API key required",
     "key_invalid": "Invalid API key",
@@ -129,11 +130,12 @@ class PictureText(serializers.Field):
 class TrackId(serializers.Field):
     """A text or a number, which is returned as it was sent."""
 
-    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "It must be a text of at most 255 characters."}
+    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "It must be a text or a number."}
 
     def to_internal_value(self, data: Any) -> str | int | float:
-        if isinstance(data, bool) or not isinstance(data, str | int | float) or len(str(data)) > 255:
+        if isinstance(data, bool) or not isinstance(data, str | int | float) or data in (math.inf, -math.inf):
             self.fail("invalid")
+        check_text("track_id", str(data), MAX_TRACK_ID_CHARACTERS)
         return data
 
 
