@@ -1,0 +1,38 @@
+"""Fifty programs of mixed services call one server at the same time: each gets its own result."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+
+import pytest
+
+from inpainting.api import dialects
+from tests.attacks.measurement import MB, Measurement
+from tests.installation import Installation
+from tests.service_clients import CALLS, Caller
+
+pytestmark = [pytest.mark.attack, pytest.mark.full]
+
+CALLERS = 50
+
+
+def test_every_caller_of_mixed_services_gets_its_own_result(server: Installation, server_key: str) -> None:
+    calls = list(islice(cycle(CALLS.items()), CALLERS))
+    callers = [Caller(server.url, server_key, number) for number in range(CALLERS)]
+    assert {name.split(",")[0] for name in CALLS} == {dialect.name for dialect in dialects.registered()}
+    assert len({caller.colour for caller in callers}) == CALLERS
+    started = time.monotonic()
+    with Measurement(server) as measured, ThreadPoolExecutor(CALLERS) as pool:
+        results = list(pool.map(lambda pair: pair[0][1](pair[1]), zip(calls, callers, strict=True)))
+    print(f"{CALLERS} callers in {time.monotonic() - started:.1f} s: {dict(Counter(name for name, _ in calls))}")
+    strangers = [
+        name for (name, _), caller, data in zip(calls, callers, results, strict=True) if not caller.has_own_result(data)
+    ]
+    assert strangers == []
+    _, listed = server.get("/api/generations/?status=succeeded", key=server_key)
+    assert f'"count":{CALLERS}'.encode() in listed
+    assert measured.slowest_page < 5.0
+    assert measured.extra_memory < 450 * MB
