@@ -6,8 +6,10 @@ import os
 import signal
 import sqlite3
 from base64 import b64encode
+from collections.abc import Callable
 from contextlib import closing
 from json import dumps
+from pathlib import Path
 
 import pytest
 
@@ -48,14 +50,26 @@ def kill_child_while_it_paints(server: Installation) -> int:
 
 
 @pytest.fixture
-def submit_all(server: Installation, server_key: str, photo_png: bytes, mask_png: bytes) -> None:
-    """Submit GENERATIONS and one that kills the process, and wait until SIDE_BY_SIDE of them run and hold."""
+def submit(installed: tuple[Installation, str], photo_png: bytes, mask_png: bytes) -> Callable[..., None]:
+    """Submits a generation with these fields, without waiting for it."""
+    server, key = installed
     pictures = {"image": b64encode(photo_png).decode(), "mask": b64encode(mask_png).decode()}
     headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
+
+    def submit(**fields: object) -> None:
+        body = dumps({**pictures, **fields}).encode()
+        status, answer = server.get("/api/img2img", key=key, data=body, headers=headers)
+        assert status == 202, answer
+
+    return submit
+
+
+@pytest.fixture
+def submit_all(server: Installation, submit: Callable[..., None]) -> None:
+    """Submit GENERATIONS and one that kills the process, and wait until SIDE_BY_SIDE of them run and hold."""
     (server.folder / "hold").touch()
     for prompt in [CRASH, *["a lawn"] * GENERATIONS]:
-        body = dumps({**pictures, "prompt": prompt}).encode()
-        assert server.get("/api/img2img", key=server_key, data=body, headers=headers)[0] == 202
+        submit(prompt=prompt)
     server.wait_until(lambda: count(server, RUNNING) == SIDE_BY_SIDE)
 
 
@@ -68,3 +82,24 @@ def test_a_generation_fails_only_for_crashes_while_it_ran_alone(server: Installa
     print(f"{count(server, SUCCEEDED)} of {GENERATIONS} succeeded")
     assert count(server, SUCCEEDED) == GENERATIONS
     assert count(server, "error_code = 'job_crashed_worker' AND attempts = 3") == 1
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("server_environment", [{"DREAMLAYER_DIFFUSION_DEVICE": "cpu"}])
+def test_diffusion_jobs_that_share_steps_survive_crashes(
+    installed: tuple[Installation, str], submit: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tiny_models = pytest.importorskip("tests.tiny_models", reason="diffusion is not installed")
+    server = installed[0]
+    folder: Path = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_models.saved(folder)
+    server.manage("add_model", "tiny", "--family", "sd", "--from", str(folder))
+    with server.serving():
+        for _ in range(GENERATIONS):
+            submit(prompt="a red bus", steps=20)
+        for kill in range(1, KILLS + 1):
+            server.wait_until(lambda: count(server, "status = 'running' AND step > 0"))
+            print(f"kill {kill} of {KILLS}: {kill_child_while_it_paints(server)} were running")
+        server.wait_until(lambda: count(server, WAITING) == 0, seconds=400)
+        print(f"{count(server, SUCCEEDED)} of {GENERATIONS} succeeded")
+        assert count(server, "engine = 'diffusion'") == count(server, SUCCEEDED) == GENERATIONS
