@@ -24,7 +24,7 @@ from rest_framework import exceptions, status
 from inpainting.accounting.limits import LimitReached
 from inpainting.catalog.shipped import no_model_message
 from inpainting.core.errors import InvalidPicture, InvalidRequest, PaintingError
-from inpainting.media.files import PictureUnavailable, RangeNotSatisfiable
+from inpainting.media.files import PictureUnavailable
 from inpainting.models import Generation, Status
 from inpainting.storage import NOT_WRITABLE, out_of_space
 
@@ -179,8 +179,7 @@ def painting_error(error: PaintingError) -> ApiError:
 
 
 def picture_unavailable(error: PictureUnavailable) -> ApiError:
-    headers = {"Content-Range": error.content_range} if isinstance(error, RangeNotSatisfiable) else {}
-    return ApiError(status=error.status, code=error.code, message=error.message, headers=headers, cause=error)
+    return ApiError(status=error.status, code=error.code, message=error.message, headers=error.headers, cause=error)
 
 
 def invalid_field(error: exceptions.ValidationError) -> ApiError:

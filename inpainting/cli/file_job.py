@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inpainting.core.codecs import STORED_LIMITS, DecodedPicture, decode_picture, encode_png, generation_parameters
-from inpainting.core.codecs.formats import LABELS, TOO_LARGE, copy_for
+from inpainting.core.codecs.formats import LABELS, PNG, TOO_LARGE, copy_for
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
@@ -101,7 +101,8 @@ class FileJob:
 
     def write_result(self, index: int, painting: Painting, warnings: tuple[str, ...], image: Picture) -> FileReport:
         out = self.result(index)
-        copy = copy_for(painting.picture, self.plan.settings)
+        is_lossy = self.plan.settings.output_format != PNG
+        copy = copy_for(painting.picture, self.plan.settings) if is_lossy else None
         data = self.encoded_png(index, painting.picture) if copy is None else copy.data
         write_whole(out, data)
         written = decode_picture(out.read_bytes(), limits=STORED_LIMITS).picture

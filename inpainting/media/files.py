@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from django.core.files import File
 from django.http import HttpRequest, HttpResponse
@@ -35,6 +37,7 @@ class PictureUnavailable(Exception):
     status: int
     code: str
     message: str
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class PictureGone(PictureUnavailable):
@@ -43,6 +46,15 @@ class PictureGone(PictureUnavailable):
     status = 410
     code = "result_expired"
     message = "The file of this picture is gone."
+
+
+class ConversionsBusy(PictureUnavailable):
+    """Too many other pictures are being converted."""
+
+    status = 503
+    code = "try_again"
+    message = "Other pictures are being converted; try again in a moment."
+    headers: Mapping[str, str] = MappingProxyType({"Retry-After": "5"})
 
 
 class RangeNotSatisfiable(PictureUnavailable):
@@ -54,7 +66,7 @@ class RangeNotSatisfiable(PictureUnavailable):
 
     def __init__(self, size: int) -> None:
         super().__init__(self.message)
-        self.content_range = f"bytes */{size}"
+        self.headers = {"Content-Range": f"bytes */{size}"}
 
 
 def picture_response(

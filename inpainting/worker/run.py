@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 
 from inpainting import moderation
 from inpainting.core.codecs import encode_png, generation_parameters, thumbnail_webp
-from inpainting.core.codecs.formats import TOO_LARGE, copy_for
+from inpainting.core.codecs.formats import PNG, TOO_LARGE, copy_for
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import (
     OUT_OF_MEMORY,
@@ -78,7 +78,9 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 images.append(image)
                 if moderate is not None:
                     painting = moderate(painting, report_step.renew_lease)
-                run_in_thread(partial(store, image, painting, source, plan.settings), report_step.renew_lease)
+                run_in_thread(partial(store, image, painting, source), report_step.renew_lease)
+                if plan.settings.output_format != PNG:
+                    run_in_thread(partial(store_copy, image, plan.settings), report_step.renew_lease)
                 report_step.renew_lease()
             if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
                 images.clear()
@@ -218,11 +220,8 @@ def encode_preview(step: Step, icc_profile: bytes | None) -> events.Preview | No
     }
 
 
-def store(image: GeneratedImage, painting: Painting, canonical: Picture, requested: PaintSettings) -> None:
-    """Write the result to storage, decode it again and measure it; the row is saved when all succeed.
-
-    A lossy copy is made from the picture that was decoded.
-    """
+def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None:
+    """Write the result to storage, decode it again and measure it; the row is saved when all succeed."""
     texts = {}
     if settings.EMBED_SETTINGS:
         texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
@@ -230,17 +229,19 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture, request
     image.write_thumbnail(painting.picture)
     if painting.unhidden is not None:
         image.write_hidden(encode_png(painting.unhidden, texts=texts))
-    stored = image.read()
-    image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, stored, painting.mask)
+    image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, image.read(), painting.mask)
     image.seam_score = painting.seam_score
     image.report = report(painting)
-    copy = copy_for(stored, requested)
-    if copy is not None:
-        image.write_copy(copy)
-        about = {"sha256": image.copy_sha256, "byte_count": image.copy_byte_count}
-        image.report["copy"] = {"format": copy.format, "quality": copy.quality, "lossy": True, **about}
-        if not copy.fits:
-            image.report["notes"].append(TOO_LARGE)
+
+
+def store_copy(image: GeneratedImage, requested: PaintSettings) -> None:
+    """Write a copy of the stored result in the requested format to storage."""
+    copy = copy_for(image.read(), requested)
+    image.write_copy(copy)
+    about = {"sha256": image.copy_sha256, "byte_count": image.copy_byte_count}
+    image.report["copy"] = {"format": copy.format, "quality": copy.quality, "lossy": True, **about}
+    if not copy.fits:
+        image.report["notes"].append(TOO_LARGE)
 
 
 def report(painting: Painting) -> dict[str, object]:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from inpainting.api.media.links import named_picture
 from inpainting.api.media.results import file_in_format
 from inpainting.core.codecs.formats import FORMATS_BY_EXTENSION, PNG, format_of
-from inpainting.media.files import FOR_EVERY_ORIGIN, PictureUnavailable, RangeNotSatisfiable, picture_response
+from inpainting.media.files import FOR_EVERY_ORIGIN, PictureUnavailable, picture_response
 
 CONVERTING_FOLDERS = ("outputs", "inputs")
 """Where an Accept header with exactly one image type chooses the format, as in the Fooocus API."""
@@ -18,7 +18,7 @@ CONVERTING_FOLDERS = ("outputs", "inputs")
 
 @require_safe
 def get_named_picture(request: HttpRequest, folder: str, token: str, name: str) -> HttpResponseBase:
-    """The picture in the format of the name's extension. Every error has an empty body: 404, 410 or 416."""
+    """The picture in the format of the name's extension. Every error has an empty body: 404, 410, 416 or 503."""
     picture = named_picture(folder, token, name)
     if picture is None:
         return HttpResponse(status=404)
@@ -29,9 +29,7 @@ def get_named_picture(request: HttpRequest, folder: str, token: str, name: str) 
     try:
         response = picture_response(request, file_in_format(picture, format), FOR_EVERY_ORIGIN)
     except PictureUnavailable as error:
-        response = HttpResponse(status=error.status)
-        if isinstance(error, RangeNotSatisfiable):
-            response["Content-Range"] = error.content_range
+        response = HttpResponse(status=error.status, headers=dict(error.headers))
     if converts:
         patch_vary_headers(response, ["Accept"])
     return response

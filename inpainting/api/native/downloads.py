@@ -80,7 +80,7 @@ class GenerationImage(PictureView):
 
     required_scope = Scope.READ
 
-    @documented("Get a result", RESULT, problems=(400, *PROBLEMS), parameters=[DOWNLOAD, ResultQuery])
+    @documented("Get a result", RESULT, problems=(400, *PROBLEMS, 503), parameters=[DOWNLOAD, ResultQuery])
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
         image = own_image(request, pk, index)
         format = read_query(request, ResultQuery).get("format", image.format)
