@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from io import BytesIO
 from pathlib import Path
@@ -23,22 +22,18 @@ from inpainting.generations import submit
 from inpainting.models import Generation, Status, UserLimits
 from inpainting.webhooks import deliver_due
 from tests import fake_diffusion
+from tests.compat.fooocus import URL, base64_of, post, stored_mask, task_of
 from tests.conftest import png
 from tests.net.fake_network import Listener, answer
 from tests.webhooks.receiving import messages, open_to, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 
-URL = "/v1/engine/generate"
 PAYLOADS = Path(__file__).parent.parent / "payloads" / "fooocus"
 TASK_KEYS = {
     *("id", "task_id", "req_params", "in_queue_mills", "start_mills", "finish_mills", "task_status", "progress"),
     *("webhook_url", "result", "meta"),
 }
-
-
-def base64_of(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 @pytest.fixture
@@ -47,16 +42,6 @@ def body(photo_png: bytes, hole: NDArray[np.uint8]) -> dict[str, Any]:
         "inpaint_input_image": base64_of(photo_png),
         "inpaint_mask_image_upload": f"data:image/png;base64,{base64_of(png(hole))}",
     }
-
-
-def post(client: Client, body: Any, url: str = URL, **headers: str) -> Any:
-    return client.post(url, body, content_type="application/json", headers=headers)
-
-
-def task_of(response: Any) -> dict[str, Any]:
-    assert response.status_code == 200, response.content
-    found: dict[str, Any] = response.json()
-    return found
 
 
 def picture_at(url: str, **headers: str) -> Image.Image:
@@ -126,10 +111,6 @@ def test_only_the_white_part_of_the_mask_is_repainted(
     painted = np.asarray(picture_at(task["result"][0]))
     assert np.array_equal(painted[hole == 0], photo[hole == 0])
     assert not np.array_equal(painted[hole == 255], photo[hole == 255])
-
-
-def stored_mask() -> NDArray[np.uint8]:
-    return Generation.objects.latest("created_at").mask.read_pixels()
 
 
 def test_the_mean_of_the_channels_decides(alices_program: Client, body: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from inpainting.models import Generation, Lora
 from tests import fake_diffusion
 from tests.adapter_folders import network
 from tests.catalog_entries import add_model
-from tests.compat.test_fooocus import base64_of, post, stored_mask, task_of
+from tests.compat.fooocus import base64_of, post, stored_mask, task_of
 from tests.conftest import png
 from tests.strategies import examples
 
