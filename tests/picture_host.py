@@ -12,20 +12,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-SIZE = (192, 128)
+SIZE = (384, 256)
 
 
-def photo() -> Image.Image:
+def photo(red: int = 0) -> Image.Image:
+    """red: added to that channel, for photos that differ."""
     rows, columns = np.mgrid[0 : SIZE[1], 0 : SIZE[0]]
     texture = np.random.default_rng(7).integers(-6, 7, (SIZE[1], SIZE[0], 3))
-    scene = np.stack([rows, columns, 255 - rows - columns // 2], axis=-1) + texture
+    scene = np.stack([rows // 2 + red, columns // 2, 255 - (rows + columns) // 3], axis=-1) + texture
     return Image.fromarray(np.clip(scene, 0, 255).astype(np.uint8))
 
 
 def mask() -> Image.Image:
     """White is repainted."""
     image = Image.new("L", SIZE)
-    ImageDraw.Draw(image).ellipse([70, 40, 110, 80], fill=255)
+    ImageDraw.Draw(image).ellipse([140, 80, 220, 160], fill=255)
     return image
 
 

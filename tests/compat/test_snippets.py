@@ -133,6 +133,26 @@ def test_sd_inpaints_environment(open_site: Installation) -> None:
     assert f"{name}: No diffusion model is installed" in open_site.log
 
 
+# ModelsLab
+
+MODELSLAB_PICTURES = "https://raw.githubusercontent.com"
+
+
+def test_modelslabs_curl_line_and_body(
+    open_site: Installation, open_site_key: str, picture_port: int, folder: Path
+) -> None:
+    replaced = {MODELSLAB_PICTURES: f"http://127.0.0.1:{picture_port}", "your_api_key": open_site_key}
+    (folder / "body.json").write_text(text_of("modelslab/inpaint.json", **replaced))
+    line = text_of("modelslab/inpaint.curl", **{"https://modelslab.com": open_site.url})
+    command = f"curl --fail-with-body -sS {line} -H 'Content-Type: application/json' -d @body.json"
+    done = subprocess.run(["bash", "-e", "-c", command], check=True, capture_output=True)
+    answer = json.loads(done.stdout)
+    assert answer["status"] == "success", answer
+    (url,) = answer["output"]
+    with Image.open(BytesIO(requests.get(url, timeout=60).content)) as image:
+        assert image.size == (512, 512)
+
+
 # FooocusAPI
 
 FOOOCUS = "http://localhost:7866"
@@ -202,7 +222,7 @@ from urllib.request import urlretrieve
 import requests
 
 headers = {"x-api-key": API_KEY}
-parameters = {"width": 300, "height": 200, "fit": {"canvas": "outpainting"}, "output_format": "jpg"}
+parameters = {"width": 500, "height": 300, "fit": {"canvas": "outpainting"}, "output_format": "jpg"}
 
 with open("photo.png", "rb") as f:
     response = requests.post(
@@ -239,4 +259,4 @@ def test_deep_images_polling_program(
     assert variables["first_status"] == first_status
     assert variables["p"].suffix == ".jpg"
     with Image.open(folder / variables["p"].name) as image:
-        assert (image.format, image.size) == ("JPEG", (300, 200))
+        assert (image.format, image.size) == ("JPEG", (500, 300))
