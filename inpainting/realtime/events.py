@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from typing import Any, Literal, NotRequired, TypedDict
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+
+MAX_PREVIEWS = 64
+"""Running generations whose last preview is kept in this process, at about 20 kB each."""
 
 
 class Preview(TypedDict):
@@ -77,8 +82,29 @@ def owner_group(owner_id: int) -> str:
 
 def publish(generation_id: UUID, owner_id: int, event: Event) -> None:
     """Send the event to all connected clients. Best effort: a client that missed one reads the state from the API."""
+    _keep_preview(generation_id, event)
     message = {"type": "generation.event", "id": str(generation_id), "event": event}
     async_to_sync(_send)([generation_group(generation_id), owner_group(owner_id)], message)
+
+
+_previews: OrderedDict[UUID, Preview] = OrderedDict()
+_keeping = threading.Lock()
+
+
+def last_preview(generation_id: UUID) -> Preview | None:
+    """The preview that this process sent last for a running generation; None if it sent none."""
+    return _previews.get(generation_id)
+
+
+def _keep_preview(generation_id: UUID, event: Event) -> None:
+    with _keeping:
+        if event["type"] != "progress":
+            _previews.pop(generation_id, None)
+        elif "preview" in event:
+            _previews[generation_id] = event["preview"]
+            _previews.move_to_end(generation_id)
+            if len(_previews) > MAX_PREVIEWS:
+                _previews.popitem(last=False)
 
 
 async def _send(groups: list[str], message: dict[str, Any]) -> None:

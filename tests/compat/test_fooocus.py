@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.compat.fooocus.body import GenerateBody
+from inpainting.core.codecs import thumbnail_webp
 from inpainting.core.request import InpaintRequest
 from inpainting.generations import submit
 from inpainting.models import Generation, Status, UserLimits
@@ -430,6 +432,10 @@ def test_a_task_is_found_in_every_state(
         "",
         [],
     )
+    webp = base64_of(thumbnail_webp(generation.source.read(), side=32))
+    assert generation.advance(2, 4, preview={"url": f"data:image/webp;base64,{webp}", "box": [0, 0, 96, 64]})
+    assert generation.advance(3, 4), "a step without a preview keeps the last one"
+    assert Image.open(BytesIO(base64.b64decode(found()["preview"]))).format == "PNG"
     assert generation.fail(code="x", message="y")
     assert found()["task_status"] == "finished"
     assert bobs_program.get(url).json() == [], "somebody else's task"
@@ -509,8 +515,10 @@ def test_control_cancels_the_current_task(
     assert control(alices_program, action) == {"message": message}
     assert control(alices_program, "pause") == {"message": "Invalid control action"}
     assert control(bobs_program, action) == {"message": "No task running"}
-    cancelled = Generation.objects.filter(cancel_requested=True)
-    assert [generation.pk.hex for generation in cancelled] == [tasks[2]]
+    cancelled = Generation.objects.get(cancel_requested=True)
+    assert cancelled.pk.hex == tasks[2]
+    assert cancelled.end_cancelled()
+    assert alices_program.get(f"/tasks/{tasks[2]}").json()["task_status"] == action
 
 
 def test_a_parameter_of_the_wrong_kind_is_a_422(alices_program: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from dataclasses import replace
+from uuid import uuid4
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.quick_fill.engine import QuickFill
+from inpainting.realtime import events
 from inpainting.worker.run import encode_preview, run_waiting
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import events_until_end, session_socket
@@ -80,3 +82,17 @@ def decoded(url: str) -> NDArray[np.uint8]:
     picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert picture is not None
     return picture[:, :, ::-1].astype(np.uint8)
+
+
+def test_the_last_preview_of_few_running_generations_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "MAX_PREVIEWS", 2)
+    previews = [events.Preview(url=str(index), box=[]) for index in range(4)]
+    pks = [uuid4() for _ in range(3)]
+    for pk, preview in zip([*pks, pks[2]], previews, strict=True):
+        events.publish(pk, 1, events.progress(1, 2, preview=preview))
+    assert [events.last_preview(pk) for pk in pks] == [None, previews[1], previews[3]]
+    events.publish(pks[1], 1, events.progress(2, 2))
+    assert events.last_preview(pks[1]) == previews[1]
+    for pk in pks:
+        events.publish(pk, 1, events.cancelled())
+    assert [events.last_preview(pk) for pk in pks] == [None] * 3

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
-from PIL import Image
 
-from inpainting.api.compat.fooocus.tasks import output_links
+from inpainting.api.compat.fooocus.tasks import output_links, png_base64
 from inpainting.models import Generation, Status
 from inpainting.realtime.events import Event
 from inpainting.realtime.following import follow
@@ -39,16 +36,10 @@ async def stream(pk: UUID, *, shows_previews: bool) -> AsyncIterator[bytes]:
 
 
 async def png_preview(event: Event, shows_previews: bool) -> str | None:
-    """The preview of an event as a data URL of a PNG, the format that the service sends."""
+    """The preview of an event as a data URL."""
     if not shows_previews or "preview" not in event:
         return None
-    return await sync_to_async(to_png, thread_sensitive=False)(event["preview"]["url"])
-
-
-def to_png(url: str) -> str:
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).save(buffer, "png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f"data:image/png;base64,{await sync_to_async(png_base64, thread_sensitive=False)(event['preview'])}"
 
 
 def last_event(pk: UUID) -> bytes:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+from PIL import Image
 
 from inpainting.api.compat.fooocus.body import PICTURES, GenerateBody
 from inpainting.api.media.archives import safe_stem
 from inpainting.api.media.links import InputPicture, picture_link, result_link
 from inpainting.models import Generation, Status
+from inpainting.realtime.events import Preview, last_preview
 
 STATES = {
     Status.QUEUED: None,
@@ -18,6 +23,8 @@ STATES = {
     Status.FAILED: "finished",  # with an empty result, as in the service
     Status.CANCELLED: "stop",
 }
+CONTROL = "control"
+"""The entry of a generation's service_data for the action that interrupted it."""
 UNKNOWN = -1
 """Of numbers that a task does not have yet."""
 
@@ -31,7 +38,7 @@ def task(generation: Generation, meta: Mapping[str, Any]) -> dict[str, Any]:
         "in_queue_mills": milliseconds(generation.created_at),
         "start_mills": milliseconds(generation.started_at),
         "finish_mills": milliseconds(generation.finished_at),
-        "task_status": STATES[Status(generation.status)],
+        "task_status": task_status(generation),
         "webhook_url": generation.webhook_url,
         "meta": meta,
     }
@@ -39,7 +46,9 @@ def task(generation: Generation, meta: Mapping[str, Any]) -> dict[str, Any]:
         return {**common, "progress": 100, "result": output_links(generation)}
     if generation.status == Status.RUNNING:
         progress = 100 * generation.step // max(generation.steps, 1)
-        return {**common, "finish_mills": UNKNOWN, "progress": progress, "preview": "", "result": []}
+        preview = last_preview(generation.pk)
+        shown = "" if preview is None else png_base64(preview)
+        return {**common, "finish_mills": UNKNOWN, "progress": progress, "preview": shown, "result": []}
     return {**common, "progress": None, "result": None}
 
 
@@ -57,6 +66,19 @@ def pending_task(generation: Generation, meta: Mapping[str, Any]) -> dict[str, A
         "result": [],
         "meta": meta,
     }
+
+
+def task_status(generation: Generation) -> str | None:
+    if generation.status == Status.CANCELLED and CONTROL in generation.service_data:
+        return str(generation.service_data[CONTROL])
+    return STATES[Status(generation.status)]
+
+
+def png_base64(preview: Preview) -> str:
+    """A preview as a PNG, the format that the service sends."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(preview["url"].partition(",")[2]))).save(buffer, "png")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def milliseconds(time: datetime | None) -> int | None:

@@ -16,7 +16,7 @@ from inpainting.api.compat import fastapi
 from inpainting.api.compat.base import json_response
 from inpainting.api.compat.fooocus.body import ControlQuery, TaskQuery, TaskSelection
 from inpainting.api.compat.fooocus.styles import STYLES
-from inpainting.api.compat.fooocus.tasks import task
+from inpainting.api.compat.fooocus.tasks import CONTROL, task
 from inpainting.api.errors import NotBuilt
 from inpainting.api.views import DialectView
 from inpainting.catalog.lookup import Catalog
@@ -89,6 +89,8 @@ class Control(TaskView):
         running = self.own().filter(status=Status.RUNNING, cancel_requested=False).order_by("started_at").first()
         if running is None or not running.cancel():
             return json_response({"message": "No task running"})
+        data = {**running.service_data, CONTROL: action}
+        Generation.objects.filter(pk=running.pk).update(service_data=data)
         return json_response({"message": CONTROLS[action]})
 
 
