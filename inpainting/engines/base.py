@@ -155,13 +155,16 @@ class Plan(SettingsPlan):
     """The whole plan of one request.
 
     request: the pictures as they were sent, with the resolved settings. mask: the effective one, after `mask_grow`.
-    window: the part of the image that the engine gets, and its size there. control_image, ip_adapter_image: None where
+    window: the part of the image that the engine gets, and its size there. passes: the boxes whose part of the mask is
+    painted in turn, where an outpainting needs several passes; the engine gets a window for each, and `window` holds
+    them all. control_image, ip_adapter_image: None where
     none was sent or the engine does not read it.
     """
 
     request: InpaintRequest
     mask: Mask
     window: Window
+    passes: tuple[Box, ...] = ()
     control_image: Picture | None = None
     ip_adapter_image: Picture | None = None
 

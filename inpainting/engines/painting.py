@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.core.codecs import to_rgb8
 from inpainting.core.compositing import composite, cut, cut_picture
 from inpainting.core.errors import EngineFailed
-from inpainting.core.geometry import Box, Size, Window
+from inpainting.core.geometry import Box, Size, Window, plan_window
 from inpainting.core.keepalive import run_in_thread
-from inpainting.core.masks import coverage, is_grey
+from inpainting.core.masks import coverage, is_grey, nonempty_bounds
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest
+from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
+from inpainting.engines.prefill import prefilled
 
+MAX_IMAGES = int(RANGES["num_images"][1])
 NOTHING_TO_DO = "A strength of 0 leaves the picture as it is."
 
 
@@ -73,7 +78,34 @@ def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting
         on_step(Step(1, 1, box=plan.window.box, notes=(NOTHING_TO_DO,)))
         return iter([unchanged(plan)] * plan.settings.num_images)
     relay = StepRelay(plan.window.box, on_step)
-    return composite_each(plan, engine.inpaint(cut_out(plan), relay), relay)
+    return composite_each(plan, engine_pictures(prefilled(plan, relay), engine, relay), relay)
+
+
+def engine_pictures(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDArray[np.uint8]]:
+    """The engine's pictures of the window, in one pass or in several."""
+    if not plan.passes:
+        return engine.inpaint(cut_out(plan), relay)
+    pictures = (painted_in_passes(plan, engine, index, relay) for index in range(plan.settings.num_images))
+    return chain([next(pictures)], pictures)  # The first at once: a lack of memory is to be raised by the call.
+
+
+def painted_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) -> NDArray[np.uint8]:
+    """Picture `index` of the window: each pass paints its part of the mask beside what those before it painted."""
+    image = Picture(to_rgb8(plan.request.image))
+    images, count = plan.settings.num_images, len(plan.passes)
+    for number, part in enumerate(plan.passes):
+        mask = np.zeros_like(plan.mask)
+        mask[part.slices] = np.where(plan.mask[part.slices] > 0, np.uint8(255), np.uint8(0))
+        # Another seed for each pass, or the noise would repeat itself from tile to tile.
+        seed = (plan.settings.seed + index + number * MAX_IMAGES) % MAX_SEED
+        settings = replace(plan.settings, num_images=1, seed=seed)
+        request = replace(plan.request, image=image, mask=mask, settings=settings)
+        window = plan_window(nonempty_bounds(mask), image.size, plan.window_rule)
+        one = replace(plan, request=request, settings=settings, mask=mask, window=window)
+        follow = partial(relay.follow_pass, index * count + number, images * count, window.box)
+        (picture,) = engine.inpaint(cut_out(one), follow)
+        image = composite(image, mask, window, picture, blur=0).picture
+    return to_rgb8(image)[plan.window.box.slices]
 
 
 def composite_each(plan: Plan, pictures: Iterable[NDArray[np.uint8]], relay: StepRelay) -> Iterator[Painting]:
@@ -146,7 +178,11 @@ class StepRelay:
         self.last = step
         self.computed_by = step.computed_by or self.computed_by
         self.notes.extend(note for note in step.notes if note not in self.notes)
-        self.on_step(replace(step, box=self.box))
+        self.on_step(replace(step, box=step.box or self.box))
+
+    def follow_pass(self, number: int, count: int, box: Box, step: Step) -> None:
+        """Pass on a step of pass `number` of `count`, which paints `box`, as a step of all passes."""
+        self(replace(step, done=number * step.of + step.done, of=count * step.of, box=box))
 
     def repeat(self) -> None:
         """Report the last step again, without its preview."""

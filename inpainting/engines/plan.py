@@ -26,6 +26,7 @@ from inpainting.engines.conditioning_images import unread_images
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.moderation import find_safety_checker
+from inpainting.engines.passes import passes
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 
 CONDITIONING_IMAGES = ("control_image", "ip_adapter_image")
@@ -148,12 +149,19 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     unread = unread_images(plan, images)
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
     lost = losses(request.image, plan.settings.output_format)
+    window = plan_window(bounds, request.image.size, plan.window_rule)
+    parts = () if request.placement is None else passes(mask, window, plan.window_rule)
+    about_mask = masks.check(mask) if request.placement is None else ()
+    if parts:
+        window = replace(window, work=window.box.size)
+        about_mask = (f"The border is painted in {len(parts)} passes of the model.",)
     return Plan(
-        **_fields_of(plan) | {"warnings": (*plan.warnings, *masks.check(mask), *notes, *lost)},
+        **_fields_of(plan) | {"warnings": (*plan.warnings, *about_mask, *notes, *lost)},
         **{name: image for name, image in images.items() if name not in unread},
         request=replace(request, settings=plan.settings),
         mask=mask,
-        window=plan_window(bounds, request.image.size, plan.window_rule),
+        window=window,
+        passes=parts,
     )
 
 
