@@ -15,11 +15,10 @@ from PIL import Image, ImageDraw
 SIZE = (384, 256)
 
 
-def photo(red: int = 0) -> Image.Image:
-    """red: added to that channel, for photos that differ."""
+def photo() -> Image.Image:
     rows, columns = np.mgrid[0 : SIZE[1], 0 : SIZE[0]]
     texture = np.random.default_rng(7).integers(-6, 7, (SIZE[1], SIZE[0], 3))
-    scene = np.stack([rows // 2 + red, columns // 2, 255 - (rows + columns) // 3], axis=-1) + texture
+    scene = np.stack([rows // 2, columns // 2, 255 - (rows + columns) // 3], axis=-1) + texture
     return Image.fromarray(np.clip(scene, 0, 255).astype(np.uint8))
 
 

@@ -73,7 +73,7 @@ class Caller:
         raise AssertionError(f"{url} was not answered")
 
     def has_own_result(self, data: bytes) -> bool:
-        """Whether the picture is this caller's outside the mask, and another one inside."""
+        """Whether the picture is this caller's outside the mask."""
         pixels = decode_picture(data).picture.pixels
         own = np.all(pixels == self.colour, axis=2)
         mask = white_mask()

@@ -22,6 +22,8 @@ from tests.service_clients import CALLS, Caller
 pytestmark = pytest.mark.chaos
 
 CALLERS, KILLS = 10, 2
+MOMENTS = ("accept before", "accept after", "commit after")
+"""Fail points that the kills while a generation runs do not reach."""
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +78,17 @@ def test_every_request_of_a_killed_server_is_painted_once(installation: Installa
     with closing(sqlite3.connect(folder / "dreamlayer.sqlite3", timeout=20)) as database:
         (images,) = database.execute("SELECT count(*) FROM inpainting_generatedimage").fetchone()
     assert images == before + CALLERS
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", [name for name in CALLS if "polling" not in name])
+def test_a_request_is_painted_once_where_its_acceptance_or_its_end_is_not_answered(
+    installation: Installation, key: str, name: str, moment: str
+) -> None:
+    armed, before = installation.folder / "fail-point", count(installation.folder)
+    armed.write_text(moment)
+    caller = Caller(installation.url, key, number=1, run=f"{name} {moment}")
+    assert caller.has_own_result(CALLS[name](caller))
+    assert not armed.exists(), "the server was not killed"
+    assert count(installation.folder) == before + 1
+    assert count(installation.folder, "WHERE status != 'succeeded'") == 0
