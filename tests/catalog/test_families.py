@@ -65,3 +65,8 @@ def test_no_other_module_names_a_family() -> None:
         text = path.read_text()
         found += [f"{path.name} names {name}" for name in sorted(names) if f'"{name}"' in text or f"'{name}'" in text]
     assert found == []
+
+
+def test_layers_of_the_text_encoder_are_counted_from_the_one_that_the_family_was_trained_on() -> None:
+    skips = {name: [families.get(name).clip_skip_of_layer(layer) for layer in (1, 2, 3)] for name in ("sd", "sdxl")}
+    assert skips == {"sd": [1, 2, 3], "sdxl": [1, 1, 2]}

@@ -32,6 +32,7 @@ from inpainting.api.pictures import URL, PictureRole, SentPicture, read_picture
 from inpainting.api.setting_fields import Integer, Number, Seed, Text
 from inpainting.api.views import InpaintView, KeyedView
 from inpainting.catalog import families
+from inpainting.catalog.families import ModelFamily
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Kind
 from inpainting.core import masks
@@ -392,7 +393,7 @@ class Reading:
         slug = found("Model", name, "model_id", partial(catalog.closest_installed, name))
         self.ignored += ["model_id"] * (slug is None)
         row = catalog.default() if slug is None else catalog.find_row(slug)
-        family = None if row is None else row.family
+        family = None if row is None else families.get(row.family)
         algorithm = values.get("algorithm_type")
         return PaintSettings(
             prompt=enhanced(values["prompt"]) if values["enhance_prompt"] else values["prompt"],
@@ -405,8 +406,7 @@ class Reading:
             scheduler=self.scheduler(family),
             use_karras_sigmas=values["use_karras_sigmas"],
             algorithm_type=None if algorithm is None else ALGORITHM_SPELLINGS.get(algorithm, algorithm),
-            # SDXL is trained on the second layer from the end, which our settings count as its first.
-            clip_skip=max(1, values["clip_skip"] - 1) if family == "sdxl" else values["clip_skip"],
+            clip_skip=values["clip_skip"] if family is None else family.clip_skip_of_layer(values["clip_skip"]),
             model=slug,
             loras=self.loras(catalog),
             vae=self.vae(catalog),
@@ -421,12 +421,12 @@ class Reading:
             self.warnings.append(f"num_inference_steps was {steps}; {MAX_STEPS} was used.")
         return min(steps, MAX_STEPS)
 
-    def scheduler(self, family: str | None) -> str | None:
+    def scheduler(self, family: ModelFamily | None) -> str | None:
         name: str | None = self.values.get("scheduler")
-        if name is None or family is None or name in families.get(family).schedulers:
+        if name is None or family is None or name in family.schedulers:
             return name
         self.ignored.append("scheduler")
-        self.warnings.append(f"Models of the family {family} do not support {name}; the model's own was used.")
+        self.warnings.append(f"Models of the family {family.name} do not support {name}; the model's own was used.")
         return None
 
     def loras(self, catalog: Catalog) -> tuple[LoraUse, ...]:

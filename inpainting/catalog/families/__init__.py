@@ -105,6 +105,7 @@ class ModelFamily:
     latent_patch: latent pixels along each side of one token, 1 where the network sees latent pixels.
     schedulers: names that its models can run. defaults: values of a model of which nothing else is known.
     ignored_settings: names of `PaintSettings` fields that change nothing. reads_prompt_weights: `(words:1.3)`.
+    text_layer: the layer of the text encoder, counted from the end, whose output its networks were trained on.
     text_features: widths of text features that its networks attend to -> slug of a shipped model of that width.
     latent_channels, vae_scaling_factor: of its VAEs; None where that is not checked.
     preview_decoder: slug of the shipped tiny VAE, in the folder of all models.
@@ -126,6 +127,7 @@ class ModelFamily:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     ignored_settings: frozenset[str] = frozenset()
     reads_prompt_weights: bool = False
+    text_layer: int = 1
     text_features: Mapping[int, str] = field(default_factory=dict)
     latent_channels: int | None = None
     vae_scaling_factor: float | None = None
@@ -138,6 +140,13 @@ class ModelFamily:
     def generates(self) -> bool:
         """Whether people may choose its models to paint with."""
         return self.engine != MODERATION
+
+    def clip_skip_of_layer(self, layer: int) -> int:
+        """The setting `clip_skip`, which is 1 for `text_layer`, for a layer of the text encoder counted from its end.
+
+        Other services count so; no layer after `text_layer` can be used.
+        """
+        return max(1, layer - self.text_layer + 1)
 
     def load_implementation(self) -> Any:
         """Import and return the class or function that computes with models of the family."""

@@ -38,6 +38,7 @@ SDXL = register(
         pipeline_arguments={"add_watermarker": False, "feature_extractor": None, "image_encoder": None},
         defaults={"width": 1024, "height": 1024},
         reads_prompt_weights=True,
+        text_layer=2,
         text_features={2048: "sdxl-inpainting"},
         latent_channels=4,
         vae_scaling_factor=0.13025,

@@ -129,7 +129,8 @@ def sampling(body: GenerateBody, model: InferenceModel | None, notes: Notes) -> 
         highest = family.max_guidance_scale if family else families.MAX_GUIDANCE_SCALE
         found["guidance_scale"] = notes.clamp("guidance_scale", body.guidance_scale, highest)
     if "clip_skip" in body.model_fields_set:
-        found["clip_skip"] = int(notes.clamp("clip_skip", body.clip_skip, RANGES["clip_skip"][1]))
+        layer = int(notes.clamp("clip_skip", body.clip_skip, RANGES["clip_skip"][1]))
+        found["clip_skip"] = family.clip_skip_of_layer(layer) if family else layer
     if "sampler_name" in body.model_fields_set:
         name = body.sampler_name.removesuffix("_gpu")
         scheduler = SAMPLERS.get("dpmpp_2m" if name == SDE_SAMPLER else name)
