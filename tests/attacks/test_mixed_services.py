@@ -34,5 +34,5 @@ def test_every_caller_of_mixed_services_gets_its_own_result(server: Installation
     assert strangers == []
     _, listed = server.get("/api/generations/?status=succeeded", key=server_key)
     assert f'"count":{CALLERS}'.encode() in listed
-    assert measured.slowest_page < 5.0
+    assert measured.slowest_page < 7.0
     assert measured.extra_memory < 450 * MB

@@ -25,7 +25,7 @@ from inpainting.api.compat.deep_image import DIALECT
 from inpainting.core.codecs import decode_picture
 from inpainting.core.codecs.formats import TOO_LARGE
 from inpainting.core.errors import InvalidRequest
-from inpainting.models import Generation, Status, UserLimits, WebhookDelivery
+from inpainting.models import Generation, InferenceModel, Status, UserLimits, WebhookDelivery
 from inpainting.webhooks import deliver_due
 from inpainting.worker import watchdog
 from tests import fake_diffusion
@@ -378,6 +378,25 @@ def test_an_inpainting_controlnet_has_the_conditioning_scale(
     (request,) = requests
     assert (request.settings.control, request.settings.control_strength) == ("inpaint", 0.3)
     assert (request.settings.prompt, request.settings.strength) == ("a lawn", 1.0)
+
+
+@pytest.mark.usefixtures("_nothing_runs")
+def test_a_controlnet_for_another_input_is_not_used(program: Client, settings: Settings, tmp_path: Path) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    fake_diffusion.install_models(tmp_path)
+    InferenceModel.objects.get(slug="inpaint").delete()
+    post(program, inpainting(description="a lawn", controlnet_conditioning_scale=0.3), PROCESS_LATER)
+    generation = Generation.objects.get()
+    assert generation.settings["control"] is None
+    assert DIALECT.meta(generation)["ignored"] == [GENERATE + "controlnet_conditioning_scale"]
+
+
+def test_sixteen_bits_have_a_lower_limit(program: Client, photo: NDArray[np.uint8]) -> None:
+    done, deep = cv2.imencode(".png", photo.astype(np.uint16) * 257)
+    assert done
+    url = f"base64,{base64.b64encode(deep.tobytes()).decode()}"
+    refused_body = refused(post(program, outpainting(url=url, width=5000, height=5000)), 400)
+    assert refused_body["message"] == "Image cannot be upscaled above 4472 x 4472 pixels limit."
 
 
 def test_a_mask_over_all_needs_a_diffusion_model(program: Client, photo: NDArray[np.uint8]) -> None:
