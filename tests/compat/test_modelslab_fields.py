@@ -310,6 +310,15 @@ def test_a_scheduler_that_the_family_does_not_support_is_listed(body: dict[str, 
     assert meta["scheduler"] in families.get("flux-fill").schedulers
 
 
+def test_clip_skip_2_is_the_layer_that_sdxl_is_trained_on(body: dict[str, Any], files: Path, models_dir: Path) -> None:
+    tiny_models.saved(files / "sdxl", "sdxl")
+    add_model("tiny-sdxl", files / "sdxl", family="sdxl", width=64, height=64, steps=3)
+    for sent, layer in (({}, 1), ({"clip_skip": "2"}, 1), ({"clip_skip": 1}, 1), ({"clip_skip": 4}, 3)):
+        meta = success({**body, "model_id": "sdxl", **sent})["meta"]
+        assert (meta["model"], meta["clip_skip"]) == ("tiny-sdxl", int(sent.get("clip_skip", 2)))
+        assert Generation.objects.latest("created_at").settings["clip_skip"] == layer
+
+
 @pytest.mark.usefixtures("models")
 def test_a_flagged_result_is_reported(body: dict[str, Any]) -> None:
     content = success({**body, "safety_checker": "yes"})

@@ -80,6 +80,8 @@ IP_ADAPTERS = (
 )
 ENHANCEMENTS = ("highly detailed", "sharp focus", "natural lighting", "high quality")
 """What `enhance_prompt` adds to a prompt."""
+RETURNED_FIELDS = ("model_id", "track_id", "clip_skip", "enhance_prompt", "base64", "temp")
+"""Fields that later responses contain or depend on."""
 TEMPORARY = timedelta(hours=24)
 UPLOAD = PictureRole(code_prefix="image", error_prefix="Invalid picture", max_bytes=5 * 2**20)
 UNKNOWN_ETA_SECONDS = 10
@@ -235,7 +237,7 @@ class ModelsLab(Dialect):
                 "origin": origin_of(request),
                 "ending_key": ending_key(request),
                 "sent": [name for name in SETTINGS_BY_FIELD if name in sent],
-                **{name: values.get(name) for name in ("model_id", "track_id", "enhance_prompt", "base64", "temp")},
+                **{name: values.get(name) for name in RETURNED_FIELDS},
             },
             idempotency=idempotency,
             catalog=catalog,
@@ -304,11 +306,12 @@ class ModelsLab(Dialect):
         idle = [name for name in data["sent"] if SETTINGS_BY_FIELD[name] in generation.ignored]
         if "safety_checker_type" in data["sent"] and not settings["safety_checker_type"]:
             idle.append("safety_checker_type")  # The safety checker is off.
-        same = ("prompt", "negative_prompt", "guidance_scale", "strength", "seed", "scheduler", "clip_skip", "vae")
+        same = ("prompt", "negative_prompt", "guidance_scale", "strength", "seed", "scheduler", "vae")
         return {
             **super().meta(generation),
             **{name: settings[name] for name in same},
             "model_id": data["model_id"],
+            "clip_skip": data["clip_skip"],
             "W": generation.source.width,
             "H": generation.source.height,
             "n_samples": settings["num_images"],
