@@ -154,6 +154,7 @@ class Service:
     refused: int
     """The status with a key that is unknown or has ended."""
     missing: int
+    in_body: bool = False
 
 
 SERVICES = {
@@ -162,12 +163,14 @@ SERVICES = {
     "sd-inpaint": Service("/sd-inpaint/inpaint", 422, 401, 401),
     "fooocus": Service("/v1/engine/generate", 503, 403, 403),
     "deep-image": Service("/rest_api/process_result", 400, 404, 403),
+    "modelslab": Service("/api/v6/images/inpaint", 400, 401, 401, in_body=True),
 }
 
 
 def called(service: Service, key: str | None) -> Any:
-    headers = {} if key is None else {"X-API-Key": key}
-    return Client(headers=headers).post(service.path, {}, content_type="application/json")
+    headers = {} if key is None or service.in_body else {"X-API-Key": key}
+    body = {"key": key} if key is not None and service.in_body else {}
+    return Client(headers=headers).post(service.path, body, content_type="application/json")
 
 
 @pytest.mark.parametrize("how", KEY_ENDS)

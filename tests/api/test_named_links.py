@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 from PIL import Image
 
-from accounts.models import ApiKey, User
+from accounts.models import User
 from inpainting.api.media import results
 from inpainting.api.media.links import picture_link, result_link
 from inpainting.models import Generation
@@ -148,17 +148,6 @@ def test_links_end_with_their_generation(alice: User, generate: Callable[..., Ge
     answer = Client().get(link)
     assert (answer.status_code, answer.content) == (410, b"")
     generation.delete()
-    assert Client().get(link).status_code == 404
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_links_end_with_a_key_that_ends_its_links(
-    alice: User, generate: Callable[..., Generation], folder: str
-) -> None:
-    key = ApiKey.issue(alice, ends_links=True)[0]
-    link = path_of(result_link(folder, "a.png", generate(alice), origin=ORIGIN, key=key.pk))
-    assert Client().get(link).status_code == 200
-    key.revoke()
     assert Client().get(link).status_code == 404
 
 
