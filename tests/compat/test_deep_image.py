@@ -25,6 +25,7 @@ from inpainting.api.compat.deep_image import DIALECT
 from inpainting.core.codecs import decode_picture
 from inpainting.core.codecs.formats import TOO_LARGE
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.request import PaintSettings
 from inpainting.models import Generation, InferenceModel, Status, UserLimits, WebhookDelivery
 from inpainting.webhooks import deliver_due
 from inpainting.worker import watchdog
@@ -239,6 +240,8 @@ FIELDS: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
     "width: outpainting without": (outpainting(width=None), is_refused("width and height")),
     "width: outpainting to the same size": (outpainting(width=96, height=64), is_refused("Nothing to outpaint")),
     "fit: outpainting": (outpainting(), sized(150, 100)),
+    "fit: outpainting starts from the filled border": (outpainting(), set_to(strength=PaintSettings().strength)),
+    "fit: inpainting repaints freely": (inpainting(), set_to(strength=1.0)),
     "fit: neither task": ({"url": PHOTO_URL, "width": 150, "height": 100}, is_refused("Only inpainting")),
     **{
         f"fit: {fit}": ({**inpainting(), "fit": fit}, sized(96, 64))

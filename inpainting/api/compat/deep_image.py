@@ -412,19 +412,20 @@ def settings_of(
     """source_format: of the source's file, the default for the result."""
     texts = (generate.get("description"), generate.get("additional_prompt"))
     quality = values.get("quality", values.get("output_quality"))
-    own_format = source_format.lower() if source_format in ("JPEG", "WEBP") else "png"
+    own_format = source_format.lower() if source_format in ("JPEG", "WEBP") else PNG
+    strength = PaintSettings().strength if values.get("fit") else 1.0  # Outpainting starts from a filled border.
     requested = PaintSettings(
         prompt=", ".join(text for text in texts if text),
         negative_prompt=generate.get("negative_prompt", ""),
         seed=generate.get("sample_num", 0),
-        strength=1.0,
+        strength=strength,
         output_format=values.get("output_format", own_format),
         quality=None if quality is None else max(1, quality),
         max_file_kilobytes=values.get("max_file_size"),
     )
-    strength = generate.get("controlnet_conditioning_scale")
-    control = None if strength is None else inpaint_controlnet(requested, catalog)
-    return requested if control is None else replace(requested, control=control, control_strength=strength)
+    scale = generate.get("controlnet_conditioning_scale")
+    control = None if scale is None else inpaint_controlnet(requested, catalog)
+    return requested if control is None else replace(requested, control=control, control_strength=scale)
 
 
 def inpaint_controlnet(requested: PaintSettings, catalog: Catalog) -> str | None:
