@@ -21,7 +21,7 @@ MIN_STRIP = 64
 UNIQUE_COST = np.float32(0.25)
 """Data cost of a source for each squared level of its uniqueness. This and the next were chosen by eye on the photos in
 docs/outpainting.md: with half of it benches and faces are repeated, with twice of it grass becomes a fine pattern."""
-DEPTH_COST = 25.0
+DEPTH_COST = 8.0
 """Data cost of a source one breadth of the band away from the picture's edge."""
 UP_COST, ALONG_COST = 60.0, 20.0
 """Data cost of a source one breadth of the band further up or down, for bands at the left and right, and further to the
