@@ -192,6 +192,25 @@ def test_outpainting_adds_to_the_selected_sides(
     assert task["req_params"]["inpaint_input_image"] == "", "what is stored is the larger canvas"
 
 
+def test_placeholders_stand_for_no_picture(alices_program: Client, body: dict[str, Any]) -> None:
+    for text in ("", "None", "none", "null", "string", None):
+        sent = {**body, "inpaint_mask_image_upload": text, "outpaint_selections": ["Left"]}
+        assert post(alices_program, sent).status_code == 200, text
+        assert post(alices_program, {**body, "inpaint_input_image": text}).status_code == 503, text
+
+
+def test_16_bits_are_kept_where_nothing_is_transparent(
+    alices_program: Client, body: dict[str, Any], photo: NDArray[np.uint8]
+) -> None:
+    deep = photo.astype(np.uint16) * 256 + 5
+    for alpha, bits in ((65535, 16), (65534, 8)):
+        sent = np.dstack([deep, np.full((64, 96, 1), alpha, np.uint16)])
+        assert post(alices_program, {**body, "inpaint_input_image": base64_of(png(sent))}).status_code == 200
+        stored = Generation.objects.latest("created_at").source.read()
+        assert (stored.mode, stored.bits) == ("RGB", bits)
+    assert np.array_equal(Generation.objects.earliest("created_at").source.read().pixels, deep)
+
+
 def test_mask_and_outpainting_are_combined(
     alices_program: Client, body: dict[str, Any], photo: NDArray[np.uint8], hole: NDArray[np.uint8]
 ) -> None:

@@ -144,6 +144,7 @@ LOWERED_OR_UNKNOWN: dict[str, Any] = {
     "sampler_name": "dpmpp_3m_sde",
     "scheduler_name": "align_your_steps",
     "performance_selection": "Lightning",
+    "image_seed": 0,
 }
 REFUSED: dict[str, tuple[Any, str]] = {
     "prompt": (None, "string_type"),

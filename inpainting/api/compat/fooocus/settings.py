@@ -62,6 +62,8 @@ def read_settings(body: GenerateBody, catalog: Catalog, notes: Notes) -> PaintSe
     prompt, negative_prompt = apply_styles(prompt, body.negative_prompt, body.style_selections)
     if unknown := [name for name in body.style_selections if name not in STYLES]:
         notes.ignore("style_selections", f"not known here: {', '.join(unknown)[:MAX_QUOTED_CHARACTERS]}.")
+    if body.image_seed == 0 or body.image_seed > MAX_SEED:
+        notes.ignore("image_seed", f"a seed is between 1 and {MAX_SEED}; a random one was drawn.")
     steps = body.overwrite_step if body.overwrite_step > 0 else STEPS[body.performance_selection]
     safety: dict[str, Any] = {"safety_checker": True, "safety_checker_type": "black"} if body.black_out_nsfw else {}
     return PaintSettings(

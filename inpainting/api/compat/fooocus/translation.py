@@ -101,11 +101,12 @@ def opaque(picture: Picture) -> Picture:
 def binary_mask(picture: Picture) -> Mask:
     """255 where the mean of the channels is above 127, else 0; transparent pixels count as black."""
     colour = to_8_bits(picture.colour)
-    total = colour.sum(axis=2, dtype=np.uint32)
+    total = colour.sum(axis=2, dtype=np.uint16)
     threshold = MASK_THRESHOLD * colour.shape[2]
-    if picture.alpha is not None:
-        total, threshold = total * to_8_bits(picture.alpha), threshold * 255
-    return np.where(total > threshold, np.uint8(255), np.uint8(0))
+    if picture.alpha is None:
+        return np.where(total > threshold, np.uint8(255), np.uint8(0))
+    weighted = total * to_8_bits(picture.alpha).astype(np.uint32)
+    return np.where(weighted > threshold * 255, np.uint8(255), np.uint8(0))
 
 
 def grown(mask: Mask, pixels: int) -> Mask:
