@@ -7,7 +7,9 @@ import json
 import logging
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -282,6 +284,24 @@ def test_a_stopping_server_answers_processing(
     settings.MODELSLAB_WAIT_SECONDS = 55.0
     watchdog.stopping.set()
     assert post(INPAINT, body).json()["status"] == "processing"
+
+
+def test_the_wait_includes_the_time_for_reading(
+    body: dict[str, Any], monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    keep_waiting(monkeypatch, settings)
+    settings.MODELSLAB_WAIT_SECONDS = 25.0
+    waited: list[float | None] = []
+
+    async def wait(pk: UUID, *, patience_seconds: float | None) -> bool:
+        waited.append(patience_seconds)
+        return False
+
+    monkeypatch.setattr("inpainting.api.later_response.wait_until_ended", wait)
+    clock = iter([100.0, 118.0])
+    monkeypatch.setattr("inpainting.api.compat.modelslab.time", SimpleNamespace(monotonic=clock.__next__))
+    assert post(INPAINT, body).json()["status"] == "processing"
+    assert waited == [7.0]
 
 
 def test_a_repeated_idempotency_key_returns_the_same_generation(body: dict[str, Any], alice: User) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -244,7 +245,8 @@ class ModelsLab(Dialect):
         )
 
     def max_wait_seconds(self, request: Request) -> float | None:
-        return site.MODELSLAB_WAIT_SECONDS
+        deadline: float = request.parser_context["view"].deadline
+        return max(0.0, deadline - time.monotonic())
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.has_ended:
@@ -334,7 +336,11 @@ DIALECT = ModelsLab()
 
 
 class Inpaint(InpaintView, KeyedView):
-    """`POST`: see InpaintView."""
+    """`POST`: see InpaintView. The time for reading the request and fetching its pictures is part of the wait."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.deadline = time.monotonic() + site.MODELSLAB_WAIT_SECONDS
+        super().initial(request, *args, **kwargs)
 
 
 class Fetch(KeyedView):
