@@ -26,7 +26,7 @@ from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.models import Generation, InferenceModel, Status
 from inpainting.worker.run import run_waiting
 from tests import tiny_models
-from tests.api.bodies import shape_a, shape_b
+from tests.api.bodies import shape_a, shape_b, upload
 from tests.catalog_entries import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
@@ -55,6 +55,19 @@ def pixels(data: bytes) -> NDArray[np.uint8]:
 
 def result(generation: Generation) -> NDArray[np.uint8]:
     return np.asarray(generation.images.get(index=0).read().pixels)
+
+
+@pytest.mark.parametrize("strength", ["0.5", "1"])
+def test_a_large_border_is_painted_in_several_passes(
+    alices_program: Client, tiny: InferenceModel, photo: Any, photo_png: bytes, strength: str
+) -> None:
+    body = {"image": upload(photo_png), "prompt": "a lake", "outpaint_left": "128", "denoising_strength": strength}
+    metadata = alices_program.post("/api/img2img", body).json()["metadata"]
+    assert metadata["engine"] == "diffusion"
+    assert metadata["source_box"] == [128, 0, 224, 64]
+    assert metadata["results"][0]["work_size"] == [192, 64]
+    assert metadata["warnings"] == ["The border is painted in 6 passes of the model."]
+    assert np.array_equal(result(Generation.objects.get())[:, 128:], photo)
 
 
 def test_the_installed_model_follows_a_prompt_and_the_metadata_is_complete(
