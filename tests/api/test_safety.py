@@ -145,7 +145,7 @@ def test_a_flagged_result_is_hidden_and_nothing_outside_changes(
 def test_a_lossy_copy_shows_the_hidden_result(
     alices_program: Client, photo_png: bytes, mask_png: bytes, hole: Any
 ) -> None:
-    hidden = {"safety_checker": "true", "safety_checker_type": "black", "output_format": "webp"}
+    hidden: dict[str, Any] = {"safety_checker": "true", "safety_checker_type": "black", "output_format": "webp"}
     (link,) = answer_for(alices_program, photo_png, mask_png, **hidden)["images"]
     shown = pixels_of(body_of(alices_program.get(link)))
     assert shown[cv2.erode(hole, np.ones((5, 5))) > 0].max() < 40
