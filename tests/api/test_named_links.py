@@ -68,6 +68,8 @@ def test_a_link_may_be_made_before_its_result_exists(alice: User, generate: Call
     link = path_of(result_link("generations", "0-9f.png", waiting, 0, origin=ORIGIN))
     answer = Client().get(link)
     assert (answer.status_code, answer.content) == (404, b"")
+    assert "no-store" in answer.headers["Cache-Control"]  # Caches may keep a 404 otherwise (RFC 9110 section 15.5.5).
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
     generate(alice)  # its worker paints the waiting one, too
     assert Client().get(link).status_code == 200
     assert Client().get(path_of(result_link("generations", "1.png", waiting, 1, origin=ORIGIN))).status_code == 404
@@ -121,6 +123,12 @@ def test_every_altered_part_of_a_link_leads_to_nothing(
         answer = Client().get(other)
         assert (answer.status_code, answer.content) == (404, b""), other
     assert Client().get(link).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/outputs/2024-07-26/2024-07-26_16-29-10_1354.png", "/inputs/0a.png", "/outputs/"])
+def test_the_links_of_another_server_lead_to_an_empty_404(db: None, path: str) -> None:
+    answer = Client().get(path)
+    assert (answer.status_code, answer.content) == (404, b"")
 
 
 def test_links_expire(alice: User, generate: Callable[..., Generation], monkeypatch: pytest.MonkeyPatch) -> None:

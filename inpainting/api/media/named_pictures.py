@@ -21,7 +21,7 @@ def get_named_picture(request: HttpRequest, folder: str, token: str, name: str) 
     """The picture in the format of the name's extension. Every error has an empty body: 404, 410, 416 or 503."""
     picture = named_picture(folder, token, name)
     if picture is None:
-        return HttpResponse(status=404)
+        return nothing_here(request)
     format = format_of(name) or PNG
     converts = folder.startswith(CONVERTING_FOLDERS)
     if converts:
@@ -29,10 +29,15 @@ def get_named_picture(request: HttpRequest, folder: str, token: str, name: str) 
     try:
         response = picture_response(request, file_in_format(picture, format), FOR_EVERY_ORIGIN)
     except PictureUnavailable as error:
-        response = HttpResponse(status=error.status, headers=dict(error.headers))
+        response = HttpResponse(status=error.status, headers={**FOR_EVERY_ORIGIN, **error.headers})
     if converts:
         patch_vary_headers(response, ["Accept"])
     return response
+
+
+def nothing_here(request: HttpRequest) -> HttpResponse:
+    """404 with an empty body. Not to be cached, since a link may be made before its result."""
+    return HttpResponse(status=404, headers=FOR_EVERY_ORIGIN)
 
 
 def accepted_format(accept: str) -> str | None:

@@ -6,10 +6,10 @@ with a date, `inputs`).
 
 from __future__ import annotations
 
-from django.urls import path, register_converter
+from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 
-from inpainting.api.media.named_pictures import get_named_picture
+from inpainting.api.media.named_pictures import get_named_picture, nothing_here
 
 
 class Folder(StringConverter):
@@ -22,4 +22,7 @@ class PictureName(StringConverter):
 
 register_converter(Folder, "folder")
 register_converter(PictureName, "picture_name")
-urlpatterns = [path("<folder:folder>/<str:token>/<picture_name:name>", get_named_picture, name="named-picture")]
+urlpatterns = [
+    path("<folder:folder>/<str:token>/<picture_name:name>", get_named_picture, name="named-picture"),
+    re_path("^(?:outputs|inputs)/", nothing_here),
+]
