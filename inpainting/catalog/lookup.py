@@ -152,9 +152,9 @@ class Catalog:
 
 
 def filter_by_name(rows: list[InferenceModel], name: str) -> list[InferenceModel]:
-    """Return the rows with that slug, or else those with that alias, or else those that ship with it today.
+    """Return the rows with that slug, or else those with that alias, or else those that it stands for.
 
-    The aliases of a row are those with which it was added, by this release or an earlier one.
+    The aliases of a row are those with which it was added, by this release or an earlier one, or edited later.
     """
     return (
         [row for row in rows if row.slug == name]

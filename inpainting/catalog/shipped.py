@@ -19,7 +19,8 @@ FOOOCUS_CHECKPOINTS = (
     *("animaPencilXL_v100.safetensors", "animaPencilXL_v310.safetensors", "animaPencilXL_v500.safetensors"),
     *("bluePencilXL_v050.safetensors", "DreamShaperXL_Turbo.safetensors", "ponyDiffusionV6XL.safetensors"),
 )
-"""Checkpoints of Fooocus' presets, all of the family sdxl."""
+"""Checkpoints of Fooocus' presets, all of the family sdxl. No aliases of a row, so that an administrator may give them
+to the models themselves."""
 
 # Sizes are estimates of the files that a pull takes (fp16 where there is one); the pull itself asks the hub. The
 # repositories of the first publishers of 1.5 and 2 are gone; these keep the same weights.
@@ -112,7 +113,6 @@ SHIPPED = (
             "stable-diffusion-xl-base-1.0",
             "sd_xl_base_1.0.safetensors",
             "sd_xl_base_1.0_0.9vae.safetensors",
-            *FOOOCUS_CHECKPOINTS,
         ),
     ),
     # In bfloat16: the transformer has 11.9 billion numbers, the larger text encoder 4.8.
@@ -241,6 +241,8 @@ IP-Adapters (H. Ye et al. 2023, arXiv 2308.06721), by the names that clients of 
 
 
 SHIPPED_ALIASES = {spec.slug: spec.aliases for spec in (*SHIPPED, *SHIPPED_ADAPTERS)}
+SHIPPED_ALIASES["sdxl"] += FOOOCUS_CHECKPOINTS
+"""Slug -> names that stand for the model where no row has them as alias."""
 
 KINDS = {DIFFUSION: "diffusion model", ERASE: "model for erasing", MODERATION: "safety checker"}
 """Engine -> the word for its models in messages."""

@@ -61,6 +61,15 @@ def test_a_row_of_an_earlier_release_is_found_by_the_aliases_of_today(model: Inf
     assert Catalog().requested_row(name) == InferenceModel.objects.get(slug="sdxl"), "its own alias comes first"
 
 
+def test_a_checkpoint_of_fooocus_is_sdxl_until_another_model_has_its_name(model: InferenceModel) -> None:
+    name = "juggernautXL_v8Rundiffusion.safetensors"
+    assert Catalog().requested_row(name) == InferenceModel.objects.get(slug="sdxl")
+    model.aliases = [name]
+    model.full_clean()
+    model.save()
+    assert Catalog().requested_row(name) == model
+
+
 @pytest.mark.parametrize("name", ["sd15-inpainting", "runwayml/stable-diffusion-inpainting"])
 def test_a_model_is_found_by_slug_and_by_alias(model: InferenceModel, name: str) -> None:
     assert Catalog().requested_row(name) == model
