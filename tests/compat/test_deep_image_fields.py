@@ -1,0 +1,236 @@
+"""Every field of Deep-Image's requests: it works, is listed as ignored, or is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from numpy.typing import NDArray
+
+from inpainting.api.compat.deep_image import DIALECT
+from inpainting.core.request import PaintSettings
+from inpainting.models import Generation
+from tests.compat.deep_image import (
+    GENERATE,
+    MASK_URL,
+    PHOTO_URL,
+    PROCESS_LATER,
+    generating,
+    has_message,
+    inpainting,
+    let_nothing_run,
+    outpainting,
+    post,
+    refused,
+    serve_pictures,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _pictures(monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
+    serve_pictures(monkeypatch, photo, hole)
+
+
+@pytest.fixture
+def program(alices_key: str) -> Client:
+    return Client(headers={"x-api-key": alices_key})
+
+
+def works(check: Callable[[Generation], bool]) -> Callable[[Any], None]:
+    def confirm(got: Any) -> None:
+        assert got.status_code == 200, got.content
+        assert check(Generation.objects.get())
+
+    return confirm
+
+
+def ignored(name: str) -> Callable[[Any], None]:
+    return works(lambda generation: name in DIALECT.meta(generation)["ignored"])
+
+
+def is_refused(message: str = "", code: str = "BAD_REQUEST") -> Callable[[Any], None]:
+    def confirm(got: Any) -> None:
+        body = refused(got, 400)
+        assert body["code"] == code
+        assert message in body["message"]
+        assert not Generation.objects.exists()
+
+    return confirm
+
+
+def set_to(**settings: Any) -> Callable[[Any], None]:
+    return works(lambda generation: all(generation.settings[name] == value for name, value in settings.items()))
+
+
+def sized(width: int, height: int) -> Callable[[Any], None]:
+    return works(lambda generation: [generation.source.width, generation.source.height] == [width, height])
+
+
+def background(name: str, value: Any) -> dict[str, Any]:
+    return {**inpainting(), "background": {**inpainting()["background"], name: value}}
+
+
+ONLY_IGNORED = {
+    **dict.fromkeys(("padding", "min_length", "max_length", "dpi", "upscale_strength"), 16),
+    **dict.fromkeys(("safe", "caption", "generative_upscale"), True),
+    **{f"print_{name}": 10 for name in ("width", "height", "size")},
+    **{f"{name}_parameters": {"type": "v2"} for name in ("upscale", "light", "deblur", "denoise", "face_enhance")},
+    "enhancements": ["denoise"],
+    "preset": "holiday",
+    "target": "storage://mine/result.png",
+    "made_up": 1,
+}
+IGNORED_IN_GENERATE = {
+    "model_type": "realistic",
+    "color": "#ffffff",
+    "item_area_percentage": 0.5,
+    "face_id": True,
+    "strength": 0.4,
+    "quality": 90,
+    "made_up": "value",
+}
+FIELDS: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
+    "url": (inpainting(), sized(96, 64)),
+    "url: missing": ({**inpainting(), "url": None}, lambda got: has_message(got, 400, "File or image url is required")),
+    "url: storage": ({**inpainting(), "url": "storage://mine/photo.png"}, is_refused("source url/storage")),
+    "url: unknown host": ({**inpainting(), "url": "https://nowhere.example/a.png"}, is_refused("source url/storage")),
+    "url: no picture": ({**inpainting(), "url": "base64,AAAA"}, is_refused("Unidentified image")),
+    "url: no base64": ({**inpainting(), "url": "ftp://photos.example/beach.jpg"}, is_refused("Unidentified image")),
+    "url: number": ({**inpainting(), "url": 5}, is_refused("url")),
+    "width": ({**inpainting(), "width": 48}, sized(48, 32)),
+    "height": ({**inpainting(), "height": "128"}, sized(192, 128)),
+    "width and height": ({**inpainting(), "width": 48, "height": 48}, sized(48, 32)),
+    "fit: another ratio": ({**inpainting(), "width": 48, "height": 48, "fit": "cover"}, ignored("fit")),
+    "width: percentage": ({**inpainting(), "width": "50%"}, sized(48, 32)),
+    "width: too large": (outpainting(width=10_001), is_refused("Image cannot be upscaled above 8192 x 8192 pixels")),
+    "width: area": (outpainting(width=8000, height=8000), is_refused("Image cannot be upscaled above 6324 x 6324")),
+    "width: zero": (outpainting(width=0), is_refused("width")),
+    "width: text": (outpainting(width="wide"), is_refused("width")),
+    "width: boolean": (outpainting(width=True), is_refused("width")),
+    "width: outpainting without": (outpainting(width=None), is_refused("width and height")),
+    "width: outpainting to the same size": (outpainting(width=96, height=64), is_refused("Nothing to outpaint")),
+    "fit: outpainting": (outpainting(), sized(150, 100)),
+    "fit: outpainting starts from the filled border": (outpainting(), set_to(strength=PaintSettings().strength)),
+    "fit: inpainting repaints freely": (inpainting(), set_to(strength=1.0)),
+    "fit: neither task": ({"url": PHOTO_URL, "width": 150, "height": 100}, is_refused("Only inpainting")),
+    **{
+        f"fit: {fit}": ({**inpainting(), "fit": fit}, sized(96, 64))
+        for fit in ("canvas", "crop", "bounds", "cover", {"crop": "item"}, {"crop": "content"}, {"crop": "center"})
+    },
+    "fit: empty": ({**inpainting(), "fit": {}}, sized(96, 64)),
+    "fit: unknown": (outpainting(fit="stretch"), is_refused("fit")),
+    "fit: unknown canvas": (outpainting(fit={"canvas": "blur"}), is_refused("fit")),
+    "fit: list": (outpainting(fit=["canvas"]), is_refused("fit")),
+    "adapter_type: inpainting": (inpainting(), works(lambda generation: generation.painted_pixels < 1000)),
+    "adapter_type: upscale, outpainting": (outpainting(**generating(adapter_type="upscale")), sized(150, 100)),
+    "adapter_type: the default, outpainting": (
+        outpainting(**generating(adapter_type="generate_background")),
+        sized(150, 100),
+    ),
+    "adapter_type: both tasks": (
+        outpainting(**inpainting()),
+        works(lambda generation: generation.painted_pixels > 150 * 100 - 96 * 64),
+    ),
+    **{
+        f"adapter_type: {name}": (
+            {"url": PHOTO_URL, **generating(adapter_type=name, description="a dog")},
+            is_refused(said),
+        )
+        for name, said in {
+            "generate_background": "Only inpainting",
+            "upscale": "Only inpainting",
+            "face": "not available",
+            "control": "not available",
+            "control2": "not available",
+            "made_up": "not available",
+        }.items()
+    },
+    "adapter_type: face, outpainting": (outpainting(**generating(adapter_type="face")), is_refused("not available")),
+    "ip_image2": (inpainting(), works(lambda generation: generation.painted_pixels > 0)),
+    "ip_image2: missing": (inpainting(ip_image2=None), is_refused("ip_image2")),
+    "ip_image2: no picture": (inpainting(ip_image2="base64,AAAA"), is_refused("Unidentified image")),
+    "ip_image2: storage": (inpainting(ip_image2="storage://mine/mask.png"), is_refused("source url/storage")),
+    "ip_image2: outpainting": (outpainting(**generating(ip_image2=MASK_URL)), ignored(GENERATE + "ip_image2")),
+    "description": (inpainting(description="a lawn"), set_to(prompt="a lawn")),
+    "description: not read without a model": (inpainting(description="a lawn"), ignored(GENERATE + "description")),
+    "description: too long": (inpainting(description="a" * 10_001), is_refused("10001 characters")),
+    "additional_prompt": (
+        inpainting(description="a lawn", additional_prompt="sunny"),
+        set_to(prompt="a lawn, sunny"),
+    ),
+    "negative_prompt": (inpainting(negative_prompt="people"), set_to(negative_prompt="people")),
+    "negative_prompt: not read without a model": (
+        inpainting(negative_prompt="people"),
+        ignored(GENERATE + "negative_prompt"),
+    ),
+    "sample_num": (inpainting(sample_num=77), set_to(seed=77)),
+    "sample_num: text": (inpainting(sample_num="77"), set_to(seed=77)),
+    "sample_num: words": (inpainting(sample_num="many"), is_refused("background")),
+    "controlnet_conditioning_scale: none installed": (
+        inpainting(controlnet_conditioning_scale=0.5),
+        ignored(GENERATE + "controlnet_conditioning_scale"),
+    ),
+    "controlnet_conditioning_scale: out of range": (
+        inpainting(controlnet_conditioning_scale=1.5),
+        is_refused("controlnet_conditioning_scale"),
+    ),
+    **{
+        f"generate.{name}": (inpainting(**{name: value}), ignored(GENERATE + name))
+        for name, value in IGNORED_IN_GENERATE.items()
+    },
+    "generate: not an object": (
+        {"url": PHOTO_URL, "background": {"generate": "a lawn"}},
+        is_refused("background"),
+    ),
+    "background: not an object": ({"url": PHOTO_URL, "background": "a lawn"}, is_refused("background")),
+    "background.remove": (background("remove", "auto"), ignored("background.remove")),
+    "background.remove alone": ({"url": PHOTO_URL, "background": {"remove": "auto"}}, is_refused("Only inpainting")),
+    "background.color": (background("color", "#ffffff"), ignored("background.color")),
+    "background.replace": (background("replace", "item"), ignored("background.replace")),
+    "output_format: default": (inpainting(), set_to(output_format="png")),
+    "output_format: jpeg": ({**inpainting(), "output_format": "jpeg"}, set_to(output_format="jpeg")),
+    "output_format: jpg": ({**inpainting(), "output_format": "jpg"}, set_to(output_format="jpeg")),
+    "output_format: webp": ({**inpainting(), "output_format": "webp"}, set_to(output_format="webp")),
+    "output_format: unknown": ({**inpainting(), "output_format": "tiff"}, is_refused("output_format")),
+    "quality": ({**inpainting(), "output_format": "jpg", "quality": 40}, set_to(quality=40)),
+    "quality: lowest": ({**inpainting(), "output_format": "jpg", "quality": 0}, set_to(quality=1)),
+    "quality: too high": ({**inpainting(), "output_format": "jpg", "quality": 101}, is_refused("quality")),
+    "quality: png": ({**inpainting(), "output_format": "png", "quality": 40}, ignored("quality")),
+    "output_quality": ({**inpainting(), "output_format": "jpg", "output_quality": "40"}, set_to(quality=40)),
+    "max_file_size": (
+        {**inpainting(), "output_format": "jpg", "max_file_size": 500_000},
+        set_to(max_file_kilobytes=500),
+    ),
+    "max_file_size: text": (
+        {**inpainting(), "output_format": "jpg", "max_file_size": "1.5MB"},
+        set_to(max_file_kilobytes=1500),
+    ),
+    "max_file_size: png": ({**inpainting(), "output_format": "png", "max_file_size": "1MB"}, ignored("max_file_size")),
+    "max_file_size: words": ({**inpainting(), "max_file_size": "small"}, is_refused("max_file_size")),
+    "max_file_size: nothing": ({**inpainting(), "max_file_size": 0}, is_refused("max_file_size")),
+    "webhooks": ({**inpainting(), "webhooks": {}}, sized(96, 64)),
+    "webhooks.complete: forbidden": (
+        {**inpainting(), "webhooks": {"complete": "http://169.254.169.254/"}},
+        is_refused("webhooks.complete"),
+    ),
+    "webhooks.failed": (
+        {**inpainting(), "webhooks": {"failed": "https://hooks.example/"}},
+        ignored("webhooks.failed"),
+    ),
+    **{name: ({**inpainting(), name: value}, ignored(name)) for name, value in ONLY_IGNORED.items()},
+    "an odd name": ({**inpainting(), "a\r\nSet-Cookie: b": 1}, ignored("(another name)")),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_works_or_is_listed_as_ignored_or_refused(
+    name: str, program: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_nothing_run(monkeypatch)
+    body, confirm = FIELDS[name]
+    confirm(post(program, body, PROCESS_LATER))
