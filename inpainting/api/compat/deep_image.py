@@ -330,34 +330,31 @@ def read(sent: dict[str, Any], file: SentPicture | None, request: Request) -> tu
     webhook_url = values.get("webhooks", {}).get("complete", "")
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhooks.complete")
-    ignored = list(unread(sent, form))
     image, mask = read_picture(source, SOURCE, request.user), None
     if generate.get("adapter_type") == INPAINTING:
         mask = read_picture(picture_text("ip_image2", generate["ip_image2"]), MASK, request.user)
-    elif "ip_image2" in generate:
-        ignored.append("background.generate.ip_image2")
     paint_settings = settings_of(values, generate, image.format, catalog)
-    if "controlnet_conditioning_scale" in generate and paint_settings.control is None:
-        ignored.append("background.generate.controlnet_conditioning_scale")
-    outpaint, size = None, requested_size(values, image.picture)
-    if size is not None and values.get("fit"):
-        outpaint = Outpaint(size=str(size))
-    elif size is not None:
+    size = requested_size(values, image.picture)
+    ignored = [*unread(sent, form), *unused(generate, paint_settings)]
+    outpaint = Outpaint(size=str(size)) if values.get("fit") else None
+    if outpaint is None and size is not None:
         fitted = fit_within(image.picture.size, size)
         image = replace(image, picture=resize(image.picture, fitted))
         ignored += [] if fitted == size else ["fit"]
     inpaint_request, notes = build_request(image, mask, paint_settings, MaskPolarity.WHITE_REPAINTS, outpaint=outpaint)
     for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": echo(sent)}
-    options = Options(
-        source_name=source.name,
-        warnings=notes,
-        needs_diffusion=bool(inpaint_request.mask.all()),  # The other engines paint from what is kept.
-        webhook_url=webhook_url,
-        ignored_fields=tuple(ignored[:MAX_IGNORED_FIELDS]),
-        service_data=for_webhook if webhook_url else {},
-        catalog=catalog,
+    return (
+        inpaint_request,
+        Options(
+            source_name=source.name,
+            warnings=notes,
+            needs_diffusion=bool(inpaint_request.mask.all()),  # The other engines paint from what is kept.
+            webhook_url=webhook_url,
+            ignored_fields=tuple(ignored[:MAX_IGNORED_FIELDS]),
+            service_data=for_webhook if webhook_url else {},
+            catalog=catalog,
+        ),
     )
-    return inpaint_request, options
 
 
 def picture_text(field: str, text: str) -> SentPicture:
@@ -445,6 +442,14 @@ def unread(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str = 
             yield from unread(value, field, f"{prefix}{name}.")
         elif field is None and value not in (False, "", [], {}):
             yield f"{prefix}{name}" if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name) else f"{prefix}(another name)"
+
+
+def unused(generate: Mapping[str, Any], paint_settings: PaintSettings) -> Iterator[str]:
+    """Names of the fields that the form has and that this request has no use for."""
+    if "ip_image2" in generate and generate.get("adapter_type") != INPAINTING:
+        yield "background.generate.ip_image2"
+    if "controlnet_conditioning_scale" in generate and paint_settings.control is None:
+        yield "background.generate.controlnet_conditioning_scale"
 
 
 def echo(fields: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
