@@ -32,6 +32,7 @@ from rest_framework.views import APIView
 from accounts import first_administrator
 from accounts.models import ApiKey, Scope, User
 from dreamlayer_site.asgi import application
+from inpainting.api.compat import modelslab
 from inpainting.api.media.links import SIGNER, result_link
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
@@ -55,6 +56,8 @@ OWNERS = {"alice", "alice's key"}
 API = (401, 200, 200, 404, 404, 403, 401, 401, 404, 404)
 # Deep-Image: a program needs a key; a wrong one is answered with 404.
 DEEP_IMAGE = (403, 403, 200, 403, 404, 403, 404, 404, 403, 403)
+# ModelsLab: a program needs a key.
+MODELSLAB = (401, 401, 200, 401, 404, 403, 401, 401, 401, 401)
 # The Fooocus API: no valid key is 403; an unknown task and somebody else's are answered with an empty list.
 FOOOCUS = (403, 403, 200, 403, 200, 403, 403, 403, 403, 403)
 PAGE: tuple[Cell, ...] = (SIGN_IN, 200, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
@@ -147,6 +150,16 @@ ROWS = [
         method="POST",
         scope=Scope.MANAGE,
     ),
+    *(
+        Row(
+            f"api/v6/images/fetch/<str:number>{slash}",
+            f"/api/v6/images/fetch/{{number}}{slash}",
+            MODELSLAB,
+            method="POST",
+            unknown=401,
+        )
+        for slash in ("", "/")
+    ),
     Row(r"^rest_api/result/(?P<job>[^/]+)/?$", "/rest_api/result/{generation}", DEEP_IMAGE, unknown=403),
     Row(
         r"^rest_api/result/(?P<job>[^/]+)/?$",
@@ -202,7 +215,7 @@ MISSING = {
     **dict.fromkeys(("key", "user", "group", "email", "content_type", "retention", "limits", "delivery"), 999999),
     "model": 999999,
     "lora": 999999,
-    **dict.fromkeys(("token", "named", "setup", "confirmation", "reset", "webhook", "slug"), "made-up"),
+    **dict.fromkeys(("token", "named", "number", "setup", "confirmation", "reset", "webhook", "slug"), "made-up"),
 }
 HTTP_ROWS = [row for row in ROWS if not row.route.startswith("ws/")]
 SOCKET_ROWS = [row for row in ROWS if row.route.startswith("ws/")]
@@ -270,6 +283,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
     email = EmailAddress.objects.create(user=alice, email=alice.email, primary=True)
     world = {
         "generation": generation.pk,
+        "number": of_modelslab(generate(alice)).number,
         "hidden": hidden.pk,
         "batch": batch_of(generation).pk,
         "key": ApiKey.issue(alice)[0].pk,
@@ -307,6 +321,13 @@ def test_every_actor_gets_the_expected_status_on_every_route(
             assert cell(missing) == (SIGN_IN if row.cells[1] == SIGN_IN else row.unknown)
     assert got == dict(zip(ACTORS, row.cells, strict=True))
     assert told_apart == ([] if row.hides else ["staff without rights"])
+
+
+def of_modelslab(generation: Generation) -> Generation:
+    generation.service = modelslab.DIALECT.name
+    generation.service_data = {"origin": "", "ending_key": None, "sent": [], **dict.fromkeys(modelslab.RETURNED_FIELDS)}
+    generation.save()
+    return generation
 
 
 def response_to(client: Client, row: Row, world: dict[str, Any]) -> HttpResponse:
