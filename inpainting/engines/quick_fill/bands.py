@@ -14,6 +14,7 @@ import numpy as np
 
 from inpainting.core.geometry import Box, Size
 from inpainting.engines.quick_fill.hole_graph import Bytes, Floats, HoleGraph, Ints
+from inpainting.engines.quick_fill.progress import Report
 
 STRIP = 1.5
 """Breadths of the band: sources lie at most this deep in the picture, or MIN_STRIP pixels if that is more."""
@@ -138,7 +139,7 @@ def bands_around(kept: Box, image: Size) -> list[PlacedBand]:
     return [PlacedBand(axis, inward, breadth, *boxes) for breadth, axis, inward, *boxes in sides if breadth]
 
 
-def uniqueness(picture: Bytes) -> Floats:
+def uniqueness(picture: Bytes, report: Report) -> Floats:
     """[h, w], scaled down: how much the surroundings of a pixel differ, in levels, from the most similar others."""
     height, width = picture.shape[:2]
     scale = min(1.0, UNIQUENESS_SIDE / max(height, width))
@@ -157,6 +158,7 @@ def uniqueness(picture: Bytes) -> Floats:
         distance = squares[part, None] + squares - 2 * patches[part] @ patches.T
         distance[(abs(row[part, None] - row) < own) & (abs(column[part, None] - column) < own)] = np.inf
         nearest[part] = distance.min(axis=1)
+        report(start / (rows * columns))
     nearest[np.isinf(nearest)] = 0  # a picture so small that every patch is close to every other
     levels = np.sqrt(np.maximum(nearest, 0) / patches.shape[1]).reshape(rows, columns)
     margin = PATCH // 2

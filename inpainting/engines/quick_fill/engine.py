@@ -103,14 +103,14 @@ def fill_bands(
     factor = downscaling(sum(band.box.size.area for band in bands), [band.around.size.area for band in bands])
     levels: dict[Box, NDArray[np.float32]] = {}
     for number, place in enumerate(bands):
+        part = subrange(report, number / len(bands), (number + 1) / len(bands))
         if place.known not in levels:
-            levels[place.known] = uniqueness(image[place.known.slices])
+            levels[place.known] = uniqueness(image[place.known.slices], subrange(part, 0.0, 0.1))
         around = image[place.around.slices]
         hole = np.zeros(around.shape[:2], bool)
         hole[place.box.relative_to(place.around).slices] = True
-        rng = np.random.default_rng([*seed, number])
-        part = subrange(report, number / len(bands), (number + 1) / len(bands))
-        filled = fill_downscaled(around, ~hole, hole, factor, 1.0, rng, part, place.band(levels[place.known]))
+        rng, band = np.random.default_rng([*seed, number]), place.band(levels[place.known])
+        filled = fill_downscaled(around, ~hole, hole, factor, 1.0, rng, subrange(part, 0.1, 1.0), band)
         np.copyto(around, filled, where=hole[:, :, np.newaxis])
     return image
 
