@@ -208,6 +208,8 @@ def test_16_bits_are_kept_where_nothing_is_transparent(
         assert post(alices_program, {**body, "inpaint_input_image": base64_of(png(sent))}).status_code == 200
         stored = Generation.objects.latest("created_at").source.read()
         assert (stored.mode, stored.bits) == ("RGB", bits)
+        warnings = Generation.objects.latest("created_at").warnings
+        assert ("16 bits were rounded" in " ".join(warnings)) == (bits == 8)
     assert np.array_equal(Generation.objects.earliest("created_at").source.read().pixels, deep)
 
 
@@ -221,6 +223,7 @@ def test_mask_and_outpainting_are_combined(
     assert not np.array_equal(painted[hole == 255], photo[hole == 255])
     generation = Generation.objects.get()
     assert (generation.settings["strength"], generation.settings["only_masked_padding"]) == (1.0, None)
+    assert generation.ignored_fields == ["inpaint_strength", "inpaint_respective_field"]
 
 
 def test_links_of_a_task_are_read_from_storage(

@@ -39,9 +39,6 @@ WORKS: dict[str, tuple[Any, Effect]] = {
     "style_selections": (["SAI Anime"], lambda request, task: request.settings.prompt.startswith("anime illustr")),
     "performance_selection": ("Quality", lambda request, task: request.settings.steps == 60),
     "overwrite_step": (7, lambda request, task: request.settings.steps == 7),
-    "aspect_ratios_selection": ("64*128", lambda request, task: True),  # see test_fooocus.py for text-to-image
-    "overwrite_width": (64, lambda request, task: True),
-    "overwrite_height": (64, lambda request, task: True),
     "image_number": (2, lambda request, task: len(task["result"]) == 2),
     "image_seed": (77, lambda request, task: request.settings.seed == task["req_params"]["image_seed"] == 77),
     "output_format": ("webp", lambda request, task: task["result"][0].endswith(".webp")),
@@ -71,7 +68,6 @@ WORKS: dict[str, tuple[Any, Effect]] = {
     "inpaint_respective_field": (1.0, lambda request, task: request.settings.only_masked_padding == 38),
     "inpaint_erode_or_dilate": (2, lambda request, task: stored_mask()[18, 50] == 255),
     "outpaint_selections": (["Top"], lambda request, task: stored_mask().shape == (64 + 21, 96)),
-    "outpaint_distance": ([1, 2, 3, 4], lambda request, task: stored_mask().shape == (64, 96)),  # no side selected
     "stream_output": (False, lambda request, task: task["task_status"] == "finished"),
     "async_process": (False, lambda request, task: task["task_status"] == "finished"),
     "webhook_url": (
@@ -82,6 +78,10 @@ WORKS: dict[str, tuple[Any, Effect]] = {
     "uov_method": ("Disabled", lambda request, task: True),
 }
 IGNORED: dict[str, Any] = {
+    "aspect_ratios_selection": "64*128",  # has an effect in text-to-image, see test_fooocus.py
+    "overwrite_width": 64,
+    "overwrite_height": 64,
+    "outpaint_distance": [1, 2, 3, 4],  # for sides that are not selected
     "adaptive_cfg": 5,
     "adm_scaler_end": 0.5,
     "adm_scaler_negative": 1,

@@ -27,10 +27,15 @@ from inpainting.core.settings_table import RANGES
 
 IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid inpaint_input_image")
 MASK = PictureRole(code_prefix="mask", error_prefix="Invalid inpaint_mask_image_upload")
-INPAINT_FIELDS = (
-    *("inpaint_input_image", "inpaint_mask_image_upload", "outpaint_selections", "inpaint_strength"),
-    *("inpaint_respective_field", "inpaint_erode_or_dilate"),
+SIZE_FIELDS = ("aspect_ratios_selection", "overwrite_width", "overwrite_height")
+"""Fields of text-to-image."""
+INPAINT_ONLY_FIELDS = ("inpaint_strength", "inpaint_respective_field")
+"""Fields that do not count in outpainting, as in the service."""
+PICTURE_FIELDS = (
+    *("inpaint_input_image", "inpaint_mask_image_upload", "inpaint_erode_or_dilate", *INPAINT_ONLY_FIELDS),
+    *("outpaint_selections", "outpaint_distance"),
 )
+"""Fields that text-to-image does not read."""
 ASPECT_RATIO = re.compile(r"(\d{1,5})\D(\d{1,5})")
 DEFAULT_SIZE = Size(1152, 896)
 MASK_THRESHOLD = 127
@@ -45,10 +50,12 @@ def translate(body: GenerateBody, user: Any) -> tuple[InpaintRequest, Options]:
     notes, catalog = Notes(body.without_effect()), Catalog()
     settings = read_settings(body, catalog, notes)
     if body.inpaint_input_image and (body.inpaint_mask_image_upload or body.outpaint_selections):
+        unread = SIZE_FIELDS + (INPAINT_ONLY_FIELDS if body.outpaint_selections else ("outpaint_distance",))
         request = inpaint_request(body, settings, user, notes)
     else:
-        notes.ignored.extend(name for name in INPAINT_FIELDS if body.was_sent(name))
+        unread = PICTURE_FIELDS
         request = blank_request(text_to_image_size(body, notes), settings)
+    notes.ignored.extend(name for name in unread if body.was_sent(name))
     return request, Options(
         warnings=tuple(notes.warnings),
         webhook_url=body.webhook_url or "",
@@ -73,13 +80,14 @@ def inpaint_request(body: GenerateBody, settings: PaintSettings, user: Any, note
     image = read_picture(SentPicture("inpaint_input_image", body.inpaint_input_image or ""), IMAGE, user)
     notes.warnings.extend(image.warnings)
     picture, mask = opaque(image.picture), None
+    if picture.bits < image.picture.bits:
+        notes.warnings.append("inpaint_input_image: transparent parts became white, and 16 bits were rounded to 8.")
     if body.inpaint_mask_image_upload:
         decoded = read_picture(SentPicture("inpaint_mask_image_upload", body.inpaint_mask_image_upload), MASK, user)
         scaled = masks.scaling_note(decoded.picture.size, picture.size)
         notes.warnings.extend([*decoded.warnings, *([scaled] if scaled else [])])
         mask = grown(masks.scaled(binary_mask(decoded.picture), picture.size), body.inpaint_erode_or_dilate)
     if mask is None or body.outpaint_selections:
-        # As in the service, inpaint_strength and inpaint_respective_field do not count then.
         picture, mask, placement = extend(picture, outpaint_of(body, picture.size), mask)
         return InpaintRequest(picture, mask, replace(settings, strength=1.0), placement=placement)
     settings = replace(settings, strength=body.inpaint_strength)
