@@ -164,6 +164,13 @@ def test_sixteen_bits_have_a_lower_limit(program: Client, photo: NDArray[np.uint
     assert refused_body["message"] == "Image cannot be upscaled above 4472 x 4472 pixels limit."
 
 
+def test_a_site_may_require_a_diffusion_model(program: Client, settings: Settings) -> None:
+    settings.COMPAT_REQUIRE_DIFFUSION = True
+    for body in (inpainting(), outpainting()):
+        assert list(refused(post(program, body), 503)) == ["message", "code"]
+    assert not Generation.objects.exists()
+
+
 def test_a_mask_over_all_needs_a_diffusion_model(program: Client, photo: NDArray[np.uint8]) -> None:
     mask = base64.b64encode(png(np.full_like(photo, 255))).decode()
     body = refused(post(program, inpainting(ip_image2=f"base64,{mask}")), 503)
