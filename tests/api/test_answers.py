@@ -147,6 +147,7 @@ def calls(
         "POST /api/plan/": lambda: posted("/api/plan/", {"prompt": "a lawn"}),
         "POST /api/img2img/interrupt": lambda: posted("/api/img2img/interrupt"),
         "POST /api/tickets/": lambda: posted("/api/tickets/"),
+        "POST /api/upload-mask": lambda: posted("/api/upload-mask", {"file": upload(mask_png)}),
         "POST /api/webhooks/deliveries/{webhook_id}/resend/": lambda: posted(
             f"/api/webhooks/deliveries/{delivery.webhook_id}/resend/"
         ),

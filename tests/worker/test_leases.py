@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -73,17 +74,17 @@ def test_a_worker_that_lost_its_lease_leaves_no_files(
     late = generate(alice, run=False)
     late.start()
     before = files()
-    store = running.store
+    commit = running.retry_until_committed
 
-    def store_after_losing_the_lease(*args: object) -> None:
-        store(*args)  # type: ignore[arg-type]
+    def commit_after_losing_the_lease(*args: Any, **options: Any) -> bool:
         expire_the_lease(late)
-        monkeypatch.setattr(running, "store", store)
+        monkeypatch.setattr(running, "retry_until_committed", commit)
         for generation in Generation.abandoned(grace_seconds=0):
             generation.requeue()
         run_waiting()  # another worker paints it meanwhile
+        return commit(*args, **options)
 
-    monkeypatch.setattr(running, "store", store_after_losing_the_lease)
+    monkeypatch.setattr(running, "retry_until_committed", commit_after_losing_the_lease)
     run(late)
     kept = GeneratedImage.objects.get()
     assert len(files() - before) == 2  # the image and its thumbnail
