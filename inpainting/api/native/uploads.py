@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Scope
+from inpainting.api.compat.base import origin_of
 from inpainting.api.media.archives import safe_stem
 from inpainting.api.media.links import ending_key, picture_link
 from inpainting.api.native.bodies import read_body
@@ -36,12 +37,11 @@ class UploadMask(AnyBodyView):
         mask = read_picture(sent, MASK, request.user)
         uploaded = store_upload(request.user, mask.picture, keep_for=timedelta(hours=settings.RESULT_LINK_HOURS))
         name = f"{safe_stem(sent.name) or 'mask'}.png"
-        origin = request.build_absolute_uri("/").rstrip("/")
         values = {
             "message": "Mask uploaded",
             "filename": name,
             "size": getattr(sent.value, "size", uploaded.byte_count),
-            "url": picture_link("inputs", name, uploaded, origin=origin, key=ending_key(request)),
+            "url": picture_link("inputs", name, uploaded, origin=origin_of(request), key=ending_key(request)),
         }
         return Response(UploadedMask.render(values))
 

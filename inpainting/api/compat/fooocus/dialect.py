@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
 from inpainting.api.compat import fastapi
-from inpainting.api.compat.base import Dialect, Options, json_response
+from inpainting.api.compat.base import Dialect, Options, json_response, origin_of
 from inpainting.api.compat.fooocus import views
 from inpainting.api.compat.fooocus.body import NOT_STORED, Delivery, GenerateBody, OutputFormat
 from inpainting.api.compat.fooocus.events import stream
@@ -98,7 +98,7 @@ class Fooocus(Dialect):
             body = body.model_copy(update={"image_number": 1, "output_format": FORMATS[content_type]})
         inpaint_request, options = translate(body, request.user)
         data = {
-            "origin": request.build_absolute_uri("/").rstrip("/"),
+            "origin": origin_of(request),
             "key": ending_key(request),
             "request": body.model_dump(mode="json", exclude_defaults=True, exclude=NOT_STORED),
             "inpaints": bool(body.inpaint_mask_image_upload and not body.outpaint_selections),
