@@ -51,7 +51,7 @@ PRESETS = ("draft",)
 ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
 """Spellings of ModelsLab, which the history of earlier releases has as well."""
 ALL_ENGINES = frozenset({EVERY_ENGINE})
-LOSSLESS = IdleWhen("output_format", "png", "It has no effect on PNG files, which lose nothing.")
+LOSSLESS = IdleWhen("output_format", "png", "PNG files are lossless, so their quality cannot be chosen.")
 UNGUIDED = IdleWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")
 
 

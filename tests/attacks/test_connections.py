@@ -107,7 +107,8 @@ def test_thousands_of_connections_of_many_addresses(server: Installation) -> Non
 @pytest.mark.parametrize("server_environment", [{"DREAMLAYER_CONNECTIONS_PER_ADDRESS": "50"}])
 def test_one_address_cannot_take_all_connections(server: Installation) -> None:
     with Measurement(server) as measured, ExitStack() as stack:
-        held = [stack.enter_context(connect(server)) for _ in range(49)]  # and the one of the measurement
+        server.wait_until(lambda: measured.pages)  # on the fiftieth connection, which stays open
+        held = [stack.enter_context(connect(server)) for _ in range(49)]
         status, body = server.get("/accounts/login/")
         assert (status, json.loads(body)["code"], json.loads(body)["limit"]) == (429, "too_many_connections", 50)
         assert server.get("/livez")[0] == 200

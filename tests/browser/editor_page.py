@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+AT_FIRST = "PNG files are lossless, so their quality cannot be chosen."
+"""Why some settings are greyed out before any is changed."""
 MS_TO_LOAD = 120_000
 """The first painting imports torch."""
 SIDE = 256
