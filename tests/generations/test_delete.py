@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -154,14 +155,14 @@ def test_deleting_everything_of_a_user_leaves_other_users_alone(
 def test_a_worker_whose_generation_is_deleted_leaves_no_files(
     alice: User, waits: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generation, store = waits(alice), running.store
+    generation, commit = waits(alice), running.retry_until_committed
     generation.start()
 
-    def deleted_meanwhile(*args: object) -> None:
-        store(*args)  # type: ignore[arg-type]
+    def commit_after_deletion(*args: Any, **options: Any) -> bool:
         delete_all_of_user(alice)
+        return commit(*args, **options)
 
-    monkeypatch.setattr(running, "store", deleted_meanwhile)
+    monkeypatch.setattr(running, "retry_until_committed", commit_after_deletion)
     run(generation)
     assert (files(), rows()) == (set(), 0)
 
