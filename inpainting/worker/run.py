@@ -78,9 +78,10 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 images.append(image)
                 if moderate is not None:
                     painting = moderate(painting, report_step.renew_lease)
-                run_in_thread(partial(store, image, painting, source), report_step.renew_lease)
+                stored = run_in_thread(partial(store, image, painting, source), report_step.renew_lease)
                 if plan.settings.output_format != PNG:
-                    run_in_thread(partial(store_copy, image, plan.settings), report_step.renew_lease)
+                    run_in_thread(partial(store_copy, image, stored, plan.settings), report_step.renew_lease)
+                del stored  # A large picture takes hundreds of megabytes.
                 report_step.renew_lease()
             if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
                 images.clear()
@@ -220,8 +221,11 @@ def encode_preview(step: Step, icc_profile: bytes | None) -> events.Preview | No
     }
 
 
-def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None:
-    """Write the result to storage, decode it again and measure it; the row is saved when all succeed."""
+def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> Picture:
+    """Write the result to storage, decode it again and measure it; the row is saved when all succeed.
+
+    Returns the result as it was decoded.
+    """
     texts = {}
     if settings.EMBED_SETTINGS:
         texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
@@ -229,14 +233,16 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> None
     image.write_thumbnail(painting.picture)
     if painting.unhidden is not None:
         image.write_hidden(encode_png(painting.unhidden, texts=texts))
-    image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, image.read(), painting.mask)
+    stored = image.read()
+    image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, stored, painting.mask)
     image.seam_score = painting.seam_score
     image.report = report(painting)
+    return stored
 
 
-def store_copy(image: GeneratedImage, requested: PaintSettings) -> None:
-    """Write a copy of the stored result in the requested format to storage."""
-    copy = copy_for(image.read(), requested)
+def store_copy(image: GeneratedImage, stored: Picture, requested: PaintSettings) -> None:
+    """Write a copy of the stored result, which is passed decoded, in the requested format to storage."""
+    copy = copy_for(stored, requested)
     image.write_copy(copy)
     about = {"sha256": image.copy_sha256, "byte_count": image.copy_byte_count}
     image.report["copy"] = {"format": copy.format, "quality": copy.quality, "lossy": True, **about}
