@@ -62,6 +62,16 @@ def to_8_bits(pixels: Pixels) -> NDArray[np.uint8]:
     return cv2.convertScaleAbs(np.ascontiguousarray(pixels), alpha=1 / 257).reshape(pixels.shape)
 
 
+def on_white(colour: NDArray[np.uint8], picture: Picture) -> NDArray[np.uint8]:
+    """`colour` [height, width, channels] composited on white by the picture's alpha."""
+    if picture.alpha is None:
+        return colour
+    alpha = to_8_bits(picture.alpha)[:, :, np.newaxis].astype(np.uint16)
+    # (a * c + (255 - a) * 255) / 255 to the nearest; at most 255 * 255 + 127, which 16 bits hold.
+    mixed = (alpha * colour + (255 - alpha) * np.uint16(255) + np.uint16(127)) // np.uint16(255)
+    return mixed.astype(np.uint8)
+
+
 def to_srgb(colour: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:
     """8-bit grey or RGB [height, width, 1 or 3] as sRGB [height, width, 3]; an unsuitable profile is ignored."""
     grey = colour.shape[2] == 1

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from inpainting.core.codecs.colour import to_8_bits, to_srgb
+from inpainting.core.codecs.colour import on_white, to_8_bits, to_srgb
 from inpainting.core.picture import Picture
 from inpainting.core.settings_table import DEFAULT_QUALITY, PaintSettings
 
@@ -24,7 +23,6 @@ CONTENT_TYPES = {format: f"image/{format}" for format in EXTENSIONS}
 LABELS = {PNG: "PNG", JPEG: "JPEG", WEBP: "WebP"}
 TOO_LARGE = "The file is larger than requested, even at quality 1."
 KILOBYTE = 1000
-WHITE = 255
 MAX_PIXELS_OF_SLOW_METHOD = 4_000_000
 """Above, WebP is encoded by its fastest method: 40 megapixels of noise take 11 s and 0.4 GB, with the default of 4
 46 s and 1 GB (measured on two busy cores); the file is a fifth larger."""
@@ -100,18 +98,12 @@ def _encoded(image: Image.Image, format: str, quality: int, options: Mapping[str
 def _prepared(picture: Picture, format: str) -> tuple[Image.Image, dict[str, Any]]:
     """The picture as Pillow encodes it, and further options of `Image.save`."""
     colour, profile = to_8_bits(picture.colour), picture.icc_profile
-    alpha = None if picture.alpha is None else to_8_bits(picture.alpha)
     if format == JPEG:
-        if alpha is not None:
-            colour = _on_white(colour, alpha)
+        colour = on_white(colour, picture)
         return Image.fromarray(colour[:, :, 0] if colour.shape[2] == 1 else colour), {"icc_profile": profile}
     if colour.shape[2] == 1:
         colour, profile = to_srgb(colour, profile), None  # WebP has no grey, and so no profiles of grey
     method = 4 if picture.size.area <= MAX_PIXELS_OF_SLOW_METHOD else 0
-    image = Image.fromarray(colour if alpha is None else np.dstack([colour, alpha]))
-    return image, {"icc_profile": profile, "method": method}
-
-
-def _on_white(colour: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    share = alpha[:, :, np.newaxis].astype(np.uint16)
-    return ((colour * share + WHITE * (WHITE - share) + WHITE // 2) // WHITE).astype(np.uint8)
+    if picture.alpha is not None:
+        colour = np.dstack([colour, to_8_bits(picture.alpha)])
+    return Image.fromarray(colour), {"icc_profile": profile, "method": method}

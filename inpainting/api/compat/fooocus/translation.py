@@ -17,8 +17,7 @@ from inpainting.api.errors import NotBuilt
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
 from inpainting.catalog.lookup import Catalog
 from inpainting.core import masks
-from inpainting.core.codecs.colour import to_8_bits
-from inpainting.core.conditioning_images import on_white
+from inpainting.core.codecs.colour import on_white, to_8_bits
 from inpainting.core.geometry import Size
 from inpainting.core.outpainting import Outpaint, extend
 from inpainting.core.picture import Mask, Picture
