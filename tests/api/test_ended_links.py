@@ -19,6 +19,7 @@ from inpainting.core.picture import Picture
 from inpainting.generations.delete import delete
 from inpainting.models import Generation, UploadedPicture
 from inpainting.models.pictures import StoredPicture
+from tests.api.ended_keys import KEY_ENDS, end_key
 
 pytestmark = pytest.mark.django_db
 
@@ -74,21 +75,6 @@ def statuses(path: str) -> list[int]:
     client = Client()
     part = client.get(path, headers={"Range": "bytes=0-9"})
     return [client.get(path).status_code, client.head(path).status_code, part.status_code]
-
-
-def end_key(key: ApiKey, how: str) -> None:
-    match how:
-        case "revoked":
-            key.revoke()
-        case "expired":
-            ApiKey.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-        case "owner disabled":
-            User.objects.update(is_active=False)
-        case "deleted":
-            key.delete()
-
-
-KEY_ENDS = ["revoked", "expired", "owner disabled", "deleted"]
 
 
 @pytest.mark.parametrize("how", KEY_ENDS)

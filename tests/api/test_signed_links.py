@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
-from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from inpainting.api.media.links import SIGNER
 from inpainting.models import GeneratedImage
+from tests.api.ended_keys import KEY_ENDS, end_key
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
-
-ENDS = ["revoked", "expired", "owner disabled", "deleted"]
 
 
 @pytest.fixture
@@ -33,19 +30,7 @@ def link_made_by(client: Client, pictures: dict[str, SimpleUploadedFile]) -> str
     return urlsplit(answer.json()["images"][0]).path
 
 
-def end(key: ApiKey, how: str) -> None:
-    match how:
-        case "revoked":
-            key.revoke()
-        case "expired":
-            ApiKey.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-        case "owner disabled":
-            User.objects.update(is_active=False)
-        case "deleted":
-            key.delete()
-
-
-@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("how", KEY_ENDS)
 @pytest.mark.parametrize("ends_links", [True, False])
 def test_links_end_with_a_key_that_ends_its_links(
     alice: User, pictures: dict[str, SimpleUploadedFile], how: str, ends_links: bool
@@ -53,7 +38,7 @@ def test_links_end_with_a_key_that_ends_its_links(
     key, text = ApiKey.issue(alice, ends_links=ends_links)
     link = link_made_by(Client(headers={"X-API-Key": text}), pictures)
     assert Client().get(link).status_code == 200
-    end(key, how)
+    end_key(key, how)
     answer = Client().get(link)
     assert answer.status_code == (404 if ends_links else 200)
     if ends_links:
