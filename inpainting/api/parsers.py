@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, cast
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
+from rest_framework.request import Request
 
 from inpainting.core.errors import InvalidRequest
 
@@ -114,6 +115,17 @@ class JsonObjectParser(LimitedBodyParser):
             return {} if not text or text.isspace() else json_object(text)
         except ValueError as error:
             raise ParseError(f"The body cannot be read as JSON: {error}") from error
+
+
+class AnyTypeJsonParser(JsonObjectParser):
+    """Parses JSON under every media type: some services' clients declare none, or that of forms."""
+
+    media_type = "*/*"
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    """The body of a request that JsonObjectParser reads."""
+    return cast("dict[str, Any]", request.data)
 
 
 class UrlencodedParser(LimitedBodyParser):

@@ -67,7 +67,7 @@ class ToyStatus(DialectView):
 
 class Toy(Dialect):
     name: ClassVar[str] = "toy"
-    field_names: ClassVar[Mapping[str, str]] = {"prompt": "words"}
+    settings_by_field: ClassVar[Mapping[str, str]] = {"words": "prompt"}
     prefixes: ClassVar[tuple[str, ...]] = ("/toy/",)
 
     @property
@@ -92,7 +92,7 @@ class Toy(Dialect):
         inpaint_request, warnings = build_request(photo, hole, settings, MaskPolarity.WHITE_REPAINTS)
         return inpaint_request, Options(
             engine=body.get("engine", "auto"),
-            needs_diffusion=bool(body.get("dream")),
+            needs_diffusion=bool(body.get("text_to_image")),
             warnings=warnings,
             webhook_url=str(body.get("hook", "")),
             ignored_fields=("colour",) if "colour" in body else (),
@@ -204,7 +204,7 @@ def test_the_answer_names_the_engine_and_the_ignored_fields(body: dict[str, Any]
 
 
 def test_what_only_diffusion_can_paint_is_a_503_without_a_model(body: dict[str, Any], settings: Settings) -> None:
-    answer = paint({**body, "dream": True})
+    answer = paint({**body, "text_to_image": True})
     assert kind(answer, 503) == "model_unavailable"
     assert "pull_model" in answer.json()["error"]["text"]
     settings.COMPAT_REQUIRE_DIFFUSION = True

@@ -138,7 +138,7 @@ LOWERED_OR_UNKNOWN: dict[str, Any] = {
     "clip_skip": 12,
     "guidance_scale": 30,
     "overwrite_step": 500,
-    "style_selections": ["Nobody's Style"],
+    "style_selections": ["An unknown style"],
     "loras": [{"enabled": True, "model_name": "missing.safetensors"}],
     "vae_name": "missing.safetensors",
     "sampler_name": "dpmpp_3m_sde",

@@ -8,7 +8,7 @@ write a module here with a subclass of `Dialect` and an instance of it, `DIALECT
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar
@@ -73,8 +73,8 @@ class Dialect(ABC):
     prefixes: ClassVar[tuple[str, ...]]
     """Paths that belong to it, with all below them: `/rest_api/` or `/tasks`. The longest prefix of a path decides."""
 
-    field_names: ClassVar[Mapping[str, str]] = {}
-    """Names of settings -> the service's fields that set them, for the list of ignored fields."""
+    settings_by_field: ClassVar[Mapping[str, str]] = {}
+    """The service's fields -> the settings that they set, for the list of ignored fields."""
 
     answers_before_the_end: ClassVar[bool] = False
     """Whether `render` has a response for a generation that waits or runs, by which the client can follow it."""
@@ -124,11 +124,19 @@ class Dialect(ABC):
 
     def meta(self, generation: Generation) -> dict[str, Any]:
         """What JSON of a service contains under `meta`, beside its own fields: engine, model, ignored fields."""
-        sent = generation.requested_settings.settings
-        idle = [field for name, field in self.field_names.items() if name in generation.ignored and name in sent]
-        ignored = list(dict.fromkeys([*idle, *generation.ignored_fields]))
+        ignored = list(dict.fromkeys([*self.idle_fields(generation), *generation.ignored_fields]))
         model = None if "model" in generation.ignored else generation.settings.get("model")
         return {"engine": generation.engine, "model": model, "ignored": ignored}
+
+    def sent_fields(self, generation: Generation) -> Iterable[str]:
+        """The fields that the request had; by default those of `settings_by_field` whose setting was requested."""
+        requested = generation.requested_settings.settings
+        return [field for field, setting in self.settings_by_field.items() if setting in requested]
+
+    def idle_fields(self, generation: Generation) -> list[str]:
+        """The fields that were sent and whose settings have no effect."""
+        settings_by_field, ignored = self.settings_by_field, generation.ignored
+        return [field for field in self.sent_fields(generation) if settings_by_field.get(field) in ignored]
 
     def meta_headers(self, generation: Generation) -> dict[str, str]:
         """`meta` as headers, for every response with a result."""

@@ -225,12 +225,12 @@ class DeepImage(Dialect):
     name: ClassVar[str] = "deep-image"
     prefixes: ClassVar[tuple[str, ...]] = ("/rest_api/",)
     answers_before_the_end = True
-    field_names: ClassVar[Mapping[str, str]] = {
-        "prompt": "background.generate.description",
-        "negative_prompt": "background.generate.negative_prompt",
-        "seed": "background.generate.sample_num",
+    settings_by_field: ClassVar[Mapping[str, str]] = {
+        "background.generate.description": "prompt",
+        "background.generate.negative_prompt": "negative_prompt",
+        "background.generate.sample_num": "seed",
         "quality": "quality",
-        "max_file_kilobytes": "max_file_size",
+        "max_file_size": "max_file_kilobytes",
     }
 
     @property
@@ -430,8 +430,8 @@ def inpaint_controlnet(requested: PaintSettings, catalog: Catalog) -> str | None
     model = catalog.default()
     if model is None or planner(catalog).choose(requested=requested).engine is not DIFFUSION:
         return None
-    fitting = (row for row in catalog.adapters if row.kind == Kind.CONTROLNET and row.family == model.family)
-    return next((row.slug for row in fitting if row.control == Control.INPAINT), None)
+    compatible = (row for row in catalog.adapters if row.kind == Kind.CONTROLNET and row.family == model.family)
+    return next((row.slug for row in compatible if row.control == Control.INPAINT), None)
 
 
 def unread(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str = "") -> Iterator[str]:

@@ -6,11 +6,11 @@ import base64
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 from django.conf import settings as site
 from django.db.models import Q
@@ -28,7 +28,7 @@ from inpainting.api.compat.base import Dialect, Options, json_response, origin_o
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.errors import NOT_FOUND, ApiError, ended_without_result
 from inpainting.api.media.links import ending_key, picture_link, result_link
-from inpainting.api.parsers import JsonObjectParser
+from inpainting.api.parsers import AnyTypeJsonParser, body_of
 from inpainting.api.pictures import URL, PictureRole, SentPicture, read_picture
 from inpainting.api.setting_fields import Integer, Number, Seed, Text
 from inpainting.api.views import InpaintView, KeyedView
@@ -97,27 +97,6 @@ MESSAGES = {
     "body_invalid": "Invalid API Request",
 }
 """Error code -> the service's message for it."""
-SETTINGS_BY_FIELD = {
-    "model_id": "model",
-    "enhance_prompt": "prompt",
-    "num_inference_steps": "steps",
-    **dict.fromkeys(("lora_model", "lora_strength"), "loras"),
-    **dict.fromkeys(("ip_adapter_id", "ip_adapter_image"), "ip_adapter"),
-    **{
-        name: name
-        for name in (
-            *("prompt", "negative_prompt", "seed", "guidance_scale", "strength", "scheduler", "use_karras_sigmas"),
-            *("algorithm_type", "clip_skip", "vae", "ip_adapter_scale", "safety_checker_type"),
-        )
-    },
-}
-"""Field -> the setting without which it has no effect."""
-
-
-class AnyTypeJsonParser(JsonObjectParser):
-    """Reads JSON under every media type: clients without one send forms' type."""
-
-    media_type = "*/*"
 
 
 class PictureText(serializers.Field):
@@ -197,6 +176,20 @@ class ModelsLab(Dialect):
     name: ClassVar[str] = "modelslab"
     prefixes: ClassVar[tuple[str, ...]] = ("/api/v6/",)
     answers_before_the_end = True
+    settings_by_field: ClassVar[Mapping[str, str]] = {
+        "model_id": "model",
+        "enhance_prompt": "prompt",
+        "num_inference_steps": "steps",
+        **dict.fromkeys(("lora_model", "lora_strength"), "loras"),
+        **dict.fromkeys(("ip_adapter_id", "ip_adapter_image"), "ip_adapter"),
+        **{
+            name: name
+            for name in (
+                *("prompt", "negative_prompt", "seed", "guidance_scale", "strength", "scheduler", "use_karras_sigmas"),
+                *("algorithm_type", "clip_skip", "vae", "ip_adapter_scale", "safety_checker_type"),
+            )
+        },
+    }
 
     @property
     def urls(self) -> Sequence[URLPattern]:
@@ -237,7 +230,7 @@ class ModelsLab(Dialect):
             service_data={
                 "origin": origin_of(request),
                 "ending_key": ending_key(request),
-                "sent": [name for name in SETTINGS_BY_FIELD if name in sent],
+                "sent": [name for name in self.settings_by_field if name in sent],
                 **{name: values.get(name) for name in RETURNED_FIELDS},
             },
             idempotency=idempotency,
@@ -302,12 +295,19 @@ class ModelsLab(Dialect):
             "future_links": links_of(generation),
         }
 
+    def sent_fields(self, generation: Generation) -> Iterable[str]:
+        fields: list[str] = generation.service_data["sent"]
+        return fields
+
+    def idle_fields(self, generation: Generation) -> list[str]:
+        idle = super().idle_fields(generation)
+        if "safety_checker_type" in self.sent_fields(generation) and not generation.settings["safety_checker_type"]:
+            idle.append("safety_checker_type")  # The safety checker is off.
+        return idle
+
     def meta(self, generation: Generation) -> dict[str, Any]:
         """What was painted. Booleans are texts, as the service's are."""
         settings, data = generation.settings, generation.service_data
-        idle = [name for name in data["sent"] if SETTINGS_BY_FIELD[name] in generation.ignored]
-        if "safety_checker_type" in data["sent"] and not settings["safety_checker_type"]:
-            idle.append("safety_checker_type")  # The safety checker is off.
         same = ("prompt", "negative_prompt", "guidance_scale", "strength", "seed", "scheduler", "vae")
         return {
             **super().meta(generation),
@@ -327,7 +327,6 @@ class ModelsLab(Dialect):
             "use_karras_sigmas": yes_or_no(settings["use_karras_sigmas"]),
             **{name: yes_or_no(data[name]) for name in ("enhance_prompt", "base64", "temp")},
             "file_prefix": f"{generation.number:x}",
-            "ignored": list(dict.fromkeys([*idle, *generation.ignored_fields])),
             "warnings": all_warnings(generation),
         }
 
@@ -491,10 +490,6 @@ class Reading:
         surprise = masks.scaling_note(mask.picture.size, source.picture.size)
         notes = tuple(note for note in notes if note != masks.scaling_note(mask.picture.size, size))
         return request, (*notes, *([surprise] if surprise else []))
-
-
-def body_of(request: Request) -> dict[str, Any]:
-    return cast("dict[str, Any]", request.data)  # see JsonObjectParser
 
 
 def split(text: str | None) -> list[str]:

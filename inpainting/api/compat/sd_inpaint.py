@@ -69,10 +69,10 @@ class SdInpainting(Dialect):
 
     name: ClassVar[str] = "sd-inpaint"
     prefixes: ClassVar[tuple[str, ...]] = ("/sd-inpaint",)
-    field_names: ClassVar[Mapping[str, str]] = {
+    settings_by_field: ClassVar[Mapping[str, str]] = {
         "prompt": "prompt",
         "negative_prompt": "negative_prompt",
-        "steps": "num_inference_steps",
+        "num_inference_steps": "steps",
         "guidance_scale": "guidance_scale",
         "seed": "seed",
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -23,7 +23,7 @@ from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.media.links import ending_key
 from inpainting.api.media.results import result_bytes
-from inpainting.api.parsers import JsonObjectParser
+from inpainting.api.parsers import AnyTypeJsonParser, body_of
 from inpainting.api.views import InpaintView
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Generation, Status
@@ -37,47 +37,34 @@ FORMATS = {
 """Accept header -> the format of the picture that is the response. Other image types get a PNG."""
 
 
-SETTINGS = {
-    "prompt": "prompt",
-    "inpaint_additional_prompt": "prompt",
-    "style_selections": "prompt",
-    "negative_prompt": "negative_prompt",
-    "performance_selection": "steps",
-    "overwrite_step": "steps",
-    "image_seed": "seed",
-    "guidance_scale": "guidance_scale",
-    "base_model_name": "model",
-    "loras": "loras",
-    "vae_name": "vae",
-    "sampler_name": "scheduler",
-    "scheduler_name": "use_karras_sigmas",
-    "clip_skip": "clip_skip",
-    "inpaint_strength": "strength",
-    "inpaint_respective_field": "only_masked_padding",
-}
-"""Field of a request -> the setting that it sets, which an engine may ignore."""
-
-
-class AnyJsonParser(JsonObjectParser):
-    """Reads JSON of any declared type: clients of the service send it without one."""
-
-    media_type = "*/*"
-
-
-def body_of(request: Request) -> dict[str, Any]:
-    return cast("dict[str, Any]", request.data)  # see JsonObjectParser
-
-
 class Fooocus(Dialect):
     """`/v1/` and `/tasks`. Errors are `{"detail"}`, as in FastAPI; without a valid key 403 in place of 401."""
 
     name: ClassVar[str] = "fooocus"
     prefixes: ClassVar[tuple[str, ...]] = ("/v1/", "/tasks")
+    settings_by_field: ClassVar[Mapping[str, str]] = {
+        "prompt": "prompt",
+        "inpaint_additional_prompt": "prompt",
+        "style_selections": "prompt",
+        "negative_prompt": "negative_prompt",
+        "performance_selection": "steps",
+        "overwrite_step": "steps",
+        "image_seed": "seed",
+        "guidance_scale": "guidance_scale",
+        "base_model_name": "model",
+        "loras": "loras",
+        "vae_name": "vae",
+        "sampler_name": "scheduler",
+        "scheduler_name": "use_karras_sigmas",
+        "clip_skip": "clip_skip",
+        "inpaint_strength": "strength",
+        "inpaint_respective_field": "only_masked_padding",
+    }
 
     @property
     def urls(self) -> Sequence[URLPattern]:
-        generate = InpaintView.as_view(parser_classes=(AnyJsonParser,))
-        tool, control = views.Tool.as_view(), views.Control.as_view(parser_classes=(AnyJsonParser,))
+        generate = InpaintView.as_view(parser_classes=(AnyTypeJsonParser,))
+        tool, control = views.Tool.as_view(), views.Control.as_view(parser_classes=(AnyTypeJsonParser,))
         return [
             re_path(r"^v1/engine/generate/?$", generate),
             re_path(r"^v1/engine/control/?$", control),
@@ -115,13 +102,15 @@ class Fooocus(Dialect):
         shows_previews = not generation.service_data["request"].get("disable_preview", False)
         return stream(generation.pk, shows_previews=shows_previews)
 
+    def sent_fields(self, generation: Generation) -> Iterable[str]:
+        fields: dict[str, Any] = generation.service_data["request"]
+        return fields
+
     def meta(self, generation: Generation) -> dict[str, Any]:
         """Also the prompts with the words of the styles, the warnings, and the error of a failed generation."""
-        idle = [name for name in generation.service_data["request"] if SETTINGS.get(name) in generation.ignored]
-        ignored = list(dict.fromkeys([*idle, *generation.ignored_fields]))
         prompts = {name: generation.settings[name] for name in ("prompt", "negative_prompt")}
         error = {"error": generation.error_message} if generation.status == Status.FAILED else {}
-        return {**super().meta(generation), "ignored": ignored, **prompts, "warnings": generation.warnings, **error}
+        return {**super().meta(generation), **prompts, "warnings": generation.warnings, **error}
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.service_data:  # deleted while the response waited
