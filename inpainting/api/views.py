@@ -109,6 +109,7 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
             ignored_fields=options.ignored_fields,
             service_data=options.service_data,
             expires_at=options.expires_at,
+            parent=options.parent,
             catalog=options.catalog,
         )
     max_wait_seconds, events = dialect.max_wait_seconds(request), dialect.events(generation, request)

@@ -25,6 +25,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "width": generation.source.width,
         "height": generation.source.height,
         **generation.placement,
+        "parent": generation.parent_id,
         "service": generation.service,
         "engine": generation.engine,
         "engine_reason": generation.engine_reason,

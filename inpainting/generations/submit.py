@@ -48,7 +48,8 @@ def submit(
     """Accept a request and return its queued generation; a repeated Idempotency-Key returns the earlier one.
 
     service, ignored_fields, service_data, expires_at: see the columns of `Generation`.
-    parent: the generation that this one runs again. catalog: one that the caller has already read, else a new one.
+    parent: the generation that this one continues or runs again.
+    catalog: one that the caller has already read, else a new one.
     Raises InvalidRequest for a request that cannot be planned (see `Planner.plan`), for a webhook_url that is not
     allowed and for a key that was used with another request; LimitReached if the owner has reached a limit.
     """

@@ -66,7 +66,7 @@ class GenerationRequest(models.Model):
         null=True,
         blank=True,
         related_name="children",
-        help_text="the generation that this one runs again",
+        help_text="the generation that this one continues or runs again",
     )
     engine = models.CharField(max_length=40)
     engine_reason = models.CharField(max_length=300, blank=True, help_text="why this engine was chosen")

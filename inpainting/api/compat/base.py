@@ -54,6 +54,8 @@ class Options:
     idempotency: Idempotency | None = None
     catalog: Catalog | None = None
     """The catalog, where reading the request has searched it."""
+    parent: Generation | None = None
+    """The generation whose result this one edits further."""
 
 
 class Repeated(Exception):

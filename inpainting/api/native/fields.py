@@ -66,6 +66,14 @@ class Img2ImgForm(ChangesForm):
     }
 
 
+class GenerationForm(Img2ImgForm):
+    """The fields of one generation: those of a batch, and its parent."""
+
+    parent = serializers.UUIDField(
+        required=False, help_text="The generation whose result this one edits further; one of yours."
+    )
+
+
 def checked(
     form: type[serializers.Serializer], fields: Mapping[str, Any], catalog: Catalog, *, clamp: bool
 ) -> tuple[dict[str, Any], list[str]]:

@@ -11,7 +11,7 @@ from inpainting import webhooks
 from inpainting.api.compat.base import Options, Repeated
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
-from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
+from inpainting.api.native.fields import GenerationForm, checked, settings_from
 from inpainting.api.pictures import IMAGE, MASK, read_picture
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest
@@ -20,7 +20,9 @@ from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import outpaint_from
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
+from inpainting.generations import history
 from inpainting.generations.idempotency import Idempotency
+from inpainting.models import Generation
 from inpainting.planning import planner
 
 
@@ -47,8 +49,9 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
         field = "input_image" if body.shape is Shape.JSON else "image"
         raise InvalidRequest("No image file provided", code="field_missing", field=field)
     catalog = Catalog()
-    values, warnings = checked(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
+    values, warnings = checked(GenerationForm, body.fields, catalog, clamp=body.is_lenient)
     settings, webhook_url = settings_from(values, catalog), checked_webhook_url(values)
+    parent = parent_in(values, user)
     outpaint = outpaint_from(values)
     engine = values.get("engine", registry.AUTO)
     registry.check_name(engine)
@@ -70,7 +73,18 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
         webhook_url=webhook_url,
         idempotency=idempotency,
         catalog=catalog,
+        parent=parent,
     )
+
+
+def parent_in(values: Mapping[str, Any], user: Any) -> Generation | None:
+    """The generation that the form's `parent` names. Raises InvalidRequest unless it is one of the user's."""
+    if "parent" not in values:
+        return None
+    parent = history.find(user, values["parent"])
+    if parent is None:
+        raise InvalidRequest("parent: You have no generation with this id.", code="parent_unknown", field="parent")
+    return parent
 
 
 def checked_webhook_url(values: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Search in the caller's generations by status, engine, service, dates and words of the prompt."""
+"""Search in the caller's generations by status, engine, service, dates, words of the prompt and edit tree."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from rest_framework import serializers
 
 from inpainting.api.native.pagination import PageQuery
+from inpainting.generations.edit_tree import in_tree
 from inpainting.models import Generation, Status
 
 
@@ -20,6 +21,7 @@ class Search(PageQuery):
     created_after = serializers.DateTimeField(required=False, help_text="ISO 8601; UTC without a time zone.")
     created_before = serializers.DateTimeField(required=False, help_text="ISO 8601; UTC without a time zone.")
     prompt = serializers.CharField(required=False, max_length=300, help_text="Words of the prompt, in any case.")
+    tree = serializers.UUIDField(required=False, help_text="A generation: all of its edit tree, from the root on.")
 
 
 def search(generations: QuerySet[Generation], query: dict[str, Any]) -> QuerySet[Generation]:
@@ -31,4 +33,6 @@ def search(generations: QuerySet[Generation], query: dict[str, Any]) -> QuerySet
         generations = generations.filter(created_at__lt=query["created_before"])
     for word in query.get("prompt", "").split():
         generations = generations.filter(settings__prompt__icontains=word)
+    if "tree" in query:
+        generations = generations.filter(in_tree(query["tree"]))
     return generations

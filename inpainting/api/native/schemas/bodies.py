@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from rest_framework import serializers
 
-from inpainting.api.native.fields import ChangesForm, Img2ImgForm
+from inpainting.api.native.fields import ChangesForm, GenerationForm, Img2ImgForm
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 CONTROL_IMAGE = "The conditioning image of a depth, scribble or tile ControlNet; scaled to the size of the image."
@@ -13,7 +13,7 @@ IP_ADAPTER_IMAGE = "The image prompt of an IP-Adapter; of any size."
 WITHOUT_MASK = "Without a mask the whole image is repainted, which needs a diffusion model; outpainting needs none."
 
 
-class Upload(Img2ImgForm):
+class Upload(GenerationForm):
     """Form fields and files. A text field `params` may hold the settings as JSON; numbers are clamped then."""
 
     image = serializers.FileField(help_text="PNG, JPEG, WebP or GIF, up to 32 MB; or a text, as in JSON.")
@@ -33,6 +33,7 @@ class Json(serializers.Serializer):
     control_image = serializers.CharField(required=False, help_text=f"As input_image. {CONTROL_IMAGE}")
     ip_adapter_image = serializers.CharField(required=False, help_text=f"As input_image. {IP_ADAPTER_IMAGE}")
     prompt = Img2ImgForm().fields["prompt"]
+    parent = GenerationForm().fields["parent"]
 
 
 class ChangesUpload(ChangesForm):

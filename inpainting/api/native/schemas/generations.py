@@ -18,6 +18,8 @@ from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.realtime.current_event import progress_event
 from inpainting.worker.run_time_estimates import QueuePosition
 
+PARENT = "The generation that this one continues or runs again; null after that one was deleted."
+
 
 class LoraUseDocument(Answer):
     slug = serializers.CharField()
@@ -42,6 +44,9 @@ class Metadata(Answer):
     )
     work_width = serializers.IntegerField(required=False, help_text="The requested width, at which the engine worked.")
     work_height = serializers.IntegerField(required=False)
+    parent = serializers.UUIDField(  # type: ignore[assignment]
+        allow_null=True, help_text=PARENT
+    )
     service = serializers.CharField(help_text="The API that accepted it: native, or the name of a service.")
     engine = serializers.CharField()
     engine_reason = serializers.CharField(help_text="Why this engine was chosen.")
@@ -232,7 +237,7 @@ class GenerationDocument(Answer):
     images = GeneratedImageDocument(many=True, source="images.all")
     error = ErrorDocument(allow_null=True)
     parent = serializers.UUIDField(  # type: ignore[assignment]
-        source="parent_id", allow_null=True, help_text="The generation that this one ran again."
+        source="parent_id", allow_null=True, help_text=PARENT
     )
     metadata = Metadata(source="*")
 
