@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ except ImportError:  # Playwright comes with the development extras
 
 from tests.installation import Installation
 
+Run = Callable[[str, str], Any]
 PATIENCE_MS = 30_000
 PASSWORD = "dusk-over-the-bench-42"
 CHROMIUM_FLAGS = [
@@ -97,6 +99,16 @@ def installed_page(browser: Browser, installation: Installation) -> Iterator[Pag
     for page in watched_page(context):
         sign_up(page)
         yield page
+
+
+@pytest.fixture(scope="module")
+def run(browser: Browser, site: Installation, signed_up: StorageState) -> Iterator[Run]:
+    """run(module, body) -> the return value of a script that sees the module's exports as `m`; one shared page."""
+    context = browser.new_context(base_url=site.url, storage_state=signed_up)
+    page = context.new_page()
+    page.goto("/")
+    yield lambda module, body: page.evaluate(f"async () => {{ const m = await import({module!r}); {body} }}")
+    context.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import pytest
-from playwright.sync_api import Browser, StorageState
 
-from tests.installation import Installation
+from tests.browser.conftest import Run
 
 pytestmark = pytest.mark.browser
-Run = Callable[[str, str], Any]
-
-
-@pytest.fixture(scope="module")
-def run(browser: Browser, site: Installation, signed_up: StorageState) -> Iterator[Run]:
-    """run(module, body) -> the return value of a script that sees the module's exports as `m`; one shared page."""
-    context = browser.new_context(base_url=site.url, storage_state=signed_up)
-    page = context.new_page()
-    page.goto("/")
-    yield lambda module, body: page.evaluate(f"async () => {{ const m = await import({module!r}); {body} }}")
-    context.close()
 
 
 def test_undo_and_redo_walk_through_the_history(run: Run) -> None:

@@ -1,0 +1,92 @@
+// The document: all that is edited, as plain JSON, and undo and redo over it. Every function returns a new document.
+// Pure: no DOM.
+
+import { operation } from "editor/core/operations"
+
+/** @typedef {{id: string, name: string, width: number, height: number}} Photo  id: of its file in core/pictures.js */
+/** @typedef {{left: number, top: number, right: number, bottom: number}} Frame  margins of outpainting in pixels of the photo, >= 0 */
+/** @typedef {{kind: "photo", photo: Photo, parent: string | null}
+ *   | {kind: "mask", operation: import("./operations.js").Operation} | {kind: "frame", frame: Frame}} Entry
+ *  a photo starts with an empty mask and no frame; parent: the generation that it is a result of */
+/** @typedef {{version: 1, entries: Entry[], cursor: number, settings: object, generation: string | null,
+ *   step: "editing" | "painting" | "result"}} Document
+ *  entries: all that can be undone and redone, oldest first; cursor: how many of them are in effect;
+ *  settings: the form's values by the API's names; generation: the one that is painted or shown */
+
+const VERSION = 1
+const STEPS = ["editing", "painting", "result"]
+export const NO_FRAME = Object.freeze({ left: 0, top: 0, right: 0, bottom: 0 })
+
+/** @returns {Document} */
+export function emptyDocument() {
+  return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, step: "editing" })
+}
+
+/** A document from plain JSON. Raises RangeError where it is of another version or a value is missing or wrong. @returns {Document} */
+export function readDocument({ version, entries, cursor, settings, generation, step }) {
+  check(version === VERSION, `version ${version} of a document`)
+  check(Number.isInteger(cursor) && cursor >= 0 && cursor <= entries.length, `cursor ${cursor}`)
+  check(STEPS.includes(step), `step ${step}`)
+  check(generation === null || typeof generation === "string", `generation ${generation}`)
+  return freeze({ version, entries: entries.map(checked), cursor, settings: { ...settings }, generation, step })
+}
+
+/** What is in effect: the newest photo, and the frame and the operations after it.
+ *  @returns {{photo: Photo | null, parent: string | null, frame: Frame, operations: import("./operations.js").Operation[]}} */
+export function view({ entries, cursor }) {
+  const current = entries.slice(0, cursor)
+  const start = current.findLastIndex(({ kind }) => kind === "photo")
+  const { photo, parent } = current[start] ?? { photo: null, parent: null }
+  const edits = current.slice(start + 1)
+  return Object.freeze({
+    photo,
+    parent,
+    frame: edits.findLast(({ kind }) => kind === "frame")?.frame ?? NO_FRAME,
+    operations: Object.freeze(edits.filter(({ kind }) => kind === "mask").map(({ operation }) => operation)),
+  })
+}
+
+/** Adds an entry; those that were undone are dropped. @param {Document} document @param {Entry} entry @returns {Document} */
+export function push(document, entry) {
+  const entries = [...document.entries.slice(0, document.cursor), checked(entry)]
+  return freeze({ ...document, entries, cursor: entries.length })
+}
+
+export const canUndo = ({ cursor }) => cursor > 0
+export const canRedo = ({ entries, cursor }) => cursor < entries.length
+
+/** The document before its last entry; itself where there is none. */
+export const undo = (document) => (canUndo(document) ? freeze({ ...document, cursor: document.cursor - 1 }) : document)
+export const redo = (document) => (canRedo(document) ? freeze({ ...document, cursor: document.cursor + 1 }) : document)
+
+/** The ids of all pictures that the document needs, those of undone entries too. @returns {Set<string>} */
+export function pictureIds({ entries }) {
+  return new Set(entries.map(({ photo, operation }) => photo?.id ?? operation?.picture).filter(Boolean))
+}
+
+const CHECKED = {
+  photo({ photo: { id, name, width, height }, parent = null }) {
+    check(typeof id === "string" && [width, height].every((side) => Number.isInteger(side) && side > 0), "a photo")
+    return { kind: "photo", photo: Object.freeze({ id, name: String(name), width, height }), parent }
+  },
+  mask: (entry) => ({ kind: "mask", operation: operation(entry.operation) }),
+  frame({ frame: { left, top, right, bottom } }) {
+    check([left, top, right, bottom].every((margin) => margin >= 0 && Number.isFinite(margin)), "a frame")
+    return { kind: "frame", frame: Object.freeze({ left, top, right, bottom }) }
+  },
+}
+
+function checked(entry) {
+  check(Object.hasOwn(CHECKED, entry.kind), `an entry of the kind ${entry.kind}`)
+  return Object.freeze(CHECKED[entry.kind](entry))
+}
+
+function freeze(document) {
+  Object.freeze(document.entries)
+  Object.freeze(document.settings)
+  return Object.freeze(document)
+}
+
+function check(isRight, subject) {
+  if (!isRight) throw new RangeError(`This is not valid in a document: ${subject}.`)
+}

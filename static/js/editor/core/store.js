@@ -1,0 +1,40 @@
+// Holds the document and tells listeners of its changes. Pure: no DOM.
+
+import { emptyDocument, view } from "editor/core/document"
+
+export class Store {
+  #document
+  #view
+  #listeners = new Set()
+
+  /** @param {import("./document.js").Document} document */
+  constructor(document = emptyDocument()) {
+    this.#document = document
+    this.#view = view(document)
+  }
+
+  get document() {
+    return this.#document
+  }
+
+  /** What of the document is in effect (document.js, `view`); the same object until entries or cursor change. */
+  get view() {
+    return this.#view
+  }
+
+  /** Replaces the document by `change(document)`; calls the listeners unless it is the same. */
+  update(change) {
+    const before = this.#document
+    const after = change(before)
+    if (after === before) return
+    this.#document = after
+    if (after.entries !== before.entries || after.cursor !== before.cursor) this.#view = view(after)
+    for (const listener of [...this.#listeners]) listener(after, before)
+  }
+
+  /** Calls `listener(document, documentBefore)` after each change. Returns a function that ends this. */
+  subscribe(listener) {
+    this.#listeners.add(listener)
+    return () => { this.#listeners.delete(listener) }
+  }
+}
