@@ -237,6 +237,7 @@ def completed_body(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str,
         "guidance_start",
         "guidance_end",
         "safety_checker",
+        "parent",
     ):
         completed.pop(name, None)
     if isinstance(completed.get("loras"), list) and all(isinstance(use, dict) for use in completed["loras"]):

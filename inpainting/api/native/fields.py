@@ -69,7 +69,8 @@ class Img2ImgForm(ChangesForm):
 class GenerationForm(Img2ImgForm):
     """The fields of one generation: those of a batch, and its parent."""
 
-    parent = serializers.UUIDField(
+    # DRF's metaclass removes declared fields from the class, so this one hides no attribute.
+    parent = serializers.UUIDField(  # type: ignore[assignment]
         required=False, help_text="The generation whose result this one edits further; one of yours."
     )
 

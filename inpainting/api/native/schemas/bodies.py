@@ -33,7 +33,7 @@ class Json(serializers.Serializer):
     control_image = serializers.CharField(required=False, help_text=f"As input_image. {CONTROL_IMAGE}")
     ip_adapter_image = serializers.CharField(required=False, help_text=f"As input_image. {IP_ADAPTER_IMAGE}")
     prompt = Img2ImgForm().fields["prompt"]
-    parent = GenerationForm().fields["parent"]
+    parent = GenerationForm().fields["parent"]  # type: ignore[assignment] # see GenerationForm
 
 
 class ChangesUpload(ChangesForm):
