@@ -272,6 +272,8 @@ ALLOWED_NETWORKS = [ip_network(text) for text in env.list("DREAMLAYER_ALLOWED_NE
 ALLOWED_PORTS = [int(text) for text in env.list("DREAMLAYER_ALLOWED_PORTS", default=[])]
 # Concurrent downloads of image URLs per user and web process. Each occupies a thread for up to 15 seconds.
 FETCHES_PER_USER = env.int("DREAMLAYER_FETCHES_PER_USER", 4)
+# Concurrent selections of objects (POST /api/masks/) per user and web process. Each computes for up to a few seconds.
+SEGMENTATIONS_PER_USER = env.int("DREAMLAYER_SEGMENTATIONS_PER_USER", 2)
 
 # Workers: threads of the serving process, which also contains the broker. WORKERS is the number for the CPU queue.
 WORKERS = env.int("DREAMLAYER_WORKERS", max(1, (os.cpu_count() or 2) // 2))

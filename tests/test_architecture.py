@@ -28,7 +28,7 @@ FLOORS = [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.channel_layers"),
         *("inpainting.storage", "inpainting.apps", "inpainting.checks", "inpainting.net", "inpainting.media"),
     ],
-    ["inpainting.engines"],
+    ["inpainting.engines", "inpainting.segmenters"],
     ["inpainting.catalog"],
     ["inpainting.leases"],
     ["inpainting.core"],

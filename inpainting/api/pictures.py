@@ -12,8 +12,8 @@ from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 
+from inpainting.api.concurrency_limits import limit_fetches
 from inpainting.api.errors import TooLarge
-from inpainting.api.fetch_limit import limit_concurrent_fetches
 from inpainting.api.media.links import read_own_link
 from inpainting.core.codecs import DecodedPicture, IntakeLimits, decode_picture
 from inpainting.core.errors import InvalidPicture
@@ -118,7 +118,7 @@ def read_bytes(sent: SentPicture, role: PictureRole, user: Any) -> bytes:
         own = read_own_link(text, user, field=sent.field)
         if own is not None:
             return own
-        with limit_concurrent_fetches(user):
+        with limit_fetches(user):
             policy = replace(site_policy(), max_bytes=role.max_bytes)
             return download_image(text, field=sent.field, policy=policy)
     return base64_bytes(sent, text, role)

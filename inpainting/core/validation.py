@@ -56,6 +56,17 @@ def check_range(name: str, value: float, lowest: float, highest: float, *, field
         )
 
 
+def finite_numbers(values: object) -> tuple[float, ...] | None:
+    """Return a list of finite numbers as floats; None for anything else, booleans included."""
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+        return None
+    try:
+        numbers = tuple(float(value) for value in values)
+    except OverflowError:
+        return None
+    return numbers if all(map(math.isfinite, numbers)) else None
+
+
 def abbreviate(number: float) -> str:
     """Return the number as text for a message, a long whole number cut to its first digits."""
     text = str(number)

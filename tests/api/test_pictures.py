@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pytest_django import Settings
 
 from accounts.models import User
-from inpainting.api import fetch_limit
+from inpainting.api.concurrency_limits import limit_fetches
 from inpainting.api.media.links import SIGNER
 from inpainting.core.codecs import decode_picture
 from inpainting.core.errors import InvalidRequest
@@ -177,7 +177,7 @@ def test_concurrent_fetches_of_one_user_are_limited(
         assert [caller.result().status_code for caller in waiting] == [200] * 5
         assert call(alices_key).status_code == 200
         assert server.visitors() == 6
-    assert not fetch_limit.active_fetches
+    assert not limit_fetches.active
 
 
 @pytest.mark.parametrize("host", ["", "http://testserver", "https://testserver:8443", "http://localhost:8000"])

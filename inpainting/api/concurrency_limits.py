@@ -1,0 +1,44 @@
+"""Limits on what a user does at the same time in this process, since each of it occupies a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+
+from inpainting.accounting.limits import RATE, refuse_over
+
+RETRY_SECONDS = 2
+
+
+class ConcurrencyLimit:
+    """Counts what is in progress. what: in words, for the error. setting: the name of the setting with the limit."""
+
+    def __init__(self, what: str, setting: str) -> None:
+        self.what, self.setting = what, setting
+        self.active: Counter[int] = Counter()
+        """In progress, by the primary key of the user."""
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def __call__(self, user: Any) -> Iterator[None]:
+        """Count one more of this user. Raises LimitReached at the limit."""
+        key = int(user.pk or 0)
+        with self._lock:
+            refuse_over(getattr(settings, self.setting), self.active[key], self.what, RATE, RETRY_SECONDS)
+            self.active[key] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.active.subtract([key])
+                if not self.active[key]:
+                    del self.active[key]
+
+
+limit_fetches = ConcurrencyLimit("pictures fetched at a time", "FETCHES_PER_USER")
+limit_segmentations = ConcurrencyLimit("objects selected at a time", "SEGMENTATIONS_PER_USER")

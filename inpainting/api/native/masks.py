@@ -1,0 +1,76 @@
+"""`POST /api/masks/`: select an object by points on it or a box around it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Scope
+from inpainting.api.concurrency_limits import limit_segmentations
+from inpainting.api.native.bodies import Body, read_body
+from inpainting.api.native.schemas.masks import MASKS, MaskForm, SelectedMask
+from inpainting.api.openapi import READING, documented
+from inpainting.api.pictures import IMAGE, SentPicture, read_picture
+from inpainting.api.views import AnyBodyView
+from inpainting.core import masks
+from inpainting.core.codecs import encode_png
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.picture import Mask, Picture
+from inpainting.segmenters import registry
+from inpainting.segmenters.base import Selection
+
+# Each computes for up to a few seconds, so that workers and other requests keep a processor.
+_segmenting = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
+
+
+class Masks(AnyBodyView):
+    """Takes a picture and where the object is. Stores nothing."""
+
+    required_scope = Scope.GENERATE
+    takes_pictures = True
+
+    @documented(
+        "Select an object", {200: SelectedMask}, problems=(*READING, 429, 503), request=MASKS, name="masks_create"
+    )
+    def post(self, request: Request) -> Response:
+        body = read_body(request)
+        form = MaskForm(data=body.fields)
+        form.is_valid(raise_exception=True)
+        values = form.validated_data
+        segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
+        selection = Selection(values.get("points", ()), values.get("box"))
+        with limit_segmentations(request.user):
+            picture = read_picture(sent_image(body, values.get("source")), IMAGE, request.user).picture
+            selection = selection.within(picture.size)
+            with _segmenting:
+                mask = segmenter.segment(picture, selection)
+            return Response(SelectedMask.render(answer(mask, segmenter.name)))
+
+
+def sent_image(body: Body, source: UUID | None) -> SentPicture:
+    """The field `image`, or the source image of the generation. Raises InvalidRequest for neither and for both."""
+    sent = body.picture("image")
+    if (sent is None) == (source is None):
+        raise InvalidRequest("Send either image or source.", code="field_missing", field="image")
+    return sent or SentPicture("source", reverse("generation-source", args=[source]))
+
+
+def answer(mask: Mask, segmenter: str) -> dict[str, Any]:
+    box = masks.bounds(mask)
+    png = encode_png(Picture(mask[:, :, None]))
+    return {
+        "mask": "data:image/png;base64," + base64.b64encode(png).decode(),
+        "box": None if box is None else [box.left, box.top, box.right, box.bottom],
+        "area": int(np.count_nonzero(mask)),
+        "width": mask.shape[1],
+        "height": mask.shape[0],
+        "segmenter": segmenter,
+    }

@@ -1,0 +1,95 @@
+"""The body and the answer of `POST /api/masks/`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from inpainting.api.native.schemas.base import Answer, Constant
+from inpainting.api.setting_fields import Text, parse_json
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Box
+from inpainting.core.validation import finite_numbers
+from inpainting.segmenters import registry
+from inpainting.segmenters.base import MAX_POINTS, Point, box_around
+
+POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 3}
+BOX = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+
+
+@extend_schema_field({"type": "array", "items": POINT, "maxItems": MAX_POINTS})
+class Points(serializers.Field):
+    """A list of [x, y] or [x, y, 1 or 0]; in forms the same list as JSON text."""
+
+    def to_internal_value(self, data: Any) -> tuple[Point, ...]:
+        entries = parse_json(data, self) if isinstance(data, str) else data
+        if not isinstance(entries, list):
+            raise InvalidRequest("points must be a list.", field="points")
+        return tuple(self._point(entry, f"points[{index}]") for index, entry in enumerate(entries[: MAX_POINTS + 1]))
+
+    def _point(self, entry: Any, place: str) -> Point:
+        numbers = finite_numbers(entry)
+        if numbers is None or len(numbers) not in (2, 3) or numbers[2:] not in ((), (0.0,), (1.0,)):
+            message = f"{place} must be [x, y], or [x, y, 1] on the object, or [x, y, 0] beside it."
+            raise InvalidRequest(message, field="points")
+        return Point(numbers[0], numbers[1], numbers[2:] != (0.0,))
+
+
+@extend_schema_field(BOX)
+class BoxEdges(serializers.Field):
+    """[left, top, right, bottom]; in forms as JSON text."""
+
+    def to_internal_value(self, data: Any) -> Box:
+        numbers = finite_numbers(parse_json(data, self) if isinstance(data, str) else data)
+        if numbers is None or len(numbers) != 4:
+            raise InvalidRequest("box must be [left, top, right, bottom].", field="box")
+        return box_around(*numbers)
+
+
+class MaskForm(serializers.Serializer):
+    """What to select. A point on the object, or a box around it, is needed."""
+
+    points = Points(
+        required=False,
+        help_text="[[x, y, 1 or 0], …] in pixels: 1, the default, on the object, 0 beside it. In forms as JSON text.",
+    )
+    box = BoxEdges(required=False, help_text="[left, top, right, bottom] around the object. In forms as JSON text.")
+    source = serializers.UUIDField(  # type: ignore[assignment]  # the metaclass collects it
+        required=False, help_text="In place of `image`: the id of a generation whose source image is read."
+    )
+    segmenter = Text(required=False, max_length=60, help_text=f"Default: {registry.DEFAULT}.")
+
+
+class MaskUploadForm(MaskForm):
+    """Form fields and a file."""
+
+    image = serializers.FileField(
+        required=False, help_text="PNG, JPEG, WebP or GIF, up to 32 MB; or a text, as in JSON."
+    )
+
+
+class MaskJson(MaskForm):
+    """The same fields as in the form."""
+
+    image = serializers.CharField(
+        required=False, help_text="Base64, a data URL, an http(s) URL, or a link of this site."
+    )
+
+
+MASKS = {"multipart/form-data": MaskUploadForm, "application/json": MaskJson}
+
+
+class SelectedMask(Answer):
+    status = Constant("success")
+    mask = serializers.CharField(
+        help_text="Data URL of a PNG of the image's size: white is selected, black is not (`white_repaints`)."
+    )
+    box = serializers.ListField(
+        child=serializers.IntegerField(), allow_null=True, help_text="Left, top, right, bottom of what is selected."
+    )
+    area = serializers.IntegerField(help_text="Selected pixels; 0 where no object was found.")
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    segmenter = serializers.CharField()

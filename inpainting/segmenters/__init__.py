@@ -1,0 +1,1 @@
+"""Segmenters: image to mask. One module each; `registry` finds them."""

@@ -1,0 +1,135 @@
+"""`POST /api/masks/`: an object is selected in every shape of the body, and nothing is stored."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from django.test import Client
+from numpy.typing import NDArray
+from PIL import Image
+
+from accounts.models import ApiKey, Scope, User
+from inpainting.api.concurrency_limits import limit_segmentations
+from inpainting.models import Generation, UploadedPicture
+from tests.api.bodies import data_url, text, upload
+from tests.conftest import png
+
+
+@pytest.fixture
+def disc_png() -> bytes:
+    """96 x 64: a red disc of radius 15 around (60, 30) on grey."""
+    pixels = np.full((64, 96, 3), 110, np.uint8)
+    cv2.circle(pixels, (60, 30), 15, (220, 20, 20), -1)
+    return png(pixels)
+
+
+def selected(answer: Any) -> NDArray[Any]:
+    assert answer.status_code == 200, answer.content
+    head, _, encoded = answer.json()["mask"].partition(",")
+    assert head == "data:image/png;base64"
+    with Image.open(BytesIO(base64.b64decode(encoded))) as mask:
+        return np.asarray(mask)
+
+
+def as_json(program: Client, **fields: Any) -> Any:
+    return program.post("/api/masks/", fields, content_type="application/json")
+
+
+def test_a_click_and_a_box_select_the_same_object_in_every_shape(alices_program: Client, disc_png: bytes) -> None:
+    click, box = [[60, 30, 1]], [40, 10, 80, 50]
+    answers = [
+        as_json(alices_program, image=data_url(disc_png), points=click),
+        as_json(alices_program, image=text(disc_png), points=[[60.5, 29]], box=box),
+        alices_program.post("/api/masks/", {"image": upload(disc_png), "points": json.dumps(click)}),
+        alices_program.post("/api/masks/", {"image": upload(disc_png), "params": json.dumps({"box": box})}),
+    ]
+    for answer in answers:
+        mask, found = selected(answer), answer.json()
+        assert mask.shape == (64, 96)
+        assert (mask[30, 60], mask[5, 5]) == (255, 0)
+        assert found["area"] == np.count_nonzero(mask) == pytest.approx(np.pi * 15**2, rel=0.1)
+        assert np.abs(np.subtract(found["box"], [45, 15, 76, 46])).max() <= 1
+        assert (found["status"], found["width"], found["height"]) == ("success", 96, 64)
+        assert found["segmenter"] == "grabcut"
+    assert not UploadedPicture.objects.exists()
+
+
+def test_where_no_object_is_found_the_answer_has_no_box(alices_program: Client) -> None:
+    flat = png(np.full((40, 40, 3), 90, np.uint8))
+    answer = as_json(alices_program, image=text(flat), box=[10, 10, 30, 30])
+    assert not selected(answer).any()
+    assert (answer.json()["box"], answer.json()["area"]) == (None, 0)
+
+
+def test_the_source_image_of_a_generation_is_read_by_its_owner_alone(
+    alice: User, alices_program: Client, bobs_program: Client, generate: Callable[..., Generation]
+) -> None:
+    generation = generate(alice)
+    fields = {"source": str(generation.pk), "box": [30, 10, 70, 50]}
+    assert selected(as_json(alices_program, **fields)).shape == (64, 96)
+    refused = as_json(bobs_program, **fields)
+    assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == (400, "url_not_allowed", "source")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "field"),
+    [
+        ({}, "field_missing", "points"),
+        ({"points": []}, "field_missing", "points"),
+        ({"points": [[3, 3, 0]]}, "field_missing", "points"),
+        ({"points": [[3, 3, 2]]}, "field_invalid", "points"),
+        ({"points": [[3]]}, "field_invalid", "points"),
+        ({"points": [["3", 3]]}, "field_invalid", "points"),
+        ({"points": [[True, 3]]}, "field_invalid", "points"),
+        ({"points": [[10**400, 3]]}, "field_invalid", "points"),
+        ({"points": {"x": 3}}, "field_invalid", "points"),
+        ({"points": "[[3,"}, "field_invalid", "points"),
+        ({"points": [[97, 3]]}, "field_out_of_range", "points"),
+        ({"points": [[3, 3]] * 101}, "field_out_of_range", "points"),
+        ({"box": [1, 2, 3]}, "field_invalid", "box"),
+        ({"box": [9, 2, 3, 8]}, "field_invalid", "box"),
+        ({"box": [200, 2, 300, 8]}, "field_out_of_range", "box"),
+        ({"box": [1, 2, 30, 40], "segmenter": "magic"}, "segmenter_not_found", "segmenter"),
+        ({"box": [1, 2, 30, 40], "image": None}, "field_missing", "image"),
+        ({"box": [1, 2, 30, 40], "image": "bm8gcGljdHVyZQ=="}, "image_type_unsupported", "image"),
+        ({"box": [1, 2, 30, 40], "image": "http://10.0.0.1/a.png"}, "url_not_allowed", "image"),
+        ({"box": [1, 2, 30, 40], "source": "7"}, "field_invalid", "source"),
+    ],
+)
+def test_a_wrong_field_is_named(
+    alices_program: Client, disc_png: bytes, fields: dict[str, Any], code: str, field: str
+) -> None:
+    answer = as_json(alices_program, **{"image": text(disc_png), **fields})
+    assert (answer.status_code, answer.json()["code"], answer.json().get("field")) == (400, code, field)
+
+
+def test_a_key_needs_the_scope_to_generate(alice: User, disc_png: bytes) -> None:
+    reading = ApiKey.issue(alice, scopes=[Scope.READ])[1]
+    for client, status in ((Client(headers={"X-API-Key": reading}), 403), (Client(), 401)):
+        assert as_json(client, image=text(disc_png), points=[[60, 30]]).status_code == status
+
+
+def test_one_user_selects_only_so_many_objects_at_a_time(
+    alice: User, alices_program: Client, bobs_program: Client, disc_png: bytes, settings: Any
+) -> None:
+    settings.SEGMENTATIONS_PER_USER = 1
+    fields = {"image": text(disc_png), "points": [[60, 30]]}
+    with limit_segmentations(alice):
+        refused = as_json(alices_program, **fields)
+        assert (refused.status_code, refused.json()["code"], refused["Retry-After"]) == (429, "rate_limited", "2")
+        assert as_json(bobs_program, **fields).status_code == 200
+    assert as_json(alices_program, **fields).status_code == 200
+
+
+def test_a_failed_selection_frees_its_place(alices_program: Client, settings: Any) -> None:
+    settings.SEGMENTATIONS_PER_USER = 1
+    for _ in range(3):
+        assert as_json(alices_program, image="bm8=", points=[[1, 1]]).status_code == 400
+    assert not limit_segmentations.active

@@ -1,0 +1,129 @@
+"""What every segmenter guarantees, and how well GrabCut selects objects in photos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Box, Size
+from inpainting.core.picture import Mask, Picture
+from inpainting.segmenters import registry
+from inpainting.segmenters.base import MAX_POINTS, Point, Segmenter, Selection, box_around
+
+EVERY = pytest.mark.parametrize("segmenter", registry.segmenters().values(), ids=lambda segmenter: segmenter.name)
+GRABCUT = registry.find("grabcut")
+PLATE = [
+    *([80, 215], [95, 175], [125, 140], [165, 112], [172, 60], [185, 35], [215, 20], [270, 14], [330, 18], [380, 40]),
+    *([400, 65], [425, 62], [415, 115], [445, 140], [470, 185], [478, 225], [465, 285], [430, 335], [375, 370]),
+    *([300, 385], [225, 380], [160, 355], [115, 315], [88, 265]),
+]
+"""The cup with its saucer and spoon in skimage's photo of a coffee, drawn by hand."""
+ROCKET = [[312, 425], [312, 145], [320, 133], [330, 145], [332, 425]]
+"""The rocket in skimage's photo of one."""
+
+
+def polygon(points: list[list[int]], size: Size) -> Mask:
+    drawn = np.zeros((size.height, size.width), np.uint8)
+    cv2.fillPoly(drawn, [np.array(points)], 255)
+    return drawn
+
+
+def overlap(found: Mask, wanted: Mask) -> float:
+    """Intersection over union."""
+    return float(np.count_nonzero(found & wanted) / np.count_nonzero(found | wanted))
+
+
+def coin() -> Mask:
+    drawn = np.zeros((303, 384), np.uint8)
+    cv2.circle(drawn, (346, 187), 31, 255, -1)
+    return drawn
+
+
+def grey(pixels: NDArray[Any]) -> Picture:
+    return Picture(pixels[:, :, np.newaxis])
+
+
+def test_a_box_selects_the_object_in_it() -> None:
+    photo = Picture(data.coffee())
+    found = GRABCUT.segment(photo, Selection(box=Box(70, 10, 490, 390)))
+    assert overlap(found, polygon(PLATE, photo.size)) > 0.9
+    assert not found[:, 500:].any()
+
+
+def test_a_click_selects_the_object_under_it() -> None:
+    assert overlap(GRABCUT.segment(grey(data.coins()), Selection((Point(325, 180),))), coin()) > 0.85
+
+
+def test_a_click_beside_the_object_takes_away_what_the_box_has_too_much() -> None:
+    photo, box = Picture(data.rocket()), Box(290, 60, 355, 425)
+    beside = tuple(Point(x, y, is_object=False) for x in (296, 348) for y in (380, 400, 415))
+    found = GRABCUT.segment(photo, Selection((Point(322, 250), *beside), box))
+    assert overlap(found, polygon(ROCKET, photo.size)) > 0.7
+    assert all(found[int(point.y), int(point.x)] == 0 for point in beside)
+
+
+def test_of_several_pieces_those_with_a_point_are_selected() -> None:
+    two = np.full((80, 160, 3), 60, np.uint8)
+    two[20:60, 20:60] = two[20:60, 100:140] = (250, 220, 40)
+    box = Box(10, 10, 150, 70)
+    assert np.count_nonzero(GRABCUT.segment(Picture(two), Selection(box=box))) == 2 * 40 * 40
+    found = GRABCUT.segment(Picture(two), Selection((Point(40, 40),), box))
+    assert found[:, 80:].max() == 0
+    assert np.count_nonzero(found) == 40 * 40
+
+
+def test_a_small_object_in_a_large_photo_keeps_its_edges() -> None:
+    large = np.full((3000, 4000, 3), 90, np.uint8)
+    cv2.circle(large, (3111, 2222), 60, (200, 30, 30), -1)
+    wanted = np.all(large == (200, 30, 30), axis=2).astype(np.uint8) * 255
+    for selection in (Selection((Point(3100, 2200),)), Selection(box=Box(3030, 2140, 3190, 2300))):
+        assert overlap(GRABCUT.segment(Picture(large), selection), wanted) > 0.95
+
+
+@EVERY
+def test_a_mask_is_binary_of_the_pictures_size_and_the_same_each_time(segmenter: Segmenter) -> None:
+    rng = np.random.default_rng(3)
+    depths = ((np.uint8, 1), (np.uint8, 4), (np.uint16, 2), (np.uint16, 3))
+    for dtype, channels in depths:
+        photo = Picture(rng.integers(0, np.iinfo(dtype).max, (30, 50, channels), dtype))
+        for selection in (Selection(box=Box(10, 5, 30, 25)), Selection((Point(50, 30), Point(0, 0, is_object=False)))):
+            found = segmenter.segment(photo, selection)
+            assert found.shape == (30, 50)
+            assert found.dtype == np.uint8
+            assert set(np.unique(found)) <= {0, 255}
+            assert np.array_equal(found, segmenter.segment(photo, selection))
+
+
+@EVERY
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 2)])
+def test_the_smallest_pictures_are_segmented(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    photo = Picture(np.arange(size[0] * size[1] * 3).reshape(*size, 3).astype(np.uint8))
+    for selection in (Selection(box=Box(0, 0, 1, 1)), Selection((Point(0.5, 0.5),)), Selection((Point(0, 0),))):
+        assert segmenter.segment(photo, selection).shape == size
+
+
+def test_a_selection_needs_the_object_and_few_points() -> None:
+    with pytest.raises(InvalidRequest, match="Mark the object"):
+        Selection((Point(3, 3, is_object=False),))
+    with pytest.raises(InvalidRequest, match="at most 100"):
+        Selection((Point(1, 1),) * (MAX_POINTS + 1))
+
+
+def test_a_selection_lies_within_the_image() -> None:
+    image = Size(96, 64)
+    assert Selection(box=box_around(-5, 2.5, 20.2, 400)).within(image).box == Box(0, 2, 21, 64)
+    for selection in (Selection((Point(97, 3),)), Selection((Point(3, -0.1),)), Selection(box=Box(96, 0, 99, 9))):
+        with pytest.raises(InvalidRequest) as refused:
+            selection.within(image)
+        assert refused.value.code == "field_out_of_range"
+
+
+def test_an_unknown_segmenter_is_refused_with_the_names() -> None:
+    with pytest.raises(InvalidRequest, match="the segmenters are: grabcut"):
+        registry.find("magic")
