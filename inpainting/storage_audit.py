@@ -15,11 +15,13 @@ from typing import Any
 from django.core.files.storage import Storage, default_storage
 from django.db import models
 
-from inpainting.models import GeneratedImage, Mask, ReferencePicture, SourceImage, UploadedPicture
+from inpainting.models import DraftPicture, GeneratedImage, Mask, ReferencePicture, SourceImage, UploadedPicture
 from inpainting.models.pictures import StoredPicture
 
 CHUNK_BYTES = 2**20
-MODELS: tuple[type[StoredPicture], ...] = (SourceImage, Mask, ReferencePicture, GeneratedImage, UploadedPicture)
+MODELS: tuple[type[StoredPicture], ...] = (
+    *(SourceImage, Mask, ReferencePicture, GeneratedImage, UploadedPicture, DraftPicture),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.models import Batch, Generation, InferenceModel, Lora, Retention, UserLimits, WebhookDelivery
 from inpainting.realtime.consumers import NOT_FOUND
 from inpainting.realtime.routing import websocket_urlpatterns
+from tests import drafts
 
 Cell = int | str
 OPEN = 101
@@ -143,6 +144,16 @@ ROWS = [
         scope=Scope.GENERATE,
     ),
     Row(BATCH, "/api/batches/{open_batch}/", (401, 204, 204, *API[3:]), method="DELETE", scope=Scope.MANAGE),
+    Row("api/draft/pictures/<sha256:sha256>/", "/api/draft/pictures/{sha256}/", API),
+    # An empty file, which everybody may send: of two users with the same picture, each uploads it.
+    Row(
+        "api/draft/pictures/<sha256:sha256>/",
+        "/api/draft/pictures/{sha256}/",
+        (401, 400, 400, 400, 400, 403, 401, 401, 400, 400),
+        method="PUT",
+        scope=Scope.MANAGE,
+        unknown=400,
+    ),
     Row(
         "api/webhooks/deliveries/<str:webhook_id>/resend/",
         "/api/webhooks/deliveries/{webhook}/resend/",
@@ -213,6 +224,7 @@ MISSING = {
     **dict.fromkeys(("waiting", "hidden"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(("batch", "open_batch"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(("key", "user", "group", "email", "content_type", "retention", "limits", "delivery"), 999999),
+    "sha256": "0" * 64,
     "model": 999999,
     "lora": 999999,
     **dict.fromkeys(("token", "named", "number", "setup", "confirmation", "reset", "webhook", "slug"), "made-up"),
@@ -269,6 +281,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
     generate: Callable[..., Generation],
     batch_of: Callable[..., Batch],
     photo: NDArray[Any],
+    photo_png: bytes,
 ) -> None:
     clients = actors(row)
     alice.refresh_from_db()  # signing in invalidates older password reset links
@@ -298,6 +311,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "content_type": ContentType.objects.get_for_model(Generation).pk,
         "delivery": delivery.pk,
         "webhook": delivery.webhook_id,
+        "sha256": drafts.stored(alice, photo_png),
         "token": SIGNER.sign(generation.images.get().pk.hex),
         "named": result_link("outputs/2026-11-22", "a.png", generation, origin="").split("/")[-2],
         "setup": first_administrator.make_token(),

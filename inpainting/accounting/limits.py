@@ -16,6 +16,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.models import (
     Act,
+    DraftPicture,
     GeneratedImage,
     Generation,
     LedgerEntry,
@@ -35,7 +36,7 @@ WEBHOOKS_PER_MINUTE = 30
 """Limit on test deliveries and redeliveries. Each calls another machine, so the limit applies to all users."""
 
 UPLOADED_PICTURES = 100
-"""Limit on the uploaded pictures of a user that have not expired."""
+"""Limit on the uploaded pictures of a user that have not expired, and on those of drafts."""
 
 
 class LimitReached(InvalidRequest):
@@ -63,7 +64,7 @@ class Allowance:
         self.limits = UserLimits.for_user(owner)
         self.accepted = self.accepted_pixels = self.accepted_bytes = 0
         if self.limits is not None:
-            _lock(owner)
+            lock_owner(owner)
 
     def check(self) -> None:
         """Raise LimitReached if not even the smallest generation would be accepted."""
@@ -130,26 +131,25 @@ def megapixels(pixels: int) -> int:
 
 def spend_webhook(owner: Any) -> None:
     """Count a test delivery or redelivery, in the transaction that makes it due. Raises LimitReached."""
-    _lock(owner)
+    lock_owner(owner)
     this_minute = _recent_entries(owner, Act.WEBHOOK, MINUTE)
     soon = _until_free(this_minute, MINUTE)
     refuse_over(WEBHOOKS_PER_MINUTE, this_minute.count(), "webhooks sent by hand in a minute", RATE, soon)
     LedgerEntry.objects.create(owner=owner, act=Act.WEBHOOK)
 
 
-def check_upload(owner: Any) -> None:
+def check_upload(owner: Any, model: type[UploadedPicture | DraftPicture] = UploadedPicture) -> None:
     """Check the limits on uploaded pictures, in the transaction that saves one. Raises LimitReached."""
-    _lock(owner)
-    refuse_over(
-        UPLOADED_PICTURES, UploadedPicture.objects.filter(owner=owner).count(), "uploaded pictures", QUOTA, None
-    )
+    lock_owner(owner)
+    count, what = model._default_manager.filter(owner=owner).count(), str(model._meta.verbose_name_plural)
+    refuse_over(UPLOADED_PICTURES, count, what, QUOTA, None)
     limits = UserLimits.for_user(owner)
     if limits is not None and limits.stored_megabytes is not None:
         refuse_over(limits.stored_megabytes, stored_bytes(owner) // 10**6, "megabytes stored", QUOTA, None)
 
 
-def _lock(owner: Any) -> None:
-    """Serialize the accepting transactions of one owner. SQLite's are exclusive anyway.
+def lock_owner(owner: Any) -> None:
+    """Serialize the transactions of one owner that accept or store something. SQLite's are exclusive anyway.
 
     `no_key`: rows that refer to the owner may be written meanwhile.
     """
@@ -194,6 +194,7 @@ def stored_bytes(owner: Any) -> int:
         Mask.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
         ReferencePicture.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
         UploadedPicture.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
+        DraftPicture.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
         GeneratedImage.objects.filter(generation__owner=owner).aggregate(n=Sum(files)),
     ]
     return sum(pictures["n"] or 0 for pictures in kept)

@@ -41,7 +41,7 @@ CODES = {
     exceptions.NotAcceptable: "not_acceptable",
     exceptions.Throttled: "rate_limited",
 }
-STATUSES = {"idempotency_in_progress": 409, "idempotency_key_reused": 422}
+STATUSES = {"draft_changed": 409, "idempotency_in_progress": 409, "idempotency_key_reused": 422}
 """HTTP statuses of the InvalidRequest codes that are not answered with 400."""
 FIELD_CODES = {"required": "field_missing", "null": "field_missing"}
 ENDED_STATUSES = {Status.CANCELLED: 409, Status.FAILED: 500}

@@ -81,15 +81,17 @@ class LimitedBodyParser(BaseParser):
     """Base class: large bodies are read and parsed one at a time in this process."""
 
     limit: ClassVar[Limit]
+    max_bytes: ClassVar[int | None] = None  # DATA_UPLOAD_MAX_MEMORY_SIZE
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         """Raises InvalidRequest for more occurrences than `limit`, RequestDataTooBig, and what `parse_body` raises."""
+        max_bytes = self.max_bytes or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         chunk, count, body = stream.read(LARGE_BYTES), 0, BytesIO()
         with one_at_a_time(len(chunk) == LARGE_BYTES):
             while chunk:
-                if body.tell() + len(chunk) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+                if body.tell() + len(chunk) > max_bytes:
                     raise RequestDataTooBig
                 count = self.limit.count(chunk, count)
                 body.write(chunk)

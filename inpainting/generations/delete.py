@@ -9,6 +9,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
+from inpainting.generations import drafts
 from inpainting.models import (
     Act,
     Batch,
@@ -60,7 +61,8 @@ def delete_ended(pk: UUID) -> bool:
 
 
 def delete_all_of_user(user: Any) -> int:
-    """Delete all generations, batches and images of a user, queued and running ones too. Returns their number.
+    """Delete all generations, batches and images of a user and empty their draft. Returns the number of generations,
+    queued and running ones too.
 
     A worker notices at its next step that the generation is gone, and discards its work.
     """
@@ -74,6 +76,7 @@ def delete_all_of_user(user: Any) -> int:
         Mask.objects.filter(owner=user, generations=None).delete()
         ReferencePicture.objects.filter(owner=user, controlled=None, adapted=None).delete()
         UploadedPicture.objects.filter(owner=user).delete()
+        drafts.empty(user)
         for pk in pks:
             transaction.on_commit(partial(completion_waiters.wake, pk), robust=True)
     return len(pks)

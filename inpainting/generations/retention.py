@@ -1,4 +1,4 @@
-"""Apply retention: delete generations, webhooks and batches past the owner's or the site's limit."""
+"""Apply retention: delete generations, webhooks, batches and drafts past the owner's or the site's limit."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from inpainting.accounting.limits import prune_ledger
+from inpainting.generations import drafts
 from inpainting.generations.delete import delete_ended
-from inpainting.models import Batch, DeliveryState, Generation, Retention, UploadedPicture, WebhookDelivery
+from inpainting.models import Batch, DeliveryState, Draft, Generation, Retention, UploadedPicture, WebhookDelivery
 from inpainting.models.generation import ENDED
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ MAX_DELETED_PER_SWEEP = 50
 
 
 def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
-    """Delete about `at_most` expired generations with their images, and expired uploads. Returns True if none is left.
+    """Delete about `at_most` expired generations with their images; expired drafts and uploads. True if none is left.
 
     Applies the site's rule, each user's own and the generation's `expires_at`, so the shortest of them takes effect.
     """
@@ -35,9 +36,12 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
         before, owner = now - timedelta(days=retention.days or 0), of_user(retention.user_id)
         WebhookDelivery.objects.filter(owner, created_at__lt=before).exclude(state=DeliveryState.PENDING).delete()
         Batch.emptied(before=before).filter(owner).delete()
+        for draft in Draft.objects.filter(owner, saved_at__lt=before).exclude(document="").select_related("owner"):
+            drafts.empty(draft.owner)
     expired = Generation.objects.filter(status__in=ENDED, expires_at__lt=now).order_by("expires_at")
     deleted += sum(delete_ended(pk) for pk in expired.values_list("pk", flat=True)[:at_most])
     UploadedPicture.objects.filter(expires_at__lt=now).delete()
+    drafts.delete_unnamed(now)
     if deleted:
         logger.info("Deleted %d expired generations", deleted)
     return deleted < at_most

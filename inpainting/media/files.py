@@ -83,7 +83,7 @@ def picture_response(
     # Files are never overwritten, so the name identifies the bytes. It is hashed to keep it private.
     etag = f'"{hashlib.sha256(str(file.name).encode()).hexdigest()[:32]}"'
     content_type = CONTENT_TYPES[format_of(str(file.name)) or PNG]
-    headers = {**headers, "Content-Type": content_type, "ETag": etag, "Accept-Ranges": "bytes"}
+    headers = {"Content-Type": content_type, **headers, "ETag": etag, "Accept-Ranges": "bytes"}
     if filename:
         headers["Content-Disposition"] = f'attachment; filename="{filename}"'
     without_body = HttpResponse(headers={**headers, "Content-Length": str(size)})

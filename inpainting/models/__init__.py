@@ -1,8 +1,9 @@
-"""The database models: generations, their images, limits, retention, webhooks, catalog entries."""
+"""The database models: generations, their images, drafts, limits, retention, webhooks, catalog entries."""
 
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
 from inpainting.models.batch import Batch, BatchItem
+from inpainting.models.draft import Draft, DraftPicture
 from inpainting.models.generation import Generation, Status
 from inpainting.models.idempotency import IdempotencyKey
 from inpainting.models.ledger import Act, LedgerEntry
@@ -17,6 +18,8 @@ __all__ = [
     "Batch",
     "BatchItem",
     "DeliveryState",
+    "Draft",
+    "DraftPicture",
     "GeneratedImage",
     "Generation",
     "IdempotencyKey",

@@ -26,6 +26,7 @@ from accounts.models import User
 from inpainting.api.media.links import SIGNER
 from inpainting.core.picture import Picture
 from inpainting.models import Batch, Generation, WebhookDelivery
+from tests import drafts
 from tests.api.bodies import text
 
 Generate = Callable[..., Generation]
@@ -35,6 +36,8 @@ OPERATIONS = [
     "GET /api/batches/",
     "GET /api/batches/{id}/",
     "GET /api/batches/{id}/results.zip",
+    "GET /api/draft/",
+    "GET /api/draft/pictures/{sha256}/",
     "GET /api/engines/",
     "GET /api/generations/",
     "GET /api/generations/{id}/",
@@ -65,6 +68,8 @@ OPERATIONS = [
     "POST /api/webhooks/deliveries/{webhook_id}/resend/",
     "POST /api/webhooks/secret/rotate/",
     "POST /api/webhooks/test/",
+    "PUT /api/draft/",
+    "PUT /api/draft/pictures/{sha256}/",
 ]
 
 
@@ -144,7 +149,12 @@ def test_an_unknown_url_below_api_is_a_404_in_json(client: Client, db: None) -> 
 
 @pytest.fixture
 def path_parameters(
-    alice: User, alices_key: str, generate: Generate, batch_of: Callable[..., Batch], photo: NDArray[np.uint8]
+    alice: User,
+    alices_key: str,
+    generate: Generate,
+    batch_of: Callable[..., Batch],
+    photo: NDArray[np.uint8],
+    photo_png: bytes,
 ) -> Callable[[str], dict[str, Any]]:
     """path_parameters(operation) -> path parameters of an object that alice owns."""
     picture = Picture(photo)
@@ -152,12 +162,14 @@ def path_parameters(
     token = SIGNER.sign(done.images.get().pk.hex)
     webhook = WebhookDelivery.create_test(alice, "https://alice.example/hook").webhook_id
     batch = batch_of(done)
+    sha256 = drafts.stored(alice, photo_png)
 
     def make(operation: str) -> dict[str, Any]:
         fresh = operation.startswith("DELETE") or "cancel" in operation or "retry" in operation
         if not fresh:
             pk = batch.pk if "batches" in operation else done.pk
-            return {"id": str(pk), "index": 0, "token": token, "extension": "png", "webhook_id": webhook}
+            ids = {"id": str(pk), "webhook_id": webhook, "sha256": sha256}
+            return {**ids, "index": 0, "token": token, "extension": "png"}
         waiting = Generation.from_request(done.to_request(), owner=alice, engine="quick-fill")
         waiting.save_new()
         if "retry" in operation:
@@ -198,6 +210,8 @@ def test_every_answer_matches_the_schema(
             case.body = completed_body(case.body, photo_png, mask_png)
             if name == "POST /api/masks/":
                 case.body = {"image": text(photo_png), "points": "[[50, 30]]", **within_photo(case.body)}
+        if "sha256" in (case.path_parameters or {}) and case.method == "PUT" and mode is GenerationMode.POSITIVE:
+            case.body = photo_png
         if mode is GenerationMode.POSITIVE and "Idempotency-Key" in (case.headers or {}):
             case.headers["Idempotency-Key"] = str(uuid4())  # a new key for each request
         # Do not judge generated valid data as invalid, for example text in place of a file.
@@ -236,6 +250,8 @@ def completed_body(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str,
     completed |= {name: "https://alice.example/hook" for name in ("url", "webhook_url") if name in completed}
     if completed.get("prompt") == "":
         completed["prompt"] = "a lawn"  # the generator sends no empty form fields
+    if "document" in completed:
+        completed |= {"document": drafts.document(), "pictures": []}
     for name in (
         "engine",
         "model",

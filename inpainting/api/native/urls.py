@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, register_converter
 
 from inpainting.api import openapi
 from inpainting.api.native import (
     batches,
     catalog,
     downloads,
+    drafts,
     dry_run,
     generations,
     img2img,
@@ -19,6 +20,7 @@ from inpainting.api.native import (
     webhooks,
 )
 
+register_converter(drafts.Sha256Converter, "sha256")
 one = "api/generations/<uuid:pk>/"
 batch = "api/batches/<uuid:pk>/"
 
@@ -58,6 +60,8 @@ urlpatterns = [
     path(batch + "cancel/", batches.BatchCancel.as_view(), name="batch-cancel"),
     path(batch + "retry/", batches.BatchRetry.as_view(), name="batch-retry"),
     path(batch + "results.zip", batches.BatchResults.as_view(), name="batch-results"),
+    path("api/draft/", drafts.DraftView.as_view(), name="draft"),
+    path("api/draft/pictures/<sha256:sha256>/", drafts.DraftPictureView.as_view(), name="draft-picture"),
     path("api/engines/", catalog.Engines.as_view(), name="engines"),
     path("api/masks/", masks.Masks.as_view(), name="masks"),
     path("api/models", catalog.Models.as_view(), name="models"),

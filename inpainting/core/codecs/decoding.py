@@ -11,6 +11,7 @@ from inpainting.core.codecs.exif import apply_orientation
 from inpainting.core.codecs.intake import ACCEPTED, DEFAULT_LIMITS, Intake, IntakeLimits
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.sniffing import describe, detect_format
+from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 
 PARSERS: dict[str, Callable[[bytes, Intake], ParsedFile]] = {
@@ -42,21 +43,7 @@ def decode_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = 
     with `mask_`.
     """
     intake = Intake(field, limits)
-    if not data:
-        raise intake.refusal("empty", "file is empty.")
-    if len(data) > limits.max_bytes:
-        raise intake.refusal(
-            "too_large",
-            f"file has {len(data)} bytes; at most {limits.max_bytes} are allowed.",
-            limit=limits.max_bytes,
-            actual=len(data),
-        )
-    format = detect_format(data)
-    if format is None:
-        kind = describe(data)
-        raise intake.refusal("type_unsupported", f"file is {kind}; send {ACCEPTED}.", limit=ACCEPTED, actual=kind)
-
-    parsed = PARSERS[format](data, intake)
+    format, parsed = _parse(data, intake)
     warnings = list(parsed.warnings)
     profile = parsed.icc_profile
     if profile is not None and not profile_matches(profile, parsed.profile_space):
@@ -69,3 +56,26 @@ def decode_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = 
     if (pixels.shape[1], pixels.shape[0]) != (parsed.size.width, parsed.size.height):
         raise intake.damaged("its sizes contradict each other")
     return DecodedPicture(Picture(apply_orientation(pixels, parsed.orientation), profile), format, tuple(warnings))
+
+
+def inspect_picture(data: bytes, *, field: str = "image") -> tuple[str, Size]:
+    """The format of an image file and its size before rotation, by its structure alone: no pixel is decoded.
+
+    Raises InvalidPicture as `decode_picture` does, except where only the pixels are damaged.
+    """
+    format, parsed = _parse(data, Intake(field, DEFAULT_LIMITS))
+    return format, parsed.size
+
+
+def _parse(data: bytes, intake: Intake) -> tuple[str, ParsedFile]:
+    if not data:
+        raise intake.refusal("empty", "file is empty.")
+    max_bytes = intake.limits.max_bytes
+    if len(data) > max_bytes:
+        problem = f"file has {len(data)} bytes; at most {max_bytes} are allowed."
+        raise intake.refusal("too_large", problem, limit=max_bytes, actual=len(data))
+    format = detect_format(data)
+    if format is None:
+        kind = describe(data)
+        raise intake.refusal("type_unsupported", f"file is {kind}; send {ACCEPTED}.", limit=ACCEPTED, actual=kind)
+    return format, PARSERS[format](data, intake)

@@ -1,0 +1,106 @@
+"""`/api/draft/`: what the caller has open in the editor, and the files that it names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from django.urls.converters import StringConverter
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.parsers import FileUploadParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import Scope
+from inpainting.api.native.schemas.drafts import SHA256, DraftDocument, DraftForm, SavedDraft
+from inpainting.api.openapi import READING, RESULT, documented
+from inpainting.api.parsers import JsonObjectParser, Limit
+from inpainting.api.pictures import IMAGE, SentPicture
+from inpainting.api.views import PictureView
+from inpainting.core.errors import InvalidRequest
+from inpainting.generations import drafts
+from inpainting.media.files import OWNERS_ONLY, picture_response
+from inpainting.models import DraftPicture
+
+NOT_CACHED = {"Cache-Control": "private, no-store"}
+
+
+class Sha256Converter(StringConverter):
+    regex = SHA256
+
+
+class DraftParser(JsonObjectParser):
+    """Long strokes have many points: 500,000 values are about 125,000 points, which take 40 MB when parsed."""
+
+    limit = Limit(b",[{", 500_000, "values")
+    max_bytes = 8 * 2**20
+
+
+class FileParser(FileUploadParser):
+    """The body is the file, without a name."""
+
+    def get_filename(self, stream: Any, media_type: Any, parser_context: Any) -> str:
+        return "picture"
+
+
+class DraftView(APIView):
+    required_scope = {"GET": Scope.READ, "PUT": Scope.MANAGE}  # noqa: RUF012 - read by DRF, never changed
+    parser_classes = (DraftParser,)
+    takes_pictures = True  # only to be larger than settings
+
+    @documented("Get your draft in the editor", {200: DraftDocument}, name="draft_retrieve")
+    def get(self, request: Request) -> Response:
+        return Response(DraftDocument.render(drafts.find(request.user)), headers=NOT_CACHED)
+
+    @documented(
+        "Replace your draft in the editor",
+        {200: SavedDraft},
+        problems=(*READING, 409, 503, 507),
+        request=DraftForm,
+        name="draft_update",
+    )
+    def put(self, request: Request) -> Response:
+        """409 `draft_changed` if its revision is no longer the one that was sent: get the newer draft first. 400
+        `draft_pictures_missing` if a picture was not uploaded. Pictures that the draft no longer names are deleted."""
+        form = DraftForm(data=request.data)
+        form.is_valid(raise_exception=True)
+        sent = form.validated_data
+        draft = drafts.save(request.user, sent["document"], revision=sent["revision"], pictures=set(sent["pictures"]))
+        return Response(SavedDraft.render(draft), headers=NOT_CACHED)
+
+
+@extend_schema(
+    parameters=[OpenApiParameter("sha256", {"type": "string", "pattern": f"^{SHA256}$"}, OpenApiParameter.PATH)]
+)
+class DraftPictureView(PictureView):
+    required_scope = {"GET": Scope.READ, "PUT": Scope.MANAGE}  # noqa: RUF012 - read by DRF, never changed
+    parser_classes = (FileParser,)
+    takes_pictures = True
+
+    @documented("Get a picture of your draft", RESULT, problems=(404, 410, 416), name="draft_picture_retrieve")
+    def get(self, request: Request, sha256: str) -> Any:
+        """The file as it was uploaded."""
+        picture = get_object_or_404(DraftPicture, owner=request.user, sha256=sha256)
+        headers = {**OWNERS_ONLY, **NOT_CACHED, "Content-Type": f"image/{picture.extension}"}
+        return picture_response(request, picture.file, headers)
+
+    @documented(
+        "Upload a picture for your draft",
+        {204: None},
+        problems=(*READING, 404, 429, 503, 507),
+        request={"image/*": OpenApiTypes.BINARY},
+        name="draft_picture_update",
+    )
+    def put(self, request: Request, sha256: str) -> Response:
+        """The body is the file: PNG, JPEG, WebP or GIF, up to 32 MB. It is kept for a day, and for as long as the draft
+        names it."""
+        file = request.FILES.get("file")
+        if file is None:
+            raise InvalidRequest("The body is empty.", code="image_empty")
+        with file:  # Django closes those of forms only
+            if file.size > IMAGE.max_bytes:
+                raise IMAGE.too_large(SentPicture("body", file), file.size)
+            drafts.store_picture(request.user, sha256, file)
+        return Response(status=204)

@@ -1,0 +1,137 @@
+"""Save the editor's draft of a user and its pictures; delete the pictures that no draft names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.files import File
+from django.db import transaction
+
+from inpainting.accounting.limits import check_upload, lock_owner
+from inpainting.core.codecs import inspect_picture
+from inpainting.core.errors import InvalidRequest
+from inpainting.models import Draft, DraftPicture
+from inpainting.models.pictures import delete_uncommitted_files
+from inpainting.storage import check_free_space
+
+VERSION = 1
+KINDS = ("photo", "mask", "frame")
+STEPS = ("editing", "painting", "result")
+MAX_ENTRIES = 10_000
+UNNAMED_FOR = timedelta(days=1)
+"""How long a picture is kept that no draft names yet."""
+
+
+def find(owner: Any) -> Draft:
+    """The user's draft; one of revision 0 that is not saved if there is none."""
+    return Draft.objects.filter(owner=owner).first() or Draft(owner=owner)
+
+
+def save(owner: Any, document: Mapping[str, Any], *, revision: int, pictures: Collection[str]) -> Draft:
+    """Replace the draft of that revision and delete the pictures that it no longer names.
+
+    A document that equals the saved one changes nothing, so that a request whose answer was lost can be repeated.
+    pictures: the SHA-256 of each file that the document names.
+    Raises InvalidRequest: `field_invalid`, `draft_changed` for another revision, and `draft_pictures_missing`.
+    """
+    text = checked(document)
+    with transaction.atomic():
+        lock_owner(owner)
+        draft = find(owner)
+        if draft.document == text:
+            return draft
+        if draft.revision != revision:
+            message = f"The draft was changed elsewhere: its revision is {draft.revision}, not {revision}."
+            raise InvalidRequest(message, code="draft_changed", field="revision", limit=draft.revision, actual=revision)
+        named = list(DraftPicture.objects.filter(owner=owner, sha256__in=pictures))
+        missing = sorted(set(pictures) - {picture.sha256 for picture in named})
+        if missing:
+            message = f"{len(missing)} of its pictures are not uploaded yet, the first is {missing[0]}."
+            raise InvalidRequest(message, code="draft_pictures_missing", field="pictures", actual=missing[0])
+        replace_document(draft, text, named)
+    return draft
+
+
+def checked(document: Mapping[str, Any]) -> str:
+    """The document as JSON text. Raises InvalidRequest for one that the editor cannot have written."""
+
+    def require(is_valid: bool, expected: str) -> None:
+        if not is_valid:
+            raise InvalidRequest(f"document: {expected}", field="document")
+
+    entries, cursor = document.get("entries"), document.get("cursor")
+    require(document.get("version") == VERSION, f"version must be {VERSION}.")
+    require(isinstance(entries, list) and len(entries) <= MAX_ENTRIES, f"entries must be a list of {MAX_ENTRIES}.")
+    known = all(isinstance(entry, dict) and entry.get("kind") in KINDS for entry in entries or ())
+    require(known, f"each entry must have a kind: {', '.join(KINDS)}.")
+    require(type(cursor) is int and 0 <= cursor <= len(entries or ()), "cursor must be a number of entries.")
+    require(document.get("step") in STEPS, f"step must be one of {', '.join(STEPS)}.")
+    require(isinstance(document.get("settings"), dict), "settings must be an object.")
+    try:
+        return json.dumps(document, allow_nan=False, separators=(",", ":"))
+    except ValueError as error:  # 1e999 is read as infinity
+        raise InvalidRequest("document: its numbers must be finite.", field="document") from error
+
+
+def replace_document(draft: Draft, text: str, named: Collection[DraftPicture]) -> None:
+    """Save another document, in the caller's transaction, which has locked the owner."""
+    draft.document, draft.revision = text, draft.revision + 1
+    draft.save()
+    former = set(draft.pictures.values_list("pk", flat=True))
+    draft.pictures.set(named)
+    DraftPicture.objects.filter(pk__in=former, drafts=None).delete()
+
+
+def store_picture(owner: Any, sha256: str, file: File) -> None:
+    """Store a picture for a draft to name, unless it is stored already.
+
+    Raises InvalidRequest `picture_hash_mismatch`, InvalidPicture, LimitReached, and OSError if a disk is full or nearly
+    full.
+    """
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk)
+    if digest.hexdigest() != sha256:
+        message = f"The SHA-256 of these bytes is {digest.hexdigest()}."
+        raise InvalidRequest(message, code="picture_hash_mismatch", field="sha256", actual=digest.hexdigest())
+    mine = DraftPicture.objects.filter(owner=owner, sha256=sha256)
+    if mine.exists():
+        return
+    check_free_space()
+    file.seek(0)
+    format, size = inspect_picture(file.read())
+    file.seek(0)
+    picture = DraftPicture.from_file(owner, file, sha256=sha256, extension=format.lower(), size=size)
+    committed = False
+    try:
+        with transaction.atomic(durable=True):
+            check_upload(owner, DraftPicture)  # locks the owner, so no concurrent request stores the same file
+            if not mine.exists():
+                picture.save(force_insert=True)
+        committed = True
+    finally:
+        if not committed or picture._state.adding:
+            delete_uncommitted_files([picture])
+
+
+def empty(owner: Any) -> None:
+    """Delete the document of a user's draft and all pictures uploaded for it."""
+    with transaction.atomic():
+        lock_owner(owner)
+        draft = find(owner)
+        if draft.document:
+            replace_document(draft, "", ())
+        DraftPicture.objects.filter(owner=owner).delete()
+
+
+def delete_unnamed(now: datetime) -> None:
+    """Delete the pictures that no draft has named for a day."""
+    unnamed = DraftPicture.objects.filter(drafts=None, created_at__lt=now - UNNAMED_FOR)
+    for picture in unnamed.select_related("owner"):
+        with transaction.atomic():
+            lock_owner(picture.owner)  # a draft is saved with the same lock
+            unnamed.filter(pk=picture.pk).delete()

@@ -1,0 +1,53 @@
+"""The editor's draft of a user: its document, with a revision, and the files that the document names."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.files import File
+from django.db import models
+from django.db.models.signals import post_delete
+
+from inpainting.core.geometry import Size
+from inpainting.models.pictures import StoredPicture, delete_files_of
+
+
+class DraftPicture(StoredPicture):
+    """A photo, mask or selection of a draft: the file as it was sent, named by its SHA-256."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="draft_pictures")
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["owner", "sha256"], name="one_draft_picture_per_file")
+        ]
+
+    @classmethod
+    def from_file(cls, owner: Any, file: File, *, sha256: str, extension: str, size: Size) -> DraftPicture:
+        """Write the file to storage; the row is not saved yet."""
+        picture = cls(owner=owner, sha256=sha256, byte_count=file.size, width=size.width, height=size.height)
+        picture.file.save(f"picture.{extension}", file, save=False)
+        return picture
+
+    @property
+    def extension(self) -> str:
+        """png, jpeg, webp or gif."""
+        return str(self.file.name).rpartition(".")[2]
+
+
+class Draft(models.Model):
+    """What a user has open in the editor. An emptied draft keeps its row, so that revisions never repeat."""
+
+    owner = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="draft")
+    revision = models.PositiveBigIntegerField(default=0, help_text="one more with every change")
+    # Text, as PostgreSQL's jsonb refuses U+0000, and no query reads inside the document.
+    document = models.TextField(blank=True, help_text="JSON; empty: there is none")
+    pictures = models.ManyToManyField(DraftPicture, related_name="drafts", help_text="files that the document names")
+    saved_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"draft of {self.owner}, revision {self.revision}"
+
+
+post_delete.connect(delete_files_of, sender=DraftPicture)
