@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
@@ -12,6 +13,8 @@ PLACED_BY_HAND = frozenset(
     {"prompt", "preset", "model", "loras", "embeddings", "safety_checker", "safety_checker_type"}
 )
 """Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""
+ADAPTERS = frozenset({Group.CONTROLNET, Group.IP_ADAPTER})
+"""Groups whose inputs stand beside the choice of their adapter."""
 FULL_WIDTH = frozenset({ValueType.TEXT, ValueType.CATALOG_NAME})
 LONGEST_UNIT = 2
 """Characters of a unit that is shown in the label; a longer one is left to the tooltip."""
@@ -23,15 +26,23 @@ LABELS_OF_BOOLEANS = {"true": "On", "false": "Off"}
 def setting_inputs() -> dict[str, Any]:
     """Part of the form -> its input or inputs: one for each setting placed by hand, lists for the others."""
     inputs = {row.name: setting_input(row) for row in SETTINGS}
-    adapters = {Group.CONTROLNET, Group.IP_ADAPTER}
     return {
         **{name: inputs[name] for name in PLACED_BY_HAND},
-        "more": [inputs[row.name] for row in SETTINGS if row.name not in PLACED_BY_HAND and row.group not in adapters],
+        "sections": sections(inputs),
         "control": inputs["control"],
         "ip_adapter": inputs["ip_adapter"],
         "control_numbers": [inputs[row.name] for row in SETTINGS if row.adapter == "control"],
         "ip_adapter_numbers": [inputs[row.name] for row in SETTINGS if row.adapter == "ip_adapter"],
     }
+
+
+def sections(inputs: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The inputs that the page lists by their groups, in the order of the table."""
+    listed = [row for row in SETTINGS if row.name not in PLACED_BY_HAND and row.group not in ADAPTERS]
+    groups = dict.fromkeys(row.group for row in listed)
+    return [
+        {"label": group.value, "inputs": [inputs[row.name] for row in listed if row.group is group]} for group in groups
+    ]
 
 
 def setting_input(row: Setting) -> dict[str, Any]:

@@ -11,8 +11,9 @@ export function dropzone(zone, input, onFiles) {
   zone.addEventListener("dragleave", (event) => { if (hasFiles(event)) hover(-1) })
   zone.addEventListener("drop", (event) => {
     if (!hasFiles(event)) return
-    event.preventDefault()
     hover(-Infinity)
+    if (event.defaultPrevented) return // a zone inside this one has taken them
+    event.preventDefault()
     const files = [...event.dataTransfer.files]
     if (files.length) onFiles(files)
   })

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FloatRect, Page, expect
 
 AT_FIRST = "PNG files are lossless, so their quality cannot be chosen."
 """Why some settings are greyed out before any is changed."""
@@ -58,12 +58,16 @@ def open_photo(page: Page, path: Path) -> None:
 
 
 def is_red(page: Page, across: float = 0.5, down: float = 0.5) -> bool:
-    """Whether the overlay is red at this point of the stage (0 to 1), after the next frame is drawn."""
+    """Whether the overlay is red at this point of the photo (0 to 1), after the next frame is drawn."""
     red, green, blue, alpha = page.evaluate(
         """async ([across, down]) => {
             await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))
             const canvas = document.getElementById("mask-canvas")
-            const [x, y] = [Math.floor(canvas.width * across), Math.floor(canvas.height * down)]
+            const [stage, photo] = ["mask-canvas", "in-place"].map((id) =>
+                document.getElementById(id).getBoundingClientRect())
+            const density = canvas.width / stage.width
+            const x = Math.floor(density * (photo.left - stage.left + photo.width * across))
+            const y = Math.floor(density * (photo.top - stage.top + photo.height * down))
             return [...canvas.getContext("2d").getImageData(x, y, 1, 1).data]
         }""",
         [across, down],
@@ -71,10 +75,16 @@ def is_red(page: Page, across: float = 0.5, down: float = 0.5) -> bool:
     return bool(alpha > 64 and red > 200 and green < 100 and blue < 120)
 
 
-def paint_line(page: Page, *, from_left: float, to_left: float, down: float = 0.5) -> None:
-    """Drag the mouse across the stage; coordinates from 0 to 1."""
-    box = page.locator("#surface").bounding_box()
+def photo_box(page: Page) -> FloatRect:
+    """Where the photo is on the page, in CSS pixels."""
+    box = page.locator("#in-place").bounding_box()
     assert box is not None
+    return box
+
+
+def paint_line(page: Page, *, from_left: float, to_left: float, down: float = 0.5) -> None:
+    """Drag the mouse across the photo; coordinates from 0 to 1."""
+    box = photo_box(page)
     y = box["y"] + box["height"] * down
     page.mouse.move(box["x"] + box["width"] * from_left, y)
     page.mouse.down()
@@ -82,15 +92,27 @@ def paint_line(page: Page, *, from_left: float, to_left: float, down: float = 0.
     page.mouse.up()
 
 
+def start(page: Page) -> None:
+    """Press the main button, whatever it is called."""
+    page.locator("#generate").click()
+
+
 def generate(page: Page) -> None:
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     expect(page.locator("#result")).to_be_visible()
     expect(page.locator("#figure-outside")).to_have_text("0")
 
 
 def more_settings(page: Page) -> None:
-    page.locator("#more summary").click()
-    expect(page.get_by_label("Steps")).to_be_visible()
+    """Open the settings, which the gear hides."""
+    if page.locator("#more").get_attribute("open") is None:
+        page.locator("#more > summary").click()
+    expect(page.get_by_label("Engine")).to_be_visible()
+
+
+def close_settings(page: Page) -> None:
+    page.get_by_role("button", name="Close the settings").click()
+    expect(page.get_by_label("Engine")).to_be_hidden()
 
 
 def kept_metadata(page: Page) -> dict[str, Any]:
@@ -99,3 +121,9 @@ def kept_metadata(page: Page) -> dict[str, Any]:
     assert generation is not None
     metadata: dict[str, Any] = page.request.get(f"/api/generations/{generation[1]}/").json()["metadata"]
     return metadata
+
+
+def open_details(page: Page) -> None:
+    """From a result to the page of its generation."""
+    page.get_by_role("button", name="Figures of this result").click()
+    page.get_by_role("link", name="All details").click()

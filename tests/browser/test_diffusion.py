@@ -18,11 +18,14 @@ from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_v
 from tests.browser.editor_page import (
     AT_FIRST,
     MS_TO_LOAD,
+    close_settings,
     is_red,
     kept_metadata,
     more_settings,
+    open_details,
     open_photo,
     paint_line,
+    start,
     white_square,
 )
 from tests.conftest import png
@@ -93,7 +96,9 @@ def submitted(page: Page, photo_file: Path, **fields: str) -> str:
     return str(content["id"])
 
 
-def test_auto_names_the_engine_and_the_models_are_listed_by_label(page: Page) -> None:
+def test_auto_names_the_engine_and_the_models_are_listed_by_label(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    more_settings(page)
     engine = page.get_by_label("Engine")
     expect(page.locator("#model-of-diffusion option")).to_have_text(["Tiny model", "Other model"])
     expect(engine.locator("option").first).to_have_text("Auto (Quick fill)")
@@ -102,13 +107,13 @@ def test_auto_names_the_engine_and_the_models_are_listed_by_label(page: Page) ->
     expect(page.locator("#engine-help")).to_contain_text("with one, Other model paints what it says")
     page.get_by_label("Prompt", exact=True).fill("a red bus")
     expect(engine.locator("option").first).to_have_text("Auto (Diffusion)")
-    more_settings(page)
     expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "30")
     expect(page.get_by_label("Steps")).to_have_attribute("max", "150")
     expect(page.get_by_label("Images")).to_have_attribute("max", "8")
 
 
-def test_quick_fill_disables_ignored_settings_with_the_reason(page: Page) -> None:
+def test_quick_fill_disables_ignored_settings_with_the_reason(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
     more_settings(page)
     for name in (*DIFFUSION_ONLY, *FOR_EVERY_ENGINE):
         expect(page.locator(f"[name={name}]")).to_be_enabled()
@@ -122,7 +127,8 @@ def test_quick_fill_disables_ignored_settings_with_the_reason(page: Page) -> Non
     expect(page.locator("#model-of-diffusion")).to_be_hidden()
 
 
-def test_settings_without_effect_at_guidance_one_are_disabled_with_the_reason(page: Page) -> None:
+def test_settings_without_effect_at_guidance_one_are_disabled_with_the_reason(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
     more_settings(page)
     for field, value, former in (("Quality", "draft", ""), ("Fast", "1", ""), ("Guidance scale", "1.0", "7.5")):
         box = page.get_by_label(field, exact=True)
@@ -147,7 +153,7 @@ def test_compatible_loras_are_offered_and_used(page: Page, photo_file: Path) -> 
     expect(page.locator("#loras")).to_be_hidden()
     page.get_by_label("Engine").select_option("auto")
     page.get_by_label("Ink").fill("3")
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     expect(page.locator("#generate-message")).to_have_text("The weight of a LoRA must be a number from -2 to 2.")
     page.get_by_label("Ink").fill("0.5")
     page.get_by_label("Fast").fill("1")
@@ -156,12 +162,12 @@ def test_compatible_loras_are_offered_and_used(page: Page, photo_file: Path) -> 
     expect(page.locator("#more-set")).to_contain_text("Ink 0.5")
     for label in ("Work width, px", "Work height, px"):
         page.get_by_label(label, exact=True).fill("64")
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
     recipe = kept_metadata(page)
     assert recipe["loras"] == [{"slug": "fast", "weight": 1}, {"slug": "ink", "weight": 0.5}]
     assert (recipe["steps"], recipe["scheduler"]) == (4, "LCMScheduler")
-    page.get_by_role("button", name="Edit the mask").click()
+    page.get_by_role("button", name="Back").click()
     page.get_by_role("button", name="Back to the defaults").click()
     expect(page.get_by_label("Ink")).to_have_value("")
     page.reload()
@@ -173,13 +179,13 @@ def test_a_number_out_of_range_is_reported_and_not_sent(page: Page, photo_file: 
     paint_line(page, from_left=0.48, to_left=0.52)
     more_settings(page)
     page.get_by_label("Steps").fill("151")
-    page.locator("#more summary").click()
-    page.get_by_role("button", name="Generate").click()
+    close_settings(page)
+    start(page)
     expect(page.locator("#generate-message")).to_have_text("Steps must be a whole number from 1 to 150.")
     expect(page.get_by_label("Steps")).to_be_focused()
     expect(page.get_by_label("Steps")).to_have_attribute("aria-invalid", "true")
     page.get_by_label("Steps").evaluate("input => input.scrollIntoView({ block: 'end' })")
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     assert page.get_by_label("Steps").evaluate(IS_SEEN), "it lies under what stays at the bottom"
     page.get_by_role("button", name="Back to the defaults").click()
     expect(page.get_by_label("Steps")).to_have_value("")
@@ -187,7 +193,7 @@ def test_a_number_out_of_range_is_reported_and_not_sent(page: Page, photo_file: 
     negative = page.get_by_label("Negative prompt")
     negative.evaluate("(box) => { box.value = 'x'.repeat(10_002) }")
     negative.press("Backspace")
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     too_long = "Negative prompt has 10001 characters; at most 10000 are allowed."
     expect(page.locator("#generate-message")).to_have_text(too_long)
 
@@ -204,7 +210,7 @@ def test_a_prompt_gives_two_results_and_their_settings_can_be_reopened(page: Pag
     page.locator("#strength").fill("1")
     frames: list[str] = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(str(frame))))
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
     recipe_kept = kept_metadata(page)
     assert (recipe_kept["model"], recipe_kept["steps"], recipe_kept["work_width"]) == ("tiny", 4, 64)
@@ -226,15 +232,15 @@ def test_a_prompt_gives_two_results_and_their_settings_can_be_reopened(page: Pag
             page.get_by_role("link", name=f"Download result {number}").click()
         assert download.value.suggested_filename == f"astronaut-dreamlayer-{number}.png"
 
-    page.get_by_role("link", name="All details").click()
+    open_details(page)
     recipe = page.locator(".recipe")
     for words in ("Tiny model", "EulerDiscreteScheduler", "Guidance scale", "64 × 64"):
         expect(recipe).to_contain_text(words)
     page.get_by_role("link", name="Open in editor").click()
     expect(page.locator("#more-set")).to_contain_text("Seed 77")
-    expect(page.get_by_label("Engine")).to_have_value("auto")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus")
     more_settings(page)
+    expect(page.get_by_label("Engine")).to_have_value("auto")
     for label, value in settings.items():
         expect(page.get_by_label(label, exact=True)).to_have_value(value)
     expect(page.get_by_label("Scheduler")).to_have_value("EulerDiscreteScheduler")
@@ -248,8 +254,8 @@ def test_a_generation_submitted_through_the_api_opens_with_its_requested_setting
     draft = {"preset": "draft", "steps": "30", "guidance_scale": "7.5", "safety_checker": "true"}
     pk = submitted(page, photo_file, model="tiny", prompt="a red bus " * 75, **small, **draft)
     page.goto(f"/?source={pk}")
-    expect(page.get_by_label("Quality", exact=True)).to_have_value("draft")
     more_settings(page)
+    expect(page.get_by_label("Quality", exact=True)).to_have_value("draft")
     expect(page.get_by_label("Steps")).to_have_value("30")  # the default of the model, not of the draft
     expect(page.get_by_label("Guidance scale")).to_have_value("7.5")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus " * 75)
@@ -272,15 +278,15 @@ def test_a_compatible_vae_is_offered_and_used(page: Page, photo_file: Path) -> N
     small = {"Work width, px": "64", "Work height, px": "64", "Steps": "4", "Guided until": "0.5"}
     for label, value in small.items():
         page.get_by_label(label, exact=True).fill(value)
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
     recipe = kept_metadata(page)
     assert (recipe["vae"], recipe["guidance_end"], recipe["embeddings"]) == ("soft", 0.5, [])
-    page.get_by_role("link", name="All details").click()
+    open_details(page)
     page.get_by_role("link", name="Open in editor").click()
     expect(page.locator("#more-set")).to_contain_text("VAE soft")
     expect(page.get_by_label("Denoising strength")).to_have_value("0.75")
-    page.locator("#more summary").click()
+    more_settings(page)
     page.get_by_role("button", name="Back to the defaults").click()
     expect(page.locator("#more-set")).not_to_contain_text("VAE")
 
@@ -299,7 +305,7 @@ def test_an_embedding_is_added_to_the_prompt_and_requested(page: Page, photo_fil
     page.get_by_label("Prompt", exact=True).fill("a red bus")
     words.get_by_role("button", name="<cat>").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus <cat>")
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     # The vectors have the width of published models, not of the tiny one: the refusal proves that they were requested.
     expect(page.locator("#generate-message")).to_contain_text("The embedding cat has vectors", timeout=MS_TO_LOAD)
 
@@ -307,13 +313,13 @@ def test_an_embedding_is_added_to_the_prompt_and_requested(page: Page, photo_fil
 def test_a_running_generation_is_cancelled(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
+    more_settings(page)
     page.get_by_label("Engine").select_option("diffusion")
     page.get_by_label("Prompt", exact=True).fill("a red bus")
-    more_settings(page)
     page.get_by_label("Steps").fill("150")
     page.locator("#strength").fill("1")
     page.get_by_label("Images").fill("8")
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     # 8 images of 150 steps each.
     expect(page.locator("#progress-detail")).to_contain_text("of 1200", timeout=MS_TO_LOAD)
     page.get_by_role("button", name="Cancel").click()

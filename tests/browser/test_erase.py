@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from tests import tiny_networks
 from tests.browser.conftest import sign_up, watched_page
-from tests.browser.editor_page import open_photo, paint_line
+from tests.browser.editor_page import more_settings, open_photo, paint_line, start
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -49,16 +49,16 @@ def test_auto_selects_erase_names_it_and_disables_ignored_settings(
         expect(page.locator("#ignored-reason")).to_have_text("Erase does not read it.")
         open_photo(page, photo_file)
         paint_line(page, from_left=0.48, to_left=0.52)
-        page.locator("#more summary").click()
+        more_settings(page)
         for name, is_read in (("seed", False), ("steps", False), ("num_images", True), ("mask_grow", True)):
             field = page.locator(f"[name={name}]")
             expect(field).to_be_enabled() if is_read else expect(field).to_be_disabled()
-        page.get_by_role("button", name="Generate").click()
+        start(page)
         expect(page.locator("#result")).to_be_visible(timeout=60_000)
         expect(page.locator("#figure-engine")).to_have_text("Erase · tiny")
         expect(page.locator("#figure-outside")).to_have_text("0")
         page.get_by_label("Erases with").select_option(label="other")
-        page.get_by_role("button", name="Generate").click()
+        start(page)
         expect(page.locator("#figure-engine")).to_have_text("Erase · other", timeout=60_000)
         engine.select_option("quick-fill")
         expect(page.get_by_label("Erases with")).to_be_hidden()

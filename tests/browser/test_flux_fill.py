@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 from playwright.sync_api import Page, expect
 
 from tests import tiny_models
-from tests.browser.editor_page import AT_FIRST, MS_TO_LOAD, kept_metadata, more_settings, open_photo, paint_line
+from tests.browser.editor_page import AT_FIRST, MS_TO_LOAD, kept_metadata, more_settings, open_photo, paint_line, start
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -47,7 +47,8 @@ def shown_schedulers(page: Page) -> list[str]:
     return page.locator("#scheduler option:not([hidden])").all_inner_texts()
 
 
-def test_each_model_shows_its_own_settings_and_schedulers(page: Page) -> None:
+def test_each_model_shows_its_own_settings_and_schedulers(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
     more_settings(page)
     guidance, scheduler = page.get_by_label("Guidance scale"), page.get_by_label("Scheduler")
     scheduler.select_option("DDIMScheduler")
@@ -76,13 +77,13 @@ def test_each_model_shows_its_own_settings_and_schedulers(page: Page) -> None:
 def test_a_generation_uses_the_chosen_settings(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
+    more_settings(page)
     page.get_by_label("Model").select_option("fill")
     page.get_by_label("Prompt", exact=True).fill("a red bus")
-    more_settings(page)
     for name, value in (("Steps", "1"), ("Work width", "128"), ("Work height", "128"), ("Guidance scale", "45")):
         page.get_by_label(name).fill(value)
     page.get_by_label("Scheduler").select_option("FlowMatchHeunDiscreteScheduler")
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
     recipe = kept_metadata(page)
     assert (recipe["model"], recipe["guidance_scale"]) == ("fill", 45.0)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from tests.browser.editor_page import is_red, open_photo, paint_line
+from tests.browser.editor_page import is_red, open_photo, paint_line, start
 
 pytestmark = pytest.mark.browser
 
@@ -32,7 +32,7 @@ def send_event(page: Page, photo_file: Path) -> Callable[[dict[str, Any]], None]
     page.route_web_socket("**/ws/generations/**", lambda socket: sockets.append(socket))
     open_photo(page, photo_file)
     paint_line(page, from_left=0.45, to_left=0.55)
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     expect(page.locator("#progress-text")).to_have_text("Waiting for its turn…")
 
     def send(message: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from inpainting.core.conditioning_images import prepare_control_image
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from tests.adapter_folders import ip_adapter, network
-from tests.browser.editor_page import open_photo, paint_line
+from tests.browser.editor_page import more_settings, open_photo, paint_line, start
 from tests.conftest import png
 from tests.hub import tiny_model, written
 from tests.installation import Installation
@@ -56,8 +56,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 @pytest.fixture
-def page(installed_page: Page) -> Page:
-    installed_page.locator("#more summary").click()
+def page(installed_page: Page, photo_file: Path) -> Page:
+    open_photo(installed_page, photo_file)
+    more_settings(installed_page)
     return installed_page
 
 
@@ -99,29 +100,27 @@ def test_only_adapters_compatible_with_model_and_engine_are_offered(page: Page) 
     expect(page.locator("#ip-adapter-field")).to_be_hidden()
 
 
-def test_a_missing_image_is_reported_only_where_it_is_required(page: Page, photo_file: Path) -> None:
-    open_photo(page, photo_file)
+def test_a_missing_image_is_reported_only_where_it_is_required(page: Page) -> None:
     paint_line(page, from_left=0.48, to_left=0.52)
     guide(page).select_option("depth")
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     expect(page.locator("#generate-message")).to_contain_text("By depth needs a depth map")
     guide(page).select_option("tile")
     expect(page.locator("#generate-message")).to_be_hidden()
     expect(page.locator("#control-wanted")).to_contain_text("without one it is the photo itself")
     page.get_by_label("IP-Adapter", exact=True).select_option("look")
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     expect(page.locator("#generate-message")).to_contain_text("Eye needs a picture")
     page.get_by_label("Image prompt").set_input_files(
         {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
     )
     expect(page.locator("#ip-adapter-message")).to_contain_text("not a photo I can read")
     page.get_by_label("ControlNet strength").fill("3")
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     expect(page.locator("#generate-message")).to_have_text("ControlNet strength must be a number from 0 to 2.")
 
 
-def test_both_images_are_sent_stored_and_reopened(page: Page, photo_file: Path, pictures: dict[str, Path]) -> None:
-    open_photo(page, photo_file)
+def test_both_images_are_sent_stored_and_reopened(page: Page, pictures: dict[str, Path]) -> None:
     paint_line(page, from_left=0.48, to_left=0.52)
     guide(page).select_option("depth")
     page.get_by_label("Control image").set_input_files(pictures["guide"])
@@ -135,7 +134,7 @@ def test_both_images_are_sent_stored_and_reopened(page: Page, photo_file: Path, 
     expect(page.get_by_label("Image prompt")).to_be_focused()  # the focused button was removed
     page.get_by_label("Image prompt").set_input_files(pictures["look"])
     page.get_by_label("IP-Adapter scale").fill("0.4")
-    page.get_by_role("button", name="Generate").click()
+    start(page)
     content = stored_generation(page)
     recipe = content["metadata"]
     assert (recipe["control"], recipe["control_strength"], recipe["control_end"]) == ("depth", 0.8, 0.5)
@@ -155,7 +154,7 @@ def test_both_images_are_sent_stored_and_reopened(page: Page, photo_file: Path, 
 
     page.get_by_role("link", name="Open in editor").click()
     expect(page.locator("#more-set")).to_contain_text("ControlNet By depth")
-    page.locator("#more summary").click()
+    more_settings(page)
     expect(guide(page)).to_have_value("depth")
     expect(page.get_by_label("ControlNet strength")).to_have_value("0.8")
     expect(page.locator("#control-zone .mask-name")).to_have_text("control.png")

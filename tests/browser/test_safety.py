@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from tests import tiny_checker
 from tests.browser.conftest import PASSWORD, watched_page
-from tests.browser.editor_page import open_photo, paint_line
+from tests.browser.editor_page import more_settings, open_details, open_photo, paint_line, start
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -50,7 +50,7 @@ def test_the_owner_reads_the_reason_and_a_reviewer_sees_the_image_after_a_click(
         page.get_by_role("button", name="Sign in").click()
         open_photo(page, photo_file)
         paint_line(page, from_left=0.48, to_left=0.52)
-        page.locator("#more summary").click()
+        more_settings(page)
         kinds = page.get_by_label("Safety checker")
         assert kinds.locator("option").all_text_contents() == [
             "As on this site: Pixelate what it finds",
@@ -59,11 +59,11 @@ def test_the_owner_reads_the_reason_and_a_reviewer_sees_the_image_after_a_click(
         ]
         kinds.select_option("black")
         expect(page.locator("#more-set")).to_have_text("Safety checker")
-        page.get_by_role("button", name="Generate").click()
+        start(page)
         expect(page.locator("#result")).to_be_visible(timeout=60_000)
         expect(page.locator("#result-hidden")).to_contain_text(SENTENCE)
         expect(page.locator("#figure-outside")).to_have_text("0")
-        page.get_by_role("link", name="All details").click()
+        open_details(page)
         expect(page.locator(".message.warning")).to_contain_text(SENTENCE)
         expect(page.locator(".recipe")).to_contain_text("black")
         number = page.url.rstrip("/").rpartition("/")[2]

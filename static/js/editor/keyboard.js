@@ -19,7 +19,7 @@ function actionOf(event) {
   if (control && key === "enter") return "generate"
   if (event.altKey || isWriting(event.target)) return null
   if (control) return { z: event.shiftKey ? "redo" : "undo", y: "redo" }[key] ?? null
-  if (event.code === "Space" && event.target.matches("body, .stage, .stage *")) return "handOn"
+  if (event.code === "Space" && event.target.matches("body, main, .stage, .stage *")) return "handOn"
   return LETTERS[key] ?? null
 }
 

@@ -1,62 +1,94 @@
-// The result view: source and result side by side, the results to choose from, figures, download.
+// The result in the dock: what was done in plain words, the results to choose from, figures, download.
 
 import { duration, score, stem } from "format"
 
-const CHOICE_SIDE = 76 // the same as in the style sheet
+const CHOICE_SIDE = 36 // the same as in the style sheet
 
 export class Result {
   #elements
+  #compare
   #nameOf
+  #source = ""
 
   /**
-   * `elements` is {root, source, image, peek, compare, download, details, warnings, hidden, choices,
-   * figures: {outside, seam, engine, time}}; `nameOf(metadata)` gives the names of engine and model.
+   * `elements` is {root, told, hold, modes, download, downloads, details, warnings, hidden, choices, choiceList, before,
+   * after, figures: {outside, seam, engine, time}}, with `modes` {divider, blink, difference}; `compare` shows the
+   * picture; `nameOf(metadata)` gives the names of engine and model.
    */
-  constructor(elements, nameOf) {
+  constructor(elements, compare, nameOf) {
     this.#elements = elements
+    this.#compare = compare
     this.#nameOf = nameOf
-    holdToPeek(elements.compare, elements.root)
+    holdToPeek(elements.hold, (on) => compare.peek(on))
+    for (const [mode, button] of Object.entries(elements.modes)) {
+      button.addEventListener("click", () => this.#setMode(compare.mode === mode ? "after" : mode))
+    }
+    elements.before.addEventListener("click", () => this.flip(-1))
+    elements.after.addEventListener("click", () => this.flip(+1))
   }
 
   /** Shows a succeeded generation, its first result in full; resolves when that picture is there. */
   async show(generation, sourceUrl, sourceName) {
-    const { images } = generation
-    const { root, source, image, peek, details, figures, warnings, choices } = this.#elements
-    source.src = peek.src = sourceUrl
-    for (const picture of [source, image]) Object.assign(picture, { width: images[0].width, height: images[0].height })
+    const { images, metadata } = generation
+    const { root, details, figures, warnings, choices, choiceList, downloads } = this.#elements
+    this.#source = sourceUrl
     const names = images.map((_, index) => `${stem(sourceName)}-dreamlayer${images.length > 1 ? `-${index + 1}` : ""}.${extension(images[index])}`)
-    const chosen = (index) => this.#choose(images[index], names[index])
-    const offered = (picture, index) =>
-      offer(picture, { index, name: names[index], box: generation.metadata.results[index]?.window, onChoose: () => chosen(index) })
-    choices.hidden = images.length < 2
-    choices.replaceChildren(choices.querySelector("legend"), ...(choices.hidden ? [] : images.map(offered)))
+    const chosen = (index) => this.#choose(generation, index, names[index])
+    choices.hidden = downloads.hidden = images.length < 2
+    const several = choices.hidden ? [] : images
+    choiceList.replaceChildren(...several.map((picture, index) => offer(picture, index, metadata.results[index]?.window, () => chosen(index))))
+    downloads.replaceChildren(...several.map(({ url }, index) => downloadOf(url, names[index], index)))
     details.href = details.dataset.url.replace("00000000-0000-0000-0000-000000000000", generation.id)
-    figures.engine.textContent = this.#nameOf(generation.metadata)
+    figures.engine.textContent = this.#nameOf(metadata)
     figures.time.textContent = typeof generation.seconds === "number" ? duration(generation.seconds) : "–"
-    warnings.replaceChildren(...(generation.metadata?.warnings ?? []).map(asItem))
+    warnings.replaceChildren(...(metadata?.warnings ?? []).map(asItem))
     warnings.hidden = !warnings.children.length
-    chosen(0)
+    this.#setMode("after")
     root.hidden = false
-    await image.decode().catch(() => {}) // a picture that cannot be loaded shows its alt text
+    await chosen(0)
   }
 
-  /** The result that is shown large, downloaded and used as the next source. */
-  #choose(image, name) {
-    const { download, figures, hidden } = this.#elements
-    this.url = image.copy ? `${image.url}?format=png` : image.url // the lossless one
-    this.name = `${stem(name)}.png`
-    this.#elements.image.src = image.url
-    download.href = image.url
-    download.download = name
-    hidden.hidden = !image.hidden_by
-    figures.outside.textContent = image.outside_mask_changed_pixels ?? "–"
-    figures.outside.dataset.good = String(image.outside_mask_changed_pixels === 0)
-    figures.seam.textContent = score(image.seam_score)
+  /** Chooses the next result, or the one before: `step` +1 or -1. */
+  flip(step) {
+    const radios = [...this.#elements.choiceList.querySelectorAll("input")]
+    if (radios.length < 2) return
+    const index = radios.findIndex((radio) => radio.checked)
+    radios[(index + step + radios.length) % radios.length].click()
   }
 
   hide() {
     this.#elements.root.hidden = true
+    this.#compare.hide()
   }
+
+  /** The result that is shown, downloaded and used as the next source. */
+  #choose(generation, index, name) {
+    const { download, figures, hidden, told } = this.#elements
+    const image = generation.images[index]
+    this.url = image.copy ? `${image.url}?format=png` : image.url // the lossless one
+    this.name = `${stem(name)}.png`
+    download.href = image.url
+    download.download = name
+    hidden.hidden = !image.hidden_by
+    told.textContent = image.hidden_by ? "Hidden by the safety checker" : inWords(generation, image)
+    figures.outside.textContent = image.outside_mask_changed_pixels ?? "–"
+    figures.outside.dataset.good = String(image.outside_mask_changed_pixels === 0)
+    figures.seam.textContent = score(image.seam_score)
+    return this.#compare.show(this.#source, image.url)
+  }
+
+  #setMode(mode) {
+    this.#compare.mode = mode
+    for (const [name, button] of Object.entries(this.#elements.modes)) button.setAttribute("aria-pressed", String(name === mode))
+  }
+}
+
+/** "Erased in 1.4 s, nothing else touched" */
+function inWords({ seconds, metadata }, { outside_mask_changed_pixels: changed }) {
+  const done = metadata.prompt && !metadata.ignored.includes("prompt") ? "Painted" : "Erased"
+  const time = typeof seconds === "number" ? ` in ${duration(seconds)}` : ""
+  const outside = changed === 0 ? ", nothing else touched" : changed > 0 ? `, ${changed} pixels changed beside the mask` : ""
+  return `${done}${time}${outside}`
 }
 
 /** The file name extension of a result. */
@@ -64,22 +96,22 @@ function extension({ copy }) {
   return !copy ? "png" : copy.format === "jpeg" ? "jpg" : copy.format
 }
 
-/** A thumbnail as a radio button, with a download link of its own. */
-function offer(picture, { index, name, box, onChoose }) {
-  const { url } = picture
-  const item = document.createElement("div")
-  item.className = "choice"
-  const label = document.createElement("label")
+/** A thumbnail as a radio button. */
+function offer(picture, index, box, onChoose) {
+  const label = Object.assign(document.createElement("label"), { className: "choice" })
   const radio = Object.assign(document.createElement("input"), { type: "radio", name: "result", className: "visually-hidden", checked: index === 0 })
   radio.addEventListener("change", onChoose)
-  const thumbnail = Object.assign(document.createElement("img"), { src: `${url}thumbnail/`, alt: `Result ${index + 1}` })
+  const thumbnail = Object.assign(document.createElement("img"), { src: `${picture.url}thumbnail/`, alt: `Result ${index + 1}` })
   if (box) zoom(thumbnail, picture, box)
   const place = document.createElement("span")
   place.append(thumbnail)
   label.append(radio, place)
-  const download = Object.assign(document.createElement("a"), { href: url, download: name, className: "link", textContent: "Download" })
-  download.setAttribute("aria-label", `Download result ${index + 1}`)
-  item.append(label, download)
+  return label
+}
+
+function downloadOf(url, name, index) {
+  const item = document.createElement("li")
+  item.append(Object.assign(document.createElement("a"), { href: url, download: name, textContent: `Download result ${index + 1}` }))
   return item
 }
 
@@ -95,16 +127,16 @@ function zoom(thumbnail, { width, height }, [left, top, right, bottom]) {
   })
 }
 
-/** While the button is held, by pointer or key, the result's place shows the source. */
-function holdToPeek(button, root) {
-  const peek = (on) => {
-    root.classList.toggle("peeking", on)
+/** While the button is held, by pointer or key, `peek(true)` is in effect. */
+function holdToPeek(button, peek) {
+  const hold = (on) => {
+    peek(on)
     button.setAttribute("aria-pressed", String(on))
   }
-  button.addEventListener("pointerdown", () => peek(true))
-  for (const end of ["pointerup", "pointerleave", "pointercancel", "blur"]) button.addEventListener(end, () => peek(false))
-  button.addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") peek(true) })
-  button.addEventListener("keyup", () => peek(false))
+  button.addEventListener("pointerdown", () => hold(true))
+  for (const end of ["pointerup", "pointerleave", "pointercancel", "blur"]) button.addEventListener(end, () => hold(false))
+  button.addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") hold(true) })
+  button.addEventListener("keyup", () => hold(false))
   button.addEventListener("contextmenu", (event) => event.preventDefault()) // a long press on a phone
 }
 

@@ -17,12 +17,14 @@ export class SettingsForm {
   #loras = new Loras()
   #embeddings
   #images
+  #onChange = () => {}
 
   /**
    * `engines` [{name, label, missing}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
-   * the server's answer for the empty form, `limitBytes` what an image may have.
+   * the server's answer for the empty form, `limitBytes` what an image may have. `onChange` is called when the form or
+   * what the plan says of it has changed.
    */
-  constructor(form, { engines, adapters, plan, limitBytes }) {
+  constructor(form, { engines, adapters, plan, limitBytes, onChange }) {
     this.#form = form
     this.#inputs = [...form.querySelectorAll("[data-setting]")]
     this.#engines = engines
@@ -41,6 +43,7 @@ export class SettingsForm {
     })
     document.getElementById("more-clear").addEventListener("click", () => this.#clear())
     this.#show()
+    this.#onChange = onChange
   }
 
   /** The fields to send. The prompt always, for it names the generation in the history; of the rest what has an effect. */
@@ -69,6 +72,7 @@ export class SettingsForm {
     const place = wrong[0] ?? this.#images.find((image) => image.problem)
     if (!place) return ""
     if (place instanceof ConditioningImage || place.closest("#more")) document.getElementById("more").open = true
+    if (place instanceof HTMLElement && place.closest(".section")) place.closest(".section").open = true
     place.focus()
     return wrong.length ? whatIsWrong(place) : place.problem
   }
@@ -94,6 +98,12 @@ export class SettingsForm {
   /** Loads the conditioning images of an earlier generation, given as the API returns it. */
   async takeImages(generation) {
     for (const image of this.#images) await image.takeFrom(generation)
+  }
+
+  /** Whether the form asks for something to be painted, rather than only erased. */
+  get paints() {
+    const { prompt } = this.#form
+    return !prompt.disabled && prompt.value.trim() !== ""
   }
 
   /** The engine and the model of a generation, for people: "Diffusion · Tiny". */
@@ -175,6 +185,11 @@ export class SettingsForm {
       input.disabled = isIgnored
       input.closest(".field").classList.toggle("ignored", isIgnored)
     }
+    for (const section of this.#form.querySelectorAll(".section")) {
+      const unread = [...section.querySelectorAll("[data-setting]")].every((input) => input.disabled)
+      if (unread !== section.classList.contains("unread")) section.open = !unread
+      section.classList.toggle("unread", unread)
+    }
     say("ignored-reason", ignored.prompt ?? "")
     const shown = this.#inputs.filter(({ name, disabled }) => disabled && name !== "prompt" && !isHidden(this.#form.elements[name]))
     const reasons = new Set(shown.map(({ name }) => ignored[name]))
@@ -224,6 +239,7 @@ export class SettingsForm {
     const moderation = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
     const labels = [...this.#inputs.filter(isSet).map(inWords), ...this.#loras.labels, ...moderation]
     document.getElementById("more-set").textContent = labels.join(" · ")
+    this.#onChange()
   }
 }
 

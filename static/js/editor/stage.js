@@ -5,7 +5,7 @@
 
 import { Refused } from "editor/files"
 import { coverage, draw, drawForServer, drawLine } from "editor/mask"
-import { fit, toScreen } from "editor/viewport"
+import { fit, pan, toScreen, zoomAt } from "editor/viewport"
 
 const LARGEST_SIDE = 4096
 const SAMPLE_SIDE = 2048
@@ -23,10 +23,10 @@ export class Stage {
   #previewUrl = ""
   #elements
 
-  /** `elements` is {surface, photo, overlay, cursor}; `onZoom(fitted)` is called when the zoom changes; `fitted`: the whole photo is shown. */
-  constructor(elements, onZoom) {
+  /** `elements` is {surface, photo, overlay, cursor}; `onView(viewport, photo)` is called when the photo moves or is zoomed. */
+  constructor(elements, onView) {
     this.#elements = elements
-    this.onZoom = onZoom
+    this.onView = onView
     new ResizeObserver(() => this.#resize()).observe(elements.surface)
   }
 
@@ -36,15 +36,20 @@ export class Stage {
 
   /** The minimum scale: half of the scale at which the photo fits the stage. */
   get minScale() {
-    return this.#photo ? fit(this.#photo, this.#box()).scale / 2 : 1
+    return this.#photo ? fit(this.#photo, this.#free()).scale / 2 : 1
   }
 
   setViewport(viewport) {
     if (!this.#photo) return
     this.#viewport = viewport
     this.#fitted = false
-    this.onZoom(false)
     this.#redrawAll()
+  }
+
+  /** Zooms around the middle of what is free of the panels. */
+  zoomBy(factor) {
+    const { left, top, width, height } = this.#free()
+    this.setViewport(zoomAt(this.#viewport, { left: left + width / 2, top: top + height / 2 }, factor, this.minScale))
   }
 
   open(photo) {
@@ -58,9 +63,9 @@ export class Stage {
 
   fit() {
     if (!this.#photo) return
-    this.#viewport = fit(this.#photo, this.#box(), this.#box().width < 500 ? 0 : 16)
+    const free = this.#free()
+    this.#viewport = pan(fit(this.#photo, free), free)
     this.#fitted = true
-    this.onZoom(true)
     this.#redrawAll()
   }
 
@@ -145,6 +150,14 @@ export class Stage {
     return { width: this.#elements.surface.clientWidth, height: this.#elements.surface.clientHeight }
   }
 
+  /** The part of the stage inside its padding, which leaves room for what floats over it. */
+  #free() {
+    const { paddingLeft, paddingTop, paddingRight, paddingBottom } = getComputedStyle(this.#elements.surface)
+    const [left, top] = [parseFloat(paddingLeft), parseFloat(paddingTop)]
+    const { width, height } = this.#box()
+    return { left, top, width: width - left - parseFloat(paddingRight), height: height - top - parseFloat(paddingBottom) }
+  }
+
   #resize() {
     if (this.#fitted) this.fit()
     else this.#redrawAll()
@@ -158,6 +171,7 @@ export class Stage {
 
   #redrawAll() {
     if (!this.#photo || !this.#box().width) return
+    this.onView(this.#viewport, this.#photo)
     this.#drawOn(this.#elements.photo, this.#photo.bitmap, 1)
     this.#drawOverlay()
   }

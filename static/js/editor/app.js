@@ -13,33 +13,41 @@ import { Result } from "editor/result"
 import { SettingsForm } from "editor/settings_form"
 import { Stage } from "editor/stage"
 import { CLEAR, INVERT, brushSize, fileBeneath, maskFile, nextBrushSize } from "editor/strokes"
+import { Compare } from "editor/view/compare"
 import { follow } from "follow"
 import { share } from "format"
 
 const $ = (id) => document.getElementById(id)
 const jsonIn = (id) => JSON.parse($(id).textContent)
 const root = $("editor")
+const ZOOM_STEP = 1.5
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 const history = new History()
 const now = { photo: null, photoUrl: "", covered: 0, erases: false, size: 40, isChecking: false, painting: null }
 
+const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
 const stage = new Stage(
   { surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas"), cursor: $("brush-cursor") },
-  (fitted) => { $("fit").hidden = fitted },
+  (viewport, photo) => {
+    $("zoom-shown").textContent = `${Math.round(100 * viewport.scale)} %`
+    compare.place(viewport, photo)
+    if (now.hover) stage.showCursor(now.hover, now.size)
+  },
 )
 const settingsForm = new SettingsForm($("settings"), {
-  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limitBytes: limits.image,
+  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limitBytes: limits.image, onChange: nameTheButton,
 })
 const progress = new Progress(
   { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
   cancel,
 )
 const result = new Result({
-  root: $("result"), source: $("result-source"), image: $("result-image"), peek: $("result-peek"), compare: $("compare"), download: $("download"),
-  details: $("details"), warnings: $("warnings"), hidden: $("result-hidden"), choices: $("choices"),
+  root: $("result"), told: $("result-told"), hold: $("compare"), download: $("download"), downloads: $("downloads"), details: $("details"),
+  warnings: $("warnings"), hidden: $("result-hidden"), choices: $("choices"), choiceList: $("choice-list"), before: $("choice-before"), after: $("choice-after"),
+  modes: { divider: $("compare-divider"), blink: $("compare-blink"), difference: $("compare-difference") },
   figures: { outside: $("figure-outside"), seam: $("figure-seam"), engine: $("figure-engine"), time: $("figure-time") },
-}, (metadata) => settingsForm.nameOf(metadata))
+}, compare, (metadata) => settingsForm.nameOf(metadata))
 
 // --- photo and mask -----------------------------------------------------------------------------------------------
 
@@ -143,7 +151,7 @@ const actions = {
   redo: () => { if (isEditing() && history.redo()) marksChanged() },
   fit: () => stage.fit(),
   handOn: () => { $("surface").dataset.hand = "true" },
-  handOff: () => { $("surface").dataset.hand = "false" },
+  handOff: () => { $("surface").dataset.hand = String(root.dataset.state === "done") },
   generate: () => $("settings").requestSubmit(),
 }
 
@@ -199,9 +207,9 @@ function onEvent(event) {
 async function finish(generation) {
   if (generation.status === "succeeded") {
     root.dataset.state = "done"
+    $("surface").dataset.hand = "true"
     await result.show(generation, now.photoUrl, now.photo.name)
     $("result").focus({ preventScroll: true })
-    $("stage").scrollIntoView({ block: "nearest" })
   } else if (generation.status === "failed") {
     say("generate", generation.error?.message ?? "The painting failed.")
   } else {
@@ -229,6 +237,18 @@ function edit() {
   if (!now.photo) return
   result.hide()
   root.dataset.state = "editing"
+  $("surface").dataset.hand = "false"
+  refresh()
+}
+
+function back() {
+  edit()
+  $("surface").focus({ preventScroll: true })
+}
+
+/** The main button says what it does: erase, paint what the prompt says, or the same once more. */
+function nameTheButton() {
+  $("generate").textContent = root.dataset.state === "done" ? "Try again" : settingsForm.paints ? "Paint" : "Erase"
 }
 
 async function useResult() {
@@ -272,6 +292,7 @@ function refresh() {
   $("mask-zone").classList.toggle("disabled", busy || !now.photo)
   $("generate").disabled = busy || Boolean(missing)
   $("generate-hint").textContent = busy ? "" : missing
+  nameTheButton()
   if (now.photo) {
     const { name, width, height } = now.photo
     $("photo-name").textContent = $("photo-name").title = name
@@ -283,7 +304,8 @@ function refresh() {
 
 // --- event listeners -----------------------------------------------------------------------------------------------
 
-dropzone($("stage"), $("photo-input"), takeFiles)
+dropzone(root, $("photo-input"), takeFiles)
+$("camera-input").addEventListener("change", ({ target }) => takeFiles([...target.files]))
 dropzone($("mask-zone"), $("mask-input"), ([file]) => takeMask(file))
 guardPage(takeFiles)
 listen($("surface"), {
@@ -299,9 +321,17 @@ for (const id of ["brush", "invert", "clear", "undo", "redo", "fit"]) $(id).addE
 $("eraser").addEventListener("click", () => setErases(true))
 $("size").addEventListener("input", (event) => setSize(Number(event.target.value)))
 for (const id of ["choose-photo", "change-photo"]) $(id).addEventListener("click", () => $("photo-input").click())
+$("take-photo").addEventListener("click", () => $("camera-input").click())
+$("zoom-in").addEventListener("click", () => stage.zoomBy(ZOOM_STEP))
+$("zoom-out").addEventListener("click", () => stage.zoomBy(1 / ZOOM_STEP))
+$("zoom-actual").addEventListener("click", () => stage.zoomBy(1 / stage.viewport.scale))
+$("more-close").addEventListener("click", () => {
+  $("more").open = false
+  $("more").querySelector("summary").focus()
+})
 $("settings").addEventListener("input", () => say("generate", "")) // the fault may be corrected now
 $("settings").addEventListener("submit", (event) => { event.preventDefault(); generate() })
-$("edit-mask").addEventListener("click", () => { edit(); refresh() })
+$("edit-mask").addEventListener("click", back)
 $("use-result").addEventListener("click", useResult)
 
 setSize(now.size)

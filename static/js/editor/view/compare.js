@@ -1,0 +1,108 @@
+// The result over the photo: two pictures in the photo's place, compared by a divider, in turn, or by their difference.
+
+const BLINK_MS = 600
+const KEY_STEP = 0.02 // of the stage's width
+const CRISP_FROM = 3 // CSS pixels per pixel of the photo from which single pixels are shown as squares
+
+export class Compare {
+  #layer
+  #before
+  #after
+  #divider
+  #box = { left: 0, top: 0, width: 0, height: 0 }
+  #share = 0.5 // of the stage's width, where the divider is
+  #timer = 0
+  #mode = "after"
+
+  /** `elements` is {layer, before, after, divider}; the layer and the divider lie on the stage. */
+  constructor({ layer, before, after, divider }) {
+    this.#layer = layer
+    this.#before = before
+    this.#after = after
+    this.#divider = divider
+    divider.addEventListener("pointerdown", (event) => {
+      event.stopPropagation() // the stage would pan
+      divider.setPointerCapture(event.pointerId)
+    })
+    divider.addEventListener("pointermove", (event) => {
+      if (divider.hasPointerCapture(event.pointerId)) this.#moveTo((event.clientX - this.#stage.left) / this.#stage.width)
+    })
+    divider.addEventListener("keydown", (event) => {
+      const places = { ArrowLeft: this.#share - KEY_STEP, ArrowRight: this.#share + KEY_STEP, Home: 0, End: 1 }
+      if (!(event.key in places)) return
+      event.preventDefault()
+      event.stopPropagation() // arrows flip the results elsewhere
+      this.#moveTo(places[event.key])
+    })
+  }
+
+  /** "after", "divider", "blink" or "difference". */
+  get mode() {
+    return this.#mode
+  }
+
+  set mode(mode) {
+    this.#mode = this.#layer.dataset.mode = mode
+    this.#divider.hidden = mode !== "divider"
+    clearInterval(this.#timer)
+    this.peek(false)
+    if (mode === "blink") this.#timer = setInterval(() => this.#layer.classList.toggle("peeking"), BLINK_MS)
+    this.#cut()
+  }
+
+  /** Puts the pictures where the photo is: `viewport` as in `viewport.js`, `photo` {width, height}. */
+  place({ scale, left, top }, photo) {
+    this.#box = { left, top, width: photo.width * scale, height: photo.height * scale }
+    Object.assign(this.#layer.style, {
+      width: `${this.#box.width}px`,
+      height: `${this.#box.height}px`,
+      transform: `translate(${left}px, ${top}px)`,
+      imageRendering: scale < CRISP_FROM ? "auto" : "pixelated",
+    })
+    this.#cut()
+  }
+
+  /** Shows `after` in the place of `before`, both URLs; resolves when it is there. It fades in if it is a new one. */
+  async show(before, after) {
+    if (this.#before.src !== before) this.#before.src = before
+    this.#after.src = after
+    this.#layer.classList.add("shown")
+    await this.#after.decode().catch(() => {}) // a picture that cannot be loaded shows its alt text
+    this.#after.classList.remove("arriving")
+    void this.#after.offsetWidth // starts the animation anew
+    this.#after.classList.add("arriving")
+  }
+
+  hide() {
+    this.mode = "after"
+    this.#layer.classList.remove("shown")
+  }
+
+  /** While `on` the photo is shown as it was. */
+  peek(on) {
+    this.#layer.classList.toggle("peeking", on)
+  }
+
+  get #stage() {
+    return this.#layer.parentElement.getBoundingClientRect()
+  }
+
+  #moveTo(share) {
+    this.#share = Math.min(1, Math.max(0, share))
+    this.#cut()
+  }
+
+  /** The divider stays on the part of the photo that is visible, wherever the photo is panned to. */
+  #cut() {
+    if (this.#mode !== "divider") {
+      this.#after.style.clipPath = ""
+      return
+    }
+    const { left, width } = this.#box
+    const stage = this.#stage
+    const x = Math.min(Math.max(this.#share * stage.width, left, 0), left + width, stage.width)
+    this.#after.style.clipPath = `inset(0 0 0 ${x - left}px)`
+    this.#divider.style.transform = `translateX(${x}px)`
+    this.#divider.setAttribute("aria-valuenow", String(Math.round((100 * (x - left)) / (width || 1))))
+  }
+}
