@@ -1,0 +1,168 @@
+// The commands of the editor: one table gives their keys, labels, tooltips and the help sheet. Modules connect what
+// they do. An element with data-command="undo" runs that command; its tooltip, key and state come from here.
+
+import { openHelp } from "editor/input/help"
+import { forAria, matches, shown } from "editor/input/keys"
+
+/** @typedef {{id: string, label: string, keys?: string[], group: string, where?: "surface", inFields?: boolean, shown?: string}} Command
+ *  where: "surface": its keys work only while the surface has the focus; inFields: they work in text fields too;
+ *  shown: in place of the keys on the help sheet */
+/** @typedef {{run: (event?: Event) => void, end?: () => void, isEnabled?: () => boolean, isPressed?: () => boolean}} Handler
+ *  end: the key was released; without it a held key repeats. isPressed: for commands that switch something */
+
+export const TOOLS = "Tools", BRUSH = "Brush", MASK = "Mask", VIEW = "View", PICTURE = "Photo and result", WITHOUT = "Without a mouse"
+
+/** @type {Command[]} */
+export const COMMANDS = [
+  { id: "brush", label: "Brush", keys: ["B"], group: TOOLS },
+  { id: "eraser", label: "Eraser", keys: ["E"], group: TOOLS },
+  { id: "object", label: "Select an object", keys: ["A"], group: TOOLS },
+  { id: "wand", label: "Magic wand", keys: ["W"], group: TOOLS },
+  { id: "lasso", label: "Lasso", keys: ["L"], group: TOOLS },
+  { id: "polygon", label: "Polygon", keys: ["P"], group: TOOLS },
+  { id: "rectangle", label: "Rectangle", keys: ["R"], group: TOOLS },
+  { id: "ellipse", label: "Ellipse", keys: ["O"], group: TOOLS },
+  { id: "frame", label: "Extend the photo", keys: ["F"], group: TOOLS },
+  { id: "hand", label: "Move the photo, while held", keys: ["Space"], group: VIEW },
+
+  { id: "smaller", label: "Smaller brush", keys: ["["], group: BRUSH },
+  { id: "larger", label: "Larger brush", keys: ["]"], group: BRUSH },
+  { id: "softer", label: "Softer brush", keys: ["{"], group: BRUSH },
+  { id: "harder", label: "Harder brush", keys: ["}"], group: BRUSH },
+  { id: "straight", label: "A straight line from the end of the last one", group: BRUSH, shown: "Shift+click" },
+  { id: "right-erases", label: "Erase with any tool", group: BRUSH, shown: "Right button" },
+
+  { id: "undo", label: "Undo", keys: ["Ctrl+Z"], group: MASK },
+  { id: "redo", label: "Redo", keys: ["Ctrl+Shift+Z", "Ctrl+Y"], group: MASK },
+  { id: "invert", label: "Invert", keys: ["X"], group: MASK },
+  { id: "clear", label: "Clear", keys: ["Delete"], group: MASK },
+  { id: "fill-holes", label: "Fill holes", group: MASK },
+  { id: "grow", label: "Grow", group: MASK },
+  { id: "shrink", label: "Shrink", group: MASK },
+  { id: "feather", label: "Feather", group: MASK },
+  { id: "mask-download", label: "Download the mask", group: MASK },
+  { id: "finish", label: "Close the polygon, or use the previewed change", keys: ["Enter"], group: MASK },
+  { id: "escape", label: "Stop what is being drawn", keys: ["Escape"], group: MASK },
+
+  { id: "zoom-in", label: "Zoom in", keys: ["+", "="], group: VIEW },
+  { id: "zoom-out", label: "Zoom out", keys: ["-"], group: VIEW },
+  { id: "fit", label: "Show the whole photo", keys: ["0"], group: VIEW },
+  { id: "actual-size", label: "Show at 100 %", keys: ["1"], group: VIEW },
+  { id: "overlay", label: "Mask as overlay, outline or alone", keys: ["V"], group: VIEW },
+  { id: "wheel", label: "Zoom at the pointer", group: VIEW, shown: "Wheel, two fingers" },
+
+  { id: "open", label: "Open a photo", keys: ["Ctrl+O"], group: PICTURE },
+  { id: "generate", label: "Erase or paint", keys: ["Ctrl+Enter"], group: PICTURE, inFields: true },
+  { id: "help", label: "Keys", keys: ["?"], group: PICTURE },
+
+  { id: "crosshair", label: "Move the crosshair", group: WITHOUT, where: "surface", shown: "← → ↑ ↓, with Shift faster",
+    keys: ["Left", "Right", "Up", "Down"].flatMap((way) => [`Arrow${way}`, `Shift+Arrow${way}`]) },
+  { id: "press", label: "Use the tool at the crosshair; a second time ends a shape", keys: ["Enter"], group: WITHOUT, where: "surface" },
+]
+
+export class Commands {
+  #table
+  #handlers = new Map()
+  #held = null
+  #isMac = /mac/i.test(navigator.platform)
+  #isOverSurface
+
+  /** Listens to keys and to the clicks of elements with data-command. @param {{surface: Element, table?: Command[]}} options */
+  constructor({ surface, table = COMMANDS }) {
+    this.#table = table
+    this.#isOverSurface = () => surface.matches(":hover")
+    document.addEventListener("keydown", (event) => this.#keydown(event, surface))
+    document.addEventListener("keyup", (event) => { if (this.#held && matches({ ...plain(event) }, this.#held.keys[0])) this.#release(event) })
+    window.addEventListener("blur", () => this.#release())
+    document.addEventListener("click", (event) => {
+      const button = event.target.closest?.("[data-command]")
+      if (button) this.run(button.dataset.command, event)
+    })
+    this.connect({ help: { run: () => openHelp(this.described()) } })
+  }
+
+  /** Says what commands do. @param {Record<string, Handler | Handler["run"]>} handlers by the ids of their commands */
+  connect(handlers) {
+    for (const [id, handler] of Object.entries(handlers)) {
+      if (!this.#table.some((command) => command.id === id)) throw new RangeError(`There is no command ${id}.`)
+      this.#handlers.set(id, typeof handler === "function" ? { run: handler } : handler)
+    }
+    this.refresh()
+  }
+
+  isEnabled(id) {
+    const handler = this.#handlers.get(id)
+    return Boolean(handler) && (handler.isEnabled?.() ?? true)
+  }
+
+  /** Runs a command, unless it is disabled. Returns whether it ran. */
+  run(id, event) {
+    if (!this.isEnabled(id)) return false
+    this.#handlers.get(id).run(event)
+    this.refresh()
+    return true
+  }
+
+  /** Gives every element with data-command its label, tooltip, key and state. Call it when a state changes. */
+  refresh(root = document) {
+    for (const element of root.querySelectorAll("[data-command]")) {
+      const command = this.#table.find(({ id }) => id === element.dataset.command)
+      const keys = (command.keys ?? []).map((key) => shown(key, this.#isMac))
+      element.title = keys.length ? `${command.label} (${keys[0]})` : command.label
+      if (command.keys) element.setAttribute("aria-keyshortcuts", command.keys.map(forAria).join(" "))
+      if (!element.textContent.trim()) element.setAttribute("aria-label", command.label)
+      element.disabled = !this.isEnabled(command.id)
+      const isPressed = this.#handlers.get(command.id)?.isPressed?.()
+      if (isPressed !== undefined) element.setAttribute("aria-pressed", String(isPressed))
+    }
+  }
+
+  /** Connected commands, and gestures, for the help sheet: [group, [label, keys][]][] */
+  described() {
+    const rows = this.#table.filter(({ id, keys, shown }) => (this.#handlers.has(id) ? keys : shown && !keys))
+    return [...Map.groupBy(rows, ({ group }) => group)].map(([group, commands]) => [
+      group,
+      commands.map((command) => [command.label, command.shown ? [command.shown] : command.keys.map((key) => shown(key, this.#isMac))]),
+    ])
+  }
+
+  #keydown(event, surface) {
+    const command = this.#commandOf(event, document.activeElement === surface)
+    if (!command) return
+    const { end } = this.#handlers.get(command.id)
+    event.preventDefault()
+    if (end && this.#held) return // it repeats
+    if (this.run(command.id, event) && end) this.#held = command
+  }
+
+  #commandOf(event, isOnSurface) {
+    if (document.querySelector("dialog:modal")) return null
+    const isHere = ({ id, where, inFields }) => {
+      if (!this.isEnabled(id) || (where === "surface" && !isOnSurface)) return false
+      return inFields || !isTaken(event, this.#isOverSurface())
+    }
+    const found = this.#table.filter((command) => command.keys?.some((key) => matches(event, key)) && isHere(command))
+    return found.find(({ where }) => where) ?? found[0]
+  }
+
+  #release(event) {
+    if (!this.#held) return
+    event?.preventDefault() // or the space bar would press the button that has the focus
+    this.#handlers.get(this.#held.id).end()
+    this.#held = null
+  }
+}
+
+/** Whether the element with the focus needs the key itself: all of them in a text, Enter on what can be pressed. Space
+ *  there presses it too, but moves the photo while the pointer is over that. */
+function isTaken(event, isOverSurface) {
+  const target = event.target
+  if (target.matches?.("textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio], [type=button])")) return true
+  const canPress = target.closest?.("button, a[href], summary, input, label, [role=button]")
+  if (canPress && event.key === "Enter") return true
+  if (canPress && event.code === "Space") return !isOverSurface
+  return Boolean(target.matches?.("input[type=range], input[type=radio]")) && event.key.startsWith("Arrow")
+}
+
+/** An event of a key without its modifiers, which may be released first. */
+const plain = ({ key, code }) => ({ key, code, ctrlKey: false, metaKey: false, altKey: false, shiftKey: false })

@@ -1,0 +1,31 @@
+// The help sheet: a dialog with the keys of all commands.
+
+/** Opens the sheet. @param {[string, [string, string[]][]][]} groups title, then label and keys of each command */
+export function openHelp(groups) {
+  const dialog = element("dialog", { className: "sheet help-sheet" })
+  const close = element("button", { type: "button", className: "button", textContent: "Close", autofocus: true })
+  const title = element("h2", { id: "help-title", textContent: "Keys and gestures" })
+  dialog.setAttribute("aria-labelledby", title.id)
+  const head = element("header", { className: "help-head" }, title, close)
+  dialog.append(head, element("div", { className: "help-groups" }, ...groups.map(section)))
+  close.addEventListener("click", () => dialog.close())
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close() })
+  dialog.addEventListener("close", () => dialog.remove())
+  document.body.append(dialog)
+  dialog.showModal()
+}
+
+function section([title, commands]) {
+  const list = element("dl", { className: "help-keys" })
+  for (const [label, keys] of commands) {
+    const shown = keys.flatMap((key, index) => [...(index ? [" or "] : []), element("kbd", { textContent: key })])
+    list.append(element("div", {}, element("dt", { textContent: label }), element("dd", {}, ...shown)))
+  }
+  return element("section", {}, element("h3", { textContent: title }), list)
+}
+
+function element(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties)
+  made.append(...children)
+  return made
+}
