@@ -26,7 +26,7 @@ MODELS: tuple[type[StoredPicture], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """A file that a row refers to. sha256: of its bytes; empty for thumbnails, which have none."""
+    """A file that a row refers to. sha256: of its bytes; empty for thumbnails and previews, which have none."""
 
     file: str
     model: type[StoredPicture]

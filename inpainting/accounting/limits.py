@@ -187,7 +187,7 @@ def spent(owner: Any) -> dict[str, int]:
 
 
 def stored_bytes(owner: Any) -> int:
-    """Bytes of all stored images of a user, without thumbnails."""
+    """Bytes of all stored images of a user, without thumbnails and previews."""
     files = F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")
     kept = [
         SourceImage.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),

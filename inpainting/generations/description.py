@@ -86,6 +86,12 @@ def input_url(generation: Generation, name: str) -> str | None:
     return reverse(f"generation-{name.replace('_', '-')}", args=[generation.pk])
 
 
+def preview_url(generation: Generation, name: str) -> str | None:
+    """The owner's link to the preview of an input; None where it was not sent."""
+    link = input_url(generation, name)
+    return None if link is None else f"{link}preview/"
+
+
 def image_url(image: GeneratedImage) -> str:
     """The owner's link to a result."""
     return reverse("generation-image", args=[image.generation_id, image.index])

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from django.db import Error, models, transaction
 from django.db.models.fields.files import FieldFile
@@ -28,7 +29,10 @@ from inpainting.core.picture import Picture
 
 logger = logging.getLogger(__name__)
 
-THUMBNAIL_SIDE = 384
+THUMBNAIL_SIDE, MAX_THUMBNAIL_BYTES = 384, 20_000
+"""With 24 thumbnails, a page of the history is smaller than 600 KB."""
+PREVIEW_SIDE, MAX_PREVIEW_BYTES = 1600, 400_000
+"""With three previews, the page of a generation is smaller than 1.5 MB."""
 
 
 def private_name(instance: models.Model, filename: str) -> str:
@@ -75,14 +79,57 @@ class StoredPicture(models.Model):
             self.file.delete(save=False)
 
 
-class ThumbnailedPicture(StoredPicture):
+class PreviewedPicture(StoredPicture):
+    """A picture with a copy for pages, which is made when it is first requested (see `inpainting.media.previews`)."""
+
+    preview = models.FileField(
+        upload_to=private_name, max_length=200, blank=True, editable=False,
+        help_text="WebP of at most 1600 pixels a side; empty until it is requested",
+    )  # fmt: skip
+
+    class Meta:
+        abstract = True
+
+    @property
+    def owners(self) -> models.QuerySet[Any]:
+        """The row of the owner; empty after the generation was deleted."""
+        return get_user_model().objects.filter(pk=self.owner_id)  # type: ignore[attr-defined]  # of the subclasses
+
+    def encode_preview(self) -> bytes:
+        """The bytes of the preview, made from the file. Raises FileNotFoundError where the file is gone."""
+        return thumbnail_webp(self.read(), side=PREVIEW_SIDE, max_bytes=MAX_PREVIEW_BYTES)
+
+    def store_preview(self, data: bytes) -> bool:
+        """Write the preview to storage and save it. False if the row was deleted or has one by now.
+
+        The lock on the owner is the one that deletions take: a deletion that has read the row would leave the file.
+        """
+        self.preview.save("preview.webp", ContentFile(data), save=False)
+        saved = False
+        try:
+            with transaction.atomic():
+                list(self.owners.select_for_update(of=["self"], no_key=True))
+                rows = type(self)._default_manager.filter(pk=self.pk, preview="")
+                saved = bool(rows.update(preview=self.preview.name))
+        finally:
+            if not saved:
+                self.preview.delete(save=False)
+        return saved
+
+    def delete_files(self) -> None:
+        super().delete_files()
+        if self.preview:
+            self.preview.delete(save=False)
+
+
+class ThumbnailedPicture(PreviewedPicture):
     thumbnail = models.FileField(upload_to=private_name, max_length=200)
 
     class Meta:
         abstract = True
 
     def write_thumbnail(self, picture: Picture) -> None:
-        data = thumbnail_webp(picture, side=THUMBNAIL_SIDE)
+        data = thumbnail_webp(picture, side=THUMBNAIL_SIDE, max_bytes=MAX_THUMBNAIL_BYTES)
         self.thumbnail.save("thumbnail.webp", ContentFile(data), save=False)
 
     def delete_files(self) -> None:
@@ -110,7 +157,7 @@ class SourceImage(ThumbnailedPicture):
         return image
 
 
-class Mask(StoredPicture):
+class Mask(PreviewedPicture):
     """A mask: mode L, 255 = repaint, 0 = keep."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="masks")
@@ -127,7 +174,7 @@ class Mask(StoredPicture):
         return pixels
 
 
-class ReferencePicture(StoredPicture):
+class ReferencePicture(PreviewedPicture):
     """A conditioning image: the input of a ControlNet or of an IP-Adapter; 8-bit RGB."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reference_pictures")
@@ -205,6 +252,10 @@ class GeneratedImage(ThumbnailedPicture):
         self.copy_sha256 = hashlib.sha256(copy.data).hexdigest()
         self.copy_byte_count = len(copy.data)
         self.copy_file.save(f"picture.{EXTENSIONS[copy.format]}", ContentFile(copy.data), save=False)
+
+    @property
+    def owners(self) -> models.QuerySet[Any]:
+        return get_user_model().objects.filter(generations=self.generation_id)
 
     @property
     def delivered(self) -> FieldFile:

@@ -15,8 +15,8 @@ from django.utils import timezone
 from PIL import Image
 
 from accounts.models import User
-from inpainting.api.media import results
 from inpainting.api.media.links import picture_link, result_link
+from inpainting.media import conversions
 from inpainting.models import Generation
 
 pytestmark = pytest.mark.django_db
@@ -183,9 +183,9 @@ def test_own_links_are_read_from_storage_as_pngs(
 def test_a_conversion_that_does_not_get_its_turn_is_refused(
     alice: User, generate: Callable[..., Generation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(conversions, "WAIT_SECONDS", 0)
     link = path_of(result_link("outputs/2026-11-22", "a.png", generate(alice), origin=ORIGIN))
-    with results._converting:
+    with conversions.converting():
         busy = Client().get(link, headers={"Accept": "image/webp"})
         assert (busy.status_code, busy.content, busy.headers["Retry-After"]) == (503, b"", "5")
         assert Client().get(link).status_code == 200

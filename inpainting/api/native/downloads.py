@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
+from django.core.files import File
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -23,9 +24,11 @@ from inpainting.api.views import PictureView
 from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
 from inpainting.core.settings_table import by_name
 from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, picture_response
-from inpainting.models import GeneratedImage
+from inpainting.media.previews import preview_of
+from inpainting.models import GeneratedImage, SourceImage
 
 PROBLEMS = (404, 410, 416)
+PREVIEW_PROBLEMS = (*PROBLEMS, 503)
 
 
 class InputPicture(PictureView):
@@ -33,13 +36,23 @@ class InputPicture(PictureView):
 
     required_scope = Scope.READ
     name: ClassVar[str]
-    file: ClassVar[str] = "file"
 
     def get(self, request: Request, pk: UUID) -> HttpResponseBase:
         picture = getattr(own_generation(request, pk), self.name)
         if picture is None:
             raise Http404
-        return picture_response(request, getattr(picture, self.file), OWNERS_ONLY)
+        return picture_response(request, self.file_of(picture), OWNERS_ONLY)
+
+    def file_of(self, picture: Any) -> File:
+        file: File = picture.file
+        return file
+
+
+class Preview:
+    """Mixin: the preview of the picture."""
+
+    def file_of(self, picture: Any) -> File:
+        return preview_of(picture)
 
 
 @documented("Get the source image", PICTURE, problems=PROBLEMS)
@@ -49,12 +62,23 @@ class GenerationSource(InputPicture):
 
 @documented("Get the thumbnail of the source image", THUMBNAIL, problems=PROBLEMS)
 class GenerationSourceThumbnail(GenerationSource):
-    file = "thumbnail"
+    def file_of(self, picture: SourceImage) -> File:
+        return picture.thumbnail
+
+
+@documented("Get the preview of the source image", THUMBNAIL, problems=PREVIEW_PROBLEMS)
+class GenerationSourcePreview(Preview, GenerationSource):
+    pass
 
 
 @documented("Get the mask: white is repainted", PICTURE, problems=PROBLEMS)
 class GenerationMask(InputPicture):
     name = "mask"
+
+
+@documented("Get the preview of the mask", THUMBNAIL, problems=PREVIEW_PROBLEMS)
+class GenerationMaskPreview(Preview, GenerationMask):
+    pass
 
 
 @documented("Get the control image, scaled to the source image", PICTURE, problems=PROBLEMS)
@@ -65,6 +89,16 @@ class GenerationControlImage(InputPicture):
 @documented("Get the IP-Adapter image", PICTURE, problems=PROBLEMS)
 class GenerationIpAdapterImage(InputPicture):
     name = "ip_adapter_image"
+
+
+@documented("Get the preview of the control image", THUMBNAIL, problems=PREVIEW_PROBLEMS)
+class GenerationControlImagePreview(Preview, GenerationControlImage):
+    pass
+
+
+@documented("Get the preview of the IP-Adapter image", THUMBNAIL, problems=PREVIEW_PROBLEMS)
+class GenerationIpAdapterImagePreview(Preview, GenerationIpAdapterImage):
+    pass
 
 
 class ResultQuery(serializers.Serializer):
@@ -94,6 +128,14 @@ class GenerationImageThumbnail(PictureView):
     @documented("Get the thumbnail of a result", THUMBNAIL, problems=PROBLEMS)
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
         return picture_response(request, own_image(request, pk, index).thumbnail, OWNERS_ONLY)
+
+
+class GenerationImagePreview(PictureView):
+    required_scope = Scope.READ
+
+    @documented("Get the preview of a result", THUMBNAIL, problems=PREVIEW_PROBLEMS)
+    def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
+        return picture_response(request, preview_of(own_image(request, pk, index)), OWNERS_ONLY)
 
 
 class PublicImage(PictureView):

@@ -18,6 +18,8 @@ from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.realtime.current_event import progress_event
 from inpainting.worker.run_time_estimates import QueuePosition
 
+PREVIEW = "Link to a WebP of at most 1600 pixels a side."
+THUMBNAIL = "Link to a WebP of at most 384 pixels a side."
 PARENT = "The generation that this one continues or runs again; null after that one was deleted."
 
 
@@ -179,6 +181,8 @@ class CopyDocument(Answer):
 
 class GeneratedImageDocument(Answer):
     url = serializers.CharField()
+    preview = serializers.CharField(help_text=PREVIEW)
+    thumbnail = serializers.CharField(help_text=THUMBNAIL)
     width = serializers.IntegerField()
     height = serializers.IntegerField()
     sha256 = serializers.CharField(help_text="Of the lossless PNG.")
@@ -192,6 +196,12 @@ class GeneratedImageDocument(Answer):
 
     def get_url(self, image: GeneratedImage) -> str:
         return description.image_url(image)
+
+    def get_preview(self, image: GeneratedImage) -> str:
+        return f"{description.image_url(image)}preview/"
+
+    def get_thumbnail(self, image: GeneratedImage) -> str:
+        return f"{description.image_url(image)}thumbnail/"
 
     def get_copy(self, image: GeneratedImage) -> dict[str, Any] | None:
         copy: dict[str, Any] | None = image.report.get("copy")
@@ -231,7 +241,10 @@ class GenerationDocument(Answer):
     seconds = serializers.FloatField(allow_null=True)
     progress = ProgressDocument(allow_null=True)
     source = serializers.CharField()  # type: ignore[assignment]
+    source_preview = serializers.CharField(help_text=PREVIEW)
+    source_thumbnail = serializers.CharField(help_text=THUMBNAIL)
     mask = serializers.CharField()
+    mask_preview = serializers.CharField(help_text=PREVIEW)
     control_image = serializers.CharField(allow_null=True, help_text="Link to the stored conditioning image.")
     ip_adapter_image = serializers.CharField(allow_null=True, help_text="Link to the stored image prompt.")
     images = GeneratedImageDocument(many=True, source="images.all")
@@ -247,6 +260,15 @@ class GenerationDocument(Answer):
     def value_of(self, field: serializers.Field, instance: Generation) -> Any:
         name = str(field.field_name)
         return description.input_url(instance, name) if name in INPUT_IMAGES else super().value_of(field, instance)
+
+    def get_source_preview(self, generation: Generation) -> str | None:
+        return description.preview_url(generation, "source")
+
+    def get_source_thumbnail(self, generation: Generation) -> str:
+        return f"{description.input_url(generation, 'source')}thumbnail/"
+
+    def get_mask_preview(self, generation: Generation) -> str | None:
+        return description.preview_url(generation, "mask")
 
     def get_error(self, generation: Generation) -> Generation | None:
         return generation if generation.error_code else None

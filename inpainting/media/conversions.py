@@ -1,0 +1,26 @@
+"""Conversions of stored pictures for a response, of which one runs at a time in a process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from inpainting.media.files import ConversionsBusy, PictureGone
+
+WAIT_SECONDS = 10.0
+_converting = threading.BoundedSemaphore()
+"""One at a time: the largest picture takes ten seconds of a core, and any client with a link may ask."""
+
+
+@contextmanager
+def converting() -> Iterator[None]:
+    """Raises ConversionsBusy if it is not its turn within WAIT_SECONDS, and PictureGone for a file that is gone."""
+    if not _converting.acquire(timeout=WAIT_SECONDS):
+        raise ConversionsBusy
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise PictureGone from error
+    finally:
+        _converting.release()
