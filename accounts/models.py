@@ -19,6 +19,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import socket_revocation
+from accounts.audit import AuditEntry
+
+__all__ = ["ApiKey", "AuditEntry", "Scope", "Ticket", "User"]
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 KEY_START = "dl_live_"

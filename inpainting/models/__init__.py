@@ -10,6 +10,7 @@ from inpainting.models.ledger import Act, LedgerEntry
 from inpainting.models.limits import UserLimits
 from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage, UploadedPicture
 from inpainting.models.retention import Retention
+from inpainting.models.review import Verdict
 from inpainting.models.webhook_delivery import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent
 from inpainting.models.webhook_secret import WebhookSecret
 
@@ -34,6 +35,7 @@ __all__ = [
     "Status",
     "UploadedPicture",
     "UserLimits",
+    "Verdict",
     "WebhookAttempt",
     "WebhookDelivery",
     "WebhookEvent",

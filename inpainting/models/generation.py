@@ -14,10 +14,11 @@ from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 
 from inpainting.core.request import PaintSettings
-from inpainting.leases import NOT_LEASED, ConditionalUpdate, in_seconds
+from inpainting.leases import NOT_LEASED, in_seconds
 from inpainting.models import completion_waiters
 from inpainting.models.generation_request import GenerationRequest
 from inpainting.models.pictures import GeneratedImage
+from inpainting.models.review import Reviewed, Verdict
 from inpainting.models.webhook_delivery import WebhookDelivery
 from inpainting.realtime import events
 
@@ -42,7 +43,7 @@ class Status(models.TextChoices):
 ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
-class Generation(ConditionalUpdate, GenerationRequest):
+class Generation(Reviewed, GenerationRequest):
     """Only the methods under "Mutators" change the state. Each is one conditional UPDATE; False means no row matched.
 
     A worker holds a running generation by a fencing token, `fence`, that grows with every start, until its lease
@@ -83,6 +84,10 @@ class Generation(ConditionalUpdate, GenerationRequest):
             models.Index(fields=["owner", "-created_at"]),
             models.Index(fields=["status", "created_at"]),
             models.Index(fields=["status"], condition=models.Q(run_alone=True), name="generation_runs_alone"),
+            models.Index(fields=["-created_at", "-id"], name="generation_newest"),
+            models.Index(
+                fields=["verdict", "-created_at"], condition=~models.Q(verdict=Verdict.NONE), name="generation_reviewed"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -237,6 +237,9 @@ class GeneratedImage(ThumbnailedPicture):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["generation", "index"], name="one_image_per_index")
         ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["generation"], condition=~models.Q(hidden_file=""), name="hidden_results")
+        ]
 
     def __str__(self) -> str:
         return f"image {self.index} of {self.generation_id}"
