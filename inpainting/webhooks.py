@@ -146,13 +146,13 @@ def retry_after_seconds(retry_after: str | None, *, now: datetime) -> float:
 def message_body(delivery: WebhookDelivery) -> bytes | None:
     """Return the message as JSON: for a generation of another service the one that `Dialect.webhook_body` makes now.
 
-    None: the service sends none for this end, or the generation was deleted since.
+    None: the service sends none for this end, or the generation was deleted or removed since.
     """
     data = dict(delivery.data)
     if data.pop("service", NATIVE) == NATIVE:
         return to_json(native_message(delivery, data))
     body = None
-    if delivery.generation is not None:
+    if delivery.generation is not None and not delivery.generation.is_removed:
         body = import_string(settings.SERVICE_WEBHOOK_BODY)(delivery.generation)
     return None if body is None else to_json(body)
 

@@ -36,7 +36,18 @@ from inpainting.api.compat import modelslab
 from inpainting.api.media.links import SIGNER, result_link
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
-from inpainting.models import Batch, Generation, InferenceModel, Lora, Retention, UserLimits, WebhookDelivery
+from inpainting.generations.review import give_verdict
+from inpainting.models import (
+    Batch,
+    Generation,
+    InferenceModel,
+    Lora,
+    Retention,
+    UserLimits,
+    Verdict,
+    WebhookDelivery,
+)
+from inpainting.models.generation_request import NATIVE
 from inpainting.realtime.consumers import NOT_FOUND
 from inpainting.realtime.routing import websocket_urlpatterns
 from tests import drafts
@@ -340,6 +351,48 @@ def test_every_actor_gets_the_expected_status_on_every_route(
             assert cell(missing) == (SIGN_IN if row.cells[1] == SIGN_IN else row.unknown)
     assert got == dict(zip(ACTORS, row.cells, strict=True))
     assert told_apart == ([] if row.hides else ["staff without rights"])
+
+
+OF_A_GENERATION = ("{generation}", "{waiting}", "{number}", "{token}", "{named}")
+REMOVED_ROWS = [
+    row for row in HTTP_ROWS if any(name in row.path for name in OF_A_GENERATION) and not row.path.startswith("/admin/")
+]
+
+
+@pytest.mark.parametrize("row", REMOVED_ROWS, ids=str)
+def test_what_an_administrator_removed_is_gone_for_its_owner_on_every_route(
+    row: Row, actors: Callable[[Row], dict[str, Client]], alice: User, bob: User, generate: Callable[..., Generation],
+    photo: NDArray[Any],
+) -> None:  # fmt: skip
+    """The owner gets 410 with the reason wherever the present generation is 200 or changed; a signed link leads to 404.
+
+    All other users get what they get for any generation.
+    """
+    clients = actors(row)
+    generation = generate(alice, control_image=Picture(photo), ip_adapter_image=Picture(photo))
+    generation.service_data = of_modelslab(generate(alice)).service_data
+    generation.service = modelslab.DIALECT.name if "{number}" in row.path else NATIVE
+    generation.save()
+    world = {
+        **dict.fromkeys(("generation", "waiting"), generation.pk),
+        "number": generation.number,
+        "token": SIGNER.sign(generation.images.get().pk.hex),
+        "named": result_link("outputs/2026-11-22", "a.png", generation, origin="").split("/")[-2],
+    }
+    give_verdict([generation.pk], Verdict.REMOVED, note="a reason of ours", by=bob)
+    is_link, reached = row.cells == LINK, {200, 202, 204}
+    for actor, expected in dict(zip(ACTORS, row.cells, strict=True)).items():
+        answer = response_to(clients[actor], row, world)
+        if is_link:
+            assert answer.status_code == 404, actor
+        elif actor in OWNERS and expected in reached:
+            assert (answer.status_code, "a reason of ours" in answer.content.decode()) == (410, True), actor
+        else:
+            assert cell(answer) == expected, actor
+    assert Generation.objects.filter(pk=generation.pk).exists(), "its pictures stay for the administrator"
+    give_verdict([generation.pk], Verdict.FINE, note="", by=bob)
+    if row.method == "GET" and not is_link:
+        assert response_to(clients["alice's key" if row.cells[2] == 200 else "alice"], row, world).status_code == 200
 
 
 def of_modelslab(generation: Generation) -> Generation:

@@ -24,6 +24,7 @@ from rest_framework import exceptions, status
 from inpainting.accounting.limits import LimitReached
 from inpainting.catalog.shipped import no_model_message
 from inpainting.core.errors import InvalidPicture, InvalidRequest, PaintingError
+from inpainting.generations.history import GenerationRemoved
 from inpainting.media.files import PictureUnavailable
 from inpainting.models import Generation, Status
 from inpainting.storage import NOT_WRITABLE, out_of_space
@@ -164,6 +165,8 @@ def painting_error(error: PaintingError) -> ApiError:
     retry_after = None
     if isinstance(error, TooLarge):
         http_status = 413
+    elif isinstance(error, GenerationRemoved):
+        http_status = 410
     elif isinstance(error, LimitReached):
         http_status, retry_after = 429, error.retry_after_seconds
     return ApiError(

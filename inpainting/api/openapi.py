@@ -21,7 +21,7 @@ MEANINGS = {
     404: "It does not exist, or belongs to someone else.",
     408: "The request arrived too slowly; the connection is closed.",
     409: "The request does not fit the state of the object.",
-    410: "The file of this picture is gone.",
+    410: "The file of this picture is gone, or an administrator removed the generation.",
     413: "The body, or a picture in it, is too large.",
     415: "The media type of the body is not supported.",
     416: "The range lies beyond the picture.",

@@ -27,6 +27,7 @@ from inpainting.api.later_response import LaterResponse, respond_later, stream_l
 from inpainting.api.parsers import FormDataParser, JsonObjectParser, UrlencodedParser
 from inpainting.catalog.lookup import Catalog
 from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.generations import history
 from inpainting.generations.submit import submit
 from inpainting.models import Generation, Status
 from inpainting.models.generation_request import NATIVE
@@ -92,6 +93,7 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
         inpaint_request, options = dialect.parse(request)
     except Repeated as repeated:
         generation = repeated.generation
+        history.refuse_removed(generation)
     else:
         engine = options.engine
         if options.needs_diffusion or (settings.COMPAT_REQUIRE_DIFFUSION and dialect.name != NATIVE):
@@ -144,6 +146,7 @@ def render_current(dialect: Dialect, request: Request, pk: UUID) -> HttpResponse
     """The response for the generation as it is now; for a deleted one that of a cancelled one."""
     try:
         generation = Generation.objects.filter(pk=pk).first() or Generation(pk=pk, status=Status.CANCELLED)
+        history.refuse_removed(generation)
         if watchdog.stopping.is_set() and not generation.has_ended and not dialect.answers_before_the_end:
             return dialect.render_error(STOPPING)
         return dialect.render(generation, request)

@@ -14,7 +14,7 @@ from django.db.models import Count, Prefetch, Q, QuerySet
 from inpainting import webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.catalog.lookup import Catalog
-from inpainting.core.errors import InvalidRequest
+from inpainting.core.errors import InvalidRequest, PaintingError
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.conditioning_images import unread_images
@@ -28,7 +28,7 @@ from inpainting.generations.submit import (
     random_seed,
     save_and_notify,
 )
-from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status
+from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status, Verdict
 from inpainting.models.batch import DELETED, REFUSED
 from inpainting.models.generation_request import INPUT_IMAGES, SharedImages
 from inpainting.planning import planner
@@ -56,9 +56,12 @@ class Retried:
 
 def for_user(user: Any) -> QuerySet[Batch]:
     """The user's batches, newest first, each with a count of its items by state: `queued_count`, …"""
-    statuses = {f"{status}_count": Count("items", filter=Q(items__generation__status=status)) for status in Status}
+    is_removed = Q(items__generation__verdict=Verdict.REMOVED)
+    statuses = {
+        f"{status}_count": Count("items", filter=Q(items__generation__status=status) & ~is_removed) for status in Status
+    }
     refused = Count("items", filter=Q(items__refusal__isnull=False))
-    deleted = Count("items", filter=Q(items__refusal__isnull=True, items__generation=None))
+    deleted = Count("items", filter=Q(items__refusal__isnull=True, items__generation=None) | is_removed)
     counts = {**statuses, f"{REFUSED}_count": refused, f"{DELETED}_count": deleted}
     return Batch.objects.filter(owner=user).annotate(**counts).order_by("-created_at", "-pk")
 
@@ -162,7 +165,7 @@ def save_item(item: BatchItem, batch: Batch, refusal: InvalidRequest | None) -> 
     item.save(force_insert=True)
 
 
-def error_details(error: InvalidRequest) -> dict[str, Any]:
+def error_details(error: PaintingError) -> dict[str, Any]:
     """An error as a dict to store and to send: message, code, and the details that it has."""
     details = {"field": error.field, "limit": error.limit, "actual": error.actual}
     known = {name: value for name, value in details.items() if value is not None}
@@ -183,7 +186,11 @@ def retry(batch: Batch) -> Retried:
     nothing to retry, or a concurrent call has retried everything.
     """
     read = ("generation__owner", *(f"generation__{name}" for name in INPUT_IMAGES))
-    ended = batch.items.select_related(*read).filter(generation__status__in=RETRIED)
+    ended = (
+        batch.items.select_related(*read)
+        .filter(generation__status__in=RETRIED)
+        .exclude(generation__verdict=Verdict.REMOVED)
+    )
     items = {item.index: item for item in ended}
     refusals: dict[int, InvalidRequest] = {}
     again: dict[int, Generation] = {}
@@ -233,15 +240,17 @@ def still_ended(items: Mapping[int, BatchItem]) -> list[int]:
 
 
 def delete_batch(batch: Batch) -> bool:
-    """Delete a batch with all of its generations, retried ones too. False while one of them runs: then it is being
-    cancelled, nothing is deleted yet, and the caller should try again soon."""
+    """Delete a batch with all of its generations, retried ones too, but for those that an administrator removed: these
+    stay until they expire. False while one of them runs: then it is being cancelled, nothing is deleted yet, and the
+    caller should try again soon."""
     cancel(batch)
     with transaction.atomic():
         Batch.objects.select_for_update().filter(pk=batch.pk).first()
         present = Generation.objects.filter(batch_item__batch=batch)
         if present.filter(status__in=LIVE).exists():
             return False
-        for pk in with_former(list(present.values_list("pk", flat=True))):
+        every = with_former(list(present.values_list("pk", flat=True)))
+        for pk in Generation.objects.filter(pk__in=every).exclude(verdict=Verdict.REMOVED).values_list("pk", flat=True):
             delete_ended(pk)
         batch.delete()
     return True

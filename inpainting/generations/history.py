@@ -7,16 +7,47 @@ from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
 
-from inpainting.models import GeneratedImage, Generation, Status
+from inpainting.core.errors import PaintingError
+from inpainting.models import GeneratedImage, Generation, Status, Verdict
 from inpainting.models.generation_request import INPUT_IMAGES
 
 
+class GenerationRemoved(PaintingError):
+    """An administrator removed the generation; the message gives the reason."""
+
+    default_code = "generation_removed"
+
+    def __init__(self, generation: Generation) -> None:
+        reason = f": {generation.review_note}" if generation.review_note else "."
+        super().__init__(f"An administrator removed this generation{reason}")
+        self.generation = generation
+
+
 def for_user(user: Any) -> QuerySet[Generation]:
-    """The user's generations, newest first, with related rows prefetched. Empty for anonymous users."""
+    """The user's generations, newest first, with related rows prefetched. Empty for anonymous users.
+
+    Without those that an administrator removed.
+    """
+    return everything_of(user).exclude(verdict=Verdict.REMOVED)
+
+
+def removed_of(user: Any) -> QuerySet[Generation]:
+    """The generations of the user that an administrator removed, newest first."""
+    return everything_of(user).filter(verdict=Verdict.REMOVED)
+
+
+def everything_of(user: Any) -> QuerySet[Generation]:
+    """As `for_user`, with the removed ones. Pass what is found to `refuse_removed`."""
     if not user.is_authenticated:
         return Generation.objects.none()
     images = Prefetch("images", GeneratedImage.objects.order_by("index"))
     return Generation.objects.filter(owner=user).select_related(*INPUT_IMAGES).prefetch_related(images)
+
+
+def refuse_removed(generation: Generation | None) -> None:
+    """Raise GenerationRemoved for a generation that an administrator removed."""
+    if generation is not None and generation.is_removed:
+        raise GenerationRemoved(generation)
 
 
 def unfinished(user: Any) -> QuerySet[Generation]:
@@ -27,5 +58,7 @@ def unfinished(user: Any) -> QuerySet[Generation]:
 
 
 def find(user: Any, pk: UUID) -> Generation | None:
-    """The user's generation; None if it does not exist or belongs to another user."""
-    return for_user(user).filter(pk=pk).first()
+    """The user's generation; None if it does not exist or belongs to another user. Raises GenerationRemoved."""
+    generation = everything_of(user).filter(pk=pk).first()
+    refuse_removed(generation)
+    return generation

@@ -13,7 +13,7 @@ from inpainting.models.generation import Generation, Status
 
 REFUSED, DELETED = "refused", "deleted"
 ITEM_STATES = (*Status.values, REFUSED, DELETED)
-"""The states of an item: those of a generation, refused, and deleted."""
+"""The states of an item: those of a generation, refused, and deleted by its owner or removed by an administrator."""
 
 
 class Batch(models.Model):
@@ -75,4 +75,4 @@ class BatchItem(models.Model):
         """One of ITEM_STATES."""
         if self.refusal is not None:
             return REFUSED
-        return DELETED if self.generation is None else self.generation.status
+        return DELETED if self.generation is None or self.generation.is_removed else self.generation.status

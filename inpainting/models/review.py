@@ -25,7 +25,9 @@ class Reviewed(ConditionalUpdate):
         max_length=10, choices=Verdict.choices, blank=True, default=Verdict.NONE, editable=False,
         help_text="removed: its owner can no longer open it",
     )  # fmt: skip
-    review_note = models.TextField(blank=True, default="", editable=False, help_text="removed: the reason, for the owner")
+    review_note = models.TextField(
+        blank=True, default="", editable=False, help_text="removed: the reason, for the owner"
+    )
     reviewed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
     )
@@ -36,9 +38,7 @@ class Reviewed(ConditionalUpdate):
 
     def review(self, verdict: Verdict, *, note: str, by: Any) -> bool:
         """Replace the verdict. False if the generation was deleted meanwhile."""
-        return self._update_where(
-            models.Q(), verdict=verdict, review_note=note, reviewed_by=by, reviewed_at=Now()
-        )
+        return self._update_where(models.Q(), verdict=verdict, review_note=note, reviewed_by=by, reviewed_at=Now())
 
     @property
     def is_removed(self) -> bool:

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 SIGNED_OUT = 4401
 """Close code: not signed in, or no longer: signed out, password changed, user deactivated, key revoked or expired."""
 NOT_FOUND = 4404
-"""Close code: the generation does not exist, was deleted, or belongs to another user."""
+"""Close code: the generation does not exist, was deleted or removed, or belongs to another user."""
 TOO_MANY = 4429
 """Close code: the user has LIVE_SOCKETS_PER_USER sockets open."""
 BROKEN = 1011
@@ -210,8 +210,7 @@ class GenerationConsumer(GenerationEventsConsumer):
         return events.generation_group(self.pk)
 
     def initial_generations(self) -> list[Generation]:
-        generation = history.find(self.scope["user"], self.pk)
-        return [generation] if generation else []
+        return list(history.for_user(self.scope["user"]).filter(pk=self.pk))
 
     async def send_event(self, pk: UUID, event: events.Event) -> None:
         await self.send_json(event)

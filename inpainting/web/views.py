@@ -25,6 +25,8 @@ from inpainting.web.editor_choices import HIDDEN_SENTENCE, choices
 from inpainting.web.setting_rows import LABELS, setting_rows
 
 PAGE_LENGTH = 24
+MAX_REMOVED = 24
+"""Removed generations that the history lists."""
 
 
 @require_GET
@@ -45,13 +47,17 @@ def history_page(request: HttpRequest) -> HttpResponse:
     page = Paginator(history.for_user(request.user), PAGE_LENGTH).get_page(request.GET.get("page"))
     models = model_labels()
     cards = [card(generation, models) for generation in page]
-    return render(request, "history.html", {"page": page, "cards": cards})
+    removed = history.removed_of(request.user) if page.number == 1 else history.removed_of(request.user).none()
+    return render(request, "history.html", {"page": page, "cards": cards, "removed": removed[:MAX_REMOVED]})
 
 
 @require_GET
 @login_required
 def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
-    generation = history.find(request.user, pk)
+    try:
+        generation = history.find(request.user, pk)
+    except history.GenerationRemoved as removed:
+        return render(request, "generation_removed.html", {"generation": removed.generation}, status=410)
     if generation is None:
         raise Http404
     details, labels = page_details(generation), model_labels()

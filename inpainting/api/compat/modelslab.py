@@ -352,9 +352,11 @@ class Fetch(KeyedView):
         kept = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
         generation = None
         if re.fullmatch(r"[0-9]{1,16}", text):
-            generation = history.for_user(request.user).filter(kept, number=int(text), service=DIALECT.name).first()
+            found = history.everything_of(request.user).filter(kept, number=int(text), service=DIALECT.name)
+            generation = found.first()
         if generation is None:
             return DIALECT.render_error(replace(NOT_FOUND, message="Request not found"))
+        history.refuse_removed(generation)
         if generation.status in (Status.FAILED, Status.CANCELLED):
             return json_response(
                 {**error_body(ended_without_result(generation)), "id": generation.number, "output": []}

@@ -23,7 +23,7 @@ from accounts.models import ApiKey
 from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
-from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage, UploadedPicture
+from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage, UploadedPicture, Verdict
 from inpainting.models.generation_request import INPUT_IMAGES
 
 # The parts are separated by a dot, since these links end as file names, which must not contain a colon on every system.
@@ -50,7 +50,8 @@ def public_image_url(image: GeneratedImage, request: Request | HttpRequest) -> s
 
 
 def public_image(token: str) -> GeneratedImage | None:
-    """The image of a signed link. None if the link was altered, it or its key has ended, or the image was deleted."""
+    """The image of a signed link. None if the link was altered, it or its key has ended, or the image was deleted or
+    removed."""
     try:
         signed = SIGNER.unsign(token, max_age=settings.RESULT_LINK_HOURS * 3600)
     except signing.BadSignature:
@@ -109,7 +110,7 @@ def signer(folder: str, name: str) -> signing.Signer:
 
 def named_picture(folder: str, token: str, name: str) -> AnyPicture | None:
     """The picture of a link with a name. None if any part of the link was altered, the link, its key or the generation
-    has ended, or there is no such picture (yet)."""
+    has ended, there is no such picture (yet), or an administrator removed a generation that has it."""
     try:
         kind, pk, index, expires, key = signer(folder, name).unsign(token).split("-")
     except signing.BadSignature:
@@ -119,7 +120,15 @@ def named_picture(folder: str, token: str, name: str) -> AnyPicture | None:
     if kind == RESULT:
         return find_result(generation=pk, index=index)
     picture: InputPicture | None = INPUTS[kind]._default_manager.filter(pk=pk).first()
-    return None if isinstance(picture, UploadedPicture) and picture.expires_at <= timezone.now() else picture
+    if isinstance(picture, UploadedPicture):
+        return picture if picture.expires_at > timezone.now() else None
+    return None if picture is None or belongs_to_removed(picture) else picture
+
+
+def belongs_to_removed(picture: SourceImage | Mask | ReferencePicture) -> bool:
+    """Whether an administrator removed one of the generations with this input image."""
+    relations = ("controlled", "adapted") if isinstance(picture, ReferencePicture) else ("generations",)
+    return any(getattr(picture, name).filter(verdict=Verdict.REMOVED).exists() for name in relations)
 
 
 def is_usable(key: str) -> bool:
@@ -130,7 +139,9 @@ def is_usable(key: str) -> bool:
 
 def find_result(**where: Any) -> GeneratedImage | None:
     image = GeneratedImage.objects.select_related("generation").filter(**where).first()
-    expires_at = None if image is None else image.generation.expires_at
+    if image is None or image.generation.is_removed:
+        return None
+    expires_at = image.generation.expires_at
     return image if expires_at is None or expires_at > timezone.now() else None
 
 
@@ -171,7 +182,7 @@ def picture_of(route: str, arguments: dict[str, Any], user: Any) -> AnyPicture |
     if "token" in arguments:
         picture = named_picture(**arguments) if route == "named-picture" else public_image(arguments["token"])
         return picture if picture is not None and owner_of(picture) == user.pk else None
-    generation = history.find(user, UUID(str(arguments["pk"])))
+    generation = history.for_user(user).filter(pk=arguments["pk"]).first()
     if generation is None:
         return None
     if route == "generation-image":

@@ -146,7 +146,7 @@ def archive_entries(batch: Batch) -> Iterator[Entry]:
     names = Names("manifest.json")
     for item in batch.items.all():
         generation = item.generation
-        if generation is None or generation.status != Status.SUCCEEDED:
+        if generation is None or item.state != Status.SUCCEEDED:
             continue
         for image in generation.images.all():
             about: dict[str, Any] = {

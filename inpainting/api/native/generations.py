@@ -67,11 +67,11 @@ class GenerationList(APIView):
 class GenerationDetail(APIView):
     required_scope = {"GET": Scope.READ, "DELETE": Scope.MANAGE}  # noqa: RUF012 - read by DRF, never changed
 
-    @documented("Get a generation", {200: WholeGenerationDocument}, problems=(404,))
+    @documented("Get a generation", {200: WholeGenerationDocument}, problems=(404, 410))
     def get(self, request: Request, pk: UUID) -> Response:
         return Response(whole_generation(request, pk))
 
-    @documented("Delete a generation and its pictures", {204: None}, problems=(404, 409))
+    @documented("Delete a generation and its pictures", {204: None}, problems=(404, 409, 410))
     def delete(self, request: Request, pk: UUID) -> Response:
         """A running generation is cancelled first, with status 409 until it has ended."""
         if not delete(own_generation(request, pk)):
@@ -85,7 +85,7 @@ class GenerationDetail(APIView):
 class GenerationCancel(APIView):
     required_scope = Scope.GENERATE
 
-    @documented("Cancel a generation", {200: WholeGenerationDocument}, problems=(404, 409))
+    @documented("Cancel a generation", {200: WholeGenerationDocument}, problems=(404, 409, 410))
     def post(self, request: Request, pk: UUID) -> Response:
         generation = own_generation(request, pk)
         if not generation.cancel():
@@ -109,7 +109,7 @@ class GenerationRunAgain(AnyBodyView):
     @documented(
         "Run a generation again, with changes",
         {202: Pending},
-        problems=(*ACCEPTING, 404),
+        problems=(*ACCEPTING, 404, 410),
         request=CHANGES,
         parameters=[KEY],
     )

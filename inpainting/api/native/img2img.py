@@ -27,7 +27,7 @@ class Img2Img(AnyBodyView):
     @documented(
         "Inpaint an image",
         {200: Img2ImgResult, 202: Pending},
-        problems=(*ACCEPTING, 500),
+        problems=(*ACCEPTING, 410, 500),
         request=IMG2IMG,
         parameters=[HOW_LONG, KEY],
     )

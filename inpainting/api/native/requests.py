@@ -81,7 +81,7 @@ def parent_in(values: Mapping[str, Any], user: Any) -> Generation | None:
     """The generation that the form's `parent` names. Raises InvalidRequest unless it is one of the user's."""
     if "parent" not in values:
         return None
-    parent = history.find(user, values["parent"])
+    parent = history.for_user(user).filter(pk=values["parent"]).first()
     if parent is None:
         raise InvalidRequest("parent: You have no generation with this id.", code="parent_unknown", field="parent")
     return parent

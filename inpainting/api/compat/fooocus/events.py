@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 
 from inpainting.api.compat.fooocus.tasks import output_links, png_base64
+from inpainting.generations.history import GenerationRemoved
 from inpainting.models import Generation, Status
 from inpainting.realtime.events import Event
 from inpainting.realtime.following import follow
@@ -46,6 +47,8 @@ def last_event(pk: UUID) -> bytes:
     generation = Generation.objects.filter(pk=pk).first() or Generation(pk=pk, status=Status.CANCELLED)
     if not generation.has_ended:
         return encode(0, INTERRUPTED)
+    if generation.is_removed:
+        return encode(100, GenerationRemoved(generation).message)
     message = MESSAGES.get(Status(generation.status), generation.error_message)
     images = output_links(generation) if generation.status == Status.SUCCEEDED else []
     return encode(100, message, images=images)

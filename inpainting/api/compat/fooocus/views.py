@@ -45,8 +45,10 @@ class TaskDetail(TaskView):
     def get(self, request: Request, task_id: str) -> HttpResponse:
         """The task, or an empty list for an unknown id, as the service answers."""
         try:
-            generation = self.own().filter(pk=UUID(task_id)).first()
+            generation = history.find(request.user, UUID(task_id))
         except ValueError:
+            generation = None
+        if generation is not None and generation.service != self.dialect.name:
             generation = None
         return json_response([] if generation is None else self.task(generation))
 

@@ -14,6 +14,7 @@ from inpainting.api.native.schemas.generations import QueueFields
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations.batches import LIVE, Retried, error_details
 from inpainting.generations.description import image_url
+from inpainting.generations.history import GenerationRemoved
 from inpainting.models import Batch, BatchItem, Status
 from inpainting.models.batch import ITEM_STATES, REFUSED
 from inpainting.worker.run_time_estimates import QueuePosition, positions
@@ -38,14 +39,14 @@ class BatchItemDocument(QueueFields, Answer):
     status = serializers.ChoiceField(
         ITEM_STATES,
         source="state",
-        help_text="The status of its generation; refused: not accepted; deleted: its generation was deleted.",
+        help_text="The status of its generation; refused: not accepted; deleted: so was its generation, or removed.",
     )
     generation = serializers.UUIDField(source="generation_id", allow_null=True)
     url = serializers.CharField(allow_null=True, help_text="URL of the generation.")
     position = serializers.IntegerField(allow_null=True, min_value=1, help_text="Position in the queue; 1 starts next.")
     eta = serializers.FloatField(allow_null=True, help_text="Estimated seconds until it has been painted.")
     images = serializers.ListField(child=serializers.CharField(), help_text="Links to its results.")
-    error = ItemErrorDocument(allow_null=True, help_text="Why it was refused or has failed.")
+    error = ItemErrorDocument(allow_null=True, help_text="Why it was refused or removed, or has failed.")
 
     def get_url(self, item: BatchItem) -> str | None:
         return reverse("generation-detail", args=[item.generation.pk]) if item.generation else None
@@ -55,10 +56,14 @@ class BatchItemDocument(QueueFields, Answer):
         return waiting.get(item.generation.pk) if item.generation else None
 
     def get_images(self, item: BatchItem) -> list[str]:
-        return [image_url(image) for image in item.generation.images.all()] if item.generation else []
+        if item.generation is None or item.generation.is_removed:
+            return []
+        return [image_url(image) for image in item.generation.images.all()]
 
     def get_error(self, item: BatchItem) -> Mapping[str, Any] | None:
         refusal: Mapping[str, Any] | None = item.refusal
+        if item.generation is not None and item.generation.is_removed:
+            return error_details(GenerationRemoved(item.generation))
         if refusal is not None or item.generation is None or not item.generation.error_code:
             return refusal
         return {"message": item.generation.error_message, "code": item.generation.error_code}

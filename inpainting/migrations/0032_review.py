@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inpainting', '0028_placement'),
+        ('inpainting', '0031_previews'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
