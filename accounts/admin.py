@@ -1,11 +1,14 @@
-"""Admin pages of users and API keys."""
+"""Admin pages of users, their API keys, second factors and sessions."""
 
 from __future__ import annotations
 
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.adapter import get_adapter
+from allauth.usersessions.models import UserSession
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import BaseUserCreationForm
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from accounts.models import ApiKey, User
@@ -49,3 +52,41 @@ class ApiKeyAdmin(admin.ModelAdmin):
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
         revoked = sum(key.revoke() for key in keys)
         self.message_user(request, f"API keys revoked: {revoked}.")
+
+
+class RemovableOnly(admin.ModelAdmin):
+    """Rows that an administrator sees and deletes, but neither adds nor changes."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+# allauth's own pages show the secrets in `data` and the session keys, and search by user names.
+admin.site.unregister(Authenticator)
+admin.site.unregister(UserSession)
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(RemovableOnly):
+    """Deleting the rows of a user who has lost phone and recovery codes turns the second factor off."""
+
+    fields = ("user", "type", "created_at", "last_used_at")
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_filter = ("type",)
+    search_fields = ("user__email",)
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(RemovableOnly):
+    fields = ("user", "ip", "user_agent", "created_at", "last_seen_at")
+    list_display = ("user", "ip", "created_at", "last_seen_at")
+    search_fields = ("user__email", "ip")
+
+    def delete_model(self, request: HttpRequest, obj: UserSession) -> None:
+        get_adapter().end_sessions([obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[UserSession]) -> None:
+        get_adapter().end_sessions(queryset)

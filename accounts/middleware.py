@@ -1,7 +1,10 @@
-"""Answers 503 to requests whose password hash could not be queued."""
+"""Middleware: 503 where a password hash cannot be queued, and the list of a user's sessions."""
 
 from __future__ import annotations
 
+import time
+
+from allauth.usersessions.models import UserSession
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.deprecation import MiddlewareMixin
@@ -9,6 +12,9 @@ from django.utils.deprecation import MiddlewareMixin
 from accounts.hashers import HashingBusy
 
 RETRY_SECONDS = 5
+ACTIVITY_SECONDS = 300
+SEEN_AT = "accounts.seen_at"
+"""Key of the session: when its row in the list was last updated, in seconds since 1970."""
 
 
 class HashingBusyMiddleware(MiddlewareMixin):
@@ -18,3 +24,18 @@ class HashingBusyMiddleware(MiddlewareMixin):
         response = render(request, "503.html", status=503)
         response.headers["Retry-After"] = str(RETRY_SECONDS)
         return response
+
+
+class SessionActivityMiddleware(MiddlewareMixin):
+    """Updates a session's row in the list of sessions at most every ACTIVITY_SECONDS.
+
+    allauth's own middleware writes to the database with each request.
+    """
+
+    def process_request(self, request: HttpRequest) -> None:
+        if request.session.session_key is None or not request.user.is_authenticated:
+            return
+        now = int(time.time())
+        if now - request.session.get(SEEN_AT, 0) >= ACTIVITY_SECONDS:
+            request.session[SEEN_AT] = now
+            UserSession.objects.create_from_request(request)

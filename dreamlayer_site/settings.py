@@ -93,6 +93,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "channels",
     "corsheaders",
     "csp",
@@ -117,6 +119,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "accounts.middleware.SessionActivityMiddleware",
     "accounts.middleware.HashingBusyMiddleware",
 ]
 
@@ -153,6 +156,15 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # With less free space on a disk, or a tenth of a small one, requests are refused and /readyz answers 503.
 FREE_SPACE_MB = env.int("DREAMLAYER_FREE_SPACE_MB", 256)
+
+# Counters of rate limits and used codes, in the memory of the process. With the default of 300 entries, requests for
+# other addresses would remove the counter of one account in seconds.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 200_000},
+    }
+}
 
 # Images: private files with random names. The views check the owner; no server exposes this folder.
 STORAGES = {
@@ -229,7 +241,26 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_UNIQUE_EMAIL = True
 ACCOUNT_EMAIL_VERIFICATION = "mandatory" if EMAIL_URL else "none"  # verification needs e-mail
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "[DreamLayer] "
+ACCOUNT_EMAIL_NOTIFICATIONS = bool(EMAIL_URL)  # of a changed password and of added and removed factors
+ACCOUNT_REAUTHENTICATION_REQUIRED = True  # to change the addresses: password or second factor, at most 5 minutes ago
 SIGNUP_OPEN = env.bool("DREAMLAYER_SIGNUP", True)
+# A code is valid for one period of 30 seconds; allauth keeps used codes for one period too, so a tolerance would let
+# them be used again.
+MFA_ADAPTER = "accounts.mfa.MfaAdapter"
+MFA_FORMS = {
+    "add_webauthn": "accounts.mfa.AddWebAuthnForm",
+    "authenticate_webauthn": "accounts.mfa.AuthenticateWebAuthnForm",
+    "login_webauthn": "accounts.mfa.LoginWebAuthnForm",
+    "reauthenticate_webauthn": "accounts.mfa.ReauthenticateWebAuthnForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "DreamLayer"
+MFA_TOTP_TOLERANCE = 0
+MFA_PASSKEY_LOGIN_ENABLED = True
+# Without e-mail no address can be verified. With it, sign-in requires that anyway.
+MFA_ALLOW_UNVERIFIED_EMAIL = not EMAIL_URL
+USERSESSIONS_ADAPTER = "accounts.sessions.UserSessionsAdapter"
+USERSESSIONS_TRACK_ACTIVITY = True  # the list has a column with the time; see accounts.middleware
 
 # API
 REST_FRAMEWORK = {

@@ -20,6 +20,8 @@ urlpatterns = [
     path("", include("inpainting.api.urls")),
     path("", include("accounts.urls")),
     path("accounts/", include("allauth.account.urls")),
+    path("accounts/2fa/", include("allauth.mfa.urls")),
+    path("accounts/sessions/", include("allauth.usersessions.urls")),
     path("admin/", admin.site.urls),
     path("livez", health.livez),
     path("readyz", health.readyz),

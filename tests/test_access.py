@@ -18,6 +18,8 @@ import pytest
 from allauth.account.forms import default_token_generator
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.account.utils import user_pk_to_url_str
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from channels.db import database_sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import Group
@@ -87,6 +89,8 @@ REVIEWERS = (*[404] * 9, 200)
 ADMIN: tuple[Cell, ...] = (*[SIGN_IN] * 8, 403, 200)
 ADMIN_HIDDEN: tuple[Cell, ...] = (*[SIGN_IN] * 8, 404, 200)
 ADMIN_NOTHING: tuple[Cell, ...] = (*[SIGN_IN] * 8, 404, 404)
+# The owner and others confirm who they are first; staff and superuser of this test have no password to be asked for.
+CONFIRM_FIRST: tuple[Cell, ...] = (SIGN_IN, 302, SIGN_IN, 302, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
 ADMIN_ON: tuple[Cell, ...] = (*[SIGN_IN] * 8, 302, 302)
 
 
@@ -115,6 +119,8 @@ MODELS = {
     "admin/account/emailaddress/": "email",
     "admin/accounts/user/": "user",
     "admin/accounts/apikey/": "key",
+    "admin/mfa/authenticator/": "passkey",
+    "admin/usersessions/usersession/": "session",
     "admin/inpainting/batch/": "batch",
     "admin/inpainting/generation/": "generation",
     "admin/inpainting/inferencemodel/": "model",
@@ -213,6 +219,15 @@ ROWS = [
         LINK_ON,
         unknown=200,  # allauth answers with a page about the invalid link
     ),
+    *(
+        Row(
+            f"accounts/2fa/webauthn/keys/<int:pk>/{action}/",
+            f"/accounts/2fa/webauthn/keys/{{passkey}}/{action}/",
+            CONFIRM_FIRST,
+            unknown=302,
+        )
+        for action in ("edit", "remove")
+    ),
     Row("admin/accounts/user/<id>/password/", "/admin/accounts/user/{user}/password/", ADMIN),
     Row(
         "admin/inpainting/generation/<uuid:pk>/picture/<str:which>/",
@@ -231,7 +246,7 @@ ROWS = [
         )
     ),
     Row("admin/r/<path:content_type_id>/<path:object_id>/", "/admin/r/{content_type}/{generation}/", ADMIN_NOTHING),
-    Row(r"admin/^(?P<app_label>auth|account|accounts|inpainting)/$", "/admin/accounts/", ADMIN_HIDDEN),
+    Row(r"admin/^(?P<app_label>auth|account|accounts|mfa|usersessions|inpainting)/$", "/admin/accounts/", ADMIN_HIDDEN),
     Row(r"admin/(?P<url>.*)$", "/admin/no/such/page/", ADMIN_NOTHING),
     Row("ws/generations/<uuid:pk>/", "/ws/generations/{generation}/", SOCKET),
 ]
@@ -241,6 +256,7 @@ MISSING = {
     **dict.fromkeys(("batch", "open_batch"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(("key", "user", "group", "email", "content_type", "retention", "limits", "delivery"), 999999),
     "sha256": "0" * 64,
+    **dict.fromkeys(("passkey", "session"), 999999),
     "model": 999999,
     "lora": 999999,
     **dict.fromkeys(("token", "named", "number", "setup", "confirmation", "reset", "webhook", "slug"), "made-up"),
@@ -316,6 +332,8 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "hidden": hidden.pk,
         "batch": batch_of(generation).pk,
         "key": ApiKey.issue(alice)[0].pk,
+        "passkey": Authenticator.objects.create(user=alice, type="webauthn", data={"name": "key"}).pk,
+        "session": UserSession.objects.create(user=alice, ip="192.0.2.1", session_key="ended", user_agent="").pk,
         "user": alice.pk,
         "group": Group.objects.create(name="reviewers").pk,
         "email": email.pk,
@@ -445,8 +463,8 @@ def routes(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, URLPa
             yield before + str(entry.pattern), entry
 
 
-def has_an_object(pattern: URLPattern) -> bool:
-    return bool(pattern.pattern.converters or pattern.pattern.regex.groups)
+def has_an_object(route: str, pattern: URLPattern) -> bool:
+    return "<" in route or bool(pattern.pattern.regex.groups)
 
 
 def methods_of(pattern: URLPattern) -> set[str]:
@@ -462,7 +480,7 @@ def test_every_route_with_an_object_is_in_the_matrix() -> None:
     listed: dict[str, set[str]] = {}
     for row in ROWS:
         listed.setdefault(row.route, set()).add(row.method)
-    there = {route: methods_of(entry) for route, entry in configured if has_an_object(entry)}
+    there = {route: methods_of(entry) for route, entry in configured if has_an_object(route, entry)}
     assert sorted(set(there) - set(listed)) == [], "add these routes to ROWS"
     assert sorted(set(listed) - set(there)) == [], "these routes no longer exist"
     for route, methods in there.items():

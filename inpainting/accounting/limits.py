@@ -103,7 +103,7 @@ class Allowance:
 
     @cached_property
     def _waiting_before(self) -> int:
-        return _count_waiting(self.owner)
+        return waiting(self.owner)
 
     @cached_property
     def _this_minute_before(self) -> int:
@@ -186,6 +186,11 @@ def spent(owner: Any) -> dict[str, int]:
     }
 
 
+def waiting(owner: Any) -> int:
+    """Number of a user's generations that are queued or running."""
+    return Generation.objects.filter(owner=owner, status__in=[Status.QUEUED, Status.RUNNING]).count()
+
+
 def stored_bytes(owner: Any) -> int:
     """Bytes of all stored images of a user, without thumbnails and previews."""
     files = F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")
@@ -198,10 +203,6 @@ def stored_bytes(owner: Any) -> int:
         GeneratedImage.objects.filter(generation__owner=owner).aggregate(n=Sum(files)),
     ]
     return sum(pictures["n"] or 0 for pictures in kept)
-
-
-def _count_waiting(owner: Any) -> int:
-    return Generation.objects.filter(owner=owner, status__in=[Status.QUEUED, Status.RUNNING]).count()
 
 
 def _recent_entries(owner: Any, act: Act, window: timedelta) -> QuerySet[LedgerEntry]:

@@ -1,10 +1,11 @@
 from django.urls import path
 
-from inpainting.web import model_pages, review, storage_page, views
+from inpainting.web import account_page, model_pages, review, storage_page, views
 
 urlpatterns = [
     path("", views.editor, name="editor"),
     path("history/", views.history_page, name="history"),
+    path("account/", account_page.account, name="account"),
     path("storage/", storage_page.storage, name="storage"),
     path("storage/delete-everything/", storage_page.delete_everything, name="storage-delete"),
     path("models/", model_pages.models_page, name="models-page"),
