@@ -61,8 +61,10 @@ def is_red(page: Page, across: float = 0.5, down: float = 0.5) -> bool:
     """Whether the overlay is red at this point of the photo (0 to 1), after the next frame is drawn."""
     red, green, blue, alpha = page.evaluate(
         """async ([across, down]) => {
-            await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))
             const canvas = document.getElementById("mask-canvas")
+            const frame = () => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))
+            do await frame(); while (canvas.ariaBusy === "true") // the worker draws
+            await frame()
             const [stage, photo] = ["mask-canvas", "in-place"].map((id) =>
                 document.getElementById(id).getBoundingClientRect())
             const density = canvas.width / stage.width

@@ -47,13 +47,14 @@ def test_undo_and_redo_equal_a_plain_model(run: Run, seed: int) -> None:
             }})[kind](), fresh)
         }}
         let document = m.emptyDocument(), done = [], undone = []
+        const mayUndo = () => done.length > (done[0]?.kind === "photo" ? 1 : 0) // the first photo stays
         const wrong = []
         for (let number = 0; number < 200; number++) {{
             const before = JSON.stringify(document)
             const old = document
             const action = whole(5)
             if (action < 2) {{
-                if (done.length) undone.push(done.pop())
+                if (mayUndo()) undone.push(done.pop())
                 document = m.undo(document)
             }} else if (action === 2) {{
                 if (undone.length) done.push(undone.pop())
@@ -66,7 +67,7 @@ def test_undo_and_redo_equal_a_plain_model(run: Run, seed: int) -> None:
             }}
             if (JSON.stringify(old) !== before) wrong.push([number, "the old document changed"])
             if (JSON.stringify(seen(m.view(document))) !== JSON.stringify(expected(done))) wrong.push([number, "view"])
-            if (m.canUndo(document) !== done.length > 0) wrong.push([number, "canUndo"])
+            if (m.canUndo(document) !== mayUndo()) wrong.push([number, "canUndo"])
             if (m.canRedo(document) !== undone.length > 0) wrong.push([number, "canRedo"])
             const read = m.readDocument(JSON.parse(JSON.stringify(document)))
             if (JSON.stringify(read) !== JSON.stringify(document)) wrong.push([number, "JSON"])

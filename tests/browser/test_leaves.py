@@ -1,4 +1,4 @@
-"""JavaScript modules without DOM access, run in a browser: strokes, undo, coordinates, masks, number formats."""
+"""JavaScript modules without DOM access, run in a browser: coordinates, brush sizes, number formats."""
 
 from __future__ import annotations
 
@@ -7,24 +7,6 @@ import pytest
 from tests.browser.conftest import Run
 
 pytestmark = pytest.mark.browser
-
-
-def test_undo_and_redo_walk_through_the_history(run: Run) -> None:
-    body = """
-        const history = new m.History()
-        const seen = []
-        const note = () => seen.push([history.marks.join(""), history.canUndo, history.canRedo])
-        for (const mark of "abc") history.push(mark)
-        note(); history.undo(); history.undo(); note(); history.redo(); note(); history.push("d"); note()
-        return [seen, history.redo(), history.undo(), history.marks]
-    """
-    seen, redone, undone, marks = run("editor/history", body)
-    assert seen == [["abc", True, False], ["a", True, True], ["ab", True, True], ["abd", True, False]]
-    assert (redone, undone, marks) == (False, True, ["a", "b"])
-
-
-def test_undo_of_an_empty_history_does_nothing(run: Run) -> None:
-    assert run("editor/history", "return new m.History().undo()") is False
 
 
 def test_a_point_converts_to_screen_coordinates_and_back(run: Run) -> None:
@@ -72,113 +54,7 @@ def test_a_pinch_keeps_the_points_under_the_fingers(run: Run) -> None:
 
 @pytest.mark.parametrize(("wanted", "size"), [(0, 1), (-5, 1), (7.4, 7), (100, 100), (1000, 100), ("NaN", 1)])
 def test_a_brush_is_one_to_a_hundred_pixels_wide(run: Run, wanted: float | str, size: int) -> None:
-    assert run("editor/strokes", f"return m.brushSize({wanted})") == size
-
-
-def test_a_stroke_cannot_be_changed_afterwards(run: Run) -> None:
-    body = """
-        const points = [{ x: 1, y: 1 }]
-        const stroke = m.stroke({ size: 5, erases: false, points })
-        points.push({ x: 2, y: 2 })
-        return [stroke.points.length, Object.isFrozen(stroke), Object.isFrozen(stroke.points)]
-    """
-    assert run("editor/strokes", body) == [1, True, True]
-
-
-def test_the_mask_file_is_kept_until_it_is_cleared(run: Run) -> None:
-    body = """
-        const file = m.maskFile({ name: "a.png", picture: null })
-        return [[file, m.INVERT], [file, m.CLEAR], [m.INVERT]].map((marks) => m.fileBeneath(marks)?.name ?? null)
-    """
-    assert run("editor/strokes", body) == ["a.png", None, None]
-
-
-# Four RGBA pixels, of which the last differs.
-WHITE, BLACK, CLEAR = "255,255,255,255", "0,0,0,255", "0,0,0,0"
-
-
-@pytest.mark.parametrize(
-    ("pixels", "alphas", "repaints"),
-    [
-        ([BLACK, BLACK, BLACK, WHITE], [0, 0, 0, 255], "light"),
-        ([WHITE, WHITE, WHITE, BLACK], [0, 0, 0, 255], "dark"),
-        ([WHITE, WHITE, BLACK, BLACK], [0, 0, 255, 255], "dark"),
-        ([BLACK, BLACK, BLACK, CLEAR], [0, 0, 0, 255], "transparent"),
-        ([CLEAR, CLEAR, CLEAR, WHITE], [0, 0, 0, 255], "opaque"),
-        ([CLEAR, WHITE, WHITE, BLACK], [0, 0, 0, 255], "dark"),
-        ([WHITE, WHITE, WHITE, "64,64,64,255"], [0, 0, 0, 191], "dark"),
-    ],
-)
-def test_the_smaller_part_of_a_mask_file_is_repainted(
-    run: Run, pixels: list[str], alphas: list[int], repaints: str
-) -> None:
-    body = f"""
-        const rgba = new Uint8ClampedArray([{",".join(pixels)}])
-        const read = m.readMask(rgba)
-        return [[3, 7, 11, 15].map((i) => rgba[i]), read.repaints, read.flat]
-    """
-    assert run("editor/mask", body) == [alphas, repaints, False]
-
-
-@pytest.mark.parametrize("colour", [WHITE, BLACK, CLEAR])
-def test_a_mask_of_one_colour_repaints_nothing(run: Run, colour: str) -> None:
-    body = f"""
-        const rgba = new Uint8ClampedArray([{colour},{colour}])
-        return [m.readMask(rgba).flat, rgba[3] + rgba[7]]
-    """
-    assert run("editor/mask", body) == [True, 0]
-
-
-def test_a_known_polarity_is_not_guessed(run: Run) -> None:
-    body = f"""
-        const rgba = new Uint8ClampedArray([{WHITE},{WHITE},{WHITE},{BLACK}])
-        m.readMask(rgba, "light")
-        return [3, 7, 11, 15].map((i) => rgba[i])
-    """
-    assert run("editor/mask", body) == [255, 255, 255, 0]
-
-
-DRAWN = """
-    const size = { width: 20, height: 20 }
-    const context = new OffscreenCanvas(20, 20).getContext("2d", { willReadFrequently: true })
-    const at = (x, y) => [...context.getImageData(x, y, 1, 1).data]
-    const dot = (x, erases = false) => ({ kind: "stroke", size: 8, erases, points: [{ x, y: 10 }] })
-    const INVERT = { kind: "invert" }
-"""
-
-
-def test_strokes_become_pixels_and_the_eraser_removes_them(run: Run) -> None:
-    body = f"""{DRAWN}
-        m.draw(context, [dot(5), dot(15), dot(15, true)], size, "red")
-        return [at(5, 10), at(15, 10)[3], at(5, 1)[3]]
-    """
-    assert run("editor/mask", body) == [[255, 0, 0, 255], 0, 0]
-
-
-def test_inverting_twice_restores_the_mask(run: Run) -> None:
-    body = f"""{DRAWN}
-        const pixels = (marks) => {{
-            m.draw(context, marks, size, "red")
-            return [...context.getImageData(0, 0, 20, 20).data]
-        }}
-        const [once, twice] = [pixels([dot(5), INVERT]), pixels([dot(5), INVERT, INVERT])]
-        return [once[3], once[4 * (10 * 20 + 5) + 3], String(twice) === String(pixels([dot(5)]))]
-    """
-    assert run("editor/mask", body) == [255, 0, True]
-
-
-def test_the_sent_mask_is_black_where_the_server_repaints(run: Run) -> None:
-    body = f"""{DRAWN}
-        m.drawForServer(context, [dot(5)], size)
-        const all = [...context.getImageData(0, 0, 20, 20).data]
-        return [at(5, 10), at(15, 10), all.every((value, i) => i % 4 < 3 || value === 255)]
-    """
-    assert run("editor/mask", body) == [[0, 0, 0, 255], [255, 255, 255, 255], True]
-
-
-def test_coverage_is_the_share_of_opaque_pixels(run: Run) -> None:
-    body = f"return m.coverage(new Uint8ClampedArray([{BLACK},{CLEAR},{CLEAR},{CLEAR}]))"
-    assert run("editor/mask", body) == 0.25
+    assert run("editor/brush", f"return m.brushSize({wanted})") == size
 
 
 @pytest.mark.parametrize(

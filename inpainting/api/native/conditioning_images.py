@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-from rest_framework.request import Request
+from typing import Any
 
 from inpainting.api.native.bodies import Body
 from inpainting.api.pictures import PictureRole, read_picture
@@ -17,7 +16,7 @@ ROLES = {
 }
 
 
-def conditioning_images_in(body: Body, request: Request) -> dict[str, DecodedPicture]:
+def conditioning_images_in(body: Body, user: Any) -> dict[str, DecodedPicture]:
     """The images that were sent, by their names in `InpaintRequest`, with warnings that name the field.
 
     Raises what `read_picture` raises.
@@ -25,7 +24,7 @@ def conditioning_images_in(body: Body, request: Request) -> dict[str, DecodedPic
     images = {}
     for name, sent in {name: body.picture(name) for name in ROLES}.items():
         if sent is not None:
-            decoded = read_picture(sent, ROLES[name], request)
+            decoded = read_picture(sent, ROLES[name], user)
             warnings = tuple(f"{name}: {warning}" for warning in decoded.warnings)
             images[name] = replace(decoded, warnings=warnings)
     if "ip_adapter_image" in images:  # here, so that it is converted once for all images of a batch

@@ -2,18 +2,21 @@
 
 import { ApiError, fetchFile, get, post } from "api"
 import { dropzone, guardPage } from "dropzone"
-import { brush } from "editor/brush"
-import { drawPreview, readMaskFile, readPhoto, sortFiles } from "editor/files"
-import { History } from "editor/history"
+import { brush, brushSize, nextBrushSize } from "editor/brush"
+import { canRedo, canUndo, push, redo, undo } from "editor/core/document"
+import { CLEAR, INVERT, fileBeneath, file as maskFile } from "editor/core/operations"
+import { get as getPicture, put } from "editor/core/pictures"
+import { Store } from "editor/core/store"
+import { checkMaskFile, decode, readPhoto, sortFiles } from "editor/files"
 import { listenKeys } from "editor/keyboard"
 import { isForPeople, placeOf, say, saying } from "editor/messages"
 import { listen } from "editor/pointer"
 import { Progress } from "editor/progress"
 import { Result } from "editor/result"
 import { SettingsForm } from "editor/settings_form"
-import { Stage } from "editor/stage"
-import { CLEAR, INVERT, brushSize, fileBeneath, maskFile, nextBrushSize } from "editor/strokes"
 import { Compare } from "editor/view/compare"
+import { MaskView } from "editor/view/mask_view"
+import { showRing } from "editor/view/ring"
 import { follow } from "follow"
 import { share } from "format"
 
@@ -23,18 +26,18 @@ const root = $("editor")
 const ZOOM_STEP = 1.5
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
-const history = new History()
-const now = { photo: null, photoUrl: "", covered: 0, erases: false, size: 40, isChecking: false, painting: null }
+const store = new Store()
+const now = { photo: null, photoUrl: "", erases: false, size: 40, isChecking: false, painting: null }
 
 const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
-const stage = new Stage(
-  { surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas"), cursor: $("brush-cursor") },
-  (viewport, photo) => {
+const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas") }, {
+  onView(viewport, photo) {
     $("zoom-shown").textContent = `${Math.round(100 * viewport.scale)} %`
     compare.place(viewport, photo)
-    if (now.hover) stage.showCursor(now.hover, now.size)
+    hover(now.hover)
   },
-)
+  onDrawn: refresh,
+})
 const settingsForm = new SettingsForm($("settings"), {
   engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limitBytes: limits.image, onChange: nameTheButton,
 })
@@ -61,68 +64,83 @@ async function takePhoto(file) {
   if (now.painting) return
   await saying("photo", async () => {
     const photo = await readPhoto(file, limits.image)
-    URL.revokeObjectURL(now.photoUrl)
-    now.photo = photo
-    now.photoUrl = URL.createObjectURL(file)
-    history.forget()
-    root.dataset.state = "editing"
-    result.hide()
-    stage.open(photo)
-    rememberInAddress("")
-    say("mask", "")
-    say("generate", "")
-    marksChanged()
+    const id = await put(file)
+    openPhoto({ ...photo, id })
+    const { name, width, height } = photo
+    store.update((document) => push(document, { kind: "photo", photo: { id, name, width, height }, parent: null }))
   })
 }
 
-async function takeMask(file, repaints = null) {
+function openPhoto(photo) {
+  URL.revokeObjectURL(now.photoUrl)
+  now.photo = photo
+  now.photoUrl = URL.createObjectURL(photo.file)
+  root.dataset.state = "editing"
+  result.hide()
+  mask.open(photo.bitmap, photo)
+  rememberInAddress("")
+  say("mask", "")
+  say("generate", "")
+}
+
+async function takeMask(file, known = null) {
   if (!now.photo) return say("mask", "First a photo, then its mask.")
   if (now.painting) return
   await saying("mask", async () => {
-    const mask = await readMaskFile(file, limits.mask, now.photo, repaints)
+    checkMaskFile(file, limits.mask)
+    ;(await decode(file)).close()
+    const { repaints, flat } = await mask.inspect(file, known)
+    const picture = await put(file)
     edit()
-    history.push(maskFile(mask))
-    $("mask-about").textContent = aboutMask(mask)
-    marksChanged()
-    if (mask.flat) say("mask", "Nothing is chosen by this mask. Invert chooses everything.")
+    store.update((document) => push(document, { kind: "mask", operation: maskFile({ picture, name: file.name, repaints }) }))
+    await mask.drawn()
+    if (flat) say("mask", "Nothing is chosen by this mask. Invert chooses everything.")
   })
 }
 
-function aboutMask({ repaints, flat, scaledFrom }) {
-  if (flat) return "It has one colour only."
-  const scaled = scaledFrom ? ` Scaled from ${scaledFrom.width} × ${scaledFrom.height}.` : ""
-  return `Its ${repaints} part is repainted. Wrong way round? Invert.${scaled}`
+/** Shows what is in effect: another photo, or another mask. */
+async function showDocument() {
+  const { photo, operations } = store.view
+  if (photo && photo.id !== now.photo?.id) {
+    const file = await getPicture(photo.id)
+    const bitmap = await decode(file)
+    if (store.view.photo?.id !== photo.id) return bitmap.close() // undone again meanwhile
+    openPhoto({ ...photo, file, bitmap })
+  }
+  mask.show(store.view.operations)
+  refresh()
+  await showMaskFile(fileBeneath(operations))
 }
 
-function marksChanged() {
-  const { marks } = history
-  stage.drawMarks(marks)
-  now.covered = now.photo ? stage.coverage() : 0
-  const file = fileBeneath(marks)
-  $("mask-file").hidden = !file
-  $("mask-empty").hidden = Boolean(file)
-  if (file) {
-    $("mask-name").textContent = $("mask-name").title = file.name
-    drawPreview($("mask-preview"), file.picture)
-  }
-  refresh()
+async function showMaskFile(operation) {
+  $("mask-file").hidden = !operation
+  $("mask-empty").hidden = Boolean(operation)
+  if (!operation) return
+  $("mask-name").textContent = $("mask-name").title = operation.name
+  const seen = await mask.inspect(await getPicture(operation.picture), operation.repaints)
+  if (fileBeneath(store.view.operations) !== operation) return
+  $("mask-about").textContent = aboutMask({ ...seen, repaints: operation.repaints })
+  await mask.thumbnail($("mask-preview"))
+}
+
+function aboutMask({ repaints, flat, width, height }) {
+  if (flat) return "It has one colour only."
+  const isScaled = width !== now.photo.width || height !== now.photo.height
+  const scaled = isScaled ? ` Scaled from ${width} × ${height}.` : ""
+  return `Its ${repaints} part is repainted. Wrong way round? Invert.${scaled}`
 }
 
 // --- tools --------------------------------------------------------------------------------------------------------
 
-const tool = brush({
-  settings: () => ({ size: now.size, erases: now.erases }),
-  onGrow: (stroke) => stage.drawGrowing(stroke),
-  onDone: (stroke) => { mark(stroke) },
-  onDrop: () => stage.drawMarks(history.marks),
-})
+const tool = brush({ settings: () => ({ size: now.size, erases: now.erases }), mask, onDone: edited })
 
-function mark(change) {
-  if (!isEditing()) return
-  history.push(change)
-  say("generate", "")
-  say("mask", "")
-  marksChanged()
+function edited(operation) {
+  if (isEditing()) store.update((document) => push(document, { kind: "mask", operation }))
+}
+
+function hover(screenPoint) {
+  now.hover = screenPoint
+  showRing($("brush-cursor"), now.photo && screenPoint, now.size * mask.viewport.scale)
 }
 
 const isEditing = () => root.dataset.state === "editing" && !now.painting
@@ -131,7 +149,7 @@ function setSize(size) {
   now.size = brushSize(size)
   $("size").value = now.size
   $("size-shown").value = `${now.size} px`
-  if (now.hover) stage.showCursor(now.hover, now.size)
+  hover(now.hover)
 }
 
 function setErases(erases) {
@@ -145,11 +163,11 @@ const actions = {
   larger: () => setSize(nextBrushSize(now.size, +1)),
   brush: () => setErases(false),
   eraser: () => setErases(!now.erases),
-  invert: () => mark(INVERT),
-  clear: () => { if (now.covered > 0) mark(CLEAR) },
-  undo: () => { if (isEditing() && history.undo()) marksChanged() },
-  redo: () => { if (isEditing() && history.redo()) marksChanged() },
-  fit: () => stage.fit(),
+  invert: () => edited(INVERT),
+  clear: () => { if (mask.coverage() > 0) edited(CLEAR) },
+  undo: () => { if (isEditing()) store.update(undo) },
+  redo: () => { if (isEditing()) store.update(redo) },
+  fit: () => mask.fit(),
   handOn: () => { $("surface").dataset.hand = "true" },
   handOff: () => { $("surface").dataset.hand = String(root.dataset.state === "done") },
   generate: () => $("settings").requestSubmit(),
@@ -160,7 +178,7 @@ const actions = {
 async function generate() {
   if (now.painting || now.isChecking) return
   now.isChecking = true
-  await settingsForm.settled()
+  await Promise.all([settingsForm.settled(), mask.drawn()])
   now.isChecking = false
   const missing = whatIsMissing() || settingsForm.problem()
   if (missing) return say("generate", missing)
@@ -168,7 +186,7 @@ async function generate() {
   await paint(async () => {
     const form = new FormData()
     form.append("image", now.photo.file, now.photo.name)
-    form.append("mask", await stage.exportMask(history.marks), "mask.png")
+    form.append("mask", await mask.png(), "mask.png")
     for (const [name, value] of Object.entries(settingsForm.values())) form.append(name, value)
     for (const [name, file] of Object.entries(settingsForm.files())) form.append(name, file, file.name)
     const accepted = await post(root.dataset.submitUrl, form, { Prefer: "respond-async" })
@@ -194,14 +212,14 @@ async function paint(begin) {
   } finally {
     now.painting = null
     progress.end()
-    stage.hidePreview()
+    mask.hidePreview()
     refresh()
   }
 }
 
 function onEvent(event) {
   progress.show(event)
-  if (event.preview) stage.showPreview(event.preview).catch(() => {}) // the next one may load
+  if (event.preview) mask.showPreview(event.preview).catch(() => {}) // the next one may load
 }
 
 async function finish(generation) {
@@ -228,7 +246,7 @@ async function cancel() {
 
 function whatIsMissing() {
   if (!now.photo) return "First drop or choose a photo."
-  if (now.covered === 0) return "Paint over what should go, or drop a mask."
+  if (mask.coverage() === 0) return "Paint over what should go, or drop a mask."
   return ""
 }
 
@@ -285,9 +303,9 @@ function refresh() {
   const missing = whatIsMissing()
   root.classList.toggle("busy", busy)
   for (const id of ["brush", "eraser", "size", "invert", "change-photo"]) $(id).disabled = busy || !now.photo
-  $("clear").disabled = busy || now.covered === 0
-  $("undo").disabled = busy || !history.canUndo
-  $("redo").disabled = busy || !history.canRedo
+  $("clear").disabled = busy || mask.coverage() === 0
+  $("undo").disabled = busy || !canUndo(store.document)
+  $("redo").disabled = busy || !canRedo(store.document)
   $("mask-input").disabled = busy || !now.photo
   $("mask-zone").classList.toggle("disabled", busy || !now.photo)
   $("generate").disabled = busy || Boolean(missing)
@@ -297,24 +315,27 @@ function refresh() {
     const { name, width, height } = now.photo
     $("photo-name").textContent = $("photo-name").title = name
     $("photo-size").textContent = `${width} × ${height}`
-    $("photo-covered").classList.toggle("nothing", !now.covered)
-    $("photo-covered").textContent = now.covered ? `${share(now.covered)} to repaint` : "nothing to repaint yet"
+    const covered = mask.coverage()
+    $("photo-covered").classList.toggle("nothing", !covered)
+    $("photo-covered").textContent = covered ? `${share(covered)} to repaint` : "nothing to repaint yet"
   }
 }
 
 // --- event listeners -----------------------------------------------------------------------------------------------
 
+store.subscribe(() => {
+  say("generate", "")
+  say("mask", "")
+  saying("photo", showDocument)
+})
 dropzone(root, $("photo-input"), takeFiles)
 $("camera-input").addEventListener("change", ({ target }) => takeFiles([...target.files]))
 dropzone($("mask-zone"), $("mask-input"), ([file]) => takeMask(file))
 guardPage(takeFiles)
 listen($("surface"), {
-  view: stage,
+  view: mask,
   tool,
-  onHover(screenPoint) {
-    now.hover = screenPoint
-    stage.showCursor(screenPoint, now.size)
-  },
+  onHover: hover,
 })
 listenKeys(actions)
 for (const id of ["brush", "invert", "clear", "undo", "redo", "fit"]) $(id).addEventListener("click", actions[id])
@@ -322,9 +343,9 @@ $("eraser").addEventListener("click", () => setErases(true))
 $("size").addEventListener("input", (event) => setSize(Number(event.target.value)))
 for (const id of ["choose-photo", "change-photo"]) $(id).addEventListener("click", () => $("photo-input").click())
 $("take-photo").addEventListener("click", () => $("camera-input").click())
-$("zoom-in").addEventListener("click", () => stage.zoomBy(ZOOM_STEP))
-$("zoom-out").addEventListener("click", () => stage.zoomBy(1 / ZOOM_STEP))
-$("zoom-actual").addEventListener("click", () => stage.zoomBy(1 / stage.viewport.scale))
+$("zoom-in").addEventListener("click", () => mask.zoomBy(ZOOM_STEP))
+$("zoom-out").addEventListener("click", () => mask.zoomBy(1 / ZOOM_STEP))
+$("zoom-actual").addEventListener("click", () => mask.zoomBy(1 / mask.viewport.scale))
 $("more-close").addEventListener("click", () => {
   $("more").open = false
   $("more").querySelector("summary").focus()

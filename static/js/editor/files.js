@@ -1,10 +1,9 @@
 // Reads files from the disk as a photo or a mask for the editor; raises Refused with a message for the person.
 
 import { bytes } from "format"
-import { readMask } from "editor/mask"
 
-const PHOTO_TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif"]
 const PREVIEW_SIDE = 128
+const PHOTO_TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif"]
 
 /** The file cannot be used here. Its message is for the person. */
 export class Refused extends Error {}
@@ -31,25 +30,7 @@ export function checkMaskFile(file, limitBytes) {
   }
 }
 
-/** `known` names the part that is repainted, where that is known.
- *  @returns {Promise<{name: string, picture: HTMLCanvasElement, repaints: string, flat: boolean, scaledFrom: ?object}>} */
-export async function readMaskFile(file, limitBytes, photo, known = null) {
-  checkMaskFile(file, limitBytes)
-  const bitmap = await decode(file)
-  const size = { width: bitmap.width, height: bitmap.height }
-  const picture = document.createElement("canvas")
-  Object.assign(picture, size)
-  const context = picture.getContext("2d", { willReadFrequently: true })
-  context.drawImage(bitmap, 0, 0)
-  bitmap.close()
-  const pixels = context.getImageData(0, 0, size.width, size.height)
-  const { repaints, flat } = readMask(pixels.data, known)
-  context.putImageData(pixels, 0, 0)
-  const sameSize = size.width === photo.width && size.height === photo.height
-  return { name: file.name, picture, repaints, flat, scaledFrom: sameSize ? null : size }
-}
-
-/** A mask in a 128-pixel square, whole, with empty space beside it: what is repainted is dark, as the API has it. */
+/** A picture in a 128-pixel square, whole, with empty space beside it. */
 export function drawPreview(canvas, picture) {
   canvas.width = canvas.height = PREVIEW_SIDE
   const context = canvas.getContext("2d")
@@ -69,7 +50,8 @@ export function sortFiles(files) {
   return { photo, mask }
 }
 
-async function decode(file) {
+/** The picture in a file. @returns {Promise<ImageBitmap>} */
+export async function decode(file) {
   try {
     return await createImageBitmap(file) // turns the photo upright by its EXIF orientation, as the server does
   } catch (error) {

@@ -52,7 +52,8 @@ export function push(document, entry) {
   return freeze({ ...document, entries, cursor: entries.length })
 }
 
-export const canUndo = ({ cursor }) => cursor > 0
+/** The first photo stays: there is nothing to show before it. */
+export const canUndo = ({ entries, cursor }) => cursor > (entries[0]?.kind === "photo" ? 1 : 0)
 export const canRedo = ({ entries, cursor }) => cursor < entries.length
 
 /** The document before its last entry; itself where there is none. */

@@ -82,6 +82,11 @@ export function operation(json) {
   return FACTORIES[json.kind](json)
 }
 
+/** The points of an operation that grows: a rectangle or an ellipse gets another last corner, others get more points. */
+export function extended({ kind, shape, points }, more) {
+  return kind === "shape" && shape !== "polygon" ? [points[0] ?? more[0], more.at(-1)] : [...points, ...more]
+}
+
 /** The mask file beneath the other operations, or null. @returns {MaskFile | null} */
 export function fileBeneath(operations) {
   const last = operations.findLast(({ kind }) => kind === "file" || kind === "clear")

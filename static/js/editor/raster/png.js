@@ -1,0 +1,65 @@
+// Writes a mask as a PNG (RFC 2083) of 8-bit grey, one row of tiles at a time: 0 = repaint, 255 = keep, as the API takes it.
+
+import { SIDE } from "./tiles.js"
+
+const GREY = 0
+const FILTER_UP = 2 // rows of a mask are mostly equal to those above
+
+/** @param {Mask} mask @returns {Promise<Blob>} */
+export async function png(mask) {
+  const header = new DataView(new ArrayBuffer(13))
+  header.setUint32(0, mask.width)
+  header.setUint32(4, mask.height)
+  header.setUint8(8, 8) // bits for each pixel
+  header.setUint8(9, GREY)
+  const parts = [Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a), ...chunk("IHDR", new Uint8Array(header.buffer))]
+  const stream = new CompressionStream("deflate")
+  const isWritten = write(mask, stream.writable.getWriter())
+  const reader = stream.readable.getReader()
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) break
+    parts.push(...chunk("IDAT", value))
+  }
+  await isWritten
+  return new Blob([...parts, ...chunk("IEND", new Uint8Array())], { type: "image/png" })
+}
+
+async function write(mask, writer) {
+  const { width, height } = mask
+  let above = new Uint8Array(width).fill(255) // of the mask: 0 in the file
+  let row = new Uint8Array(width)
+  for (let top = 0; top < height; top += SIDE) {
+    const rows = Math.min(SIDE, height - top)
+    const bytes = new Uint8Array(rows * (width + 1))
+    for (let y = 0; y < rows; y++) {
+      mask.readRow(top + y, row, 0)
+      const first = y * (width + 1)
+      bytes[first] = FILTER_UP
+      for (let x = 0; x < width; x++) bytes[first + 1 + x] = above[x] - row[x] // (255 - row) - (255 - above)
+      ;[above, row] = [row, above]
+    }
+    await writer.write(bytes)
+  }
+  await writer.close()
+}
+
+/** A chunk of a PNG: length, type, data, CRC-32 of type and data. */
+function chunk(type, data) {
+  const head = new Uint8Array(8)
+  new DataView(head.buffer).setUint32(0, data.length)
+  for (let i = 0; i < 4; i++) head[4 + i] = type.charCodeAt(i)
+  const check = new Uint8Array(4)
+  new DataView(check.buffer).setUint32(0, ~crc(crc(-1, head.subarray(4)), data))
+  return [head, data, check]
+}
+
+const CRC_TABLE = Int32Array.from({ length: 256 }, (_, n) => {
+  for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1
+  return n
+})
+
+function crc(value, bytes) {
+  for (const byte of bytes) value = CRC_TABLE[(value ^ byte) & 255] ^ (value >>> 8)
+  return value
+}

@@ -1,0 +1,197 @@
+// Draws a stroke of a round brush on a mask, piece by piece. Drawn in pieces or at once, the pixels are the same.
+
+import { EMPTY, FULL, Mask, SIDE, Tile, blend, bytesOf, settled } from "./tiles.js"
+
+const LARGEST_STEP = 0.02 // of the radius: a piece with changing pressure is drawn in parts of one radius each
+
+export class StrokeDrawer {
+  #cover // per tile: how opaque the stroke is, the maximum of its pieces; FULL, or undefined where it is not
+  #last = null
+  #falloff
+
+  /** @param {Mask} base @param {import("../core/operations.js").Stroke} stroke its points are not read */
+  constructor(base, { erases, size, hardness }) {
+    this.base = base
+    this.mask = base.map((tile) => tile)
+    this.erases = erases
+    this.size = size
+    this.hardness = hardness
+    this.#cover = new Array(base.tiles.length)
+    this.#falloff = falloff()
+  }
+
+  /** Draws more points. @returns {Map<number, import("./tiles.js").Box>} the changed tiles: the part of each, in its own pixels */
+  add(points) {
+    const changed = new Map()
+    for (const [x, y, pressure = 1] of points) {
+      const next = { x, y, radius: Math.max(0.5, (this.size / 2) * pressure) }
+      this.#piece(this.#last ?? next, next, this.#last !== null, changed)
+      this.#last = next
+    }
+    for (const [index, box] of changed) this.#show(index, box)
+    return changed
+  }
+
+  /** The mask with the whole stroke. The drawer is of no use after it. */
+  end() {
+    return this.mask.map((tile, index) => settled(tile, this.mask.boxOf(index)))
+  }
+
+  #piece(from, to, isContinued, changed) {
+    const steps = Math.ceil(Math.abs(to.radius - from.radius) / Math.max(0.5, LARGEST_STEP * from.radius)) || 1
+    let start = from
+    for (let step = 1; step <= steps; step++) {
+      const part = step / steps
+      const end = { x: from.x + (to.x - from.x) * part, y: from.y + (to.y - from.y) * part, radius: from.radius + (to.radius - from.radius) * part }
+      this.#capsule(start, end, isContinued && steps === 1, changed)
+      start = end
+    }
+  }
+
+  /** A line with round ends. `isContinued`: its start is already drawn with the same radius, perhaps. */
+  #capsule(from, to, isContinued, changed) {
+    const outer = to.radius + 0.5
+    const inner = Math.max(0, Math.min(to.radius * this.hardness, to.radius - 0.5))
+    const line = new Capsule(from, to, isContinued && from.radius === to.radius)
+    const reach = {
+      left: Math.floor(Math.min(from.x, to.x) - outer), right: Math.ceil(Math.max(from.x, to.x) + outer),
+      top: Math.floor(Math.min(from.y, to.y) - outer), bottom: Math.ceil(Math.max(from.y, to.y) + outer),
+    }
+    for (const index of this.base.indicesIn(reach)) {
+      if (this.#cover[index] === FULL || this.base.tiles[index] === (this.erases ? EMPTY : FULL)) continue
+      const tile = this.base.boxOf(index)
+      const box = {
+        left: Math.max(reach.left, tile.left) - tile.left, right: Math.min(reach.right, tile.right) - tile.left,
+        top: Math.max(reach.top, tile.top) - tile.top, bottom: Math.min(reach.bottom, tile.bottom) - tile.top,
+      }
+      if (line.contains(tile, inner)) this.#cover[index] = FULL
+      else if (!this.#draw(line, inner, outer, index, tile, box)) continue
+      changed.set(index, union(changed.get(index), box))
+    }
+  }
+
+  #draw(line, inner, outer, index, tile, box) {
+    let isDrawn = false
+    const scale = (this.#falloff.length - 1) / (outer - inner)
+    for (let row = box.top; row < box.bottom; row++) {
+      const y = tile.top + row + 0.5
+      const [from, to] = line.interval(y, outer)
+      const start = Math.max(box.left, Math.ceil(from - 0.5) - tile.left)
+      const end = Math.min(box.right, Math.floor(to - 0.5) + 1 - tile.left)
+      if (start >= end) continue
+      if (!isDrawn) {
+        isDrawn = true
+        this.#cover[index] ??= new Tile(new Uint8Array(SIDE * SIDE), 0)
+      }
+      const { alpha } = this.#cover[index]
+      const [fullFrom, fullTo] = inner > 0 ? line.interval(y, inner) : [0, 0]
+      const fullStart = Math.max(start, Math.min(end, Math.ceil(fullFrom - 0.5) - tile.left))
+      const fullEnd = Math.max(fullStart, Math.min(end, Math.floor(fullTo - 0.5) + 1 - tile.left))
+      const first = row * SIDE
+      const edge = (left, right) => {
+        for (let x = left; x < right; x++) {
+          const distance = outer - line.distance(tile.left + x + 0.5, y)
+          const value = distance <= 0 ? 0 : this.#falloff[Math.min(this.#falloff.length - 1, Math.round(distance * scale))]
+          if (value > alpha[first + x]) alpha[first + x] = value
+        }
+      }
+      if (fullStart === fullEnd) edge(start, end)
+      else {
+        edge(start, fullStart)
+        alpha.fill(255, first + fullStart, first + fullEnd)
+        edge(fullEnd, end)
+      }
+    }
+    return isDrawn
+  }
+
+  #show(index, box) {
+    const below = this.base.tiles[index]
+    const cover = this.#cover[index]
+    if (cover === FULL) {
+      this.mask.tiles[index] = this.erases ? EMPTY : FULL
+      return
+    }
+    let tile = this.mask.tiles[index]
+    if (tile === below) {
+      const { left, top, right, bottom } = this.base.boxOf(index)
+      const full = below === FULL ? 255 * (right - left) * (bottom - top) : 0
+      tile = this.mask.tiles[index] = new Tile(bytesOf(below), below.sum ?? full)
+    }
+    blend(tile, below, cover, this.erases, box)
+    if (tile.levels) tile.levels.stale = union(tile.levels.stale, box)
+  }
+}
+
+/** The line between two points, and distances from it. */
+class Capsule {
+  constructor(from, to, withoutStart) {
+    this.from = from
+    this.to = to
+    this.withoutStart = withoutStart
+    this.length = Math.hypot(to.x - from.x, to.y - from.y)
+    this.dx = this.length ? (to.x - from.x) / this.length : 1
+    this.dy = this.length ? (to.y - from.y) / this.length : 0
+  }
+
+  distance(x, y) {
+    const [left, top] = [x - this.from.x, y - this.from.y]
+    const along = Math.max(0, Math.min(this.length, left * this.dx + top * this.dy))
+    const [right, down] = [left - along * this.dx, top - along * this.dy]
+    return Math.sqrt(right * right + down * down)
+  }
+
+  /** Whether the whole box is within `radius`. */
+  contains({ left, top, right, bottom }, radius) {
+    return this.distance(left, top) <= radius && this.distance(right, top) <= radius
+      && this.distance(left, bottom) <= radius && this.distance(right, bottom) <= radius
+  }
+
+  /** Where a row is within `radius`: [from, to], one interval because the shape is convex; from > to where it is not. */
+  interval(y, radius) {
+    let [from, to] = [Infinity, -Infinity]
+    for (const end of [this.from, this.to]) {
+      const half = radius * radius - (y - end.y) ** 2
+      if (half < 0) continue
+      from = Math.min(from, end.x - Math.sqrt(half))
+      to = Math.max(to, end.x + Math.sqrt(half))
+    }
+    const down = y - this.from.y
+    const along = slab(this.dx, down * this.dy, 0, this.length) // between the two ends
+    const across = slab(-this.dy, down * this.dx, -radius, radius)
+    const [left, right] = [Math.max(along[0], across[0]), Math.min(along[1], across[1])]
+    if (left <= right) [from, to] = [Math.min(from, left + this.from.x), Math.max(to, right + this.from.x)]
+    if (this.withoutStart) {
+      const ahead = slab(this.dx, down * this.dy, 0, Infinity)
+      ;[from, to] = [Math.max(from, ahead[0] + this.from.x - 1), Math.min(to, ahead[1] + this.from.x + 1)]
+    }
+    return [from, to]
+  }
+}
+
+/** The x with low <= slope * x + offset <= high. */
+function slab(slope, offset, low, high) {
+  if (Math.abs(slope) < 1e-9) return offset >= low && offset <= high ? [-Infinity, Infinity] : [Infinity, -Infinity]
+  const [a, b] = [(low - offset) / slope, (high - offset) / slope]
+  return a < b ? [a, b] : [b, a]
+}
+
+/** The opacity from the outer radius (0) to the inner one (255), along a smooth curve. */
+function falloff() {
+  return Uint8Array.from({ length: 1025 }, (_, i) => {
+    const part = i / 1024
+    return Math.round(255 * part * part * (3 - 2 * part))
+  })
+}
+
+function union(a, b) {
+  if (!a) return b
+  return { left: Math.min(a.left, b.left), top: Math.min(a.top, b.top), right: Math.max(a.right, b.right), bottom: Math.max(a.bottom, b.bottom) }
+}
+
+/** The mask with a whole stroke. */
+export function drawStroke(mask, stroke) {
+  const drawer = new StrokeDrawer(mask, stroke)
+  drawer.add(stroke.points)
+  return drawer.end()
+}

@@ -1,0 +1,171 @@
+// A mask as tiles of 256 x 256 bytes: 255 = repaint, 0 = keep. Masks share the tiles in which they do not differ.
+//
+// Pure: no DOM. The modules of this folder import each other by relative paths: an import map does not reach a worker.
+
+/** @typedef {{left: number, top: number, right: number, bottom: number}} Box  in whole pixels; right, bottom: exclusive */
+
+export const SIDE = 256
+/** The tiles of which every pixel is 0, or 255; they take no memory. */
+export const EMPTY = Object.freeze({ value: 0 })
+export const FULL = Object.freeze({ value: 255 })
+
+/** A tile of which the pixels differ. `alpha`: SIDE rows of SIDE bytes; `sum`: of those that are in the picture. */
+export class Tile {
+  levels = null // of levels.js
+  uses = 0 // of snapshots.js
+
+  constructor(alpha, sum) {
+    this.alpha = alpha
+    this.sum = sum
+  }
+}
+
+/** A mask of `width` x `height` pixels. Its tiles are not changed once it is drawn. */
+export class Mask {
+  /** @param {(Tile | EMPTY | FULL)[]} [tiles] row by row; without them, the mask is empty */
+  constructor(width, height, tiles = null) {
+    this.width = width
+    this.height = height
+    this.columns = Math.ceil(width / SIDE)
+    this.rows = Math.ceil(height / SIDE)
+    this.tiles = tiles ?? new Array(this.columns * this.rows).fill(EMPTY)
+  }
+
+  /** The mask with other tiles. @param {(tile: object, index: number) => object} change */
+  map(change) {
+    return new Mask(this.width, this.height, this.tiles.map(change))
+  }
+
+  /** The part of the picture that a tile shows. @returns {Box} */
+  boxOf(index) {
+    const left = (index % this.columns) * SIDE
+    const top = Math.floor(index / this.columns) * SIDE
+    return { left, top, right: Math.min(left + SIDE, this.width), bottom: Math.min(top + SIDE, this.height) }
+  }
+
+  /** The indices of the tiles that lie in a box, which may reach out of the picture. @param {Box} box */
+  indicesIn({ left, top, right, bottom }) {
+    const indices = []
+    const [first, last] = [Math.max(0, Math.floor(left / SIDE)), Math.min(this.columns, Math.ceil(right / SIDE))]
+    const end = Math.min(this.rows, Math.ceil(bottom / SIDE))
+    for (let row = Math.max(0, Math.floor(top / SIDE)); row < end; row++) {
+      for (let column = first; column < last; column++) indices.push(row * this.columns + column)
+    }
+    return indices
+  }
+
+  /** The share of the picture that is repainted, 0 to 1; partly repainted pixels count in part. */
+  get coverage() {
+    let sum = 0
+    this.tiles.forEach((tile, index) => {
+      if (tile !== EMPTY) sum += tile === FULL ? 255 * area(this.boxOf(index)) : tile.sum
+    })
+    return sum / (255 * this.width * this.height)
+  }
+
+  /** 0 to 255; 0 outside of the picture. */
+  at(x, y) {
+    if (x < 0 || y < 0 || x >= this.width || y >= this.height) return 0
+    const tile = this.tiles[Math.floor(y / SIDE) * this.columns + Math.floor(x / SIDE)]
+    return tile.alpha ? tile.alpha[(y % SIDE) * SIDE + (x % SIDE)] : tile.value
+  }
+
+  /** Writes a row of the picture, `width` bytes, to `bytes` from `offset` on. */
+  readRow(y, bytes, offset) {
+    const first = Math.floor(y / SIDE) * this.columns
+    for (let column = 0; column < this.columns; column++) {
+      const tile = this.tiles[first + column]
+      const left = column * SIDE
+      const width = Math.min(SIDE, this.width - left)
+      const start = (y % SIDE) * SIDE
+      if (tile.alpha) bytes.set(tile.alpha.subarray(start, start + width), offset + left)
+      else bytes.fill(tile.value, offset + left, offset + left + width)
+    }
+  }
+
+  /** A part of the mask, `width` x `height` bytes. Outside of the picture its border pixels are repeated. */
+  read(left, top, width, height) {
+    const bytes = new Uint8Array(width * height)
+    const inside = { left: clamp(left, this.width), right: clamp(left + width - 1, this.width) + 1 }
+    for (let y = 0; y < height; y++) {
+      const row = clamp(top + y, this.height)
+      const start = y * width
+      for (let x = inside.left; x < inside.right;) {
+        const column = Math.floor(x / SIDE)
+        const end = Math.min(inside.right, (column + 1) * SIDE)
+        const tile = this.tiles[Math.floor(row / SIDE) * this.columns + column]
+        const from = (row % SIDE) * SIDE + (x % SIDE)
+        if (tile.alpha) bytes.set(tile.alpha.subarray(from, from + end - x), start + x - left)
+        else bytes.fill(tile.value, start + x - left, start + end - left)
+        x = end
+      }
+      if (inside.left > left) bytes.fill(bytes[start + inside.left - left], start, start + inside.left - left)
+      if (inside.right < left + width) bytes.fill(bytes[start + inside.right - 1 - left], start + inside.right - left, start + width)
+    }
+    return bytes
+  }
+}
+
+const clamp = (value, size) => Math.max(0, Math.min(size - 1, value))
+export const area = ({ left, top, right, bottom }) => (right - left) * (bottom - top)
+
+/** A tile of these bytes, of which those in `box` (the part of the picture that the tile shows) count. */
+export function tileOf(alpha, box) {
+  const [width, height] = [box.right - box.left, box.bottom - box.top]
+  let sum = 0
+  for (let y = 0; y < height; y++) for (let i = y * SIDE; i < y * SIDE + width; i++) sum += alpha[i]
+  return settled(new Tile(alpha, sum), box)
+}
+
+/** The tile, or EMPTY or FULL where it is that. */
+export function settled(tile, box) {
+  if (!tile.alpha) return tile
+  return tile.sum === 0 ? EMPTY : tile.sum === 255 * area(box) ? FULL : tile
+}
+
+/** A tile's bytes of its own, to be written to. */
+export const bytesOf = (tile) => (tile.alpha ? tile.alpha.slice() : new Uint8Array(SIDE * SIDE).fill(tile.value))
+
+/** The mask with `cover` (another mask) painted on it or erased from it. */
+export function composite(mask, cover, erases) {
+  return mask.map((below, index) => {
+    const above = cover.tiles[index]
+    if (above === EMPTY || below === (erases ? EMPTY : FULL)) return below
+    if (above === FULL) return erases ? EMPTY : FULL
+    const tile = new Tile(bytesOf(below), 0)
+    const box = mask.boxOf(index)
+    blend(tile, below, above, erases, { left: 0, top: 0, right: box.right - box.left, bottom: box.bottom - box.top })
+    return tileOf(tile.alpha, box)
+  })
+}
+
+/** Sets the pixels of `tile` in `box` (in the tile's own pixels) to those of `below` with `above` painted or erased. */
+export function blend(tile, below, above, erases, { left, top, right, bottom }) {
+  const { alpha } = tile
+  const [unders, overs] = [below.alpha ?? new Uint8Array(SIDE * SIDE).fill(below.value), above.alpha]
+  for (let y = top; y < bottom; y++) {
+    for (let i = y * SIDE + left; i < y * SIDE + right; i++) {
+      const kept = unders[i] * (255 - overs[i])
+      const value = Math.round(erases ? kept / 255 : overs[i] + kept / 255)
+      tile.sum += value - alpha[i]
+      alpha[i] = value
+    }
+  }
+}
+
+/** A mask whose bytes are made tile by tile; `write(alpha, box)` fills those of one. A tile that it refuses by false is empty. */
+export function made(width, height, write) {
+  const empty = new Mask(width, height)
+  return empty.map((_, index) => {
+    const box = empty.boxOf(index)
+    const alpha = new Uint8Array(SIDE * SIDE)
+    return write(alpha, box) === false ? EMPTY : tileOf(alpha, box)
+  })
+}
+
+export const inverted = (mask) => mask.map((tile, index) => {
+  if (tile === EMPTY) return FULL
+  if (tile === FULL) return EMPTY
+  const box = mask.boxOf(index)
+  return new Tile(tile.alpha.map((value) => 255 - value), 255 * area(box) - tile.sum)
+})

@@ -1,0 +1,293 @@
+// The photo on the stage with its mask. Operations are drawn by a worker (raster/worker.js); what changed comes back and
+// is painted. All methods that change the mask return at once; `drawn()` and the questions wait for those before them.
+
+import { extended } from "editor/core/operations"
+import { get } from "editor/core/pictures"
+import { COLOUR } from "editor/view/overlay"
+import { Painter } from "editor/view/painter"
+import { fit, pan, toImage, zoomAt } from "editor/viewport"
+
+const TILE_SIDE = 256 // pixels of a display tile (raster/levels.js)
+const LARGEST_LEVEL = 8
+const PREVIEW_SIDE = 128
+
+export class MaskView {
+  #surface
+  #overlay
+  #painter
+  #worker = new Worker(import.meta.resolve("editor/raster/worker"), { type: "module" })
+  #photo = null
+  #viewport = { scale: 1, left: 0, top: 0 }
+  #isFitted = true
+  #view = null // the display tiles that are asked for
+  #sent = 0 // messages to the worker
+  #answered = 0
+  #questions = new Map() // message -> {resolve, reject}
+  #waiting = [] // for all messages to be answered
+  #operations = [] // those that the worker has
+  #shown = 0 // how many of them are in effect
+  #live = null // the operation that grows: {operation, pending: points, message}
+  #coverage = 0
+  #previewUrl = ""
+
+  /** @param {{surface: HTMLElement, photo: HTMLCanvasElement, overlay: HTMLCanvasElement}} elements
+   *  @param {{onView: Function, onDrawn: Function}} listeners onView(viewport, photo): the photo moved or was zoomed;
+   *  onDrawn({coverage, bytes, problems}): the mask changed; bytes: memory of its snapshots */
+  constructor({ surface, photo, overlay }, { onView = () => {}, onDrawn = () => {} } = {}) {
+    this.#surface = surface
+    this.#overlay = overlay
+    this.onView = onView
+    this.onDrawn = onDrawn
+    this.#painter = new Painter({ photo, overlay }, () => this.#box())
+    this.#worker.addEventListener("message", ({ data }) => this.#receive(data))
+    new ResizeObserver(() => this.#resize()).observe(surface)
+  }
+
+  // --- the photo on the stage ---
+
+  get viewport() {
+    return this.#viewport
+  }
+
+  /** The minimum scale: half of the scale at which the photo fits the stage. */
+  get minScale() {
+    return this.#photo ? fit(this.#photo, this.#free()).scale / 2 : 1
+  }
+
+  setViewport(viewport) {
+    if (!this.#photo) return
+    this.#isFitted = false
+    this.#moveTo(viewport)
+  }
+
+  /** Zooms around the middle of what is free of the panels. */
+  zoomBy(factor) {
+    const { left, top, width, height } = this.#free()
+    this.setViewport(zoomAt(this.#viewport, { left: left + width / 2, top: top + height / 2 }, factor, this.minScale))
+  }
+
+  fit() {
+    if (!this.#photo) return
+    const free = this.#free()
+    this.#isFitted = true
+    this.#moveTo(pan(fit(this.#photo, free), free))
+  }
+
+  /** "overlay", "outline" or "alone" (overlay.js). */
+  set mode(mode) {
+    this.#painter.mode = mode
+  }
+
+  /** Opens a photo with an empty mask. @param {ImageBitmap} bitmap @param {{width: number, height: number, file: Blob}} photo */
+  open(bitmap, { width, height, file }) {
+    this.#photo = { width, height }
+    this.#operations = []
+    this.#shown = 0
+    this.#live = null
+    this.#view = null
+    this.#coverage = 0
+    this.#painter.open(bitmap, this.#photo)
+    const colour = (COLOUR.blue << 16) | (COLOUR.green << 8) | COLOUR.red
+    this.#send({ type: "open", width, height, photo: file, colour })
+    this.fit()
+  }
+
+  /**
+   * Shows an unfinished picture inside the mask, in the place of the red. @param {{url: string, box: number[]}} preview:
+   * the part of the photo that it shows, as left, top, right and bottom in its pixels.
+   */
+  async showPreview({ url, box }) {
+    const picture = new Image()
+    picture.src = this.#previewUrl = url
+    await picture.decode()
+    if (this.#previewUrl === url) this.#painter.preview = { picture, box } // otherwise a newer one came, or the generation ended
+  }
+
+  hidePreview() {
+    this.#previewUrl = ""
+    this.#painter.preview = null
+  }
+
+  // --- the mask ---
+
+  /** Shows the mask that these operations make. @param {import("../core/operations.js").Operation[]} operations */
+  show(operations) {
+    const known = this.#operations
+    const same = (operation, i) => i < known.length && isSame(known[i], operation)
+    const keep = operations.findIndex((operation, i) => !same(operation, i))
+    const added = keep < 0 ? [] : operations.slice(keep)
+    this.#operations = [...operations, ...(added.length ? [] : known.slice(operations.length))]
+    if (!added.length && !this.#live && this.#shown === operations.length) return
+    this.#live = null
+    this.#shown = operations.length
+    this.#send({ type: "show", keep, added, count: operations.length })
+  }
+
+  /** Begins an operation that grows: a stroke or a shape with its first points. `show` with it, after `end`, is instant. */
+  begin(operation) {
+    this.#live = { operation: { ...operation, points: [...operation.points] }, pending: [] }
+    this.#live.message = this.#send({ type: "begin", operation })
+  }
+
+  /** Adds points, as `extended` in operations.js. */
+  extend(points) {
+    if (!this.#live) return
+    this.#live.operation.points = extended(this.#live.operation, points)
+    this.#live.pending.push(...points)
+    if (this.#answered >= this.#live.message) this.#sendPoints()
+  }
+
+  end() {
+    if (!this.#live) return
+    if (this.#live.pending.length) this.#sendPoints()
+    this.#operations = [...this.#operations.slice(0, this.#shown), this.#live.operation]
+    this.#shown = this.#operations.length
+    this.#live = null
+    this.#send({ type: "end" })
+  }
+
+  /** Drops the operation that grows. */
+  cancel() {
+    if (!this.#live) return
+    this.#live = null
+    this.#send({ type: "cancel" })
+  }
+
+  /** Resolves when all operations are drawn. */
+  async drawn() {
+    if (this.#answered < this.#sent) await new Promise((resolve) => { this.#waiting.push(resolve) })
+  }
+
+  /** The share of the photo that is repainted, 0 to 1, of what is drawn. */
+  coverage() {
+    return this.#coverage
+  }
+
+  /** @returns {Promise<{covered: number, count: number, largest: number}>} the share that is repainted, the number of
+   *  separate parts, and the pixels of the largest */
+  specks() {
+    return this.#ask({ type: "specks" })
+  }
+
+  /** The mask at a point of the photo, 0 to 255. @returns {Promise<number>} */
+  at(x, y) {
+    return this.#ask({ type: "at", x, y })
+  }
+
+  /** The mask as the API takes it: a PNG of the photo's size, white kept, black repainted. @returns {Promise<Blob>} */
+  png() {
+    return this.#ask({ type: "png" })
+  }
+
+  /** Draws the mask, whole, in a 128-pixel square with empty space beside it: black is repainted. */
+  async thumbnail(canvas) {
+    const { width, height, rgba } = await this.#ask({ type: "thumbnail", side: 2 * PREVIEW_SIDE })
+    const scale = PREVIEW_SIDE / Math.max(width, height)
+    const place = [(PREVIEW_SIDE - width * scale) / 2, (PREVIEW_SIDE - height * scale) / 2, width * scale, height * scale]
+    canvas.width = canvas.height = PREVIEW_SIDE
+    const context = canvas.getContext("2d")
+    context.fillStyle = "white"
+    context.fillRect(...place)
+    context.imageSmoothingQuality = "high"
+    context.drawImage(await createImageBitmap(new ImageData(rgba, width, height)), ...place)
+  }
+
+  /** Reads a mask file. @param {Blob} file @param {string | null} known the part that is repainted, where that is known
+   *  @returns {Promise<{width: number, height: number, repaints: string, flat: boolean}>} flat: one colour only */
+  inspect(file, known = null) {
+    return this.#ask({ type: "inspect", file, known })
+  }
+
+  // --- the worker ---
+
+  #send(message) {
+    this.#overlay.setAttribute("aria-busy", "true")
+    this.#worker.postMessage({ ...message, id: ++this.#sent })
+    return this.#sent
+  }
+
+  #ask(message) {
+    const id = this.#send(message)
+    return new Promise((resolve, reject) => { this.#questions.set(id, { resolve, reject }) })
+  }
+
+  #sendPoints() {
+    this.#live.message = this.#send({ type: "extend", points: this.#live.pending })
+    this.#live.pending = []
+  }
+
+  #receive({ id, needs, value, error, ...drawn }) {
+    if (needs) {
+      get(needs).then((blob) => this.#worker.postMessage({ type: "picture", picture: needs, blob }))
+      return
+    }
+    this.#answered = id
+    const question = this.#questions.get(id)
+    this.#questions.delete(id)
+    if (error) (question?.reject ?? reportError)(error)
+    else if (question) question.resolve(value)
+    else this.#take(drawn)
+    if (this.#live?.pending.length && id >= this.#live.message) this.#sendPoints()
+    if (id < this.#sent) return
+    this.#overlay.removeAttribute("aria-busy")
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+
+  #take({ level, patches, coverage, bytes, problems }) {
+    if (level !== undefined) this.#painter.take(level, patches)
+    this.#coverage = coverage
+    this.onDrawn({ coverage, bytes, problems })
+  }
+
+  // --- the viewport ---
+
+  #box() {
+    return { width: this.#surface.clientWidth, height: this.#surface.clientHeight }
+  }
+
+  /** The part of the stage inside its padding, which leaves room for what floats over it. */
+  #free() {
+    const { paddingLeft, paddingTop, paddingRight, paddingBottom } = getComputedStyle(this.#surface)
+    const [left, top] = [parseFloat(paddingLeft), parseFloat(paddingTop)]
+    const { width, height } = this.#box()
+    return { left, top, width: width - left - parseFloat(paddingRight), height: height - top - parseFloat(paddingBottom) }
+  }
+
+  #resize() {
+    if (this.#isFitted) this.fit()
+    else this.#moveTo(this.#viewport)
+  }
+
+  #moveTo(viewport) {
+    const { width, height } = this.#box()
+    if (!this.#photo || !width) return
+    this.#viewport = this.#painter.viewport = viewport
+    const side = TILE_SIDE * 2 ** this.#levelAt(viewport)
+    const [start, end] = [toImage(viewport, { left: 0, top: 0 }), toImage(viewport, { left: width, top: height })]
+    const view = { // with one more tile on each side, for the next move
+      level: this.#levelAt(viewport),
+      left: Math.max(0, Math.floor(start.x / side) - 1), right: Math.min(Math.ceil(this.#photo.width / side), Math.ceil(end.x / side) + 1),
+      top: Math.max(0, Math.floor(start.y / side) - 1), bottom: Math.min(Math.ceil(this.#photo.height / side), Math.ceil(end.y / side) + 1),
+    }
+    if (JSON.stringify(view) !== JSON.stringify(this.#view)) {
+      if (view.level === this.#view?.level) this.#painter.keep(view)
+      this.#view = view
+      this.#send({ type: "view", view })
+    }
+    this.onView(viewport, this.#photo)
+  }
+
+  /** The level at which a pixel of the mask is at most one of the screen. */
+  #levelAt({ scale }) {
+    return Math.max(0, Math.min(LARGEST_LEVEL, Math.floor(-Math.log2(scale * this.#painter.density))))
+  }
+}
+
+/** Whether two operations are equal: the document's one is a copy of the one that grew. */
+function isSame(a, b) {
+  if (a === b) return true
+  if (typeof a !== "object" || typeof b !== "object") return false
+  if (Array.isArray(a)) return a.length === b.length && a.every((value, i) => isSame(value, b[i]))
+  const keys = Object.keys(b)
+  return keys.length === Object.keys(a).length && keys.every((key) => key in a && isSame(a[key], b[key]))
+}

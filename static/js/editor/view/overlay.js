@@ -1,0 +1,58 @@
+// Draws the mask over the photo in one of three ways, or an unfinished picture in its place. Pure: takes a 2D context.
+
+export const MODES = ["overlay", "outline", "alone"]
+export const COLOUR = Object.freeze({ red: 255, green: 45, blue: 70 }) // as --mask in the style sheet
+
+const OPACITY = 0.55
+const LINE_WIDTH = 1.5 // device pixels
+export const OUTLINE_WIDTH = 3 // with the dark line around it
+const AROUND = [[1, 0], [-1, 0], [0, 1], [0, -1], [0.7, 0.7], [0.7, -0.7], [-0.7, 0.7], [-0.7, -0.7]]
+
+/**
+ * @param {CanvasRenderingContext2D} context clipped to what is to be drawn, and clear there
+ * @param {"overlay" | "outline" | "alone"} mode
+ * @param {(context: CanvasRenderingContext2D) => void} drawMask draws the mask, opaque where it repaints
+ * @param {{left: number, top: number, width: number, height: number}} photo the place of the photo
+ * @param {{picture: CanvasImageSource, place: number[]} | null} preview shown in the mask instead; place: left, top, width, height
+ */
+export function drawOverlay(context, mode, drawMask, photo, preview = null) {
+  if (preview) {
+    drawMask(context)
+    context.globalCompositeOperation = "source-in" // only where the mask is
+    context.drawImage(preview.picture, ...preview.place)
+  } else if (mode === "outline") {
+    drawOutline(context, drawMask)
+  } else if (mode === "alone") {
+    drawMask(context)
+    fill(context, "source-in", "black", photo)
+    fill(context, "destination-over", "white", photo)
+  } else {
+    context.globalAlpha = OPACITY
+    drawMask(context)
+  }
+}
+
+/** A line of the mask's colour around it, with a dark one around that: one of them shows on any photo. */
+function drawOutline(context, drawMask) {
+  const around = (width, operation) => {
+    context.globalCompositeOperation = operation
+    for (const [x, y] of width ? AROUND : [[0, 0]]) {
+      context.setTransform(1, 0, 0, 1, x * width, y * width)
+      drawMask(context)
+    }
+    context.resetTransform()
+  }
+  around(OUTLINE_WIDTH, "source-over")
+  const { width, height } = context.canvas
+  fill(context, "source-in", "black", { left: 0, top: 0, width, height })
+  around(LINE_WIDTH, "destination-out")
+  around(LINE_WIDTH, "destination-over")
+  around(0, "destination-out")
+}
+
+function fill(context, operation, colour, { left, top, width, height }) {
+  context.globalCompositeOperation = operation
+  context.fillStyle = colour
+  context.fillRect(left, top, width, height)
+  context.globalCompositeOperation = "source-over"
+}
