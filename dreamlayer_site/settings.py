@@ -176,7 +176,11 @@ STORAGES = {
             "directory_permissions_mode": 0o700,
         },
     },
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "servestatic.storage.CompressedManifestStaticFilesStorage"
+    },
 }
 
 # Models: one folder each, created by pull_model and add_model. Only pull_model connects to the hub, and no process
@@ -185,11 +189,11 @@ MODELS_DIR = Path(env.str("DREAMLAYER_MODELS", str(DATA_DIR / "models"))).absolu
 os.environ["HF_HUB_OFFLINE"] = os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "build" / "static"
+STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# Served from the source folders, without collectstatic.
-SERVESTATIC_USE_FINDERS = True
-SERVESTATIC_AUTOREFRESH = DEBUG
+# `serve` collects the files when it starts. With DEBUG they are read from the source folders, under their own names.
+SERVESTATIC_USE_FINDERS = SERVESTATIC_AUTOREFRESH = DEBUG
+SERVESTATIC_SKIP_COMPRESS_EXTENSIONS = ["eot", "map", "png", "svgz", "ttf", "webp", "woff", "woff2"]
 
 # Larger request bodies are refused while they arrive. The limits of images are in inpainting/core/codecs/intake.py.
 MAX_BODY_BYTES = 64 * 2**20

@@ -145,7 +145,8 @@ class Installation:
 
 
 def migrate_database(folder: Path) -> None:
-    Installation(folder).manage("migrate", "--verbosity", "0")
+    build = "from dreamlayer_site.static_files import build_static_files as build; build()"
+    Installation(folder).manage_all([["migrate", "--verbosity", "0"], ["shell", "--verbosity", "0", "-c", build]])
 
 
 def migrate_database_with_key(folder: Path) -> None:

@@ -15,7 +15,7 @@ if os.environ.get("DREAMLAYER_TEST_POSTGRES"):
     os.environ["DREAMLAYER_DATABASE_URL"] = postgres.start()
 
 from dreamlayer_site.settings import *  # noqa: F403
-from dreamlayer_site.settings import DATA_DIR, DATABASES
+from dreamlayer_site.settings import DATA_DIR, DATABASES, STORAGES
 
 # A file, as in production: an in-memory database locks differently when several threads use it.
 if "sqlite3" in DATABASES["default"]["ENGINE"]:
@@ -23,8 +23,8 @@ if "sqlite3" in DATABASES["default"]["ENGINE"]:
 CELERY_TASK_ALWAYS_EAGER = True
 CELERY_TASK_EAGER_PROPAGATES = True
 DIFFUSION_OPENVINO = "off"  # otherwise each tiny model is converted in a separate process
-# Every test client would walk all static files first, a tenth of a second each; real servers serve them in test_serve.
-SERVESTATIC_USE_FINDERS = False
+# Under their own names, and not served: real servers serve them in test_static_files.
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

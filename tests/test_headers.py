@@ -222,7 +222,9 @@ django.setup()
 from django.core.management import call_command
 from django.test import Client
 from accounts.models import User
+from dreamlayer_site.static_files import build_static_files
 call_command("migrate", verbosity=0)
+build_static_files()
 User.objects.create_user("alice@example.com", "correct horse")
 plain = Client().get("/accounts/login/", headers={"host": "localhost"})
 tls = Client(headers={"host": "localhost", "x-forwarded-proto": "https"}, enforce_csrf_checks=True)

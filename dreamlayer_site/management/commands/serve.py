@@ -22,10 +22,10 @@ from django.urls import reverse
 
 from accounts import first_administrator
 from dreamlayer_site import supervisor
-from dreamlayer_site.asgi import application
 from dreamlayer_site.celery import app
 from dreamlayer_site.daphne_server import LimitedServer, ReceivedBodyMiddleware
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
+from dreamlayer_site.static_files import build_static_files
 from inpainting.engines.base import Queue
 from inpainting.generations.recovery import recover, release_own, start_poller
 from inpainting.moderation import warn_where_unavailable
@@ -53,6 +53,10 @@ class Command(BaseCommand):
         if options["listener_fd"] is None:
             raise CommandError("Run “python manage.py serve”, without --child.")
         with lock_data_folder(settings.DATA_DIR):
+            build_static_files()
+            # Not earlier: its middleware reads the names of the static files.
+            from dreamlayer_site.asgi import application
+
             for queue in Queue:
                 start_workers(queue, worker_count(queue))
             start_workers("hooks", WEBHOOK_WORKERS)

@@ -1,0 +1,100 @@
+"""Static files: hashed names that browsers keep, compressed, made when the server starts."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import urllib.request
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles.storage import staticfiles_storage
+
+from dreamlayer_site.static_files import build_static_files
+from tests.installation import Installation
+
+HASHED = r"\.[0-9a-f]{12}\."
+YEAR_SECONDS = 31_536_000
+
+
+def fetched(site: Installation, path: str) -> tuple[Message, bytes]:
+    request = urllib.request.Request(site.url + path, headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.headers, answer.read()
+
+
+def max_age(headers: Message) -> int:
+    found = re.search(r"max-age=(\d+)", headers["Cache-Control"])
+    assert found
+    return int(found[1])
+
+
+def test_every_static_file_of_a_page_has_a_hashed_name_and_is_kept_by_browsers(site: Installation) -> None:
+    page = fetched(site, "/accounts/login/")[1].decode()
+    found = re.search(r'<script type="importmap"[^>]*>(.*?)</script>', page, re.DOTALL)
+    assert found
+    modules = json.loads(found[1])["imports"]
+    assert {"site", "format"} <= set(modules)
+    addresses = {*modules.values(), *re.findall(r'(?:href|src)="(/static/[^"#]+)', page)}
+    assert any(address.endswith(".css") for address in addresses)
+    for address in addresses:
+        assert re.search(HASHED, address), address
+        headers, body = fetched(site, address)
+        assert "immutable" in headers["Cache-Control"]
+        assert max_age(headers) >= YEAR_SECONDS
+        if len(body) > 500:
+            assert headers["Content-Encoding"] == "gzip", address
+            assert len(body) < 0.7 * len(gzip.decompress(body))
+
+
+def test_plain_names_are_served_for_a_short_time(site: Installation) -> None:
+    headers, body = fetched(site, "/static/css/dreamlayer.css")
+    assert "immutable" not in headers["Cache-Control"]
+    assert max_age(headers) <= 60
+    assert b":root" in gzip.decompress(body)
+
+
+@pytest.fixture
+def source(settings: Any, tmp_path: Path) -> Path:
+    """A script, the only static file."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    settings.STATICFILES_DIRS = [folder]
+    settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
+    settings.STATIC_ROOT = tmp_path / "collected"
+    settings.STATIC_ROOT.mkdir()
+    backend = "servestatic.storage.CompressedManifestStaticFilesStorage"
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": backend}}
+    script = folder / "a.js"
+    script.write_text("const painted = true\n" * 100)
+    return script
+
+
+def test_the_files_are_made_again_only_after_a_change(source: Path, settings: Any) -> None:
+    build_static_files()
+    first = staticfiles_storage.url("a.js")
+    assert (settings.STATIC_ROOT / first.removeprefix("/static/")).with_suffix(".js.gz").exists()
+    (settings.STATIC_ROOT / "a.js").unlink()
+    build_static_files()
+    assert not (settings.STATIC_ROOT / "a.js").exists(), "nothing had changed"
+    source.write_text("const painted = false\n" * 100)
+    build_static_files()
+    assert staticfiles_storage.url("a.js") != first
+    assert (settings.STATIC_ROOT / first.removeprefix("/static/")).exists(), "open pages still load it"
+
+
+def test_a_build_that_was_interrupted_is_repeated(source: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    build_static_files()
+    source.write_text("const painted = 0")
+    with monkeypatch.context() as patched:
+        patched.setattr("dreamlayer_site.static_files.call_command", fail)
+        with pytest.raises(OSError, match="No space left"):
+            build_static_files()
+    build_static_files()
+    assert (settings.STATIC_ROOT / "a.js").read_text() == "const painted = 0"
