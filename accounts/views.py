@@ -56,7 +56,7 @@ def create_first_administrator(request: HttpRequest, token: str) -> HttpResponse
         if user is None:
             raise Http404
         login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
-        return redirect("editor")
+        return redirect("welcome")
     return render(request, "setup.html", {"form": form})
 
 

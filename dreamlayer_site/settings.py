@@ -248,6 +248,9 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = "[DreamLayer] "
 ACCOUNT_EMAIL_NOTIFICATIONS = bool(EMAIL_URL)  # of a changed password and of added and removed factors
 ACCOUNT_REAUTHENTICATION_REQUIRED = True  # to change the addresses: password or second factor, at most 5 minutes ago
 SIGNUP_OPEN = env.bool("DREAMLAYER_SIGNUP", True)
+# Whether the first page lets visitors erase from one sample photo, and how often from one network address.
+SAMPLE = env.bool("DREAMLAYER_SAMPLE", True)
+ACCOUNT_RATE_LIMITS = {"sample": "20/m/ip"}
 # A code is valid for one period of 30 seconds; allauth keeps used codes for one period too, so a tolerance would let
 # them be used again.
 MFA_ADAPTER = "accounts.mfa.MfaAdapter"

@@ -1,9 +1,11 @@
 from django.urls import path
 
-from inpainting.web import account_page, model_pages, review, storage_page, views
+from inpainting.web import account_page, model_pages, review, sample_page, storage_page, views
 
 urlpatterns = [
-    path("", views.editor, name="editor"),
+    path("", views.first_page, name="editor"),
+    path("sample/", sample_page.erase, name="sample"),
+    path("welcome/", sample_page.welcome, name="welcome"),
     path("history/", views.history_page, name="history"),
     path("account/", account_page.account, name="account"),
     path("storage/", storage_page.storage, name="storage"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
@@ -21,6 +22,7 @@ from inpainting.generations import history
 from inpainting.generations.description import image_url, input_url, measurements, metadata
 from inpainting.models import Generation, InferenceModel
 from inpainting.models.generation_request import INPUT_IMAGES
+from inpainting.web import sample_page
 from inpainting.web.editor_choices import HIDDEN_SENTENCE, choices
 from inpainting.web.setting_rows import LABELS, setting_rows
 
@@ -30,6 +32,13 @@ MAX_REMOVED = 24
 
 
 @require_GET
+def first_page(request: HttpRequest) -> HttpResponse:
+    """The editor; the sample photo for visitors, who sign in first where they follow a link into the editor."""
+    if request.user.is_authenticated or request.GET or not settings.SAMPLE:
+        return editor(request)
+    return sample_page.first_page(request)
+
+
 @login_required
 @ensure_csrf_cookie
 def editor(request: HttpRequest) -> HttpResponse:

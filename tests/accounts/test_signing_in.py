@@ -17,9 +17,9 @@ def test_signing_up_out_and_in_again(client: Client, db: None) -> None:
     form = {"email": "Carol@Example.com", "password1": PASSWORD, "password2": PASSWORD}
     answer = client.post("/accounts/signup/", form)
     assert (answer.status_code, answer["Location"]) == (302, "/")
-    assert client.get("/").status_code == 200
+    assert client.get("/history/").status_code == 200
     client.post("/accounts/logout/")
-    assert client.get("/")["Location"] == "/accounts/login/?next=/"
+    assert client.get("/history/")["Location"] == "/accounts/login/?next=/history/"
     answer = client.post("/accounts/login/", {"login": "carol@example.com", "password": PASSWORD})
     assert (answer.status_code, answer["Location"]) == (302, "/")
 
@@ -59,7 +59,8 @@ def test_the_one_time_link_makes_the_first_administrator(client: Client, db: Non
     link = f"/setup/{first_administrator.make_token()}/"
     assert client.get(link).status_code == 200
     form = {"email": "Boss@example.com", "password1": PASSWORD, "password2": PASSWORD}
-    assert client.post(link, form)["Location"] == "/"
+    assert client.post(link, form)["Location"] == "/welcome/"
+    assert b'href="/?sample"' in client.get("/welcome/").content
     boss = User.objects.get()
     assert boss.is_superuser
     assert boss.email == "boss@example.com"

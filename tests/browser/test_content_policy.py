@@ -65,6 +65,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_no_page_violates_its_policy(console: ConsoleLog, site: Installation, files: tuple[Path, Path]) -> None:
     page = console.page
+    console.visit("/")
     for path in ("login", "signup", "password/reset"):
         console.visit(f"/accounts/{path}/")
 
@@ -75,7 +76,8 @@ def test_no_page_violates_its_policy(console: ConsoleLog, site: Installation, fi
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label(re.compile("Password confirmation|Password .again.")).fill(PASSWORD)
     page.locator("main form button[type=submit]").click()
-    page.wait_for_selector("#editor[data-ready]")
+    page.get_by_role("link", name="Erase the rocket").click()
+    page.wait_for_selector("#editor[data-state=editing]")
 
     photo, mask = files
     page.set_input_files("#photo-input", photo)
@@ -96,7 +98,8 @@ def test_no_page_violates_its_policy(console: ConsoleLog, site: Installation, fi
 
     for path in ("/history/", generation, f"/?source={number}"):
         console.visit(path)
-    for path in ("email", "password/change", "logout"):
+    console.visit("/account/")
+    for path in ("email", "password/change", "logout", "sessions", "2fa", "2fa/webauthn", "reauthenticate"):
         console.visit(f"/accounts/{path}/")
 
     console.visit("/admin/")

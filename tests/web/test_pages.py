@@ -13,7 +13,9 @@ from inpainting.models import Generation
 Generate = Callable[..., Generation]
 
 
-@pytest.mark.parametrize("path", ["/", "/history/", "/keys/", "/generations/00000000-0000-4000-8000-000000000000/"])
+@pytest.mark.parametrize(
+    "path", ["/account/", "/welcome/", "/history/", "/keys/", "/generations/00000000-0000-4000-8000-000000000000/"]
+)
 def test_an_anonymous_user_is_redirected_to_sign_in(client: Client, db: None, path: str) -> None:
     assert client.get(path)["Location"] == f"/accounts/login/?next={path}"
 

@@ -19,6 +19,7 @@ import { MaskView } from "editor/view/mask_view"
 import { showRing } from "editor/view/ring"
 import { follow } from "follow"
 import { share } from "format"
+import { take } from "waiting_photo"
 
 const $ = (id) => document.getElementById(id)
 const jsonIn = (id) => JSON.parse($(id).textContent)
@@ -274,11 +275,15 @@ async function useResult() {
   await saying("generate", async () => takePhoto(await fetchFile(url, name)))
 }
 
-/** After a reload, or from the history: ?generation=… is shown or followed, ?source=… opens its photo. */
+/** After a reload, or from the history: ?generation=… is shown or followed, ?source=… opens its photo, ?sample the sample. */
 async function openFromAddress() {
   const wanted = new URLSearchParams(location.search)
   const id = wanted.get("generation") ?? wanted.get("source")
-  if (!id) return
+  if (wanted.has("sample")) return saying("photo", async () => takePhoto(await fetchFile(root.dataset.sampleUrl, "rocket.jpg")))
+  if (!id) {
+    const waiting = await take() // from the first page, before the person signed up
+    return waiting && takePhoto(waiting)
+  }
   await saying("photo", async () => {
     const url = `/api/generations/${encodeURIComponent(id)}/`
     const generation = await get(url)

@@ -1,0 +1,195 @@
+// The first page for visitors: erase from the sample photo. Only the mask is sent.
+
+import { dropzone, guardPage } from "dropzone"
+import { canUndo, push, undo } from "editor/core/document"
+import { shape, stroke } from "editor/core/operations"
+import { Store } from "editor/core/store"
+import { keep } from "waiting_photo"
+
+const $ = (id) => document.getElementById(id)
+const root = $("sample")
+const surface = $("surface")
+const context = $("marks").getContext("2d")
+const { width, height } = context.canvas
+const ROCKET = [[302, 120], [338, 120], [352, 350], [372, 426], [268, 426], [292, 350]]
+
+const store = new Store()
+let growing = null // the points of the stroke that is being painted
+let erased = 0 // how many operations the result is without
+let isBusy = false
+
+const operations = () => store.view.operations
+const add = (operation) => store.update((document) => push(document, { kind: "mask", operation }))
+const size = () => Number($("size").value)
+
+// --- painting -----------------------------------------------------------------------------------------------------
+
+function pointOf(event) {
+  const box = surface.getBoundingClientRect()
+  return [(event.clientX - box.left) * width / box.width, (event.clientY - box.top) * height / box.height, 1]
+}
+
+surface.addEventListener("pointerdown", (event) => {
+  if (isBusy || event.button !== 0 || !event.isPrimary) return
+  surface.setPointerCapture(event.pointerId)
+  growing = [pointOf(event)]
+  say("")
+  draw()
+  refresh()
+})
+surface.addEventListener("pointermove", (event) => {
+  moveRing(event)
+  if (!growing || !event.isPrimary) return
+  const events = event.getCoalescedEvents?.() ?? []
+  growing.push(...(events.length ? events : [event]).map(pointOf))
+  draw()
+})
+surface.addEventListener("pointerup", (event) => {
+  if (!growing || !event.isPrimary) return
+  const points = growing
+  growing = null
+  add(stroke({ size: size(), points }))
+})
+surface.addEventListener("pointercancel", () => {
+  growing = null
+  draw()
+  refresh()
+})
+surface.addEventListener("pointerleave", () => { $("ring").hidden = true })
+
+function moveRing(event) {
+  const box = surface.getBoundingClientRect()
+  const side = size() * box.width / width
+  const ring = $("ring")
+  ring.hidden = event.pointerType === "touch" || isBusy
+  ring.style.width = ring.style.height = `${side}px`
+  ring.style.transform = `translate(${event.clientX - box.left - side / 2}px, ${event.clientY - box.top - side / 2}px)`
+}
+
+/** Draws what the result is not yet without. */
+function draw() {
+  context.clearRect(0, 0, width, height)
+  paint(context, "#ff2d46", operations().slice(erased))
+  if (growing) paint(context, "#ff2d46", [stroke({ size: size(), points: growing })])
+}
+
+function paint(target, colour, painted) {
+  Object.assign(target, { strokeStyle: colour, fillStyle: colour, lineCap: "round", lineJoin: "round" })
+  for (const { kind, points, size: lineWidth } of painted) {
+    target.lineWidth = lineWidth
+    target.beginPath()
+    for (const [x, y] of points) target.lineTo(x, y)
+    target.lineTo(...points.at(-1).slice(0, 2)) // a click is a dot
+    if (kind === "shape") target.fill()
+    else target.stroke()
+  }
+}
+
+store.subscribe(() => {
+  if (operations().length < erased) showResult(null)
+  draw()
+  refresh()
+})
+
+function refresh() {
+  $("undo").disabled = isBusy || !canUndo(store.document)
+  $("erase").disabled = isBusy || operations().length === erased
+  $("mark").disabled = isBusy
+  $("mark").hidden = erased > 0
+  $("hint").toggleAttribute("hidden", Boolean(growing) || operations().length > 0)
+}
+
+// --- erasing ------------------------------------------------------------------------------------------------------
+
+async function maskFile() {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height })
+  const mask = canvas.getContext("2d")
+  mask.fillStyle = "white"
+  mask.fillRect(0, 0, width, height)
+  paint(mask, "black", operations())
+  return new Promise((resolve) => { canvas.toBlob(resolve, "image/png") })
+}
+
+async function erase() {
+  const sent = operations().length
+  const started = performance.now()
+  work(true)
+  try {
+    const body = new FormData($("form"))
+    body.append("mask", await maskFile(), "mask.png")
+    const response = await fetch(root.dataset.url, { method: "POST", body, credentials: "same-origin" })
+    if (!response.ok) throw new Error((await response.json().catch(() => null))?.message ?? "That did not work. Try again in a moment.")
+    const picture = await response.blob()
+    erased = sent
+    await showResult(picture)
+    say(`Erased in ${((performance.now() - started) / 1000).toFixed(1)} s, nothing else touched`)
+    $("choose").classList.add("primary")
+  } catch (error) {
+    report(error instanceof TypeError ? "The server cannot be reached. Check the connection and try again." : error.message)
+  }
+  work(false)
+}
+
+async function showResult(picture) {
+  const image = $("result")
+  URL.revokeObjectURL(image.src)
+  if (!picture) erased = 0
+  image.hidden = $("before").hidden = !picture
+  if (!picture) return image.removeAttribute("src")
+  image.src = URL.createObjectURL(picture)
+  await image.decode()
+  draw()
+}
+
+function work(isWorking) {
+  isBusy = isWorking
+  $("busy").hidden = !isWorking
+  if (isWorking) {
+    report("")
+    say("Erasing…")
+    $("ring").hidden = true
+  }
+  refresh()
+}
+
+function say(text) {
+  $("told").hidden = !text
+  $("told").textContent = text
+}
+
+function report(text) {
+  if (text) say("")
+  $("problem").hidden = !text
+  $("problem").textContent = text
+}
+
+$("form").addEventListener("submit", (event) => {
+  event.preventDefault()
+  erase()
+})
+$("undo").addEventListener("click", () => store.update(undo))
+$("mark").addEventListener("click", () => { add(shape({ shape: "polygon", points: ROCKET })) })
+$("before").addEventListener("click", () => {
+  const shows = surface.classList.toggle("shows-before")
+  $("before").setAttribute("aria-pressed", shows)
+})
+document.addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() !== "z" || !(event.ctrlKey || event.metaKey) || isBusy) return
+  event.preventDefault()
+  store.update(undo)
+})
+
+// --- a photo of one's own -----------------------------------------------------------------------------------------
+
+async function bring([file]) {
+  try {
+    await keep(file)
+  } catch {
+    // Without storage, as in some private windows, it has to be chosen again.
+  }
+  location.assign(root.dataset.signUpUrl)
+}
+
+dropzone(root, $("own-photo"), bring)
+guardPage(bring)
+refresh()

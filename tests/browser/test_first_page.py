@@ -1,0 +1,103 @@
+"""The first page for visitors: erase from the sample photo, then bring a photo of one's own through sign-up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import PASSWORD, emails, watched_page
+from tests.installation import Installation
+
+pytestmark = pytest.mark.browser
+
+ROCKET = (0.5, 0.31, 0.5, 0.92)
+"""From the tip to the pad, in shares of the photo's width and height."""
+
+
+@pytest.fixture
+def phone(browser: Browser, site: Installation) -> Iterator[Page]:
+    context = browser.new_context(
+        base_url=site.url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    yield from watched_page(context)
+
+
+def paint_over(page: Page, left: float, top: float, right: float, bottom: float) -> None:
+    box = page.locator("#surface").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + left * box["width"], box["y"] + top * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + right * box["width"], box["y"] + bottom * box["height"], steps=6)
+    page.mouse.up()
+
+
+def red_pixels(page: Page) -> int:
+    return int(
+        page.evaluate(
+            """() => {
+                const { data } = document.getElementById("marks").getContext("2d").getImageData(0, 0, 640, 427)
+                let count = 0
+                for (let at = 3; at < data.length; at += 4) count += data[at] > 0
+                return count
+            }"""
+        )
+    )
+
+
+def test_a_visitor_erases_the_rocket_compares_and_takes_it_back(visitor: Page) -> None:
+    visitor.goto("/")
+    erase = visitor.get_by_role("button", name="Erase", exact=True)
+    expect(erase).to_be_disabled()
+    paint_over(visitor, *ROCKET)
+    assert red_pixels(visitor) > 5000
+    erase.click()
+    expect(visitor.get_by_role("status")).to_contain_text("nothing else touched")
+    result = visitor.get_by_alt_text("The photo as painted")
+    expect(result).to_be_visible()
+    assert red_pixels(visitor) == 0
+    expect(erase).to_be_disabled()
+    visitor.get_by_role("button", name="Before").click()
+    expect(result).to_be_hidden()
+    visitor.get_by_role("button", name="Before").click()
+
+    paint_over(visitor, 0.85, 0.5, 0.9, 0.5)  # a second object, erased together with the first
+    erase.click()
+    expect(erase).to_be_disabled()
+    expect(visitor.get_by_role("status")).to_contain_text("nothing else touched")
+    visitor.get_by_role("button", name="Undo").click()
+    expect(result).to_be_hidden()
+    assert red_pixels(visitor) > 5000
+    visitor.keyboard.press("Control+z")
+    assert red_pixels(visitor) == 0
+
+
+def test_without_a_pointer_the_rocket_is_marked_by_a_button_and_errors_are_shown(phone: Page) -> None:
+    phone.goto("/")
+    phone.get_by_role("button", name="Mark it").focus()
+    phone.keyboard.press("Enter")
+    phone.route("**/sample/", lambda route: route.fulfill(status=503, json={"message": "Many are trying this."}))
+    erase = phone.get_by_role("button", name="Erase", exact=True)
+    erase.tap()
+    expect(phone.get_by_role("alert")).to_have_text("Many are trying this.")
+    phone.unroute("**/sample/")
+    erase.tap()
+    expect(phone.get_by_role("status")).to_contain_text("nothing else touched")
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_photo_that_a_visitor_brings_is_open_after_sign_up(visitor: Page, photo_file: Path) -> None:
+    visitor.goto("/")
+    visitor.set_input_files("#own-photo", photo_file)
+    visitor.wait_for_url("**/accounts/signup/**")
+    expect(visitor.get_by_text("opens when you are signed in")).to_contain_text(photo_file.name)
+    visitor.get_by_label("Email").fill(next(emails))
+    visitor.get_by_label("Password", exact=True).fill(PASSWORD)
+    visitor.get_by_label("Password (again)").fill(PASSWORD)
+    visitor.get_by_role("button", name="Create account").click()
+    visitor.wait_for_selector("#editor[data-state=editing]")
+    expect(visitor.locator("#photo-name")).to_have_text(photo_file.name)
+    kept = visitor.evaluate("import('waiting_photo').then(({ waiting }) => waiting())")
+    assert kept is None  # opened once
