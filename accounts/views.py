@@ -1,4 +1,4 @@
-"""The pages “API keys”, “First administrator” and “Too many requests”."""
+"""The pages “API keys”, “First administrator” and “Too many requests”, and the session for scripts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import first_administrator
 from accounts.forms import ApiKeyForm, FirstAdministratorForm
@@ -58,6 +59,14 @@ def create_first_administrator(request: HttpRequest, token: str) -> HttpResponse
         login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
         return redirect("welcome")
     return render(request, "setup.html", {"form": form})
+
+
+@never_cache
+@require_GET
+def session(request: HttpRequest) -> HttpResponse:
+    """The account that is signed in, and a CSRF token: for a page whose session or token has ended meanwhile."""
+    account = str(request.user.pk) if request.user.is_authenticated else None
+    return JsonResponse({"account": account, "csrf_token": get_token(request)})
 
 
 def too_many_requests(request: HttpRequest) -> HttpResponse:

@@ -1,45 +1,79 @@
-// Requests to the API: every answer is JSON, every error an ApiError with a message for people.
+// Requests to the API: every answer is JSON or a file, every error an ApiError with a message for people. A request that is
+// refused because the session has ended is repeated after signing in again (session.js).
+
+import { csrfToken, renew } from "session"
 
 export class ApiError extends Error {
-  constructor({ status, message, code = "", field = "" }) {
+  constructor({ status, message, code = "", field = "", limit = null }) {
     super(message)
-    Object.assign(this, { status, code, field })
+    Object.assign(this, { status, code, field, limit })
   }
 }
 
-/** Scripts cannot read the CSRF cookie; a hidden field of the page holds the token. */
-const csrfToken = () => document.querySelector("input[name=csrfmiddlewaretoken]")?.value ?? ""
+export const get = (url, options = {}) => call(url, { method: "GET", ...options })
 
-export const get = (url) => call(url, { method: "GET" })
-
-export const post = (url, body, headers = {}) =>
-  call(url, { method: "POST", body, headers: { ...headers, "X-CSRFToken": csrfToken() } })
+/** @param {{onProgress?: (share: number) => void}} options  onProgress: how much of the body is sent, 0 to 1 */
+export const post = (url, body, headers = {}, options = {}) => call(url, { method: "POST", body, headers, ...options })
 
 /** An image of this site as a File, as if it had been picked from the disk. */
 export async function fetchFile(url, name) {
-  const response = await reach(url, {})
+  const response = await answered(url, { method: "GET" })
   if (!response.ok) throw new ApiError({ status: response.status, message: "This picture no longer exists." })
   const blob = await response.blob()
   return new File([blob], name, { type: blob.type })
 }
 
-async function call(url, options) {
-  const response = await reach(url, { ...options, headers: { Accept: "application/json", ...options.headers } })
+/** The JSON of the answer; null where it has none.
+ *  @param {{method: string, body?: BodyInit, headers?: object, inBackground?: boolean, keepalive?: boolean,
+ *    onProgress?: (share: number) => void}} options  inBackground: see `renew` of session.js */
+export async function call(url, options) {
+  const response = await answered(url, { ...options, headers: { Accept: "application/json", ...options.headers } })
   const answer = await response.json().catch(() => null)
-  if (response.ok && answer) return answer
+  if (response.ok && (answer || response.status === 204)) return answer
   throw new ApiError({ ...(answer ?? {}), status: response.status, message: answer?.message ?? inWords(response.status) })
 }
 
-async function reach(url, options) {
+/** The response; of the repeated request where the session had to be renewed. */
+async function answered(url, options) {
+  const response = await reach(url, options)
+  if (!(await isSessionMissing(response))) return response
+  const isRenewed = await renew(options).catch(() => { throw offline() })
+  return isRenewed ? reach(url, options) : response
+}
+
+async function isSessionMissing(response) {
+  if (response.status === 401) return true
+  return response.status === 403 && (await response.clone().json().catch(() => null))?.code === "csrf"
+}
+
+async function reach(url, { inBackground, onProgress, ...options }) {
+  const headers = options.method === "GET" ? options.headers : { ...options.headers, "X-CSRFToken": csrfToken() }
   try {
-    return await fetch(url, { credentials: "same-origin", ...options })
+    return await (onProgress ? sendReporting : fetch)(url, { credentials: "same-origin", ...options, headers }, onProgress)
   } catch {
-    throw new ApiError({ status: 0, code: "offline", message: "The server cannot be reached. Check the connection and try again." })
+    throw offline()
   }
 }
 
+/** As fetch, which cannot report how much is sent. */
+function sendReporting(url, { method, body, headers }, onProgress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest()
+    request.open(method, url)
+    request.responseType = "blob"
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value)
+    request.upload.addEventListener("progress", ({ loaded, total }) => { if (total) onProgress(loaded / total) })
+    request.addEventListener("load", () => resolve(new Response(request.status === 204 ? null : request.response, { status: request.status })))
+    for (const end of ["error", "abort", "timeout"]) request.addEventListener(end, () => reject(new TypeError(end)))
+    request.send(body)
+  })
+}
+
+const offline = () =>
+  new ApiError({ status: 0, code: "offline", message: "The server cannot be reached. Check the connection and try again." })
+
 function inWords(status) {
-  if (status === 401 || status === 403) return "You are signed out. Sign in again in another tab, then try once more."
+  if (status === 401 || status === 403) return "You are signed out. Sign in again, then try once more."
   if (status === 404) return "This no longer exists."
   if (status === 413) return "These files are too large for the server."
   return `The server answered ${status}. Try again in a moment.`

@@ -1,4 +1,10 @@
-// On every page: menus and messages close, buttons copy, dangerous forms ask first, times are local, running generations refresh.
+// On every page: menus and messages close, buttons copy, dangerous forms ask first, times are local, running generations
+// refresh, drafts of other accounts are deleted from this browser.
+
+import { forgetOtherAccounts } from "editor/draft/local"
+import { account } from "session"
+
+forgetOtherAccounts(account)
 
 for (const menu of document.querySelectorAll("details.menu")) {
   document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false })

@@ -85,3 +85,15 @@ def test_the_admin_uses_the_same_sign_in_page(client: Client, alice: User) -> No
     assert client.get("/admin/login/")["Location"].startswith("/accounts/login/")
     client.force_login(alice)
     assert client.get("/admin/", follow=True).status_code == 403
+
+
+def test_a_script_can_ask_whose_session_it_has(alice: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    signed_out = client.get("/session/")
+    assert signed_out.json()["account"] is None
+    assert "no-store" in signed_out["Cache-Control"]
+    client.force_login(alice)
+    answer = client.get("/session/").json()
+    assert answer["account"] == str(alice.pk)
+    assert client.post("/api/plan/").json()["code"] == "csrf"
+    assert client.post("/api/plan/", headers={"X-CSRFToken": answer["csrf_token"]}).status_code == 200

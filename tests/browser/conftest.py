@@ -131,10 +131,10 @@ def watched_page(context: BrowserContext) -> Iterator[Page]:
     assert errors == []
 
 
-def sign_up(page: Page) -> str:
+def sign_up(page: Page, site_url: str = "") -> str:
     """Create an account through the sign-up page, which leads to the editor. Return the e-mail address."""
     email = next(emails)
-    page.goto("/accounts/signup/")
+    page.goto(f"{site_url}/accounts/signup/")
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password (again)").fill(PASSWORD)

@@ -1,17 +1,33 @@
-// Pictures of a document by their id, the SHA-256 of the file in hexadecimal digits. Kept in memory.
+// Pictures of a document by their id, the SHA-256 of the file in hexadecimal digits. Kept in memory, and in the store of the
+// draft where there is one.
 
 import { sha256 } from "editor/core/sha256"
 
 const kept = new Map()
+let store = { put: async () => {}, get: async () => null }
+
+/** Keeps the pictures in another store too, and finds there what is not in memory.
+ *  @param {{put: (id: string, blob: Blob) => Promise<unknown>, get: (id: string) => Promise<Blob | null>}} other */
+export function keepIn(other) {
+  store = other
+}
 
 /** Keeps the file. @param {Blob} blob @returns {Promise<string>} its id */
 export async function put(blob) {
   const id = await sha256(await blob.arrayBuffer())
-  if (!kept.has(id)) kept.set(id, blob)
+  if (!kept.has(id)) {
+    kept.set(id, blob)
+    await store.put(id, blob)
+  }
   return id
 }
 
 /** @returns {Promise<Blob | null>} null where no such picture is kept */
 export async function get(id) {
-  return kept.get(id) ?? null
+  if (!kept.has(id)) {
+    const found = await store.get(id)
+    if (!found) return null
+    kept.set(id, found)
+  }
+  return kept.get(id)
 }

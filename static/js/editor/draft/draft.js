@@ -1,0 +1,173 @@
+// The draft: what is open in the editor, kept in this browser at once and on the server within a second.
+
+import { call, fetchFile, get } from "api"
+import { emptyDocument, pictureIds, readDocument } from "editor/core/document"
+import * as pictures from "editor/core/pictures"
+import { LocalDraft } from "editor/draft/local"
+import { chosen, merged } from "editor/draft/merge"
+import { Sync } from "editor/draft/sync"
+import { isSignedIn } from "session"
+
+const DRAFT_URL = "/api/draft/"
+const MAX_KEEPALIVE_BYTES = 60_000 // Fetch standard: 64 KiB for all such requests of a page together
+const inBackground = true
+
+/** @typedef {{name: import("./sync.js").Name, message: string, progress: number | null, isKept: boolean}} State
+ *  isKept: the present document is in this browser */
+
+export class Draft {
+  #store
+  #local
+  #sync
+  #onState
+  #onOtherDevice
+  #state = { name: "saved", message: "", progress: null }
+  #kept = null // the document that is in this browser
+  #isAdopting = false
+
+  /** Opens the draft of an account into the store and keeps every change of it from then on.
+   *
+   *  onState: called with each State; onOtherDevice: another device's changes were joined with those of this page.
+   *  @param {{account: string, store: import("../core/store.js").Store, onState: (state: State) => void, onOtherDevice: () => void}} options
+   *  @returns {Promise<Draft>} once the document is in the store */
+  static async open({ account, store, onState, onOtherDevice }) {
+    const draft = new Draft(store, await LocalDraft.open(account), { onState, onOtherDevice })
+    await draft.#restore()
+    draft.#listen()
+    return draft
+  }
+
+  constructor(store, local, { onState, onOtherDevice }) {
+    this.#store = store
+    this.#local = local
+    this.#onState = onState
+    this.#onOtherDevice = onOtherDevice
+    this.#sync = new Sync(SERVER, {
+      onState: (state) => this.#synced(state),
+      onMerge: (theirs) => this.#merge(theirs),
+    })
+    pictures.keepIn({
+      put: (id, blob) => local.putPicture(id, blob),
+      get: async (id) => (await local.getPicture(id)) ?? this.#download(id),
+    })
+  }
+
+  /** Sends what is not on the server yet, now. */
+  flush() {
+    return this.#sync.flush()
+  }
+
+  async #restore() {
+    const kept = await this.#local.load().catch(() => null)
+    const server = await get(DRAFT_URL, { inBackground }).catch(() => null)
+    const { document, isChanged } = chosen(kept, server)
+    this.#sync.begin({ revision: server?.revision ?? kept?.revision ?? 0, pictures: server?.pictures ?? [] })
+    this.#adopt(readable(document))
+    await this.#local.keepPictures(pictureIds(this.#store.document)).catch(() => {})
+    this.#keep({ isSynced: !isChanged })
+    if (isChanged || !server) this.#sync.change(this.#store.document)
+    else this.#say()
+  }
+
+  #listen() {
+    this.#store.subscribe((document) => {
+      if (this.#isAdopting) return
+      this.#keep({ isSynced: false })
+      this.#sync.change(document)
+    })
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.flush()
+      else this.#refresh().catch(() => {}) // not reached: the next change tries again
+    })
+    window.addEventListener("online", () => this.flush())
+    window.addEventListener("beforeunload", (event) => {
+      if (!this.#sync.isSaved && this.#kept !== this.#store.document) event.preventDefault()
+    })
+  }
+
+  /** Takes over what another device has changed meanwhile. */
+  async #refresh() {
+    if (!this.#sync.isSaved || !(await isSignedIn())) return
+    const server = await get(DRAFT_URL, { inBackground })
+    if (!this.#sync.isSaved || server.revision <= this.#sync.revision) return
+    this.#sync.begin(server)
+    this.#adopt(readable(server.document))
+    this.#keep({ isSynced: true })
+  }
+
+  #merge(theirs) {
+    this.#adopt(readDocument(merged(readable(theirs), this.#store.document)))
+    this.#keep({ isSynced: false })
+    this.#onOtherDevice()
+    return this.#store.document
+  }
+
+  #adopt(document) {
+    this.#isAdopting = true
+    this.#store.update(() => document)
+    this.#isAdopting = false
+  }
+
+  async #keep({ isSynced }) {
+    const { document } = this.#store
+    if (await this.#local.save(document, { revision: this.#sync.revision, isSynced })) this.#kept = document
+    if (document === this.#store.document) this.#say()
+  }
+
+  #synced(state) {
+    this.#state = state
+    if (state.name === "saved") this.#keep({ isSynced: true })
+    this.#say()
+  }
+
+  async #download(id) {
+    const file = await fetchFile(`${DRAFT_URL}pictures/${id}/`, "picture").catch(() => null)
+    if (file) this.#local.putPicture(id, file)
+    return file
+  }
+
+  #say() {
+    this.#onState({ ...this.#state, isKept: this.#kept === this.#store.document })
+  }
+}
+
+/** A state in words. @param {State} state */
+export function inWords({ name, progress, isKept }) {
+  if (name === "saved") return "Saved"
+  if (name === "saving") return progress === null ? "Saving…" : `Saving ${Math.round(100 * progress)} %`
+  const why = { offline: "Offline", "signed-out": "Signed out", refused: "Not on the server" }[name]
+  return `${why}: ${isKept ? "saved in this browser" : "not saved"}`
+}
+
+const SERVER = {
+  read: () => get(DRAFT_URL, { inBackground }),
+  write(draft) {
+    const body = JSON.stringify({ ...draft, document: undefined }).slice(0, -1) + `,"document":${jsonOf(draft.document)}}`
+    const keepalive = document.hidden && body.length < MAX_KEEPALIVE_BYTES // the page may be closing
+    return call(DRAFT_URL, { method: "PUT", body, headers: { "Content-Type": "application/json" }, keepalive, inBackground })
+  },
+  async sendPicture(id, onProgress) {
+    const body = await pictures.get(id)
+    if (body) await call(`${DRAFT_URL}pictures/${id}/`, { method: "PUT", body, headers: { "Content-Type": body.type || "application/octet-stream" }, onProgress, inBackground })
+  },
+}
+
+const texts = new WeakMap() // of entries, which never change and may hold thousands of points
+
+function jsonOf({ entries, ...rest }) {
+  const list = entries.map((entry) => {
+    if (!texts.has(entry)) texts.set(entry, JSON.stringify(entry))
+    return texts.get(entry)
+  })
+  return `${JSON.stringify({ ...rest, entries: 0 }).slice(0, -2)}[${list.join(",")}]}`
+}
+
+/** The document from plain JSON; an empty one where there is none, or where a newer version of the page wrote it. */
+function readable(json) {
+  try {
+    return json ? readDocument(json) : emptyDocument()
+  } catch (error) {
+    if (error instanceof RangeError) return emptyDocument()
+    throw error
+  }
+}

@@ -1,0 +1,116 @@
+// The draft in this browser, in IndexedDB: the document, written with every change, and its pictures. Each account has a
+// database of its own, which is deleted when another account is signed in.
+//
+// Where IndexedDB is missing or full, as in some private windows, every method does nothing and says so by its result.
+
+const PREFIX = "dreamlayer-draft-of-"
+const STORES = ["head", "entries", "pictures"]
+
+/** @typedef {{document: object, revision: number, isSynced: boolean}} Kept
+ *  revision: of the server's draft that the document is based on; isSynced: the server has this document */
+
+export class LocalDraft {
+  #database
+  #writer = Math.random().toString(36)
+  #written = [] // the entries in the database, if this page wrote last
+
+  constructor(database) {
+    this.#database = database
+  }
+
+  /** @param {string} account @returns {Promise<LocalDraft>} */
+  static async open(account) {
+    await forgetOtherAccounts(account)
+    return new LocalDraft(await opened(PREFIX + account).catch(() => null))
+  }
+
+  /** @returns {Promise<Kept | null>} the document as plain JSON */
+  async load() {
+    if (!this.#database) return null
+    const [, [head, entries]] = this.#begin("readonly")
+    const [kept, list] = await Promise.all([result(head.get("head")), result(entries.getAll())])
+    if (!kept) return null
+    const { writer, revision, isSynced, ...rest } = kept
+    return { document: { ...rest, entries: list }, revision, isSynced }
+  }
+
+  /** Writes the document; of the entries only those that changed, which are compared by identity.
+   *  @param {import("../core/document.js").Document} document @returns {Promise<boolean>} whether it is kept */
+  async save({ entries, ...rest }, { revision, isSynced }) {
+    if (!this.#database) return false
+    try {
+      const [transaction, [head, list]] = this.#begin("readwrite")
+      const former = await result(head.get("head"))
+      const written = former?.writer === this.#writer ? this.#written : []
+      let first = 0
+      while (first < written.length && written[first] === entries[first]) first++
+      if (first < written.length || !written.length) list.delete(IDBKeyRange.lowerBound(first))
+      for (let index = first; index < entries.length; index++) list.put(entries[index], index)
+      head.put({ ...rest, writer: this.#writer, revision, isSynced }, "head")
+      await done(transaction)
+      this.#written = entries
+      return true
+    } catch {
+      this.#written = []
+      return false
+    }
+  }
+
+  /** @returns {Promise<boolean>} whether it is kept */
+  async putPicture(id, blob) {
+    if (!this.#database) return false
+    try {
+      const transaction = this.#database.transaction("pictures", "readwrite")
+      transaction.objectStore("pictures").put(blob, id)
+      await done(transaction)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** @returns {Promise<Blob | null>} */
+  async getPicture(id) {
+    if (!this.#database) return null
+    return (await result(this.#database.transaction("pictures").objectStore("pictures").get(id)).catch(() => null)) ?? null
+  }
+
+  /** Deletes all pictures but these. @param {Set<string>} ids */
+  async keepPictures(ids) {
+    if (!this.#database) return
+    const transaction = this.#database.transaction("pictures", "readwrite")
+    const pictures = transaction.objectStore("pictures")
+    for (const id of await result(pictures.getAllKeys())) if (!ids.has(id)) pictures.delete(id)
+    await done(transaction)
+  }
+
+  #begin(mode) {
+    const transaction = this.#database.transaction(STORES, mode)
+    return [transaction, STORES.map((name) => transaction.objectStore(name))]
+  }
+}
+
+/** Deletes the drafts of all accounts but the one that is signed in. @param {string} account "" where nobody is */
+export async function forgetOtherAccounts(account) {
+  if (!account) return
+  const databases = await globalThis.indexedDB?.databases?.().catch(() => []) ?? []
+  for (const { name } of databases) if (name.startsWith(PREFIX) && name !== PREFIX + account) indexedDB.deleteDatabase(name)
+}
+
+async function opened(name) {
+  const opening = indexedDB.open(name, 1)
+  opening.addEventListener("upgradeneeded", () => { for (const name of STORES) opening.result.createObjectStore(name) })
+  const database = await result(opening)
+  database.addEventListener("versionchange", () => database.close())
+  return database
+}
+
+const result = (request) => new Promise((resolve, reject) => {
+  request.addEventListener("success", () => resolve(request.result))
+  request.addEventListener("error", () => reject(request.error))
+})
+
+const done = (transaction) => new Promise((resolve, reject) => {
+  transaction.addEventListener("complete", resolve)
+  for (const end of ["abort", "error"]) transaction.addEventListener(end, () => reject(transaction.error))
+})

@@ -1,0 +1,22 @@
+// Which document is opened, and how two devices' changes are joined. Pure: no DOM.
+
+/** Both documents in one: first the other device's, then this one's from its present photo on. What is shown is this one's,
+ *  and undo leads to the other's. @returns {object} a document as plain JSON */
+export function merged(theirs, mine) {
+  if (!mine.entries.length) return theirs
+  const start = Math.max(0, mine.entries.slice(0, mine.cursor).findLastIndex(({ kind }) => kind === "photo"))
+  const before = theirs.entries.slice(0, theirs.cursor)
+  return { ...mine, entries: [...before, ...mine.entries.slice(start)], cursor: before.length + mine.cursor - start }
+}
+
+/** What a page opens: the server's draft, unless this browser has changes that the server has not.
+ *  @param {import("./local.js").Kept | null} kept
+ *  @param {{revision: number, document: object | null} | null} server  null: it cannot be reached
+ *  @returns {{document: object | null, isChanged: boolean}} isChanged: the server does not have this document */
+export function chosen(kept, server) {
+  if (!server) return { document: kept?.document ?? null, isChanged: Boolean(kept && !kept.isSynced) }
+  const isNewest = kept && (!kept.isSynced || kept.revision > server.revision) // higher: the server was restored from a backup
+  if (!isNewest) return { document: server.document, isChanged: false }
+  if (kept.revision === server.revision || !server.document) return { document: kept.document, isChanged: true }
+  return { document: merged(server.document, kept.document), isChanged: true }
+}

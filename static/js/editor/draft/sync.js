@@ -1,0 +1,136 @@
+// Sends the document to the server: its new pictures first, then the document with the revision that it is based on. One
+// request at a time, at most QUIET_MS after the last change, and less often while the server cannot be reached.
+
+import { pictureIds } from "editor/core/document"
+
+export const QUIET_MS = 800
+const FIRST_RETRY_MS = 2000
+const LONGEST_RETRY_MS = 60_000
+const UPLOAD_ATTEMPTS = 2
+
+/** @typedef {"saved" | "saving" | "offline" | "signed-out" | "refused"} Name
+ *  saved: the server has the present document; offline: it cannot be reached, and is tried again;
+ *  refused: it does not take the document, for the reason in `message` */
+/** @typedef {{name: Name, message: string, progress: number | null}} State  progress: of a picture that is sent, 0 to 1 */
+
+export class Sync {
+  #server
+  #onState
+  #onMerge
+  #document = null
+  #revision = 0
+  #pictures = new Set() // those that the server has
+  #isSaved = true
+  #sending = null
+  #timer = 0
+  #retryMs = 0
+  #latest = 0
+
+  /** @param {{
+   *    read: () => Promise<{revision: number, document: object | null, pictures: string[]}>,
+   *    write: (draft: {revision: number, document: object, pictures: string[]}) => Promise<{revision: number}>,
+   *    sendPicture: (id: string, onProgress: (share: number) => void) => Promise<void>,
+   *  }} server  each rejects with an error of `status` (0: not reached, 401: signed out), `code` and `message`
+   *  @param {{onState: (state: State) => void, onMerge: (document: object) => object}} listeners
+   *  onMerge: called with the newer draft of another device; returns the document that replaces both */
+  constructor(server, { onState, onMerge }) {
+    this.#server = server
+    this.#onState = onState
+    this.#onMerge = onMerge
+  }
+
+  get revision() {
+    return this.#revision
+  }
+
+  get isSaved() {
+    return this.#isSaved
+  }
+
+  /** What the server has. */
+  begin({ revision, pictures }) {
+    this.#revision = revision
+    this.#pictures = new Set(pictures)
+  }
+
+  /** The document has changed. */
+  change(document) {
+    this.#document = document
+    this.#latest++
+    this.#isSaved = false
+    if (!this.#retryMs) this.#say("saving")
+    this.#schedule(Math.max(QUIET_MS, this.#retryMs))
+  }
+
+  /** Sends what is not sent yet, now. Resolves when that was tried. */
+  async flush() {
+    clearTimeout(this.#timer)
+    while (this.#sending) await this.#sending
+    if (this.#isSaved) return
+    this.#sending = this.#send().finally(() => { this.#sending = null })
+    await this.#sending
+  }
+
+  #schedule(ms) {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.flush(), ms)
+  }
+
+  async #send() {
+    const sent = this.#latest
+    try {
+      await this.#write()
+      this.#retryMs = 0
+      this.#isSaved = sent === this.#latest
+      this.#say(this.#isSaved ? "saved" : "saving")
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  async #write() {
+    for (let attempt = 1; ; attempt++) {
+      const document = this.#document
+      const pictures = [...pictureIds(document)]
+      await this.#sendPictures(pictures)
+      try {
+        const saved = await this.#server.write({ revision: this.#revision, document, pictures })
+        this.#revision = saved.revision
+        this.#pictures = new Set(pictures)
+        return
+      } catch (error) {
+        if (attempt === UPLOAD_ATTEMPTS) throw error
+        if (error.code === "draft_changed") await this.#merge()
+        else if (error.code === "draft_pictures_missing") this.#pictures.clear()
+        else throw error
+      }
+    }
+  }
+
+  async #sendPictures(ids) {
+    for (const id of ids) {
+      if (this.#pictures.has(id)) continue
+      await this.#server.sendPicture(id, (progress) => this.#say("saving", { progress }))
+      this.#pictures.add(id)
+    }
+  }
+
+  async #merge() {
+    const newer = await this.#server.read()
+    this.begin(newer)
+    if (newer.document) this.#document = this.#onMerge(newer.document)
+  }
+
+  #failed(error) {
+    if (!("status" in error)) throw error
+    if (error.status === 401 || error.status === 403) return this.#say("signed-out")
+    if (error.status >= 400 && error.status < 500 && error.status !== 408) return this.#say("refused", { message: error.message })
+    this.#retryMs = Math.min(LONGEST_RETRY_MS, 2 * this.#retryMs || FIRST_RETRY_MS)
+    this.#say("offline")
+    this.#schedule(this.#retryMs)
+  }
+
+  #say(name, { message = "", progress = null } = {}) {
+    this.#onState({ name, message, progress })
+  }
+}

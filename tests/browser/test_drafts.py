@@ -1,0 +1,273 @@
+"""Drafts: nothing that is open in the editor is lost, with a real server and a real browser."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, sign_up, watched_page
+from tests.installation import Installation
+
+pytestmark = pytest.mark.browser
+
+PAGE = "/keys/"
+"""A page with the scripts' import map, but without the editor."""
+OPEN = """async () => {
+    const [{ Store }, { Draft, inWords }, document_, operations, pictures, { account }] = await Promise.all(
+        ["core/store", "draft/draft", "core/document", "core/operations", "core/pictures"]
+            .map((name) => import(`editor/${name}`)).concat(import("session")))
+    const store = new Store()
+    const said = []
+    const changes = { joined: 0 }
+    const draft = await Draft.open({
+        account, store,
+        onState: (state) => said.push(inWords(state)),
+        onOtherDevice: () => changes.joined++,
+    })
+    const canvas = Object.assign(document.createElement("canvas"), { width: 300, height: 200 })
+    const painted = (colour) => new Promise((made) => {
+        const context = canvas.getContext("2d")
+        context.fillStyle = colour
+        context.fillRect(0, 0, 300, 200)
+        canvas.toBlob(made)
+    })
+    window.studio = {
+        store, draft, said, changes,
+        async take(name) {
+            const id = await pictures.put(await painted(name))
+            const photo = { id, name, width: 300, height: 200 }
+            store.update((it) => document_.push(it, { kind: "photo", photo, parent: null }))
+        },
+        stroke(size) {
+            const operation = operations.stroke({ size, points: [[1, 2, 0.5], [30.25, 40, 1]] })
+            store.update((it) => document_.push(it, { kind: "mask", operation }))
+        },
+        set: (changed) => store.update((it) => Object.freeze({ ...it, ...changed })),
+        undo: () => store.update(document_.undo),
+        async shown() {
+            const { photo, operations } = store.view
+            const { settings, step, generation } = store.document
+            const blob = photo && await pictures.get(photo.id)
+            const sizes = operations.map(({ size }) => size)
+            return [photo?.name ?? null, Boolean(blob?.size), sizes, settings, step, generation]
+        },
+    }
+}"""
+
+
+def opened(page: Page, site_url: str = "") -> Page:
+    """Open the draft on a page without an editor, as the editor does."""
+    page.goto(site_url + PAGE)
+    page.evaluate(OPEN)
+    return page
+
+
+def do(page: Page, actions: str) -> None:
+    page.evaluate(f"async () => {{ {actions} }}")
+
+
+def shown(page: Page) -> Any:
+    """Name of the photo, whether its file is there, sizes of the strokes, settings, step, generation."""
+    return page.evaluate("studio.shown()")
+
+
+def is_said(page: Page, text: str) -> None:
+    page.wait_for_function("(text) => studio.said.at(-1) === text", arg=text)
+
+
+TAKE = 'await studio.take("red"); studio.stroke(11); studio.stroke(12); studio.set({ settings: { prompt: "a lawn" } })'
+TAKEN = ["red", True, [11, 12], {"prompt": "a lawn"}, "editing", None]
+
+
+@pytest.fixture
+def person(browser: Browser, site: Installation) -> Iterator[Page]:
+    """A page of a new account without a draft."""
+    context = browser.new_context(base_url=site.url)
+    for page in watched_page(context):
+        sign_up(page)
+        yield opened(page)
+
+
+@pytest.fixture
+def device(browser: Browser, site: Installation, person: Page) -> Iterator[Page]:
+    """Another browser of the same person."""
+    context = browser.new_context(base_url=site.url, storage_state=person.context.storage_state())
+    yield from watched_page(context)
+
+
+def end_session(page: Page, site: Installation) -> None:
+    """Delete the session on the server, as another sign-out does."""
+    cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
+    with sqlite3.connect(site.folder / "dreamlayer.sqlite3", timeout=20) as database:
+        deleted = database.execute("DELETE FROM django_session WHERE session_key = ?", [cookies["sessionid"]])
+        assert deleted.rowcount == 1
+
+
+def sign_in_again(page: Page, email: str = "") -> None:
+    dialog = page.get_by_role("dialog", name="You are signed out")
+    expect(dialog).to_be_visible()
+    if email:
+        dialog.get_by_label("Email").fill(email)
+    dialog.get_by_label("Password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Sign in").click()
+
+
+def test_everything_comes_back_after_a_reload_and_on_another_device(person: Page, device: Page) -> None:
+    do(person, TAKE + '; studio.set({ step: "result", generation: "7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d" })')
+    there = [*TAKEN[:4], "result", "7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d"]
+    opened(person)  # at once: the server has nothing yet
+    assert shown(person) == there
+    is_said(person, "Saved")
+    assert shown(opened(device)) == there
+    do(device, 'await studio.take("blue"); studio.undo()')
+    assert shown(device) == there, "the first photo is one undo away"
+    is_said(device, "Saved")
+    do(person, 'document.dispatchEvent(new Event("visibilitychange"))')
+    person.wait_for_function("() => studio.store.document.entries.length === 4")
+    assert shown(opened(person)) == there
+
+
+@contextmanager
+def own_browser(browser: Browser, chromium: str, folder: Path) -> Iterator[tuple[Page, int]]:
+    """A page in a browser process of its own, and the id of its process group."""
+    (folder / "DevToolsActivePort").unlink(missing_ok=True)
+    command = [chromium, *CHROMIUM_FLAGS, f"--user-data-dir={folder}", "--remote-debugging-port=0", "about:blank"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        Installation.wait_until((folder / "DevToolsActivePort").exists)
+        port = (folder / "DevToolsActivePort").read_text().splitlines()[0]
+        connected = browser.browser_type.connect_over_cdp(f"http://127.0.0.1:{port}")
+        yield connected.contexts[0].pages[0], process.pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_killed_browser_and_a_stopped_server_lose_nothing(
+    browser: Browser, chromium: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    installation = Installation(tmp_path_factory.mktemp("stopped-site"))
+    installation.migrate()
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    with own_browser(browser, chromium, profile) as (page, group):
+        with installation.serving():
+            sign_up(page, installation.url)
+            opened(page, installation.url)
+            do(page, TAKE)
+            is_said(page, "Saved")
+        do(page, 'await studio.take("blue"); studio.stroke(13)')
+        is_said(page, "Offline: saved in this browser")
+        cookies = page.context.cookies()  # Chromium writes them to disk only twice a minute
+        do(page, "studio.stroke(14)")
+        os.killpg(group, signal.SIGKILL)
+    with installation.serving(), own_browser(browser, chromium, profile) as (page, _):
+        page.context.add_cookies(cookies)
+        opened(page, installation.url)
+        assert shown(page) == ["blue", True, [13, 14], {"prompt": "a lawn"}, "editing", None]
+        is_said(page, "Saved")
+
+
+def test_changes_of_two_devices_are_joined(person: Page, device: Page) -> None:
+    do(person, TAKE)
+    is_said(person, "Saved")
+    opened(device)
+    for page, change in ((device, "studio.stroke(21)"), (person, 'await studio.take("green"); studio.stroke(31)')):
+        do(page, change)
+        is_said(page, "Saved")
+    assert person.evaluate("studio.changes.joined") == 1
+    assert shown(person) == ["green", True, [31], {"prompt": "a lawn"}, "editing", None]
+    do(person, "studio.undo(); studio.undo()")
+    assert shown(person)[:3] == ["red", True, [11, 12, 21]], "undo leads to the other device's changes"
+
+
+def test_the_browser_keeps_the_draft_while_there_is_no_connection(person: Page) -> None:
+    do(person, TAKE)
+    is_said(person, "Saved")
+    person.context.set_offline(True)
+    do(person, "studio.stroke(13)")
+    is_said(person, "Offline: saved in this browser")
+    assert person.evaluate("window.dispatchEvent(new Event('beforeunload', { cancelable: true }))"), "no warning"
+    person.context.set_offline(False)
+    opened(person)  # before the next attempt
+    assert shown(person)[2] == [11, 12, 13]
+    is_said(person, "Saved")
+
+
+def test_a_window_without_storage_warns_only_of_what_is_not_saved(browser: Browser, site: Installation) -> None:
+    context = browser.new_context(base_url=site.url)
+    context.add_init_script("Object.defineProperty(window, 'indexedDB', { value: undefined })")
+    for page in watched_page(context):
+        sign_up(page)
+        opened(page)
+        leaves = "window.dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+        context.set_offline(True)
+        do(page, TAKE)
+        is_said(page, "Offline: not saved")
+        assert not page.evaluate(leaves)
+        context.set_offline(False)
+        is_said(page, "Saved")
+        assert page.evaluate(leaves)
+        assert shown(opened(page)) == TAKEN
+
+
+def test_signed_out_in_the_middle_the_same_request_is_repeated(person: Page, site: Installation) -> None:
+    do(person, TAKE)
+    is_said(person, "Saved")
+    end_session(person, site)
+    do(person, "studio.stroke(13)")
+    person.evaluate("""() => {
+        const type = { "Content-Type": "application/json" }
+        window.answer = import("api").then(({ post }) => post("/api/plan/", JSON.stringify({ prompt: "x" }), type))
+    }""")
+    sign_in_again(person)
+    assert person.evaluate("answer")["status"] == "success"
+    is_said(person, "Saved")
+    assert shown(person)[2] == [11, 12, 13]
+    values = "(fields) => fields.map(({ value }) => value)"
+    assert len(set(person.eval_on_selector_all("input[name=csrfmiddlewaretoken]", values))) == 1, "forms work too"
+    person.context.clear_cookies(name="csrftoken")  # the token alone
+    do(person, "studio.stroke(14)")
+    is_said(person, "Saved")
+    assert shown(opened(person))[2] == [11, 12, 13, 14]
+
+
+def test_a_closed_dialog_is_not_opened_again_by_itself(person: Page, site: Installation) -> None:
+    do(person, TAKE)
+    is_said(person, "Saved")
+    end_session(person, site)
+    do(person, "studio.stroke(13)")
+    dialog = person.get_by_role("dialog", name="You are signed out")
+    dialog.get_by_role("button", name="Not now").click()
+    is_said(person, "Signed out: saved in this browser")
+    do(person, "studio.stroke(14); await studio.draft.flush()")
+    is_said(person, "Signed out: saved in this browser")
+    expect(dialog).to_have_count(0)
+
+
+def test_another_account_gets_nothing_of_the_first(person: Page, browser: Browser, site: Installation) -> None:
+    other = browser.new_context(base_url=site.url)
+    second = sign_up(other.new_page())
+    other.close()
+    do(person, TAKE)
+    is_said(person, "Saved")
+    end_session(person, site)
+    do(person, "studio.stroke(13)")
+    with person.expect_navigation():
+        sign_in_again(person, second)
+    person.evaluate(OPEN)
+    assert shown(person) == [None, False, [], {}, "editing", None]
+    databases = person.evaluate("indexedDB.databases().then((all) => all.map(({ name }) => name))")
+    assert [name for name in databases if name.startswith("dreamlayer-draft")] == [
+        person.evaluate("`dreamlayer-draft-of-${document.body.dataset.account}`")
+    ]
