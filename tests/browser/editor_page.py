@@ -117,11 +117,16 @@ def close_settings(page: Page) -> None:
     expect(page.get_by_label("Engine")).to_be_hidden()
 
 
-def kept_metadata(page: Page) -> dict[str, Any]:
-    """The metadata of the generation on the page, as the server stores it."""
+def kept_generation(page: Page) -> dict[str, Any]:
+    """The generation on the page, as the server stores it."""
     generation = re.search(r"generation=([0-9a-f-]{36})", page.url)
     assert generation is not None
-    metadata: dict[str, Any] = page.request.get(f"/api/generations/{generation[1]}/").json()["metadata"]
+    stored: dict[str, Any] = page.request.get(f"/api/generations/{generation[1]}/").json()
+    return stored
+
+
+def kept_metadata(page: Page) -> dict[str, Any]:
+    metadata: dict[str, Any] = kept_generation(page)["metadata"]
     return metadata
 
 

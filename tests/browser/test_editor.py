@@ -18,6 +18,7 @@ from tests.browser.editor_page import (
     drop,
     generate,
     is_red,
+    kept_generation,
     more_settings,
     open_photo,
     paint_line,
@@ -312,3 +313,68 @@ def test_a_key_is_shown_once_and_can_be_revoked(page: Page) -> None:
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Revoke photo script").click()
     expect(page.locator("main")).to_contain_text("None yet")
+
+
+def test_each_step_knows_its_parent_and_an_earlier_one_can_be_branched_from(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    generate(page)
+    first = kept_generation(page)
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+    paint_line(page, from_left=0.2, to_left=0.25, down=0.2)
+    generate(page)
+    second = kept_generation(page)
+    page.get_by_role("button", name="Step 1, from the photo: Erased").click()
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+    assert not is_red(page)
+    paint_line(page, from_left=0.8, to_left=0.85, down=0.2)
+    generate(page)
+    third = kept_generation(page)
+    assert [step["parent"] for step in (first, second, third)] == [None, first["id"], first["id"]]
+    page.reload()
+    steps = page.locator("#strip button")
+    expect(steps).to_have_count(4)  # after the photo
+    expect(steps.nth(3)).to_have_attribute("aria-current", "step")
+    expect(steps.nth(3)).to_have_accessible_name("Step 3, from step 1: Erased")
+    steps.first.click()
+    expect(page.locator("#result")).to_be_hidden()
+    expect(steps.first).to_have_attribute("aria-current", "step")
+
+
+def test_the_result_is_compared_in_the_place_of_the_photo(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    before = photo_box(page)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    generate(page)
+    expect(page.locator("#result-told")).to_have_text(re.compile(r"^Erased in [0-9.]+ s, nothing else touched$"))
+    expect(page.locator("#result")).to_be_focused()
+    result = page.locator("#result-image")
+    assert (result.bounding_box(), photo_box(page)) == (before, before)
+    page.get_by_role("button", name="Divider", exact=True).click()
+    divider = page.get_by_role("slider", name="Divider")
+    expect(divider).to_have_attribute("aria-valuenow", "50")
+    divider.press("ArrowRight")
+    assert int(divider.get_attribute("aria-valuenow") or 0) > 50
+    divider.press("Home")
+    expect(divider).to_have_attribute("aria-valuenow", "0")
+    handle = divider.bounding_box()
+    assert handle is not None
+    page.mouse.move(handle["x"] + handle["width"] / 2, before["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(before["x"] + before["width"] * 0.75, before["y"] + 20, steps=4)
+    page.mouse.up()
+    expect(divider).to_have_attribute("aria-valuenow", "75")
+    page.get_by_role("button", name="Difference").click()
+    expect(divider).to_be_hidden()
+    expect(result).to_have_css("mix-blend-mode", "difference")
+    page.get_by_role("button", name="Blink").click()
+    expect(result).to_have_css("visibility", "hidden")
+    expect(result).to_have_css("visibility", "visible")
+    page.get_by_role("button", name="Blink").click()
+    page.get_by_role("button", name="Hold").dispatch_event("pointerdown")
+    expect(result).to_have_css("visibility", "hidden")
+    page.get_by_role("button", name="Hold").dispatch_event("pointerup")
+    expect(result).to_have_css("visibility", "visible")
+    page.get_by_role("button", name="Zoom in").click()
+    assert result.bounding_box() == photo_box(page) != before

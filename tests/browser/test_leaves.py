@@ -85,3 +85,29 @@ def test_a_brush_is_one_to_a_hundred_pixels_wide(run: Run, wanted: float | str, 
 )
 def test_numbers_are_formatted_for_display(run: Run, call: str, words: str) -> None:
     assert run("format", f"return m.{call}") == words
+
+
+def test_the_steps_of_an_edit_tree_are_listed_branch_by_branch(run: Run) -> None:
+    body = """
+        const step = (id, parent, second) => ({ id, parent, at: `2026-01-01T00:00:0${second}Z`, label: id })
+        const made = [step("d", "a", 4), step("a", null, 1), step("e", "gone", 5), step("c", "b", 3), step("b", "a", 2)]
+        const listed = m.inOrder(made).map(({ id, number, from, branches }) => [id, number, from, branches])
+        return [listed, m.pathTo(made, "c"), m.merged(made, [step("a", null, 9)]).length]
+    """
+    listed, path, count = run("editor/tree/tree", body)
+    assert listed == [["a", 1, 0, False], ["b", 2, 1, False], ["c", 3, 2, False], ["d", 4, 1, True], ["e", 5, 0, True]]
+    assert path == ["c", "b", "a"]
+    assert count == 5
+
+
+def test_a_step_is_made_of_a_generation_with_a_result(run: Run) -> None:
+    body = """
+        const metadata = { prompt: "a bus", ignored: [] }
+        const images = [{ url: "/0/", copy: { format: "jpeg" } }]
+        const generation = { id: "g", parent: "p", images, metadata, created_at: "now" }
+        const ignored = { ...generation, metadata: { prompt: "a bus", ignored: ["prompt"] } }
+        return [m.stepOf(generation), m.stepOf(ignored).label, m.stepOf({ ...generation, images: [] })]
+    """
+    step, label, nothing = run("editor/tree/tree", body)
+    assert (step["url"], step["thumbnail"], step["label"]) == ("/0/?format=png", "/0/thumbnail/", "a bus")
+    assert (label, nothing) == ("Erased", None)

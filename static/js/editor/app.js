@@ -14,6 +14,7 @@ import { listen } from "editor/pointer"
 import { Progress } from "editor/progress"
 import { Result } from "editor/result"
 import { SettingsForm } from "editor/settings_form"
+import { Strip } from "editor/tree/strip"
 import { Compare } from "editor/view/compare"
 import { MaskView } from "editor/view/mask_view"
 import { showRing } from "editor/view/ring"
@@ -25,10 +26,14 @@ const $ = (id) => document.getElementById(id)
 const jsonIn = (id) => JSON.parse($(id).textContent)
 const root = $("editor")
 const ZOOM_STEP = 1.5
+const SPECK = 0.001 // a share of the photo; less is probably not what was meant
+const SPECK_PIXELS = 16
+const MOST_OF_SPECKS = 0.02 // a larger share is not searched for specks
+const PAUSE_MS = 400
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 const store = new Store()
-const now = { photo: null, photoUrl: "", erases: false, size: 40, isChecking: false, painting: null }
+const now = { photo: null, photoUrl: "", erases: false, size: 40, isChecking: false, painting: null, specks: null, timer: 0 }
 
 const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
 const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas") }, {
@@ -37,7 +42,7 @@ const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), ove
     compare.place(viewport, photo)
     hover(now.hover)
   },
-  onDrawn: refresh,
+  onDrawn,
 })
 const settingsForm = new SettingsForm($("settings"), {
   engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limitBytes: limits.image, onChange: nameTheButton,
@@ -52,6 +57,7 @@ const result = new Result({
   modes: { divider: $("compare-divider"), blink: $("compare-blink"), difference: $("compare-difference") },
   figures: { outside: $("figure-outside"), seam: $("figure-seam"), engine: $("figure-engine"), time: $("figure-time") },
 }, compare, (metadata) => settingsForm.nameOf(metadata))
+const strip = new Strip($("strip"), openStep)
 
 // --- photo and mask -----------------------------------------------------------------------------------------------
 
@@ -61,27 +67,39 @@ async function takeFiles(files) {
   if (mask && now.photo) await takeMask(mask)
 }
 
-async function takePhoto(file) {
+/** Opens a photo, or with `parent` the result of that generation, which is then painted on. */
+async function takePhoto(file, { parent = null, isStep = false } = {}) {
   if (now.painting) return
   await saying("photo", async () => {
     const photo = await readPhoto(file, limits.image)
     const id = await put(file)
-    openPhoto({ ...photo, id })
+    openPhoto({ ...photo, id }, { parent, isStep })
     const { name, width, height } = photo
-    store.update((document) => push(document, { kind: "photo", photo: { id, name, width, height }, parent: null }))
+    store.update((document) => push(document, { kind: "photo", photo: { id, name, width, height }, parent }))
   })
 }
 
-function openPhoto(photo) {
+/** `parent`: the generation whose result it is; `isStep`: the same photo at another step of the strip. */
+function openPhoto(photo, { parent, isStep = false }) {
   URL.revokeObjectURL(now.photoUrl)
   now.photo = photo
   now.photoUrl = URL.createObjectURL(photo.file)
   root.dataset.state = "editing"
+  $("surface").dataset.hand = "false"
+  mask.open(photo.bitmap, photo, { keepView: isStep })
   result.hide()
-  mask.open(photo.bitmap, photo)
+  showStep(photo, parent, isStep)
   rememberInAddress("")
   say("mask", "")
   say("generate", "")
+}
+
+/** Marks in the strip the step that is painted on; a photo that is not known there begins a new strip. */
+function showStep(photo, parent, isStep) {
+  if (!isStep) strip.begin(photo.file, photo.id)
+  else if (!parent) strip.picture = photo.id
+  strip.current = parent
+  if (parent && !strip.has(parent)) saying("generate", () => strip.load(parent))
 }
 
 async function takeMask(file, known = null) {
@@ -101,12 +119,12 @@ async function takeMask(file, known = null) {
 
 /** Shows what is in effect: another photo, or another mask. */
 async function showDocument() {
-  const { photo, operations } = store.view
+  const { photo, parent, operations } = store.view
   if (photo && photo.id !== now.photo?.id) {
     const file = await getPicture(photo.id)
     const bitmap = await decode(file)
     if (store.view.photo?.id !== photo.id) return bitmap.close() // undone again meanwhile
-    openPhoto({ ...photo, file, bitmap })
+    openPhoto({ ...photo, file, bitmap }, { parent, isStep: strip.has(parent, photo.id) })
   }
   mask.show(store.view.operations)
   refresh()
@@ -187,6 +205,7 @@ async function generate() {
   await paint(async () => {
     const form = new FormData()
     form.append("image", now.photo.file, now.photo.name)
+    if (store.view.parent) form.append("parent", store.view.parent)
     form.append("mask", await mask.png(), "mask.png")
     for (const [name, value] of Object.entries(settingsForm.values())) form.append(name, value)
     for (const [name, file] of Object.entries(settingsForm.files())) form.append(name, file, file.name)
@@ -215,6 +234,7 @@ async function paint(begin) {
     progress.end()
     mask.hidePreview()
     refresh()
+    if (root.dataset.state === "done") $("result").focus({ preventScroll: true })
   }
 }
 
@@ -227,8 +247,9 @@ async function finish(generation) {
   if (generation.status === "succeeded") {
     root.dataset.state = "done"
     $("surface").dataset.hand = "true"
+    strip.add(generation)
+    strip.current = generation.id
     await result.show(generation, now.photoUrl, now.photo.name)
-    $("result").focus({ preventScroll: true })
   } else if (generation.status === "failed") {
     say("generate", generation.error?.message ?? "The painting failed.")
   } else {
@@ -251,12 +272,32 @@ function whatIsMissing() {
   return ""
 }
 
+/** Once drawing pauses, looks whether the mask is of nothing but specks. */
+function onDrawn() {
+  refresh()
+  clearTimeout(now.timer)
+  if (mask.coverage() === 0 || mask.coverage() > MOST_OF_SPECKS) return
+  now.timer = setTimeout(async () => {
+    now.specks = await mask.specks()
+    refresh()
+  }, PAUSE_MS)
+}
+
+/** What may be meant otherwise, or what comes next where there is no prompt to type. */
+function hint() {
+  const covered = mask.coverage()
+  if (covered < SPECK) return `Only ${share(covered)} of the photo is painted over. Was that all?`
+  if (now.specks && covered <= MOST_OF_SPECKS && now.specks.largest < SPECK_PIXELS) return "Only specks of a few pixels are painted over."
+  return settingsForm.readsPrompts ? "" : "Paint on, or press Erase."
+}
+
 /** Back from the result to the mask. */
 function edit() {
   if (!now.photo) return
   result.hide()
   root.dataset.state = "editing"
   $("surface").dataset.hand = "false"
+  strip.current = store.view.parent
   refresh()
 }
 
@@ -270,9 +311,14 @@ function nameTheButton() {
   $("generate").textContent = root.dataset.state === "done" ? "Try again" : settingsForm.paints ? "Paint" : "Erase"
 }
 
-async function useResult() {
-  const { url, name } = result
-  await saying("generate", async () => takePhoto(await fetchFile(url, name)))
+/** Goes on from the result that is shown. */
+const useResult = () => openStep({ id: strip.current, url: result.url, name: result.name })
+
+/** Returns to a step, whose result is painted on from there; the photo has no id. */
+async function openStep({ id, file, url, name = now.photo.name }) {
+  if (now.painting) return
+  await saying("generate", async () => takePhoto(file ?? (await fetchFile(url, name)), { parent: id, isStep: true }))
+  $("surface").focus({ preventScroll: true })
 }
 
 /** After a reload, or from the history: ?generation=… is shown or followed, ?source=… opens its photo, ?sample the sample. */
@@ -287,7 +333,8 @@ async function openFromAddress() {
   await saying("photo", async () => {
     const url = `/api/generations/${encodeURIComponent(id)}/`
     const generation = await get(url)
-    await takePhoto(await fetchFile(generation.source, "photo.png"))
+    await takePhoto(await fetchFile(generation.source, "photo.png"), { parent: generation.parent })
+    await strip.load(id)
     await settingsForm.fill(generation.metadata.requested)
     await settingsForm.takeImages(generation)
     if (!wanted.has("generation")) return
@@ -314,7 +361,7 @@ function refresh() {
   $("mask-input").disabled = busy || !now.photo
   $("mask-zone").classList.toggle("disabled", busy || !now.photo)
   $("generate").disabled = busy || Boolean(missing)
-  $("generate-hint").textContent = busy ? "" : missing
+  $("generate-hint").textContent = busy ? "" : missing || hint()
   nameTheButton()
   if (now.photo) {
     const { name, width, height } = now.photo
@@ -333,6 +380,7 @@ store.subscribe(() => {
   say("mask", "")
   saying("photo", showDocument)
 })
+new ResizeObserver(() => root.style.setProperty("--dock-now", `${$("settings").offsetHeight}px`)).observe($("settings"))
 dropzone(root, $("photo-input"), takeFiles)
 $("camera-input").addEventListener("change", ({ target }) => takeFiles([...target.files]))
 dropzone($("mask-zone"), $("mask-input"), ([file]) => takeMask(file))

@@ -100,6 +100,11 @@ export class SettingsForm {
     for (const image of this.#images) await image.takeFrom(generation)
   }
 
+  /** Whether a prompt can be typed at all: not where no model is installed that reads one. */
+  get readsPrompts() {
+    return !this.#form.elements.prompt.closest(".field").hidden
+  }
+
   /** Whether the form asks for something to be painted, rather than only erased. */
   get paints() {
     const { prompt } = this.#form

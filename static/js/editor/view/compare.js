@@ -46,6 +46,7 @@ export class Compare {
     this.#divider.hidden = mode !== "divider"
     clearInterval(this.#timer)
     this.peek(false)
+    if (mode === "divider") this.#share = (this.#box.left + this.#box.width / 2) / this.#stage.width
     if (mode === "blink") this.#timer = setInterval(() => this.#layer.classList.toggle("peeking"), BLINK_MS)
     this.#cut()
   }

@@ -78,8 +78,10 @@ export class MaskView {
     this.#painter.mode = mode
   }
 
-  /** Opens a photo with an empty mask. @param {ImageBitmap} bitmap @param {{width: number, height: number, file: Blob}} photo */
-  open(bitmap, { width, height, file }) {
+  /** Opens a photo with an empty mask. @param {ImageBitmap} bitmap @param {{width: number, height: number, file: Blob}} photo
+   *  @param {{keepView: boolean}} options keepView: it takes the place of the one before, if it has its size */
+  open(bitmap, { width, height, file }, { keepView = false } = {}) {
+    const stays = keepView && width === this.#photo?.width && height === this.#photo?.height
     this.#photo = { width, height }
     this.#operations = []
     this.#shown = 0
@@ -89,7 +91,8 @@ export class MaskView {
     this.#painter.open(bitmap, this.#photo)
     const colour = (COLOUR.blue << 16) | (COLOUR.green << 8) | COLOUR.red
     this.#send({ type: "open", width, height, photo: file, colour })
-    this.fit()
+    if (stays) this.#moveTo(this.#viewport)
+    else this.fit()
   }
 
   /**

@@ -1,0 +1,97 @@
+// The strip of steps beside the photo: the photo and all that was made of it; one press returns to a step.
+
+import { get } from "api"
+import { inOrder, merged, pathTo, stepOf } from "editor/tree/tree"
+
+export class Strip {
+  #list
+  #onOpen
+  #steps = []
+  #photo = null
+  #current = null
+
+  /** `list` is an ordered list. `onOpen({id, url, file})` is called with the step to return to; the photo has no id. */
+  constructor(list, onOpen) {
+    this.#list = list
+    this.#onOpen = onOpen
+  }
+
+  /** Begins anew with the file of a photo; `picture` is its id in core/pictures.js. */
+  begin(file, picture) {
+    URL.revokeObjectURL(this.#photo?.thumbnail)
+    this.#photo = { id: null, label: "The photo", number: 0, file, picture, thumbnail: URL.createObjectURL(file) }
+    this.#steps = []
+    this.current = null
+  }
+
+  /** The id of the photo's file, where the photo came from the server. */
+  set picture(id) {
+    this.#photo.picture = id
+  }
+
+  /** Whether this generation is a step of the strip; without one, whether `picture` is its photo. */
+  has(id, picture) {
+    return id ? this.#steps.some((step) => step.id === id) : picture === this.#photo?.picture
+  }
+
+  /** The id of the step that is shown or painted on; null for the photo. */
+  get current() {
+    return this.#current
+  }
+
+  set current(id) {
+    this.#current = id
+    this.#show()
+  }
+
+  /** Adds a generation that has just ended, or been opened. */
+  add(generation) {
+    this.#take([generation])
+  }
+
+  /** Adds all of the edit tree of a generation, and takes the photo at its root. */
+  async load(id) {
+    const all = []
+    for (let page = { next: `/api/generations/?tree=${encodeURIComponent(id)}&page_size=100` }; page.next;) {
+      page = await get(page.next)
+      all.push(...page.results)
+    }
+    const ids = new Set(all.map((generation) => generation.id))
+    const root = all.find(({ parent }) => !ids.has(parent))
+    if (root) Object.assign(this.#photo, { file: null, url: root.source, thumbnail: `${root.source}thumbnail/` })
+    this.#take(all)
+  }
+
+  #take(generations) {
+    this.#steps = merged(this.#steps, generations.map(stepOf).filter(Boolean))
+    this.#show()
+  }
+
+  #show() {
+    this.#list.hidden = !this.#steps.length
+    if (!this.#photo) return
+    const path = new Set(pathTo(this.#steps, this.#current))
+    this.#list.replaceChildren(...[this.#photo, ...inOrder(this.#steps)].map((step) => this.#item(step, path)))
+    this.#list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" })
+  }
+
+  #item(step, path) {
+    const item = document.createElement("li")
+    item.classList.toggle("branch", Boolean(step.branches))
+    item.classList.toggle("on-path", !step.id || path.has(step.id))
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "step", title: nameOf(step) })
+    button.setAttribute("aria-label", nameOf(step))
+    if (step.id === this.#current) button.setAttribute("aria-current", "step")
+    button.append(Object.assign(document.createElement("img"), { src: step.thumbnail, alt: "", loading: "lazy" }))
+    if (step.number) button.append(Object.assign(document.createElement("span"), { textContent: String(step.number) }))
+    button.addEventListener("click", () => this.#onOpen(step))
+    item.append(button)
+    return item
+  }
+}
+
+/** "Step 3, from step 1: a red bus" */
+function nameOf({ number, from, label }) {
+  if (!number) return label
+  return `Step ${number}, from ${from ? `step ${from}` : "the photo"}: ${label}`
+}

@@ -1,0 +1,55 @@
+// The edit tree: steps made from generations, each with the step that it continues. Pure: no DOM.
+
+/** @typedef {{id: string, parent: string | null, url: string, thumbnail: string, label: string, at: string}} Step
+ *  url: of the result that goes on; at: when it was made, ISO 8601 */
+
+/** A step from a generation as the API renders it; null without a result. @returns {Step | null} */
+export function stepOf({ id, parent, images, metadata, created_at }) {
+  if (!images?.length) return null
+  const [{ url, copy }] = images
+  const painted = metadata.prompt && !metadata.ignored.includes("prompt")
+  return {
+    id,
+    parent,
+    url: copy ? `${url}?format=png` : url, // the lossless one
+    thumbnail: `${url}thumbnail/`,
+    label: painted ? metadata.prompt : "Erased",
+    at: created_at,
+  }
+}
+
+/** Adds steps; a known one is replaced. @param {Step[]} steps @param {Step[]} others @returns {Step[]} */
+export function merged(steps, others) {
+  const byId = new Map([...steps, ...others].map((step) => [step.id, step]))
+  return [...byId.values()]
+}
+
+/**
+ * The steps in the order of the strip: each after the step that it continues, older ones first, a branch to its end
+ * before the next. `number` counts from 1 in the order in which they were made, `from` is the number of the step that it
+ * continues (0 = the photo), `branches` says that it is not the first to continue that step.
+ * @param {Step[]} steps @returns {(Step & {number: number, from: number, branches: boolean})[]}
+ */
+export function inOrder(steps) {
+  const made = steps.toSorted((one, other) => one.at.localeCompare(other.at))
+  const numbers = new Map(made.map(({ id }, index) => [id, index + 1]))
+  const known = (id) => (numbers.has(id) ? id : null) // a step whose parent was deleted starts at the photo
+  const children = Map.groupBy(made, ({ parent }) => known(parent))
+  const found = []
+  const waiting = (children.get(null) ?? []).toReversed()
+  while (waiting.length) {
+    const step = waiting.pop()
+    const from = known(step.parent)
+    found.push({ ...step, number: numbers.get(step.id), from: numbers.get(from) ?? 0, branches: children.get(from)[0] !== step })
+    waiting.push(...(children.get(step.id) ?? []).toReversed())
+  }
+  return found
+}
+
+/** The ids of a step and of all that it continues, the newest first. @param {Step[]} steps @returns {string[]} */
+export function pathTo(steps, id) {
+  const byId = new Map(steps.map((step) => [step.id, step]))
+  const path = []
+  for (let step = byId.get(id); step && !path.includes(step.id); step = byId.get(step.parent)) path.push(step.id)
+  return path
+}
