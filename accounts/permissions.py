@@ -29,10 +29,15 @@ class HasScope(BasePermission):
         scope = required_scope(view, request.method or "")
         if scope is None:  # the view itself answers 405 to a method that it does not implement
             return not hasattr(view, (request.method or "").lower())
-        if scope not in request.auth.scopes:
-            has = ", ".join(request.auth.scopes)
-            raise PermissionDenied(f"This API key lacks the scope “{scope}”; it has {has}.", code="scope_missing")
+        check_scope(request, scope)
         return True
+
+
+def check_scope(request: Request, scope: str) -> None:
+    """Raise PermissionDenied if the request's API key lacks the scope. Sessions have all scopes."""
+    if isinstance(request.auth, ApiKey) and scope not in request.auth.scopes:
+        has = ", ".join(request.auth.scopes)
+        raise PermissionDenied(f"This API key lacks the scope “{scope}”; it has {has}.", code="scope_missing")
 
 
 def required_scope(view: APIView | type[APIView], method: str) -> str | None:

@@ -7,6 +7,8 @@ and stop all other threads for seconds. So values are counted before anything is
 from __future__ import annotations
 
 import json
+import math
+import re
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -51,15 +53,23 @@ FORM_ESCAPES = Limit(b"%", 400_000, "escaped characters")
 """As many are in 10 MB of base64. Decoding them takes 0.3 s and 100 MB."""
 
 
-def json_object(text: str) -> dict[str, Any]:
+ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""U+0000 as `json.dumps` writes it: after an even number of backslashes."""
+
+
+def json_object(text: str, *, storable: bool = True) -> dict[str, Any]:
     """Parse one JSON object; of a repeated key the last value counts.
 
+    storable: also refuse numbers that are not finite and the character U+0000, which JSON columns cannot hold.
     Raises ValueError for any other JSON, NaN and infinities, and texts that are not Unicode.
     """
     try:
-        value = json.loads(text, parse_constant=refuse_constant)
+        value = json.loads(text, parse_constant=refuse_constant, parse_float=finite if storable else None)
         if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode()  # Escapes may form a lone surrogate, which has no UTF-8.
+            decoded = json.dumps(value, ensure_ascii=False)
+            decoded.encode()  # Escapes may form a lone surrogate, which has no UTF-8.
+            if storable and ESCAPED_NUL.search(decoded):
+                raise ValueError("it holds the character U+0000")
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except UnicodeEncodeError as error:
@@ -71,6 +81,13 @@ def json_object(text: str) -> dict[str, Any]:
 
 def refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number
 
 
 def one_at_a_time(is_large: bool) -> AbstractContextManager[object]:
@@ -109,14 +126,21 @@ class JsonObjectParser(LimitedBodyParser):
 
     media_type = "application/json"
     limit = JSON_VALUES
+    storable: ClassVar[bool] = True
 
     def parse_body(self, body: BytesIO, parser_context: Mapping[str, Any]) -> dict[str, Any]:
         try:
             text = body.getvalue().decode(json.detect_encoding(body.getvalue()))
             body.close()  # The text takes as much memory.
-            return {} if not text or text.isspace() else json_object(text)
+            return {} if not text or text.isspace() else json_object(text, storable=self.storable)
         except ValueError as error:
             raise ParseError(f"The body cannot be read as JSON: {error}") from error
+
+
+class JsonFormParser(JsonObjectParser):
+    """Parses the JSON object of a view whose form refuses values that cannot be stored, by the name of the field."""
+
+    storable = False
 
 
 class AnyTypeJsonParser(JsonObjectParser):

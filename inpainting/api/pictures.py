@@ -8,9 +8,9 @@ import os
 import re
 import threading
 from dataclasses import dataclass, replace
-from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
+from rest_framework.request import Request
 
 from inpainting.api.concurrency_limits import limit_fetches
 from inpainting.api.errors import TooLarge
@@ -84,12 +84,12 @@ MASK = PictureRole(
 )
 
 
-def read_picture(sent: SentPicture, role: PictureRole, user: Any) -> DecodedPicture:
-    """Read and decode a picture. user: whose own links may be read, and whose limit of fetches counts.
+def read_picture(sent: SentPicture, role: PictureRole, request: Request) -> DecodedPicture:
+    """Read and decode a picture. request: its user's own links may be read, and their limit of fetches counts.
 
     Raises InvalidPicture, LimitReached, and what `net.download_image` raises.
     """
-    data = read_bytes(sent, role, user)
+    data = read_bytes(sent, role, request)
     if role.png_only:
         check_png(sent, data, role)
     try:
@@ -109,16 +109,16 @@ def read_picture(sent: SentPicture, role: PictureRole, user: Any) -> DecodedPict
 _decoding = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 
-def read_bytes(sent: SentPicture, role: PictureRole, user: Any) -> bytes:
+def read_bytes(sent: SentPicture, role: PictureRole, request: Request) -> bytes:
     """The bytes of the file, of the base64 text, or behind the URL; at most role.max_bytes."""
     if isinstance(sent.value, UploadedFile):
         return file_bytes(sent, sent.value, role)
     text = sent.value.strip()
     if URL.match(text):
-        own = read_own_link(text, user, field=sent.field)
+        own = read_own_link(text, request, field=sent.field)
         if own is not None:
             return own
-        with limit_fetches(user):
+        with limit_fetches(request.user):
             policy = replace(site_policy(), max_bytes=role.max_bytes)
             return download_image(text, field=sent.field, policy=policy)
     return base64_bytes(sent, text, role)

@@ -24,7 +24,7 @@ from inpainting.api.compat.base import Dialect, Repeated
 from inpainting.api.dialects import dialect_at
 from inpainting.api.errors import STOPPING, DiffusionRequired, api_error
 from inpainting.api.later_response import LaterResponse, respond_later, stream_later
-from inpainting.api.parsers import FormDataParser, JsonObjectParser, UrlencodedParser
+from inpainting.api.parsers import FormDataParser, JsonFormParser, UrlencodedParser
 from inpainting.catalog.lookup import Catalog
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.generations import history
@@ -45,7 +45,7 @@ class IgnoreAcceptNegotiation(DefaultContentNegotiation):
 
 # No docstrings on the next two: drf-spectacular would describe every operation below them so.
 class AnyBodyView(APIView):  # reads JSON objects and forms
-    parser_classes = (FormDataParser, UrlencodedParser, JsonObjectParser)
+    parser_classes = (FormDataParser, UrlencodedParser, JsonFormParser)
     takes_pictures: ClassVar[bool] = False  # False: larger bodies than settings and ids need are refused unread
 
 

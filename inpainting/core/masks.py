@@ -121,8 +121,7 @@ def nonempty_bounds(mask: Mask) -> Box:
     box = bounds(mask)
     if box is None:
         raise InvalidRequest(
-            "Nothing to repaint: the mask keeps every pixel. If the mask itself is right, its polarity is not:"
-            " choose another one (black_repaints, white_repaints or transparent_repaints), or invert the mask.",
+            "Nothing to repaint: the mask keeps every pixel. If it is meant the other way round, invert it.",
             code="mask_empty",
             field="mask",
         )

@@ -47,8 +47,9 @@ def check_range(name: str, value: float, lowest: float, highest: float, *, field
     """Refuse a value that is not lowest <= value <= highest; NaN never is. field: the field that contains the value."""
     if not lowest <= value <= highest:
         text = abbreviate(value)
+        allowed = f"at most {highest}" if lowest == -math.inf else f"between {lowest} and {highest}"
         raise InvalidRequest(
-            f"{name} is {text}; it must be between {lowest} and {highest}.",
+            f"{name} is {text}; it must be {allowed}.",
             code="field_out_of_range",
             field=field or name,
             limit=highest if value > highest else lowest,

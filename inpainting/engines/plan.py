@@ -141,7 +141,7 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     if plan.engine.needs_surroundings and mask.all():
         raise InvalidRequest(
             f"The mask covers the whole picture, and {plan.engine.name} paints from what is kept. "
-            "If the mask is meant the other way round, invert it or choose another mask_polarity.",
+            "If the mask is meant the other way round, invert it.",
             code="mask_full",
             field="mask",
         )

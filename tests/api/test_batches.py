@@ -23,6 +23,7 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 from numpy.typing import NDArray
 from pytest_django import Settings
+from rest_framework.request import Request
 
 from accounts.models import User
 from inpainting import tasks
@@ -274,9 +275,9 @@ def test_a_limit_reached_within_a_batch_refuses_the_remaining_images(
     assert (error["code"], error["limit"], error["actual"]) == ("quota_exceeded", 2, 2)
     assert len(files() - before) == 2 * 5  # refused images leave no file
 
-    def read_no_image(sent: SentPicture, role: PictureRole, user: User) -> DecodedPicture:
+    def read_no_image(sent: SentPicture, role: PictureRole, request: Request) -> DecodedPicture:
         assert role is not IMAGE, "an image was read although the quota was exhausted"
-        return read_picture(sent, role, user)
+        return read_picture(sent, role, request)
 
     monkeypatch.setattr(batch_requests, "read_picture", read_no_image)
     answer = post_batch(images=pictures(2))
@@ -306,11 +307,11 @@ def test_refused_images_are_freed_before_the_next_is_read(
     seen: list[weakref.ref[Any]] = []
     in_memory: list[int] = []
 
-    def watched(sent: SentPicture, role: PictureRole, user: User) -> DecodedPicture:
+    def watched(sent: SentPicture, role: PictureRole, request: Request) -> DecodedPicture:
         if role is not IMAGE:
-            return read_picture(sent, role, user)
+            return read_picture(sent, role, request)
         in_memory.append(sum(picture() is not None for picture in seen))
-        picture = read_picture(sent, role, user)
+        picture = read_picture(sent, role, request)
         seen.append(weakref.ref(picture.picture.pixels))
         return picture
 

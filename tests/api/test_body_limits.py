@@ -65,7 +65,7 @@ def test_an_urlencoded_form_of_many_escapes_is_refused(alices_program: Client) -
 
 def test_large_bodies_are_parsed_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[bool] = []
-    monkeypatch.setattr(parsers, "json_object", lambda text: held.append(parsers._large_body.locked()))
+    monkeypatch.setattr(parsers, "json_object", lambda text, storable: held.append(parsers._large_body.locked()))
     for size in (100, parsers.LARGE_BYTES):
         parsers.JsonObjectParser().parse(BytesIO(b" " * size + b"{}"))
     assert held == [False, True]
@@ -77,6 +77,11 @@ def test_large_bodies_are_parsed_one_at_a_time(monkeypatch: pytest.MonkeyPatch) 
         (b'{"a": "\\ud800"}', ParseError),
         (b'{"a": "\xed\xa0\x80"}', ParseError),
         (b'{"a": "\xff"}', ParseError),
+        (b'{"a": "\\u0000"}', ParseError),
+        (b'{"a": "\\\\u0000"}', {"a": "\\u0000"}),
+        (b'{"a": [1e999]}', ParseError),
+        (b'{"a": -1e999}', ParseError),
+        (b'{"a": 1e308}', {"a": 1e308}),
         ('{"a": "é"}'.encode("utf-16"), {"a": "é"}),
         (b'{"a": "\\u00e9"}', {"a": "é"}),
         (b"  ", {}),

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 from PIL import Image
 
-from accounts.models import User
+from accounts.models import ApiKey, Scope, User
 from inpainting.api.media.links import picture_link, result_link
 from inpainting.media import conversions
 from inpainting.models import Generation
@@ -178,6 +178,24 @@ def test_own_links_are_read_from_storage_as_pngs(
         upload.seek(0)
         refused = bobs_program.post("/api/img2img", body)
         assert (refused.status_code, refused.json()["code"]) == (400, "url_not_allowed")
+
+
+@pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
+def test_a_key_that_may_not_read_the_history_cannot_send_its_links(
+    alice: User, generate: Callable[..., Generation], mask_png: bytes
+) -> None:
+    generation = generate(alice)
+    _, key = ApiKey.issue(alice, scopes=[Scope.GENERATE])
+    signed = result_link(FOLDERS[0], "a.png", generation, origin="http://testserver")
+    paths = [f"/api/generations/{generation.pk}/{name}/" for name in ("images/0", "source", "mask")]
+    for link in (signed, *paths):
+        body = {"image": link, "mask": SimpleUploadedFile("mask.png", mask_png, "image/png"), "prompt": ""}
+        answer = Client(headers={"X-API-Key": key}).post("/api/img2img", body)
+        assert (answer.status_code, answer.json().get("code")) == (
+            (200, None) if link == signed else (403, "scope_missing")
+        )
+    body = {"model_id": "sdxl", "prompt": "", "init_image": paths[0], "mask_image": paths[2], "key": key}
+    assert Client().post("/api/v6/images/inpaint", body, content_type="application/json").status_code == 403
 
 
 def test_a_conversion_that_does_not_get_its_turn_is_refused(

@@ -85,8 +85,8 @@ class Toy(Dialect):
         for name in ("photo", "hole"):
             if not isinstance(body.get(name), str):
                 raise InvalidRequest(f"{name} is missing", code="field_missing", field=name)
-        photo = read_picture(SentPicture("photo", body["photo"]), PHOTO, request.user)
-        hole = read_picture(SentPicture("hole", body["hole"]), HOLE, request.user)
+        photo = read_picture(SentPicture("photo", body["photo"]), PHOTO, request)
+        hole = read_picture(SentPicture("hole", body["hole"]), HOLE, request)
         model = Catalog().closest_installed(body["model"]) if "model" in body else None
         settings = PaintSettings(prompt=str(body.get("words", "")), seed=7, model=model)
         inpaint_request, warnings = build_request(photo, hole, settings, MaskPolarity.WHITE_REPAINTS)

@@ -154,17 +154,10 @@ def test_the_key_is_neither_stored_nor_logged_nor_returned(
         assert alices_key not in text
 
 
-@pytest.mark.parametrize("content", [b"{", b"[1]", b'"text"', b"\xff"])
+@pytest.mark.parametrize("content", [b"{", b"[1]", b'"text"', b"\xff", b'{"seed": 1e999}', b'{"x": "\\u0000"}'])
 def test_a_malformed_body_is_a_400(content: bytes) -> None:
     answer = Client().post(INPAINT, content, content_type="application/json")
     assert error(answer, 400) == "Invalid API Request"
-
-
-def test_a_number_beyond_json_is_a_400(body: dict[str, Any]) -> None:
-    for name in ("track_id", "seed", "width", "strength"):
-        content = json.dumps({**body, name: "NUMBER"}).replace('"NUMBER"', "1e999")
-        answer = Client().post(INPAINT, content, content_type="application/json")
-        assert error(answer, 400).startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize("media_type", ["application/x-www-form-urlencoded", "text/plain", ""])

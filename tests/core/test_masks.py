@@ -211,8 +211,8 @@ def test_bounds_and_coverage_count_every_pixel_above_zero() -> None:
     assert not is_grey(invert(np.zeros((3, 3), np.uint8)))
 
 
-def test_it_refuses_an_empty_mask_and_names_polarity() -> None:
-    with pytest.raises(InvalidRequest, match=r"Nothing to repaint.*polarity") as refused:
+def test_it_refuses_an_empty_mask_and_proposes_to_invert_it() -> None:
+    with pytest.raises(InvalidRequest, match=r"Nothing to repaint.*invert it") as refused:
         check(np.zeros((4, 4), np.uint8))
     assert (refused.value.code, refused.value.field) == ("mask_empty", "mask")
 

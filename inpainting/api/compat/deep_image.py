@@ -330,9 +330,9 @@ def read(sent: dict[str, Any], file: SentPicture | None, request: Request) -> tu
     webhook_url = values.get("webhooks", {}).get("complete", "")
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhooks.complete")
-    image, mask = read_picture(source, SOURCE, request.user), None
+    image, mask = read_picture(source, SOURCE, request), None
     if generate.get("adapter_type") == INPAINTING:
-        mask = read_picture(picture_text("ip_image2", generate["ip_image2"]), MASK, request.user)
+        mask = read_picture(picture_text("ip_image2", generate["ip_image2"]), MASK, request)
     paint_settings = settings_of(values, generate, image.format, catalog)
     size = requested_size(values, image.picture)
     ignored = [*unread(sent, form), *unused(generate, paint_settings)]

@@ -220,7 +220,7 @@ class ModelsLab(Dialect):
         settings = reading.settings(catalog)
         if "webhook" in reading.values:
             webhooks.check_url(reading.values["webhook"], field="webhook")
-        inpaint_request, notes = reading.pictures(settings, request.user)
+        inpaint_request, notes = reading.pictures(settings, request)
         values = reading.values
         return inpaint_request, Options(
             warnings=(*reading.warnings, *notes),
@@ -376,7 +376,7 @@ class Upload(KeyedView):
         value = body_of(request)[names[0]]
         if not isinstance(value, str) or URL.match(value.strip()):
             raise InvalidRequest(f"{names[0]} must be base64", code="image_base64_invalid", field=names[0])
-        decoded = read_picture(SentPicture(names[0], value), UPLOAD, request.user)
+        decoded = read_picture(SentPicture(names[0], value), UPLOAD, request)
         uploaded = store_upload(request.user, decoded.picture, keep_for=TEMPORARY)
         name = f"{uploaded.pk.hex}.png"
         hours = int(TEMPORARY / timedelta(hours=1))
@@ -474,24 +474,24 @@ class Reading:
             raise InvalidRequest("ip_adapter_image is required", code="field_missing", field="ip_adapter_image")
         return {"ip_adapter": spec.slug, "ip_adapter_scale": self.values.get("ip_adapter_scale")}
 
-    def pictures(self, settings: PaintSettings, user: Any) -> tuple[InpaintRequest, tuple[str, ...]]:
+    def pictures(self, settings: PaintSettings, request: Request) -> tuple[InpaintRequest, tuple[str, ...]]:
         """The request with its pictures, scaled to width x height, and warnings about them."""
 
         def read(field: str) -> DecodedPicture:
             role = PictureRole(
                 code_prefix="mask" if field == "mask_image" else "image", error_prefix=f"Invalid {field}"
             )
-            return read_picture(SentPicture(field, self.values[field]), role, user)
+            return read_picture(SentPicture(field, self.values[field]), role, request)
 
         source, mask = read("init_image"), read("mask_image")
         size = Size(self.values["width"], self.values["height"])
         scaled = replace(source, picture=resize(source.picture, size))
         references = {"ip_adapter_image": read("ip_adapter_image")} if settings.ip_adapter else {}
-        request, notes = build_request(scaled, mask, settings, MaskPolarity.WHITE_REPAINTS, references)
+        inpaint_request, notes = build_request(scaled, mask, settings, MaskPolarity.WHITE_REPAINTS, references)
         # Both pictures are scaled: what may surprise is a mask of another size than the picture as sent.
         surprise = masks.scaling_note(mask.picture.size, source.picture.size)
         notes = tuple(note for note in notes if note != masks.scaling_note(mask.picture.size, size))
-        return request, (*notes, *([surprise] if surprise else []))
+        return inpaint_request, (*notes, *([surprise] if surprise else []))
 
 
 def split(text: str | None) -> list[str]:

@@ -90,8 +90,8 @@ class SdInpainting(Dialect):
         idempotency = read_idempotency(request)
         form = fastapi.validate(Form, fastapi.form_fields(request), is_form=True)
         sent = SentPicture("image", form.image)
-        image = read_picture(sent, IMAGE, request.user)
-        mask = read_picture(SentPicture("mask", form.mask), MASK, request.user)
+        image = read_picture(sent, IMAGE, request)
+        mask = read_picture(SentPicture("mask", form.mask), MASK, request)
         sizes = [(decoded.picture.size.width, decoded.picture.size.height) for decoded in (image, mask)]
         if sizes[0] != sizes[1]:
             message = f"Image and mask must have same dimensions. Image: {sizes[0]}, Mask: {sizes[1]}"

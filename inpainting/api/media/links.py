@@ -19,7 +19,8 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 from rest_framework.request import Request
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Scope
+from accounts.permissions import check_scope
 from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
@@ -145,15 +146,18 @@ def find_result(**where: Any) -> GeneratedImage | None:
     return image if expires_at is None or expires_at > timezone.now() else None
 
 
-def read_own_link(url: str, user: Any, *, field: str) -> bytes | None:
+def read_own_link(url: str, request: Request, *, field: str) -> bytes | None:
     """The PNG of the picture behind a link of this site, read from storage; None for the URL of another site.
 
-    Raises InvalidRequest for a link of this site that leads to no picture of the user's.
+    Raises InvalidRequest for a link of this site that leads to no picture of the user's, PermissionDenied if it is not
+    signed and the request's API key may not read the history.
     """
     route = own_route(url)
     if route is None:
         return None
-    picture = picture_of(*route, user)
+    if "pk" in route[1]:
+        check_scope(request, Scope.READ)
+    picture = picture_of(*route, request.user)
     try:
         if picture is not None:
             with picture.file.open("rb") as file:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from django.conf import settings
 from rest_framework.request import Request
@@ -60,13 +59,13 @@ def accept_batch(request: Request) -> Batch:
     webhook_url, engine = checked_webhook_url(values), values.get("engine", registry.AUTO)
     registry.check_name(engine)  # Before any picture is read.
     shared = SharedInput(
-        paint_settings, polarity, outpaint_from(values), warnings, conditioning_images_in(body, request.user)
+        paint_settings, polarity, outpaint_from(values), warnings, conditioning_images_in(body, request)
     )
     masks_of_items: Sequence[OnePicture | DecodedPicture | None] = masks or [None] * len(images)
     if len(masks) == 1:
-        masks_of_items = [read_one(masks[0], MASK, request.user)] * len(images)
+        masks_of_items = [read_one(masks[0], MASK, request)] * len(images)
     return submit_batch(
-        (batch_input(image, mask, shared, request.user) for image, mask in zip(images, masks_of_items, strict=True)),
+        (batch_input(image, mask, shared, request) for image, mask in zip(images, masks_of_items, strict=True)),
         owner=request.user,
         engine=engine,
         webhook_url=webhook_url,
@@ -106,13 +105,13 @@ def check_counts(images: int, masks: int, *, needs_masks: bool) -> None:
 
 
 def batch_input(
-    image: OnePicture, mask: OnePicture | DecodedPicture | None, shared: SharedInput, user: Any
+    image: OnePicture, mask: OnePicture | DecodedPicture | None, shared: SharedInput, request: Request
 ) -> BatchInput:
     """Read one item of the batch. Called when it is submitted, so that at most one is in memory."""
     name = image.name if isinstance(image, SentPicture) else ""
     try:
-        source = read_one(image, IMAGE, user)
-        decoded_mask = mask if isinstance(mask, DecodedPicture | None) else read_one(mask, MASK, user)
+        source = read_one(image, IMAGE, request)
+        decoded_mask = mask if isinstance(mask, DecodedPicture | None) else read_one(mask, MASK, request)
         inpaint_request, notes = build_request(
             source, decoded_mask, shared.settings, shared.polarity, shared.conditioning_images, shared.outpaint
         )
@@ -121,7 +120,7 @@ def batch_input(
     return BatchInput(name, inpaint_request, (*shared.warnings, *notes))
 
 
-def read_one(sent: OnePicture, role: PictureRole, user: Any) -> DecodedPicture:
+def read_one(sent: OnePicture, role: PictureRole, request: Request) -> DecodedPicture:
     if isinstance(sent, InvalidRequest):
         raise sent
-    return read_picture(sent, role, user)
+    return read_picture(sent, role, request)

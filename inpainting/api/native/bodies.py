@@ -115,7 +115,7 @@ def list_values(name: str, body: Body, request: Request) -> Sequence[Any]:
 
 def body_without_lists(request: Request) -> Body:
     if not isinstance(request.data, QueryDict):
-        sent = cast("dict[str, Any]", request.data)  # see JsonObjectParser
+        sent = cast("dict[str, Any]", request.data)  # see JsonFormParser
         plain = drop_empty(sent)
         return Body(Shape.JSON, plain, {}, empty=frozenset(sent.keys() - plain.keys()))
     repeated = {name: request.data.getlist(name) for name in REPEATED if len(request.data.getlist(name)) > 1}
@@ -127,7 +127,7 @@ def body_without_lists(request: Request) -> Body:
         return Body(Shape.FORM, plain, files, empty=frozenset(sent.keys() - plain.keys()))
     try:
         JSON_VALUES.count(str(text).encode())
-        params = json_object(str(text))
+        params = json_object(str(text), storable=False)
     except ValueError as error:
         raise InvalidRequest(f"Invalid parameters format: {error}", field="params") from error
     fields = {**drop_empty(params), **plain}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+
+from rest_framework.request import Request
 
 from inpainting.api.native.bodies import Body
 from inpainting.api.pictures import PictureRole, read_picture
@@ -16,7 +17,7 @@ ROLES = {
 }
 
 
-def conditioning_images_in(body: Body, user: Any) -> dict[str, DecodedPicture]:
+def conditioning_images_in(body: Body, request: Request) -> dict[str, DecodedPicture]:
     """The images that were sent, by their names in `InpaintRequest`, with warnings that name the field.
 
     Raises what `read_picture` raises.
@@ -24,7 +25,7 @@ def conditioning_images_in(body: Body, user: Any) -> dict[str, DecodedPicture]:
     images = {}
     for name, sent in {name: body.picture(name) for name in ROLES}.items():
         if sent is not None:
-            decoded = read_picture(sent, ROLES[name], user)
+            decoded = read_picture(sent, ROLES[name], request)
             warnings = tuple(f"{name}: {warning}" for warning in decoded.warnings)
             images[name] = replace(decoded, warnings=warnings)
     if "ip_adapter_image" in images:  # here, so that it is converted once for all images of a batch

@@ -34,7 +34,7 @@ class DryRun(AnyBodyView):
 
     @documented("Validate a request and show its plan", {200: DryRunResult}, problems=(*READING, 503), request=IMG2IMG)
     def post(self, request: Request) -> Response:
-        return Response(dry_run(*read(read_body(request), request.user)))
+        return Response(dry_run(*read(read_body(request), request)))
 
 
 def dry_run(request: InpaintRequest, options: Options) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class GenerationRunAgain(AnyBodyView):
         catalog = Catalog()
         values, warnings = checked(ChangesForm, body.fields, catalog, clamp=False)
         size = Size(generation.source.width, generation.source.height)
-        references, notes = prepare_conditioning_images(conditioning_images_in(body, request.user), size)
+        references, notes = prepare_conditioning_images(conditioning_images_in(body, request), size)
         former, no_longer = generation.requested_settings, {name: None for name in REFERENCES if name in body.empty}
         settings = settings_from(values, catalog, without(former.settings, body.empty))
         again = submit(

@@ -48,7 +48,7 @@ class Masks(AnyBodyView):
         segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
         selection = Selection(values.get("points", ()), values.get("box"))
         with limit_segmentations(request.user):
-            picture = read_picture(sent_image(body, values.get("source")), IMAGE, request.user).picture
+            picture = read_picture(sent_image(body, values.get("source")), IMAGE, request).picture
             selection = selection.within(picture.size)
             with _segmenting:
                 mask = segmenter.segment(picture, selection)

@@ -33,7 +33,7 @@ def parse(request: Request) -> tuple[InpaintRequest, Options]:
     earlier = idempotency.earlier(request.user) if idempotency else None
     if earlier is not None:
         raise Repeated(earlier)
-    return read(body, request.user, idempotency=idempotency)
+    return read(body, request, idempotency=idempotency)
 
 
 def read_idempotency(request: Request, body: Body) -> Idempotency | None:
@@ -41,7 +41,7 @@ def read_idempotency(request: Request, body: Body) -> Idempotency | None:
     return None if key is None else Idempotency(key, body.digest(request.path.rstrip("/")))
 
 
-def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tuple[InpaintRequest, Options]:
+def read(body: Body, request: Request, *, idempotency: Idempotency | None = None) -> tuple[InpaintRequest, Options]:
     """Read and check the body. The first error is raised, in the order of the published API: a missing image, the
     fields, the image, the mask; then the conditioning images."""
     sent = body.picture("image", "input_image")
@@ -51,20 +51,20 @@ def read(body: Body, user: Any, *, idempotency: Idempotency | None = None) -> tu
     catalog = Catalog()
     values, warnings = checked(GenerationForm, body.fields, catalog, clamp=body.is_lenient)
     settings, webhook_url = settings_from(values, catalog), checked_webhook_url(values)
-    parent = parent_in(values, user)
+    parent = parent_in(values, request.user)
     outpaint = outpaint_from(values)
     engine = values.get("engine", registry.AUTO)
     registry.check_name(engine)
-    image = read_picture(sent, IMAGE, user)
+    image = read_picture(sent, IMAGE, request)
     sent_mask = body.picture("mask")
-    mask = None if sent_mask is None else read_picture(sent_mask, MASK, user)
+    mask = None if sent_mask is None else read_picture(sent_mask, MASK, request)
     if mask is None and outpaint is None and planner(catalog).choose(engine, settings).engine.needs_surroundings:
         raise InvalidRequest(
             "No mask file provided. Without a mask the whole image is repainted, which only a diffusion model can do.",
             code="mask_required",
             field="mask",
         )
-    images, polarity = conditioning_images_in(body, user), MaskPolarity(values["mask_polarity"])
+    images, polarity = conditioning_images_in(body, request), MaskPolarity(values["mask_polarity"])
     inpaint_request, notes = build_request(image, mask, settings, polarity, images, outpaint)
     return inpaint_request, Options(
         engine=engine,

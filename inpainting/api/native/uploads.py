@@ -34,7 +34,7 @@ class UploadMask(AnyBodyView):
     def post(self, request: Request) -> Response:
         """The response has a link that `mask` accepts in place of the file."""
         sent = sent_mask(request)
-        mask = read_picture(sent, MASK, request.user)
+        mask = read_picture(sent, MASK, request)
         uploaded = store_upload(request.user, mask.picture, keep_for=timedelta(hours=settings.RESULT_LINK_HOURS))
         name = f"{safe_stem(sent.name) or 'mask'}.png"
         values = {

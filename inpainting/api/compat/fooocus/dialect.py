@@ -83,7 +83,7 @@ class Fooocus(Dialect):
         body = fastapi.validate(GenerateBody, body_of(request))
         if content_type := accepted_image_type(request):
             body = body.model_copy(update={"image_number": 1, "output_format": FORMATS[content_type]})
-        inpaint_request, options = translate(body, request.user)
+        inpaint_request, options = translate(body, request)
         data = {
             "origin": origin_of(request),
             "key": ending_key(request),

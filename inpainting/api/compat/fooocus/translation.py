@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from rest_framework.request import Request
 
 from inpainting.api.compat.base import Options, blank_request
 from inpainting.api.compat.fooocus.body import GenerateBody, Side, UpscaleOrVary
@@ -42,7 +43,7 @@ DEFAULT_SHARE = 3
 """Of a side: its pixels divided by this are added where outpaint_distance has no number for it."""
 
 
-def translate(body: GenerateBody, user: Any) -> tuple[InpaintRequest, Options]:
+def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest, Options]:
     """Read the pictures and the settings. Without a picture, or without mask and sides, it is text-to-image."""
     if body.uov_method is not UpscaleOrVary.DISABLED:
         raise NotBuilt("Upscaling and variation are not built yet.")
@@ -50,7 +51,7 @@ def translate(body: GenerateBody, user: Any) -> tuple[InpaintRequest, Options]:
     settings = read_settings(body, catalog, notes)
     if body.inpaint_input_image and (body.inpaint_mask_image_upload or body.outpaint_selections):
         unread = SIZE_FIELDS + (INPAINT_ONLY_FIELDS if body.outpaint_selections else ("outpaint_distance",))
-        request = inpaint_request(body, settings, user, notes)
+        request = inpaint_request(body, settings, http_request, notes)
     else:
         unread = PICTURE_FIELDS
         request = blank_request(text_to_image_size(body, notes), settings)
@@ -75,14 +76,15 @@ def text_to_image_size(body: GenerateBody, notes: Notes) -> Size:
     return Size(width, height)
 
 
-def inpaint_request(body: GenerateBody, settings: PaintSettings, user: Any, notes: Notes) -> InpaintRequest:
-    image = read_picture(SentPicture("inpaint_input_image", body.inpaint_input_image or ""), IMAGE, user)
+def inpaint_request(body: GenerateBody, settings: PaintSettings, http_request: Request, notes: Notes) -> InpaintRequest:
+    image = read_picture(SentPicture("inpaint_input_image", body.inpaint_input_image or ""), IMAGE, http_request)
     notes.warnings.extend(image.warnings)
     picture, mask = opaque(image.picture), None
     if picture.bits < image.picture.bits:
         notes.warnings.append("inpaint_input_image: transparent parts became white, and 16 bits were rounded to 8.")
     if body.inpaint_mask_image_upload:
-        decoded = read_picture(SentPicture("inpaint_mask_image_upload", body.inpaint_mask_image_upload), MASK, user)
+        sent = SentPicture("inpaint_mask_image_upload", body.inpaint_mask_image_upload)
+        decoded = read_picture(sent, MASK, http_request)
         scaled = masks.scaling_note(decoded.picture.size, picture.size)
         notes.warnings.extend([*decoded.warnings, *([scaled] if scaled else [])])
         mask = grown(masks.scaled(binary_mask(decoded.picture), picture.size), body.inpaint_erode_or_dilate)

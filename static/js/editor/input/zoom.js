@@ -1,0 +1,13 @@
+// The commands of the zoom buttons and keys.
+
+const STEP = 1.5
+
+/** `view` is {viewport, zoomBy(factor), fit()} (view/mask_view.js). */
+export function zoomCommands(view, isEnabled = () => true) {
+  return {
+    "zoom-in": { run: () => view.zoomBy(STEP), isEnabled },
+    "zoom-out": { run: () => view.zoomBy(1 / STEP), isEnabled },
+    "actual-size": { run: () => view.zoomBy(1 / window.devicePixelRatio / view.viewport.scale), isEnabled }, // a pixel of the photo is one of the screen
+    fit: { run: () => view.fit(), isEnabled },
+  }
+}

@@ -1,0 +1,74 @@
+// The crosshair: the pointer of people who use the keyboard. Arrow keys move it, Enter uses the tool there.
+
+import { toImage, toScreen, pan } from "editor/viewport"
+
+const STEP = 8, FAST = 40 // pixels of the screen
+const FROM_EDGE = 24
+
+export class Crosshair {
+  #at = null
+  #isDown = false
+
+  /** `tool()` is the chosen tool. @param {import("./toolbox.js").Tooling} tooling */
+  constructor(tool, { photo, redraw, surface, view }) {
+    Object.assign(this, { tool, photo, redraw, surface, view })
+  }
+
+  /** [x, y] in pixels of the photo, or null while it is hidden. */
+  get at() {
+    return this.#at
+  }
+
+  /** Moves it by the arrow key of the event, and the photo with it at the edge of the surface. */
+  move({ key, shiftKey }) {
+    if (!this.#at) return this.#show()
+    const [across, down] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key]
+    const step = (shiftKey ? FAST : STEP) / this.view.viewport.scale
+    const { width, height } = this.photo()
+    const within = (value, most) => Math.min(most, Math.max(0, value))
+    this.#at = [within(this.#at[0] + across * step, width), within(this.#at[1] + down * step, height)]
+    this.#keepVisible()
+    if (this.#isDown) this.tool().move([this.#point({ shiftKey })])
+    else this.tool().hover?.(this.#point({ shiftKey }))
+    this.redraw()
+  }
+
+  /** Uses the tool: a dot or a click at once; a shape begins with the first press and ends with the second. */
+  press(event) {
+    if (!this.#at) return this.#show()
+    const point = this.#point(event)
+    if (this.#isDown) this.tool().move([point])
+    else this.tool().down(point)
+    if (this.tool().byKeys === "click" || this.#isDown) {
+      this.#isDown = false
+      this.tool().up()
+    } else {
+      this.#isDown = true
+    }
+    this.redraw()
+  }
+
+  hide() {
+    this.#at = null
+    this.#isDown = false
+  }
+
+  #show() {
+    const { x, y } = toImage(this.view.viewport, { left: this.surface.clientWidth / 2, top: this.surface.clientHeight / 2 })
+    const { width, height } = this.photo()
+    this.#at = [Math.min(width, Math.max(0, x)), Math.min(height, Math.max(0, y))]
+    this.redraw()
+  }
+
+  #point({ shiftKey = false, altKey = false }) {
+    const [x, y] = this.#at
+    return { x, y, pressure: 1, type: "keyboard", shift: shiftKey, alt: altKey, erases: false }
+  }
+
+  #keepVisible() {
+    const { left, top } = toScreen(this.view.viewport, { x: this.#at[0], y: this.#at[1] })
+    const back = (place, length) => Math.max(0, FROM_EDGE - place) - Math.max(0, place - (length - FROM_EDGE))
+    const move = { left: back(left, this.surface.clientWidth), top: back(top, this.surface.clientHeight) }
+    if (move.left || move.top) this.view.setViewport(pan(this.view.viewport, move))
+  }
+}

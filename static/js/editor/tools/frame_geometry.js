@@ -1,0 +1,45 @@
+// The outpainting frame: margins around the photo in its pixels, all >= 0, as in the document. Pure: no DOM.
+
+export const SIDES = ["left", "top", "right", "bottom"]
+export const MOST_ON_A_SIDE = 8192 // as the API accepts
+
+/** A frame with one or more edges moved by [dx, dy] pixels. @param {string} edges such as "left" or "top right" */
+export function dragged(frame, edges, [dx, dy]) {
+  const moves = { left: -dx, top: -dy, right: dx, bottom: dy }
+  return limited(Object.fromEntries(SIDES.map((side) => [side, frame[side] + (edges.includes(side) ? moves[side] : 0)])))
+}
+
+export const limited = (frame) =>
+  Object.fromEntries(SIDES.map((side) => [side, Math.min(MOST_ON_A_SIDE, Math.max(0, Math.round(frame[side]) || 0))]))
+
+/** The frame in which the photo has this size at least, in the middle. */
+export function framed(photo, { width, height }) {
+  const [wider, taller] = [Math.max(0, Math.round(width) - photo.width), Math.max(0, Math.round(height) - photo.height)]
+  return limited({ left: Math.floor(wider / 2), top: Math.floor(taller / 2), right: Math.ceil(wider / 2), bottom: Math.ceil(taller / 2) })
+}
+
+/** The frame that gives the photo a ratio such as "16:9", with the fewest pixels added. */
+export function withRatio(photo, ratio) {
+  const [across, down] = ratio.split(":").map(Number)
+  const wanted = across / down
+  return photo.width / photo.height < wanted
+    ? framed(photo, { width: Math.round(photo.height * wanted), height: photo.height })
+    : framed(photo, { width: photo.width, height: Math.round(photo.width / wanted) })
+}
+
+export const sizeOf = (photo, { left, top, right, bottom }) => ({ width: photo.width + left + right, height: photo.height + top + bottom })
+
+export const isEmpty = (frame) => SIDES.every((side) => !frame[side])
+
+/** The API's fields of the frame: {outpaint_left: 64, …}; {} without one. */
+export const fieldsOf = (frame) =>
+  isEmpty(frame) ? {} : Object.fromEntries(SIDES.map((side) => [`outpaint_${side}`, frame[side]]))
+
+/** Which edges of the frame are at a point of the photo, "" for none. @param {number} reach in pixels of the photo */
+export function edgesAt(photo, frame, [x, y], reach) {
+  const edges = { left: -frame.left, top: -frame.top, right: photo.width + frame.right, bottom: photo.height + frame.bottom }
+  const inside = x > edges.left - reach && x < edges.right + reach && y > edges.top - reach && y < edges.bottom + reach
+  if (!inside) return ""
+  const near = { left: Math.abs(x - edges.left), right: Math.abs(x - edges.right), top: Math.abs(y - edges.top), bottom: Math.abs(y - edges.bottom) }
+  return SIDES.filter((side) => near[side] <= reach).join(" ")
+}

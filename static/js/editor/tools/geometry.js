@@ -1,0 +1,48 @@
+// Geometry of the tools. Points are [x, y] in pixels of the photo, boxes [left, top, right, bottom]. Pure: no DOM.
+
+/** The box of two opposite corners. */
+export const boxOf = ([ax, ay], [bx, by]) => [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by)]
+
+/** The corner, moved so that its box with `from` is a square. */
+export function squared([x, y], corner) {
+  const side = Math.max(Math.abs(corner[0] - x), Math.abs(corner[1] - y))
+  return [x + side * (corner[0] < x ? -1 : 1), y + side * (corner[1] < y ? -1 : 1)]
+}
+
+export const distance = ([ax, ay], [bx, by]) => Math.hypot(bx - ax, by - ay)
+
+/** A box without what lies outside `width` x `height`; null where nothing remains. */
+export function clipped([left, top, right, bottom], { width, height }) {
+  const box = [Math.max(0, left), Math.max(0, top), Math.min(width, right), Math.min(height, bottom)]
+  return box[0] < box[2] && box[1] < box[3] ? box : null
+}
+
+/** A box with `share` of its longer side added on every side. */
+export function widened([left, top, right, bottom], share) {
+  const margin = share * Math.max(right - left, bottom - top)
+  return [left - margin, top - margin, right + margin, bottom + margin]
+}
+
+/** The smallest box of whole pixels that contains the box. */
+export const rounded = ([left, top, right, bottom]) => [Math.floor(left), Math.floor(top), Math.ceil(right), Math.ceil(bottom)]
+
+/** The part of the photo that a surface of this size shows; null for none. */
+export function visible({ scale, left, top }, surface, photo) {
+  return clipped([-left / scale, -top / scale, (surface.width - left) / scale, (surface.height - top) / scale], photo)
+}
+
+const SMALLEST = 1
+
+/** The largest brush: at least half of the photo's shorter side, in pixels of the photo. */
+export const largestSize = ({ width, height }) => Math.max(100, Math.ceil(Math.min(width, height) / 2))
+
+/** A slider's place, 0 to 1 -> a size, so that each step changes it by the same factor. */
+export const sizeAt = (place, largest) => roundedSize(SMALLEST * (largest / SMALLEST) ** place)
+
+export const placeOf = (size, largest) => Math.min(1, Math.log(Math.max(SMALLEST, size) / SMALLEST) / Math.log(largest / SMALLEST))
+
+/** The next size up or down: by one while small, by a tenth later. */
+export const nextSize = (size, direction, largest) =>
+  Math.min(largest, Math.max(SMALLEST, Math.round(size + direction * Math.max(1, Math.round(size / 10)))))
+
+const roundedSize = (size) => (size < 10 ? Math.round(size * 10) / 10 : Math.round(size))

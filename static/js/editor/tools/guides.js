@@ -1,0 +1,67 @@
+// Lines over the photo that are no part of the mask: the brush's ring, outlines of shapes, the crosshair, the frame.
+
+import { toScreen } from "editor/viewport"
+
+const SVG = "http://www.w3.org/2000/svg"
+
+/** @typedef {{kind: "ring", at: number[], size: number} | {kind: "path", points: number[][], isClosed?: boolean}
+ *   | {kind: "rectangle" | "ellipse" | "area", box: number[]} | {kind: "crosshair", at: number[]}
+ *   | {kind: "handles", points: number[][]} | {kind: "frame", inner: number[], outer: number[]}} Guide
+ *  in pixels of the photo; a ring's size is its diameter */
+
+export class Guides {
+  #layer = document.createElementNS(SVG, "svg")
+
+  constructor(surface) {
+    this.#layer.setAttribute("class", "guides")
+    this.#layer.setAttribute("aria-hidden", "true")
+    surface.append(this.#layer)
+  }
+
+  /** @param {Guide[]} guides @param {import("editor/viewport").Viewport} viewport */
+  draw(guides, viewport) {
+    const screen = ([x, y]) => {
+      const { left, top } = toScreen(viewport, { x, y })
+      return [left, top]
+    }
+    this.#layer.replaceChildren(...guides.flatMap((guide) => DRAWN[guide.kind](guide, screen, viewport.scale)))
+  }
+}
+
+const DRAWN = {
+  ring({ at, size }, screen, scale) {
+    const [x, y] = screen(at)
+    return lines("circle", { cx: x, cy: y, r: Math.max(1.5, (size * scale) / 2) })
+  },
+  rectangle: ({ box }, screen) => lines("rect", rectangle(box, screen)),
+  ellipse({ box }, screen) {
+    const { x, y, width, height } = rectangle(box, screen)
+    return lines("ellipse", { cx: x + width / 2, cy: y + height / 2, rx: width / 2, ry: height / 2 })
+  },
+  path: ({ points, isClosed = false }, screen) => lines("path", { d: `M${points.map(screen).join("L")}${isClosed ? "Z" : ""}` }),
+  crosshair({ at }, screen) {
+    const [x, y] = screen(at)
+    return lines("path", { d: `M${x - 14} ${y}H${x - 4}M${x + 4} ${y}H${x + 14}M${x} ${y - 14}V${y - 4}M${x} ${y + 4}V${y + 14}` })
+  },
+  handles: ({ points }, screen) => points.map(screen).map(([x, y]) => made("rect", "handle", { x: x - 5, y: y - 5, width: 10, height: 10, rx: 2 })),
+  frame({ inner, outer }, screen) {
+    const [out, photo] = [rectangle(outer, screen), rectangle(inner, screen)]
+    const ring = ({ x, y, width, height }) => `M${x} ${y}h${width}v${height}h${-width}z`
+    return [made("path", "frame-area", { d: ring(out) + ring(photo), "fill-rule": "evenodd" }), ...lines("rect", out)]
+  },
+}
+
+/** A light line with dark dashes, to be seen on any photo. */
+const lines = (name, attributes) => [made(name, "guide-light", attributes), made(name, "guide-dark", attributes)]
+
+function made(name, type, attributes) {
+  const element = document.createElementNS(SVG, name)
+  for (const [key, value] of Object.entries({ class: type, ...attributes })) element.setAttribute(key, value)
+  return element
+}
+
+function rectangle([left, top, right, bottom], screen) {
+  const [x, y] = screen([left, top])
+  const [farX, farY] = screen([right, bottom])
+  return { x, y, width: farX - x, height: farY - y }
+}

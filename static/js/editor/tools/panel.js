@@ -1,0 +1,124 @@
+// The options of the chosen tool, as controls of the page (templates/includes/tool_options.html).
+
+import { setFrame } from "editor/tools/frame"
+import { SIDES, framed, limited, sizeOf, withRatio } from "editor/tools/frame_geometry"
+import { clipped, placeOf, sizeAt } from "editor/tools/geometry"
+import { shape } from "editor/core/operations"
+
+const SLIDER = 1000
+const $ = (id) => document.getElementById(id)
+
+export class ToolPanel {
+  #toolbox
+  #root = $("tool-options")
+  #message = ""
+
+  constructor(toolbox) {
+    this.#toolbox = toolbox
+    this.#listen()
+    toolbox.subscribe(() => this.#show())
+    this.#show()
+  }
+
+  #listen() {
+    const { options, adjustment, store } = this.#toolbox
+    for (const control of this.#root.querySelectorAll("[data-option]")) {
+      control.addEventListener("input", () => this.#setOption(control))
+    }
+    $("tool-size").addEventListener("input", () => options.set({ size: sizeAt($("tool-size").value / SLIDER, this.#largest) }))
+    $("tool-pixels").addEventListener("input", () => adjustment.set(Number($("tool-pixels").value)))
+    $("tool-box-add").addEventListener("click", () => this.#addBox())
+    $("tool-frame-reset").addEventListener("click", () => setFrame(store, limited({})))
+    $("tool-frame-ratio").addEventListener("change", ({ target }) => { if (target.value) setFrame(store, withRatio(store.view.photo, target.value)) })
+    const inputs = [...this.#root.querySelectorAll("[data-side]")]
+    for (const input of inputs) {
+      input.addEventListener("change", () => setFrame(store, limited(Object.fromEntries(inputs.map((each) => [each.dataset.side, Number(each.value)])))))
+    }
+    const [width, height] = [$("tool-frame-width"), $("tool-frame-height")]
+    for (const input of [width, height]) {
+      input.addEventListener("change", () => setFrame(store, framed(store.view.photo, { width: Number(width.value), height: Number(height.value) })))
+    }
+    this.#root.addEventListener("keydown", (event) => this.#onEnter(event))
+  }
+
+  /** Enter uses what was typed; it does not send the form around the options. */
+  #onEnter(event) {
+    if (event.key !== "Enter" || !event.target.matches("input")) return
+    event.preventDefault()
+    if (event.target.dataset.edge) this.#addBox()
+    else if (event.target.id === "tool-pixels") this.#toolbox.adjustment.apply()
+    else event.target.dispatchEvent(new Event("change"))
+  }
+
+  /** The largest brush in the chosen unit. */
+  get #largest() {
+    const { largestSize, options, view } = this.#toolbox
+    return Math.max(100, options.values.unit === "screen" ? largestSize * view.viewport.scale : largestSize)
+  }
+
+  #setOption(control) {
+    const { options, view } = this.#toolbox
+    const value = control.type === "checkbox" ? control.checked : control.type === "range" ? Number(control.value) : control.value
+    const changes = { [control.dataset.option]: value }
+    if (control.dataset.option === "unit") {
+      const factor = value === "photo" ? 1 / view.viewport.scale : view.viewport.scale // the brush keeps its width
+      changes.size = Math.max(1, Math.round(options.values.size * factor))
+    }
+    options.set(changes)
+  }
+
+  #addBox() {
+    const { add, options, store, tool } = this.#toolbox
+    const [left, top, width, height] = ["left", "top", "width", "height"].map((edge) => Number(this.#root.querySelector(`[data-edge=${edge}]`).value))
+    const box = width > 0 && height > 0 ? clipped([left, top, left + width, top + height], store.view.photo) : null
+    if (!box) return this.say("This lies outside the photo.")
+    this.say("")
+    add(shape({ erases: options.values.erases, shape: tool.name, points: [box.slice(0, 2), box.slice(2)] }))
+  }
+
+  /** Shows a sentence below the options. */
+  say(text) {
+    this.#message = text
+    this.#show()
+  }
+
+  #show() {
+    const { adjustment, crosshair, isEditing, options, store, tool } = this.#toolbox
+    const { values } = options
+    const photo = store.view.photo
+    this.#root.hidden = !photo || !isEditing()
+    for (const part of this.#root.querySelectorAll("[data-for]")) {
+      part.hidden = adjustment.isOpen || !part.dataset.for.split(" ").includes(tool.name)
+    }
+    for (const control of this.#root.querySelectorAll("[data-option]")) {
+      if (control.type === "checkbox") control.checked = values[control.dataset.option]
+      else control.value = values[control.dataset.option]
+    }
+    $("tool-size").value = SLIDER * placeOf(values.size, this.#largest)
+    $("tool-size-shown").textContent = `${values.size} px`
+    $("tool-hardness-shown").textContent = `${Math.round(100 * values.hardness)} %`
+    $("tool-tolerance-shown").textContent = values.tolerance
+    $("tool-adjustment").hidden = !adjustment.isOpen
+    $("tool-pixels-label").textContent = adjustment.label
+    $("tool-pixels").value = adjustment.pixels
+    $("tool-pixels-shown").textContent = `${adjustment.pixels} px`
+    const at = crosshair.at?.map(Math.round)
+    const message = this.#message || (at ? `Crosshair at ${at[0]}, ${at[1]}` : "")
+    if ($("tool-message").textContent !== message) $("tool-message").textContent = message
+    if (photo) this.#showFrame(photo, store.view.frame)
+  }
+
+  #showFrame(photo, frame) {
+    for (const side of SIDES) this.#fill(this.#root.querySelector(`[data-side=${side}]`), frame[side])
+    const { width, height } = sizeOf(photo, frame)
+    this.#fill($("tool-frame-width"), width)
+    this.#fill($("tool-frame-height"), height)
+    const ratio = $("tool-frame-ratio")
+    const sizes = [...ratio.options].filter(({ value }) => value && JSON.stringify(withRatio(photo, value)) === JSON.stringify(frame))
+    ratio.value = sizes[0]?.value ?? ""
+  }
+
+  #fill(input, value) {
+    if (document.activeElement !== input || input.value === "") input.value = value
+  }
+}

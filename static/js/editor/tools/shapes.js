@@ -1,0 +1,145 @@
+// Shapes that are filled when they are finished: rectangle and ellipse by two corners, lasso by a drag, polygon by clicks.
+
+import { shape } from "editor/core/operations"
+import { boxOf, distance, squared } from "editor/tools/geometry"
+
+const CLOSEST = 2 // pixels of the screen between two points of a lasso
+const TO_CLOSE = 12 // pixels of the screen around the first corner of a polygon that close it
+
+const xy = ({ x, y }) => [x, y]
+const erasing = (options, point) => options.values.erases !== (point.alt || point.erases)
+
+/** name: "rectangle" or "ellipse". Shift makes a square or a circle. @param {import("./toolbox.js").Tooling} tooling */
+export function box(name, { add, mask, options, redraw, scale }) {
+  let live = null
+  return {
+    name,
+    byKeys: "drag",
+    down(point) {
+      live = { from: xy(point), to: xy(point), erases: erasing(options, point) }
+      mask.begin({ kind: "shape", erases: live.erases, shape: name, points: [live.from, live.to] })
+    },
+    move(points) {
+      if (!live) return
+      const last = points.at(-1)
+      live.to = last.shift ? squared(live.from, xy(last)) : xy(last)
+      mask.extend([live.to])
+      redraw()
+    },
+    up() {
+      if (!live) return
+      const { from, to, erases } = live
+      live = null
+      const isDrawn = Math.min(Math.abs(from[0] - to[0]), Math.abs(from[1] - to[1])) * scale() >= 1
+      if (isDrawn) finish(mask, () => add(shape({ erases, shape: name, points: [from, to] })))
+      else mask.cancel()
+      redraw()
+    },
+    cancel() {
+      if (live) mask.cancel()
+      live = null
+      redraw()
+    },
+    get isDrawing() {
+      return live !== null
+    },
+    guides: () => (live ? [{ kind: name, box: boxOf(live.from, live.to) }] : []),
+  }
+}
+
+/** @param {import("./toolbox.js").Tooling} tooling */
+export function lasso({ add, mask, options, redraw, scale }) {
+  let live = null
+  return {
+    name: "lasso",
+    byKeys: "drag",
+    down(point) {
+      live = { points: [xy(point)], erases: erasing(options, point) }
+      mask.begin({ kind: "shape", erases: live.erases, shape: "polygon", points: live.points })
+    },
+    move(points) {
+      if (!live) return
+      const far = []
+      for (const point of points.map(xy)) if (distance(far.at(-1) ?? live.points.at(-1), point) * scale() >= CLOSEST) far.push(point)
+      live.points.push(...far)
+      mask.extend(far)
+      redraw()
+    },
+    up() {
+      if (!live) return
+      const { points, erases } = live
+      live = null
+      if (points.length >= 3) finish(mask, () => add(shape({ erases, shape: "polygon", points })))
+      else mask.cancel()
+      redraw()
+    },
+    cancel() {
+      if (live) mask.cancel()
+      live = null
+      redraw()
+    },
+    get isDrawing() {
+      return live !== null
+    },
+    guides: () => (live ? [{ kind: "path", points: live.points, isClosed: true }] : []),
+  }
+}
+
+/** Ends with a click on its first corner, a second click on its last, or Enter. @param {import("./toolbox.js").Tooling} tooling */
+export function polygon({ add, mask, options, redraw, scale }) {
+  let live = null // {corners, erases, at: where the pointer is}
+  const near = (corner, point) => distance(corner, point) * scale() <= TO_CLOSE
+
+  function close() {
+    if (!live) return
+    const { corners, erases } = live
+    live = null
+    if (corners.length >= 3) finish(mask, () => add(shape({ erases, shape: "polygon", points: corners })))
+    else mask.cancel()
+    redraw()
+  }
+  function hover(point) {
+    if (!live) return
+    live.at = xy(point)
+    redraw()
+  }
+
+  return {
+    name: "polygon",
+    byKeys: "click",
+    down(point) {
+      const corner = xy(point)
+      if (!live) {
+        live = { corners: [corner], erases: erasing(options, point), at: corner }
+        mask.begin({ kind: "shape", erases: live.erases, shape: "polygon", points: [corner] })
+        return redraw()
+      }
+      const { corners } = live
+      if (corners.length >= 3 && (near(corners[0], corner) || distance(corners.at(-1), corner) * scale() <= 2)) return close()
+      corners.push(corner)
+      mask.extend([corner])
+      redraw()
+    },
+    move: (points) => { hover(points.at(-1)) },
+    up() {},
+    hover,
+    finish: close,
+    cancel() {
+      if (live) mask.cancel()
+      live = null
+      redraw()
+    },
+    get isDrawing() {
+      return live !== null
+    },
+    guides() {
+      if (!live) return []
+      return [{ kind: "path", points: [...live.corners, live.at] }, { kind: "handles", points: live.corners }]
+    },
+  }
+}
+
+function finish(mask, add) {
+  mask.end()
+  add()
+}
