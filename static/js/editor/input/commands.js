@@ -57,7 +57,7 @@ export const COMMANDS = [
 
   { id: "crosshair", label: "Move the crosshair", group: WITHOUT, where: "surface", shown: "← → ↑ ↓, with Shift faster",
     keys: ["Left", "Right", "Up", "Down"].flatMap((way) => [`Arrow${way}`, `Shift+Arrow${way}`]) },
-  { id: "press", label: "Use the tool at the crosshair; a second time ends a shape", keys: ["Enter"], group: WITHOUT, where: "surface" },
+  { id: "press", label: "Use the tool at the crosshair; a second time ends a shape", keys: ["Enter", "Shift+Enter"], group: WITHOUT, where: "surface" },
 ]
 
 export class Commands {

@@ -20,7 +20,7 @@ export function object({ add, options, photo, photoBitmap, redraw, say, scale, s
   async function select({ from, to, erases }) {
     const isClick = distance(from, to) * scale() < TO_DRAG
     const box = isClick ? null : clipped(boxOf(from, to), photo())
-    const around = isClick ? visible(view.viewport, surface, photo()) : box
+    const around = isClick ? visible(view.viewport, { width: surface.clientWidth, height: surface.clientHeight }, photo()) : box
     const isInside = isClick && clipped([from[0], from[1], from[0] + 0.01, from[1] + 0.01], photo())
     if (!around || (isClick && !isInside)) return
     const part = rounded(clipped(widened(around, isClick ? AROUND_VIEW : AROUND_BOX), photo()))

@@ -53,7 +53,7 @@ export class Toolbox {
     this.add = tooling.add
     this.adjustment = new Adjustment(tooling)
     this.crosshair = new Crosshair(() => this.tool, tooling)
-    let photoId = ""
+    let photoId = store.view.photo?.id
     store.subscribe(() => {
       if (store.view.photo?.id !== photoId) for (const tool of tools) tool.forget?.()
       photoId = store.view.photo?.id
