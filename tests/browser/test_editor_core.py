@@ -6,21 +6,11 @@ import hashlib
 
 import pytest
 
-from tests.browser.conftest import Run
+from tests.browser.conftest import RANDOM, Run
 
 pytestmark = pytest.mark.browser
 
 ID = "a" * 64
-RANDOM = """
-    let state = 1
-    const random = () => { // mulberry32
-        state = (state + 0x6D2B79F5) | 0
-        let t = Math.imul(state ^ (state >>> 15), 1 | state)
-        t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-        return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-    }
-    const whole = (limit) => Math.floor(random() * limit)
-"""
 
 
 @pytest.mark.parametrize("seed", range(20))

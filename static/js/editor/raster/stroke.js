@@ -7,7 +7,6 @@ const LARGEST_STEP = 0.02 // of the radius: a piece with changing pressure is dr
 export class StrokeDrawer {
   #cover // per tile: how opaque the stroke is, the maximum of its pieces; FULL, or undefined where it is not
   #last = null
-  #falloff
 
   /** @param {Mask} base @param {import("../core/operations.js").Stroke} stroke its points are not read */
   constructor(base, { erases, size, hardness }) {
@@ -17,7 +16,6 @@ export class StrokeDrawer {
     this.size = size
     this.hardness = hardness
     this.#cover = new Array(base.tiles.length)
-    this.#falloff = falloff()
   }
 
   /** Draws more points. @returns {Map<number, import("./tiles.js").Box>} the changed tiles: the part of each, in its own pixels */
@@ -72,7 +70,7 @@ export class StrokeDrawer {
 
   #draw(line, inner, outer, index, tile, box) {
     let isDrawn = false
-    const scale = (this.#falloff.length - 1) / (outer - inner)
+    const softness = outer - inner
     for (let row = box.top; row < box.bottom; row++) {
       const y = tile.top + row + 0.5
       const [from, to] = line.interval(y, outer)
@@ -90,8 +88,8 @@ export class StrokeDrawer {
       const first = row * SIDE
       const edge = (left, right) => {
         for (let x = left; x < right; x++) {
-          const distance = outer - line.distance(tile.left + x + 0.5, y)
-          const value = distance <= 0 ? 0 : this.#falloff[Math.min(this.#falloff.length - 1, Math.round(distance * scale))]
+          const part = Math.max(0, Math.min(1, (outer - line.distance(tile.left + x + 0.5, y)) / softness))
+          const value = Math.round(255 * part * part * (3 - 2 * part)) // a smooth curve from 0 to 255
           if (value > alpha[first + x]) alpha[first + x] = value
         }
       }
@@ -174,14 +172,6 @@ function slab(slope, offset, low, high) {
   if (Math.abs(slope) < 1e-9) return offset >= low && offset <= high ? [-Infinity, Infinity] : [Infinity, -Infinity]
   const [a, b] = [(low - offset) / slope, (high - offset) / slope]
   return a < b ? [a, b] : [b, a]
-}
-
-/** The opacity from the outer radius (0) to the inner one (255), along a smooth curve. */
-function falloff() {
-  return Uint8Array.from({ length: 1025 }, (_, i) => {
-    const part = i / 1024
-    return Math.round(255 * part * part * (3 - 2 * part))
-  })
 }
 
 function union(a, b) {
