@@ -1,9 +1,11 @@
-"""What the account page shows of a user's sign-in: second factors, sessions and API keys."""
+"""A user's addresses, second factors, sessions and API keys, for the account page and the export."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.db.models import Count
@@ -34,3 +36,16 @@ def overview(user: User) -> Overview:
         sessions=len(UserSession.objects.purge_and_list(user)),
         keys=user.api_keys.filter(revoked_at=None).count(),
     )
+
+
+def account_record(user: User) -> dict[str, Any]:
+    """A user's account for the export, without secrets and without times that change with every sign-in."""
+    addresses = EmailAddress.objects.filter(user=user).order_by("pk")
+    factors = Authenticator.objects.filter(user=user).order_by("pk")
+    return {
+        "email": user.email,
+        "joined": user.date_joined,
+        "addresses": list(addresses.values("email", "verified", "primary")),
+        "second_factors": list(factors.values("type", "created_at")),
+        "api_keys": list(user.api_keys.order_by("pk").values("name", "prefix", "scopes", "created_at", "expires_at")),
+    }

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
+from accounts import deletion
 from inpainting.generations import drafts
 from inpainting.models import (
     Act,
@@ -58,6 +59,17 @@ def delete_ended(pk: UUID) -> bool:
         references = [pk for pk in (generation.control_image_id, generation.ip_adapter_image_id) if pk is not None]
         ReferencePicture.objects.filter(pk__in=references, controlled=None, adapted=None).delete()
     return True
+
+
+def delete_account(user: Any) -> None:
+    """Delete a user with everything they own. Raises OnlyAdministrator.
+
+    Webhooks that are due are not sent any more. Files are deleted after the commit.
+    """
+    with transaction.atomic():
+        deletion.lock(user)
+        delete_all_of_user(user)
+        deletion.delete(user)
 
 
 def delete_all_of_user(user: Any) -> int:

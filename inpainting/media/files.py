@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from django.core.files import File
@@ -83,9 +84,25 @@ def picture_response(
     # Files are never overwritten, so the name identifies the bytes. It is hashed to keep it private.
     etag = f'"{hashlib.sha256(str(file.name).encode()).hexdigest()[:32]}"'
     content_type = CONTENT_TYPES[format_of(str(file.name)) or PNG]
-    headers = {"Content-Type": content_type, **headers, "ETag": etag, "Accept-Ranges": "bytes"}
+    headers = {"Content-Type": content_type, **headers}
     if filename:
         headers["Content-Disposition"] = f'attachment; filename="{filename}"'
+    return ranged_response(request, partial(file_chunks, file), size=size, etag=etag, headers=headers)
+
+
+def ranged_response(
+    request: HttpRequest | Request,
+    chunks: Callable[[range], Iterator[bytes]],
+    *,
+    size: int,
+    etag: str,
+    headers: Mapping[str, str],
+) -> HttpResponseBase:
+    """`chunks(range)` of all `size` bytes, or of the requested range. 304 where the ETag matches.
+
+    Raises RangeNotSatisfiable.
+    """
+    headers = {**headers, "ETag": etag, "Accept-Ranges": "bytes"}
     without_body = HttpResponse(headers={**headers, "Content-Length": str(size)})
     # DRF's request forwards the attributes that this function reads.
     response = get_conditional_response(request, etag=etag, response=without_body) or without_body
@@ -93,12 +110,13 @@ def picture_response(
         return response
     range_header = request.headers.get("Range", "") if request.headers.get("If-Range", etag) == etag else ""
     byte_range = requested_range(size, range_header)
-    if byte_range is None:
-        return file_response(file, range(size), headers)
-    if not byte_range:
+    if byte_range is not None and not byte_range:
         raise RangeNotSatisfiable(size)
-    headers["Content-Range"] = f"bytes {byte_range[0]}-{byte_range[-1]}/{size}"
-    return file_response(file, byte_range, headers, status=206)
+    sent = range(size) if byte_range is None else byte_range
+    headers["Content-Length"] = str(len(sent))
+    if byte_range is not None:
+        headers["Content-Range"] = f"bytes {sent[0]}-{sent[-1]}/{size}"
+    return IteratorResponse(chunks(sent), status=200 if byte_range is None else 206, headers=headers)
 
 
 def picture_or_text_response(
@@ -111,9 +129,9 @@ def picture_or_text_response(
         return HttpResponse(error.message, status=error.status, content_type="text/plain")
 
 
-def file_response(file: File, byte_range: range, headers: dict[str, str], *, status: int = 200) -> IteratorResponse:
+def file_response(file: File, byte_range: range, headers: dict[str, str]) -> IteratorResponse:
     headers = {**headers, "Content-Length": str(len(byte_range))}
-    return IteratorResponse(file_chunks(file, byte_range), status=status, headers=headers)
+    return IteratorResponse(file_chunks(file, byte_range), headers=headers)
 
 
 def requested_range(size: int, header: str) -> range | None:

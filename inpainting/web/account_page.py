@@ -1,19 +1,28 @@
-"""The account page: sign-in, usage against limits, and the user's data."""
+"""The account page: sign-in, usage against limits, and the user's data; export and deletion."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from allauth.account.decorators import reauthentication_required
+from django import forms
+from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
-from django.shortcuts import render
+from django.http import HttpResponse, QueryDict
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
+from accounts.deletion import OnlyAdministrator
 from accounts.models import SignedInRequest, User
 from accounts.overview import overview
 from inpainting.accounting.limits import spent, stored_bytes, waiting
 from inpainting.generations import history
+from inpainting.generations.delete import delete_account
+from inpainting.generations.export import archive_of
+from inpainting.media.files import INERT, RangeNotSatisfiable, ranged_response
 from inpainting.models import Retention, UserLimits
 
 
@@ -55,3 +64,57 @@ def usages(user: User, used_bytes: int) -> list[Usage]:
         Usage("Megapixels in the last 24 hours", used["megapixels_per_day"], limits.megapixels_per_day),
         Usage("Megabytes stored", used_bytes // 10**6, limits.stored_megabytes),
     ]
+
+
+@never_cache
+@require_safe
+@login_required
+def export(request: SignedInRequest) -> HttpResponseBase:
+    """Everything of the user as a ZIP. An interrupted download can be resumed while nothing has changed."""
+    archive = archive_of(request.user)
+    headers = {
+        **INERT,
+        "Content-Type": "application/zip",
+        "Content-Disposition": 'attachment; filename="dreamlayer-export.zip"',
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+    try:
+        return ranged_response(request, archive.chunks, size=len(archive), etag=archive.etag, headers=headers)
+    except RangeNotSatisfiable as error:
+        return HttpResponse(error.message, status=error.status, headers=dict(error.headers))
+
+
+class DeletionForm(forms.Form):
+    """Asks for the address, so that nobody deletes an account by one click."""
+
+    email = forms.EmailField(label="Your email address")
+
+    def __init__(self, user: User, data: QueryDict | None = None) -> None:
+        super().__init__(data)
+        self.user = user
+
+    def clean_email(self) -> str:
+        email: str = self.cleaned_data["email"]
+        if email.lower() != self.user.email.lower():
+            raise forms.ValidationError("This is not the address of your account.")
+        return email
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+@login_required
+@reauthentication_required
+def delete(request: SignedInRequest) -> HttpResponse:
+    """Delete the account. Password or second factor were asked for in the last five minutes."""
+    form = DeletionForm(request.user, request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            delete_account(request.user)
+        except OnlyAdministrator:
+            form.add_error(None, "You are the only administrator. Make somebody else one first, in the admin.")
+        else:
+            logout(request)
+            messages.success(request, "Your account and everything in it are deleted.")
+            return redirect("editor")
+    count = history.for_user(request.user).count()
+    return render(request, "account_delete.html", {"form": form, "count": count})

@@ -27,7 +27,6 @@ from rest_framework.request import Request
 
 from accounts.models import User
 from inpainting import tasks
-from inpainting.api.media import archives
 from inpainting.api.native import batch_requests
 from inpainting.api.pictures import IMAGE, PictureRole, SentPicture, read_picture
 from inpainting.core.codecs import DecodedPicture, decode_picture
@@ -35,6 +34,7 @@ from inpainting.generations import batches, submit
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.retention import sweep
+from inpainting.media import archives
 from inpainting.models import Batch, BatchItem, Generation, Retention, UserLimits, WebhookDelivery
 from inpainting.models.pictures import StoredPicture
 from tests.api.bodies import data_url, text, upload

@@ -1,1 +1,1 @@
-"""Signed links to results, and ZIP archives of them."""
+"""Signed links to results."""

@@ -15,7 +15,6 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.api.errors import Conflict
-from inpainting.api.media.archives import Entry, Names, zip_response
 from inpainting.api.native.batch_requests import accept_batch
 from inpainting.api.native.pagination import PageQuery, read_query, render_page
 from inpainting.api.native.schemas.base import Answer
@@ -31,6 +30,7 @@ from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView, PictureView
 from inpainting.core.codecs.formats import EXTENSIONS, PNG
 from inpainting.generations import batches
+from inpainting.media.archives import Entry, Names, zip_response
 from inpainting.models import Batch, Status
 
 

@@ -10,7 +10,6 @@ from rest_framework.response import Response
 
 from accounts.models import Scope
 from inpainting.api.compat.base import origin_of
-from inpainting.api.media.archives import safe_stem
 from inpainting.api.media.links import ending_key, picture_link
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.schemas.uploads import MaskUpload, UploadedMask
@@ -19,6 +18,7 @@ from inpainting.api.pictures import MASK, SentPicture, read_picture
 from inpainting.api.views import AnyBodyView
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations.uploads import store_upload
+from inpainting.media.archives import safe_stem
 
 
 class UploadMask(AnyBodyView):

@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 
 from inpainting.api.compat.fooocus.body import PICTURES, GenerateBody
-from inpainting.api.media.archives import safe_stem
 from inpainting.api.media.links import InputPicture, picture_link, result_link
+from inpainting.media.archives import safe_stem
 from inpainting.models import Generation, Status
 from inpainting.realtime.events import Preview, last_preview
 
