@@ -18,7 +18,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from accounts.models import User
 from inpainting.accounting.limits import stored_bytes
@@ -230,3 +230,27 @@ def test_the_page_of_a_generation_offers_both_files(
     ]
     assert ["WEBP of quality 85" in page for page in pages] == [True, False]
     assert ["?download&amp;format=png" in page for page in pages] == [True, False]
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_a_result_is_downloaded_with_or_without_its_settings(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, format: str
+) -> None:
+    answer = answer_for(alices_program, photo_png, mask_png, prompt="a bus")
+    url = f"/api/generations/{answer['id']}/images/0/?format={format}"
+    answers = [alices_program.get(url + query) for query in ("", "&embed_settings=false", "&embed_settings=true")]
+    stored, bare, full = images = [opened(each) for each in answers]
+    assert all(np.array_equal(np.asarray(stored), np.asarray(each)) for each in images)
+    settings = settings_in(full)
+    assert settings is not None
+    assert (settings["prompt"], settings["index"]) == ("a bus", 0)
+    assert settings_in(stored) == (settings if format == "png" else None)
+    assert settings_in(bare) is None
+    assert answers[0].headers["ETag"] != answers[2].headers["ETag"]
+
+
+def settings_in(image: Image.Image) -> dict[str, Any] | None:
+    comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
+    text = image.info.get("dreamlayer") or comment.removeprefix(b"ASCII\0\0\0").decode()
+    settings: dict[str, Any] | None = json.loads(text) if text else None
+    return settings

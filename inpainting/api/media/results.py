@@ -1,11 +1,13 @@
-"""Stored pictures in another format than the PNG."""
+"""Stored pictures in another format than the PNG, and results with or without their settings."""
 
 from __future__ import annotations
 
 from django.core.files.base import ContentFile
 from django.db.models.fields.files import FieldFile
 
+from inpainting.core.codecs import generation_parameters, replace_png_texts
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, encode_copy
+from inpainting.core.codecs.png_text import SETTINGS_TEXT
 from inpainting.core.settings_table import DEFAULT_QUALITY
 from inpainting.media.conversions import converting
 from inpainting.media.files import PictureGone
@@ -25,6 +27,26 @@ def file_in_format(picture: StoredPicture, format: str) -> FieldFile | ContentFi
     with converting():
         copy = encode_copy(picture.read(), format, DEFAULT_QUALITY)
     return ContentFile(copy.data, name=f"{picture.file.name}.{EXTENSIONS[format]}")
+
+
+def result_with_settings(image: GeneratedImage, format: str, *, embedded: bool) -> FieldFile | ContentFile:
+    """The result in that format, with or without the settings: a text of a PNG, the UserComment of other files.
+
+    Raises as `file_in_format` does.
+    """
+    if format != PNG and not embedded:
+        return file_in_format(image, format)  # lossy copies are stored without
+    generation = image.generation
+    texts = generation_parameters(generation.engine, generation.settings, index=image.index) if embedded else {}
+    with converting():
+        if format == PNG:
+            with image.file.open("rb") as file:
+                data = replace_png_texts(file.read(), texts)
+        else:
+            quality = image.report["copy"]["quality"] if image.format == format else DEFAULT_QUALITY
+            data = encode_copy(image.read(), format, quality, comment=texts[SETTINGS_TEXT]).data
+    name = f"{image.file.name}.{'with' if embedded else 'without'}-settings.{EXTENSIONS[format]}"
+    return ContentFile(data, name=name)
 
 
 def result_bytes(image: GeneratedImage, format: str = "") -> bytes:

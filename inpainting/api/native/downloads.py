@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from accounts.models import Scope
 from inpainting.api.media.links import public_image
-from inpainting.api.media.results import file_in_format
+from inpainting.api.media.results import file_in_format, result_with_settings
 from inpainting.api.native.generations import own_generation
 from inpainting.api.native.pagination import read_query
 from inpainting.api.openapi import DOWNLOAD, PICTURE, RESULT, THUMBNAIL, documented
@@ -107,6 +107,13 @@ class ResultQuery(serializers.Serializer):
         required=False,
         help_text="png: the lossless PNG. A format that was not requested is a lossy copy made for this response.",
     )
+    embed_settings = serializers.BooleanField(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="true: the settings are in the file, as text of a PNG or as UserComment of JPEG and WebP; false: "
+        "they are not. Without it, as stored: in PNG files, unless the site has turned that off.",
+    )
 
 
 class GenerationImage(PictureView):
@@ -117,9 +124,12 @@ class GenerationImage(PictureView):
     @documented("Get a result", RESULT, problems=(400, *PROBLEMS, 503), parameters=[DOWNLOAD, ResultQuery])
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
         image = own_image(request, pk, index)
-        format = read_query(request, ResultQuery).get("format", image.format)
+        query = read_query(request, ResultQuery)
+        format, embedded = query.get("format", image.format), query["embed_settings"]
         name = f"dreamlayer-{str(pk)[:8]}-{index}.{EXTENSIONS[format]}" if "download" in request.query_params else None
-        return picture_response(request, file_in_format(image, format), OWNERS_ONLY, filename=name)
+        is_stored = embedded is None
+        file = file_in_format(image, format) if is_stored else result_with_settings(image, format, embedded=embedded)
+        return picture_response(request, file, OWNERS_ONLY, filename=name)
 
 
 class GenerationImageThumbnail(PictureView):

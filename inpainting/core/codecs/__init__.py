@@ -8,7 +8,7 @@ is decoded from. So a decoder sees no metadata, no second frame, no trailing arc
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.codecs.decoding import DecodedPicture, decode_picture, inspect_picture
 from inpainting.core.codecs.intake import STORED_LIMITS, IntakeLimits
-from inpainting.core.codecs.png_text import generation_parameters, read_png_texts
+from inpainting.core.codecs.png_text import generation_parameters, read_png_texts, replace_png_texts
 from inpainting.core.codecs.png_writing import encode_png
 from inpainting.core.codecs.thumbnails import thumbnail_webp
 
@@ -21,6 +21,7 @@ __all__ = [
     "generation_parameters",
     "inspect_picture",
     "read_png_texts",
+    "replace_png_texts",
     "thumbnail_webp",
     "to_rgb8",
 ]

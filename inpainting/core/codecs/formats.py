@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from inpainting.core.codecs.colour import on_white, to_8_bits, to_srgb
 from inpainting.core.picture import Picture
@@ -26,6 +26,8 @@ KILOBYTE = 1000
 MAX_PIXELS_OF_SLOW_METHOD = 4_000_000
 """Above, WebP is encoded by its fastest method: 40 megapixels of noise take 11 s and 0.4 GB, with the default of 4
 46 s and 1 GB (measured on two busy cores); the file is a fifth larger."""
+MAX_JPEG_COMMENT = 65_000
+"""Characters. The segment that holds Exif has at most 65,533 bytes."""
 PARTITION_0_OVERFLOW = "encoding error 6"
 """VP8_ENC_ERROR_PARTITION0_OVERFLOW of libwebp, as Pillow words it."""
 
@@ -62,13 +64,18 @@ def copy_for(picture: Picture, settings: PaintSettings) -> LossyCopy:
     return encode_copy(picture, settings.output_format, quality, max_kilobytes=settings.max_file_kilobytes)
 
 
-def encode_copy(picture: Picture, format: str, quality: int, *, max_kilobytes: int | None = None) -> LossyCopy:
+def encode_copy(
+    picture: Picture, format: str, quality: int, *, max_kilobytes: int | None = None, comment: str = ""
+) -> LossyCopy:
     """The picture as JPEG or WebP, with its colour profile; see `losses`.
 
+    comment: ASCII text for the Exif tag UserComment; left out where it does not fit into a JPEG (64 KB).
     max_kilobytes: the size to reach, at the highest quality up to `quality` that does; if none does, quality 1. A lower
     quality is also taken where WebP cannot hold the picture at a higher one, as with 40 megapixels of noise.
     """
     image, options = _prepared(picture, format)
+    if comment and (format != JPEG or len(comment) <= MAX_JPEG_COMMENT):
+        options["exif"] = _exif_of(comment)
     max_bytes = math.inf if max_kilobytes is None else max_kilobytes * KILOBYTE
     best, lowest, tried, highest = None, 1, quality, quality
     while lowest <= highest:
@@ -81,6 +88,12 @@ def encode_copy(picture: Picture, format: str, quality: int, *, max_kilobytes: i
     if best is None:
         raise ValueError(f"{picture.size} cannot be encoded as {LABELS[format]}")
     return best
+
+
+def _exif_of(comment: str) -> Image.Exif:
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = b"ASCII\0\0\0" + comment.encode("ascii")
+    return exif
 
 
 def _encoded(image: Image.Image, format: str, quality: int, options: Mapping[str, Any]) -> bytes | None:

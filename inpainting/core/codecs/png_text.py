@@ -6,12 +6,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake
+from inpainting.core.codecs.intake import DEFAULT_LIMITS, STORED_LIMITS, Intake
 from inpainting.core.codecs.png import SIGNATURE, TEXTS, chunk, chunks, read_text
 
 KEYWORD = re.compile(r"[!-~\xa1-\xff](?: ?[!-~\xa1-\xff])*")
 """Printable Latin-1, no space at the ends and no two together (section 11.3.3.1)."""
 MAX_KEYWORD = 79
+SETTINGS_TEXT = "dreamlayer"
+"""The keyword of the settings."""
 
 
 def generation_parameters(engine: str, settings: Mapping[str, object], *, index: int) -> dict[str, str]:
@@ -19,7 +21,7 @@ def generation_parameters(engine: str, settings: Mapping[str, object], *, index:
 
     Raises TypeError for settings that JSON cannot represent.
     """
-    return {"dreamlayer": json.dumps({"engine": engine, **settings, "index": index})}
+    return {SETTINGS_TEXT: json.dumps({"engine": engine, **settings, "index": index})}
 
 
 def text_chunks(texts: Mapping[str, str]) -> Iterator[bytes]:
@@ -31,6 +33,20 @@ def text_chunks(texts: Mapping[str, str]) -> Iterator[bytes]:
             raise ValueError(f"the text of {keyword!r} holds a NUL, which ends a text in PNG")
         # flag 0 (not compressed), method 0, no language, no translated keyword
         yield chunk(b"iTXt", keyword.encode("latin-1") + b"\0" + b"\0\0" + b"\0" + b"\0" + text.encode("utf-8"))
+
+
+def replace_png_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
+    """The same PNG with these texts in place of its own.
+
+    Raises InvalidPicture for a damaged PNG, and ValueError as `text_chunks`.
+    """
+    parts = [SIGNATURE]
+    for kind, body in chunks(data, Intake("image", STORED_LIMITS)):
+        if kind not in TEXTS:
+            parts.append(chunk(kind, body))
+        if kind == b"IHDR":
+            parts.extend(text_chunks(texts))
+    return b"".join(parts)
 
 
 def read_png_texts(data: bytes) -> dict[str, str]:
