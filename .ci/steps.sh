@@ -30,6 +30,13 @@ install_browser_and_database() {
   install_packages "${missing[@]}"
 }
 
+install_webkit() {
+  local missing=()
+  command -v WebKitWebDriver >/dev/null || missing+=(webkit2gtk-driver)
+  command -v Xvfb >/dev/null || missing+=(xvfb)
+  install_packages "${missing[@]}"
+}
+
 # The README's own test command on a clean checkout, without a browser as on most machines. It installs the packages,
 # for which the steps beside it wait.
 make_test() {
