@@ -8,10 +8,12 @@ from allauth.usersessions.models import UserSession
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import BaseUserCreationForm
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from accounts.models import ApiKey, User
+from accounts.audit import Action
+from accounts.models import ApiKey, AuditEntry, User
 
 
 class UserCreationForm(BaseUserCreationForm):
@@ -50,7 +52,12 @@ class ApiKeyAdmin(admin.ModelAdmin):
 
     @admin.action(description="Revoke selected API keys")
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        revoked = sum(key.revoke() for key in keys)
+        revoked = 0
+        with transaction.atomic():
+            for key in keys:
+                if key.revoke():
+                    AuditEntry.record(request.user, Action.REVOKED, key, subject=key.owner_id)
+                    revoked += 1
         self.message_user(request, f"API keys revoked: {revoked}.")
 
 

@@ -119,7 +119,23 @@ class AuditEntry(models.Model):
         return f"{self.target_type.rpartition('.')[2]} {self.target_id}"
 
     @property
+    def actor_name(self) -> str:
+        """The e-mail address; for a deleted account its number. Read the entry with `select_related("actor")`."""
+        return account_name(self.actor_id, self.actor) or "nobody signed in"
+
+    @property
+    def subject_name(self) -> str:
+        """As `actor_name`; empty if the target belongs to no user."""
+        return account_name(self.subject_id, self.subject)
+
+    @property
     def changes(self) -> list[tuple[str, Any, Any]]:
         """Name, value before and value after, for each value that was changed."""
         names = dict.fromkeys([*self.before, *self.after])
         return [(name, self.before.get(name), self.after.get(name)) for name in names]
+
+
+def account_name(number: int | None, account: Any) -> str:
+    if number is None:
+        return ""
+    return f"deleted account {number}" if account is None else str(account)

@@ -7,6 +7,8 @@ from django.contrib import admin
 from django.urls import include, path
 
 from dreamlayer_site import health
+from inpainting.admin.dashboard import dashboard_page
+from inpainting.admin.usage import usage_page
 
 # The admin's sign-in form has no rate limits, so the admin uses allauth's sign-in page.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -22,6 +24,8 @@ urlpatterns = [
     path("accounts/", include("allauth.account.urls")),
     path("accounts/2fa/", include("allauth.mfa.urls")),
     path("accounts/sessions/", include("allauth.usersessions.urls")),
+    path("admin/", dashboard_page, name="dashboard"),
+    path("admin/usage/", usage_page, name="usage-of-users"),
     path("admin/", admin.site.urls),
     path("livez", health.livez),
     path("readyz", health.readyz),

@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 from rest_framework.views import APIView
 
 from accounts import first_administrator
-from accounts.models import ApiKey, Scope, User
+from accounts.audit import Action
+from accounts.models import ApiKey, AuditEntry, Scope, User
 from dreamlayer_site.asgi import application
 from inpainting.api.compat import modelslab
 from inpainting.api.media.links import SIGNER, result_link
@@ -87,6 +88,7 @@ GONE = (404,) * 10
 REVIEWERS = (*[404] * 9, 200)
 # The admin redirects all users but staff to the sign-in page.
 ADMIN: tuple[Cell, ...] = (*[SIGN_IN] * 8, 403, 200)
+NEVER: tuple[Cell, ...] = (*[SIGN_IN] * 8, 403, 403)
 ADMIN_HIDDEN: tuple[Cell, ...] = (*[SIGN_IN] * 8, 404, 200)
 ADMIN_NOTHING: tuple[Cell, ...] = (*[SIGN_IN] * 8, 404, 404)
 # The owner and others confirm who they are first; staff and superuser of this test have no password to be asked for.
@@ -122,7 +124,7 @@ MODELS = {
     "admin/mfa/authenticator/": "passkey",
     "admin/usersessions/usersession/": "session",
     "admin/inpainting/batch/": "batch",
-    "admin/inpainting/generation/": "generation",
+    "admin/accounts/auditentry/": "entry",
     "admin/inpainting/inferencemodel/": "model",
     "admin/inpainting/lora/": "lora",
     "admin/inpainting/retention/": "retention",
@@ -229,17 +231,27 @@ ROWS = [
         for action in ("edit", "remove")
     ),
     Row("admin/accounts/user/<id>/password/", "/admin/accounts/user/{user}/password/", ADMIN),
+    # The pages of the review: without the permission 403, whether or not the generation exists.
+    *(
+        Row(
+            f"admin/inpainting/generation/<uuid:pk>/{page}",
+            f"/admin/inpainting/generation/{{generation}}/{path}",
+            ADMIN,
+        )
+        for page, path in (("change/", "change/"), ("picture/<str:which>/", "picture/source/"))
+    ),
     Row(
-        "admin/inpainting/generation/<uuid:pk>/picture/<str:which>/",
-        "/admin/inpainting/generation/{generation}/picture/source/",
-        ADMIN_HIDDEN,
+        "admin/inpainting/generation/<uuid:pk>/verdict/",
+        "/admin/inpainting/generation/{generation}/verdict/",
+        (*ADMIN[:-1], 302),
+        method="POST",
     ),
     *(
         row
         for base, name in MODELS.items()
         for row in (
             Row(f"{base}<path:object_id>/change/", f"/{base}{{{name}}}/change/", ADMIN),
-            Row(f"{base}<path:object_id>/delete/", f"/{base}{{{name}}}/delete/", ADMIN),
+            Row(f"{base}<path:object_id>/delete/", f"/{base}{{{name}}}/delete/", NEVER if name == "entry" else ADMIN),
             # Django checks that the object exists before it checks the permission.
             Row(f"{base}<path:object_id>/history/", f"/{base}{{{name}}}/history/", ADMIN, hides=False),
             Row(f"{base}<path:object_id>/", f"/{base}{{{name}}}/", ADMIN_ON),  # redirects to …/change/
@@ -254,7 +266,9 @@ MISSING = {
     "generation": UUID(int=4 << 76 | 8 << 60),
     **dict.fromkeys(("waiting", "hidden"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(("batch", "open_batch"), UUID(int=4 << 76 | 8 << 60)),
-    **dict.fromkeys(("key", "user", "group", "email", "content_type", "retention", "limits", "delivery"), 999999),
+    **dict.fromkeys(
+        ("key", "user", "group", "email", "content_type", "retention", "limits", "delivery", "entry"), 999999
+    ),
     "sha256": "0" * 64,
     **dict.fromkeys(("passkey", "session"), 999999),
     "model": 999999,
@@ -344,6 +358,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "limits": UserLimits.objects.create(user=alice).pk,
         "content_type": ContentType.objects.get_for_model(Generation).pk,
         "delivery": delivery.pk,
+        "entry": AuditEntry.record(alice, Action.ADDED, model).pk,
         "webhook": delivery.webhook_id,
         "sha256": drafts.stored(alice, photo_png),
         "token": SIGNER.sign(generation.images.get().pk.hex),

@@ -1,126 +1,242 @@
-"""Review of generations: source, mask and results side by side."""
+"""The review of generations: a list with filters, one generation with its verdict, and actions on selected ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.views.decorators.http import require_GET, require_POST
 
-from inpainting.generations.delete import delete
-from inpainting.media.files import picture_or_text_response
-from inpainting.models import (
-    Generation,
+from inpainting.admin.details import SMALL, log_of, picture_file, picture_url, pictures_of, recipe_rows
+from inpainting.admin.search import Cursor, Filters, newer, older, page_of
+from inpainting.core.errors import InvalidRequest
+from inpainting.engines import registry
+from inpainting.generations.review import (
+    MAX_GENERATIONS,
+    MAX_NOTE_CHARACTERS,
+    delete_as_administrator,
+    give_verdict,
 )
+from inpainting.media.files import PictureUnavailable, picture_or_text_response
+from inpainting.models import Generation, Verdict
 from inpainting.models.generation_request import INPUT_IMAGES
+
+DELETE = "delete"
+ACTIONS = {
+    Verdict.FINE.value: "Mark as fine",
+    Verdict.ATTENTION.value: "Mark as needing attention",
+    Verdict.REMOVED.value: "Remove, with a reason for the owner",
+    DELETE: "Delete for ever",
+}
+LIST, ONE = "admin:inpainting_generation_changelist", "admin:inpainting_generation_change"
+
+
+class VerdictForm(forms.Form):
+    verdict = forms.ChoiceField(choices=Verdict.choices, required=False)
+    note = forms.CharField(required=False, max_length=MAX_NOTE_CHARACTERS)
+
+
+class SelectionForm(forms.Form):
+    action = forms.ChoiceField(choices=list(ACTIONS.items()))
+    note = forms.CharField(required=False, max_length=MAX_NOTE_CHARACTERS)
+    confirmed = forms.BooleanField(required=False)
 
 
 @admin.register(Generation)
 class GenerationAdmin(admin.ModelAdmin):
-    list_display = ("created_at", "small_result", "status", "owner", "engine", "service", "short_prompt", "took")
-    list_display_links = ("created_at", "small_result")
-    list_filter = ("status", "engine", "service", "created_at")
-    list_select_related = ("owner", "source")
-    search_fields = ("id", "owner__email", "settings")
-    date_hierarchy = "created_at"
-    readonly_fields = (
-        *("side_by_side", "owner", "status", "engine", "service", "settings", "ignored_fields", "warnings"),
-        *("error_code", "error_message", "attempts", "created_at", "started_at", "finished_at"),
-    )
-    fields = readonly_fields
+    """Pages of our own in place of Django's; the permissions are those of the model."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Generation | None = None) -> bool:
-        return False
-
     def get_urls(self) -> list[URLPattern]:
-        picture = path(
-            "<uuid:pk>/picture/<str:which>/",
-            self.admin_site.admin_view(self.picture),
-            name="inpainting_generation_picture",
+        wrap, name = self.admin_site.admin_view, "inpainting_generation_{}".format
+        return [
+            path("", wrap(require_GET(self.list_page)), name=name("changelist")),
+            path("selected/", wrap(require_POST(self.selected)), name=name("selected")),
+            path("<uuid:pk>/change/", wrap(require_GET(self.one_page)), name=name("change")),
+            path("<uuid:pk>/verdict/", wrap(require_POST(self.verdict)), name=name("verdict")),
+            path("<uuid:pk>/picture/<str:which>/", wrap(require_GET(self.picture)), name=name("picture")),
+        ]
+
+    def list_page(self, request: HttpRequest) -> HttpResponse:
+        require(self.has_view_permission(request))
+        filters = Filters(request.GET)
+        found = filters.matching().select_related("owner", "source").prefetch_related("images")
+        older_than, newer_than = (Cursor.parse(request.GET.get(name, "")) for name in ("older", "newer"))
+        page = page_of(found, older_than=older_than, newer_than=newer_than)
+        query = filter_query(request)
+        context = {
+            "title": "Review",
+            "filters": filters,
+            "rows": [card(generation, query) for generation in page.rows],
+            "newer": page.newer and with_parameter(query, newer=page.newer),
+            "older": page.older and with_parameter(query, older=page.older),
+            "query": query.urlencode(),
+            "is_filtered": bool(query),
+            "actions": self.allowed_actions(request),
+        }
+        return self.render(request, "list", context)
+
+    def one_page(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        require(self.has_view_permission(request))
+        generation = self.find(pk)
+        found, query, place = Filters(request.GET).matching(), filter_query(request), Cursor.of(generation)
+        context = {
+            "title": "Review of a generation",
+            "generation": generation,
+            "pictures": pictures_of(generation),
+            "recipe": recipe_rows(generation),
+            "log": log_of(generation),
+            "next": link_to(older(found, place).first(), query),
+            "previous": link_to(newer(found, place).first(), query),
+            "list": with_parameter(query, newer=None),
+            "query": query.urlencode(),
+            "verdicts": [choice for choice in Verdict.choices if choice[0]],
+            "max_note": MAX_NOTE_CHARACTERS,
+            "may_review": self.has_change_permission(request),
+            "may_delete": self.has_delete_permission(request),
+        }
+        return self.render(request, "one", context)
+
+    def verdict(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        """Give one generation a verdict and go to the next one of the list, or stay."""
+        require(self.has_change_permission(request))
+        generation, form, query = self.find(pk), VerdictForm(request.POST), QueryDict(request.POST.get("query", ""))
+        here = link_to(generation, query)
+        if not form.is_valid():
+            messages.error(request, f"At most {MAX_NOTE_CHARACTERS} characters are allowed in a note.")
+            return redirect(here)
+        values = form.cleaned_data
+        try:
+            give_verdict([pk], Verdict(values["verdict"]), note=values["note"], by=request.user)
+        except InvalidRequest as error:
+            messages.error(request, error.message)
+            return redirect(here)
+        messages.success(request, f"The verdict is saved: {Verdict(values['verdict']).label}.")
+        following = (
+            older(Filters(query).matching(), Cursor.of(generation)).first() if "advance" in request.POST else None
         )
-        return [picture, *super().get_urls()]
+        return redirect(link_to(following, query) or here)
+
+    def selected(self, request: HttpRequest) -> HttpResponse:
+        """Ask for confirmation, then change the selected generations."""
+        form, query = SelectionForm(request.POST), QueryDict(request.POST.get("query", ""))
+        back = with_parameter(query, newer=None)
+        pks = valid_ids(request.POST.getlist("selected"))
+        if not pks or not form.is_valid():
+            messages.error(request, "Select generations and an action.")
+            return redirect(back)
+        action = form.cleaned_data["action"]
+        require(action in self.allowed_actions(request))
+        error = ""
+        if form.cleaned_data["confirmed"]:
+            try:
+                count = self.apply(action, pks, form.cleaned_data["note"], by=request.user)
+            except InvalidRequest as refused:
+                error = refused.message
+            else:
+                messages.success(request, f"{ACTIONS[action]}: {count} of {len(pks)} generations.")
+                return redirect(back)
+        rows = Generation.objects.filter(pk__in=pks).select_related("owner", "source").prefetch_related("images")
+        context = {
+            "title": ACTIONS[action],
+            "rows": [card(generation, query) for generation in rows.order_by("-created_at")],
+            "action": action,
+            "wants_note": action != DELETE,
+            "needs_note": action == Verdict.REMOVED,
+            "is_deletion": action == DELETE,
+            "error": error,
+            "query": query.urlencode(),
+            "back": back,
+            "max_note": MAX_NOTE_CHARACTERS,
+        }
+        return self.render(request, "selected", context)
 
     def picture(self, request: HttpRequest, pk: UUID, which: str) -> HttpResponseBase:
-        """Serve one image to a reviewer: source, mask, a conditioning image, small, or the index of a result."""
-        generation = get_object_or_404(Generation.objects.select_related(*INPUT_IMAGES), pk=pk)
-        if not self.has_view_permission(request, generation):
-            raise Http404
-        files = {
-            "source": generation.source.file,
-            "mask": generation.mask.file,
-            **{name: picture.file for name, picture in generation.references.items()},
-            "small": generation.source.thumbnail,
-            **{str(image.index): image.file for image in generation.images.all()},
-        }
-        if which not in files:
-            raise Http404
-        return picture_or_text_response(request, files[which])
+        """A picture of a generation; see `picture_file`."""
+        require(self.has_view_permission(request))
+        try:
+            return picture_or_text_response(request, picture_file(self.find(pk), which))
+        except PictureUnavailable as error:
+            return HttpResponse(error.message, status=error.status, headers=error.headers, content_type="text/plain")
 
-    def get_deleted_objects(
-        self, objs: Sequence[Generation] | QuerySet[Generation], request: HttpRequest
-    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
-        """Protect queued and running generations from deletion."""
-        to_delete, counts, forbidden, protected = super().get_deleted_objects(objs, request)
-        protected += [f"{generation}: {generation.status}" for generation in objs if not generation.has_ended]
-        return to_delete, counts, forbidden, protected
+    def apply(self, action: str, pks: Sequence[UUID], note: str, *, by: Any) -> int:
+        """Returns the number of generations that were changed."""
+        if action == DELETE:
+            return delete_as_administrator(pks, by=by)
+        return give_verdict(pks, Verdict(action), note=note, by=by)
 
-    def delete_model(self, request: HttpRequest, obj: Generation) -> None:
-        delete(obj)
+    def allowed_actions(self, request: HttpRequest) -> dict[str, str]:
+        may = {True: self.has_delete_permission(request), False: self.has_change_permission(request)}
+        return {action: label for action, label in ACTIONS.items() if may[action == DELETE]}
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Generation]) -> None:
-        for generation in queryset:
-            delete(generation)
+    def find(self, pk: UUID) -> Generation:
+        rows: QuerySet[Generation] = Generation.objects.select_related("owner", "reviewed_by", *INPUT_IMAGES)
+        return get_object_or_404(rows.prefetch_related("images"), pk=pk)
 
-    @admin.display(description="Source, mask, result")
-    def side_by_side(self, generation: Generation) -> SafeString:
-        images = list(generation.images.all())
-        pictures = ["source", "mask", *generation.references, *(str(image.index) for image in images)]
-        shown = format_html_join(
-            " ",
-            '<a href="{0}"><img src="{0}" alt="{1}" class="dreamlayer-picture"></a>',
-            ((self.picture_url(generation, which), which) for which in pictures),
-        )
-        # Blurred until the box is ticked; this needs no script.
-        unhidden = format_html_join(
-            " ",
-            '<label class="dreamlayer-hidden"><input type="checkbox"> Result {1}, hidden by the safety checker ({2}): '
-            'show it as it was painted<img src="{0}" alt="Result {1} as it was painted" class="dreamlayer-picture" '
-            'loading="lazy"></label>',
-            (
-                (reverse("hidden-picture", args=[generation.pk, image.index]), image.index, image.report["hidden_by"])
-                for image in images
-                if image.hidden_file
-            ),
-        )
-        return shown + unhidden
+    def render(self, request: HttpRequest, page: str, context: dict[str, Any]) -> HttpResponse:
+        values = {**self.admin_site.each_context(request), "opts": self.opts, "section": "review", **context}
+        return TemplateResponse(request, f"admin/review/{page}.html", values)
 
-    @admin.display(description="Source")
-    def small_result(self, generation: Generation) -> SafeString:
-        url = self.picture_url(generation, "small")
-        return format_html('<img src="{}" alt="" class="dreamlayer-thumbnail" loading="lazy">', url)
 
-    @admin.display(description="Prompt")
-    def short_prompt(self, generation: Generation) -> str:
-        return generation.prompt[:80]
+def require(allowed: bool) -> None:
+    if not allowed:
+        raise PermissionDenied
 
-    @admin.display(description="Seconds")
-    def took(self, generation: Generation) -> str:
-        return "" if generation.seconds is None else f"{generation.seconds:.1f}"
 
-    @staticmethod
-    def picture_url(generation: Generation, which: str) -> str:
-        return reverse("admin:inpainting_generation_picture", args=[generation.pk, which])
+def card(generation: Generation, query: QueryDict) -> dict[str, Any]:
+    """A row of the list: the result, or else the source."""
+    images = list(generation.images.all())
+    return {
+        "generation": generation,
+        "url": link_to(generation, query),
+        "thumbnail": picture_url(generation, f"{images[0].index if images else 'source'}-{SMALL}"),
+        "engine": registry.label(generation.engine),
+        "is_hidden": any(image.hidden_file for image in images),
+        "label": generation.prompt or generation.source.name or "Photo",
+    }
 
-    class Media:
-        css: ClassVar[dict[str, list[str]]] = {"all": ["css/admin.css"]}
+
+def filter_query(request: HttpRequest) -> QueryDict:
+    """The filters of the request that are set, without the place in the list."""
+    query = QueryDict(mutable=True)
+    for name in Filters.base_fields:
+        if request.GET.get(name):
+            query[name] = request.GET[name]
+    return query
+
+
+def with_parameter(query: QueryDict, **parameters: Cursor | None) -> str:
+    """The path of the list with these filters, and the parameters that are not None."""
+    changed = query.copy()
+    changed.update({name: str(value) for name, value in parameters.items() if value is not None})
+    return reverse(LIST) + (f"?{changed.urlencode()}" if changed else "")
+
+
+def link_to(generation: Generation | None, query: QueryDict) -> str:
+    """The path of the page of a generation, which keeps the filters; empty for None."""
+    if generation is None:
+        return ""
+    return reverse(ONE, args=[generation.pk]) + (f"?{query.urlencode()}" if query else "")
+
+
+def valid_ids(texts: Sequence[str]) -> list[UUID]:
+    """The ids, at most MAX_GENERATIONS; texts that are no ids are left out."""
+    found = []
+    for text in texts[:MAX_GENERATIONS]:
+        try:
+            found.append(UUID(text))
+        except ValueError:
+            continue
+    return found

@@ -7,11 +7,13 @@ from functools import wraps
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.models import SignedInRequest
+from accounts.audit import Action
+from accounts.models import AuditEntry, SignedInRequest
 from inpainting.catalog import families
 from inpainting.catalog.families import MODERATION
 from inpainting.catalog.specs import Kind
@@ -80,7 +82,9 @@ def pull_model(request: SignedInRequest, slug: str) -> HttpResponse:
         messages.error(request, f"{model} has no repository to download from; add_model copies a folder or a file.")
     else:
         try:
-            if not start_pull_process(model):
+            if start_pull_process(model):
+                AuditEntry.record(request.user, Action.PULLED, model)
+            else:
                 messages.error(request, f"{model} is being downloaded already.")
         except PaintingError as error:
             messages.error(request, f"{model}: {error.message}")
@@ -97,6 +101,7 @@ def remove_model(request: SignedInRequest, slug: str) -> HttpResponse:
         messages.error(request, error.message)
     else:
         if removed:
+            AuditEntry.record(request.user, Action.FILES_REMOVED, model)
             messages.success(request, f"The files of {model} are gone from this machine.")
         else:
             messages.error(request, f"{model} is being downloaded.")
@@ -107,5 +112,8 @@ def remove_model(request: SignedInRequest, slug: str) -> HttpResponse:
 @for_administrators("inpainting.change_inferencemodel")
 def switch_model(request: SignedInRequest, slug: str) -> HttpResponse:
     model = get_object_or_404(InferenceModel, slug=slug)
-    model.switch(request.POST.get("enabled") == "on")
+    enabled = request.POST.get("enabled") == "on"
+    with transaction.atomic():
+        model.switch(enabled)
+        AuditEntry.record(request.user, Action.CHANGED, model, after={"enabled": enabled})
     return redirect("models-page")

@@ -20,11 +20,11 @@ from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.description import image_url, input_url, measurements, metadata
+from inpainting.generations.setting_rows import LABELS, setting_rows
 from inpainting.models import Generation, InferenceModel
 from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.web import sample_page
 from inpainting.web.editor_choices import HIDDEN_SENTENCE, choices
-from inpainting.web.setting_rows import LABELS, setting_rows
 
 PAGE_LENGTH = 24
 MAX_REMOVED = 24

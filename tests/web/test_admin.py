@@ -1,17 +1,29 @@
-"""The admin: reviewing generations, managing keys and users."""
+"""The pages of administrators: review, dashboard, usage, audit log, and Django's own pages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from accounts.models import ApiKey, User
-from inpainting.models import Generation
+from accounts.audit import Action
+from accounts.models import ApiKey, AuditEntry, User
+from accounts.recorded_admin import NOT_RECORDED
+from inpainting.admin import search
+from inpainting.admin.dashboard import percentile
+from inpainting.generations.review import give_verdict
+from inpainting.models import Generation, InferenceModel, Status, UserLimits, Verdict
 
 Generate = Callable[..., Generation]
+LIST = "/admin/inpainting/generation/"
 
 
 @pytest.fixture
@@ -21,28 +33,259 @@ def administrator(client: Client, db: None) -> User:
     return administrator
 
 
-def test_source_mask_and_result_are_shown_side_by_side(
+def page_of(generation: Generation) -> str:
+    return f"{LIST}{generation.pk}/change/"
+
+
+def hide(generation: Generation) -> None:
+    image = generation.images.get()
+    image.write_hidden(b"as it was painted")
+    image.report["hidden_by"] = "black"
+    image.save()
+
+
+def listed(client: Client, query: str = "") -> list[Generation]:
+    """The generations of a page of the list, in its order."""
+    return [row["generation"] for row in client.get(f"{LIST}?{query}").context["rows"]]
+
+
+# The review of one generation
+
+
+def test_source_mask_and_result_are_shown_with_the_settings_as_rows(
     client: Client, administrator: User, alice: User, generate: Generate
 ) -> None:
-    generation = generate(alice, prompt="a lawn")
-    assert client.get("/admin/inpainting/generation/?q=alice").status_code == 200
-    page = client.get(f"/admin/inpainting/generation/{generation.pk}/change/").content.decode()
+    generation = generate(alice, prompt="a lawn", seed=7)
+    page = client.get(page_of(generation)).content.decode()
     for which in ("source", "mask", "0"):
-        url = f"/admin/inpainting/generation/{generation.pk}/picture/{which}/"
-        assert url in page
-        assert client.get(url)["Content-Type"] == "image/png"
-    assert client.get(f"/admin/inpainting/generation/{generation.pk}/picture/7/").status_code == 404
+        url = f"/admin/inpainting/generation/{generation.pk}/picture/{which}"
+        assert f'href="{url}/"' in page
+        assert f'src="{url}-preview/"' in page
+        assert client.get(f"{url}/")["Content-Type"] == "image/png"
+        assert client.get(f"{url}-preview/")["Content-Type"] == "image/webp"
+    for which in ("7", "source-huge", "mask-small"):
+        assert client.get(f"{LIST}{generation.pk}/picture/{which}/").status_code == 404
+    assert '<th scope="row">Seed</th><td class="break" dir="auto">7</td>' in page
     Path(generation.mask.file.path).unlink()
-    assert client.get(f"/admin/inpainting/generation/{generation.pk}/picture/mask/").status_code == 410
+    assert client.get(f"{LIST}{generation.pk}/picture/mask/").status_code == 410
 
 
-def test_only_reviewers_see_the_images(client: Client, alice: User, generate: Generate) -> None:
-    url = f"/admin/inpainting/generation/{generate(alice).pk}/picture/source/"
-    client.force_login(alice)
-    assert client.get(url).status_code != 200
-    staff = User.objects.create_user("staff@example.com", is_staff=True)  # staff, but without the right to view
-    client.force_login(staff)
-    assert client.get(url).status_code == 404
+def test_a_verdict_is_saved_and_the_next_generation_of_the_filtered_list_follows(
+    client: Client, administrator: User, alice: User, bob: User, generate: Generate
+) -> None:
+    oldest, other, newest = generate(alice), generate(bob), generate(alice)
+    sent = {"verdict": "fine", "note": "well done", "advance": "1", "query": f"user={alice.pk}"}
+    answer = client.post(f"{LIST}{newest.pk}/verdict/", sent)
+    assert answer["Location"] == f"{page_of(oldest)}?user={alice.pk}"
+    newest.refresh_from_db()
+    assert (newest.verdict, newest.review_note, newest.reviewed_by) == ("fine", "well done", administrator)
+    answer = client.post(f"{LIST}{oldest.pk}/verdict/", sent)  # the last one of the list
+    assert answer["Location"] == f"{page_of(oldest)}?user={alice.pk}"
+    page = client.get(page_of(other)).context
+    assert (page["next"], page["previous"]) == (page_of(oldest), page_of(newest))
+    assert "well done" in client.get(page_of(newest)).content.decode()
+
+
+def test_a_removal_without_a_reason_is_refused(
+    client: Client, administrator: User, alice: User, generate: Generate
+) -> None:
+    generation = generate(alice)
+    page = client.post(f"{LIST}{generation.pk}/verdict/", {"verdict": "removed"}, follow=True)
+    assert "Give the reason" in page.content.decode()
+    generation.refresh_from_db()
+    assert generation.verdict == Verdict.NONE
+
+
+def test_a_hidden_result_is_no_part_of_the_page_and_opening_it_is_recorded(
+    client: Client, administrator: User, alice: User, generate: Generate
+) -> None:
+    generation = generate(alice)
+    hide(generation)
+    url = f"/generations/{generation.pk}/hidden/0/"
+    page = client.get(page_of(generation)).content.decode()
+    assert f'src="{url}"' not in page
+    assert f'href="{url}"' in page
+    assert not AuditEntry.objects.exists()
+    assert client.get(url).status_code == 200
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.action, entry.subject) == (administrator, Action.HIDDEN_RESULT, alice)
+
+
+def test_a_reviewer_without_the_right_to_change_gives_no_verdict(
+    client: Client, alice: User, generate: Generate
+) -> None:
+    from django.contrib.auth.models import Permission
+
+    generation = generate(alice)
+    reader = User.objects.create_user("reader@example.com", is_staff=True)
+    reader.user_permissions.add(Permission.objects.get(codename="view_generation"))
+    client.force_login(reader)
+    page = client.get(page_of(generation)).content.decode()
+    assert 'name="verdict"' not in page
+    assert client.post(f"{LIST}{generation.pk}/verdict/", {"verdict": "fine"}).status_code == 403
+    assert client.get(LIST).context["actions"] == {}
+    for action in ("fine", "delete"):
+        sent = {"action": action, "selected": [generation.pk], "confirmed": "on"}
+        assert client.post(f"{LIST}selected/", sent).status_code == 403
+    assert Generation.objects.get().verdict == Verdict.NONE
+
+
+# The list
+
+
+def test_the_list_filters_by_every_property(
+    client: Client, administrator: User, alice: User, bob: User, generate: Generate
+) -> None:
+    wanted = generate(alice, prompt="A Stone path", engine="quick-fill")
+    other = generate(bob, prompt="a lawn", run=False)
+    Generation.objects.filter(pk=wanted.pk).update(
+        verdict=Verdict.ATTENTION, service="fooocus", created_at=datetime(2026, 3, 4, 23, 59, tzinfo=UTC)
+    )
+    hide(wanted)
+    assert listed(client) == [other, wanted]
+    for query in (
+        *("q=path+stone", "q=ALICE@", f"q={wanted.pk}", "verdict=attention", "status=succeeded", "service=fooocus"),
+        *(f"user={alice.pk}", "hidden=on", "before=2026-03-04", "after=2026-03-04&before=2026-03-05"),
+    ):
+        assert listed(client, query) == [wanted], query
+    for query in ("verdict=unreviewed", "status=queued", "after=2026-03-05", f"q={other.pk}"):
+        assert listed(client, query) == [other], query
+    for query in ("status=no-status", "user=0", "after=never", "q=nothing", "verdict=removed&hidden=on"):
+        assert listed(client, query) == [], query
+
+
+def test_pages_follow_each_other_without_gaps_and_never_count_the_rows(
+    client: Client, administrator: User, alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generations = [generate(alice, run=False) for _ in range(7)]
+    Generation.objects.update(created_at=timezone.now())  # equal times, which the id puts in order
+    monkeypatch.setattr(search, "PAGE_LENGTH", 3)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        page = client.get(f"{LIST}?status=queued")
+    assert not [query["sql"] for query in queries if "COUNT(" in query["sql"]]
+    seen: list[list[Generation]] = []
+    while True:
+        seen.append([row["generation"] for row in page.context["rows"]])
+        if not page.context["older"]:
+            break
+        page = client.get(page.context["older"])
+        assert "status=queued" in page.context["newer"]
+    assert [len(rows) for rows in seen] == [3, 3, 1]
+    assert sorted(row.pk for rows in seen for row in rows) == sorted(one.pk for one in generations)
+    back = client.get(page.context["newer"])
+    assert [row["generation"] for row in back.context["rows"]] == seen[1]
+    back = client.get(back.context["newer"])
+    assert [row["generation"] for row in back.context["rows"]] == seen[0]
+    assert back.context["newer"] is None
+    assert len(listed(client, "older=x-y")) == 3
+
+
+def test_an_action_on_selected_generations_is_confirmed_first(
+    client: Client, administrator: User, alice: User, generate: Generate
+) -> None:
+    one, two, untouched = generate(alice), generate(alice), generate(alice)
+    sent: dict[str, Any] = {"action": "removed", "selected": [one.pk, two.pk, "no id"], "query": "status=succeeded"}
+    confirmation = client.post(f"{LIST}selected/", sent)
+    assert [row["generation"].pk for row in confirmation.context["rows"]] == [two.pk, one.pk]
+    assert not Generation.objects.exclude(verdict="").exists()
+    refused = client.post(f"{LIST}selected/", {**sent, "confirmed": "on"})
+    assert "Give the reason" in refused.context["error"]
+    done = client.post(f"{LIST}selected/", {**sent, "confirmed": "on", "note": "copied"})
+    assert done["Location"] == f"{LIST}?status=succeeded"
+    assert set(Generation.objects.filter(verdict="removed")) == {one, two}
+    assert AuditEntry.objects.filter(action=Action.VERDICT, note="copied").count() == 2
+    client.post(f"{LIST}selected/", {"action": "delete", "selected": [untouched.pk], "confirmed": "on"})
+    assert set(Generation.objects.all()) == {one, two}
+    assert AuditEntry.objects.filter(action=Action.DELETED, target_id=str(untouched.pk), subject=alice).exists()
+
+
+# Dashboard and usage
+
+
+def test_the_dashboard_shows_queue_workers_failures_times_and_the_log(
+    client: Client, administrator: User, alice: User, generate: Generate
+) -> None:
+    cache.clear()
+    now = timezone.now()
+    waiting, running, *done = (generate(alice, engine="quick-fill", run=False) for _ in range(7))
+    Generation.objects.filter(pk=waiting.pk).update(created_at=now - timedelta(minutes=2))
+    ends = {"lease_until": now + timedelta(minutes=5), "started_at": now}
+    Generation.objects.filter(pk=running.pk).update(status=Status.RUNNING, worker="host:1:ab", **ends)
+    for seconds, one in enumerate(done[:4], start=1):
+        times = {"started_at": now - timedelta(seconds=seconds), "finished_at": now}
+        Generation.objects.filter(pk=one.pk).update(status=Status.SUCCEEDED, **times)
+    failed = {"status": Status.FAILED, "error_code": "engine_failed"}
+    Generation.objects.filter(pk=done[4].pk).update(**failed, created_at=now - timedelta(days=3))
+    give_verdict([done[0].pk], Verdict.ATTENTION, note="hm", by=administrator)
+    page = client.get("/admin/").context
+    cpu = next(row for row in page["queues"] if row["name"] == "cpu")
+    assert (cpu["waiting"], cpu["running"]) == (1, 1)
+    assert cpu["oldest_seconds"] >= 120
+    assert [row["generation"].worker for row in page["running"]] == ["host:1:ab"]
+    assert list(page["failures"]) == [{"error_code": "engine_failed", "day": 0, "week": 1}]
+    (times_row,) = page["times"]
+    assert (times_row.count, round(times_row.median), round(times_row.p95)) == (4, 2, 4)
+    assert page["to_review"]["attention"] == 1
+    assert page["storage"]["stored"] > 0
+    assert [entry.note for entry in page["entries"]] == ["hm"]
+    assert "host:1:ab" in client.get("/admin/").content.decode()
+
+
+def test_the_number_of_queries_of_dashboard_list_and_usage_does_not_depend_on_the_rows(
+    client: Client, administrator: User, alice: User, bob: User, generate: Generate
+) -> None:
+    def counts() -> list[int]:
+        found = []
+        for path in ("/admin/", LIST, "/admin/usage/"):
+            cache.clear()
+            with CaptureQueriesContext(connection) as queries:
+                assert client.get(path).status_code == 200
+            found.append(len(queries))
+        return found
+
+    give_verdict([generate(alice).pk], Verdict.FINE, note="", by=administrator)
+    counts()  # fills caches of the process
+    few = counts()
+    give_verdict([generate(bob).pk for _ in range(4)], Verdict.REMOVED, note="no", by=administrator)
+    assert counts() == few
+    assert max(few) < 30
+
+
+def test_usage_sums_up_what_each_user_has_and_may(
+    client: Client, administrator: User, alice: User, bob: User, generate: Generate
+) -> None:
+    generation = generate(alice)
+    UserLimits.objects.create(user=bob, per_day=3)
+    UserLimits.objects.create(per_day=9)
+    rows = {row["user"]: row for row in client.get("/admin/usage/").context["rows"]}
+    assert (rows[alice]["count"], rows[bob]["count"]) == (1, 0)
+    assert rows[alice]["seconds"] == pytest.approx(generation.seconds, abs=1e-3)
+    files = [*generation.pictures, *generation.images.all()]
+    assert rows[alice]["stored"] == sum(one.byte_count for one in files)
+    assert (rows[alice]["limits"].per_day, rows[alice]["own_limits"]) == (9, False)
+    assert (rows[bob]["limits"].per_day, rows[bob]["own_limits"]) == (3, True)
+    assert rows[alice]["seen"] == generation.created_at
+    assert rows[bob]["seen"] is None
+    assert [row["user"] for row in client.get("/admin/usage/?q=ALICE").context["rows"]] == [alice]
+
+
+def test_staff_see_only_what_they_have_rights_to(client: Client, alice: User, generate: Generate) -> None:
+    generate(alice)
+    client.force_login(User.objects.create_user("staff@example.com", is_staff=True))
+    page = client.get("/admin/").context
+    assert (page["queues"], page["running"], page["storage"], page["models"], page["entries"]) == ([], [], *[None] * 3)
+    assert client.get("/admin/usage/").status_code == 403
+    assert client.get(LIST).status_code == 403
+
+
+@pytest.mark.parametrize(("percent", "value"), [(50, 5), (95, 10), (100, 10), (1, 1)])
+def test_percentiles_are_of_the_nearest_rank(percent: int, value: int) -> None:
+    assert percentile([10, 9, 8, 7, 6, 5, 4, 3, 2, 1], percent) == value
+
+
+# What Django's own pages record
 
 
 def test_an_administrator_revokes_keys_and_creates_users(client: Client, administrator: User, alices_key: str) -> None:
@@ -50,6 +293,52 @@ def test_an_administrator_revokes_keys_and_creates_users(client: Client, adminis
     client.post("/admin/accounts/apikey/", {"action": "revoke", "_selected_action": [key.pk]})
     key.refresh_from_db()
     assert key.revoked_at is not None
+    revoked = AuditEntry.objects.get()
+    assert (revoked.action, revoked.target_id, revoked.subject_id) == (Action.REVOKED, str(key.pk), key.owner_id)
     form = {"email": "dora@example.com", "password1": "a rather long one 42", "password2": "a rather long one 42"}
     assert client.post("/admin/accounts/user/add/", form).status_code == 302
-    assert User.objects.get(email="dora@example.com").check_password("a rather long one 42")
+    dora = User.objects.get(email="dora@example.com")
+    assert dora.check_password("a rather long one 42")
+    assert AuditEntry.objects.filter(action=Action.ADDED, subject=dora).exists()
+
+
+def test_changes_are_recorded_with_the_values_before_and_after_but_for_secrets(
+    client: Client, administrator: User, alice: User
+) -> None:
+    limits = UserLimits.objects.create(user=alice, per_day=3)
+    client.post(f"/admin/inpainting/userlimits/{limits.pk}/change/", {"user": alice.pk, "per_day": 5})
+    changed = AuditEntry.objects.get()
+    assert (changed.action, changed.subject) == (Action.CHANGED, alice)
+    assert changed.changes == [("per_day", 3, 5)]
+    form = {"email": "alice@new.example", "is_active": "", "is_staff": "on", "date_joined_0": "2026-01-01"}
+    answer = client.post(
+        f"/admin/accounts/user/{alice.pk}/change/", {**form, "date_joined_1": "00:00", "last_login_0": ""}
+    )
+    assert answer.status_code == 302
+    entry = AuditEntry.objects.first()
+    assert entry is not None
+    assert entry.after["email"] == NOT_RECORDED
+    assert (entry.before["is_staff"], entry.after["is_staff"]) == (False, True)
+    assert "@" not in str([entry.before, entry.after])
+    client.post(f"/admin/accounts/user/{alice.pk}/delete/", {"post": "yes"})
+    assert not User.objects.filter(pk=alice.pk).exists()
+    page = client.get("/admin/accounts/auditentry/")
+    assert page.content.decode().count(f"deleted account {alice.pk}") == 3
+
+
+def test_switching_a_model_is_recorded(client: Client, administrator: User) -> None:
+    model = InferenceModel.objects.all()[0]
+    client.post(f"/models/{model.slug}/switch/", {"enabled": ""})
+    entry = AuditEntry.objects.get()
+    assert (entry.target_id, entry.after) == (model.slug, {"enabled": False})
+
+
+def test_the_audit_log_has_no_forms_to_change_it(client: Client, administrator: User, alice: User) -> None:
+    entry = AuditEntry.record(administrator, Action.CHANGED, alice)
+    url = f"/admin/accounts/auditentry/{entry.pk}/"
+    assert client.get(f"{url}change/").status_code == 200
+    for path in (f"{url}change/", f"{url}delete/", "/admin/accounts/auditentry/add/"):
+        assert client.post(path, {"post": "yes"}).status_code == 403
+    sent = {"action": "delete_selected", "_selected_action": [entry.pk], "post": "yes"}
+    client.post("/admin/accounts/auditentry/", sent)
+    assert AuditEntry.objects.count() == 1

@@ -94,6 +94,12 @@ class Diffusion:
         with self._making:
             return self._batcher
 
+    @property
+    def loaded_models(self) -> list[str]:
+        """The slugs of the models in the memory of this process; it does not import torch."""
+        batcher: Batcher | None = vars(self).get("_batcher")
+        return [] if batcher is None else [model.spec.slug for model in batcher.cache.models]
+
     @cached_property
     def _batcher(self) -> Batcher:
         from inpainting.engines.diffusion import hardware

@@ -1,4 +1,4 @@
-"""The settings of a generation as rows of its page."""
+"""The settings of a generation as rows of a page."""
 
 from __future__ import annotations
 

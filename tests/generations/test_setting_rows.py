@@ -8,7 +8,7 @@ import pytest
 
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import SETTINGS
-from inpainting.web.setting_rows import METADATA_NAMES, WRITTEN_BY_TEMPLATE, setting_rows
+from inpainting.generations.setting_rows import METADATA_NAMES, WRITTEN_BY_TEMPLATE, setting_rows
 
 LISTED = [row for row in SETTINGS if row.name not in WRITTEN_BY_TEMPLATE]
 

@@ -1,0 +1,54 @@
+"""The audit log, to read."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from accounts.models import AuditEntry
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(admin.ModelAdmin):
+    list_display = ("at", "who", "what", "whose", "changed")
+    list_display_links = ("at", "what")
+    list_filter = ("action", "at", "target_type")
+    search_fields = ("actor__email", "subject__email", "target_id", "note")
+    date_hierarchy = "at"
+    readonly_fields = fields = ("at", "who", "what", "whose", "note", "changed")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
+        # Without the join, reading the actor of a deleted account raises DoesNotExist.
+        return super().get_queryset(request).select_related("actor", "subject")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
+        return False
+
+    @admin.display(description="administrator", ordering="actor")
+    def who(self, entry: AuditEntry) -> str:
+        return entry.actor_name
+
+    @admin.display(description="data of", ordering="subject")
+    def whose(self, entry: AuditEntry) -> str:
+        return entry.subject_name
+
+    @admin.display(description="what")
+    def what(self, entry: AuditEntry) -> str:
+        return str(entry)
+
+    @admin.display(description="before → after")
+    def changed(self, entry: AuditEntry) -> SafeString:
+        lines = (
+            (name, "–" if before in (None, "") else before, "–" if after in (None, "") else after)
+            for name, before, after in entry.changes
+        )
+        return format_html_join(mark_safe("<br>"), "{}: {} → {}", lines)

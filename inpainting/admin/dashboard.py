@@ -1,0 +1,175 @@
+"""The figures of the dashboard: queue, workers, failures, times, storage, models, audit log.
+
+The number of queries does not depend on the number of rows, and each reads an index or the rows of the last days.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.core.cache import cache
+from django.db.models import Count, F, Min, Q, Sum
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from accounts.models import AuditEntry
+from inpainting.engines import registry
+from inpainting.engines.base import Queue
+from inpainting.models import (
+    GeneratedImage,
+    Generation,
+    InferenceModel,
+    Mask,
+    ModelState,
+    ReferencePicture,
+    SourceImage,
+    Status,
+    UploadedPicture,
+    Verdict,
+)
+
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
+MAX_RUNNING, MAX_TIMES, MAX_CODES, MAX_ENTRIES = 20, 2_000, 12, 10
+STORED_SECONDS = 300
+"""How long the sum of stored bytes is kept: it reads all pictures."""
+
+
+@admin.site.admin_view
+def dashboard_page(request: HttpRequest) -> HttpResponse:
+    """The first page of the admin."""
+    return admin.site.index(request, dashboard(request.user))
+
+
+def dashboard(user: Any) -> dict[str, Any]:
+    """The context of the dashboard, with what the user may see."""
+    now = timezone.now()
+    may_see = user.has_perm("inpainting.view_generation")
+    return {
+        "section": "dashboard",
+        "now": now,
+        "queues": queues(now) if may_see else [],
+        "running": running(now) if may_see else [],
+        "failures": failures(now) if may_see else [],
+        "times": times(now) if may_see else [],
+        "to_review": to_review() if may_see else None,
+        "storage": storage() if may_see else None,
+        "models": models() if user.has_perm("inpainting.view_inferencemodel") else None,
+        "entries": entries() if user.has_perm("accounts.view_auditentry") else None,
+    }
+
+
+def queues(now: datetime) -> list[dict[str, Any]]:
+    """For each queue with engines: waiting generations, seconds that the oldest waits, running generations."""
+    queued, runs = Q(status=Status.QUEUED), Q(status=Status.RUNNING)
+    counted = Generation.objects.filter(queued | runs).order_by().values("engine").annotate(
+        waiting=Count("pk", filter=queued), running=Count("pk", filter=runs), oldest=Min("created_at", filter=queued)
+    )  # fmt: skip
+    by_engine = {row["engine"]: row for row in counted}
+    rows = []
+    for queue in Queue:
+        found = [by_engine[name] for name in registry.in_queue(queue) if name in by_engine]
+        oldest = min((row["oldest"] for row in found if row["oldest"]), default=None)
+        rows.append({
+            "name": queue.value,
+            "waiting": sum(row["waiting"] for row in found),
+            "running": sum(row["running"] for row in found),
+            "oldest_seconds": None if oldest is None else max(0.0, (now - oldest).total_seconds()),
+        })  # fmt: skip
+    return rows
+
+
+def running(now: datetime) -> list[dict[str, Any]]:
+    """The running generations by worker, and the seconds until their leases end, negative after that."""
+    rows = Generation.objects.filter(status=Status.RUNNING).order_by("worker", "started_at")[:MAX_RUNNING]
+    return [
+        {
+            "generation": generation,
+            "engine": registry.label(generation.engine),
+            "seconds": (now - generation.started_at).total_seconds() if generation.started_at else None,
+            "lease_seconds": (generation.lease_until - now).total_seconds() if generation.lease_until else None,
+        }
+        for generation in rows
+    ]
+
+
+def failures(now: datetime) -> list[Mapping[str, Any]]:
+    """The most frequent error codes of the last week, with their numbers in the last day and week."""
+    failed = Generation.objects.filter(status=Status.FAILED, created_at__gte=now - WEEK).order_by()
+    counted = failed.values("error_code").annotate(
+        day=Count("pk", filter=Q(created_at__gte=now - DAY)), week=Count("pk")
+    )
+    return list(counted.order_by("-week", "error_code")[:MAX_CODES])
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTimes:
+    """The seconds from start to end of an engine's recent generations."""
+
+    engine: str
+    count: int
+    median: float
+    p95: float
+
+
+def times(now: datetime) -> list[EngineTimes]:
+    """Of the generations of the last week, at most the last MAX_TIMES, by engine."""
+    recent = Generation.objects.filter(status=Status.SUCCEEDED, created_at__gte=now - WEEK).order_by("-created_at")
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for engine, started, finished in recent.values_list("engine", "started_at", "finished_at")[:MAX_TIMES]:
+        if started and finished:
+            seconds[engine].append(max(0.0, (finished - started).total_seconds()))
+    return [
+        EngineTimes(registry.label(engine), len(found), percentile(found, 50), percentile(found, 95))
+        for engine, found in sorted(seconds.items())
+    ]
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """By the nearest-rank method: the smallest value that `percent` of the values do not exceed."""
+    rank = -(-len(values) * percent // 100)
+    return sorted(values)[max(0, rank - 1)]
+
+
+def to_review() -> dict[str, int]:
+    """The numbers of generations with a verdict."""
+    counted = Generation.objects.exclude(verdict=Verdict.NONE).order_by().values_list("verdict").annotate(Count("pk"))
+    return {verdict.value: dict(counted).get(verdict.value, 0) for verdict in Verdict if verdict.value}
+
+
+def storage() -> dict[str, Any]:
+    """Free and total bytes of the data folder's disk, and the bytes of all stored pictures."""
+    folder = Path(settings.DATA_DIR)
+    usage = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
+    stored = cache.get_or_set("dashboard-stored-bytes", all_stored_bytes, STORED_SECONDS)
+    return {"free": usage.free, "total": usage.total, "used": usage.total - usage.free, "stored": stored}
+
+
+def all_stored_bytes() -> int:
+    kept = [model._default_manager.aggregate(n=Sum("byte_count")) for model in (SourceImage, Mask, ReferencePicture)]
+    kept.append(UploadedPicture.objects.aggregate(n=Sum("byte_count")))
+    files = F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")
+    kept.append(GeneratedImage.objects.aggregate(n=Sum(files)))
+    return sum(row["n"] or 0 for row in kept)
+
+
+def models() -> dict[str, Any]:
+    """The models that are installed, being downloaded, failed, and loaded by this process."""
+    rows = list(InferenceModel.objects.exclude(state=ModelState.NOT_INSTALLED).order_by("label"))
+    loaded = {slug for engine in registry.engines().values() for slug in getattr(engine, "loaded_models", ())}
+    return {
+        "installed": [(row, row.slug in loaded) for row in rows if row.state == ModelState.INSTALLED],
+        "others": [row for row in rows if row.state != ModelState.INSTALLED],
+    }
+
+
+def entries() -> list[AuditEntry]:
+    """The newest entries of the audit log."""
+    return list(AuditEntry.objects.select_related("actor", "subject")[:MAX_ENTRIES])

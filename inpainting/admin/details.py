@@ -1,0 +1,109 @@
+"""One generation for its reviewer: pictures, settings and the log of verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.files import File
+from django.http import Http404
+from django.urls import reverse
+
+from accounts.models import AuditEntry
+from inpainting.engines import registry
+from inpainting.generations.description import measurements, metadata
+from inpainting.generations.setting_rows import LABELS, setting_rows
+from inpainting.media.previews import preview_of
+from inpainting.models import Generation, InferenceModel
+
+MAX_ENTRIES = 20
+PREVIEW, SMALL = "preview", "small"
+
+
+def picture_file(generation: Generation, which: str) -> File:
+    """The file of a picture: `source`, `mask`, the name of a conditioning image, or the index of a result.
+
+    With `-preview` its preview; with `-small` the thumbnail of the source or of a result. Raises Http404 for others,
+    and what `preview_of` raises. Results that the safety checker hid are those that their owner gets.
+    """
+    name, _, size = which.partition("-")
+    pictures: dict[str, Any] = {
+        "source": generation.source,
+        "mask": generation.mask,
+        **generation.references,
+        **{str(image.index): image for image in generation.images.all()},
+    }
+    picture = pictures.get(name)
+    if picture is None or size not in ("", PREVIEW, SMALL) or (size == SMALL and not hasattr(picture, "thumbnail")):
+        raise Http404
+    if size == PREVIEW:
+        return preview_of(picture)
+    file: File = picture.thumbnail if size == SMALL else picture.file
+    return file
+
+
+def picture_url(generation: Generation, which: str) -> str:
+    return reverse("admin:inpainting_generation_picture", args=[generation.pk, which])
+
+
+def pictures_of(generation: Generation) -> list[dict[str, Any]]:
+    """The pictures in the order of the page; `hidden` is the link to a result as it was painted."""
+    rows: list[dict[str, Any]] = [
+        {"label": "Source", "which": "source", "picture": generation.source, "alt": "The photo as it was"},
+        {"label": "Mask: white is repainted", "which": "mask", "picture": generation.mask, "alt": "The mask"},
+    ]
+    images = list(generation.images.all())
+    for image in images:
+        label = "Result" if len(images) == 1 else f"Result {image.index + 1}"
+        row = {"label": label, "which": str(image.index), "picture": image, "alt": f"{label}, as its owner gets it"}
+        if image.hidden_file:
+            row["hidden"] = reverse("hidden-picture", args=[generation.pk, image.index])
+            row["hidden_by"] = image.report.get("hidden_by")
+        rows.append(row)
+    names = {"control_image": "Control image", "ip_adapter_image": "Image prompt"}
+    rows += [
+        {"label": names[name], "which": name, "picture": picture, "alt": names[name]}
+        for name, picture in generation.references.items()
+    ]
+    return [
+        {
+            **row,
+            "url": picture_url(generation, row["which"]),
+            "preview": picture_url(generation, f"{row['which']}-{PREVIEW}"),
+        }
+        for row in rows
+    ]
+
+
+def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
+    """Label and value of what was requested and measured, without empty values."""
+    recipe = metadata(generation)
+    labels = dict(InferenceModel.objects.values_list("slug", "label"))
+    results = [measurements(image) for image in generation.images.all()]
+    rows = [
+        ("Engine", f"{registry.label(generation.engine)}. {generation.engine_reason}".strip(" .")),
+        (LABELS["model"], labels.get(recipe.get("model", ""), recipe.get("model"))),
+        ("LoRAs", ", ".join(f"{use['slug']} {use['weight']:g}" for use in recipe["loras"])),
+        ("Embeddings", ", ".join(recipe["embeddings"])),
+        (LABELS["prompt"], recipe.get("prompt")),
+        (LABELS["negative_prompt"], recipe.get("negative_prompt")),
+        (LABELS["strength"], recipe.get("denoising_strength")),
+        *((row["label"], row["value"]) for row in setting_rows(recipe, labels)),
+        (LABELS["seed"], recipe.get("seed")),
+        ("Without effect", ", ".join(recipe["ignored"])),
+        ("Size", f"{recipe['width']} × {recipe['height']}"),
+        ("Service", recipe["service"]),
+        ("Fields without effect", ", ".join(recipe["ignored_fields"])),
+        ("Seconds", None if generation.seconds is None else f"{generation.seconds:.1f}"),
+        ("Attempts", generation.attempts),
+        ("Seam score", ", ".join(f"{result['seam_score']:.2f}" for result in results)),
+        ("Pixels changed outside the mask", ", ".join(str(r["outside_mask_changed_pixels"]) for r in results)),
+        ("File of the source", generation.source.name),
+        ("Id", generation.pk),
+    ]
+    return [(label, value) for label, value in rows if value not in (None, "")]
+
+
+def log_of(generation: Generation) -> list[AuditEntry]:
+    """The newest entries of the audit log about it."""
+    entries = AuditEntry.objects.filter(target_type=generation._meta.label_lower, target_id=str(generation.pk))
+    return list(entries.select_related("actor", "subject")[:MAX_ENTRIES])

@@ -1,0 +1,143 @@
+"""Search in all generations: filters, and pages that stay quick whatever the number of rows.
+
+A page starts behind a row (keyset pagination) and no page counts the rows: both would read all rows before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+
+from inpainting.engines import registry
+from inpainting.models import GeneratedImage, Generation, Status, Verdict
+
+PAGE_LENGTH = 48
+MAX_OWNERS = 200
+"""Users whose e-mail address matches a search."""
+UNREVIEWED = "unreviewed"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ANY = [("", "any")]
+
+
+class Filters(forms.Form):
+    """The filters of the list, as query parameters."""
+
+    q = forms.CharField(required=False, max_length=300, label="Search", help_text="prompt, e-mail address or id")
+    verdict = forms.ChoiceField(
+        required=False,
+        choices=[*ANY, (UNREVIEWED, "not reviewed"), *((one.value, one.label) for one in Verdict if one.value)],
+    )
+    status = forms.ChoiceField(required=False, choices=[*ANY, *Status.choices])
+    engine = forms.ChoiceField(required=False)
+    service = forms.CharField(required=False, max_length=20, help_text="native, or the name of a service")
+    user = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
+    after = forms.DateField(required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}))
+    before = forms.DateField(required=False, label="To", widget=forms.DateInput(attrs={"type": "date"}))
+    hidden = forms.BooleanField(required=False, label="Hidden by the safety checker")
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        engines = [(name, engine.declaration.label) for name, engine in registry.engines().items()]
+        self.fields["engine"].choices = [*ANY, *engines]  # type: ignore[attr-defined]
+
+    def matching(self) -> QuerySet[Generation]:
+        """The generations that match, in no order; none if a filter is invalid."""
+        if not self.is_valid():
+            return Generation.objects.none()
+        values = self.cleaned_data
+        found = Generation.objects.filter(
+            **{name: values[name] for name in ("status", "engine", "service") if values[name]}
+        )
+        if values["verdict"]:
+            found = found.filter(verdict="" if values["verdict"] == UNREVIEWED else values["verdict"])
+        if values["user"]:
+            found = found.filter(owner=values["user"])
+        if values["after"]:
+            found = found.filter(created_at__gte=start_of(values["after"]))
+        if values["before"]:
+            found = found.filter(created_at__lt=start_of(values["before"]) + timedelta(days=1))
+        if values["hidden"]:
+            found = found.filter(pk__in=GeneratedImage.objects.exclude(hidden_file="").values("generation"))
+        return found.filter(words(values["q"])) if values["q"] else found
+
+
+def words(text: str) -> Q:
+    """The condition for an id, for a part of an e-mail address if it contains @, else for every word of the prompt."""
+    try:
+        return Q(pk=UUID(text))
+    except ValueError:
+        pass
+    if "@" in text:
+        owners = get_user_model().objects.filter(email__icontains=text).values_list("pk", flat=True)
+        return Q(owner__in=list(owners[:MAX_OWNERS]))
+    condition = Q()
+    for word in text.split():
+        condition &= Q(settings__prompt__icontains=word)
+    return condition
+
+
+def start_of(day: Any) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The place of a row in the list, newest first."""
+
+    created_at: datetime
+    pk: UUID
+
+    @classmethod
+    def of(cls, generation: Generation) -> Cursor:
+        return cls(generation.created_at, generation.pk)
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor | None:
+        """None for a text that `str` did not make."""
+        microseconds, _, pk = text.partition("-")
+        try:
+            return cls(EPOCH + timedelta(microseconds=int(microseconds)), UUID(pk))
+        except (ValueError, OverflowError):
+            return None
+
+    def __str__(self) -> str:
+        return f"{(self.created_at - EPOCH) // timedelta(microseconds=1)}-{self.pk.hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The rows, newest first, and the cursors of the pages beside it; None where there is none."""
+
+    rows: list[Generation]
+    newer: Cursor | None
+    older: Cursor | None
+
+
+def page_of(found: QuerySet[Generation], *, older_than: Cursor | None, newer_than: Cursor | None) -> Page:
+    if newer_than is not None:
+        rows = newer(found, newer_than)[: PAGE_LENGTH + 1]
+        more, kept = len(rows) > PAGE_LENGTH, list(rows)[:PAGE_LENGTH][::-1]
+        return Page(kept, Cursor.of(kept[0]) if more else None, Cursor.of(kept[-1]) if kept else None)
+    rows = older(found, older_than)[: PAGE_LENGTH + 1]
+    more, kept = len(rows) > PAGE_LENGTH, list(rows)[:PAGE_LENGTH]
+    return Page(kept, Cursor.of(kept[0]) if kept and older_than else None, Cursor.of(kept[-1]) if more else None)
+
+
+def older(found: QuerySet[Generation], than: Cursor | None) -> QuerySet[Generation]:
+    """Older ones, the newest of them first."""
+    if than is not None:
+        # Not (a < x or a = x and b < y), for which SQLite reads two indexes and sorts.
+        found = found.filter(created_at__lte=than.created_at).exclude(created_at=than.created_at, pk__gte=than.pk)
+    return found.order_by("-created_at", "-pk")
+
+
+def newer(found: QuerySet[Generation], than: Cursor) -> QuerySet[Generation]:
+    """Newer ones, the oldest of them first."""
+    found = found.filter(created_at__gte=than.created_at).exclude(created_at=than.created_at, pk__lte=than.pk)
+    return found.order_by("created_at", "pk")

@@ -1,0 +1,102 @@
+"""Usage per user: generations, seconds, storage, limits, and when each was last seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Max, Model, Q, Sum
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from accounts.models import User
+from inpainting.models import (
+    GeneratedImage,
+    Generation,
+    Mask,
+    ReferencePicture,
+    SourceImage,
+    Status,
+    UploadedPicture,
+    UserLimits,
+    Verdict,
+)
+
+PAGE_LENGTH = 50
+
+
+@admin.site.admin_view
+def usage_page(request: HttpRequest) -> HttpResponse:
+    user: Any = request.user
+    if not (user.has_perm("accounts.view_user") and user.has_perm("inpainting.view_generation")):
+        raise PermissionDenied
+    text = request.GET.get("q", "").strip()[:300]
+    users = User.objects.filter(email__icontains=text) if text else User.objects.all()
+    page = Paginator(users.order_by(F("last_login").desc(nulls_last=True), "pk"), PAGE_LENGTH).get_page(
+        request.GET.get("page")
+    )
+    context = {"title": "Usage", "section": "usage", "rows": usage_of(list(page)), "page": page, "q": text}
+    return TemplateResponse(request, "admin/usage.html", {**admin.site.each_context(request), **context})
+
+
+def usage_of(users: list[User]) -> list[dict[str, Any]]:
+    """One row for each user, in the same order. The number of queries does not depend on the number of users."""
+    ids = [user.pk for user in users]
+    counted = by_owner(
+        Generation.objects.filter(owner__in=ids).order_by().values("owner").annotate(
+            count=Count("pk"),
+            failed=Count("pk", filter=Q(status=Status.FAILED)),
+            removed=Count("pk", filter=Q(verdict=Verdict.REMOVED)),
+            duration=Sum(ExpressionWrapper(F("finished_at") - F("started_at"), output_field=DurationField())),
+            last=Max("created_at"),
+        )
+    )  # fmt: skip
+    stored = stored_bytes_of(ids)
+    limits = {row.user_id: row for row in UserLimits.objects.filter(Q(user__in=ids) | Q(user=None))}
+    keys = {row["pk"]: row["used"] for row in User.objects.filter(pk__in=ids).values("pk").annotate(
+        used=Max("api_keys__last_used_at")
+    )}  # fmt: skip
+    rows = []
+    for user in users:
+        made: Mapping[str, Any] = counted.get(user.pk, {})
+        seen = latest(user.last_login, made.get("last"), keys.get(user.pk))
+        duration = made.get("duration")
+        rows.append({
+            "user": user,
+            "count": made.get("count", 0),
+            "failed": made.get("failed", 0),
+            "removed": made.get("removed", 0),
+            "seconds": duration.total_seconds() if duration else 0.0,
+            "stored": stored.get(user.pk, 0),
+            "limits": limits.get(user.pk) or limits.get(None),
+            "own_limits": user.pk in limits,
+            "seen": seen,
+        })  # fmt: skip
+    return rows
+
+
+def by_owner(rows: Iterable[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+    return {row["owner"]: row for row in rows}
+
+
+def stored_bytes_of(ids: list[int]) -> dict[int, int]:
+    """Bytes of the stored images of each user, without thumbnails and previews."""
+    stored: dict[int, int] = dict.fromkeys(ids, 0)
+    files = F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")
+    own: list[type[Model]] = [SourceImage, Mask, ReferencePicture, UploadedPicture]
+    sums = [model._default_manager.filter(owner__in=ids).order_by().values_list("owner").annotate(n=Sum("byte_count"))
+            for model in own]  # fmt: skip
+    results = GeneratedImage.objects.filter(generation__owner__in=ids).order_by()
+    sums.append(results.values_list("generation__owner").annotate(n=Sum(files)))
+    for rows in sums:
+        for owner, byte_count in rows:
+            stored[owner] += byte_count or 0
+    return stored
+
+
+def latest(*times: datetime | None) -> datetime | None:
+    return max((time for time in times if time is not None), default=None)

@@ -1,0 +1,25 @@
+// The list of the review: select all, and how many are selected.
+
+const boxes = [...document.querySelectorAll("input[name=selected]")];
+const all = document.querySelector("[data-select-all]");
+const count = document.querySelector("[data-selected]");
+const submit = document.querySelector("[data-needs-selection]");
+
+if (all) {
+  all.closest("label").hidden = false;
+  all.addEventListener("change", () => {
+    for (const box of boxes) box.checked = all.checked;
+    refresh();
+  });
+  for (const box of boxes) box.addEventListener("change", refresh);
+  window.addEventListener("pageshow", refresh); // the browser restores the boxes
+  refresh();
+}
+
+function refresh() {
+  const selected = boxes.filter((box) => box.checked).length;
+  count.textContent = selected ? `${selected} selected` : "";
+  submit.disabled = !selected;
+  all.checked = selected === boxes.length;
+  all.indeterminate = selected > 0 && !all.checked;
+}
