@@ -47,7 +47,7 @@ def test_the_owner_reads_the_reason_and_a_reviewer_sees_the_image_after_a_click(
         page.goto("/accounts/login/")
         page.get_by_label("Email").fill("boss@example.org")
         page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Sign in", exact=True).click()
         open_photo(page, photo_file)
         paint_line(page, from_left=0.48, to_left=0.52)
         more_settings(page)
