@@ -115,15 +115,18 @@ def test_the_brush_paints_the_mask_and_every_action_can_be_undone(page: Page, ph
 def test_keys_change_the_brush_and_a_wider_brush_covers_more(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     page.keyboard.press("]")
-    expect(page.locator("#size-shown")).to_have_text("44 px")
+    size = page.locator("#tool-size-shown")
+    expect(size).to_have_text("44 px")
     page.keyboard.press("[")
-    expect(page.locator("#size-shown")).to_have_text("40 px")
-    assert page.locator("#size").get_attribute("min") == "1"
-    assert page.locator("#size").get_attribute("max") == "100"
-    page.locator("#size").fill("100")
+    expect(size).to_have_text("40 px")
+    page.get_by_label("Size measured on").select_option("on the photo")
+    page.locator("#tool-size").fill("0")
+    expect(size).to_have_text("1 px")
+    page.locator("#tool-size").fill("1000")
+    expect(size).to_have_text("128 px")
     paint_line(page, from_left=0.5, to_left=0.5)
     covered = page.locator("#photo-covered")
-    expect(covered).to_have_text("12 % to repaint")  # a disc of 100 in 256 x 256: pi * 50 ** 2 / 256 ** 2
+    expect(covered).to_have_text("20 % to repaint")  # a disc of 128 in 256 x 256: pi * 64 ** 2 / 256 ** 2
 
 
 def test_one_finger_paints_and_two_fingers_zoom_without_painting(page: Page, photo_file: Path) -> None:

@@ -1,4 +1,4 @@
-"""JavaScript modules without DOM access, run in a browser: coordinates, brush sizes, number formats."""
+"""JavaScript modules without DOM access, run in a browser: coordinates, number formats."""
 
 from __future__ import annotations
 
@@ -50,11 +50,6 @@ def test_a_pinch_keeps_the_points_under_the_fingers(run: Run) -> None:
         return after.map((point) => m.toImage(pinched, point))
     """
     assert run("editor/viewport", body) == [{"x": 10, "y": 10}, {"x": 30, "y": 10}]
-
-
-@pytest.mark.parametrize(("wanted", "size"), [(0, 1), (-5, 1), (7.4, 7), (100, 100), (1000, 100), ("NaN", 1)])
-def test_a_brush_is_one_to_a_hundred_pixels_wide(run: Run, wanted: float | str, size: int) -> None:
-    assert run("editor/brush", f"return m.brushSize({wanted})") == size
 
 
 @pytest.mark.parametrize(

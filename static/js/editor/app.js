@@ -2,22 +2,24 @@
 
 import { ApiError, fetchFile, get, post } from "api"
 import { dropzone, guardPage } from "dropzone"
-import { brush, brushSize, nextBrushSize } from "editor/brush"
-import { canRedo, canUndo, push, redo, undo } from "editor/core/document"
-import { CLEAR, INVERT, fileBeneath, file as maskFile } from "editor/core/operations"
+import { push } from "editor/core/document"
+import { fileBeneath, file as maskFile } from "editor/core/operations"
 import { get as getPicture, put } from "editor/core/pictures"
 import { Store } from "editor/core/store"
 import { checkMaskFile, decode, readPhoto, sortFiles } from "editor/files"
-import { listenKeys } from "editor/keyboard"
+import { Commands } from "editor/input/commands"
+import { listen } from "editor/input/pointer"
+import { zoomCommands } from "editor/input/zoom"
 import { isForPeople, placeOf, say, saying } from "editor/messages"
-import { listen } from "editor/pointer"
 import { Progress } from "editor/progress"
 import { Result } from "editor/result"
 import { SettingsForm } from "editor/settings_form"
+import { fieldsOf, isEmpty } from "editor/tools/frame_geometry"
+import { ToolPanel } from "editor/tools/panel"
+import { Toolbox } from "editor/tools/toolbox"
 import { Strip } from "editor/tree/strip"
 import { Compare } from "editor/view/compare"
 import { MaskView } from "editor/view/mask_view"
-import { showRing } from "editor/view/ring"
 import { follow } from "follow"
 import { share } from "format"
 import { take } from "waiting_photo"
@@ -25,22 +27,22 @@ import { take } from "waiting_photo"
 const $ = (id) => document.getElementById(id)
 const jsonIn = (id) => JSON.parse($(id).textContent)
 const root = $("editor")
-const ZOOM_STEP = 1.5
 const SPECK = 0.001 // a share of the photo; less is probably not what was meant
 const SPECK_PIXELS = 16
 const MOST_OF_SPECKS = 0.02 // a larger share is not searched for specks
 const PAUSE_MS = 400
+const MODES = ["overlay", "outline", "alone"] // view/overlay.js
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 const store = new Store()
-const now = { photo: null, photoUrl: "", erases: false, size: 40, isChecking: false, painting: null, specks: null, timer: 0 }
+const now = { photo: null, photoUrl: "", isChecking: false, painting: null, specks: null, timer: 0, mode: MODES[0] }
 
 const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
 const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas") }, {
   onView(viewport, photo) {
     $("zoom-shown").textContent = `${Math.round(100 * viewport.scale)} %`
-    compare.place(viewport, photo)
-    hover(now.hover)
+    compare.place(viewport, photo, store.view.frame)
+    toolbox.redraw()
   },
   onDrawn,
 })
@@ -127,6 +129,7 @@ async function showDocument() {
     openPhoto({ ...photo, file, bitmap }, { parent, isStep: strip.has(parent, photo.id) })
   }
   mask.show(store.view.operations)
+  if (now.photo) compare.place(mask.viewport, now.photo, store.view.frame)
   refresh()
   await showMaskFile(fileBeneath(operations))
 }
@@ -151,46 +154,24 @@ function aboutMask({ repaints, flat, width, height }) {
 
 // --- tools --------------------------------------------------------------------------------------------------------
 
-const tool = brush({ settings: () => ({ size: now.size, erases: now.erases }), mask, onDone: edited })
-
-function edited(operation) {
-  if (isEditing()) store.update((document) => push(document, { kind: "mask", operation }))
-}
-
-function hover(screenPoint) {
-  now.hover = screenPoint
-  showRing($("brush-cursor"), now.photo && screenPoint, now.size * mask.viewport.scale)
-}
-
 const isEditing = () => root.dataset.state === "editing" && !now.painting
 
-function setSize(size) {
-  now.size = brushSize(size)
-  $("size").value = now.size
-  $("size-shown").value = `${now.size} px`
-  hover(now.hover)
-}
+const toolbox = new Toolbox({
+  surface: $("surface"), store, mask, url: $("tool-options").dataset.masksUrl, isEditing, say: (text) => toolPanel.say(text),
+})
+const toolPanel = new ToolPanel(toolbox)
+const commands = new Commands({ surface: $("surface") })
+const hold = (isHeld) => { $("surface").dataset.hand = String(isHeld || root.dataset.state === "done") }
 
-function setErases(erases) {
-  now.erases = erases
-  $("brush").setAttribute("aria-pressed", String(!erases))
-  $("eraser").setAttribute("aria-pressed", String(erases))
-}
-
-const actions = {
-  smaller: () => setSize(nextBrushSize(now.size, -1)),
-  larger: () => setSize(nextBrushSize(now.size, +1)),
-  brush: () => setErases(false),
-  eraser: () => setErases(!now.erases),
-  invert: () => edited(INVERT),
-  clear: () => { if (mask.coverage() > 0) edited(CLEAR) },
-  undo: () => { if (isEditing()) store.update(undo) },
-  redo: () => { if (isEditing()) store.update(redo) },
-  fit: () => mask.fit(),
-  handOn: () => { $("surface").dataset.hand = "true" },
-  handOff: () => { $("surface").dataset.hand = String(root.dataset.state === "done") },
+commands.connect({
+  ...toolbox.commands,
+  ...zoomCommands(mask, () => Boolean(now.photo)),
+  hand: { run: () => hold(true), end: () => hold(false) },
+  overlay: { run: () => { mask.mode = now.mode = MODES[(MODES.indexOf(now.mode) + 1) % MODES.length] }, isEnabled: isEditing },
+  open: { run: () => $("photo-input").click(), isEnabled: () => !now.painting },
   generate: () => $("settings").requestSubmit(),
-}
+})
+toolbox.subscribe(() => commands.refresh())
 
 // --- generating ---------------------------------------------------------------------------------------------------
 
@@ -206,7 +187,8 @@ async function generate() {
     const form = new FormData()
     form.append("image", now.photo.file, now.photo.name)
     if (store.view.parent) form.append("parent", store.view.parent)
-    form.append("mask", await mask.png(), "mask.png")
+    if (mask.coverage() > 0) form.append("mask", await mask.png(), "mask.png")
+    for (const [name, pixels] of Object.entries(fieldsOf(store.view.frame))) form.append(name, pixels)
     for (const [name, value] of Object.entries(settingsForm.values())) form.append(name, value)
     for (const [name, file] of Object.entries(settingsForm.files())) form.append(name, file, file.name)
     const accepted = await post(root.dataset.submitUrl, form, { Prefer: "respond-async" })
@@ -268,7 +250,7 @@ async function cancel() {
 
 function whatIsMissing() {
   if (!now.photo) return "First drop or choose a photo."
-  if (mask.coverage() === 0) return "Paint over what should go, or drop a mask."
+  if (mask.coverage() === 0 && isEmpty(store.view.frame)) return "Paint over what should go, or drop a mask."
   return ""
 }
 
@@ -354,10 +336,8 @@ function refresh() {
   const busy = Boolean(now.painting)
   const missing = whatIsMissing()
   root.classList.toggle("busy", busy)
-  for (const id of ["brush", "eraser", "size", "invert", "change-photo"]) $(id).disabled = busy || !now.photo
-  $("clear").disabled = busy || mask.coverage() === 0
-  $("undo").disabled = busy || !canUndo(store.document)
-  $("redo").disabled = busy || !canRedo(store.document)
+  toolbox.redraw() // and with it the state of the commands
+  $("change-photo").disabled = busy || !now.photo
   $("mask-input").disabled = busy || !now.photo
   $("mask-zone").classList.toggle("disabled", busy || !now.photo)
   $("generate").disabled = busy || Boolean(missing)
@@ -385,20 +365,9 @@ dropzone(root, $("photo-input"), takeFiles)
 $("camera-input").addEventListener("change", ({ target }) => takeFiles([...target.files]))
 dropzone($("mask-zone"), $("mask-input"), ([file]) => takeMask(file))
 guardPage(takeFiles)
-listen($("surface"), {
-  view: mask,
-  tool,
-  onHover: hover,
-})
-listenKeys(actions)
-for (const id of ["brush", "invert", "clear", "undo", "redo", "fit"]) $(id).addEventListener("click", actions[id])
-$("eraser").addEventListener("click", () => setErases(true))
-$("size").addEventListener("input", (event) => setSize(Number(event.target.value)))
+listen($("surface"), { view: mask, tool: toolbox, onHover: (screenPoint, point) => toolbox.hover(screenPoint, point) })
 for (const id of ["choose-photo", "change-photo"]) $(id).addEventListener("click", () => $("photo-input").click())
 $("take-photo").addEventListener("click", () => $("camera-input").click())
-$("zoom-in").addEventListener("click", () => mask.zoomBy(ZOOM_STEP))
-$("zoom-out").addEventListener("click", () => mask.zoomBy(1 / ZOOM_STEP))
-$("zoom-actual").addEventListener("click", () => mask.zoomBy(1 / mask.viewport.scale))
 $("more-close").addEventListener("click", () => {
   $("more").open = false
   $("more").querySelector("summary").focus()
@@ -408,8 +377,6 @@ $("settings").addEventListener("submit", (event) => { event.preventDefault(); ge
 $("edit-mask").addEventListener("click", back)
 $("use-result").addEventListener("click", useResult)
 
-setSize(now.size)
-setErases(false)
 refresh()
 root.dataset.ready = "true" // from here on the page reacts; its tests wait for it
 openFromAddress()

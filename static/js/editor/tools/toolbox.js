@@ -123,6 +123,7 @@ export class Toolbox {
   redraw() {
     const { photo, frame: margins } = this.store.view
     const canEdit = Boolean(photo) && this.isEditing()
+    this.surface.dataset.tool = canEdit ? this.tool.name : ""
     this.#guides.draw(photo ? this.#guidesNow(canEdit, photo, margins) : [], this.view.viewport)
     for (const listener of this.#listeners) listener()
   }
@@ -141,7 +142,8 @@ export class Toolbox {
     const { options, store, adjustment, crosshair } = this
     const isEditing = () => Boolean(store.view.photo) && this.isEditing()
     const whileEditing = (run) => ({ run, isEnabled: isEditing })
-    const hasMask = () => isEditing() && store.view.operations.length > 0
+    const mayTravel = () => !store.view.photo || this.isEditing() // the first photo itself can be redone
+    const hasMask = () => isEditing() && (store.view.operations.at(-1)?.kind ?? "clear") !== "clear"
     const withMask = (run) => ({ run, isEnabled: hasMask })
     const hardness = (by) => options.set({ hardness: Math.round(10 * Math.min(1, Math.max(0, options.values.hardness + by))) / 10 })
     const resize = (direction) => {
@@ -155,8 +157,8 @@ export class Toolbox {
       larger: whileEditing(() => resize(1)),
       softer: whileEditing(() => hardness(-HARDER)),
       harder: whileEditing(() => hardness(HARDER)),
-      undo: { run: () => this.#travel(undo), isEnabled: () => canUndo(store.document) && this.isEditing() },
-      redo: { run: () => this.#travel(redo), isEnabled: () => canRedo(store.document) && this.isEditing() },
+      undo: { run: () => this.#travel(undo), isEnabled: () => canUndo(store.document) && mayTravel() },
+      redo: { run: () => this.#travel(redo), isEnabled: () => canRedo(store.document) && mayTravel() },
       invert: whileEditing(() => this.#change(INVERT)),
       clear: withMask(() => this.#change(CLEAR)),
       "fill-holes": withMask(() => this.#change(FILL_HOLES)),

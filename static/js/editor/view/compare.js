@@ -51,14 +51,21 @@ export class Compare {
     this.#cut()
   }
 
-  /** Puts the pictures where the photo is: `viewport` as in `viewport.js`, `photo` {width, height}. */
-  place({ scale, left, top }, photo) {
-    this.#box = { left, top, width: photo.width * scale, height: photo.height * scale }
+  /** Puts the pictures where the photo is: `viewport` as in `viewport.js`, `photo` {width, height}. The result fills the
+   *  outpainting `frame` around it, margins in pixels of the photo. */
+  place({ scale, left, top }, photo, frame = { left: 0, top: 0, right: 0, bottom: 0 }) {
+    const size = { width: photo.width + frame.left + frame.right, height: photo.height + frame.top + frame.bottom }
+    const corner = { left: left - frame.left * scale, top: top - frame.top * scale }
+    this.#box = { ...corner, width: size.width * scale, height: size.height * scale }
     Object.assign(this.#layer.style, {
       width: `${this.#box.width}px`,
       height: `${this.#box.height}px`,
-      transform: `translate(${left}px, ${top}px)`,
+      transform: `translate(${corner.left}px, ${corner.top}px)`,
       imageRendering: scale < CRISP_FROM ? "auto" : "pixelated",
+    })
+    Object.assign(this.#before.style, {
+      left: `${(100 * frame.left) / size.width}%`, top: `${(100 * frame.top) / size.height}%`,
+      width: `${(100 * photo.width) / size.width}%`, height: `${(100 * photo.height) / size.height}%`,
     })
     this.#cut()
   }
