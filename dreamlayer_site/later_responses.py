@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
@@ -16,7 +17,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
 
 from dreamlayer_site.body_limit import Message, Receive, Send, takes_pictures
-from inpainting.api.later_response import LATER, EventStream, LaterResponse
+from inpainting.api.later_response import ARRIVED, LATER, EventStream, LaterResponse
 from inpainting.worker.waiting import wait_until_ended
 
 Scope = dict[str, Any]
@@ -43,6 +44,7 @@ class LaterResponseMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found: list[LaterResponse | EventStream] = []
+        handled = {**scope, LATER: found, ARRIVED: time.monotonic()}
         headers: list[tuple[bytes, bytes]] = []
         has_disconnected = False
 
@@ -59,7 +61,7 @@ class LaterResponseMiddleware:
                 headers.extend(message["headers"])
 
         async with self.turn(scope):
-            await self.handler({**scope, LATER: found}, noting_receive, withholding_send)
+            await self.handler(handled, noting_receive, withholding_send)
         if not found or has_disconnected:
             return
         later = found[0]

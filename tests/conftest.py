@@ -18,7 +18,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Diffusion, Options
-from inpainting.generations.submit import submit
+from inpainting.generations.submit import Submission, submit
 from inpainting.models import Batch, BatchItem, Generation
 from inpainting.worker import watchdog
 from tests import strategies
@@ -179,7 +179,7 @@ def generate(
             ip_adapter_image=ip_adapter_image,
         )
         with django_capture_on_commit_callbacks(execute=run):  # type: ignore[attr-defined]
-            generation = submit(request, owner=owner, engine=engine, source_name="photo.png")
+            generation = submit(request, Submission(owner, engine=engine, source_name="photo.png"))
         generation.refresh_from_db()
         return generation
 

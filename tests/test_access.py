@@ -36,6 +36,7 @@ from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, Scope, User
 from dreamlayer_site.asgi import application
 from inpainting.api.compat import modelslab
+from inpainting.api.compat.modelslab.translation import RETURNED_FIELDS
 from inpainting.api.media.links import SIGNER, result_link
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
@@ -430,7 +431,7 @@ def test_what_an_administrator_removed_is_gone_for_its_owner_on_every_route(
 
 def of_modelslab(generation: Generation) -> Generation:
     generation.service = modelslab.DIALECT.name
-    generation.service_data = {"origin": "", "ending_key": None, "sent": [], **dict.fromkeys(modelslab.RETURNED_FIELDS)}
+    generation.service_data = {"origin": "", "ending_key": None, **dict.fromkeys(RETURNED_FIELDS)}
     generation.save()
     return generation
 

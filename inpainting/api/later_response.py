@@ -6,6 +6,7 @@ in Django's test client, the view waits itself.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from uuid import UUID
@@ -19,6 +20,9 @@ from inpainting.worker.waiting import wait_until_ended
 
 LATER = "dreamlayer.later_responses"
 """The key of the ASGI scope that holds the list for the LaterResponse or EventStream of the request."""
+
+ARRIVED = "dreamlayer.arrived"
+"""The key of the ASGI scope for the time, on the monotonic clock, at which the whole request had arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,12 @@ class EventStream:
 
     events: AsyncIterator[bytes]
     """Cancelled when the client disconnects."""
+
+
+def arrival_time(request: Request) -> float:
+    """When the request arrived, before it waited for its turn; without the middleware: now. On the monotonic clock."""
+    arrived: float = getattr(request, "scope", {}).get(ARRIVED, time.monotonic())
+    return arrived
 
 
 def respond_later(later: LaterResponse, request: Request) -> HttpResponseBase:

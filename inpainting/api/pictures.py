@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import os
 import re
 import threading
+import time
 from dataclasses import dataclass, replace
 
 from django.core.files.uploadedfile import UploadedFile
@@ -18,13 +20,15 @@ from inpainting.api.media.links import read_own_link
 from inpainting.core.codecs import DecodedPicture, IntakeLimits, decode_picture
 from inpainting.core.errors import InvalidPicture
 from inpainting.core.masks import MAX_MASK_BYTES
-from inpainting.net import download_image, site_policy
+from inpainting.net import OutboundPolicy, download_image, site_policy
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 UNDECLARED_TYPES = {"", "application/octet-stream"}
 URL = re.compile(r"https?://|/(?:images|api|generations|outputs|inputs)/", re.IGNORECASE)
 DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 MAX_NAME_CHARACTERS = 255
+MIN_FETCH_SECONDS = 5
+"""For each picture behind a URL, also where the response is due earlier: the request may have waited for its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +88,15 @@ MASK = PictureRole(
 )
 
 
-def read_picture(sent: SentPicture, role: PictureRole, request: Request) -> DecodedPicture:
+def read_picture(
+    sent: SentPicture, role: PictureRole, request: Request, *, fetch_until: float | None = None
+) -> DecodedPicture:
     """Read and decode a picture. request: its user's own links may be read, and their limit of fetches counts.
 
+    fetch_until: when a picture behind a URL must have arrived, on the monotonic clock; see `fetch_policy`.
     Raises InvalidPicture, LimitReached, and what `net.download_image` raises.
     """
-    data = read_bytes(sent, role, request)
+    data = read_bytes(sent, role, request, fetch_until=fetch_until)
     if role.png_only:
         check_png(sent, data, role)
     try:
@@ -109,7 +116,7 @@ def read_picture(sent: SentPicture, role: PictureRole, request: Request) -> Deco
 _decoding = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 
-def read_bytes(sent: SentPicture, role: PictureRole, request: Request) -> bytes:
+def read_bytes(sent: SentPicture, role: PictureRole, request: Request, *, fetch_until: float | None = None) -> bytes:
     """The bytes of the file, of the base64 text, or behind the URL; at most role.max_bytes."""
     if isinstance(sent.value, UploadedFile):
         return file_bytes(sent, sent.value, role)
@@ -119,9 +126,17 @@ def read_bytes(sent: SentPicture, role: PictureRole, request: Request) -> bytes:
         if own is not None:
             return own
         with limit_fetches(request.user):
-            policy = replace(site_policy(), max_bytes=role.max_bytes)
-            return download_image(text, field=sent.field, policy=policy)
+            return download_image(text, field=sent.field, policy=fetch_policy(role, fetch_until))
     return base64_bytes(sent, text, role)
+
+
+def fetch_policy(role: PictureRole, until: float | None) -> OutboundPolicy:
+    """The site's policy with the limits of the role, and with what is left of the time `until`, in whole seconds."""
+    policy = replace(site_policy(), max_bytes=role.max_bytes)
+    if until is None:
+        return policy
+    left = max(MIN_FETCH_SECONDS, math.floor(until - time.monotonic()))
+    return replace(policy, total_seconds=min(policy.total_seconds, left))
 
 
 def check_png(sent: SentPicture, data: bytes, role: PictureRole) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -23,12 +24,12 @@ from inpainting.api.authentication import DialectKeyAuthentication
 from inpainting.api.compat.base import Dialect, Repeated
 from inpainting.api.dialects import dialect_at
 from inpainting.api.errors import STOPPING, DiffusionRequired, api_error
-from inpainting.api.later_response import LaterResponse, respond_later, stream_later
+from inpainting.api.later_response import LaterResponse, arrival_time, respond_later, stream_later
 from inpainting.api.parsers import FormDataParser, JsonFormParser, UrlencodedParser
 from inpainting.catalog.lookup import Catalog
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.generations import history
-from inpainting.generations.submit import submit
+from inpainting.generations.submit import Submission, submit
 from inpainting.models import Generation, Status
 from inpainting.models.generation_request import NATIVE
 from inpainting.worker import watchdog
@@ -89,28 +90,33 @@ class InpaintView(DialectView):
 
 def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
     """Parse, submit, wait and render: the one way from a request to its response."""
+    arrived_at = arrival_time(request)
     try:
         inpaint_request, options = dialect.parse(request)
     except Repeated as repeated:
         generation = repeated.generation
-        history.refuse_removed(generation)
     else:
         engine = options.engine
-        if options.needs_diffusion or (settings.COMPAT_REQUIRE_DIFFUSION and dialect.name != NATIVE):
+        # Without a diffusion model nothing can be painted where nothing is kept.
+        if dialect.name != NATIVE and (settings.COMPAT_REQUIRE_DIFFUSION or inpaint_request.mask.all()):
             engine = require_diffusion(options.catalog)
             inpaint_request = replace(inpaint_request, settings=replace(inpaint_request.settings, step_down=False))
-        generation = submit(
-            inpaint_request,
-            owner=request.user,
+        submission = Submission(
+            request.user,
             engine=engine,
             source_name=options.source_name,
             warnings=options.warnings,
-            idempotency=options.idempotency,
             webhook_url=options.webhook_url,
             service=dialect.name,
             ignored_fields=options.ignored_fields,
+            sent_fields=[name for name in dialect.settings_by_field if name in options.sent_fields],
             service_data=options.service_data,
             expires_at=options.expires_at,
+        )
+        generation = submit(
+            inpaint_request,
+            submission,
+            idempotency=options.idempotency,
             parent=options.parent,
             catalog=options.catalog,
         )
@@ -118,6 +124,8 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
     drop_body(request)
     if events is not None:
         return stream_later(events, request)
+    if max_wait_seconds is not None:
+        max_wait_seconds = max(0.0, arrived_at + max_wait_seconds - time.monotonic())
     if max_wait_seconds == 0:
         return dialect.render(generation, request)
     return respond_later(

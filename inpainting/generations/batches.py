@@ -100,7 +100,10 @@ def submit_batch(
         if isinstance(one.request, InvalidRequest):
             raise one.request
         plan = plan_pictures(one.request, plan_settings(one.request.settings))
-        return prepare_generation(plan, Submission(owner, engine, one.name, one.warnings, webhook_url), shared=shared)
+        submission = Submission(
+            owner, engine=engine, source_name=one.name, warnings=one.warnings, webhook_url=webhook_url
+        )
+        return prepare_generation(plan, submission, shared=shared)
 
     refusals: dict[int, InvalidRequest] = {}
     items: list[BatchItem] = []

@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -29,78 +29,61 @@ from inpainting.storage import check_free_space
 logger = logging.getLogger(__name__)
 
 
-def submit(
-    request: InpaintRequest,
-    *,
-    owner: Any,
-    engine: str = "auto",
-    source_name: str = "",
-    warnings: Sequence[str] = (),
-    idempotency: Idempotency | None = None,
-    webhook_url: str = "",
-    service: str = NATIVE,
-    ignored_fields: Sequence[str] = (),
-    service_data: Mapping[str, Any] | None = None,
-    expires_at: datetime | None = None,
-    parent: Generation | None = None,
-    catalog: Catalog | None = None,
-) -> Generation:
-    """Accept a request and return its queued generation; a repeated Idempotency-Key returns the earlier one.
-
-    service, ignored_fields, service_data, expires_at: see the columns of `Generation`.
-    parent: the generation that this one continues or runs again.
-    catalog: one that the caller has already read, else a new one.
-    Raises InvalidRequest for a request that cannot be planned (see `Planner.plan`), for a webhook_url that is not
-    allowed and for a key that was used with another request; LimitReached if the owner has reached a limit.
-    """
-    if webhook_url:
-        webhooks.check_url(webhook_url, field="webhook_url")
-    plan = planner(catalog).plan(request, engine, seed=random_seed())
-    submission = Submission(
-        owner,
-        engine,
-        source_name,
-        tuple(warnings),
-        webhook_url,
-        service,
-        tuple(ignored_fields),
-        service_data,
-        expires_at,
-    )
-    try:
-        with deleting_uncommitted_files() as prepared:
-            generation = prepare_generation(plan, submission, parent=parent)
-            prepared.append(generation)
-            with transaction.atomic(durable=True):
-                save_and_notify(generation, Allowance(owner))
-                if idempotency is not None:
-                    idempotency.remember(generation)
-            prepared.clear()
-    except (IntegrityError, LimitReached):
-        earlier = idempotency.earlier(owner) if idempotency else None
-        if earlier is None:
-            raise
-        return earlier  # a concurrent request with the same key was first
-    return generation
-
-
 @dataclass(frozen=True, slots=True)
 class Submission:
     """The parts of a submitted request that are not in its plan.
 
     engine: as requested, its name or "auto". source_name: the file name of the source image. warnings: from reading the
-    request; those of the plan follow.
+    request; those of the plan follow. service, ignored_fields, sent_fields, service_data, expires_at: see the columns
+    of `Generation`.
     """
 
     owner: Any
-    engine: str = "auto"
+    _: KW_ONLY
+    engine: str = registry.AUTO
     source_name: str = ""
-    warnings: tuple[str, ...] = ()
+    warnings: Sequence[str] = ()
     webhook_url: str = ""
     service: str = NATIVE
-    ignored_fields: tuple[str, ...] = ()
+    ignored_fields: Sequence[str] = ()
+    sent_fields: Sequence[str] = ()
     service_data: Mapping[str, Any] | None = None
     expires_at: datetime | None = None
+
+
+def submit(
+    request: InpaintRequest,
+    submission: Submission,
+    *,
+    idempotency: Idempotency | None = None,
+    parent: Generation | None = None,
+    catalog: Catalog | None = None,
+) -> Generation:
+    """Accept a request and return its queued generation; a repeated Idempotency-Key returns the earlier one.
+
+    parent: the generation that this one continues or runs again.
+    catalog: one that the caller has already read, else a new one.
+    Raises InvalidRequest for a request that cannot be planned (see `Planner.plan`), for a webhook_url that is not
+    allowed and for a key that was used with another request; LimitReached if the owner has reached a limit.
+    """
+    if submission.webhook_url:
+        webhooks.check_url(submission.webhook_url, field="webhook_url")
+    plan = planner(catalog).plan(request, submission.engine, seed=random_seed())
+    try:
+        with deleting_uncommitted_files() as prepared:
+            generation = prepare_generation(plan, submission, parent=parent)
+            prepared.append(generation)
+            with transaction.atomic(durable=True):
+                save_and_notify(generation, Allowance(submission.owner))
+                if idempotency is not None:
+                    idempotency.remember(generation)
+            prepared.clear()
+    except (IntegrityError, LimitReached):
+        earlier = idempotency.earlier(submission.owner) if idempotency else None
+        if earlier is None:
+            raise
+        return earlier  # a concurrent request with the same key was first
+    return generation
 
 
 @contextmanager
@@ -133,6 +116,7 @@ def prepare_generation(
         webhook_url=submission.webhook_url,
         service=submission.service,
         ignored_fields=submission.ignored_fields,
+        sent_fields=submission.sent_fields,
         service_data=submission.service_data,
         parent=parent,
         shared=shared,

@@ -84,6 +84,7 @@ class GenerationRequest(models.Model):
     webhook_url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True, help_text="called when it has ended")
     service = models.CharField(max_length=20, default=NATIVE, help_text="name of the dialect that accepted it")
     ignored_fields = models.JSONField(default=list, help_text="fields of the service's request without effect")
+    sent_fields = models.JSONField(default=list, help_text="fields of the service's request that set a setting")
     service_data = models.JSONField(default=dict, help_text="values that later responses of the service contain")
 
     class Meta:
@@ -106,6 +107,7 @@ class GenerationRequest(models.Model):
         webhook_url: str = "",
         service: str = NATIVE,
         ignored_fields: Sequence[str] = (),
+        sent_fields: Sequence[str] = (),
         service_data: Mapping[str, Any] | None = None,
         parent: models.Model | None = None,
         shared: SharedImages | None = None,
@@ -144,6 +146,7 @@ class GenerationRequest(models.Model):
             webhook_url=webhook_url,
             service=service,
             ignored_fields=list(ignored_fields),
+            sent_fields=list(sent_fields),
             service_data=dict(service_data or {}),
             parent=parent,
         )

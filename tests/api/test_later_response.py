@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -21,12 +22,14 @@ from rest_framework.request import Request
 from dreamlayer_site import later_responses
 from dreamlayer_site.asgi import application
 from dreamlayer_site.later_responses import LaterResponseMiddleware
+from inpainting.api import later_response, views
 from inpainting.api.native.dialect import NativeApi
 from inpainting.generations import recovery, submit
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.models import Generation, completion_waiters
 from inpainting.realtime import events
 from inpainting.realtime.following import follow
+from inpainting.worker.waiting import wait_until_ended
 from tests.api.bodies import shape_c
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -111,6 +114,32 @@ async def test_a_limited_wait_is_answered_with_a_202(call: Call) -> None:
     async with call(Prefer="wait=1") as (caller, generation):
         status, headers, body = await caller.answer()
     assert (status, headers["preference-applied"], body["id"]) == (202, "wait=1", str(generation.pk))
+
+
+async def test_the_wait_begins_before_the_request_waits_for_its_turn(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    clock = SimpleNamespace(monotonic=lambda: now)
+    waited: list[float | None] = []
+
+    @asynccontextmanager
+    async def turn(*_: object) -> AsyncIterator[None]:
+        nonlocal now
+        now += 18.0
+        yield
+
+    async def wait(pk: UUID, *, patience_seconds: float | None) -> bool:
+        waited.append(patience_seconds)
+        return await wait_until_ended(pk, patience_seconds=0.1)
+
+    for module in (later_responses, later_response, views):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(LaterResponseMiddleware, "turn", turn)
+    monkeypatch.setattr(later_responses, "wait_until_ended", wait)
+    async with call(Prefer="wait=25") as (caller, _):
+        assert (await caller.answer())[0] == 202
+    assert waited == [7.0]
 
 
 async def test_a_disconnect_ends_the_wait_but_not_the_generation(call: Call) -> None:

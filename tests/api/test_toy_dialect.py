@@ -90,9 +90,11 @@ class Toy(Dialect):
         model = Catalog().closest_installed(body["model"]) if "model" in body else None
         settings = PaintSettings(prompt=str(body.get("words", "")), seed=7, model=model)
         inpaint_request, warnings = build_request(photo, hole, settings, MaskPolarity.WHITE_REPAINTS)
+        if "text_to_image" in body:
+            inpaint_request = blank_request(Size(24, 16), settings)
         return inpaint_request, Options(
             engine=body.get("engine", "auto"),
-            needs_diffusion=bool(body.get("text_to_image")),
+            sent_fields=tuple(body),
             warnings=warnings,
             webhook_url=str(body.get("hook", "")),
             ignored_fields=("colour",) if "colour" in body else (),

@@ -7,9 +7,7 @@ import json
 import logging
 import re
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import pytest
@@ -27,6 +25,7 @@ from inpainting.models import Generation, UploadedPicture, UserLimits
 from inpainting.webhooks import deliver_due
 from inpainting.worker import watchdog
 from inpainting.worker.run import run_waiting
+from tests.compat.arrival import Clock
 from tests.compat.modelslab import (
     FETCH,
     INPAINT,
@@ -280,21 +279,17 @@ def test_a_stopping_server_answers_processing(
 
 
 def test_the_wait_includes_the_time_for_reading(
-    body: dict[str, Any], monkeypatch: pytest.MonkeyPatch, settings: Settings
+    body: dict[str, Any], monkeypatch: pytest.MonkeyPatch, settings: Settings, photo_png: bytes
 ) -> None:
     keep_waiting(monkeypatch, settings)
+    clock = Clock(monkeypatch)
+    limits = clock.let_fetching_take(monkeypatch, 18.0, photo_png)
     settings.MODELSLAB_WAIT_SECONDS = 25.0
-    waited: list[float | None] = []
-
-    async def wait(pk: UUID, *, patience_seconds: float | None) -> bool:
-        waited.append(patience_seconds)
-        return False
-
-    monkeypatch.setattr("inpainting.api.later_response.wait_until_ended", wait)
-    clock = iter([100.0, 118.0])
-    monkeypatch.setattr("inpainting.api.compat.modelslab.time", SimpleNamespace(monotonic=clock.__next__))
-    assert post(INPAINT, body).json()["status"] == "processing"
-    assert waited == [7.0]
+    assert post(INPAINT, {**body, "init_image": "https://photos.example/a.png"}).json()["status"] == "processing"
+    assert (limits, clock.waited) == ([15], [7.0])
+    settings.MODELSLAB_WAIT_SECONDS = 3.0
+    post(INPAINT, {**body, "init_image": "https://photos.example/a.png"})
+    assert limits[1:] == [5], "a short wait leaves time for fetching"
 
 
 def test_a_repeated_idempotency_key_returns_the_same_generation(body: dict[str, Any], alice: User) -> None:
@@ -399,6 +394,12 @@ def test_without_a_required_diffusion_model_the_answer_is_a_503(body: dict[str, 
     error(answer, 503)
     assert answer.json()["code"] == "model_unavailable"
     assert not Generation.objects.exists()
+
+
+def test_a_mask_over_everything_needs_a_model(body: dict[str, Any]) -> None:
+    answer = post(INPAINT, {**body, "mask_image": encoded(png(np.full((64, 96), 255, np.uint8)))})
+    error(answer, 503)
+    assert answer.json()["code"] == "model_unavailable"
 
 
 def test_the_mask_is_scaled_from_its_own_size(body: dict[str, Any]) -> None:

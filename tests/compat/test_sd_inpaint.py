@@ -79,7 +79,7 @@ def test_the_answer_is_the_painted_png(
     assert not np.array_equal(painted[hole == 255], photo[hole == 255])
     assert answer["Content-Disposition"] == "attachment; filename=sd_inpaint_result.png"
     assert answer["X-DreamLayer-Engine"] == "quick-fill"
-    assert answer["X-DreamLayer-Ignored"] == "prompt, num_inference_steps, guidance_scale"
+    assert answer["X-DreamLayer-Ignored"] == "prompt"
     generation = Generation.objects.get()
     assert (generation.owner, generation.service, generation.source.name) == (alice, "sd-inpaint", "image.png")
 

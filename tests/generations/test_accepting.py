@@ -66,7 +66,7 @@ def files() -> set[Path]:
 @pytest.mark.usefixtures("_no_worker")
 def test_fifty_parallel_calls_with_one_key_make_one_generation(alice: User, request_: InpaintRequest) -> None:
     before = files()
-    made = all_at_once(50, lambda _: submit.submit(request_, owner=alice, idempotency=ONE))
+    made = all_at_once(50, lambda _: submit.submit(request_, submit.Submission(alice), idempotency=ONE))
     generation = Generation.objects.get()
     assert made == [generation] * 50
     assert SourceImage.objects.count() == 1
@@ -76,12 +76,14 @@ def test_fifty_parallel_calls_with_one_key_make_one_generation(alice: User, requ
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_no_worker")
 def test_a_key_reused_with_another_request_is_refused(alice: User, bob: User, request_: InpaintRequest) -> None:
-    generation = submit.submit(request_, owner=alice, idempotency=ONE)
+    generation = submit.submit(request_, submit.Submission(alice), idempotency=ONE)
     assert ONE.earlier(alice) == generation
     with pytest.raises(InvalidRequest) as caught:
-        submit.submit(request_, owner=alice, idempotency=OTHER)
+        submit.submit(request_, submit.Submission(alice), idempotency=OTHER)
     assert caught.value.code == "idempotency_key_reused"
-    assert submit.submit(request_, owner=bob, idempotency=OTHER) != generation  # each owner's keys are their own
+    assert (
+        submit.submit(request_, submit.Submission(bob), idempotency=OTHER) != generation
+    )  # each owner's keys are their own
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
@@ -95,7 +97,7 @@ def test_an_empty_or_oversized_key_is_refused(key: str) -> None:
 @pytest.mark.parametrize("limit", ["waiting", "per_minute", "per_day"])
 def test_limits_are_exact_under_64_parallel_calls(alice: User, request_: InpaintRequest, limit: str) -> None:
     UserLimits.objects.create(user=alice, **{limit: 10})
-    made = all_at_once(64, lambda _: submit.submit(request_, owner=alice))
+    made = all_at_once(64, lambda _: submit.submit(request_, submit.Submission(alice)))
     assert Generation.objects.count() == 10
     refused = [error for error in made if isinstance(error, LimitReached)]
     assert len(refused) == 54
@@ -108,12 +110,12 @@ def test_limits_are_exact_under_64_parallel_calls(alice: User, request_: Inpaint
 def test_a_users_own_limits_override_the_general_ones(alice: User, bob: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=None, per_day=1)
     UserLimits.objects.create(user=bob, per_day=2)
-    submit.submit(request_, owner=alice)
-    submit.submit(request_, owner=bob)
-    submit.submit(request_, owner=bob)
+    submit.submit(request_, submit.Submission(alice))
+    submit.submit(request_, submit.Submission(bob))
+    submit.submit(request_, submit.Submission(bob))
     for person in (alice, bob):
         with pytest.raises(LimitReached) as caught:
-            submit.submit(request_, owner=person)
+            submit.submit(request_, submit.Submission(person))
         assert caught.value.code == "quota_exceeded"
         assert 86_000 < (caught.value.retry_after_seconds or 0) <= 86_400
 
@@ -122,9 +124,9 @@ def test_a_users_own_limits_override_the_general_ones(alice: User, bob: User, re
 @pytest.mark.usefixtures("_no_worker")
 def test_generations_before_the_window_do_not_count(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, per_day=1, megapixels_per_day=1)
-    submit.submit(request_, owner=alice)
+    submit.submit(request_, submit.Submission(alice))
     LedgerEntry.objects.update(at=timezone.now() - timedelta(hours=25))
-    submit.submit(request_, owner=alice)
+    submit.submit(request_, submit.Submission(alice))
 
 
 @pytest.mark.django_db
@@ -132,21 +134,21 @@ def test_generations_before_the_window_do_not_count(alice: User, request_: Inpai
 @pytest.mark.parametrize("limit", ["per_minute", "per_day", "megapixels_per_day"])
 def test_deleting_does_not_restore_a_limit(alice: User, bob: User, request_: InpaintRequest, limit: str) -> None:
     UserLimits.objects.create(user=None, **{limit: 1})
-    submit.submit(request_, owner=alice)
+    submit.submit(request_, submit.Submission(alice))
     delete_all_of_user(alice)
     with pytest.raises(LimitReached) as caught:
-        submit.submit(request_, owner=alice)
+        submit.submit(request_, submit.Submission(alice))
     assert caught.value.code == ("rate_limited" if limit == "per_minute" else "quota_exceeded")
-    submit.submit(request_, owner=bob)
+    submit.submit(request_, submit.Submission(bob))
 
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_no_worker")
 def test_a_refused_request_does_not_count(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, waiting=1)
-    submit.submit(request_, owner=alice)
+    submit.submit(request_, submit.Submission(alice))
     with pytest.raises(LimitReached):
-        submit.submit(request_, owner=alice)
+        submit.submit(request_, submit.Submission(alice))
     assert LedgerEntry.objects.get().pixels == request_.image.size.area
 
 
@@ -155,11 +157,11 @@ def test_a_refused_request_does_not_count(alice: User, request_: InpaintRequest)
 @pytest.mark.parametrize("limit", ["megapixels_per_day", "stored_megabytes"])
 def test_pixels_and_bytes_are_limited_too(alice: User, request_: InpaintRequest, limit: str) -> None:
     UserLimits.objects.create(user=alice, **{limit: 1})
-    submit.submit(request_, owner=alice)
+    submit.submit(request_, submit.Submission(alice))
     SourceImage.objects.update(byte_count=2_000_000)
     LedgerEntry.objects.update(pixels=1_000_000)
     with pytest.raises(LimitReached):
-        submit.submit(request_, owner=alice)
+        submit.submit(request_, submit.Submission(alice))
     assert Generation.objects.count() == 1
 
 
@@ -168,7 +170,7 @@ def test_pixels_and_bytes_are_limited_too(alice: User, request_: InpaintRequest,
 def test_only_limited_quantities_are_counted(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, per_day=9)
     with CaptureQueriesContext(connection) as queries:
-        submit.submit(request_, owner=alice)
+        submit.submit(request_, submit.Submission(alice))
     counting = [query["sql"] for query in queries if "COUNT(" in query["sql"] or "SUM(" in query["sql"]]
     assert [LedgerEntry._meta.db_table in sql for sql in counting] == [True]
 
@@ -209,7 +211,7 @@ def test_accepting_does_not_wait_for_locks_on_other_rows_of_the_owner(alice: Use
         def elsewhere(_: int) -> object:
             with connection.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '5s'")
-            return submit.submit(request_, owner=alice)
+            return submit.submit(request_, submit.Submission(alice))
 
         assert isinstance(all_at_once(1, elsewhere)[0], Generation)
 

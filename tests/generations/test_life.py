@@ -22,7 +22,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Plan, Queue, Step
 from inpainting.generations.recovery import recover
-from inpainting.generations.submit import submit
+from inpainting.generations.submit import Submission, submit
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.worker import run as running
 from inpainting.worker import watchdog as watching
@@ -137,7 +137,7 @@ def test_a_second_notification_for_the_same_generation_does_nothing(alice: User,
 def test_an_empty_mask_is_refused_before_anything_is_stored(alice: User, photo: NDArray[np.uint8]) -> None:
     request = InpaintRequest(Picture(photo), np.zeros((64, 96), np.uint8))
     with pytest.raises(InvalidRequest) as caught:
-        submit(request, owner=alice)
+        submit(request, Submission(alice))
     assert caught.value.code == "mask_empty"
     assert not Generation.objects.exists()
 
@@ -145,7 +145,7 @@ def test_an_empty_mask_is_refused_before_anything_is_stored(alice: User, photo: 
 def test_a_full_mask_is_refused_where_the_engine_needs_kept_pixels(alice: User, photo: NDArray[np.uint8]) -> None:
     request = InpaintRequest(Picture(photo), np.full((64, 96), 255, np.uint8))
     with pytest.raises(InvalidRequest, match="other way round") as caught:
-        submit(request, owner=alice)
+        submit(request, Submission(alice))
     assert caught.value.code == "mask_full"
     assert not Generation.objects.exists()
 

@@ -22,7 +22,7 @@ from inpainting.core.settings_table import SETTINGS
 from inpainting.engines.base import Plan
 from inpainting.engines.plan import plan_pictures
 from inpainting.generations.batches import BatchInput, retry, submit_batch
-from inpainting.generations.submit import submit
+from inpainting.generations.submit import Submission, submit
 from inpainting.models import Generation
 from inpainting.planning import planner
 from tests import fake_diffusion
@@ -106,9 +106,9 @@ def request_(case: Case, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> I
 @pytest.mark.usefixtures("catalog")
 def test_every_way_to_submit_stores_the_plan(case: Case, request_: InpaintRequest, alice: User) -> None:
     expected = facts_of(planner().plan(request_, case.engine))
-    submitted = submit(request_, owner=alice, engine=case.engine)
+    submitted = submit(request_, Submission(alice, engine=case.engine))
     assert stored(submitted) == expected
-    again = submit(submitted.to_request(request_.settings), owner=alice, engine=case.engine, parent=submitted)
+    again = submit(submitted.to_request(request_.settings), Submission(alice, engine=case.engine), parent=submitted)
     assert stored(again) == expected
     batch = submit_batch([BatchInput("a", request_)], owner=alice, engine=case.engine)
     item: Any = batch.items.get().generation
@@ -122,7 +122,7 @@ def test_every_way_to_submit_stores_the_plan(case: Case, request_: InpaintReques
 
 @pytest.mark.usefixtures("catalog")
 def test_the_worker_paints_from_the_stored_plan(case: Case, request_: InpaintRequest, alice: User) -> None:
-    generation = submit(request_, owner=alice, engine=case.engine)
+    generation = submit(request_, Submission(alice, engine=case.engine))
     expected = planner().plan(request_, case.engine)
     plan = planner().plan_stored(generation.to_request(), generation.engine)
     assert facts_of(plan) == facts_of(expected)

@@ -14,7 +14,7 @@ from accounts.models import User
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
-from inpainting.generations.submit import submit
+from inpainting.generations.submit import Submission, submit
 from inpainting.models import GeneratedImage, Generation, Status, WebhookDelivery
 from inpainting.webhooks import message_body
 
@@ -141,10 +141,10 @@ def test_a_submitted_url_is_stored_and_a_private_one_refused(
     alice: User, photo: NDArray[np.uint8], hole: NDArray[np.uint8], transactional_db: None
 ) -> None:
     request = InpaintRequest(Picture(photo), hole)
-    assert submit(request, owner=alice, webhook_url=URL).webhook_url == URL
+    assert submit(request, Submission(alice, webhook_url=URL)).webhook_url == URL
     refused = ["http://127.0.0.1/", "https://[::1]/", "ftp://alice.example/", "hook", "https://alice.example:22/"]
     for url in [*refused, f"https://alice.example/{'x' * 2000}", f"https://{uuid4().hex}@alice.example/"]:
         with pytest.raises(InvalidRequest) as caught:
-            submit(request, owner=alice, webhook_url=url)
+            submit(request, Submission(alice, webhook_url=url))
         assert (caught.value.code, caught.value.field) == ("url_not_allowed", "webhook_url")
     assert Generation.objects.count() == 1

@@ -8,7 +8,7 @@ write a module here with a subclass of `Dialect` and an instance of it, `DIALECT
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar
@@ -21,10 +21,16 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from inpainting.api.errors import ApiError
+from inpainting.api.later_response import arrival_time
 from inpainting.catalog.lookup import Catalog
+from inpainting.core import masks
+from inpainting.core.codecs import DecodedPicture
 from inpainting.core.geometry import Size
+from inpainting.core.inputs import build_request
+from inpainting.core.masks import MaskPolarity
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.resizing import resize
 from inpainting.engines import registry
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Generation
@@ -43,8 +49,8 @@ class Options:
     warnings: tuple[str, ...] = ()
     """Sentences about values that were changed while reading the request."""
     webhook_url: str = ""
-    needs_diffusion: bool = False
-    """Only a diffusion model can paint it, as for text-to-image: 503 without one."""
+    sent_fields: tuple[str, ...] = ()
+    """Names of the service's fields that the request had, as the caller sent them."""
     ignored_fields: tuple[str, ...] = ()
     """Names of the service's fields that were sent and have no effect."""
     service_data: Mapping[str, Any] = field(default_factory=dict)
@@ -110,8 +116,16 @@ class Dialect(ABC):
         """The response for an error anywhere below the prefixes: views, authentication, routing, the body limit."""
 
     def max_wait_seconds(self, request: Request) -> float | None:
-        """The longest time that the response waits for the generation to end; None: no limit."""
+        """The longest time from the request's arrival to the response; None: as long as the generation takes."""
         return None
+
+    def fetch_until(self, request: Request) -> float | None:
+        """When the pictures behind URLs must have arrived, so that the response is in time; None: no limit together.
+
+        On the monotonic clock, for `read_picture`.
+        """
+        seconds = self.max_wait_seconds(request)
+        return arrival_time(request) + seconds if seconds else None
 
     def events(self, generation: Generation, request: Request) -> AsyncIterator[bytes] | None:
         """The server-sent events that are the response, instead of `render`'s; None: no events were requested."""
@@ -130,15 +144,9 @@ class Dialect(ABC):
         model = None if "model" in generation.ignored else generation.settings.get("model")
         return {"engine": generation.engine, "model": model, "ignored": ignored}
 
-    def sent_fields(self, generation: Generation) -> Iterable[str]:
-        """The fields that the request had; by default those of `settings_by_field` whose setting was requested."""
-        requested = generation.requested_settings.settings
-        return [field for field, setting in self.settings_by_field.items() if setting in requested]
-
     def idle_fields(self, generation: Generation) -> list[str]:
         """The fields that were sent and whose settings have no effect."""
-        settings_by_field, ignored = self.settings_by_field, generation.ignored
-        return [field for field in self.sent_fields(generation) if settings_by_field.get(field) in ignored]
+        return [field for field in generation.sent_fields if self.settings_by_field[field] in generation.ignored]
 
     def meta_headers(self, generation: Generation) -> dict[str, str]:
         """`meta` as headers, for every response with a result."""
@@ -148,9 +156,28 @@ class Dialect(ABC):
 
 
 def blank_request(size: Size, settings: PaintSettings) -> InpaintRequest:
-    """Text-to-image: a grey image, repainted as a whole. Send it with `Options(needs_diffusion=True)`."""
+    """Text-to-image: a grey image, repainted as a whole."""
     image = Picture(np.full((size.height, size.width, 3), 127, np.uint8))
     return InpaintRequest(image, np.full((size.height, size.width), 255, np.uint8), replace(settings, strength=1.0))
+
+
+def build_scaled_request(
+    source: DecodedPicture,
+    mask: DecodedPicture,
+    settings: PaintSettings,
+    size: Size,
+    references: Mapping[str, DecodedPicture] | None = None,
+) -> tuple[InpaintRequest, tuple[str, ...]]:
+    """As `build_request`, with source and mask scaled to `size`. White in the mask repaints.
+
+    A mask of another size is reported in the sizes as sent.
+    """
+    scaled = replace(source, picture=resize(source.picture, size))
+    request, warnings = build_request(scaled, mask, settings, MaskPolarity.WHITE_REPAINTS, references or {})
+    expected = masks.scaling_note(mask.picture.size, size)
+    surprising = masks.scaling_note(mask.picture.size, source.picture.size)
+    kept = tuple(warning for warning in warnings if warning != expected)
+    return request, (*kept, *([surprising] if surprising else []))
 
 
 def origin_of(request: Request) -> str:

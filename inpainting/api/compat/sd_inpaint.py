@@ -88,7 +88,8 @@ class SdInpainting(Dialect):
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
         idempotency = read_idempotency(request)
-        form = fastapi.validate(Form, fastapi.form_fields(request), is_form=True)
+        fields = fastapi.form_fields(request)
+        form = fastapi.validate(Form, fields, is_form=True)
         sent = SentPicture("image", form.image)
         image = read_picture(sent, IMAGE, request)
         mask = read_picture(SentPicture("mask", form.mask), MASK, request)
@@ -110,7 +111,7 @@ class SdInpainting(Dialect):
         return inpaint_request, Options(
             source_name=sent.name,
             warnings=warnings,
-            needs_diffusion=bool(inpaint_request.mask.all()),  # The other engines paint from what is kept.
+            sent_fields=tuple(fields),
             idempotency=idempotency,
             catalog=catalog,
         )

@@ -31,7 +31,7 @@ from inpainting.core.outpainting import OUTPAINT_ROWS
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.delete import delete
-from inpainting.generations.submit import submit
+from inpainting.generations.submit import Submission, submit
 from inpainting.models import Generation
 from inpainting.models.generation_request import REFERENCES
 from inpainting.worker.run_time_estimates import queue_position
@@ -126,17 +126,15 @@ class GenerationRunAgain(AnyBodyView):
         references, notes = prepare_conditioning_images(conditioning_images_in(body, request), size)
         former, no_longer = generation.requested_settings, {name: None for name in REFERENCES if name in body.empty}
         settings = settings_from(values, catalog, without(former.settings, body.empty))
-        again = submit(
-            generation.to_request(settings, {**no_longer, **references}),
-            owner=request.user,
+        submission = Submission(
+            request.user,
             engine=values.get("engine", registry.AUTO if "engine" in body.empty else former.engine),
             source_name=generation.source.name,
             warnings=[*warnings, *notes],
-            idempotency=idempotency,
             webhook_url=values.get("webhook_url", ""),
-            parent=generation,
-            catalog=catalog,
         )
+        changed = generation.to_request(settings, {**no_longer, **references})
+        again = submit(changed, submission, idempotency=idempotency, parent=generation, catalog=catalog)
         return Response(pending_answer(again), status=202)
 
 

@@ -93,7 +93,7 @@ class Delivery(BaseModel):
     async_process: bool = False
 
 
-class ReadFields(Delivery):
+class FieldsWithEffect(Delivery):
     """The fields that have an effect here."""
 
     prompt: Prompt = ""
@@ -129,7 +129,7 @@ class ReadFields(Delivery):
     webhook_url: str | None = ""
 
 
-class GenerateBody(ReadFields):
+class GenerateBody(FieldsWithEffect):
     """The body of `/v1/engine/generate`. The fields below are checked, and have no effect here."""
 
     adaptive_cfg: Annotated[float, Field(ge=1, le=30)] = 7.0
@@ -183,14 +183,13 @@ class GenerateBody(ReadFields):
     uov_input_image: SentPicture = None
     upscale_multiple: Annotated[float, Field(ge=1, le=5)] = 1.0
 
-    def was_sent(self, name: str) -> bool:
-        """Whether the field was sent with another value than its default."""
+    def differs_from_default(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
     def without_effect(self) -> list[str]:
-        """The fields without effect that were sent."""
-        unread = type(self).model_fields.keys() - ReadFields.model_fields.keys()
-        return sorted(filter(self.was_sent, unread))
+        """The fields without effect that were sent with another value than their default."""
+        without_effect = type(self).model_fields.keys() - FieldsWithEffect.model_fields.keys()
+        return sorted(filter(self.differs_from_default, without_effect))
 
 
 PICTURES = ("inpaint_input_image", "inpaint_mask_image_upload", "uov_input_image", "enhance_input_image")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -81,6 +81,7 @@ class Fooocus(Dialect):
     def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
         idempotency = read_idempotency(request)
         body = fastapi.validate(GenerateBody, body_of(request))
+        sent = tuple(body.model_fields_set)
         if content_type := accepted_image_type(request):
             body = body.model_copy(update={"image_number": 1, "output_format": FORMATS[content_type]})
         inpaint_request, options = translate(body, request)
@@ -90,7 +91,7 @@ class Fooocus(Dialect):
             "request": body.model_dump(mode="json", exclude_defaults=True, exclude=NOT_STORED),
             "inpaints": bool(body.inpaint_mask_image_upload and not body.outpaint_selections),
         }
-        return inpaint_request, replace(options, idempotency=idempotency, service_data=data)
+        return inpaint_request, replace(options, idempotency=idempotency, sent_fields=sent, service_data=data)
 
     def max_wait_seconds(self, request: Request) -> float | None:
         is_async = fastapi.validate(Delivery, body_of(request)).async_process and not accepted_image_type(request)
@@ -101,10 +102,6 @@ class Fooocus(Dialect):
             return None
         shows_previews = not generation.service_data["request"].get("disable_preview", False)
         return stream(generation.pk, shows_previews=shows_previews)
-
-    def sent_fields(self, generation: Generation) -> Iterable[str]:
-        fields: dict[str, Any] = generation.service_data["request"]
-        return fields
 
     def meta(self, generation: Generation) -> dict[str, Any]:
         """Also the prompts with the words of the styles, the warnings, and the error of a failed generation."""

@@ -55,11 +55,10 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
     else:
         unread = PICTURE_FIELDS
         request = blank_request(text_to_image_size(body, notes), settings)
-    notes.ignored.extend(name for name in unread if body.was_sent(name))
+    notes.ignored.extend(name for name in unread if body.differs_from_default(name))
     return request, Options(
         warnings=tuple(notes.warnings),
         webhook_url=body.webhook_url or "",
-        needs_diffusion=bool(request.mask.all()),  # The other engines paint from what is kept.
         ignored_fields=tuple(dict.fromkeys(notes.ignored)),
         catalog=catalog,
     )
@@ -92,7 +91,7 @@ def inpaint_request(body: GenerateBody, settings: PaintSettings, http_request: R
         picture, mask, placement = extend(picture, outpaint_of(body, picture.size), mask)
         return InpaintRequest(picture, mask, replace(settings, strength=1.0), placement=placement)
     settings = replace(settings, strength=body.inpaint_strength)
-    if body.was_sent("inpaint_respective_field"):
+    if body.differs_from_default("inpaint_respective_field"):
         padding = padding_of(mask, body.inpaint_respective_field)
         settings = replace(settings, only_masked_padding=padding)
     return InpaintRequest(picture, mask, settings)

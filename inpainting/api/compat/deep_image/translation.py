@@ -1,0 +1,175 @@
+"""A request of Deep-Image's API -> `InpaintRequest`: inpainting or outpainting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+from rest_framework.request import Request
+
+from inpainting import webhooks
+from inpainting.api.compat.base import Options, build_scaled_request, origin_of
+from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, unknown_fields
+from inpainting.api.media.links import ending_key
+from inpainting.api.pictures import PictureRole, SentPicture, read_picture
+from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.specs import Control, Kind
+from inpainting.core.codecs.formats import PNG
+from inpainting.core.codecs.intake import DEFAULT_LIMITS
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Size
+from inpainting.core.inputs import build_request
+from inpainting.core.masks import MaskPolarity
+from inpainting.core.outpainting import Outpaint
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.planning import planner
+
+SOURCE = PictureRole(code_prefix="image", error_prefix="Invalid image")
+MASK = PictureRole(code_prefix="mask", error_prefix="Invalid mask")
+MAX_IGNORED_FIELDS = 50
+
+
+def source_file(request: Request) -> SentPicture | None:
+    names = (name for name in ("image", "fileName") if name in request.FILES)
+    return next((SentPicture(name, request.FILES[name]) for name in names), None)
+
+
+def read_request(
+    sent: dict[str, Any], file: SentPicture | None, request: Request, *, fetch_until: float | None
+) -> tuple[InpaintRequest, Options]:
+    """Read and check the fields, then the pictures. Raises InvalidRequest and DRF's ValidationError."""
+    form, catalog = RequestForm(data=sent), Catalog()
+    form.is_valid(raise_exception=True)
+    values = form.validated_data
+    generate = values.get("background", {}).get("generate", {})
+    source = file or (picture_text("url", values["url"]) if values.get("url") else None)
+    if source is None:
+        raise InvalidRequest("File or image url is required", code="source_missing", field="url")
+    check_task(values, generate)
+    webhook_url = values.get("webhooks", {}).get("complete", "")
+    if webhook_url:
+        webhooks.check_url(webhook_url, field="webhooks.complete")
+    read = partial(read_picture, request=request, fetch_until=fetch_until)
+    image, mask = read(source, SOURCE), None
+    if generate.get("adapter_type") == INPAINTING:
+        mask = read(picture_text("ip_image2", generate["ip_image2"]), MASK)
+    paint_settings = settings_of(values, generate, image.format, catalog)
+    size, ignored = requested_size(values, image.picture), [*unknown_fields(sent, form)]
+    ignored += fields_without_use(values, paint_settings)
+    if values.get("fit") or mask is None or size is None:
+        outpaint = Outpaint(size=str(size)) if values.get("fit") else None
+        inpaint_request, notes = build_request(
+            image, mask, paint_settings, MaskPolarity.WHITE_REPAINTS, outpaint=outpaint
+        )
+    else:
+        fitted = fit_within(image.picture.size, size)
+        if fitted != size and sent.get("fit") != "bounds":
+            ignored.append("fit" if "fit" in sent else "width" if fitted.width != size.width else "height")
+        inpaint_request, notes = build_scaled_request(image, mask, paint_settings, fitted)
+    for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": echo(sent, form)}
+    return (
+        inpaint_request,
+        Options(
+            source_name=source.name,
+            warnings=notes,
+            sent_fields=tuple(names_of(sent, form)),
+            webhook_url=webhook_url,
+            ignored_fields=tuple(ignored[:MAX_IGNORED_FIELDS]),
+            service_data=for_webhook if webhook_url else {},
+            catalog=catalog,
+        ),
+    )
+
+
+def picture_text(field: str, text: str) -> SentPicture:
+    """A URL, a data URL, base64, or base64 after `base64,`. Raises InvalidRequest for the service's own storage."""
+    if text.strip().lower().startswith("storage://"):
+        raise InvalidRequest("There is no storage here: send a URL, base64 or a file.", code="url_invalid", field=field)
+    return SentPicture(field, text.strip().removeprefix("base64,"))
+
+
+def check_task(values: Mapping[str, Any], generate: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest unless the fields request inpainting or outpainting, with what either needs."""
+    is_outpainting, is_inpainting = values.get("fit", False), generate.get("adapter_type") == INPAINTING
+    if not is_outpainting and not is_inpainting:
+        raise InvalidRequest(
+            "Only inpainting (background.generate.adapter_type “inpainting” with ip_image2) and outpainting (width, "
+            "height and fit.canvas “outpainting”) are available.",
+            field="background",
+        )
+    if is_inpainting and not generate.get("ip_image2"):
+        raise InvalidRequest("Inpainting needs a mask: background.generate.ip_image2.", field="ip_image2")
+    if is_outpainting and not ("width" in values and "height" in values):
+        raise InvalidRequest("Outpainting needs width and height.", field="width")
+
+
+def requested_size(values: Mapping[str, Any], image: Picture) -> Size | None:
+    """Width and height as requested; one alone keeps the source's ratio; None: the source's size.
+
+    Raises InvalidRequest above the limits of images.
+    """
+    source = {"width": image.size.width, "height": image.size.height}
+    sides = {name: values[name].pixels(own) for name, own in source.items() if name in values}
+    if not sides:
+        return None
+    scale = min(Fraction(sides[name], source[name]) for name in sides)
+    size = Size(**{name: sides.get(name, max(1, round(own * scale))) for name, own in source.items()})
+    max_pixels = DEFAULT_LIMITS.max_pixels if image.bits == 8 else DEFAULT_LIMITS.max_pixels_16_bit
+    if size.longer > DEFAULT_LIMITS.max_side or size.area > max_pixels:
+        side = DEFAULT_LIMITS.max_side if size.longer > DEFAULT_LIMITS.max_side else math.isqrt(max_pixels)
+        raise InvalidRequest(f"Image cannot be upscaled above {side} x {side} pixels limit.", field="width", limit=side)
+    return size
+
+
+def fit_within(source: Size, bounds: Size) -> Size:
+    """The largest size of the source's ratio within the bounds."""
+    scale = min(Fraction(bounds.width, source.width), Fraction(bounds.height, source.height))
+    return Size(max(1, round(source.width * scale)), max(1, round(source.height * scale)))
+
+
+def settings_of(
+    values: Mapping[str, Any], generate: Mapping[str, Any], source_format: str, catalog: Catalog
+) -> PaintSettings:
+    """source_format: of the source's file, the default for the result."""
+    texts = (generate.get("description"), generate.get("additional_prompt"))
+    quality = values.get("quality", values.get("output_quality"))
+    own_format = source_format.lower() if source_format in ("JPEG", "WEBP") else PNG
+    strength = PaintSettings().strength if values.get("fit") else 1.0  # Outpainting starts from a filled border.
+    requested = PaintSettings(
+        prompt=", ".join(text for text in texts if text),
+        negative_prompt=generate.get("negative_prompt", ""),
+        seed=generate.get("sample_num", 0),
+        strength=strength,
+        output_format=values.get("output_format", own_format),
+        quality=None if quality is None else max(1, quality),
+        max_file_kilobytes=values.get("max_file_size"),
+    )
+    scale = generate.get("controlnet_conditioning_scale")
+    control = None if scale is None else inpaint_controlnet(requested, catalog)
+    return requested if control is None else replace(requested, control=control, control_strength=scale)
+
+
+def inpaint_controlnet(requested: PaintSettings, catalog: Catalog) -> str | None:
+    """The first installed ControlNet for inpainting with the model that will paint; None if there is none."""
+    model = catalog.default()
+    if model is None or planner(catalog).choose(requested=requested).engine is not DIFFUSION:
+        return None
+    compatible = (row for row in catalog.adapters if row.kind == Kind.CONTROLNET and row.family == model.family)
+    return next((row.slug for row in compatible if row.control == Control.INPAINT), None)
+
+
+def fields_without_use(values: Mapping[str, Any], paint_settings: PaintSettings) -> Iterator[str]:
+    """Names of the fields that the form has and that this request has no use for."""
+    generate = values.get("background", {}).get("generate", {})
+    if "ip_image2" in generate and generate.get("adapter_type") != INPAINTING:
+        yield "background.generate.ip_image2"
+    if "controlnet_conditioning_scale" in generate and paint_settings.control is None:
+        yield "background.generate.controlnet_conditioning_scale"
+    if "output_quality" in values and "quality" in values:
+        yield "output_quality"

@@ -1,0 +1,5 @@
+"""ModelsLab's image API v6 (https://docs.modelslab.com): inpainting, fetching results, and uploading pictures."""
+
+from inpainting.api.compat.modelslab.dialect import DIALECT
+
+__all__ = ["DIALECT"]

@@ -1,0 +1,163 @@
+"""ModelsLab's image API v6, as a dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from django.conf import settings as site
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
+from rest_framework.request import Request
+
+from accounts.authentication import key_from_headers
+from inpainting.api.compat.base import Dialect, Options, json_response
+from inpainting.api.compat.idempotency import read_idempotency
+from inpainting.api.compat.modelslab import views
+from inpainting.api.compat.modelslab.answers import error_body, eta, inline_picture, links_of, yes_or_no
+from inpainting.api.compat.modelslab.translation import read_request
+from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.parsers import AnyTypeJsonParser, body_of
+from inpainting.core.request import InpaintRequest
+from inpainting.generations.description import all_warnings, nsfw_content_detected
+from inpainting.models import Generation, Status
+
+
+class ModelsLab(Dialect):
+    """`/api/v6/`. Errors are `{"status": "error", "message", "messege", "code"}`."""
+
+    name: ClassVar[str] = "modelslab"
+    prefixes: ClassVar[tuple[str, ...]] = ("/api/v6/",)
+    answers_before_the_end = True
+    settings_by_field: ClassVar[Mapping[str, str]] = {
+        "model_id": "model",
+        "enhance_prompt": "prompt",
+        **dict.fromkeys(("num_inference_steps", "steps"), "steps"),
+        **dict.fromkeys(("lora_model", "lora_strength"), "loras"),
+        **dict.fromkeys(("ip_adapter_id", "ip_adapter_image"), "ip_adapter"),
+        **{
+            name: name
+            for name in (
+                *("prompt", "negative_prompt", "seed", "guidance_scale", "strength", "scheduler", "use_karras_sigmas"),
+                *("algorithm_type", "clip_skip", "vae", "ip_adapter_scale", "safety_checker_type"),
+            )
+        },
+    }
+
+    @property
+    def urls(self) -> Sequence[URLPattern]:
+        inpaint, fetch, upload = (
+            view.as_view(parser_classes=(AnyTypeJsonParser,)) for view in (views.Inpaint, views.Fetch, views.Upload)
+        )
+        routes = [
+            *(("images/inpaint", inpaint), ("images/fetch", fetch), ("images/fetch/<str:number>", fetch)),
+            *(("base64_to_url", upload), ("image_editing/base64_to_url", upload)),
+        ]
+        name = {"images/fetch/<str:number>": "modelslab-fetch"}
+        plain = [path(f"api/v6/{route}", view, name=name.get(route)) for route, view in routes]
+        return [*plain, *(path(f"api/v6/{route}/", view) for route, view in routes)]
+
+    def read_api_key(self, request: Request) -> str | None:
+        """Of the body, else of a header: `Authorization: Bearer`, `X-API-Key` or `key`."""
+        in_body = body_of(request).get("key")
+        return str(in_body) if in_body else key_from_headers(request) or request.headers.get("key")
+
+    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+        idempotency = read_idempotency(request, api_key_field="key")
+        sent = {name: value for name, value in body_of(request).items() if name != "key" and value not in (None, "")}
+        inpaint_request, options = read_request(sent, request, fetch_until=self.fetch_until(request))
+        return inpaint_request, replace(options, idempotency=idempotency)
+
+    def max_wait_seconds(self, request: Request) -> float | None:
+        seconds: float = site.MODELSLAB_WAIT_SECONDS
+        return seconds
+
+    def render(self, generation: Generation, request: Request) -> HttpResponseBase:
+        if not generation.has_ended:
+            return json_response(self.processing(generation))
+        if generation.status != Status.SUCCEEDED:
+            return self.render_error(ended_without_result(generation))
+        return json_response(self.success(generation), headers=self.meta_headers(generation))
+
+    def render_error(self, error: ApiError) -> HttpResponse:
+        body: dict[str, Any] = error_body(error)
+        if "Retry-After" in error.headers:
+            body["retry_after"] = int(error.headers["Retry-After"])
+        return json_response(body, status=error.status, headers=error.headers)
+
+    def webhook_body(self, generation: Generation) -> Mapping[str, Any]:
+        track_id = generation.service_data.get("track_id")
+        if generation.status == Status.SUCCEEDED:
+            return {**self.success(generation, inline=False), "track_id": track_id}
+        message = ended_without_result(generation).message
+        return {"status": "failed", "id": generation.number, "message": message, "track_id": track_id}
+
+    def success(self, generation: Generation, *, inline: bool = True) -> dict[str, Any]:
+        """inline: pictures as base64 where the request has `base64`."""
+        links, images = links_of(generation), generation.images.all()
+        return {
+            "status": "success",
+            "generationTime": round(generation.seconds or 0.0, 2),
+            "id": generation.number,
+            "output": [inline_picture(image) for image in images]
+            if inline and generation.service_data["base64"]
+            else links,
+            "proxy_links": links,
+            "nsfw_content_detected": any(nsfw_content_detected(generation) or ()),
+            "webhook_status": "",
+            "meta": self.meta(generation),
+            "tip": "",
+        }
+
+    def processing(self, generation: Generation) -> dict[str, Any]:
+        message = "Try to fetch request after seconds estimated"
+        return {
+            "status": "processing",
+            "tip": "Send your key to fetch_result after eta seconds.",
+            "tip_1": "",
+            "eta": eta(generation),
+            "message": message,
+            "messege": message,
+            "webhook_status": "",
+            "fetch_result": generation.service_data["origin"] + reverse("modelslab-fetch", args=[generation.number]),
+            "id": generation.number,
+            "output": [],
+            "meta": self.meta(generation),
+            "future_links": links_of(generation),
+        }
+
+    def idle_fields(self, generation: Generation) -> list[str]:
+        idle = super().idle_fields(generation)
+        if "safety_checker_type" in generation.sent_fields and not generation.settings["safety_checker_type"]:
+            idle.append("safety_checker_type")  # The safety checker is off.
+        return idle
+
+    def meta(self, generation: Generation) -> dict[str, Any]:
+        """What was painted. Booleans are texts, as the service's are."""
+        settings, data = generation.settings, generation.service_data
+        same = ("prompt", "negative_prompt", "guidance_scale", "strength", "seed", "scheduler", "vae")
+        return {
+            **super().meta(generation),
+            **{name: settings[name] for name in same},
+            "model_id": data["model_id"],
+            "clip_skip": data["clip_skip"],
+            "W": generation.source.width,
+            "H": generation.source.height,
+            "n_samples": settings["num_images"],
+            "steps": settings["steps"],
+            "lora_model": ",".join(use["slug"] for use in settings["loras"]) or None,
+            "lora_strength": ",".join(str(use["weight"]) for use in settings["loras"]) or None,
+            "ip_adapter_id": settings["ip_adapter"],
+            "ip_adapter_scale": settings["ip_adapter_scale"],
+            "safety_checker_type": settings["safety_checker_type"],
+            "safety_checker": yes_or_no(settings["safety_checker"]),
+            "use_karras_sigmas": yes_or_no(settings["use_karras_sigmas"]),
+            **{name: yes_or_no(data[name]) for name in ("enhance_prompt", "base64", "temp")},
+            "file_prefix": f"{generation.number:x}",
+            "warnings": all_warnings(generation),
+        }
+
+
+DIALECT = ModelsLab()
