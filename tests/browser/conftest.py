@@ -98,6 +98,7 @@ def page(browser: Browser, site: Installation, signed_up: StorageState) -> Itera
     """The editor with the session of a registered user. A script error on it fails the test."""
     context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900}, storage_state=signed_up)
     for page in watched_page(context):
+        empty_draft(page)
         page.goto("/")
         page.wait_for_selector("#editor[data-ready]")
         yield page
@@ -140,6 +141,15 @@ def watched_page(context: BrowserContext) -> Iterator[Page]:
     yield page
     context.close()
     assert errors == []
+
+
+def empty_draft(page: Page) -> None:
+    """Close what an earlier test has left open in the editor of the same account."""
+    token = page.request.get("/session/").json()["csrf_token"]
+    revision = page.request.get("/api/draft/").json()["revision"]
+    document = {"version": 1, "entries": [], "cursor": 0, "settings": {}, "generation": None, "step": "editing"}
+    empty = {"revision": revision, "document": document, "pictures": []}
+    assert page.request.put("/api/draft/", data=empty, headers={"X-CSRFToken": token}).ok
 
 
 def sign_up(page: Page, site_url: str = "") -> str:

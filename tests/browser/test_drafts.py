@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, sign_up, watched_page
+from tests.browser.editor_page import drop, more_settings, open_photo, paint_line, start, white_square, written
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -271,3 +272,42 @@ def test_another_account_gets_nothing_of_the_first(person: Page, browser: Browse
     assert [name for name in databases if name.startswith("dreamlayer-draft")] == [
         person.evaluate("`dreamlayer-draft-of-${document.body.dataset.account}`")
     ]
+
+
+def test_the_editor_opens_with_everything_as_it_was_left(
+    page: Page, browser: Browser, site: Installation, photo_file: Path, tmp_path: Path
+) -> None:
+    saved, name, covered = page.locator("#saved"), page.locator("#photo-name"), page.locator("#photo-covered")
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.4, to_left=0.6)
+    more_settings(page)
+    page.get_by_label("Engine").select_option("quick-fill")
+    page.locator("#more-close").click()
+    expect(covered).not_to_have_text("nothing to repaint yet")
+    painted = covered.text_content()
+    page.reload()  # at once
+    expect(name).to_have_text(photo_file.name)
+    expect(covered).to_have_text(str(painted))
+    expect(page.locator("#engine")).to_have_value("quick-fill")
+    end_session(page, site)
+    start(page)
+    person = str(page.locator("body").get_attribute("data-email"))
+    sign_in_again(page, person)
+    page.wait_for_url("**/?generation=*")
+    page.reload()  # while it is painted
+    expect(page.locator("#editor")).to_have_attribute("data-state", "done")
+    expect(saved).to_have_text("Saved")
+    page.reload()
+    expect(page.locator("#editor")).to_have_attribute("data-state", "done")
+    page.goto("/")  # from another page, without the generation in the address
+    expect(page.locator("#editor")).to_have_attribute("data-state", "done")
+    other = browser.new_context(base_url=site.url, storage_state=page.context.storage_state())
+    for device in watched_page(other):
+        device.goto("/")
+        expect(device.locator("#editor")).to_have_attribute("data-state", "done")
+        device.get_by_role("button", name="Back").click()
+        drop(device, "#stage", written(white_square(), tmp_path / "second.png"))
+        expect(device.locator("#photo-name")).to_have_text("second.png")
+        device.locator("#undo").click()
+        expect(device.locator("#photo-name")).to_have_text(photo_file.name)
+        expect(device.locator("#photo-covered")).to_have_text(str(painted))

@@ -2,11 +2,12 @@
 
 import { ApiError, fetchFile, get, post } from "api"
 import { dropzone, guardPage } from "dropzone"
-import { push } from "editor/core/document"
+import { push, withState } from "editor/core/document"
 import { fileBeneath, file as maskFile } from "editor/core/operations"
 import { get as getPicture, put } from "editor/core/pictures"
 import { Store } from "editor/core/store"
-import { checkMaskFile, decode, readPhoto, sortFiles } from "editor/files"
+import { Draft, inWords } from "editor/draft/draft"
+import { Refused, checkMaskFile, decode, readPhoto, sortFiles } from "editor/files"
 import { Commands } from "editor/input/commands"
 import { listen } from "editor/input/pointer"
 import { zoomCommands } from "editor/input/zoom"
@@ -22,6 +23,7 @@ import { Compare } from "editor/view/compare"
 import { MaskView } from "editor/view/mask_view"
 import { follow } from "follow"
 import { share } from "format"
+import { account } from "session"
 import { take } from "waiting_photo"
 
 const $ = (id) => document.getElementById(id)
@@ -32,6 +34,7 @@ const SPECK_PIXELS = 16
 const MOST_OF_SPECKS = 0.02 // a larger share is not searched for specks
 const PAUSE_MS = 400
 const MODES = ["overlay", "outline", "alone"] // view/overlay.js
+const EDITING = { generation: null, step: "editing" }
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 const store = new Store()
@@ -47,7 +50,7 @@ const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), ove
   onDrawn,
 })
 const settingsForm = new SettingsForm($("settings"), {
-  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limitBytes: limits.image, onChange: nameTheButton,
+  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limitBytes: limits.image, onChange: formChanged,
 })
 const progress = new Progress(
   { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
@@ -77,7 +80,7 @@ async function takePhoto(file, { parent = null, isStep = false } = {}) {
     const id = await put(file)
     openPhoto({ ...photo, id }, { parent, isStep })
     const { name, width, height } = photo
-    store.update((document) => push(document, { kind: "photo", photo: { id, name, width, height }, parent }))
+    store.update((document) => push(withState(document, EDITING), { kind: "photo", photo: { id, name, width, height }, parent }))
   })
 }
 
@@ -94,6 +97,14 @@ function openPhoto(photo, { parent, isStep = false }) {
   rememberInAddress("")
   say("mask", "")
   say("generate", "")
+}
+
+function closePhoto() {
+  URL.revokeObjectURL(now.photoUrl)
+  now.photo = null
+  root.dataset.state = "empty"
+  result.hide()
+  refresh()
 }
 
 /** Marks in the strip the step that is painted on; a photo that is not known there begins a new strip. */
@@ -122,8 +133,10 @@ async function takeMask(file, known = null) {
 /** Shows what is in effect: another photo, or another mask. */
 async function showDocument() {
   const { photo, parent, operations } = store.view
-  if (photo && photo.id !== now.photo?.id) {
+  if (!photo) return closePhoto()
+  if (photo.id !== now.photo?.id) {
     const file = await getPicture(photo.id)
+    if (!file) throw new Refused(`“${photo.name}” is on another device and was not saved on the server yet.`)
     const bitmap = await decode(file)
     if (store.view.photo?.id !== photo.id) return bitmap.close() // undone again meanwhile
     openPhoto({ ...photo, file, bitmap }, { parent, isStep: strip.has(parent, photo.id) })
@@ -193,6 +206,7 @@ async function generate() {
     for (const [name, file] of Object.entries(settingsForm.files())) form.append(name, file, file.name)
     const accepted = await post(root.dataset.submitUrl, form, { Prefer: "respond-async" })
     rememberInAddress(accepted.id)
+    store.update((document) => withState(document, { generation: accepted.id, step: "painting" }))
     return accepted
   })
 }
@@ -210,6 +224,7 @@ async function paint(begin) {
     await finish(generation)
   } catch (error) {
     if (!isForPeople(error)) throw error
+    if (error.status === 404) store.update((document) => withState(document, EDITING)) // it was deleted
     say(placeOf(error.field), error.message)
   } finally {
     now.painting = null
@@ -226,6 +241,8 @@ function onEvent(event) {
 }
 
 async function finish(generation) {
+  const state = generation.status === "succeeded" ? { generation: generation.id, step: "result" } : EDITING
+  store.update((document) => withState(document, state))
   if (generation.status === "succeeded") {
     root.dataset.state = "done"
     $("surface").dataset.hand = "true"
@@ -280,12 +297,20 @@ function edit() {
   root.dataset.state = "editing"
   $("surface").dataset.hand = "false"
   strip.current = store.view.parent
+  if (store.document.step !== "editing") store.update((document) => withState(document, EDITING))
   refresh()
 }
 
 function back() {
   edit()
   $("surface").focus({ preventScroll: true })
+}
+
+/** Keeps what is entered in the document. */
+function formChanged() {
+  nameTheButton()
+  const settings = settingsForm.entered()
+  if (JSON.stringify(settings) !== JSON.stringify(store.document.settings)) store.update((document) => withState(document, { settings }))
 }
 
 /** The main button says what it does: erase, paint what the prompt says, or the same once more. */
@@ -308,6 +333,7 @@ async function openFromAddress() {
   const wanted = new URLSearchParams(location.search)
   const id = wanted.get("generation") ?? wanted.get("source")
   if (wanted.has("sample")) return saying("photo", async () => takePhoto(await fetchFile(root.dataset.sampleUrl, "rocket.jpg")))
+  if (id && id === store.document.generation) return // the draft has it, with more than the server knows
   if (!id) {
     const waiting = await take() // from the first page, before the person signed up
     return waiting && takePhoto(waiting)
@@ -324,6 +350,33 @@ async function openFromAddress() {
     rememberInAddress(id)
     await paint(async () => ({ id, url }))
   })
+}
+
+// --- the draft ------------------------------------------------------------------------------------------------------
+
+const openDraft = () => Draft.open({
+  account,
+  store,
+  onState: showSaved,
+  onAdopt: (document) => saying("generate", () => resume(document)),
+  onOtherDevice: () => say("photo", "This draft was changed on another device too. Undo leads to those changes."),
+})
+
+/** Fills the form, and follows or shows the generation that was painted or shown. */
+async function resume({ settings, generation, step }) {
+  if (Object.keys(settings).length) await settingsForm.fill(settings)
+  await now.shown
+  if (now.painting || !now.photo) return
+  if (!generation || step === "editing") return edit()
+  await strip.load(generation).catch(() => {}) // it may be deleted
+  rememberInAddress(generation)
+  await paint(async () => ({ id: generation, url: `/api/generations/${encodeURIComponent(generation)}/` }))
+}
+
+function showSaved(state) {
+  $("saved").dataset.state = state.name
+  $("saved").textContent = inWords(state)
+  $("saved").title = state.message
 }
 
 function rememberInAddress(id) {
@@ -355,10 +408,13 @@ function refresh() {
 
 // --- event listeners -----------------------------------------------------------------------------------------------
 
+let inEffect = store.view
 store.subscribe(() => {
+  if (store.view === inEffect) return
+  inEffect = store.view
   say("generate", "")
   say("mask", "")
-  saying("photo", showDocument)
+  now.shown = saying("photo", showDocument)
 })
 new ResizeObserver(() => root.style.setProperty("--dock-now", `${$("settings").offsetHeight}px`)).observe($("settings"))
 dropzone(root, $("photo-input"), takeFiles)
@@ -378,5 +434,6 @@ $("edit-mask").addEventListener("click", back)
 $("use-result").addEventListener("click", useResult)
 
 refresh()
+if (account) await openDraft()
 root.dataset.ready = "true" // from here on the page reacts; its tests wait for it
 openFromAddress()

@@ -53,6 +53,19 @@ export class SettingsForm {
     return { prompt: prompt.value.trim(), engine: engine.value, ...(model && { model }), ...this.#sent() }
   }
 
+  /** All that is entered, as `fill` takes it: also what has no effect now. */
+  entered() {
+    const filled = this.#inputs.filter(({ value }) => value.trim()).map(({ name, value }) => [name, value])
+    const moderation = this.#form.safety_checker_type?.value
+    return {
+      ...Object.fromEntries(filled),
+      engine: this.#form.engine.value,
+      model: this.#modelOf(this.#plan.latest.engine) ?? null,
+      loras: this.#loras.chosen,
+      ...(moderation && { safety_checker: true, safety_checker_type: moderation }),
+    }
+  }
+
   /** Resolves when the plan answers the form as it stands: what is valid and what is sent depends on it. */
   async settled() {
     await this.#plan.settled()

@@ -53,6 +53,10 @@ export function push(document, entry) {
 }
 
 /** The first photo stays: there is nothing to show before it. */
+/** The document with other settings, generation or step; what can be undone stays.
+ *  @param {Document} document @param {{settings?: object, generation?: string | null, step?: string}} changes @returns {Document} */
+export const withState = (document, changes) => freeze({ ...document, ...changes })
+
 export const canUndo = ({ entries, cursor }) => cursor > (entries[0]?.kind === "photo" ? 1 : 0)
 export const canRedo = ({ entries, cursor }) => cursor < entries.length
 

@@ -20,6 +20,7 @@ export class Draft {
   #local
   #sync
   #onState
+  #onAdopt
   #onOtherDevice
   #state = { name: "saved", message: "", progress: null }
   #kept = null // the document that is in this browser
@@ -27,20 +28,23 @@ export class Draft {
 
   /** Opens the draft of an account into the store and keeps every change of it from then on.
    *
-   *  onState: called with each State; onOtherDevice: another device's changes were joined with those of this page.
-   *  @param {{account: string, store: import("../core/store.js").Store, onState: (state: State) => void, onOtherDevice: () => void}} options
+   *  onState: called with each State; onAdopt: with a document that came from this browser or from another device;
+   *  onOtherDevice: another device's changes were joined with those of this page.
+   *  @param {{account: string, store: import("../core/store.js").Store, onState: (state: State) => void,
+   *    onAdopt?: (document: import("../core/document.js").Document) => void, onOtherDevice: () => void}} options
    *  @returns {Promise<Draft>} once the document is in the store */
-  static async open({ account, store, onState, onOtherDevice }) {
-    const draft = new Draft(store, await LocalDraft.open(account), { onState, onOtherDevice })
+  static async open({ account, store, ...listeners }) {
+    const draft = new Draft(store, await LocalDraft.open(account), listeners)
     await draft.#restore()
     draft.#listen()
     return draft
   }
 
-  constructor(store, local, { onState, onOtherDevice }) {
+  constructor(store, local, { onState, onAdopt = () => {}, onOtherDevice }) {
     this.#store = store
     this.#local = local
     this.#onState = onState
+    this.#onAdopt = onAdopt
     this.#onOtherDevice = onOtherDevice
     this.#sync = new Sync(SERVER, {
       onState: (state) => this.#synced(state),
@@ -60,9 +64,13 @@ export class Draft {
   async #restore() {
     const kept = await this.#local.load().catch(() => null)
     const server = await get(DRAFT_URL, { inBackground }).catch(() => null)
-    const { document, isChanged } = chosen(kept, server)
+    const found = chosen(kept, server)
+    const isEarly = this.#store.document.entries.length > 0 // a photo was dropped meanwhile
+    const document = isEarly ? readDocument(merged(readable(found.document), this.#store.document)) : readable(found.document)
+    const isChanged = found.isChanged || isEarly
     this.#sync.begin({ revision: server?.revision ?? kept?.revision ?? 0, pictures: server?.pictures ?? [] })
-    this.#adopt(readable(document))
+    this.#adopt(document)
+    if (!isEarly) this.#onAdopt(document)
     await this.#local.keepPictures(pictureIds(this.#store.document)).catch(() => {})
     this.#keep({ isSynced: !isChanged })
     if (isChanged || !server) this.#sync.change(this.#store.document)
@@ -92,6 +100,7 @@ export class Draft {
     if (!this.#sync.isSaved || server.revision <= this.#sync.revision) return
     this.#sync.begin(server)
     this.#adopt(readable(server.document))
+    this.#onAdopt(this.#store.document)
     this.#keep({ isSynced: true })
   }
 
