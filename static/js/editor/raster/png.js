@@ -26,19 +26,25 @@ export async function png(mask) {
 }
 
 async function write(mask, writer) {
-  const { width, height } = mask
-  let above = new Uint8Array(width).fill(255) // of the mask: 0 in the file
-  let row = new Uint8Array(width)
+  const { width, height, columns, tiles } = mask
+  const above = new Uint8Array(width).fill(255) // of the mask: 0 in the file
+  const row = new Uint8Array(width)
   for (let top = 0; top < height; top += SIDE) {
     const rows = Math.min(SIDE, height - top)
-    const bytes = new Uint8Array(rows * (width + 1))
-    for (let y = 0; y < rows; y++) {
-      mask.readRow(top + y, row, 0)
-      const first = y * (width + 1)
-      bytes[first] = FILTER_UP
-      for (let x = 0; x < width; x++) bytes[first + 1 + x] = above[x] - row[x] // (255 - row) - (255 - above)
-      ;[above, row] = [row, above]
+    const bytes = new Uint8Array(rows * (width + 1)) // each pixel less the one above: 0 in tiles of one value
+    for (let y = 0; y < rows; y++) bytes[y * (width + 1)] = FILTER_UP
+    mask.readRow(top, row, 0)
+    for (let x = 0; x < width; x++) bytes[1 + x] = above[x] - row[x] // (255 - row) - (255 - above)
+    for (let column = 0; column < columns; column++) {
+      const { alpha } = tiles[(top / SIDE) * columns + column]
+      if (!alpha) continue
+      const across = Math.min(SIDE, width - column * SIDE)
+      for (let y = 1; y < rows; y++) {
+        const to = y * (width + 1) + 1 + column * SIDE
+        for (let x = 0, i = y * SIDE; x < across; x++, i++) bytes[to + x] = alpha[i - SIDE] - alpha[i]
+      }
     }
+    mask.readRow(top + rows - 1, above, 0)
     await writer.write(bytes)
   }
   await writer.close()

@@ -62,45 +62,46 @@ export class StrokeDrawer {
         left: Math.max(reach.left, tile.left) - tile.left, right: Math.min(reach.right, tile.right) - tile.left,
         top: Math.max(reach.top, tile.top) - tile.top, bottom: Math.min(reach.bottom, tile.bottom) - tile.top,
       }
+      let part = box
       if (line.contains(tile, inner)) this.#cover[index] = FULL
-      else if (!this.#draw(line, inner, outer, index, tile, box)) continue
-      changed.set(index, union(changed.get(index), box))
+      else part = this.#draw(line, inner, outer, index, tile, box)
+      if (part) changed.set(index, union(changed.get(index), part))
     }
   }
 
+  /** Draws the line on a tile's cover. @returns {import("./tiles.js").Box | null} what changed, in the tile's pixels */
   #draw(line, inner, outer, index, tile, box) {
-    let isDrawn = false
-    const softness = outer - inner
+    const changed = { left: SIDE, top: SIDE, right: 0, bottom: 0 }
+    const span = { left: SIDE, right: 0 } // the changed pixels of a row
     for (let row = box.top; row < box.bottom; row++) {
       const y = tile.top + row + 0.5
       const [from, to] = line.interval(y, outer)
       const start = Math.max(box.left, Math.ceil(from - 0.5) - tile.left)
       const end = Math.min(box.right, Math.floor(to - 0.5) + 1 - tile.left)
       if (start >= end) continue
-      if (!isDrawn) {
-        isDrawn = true
-        this.#cover[index] ??= new Tile(new Uint8Array(SIDE * SIDE), 0)
-      }
-      const { alpha } = this.#cover[index]
+      const { alpha } = (this.#cover[index] ??= new Tile(new Uint8Array(SIDE * SIDE), 0))
       const [fullFrom, fullTo] = inner > 0 ? line.interval(y, inner) : [0, 0]
       const fullStart = Math.max(start, Math.min(end, Math.ceil(fullFrom - 0.5) - tile.left))
       const fullEnd = Math.max(fullStart, Math.min(end, Math.floor(fullTo - 0.5) + 1 - tile.left))
       const first = row * SIDE
-      const edge = (left, right) => {
-        for (let x = left; x < right; x++) {
-          const part = Math.max(0, Math.min(1, (outer - line.distance(tile.left + x + 0.5, y)) / softness))
-          const value = Math.round(255 * part * part * (3 - 2 * part)) // a smooth curve from 0 to 255
-          if (value > alpha[first + x]) alpha[first + x] = value
-        }
+      Object.assign(span, { left: SIDE, right: 0 })
+      line.drawEdge(alpha, first, start, fullStart, tile.left, y, inner, outer, span)
+      line.drawEdge(alpha, first, fullEnd, end, tile.left, y, inner, outer, span)
+      let [left, right] = [fullStart, fullEnd]
+      while (left < right && alpha[first + left] === 255) left++
+      while (left < right && alpha[first + right - 1] === 255) right--
+      if (left < right) {
+        alpha.fill(255, first + left, first + right)
+        span.left = Math.min(span.left, left)
+        span.right = Math.max(span.right, right)
       }
-      if (fullStart === fullEnd) edge(start, end)
-      else {
-        edge(start, fullStart)
-        alpha.fill(255, first + fullStart, first + fullEnd)
-        edge(fullEnd, end)
-      }
+      if (!span.right) continue
+      changed.left = Math.min(changed.left, span.left)
+      changed.right = Math.max(changed.right, span.right)
+      changed.top = Math.min(changed.top, row)
+      changed.bottom = row + 1
     }
-    return isDrawn
+    return changed.right ? changed : null
   }
 
   #show(index, box) {
@@ -137,6 +138,27 @@ class Capsule {
     const along = Math.max(0, Math.min(this.length, left * this.dx + top * this.dy))
     const [right, down] = [left - along * this.dx, top - along * this.dy]
     return Math.sqrt(right * right + down * down)
+  }
+
+  /** Raises the pixels from `start` to `end` of a row to the opacity at their distance: a smooth curve between the radii. */
+  drawEdge(alpha, first, start, end, tileLeft, y, inner, outer, span) {
+    const { dx, dy, length } = this
+    const softness = outer - inner
+    const top = y - this.from.y
+    for (let x = start; x < end; x++) {
+      const left = tileLeft + x + 0.5 - this.from.x
+      const projected = left * dx + top * dy
+      const along = projected < 0 ? 0 : projected > length ? length : projected
+      const right = left - along * dx
+      const down = top - along * dy
+      const part = (outer - Math.sqrt(right * right + down * down)) / softness
+      if (part <= 0) continue
+      const value = part >= 1 ? 255 : Math.round(255 * part * part * (3 - 2 * part))
+      if (value <= alpha[first + x]) continue
+      alpha[first + x] = value
+      if (x < span.left) span.left = x
+      if (x >= span.right) span.right = x + 1
+    }
   }
 
   /** Whether the whole box is within `radius`. */

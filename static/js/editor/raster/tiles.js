@@ -9,6 +9,8 @@ export const SIDE = 256
 export const EMPTY = Object.freeze({ value: 0 })
 export const FULL = Object.freeze({ value: 255 })
 
+const BYTES = { 0: new Uint8Array(SIDE * SIDE), 255: new Uint8Array(SIDE * SIDE).fill(255) }
+
 /** A tile of which the pixels differ. `alpha`: SIDE rows of SIDE bytes; `sum`: of those that are in the picture. */
 export class Tile {
   levels = null // of levels.js
@@ -142,11 +144,11 @@ export function composite(mask, cover, erases) {
 /** Sets the pixels of `tile` in `box` (in the tile's own pixels) to those of `below` with `above` painted or erased. */
 export function blend(tile, below, above, erases, { left, top, right, bottom }) {
   const { alpha } = tile
-  const [unders, overs] = [below.alpha ?? new Uint8Array(SIDE * SIDE).fill(below.value), above.alpha]
+  const [unders, overs] = [below.alpha ?? BYTES[below.value], above.alpha]
   for (let y = top; y < bottom; y++) {
     for (let i = y * SIDE + left; i < y * SIDE + right; i++) {
-      const kept = unders[i] * (255 - overs[i])
-      const value = Math.round(erases ? kept / 255 : overs[i] + kept / 255)
+      const kept = ((unders[i] * (255 - overs[i]) + 127) / 255) | 0 // rounded
+      const value = erases ? kept : overs[i] + kept
       tile.sum += value - alpha[i]
       alpha[i] = value
     }
