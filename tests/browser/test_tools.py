@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, CDPSession, Page, StorageState
+from playwright.sync_api import Browser, CDPSession, Locator, Page, StorageState, expect
 
 from tests.browser.conftest import watched_page
-from tests.browser.editor_page import Pixels
+from tests.browser.editor_page import SIDE, Pixels, generate, kept_generation, open_photo
 from tests.conftest import png
 from tests.installation import Installation
 
@@ -231,7 +233,7 @@ def test_space_pans_after_a_stroke_and_keys_zoom(stage: Stage) -> None:
     stage.page.keyboard.press("+")
     assert stage.page.evaluate("editor.view().scale") == pytest.approx(1.5 * SCALE)
     stage.page.keyboard.press("1")
-    assert stage.page.evaluate("editor.view().scale - Math.max(1, editor.mask.minScale)") == pytest.approx(0)
+    assert stage.page.evaluate("editor.view().scale") == pytest.approx(1)
     stage.page.keyboard.press("0")
     assert stage.page.evaluate("editor.view().scale") == pytest.approx(SCALE)
     stage.page.mouse.move(*stage.at(100, 100))
@@ -391,3 +393,68 @@ def test_the_frame_is_dragged_and_becomes_the_fields_of_the_api(stage: Stage) ->
     stage.page.keyboard.press("Control+Z")
     assert stage.page.evaluate("editor.store.view.frame.top") == 0
     assert not stage.mask().any()
+
+
+def test_the_page_has_the_options_of_each_tool_and_sends_mask_and_frame(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    options, covered = page.locator("#tool-options"), page.locator("#photo-covered")
+    page.get_by_role("button", name="Rectangle").click()
+    numbers = options.get_by_role("group", name="By numbers")
+    for label, pixels in (("Left", 10), ("Top", 20), ("Width", 64), ("Height", 128)):
+        numbers.get_by_label(label).fill(str(pixels))
+    page.keyboard.press("Enter")
+    expect(covered).to_have_text("13 % to repaint")
+    numbers.get_by_label("Left").fill("999")
+    numbers.get_by_role("button", name="Add").click()
+    expect(page.locator("#tool-message")).to_have_text("This lies outside the photo.")
+
+    page.get_by_role("button", name="More for the mask").click()
+    page.get_by_role("button", name="Grow").click()
+    options.get_by_label("Grow by").fill("30")
+    expect(covered).to_have_text("28 % to repaint")
+    options.get_by_role("button", name="Cancel").click()
+    expect(covered).to_have_text("13 % to repaint")
+
+    def number(label: str) -> Locator:
+        return options.get_by_role("spinbutton", name=label)
+
+    page.keyboard.press("f")
+    options.get_by_label("Ratio").select_option("16:9")
+    expect(number("Width")).to_have_value("455")
+    expect(number("Left")).to_have_value("99")
+    number("Bottom").fill("32")
+    page.keyboard.press("Enter")
+    expect(number("Height")).to_have_value(str(SIDE + 32))
+    page.get_by_role("button", name="Undo").click()
+    expect(number("Height")).to_have_value(str(SIDE))
+
+    generate(page)
+    stored = kept_generation(page)
+    assert [stored["metadata"][name] for name in ("source_width", "source_height")] == [SIDE, SIDE]
+    with Image.open(io.BytesIO(page.request.get(stored["mask"]).body())) as mask:
+        repainted = np.asarray(mask.convert("L"))
+    assert repainted.shape == (SIDE, 455)
+    expected = np.full((SIDE, 455), 255, np.uint8)
+    expected[:, 99 : 99 + SIDE] = 0
+    expected[20:148, 109:173] = 255
+    assert np.array_equal(repainted, expected)
+    result, before = (page.locator(selector).bounding_box() for selector in ("#result-image", "#result-source"))
+    assert result is not None
+    assert before is not None
+    assert result["width"] / before["width"] == pytest.approx(455 / SIDE, rel=0.01)
+
+
+def test_the_page_lists_its_keys_and_the_picture_follows_the_keyboard(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    page.keyboard.press("?")
+    sheet = page.get_by_role("dialog", name="Keys and gestures")
+    for words in ("Extend the photo", "Move the crosshair", "Ctrl+Enter", "Shift+click"):
+        expect(sheet).to_contain_text(words)
+    page.get_by_role("button", name="Close").click()
+    page.locator("#surface").focus()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#tool-message")).to_contain_text("Crosshair at 128, 128")
+    page.keyboard.press("Shift+ArrowUp")
+    expect(page.locator("#tool-message")).not_to_contain_text("128, 128")
+    page.keyboard.press("Enter")
+    expect(page.locator("#generate")).to_be_enabled()

@@ -237,7 +237,13 @@ async function paint(begin) {
 
 function onEvent(event) {
   progress.show(event)
-  if (event.preview) mask.showPreview(event.preview).catch(() => {}) // the next one may load
+  if (event.preview) mask.showPreview(onPhoto(event.preview)).catch(() => {}) // the next one may load
+}
+
+/** A preview with its box on the photo in place of the canvas of an outpainting. */
+function onPhoto({ url, box: [left, top, right, bottom] }) {
+  const { frame } = store.view
+  return { url, box: [left - frame.left, top - frame.top, right - frame.left, bottom - frame.top] }
 }
 
 async function finish(generation) {
@@ -389,7 +395,7 @@ function refresh() {
   const busy = Boolean(now.painting)
   const missing = whatIsMissing()
   root.classList.toggle("busy", busy)
-  toolbox.redraw() // and with it the state of the commands
+  toolbox.refresh() // and with it the state of the commands
   $("change-photo").disabled = busy || !now.photo
   $("mask-input").disabled = busy || !now.photo
   $("mask-zone").classList.toggle("disabled", busy || !now.photo)

@@ -14,8 +14,8 @@ export class Adjustment {
   #pixels = 0
 
   /** @param {import("./toolbox.js").Tooling} tooling */
-  constructor({ add, mask, store, redraw }) {
-    Object.assign(this, { add, mask, store, redraw })
+  constructor({ add, mask, store, refresh }) {
+    Object.assign(this, { add, mask, store, refresh })
   }
 
   get isOpen() {
@@ -39,7 +39,7 @@ export class Adjustment {
   set(pixels) {
     this.#pixels = Math.min(MOST_PIXELS, Math.max(1, Math.round(pixels) || 1))
     this.mask.show([...this.store.view.operations, this.#operation()])
-    this.redraw()
+    this.refresh()
   }
 
   apply() {
@@ -47,14 +47,14 @@ export class Adjustment {
     const operation = this.#operation()
     this.#kind = ""
     this.add(operation)
-    this.redraw()
+    this.refresh()
   }
 
   cancel() {
     if (!this.isOpen) return
     this.#kind = ""
     this.mask.show(this.store.view.operations)
-    this.redraw()
+    this.refresh()
   }
 
   #operation() {

@@ -1,6 +1,7 @@
 // The crosshair: the pointer of people who use the keyboard. Arrow keys move it, Enter uses the tool there.
 
-import { toImage, toScreen, pan } from "editor/viewport"
+import { visible } from "editor/tools/geometry"
+import { pan, toScreen } from "editor/viewport"
 
 const STEP = 8, FAST = 40 // pixels of the screen
 const FROM_EDGE = 24
@@ -10,8 +11,8 @@ export class Crosshair {
   #isDown = false
 
   /** `tool()` is the chosen tool. @param {import("./toolbox.js").Tooling} tooling */
-  constructor(tool, { photo, redraw, surface, view }) {
-    Object.assign(this, { tool, photo, redraw, surface, view })
+  constructor(tool, { photo, refresh, surface, view }) {
+    Object.assign(this, { tool, photo, refresh, surface, view })
   }
 
   /** [x, y] in pixels of the photo, or null while it is hidden. */
@@ -30,7 +31,7 @@ export class Crosshair {
     this.#keepVisible()
     if (this.#isDown) this.tool().move([this.#point({ shiftKey })])
     else this.tool().hover?.(this.#point({ shiftKey }))
-    this.redraw()
+    this.refresh()
   }
 
   /** Uses the tool: a dot or a click at once; a shape begins with the first press and ends with the second. */
@@ -45,7 +46,7 @@ export class Crosshair {
     } else {
       this.#isDown = true
     }
-    this.redraw()
+    this.refresh()
   }
 
   hide() {
@@ -54,10 +55,10 @@ export class Crosshair {
   }
 
   #show() {
-    const { x, y } = toImage(this.view.viewport, { left: this.surface.clientWidth / 2, top: this.surface.clientHeight / 2 })
-    const { width, height } = this.photo()
-    this.#at = [Math.min(width, Math.max(0, x)), Math.min(height, Math.max(0, y))]
-    this.redraw()
+    const stage = { width: this.surface.clientWidth, height: this.surface.clientHeight }
+    const [left, top, right, bottom] = visible(this.view.viewport, stage, this.photo()) ?? [0, 0, this.photo().width, this.photo().height]
+    this.#at = [(left + right) / 2, (top + bottom) / 2]
+    this.refresh()
   }
 
   #point({ shiftKey = false, altKey = false }) {

@@ -22,13 +22,15 @@ import { stem } from "format"
  *  @property {() => {id: string, name: string, width: number, height: number}} photo
  *  @property {() => number} scale pixels of the screen for one of the photo
  *  @property {() => number} size of the brush, in pixels of the photo
- *  @property {() => void} redraw draws the guides and tells the panel
+ *  @property {() => void} redraw draws the guides
+ *  @property {() => void} refresh draws them and tells the panel and the commands
  *  also store, mask, view, surface, options, url, say(text), photoBitmap() */
 
 const HARDER = 0.1
 
 export class Toolbox {
   #hovered = null
+  #frame = 0
   #listeners = new Set()
   #bitmap = { id: "", bitmap: null }
   #guides
@@ -47,6 +49,7 @@ export class Toolbox {
       scale: () => view.viewport.scale,
       size: () => this.size,
       redraw: () => this.redraw(),
+      refresh: () => this.refresh(),
     }
     const tools = [brush("brush", tooling), brush("eraser", tooling), box("rectangle", tooling), box("ellipse", tooling), lasso(tooling), polygon(tooling), wand(tooling), object(tooling), frame(tooling)]
     this.#tools = Object.fromEntries(tools.map((tool) => [tool.name, tool]))
@@ -57,10 +60,10 @@ export class Toolbox {
     store.subscribe(() => {
       if (store.view.photo?.id !== photoId) for (const tool of tools) tool.forget?.()
       photoId = store.view.photo?.id
-      this.redraw()
+      this.refresh()
     })
-    options.subscribe(() => this.redraw())
-    surface.addEventListener("blur", () => { this.crosshair.hide(); this.redraw() })
+    options.subscribe(() => this.refresh())
+    surface.addEventListener("blur", () => { this.crosshair.hide(); this.refresh() })
   }
 
   get tool() {
@@ -96,7 +99,7 @@ export class Toolbox {
     this.adjustment.apply()
     this.crosshair.hide()
     this.tool.down(point)
-    this.redraw()
+    this.refresh()
   }
 
   move(points) {
@@ -119,13 +122,21 @@ export class Toolbox {
     this.redraw()
   }
 
-  /** Draws the guides anew: after each change of the tools, and by the caller after each change of the viewport. */
+  /** Draws the guides anew in the next frame. The caller asks for it after each change of the viewport. */
   redraw() {
-    const { photo, frame: margins } = this.store.view
-    const canEdit = Boolean(photo) && this.isEditing()
-    this.surface.dataset.tool = canEdit ? this.tool.name : ""
-    this.#guides.draw(photo ? this.#guidesNow(canEdit, photo, margins) : [], this.view.viewport)
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0
+      const { photo, frame: margins } = this.store.view
+      const canEdit = Boolean(photo) && this.isEditing()
+      this.#guides.draw(photo ? this.#guidesNow(canEdit, photo, margins) : [], this.view.viewport)
+    })
+  }
+
+  /** Tells the listeners, and draws the guides. The caller asks for it where `isEditing()` may have changed. */
+  refresh() {
+    this.surface.dataset.tool = this.store.view.photo && this.isEditing() ? this.tool.name : ""
     for (const listener of this.#listeners) listener()
+    this.redraw()
   }
 
   #guidesNow(canEdit, photo, margins) {
@@ -167,7 +178,7 @@ export class Toolbox {
       feather: withMask(() => adjustment.open("feather")),
       "mask-download": { run: () => this.#download(), isEnabled: () => Boolean(store.view.photo) },
       finish: { run: () => this.#finish(), isEnabled: () => isEditing() && (adjustment.isOpen || this.tool.name === "polygon") },
-      escape: { run: () => { this.cancel(); crosshair.hide(); this.redraw() }, isEnabled: () => adjustment.isOpen || Boolean(this.tool.isDrawing) || Boolean(crosshair.at) },
+      escape: { run: () => { this.cancel(); crosshair.hide(); this.refresh() }, isEnabled: () => adjustment.isOpen || Boolean(this.tool.isDrawing) || Boolean(crosshair.at) },
       crosshair: whileEditing((event) => crosshair.move(event)),
       press: whileEditing((event) => (adjustment.isOpen || (this.tool.isDrawing && !crosshair.at) ? this.#finish() : crosshair.press(event))),
     }

@@ -49,9 +49,9 @@ export class MaskView {
     return this.#viewport
   }
 
-  /** The minimum scale: half of the scale at which the photo fits the stage. */
+  /** The minimum scale: half of the scale at which the photo fits the stage; a small photo can be shown at 100 % too. */
   get minScale() {
-    return this.#photo ? fit(this.#photo, this.#free()).scale / 2 : 1
+    return this.#photo ? Math.min(1 / this.#painter.density, fit(this.#photo, this.#free()).scale / 2) : 1
   }
 
   setViewport(viewport) {
