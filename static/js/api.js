@@ -25,7 +25,7 @@ export async function fetchFile(url, name) {
 
 /** The JSON of the answer; null where it has none.
  *  @param {{method: string, body?: BodyInit, headers?: object, inBackground?: boolean, keepalive?: boolean,
- *    onProgress?: (share: number) => void}} options  inBackground: see `renew` of session.js */
+ *    onProgress?: (share: number) => void, signal?: AbortSignal}} options  inBackground: see `renew` of session.js */
 export async function call(url, options) {
   const response = await answered(url, { ...options, headers: { Accept: "application/json", ...options.headers } })
   const answer = await response.json().catch(() => null)
@@ -56,7 +56,7 @@ async function reach(url, { inBackground, onProgress, ...options }) {
 }
 
 /** As fetch, which cannot report how much is sent. */
-function sendReporting(url, { method, body, headers }, onProgress) {
+function sendReporting(url, { method, body, headers, signal }, onProgress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest()
     request.open(method, url)
@@ -65,6 +65,7 @@ function sendReporting(url, { method, body, headers }, onProgress) {
     request.upload.addEventListener("progress", ({ loaded, total }) => { if (total) onProgress(loaded / total) })
     request.addEventListener("load", () => resolve(new Response(request.status === 204 ? null : request.response, { status: request.status })))
     for (const end of ["error", "abort", "timeout"]) request.addEventListener(end, () => reject(new TypeError(end)))
+    signal?.addEventListener("abort", () => request.abort())
     request.send(body)
   })
 }

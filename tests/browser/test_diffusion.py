@@ -227,11 +227,12 @@ def test_a_prompt_gives_two_results_and_their_settings_can_be_reopened(page: Pag
     page.keyboard.press("ArrowRight")
     expect(shown).to_have_attribute("src", re.compile("/images/1/$"))
     expect(page.locator("#download")).to_have_attribute("href", re.compile("/images/1/$"))
-    page.get_by_role("button", name="Figures of this result").click()
+    page.get_by_role("button", name="More ways to download").click()
     for number in (1, 2):
         with page.expect_download() as download:
             page.get_by_role("link", name=f"Download result {number}").click()
         assert download.value.suggested_filename == f"astronaut-dreamlayer-{number}.png"
+    page.keyboard.press("Escape")
 
     open_details(page)
     recipe = page.locator(".recipe")

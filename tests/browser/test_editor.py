@@ -15,6 +15,7 @@ from tests.browser.conftest import sign_up
 from tests.browser.editor_page import (
     SIDE,
     Pixels,
+    close_settings,
     drop,
     generate,
     is_red,
@@ -381,3 +382,77 @@ def test_the_result_is_compared_in_the_place_of_the_photo(page: Page, photo_file
     expect(result).to_have_css("visibility", "visible")
     page.get_by_role("button", name="Zoom in").click()
     assert result.bounding_box() == photo_box(page) != before
+
+
+def test_settings_are_kept_as_presets_and_for_the_next_visit(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    more_settings(page)
+    seed, grow = page.get_by_label("Seed", exact=True), page.get_by_label("Grow mask")
+    page.get_by_role("button", name="A new seed").click()
+    assert seed.input_value().isdecimal()
+    page.get_by_role("button", name="Lock the seed").click()
+    expect(seed).to_have_value("")
+    grow.fill("4")
+    page.get_by_role("button", name="Presets").click()
+    page.get_by_label("Name of the preset").fill("Grown")
+    page.get_by_role("button", name="Save these settings").click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Back to the defaults").click()
+    expect(grow).to_have_value("")
+    page.get_by_role("button", name="Presets").click()
+    page.get_by_role("button", name="Grown", exact=True).click()
+    expect(grow).to_have_value("4")
+    page.keyboard.press("Escape")
+    close_settings(page)
+    generate(page)
+    page.get_by_role("button", name="Back").click()
+    more_settings(page)
+    page.get_by_role("button", name="Lock the seed").click()
+    expect(seed).to_have_value(str(kept_generation(page)["metadata"]["seed"]))
+    page.goto("/")
+    page.wait_for_selector("#editor[data-ready]")
+    expect(page.locator("[name=mask_grow]")).to_have_value("4")
+
+
+def test_a_result_is_downloaded_in_each_format_and_its_request_copied_as_curl(page: Page, photo_file: Path) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    generate(page)
+    page.get_by_role("button", name="More ways to download").click()
+    page.get_by_label("With the recipe").uncheck()
+    for format, signature in (("PNG", b"\x89PNG"), ("JPEG", b"\xff\xd8"), ("WebP", b"RIFF")):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=format, exact=True).click()
+        content = Path(download.value.path()).read_bytes()
+        assert content.startswith(signature)
+        assert b"dreamlayer" not in content
+    page.get_by_label("With the recipe").check()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="WebP", exact=True).click()
+    assert b'"engine": "quick-fill"' in Path(download.value.path()).read_bytes()
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert command.startswith(f"curl '{page.url.partition('?')[0]}api/img2img' \\\n")
+    assert "--form-string 'engine=auto'" in command
+
+
+def test_lifting_the_brush_erases_where_that_is_switched_on(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    page.locator("#tool-size").fill("200")
+    paint_line(page, from_left=0.5, to_left=0.5)
+    expect(page.locator("#generate-hint")).to_have_text("Only under 0.1 % of the photo is painted over. Was that all?")
+    page.keyboard.press("Control+Z")
+    page.locator("#tool-size").fill("600")
+    more_settings(page)
+    page.get_by_label("Start as soon as the brush is lifted").check()
+    close_settings(page)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    expect(page.locator("#strip button")).to_have_count(2)
+    expect(page.locator("#generate-hint")).to_have_text(re.compile("^Erased in .*, nothing else touched.$"))
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+    paint_line(page, from_left=0.2, to_left=0.25)
+    expect(page.locator("#strip button")).to_have_count(3)
+    expect(page.get_by_role("button", name="Step 2, from step 1: Erased")).to_be_visible()

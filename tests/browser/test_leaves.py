@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from tests.browser.conftest import Run
@@ -106,3 +108,12 @@ def test_a_step_is_made_of_a_generation_with_a_result(run: Run) -> None:
     step, label, nothing = run("editor/tree/tree", body)
     assert (step["url"], step["thumbnail"], step["label"]) == ("/0/?format=png", "/0/thumbnail/", "a bus")
     assert (label, nothing) == ("Erased", None)
+
+
+def test_a_request_is_written_as_a_curl_command_that_a_shell_reads_back(run: Run) -> None:
+    requested = '{ prompt: "it\'s @ <b>", seed: 7, loras: [{ slug: "ink" }], vae: null, negative_prompt: "" }'
+    command = run("editor/curl", f"return m.asCurl('https://a.example/api/img2img', {requested})")
+    words = shlex.split(command)
+    assert words[:2] == ["curl", "https://a.example/api/img2img"]
+    sent = [words[index + 1] for index, word in enumerate(words) if word == "--form-string"]
+    assert sent == ["prompt=it's @ <b>", "seed=7", 'loras=[{"slug":"ink"}]']

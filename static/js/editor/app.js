@@ -6,14 +6,18 @@ import { push, withState } from "editor/core/document"
 import { fileBeneath, file as maskFile } from "editor/core/operations"
 import { get as getPicture, put } from "editor/core/pictures"
 import { Store } from "editor/core/store"
+import { Downloads } from "editor/downloads"
 import { Draft, inWords } from "editor/draft/draft"
 import { Refused, checkMaskFile, decode, readPhoto, sortFiles } from "editor/files"
 import { Commands } from "editor/input/commands"
 import { listen } from "editor/input/pointer"
 import { zoomCommands } from "editor/input/zoom"
 import { isForPeople, placeOf, say, saying } from "editor/messages"
+import { Presets } from "editor/presets"
 import { Progress } from "editor/progress"
+import { remember, remembered } from "editor/remembered"
 import { Result } from "editor/result"
+import { Seed } from "editor/seed"
 import { SettingsForm } from "editor/settings_form"
 import { fieldsOf, isEmpty } from "editor/tools/frame_geometry"
 import { ToolPanel } from "editor/tools/panel"
@@ -33,12 +37,13 @@ const SPECK = 0.001 // a share of the photo; less is probably not what was meant
 const SPECK_PIXELS = 16
 const MOST_OF_SPECKS = 0.02 // a larger share is not searched for specks
 const PAUSE_MS = 400
+const CANCELLED = "Cancelled. Your mask is still here."
 const MODES = ["overlay", "outline", "alone"] // view/overlay.js
 const EDITING = { generation: null, step: "editing" }
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 const store = new Store()
-const now = { photo: null, photoUrl: "", isChecking: false, painting: null, specks: null, timer: 0, mode: MODES[0] }
+const now = { photo: null, photoUrl: "", isChecking: false, painting: null, specks: null, timer: 0, mode: MODES[0], told: "", keepsAtOnce: false }
 
 const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
 const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas") }, {
@@ -52,16 +57,24 @@ const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), ove
 const settingsForm = new SettingsForm($("settings"), {
   engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limitBytes: limits.image, onChange: formChanged,
 })
+const seed = new Seed({ field: $("seed"), lock: $("seed-lock"), dice: $("seed-dice") })
+new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save") }, {
+  current: () => settingsForm.reusable,
+  onChoose: (settings) => settingsForm.reuse(settings),
+})
+const downloads = new Downloads({
+  formats: document.querySelectorAll("[data-format]"), embed: $("embed-settings"), list: $("downloads"), curl: $("copy-curl"),
+})
 const progress = new Progress(
   { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
   cancel,
 )
 const result = new Result({
-  root: $("result"), told: $("result-told"), hold: $("compare"), download: $("download"), downloads: $("downloads"), details: $("details"),
+  root: $("result"), told: $("result-told"), hold: $("compare"), download: $("download"), details: $("details"),
   warnings: $("warnings"), hidden: $("result-hidden"), choices: $("choices"), choiceList: $("choice-list"), before: $("choice-before"), after: $("choice-after"),
   modes: { divider: $("compare-divider"), blink: $("compare-blink"), difference: $("compare-difference") },
   figures: { outside: $("figure-outside"), seam: $("figure-seam"), engine: $("figure-engine"), time: $("figure-time") },
-}, compare, (metadata) => settingsForm.nameOf(metadata))
+}, compare, downloads, (metadata) => settingsForm.nameOf(metadata))
 const strip = new Strip($("strip"), openStep)
 
 // --- photo and mask -----------------------------------------------------------------------------------------------
@@ -167,6 +180,7 @@ function aboutMask({ repaints, flat, width, height }) {
 
 // --- tools --------------------------------------------------------------------------------------------------------
 
+const isDone = () => root.dataset.state === "done" && !now.painting
 const isEditing = () => root.dataset.state === "editing" && !now.painting
 
 const toolbox = new Toolbox({
@@ -183,13 +197,18 @@ commands.connect({
   overlay: { run: () => { mask.mode = now.mode = MODES[(MODES.indexOf(now.mode) + 1) % MODES.length] }, isEnabled: isEditing },
   open: { run: () => $("photo-input").click(), isEnabled: () => !now.painting },
   generate: () => $("settings").requestSubmit(),
+  back: { run: back, isEnabled: isDone },
+  keep: { run: useResult, isEnabled: isDone },
+  "result-before": { run: () => result.flip(-1), isEnabled: isDone },
+  "result-after": { run: () => result.flip(+1), isEnabled: isDone },
 })
 toolbox.subscribe(() => commands.refresh())
 
 // --- generating ---------------------------------------------------------------------------------------------------
 
-async function generate() {
+async function generate({ keepsAtOnce = false } = {}) {
   if (now.painting || now.isChecking) return
+  now.keepsAtOnce = keepsAtOnce
   now.isChecking = true
   await Promise.all([settingsForm.settled(), mask.drawn()])
   now.isChecking = false
@@ -204,7 +223,10 @@ async function generate() {
     for (const [name, pixels] of Object.entries(fieldsOf(store.view.frame))) form.append(name, pixels)
     for (const [name, value] of Object.entries(settingsForm.values())) form.append(name, value)
     for (const [name, file] of Object.entries(settingsForm.files())) form.append(name, file, file.name)
-    const accepted = await post(root.dataset.submitUrl, form, { Prefer: "respond-async" })
+    remember("settings", settingsForm.reusable)
+    const { signal } = now.sending
+    const onProgress = (sent) => progress.sent(sent)
+    const accepted = await post(root.dataset.submitUrl, form, { Prefer: "respond-async" }, { onProgress, signal })
     rememberInAddress(accepted.id)
     store.update((document) => withState(document, { generation: accepted.id, step: "painting" }))
     return accepted
@@ -215,6 +237,7 @@ async function generate() {
 async function paint(begin) {
   for (const place of ["photo", "mask", "prompt", "generate"]) say(place, "")
   now.painting = {}
+  now.sending = new AbortController()
   progress.start()
   refresh()
   try {
@@ -225,14 +248,22 @@ async function paint(begin) {
   } catch (error) {
     if (!isForPeople(error)) throw error
     if (error.status === 404) store.update((document) => withState(document, EDITING)) // it was deleted
-    say(placeOf(error.field), error.message)
+    if (now.sending.signal.aborted) say("generate", CANCELLED)
+    else say(placeOf(error.field), error.message)
   } finally {
     now.painting = null
     progress.end()
     mask.hidePreview()
     refresh()
-    if (root.dataset.state === "done") $("result").focus({ preventScroll: true })
+    if (root.dataset.state === "done") shown()
   }
+}
+
+/** A result is there: it is kept at once where the next stroke is to begin on it. */
+function shown() {
+  if (!now.keepsAtOnce || !$("choices").hidden) return $("result").focus({ preventScroll: true })
+  now.told = $("result-told").textContent
+  useResult()
 }
 
 function onEvent(event) {
@@ -252,17 +283,19 @@ async function finish(generation) {
   if (generation.status === "succeeded") {
     root.dataset.state = "done"
     $("surface").dataset.hand = "true"
+    seed.used(generation.metadata.seed)
     strip.add(generation)
     strip.current = generation.id
     await result.show(generation, now.photoUrl, now.photo.name)
   } else if (generation.status === "failed") {
     say("generate", generation.error?.message ?? "The painting failed.")
   } else {
-    say("generate", "Cancelled. Your mask is still here.")
+    say("generate", CANCELLED)
   }
 }
 
 async function cancel() {
+  if (!now.painting.id) return now.sending.abort()
   try {
     await post(`/api/generations/${now.painting.id}/cancel/`)
   } catch (error) {
@@ -273,7 +306,7 @@ async function cancel() {
 
 function whatIsMissing() {
   if (!now.photo) return "First drop or choose a photo."
-  if (mask.coverage() === 0 && isEmpty(store.view.frame)) return "Paint over what should go, or drop a mask."
+  if (mask.coverage() === 0 && isEmpty(store.view.frame)) return now.told ? `${now.told}.` : "Brush over what should go, or drop a mask."
   return ""
 }
 
@@ -291,9 +324,15 @@ function onDrawn() {
 /** What may be meant otherwise, or what comes next where there is no prompt to type. */
 function hint() {
   const covered = mask.coverage()
-  if (covered < SPECK) return `Only ${share(covered)} of the photo is painted over. Was that all?`
+  if (covered > 0 && covered < SPECK) return `Only ${share(covered)} of the photo is painted over. Was that all?`
   if (now.specks && covered <= MOST_OF_SPECKS && now.specks.largest < SPECK_PIXELS) return "Only specks of a few pixels are painted over."
-  return settingsForm.readsPrompts ? "" : "Paint on, or press Erase."
+  return settingsForm.readsPrompts ? "" : "Brush on, or press Erase."
+}
+
+/** Whether something has just been drawn: not by redo, and not erased from the mask. */
+function isNewShape({ entries, cursor }, before) {
+  const last = entries[cursor - 1]
+  return last?.kind === "mask" && last !== before.entries.at(-1) && Boolean(last.operation.points) && !last.operation.erases
 }
 
 /** Back from the result to the mask. */
@@ -315,6 +354,7 @@ function back() {
 /** Keeps what is entered in the document. */
 function formChanged() {
   nameTheButton()
+  seed.refresh()
   const settings = settingsForm.entered()
   if (JSON.stringify(settings) !== JSON.stringify(store.document.settings)) store.update((document) => withState(document, { settings }))
 }
@@ -325,7 +365,9 @@ function nameTheButton() {
 }
 
 /** Goes on from the result that is shown. */
-const useResult = () => openStep({ id: strip.current, url: result.url, name: result.name })
+async function useResult() {
+  await openStep({ id: strip.current, url: result.url, name: result.name })
+}
 
 /** Returns to a step, whose result is painted on from there; the photo has no id. */
 async function openStep({ id, file, url, name = now.photo.name }) {
@@ -341,6 +383,8 @@ async function openFromAddress() {
   if (wanted.has("sample")) return saying("photo", async () => takePhoto(await fetchFile(root.dataset.sampleUrl, "rocket.jpg")))
   if (id && id === store.document.generation) return // the draft has it, with more than the server knows
   if (!id) {
+    const last = remembered("settings")
+    if (last && !Object.keys(store.document.settings).length) await settingsForm.reuse(last)
     const waiting = await take() // from the first page, before the person signed up
     return waiting && takePhoto(waiting)
   }
@@ -394,6 +438,7 @@ function rememberInAddress(id) {
 function refresh() {
   const busy = Boolean(now.painting)
   const missing = whatIsMissing()
+  if (mask.coverage() > 0) now.told = ""
   root.classList.toggle("busy", busy)
   toolbox.refresh() // and with it the state of the commands
   $("change-photo").disabled = busy || !now.photo
@@ -415,9 +460,10 @@ function refresh() {
 // --- event listeners -----------------------------------------------------------------------------------------------
 
 let inEffect = store.view
-store.subscribe(() => {
+store.subscribe((after, before) => {
   if (store.view === inEffect) return
   inEffect = store.view
+  if ($("release-erases").checked && isNewShape(after, before)) generate({ keepsAtOnce: true })
   say("generate", "")
   say("mask", "")
   now.shown = saying("photo", showDocument)
@@ -437,8 +483,10 @@ $("more-close").addEventListener("click", () => {
 $("settings").addEventListener("input", () => say("generate", "")) // the fault may be corrected now
 $("settings").addEventListener("submit", (event) => { event.preventDefault(); generate() })
 $("edit-mask").addEventListener("click", back)
+$("release-erases").addEventListener("change", ({ target }) => remember("release-erases", target.checked))
 $("use-result").addEventListener("click", useResult)
 
+$("release-erases").checked = remembered("release-erases", false)
 refresh()
 if (account) await openDraft()
 root.dataset.ready = "true" // from here on the page reacts; its tests wait for it

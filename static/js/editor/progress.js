@@ -22,15 +22,24 @@ export class Progress {
     const { root, bar, cancel } = this.#elements
     root.hidden = false
     bar.removeAttribute("value") // an indeterminate bar
-    cancel.disabled = true
     this.#shown = {}
     this.show({ status: "sending" })
+  }
+
+  /** How much of the picture is sent, 0 to 1. */
+  sent(share) {
+    const { bar, detail } = this.#elements
+    if (this.#shown.status !== "sending") return
+    bar.value = 100 * share
+    detail.textContent = share < 1 ? `${Math.round(100 * share)} % sent` : ""
+    if (share === 1) bar.removeAttribute("value")
   }
 
   show({ status, position, eta, step, of, percent, seconds_left, connected = true }) {
     const { bar, text, detail, cancel } = this.#elements
     if (status && status !== this.#shown.status) {
-      cancel.disabled = status === "sending"
+      cancel.disabled = false
+      if (status === "queued") bar.removeAttribute("value")
       text.textContent = WORDS[status] ?? "Painting…"
       this.#shown.status = status
     }

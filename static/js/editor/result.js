@@ -8,14 +8,16 @@ export class Result {
   #elements
   #compare
   #nameOf
+  #downloads
   #source = ""
 
   /**
-   * `elements` is {root, told, hold, modes, download, downloads, details, warnings, hidden, choices, choiceList, before,
+   * `elements` is {root, told, hold, modes, download, details, warnings, hidden, choices, choiceList, before,
    * after, figures: {outside, seam, engine, time}}, with `modes` {divider, blink, difference}; `compare` shows the
-   * picture; `nameOf(metadata)` gives the names of engine and model.
+   * picture, `downloads` offers its files; `nameOf(metadata)` gives the names of engine and model.
    */
-  constructor(elements, compare, nameOf) {
+  constructor(elements, compare, downloads, nameOf) {
+    this.#downloads = downloads
     this.#elements = elements
     this.#compare = compare
     this.#nameOf = nameOf
@@ -30,14 +32,14 @@ export class Result {
   /** Shows a succeeded generation, its first result in full; resolves when that picture is there. */
   async show(generation, sourceUrl, sourceName) {
     const { images, metadata } = generation
-    const { root, details, figures, warnings, choices, choiceList, downloads } = this.#elements
+    const { root, details, figures, warnings, choices, choiceList } = this.#elements
     this.#source = sourceUrl
     const names = images.map((_, index) => `${stem(sourceName)}-dreamlayer${images.length > 1 ? `-${index + 1}` : ""}.${extension(images[index])}`)
     const chosen = (index) => this.#choose(generation, index, names[index])
-    choices.hidden = downloads.hidden = images.length < 2
+    choices.hidden = images.length < 2
     const several = choices.hidden ? [] : images
     choiceList.replaceChildren(...several.map((picture, index) => offer(picture, index, metadata.results[index]?.window, () => chosen(index))))
-    downloads.replaceChildren(...several.map(({ url }, index) => downloadOf(url, names[index], index)))
+    this.#downloads.list(several, names)
     details.href = details.dataset.url.replace("00000000-0000-0000-0000-000000000000", generation.id)
     figures.engine.textContent = this.#nameOf(metadata)
     figures.time.textContent = typeof generation.seconds === "number" ? duration(generation.seconds) : "–"
@@ -69,6 +71,7 @@ export class Result {
     this.name = `${stem(name)}.png`
     download.href = image.url
     download.download = name
+    this.#downloads.show(image, name, generation.metadata.requested)
     hidden.hidden = !image.hidden_by
     told.textContent = image.hidden_by ? "Hidden by the safety checker" : inWords(generation, image)
     figures.outside.textContent = image.outside_mask_changed_pixels ?? "–"
@@ -107,12 +110,6 @@ function offer(picture, index, box, onChoose) {
   place.append(thumbnail)
   label.append(radio, place)
   return label
-}
-
-function downloadOf(url, name, index) {
-  const item = document.createElement("li")
-  item.append(Object.assign(document.createElement("a"), { href: url, download: name, textContent: `Download result ${index + 1}` }))
-  return item
 }
 
 /** Zooms a thumbnail to the square around the repainted window: elsewhere the results are equal. */

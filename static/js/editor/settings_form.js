@@ -66,6 +66,17 @@ export class SettingsForm {
     }
   }
 
+  /** What can be kept for another time: all but the prompt, as `fill` takes it. */
+  get reusable() {
+    const { prompt, ...others } = this.entered()
+    return others
+  }
+
+  /** Fills in what `reusable` gave; the prompt stays. */
+  async reuse(settings) {
+    await this.fill({ ...settings, prompt: this.#form.elements.prompt.value })
+  }
+
   /** Resolves when the plan answers the form as it stands: what is valid and what is sent depends on it. */
   async settled() {
     await this.#plan.settled()

@@ -53,6 +53,10 @@ export const COMMANDS = [
 
   { id: "open", label: "Open a photo", keys: ["Ctrl+O"], group: PICTURE },
   { id: "generate", label: "Erase or paint", keys: ["Ctrl+Enter"], group: PICTURE, inFields: true },
+  { id: "keep", label: "Keep the result", keys: ["K"], group: PICTURE },
+  { id: "back", label: "Back from the result", keys: ["Escape"], group: PICTURE },
+  { id: "result-before", label: "The result before", keys: ["ArrowLeft"], group: PICTURE },
+  { id: "result-after", label: "The next result", keys: ["ArrowRight"], group: PICTURE },
   { id: "help", label: "Keys", keys: ["?"], group: PICTURE },
 
   { id: "crosshair", label: "Move the crosshair", group: WITHOUT, where: "surface", shown: "← → ↑ ↓, with Shift faster",

@@ -1,0 +1,56 @@
+// The menu beside the download button: the shown result in other formats, with or without its settings, and as a command.
+
+import { element } from "dom"
+import { asCurl } from "editor/curl"
+import { stem } from "format"
+
+const EXTENSIONS = { png: "png", jpeg: "jpg", webp: "webp" }
+
+export class Downloads {
+  #elements
+  #image = null
+  #name = ""
+  #requested = {}
+
+  /** `elements` is {formats: links with data-format, embed: a checkbox, list, curl: a button with data-url}. */
+  constructor(elements) {
+    this.#elements = elements
+    elements.embed.addEventListener("change", () => this.#link())
+    elements.curl.addEventListener("click", () => this.#copy())
+  }
+
+  /** Offers a result under its file name. `requested` are the settings of its generation. */
+  show(image, name, requested) {
+    this.#image = image
+    this.#name = name
+    this.#requested = requested
+    this.#link()
+  }
+
+  /** Offers each of several results; none for one. @param {{url: string}[]} images @param {string[]} names */
+  list(images, names) {
+    const links = images.map(({ url }, index) => element("a", { href: url, download: names[index], textContent: `Download result ${index + 1}` }))
+    this.#elements.list.replaceChildren(...links.map((link) => element("li", {}, link)))
+    this.#elements.list.hidden = images.length < 2
+  }
+
+  #link() {
+    for (const link of this.#elements.formats) {
+      const { format } = link.dataset
+      link.href = `${this.#image.url}?format=${format}&embed_settings=${this.#elements.embed.checked}`
+      link.download = `${stem(this.#name)}.${EXTENSIONS[format]}`
+    }
+  }
+
+  async #copy() {
+    const { curl } = this.#elements
+    const label = curl.querySelector("span")
+    const command = asCurl(new URL(curl.dataset.url, location.href).href, this.#requested)
+    try {
+      await navigator.clipboard.writeText(command)
+      label.textContent = "Copied"
+    } catch {
+      label.textContent = command // no clipboard without HTTPS
+    }
+  }
+}

@@ -1,0 +1,44 @@
+// Presets: settings under a name, kept in this browser.
+
+import { element } from "dom"
+import { remember, remembered } from "editor/remembered"
+
+export class Presets {
+  #list
+  #onChoose
+
+  /** `elements` is {list, name: a text field, save: a button}; `current()` gives the settings, `onChoose(settings)` takes them. */
+  constructor({ list, name, save }, { current, onChoose }) {
+    this.#list = list
+    this.#onChoose = onChoose
+    const keep = () => {
+      if (!name.value.trim()) return name.focus()
+      this.#change((presets) => ({ ...presets, [name.value.trim()]: current() }))
+      name.value = ""
+    }
+    save.addEventListener("click", keep)
+    name.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return
+      event.preventDefault() // it would send the form
+      keep()
+    })
+    this.#show(remembered("presets", {}))
+  }
+
+  #change(change) {
+    const presets = change(remembered("presets", {}))
+    remember("presets", presets)
+    this.#show(presets)
+  }
+
+  #show(presets) {
+    this.#list.replaceChildren(...Object.entries(presets).map(([name, settings]) => {
+      const choose = element("button", { type: "button", className: "button", textContent: name, dir: "auto" })
+      choose.addEventListener("click", () => this.#onChoose(settings))
+      const forget = element("button", { type: "button", className: "tool", textContent: "×" })
+      forget.setAttribute("aria-label", `Forget ${name}`)
+      forget.addEventListener("click", () => this.#change(({ [name]: gone, ...others }) => others))
+      return element("li", {}, choose, forget)
+    }))
+  }
+}

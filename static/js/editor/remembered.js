@@ -1,0 +1,20 @@
+// What this browser remembers between visits: the settings used last, presets, switches. Nothing where storage is off.
+
+const PREFIX = "dreamlayer."
+
+/** @returns {any} the value kept under this name, or `otherwise` */
+export function remembered(name, otherwise = null) {
+  try {
+    return JSON.parse(localStorage.getItem(PREFIX + name)) ?? otherwise
+  } catch {
+    return otherwise
+  }
+}
+
+export function remember(name, value) {
+  try {
+    localStorage.setItem(PREFIX + name, JSON.stringify(value))
+  } catch {
+    // Private windows and full disks: the next visit starts with the defaults.
+  }
+}

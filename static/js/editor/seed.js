@@ -1,0 +1,36 @@
+// The seed's two buttons: a new one, and keeping the one that was used last.
+
+const LARGEST = 2 ** 32 // of those that are made here; the API takes larger ones
+
+export class Seed {
+  #field
+  #lock
+  #last = null
+
+  /** `elements` is {field, lock, dice}. An empty field stands for a new seed each time. */
+  constructor({ field, lock, dice }) {
+    this.#field = field
+    this.#lock = lock
+    dice.addEventListener("click", () => this.#set(newSeed()))
+    lock.addEventListener("click", () => this.#set(field.value ? "" : (this.#last ?? newSeed())))
+    this.refresh()
+  }
+
+  /** The seed of a result, for the lock. */
+  used(seed) {
+    if (Number.isSafeInteger(seed)) this.#last = seed
+  }
+
+  /** Shows whether the seed is locked. Call it when the form changes. */
+  refresh() {
+    this.#lock.setAttribute("aria-pressed", String(this.#field.value !== ""))
+    this.#lock.disabled = this.#field.disabled
+  }
+
+  #set(value) {
+    this.#field.value = value
+    this.#field.dispatchEvent(new Event("input", { bubbles: true }))
+  }
+}
+
+const newSeed = () => Math.floor(Math.random() * LARGEST)
