@@ -40,6 +40,7 @@ from inpainting.api.compat.modelslab.translation import RETURNED_FIELDS
 from inpainting.api.media.links import SIGNER, result_link
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
+from inpainting.generations import shares
 from inpainting.generations.review import give_verdict
 from inpainting.models import (
     Batch,
@@ -134,6 +135,9 @@ MODELS = {
 }
 ROWS = [
     Row("generations/<uuid:pk>/", "/generations/{generation}/", PAGE),
+    Row("generations/<uuid:pk>/share/", "/generations/{generation}/share/", PAGE_ACTION, method="POST"),
+    Row("shares/<uuid:pk>/revoke/", "/shares/{share}/revoke/", PAGE_ACTION, method="POST"),
+    *(Row(f"shared/<str:token>/{part}", f"/shared/{{shared}}/{part}", LINK) for part in ("", "picture/", "preview/")),
     Row("generations/<uuid:pk>/hidden/<int:index>/", "/generations/{hidden}/hidden/0/", REVIEWERS),
     Row(ONE, "/api/generations/{generation}/", API),
     Row(ONE + "cancel/", "/api/generations/{waiting}/cancel/", API, method="POST", scope=Scope.GENERATE),
@@ -265,7 +269,7 @@ ROWS = [
 ]
 MISSING = {
     "generation": UUID(int=4 << 76 | 8 << 60),
-    **dict.fromkeys(("waiting", "hidden"), UUID(int=4 << 76 | 8 << 60)),
+    **dict.fromkeys(("waiting", "hidden", "share"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(("batch", "open_batch"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(
         ("key", "user", "group", "email", "content_type", "retention", "limits", "delivery", "entry"), 999999
@@ -274,7 +278,9 @@ MISSING = {
     **dict.fromkeys(("passkey", "session"), 999999),
     "model": 999999,
     "lora": 999999,
-    **dict.fromkeys(("token", "named", "number", "setup", "confirmation", "reset", "webhook", "slug"), "made-up"),
+    **dict.fromkeys(
+        ("token", "shared", "named", "number", "setup", "confirmation", "reset", "webhook", "slug"), "made-up"
+    ),
 }
 HTTP_ROWS = [row for row in ROWS if not row.route.startswith("ws/")]
 SOCKET_ROWS = [row for row in ROWS if row.route.startswith("ws/")]
@@ -362,6 +368,8 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "entry": AuditEntry.record(alice, Action.ADDED, model).pk,
         "webhook": delivery.webhook_id,
         "sha256": drafts.stored(alice, photo_png),
+        "share": shares.share(generation.images.get(), days=1).pk,
+        "shared": shares.token(shares.share(generation.images.get(), days=1)),
         "token": SIGNER.sign(generation.images.get().pk.hex),
         "named": result_link("outputs/2026-11-22", "a.png", generation, origin="").split("/")[-2],
         "setup": first_administrator.make_token(),

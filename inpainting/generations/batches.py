@@ -56,12 +56,12 @@ class Retried:
 
 def for_user(user: Any) -> QuerySet[Batch]:
     """The user's batches, newest first, each with a count of its items by state: `queued_count`, …"""
-    is_removed = Q(items__generation__verdict=Verdict.REMOVED)
+    is_hidden = Q(items__generation__verdict=Verdict.REMOVED) | Q(items__generation__deleted_at__isnull=False)
     statuses = {
-        f"{status}_count": Count("items", filter=Q(items__generation__status=status) & ~is_removed) for status in Status
+        f"{status}_count": Count("items", filter=Q(items__generation__status=status) & ~is_hidden) for status in Status
     }
     refused = Count("items", filter=Q(items__refusal__isnull=False))
-    deleted = Count("items", filter=Q(items__refusal__isnull=True, items__generation=None) | is_removed)
+    deleted = Count("items", filter=Q(items__refusal__isnull=True, items__generation=None) | is_hidden)
     counts = {**statuses, f"{REFUSED}_count": refused, f"{DELETED}_count": deleted}
     return Batch.objects.filter(owner=user).annotate(**counts).order_by("-created_at", "-pk")
 
@@ -191,7 +191,7 @@ def retry(batch: Batch) -> Retried:
     read = ("generation__owner", *(f"generation__{name}" for name in INPUT_IMAGES))
     ended = (
         batch.items.select_related(*read)
-        .filter(generation__status__in=RETRIED)
+        .filter(generation__status__in=RETRIED, generation__deleted_at=None)
         .exclude(generation__verdict=Verdict.REMOVED)
     )
     items = {item.index: item for item in ended}

@@ -37,11 +37,14 @@ def removed_of(user: Any) -> QuerySet[Generation]:
 
 
 def everything_of(user: Any) -> QuerySet[Generation]:
-    """As `for_user`, with the removed ones. Pass what is found to `refuse_removed`."""
+    """As `for_user`, with the removed ones. Pass what is found to `refuse_removed`.
+
+    Without those that the user has deleted, also while that can be undone.
+    """
     if not user.is_authenticated:
         return Generation.objects.none()
     images = Prefetch("images", GeneratedImage.objects.order_by("index"))
-    return Generation.objects.filter(owner=user).select_related(*INPUT_IMAGES).prefetch_related(images)
+    return Generation.objects.filter(owner=user, deleted_at=None).select_related(*INPUT_IMAGES).prefetch_related(images)
 
 
 def refuse_removed(generation: Generation | None) -> None:

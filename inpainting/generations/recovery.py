@@ -1,4 +1,4 @@
-"""The poller: requeues generations with expired leases, wakes idle workers, and applies retention every hour."""
+"""The poller: requeues generations with expired leases, wakes idle workers, and deletes what is to be deleted."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from inpainting import tasks
 from inpainting.engines.base import Queue
 from inpainting.generations.retention import SWEEP_EVERY_SECONDS, sweep
 from inpainting.generations.submit import notify_workers
+from inpainting.generations.undoable_delete import purge
 from inpainting.models import Generation, Status, WebhookDelivery, completion_waiters
 from inpainting.worker import watchdog
 from inpainting.worker.fair_queue import startable_in, worker_count
@@ -57,6 +58,7 @@ def poll_forever() -> None:
         watchdog.end_if_hung()
         try:
             poll()
+            purge()
             if time.monotonic() >= sweep_at and sweep(timezone.now()):
                 sweep_at = time.monotonic() + SWEEP_EVERY_SECONDS
         except (DatabaseError, InterfaceError):

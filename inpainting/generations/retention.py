@@ -11,7 +11,16 @@ from django.db.models import Q, QuerySet
 from inpainting.accounting.limits import prune_ledger
 from inpainting.generations import drafts
 from inpainting.generations.delete import delete_ended
-from inpainting.models import Batch, DeliveryState, Draft, Generation, Retention, UploadedPicture, WebhookDelivery
+from inpainting.models import (
+    Batch,
+    DeliveryState,
+    Draft,
+    Generation,
+    Retention,
+    Share,
+    UploadedPicture,
+    WebhookDelivery,
+)
 from inpainting.models.generation import ENDED
 
 logger = logging.getLogger(__name__)
@@ -41,6 +50,7 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
     expired = Generation.objects.filter(status__in=ENDED, expires_at__lt=now).order_by("expires_at")
     deleted += sum(delete_ended(pk) for pk in expired.values_list("pk", flat=True)[:at_most])
     UploadedPicture.objects.filter(expires_at__lt=now).delete()
+    Share.objects.filter(expires_at__lt=now).delete()
     drafts.delete_unnamed(now)
     if deleted:
         logger.info("Deleted %d expired generations", deleted)

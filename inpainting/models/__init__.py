@@ -11,6 +11,7 @@ from inpainting.models.limits import UserLimits
 from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage, UploadedPicture
 from inpainting.models.retention import Retention
 from inpainting.models.review import Verdict
+from inpainting.models.share import Share
 from inpainting.models.webhook_delivery import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent
 from inpainting.models.webhook_secret import WebhookSecret
 
@@ -31,6 +32,7 @@ __all__ = [
     "ModelState",
     "ReferencePicture",
     "Retention",
+    "Share",
     "SourceImage",
     "Status",
     "UploadedPicture",

@@ -75,4 +75,4 @@ class BatchItem(models.Model):
         """One of ITEM_STATES."""
         if self.refusal is not None:
             return REFUSED
-        return DELETED if self.generation is None or self.generation.is_removed else self.generation.status
+        return DELETED if self.generation is None or self.generation.is_hidden else self.generation.status

@@ -57,6 +57,10 @@ class Generation(Reviewed, GenerationRequest):
     expires_at = models.DateTimeField(
         null=True, blank=True, db_index=True, editable=False, help_text="deleted after that; empty: see retention"
     )
+    is_favourite = models.BooleanField(default=False, editable=False)
+    deleted_at = models.DateTimeField(
+        null=True, editable=False, help_text="deleted by its owner, who can undo it for a moment; hidden since then"
+    )
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED, editable=False)
     cancel_requested = models.BooleanField(default=False, editable=False)
     attempts = models.PositiveSmallIntegerField(
@@ -84,6 +88,9 @@ class Generation(Reviewed, GenerationRequest):
             models.Index(fields=["owner", "-created_at"]),
             models.Index(fields=["status", "created_at"]),
             models.Index(fields=["status"], condition=models.Q(run_alone=True), name="generation_runs_alone"),
+            models.Index(
+                fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="generation_deleted"
+            ),
             models.Index(fields=["-created_at", "-id"], name="generation_newest"),
             models.Index(
                 fields=["verdict", "-created_at"], condition=~models.Q(verdict=Verdict.NONE), name="generation_reviewed"
@@ -261,6 +268,11 @@ class Generation(Reviewed, GenerationRequest):
         return cls.objects.filter(status=Status.RUNNING, lease_until__lt=in_seconds(-grace_seconds))
 
     # Properties
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether its owner cannot open it: an administrator removed it, or its owner deleted it a moment ago."""
+        return self.is_removed or self.deleted_at is not None
 
     @property
     def has_ended(self) -> bool:

@@ -1,12 +1,26 @@
 from django.urls import path
 
-from inpainting.web import account_page, model_pages, review, sample_page, storage_page, views
+from inpainting.web import (
+    account_page,
+    generation_page,
+    history_page,
+    model_pages,
+    review,
+    sample_page,
+    share_pages,
+    storage_page,
+    views,
+)
 
 urlpatterns = [
     path("", views.first_page, name="editor"),
     path("sample/", sample_page.erase, name="sample"),
     path("welcome/", sample_page.welcome, name="welcome"),
-    path("history/", views.history_page, name="history"),
+    path("history/", history_page.history_page, name="history"),
+    path("history/delete/", history_page.delete_selected, name="history-delete"),
+    path("history/restore/", history_page.restore_deleted, name="history-restore"),
+    path("history/favourite/", history_page.mark_favourites, name="history-favourite"),
+    path("history/download/", history_page.download_selected, name="history-download"),
     path("account/", account_page.account, name="account"),
     path("account/export.zip", account_page.export, name="account-export"),
     path("account/delete/", account_page.delete, name="account-delete"),
@@ -16,6 +30,11 @@ urlpatterns = [
     path("models/<str:slug>/pull/", model_pages.pull_model, name="model-pull"),
     path("models/<str:slug>/remove/", model_pages.remove_model, name="model-remove"),
     path("models/<str:slug>/switch/", model_pages.switch_model, name="model-switch"),
-    path("generations/<uuid:pk>/", views.generation_page, name="generation"),
+    path("generations/<uuid:pk>/", generation_page.generation_page, name="generation"),
+    path("generations/<uuid:pk>/share/", share_pages.share_result, name="generation-share"),
+    path("shares/<uuid:pk>/revoke/", share_pages.revoke_share, name="share-revoke"),
+    path("shared/<str:token>/", share_pages.shared_page, name="shared"),
+    path("shared/<str:token>/picture/", share_pages.shared_picture, name="shared-picture"),
+    path("shared/<str:token>/preview/", share_pages.shared_preview, name="shared-preview"),
     path("generations/<uuid:pk>/hidden/<int:index>/", review.hidden_picture, name="hidden-picture"),
 ]

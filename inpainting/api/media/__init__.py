@@ -1,1 +1,1 @@
-"""Signed links to results."""
+"""Signed links to pictures."""

@@ -24,7 +24,7 @@ from accounts.permissions import check_scope
 from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
-from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage, UploadedPicture, Verdict
+from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage, UploadedPicture
 from inpainting.models.generation_request import INPUT_IMAGES
 
 # The parts are separated by a dot, since these links end as file names, which must not contain a colon on every system.
@@ -123,13 +123,14 @@ def named_picture(folder: str, token: str, name: str) -> AnyPicture | None:
     picture: InputPicture | None = INPUTS[kind]._default_manager.filter(pk=pk).first()
     if isinstance(picture, UploadedPicture):
         return picture if picture.expires_at > timezone.now() else None
-    return None if picture is None or belongs_to_removed(picture) else picture
+    return None if picture is None or belongs_to_hidden(picture) else picture
 
 
-def belongs_to_removed(picture: SourceImage | Mask | ReferencePicture) -> bool:
-    """Whether an administrator removed one of the generations with this input image."""
+def belongs_to_hidden(picture: SourceImage | Mask | ReferencePicture) -> bool:
+    """Whether an administrator removed one of the generations with this input image, or their owner deleted all."""
     relations = ("controlled", "adapted") if isinstance(picture, ReferencePicture) else ("generations",)
-    return any(getattr(picture, name).filter(verdict=Verdict.REMOVED).exists() for name in relations)
+    with_it = [one for name in relations for one in getattr(picture, name).only("verdict", "deleted_at")]
+    return any(one.is_removed for one in with_it) or all(one.is_hidden for one in with_it)
 
 
 def is_usable(key: str) -> bool:
@@ -140,7 +141,7 @@ def is_usable(key: str) -> bool:
 
 def find_result(**where: Any) -> GeneratedImage | None:
     image = GeneratedImage.objects.select_related("generation").filter(**where).first()
-    if image is None or image.generation.is_removed:
+    if image is None or image.generation.is_hidden:
         return None
     expires_at = image.generation.expires_at
     return image if expires_at is None or expires_at > timezone.now() else None

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from inpainting.api.native.pagination import PageQuery
 from inpainting.generations.edit_tree import in_tree
+from inpainting.generations.search import search as filtered
 from inpainting.models import Generation, Status
 
 
@@ -25,14 +26,7 @@ class Search(PageQuery):
 
 
 def search(generations: QuerySet[Generation], query: dict[str, Any]) -> QuerySet[Generation]:
-    exact = {name: query[name] for name in ("status", "engine", "service") if name in query}
-    generations = generations.filter(**exact).order_by("-created_at", "-pk")
-    if "created_after" in query:
-        generations = generations.filter(created_at__gt=query["created_after"])
-    if "created_before" in query:
-        generations = generations.filter(created_at__lt=query["created_before"])
-    for word in query.get("prompt", "").split():
-        generations = generations.filter(settings__prompt__icontains=word)
-    if "tree" in query:
-        generations = generations.filter(in_tree(query["tree"]))
-    return generations
+    exact: dict[str, Any] = {name: query[name] for name in ("status", "engine", "service") if name in query}
+    others = {name: query[name] for name in ("created_after", "created_before", "prompt") if name in query}
+    found = filtered(generations, exact=exact, **others)
+    return found.filter(in_tree(query["tree"])) if "tree" in query else found

@@ -56,7 +56,7 @@ class BatchItemDocument(QueueFields, Answer):
         return waiting.get(item.generation.pk) if item.generation else None
 
     def get_images(self, item: BatchItem) -> list[str]:
-        if item.generation is None or item.generation.is_removed:
+        if item.generation is None or item.generation.is_hidden:
             return []
         return [image_url(image) for image in item.generation.images.all()]
 

@@ -1,0 +1,50 @@
+"""Share one result by a link, and revoke it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.core import signing
+from django.utils import timezone
+
+from inpainting.models import GeneratedImage, Share
+
+SIGNER = signing.Signer(salt="dreamlayer.share", sep=".")
+DAYS = (1, 7, 30, 90)
+"""The periods after which a link may expire."""
+
+
+def share(image: GeneratedImage, *, days: int) -> Share:
+    """Share a result for that many days."""
+    return Share.objects.create(image=image, expires_at=timezone.now() + timedelta(days=days))
+
+
+def token(shared: Share) -> str:
+    """The part of the link that cannot be guessed."""
+    return SIGNER.sign(shared.pk.hex)
+
+
+def find(token: str) -> Share | None:
+    """The share of a link. None if the link was altered, has expired or was revoked, or the result is gone."""
+    try:
+        pk = UUID(SIGNER.unsign(token))
+    except (signing.BadSignature, ValueError):
+        return None
+    shared = Share.objects.select_related("image__generation").filter(pk=pk).first()
+    return shared if shared is not None and shared.is_usable else None
+
+
+def of_generation(generation: Any) -> list[Share]:
+    """The links to results of a generation that work, newest first."""
+    shares = Share.objects.filter(image__generation=generation, expires_at__gt=timezone.now())
+    return list(shares.select_related("image__generation").order_by("-created_at"))
+
+
+def revoke(user: Any, pk: UUID) -> Share | None:
+    """Delete a share of the user's; its link ends at once. None if there is no such share."""
+    shared = Share.objects.select_related("image").filter(pk=pk, image__generation__owner=user).first()
+    if shared is not None:
+        Share.objects.filter(pk=pk).delete()
+    return shared

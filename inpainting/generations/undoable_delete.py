@@ -1,0 +1,54 @@
+"""Delete generations from the history so that their owner can undo it for half a minute.
+
+They are hidden at once, as if they were deleted. Rows and files are deleted afterwards, by the poller; until then they
+count as stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from inpainting.generations import history
+from inpainting.generations.delete import delete_ended
+from inpainting.leases import in_seconds
+from inpainting.models import Generation
+from inpainting.models.generation import ENDED
+
+UNDO_SECONDS = 30
+GRACE_SECONDS = 5
+"""Between the end of that time and the deletion, so that no generation is restored and deleted at once."""
+MAX_DELETED_PER_POLL = 20
+"""Keeps a poll short."""
+
+
+def hide(user: Any, pks: Collection[UUID]) -> int:
+    """Delete these generations of the user, which `restore` undoes. Live ones are cancelled. Returns their number."""
+    own = history.for_user(user).filter(pk__in=pks)
+    for generation in own.exclude(status__in=ENDED):
+        generation.cancel()
+    return own.order_by().update(deleted_at=Now())
+
+
+def restore(user: Any, pks: Collection[UUID]) -> int:
+    """Undo `hide` for those of these generations that were deleted in the last UNDO_SECONDS. Returns their number."""
+    return recently_deleted(user).filter(pk__in=pks).update(deleted_at=None)
+
+
+def recently_deleted(user: Any) -> QuerySet[Generation]:
+    """The user's generations whose deletion can be undone."""
+    return Generation.objects.filter(owner=user, deleted_at__gt=in_seconds(-UNDO_SECONDS)).order_by("-deleted_at")
+
+
+def purge() -> None:
+    """Delete some of the generations whose deletion can no longer be undone, with their files.
+
+    One that still runs is deleted by a later call.
+    """
+    hidden = Generation.objects.filter(deleted_at__lt=in_seconds(-UNDO_SECONDS - GRACE_SECONDS)).order_by("deleted_at")
+    for pk in hidden.values_list("pk", flat=True)[:MAX_DELETED_PER_POLL]:
+        delete_ended(pk)

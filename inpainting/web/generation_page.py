@@ -1,0 +1,92 @@
+"""The page of one generation."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from inpainting.engines import registry
+from inpainting.generations import history, shares
+from inpainting.generations.description import image_url, input_url, measurements, metadata
+from inpainting.generations.edit_tree import in_tree
+from inpainting.generations.setting_rows import LABELS, setting_rows
+from inpainting.models import Generation, Status
+from inpainting.models.generation_request import INPUT_IMAGES
+from inpainting.web.editor_choices import HIDDEN_SENTENCE
+from inpainting.web.history_page import STATUS_LABELS, model_labels
+
+IN_ROW_OF_FILE = ("output_format", "quality", "max_file_kilobytes")
+
+
+@require_GET
+@login_required
+def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
+    try:
+        generation = history.find(request.user, pk)
+    except history.GenerationRemoved as removed:
+        return render(request, "generation_removed.html", {"generation": removed.generation}, status=410)
+    if generation is None:
+        raise Http404
+    details, labels = page_details(generation), model_labels()
+    context = {
+        "generation": generation,
+        "title": generation.prompt or generation.source.name or "Photo",
+        "status": STATUS_LABELS[Status(generation.status)],
+        "summary": summary(generation),
+        "step_count": history.for_user(request.user).filter(in_tree(pk)).order_by().count(),
+        "details": details,
+        "rows": [row for row in setting_rows(details["metadata"], labels) if row["name"] not in IN_ROW_OF_FILE],
+        "labels": LABELS,
+        "engine_label": registry.label(generation.engine),
+        "hidden_sentence": HIDDEN_SENTENCE,
+        "model_label": labels.get(generation.settings.get("model") or ""),
+        "shares": [
+            {"share": one, "index": one.image.index, "url": request.build_absolute_uri(link_of(one))}
+            for one in shares.of_generation(generation)
+        ],
+        "share_days": shares.DAYS,
+    }
+    return render(request, "generation.html", context)
+
+
+def link_of(shared: Any) -> str:
+    return reverse("shared", args=[shares.token(shared)])
+
+
+def summary(generation: Generation) -> str:
+    """What was done, in a sentence: "Erased in 1.4 s, nothing else touched."; empty unless it succeeded."""
+    if generation.status != Status.SUCCEEDED or generation.seconds is None:
+        return ""
+    verb = "Painted" if generation.prompt else "Erased"
+    if generation.placement:
+        verb = "Extended"
+    changed = max((image.outside_mask_changed_pixels for image in generation.images.all()), default=0)
+    touched = "nothing else touched" if not changed else f"{changed} pixels outside the mask changed"
+    return f"{verb} in {generation.seconds:.1f} s, {touched}."
+
+
+def page_details(generation: Generation) -> dict[str, Any]:
+    """Values for the template that are not fields of the row."""
+    return {
+        "id": generation.pk,
+        "error": {"message": generation.error_message} if generation.error_code else None,
+        "seconds": generation.seconds,
+        **{name: input_url(generation, name) for name in INPUT_IMAGES},
+        "images": [
+            {
+                "url": image_url(image),
+                "index": image.index,
+                "width": image.width,
+                "height": image.height,
+                **measurements(image),
+            }
+            for image in generation.images.all()
+        ],
+        "metadata": metadata(generation),
+    }

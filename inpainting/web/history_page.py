@@ -1,0 +1,236 @@
+"""The history: search, filters, edit trees, favourites, and what is done with a selection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, time, timedelta
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.models import SignedInRequest
+from inpainting.core.codecs.formats import EXTENSIONS, PNG
+from inpainting.engines import registry
+from inpainting.generations import history, undoable_delete
+from inpainting.generations.edit_tree import in_tree
+from inpainting.generations.search import search, values_in_use
+from inpainting.media.archives import Entry, Names, zip_response
+from inpainting.models import Generation, InferenceModel, Status
+from inpainting.models.generation_request import NATIVE
+
+PAGE_LENGTH = 24
+MAX_REMOVED = 24
+"""Removed generations that the first page lists."""
+MAX_SELECTED = 1000
+MAX_STEPS = 1000
+STATUS_LABELS = {
+    Status.SUCCEEDED: "Finished",
+    Status.RUNNING: "Being painted",
+    Status.QUEUED: "Waiting",
+    Status.FAILED: "Failed",
+    Status.CANCELLED: "Cancelled",
+}
+
+
+class HistoryFilter(forms.Form):
+    """The query of the page. A value that is not among the choices is ignored."""
+
+    text = forms.CharField(required=False, max_length=300, label="Search")
+    status = forms.ChoiceField(required=False, label="State")
+    engine = forms.ChoiceField(required=False)
+    model = forms.ChoiceField(required=False)
+    service = forms.ChoiceField(required=False, label="Sent by")
+    since = forms.DateField(required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateField(required=False, label="To", widget=forms.DateInput(attrs={"type": "date"}))
+    favourite = forms.BooleanField(required=False, label="Favourites only")
+    tree = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, query: Any, *, used: Mapping[str, list[str]], models: Mapping[str, str]) -> None:
+        super().__init__(query, label_suffix="")
+        self.fields["text"].widget.attrs.update({"type": "search", "placeholder": "Words of a prompt or a file name"})
+        choices: dict[str, list[tuple[str, str]]] = {
+            "status": [(status.value, label) for status, label in STATUS_LABELS.items()],
+            "engine": [(name, registry.label(name)) for name in used.get("engine", [])],
+            "model": [(slug, models.get(slug, slug)) for slug in used.get("model", [])],
+            "service": [(name, "These pages" if name == NATIVE else name) for name in used.get("service", [])],
+        }
+        for name, values in choices.items():
+            self.fields[name].choices = [("", "All"), *values]  # type: ignore[attr-defined]  # they are ChoiceFields
+            if name != "status" and len(values) < 2:
+                self.fields[name].widget = forms.HiddenInput()
+
+    def found(self, generations: QuerySet[Generation]) -> QuerySet[Generation]:
+        """The generations that meet the valid parts of the query."""
+        self.is_valid()
+        values = self.cleaned_data
+        found = search(
+            generations,
+            text=values.get("text", ""),
+            is_favourite=values.get("favourite", False),
+            created_after=start_of(values.get("since")),
+            created_before=start_of(values.get("until"), days_later=1),
+            exact={name: values.get(name) for name in ("status", "engine", "model", "service")},
+        )
+        return found.filter(in_tree(values["tree"])).order_by("created_at") if values.get("tree") else found
+
+    @property
+    def filters(self) -> list[str]:
+        """Names of the filters that are set, without the search and the tree."""
+        return [name for name, value in self.cleaned_data.items() if value and name not in ("text", "tree")]
+
+
+def start_of(day: Any, *, days_later: int = 0) -> datetime | None:
+    """Midnight of the day in the current time zone."""
+    if day is None:
+        return None
+    return timezone.make_aware(datetime.combine(day + timedelta(days=days_later), time.min))
+
+
+@require_GET
+@login_required
+def history_page(request: SignedInRequest) -> HttpResponse:
+    own, models = history.for_user(request.user), model_labels()
+    query = HistoryFilter(request.GET, used=values_in_use(own), models=models)
+    children = Generation.objects.filter(parent=OuterRef("pk"), deleted_at=None).order_by().values("parent")
+    found = query.found(own).annotate(child_count=Subquery(children.annotate(n=Count("pk")).values("n")))
+    page = Paginator(found, PAGE_LENGTH).get_page(request.GET.get("page"))
+    is_first = page.number == 1 and not query.filters
+    deleted = list(undoable_delete.recently_deleted(request.user).values_list("pk", "deleted_at"))
+    steps: dict[UUID | None, int] = {}
+    if query.cleaned_data.get("tree"):
+        steps = {pk: number for number, pk in enumerate(found.values_list("pk", flat=True)[:MAX_STEPS], 1)}
+    context = {
+        "page": page,
+        "cards": [
+            {**card(generation, models), "step": steps.get(generation.pk), "from_step": steps.get(generation.parent_id)}
+            for generation in page
+        ],
+        "query": query,
+        "is_searching": bool(query.filters or query.cleaned_data.get("text") or query.cleaned_data.get("tree")),
+        "deleted": [pk for pk, _ in deleted],
+        "undo_seconds": undo_seconds(deleted[0][1]) if deleted else 0,
+        "removed": history.removed_of(request.user)[:MAX_REMOVED] if is_first else [],
+    }
+    return render(request, "history.html", context)
+
+
+def undo_seconds(deleted_at: datetime | None) -> int:
+    """Seconds that are left to undo a deletion."""
+    if deleted_at is None:
+        return 0
+    return max(1, undoable_delete.UNDO_SECONDS - int((timezone.now() - deleted_at).total_seconds()))
+
+
+def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
+    """The context of a generation's card."""
+    first = next(iter(generation.images.all()), None)
+    source = reverse("generation-source-thumbnail", args=[generation.pk])
+    result = reverse("generation-image-thumbnail", args=[generation.pk, first.index]) if first else None
+    return {
+        "generation": generation,
+        "title": generation.prompt or generation.source.name or "Photo",
+        "painted_with": painted_with(generation, models),
+        "status": STATUS_LABELS[Status(generation.status)],
+        "url": reverse("generation", args=[generation.pk]),
+        "thumbnail": result or source,
+        "before": source if result else None,
+    }
+
+
+def painted_with(generation: Generation, models: Mapping[str, str]) -> str:
+    """The label of the model, its slug if it is no longer in the catalog; the engine's label if it uses no model."""
+    model = generation.settings.get("model")
+    if not model or "model" in registry.find(generation.engine).declaration.ignored_settings:
+        return registry.label(generation.engine)
+    return models.get(model, model)
+
+
+def model_labels() -> dict[str, str]:
+    return dict(InferenceModel.objects.values_list("slug", "label"))
+
+
+# The selection
+
+
+def selected(request: HttpRequest, name: str = "generation") -> list[UUID]:
+    """The primary keys in the form's fields of that name. Malformed ones are left out."""
+    pks = []
+    for text in request.POST.getlist(name)[:MAX_SELECTED]:
+        try:
+            pks.append(UUID(text))
+        except ValueError:
+            continue
+    return pks
+
+
+def back(request: HttpRequest) -> HttpResponse:
+    """To the address that the form names, of this site, else to the history."""
+    wanted = request.POST.get("next", "")
+    return redirect(wanted if url_has_allowed_host_and_scheme(wanted, None) else "history")
+
+
+@require_POST
+@login_required
+def delete_selected(request: SignedInRequest) -> HttpResponse:
+    undoable_delete.hide(request.user, selected(request))
+    return back(request)
+
+
+@require_POST
+@login_required
+def restore_deleted(request: SignedInRequest) -> HttpResponse:
+    undoable_delete.restore(request.user, selected(request))
+    return back(request)
+
+
+@require_POST
+@login_required
+def mark_favourites(request: SignedInRequest) -> HttpResponse:
+    """`star` and `unstar` name one generation; without them the whole selection becomes a favourite."""
+    starred, unstarred = selected(request, "star"), selected(request, "unstar")
+    own = history.for_user(request.user).order_by()
+    own.filter(pk__in=starred or ([] if unstarred else selected(request))).update(is_favourite=True)
+    own.filter(pk__in=unstarred).update(is_favourite=False)
+    return back(request)
+
+
+@require_POST
+@login_required
+def download_selected(request: SignedInRequest) -> HttpResponseBase:
+    """The results of the selection as a ZIP. Generations without a result are left out."""
+    generations = list(history.for_user(request.user).filter(pk__in=selected(request)))
+    entries = list(archive_entries(generations))
+    if not entries:
+        return back(request)
+    now = timezone.localtime()
+    filename = f"dreamlayer-{now:%Y-%m-%d-%H%M}.zip"
+    return zip_response(entries, {"generations": len(generations)}, made_at=now, filename=filename)
+
+
+def archive_entries(generations: list[Generation]) -> Iterator[Entry]:
+    names = Names("manifest.json")
+    for number, generation in enumerate(generations, 1):
+        for image in generation.images.all():
+            about = {
+                "generation": generation.pk,
+                "image": image.index,
+                "prompt": generation.prompt,
+                "created_at": generation.created_at,
+                "sha256": image.copy_sha256 or image.sha256,
+                "lossy": image.format != PNG,
+            }
+            name = names.unique(
+                generation.source.name, fallback=f"picture-{number:03}", extension=EXTENSIONS[image.format]
+            )
+            yield Entry(name, image.delivered, about)

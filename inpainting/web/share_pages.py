@@ -1,0 +1,92 @@
+"""Share a result by a link, revoke the link, and the page that it opens."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.models import SignedInRequest
+from inpainting.core.codecs.formats import EXTENSIONS
+from inpainting.generations import history, shares
+from inpainting.media.files import INERT, PictureUnavailable, picture_response
+from inpainting.media.previews import preview_of
+from inpainting.models import Share
+
+PUBLIC = {
+    "Cache-Control": "private, no-store",
+    "X-Robots-Tag": "noindex, nofollow, noarchive, noimageindex",
+    "Referrer-Policy": "no-referrer",
+}
+"""Headers of everything that a shared link opens: kept by no cache and no search engine."""
+
+
+class ShareForm(forms.Form):
+    index = forms.IntegerField(min_value=0)
+    days = forms.TypedChoiceField(choices=[(days, str(days)) for days in shares.DAYS], coerce=int)
+
+
+@require_POST
+@login_required
+def share_result(request: SignedInRequest, pk: UUID) -> HttpResponse:
+    """Share one result; the page of the generation then shows its link, or that it was removed."""
+    form = ShareForm(request.POST)
+    generation = history.everything_of(request.user).filter(pk=pk).first()
+    if generation is None:
+        raise Http404
+    if form.is_valid() and not generation.is_removed:
+        image = get_object_or_404(generation.images, index=form.cleaned_data["index"])
+        shares.share(image, days=form.cleaned_data["days"])
+    return redirect(reverse("generation", args=[pk]) + "#share")
+
+
+@require_POST
+@login_required
+def revoke_share(request: SignedInRequest, pk: UUID) -> HttpResponse:
+    shared = shares.revoke(request.user, pk)
+    if shared is None:
+        raise Http404
+    return redirect(reverse("generation", args=[shared.image.generation_id]) + "#share")
+
+
+@require_safe
+def shared_page(request: HttpRequest, token: str) -> HttpResponse:
+    """The result alone: neither its owner, nor the source, the mask or the settings."""
+    context = {"image": shared_or_404(token).image, "token": token}
+    response = render(request, "shared.html", context)
+    for name, value in PUBLIC.items():
+        response[name] = value
+    return response
+
+
+@require_safe
+def shared_picture(request: HttpRequest, token: str) -> HttpResponseBase:
+    """The result in the requested format, as a download."""
+    image = shared_or_404(token).image
+    filename = f"dreamlayer.{EXTENSIONS[image.format]}"
+    try:
+        return picture_response(request, image.delivered, {**INERT, **PUBLIC}, filename=filename)
+    except PictureUnavailable as error:
+        return HttpResponse(error.message, status=error.status, content_type="text/plain")
+
+
+@require_safe
+def shared_preview(request: HttpRequest, token: str) -> HttpResponseBase:
+    image = shared_or_404(token).image
+    try:
+        return picture_response(request, preview_of(image), {**INERT, **PUBLIC})
+    except PictureUnavailable as error:
+        return HttpResponse(error.message, status=error.status, content_type="text/plain")
+
+
+def shared_or_404(token: str) -> Share:
+    shared = shares.find(token)
+    if shared is None:
+        raise Http404
+    return shared

@@ -1,0 +1,193 @@
+"""The history: search, filters, edit trees, and what is done with a selection."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import User
+from inpainting.generations import shares
+from inpainting.models import Generation, Share
+
+pytestmark = pytest.mark.django_db
+
+Generate = Callable[..., Generation]
+
+
+@pytest.fixture
+def alices_browser(alice: User) -> Client:
+    client = Client()
+    client.force_login(alice)
+    return client
+
+
+def shown(client: Client, **query: Any) -> list[Any]:
+    """The primary keys of the cards, in their order."""
+    return [card["generation"].pk for card in client.get("/history/", query).context["cards"]]
+
+
+def test_the_history_can_be_searched_and_filtered(alice: User, alices_browser: Client, generate: Generate) -> None:
+    lawn, path = generate(alice, prompt="A green lawn"), generate(alice, run=False)
+    week = timezone.now() - timedelta(days=7)
+    Generation.objects.filter(pk=path.pk).update(created_at=week, service="toy", is_favourite=True)
+    assert shown(alices_browser) == [lawn.pk, path.pk]
+    assert shown(alices_browser, text="LAWN green") == [lawn.pk]
+    assert shown(alices_browser, text="photo.png") == [lawn.pk, path.pk]
+    assert shown(alices_browser, text="nothing") == []
+    assert shown(alices_browser, status="succeeded") == [lawn.pk]
+    assert shown(alices_browser, service="toy") == [path.pk]
+    assert shown(alices_browser, engine="quick-fill") == [lawn.pk, path.pk]
+    assert shown(alices_browser, favourite="on") == [path.pk]
+    today = timezone.localdate()
+    assert shown(alices_browser, since=today.isoformat()) == [lawn.pk]
+    assert shown(alices_browser, until=(today - timedelta(days=1)).isoformat()) == [path.pk]
+    assert shown(alices_browser, until=today.isoformat()) == [lawn.pk, path.pk]
+    for nonsense in ("status", "engine", "service", "since", "tree", "page"):
+        assert shown(alices_browser, **{nonsense: "x"}) == [lawn.pk, path.pk]
+
+
+def test_the_links_between_pages_keep_the_search(alice: User, alices_browser: Client, generate: Generate) -> None:
+    for _ in range(25):
+        generate(alice, prompt="a lawn", run=False)
+    page = alices_browser.get("/history/", {"text": "lawn"}).content.decode()
+    assert 'rel="next" href="?text=lawn&amp;page=2"' in page
+    assert len(shown(alices_browser, text="lawn", page=2)) == 1
+
+
+def test_a_tree_lists_its_steps_oldest_first(alice: User, alices_browser: Client, generate: Generate) -> None:
+    first, alone = generate(alice), generate(alice)
+    second = first.copy_for_rerun()
+    second.save_new()
+    assert shown(alices_browser, tree=second.pk) == [first.pk, second.pk]
+    page = alices_browser.get("/history/", {"tree": str(first.pk)}).content.decode()
+    assert "Step 2, from step 1" in page
+    assert "1 further edit" in alices_browser.get("/history/").content.decode()
+    assert "steps of this edit" not in alices_browser.get(f"/generations/{alone.pk}/").content.decode()
+    assert "2 steps of this edit" in alices_browser.get(f"/generations/{first.pk}/").content.decode()
+
+
+def test_a_longer_history_takes_no_more_queries(alice: User, alices_browser: Client, generate: Generate) -> None:
+    alices_browser.get("/history/")
+    counts = []
+    for more in (1, 5):
+        for _ in range(more):
+            generate(alice, run=False)
+        with CaptureQueriesContext(connection) as queries:
+            alices_browser.get("/history/")
+        counts.append(len(queries))
+    assert counts[0] == counts[1] <= 10, "\n".join(query["sql"][:160] for query in queries)
+
+
+def test_a_selection_is_deleted_and_restored(
+    alice: User, bob: User, alices_browser: Client, generate: Generate
+) -> None:
+    one, two, theirs = generate(alice), generate(alice), generate(bob)
+    body = {"generation": [str(one.pk), str(theirs.pk), "x"], "next": "/history/?text=photo"}
+    assert alices_browser.post("/history/delete/", body)["Location"] == "/history/?text=photo"
+    assert shown(alices_browser) == [two.pk]
+    page = alices_browser.get("/history/")
+    assert page.context["deleted"] == [one.pk]
+    assert 0 < page.context["undo_seconds"] <= 30
+    assert alices_browser.post("/history/restore/", {"generation": str(one.pk)})["Location"] == "/history/"
+    assert shown(alices_browser) == [two.pk, one.pk]
+    assert Generation.objects.get(pk=theirs.pk).deleted_at is None
+
+
+def test_favourites_are_marked_one_by_one_or_together(
+    alice: User, bob: User, alices_browser: Client, generate: Generate
+) -> None:
+    one, two, theirs = generate(alice), generate(alice), generate(bob)
+    alices_browser.post("/history/favourite/", {"star": str(one.pk), "generation": str(two.pk)})
+    assert shown(alices_browser, favourite="on") == [one.pk]
+    alices_browser.post("/history/favourite/", {"unstar": str(one.pk), "generation": str(two.pk)})
+    assert shown(alices_browser, favourite="on") == []
+    alices_browser.post("/history/favourite/", {"generation": [str(one.pk), str(two.pk), str(theirs.pk)]})
+    assert shown(alices_browser, favourite="on") == [two.pk, one.pk]
+    assert not Generation.objects.get(pk=theirs.pk).is_favourite
+
+
+def test_a_selection_is_downloaded_as_a_zip(alice: User, bob: User, alices_browser: Client, generate: Generate) -> None:
+    done, theirs, waiting = generate(alice), generate(bob), generate(alice, run=False)
+    body = {"generation": [str(done.pk), str(waiting.pk), str(theirs.pk)]}
+    archive = alices_browser.post("/history/download/", body)
+    assert archive["Content-Type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(archive.getvalue())) as content:
+        assert sorted(content.namelist()) == ["manifest.json", "photo.png"]
+        assert content.read("photo.png") == Path(done.images.get().file.path).read_bytes()
+    nothing = alices_browser.post("/history/download/", {"generation": str(waiting.pk), "next": "//evil.example/"})
+    assert (nothing.status_code, nothing["Location"]) == (302, "/history/")
+
+
+def test_visitors_can_do_nothing_with_a_selection(alice: User, generate: Generate) -> None:
+    generation = generate(alice)
+    for action in ("delete", "restore", "favourite", "download"):
+        path = f"/history/{action}/"
+        assert Client().post(path, {"generation": str(generation.pk)})["Location"].startswith("/accounts/login/")
+        assert Client().get(path).status_code == 405
+    assert Generation.objects.get().deleted_at is None
+
+
+def test_a_shared_link_shows_the_result_alone(alice: User, alices_browser: Client, generate: Generate) -> None:
+    generation = generate(alice, prompt="a secret garden")
+    page = f"/generations/{generation.pk}/"
+    assert alices_browser.post(f"{page}share/", {"index": 0, "days": 7})["Location"] == f"{page}#share"
+    link = f"/shared/{shares.token(Share.objects.get())}/"
+    assert link in alices_browser.get(page).content.decode()
+    visitor = Client()
+    content = visitor.get(link).content.decode()
+    for private in ("secret garden", "photo.png", alice.email, str(generation.pk), str(generation.source_id)):
+        assert private not in content
+    for path in (link, f"{link}picture/", f"{link}preview/"):
+        answer = visitor.get(path)
+        assert answer.status_code == 200
+        assert "noindex" in answer["X-Robots-Tag"]
+        assert answer["Cache-Control"] == "private, no-store"
+        assert answer["Referrer-Policy"] == "no-referrer"
+    stored = Path(generation.images.get().file.path).read_bytes()
+    assert visitor.get(f"{link}picture/").getvalue() == stored
+
+
+def test_a_shared_link_ends_when_it_expires_or_is_revoked(
+    alice: User, bob: User, alices_browser: Client, generate: Generate
+) -> None:
+    image = generate(alice).images.get()
+    first, second = shares.share(image, days=1), shares.share(image, days=1)
+    links = [f"/shared/{shares.token(one)}/{part}" for one in (first, second) for part in ("", "picture/", "preview/")]
+    Share.objects.filter(pk=first.pk).update(expires_at=timezone.now())
+    bobs_browser = Client()
+    bobs_browser.force_login(bob)
+    assert bobs_browser.post(f"/shares/{second.pk}/revoke/").status_code == 404
+    assert [Client().get(link).status_code for link in links] == [404] * 3 + [200] * 3
+    assert alices_browser.post(f"/shares/{second.pk}/revoke/").status_code == 302
+    assert [Client().get(link).status_code for link in links] == [404] * 6
+    assert Client().get(f"/shared/{shares.token(second)[:-1]}x/").status_code == 404
+
+
+@pytest.mark.parametrize("body", [{}, {"index": 0}, {"index": 7, "days": 7}, {"index": 0, "days": 400}])
+def test_an_invalid_share_makes_no_link(
+    alice: User, alices_browser: Client, generate: Generate, body: dict[str, int]
+) -> None:
+    alices_browser.post(f"/generations/{generate(alice).pk}/share/", body)
+    assert not Share.objects.exists()
+
+
+def test_the_page_of_a_generation_says_in_words_what_was_done(
+    alice: User, alices_browser: Client, generate: Generate
+) -> None:
+    erased, painted = generate(alice), generate(alice, prompt="a lawn", output_format="jpeg")
+    page = alices_browser.get(f"/generations/{erased.pk}/")
+    assert page.context["summary"].startswith("Erased in ")
+    assert page.context["summary"].endswith(" s, nothing else touched.")
+    page = alices_browser.get(f"/generations/{painted.pk}/")
+    assert page.context["summary"].startswith("Painted in ")
+    assert page.content.decode().lower().count("jpeg") == 1, "the format is in one row"
