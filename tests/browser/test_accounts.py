@@ -121,7 +121,7 @@ def test_a_passkey_signs_in_alone_and_after_the_password_and_sessions_are_listed
 
     sign_out(phone)
     phone.goto("/accounts/login/?next=/account/")
-    phone.get_by_role("button", name="Sign in with a passkey").click()
+    phone.get_by_role("button", name="Use a passkey").click()
     expect(phone.get_by_role("heading", name="Account", exact=True)).to_be_visible()
     sign_out(phone)
     enter_password(phone, email)
@@ -138,5 +138,5 @@ def test_a_passkey_signs_in_alone_and_after_the_password_and_sessions_are_listed
         "WebAuthn.addVirtualAuthenticator", {"options": {**options, "isUserVerified": False}}
     )  # a device that knows no passkey and no finger
     phone.goto("/accounts/login/")
-    phone.get_by_role("button", name="Sign in with a passkey").click()
+    phone.get_by_role("button", name="Use a passkey").click()
     expect(phone.get_by_role("alert").filter(has_text="Try again")).to_be_visible()
