@@ -25,6 +25,8 @@ from inpainting.generations.export import archive_of
 from inpainting.media.files import INERT, RangeNotSatisfiable, ranged_response
 from inpainting.models import Retention, UserLimits
 
+NEAR = 0.8
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -37,6 +39,11 @@ class Usage:
     @property
     def is_reached(self) -> bool:
         return self.limit is not None and self.used >= self.limit
+
+    @property
+    def is_near(self) -> bool:
+        """Whether less than a fifth of the limit is left."""
+        return self.limit is not None and self.used > NEAR * self.limit
 
 
 @never_cache

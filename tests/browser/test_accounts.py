@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.accounts.codes import PERIOD_SECONDS, code_of_app
 from tests.browser.conftest import PASSWORD, sign_up, watched_page
+from tests.browser.test_accessibility import violations
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -73,10 +74,12 @@ def test_an_app_and_a_recovery_code_sign_in_and_the_app_can_be_turned_off(phone:
     phone.get_by_label("Authenticator code").fill("000000")
     phone.get_by_role("button", name="Turn on").click()
     expect(phone.get_by_text("Incorrect code")).to_be_visible()
+    assert violations(phone) == []
     phone.get_by_label("Authenticator code").fill(lasting_code(secret))
     phone.get_by_role("button", name="Turn on").click()
     codes = phone.locator("#recovery_codes li")
     expect(codes).to_have_count(10)
+    assert violations(phone) == []
     recovery_code = codes.first.inner_text()
     with phone.expect_download() as download:
         phone.get_by_role("link", name="Download").click()
@@ -118,6 +121,7 @@ def test_a_passkey_signs_in_alone_and_after_the_password_and_sessions_are_listed
     expect(phone.locator("#recovery_codes li")).to_have_count(10)
     phone.goto("/accounts/2fa/webauthn/")
     expect(phone.get_by_role("cell").get_by_text("<b>blue</b> key", exact=True)).to_be_visible()
+    assert violations(phone) == []
 
     sign_out(phone)
     phone.goto("/accounts/login/?next=/account/")
@@ -126,6 +130,7 @@ def test_a_passkey_signs_in_alone_and_after_the_password_and_sessions_are_listed
     sign_out(phone)
     enter_password(phone, email)
     expect(phone.get_by_role("heading", name="Second step")).to_be_visible()
+    assert violations(phone) == []
     phone.get_by_role("button", name="Use a passkey or security key").click()
     phone.wait_for_url("**/")
 

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PASSWORD, emails, watched_page
+from tests.browser.test_accessibility import violations
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -85,6 +86,7 @@ def test_without_a_pointer_the_rocket_is_marked_by_a_button_and_errors_are_shown
     phone.unroute("**/sample/")
     erase.tap()
     expect(phone.get_by_role("status")).to_contain_text("nothing else touched")
+    assert violations(phone) == []
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
 
 
