@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
-from django.http import HttpResponse
 from django.test import Client
 
 from accounts.models import User
@@ -31,11 +31,11 @@ def recovery_codes(user: User) -> list[str]:
     return codes
 
 
-def enter_password(client: Client, user: User, password: str) -> HttpResponse:
+def enter_password(client: Client, user: User, password: str) -> Any:
     return client.post("/accounts/login/", {"login": user.email, "password": password})
 
 
-def enter_code(client: Client, code: str) -> HttpResponse:
+def enter_code(client: Client, code: str) -> Any:
     return client.post("/accounts/2fa/authenticate/", {"code": code})
 
 

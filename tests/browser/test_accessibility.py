@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.urls import URLPattern, URLResolver, get_resolver
 from playwright.sync_api import Browser, Page, StorageState
 
+from tests.browser.accessibility import violations
 from tests.browser.conftest import PASSWORD, watched_page
 from tests.browser.editor_page import generate, open_photo, paint_line
 from tests.installation import Installation
 
 ADMINISTRATOR = "administrator@example.org"
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 NOT_PAGES = ("api/schema/", "livez", "readyz", "admin/jsi18n/", "admin/autocomplete/")
 NOT_OURS = ("api/docs/", "admin/")
 """Swagger UI and the pages of Django's admin."""
@@ -94,11 +93,6 @@ def opens(page: Page, path: str) -> bool:
         return False
     page.goto(path)
     return True
-
-
-def violations(page: Page) -> list[str]:
-    found = Axe().run(page, options=RULES).response["violations"]
-    return [f"{rule['id']}: {node['html'][:120]}" for rule in found for node in rule["nodes"]]
 
 
 def paths() -> list[str]:

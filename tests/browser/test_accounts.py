@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.accounts.codes import PERIOD_SECONDS, code_of_app
+from tests.browser.accessibility import violations
 from tests.browser.conftest import PASSWORD, sign_up, watched_page
-from tests.browser.test_accessibility import violations
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser

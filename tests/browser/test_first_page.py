@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.accessibility import violations
 from tests.browser.conftest import PASSWORD, emails, watched_page
-from tests.browser.test_accessibility import violations
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
