@@ -29,7 +29,7 @@ export class ToolPanel {
     $("tool-pixels").addEventListener("input", () => adjustment.set(Number($("tool-pixels").value)))
     $("tool-box-add").addEventListener("click", () => this.#addBox())
     $("tool-frame-reset").addEventListener("click", () => setFrame(store, limited({})))
-    $("tool-frame-ratio").addEventListener("change", ({ target }) => { if (target.value) setFrame(store, withRatio(store.view.photo, target.value)) })
+    $("tool-frame-ratio").addEventListener("input", ({ target }) => { if (target.value) setFrame(store, withRatio(store.view.photo, target.value)) })
     const inputs = [...this.#root.querySelectorAll("[data-side]")]
     for (const input of inputs) {
       input.addEventListener("change", () => setFrame(store, limited(Object.fromEntries(inputs.map((each) => [each.dataset.side, Number(each.value)])))))
