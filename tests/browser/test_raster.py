@@ -86,7 +86,8 @@ PLAIN = """
 """
 DRAWING = """
     const { Drawing } = await import("editor/raster/drawing")
-    const drawing = new Drawing(width, height, { photo: async () => photo }, 0x332211)
+    const drawing = new Drawing(width, height, { photo: async () => photo },
+        { colour: 0x332211, snapshotBytes: 2 ** 22 })
     const read = () => drawing.mask.read(0, 0, width, height)
     const largest = (a, b) => a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0)
 """

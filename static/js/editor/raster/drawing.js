@@ -7,7 +7,6 @@ import { Snapshots } from "./snapshots.js"
 import { StrokeDrawer } from "./stroke.js"
 import { Mask, SIDE } from "./tiles.js"
 
-const SNAPSHOT_BYTES = 128 * 2 ** 20
 const WHOLE_TILE = Object.freeze({ left: 0, top: 0, right: SIDE, bottom: SIDE })
 
 /** @typedef {{level: number, left: number, top: number, right: number, bottom: number}} View  display tiles of levels.js */
@@ -24,12 +23,12 @@ export class Drawing {
   #patches = []
   #problems = []
 
-  /** `sources` as in draw.js; `colour`: of the shown pixels, 0xBBGGRR. */
-  constructor(width, height, sources, colour) {
+  /** `sources` as in draw.js; `colour`: of the shown pixels, 0xBBGGRR; `snapshotBytes`: the limit of the masks of undo. */
+  constructor(width, height, sources, { colour, snapshotBytes }) {
     this.mask = new Mask(width, height)
     this.sources = sources
     this.colour = colour
-    this.#snapshots = new Snapshots(this.mask, SNAPSHOT_BYTES)
+    this.#snapshots = new Snapshots(this.mask, snapshotBytes)
   }
 
   get bytes() {

@@ -41,7 +41,7 @@ async function handle(message) {
     postMessage({ id, value: await QUESTIONS[type](message) })
     return
   }
-  if (type === "open") drawing = new Drawing(message.width, message.height, sources(message), message.colour)
+  if (type === "open") drawing = new Drawing(message.width, message.height, sources(message), message)
   else await drawing[type](message)
   const { mask, bytes, level } = drawing
   const { patches, problems } = drawing.takeChanges()

@@ -10,6 +10,7 @@ import { fit, pan, toImage, zoomAt } from "editor/viewport"
 const TILE_SIDE = 256 // pixels of a display tile (raster/levels.js)
 const LARGEST_LEVEL = 8
 const PREVIEW_SIDE = 128
+const SNAPSHOT_BYTES = { phone: 48 * 2 ** 20, computer: 128 * 2 ** 20 }
 
 export class MaskView {
   #surface
@@ -26,6 +27,8 @@ export class MaskView {
   #waiting = [] // for all messages to be answered
   #operations = [] // those that the worker has
   #shown = 0 // how many of them are in effect
+  #shownBy = 0 // the last message that said so
+  #next = null // operations to show when that is answered
   #live = null // the operation that grows: {operation, pending: points, message}
   #coverage = 0
   #previewUrl = ""
@@ -85,12 +88,14 @@ export class MaskView {
     this.#photo = { width, height }
     this.#operations = []
     this.#shown = 0
+    this.#next = null
     this.#live = null
     this.#view = null
     this.#coverage = 0
     this.#painter.open(bitmap, this.#photo)
     const colour = (COLOUR.blue << 16) | (COLOUR.green << 8) | COLOUR.red
-    this.#send({ type: "open", width, height, photo: file, colour })
+    const isPhone = matchMedia("(pointer: coarse)").matches
+    this.#send({ type: "open", width, height, photo: file, colour, snapshotBytes: SNAPSHOT_BYTES[isPhone ? "phone" : "computer"] })
     if (stays) this.#moveTo(this.#viewport)
     else this.fit()
   }
@@ -113,21 +118,16 @@ export class MaskView {
 
   // --- the mask ---
 
-  /** Shows the mask that these operations make. @param {import("../core/operations.js").Operation[]} operations */
+  /** Shows the mask that these operations make. While the worker draws, only the last call waits to be drawn.
+   *  @param {import("../core/operations.js").Operation[]} operations */
   show(operations) {
-    const known = this.#operations
-    const same = (operation, i) => i < known.length && isSame(known[i], operation)
-    const keep = operations.findIndex((operation, i) => !same(operation, i))
-    const added = keep < 0 ? [] : operations.slice(keep)
-    this.#operations = [...operations, ...(added.length ? [] : known.slice(operations.length))]
-    if (!added.length && !this.#live && this.#shown === operations.length) return
-    this.#live = null
-    this.#shown = operations.length
-    this.#send({ type: "show", keep, added, count: operations.length })
+    this.#next = operations
+    if (this.#live || this.#answered >= this.#shownBy) this.#showNext()
   }
 
   /** Begins an operation that grows: a stroke or a shape with its first points. `show` with it, after `end`, is instant. */
   begin(operation) {
+    this.#showNext()
     this.#live = { operation: { ...operation, points: [...operation.points] }, pending: [] }
     this.#live.message = this.#send({ type: "begin", operation })
   }
@@ -209,7 +209,22 @@ export class MaskView {
     return this.#sent
   }
 
+  #showNext() {
+    const operations = this.#next
+    this.#next = null
+    if (!operations) return
+    const known = this.#operations
+    const keep = operations.findIndex((operation, i) => i >= known.length || !isSame(known[i], operation))
+    const added = keep < 0 ? [] : operations.slice(keep)
+    this.#operations = [...operations, ...(added.length ? [] : known.slice(operations.length))]
+    if (!added.length && !this.#live && this.#shown === operations.length) return
+    this.#live = null
+    this.#shown = operations.length
+    this.#shownBy = this.#send({ type: "show", keep, added, count: operations.length })
+  }
+
   #ask(message) {
+    this.#showNext()
     const id = this.#send(message)
     return new Promise((resolve, reject) => { this.#questions.set(id, { resolve, reject }) })
   }
@@ -230,6 +245,7 @@ export class MaskView {
     if (error) (question?.reject ?? reportError)(error)
     else if (question) question.resolve(value)
     else this.#take(drawn)
+    if (id >= this.#shownBy) this.#showNext()
     if (this.#live?.pending.length && id >= this.#live.message) this.#sendPoints()
     if (id < this.#sent) return
     this.#overlay.removeAttribute("aria-busy")
