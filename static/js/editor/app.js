@@ -395,8 +395,8 @@ async function openFromAddress() {
     await strip.load(id)
     await settingsForm.fill(generation.metadata.requested)
     await settingsForm.takeImages(generation)
-    if (!wanted.has("generation")) return
     await takeMask(await fetchFile(generation.mask, "mask.png"), "light") // as the server stores it: white = repaint
+    if (!wanted.has("generation")) return
     rememberInAddress(id)
     await paint(async () => ({ id, url }))
   })

@@ -1,0 +1,210 @@
+"""The history and the page of one generation, with mouse, keyboard and fingers, and without scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
+
+from tests.browser.conftest import sign_up, watched_page
+from tests.installation import Installation
+
+PAINT = """
+async ([count, parent, wait]) => {
+    const picture = (draw) => {
+        const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 48 })
+        draw(canvas.getContext("2d"))
+        return new Promise((resolve) => canvas.toBlob(resolve, "image/png"))
+    }
+    const fill = (colour, ...box) => (context) => { context.fillStyle = colour; context.fillRect(...box) }
+    const image = await picture((context) => {
+        fill("#3a7", 0, 0, 64, 48)(context)
+        fill("#a33", 20, 16, 12, 12)(context)
+    })
+    const mask = await picture((context) => {
+        fill("#fff", 0, 0, 64, 48)(context)
+        fill("#000", 18, 14, 16, 16)(context)
+    })
+    const ids = []
+    for (let number = 0; number < count; number++) {
+        const body = new FormData()
+        body.append("image", image, `meadow-${number}.png`)
+        body.append("mask", mask, "mask.png")
+        body.append("prompt", "")
+        if (parent) body.append("parent", parent)
+        const headers = { "X-CSRFToken": document.querySelector("input[name=csrfmiddlewaretoken]").value }
+        if (!wait) headers.Prefer = "respond-async"
+        const answer = await fetch("/api/img2img", { method: "POST", body, headers })
+        ids.push((await answer.json()).id)
+    }
+    return ids
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def collector(browser: Browser, site: Installation) -> StorageState:
+    """A user with 27 generations, three of them in one edit tree."""
+    context = browser.new_context(base_url=site.url)
+    page = context.new_page()
+    sign_up(page)
+    paint(page, 24, wait=False)
+    (root,) = paint(page, 1)
+    paint(page, 2, parent=root)
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+def paint(page: Page, count: int, *, parent: str = "", wait: bool = True) -> list[str]:
+    """The ids of new generations; wait: painted, else accepted."""
+    ids: list[str] = page.evaluate(PAINT, [count, parent, wait])
+    return ids
+
+
+def opened(browser: Browser, site: Installation, state: StorageState, **options: Any) -> BrowserContext:
+    return browser.new_context(base_url=site.url, storage_state=state, **options)
+
+
+@pytest.fixture
+def history(browser: Browser, site: Installation, collector: StorageState) -> Iterator[Page]:
+    for page in watched_page(opened(browser, site, collector, viewport={"width": 1280, "height": 900})):
+        page.goto("/history/")
+        yield page
+
+
+@pytest.fixture
+def phone(browser: Browser, site: Installation, collector: StorageState) -> Iterator[Page]:
+    options: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    for page in watched_page(opened(browser, site, collector, **options)):
+        page.goto("/history/")
+        yield page
+
+
+def test_more_cards_come_as_one_scrolls_and_show_before_and_after(history: Page) -> None:
+    loaded: list[str] = []
+    history.on("request", lambda request: loaded.append(request.url))
+    history.reload()
+    cards = history.locator(".card")
+    expect(cards).to_have_count(24)
+    assert not [url for url in loaded if "/source/thumbnail/" in url], "the photos as they were are not loaded yet"
+    first = cards.first.locator(".card-link")
+    expect(first.locator(".before")).to_be_hidden()
+    first.hover()
+    expect(first.locator(".before")).to_be_visible()
+    history.mouse.move(0, 0)
+    first.focus()
+    history.keyboard.press("ArrowRight")
+    focused = cards.nth(1).locator(".card-link")
+    expect(focused).to_be_focused()
+    expect(focused.locator(".before")).to_be_visible()
+    assert any("/source/thumbnail/" in url for url in loaded)
+    cards.last.scroll_into_view_if_needed()
+    expect(cards).to_have_count(27)
+    expect(history.locator("#pagination")).to_contain_text("Page 2 of 2")
+    cards.first.locator(".card-tree").click()
+    expect(cards).to_have_count(3)
+    expect(cards.last.locator(".card-tree")).to_contain_text("Step 3, from step 1")
+
+
+def test_a_selection_by_keyboard_is_marked_downloaded_deleted_and_restored(history: Page) -> None:
+    cards, count = history.locator(".card"), history.locator("#selected-count")
+    names = [cards.nth(index).locator(".card-link").get_attribute("href") for index in range(3)]
+    cards.first.locator(".card-link").focus()
+    history.keyboard.press("Space")
+    expect(count).to_have_text("1 selected")
+    history.keyboard.press("ArrowRight")
+    history.keyboard.press("ArrowRight")
+    history.keyboard.press("Shift+Space")
+    expect(count).to_have_text("3 selected")
+    with history.expect_download() as archive:
+        history.get_by_role("button", name="Download").click()
+    assert re.fullmatch(r"dreamlayer-[\d-]+\.zip", archive.value.suggested_filename)
+    star = cards.nth(4).get_by_role("button", name="Favourite")
+    cards.nth(4).hover()
+    star.click()
+    expect(star).to_have_attribute("aria-pressed", "true")
+    history.goto("/history/?favourite=on")
+    expect(cards).to_have_count(1)
+    history.goto("/history/")
+    cards.first.locator(".card-link").focus()
+    history.keyboard.press("Space")
+    history.keyboard.press("ArrowRight")
+    history.keyboard.press("Space")
+    history.keyboard.press("Delete")
+    undo = history.get_by_role("button", name="Undo")
+    expect(undo).to_be_visible()
+    expect(history.locator("#undo")).to_contain_text(
+        re.compile(r"2 generations deleted. This can be undone for \d+ s.")
+    )
+    expect(cards.first.locator(".card-link")).to_have_attribute("href", names[2] or "")
+    undo.click()
+    expect(cards.first.locator(".card-link")).to_have_attribute("href", names[0] or "")
+    expect(undo).to_be_hidden()
+
+
+def test_without_scripts_links_and_buttons_do_the_same(
+    browser: Browser, site: Installation, collector: StorageState
+) -> None:
+    context = opened(browser, site, collector, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/history/?text=meadow")
+    page.get_by_role("link", name="Older").click()
+    cards = page.locator(".card")
+    assert cards.count() == 3
+    expect(page.locator(".selection-bar")).to_be_hidden()
+    cards.first.hover()
+    cards.first.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Delete").click()
+    assert cards.count() == 2
+    page.get_by_role("button", name="Undo").click()
+    assert cards.count() == 3
+    context.close()
+
+
+def test_on_a_phone_fingers_select_delete_and_undo(phone: Page) -> None:
+    cards = phone.locator(".card")
+    wide = phone.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 390
+    phone.locator(".filter-more summary").tap()
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    first = cards.first.locator(".card-link").get_attribute("href")
+    cards.first.locator(".card-select").tap()
+    expect(phone.locator("#selected-count")).to_have_text("1 selected")
+    phone.get_by_role("button", name="Delete").tap()
+    expect(cards.first.locator(".card-link")).not_to_have_attribute("href", first or "")
+    phone.get_by_role("button", name="Undo").tap()
+    expect(cards.first.locator(".card-link")).to_have_attribute("href", first or "")
+
+
+def test_one_generation_is_compared_shared_and_deleted(history: Page, browser: Browser, site: Installation) -> None:
+    loaded: list[str] = []
+    history.on("request", lambda request: loaded.append(request.url))
+    history.locator(".card-link").first.click()
+    before = history.locator(".compare .before")
+    expect(before).to_have_css("clip-path", re.compile(r"inset\(0px 100%"))
+    history.get_by_label("How much of the photo as it was").fill("40")
+    expect(before).to_have_css("clip-path", re.compile(r"inset\(0px 60%"))
+    assert not [url for url in loaded if re.search(r"/(images/0|source|mask)/$", url)], "full size is asked for"
+    history.get_by_label("The link ends after").select_option("30 days")
+    history.get_by_role("button", name="Create a link").click()
+    link = history.locator(".share-link code").text_content() or ""
+    visitor = browser.new_context()
+    guest = visitor.new_page()
+    guest.goto(link)
+    expect(guest.locator(".shared-picture")).to_have_js_property("naturalWidth", 64)
+    assert "meadow" not in guest.content()
+    history.get_by_role("button", name="Revoke").click()
+    expect(history.locator(".share-link")).to_have_count(0)
+    assert guest.goto(link).status == 404  # type: ignore[union-attr]  # a navigation has a response
+    visitor.close()
+    address = history.url.partition("#")[0]
+    history.get_by_role("button", name="Delete").click()
+    expect(history.get_by_role("button", name="Undo")).to_be_visible()
+    gone = history.context.request.get(address)
+    assert gone.status == 404
+    history.get_by_role("button", name="Undo").click()
+    expect(history.locator(".card")).to_have_count(24)
