@@ -135,6 +135,7 @@ MODELS = {
 }
 ROWS = [
     Row("generations/<uuid:pk>/", "/generations/{generation}/", PAGE),
+    Row("batches/<uuid:pk>/", "/batches/{batch}/", PAGE),
     Row("generations/<uuid:pk>/share/", "/generations/{generation}/share/", PAGE_ACTION, method="POST"),
     Row("shares/<uuid:pk>/revoke/", "/shares/{share}/revoke/", PAGE_ACTION, method="POST"),
     *(Row(f"shared/<str:token>/{part}", f"/shared/{{shared}}/{part}", LINK) for part in ("", "picture/", "preview/")),

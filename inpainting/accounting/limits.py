@@ -36,7 +36,9 @@ WEBHOOKS_PER_MINUTE = 30
 """Limit on test deliveries and redeliveries. Each calls another machine, so the limit applies to all users."""
 
 UPLOADED_PICTURES = 100
-"""Limit on the uploaded pictures of a user that have not expired, and on those of drafts."""
+"""Limit on the uploaded pictures of a user that have not expired."""
+DRAFT_PICTURES = 500
+"""Limit on the pictures that a user uploaded for drafts and batches: each selected object is one."""
 
 
 class LimitReached(InvalidRequest):
@@ -142,7 +144,7 @@ def check_upload(owner: Any, model: type[UploadedPicture | DraftPicture] = Uploa
     """Check the limits on uploaded pictures, in the transaction that saves one. Raises LimitReached."""
     lock_owner(owner)
     count, what = model._default_manager.filter(owner=owner).count(), str(model._meta.verbose_name_plural)
-    refuse_over(UPLOADED_PICTURES, count, what, QUOTA, None)
+    refuse_over(UPLOADED_PICTURES if model is UploadedPicture else DRAFT_PICTURES, count, what, QUOTA, None)
     limits = UserLimits.for_user(owner)
     if limits is not None and limits.stored_megabytes is not None:
         refuse_over(limits.stored_megabytes, stored_bytes(owner) // 10**6, "megabytes stored", QUOTA, None)

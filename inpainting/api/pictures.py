@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass, replace
+from urllib.parse import unquote
 
 from django.core.files.uploadedfile import UploadedFile
 from rest_framework.request import Request
@@ -25,6 +26,7 @@ from inpainting.net import OutboundPolicy, download_image, site_policy
 PNG_START = b"\x89PNG\r\n\x1a\n"
 UNDECLARED_TYPES = {"", "application/octet-stream"}
 URL = re.compile(r"https?://|/(?:images|api|generations|outputs|inputs)/", re.IGNORECASE)
+DRAFT_PICTURE = re.compile(r"/api/draft/pictures/[0-9a-f]{64}/\?name=([^&#]{1,2000})")
 DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 MAX_NAME_CHARACTERS = 255
 MIN_FETCH_SECONDS = 5
@@ -40,8 +42,11 @@ class SentPicture:
 
     @property
     def name(self) -> str:
-        """Name of the uploaded file; empty for a text."""
-        return (getattr(self.value, "name", None) or "")[-MAX_NAME_CHARACTERS:]
+        """Name of the uploaded file, or of the draft's file that a link names with `?name=`; empty for another text."""
+        if isinstance(self.value, UploadedFile):
+            return (self.value.name or "")[-MAX_NAME_CHARACTERS:]
+        link = DRAFT_PICTURE.fullmatch(self.value)
+        return unquote(link[1])[-MAX_NAME_CHARACTERS:] if link else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

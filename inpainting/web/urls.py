@@ -2,6 +2,7 @@ from django.urls import path
 
 from inpainting.web import (
     account_page,
+    batch_pages,
     generation_page,
     history_page,
     model_pages,
@@ -21,6 +22,8 @@ urlpatterns = [
     path("history/restore/", history_page.restore_deleted, name="history-restore"),
     path("history/favourite/", history_page.mark_favourites, name="history-favourite"),
     path("history/download/", history_page.download_selected, name="history-download"),
+    path("batches/", batch_pages.batch_list, name="batches-page"),
+    path("batches/<uuid:pk>/", batch_pages.batch_page, name="batch-page"),
     path("account/", account_page.account, name="account"),
     path("account/export.zip", account_page.export, name="account-export"),
     path("account/delete/", account_page.delete, name="account-delete"),

@@ -105,6 +105,20 @@ def test_bytes_of_another_hash_are_refused(alices_program: Client, photo_png: by
     assert not DraftPicture.objects.exists()
 
 
+def test_a_request_may_name_it_instead_of_sending_it_again(
+    alices_program: Client, bobs_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    for picture in (photo_png, mask_png):
+        upload(alices_program, picture)
+    image, mask = (f"{URL}pictures/{sha256(picture)}/" for picture in (photo_png, mask_png))
+    sent = {"images": [f"{image}?name=b%C3%A4nch.png", image], "masks": [mask], "prompt": "", "engine": "quick-fill"}
+    answer = alices_program.post("/api/batches/", sent, content_type="application/json")
+    assert answer.status_code == 202, answer.content
+    assert [item["name"] for item in answer.json()["items"]] == ["b\u00e4nch.png", ""]
+    refused = bobs_program.post("/api/batches/", sent, content_type="application/json")
+    assert (refused.status_code, refused.json()["code"]) == (400, "url_not_allowed")
+
+
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_a_file_is_kept_as_it_is_and_sent_as_what_it_is(alices_program: Client, format: str) -> None:
     buffer = io.BytesIO()

@@ -113,13 +113,13 @@ def test_the_same_file_is_stored_once(alice: User, bob: User, photo_png: bytes) 
 def test_pictures_are_limited_in_number_and_bytes(
     alice: User, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "UPLOADED_PICTURES", 1)
+    monkeypatch.setattr(limits, "DRAFT_PICTURES", 1)
     stored(alice, numbered(photo, 1))
     with pytest.raises(LimitReached, match="1 draft pictures"):
         stored(alice, numbered(photo, 2))
     stored(alice, numbered(photo, 1))  # it is stored already
     assert stored_bytes(alice) == len(numbered(photo, 1))
-    monkeypatch.setattr(limits, "UPLOADED_PICTURES", 9)
+    monkeypatch.setattr(limits, "DRAFT_PICTURES", 9)
     UserLimits.objects.create(user=alice, stored_megabytes=1)
     DraftPicture.objects.update(byte_count=10**6)
     with pytest.raises(LimitReached, match="megabytes stored"):

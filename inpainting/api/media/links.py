@@ -24,17 +24,28 @@ from accounts.permissions import check_scope
 from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
-from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage, UploadedPicture
+from inpainting.models import (
+    DraftPicture,
+    GeneratedImage,
+    Generation,
+    Mask,
+    ReferencePicture,
+    SourceImage,
+    UploadedPicture,
+)
 from inpainting.models.generation_request import INPUT_IMAGES
 
 # The parts are separated by a dot, since these links end as file names, which must not contain a colon on every system.
 SIGNER = signing.TimestampSigner(salt="dreamlayer.public-image", sep=".")
 RESULT = "result"
 InputPicture = SourceImage | Mask | ReferencePicture | UploadedPicture
-AnyPicture = GeneratedImage | InputPicture
+AnyPicture = GeneratedImage | DraftPicture | InputPicture
 INPUTS: dict[str, type[InputPicture]] = {str(model._meta.model_name): model for model in get_args(InputPicture)}
 INPUT_ROUTES = {f"generation-{name.replace('_', '-')}": name for name in INPUT_IMAGES}
-PICTURE_ROUTES = {"public-image", "public-image-twin", "named-picture", "generation-image", *INPUT_ROUTES}
+PICTURE_ROUTES = {
+    *("public-image", "public-image-twin", "named-picture", "generation-image", "draft-picture"),
+    *INPUT_ROUTES,
+}
 
 
 def ending_key(request: Request | HttpRequest) -> int | None:
@@ -148,7 +159,7 @@ def find_result(**where: Any) -> GeneratedImage | None:
 
 
 def read_own_link(url: str, request: Request, *, field: str) -> bytes | None:
-    """The PNG of the picture behind a link of this site, read from storage; None for the URL of another site.
+    """The file of the picture behind a link of this site, read from storage; None for the URL of another site.
 
     Raises InvalidRequest for a link of this site that leads to no picture of the user's, PermissionDenied if it is not
     signed and the request's API key may not read the history.
@@ -156,7 +167,7 @@ def read_own_link(url: str, request: Request, *, field: str) -> bytes | None:
     route = own_route(url)
     if route is None:
         return None
-    if "pk" in route[1]:
+    if "token" not in route[1]:
         check_scope(request, Scope.READ)
     picture = picture_of(*route, request.user)
     try:
@@ -187,6 +198,8 @@ def picture_of(route: str, arguments: dict[str, Any], user: Any) -> AnyPicture |
     if "token" in arguments:
         picture = named_picture(**arguments) if route == "named-picture" else public_image(arguments["token"])
         return picture if picture is not None and owner_of(picture) == user.pk else None
+    if route == "draft-picture":
+        return DraftPicture.objects.filter(owner=user, sha256=arguments["sha256"]).first()
     generation = history.for_user(user).filter(pk=arguments["pk"]).first()
     if generation is None:
         return None

@@ -1,6 +1,8 @@
 // The editor page: connects its modules. Rules and drawing live in them; here are only events and the page's state.
 
 import { ApiError, fetchFile, get, post } from "api"
+import { isBatch, sorted } from "batch/pairs"
+import { keep as keepForBatch, take as takeBatch } from "batch/waiting"
 import { dropzone, guardPage } from "dropzone"
 import { push, withState } from "editor/core/document"
 import { fileBeneath, file as maskFile } from "editor/core/operations"
@@ -80,9 +82,28 @@ const strip = new Strip($("strip"), openStep)
 // --- photo and mask -----------------------------------------------------------------------------------------------
 
 async function takeFiles(files) {
+  if (isBatch(files) && !now.painting) return openBatch(sorted(files))
   const { photo, mask } = now.photo || files.length > 1 ? sortFiles(files) : { photo: files[0], mask: null }
   if (photo) await takePhoto(photo)
   if (mask && now.photo) await takeMask(mask)
+}
+
+/** Leads to the page of batches with these photos, and with the mask that is painted now. */
+async function openBatch({ photos, masks }) {
+  await mask.drawn()
+  const painted = now.photo && mask.coverage() > 0 ? await mask.png() : null
+  await keepForBatch({ photos, masks, painted, settings: settingsForm.values() })
+  location.assign(root.dataset.batchesUrl)
+}
+
+/** Opens the first photo of a batch, to paint the mask of all on it. */
+async function paintForBatch() {
+  const batch = await takeBatch()
+  if (!batch) return
+  await takePhoto(batch.photos[0])
+  $("batch-bar").hidden = false
+  $("batch-use").textContent = `Use this mask for ${batch.photos.length} photos`
+  $("batch-use").addEventListener("click", () => openBatch(batch))
 }
 
 /** Opens a photo, or with `parent` the result of that generation, which is then painted on. */
@@ -381,6 +402,7 @@ async function openFromAddress() {
   const wanted = new URLSearchParams(location.search)
   const id = wanted.get("generation") ?? wanted.get("source")
   if (wanted.has("sample")) return saying("photo", async () => takePhoto(await fetchFile(root.dataset.sampleUrl, "rocket.jpg")))
+  if (wanted.has("batch")) return paintForBatch()
   if (id && id === store.document.generation) return // the draft has it, with more than the server knows
   if (!id) {
     const last = remembered("settings")

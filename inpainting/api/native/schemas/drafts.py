@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from inpainting.accounting.limits import UPLOADED_PICTURES
+from inpainting.accounting.limits import DRAFT_PICTURES
 from inpainting.api.native.schemas.base import Answer, FreeObject, UtcDateTime
 from inpainting.models import Draft
 
@@ -21,7 +21,7 @@ class DraftForm(serializers.Serializer):
     revision = serializers.IntegerField(min_value=0, max_value=2**53, help_text="The one that was read; 0: none.")
     document = serializers.DictField(help_text="The editor's document: version, entries, cursor, settings, step.")
     pictures = serializers.ListField(
-        child=serializers.RegexField(f"^{SHA256}$"), max_length=UPLOADED_PICTURES, help_text=PICTURES
+        child=serializers.RegexField(f"^{SHA256}$"), max_length=DRAFT_PICTURES, help_text=PICTURES
     )
 
 

@@ -1,0 +1,68 @@
+"""The pages of batches: a new one with the earlier ones, and the progress and results of one."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_GET
+
+from inpainting.core.codecs import IntakeLimits
+from inpainting.core.masks import MAX_MASK_BYTES
+from inpainting.generations import batches
+from inpainting.models import BatchItem, Status
+from inpainting.web.editor_choices import choices
+
+PAGE_LENGTH = 20
+
+
+@require_GET
+@login_required
+@ensure_csrf_cookie
+def batch_list(request: HttpRequest) -> HttpResponse:
+    page = Paginator(batches.for_user(request.user), PAGE_LENGTH).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "has_diffusion_model": choices()["has_diffusion_model"],
+        "max_items": settings.BATCH_MAX_ITEMS,
+        "max_image_bytes": IntakeLimits().max_bytes,
+        "max_mask_bytes": MAX_MASK_BYTES,
+    }
+    return render(request, "batches.html", context)
+
+
+@require_GET
+@login_required
+@ensure_csrf_cookie
+def batch_page(request: HttpRequest, pk: UUID) -> HttpResponse:
+    batch = batches.find(request.user, pk)
+    if batch is None:
+        raise Http404
+    items = [row_of(item) for item in batch.items.all()]
+    return render(request, "batch.html", {"batch": batch, "items": items})
+
+
+def row_of(item: BatchItem) -> dict[str, Any]:
+    """The template's values of an item: before its end the thumbnail is that of the source image."""
+    generation = item.generation
+    is_shown = generation is not None and not generation.is_hidden
+    image = next(iter(generation.images.all()), None) if generation is not None and is_shown else None
+    thumbnail = None
+    if generation is not None and is_shown:
+        route = "generation-image-thumbnail" if image is not None else "generation-source-thumbnail"
+        thumbnail = reverse(route, args=[generation.pk, *([] if image is None else [image.index])])
+    error = item.refusal["message"] if item.refusal else generation.error_message if generation else ""
+    return {
+        "item": item,
+        "name": item.name or f"Photo {item.index + 1}",
+        "url": reverse("generation", args=[generation.pk]) if generation is not None and is_shown else None,
+        "thumbnail": thumbnail,
+        "error": error if item.state in (Status.FAILED, batches.REFUSED) else "",
+    }

@@ -1,0 +1,219 @@
+// The form of a new batch: its photos, their masks, and sending them one by one, so that a large batch needs no large request.
+
+import { ApiError, call, post } from "api"
+import { masksOf, sorted } from "batch/pairs"
+import { keep, take } from "batch/waiting"
+import { element } from "dom"
+import { dropzone, guardPage } from "dropzone"
+import { Refused, checkMaskFile, decode, drawPreview, readPhoto } from "editor/files"
+import { sha256 } from "editor/core/sha256"
+import { PolarityReader } from "editor/raster/polarity"
+
+const $ = (id) => document.getElementById(id)
+const form = $("new-batch")
+const limits = { items: Number(form.dataset.maxItems), image: Number(form.dataset.maxImageBytes), mask: Number(form.dataset.maxMaskBytes) }
+const now = { photos: [], masks: [], painted: null, settings: {}, isSending: false }
+const POLARITY = { light: "white_repaints", dark: "black_repaints", transparent: "black_repaints", opaque: "white_repaints" }
+
+async function takeFiles(files) {
+  if (now.isSending) return
+  const { photos, masks, others } = sorted(files)
+  const problems = others.map(({ name }) => `“${name}” is neither a photo nor a PNG mask.`)
+  for (const file of photos) await adding(problems, () => addPhoto(file))
+  for (const file of masks) await adding(problems, () => addMask(file))
+  say("batch-files-message", problems.join(" "))
+  show()
+}
+
+async function adding(problems, add) {
+  try {
+    await add()
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error
+    problems.push(error.message)
+  }
+}
+
+async function addPhoto(file) {
+  if (now.photos.length >= limits.items) throw new Refused(`“${file.name}” was left out: a batch has at most ${limits.items} photos.`)
+  const { bitmap } = await readPhoto(file, limits.image)
+  const canvas = element("canvas")
+  drawPreview(canvas, bitmap)
+  bitmap.close()
+  now.photos.push({ file, canvas })
+}
+
+async function addMask(file) {
+  checkMaskFile(file, limits.mask)
+  const bitmap = await decode(file)
+  if (!now.masks.length) $("batch-polarity").value = POLARITY[polarityOf(bitmap)]
+  bitmap.close()
+  now.masks.push(file)
+  now.painted = null
+  if (now.masks.length > 1) form.elements.mask_use.value = "each"
+}
+
+function polarityOf(bitmap) {
+  const canvas = new OffscreenCanvas(Math.min(512, bitmap.width), Math.min(512, bitmap.height))
+  const context = canvas.getContext("2d")
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height)
+  const reader = new PolarityReader()
+  reader.add(context.getImageData(0, 0, canvas.width, canvas.height).data)
+  return reader.read().repaints
+}
+
+/** The mask of each photo; null where one is missing. */
+function chosenMasks() {
+  if (form.elements.mask_use.value === "one") return now.photos.map(() => now.painted ?? now.masks[0] ?? null)
+  return masksOf(now.photos.map(({ file }) => file), now.masks)
+}
+
+function whatIsMissing() {
+  if (!now.photos.length) return "First choose or drop the photos."
+  const without = now.photos.filter((_, index) => !chosenMasks()[index])
+  if (!without.length) return ""
+  if (form.elements.mask_use.value === "one") return "Choose a mask, or paint one on the first photo."
+  return `${without.length} of ${now.photos.length} photos have no mask, the first is “${without[0].file.name}”.`
+}
+
+function show() {
+  const masks = chosenMasks()
+  const isEach = form.elements.mask_use.value === "each"
+  $("batch-photos").hidden = $("batch-masks").hidden = !now.photos.length
+  $("batch-photos").replaceChildren(...now.photos.map((photo, index) => item(photo, isEach ? masks[index] : undefined)))
+  $("batch-paint").hidden = isEach
+  document.querySelector(".polarity").hidden = !now.masks.length || (Boolean(now.painted) && !isEach)
+  $("batch-mask-about").textContent = aboutMasks(isEach, masks)
+  showPreview(isEach ? null : now.painted ?? now.masks[0])
+  const count = now.photos.length
+  const verb = form.elements.prompt.value.trim() ? "Paint in" : "Erase from"
+  $("batch-submit").textContent = count ? `${verb} ${count} photo${count === 1 ? "" : "s"}` : "Erase"
+  $("batch-submit").disabled = now.isSending || !count
+}
+
+function aboutMasks(isEach, masks) {
+  if (isEach) return `${masks.filter(Boolean).length} of ${now.photos.length} photos have their mask.`
+  if (now.painted) return "The mask that you painted in the editor. It is scaled where a photo has another size."
+  return now.masks.length ? `“${now.masks[0].name}”. It is scaled where a photo has another size.` : "A PNG, or painted on the first photo."
+}
+
+async function showPreview(file) {
+  const canvas = $("batch-mask-preview")
+  canvas.hidden = !file
+  if (!file) return
+  const bitmap = await decode(file)
+  drawPreview(canvas, bitmap)
+  bitmap.close()
+}
+
+function item({ file, canvas }, mask) {
+  const remove = element("button", { type: "button", className: "tool", ariaLabel: `Remove ${file.name}`, textContent: "×" })
+  remove.addEventListener("click", () => {
+    now.photos = now.photos.filter((photo) => photo.file !== file)
+    show()
+  })
+  const name = element("span", { className: "batch-name", dir: "auto", textContent: file.name, title: file.name })
+  const about = mask === undefined ? [] : [element("span", { className: mask ? "help" : "error", dir: "auto", textContent: mask?.name ?? "no mask" })]
+  return element("li", {}, canvas, name, ...about, remove)
+}
+
+// --- sending ------------------------------------------------------------------------------------------------------
+
+async function send() {
+  const missing = whatIsMissing()
+  say("batch-message", missing)
+  if (missing || now.isSending) return
+  now.isSending = true
+  show()
+  try {
+    const accepted = await sendAll()
+    location.assign(form.dataset.pageUrl.replace(/0{8}-0{4}-0{4}-0{4}-0{12}/, accepted.id))
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error
+    say("batch-message", error.message)
+    now.isSending = false
+    $("batch-progress").hidden = true
+    show()
+  }
+}
+
+async function sendAll() {
+  const photos = now.photos.map(({ file }) => file)
+  const masks = form.elements.mask_use.value === "one" ? chosenMasks().slice(0, 1) : chosenMasks()
+  const files = [...photos, ...masks]
+  const total = files.reduce((sum, { size }) => sum + size, 0)
+  const links = []
+  let sent = 0
+  for (const file of files) {
+    const onProgress = (share) => showProgress(`Sending ${links.length + 1} of ${files.length}`, (sent + share * file.size) / total)
+    onProgress(0)
+    links.push(await upload(file, onProgress))
+    sent += file.size
+  }
+  showProgress("Starting…", 1)
+  const isPainted = now.painted && masks[0] === now.painted
+  const { loras, embeddings, ...settings } = now.settings
+  const body = {
+    ...settings,
+    ...(loras && { loras: JSON.parse(loras) }), // texts in a form
+    ...(embeddings && { embeddings: JSON.parse(embeddings) }),
+    prompt: form.elements.prompt.value.trim(),
+    images: links.slice(0, photos.length),
+    masks: links.slice(photos.length),
+    mask_polarity: isPainted ? "black_repaints" : form.elements.mask_polarity.value,
+  }
+  return post(form.action, JSON.stringify(body), { "Content-Type": "application/json" })
+}
+
+const uploaded = new Map() // file -> its link, so that a second attempt sends only what is missing
+
+/** Sends one file. @returns {Promise<string>} a link that a request names it by */
+async function upload(file, onProgress) {
+  if (!uploaded.has(file)) {
+    const url = `/api/draft/pictures/${await sha256(await file.arrayBuffer())}/`
+    await call(url, { method: "PUT", body: file, headers: { "Content-Type": file.type }, onProgress })
+    uploaded.set(file, file.name ? `${url}?name=${encodeURIComponent(file.name)}` : url)
+  }
+  return uploaded.get(file)
+}
+
+function showProgress(text, share) {
+  $("batch-progress").hidden = false
+  $("batch-progress-text").textContent = text
+  $("batch-progress").querySelector("progress").value = share
+}
+
+function say(id, text) {
+  $(id).textContent = text
+  $(id).hidden = !text
+}
+
+/** In the editor, which comes back with the mask. */
+async function paintMask() {
+  await keep({ photos: now.photos.map(({ file }) => file), masks: now.masks, painted: null, settings: now.settings })
+  location.assign("/?batch")
+}
+
+dropzone(form, $("batch-input"), takeFiles)
+dropzone($("batch-mask"), $("batch-mask-input"), async (files) => {
+  const problems = []
+  if (form.elements.mask_use.value === "one") now.masks = []
+  for (const file of files) await adding(problems, () => addMask(file))
+  say("batch-files-message", problems.join(" "))
+  show()
+})
+guardPage(takeFiles)
+form.addEventListener("input", show)
+form.addEventListener("submit", (event) => { event.preventDefault(); send() })
+$("batch-paint").addEventListener("click", paintMask)
+
+const waiting = await take()
+if (waiting) {
+  now.settings = waiting.settings
+  form.elements.prompt.value = waiting.settings.prompt ?? ""
+  await takeFiles([...waiting.photos, ...waiting.masks])
+  now.painted = waiting.painted
+  if (now.painted) form.elements.mask_use.value = "one"
+}
+show()
+form.dataset.ready = "true"

@@ -1,0 +1,27 @@
+// Which files are photos, which are masks, and which mask belongs to which photo. Pure: no DOM.
+
+const MASK = /mask/i
+const PHOTO_TYPES = new Set(["image/png", "image/jpeg", "image/webp", "image/gif"])
+
+/** Whether these files are for a batch rather than one photo, perhaps with its mask. @param {{name: string}[]} files */
+export const isBatch = (files) => files.filter(({ name }) => !MASK.test(name)).length > 1
+
+/** @param {File[]} files @returns {{photos: File[], masks: File[], others: File[]}} others: no pictures */
+export function sorted(files) {
+  const pictures = files.filter(({ type }) => PHOTO_TYPES.has(type))
+  return {
+    photos: pictures.filter(({ name }) => !MASK.test(name)),
+    masks: pictures.filter(({ name, type }) => MASK.test(name) && type === "image/png"),
+    others: files.filter(({ name, type }) => !PHOTO_TYPES.has(type) || (MASK.test(name) && type !== "image/png")),
+  }
+}
+
+/** The mask of each photo, by their names: "Bench mask.png" or "mask_bench.png" belongs to "bench.jpg"; null where there is none.
+ *  @param {{name: string}[]} photos @param {{name: string}[]} masks */
+export function masksOf(photos, masks) {
+  const byName = new Map(masks.map((mask) => [bare(mask.name), mask]))
+  return photos.map(({ name }) => byName.get(bare(name)) ?? null)
+}
+
+/** "IMG 12-mask.png" -> "img12" */
+const bare = (name) => name.replace(/\.[^.]+$/, "").replace(MASK, "").replace(/[^\p{L}\p{N}]/gu, "").toLowerCase()

@@ -1,0 +1,34 @@
+// Files on their way between the editor and the page of batches: kept in this browser until that page takes them.
+
+const DATABASE = "dreamlayer-batch"
+const KEY = "waiting"
+const LONGEST_MS = 60 * 60 * 1000 // the next person at this browser should not find them
+
+/** @typedef {{photos: File[], masks: File[], painted: Blob | null, settings: object}} Waiting
+ *  painted: a mask from the editor, black = repainted; settings: the editor's, by the API's names */
+
+/** @param {Waiting} files */
+export const keep = (files) => withStore((store) => store.put({ ...files, keptAt: Date.now() }, KEY))
+
+/** What waits, which is forgotten. @returns {Promise<Waiting | null>} */
+export async function take() {
+  const kept = await withStore((store) => store.get(KEY)).catch(() => null)
+  if (kept) await withStore((store) => store.delete(KEY)).catch(() => {})
+  return kept && Date.now() - kept.keptAt < LONGEST_MS ? kept : null
+}
+
+async function withStore(work) {
+  const opening = indexedDB.open(DATABASE, 1)
+  opening.addEventListener("upgradeneeded", () => opening.result.createObjectStore("files"))
+  const database = await settled(opening)
+  try {
+    return await settled(work(database.transaction("files", "readwrite").objectStore("files")))
+  } finally {
+    database.close()
+  }
+}
+
+const settled = (request) => new Promise((resolve, reject) => {
+  request.addEventListener("success", () => resolve(request.result))
+  request.addEventListener("error", () => reject(request.error))
+})
