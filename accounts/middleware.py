@@ -1,4 +1,4 @@
-"""Middleware: 503 where a password hash cannot be queued, and the list of a user's sessions."""
+"""Middleware: 503 where a password hash cannot be queued, the list of a user's sessions, and pages with secrets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from allauth.usersessions.models import UserSession
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.response import TemplateResponse
+from django.utils.cache import add_never_cache_headers
 from django.utils.deprecation import MiddlewareMixin
 
 from accounts.hashers import HashingBusy
@@ -23,6 +25,15 @@ class HashingBusyMiddleware(MiddlewareMixin):
             return None
         response = render(request, "503.html", status=503)
         response.headers["Retry-After"] = str(RETRY_SECONDS)
+        return response
+
+
+class AccountPagesMiddleware(MiddlewareMixin):
+    """Keeps allauth's pages out of caches: the Back button must not show secrets and codes after signing out."""
+
+    def process_template_response(self, request: HttpRequest, response: TemplateResponse) -> TemplateResponse:
+        if request.path_info.startswith("/accounts/"):
+            add_never_cache_headers(response)
         return response
 
 

@@ -177,6 +177,17 @@ def test_factors_are_changed_only_after_confirming_who_one_is(client: Client, pr
         assert "reauthenticate" in client.get(f"/accounts/2fa/recovery-codes/{readable}")["Location"]
 
 
+def test_no_page_with_secrets_is_cached(client: Client, protected: User) -> None:
+    recovery_codes(protected)
+    client.force_login(protected)
+    client.post("/accounts/reauthenticate/", {"password": ALICES})
+    pages = [client.get(f"/accounts/2fa/recovery-codes/{readable}") for readable in ("", "download/")]
+    Authenticator.objects.all().delete()
+    pages.append(client.get("/accounts/2fa/totp/activate/"))
+    assert [page.status_code for page in pages] == [200] * 3
+    assert all("no-store" in page["Cache-Control"] for page in pages)
+
+
 def test_addresses_are_changed_only_after_confirming_who_one_is(client: Client, alice: User) -> None:
     client.force_login(alice)
     answer = client.post("/accounts/email/", {"action_add": "", "email": "thief@example.com"})
