@@ -347,6 +347,9 @@ SAFETY_CHECKER = env.str("DREAMLAYER_SAFETY_CHECKER", "off")
 MAX_PAINT_MEGAPIXELS = env.float("DREAMLAYER_MAX_PAINT_MEGAPIXELS", 40)
 # Whether the compatible APIs answer 503 instead of painting with another engine while no diffusion model is installed.
 COMPAT_REQUIRE_DIFFUSION = env.bool("DREAMLAYER_COMPAT_REQUIRE_DIFFUSION", False)
+# Of FooocusAPI: called for requests without webhook_url; and whether the message is a JSON text that contains JSON.
+FOOOCUS_WEBHOOK_URL = env.str("DREAMLAYER_FOOOCUS_WEBHOOK_URL", "")
+FOOOCUS_WEBHOOK_AS_TEXT = env.bool("DREAMLAYER_FOOOCUS_WEBHOOK_AS_TEXT", False)
 
 # Whether result files contain the prompt, the settings and the seed, as text of the PNG.
 EMBED_SETTINGS = env.bool("DREAMLAYER_EMBED_SETTINGS", True)

@@ -35,7 +35,7 @@ from accounts import first_administrator
 from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, Scope, User
 from dreamlayer_site.asgi import application
-from inpainting.api.compat import modelslab
+from inpainting.api.compat import deep_image, fooocus, modelslab
 from inpainting.api.compat.modelslab.translation import RETURNED_FIELDS
 from inpainting.api.media.links import SIGNER, result_link
 from inpainting.core.picture import Picture
@@ -378,9 +378,11 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "reset": f"{user_pk_to_url_str(alice)}-{default_token_generator.make_token(alice)}",
     }
     got, told_apart = {}, []
+    Generation.objects.filter(pk=generation.pk).update(service=service_of(row))
     for actor in sorted(clients, key=lambda actor: actor in OWNERS):  # actors that may change the object come last
         if "{waiting}" in row.path:
             world["waiting"] = generate(alice, run=False).pk
+            Generation.objects.filter(pk=world["waiting"]).update(service=service_of(row))
         if "{open_batch}" in row.path:
             stopped = generate(alice, run=False)
             stopped.cancel()
@@ -413,8 +415,9 @@ def test_what_an_administrator_removed_is_gone_for_its_owner_on_every_route(
     """
     clients = actors(row)
     generation = generate(alice, control_image=Picture(photo), ip_adapter_image=Picture(photo))
-    generation.service_data = of_modelslab(generate(alice)).service_data
-    generation.service = modelslab.DIALECT.name if "{number}" in row.path else NATIVE
+    for_fooocus = {"request": {}, "inpaints": False, "key": None}
+    generation.service_data = {**of_modelslab(generate(alice)).service_data, **for_fooocus}
+    generation.service = fooocus.DIALECT.name if row.path.startswith("/tasks/") else service_of(row)
     generation.save()
     world = {
         **dict.fromkeys(("generation", "waiting"), generation.pk),
@@ -436,6 +439,12 @@ def test_what_an_administrator_removed_is_gone_for_its_owner_on_every_route(
     give_verdict([generation.pk], Verdict.FINE, note="", by=bob)
     if row.method == "GET" and not is_link:
         assert response_to(clients["alice's key" if row.cells[2] == 200 else "alice"], row, world).status_code == 200
+
+
+def service_of(row: Row) -> str:
+    """The service whose generations the route finds."""
+    by_start = {"/api/v6/": modelslab.DIALECT.name, "/rest_api/": deep_image.DIALECT.name}
+    return next((service for start, service in by_start.items() if row.path.startswith(start)), NATIVE)
 
 
 def of_modelslab(generation: Generation) -> Generation:

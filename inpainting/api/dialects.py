@@ -55,7 +55,7 @@ def dialect_at(url_path: str) -> Dialect | None:
     return max(matches, key=lambda match: match[0])[1] if matches else None
 
 
-def webhook_body(generation: Generation) -> Mapping[str, Any] | None:
+def webhook_body(generation: Generation) -> Mapping[str, Any] | str | None:
     """The message of the generation's service; None where the service sends none, or is no longer served."""
     load()
     dialect = next((one for one in _dialects if one.name == generation.service), None)

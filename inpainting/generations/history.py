@@ -60,8 +60,12 @@ def unfinished(user: Any) -> QuerySet[Generation]:
     return Generation.objects.filter(owner=user, status__in=[Status.QUEUED, Status.RUNNING]).order_by("created_at")
 
 
-def find(user: Any, pk: UUID) -> Generation | None:
-    """The user's generation; None if it does not exist or belongs to another user. Raises GenerationRemoved."""
-    generation = everything_of(user).filter(pk=pk).first()
+def find(user: Any, pk: UUID, *, service: str | None = None) -> Generation | None:
+    """The user's generation; None if it does not exist or belongs to another user. Raises GenerationRemoved.
+
+    service: only a generation that this service accepted.
+    """
+    found = everything_of(user).filter(pk=pk)
+    generation = (found if service is None else found.filter(service=service)).first()
     refuse_removed(generation)
     return generation

@@ -20,6 +20,8 @@ from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.compat.deep_image import DIALECT
+from inpainting.api.compat.deep_image.body import GenerateForm, RequestForm
+from inpainting.api.pictures import PictureText
 from inpainting.core.codecs import decode_picture
 from inpainting.core.codecs.formats import TOO_LARGE
 from inpainting.models import Generation, InferenceModel, Status, UserLimits, WebhookDelivery
@@ -306,6 +308,28 @@ def test_a_job_belongs_to_its_caller(program: Client, bobs_key: str) -> None:
         assert refused(response, 404) == {"message": "Job not found"}
     for unknown in (uuid4(), "5c1e"):
         assert refused(program.get(f"/rest_api/result/{unknown}"), 404) == {"message": "Job not found"}
+
+
+@pytest.mark.parametrize("service", ["modelslab", "fooocus", "sd-inpaint", "native"])
+def test_a_generation_of_another_service_is_no_job(program: Client, alice: User, generate: Any, service: str) -> None:
+    generation = generate(alice)
+    Generation.objects.update(service=service)
+    for method in (program.get, program.delete):
+        assert refused(method(f"/rest_api/result/{generation.pk}"), 404) == {"message": "Job not found"}
+    assert Generation.objects.filter(pk=generation.pk).exists()
+
+
+def test_the_mask_of_a_scaled_source_is_no_surprise(program: Client) -> None:
+    assert post(program, {**inpainting(), "width": 192}).json()["meta"]["warnings"] == []
+    half = base64.b64encode(png(np.eye(32, 48, dtype=np.uint8) * 255)).decode()
+    (warning,) = post(program, {**inpainting(ip_image2=half), "width": 192}).json()["meta"]["warnings"][:1]
+    assert "48x32" in warning
+    assert "96x64" in warning, "the sizes as they were sent"
+
+
+def test_base64_is_not_examined_character_by_character() -> None:
+    assert isinstance(RequestForm().fields["url"], PictureText)
+    assert isinstance(GenerateForm().fields["ip_image2"], PictureText)
 
 
 def test_a_deleted_result_is_gone(program: Client) -> None:

@@ -264,7 +264,8 @@ def test_a_mask_over_everything_needs_a_model(alices_program: Client, body: dict
         ({"aspect_ratios_selection": "704*1408"}, (704, 1408), []),
         ({"aspect_ratios_selection": "wide"}, (1152, 896), ["aspect_ratios_selection"]),
         ({"overwrite_width": 512, "overwrite_height": 64}, (512, 64), []),
-        ({"overwrite_height": 1}, (1152, 64), []),
+        ({"overwrite_height": 1}, (1152, 64), ["overwrite_height"]),
+        ({"aspect_ratios_selection": "63*3000", "overwrite_height": 64}, (64, 64), ["aspect_ratios_selection"]),
     ],
 )
 def test_text_to_image_has_the_requested_size(
@@ -419,6 +420,23 @@ def test_a_webhook_message_is_the_task(alices_program: Client, body: dict[str, A
     assert picture_at(message.content["result"][0]).size == (96, 64)
 
 
+def test_a_site_may_have_a_webhook_for_all_tasks(
+    alices_program: Client, body: dict[str, Any], settings: Settings
+) -> None:
+    with Listener(answer("200 OK")) as receiver:
+        open_to(settings, receiver)
+        settings.FOOOCUS_WEBHOOK_URL = url_of(receiver)
+        task = task_of(post(alices_program, body))
+        assert task["webhook_url"] == "", "the address is the administrator's"
+        deliver_due()
+        settings.FOOOCUS_WEBHOOK_AS_TEXT = True
+        post(alices_program, body)
+        deliver_due()
+        first, second = messages(receiver)
+    assert first.content["task_id"] == task["task_id"]
+    assert json.loads(str(second.content))["task_status"] == "finished", "JSON in a JSON text, as the service sends it"
+
+
 def test_the_same_idempotency_key_is_painted_once(alices_program: Client, body: dict[str, Any]) -> None:
     first = task_of(post(alices_program, body, **{"Idempotency-Key": "one"}))
     again = task_of(post(alices_program, body, **{"Idempotency-Key": "one"}))
@@ -441,9 +459,8 @@ def test_a_task_is_found_in_every_state(
         return task
 
     waiting = found()
-    assert [waiting[name] for name in ("start_mills", "finish_mills", "progress", "result", "task_status")] == [
-        None
-    ] * 5
+    timings = ("in_queue_mills", "start_mills", "finish_mills")
+    assert [waiting[name] for name in (*timings, "progress", "result", "task_status")] == [None] * 6
     assert "preview" not in waiting
     assert generation.start()
     assert generation.advance(1, 4)
@@ -512,6 +529,12 @@ def test_tasks_are_filtered_by_time(alices_program: Client, tasks: list[str]) ->
     assert listed(alices_program, query="history", end_at=naive)["history"] == [tasks[1], tasks[0]]
 
 
+def test_times_beyond_the_calendar_are_the_nearest_ones(alices_program: Client, tasks: list[str]) -> None:
+    first, last = "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"
+    assert listed(alices_program, query="history", start_at=first, end_at=last)["history"] == [tasks[1], tasks[0]]
+    assert listed(alices_program, query="history", start_at=last)["history"] == []
+
+
 def test_tasks_are_deleted_with_the_scope_to_manage(alices_program: Client, alice: User, tasks: list[str]) -> None:
     _, key = ApiKey.issue(alice, name="reads", scopes=[Scope.READ])
     delete = {"query": "history", "action": "delete"}
@@ -546,8 +569,9 @@ def test_control_cancels_the_current_task(
 def test_a_parameter_of_the_wrong_kind_is_a_422(alices_program: Client) -> None:
     response = alices_program.get("/tasks", {"page": "x"})
     assert (response.status_code, response.json()["detail"][0]["loc"]) == (422, ["query", "page"])
-    response = alices_program.post("/v1/engine/control")
+    response = alices_program.post("/v1/engine/control?key=secret")
     assert (response.status_code, response.json()["detail"][0]["type"]) == (422, "missing")
+    assert response.json()["detail"][0]["input"] is None
 
 
 def test_models_and_styles_are_listed(alices_program: Client, engine: list[InpaintRequest]) -> None:
@@ -601,9 +625,27 @@ def test_an_invalid_body_is_answered_as_by_fastapi(
     assert (response.status_code, response.json()) == (422, {"detail": [error]})
 
 
-def test_malformed_json_is_a_422(alices_program: Client) -> None:
-    response = post(alices_program, b'{"prompt": ')
+@pytest.mark.parametrize(
+    "content", [b'{"prompt": ', b"[]", b'"text"', b'{"sharpness": NaN}', b'{"sharpness": 1e999}', b"\xff"]
+)
+def test_malformed_json_is_a_422(alices_program: Client, content: bytes) -> None:
+    response = post(alices_program, content)
     assert (response.status_code, response.json()["detail"][0]["type"]) == (422, "json_invalid")
+
+
+@pytest.mark.usefixtures("no_worker")
+@pytest.mark.parametrize("name", ["overwrite_step", "image_seed", "overwrite_switch"])
+def test_a_number_beyond_every_float_is_read(alices_program: Client, body: dict[str, Any], name: str) -> None:
+    task = post(alices_program, {**body, name: 10**400, "async_process": True})
+    assert name in task.json()["meta"]["ignored"]
+
+
+@pytest.mark.parametrize("text", ["inf", "-Infinity", "nan"])
+def test_a_text_for_a_number_that_is_not_finite_is_a_422(
+    alices_program: Client, body: dict[str, Any], text: str
+) -> None:
+    response = post(alices_program, {**body, "freeu_b1": text})
+    assert (response.status_code, response.json()["detail"][0]["type"]) == (422, "finite_number")
 
 
 @pytest.mark.parametrize(

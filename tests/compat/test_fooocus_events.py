@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from accounts.models import User
-from inpainting.api.compat.fooocus import events
+from inpainting.api.compat.fooocus import DIALECT, events
 from inpainting.core.codecs import thumbnail_webp
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
@@ -39,7 +39,7 @@ def content_of(sent: bytes) -> dict[str, Any]:
     assert text.startswith("data: {")
     assert text.endswith("}\r\ndata: \r\n\r\n")
     found: dict[str, Any] = json.loads(text.splitlines()[0][6:])
-    assert list(found) == ["progress", "preview", "message", "images"]
+    assert [name for name in found if name != "meta"] == ["progress", "preview", "message", "images"]
     return found
 
 
@@ -55,9 +55,10 @@ async def test_progress_and_previews_are_sent(
             yield event
 
     monkeypatch.setattr(events, "follow", follow)
-    sent = [chunk async for chunk in events.stream(generation.pk, shows_previews=shows_previews)]
+    sent = [chunk async for chunk in events.stream(generation.pk, shows_previews=shows_previews, meta=DIALECT.meta)]
     assert sent.pop(1) == b": ping\r\n\r\n"
     waiting, first, second, interrupted = map(content_of, sent)
+    assert not any("meta" in event for event in (waiting, first, second, interrupted)), "it belongs to the end"
     assert (waiting["progress"], interrupted["message"]) == (0, events.INTERRUPTED)
     assert (first["progress"], first["message"], first["images"]) == (50, "Step 1 of 2", [])
     assert (second["progress"], second["preview"]) == (99, None), "100 is the last event"
@@ -70,7 +71,7 @@ async def test_progress_and_previews_are_sent(
 
 
 async def last_message(generation: Generation) -> dict[str, Any]:
-    sent = [chunk async for chunk in events.stream(generation.pk, shows_previews=True)]
+    sent = [chunk async for chunk in events.stream(generation.pk, shows_previews=True, meta=DIALECT.meta)]
     return content_of(sent[-1])
 
 
@@ -79,6 +80,7 @@ async def test_a_failure_is_the_last_event(generation: Generation) -> None:
     assert await sync_to_async(generation.fail)(code="crash", message="There was a crash.")
     last = await last_message(generation)
     assert (last["progress"], last["message"], last["images"]) == (100, "There was a crash.", [])
+    assert (last["meta"]["engine"], last["meta"]["error"]) == ("quick-fill", "There was a crash.")
 
 
 async def test_a_cancelled_or_deleted_task_is_stopped(generation: Generation) -> None:

@@ -215,6 +215,17 @@ def test_every_field_works(alices_program: Client, engine: list[InpaintRequest],
         assert task["meta"]["ignored"] == [], name
 
 
+def test_a_respective_field_is_used_where_it_is_sent_also_as_its_default(
+    alices_program: Client, engine: list[InpaintRequest], body: dict[str, Any]
+) -> None:
+    for sent in ({}, {"inpaint_respective_field": 0.618}, {"inpaint_respective_field": 0.619}):
+        post(alices_program, {**body, **sent})
+    paddings = [request.settings.only_masked_padding for request in engine]
+    assert paddings[0] is None
+    assert paddings[1] is not None
+    assert paddings[1:] == [paddings[1]] * 2
+
+
 def test_black_out_nsfw_needs_the_safety_checker(alices_program: Client, body: dict[str, Any]) -> None:
     response = post(alices_program, {**body, "black_out_nsfw": True})
     assert response.status_code == 400

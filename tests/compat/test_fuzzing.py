@@ -37,7 +37,7 @@ NOT_CHECKED = [ignored_auth, negative_data_rejection, positive_data_acceptance, 
 
 @pytest.fixture(scope="module")
 def schema() -> BaseSchema:
-    config = SchemathesisConfig.from_dict({"generation": {"allow-x00": False, "with-security-parameters": False}})
+    config = SchemathesisConfig.from_dict({"generation": {"allow-x00": True, "with-security-parameters": False}})
     schema = schemathesis.openapi.from_dict(DOCUMENT, config=config)
     schema.app = get_wsgi_application()
     return schema

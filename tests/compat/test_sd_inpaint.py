@@ -415,3 +415,10 @@ def test_health_has_exactly_three_keys_and_needs_no_key(url: str) -> None:
         "service": "stable-diffusion-inpaint",
         "model": "runwayml/stable-diffusion-inpainting",
     }
+
+
+@pytest.mark.parametrize("url", ["/health", "/health/"])
+def test_the_host_of_the_service_has_a_health_route(client: Client, url: str) -> None:
+    answer = client.get(url)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert client.post(url).json() == {"detail": "Method Not Allowed"}

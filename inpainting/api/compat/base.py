@@ -2,7 +2,8 @@
 
 A dialect translates one service's HTTP API: where the key is sent, how a request is read, and how results and errors
 look. The native API (`inpainting.api.native`) is one dialect, each other module of this package another. To add one,
-write a module here with a subclass of `Dialect` and an instance of it, `DIALECT`; no other file changes.
+write a module here with a subclass of `Dialect` and an instance of it, `DIALECT`. No other file changes, unless the
+links to its pictures have a folder of their own: `media/urls.py`, `media/named_pictures.py` and `pictures.URL` name it.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class Dialect(ABC):
         """The server-sent events that are the response, instead of `render`'s; None: no events were requested."""
         return None
 
-    def webhook_body(self, generation: Generation) -> Mapping[str, Any] | None:
+    def webhook_body(self, generation: Generation) -> Mapping[str, Any] | str | None:
         """The JSON that is posted to `Options.webhook_url` for an ended generation; None: none for this end.
 
         Called for every attempt to deliver it.

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse, QueryDict
 from pydantic import BaseModel, PlainValidator, ValidationError
+from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
@@ -76,8 +77,8 @@ def validate(model: type[Model], fields: Mapping[str, Any], *, is_form: bool = F
 
 
 def detail(entry: dict[str, Any], *, is_form: bool, place: str) -> dict[str, Any]:
-    """An error of pydantic as FastAPI shows it. A missing form field has no input, and long inputs are cut."""
-    is_missing = entry["type"] == "missing" and is_form
+    """An error of pydantic as FastAPI shows it. Missing form fields and parameters have no input; long ones are cut."""
+    is_missing = entry["type"] == "missing" and (is_form or place == "query")
     shown = {**entry, "loc": [place, *entry["loc"]], "input": None if is_missing else abbreviated(entry["input"])}
     if "error" in shown.get("ctx", {}):
         shown["ctx"] = {"error": {}}
@@ -102,17 +103,19 @@ def render_error(error: ApiError) -> HttpResponse:
     """`{"detail"}` with the list of an InvalidBody, the list for malformed JSON, or the message of any other error."""
     if isinstance(error.cause, InvalidBody):
         return json_response({"detail": error.cause.details}, status=422)
-    if error.cause is not None and isinstance(error.cause.__cause__, json.JSONDecodeError):
+    if isinstance(error.cause, ParseError) and isinstance(error.cause.__cause__, ValueError):
         return json_response({"detail": [malformed_json(error.cause.__cause__)]}, status=422)
     body = {"detail": REASONS.get(error.code, error.message)}
     return json_response(body, status=error.status, headers=error.headers)
 
 
-def malformed_json(error: json.JSONDecodeError) -> dict[str, Any]:
+def malformed_json(error: ValueError) -> dict[str, Any]:
+    """The entry for a body that cannot be read, also for one that is no object or holds NaN."""
+    position, reason = (error.pos, error.msg) if isinstance(error, json.JSONDecodeError) else (0, str(error))
     return {
         "type": "json_invalid",
-        "loc": ["body", error.pos],
+        "loc": ["body", position],
         "msg": "JSON decode error",
         "input": {},
-        "ctx": {"error": error.msg},
+        "ctx": {"error": reason},
     }

@@ -64,11 +64,18 @@ class Health(DialectView):
         return json_response(body)
 
 
+class SiteHealth(DialectView):
+    """`/health/` of the service's host. This server's own checks are `/livez` and `/readyz`."""
+
+    def get(self, request: Request) -> HttpResponse:
+        return json_response({"status": "ok"})
+
+
 class SdInpainting(Dialect):
     """`/sd-inpaint/`. Errors are `{"detail"}`, as in FastAPI."""
 
     name: ClassVar[str] = "sd-inpaint"
-    prefixes: ClassVar[tuple[str, ...]] = ("/sd-inpaint",)
+    prefixes: ClassVar[tuple[str, ...]] = ("/sd-inpaint", "/health")
     settings_by_field: ClassVar[Mapping[str, str]] = {
         "prompt": "prompt",
         "negative_prompt": "negative_prompt",
@@ -81,7 +88,11 @@ class SdInpainting(Dialect):
     def urls(self) -> Sequence[URLPattern]:
         inpaint = InpaintView.as_view(parser_classes=fastapi.FORM_PARSERS)
         health = Health.as_view(authentication_classes=(), permission_classes=())
-        return [re_path(r"^sd-inpaint/inpaint/?$", inpaint), re_path(r"^sd-inpaint/health/?$", health)]
+        return [
+            re_path(r"^sd-inpaint/inpaint/?$", inpaint),
+            re_path(r"^sd-inpaint/health/?$", health),
+            re_path(r"^health/?$", SiteHealth.as_view(authentication_classes=(), permission_classes=())),
+        ]
 
     def read_api_key(self, request: Request) -> str | None:
         return key_from_headers(request)

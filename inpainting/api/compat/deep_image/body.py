@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 
 from inpainting.api.parsers import JSON_VALUES, json_object
+from inpainting.api.pictures import PictureText
 from inpainting.api.setting_fields import Integer, Number, Text, build_field
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES, by_name
@@ -89,7 +90,7 @@ class GenerateForm(serializers.Serializer):
         required=False,
         error_messages={"invalid_choice": "adapter_type {input} is not available; inpainting and outpainting are."},
     )
-    ip_image2 = Text(required=False)
+    ip_image2 = PictureText(required=False)
     description = build_field(by_name("prompt"))
     additional_prompt = build_field(by_name("prompt"))
     negative_prompt = build_field(by_name("negative_prompt"))
@@ -108,7 +109,7 @@ class WebhooksForm(serializers.Serializer):
 class RequestForm(serializers.Serializer):
     """The fields that have an effect; all others are accepted and listed as ignored."""
 
-    url = Text(required=False, allow_blank=True)
+    url = PictureText(required=False)
     width = SideField(required=False)
     height = SideField(required=False)
     fit = FitField(required=False)

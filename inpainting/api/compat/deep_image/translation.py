@@ -48,7 +48,7 @@ def read_request(
     form.is_valid(raise_exception=True)
     values = form.validated_data
     generate = values.get("background", {}).get("generate", {})
-    source = file or (picture_text("url", values["url"]) if values.get("url") else None)
+    source = file or (picture_text("url", values["url"]) if values.get("url", "").strip() else None)
     if source is None:
         raise InvalidRequest("File or image url is required", code="source_missing", field="url")
     check_task(values, generate)
@@ -89,9 +89,10 @@ def read_request(
 
 def picture_text(field: str, text: str) -> SentPicture:
     """A URL, a data URL, base64, or base64 after `base64,`. Raises InvalidRequest for the service's own storage."""
-    if text.strip().lower().startswith("storage://"):
+    text = text.strip()
+    if text[:10].lower() == "storage://":
         raise InvalidRequest("There is no storage here: send a URL, base64 or a file.", code="url_invalid", field=field)
-    return SentPicture(field, text.strip().removeprefix("base64,"))
+    return SentPicture(field, text.removeprefix("base64,"))
 
 
 def check_task(values: Mapping[str, Any], generate: Mapping[str, Any]) -> None:

@@ -35,12 +35,12 @@ class Result(KeyedView):
         pk = uuid_of(job)
         if pk is not None and was_deleted(request.user, pk):
             return json_response({"message": "Image deleted", "status": "complete"}, status=404)
-        generation = pk and history.find(request.user, pk)
+        generation = pk and history.find(request.user, pk, service=self.dialect.name)
         return self.dialect.render(generation, request) if generation else job_not_found()
 
     def delete(self, request: Request, job: str) -> HttpResponseBase:
         pk = uuid_of(job)
-        generation = pk and history.find(request.user, pk)
+        generation = pk and history.find(request.user, pk, service=self.dialect.name)
         if not generation:
             return job_not_found()
         delete_and_record(generation)

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS
 
@@ -88,6 +88,8 @@ class ImagePrompt(BaseModel):
 
 class Delivery(BaseModel):
     """The fields that decide how the response is sent."""
+
+    model_config = ConfigDict(allow_inf_nan=False)  # JSON columns cannot hold them.
 
     stream_output: bool = False
     async_process: bool = False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, re_path
@@ -26,6 +28,7 @@ from inpainting.api.media.results import result_bytes
 from inpainting.api.parsers import AnyTypeJsonParser, body_of
 from inpainting.api.views import InpaintView
 from inpainting.core.request import InpaintRequest
+from inpainting.generations.description import all_warnings
 from inpainting.models import Generation, Status
 
 FORMATS = {
@@ -101,13 +104,13 @@ class Fooocus(Dialect):
         if accepted_image_type(request) or not fastapi.validate(Delivery, body_of(request)).stream_output:
             return None
         shows_previews = not generation.service_data["request"].get("disable_preview", False)
-        return stream(generation.pk, shows_previews=shows_previews)
+        return stream(generation.pk, shows_previews=shows_previews, meta=self.meta)
 
     def meta(self, generation: Generation) -> dict[str, Any]:
         """Also the prompts with the words of the styles, the warnings, and the error of a failed generation."""
         prompts = {name: generation.settings[name] for name in ("prompt", "negative_prompt")}
         error = {"error": generation.error_message} if generation.status == Status.FAILED else {}
-        return {**super().meta(generation), **prompts, "warnings": generation.warnings, **error}
+        return {**super().meta(generation), **prompts, "warnings": all_warnings(generation), **error}
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.service_data:  # deleted while the response waited
@@ -122,8 +125,10 @@ class Fooocus(Dialect):
         shown = task(generation, meta) if generation.has_ended else pending_task(generation, meta)
         return json_response(shown, headers=headers)
 
-    def webhook_body(self, generation: Generation) -> Mapping[str, Any]:
-        return task(generation, self.meta(generation))
+    def webhook_body(self, generation: Generation) -> Mapping[str, Any] | str:
+        """The task; as the service sends it, where the site wants it so: JSON in a JSON text."""
+        message = task(generation, self.meta(generation))
+        return json.dumps(message) if settings.FOOOCUS_WEBHOOK_AS_TEXT else message
 
     def render_error(self, error: ApiError) -> HttpResponse:
         if error.status in (401, 403):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -22,8 +23,11 @@ MESSAGES = {Status.SUCCEEDED: "Finished", Status.CANCELLED: "Stopped"}
 INTERRUPTED = "The server is restarting; the task continues afterwards, see /tasks."
 
 
-async def stream(pk: UUID, *, shows_previews: bool) -> AsyncIterator[bytes]:
-    """The progress of a generation, and its results as the last event."""
+Meta = Callable[[Generation], dict[str, Any]]
+
+
+async def stream(pk: UUID, *, shows_previews: bool, meta: Meta) -> AsyncIterator[bytes]:
+    """The progress of a generation, and as the last event its results with the dialect's `meta`."""
     yield encode(0, "Waiting for the task to start")
     async for event in follow(pk):
         if event is None:
@@ -33,7 +37,7 @@ async def stream(pk: UUID, *, shows_previews: bool) -> AsyncIterator[bytes]:
             yield encode(
                 min(event["percent"], BEFORE_THE_END), message, preview=await png_preview(event, shows_previews)
             )
-    yield await database_sync_to_async(last_event)(pk)
+    yield await database_sync_to_async(last_event)(pk, meta)
 
 
 async def png_preview(event: Event, shows_previews: bool) -> str | None:
@@ -43,18 +47,32 @@ async def png_preview(event: Event, shows_previews: bool) -> str | None:
     return f"data:image/png;base64,{await sync_to_async(png_base64, thread_sensitive=False)(event['preview'])}"
 
 
-def last_event(pk: UUID) -> bytes:
-    generation = Generation.objects.filter(pk=pk).first() or Generation(pk=pk, status=Status.CANCELLED)
+def last_event(pk: UUID, meta: Meta) -> bytes:
+    generation = Generation.objects.filter(pk=pk).first()
+    if generation is None:  # deleted
+        return encode(100, MESSAGES[Status.CANCELLED])
     if not generation.has_ended:
         return encode(0, INTERRUPTED)
     if generation.is_removed:
         return encode(100, GenerationRemoved(generation).message)
     message = MESSAGES.get(Status(generation.status), generation.error_message)
     images = output_links(generation) if generation.status == Status.SUCCEEDED else []
-    return encode(100, message, images=images)
+    return encode(100, message, images=images, meta=meta(generation))
 
 
-def encode(progress: int, message: str, *, preview: str | None = None, images: Sequence[str] = ()) -> bytes:
-    """One event in the service's form: its clients read the JSON after `data: ` and skip the second, empty line."""
-    content = {"progress": progress, "preview": preview, "message": message, "images": list(images)}
+def encode(
+    progress: int,
+    message: str,
+    *,
+    preview: str | None = None,
+    images: Sequence[str] = (),
+    meta: Mapping[str, Any] | None = None,
+) -> bytes:
+    """One event in the service's form: its clients read the JSON after `data: ` and skip the second, empty line.
+
+    meta: our own field beside those of the service.
+    """
+    content: dict[str, Any] = {"progress": progress, "preview": preview, "message": message, "images": list(images)}
+    if meta is not None:
+        content["meta"] = meta
     return f"data: {json.dumps(content)}\r\ndata: \r\n\r\n".encode()

@@ -18,6 +18,7 @@ from inpainting.catalog.specs import Kind, LoraKind
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import LoraUse, PaintSettings
 from inpainting.core.settings_table import MAX_LORAS, MAX_SEED, RANGES
+from inpainting.core.validation import abbreviate
 
 NONE = ("", "None")
 DEFAULT_VAE = "Default (model)"
@@ -50,7 +51,7 @@ class Notes:
 
     def clamp(self, name: str, value: float, highest: float) -> float:
         if value > highest:
-            self.ignore(name, f"{value:g} is above the highest value here; {highest:g} was used.")
+            self.ignore(name, f"{abbreviate(value)} is above the highest value here; {highest:g} was used.")
         return min(value, highest)
 
 

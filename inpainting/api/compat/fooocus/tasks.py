@@ -39,7 +39,7 @@ def task(generation: Generation, meta: Mapping[str, Any]) -> dict[str, Any]:
         "start_mills": milliseconds(generation.started_at),
         "finish_mills": milliseconds(generation.finished_at),
         "task_status": task_status(generation),
-        "webhook_url": generation.webhook_url,
+        "webhook_url": generation.service_data["request"].get("webhook_url") or "",
         "meta": meta,
     }
     if generation.has_ended:
@@ -49,7 +49,7 @@ def task(generation: Generation, meta: Mapping[str, Any]) -> dict[str, Any]:
         preview = last_preview(generation.pk)
         shown = "" if preview is None else png_base64(preview)
         return {**common, "finish_mills": UNKNOWN, "progress": progress, "preview": shown, "result": []}
-    return {**common, "progress": None, "result": None}
+    return {**common, "in_queue_mills": None, "progress": None, "result": None}
 
 
 def pending_task(generation: Generation, meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from django.conf import settings as django_settings
 from rest_framework.request import Request
 
 from inpainting.api.compat.base import Options, blank_request
@@ -58,7 +59,7 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
     notes.ignored.extend(name for name in unread if body.differs_from_default(name))
     return request, Options(
         warnings=tuple(notes.warnings),
-        webhook_url=body.webhook_url or "",
+        webhook_url=body.webhook_url or django_settings.FOOOCUS_WEBHOOK_URL,
         ignored_fields=tuple(dict.fromkeys(notes.ignored)),
         catalog=catalog,
     )
@@ -69,10 +70,17 @@ def text_to_image_size(body: GenerateBody, notes: Notes) -> Size:
     if found is None:
         notes.ignore("aspect_ratios_selection", f"it names no size; {DEFAULT_SIZE} was used.")
     size = Size(max(1, int(found[1])), max(1, int(found[2]))) if found else DEFAULT_SIZE
-    lowest, highest = RANGES["width"]
-    sides = (max(body.overwrite_width, 0) or size.width, max(body.overwrite_height, 0) or size.height)
-    width, height = (int(min(max(side, lowest), highest)) for side in sides)
-    return Size(width, height)
+    lowest, highest = map(int, RANGES["width"])
+
+    def clamped(field: str, overwritten: int, side: int) -> int:
+        name, pixels = (field, overwritten) if overwritten > 0 else ("aspect_ratios_selection", side)
+        nearest = min(max(pixels, lowest), highest)
+        if nearest != pixels:
+            notes.ignore(name, f"a side has {lowest} to {highest} pixels; {nearest} was used instead of {pixels}.")
+        return nearest
+
+    width = clamped("overwrite_width", body.overwrite_width, size.width)
+    return Size(width, clamped("overwrite_height", body.overwrite_height, size.height))
 
 
 def inpaint_request(body: GenerateBody, settings: PaintSettings, http_request: Request, notes: Notes) -> InpaintRequest:
@@ -91,7 +99,7 @@ def inpaint_request(body: GenerateBody, settings: PaintSettings, http_request: R
         picture, mask, placement = extend(picture, outpaint_of(body, picture.size), mask)
         return InpaintRequest(picture, mask, replace(settings, strength=1.0), placement=placement)
     settings = replace(settings, strength=body.inpaint_strength)
-    if body.differs_from_default("inpaint_respective_field"):
+    if "inpaint_respective_field" in body.model_fields_set:
         padding = padding_of(mask, body.inpaint_respective_field)
         settings = replace(settings, only_masked_padding=padding)
     return InpaintRequest(picture, mask, settings)

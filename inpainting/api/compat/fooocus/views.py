@@ -45,10 +45,8 @@ class TaskDetail(TaskView):
     def get(self, request: Request, task_id: str) -> HttpResponse:
         """The task, or an empty list for an unknown id, as the service answers."""
         try:
-            generation = history.find(request.user, UUID(task_id))
+            generation = history.find(request.user, UUID(task_id), service=self.dialect.name)
         except ValueError:
-            generation = None
-        if generation is not None and generation.service != self.dialect.name:
             generation = None
         return json_response([] if generation is None else self.task(generation))
 
@@ -58,9 +56,9 @@ class TaskList(TaskView):
         query = fastapi.validate(TaskQuery, request.query_params.dict(), place="query")
         found = self.own().order_by("-created_at")
         if query.start_at:
-            found = found.filter(created_at__gte=aware(query.start_at))
+            found = found.filter(created_at__gte=in_utc(query.start_at))
         if query.end_at:
-            found = found.filter(created_at__lte=aware(query.end_at))
+            found = found.filter(created_at__lte=in_utc(query.end_at))
         if query.action == "delete":
             if isinstance(request.auth, ApiKey) and Scope.MANAGE not in request.auth.scopes:
                 raise PermissionDenied
@@ -121,6 +119,10 @@ class Tool(DialectView):
         raise NotBuilt("This tool is not built yet.")
 
 
-def aware(time: datetime) -> datetime:
-    """The time in UTC where it has no time zone."""
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+def in_utc(time: datetime) -> datetime:
+    """The time in UTC, which is that of one without a time zone; beyond the first and the last year the nearest one."""
+    try:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except OverflowError:
+        nearest = datetime.min if time.year == datetime.min.year else datetime.max
+        return nearest.replace(tzinfo=UTC)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
+from inpainting.api.pictures import PictureText
 from inpainting.api.setting_fields import Integer, Number, Seed, Text
 from inpainting.core.settings_table import (
     ALGORITHM_SPELLINGS,
@@ -39,17 +40,6 @@ IP_ADAPTERS = (
     *("ip-adapter-plus_sdxl_vit-h", "ip-adapter-plus-face_sdxl_vit-h"),
 )
 MAX_TRACK_ID_CHARACTERS = 255
-
-
-class PictureText(serializers.Field):
-    """A URL, base64 or a data URL. CharField would examine each of its millions of characters."""
-
-    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "It must be a URL or base64."}
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return data
 
 
 class TrackId(serializers.Field):
