@@ -167,7 +167,7 @@ def test_compatible_loras_are_offered_and_used(page: Page, photo_file: Path) -> 
     recipe = kept_metadata(page)
     assert recipe["loras"] == [{"slug": "fast", "weight": 1}, {"slug": "ink", "weight": 0.5}]
     assert (recipe["steps"], recipe["scheduler"]) == (4, "LCMScheduler")
-    page.get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="Back", exact=True).click()
     page.get_by_role("button", name="Back to the defaults").click()
     expect(page.get_by_label("Ink")).to_have_value("")
     page.reload()

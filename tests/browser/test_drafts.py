@@ -305,7 +305,7 @@ def test_the_editor_opens_with_everything_as_it_was_left(
     for device in watched_page(other):
         device.goto("/")
         expect(device.locator("#editor")).to_have_attribute("data-state", "done")
-        device.get_by_role("button", name="Back").click()
+        device.get_by_role("button", name="Back", exact=True).click()
         drop(device, "#stage", written(white_square(), tmp_path / "second.png"))
         expect(device.locator("#photo-name")).to_have_text("second.png")
         device.locator("#undo").click()
