@@ -88,7 +88,8 @@ def photo() -> DecodedPicture:
 def _lower_priority() -> None:
     """Linux gives each thread a priority of its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS))
 
 
 _free = threading.BoundedSemaphore(MAX_WAITING)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -113,6 +115,12 @@ def test_painting_ends_at_the_deadline(db: None, monkeypatch: pytest.MonkeyPatch
     few = np.full(SHAPE, 255, np.uint8)
     few[100:110, 100:110] = 0
     assert sent(few).status_code == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_visitors_get_less_processor_time_than_users(db: None) -> None:
+    lowered = sample._thread.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
+    assert lowered == min(19, os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) + sample.NICENESS)
 
 
 def test_the_sample_can_be_switched_off(db: None, settings: Settings, rocket: NDArray[np.uint8]) -> None:
