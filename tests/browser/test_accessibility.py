@@ -11,7 +11,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from playwright.sync_api import Browser, Page, StorageState
 
 from tests.browser.accessibility import violations
-from tests.browser.conftest import PASSWORD, watched_page
+from tests.browser.conftest import PASSWORD, sign_up, watched_page
 from tests.browser.editor_page import generate, open_photo, paint_line
 from tests.installation import Installation
 
@@ -67,16 +67,26 @@ def test_pages_of_a_visitor(browser: Browser, site: Installation, screen: dict[s
         assert {url: rules for url, rules in found.items() if rules} == {}
 
 
-def test_states_of_the_editor(
-    browser: Browser, site: Installation, signed_up: StorageState, screen: dict[str, Any], photo_file: Path
-) -> None:
+def test_states_of_the_editor(browser: Browser, site: Installation, screen: dict[str, Any], photo_file: Path) -> None:
     found = {}
-    for page in watched_page(browser.new_context(base_url=site.url, storage_state=signed_up, **screen)):
+    for page in watched_page(browser.new_context(base_url=site.url, **screen)):
+        sign_up(page)  # without an earlier draft
         page.goto("/")
         open_photo(page, photo_file)
         found["photo"] = violations(page)
         paint_line(page, from_left=0.4, to_left=0.6)
         found["mask"] = violations(page)
+        page.get_by_role("button", name="More for the mask").click()
+        found["menu of the mask"] = violations(page)
+        page.get_by_role("button", name="Grow").click()
+        found["growing"] = violations(page)
+        page.get_by_role("button", name="Cancel").click()
+        for tool in ("Select an object", "Rectangle", "Extend the photo"):
+            page.get_by_role("button", name=tool).click()
+            found[tool] = violations(page)
+        page.keyboard.press("?")
+        found["keys"] = violations(page)
+        page.get_by_role("button", name="Close").click()
         generate(page)
         found["result"] = violations(page)
         page.goto("/history/")
