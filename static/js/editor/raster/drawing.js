@@ -103,7 +103,7 @@ export class Drawing {
       for (let column = Math.max(0, view.left); column < Math.min(view.right, all.right); column++) {
         const key = `${column} ${row}`
         this.#sent.add(key)
-        if (!before.has(key)) this.#patch(column, row, WHOLE_TILE)
+        if (!before.has(key)) this.#patch(column, row, [WHOLE_TILE])
       }
     }
   }
@@ -134,7 +134,7 @@ export class Drawing {
     this.mask = mask
     if (!this.#view) return
     const { level } = this.#view
-    const boxes = new Map()
+    const changes = new Map() // by display tile
     for (const [index, box] of changed ?? difference(before, mask)) {
       const { left, top } = mask.boxOf(index)
       const tile = { column: Math.floor(left / (SIDE << level)), row: Math.floor(top / (SIDE << level)) }
@@ -144,27 +144,34 @@ export class Drawing {
         right: Math.ceil((x + box.right) / 2 ** level), bottom: Math.ceil((y + box.bottom) / 2 ** level),
       }
       const key = `${tile.column} ${tile.row}`
-      if (this.#sent.has(key)) boxes.set(key, { ...tile, part: union(boxes.get(key)?.part, part) })
+      if (!this.#sent.has(key)) continue
+      if (!changes.has(key)) changes.set(key, { ...tile, parts: [] })
+      addPart(changes.get(key).parts, part)
     }
-    for (const { column, row, part } of boxes.values()) this.#patch(column, row, part)
+    for (const { column, row, parts } of changes.values()) this.#patch(column, row, parts)
   }
 
-  #patch(column, row, box) {
+  #patch(column, row, parts) {
     const { level } = this.#view
     const tile = uniform(this.mask, level, column, row)
-    this.#patches.push(tile
-      ? { column, row, value: tile.value }
-      : { column, row, box, rgba: pixels(this.mask, level, column, row, box, this.colour) })
+    if (tile) this.#patches.push({ column, row, value: tile.value })
+    else {
+      for (const box of parts) {
+        this.#patches.push({ column, row, box, rgba: pixels(this.mask, level, column, row, box, this.colour) })
+      }
+    }
   }
+}
+
+/** Adds a box to others; one that goes on where the last ends joins it. */
+function addPart(parts, box) {
+  const last = parts.at(-1)
+  if (last && last.top === box.top && last.bottom === box.bottom && last.right === box.left) last.right = box.right
+  else parts.push(box)
 }
 
 function difference(before, after) {
   const changed = []
   after.tiles.forEach((tile, index) => { if (tile !== before.tiles[index]) changed.push([index, WHOLE_TILE]) })
   return changed
-}
-
-function union(a, b) {
-  if (!a) return b
-  return { left: Math.min(a.left, b.left), top: Math.min(a.top, b.top), right: Math.max(a.right, b.right), bottom: Math.max(a.bottom, b.bottom) }
 }
