@@ -18,6 +18,7 @@ from inpainting.core.codecs import IntakeLimits
 from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.generations import batches
 from inpainting.models import BatchItem, Status
+from inpainting.models.batch import REFUSED
 from inpainting.web.editor_choices import choices
 
 PAGE_LENGTH = 20
@@ -64,5 +65,5 @@ def row_of(item: BatchItem) -> dict[str, Any]:
         "name": item.name or f"Photo {item.index + 1}",
         "url": reverse("generation", args=[generation.pk]) if generation is not None and is_shown else None,
         "thumbnail": thumbnail,
-        "error": error if item.state in (Status.FAILED, batches.REFUSED) else "",
+        "error": error if item.state in (Status.FAILED, REFUSED) else "",
     }

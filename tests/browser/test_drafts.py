@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -169,7 +169,7 @@ def test_a_killed_browser_and_a_stopped_server_lose_nothing(
             is_said(page, "Saved")
         do(page, 'await studio.take("blue"); studio.stroke(13)')
         is_said(page, "Offline: saved in this browser")
-        cookies = page.context.cookies()  # Chromium writes them to disk only twice a minute
+        cookies = cast("list[Any]", page.context.cookies())  # Chromium writes them to disk only twice a minute
         do(page, "studio.stroke(14)")
         os.killpg(group, signal.SIGKILL)
     with installation.serving(), own_browser(browser, chromium, profile) as (page, _):
