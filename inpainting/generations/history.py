@@ -57,7 +57,8 @@ def unfinished(user: Any) -> QuerySet[Generation]:
     """The user's queued and running generations, oldest first."""
     if not user.is_authenticated:
         return Generation.objects.none()
-    return Generation.objects.filter(owner=user, status__in=[Status.QUEUED, Status.RUNNING]).order_by("created_at")
+    live = Generation.objects.filter(owner=user, status__in=[Status.QUEUED, Status.RUNNING], deleted_at=None)
+    return live.order_by("created_at")
 
 
 def find(user: Any, pk: UUID, *, service: str | None = None) -> Generation | None:
