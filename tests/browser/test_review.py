@@ -1,0 +1,154 @@
+"""The pages of administrators in a browser: the review with its keys, actions on many, and Django's own pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, StorageState, expect
+
+from tests.browser.conftest import PASSWORD, watched_page
+from tests.browser.test_accessibility import RULES, SCREENS
+from tests.conftest import png
+from tests.installation import Installation
+
+pytestmark = pytest.mark.browser
+
+REVIEWER = "reviewer@example.org"
+LIST = "/admin/inpainting/generation/"
+DJANGOS = (
+    *("/admin/accounts/user/", "/admin/accounts/auditentry/", "/admin/inpainting/inferencemodel/"),
+    *("/admin/inpainting/userlimits/add/", "/admin/accounts/apikey/"),
+)
+"""Lists and a form of Django's own."""
+
+
+@pytest.fixture(scope="module")
+def owners_key(site: Installation) -> str:
+    """The key of a user with four generations."""
+    key = site.manage("create_api_key", "reviewed@example.org", "--create-user").strip()
+    photo = np.full((96, 128, 3), 90, np.uint8)
+    photo[:, 64:] = 160
+    mask = np.full((96, 128), 255, np.uint8)
+    mask[40:60, 50:80] = 0
+    for _ in range(4):
+        assert site.img2img(key, png(photo), png(mask))[0] == 200
+    return key
+
+
+@pytest.fixture(scope="module")
+def reviewer(browser: Browser, site: Installation, owners_key: str) -> StorageState:
+    """The session of a superuser."""
+    site.environment["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
+    site.manage("createsuperuser", "--noinput", "--email", REVIEWER)
+    context = browser.new_context(base_url=site.url)
+    page = context.new_page()
+    page.goto("/accounts/login/")
+    page.get_by_label("Email").fill(REVIEWER)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_selector("#editor[data-ready]")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture(params=SCREENS)
+def screen(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {**SCREENS[request.param], "reduced_motion": "reduce"}
+
+
+@pytest.fixture
+def review(browser: Browser, site: Installation, reviewer: StorageState, screen: dict[str, Any]) -> Iterator[Page]:
+    yield from watched_page(browser.new_context(base_url=site.url, storage_state=reviewer, **screen))
+
+
+def is_clean(page: Page) -> None:
+    """Nothing that axe finds, no sideways scroll, no violation of the policy."""
+    found = Axe().run(page, options=RULES).response["violations"]
+    assert [f"{rule['id']}: {node['html'][:120]}" for rule in found for node in rule["nodes"]] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_reviewer_walks_by_keys_and_removes_what_its_owner_then_cannot_open(
+    review: Page, site: Installation, owners_key: str, screen: dict[str, Any]
+) -> None:
+    page, messages = review, []
+    page.on("console", lambda message: messages.append(message.text) if message.type == "error" else None)
+    page.goto(f"{LIST}?q=reviewed@&verdict=unreviewed")
+    is_clean(page)
+    cards = page.locator(".review-card a")
+    addresses = [str(cards.nth(index).get_attribute("href")) for index in range(2)]
+    cards.first.click()
+    is_clean(page)
+
+    boxes = [page.locator(".side-by-side .picture img").nth(index).bounding_box() for index in range(3)]
+    tops, lefts = zip(*((box["y"], box["x"]) for box in boxes if box), strict=True)
+    if screen["viewport"]["width"] >= 1280:
+        assert max(tops) - min(tops) < 2
+        assert list(lefts) == sorted(set(lefts))
+    else:
+        assert list(tops) == sorted(set(tops))
+
+    page.keyboard.press("j")
+    page.wait_for_url(f"**{addresses[1]}")
+    page.keyboard.press("k")
+    page.wait_for_url(f"**{addresses[0]}")
+    page.get_by_label("Note").fill("look 123")  # the keys do not act while one types
+    expect(page.get_by_role("radio", name="Fine")).not_to_be_checked()
+    page.locator("h1").click()
+    page.keyboard.press("2")
+    expect(page.locator(".message.success")).to_contain_text("needs attention")
+    page.wait_for_url(f"**{addresses[1]}")
+    page.keyboard.press("3")
+    expect(page.get_by_label("Note")).to_be_focused()
+    page.keyboard.type("copied from elsewhere")
+    page.get_by_role("button", name="Save", exact=False).first.click()
+    expect(page.locator(".message.success")).to_contain_text("removed")
+    pk = addresses[1].split("/")[4]
+    status, body = site.get(f"/api/generations/{pk}/", key=owners_key)
+    assert (status, json.loads(body)["code"]) == (410, "generation_removed")
+
+    page.goto(addresses[0])
+    page.get_by_label("Keys:").uncheck()
+    page.reload()
+    page.keyboard.press("1")
+    expect(page.get_by_role("radio", name="Needs attention")).to_be_checked()
+    page.get_by_label("Keys:").check()
+    assert messages == []
+
+
+def test_selected_generations_change_after_a_confirmation(review: Page) -> None:
+    page = review
+    page.goto(f"{LIST}?q=reviewed@")
+    expect(page.get_by_role("button", name="Continue")).to_be_disabled()
+    page.get_by_label("Select all on this page").check()
+    expect(page.locator("[data-selected]")).to_have_text("4 selected")
+    page.get_by_label("Action for the selected generations").select_option("removed")
+    page.get_by_role("button", name="Continue").click()
+    is_clean(page)
+    page.get_by_label("Reason, for the owners").fill("a test")
+    page.get_by_role("button", name="Remove, with a reason for the owner").click()
+    expect(page.locator(".message.success")).to_contain_text("4 of 4")
+    expect(page.locator(".badge.verdict-removed")).to_have_count(4)
+    page.get_by_label("Select all on this page").check()
+    page.get_by_label("Action for the selected generations").select_option("fine")
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Mark as fine").click()
+    expect(page.locator(".badge.verdict-fine")).to_have_count(4)
+    page.goto(f"{LIST}?q=nothing+at+all")
+    expect(page.get_by_text("Nothing matches")).to_be_visible()
+    is_clean(page)
+
+
+def test_the_other_pages_of_the_admin_look_like_the_rest_and_can_be_used_by_everybody(review: Page) -> None:
+    page = review
+    for path in ("/admin/", "/admin/usage/", "/admin/usage/?q=nobody", *DJANGOS):
+        page.goto(path)
+        is_clean(page)
+        assert page.locator("link[rel=icon]").get_attribute("href")
+        expect(page.get_by_role("navigation", name="Administration").get_by_role("link", name="Review")).to_be_visible()
