@@ -130,8 +130,8 @@ class AuditEntry(models.Model):
 
     @property
     def changes(self) -> list[tuple[str, Any, Any]]:
-        """Name, value before and value after, for each value that was changed."""
-        names = dict.fromkeys([*self.before, *self.after])
+        """Name, value before and value after, for each value that was changed, by name."""
+        names = sorted({*self.before, *self.after})
         return [(name, self.before.get(name), self.after.get(name)) for name in names]
 
 

@@ -26,7 +26,7 @@ from inpainting.models import (
     Verdict,
 )
 
-PAGE_LENGTH = 50
+PAGE_LENGTH = 25
 
 
 @admin.site.admin_view

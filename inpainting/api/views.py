@@ -95,6 +95,7 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
         inpaint_request, options = dialect.parse(request)
     except Repeated as repeated:
         generation = repeated.generation
+        history.refuse_removed(generation)
     else:
         engine = options.engine
         # Without a diffusion model nothing can be painted where nothing is kept.

@@ -18,7 +18,7 @@ from inpainting.leases import NOT_LEASED, in_seconds
 from inpainting.models import completion_waiters
 from inpainting.models.generation_request import GenerationRequest
 from inpainting.models.pictures import GeneratedImage
-from inpainting.models.review import Reviewed, Verdict
+from inpainting.models.review import Reviewed
 from inpainting.models.webhook_delivery import WebhookDelivery
 from inpainting.realtime import events
 
@@ -92,9 +92,7 @@ class Generation(Reviewed, GenerationRequest):
                 fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="generation_deleted"
             ),
             models.Index(fields=["-created_at", "-id"], name="generation_newest"),
-            models.Index(
-                fields=["verdict", "-created_at"], condition=~models.Q(verdict=Verdict.NONE), name="generation_reviewed"
-            ),
+            models.Index(fields=["verdict", "-created_at", "-id"], name="generation_by_verdict"),
         ]
 
     def __str__(self) -> str:
