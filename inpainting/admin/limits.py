@@ -16,7 +16,7 @@ class RetentionAdmin(admin.ModelAdmin):
 
     list_display = ("__str__", "days")
     list_select_related = ("user",)
-    autocomplete_fields = ("user",)
+    raw_id_fields = ("user",)
 
 
 @admin.register(UserLimits)
@@ -25,4 +25,4 @@ class UserLimitsAdmin(admin.ModelAdmin):
 
     list_display = ("__str__", "waiting", "per_minute", "per_day", "megapixels_per_day", "stored_megabytes")
     list_select_related = ("user",)
-    autocomplete_fields = ("user",)
+    raw_id_fields = ("user",)

@@ -10,7 +10,7 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from playwright.sync_api import Browser, Page, StorageState
 
-from tests.browser.accessibility import violations
+from tests.browser.accessibility import SCREENS, violations
 from tests.browser.conftest import PASSWORD, sign_up, watched_page
 from tests.browser.editor_page import generate, open_photo, paint_line
 from tests.installation import Installation
@@ -19,10 +19,6 @@ ADMINISTRATOR = "administrator@example.org"
 NOT_PAGES = ("api/schema/", "livez", "readyz", "admin/jsi18n/", "admin/autocomplete/")
 NOT_OURS = ("api/docs/", "admin/")
 """Swagger UI and the pages of Django's admin."""
-SCREENS: dict[str, dict[str, Any]] = {
-    "desktop-light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
-    "phone-dark": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True},
-}
 
 
 @pytest.fixture(scope="module")
