@@ -403,7 +403,9 @@ async function openFromAddress() {
   const id = wanted.get("generation") ?? wanted.get("source")
   if (wanted.has("sample")) return saying("photo", async () => takePhoto(await fetchFile(root.dataset.sampleUrl, "rocket.jpg")))
   if (wanted.has("batch")) return paintForBatch()
-  if (id && id === store.document.generation) return // the draft has it, with more than the server knows
+  if (id && id === store.document.generation) { // the draft has it, with more than the server knows, but these
+    return saying("generate", async () => settingsForm.takeImages(await get(`/api/generations/${encodeURIComponent(id)}/`)))
+  }
   if (!id) {
     const last = remembered("settings")
     if (last && !Object.keys(store.document.settings).length) await settingsForm.reuse(last)
