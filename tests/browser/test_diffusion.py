@@ -20,6 +20,7 @@ from tests.browser.editor_page import (
     MS_TO_LOAD,
     close_settings,
     is_red,
+    kept_generation,
     kept_metadata,
     more_settings,
     open_details,
@@ -167,10 +168,11 @@ def test_compatible_loras_are_offered_and_used(page: Page, photo_file: Path) -> 
     recipe = kept_metadata(page)
     assert recipe["loras"] == [{"slug": "fast", "weight": 1}, {"slug": "ink", "weight": 0.5}]
     assert (recipe["steps"], recipe["scheduler"]) == (4, "LCMScheduler")
+    pk = kept_generation(page)["id"]
     page.get_by_role("button", name="Back", exact=True).click()
     page.get_by_role("button", name="Back to the defaults").click()
     expect(page.get_by_label("Ink")).to_have_value("")
-    page.reload()
+    page.goto(f"/?source={pk}")
     expect(page.get_by_label("Ink")).to_have_value("0.5")
 
 

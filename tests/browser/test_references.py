@@ -147,6 +147,7 @@ def test_both_images_are_sent_stored_and_reopened(page: Page, pictures: dict[str
     page.goto(f"/generations/{content['id']}/")
     for words in ("ControlNet", "By depth", "Eye", "0.8"):
         expect(page.locator(".recipe")).to_contain_text(words)
+    page.locator("summary", has_text="Details").click()
     for what in ("Control image", "Image prompt"):
         picture = page.get_by_role("img", name=what)
         expect(picture).to_be_visible()
