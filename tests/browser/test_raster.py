@@ -145,15 +145,17 @@ def test_random_operations_equal_those_on_a_plain_array(run: Run, seed: int) -> 
                 if (level !== before) shown.clear()
             }} else {{
                 const operation = random_operation[from(kinds)]()
+                let isDrawn = false
                 kept.length = cursor
                 plains.length = cursor + 1
                 if (operation.kind === "stroke" && random() < 0.5) {{
                     await drawing.begin({{ operation: {{ ...operation, points: operation.points.slice(0, 1) }} }})
                     for (const each of operation.points.slice(1)) await drawing.extend({{ points: [each] }})
-                    if (random() < 0.2) drawing.cancel()
-                    drawing.end()
+                    isDrawn = random() < 0.8
+                    if (isDrawn) drawing.end()
+                    else drawing.cancel()
                 }}
-                await drawing.show({{ keep: cursor, added: [operation], count: cursor + 1 }})
+                if (!isDrawn) await drawing.show({{ keep: cursor, added: [operation], count: cursor + 1 }})
                 kept.push(operation)
                 plains.push(PLAIN[operation.kind](plains[cursor++], operation))
             }}
