@@ -3,6 +3,7 @@
 # make run LIGHT=1     the same without torch, diffusers and onnxruntime, which the built-in engine does not need
 # make test            install what is missing, run the tests
 # make lint            style, types, security, migrations, deployment settings
+# make screenshots     take the screenshots of the documentation anew
 # make wheels          check that every pinned package has a wheel for each Python version that is supported
 
 # Python 3.14 has no wheel of PyMaxflow yet.
@@ -44,7 +45,7 @@ endef
 endif
 export DOWNLOAD
 
-.PHONY: run test lint wheels install install-dev
+.PHONY: run test lint screenshots wheels install install-dev
 .DEFAULT_GOAL := run
 
 run: install
@@ -61,6 +62,9 @@ lint: install-dev
 	$(BIN)/bandit --configfile pyproject.toml --quiet --recursive accounts dreamlayer_site inpainting manage.py
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	DREAMLAYER_BEHIND_TLS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+screenshots: install-dev
+	$(BIN)/python -m tests.browser.screenshots docs/screenshots
 
 # Installs nothing. pip fails at the first pin without a wheel.
 wheels: $(BIN)/pip
