@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -11,8 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, sign_up, watched_page
 from tests.browser.editor_page import drop, more_settings, open_photo, paint_line, start, white_square, written
@@ -311,3 +313,25 @@ def test_the_editor_opens_with_everything_as_it_was_left(
         device.locator("#undo").click()
         expect(device.locator("#photo-name")).to_have_text(photo_file.name)
         expect(device.locator("#photo-covered")).to_have_text(str(painted))
+
+
+def test_a_photo_that_is_chosen_while_the_result_opens_replaces_it(
+    page: Page, photo_file: Path, tmp_path: Path
+) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.4, to_left=0.6)
+    start(page)
+    expect(page.locator("#editor")).to_have_attribute("data-state", "done")
+    expect(page.locator("#saved")).to_have_text("Saved")
+    requests: list[Route] = []
+    page.route(re.compile(r"/api/generations/[0-9a-f-]+/$"), lambda route: requests.append(route))
+    page.goto("/")
+    page.wait_for_selector("#editor[data-ready]")
+    page.set_input_files("#photo-input", written(np.full((64, 64, 3), 200, np.uint8), tmp_path / "chosen.png"))
+    page.wait_for_timeout(300)
+    assert requests
+    for request in requests:
+        request.continue_()
+    page.unroute_all(behavior="ignoreErrors")
+    expect(page.locator("#photo-name")).to_have_text("chosen.png")
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")

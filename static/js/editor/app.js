@@ -45,7 +45,7 @@ const EDITING = { generation: null, step: "editing" }
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 const store = new Store()
-const now = { photo: null, photoUrl: "", isChecking: false, painting: null, specks: null, timer: 0, mode: MODES[0], told: "", keepsAtOnce: false }
+const now = { photo: null, photoUrl: "", isChecking: false, painting: null, specks: null, timer: 0, mode: MODES[0], told: "", keepsAtOnce: false, resumed: null }
 
 const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
 const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas") }, {
@@ -82,7 +82,9 @@ const strip = new Strip($("strip"), openStep)
 // --- photo and mask -----------------------------------------------------------------------------------------------
 
 async function takeFiles(files) {
-  if (isBatch(files) && !now.painting) return openBatch(sorted(files))
+  if (store.document.step === "result") await now.resumed // the draft's result may just be opening
+  if (now.painting) return say("photo", "Something is being painted. Wait for it, or cancel it.")
+  if (isBatch(files)) return openBatch(sorted(files))
   const { photo, mask } = now.photo || files.length > 1 ? sortFiles(files) : { photo: files[0], mask: null }
   if (photo) await takePhoto(photo)
   if (mask && now.photo) await takeMask(mask)
@@ -432,7 +434,7 @@ const openDraft = () => Draft.open({
   account,
   store,
   onState: showSaved,
-  onAdopt: (document) => saying("generate", () => resume(document)),
+  onAdopt: (document) => { now.resumed = saying("generate", () => resume(document)) },
   onOtherDevice: () => say("photo", "This draft was changed on another device too. Undo leads to those changes."),
 })
 
