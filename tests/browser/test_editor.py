@@ -456,3 +456,11 @@ def test_lifting_the_brush_erases_where_that_is_switched_on(page: Page, photo_fi
     paint_line(page, from_left=0.2, to_left=0.25)
     expect(page.locator("#strip button")).to_have_count(3)
     expect(page.get_by_role("button", name="Step 2, from step 1: Erased")).to_be_visible()
+
+
+def test_a_mask_that_cannot_be_drawn_is_reported(page: Page, photo_file: Path) -> None:
+    page.route("**/raster/worker*.js", lambda route: route.abort())
+    page.reload()
+    open_photo(page, photo_file)
+    expect(page.locator("#generate-hint")).to_have_text("The mask cannot be drawn. Reload the page; your work is kept.")
+    expect(page.locator("#generate")).to_be_disabled()

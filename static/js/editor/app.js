@@ -45,7 +45,7 @@ const EDITING = { generation: null, step: "editing" }
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 const store = new Store()
-const now = { photo: null, photoUrl: "", isChecking: false, painting: null, specks: null, timer: 0, mode: MODES[0], told: "", keepsAtOnce: false, resumed: null }
+const now = { photo: null, photoUrl: "", isChecking: false, painting: null, specks: null, timer: 0, mode: MODES[0], told: "", keepsAtOnce: false, resumed: null, isBroken: false }
 
 const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
 const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas") }, {
@@ -55,6 +55,10 @@ const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), ove
     toolbox.redraw()
   },
   onDrawn,
+  onError() {
+    now.isBroken = true
+    refresh()
+  },
 })
 const settingsForm = new SettingsForm($("settings"), {
   engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limitBytes: limits.image, onChange: formChanged,
@@ -328,6 +332,7 @@ async function cancel() {
 }
 
 function whatIsMissing() {
+  if (now.isBroken) return "The mask cannot be drawn. Reload the page; your work is kept."
   if (!now.photo) return "First drop or choose a photo."
   if (mask.coverage() === 0 && isEmpty(store.view.frame)) return now.told ? `${now.told}.` : "Brush over what should go, or drop a mask."
   return ""

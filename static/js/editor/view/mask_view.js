@@ -34,15 +34,17 @@ export class MaskView {
   #previewUrl = ""
 
   /** @param {{surface: HTMLElement, photo: HTMLCanvasElement, overlay: HTMLCanvasElement}} elements
-   *  @param {{onView: Function, onDrawn: Function}} listeners onView(viewport, photo): the photo moved or was zoomed;
-   *  onDrawn({coverage, bytes, problems}): the mask changed; bytes: memory of its snapshots */
-  constructor({ surface, photo, overlay }, { onView = () => {}, onDrawn = () => {} } = {}) {
+   *  @param {{onView: Function, onDrawn: Function, onError: Function}} listeners onView(viewport, photo): the photo moved
+   *  or was zoomed; onDrawn({coverage, bytes, problems}): the mask changed; bytes: memory of its snapshots;
+   *  onError(): the worker could not be loaded, and nothing is drawn */
+  constructor({ surface, photo, overlay }, { onView = () => {}, onDrawn = () => {}, onError = () => {} } = {}) {
     this.#surface = surface
     this.#overlay = overlay
     this.onView = onView
     this.onDrawn = onDrawn
     this.#painter = new Painter({ photo, overlay }, () => this.#box())
     this.#worker.addEventListener("message", ({ data }) => this.#receive(data))
+    this.#worker.addEventListener("error", () => onError())
     new ResizeObserver(() => this.#resize()).observe(surface)
   }
 
