@@ -115,7 +115,7 @@ class Planner:
         if (why or requested is None) and DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name):
             return Choice(DIFFUSION, f"{why}, and a diffusion model is installed.")
         why = f"{why}, but no diffusion model is installed" if why else "There is no prompt"
-        return self._without_prompt(f"{why}, so the gap is closed from the picture itself")
+        return self._without_prompt(f"{why}, so the masked area is filled from the rest of the picture")
 
     def _without_prompt(self, why: str) -> Choice:
         """The best engine that needs no prompt. why: the beginning of the reason."""

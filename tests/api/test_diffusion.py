@@ -212,7 +212,7 @@ def test_the_metadata_has_the_reason_for_the_engine(
 ) -> None:
     for fields, reason in (
         ({"prompt": "a lawn"}, "There is a prompt, and a diffusion model is installed."),
-        ({"prompt": ""}, "There is no prompt, so the gap is closed from the picture itself; no model for erasing"),
+        ({"prompt": ""}, "There is no prompt, so the masked area is filled from the rest of the picture"),
         ({"prompt": "", "model": "tiny"}, "A model was requested, and a diffusion model is installed."),
         ({"prompt": "a lawn", "engine": "quick-fill"}, "The request names this engine."),
     ):
