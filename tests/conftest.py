@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from django.test import Client
+from django.db import connection
+from django.test import Client, TransactionTestCase
 from numpy.typing import NDArray
 
+from accounts.audit import AuditEntry
 from accounts.models import ApiKey, User
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -29,6 +32,27 @@ ALLOWED_ORIGIN = "https://front.example"
 """Scripts of this origin may use the API of `site`."""
 
 strategies.load_profiles()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _flush_of_the_audit_log() -> Iterator[None]:
+    """Let tests with transactions empty the audit log: on SQLite they do so by DELETE, which its triggers refuse."""
+    migration = import_module("accounts.migrations.0005_audit_log")
+    flush = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]  # not in django-stubs
+
+    def flush_without_triggers(case: TransactionTestCase) -> None:
+        has_entries = connection.vendor == "sqlite" and AuditEntry.objects.exists()
+        if has_entries:
+            with connection.schema_editor() as editor:
+                migration.drop_triggers(None, editor)
+        flush(case)
+        if has_entries:
+            with connection.schema_editor() as editor:
+                migration.create_triggers(None, editor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", flush_without_triggers)
+        yield
 
 
 @pytest.fixture(autouse=True)

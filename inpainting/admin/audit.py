@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from accounts.models import AuditEntry
 
@@ -51,4 +51,4 @@ class AuditEntryAdmin(admin.ModelAdmin):
             (name, "–" if before in (None, "") else before, "–" if after in (None, "") else after)
             for name, before, after in entry.changes
         )
-        return format_html_join(mark_safe("<br>"), "{}: {} → {}", lines)
+        return format_html_join("", "<div>{}: {} → {}</div>", lines)
