@@ -28,6 +28,7 @@ from inpainting.models import (
     WebhookDelivery,
 )
 from tests.api.bodies import shape_a, upload
+from tests.drafts import document as draft_document
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 
@@ -122,12 +123,15 @@ def calls(
         BatchItem.objects.create(batch=again, index=1, name="", refusal=refusal)
         return posted(f"/api/batches/{again.pk}/retry/")
 
+    draft = {"revision": 0, "document": draft_document(), "pictures": []}
+
     def batch_body() -> dict[str, Any]:
         return {"images": [upload(photo_png)], "masks": [upload(mask_png)], "prompt": "", "engine": "quick-fill"}
 
     return {
         "GET /api/batches/": lambda: alices_program.get("/api/batches/"),
         "GET /api/batches/{id}/": lambda: alices_program.get(f"/api/batches/{batch.pk}/"),
+        "GET /api/draft/": lambda: alices_program.get("/api/draft/"),
         "GET /api/engines/": lambda: alices_program.get("/api/engines/"),
         "GET /api/generations/": lambda: alices_program.get("/api/generations/"),
         "GET /api/generations/{id}/": lambda: alices_program.get(f"/api/generations/{done.pk}/"),
@@ -144,6 +148,7 @@ def calls(
         "POST /api/img2img, waiting": lambda: posted("/api/img2img", body(), Prefer="respond-async"),
         "POST /api/img2img, refused": lambda: posted("/api/img2img", body(num_images="99")),
         "POST /api/img2img/dry-run": lambda: posted("/api/img2img/dry-run", body()),
+        "POST /api/masks/": lambda: posted("/api/masks/", {"image": upload(photo_png), "box": "[8, 8, 60, 50]"}),
         "POST /api/plan/": lambda: posted("/api/plan/", {"prompt": "a lawn"}),
         "POST /api/img2img/interrupt": lambda: posted("/api/img2img/interrupt"),
         "POST /api/tickets/": lambda: posted("/api/tickets/"),
@@ -152,6 +157,11 @@ def calls(
             f"/api/webhooks/deliveries/{delivery.webhook_id}/resend/"
         ),
         "POST /api/webhooks/secret/rotate/": lambda: posted("/api/webhooks/secret/rotate/"),
+        "PUT /api/draft/": lambda: alices_program.put(
+            "/api/draft/",
+            {"revision": 0, "document": draft_document(), "pictures": []},
+            content_type="application/json",
+        ),
         "POST /api/webhooks/test/": lambda: posted("/api/webhooks/test/", {"url": "https://alice.example/hook"}),
     }
 

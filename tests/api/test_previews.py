@@ -62,7 +62,7 @@ def replace_file(picture: StoredPicture, pixels: NDArray[np.uint8]) -> None:
 
 
 class ImageSources(HTMLParser):
-    """The addresses of the pictures that a page loads."""
+    """The addresses of the pictures that a page loads. Those "before" are loaded when a card is pointed at."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -70,8 +70,9 @@ class ImageSources(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "img":
-            self.found.add(dict(attrs)["src"] or "")
+        values = dict(attrs)
+        if tag == "img" and values.get("class") != "before":
+            self.found.add(values["src"] or "")
 
 
 def loaded_bytes(client: Client, path: str) -> int:

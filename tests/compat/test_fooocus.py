@@ -346,7 +346,8 @@ def events_of(response: Any) -> list[dict[str, Any]]:
 
 def test_stream_output_is_answered_with_events(alices_program: Client, body: dict[str, Any]) -> None:
     events = events_of(post(alices_program, {**body, "stream_output": "true", "async_process": True}))
-    assert all(event.keys() == {"progress", "preview", "message", "images"} for event in events)
+    keys = {"progress", "preview", "message", "images"}
+    assert [event.keys() for event in events] == [keys] * (len(events) - 1) + [keys | {"meta"}]
     assert all((event["images"], event["preview"]) == ([], None) for event in events[:-1])
     last = events[-1]
     assert (last["progress"], last["message"], last["preview"]) == (100, "Finished", None)
