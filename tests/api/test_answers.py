@@ -157,11 +157,7 @@ def calls(
             f"/api/webhooks/deliveries/{delivery.webhook_id}/resend/"
         ),
         "POST /api/webhooks/secret/rotate/": lambda: posted("/api/webhooks/secret/rotate/"),
-        "PUT /api/draft/": lambda: alices_program.put(
-            "/api/draft/",
-            {"revision": 0, "document": draft_document(), "pictures": []},
-            content_type="application/json",
-        ),
+        "PUT /api/draft/": lambda: alices_program.put("/api/draft/", draft, content_type="application/json"),
         "POST /api/webhooks/test/": lambda: posted("/api/webhooks/test/", {"url": "https://alice.example/hook"}),
     }
 
