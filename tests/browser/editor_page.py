@@ -57,8 +57,8 @@ def open_photo(page: Page, path: Path) -> None:
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
 
 
-def is_red(page: Page, across: float = 0.5, down: float = 0.5) -> bool:
-    """Whether the overlay is red at this point of the photo (0 to 1), after the next frame is drawn."""
+def overlay_colour(page: Page, across: float = 0.5, down: float = 0.5) -> tuple[int, int, int, int]:
+    """RGBA of the overlay at this point of the photo (0 to 1), after the next frame is drawn."""
     red, green, blue, alpha = page.evaluate(
         """async ([across, down]) => {
             const canvas = document.getElementById("mask-canvas")
@@ -74,6 +74,12 @@ def is_red(page: Page, across: float = 0.5, down: float = 0.5) -> bool:
         }""",
         [across, down],
     )
+    return red, green, blue, alpha
+
+
+def is_red(page: Page, across: float = 0.5, down: float = 0.5) -> bool:
+    """Whether the overlay is red at this point of the photo (0 to 1), after the next frame is drawn."""
+    red, green, blue, alpha = overlay_colour(page, across, down)
     return bool(alpha > 64 and red > 200 and green < 100 and blue < 120)
 
 

@@ -22,16 +22,24 @@ NOT_OURS = ("api/docs/", "admin/")
 
 
 @pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A server of its own: where there is an administrator, the link that creates the first one ends."""
+    site = Installation(tmp_path_factory.mktemp("site"), DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+    site.migrate()
+    site.manage("createsuperuser", "--noinput", "--email", ADMINISTRATOR)
+    with site.serving():
+        yield site
+
+
+@pytest.fixture(scope="module")
 def administrator(browser: Browser, site: Installation) -> StorageState:
     """The session of a superuser."""
-    site.environment["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
-    site.manage("createsuperuser", "--noinput", "--email", ADMINISTRATOR)
     context = browser.new_context(base_url=site.url)
     page = context.new_page()
     page.goto("/accounts/login/")
     page.get_by_label("Email").fill(ADMINISTRATOR)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_selector("#editor[data-ready]")
     state = context.storage_state()
     context.close()

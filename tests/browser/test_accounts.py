@@ -132,7 +132,7 @@ def test_a_passkey_signs_in_alone_and_after_the_password_and_sessions_are_listed
     expect(phone.get_by_role("heading", name="Second step")).to_be_visible()
     assert violations(phone) == []
     phone.get_by_role("button", name="Use a passkey or security key").click()
-    phone.wait_for_url("**/")
+    phone.wait_for_selector("#editor[data-ready]")
 
     phone.goto("/accounts/sessions/")
     expect(phone.get_by_text("This one")).to_be_visible()

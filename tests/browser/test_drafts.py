@@ -277,8 +277,9 @@ def test_another_account_gets_nothing_of_the_first(person: Page, browser: Browse
 
 
 def test_the_editor_opens_with_everything_as_it_was_left(
-    page: Page, browser: Browser, site: Installation, photo_file: Path, tmp_path: Path
+    visitor: Page, browser: Browser, site: Installation, photo_file: Path, tmp_path: Path
 ) -> None:
+    page, person = visitor, sign_up(visitor)
     saved, name, covered = page.locator("#saved"), page.locator("#photo-name"), page.locator("#photo-covered")
     open_photo(page, photo_file)
     paint_line(page, from_left=0.4, to_left=0.6)
@@ -293,7 +294,6 @@ def test_the_editor_opens_with_everything_as_it_was_left(
     expect(page.locator("#engine")).to_have_value("quick-fill")
     end_session(page, site)
     start(page)
-    person = str(page.locator("body").get_attribute("data-email"))
     sign_in_again(page, person)
     page.wait_for_url("**/?generation=*")
     page.reload()  # while it is painted
@@ -310,14 +310,16 @@ def test_the_editor_opens_with_everything_as_it_was_left(
         device.get_by_role("button", name="Back", exact=True).click()
         drop(device, "#stage", written(white_square(), tmp_path / "second.png"))
         expect(device.locator("#photo-name")).to_have_text("second.png")
-        device.locator("#undo").click()
+        device.locator("[data-command=undo]").click()
         expect(device.locator("#photo-name")).to_have_text(photo_file.name)
         expect(device.locator("#photo-covered")).to_have_text(str(painted))
 
 
 def test_a_photo_that_is_chosen_while_the_result_opens_replaces_it(
-    page: Page, photo_file: Path, tmp_path: Path
+    visitor: Page, photo_file: Path, tmp_path: Path
 ) -> None:
+    page = visitor
+    sign_up(page)
     open_photo(page, photo_file)
     paint_line(page, from_left=0.4, to_left=0.6)
     start(page)

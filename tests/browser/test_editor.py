@@ -74,7 +74,7 @@ def test_a_new_user_drops_a_photo_and_a_mask_and_gets_the_object_removed(
 
     visitor.get_by_role("link", name="History").click()
     visitor.locator(".card a").click()
-    expect(visitor.locator(".triptych figure")).to_have_count(3)
+    expect(visitor.locator("main figure")).to_have_count(3)
     expect(visitor.locator(".recipe")).to_contain_text("quick-fill")
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from tests.browser.editor_page import is_red, open_photo, paint_line, start
+from tests.browser.conftest import PATIENCE_MS
+from tests.browser.editor_page import is_red, open_photo, overlay_colour, paint_line, start
 
 pytestmark = pytest.mark.browser
 
@@ -65,21 +66,14 @@ def test_the_preview_is_shown_only_inside_the_mask(page: Page, send_event: Calla
     assert is_red(page)
     green = preview_of(np.full((64, 64, 3), GREEN, np.uint8), [0, 0, 256, 256])
     send_event({"type": "progress", "step": 3, "of": 12, "percent": 25, "seconds_left": 9, "preview": green})
-    page.wait_for_function(
-        """() => {
-            const canvas = document.getElementById("mask-canvas")
-            const [x, y] = [Math.floor(canvas.width / 2), Math.floor(canvas.height / 2)]
-            const [red, green, blue, alpha] = canvas.getContext("2d").getImageData(x, y, 1, 1).data
-            return red < 60 && green > 150 && alpha === 255
-        }"""
-    )
-    outside = page.evaluate(
-        """() => {
-            const canvas = document.getElementById("mask-canvas")
-            return canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 4, 1, 1).data[3]
-        }"""
-    )
-    assert outside == 0
+    for _ in range(PATIENCE_MS // 100):
+        r, g, b, a = overlay_colour(page)
+        if r < 60 and g > 150 and a == 255:
+            break
+        page.wait_for_timeout(100)
+    else:
+        pytest.fail(f"no preview inside the mask: {(r, g, b, a)}")
+    assert overlay_colour(page, down=0.25)[3] == 0
     send_event({"type": "cancelled"})
     expect(page.locator("#generate-message")).to_have_text("Cancelled. Your mask is still here.")
     assert is_red(page)

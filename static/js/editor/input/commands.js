@@ -54,7 +54,7 @@ export const COMMANDS = [
   { id: "open", label: "Open a photo", keys: ["Ctrl+O"], group: PICTURE },
   { id: "generate", label: "Erase or paint", keys: ["Ctrl+Enter"], group: PICTURE, inFields: true },
   { id: "keep", label: "Keep the result", keys: ["K"], group: PICTURE },
-  { id: "back", label: "Back from the result", keys: ["Escape"], group: PICTURE },
+  { id: "back", label: "Back from the result", keys: ["Escape"], group: PICTURE, where: "result" },
   { id: "result-before", label: "The result before", keys: ["ArrowLeft"], group: PICTURE },
   { id: "result-after", label: "The next result", keys: ["ArrowRight"], group: PICTURE },
   { id: "help", label: "Keys", keys: ["?"], group: PICTURE },
@@ -141,6 +141,7 @@ export class Commands {
 
   #commandOf(event, isOnSurface) {
     if (document.querySelector("dialog:modal")) return null
+    if (event.key === "Escape" && document.querySelector(":popover-open")) return null // it closes that alone
     const isHere = ({ id, where, inFields }) => {
       if (!this.isEnabled(id) || (where === "surface" && !isOnSurface)) return false
       return inFields || !isTaken(event, this.#isOverSurface())
