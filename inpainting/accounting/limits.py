@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Model, QuerySet, Sum
+from django.db.models.expressions import Combinable
 from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
@@ -39,6 +40,16 @@ UPLOADED_PICTURES = 100
 """Limit on the uploaded pictures of a user that have not expired."""
 DRAFT_PICTURES = 500
 """Limit on the pictures that a user uploaded for drafts and batches: each selected object is one."""
+
+STORED: tuple[tuple[type[Model], str, Combinable], ...] = (
+    (SourceImage, "owner", F("byte_count")),
+    (Mask, "owner", F("byte_count")),
+    (ReferencePicture, "owner", F("byte_count")),
+    (UploadedPicture, "owner", F("byte_count")),
+    (DraftPicture, "owner", F("byte_count")),
+    (GeneratedImage, "generation__owner", F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")),
+)
+"""The models of stored images, their paths to the owner, and the bytes of their files that count as stored."""
 
 
 class LimitReached(InvalidRequest):
@@ -195,16 +206,22 @@ def waiting(owner: Any) -> int:
 
 def stored_bytes(owner: Any) -> int:
     """Bytes of all stored images of a user, without thumbnails and previews."""
-    files = F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")
-    kept = [
-        SourceImage.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
-        Mask.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
-        ReferencePicture.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
-        UploadedPicture.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
-        DraftPicture.objects.filter(owner=owner).aggregate(n=Sum("byte_count")),
-        GeneratedImage.objects.filter(generation__owner=owner).aggregate(n=Sum(files)),
-    ]
-    return sum(pictures["n"] or 0 for pictures in kept)
+    return stored_bytes_of([owner.pk])[owner.pk]
+
+
+def stored_bytes_of(owners: Collection[int]) -> dict[int, int]:
+    """Primary key of each user -> bytes as `stored_bytes` counts them."""
+    stored = dict.fromkeys(owners, 0)
+    for model, owner, files in STORED:
+        images = model._default_manager.filter(**{f"{owner}__in": owners}).order_by()
+        for key, byte_count in images.values_list(owner).annotate(n=Sum(files)):
+            stored[key] += byte_count
+    return stored
+
+
+def all_stored_bytes() -> int:
+    """Bytes of the stored images of all users, as `stored_bytes` counts them."""
+    return sum(model._default_manager.aggregate(n=Sum(files))["n"] or 0 for model, _, files in STORED)
 
 
 def _recent_entries(owner: Any, act: Act, window: timedelta) -> QuerySet[LedgerEntry]:

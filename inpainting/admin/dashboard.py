@@ -16,23 +16,19 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin
 from django.core.cache import cache
-from django.db.models import Count, F, Min, Q, Sum
+from django.db.models import Count, Min, Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts.models import AuditEntry
+from inpainting.accounting.limits import all_stored_bytes
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.models import (
-    GeneratedImage,
     Generation,
     InferenceModel,
-    Mask,
     ModelState,
-    ReferencePicture,
-    SourceImage,
     Status,
-    UploadedPicture,
     Verdict,
 )
 
@@ -150,14 +146,6 @@ def storage() -> dict[str, Any]:
     usage = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
     stored = cache.get_or_set("dashboard-stored-bytes", all_stored_bytes, STORED_SECONDS)
     return {"free": usage.free, "total": usage.total, "used": usage.total - usage.free, "stored": stored}
-
-
-def all_stored_bytes() -> int:
-    kept = [model._default_manager.aggregate(n=Sum("byte_count")) for model in (SourceImage, Mask, ReferencePicture)]
-    kept.append(UploadedPicture.objects.aggregate(n=Sum("byte_count")))
-    files = F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")
-    kept.append(GeneratedImage.objects.aggregate(n=Sum(files)))
-    return sum(row["n"] or 0 for row in kept)
 
 
 def models() -> dict[str, Any]:

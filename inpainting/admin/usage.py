@@ -9,22 +9,13 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Count, DurationField, ExpressionWrapper, F, Max, Model, Q, Sum
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Max, Q, Sum
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from accounts.models import User
-from inpainting.models import (
-    GeneratedImage,
-    Generation,
-    Mask,
-    ReferencePicture,
-    SourceImage,
-    Status,
-    UploadedPicture,
-    UserLimits,
-    Verdict,
-)
+from inpainting.accounting.limits import stored_bytes_of
+from inpainting.models import Generation, Status, UserLimits, Verdict
 
 PAGE_LENGTH = 25
 
@@ -81,21 +72,6 @@ def usage_of(users: list[User]) -> list[dict[str, Any]]:
 
 def by_owner(rows: Iterable[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
     return {row["owner"]: row for row in rows}
-
-
-def stored_bytes_of(ids: list[int]) -> dict[int, int]:
-    """Bytes of the stored images of each user, without thumbnails and previews."""
-    stored: dict[int, int] = dict.fromkeys(ids, 0)
-    files = F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")
-    own: list[type[Model]] = [SourceImage, Mask, ReferencePicture, UploadedPicture]
-    sums = [model._default_manager.filter(owner__in=ids).order_by().values_list("owner").annotate(n=Sum("byte_count"))
-            for model in own]  # fmt: skip
-    results = GeneratedImage.objects.filter(generation__owner__in=ids).order_by()
-    sums.append(results.values_list("generation__owner").annotate(n=Sum(files)))
-    for rows in sums:
-        for owner, byte_count in rows:
-            stored[owner] += byte_count or 0
-    return stored
 
 
 def latest(*times: datetime | None) -> datetime | None:
