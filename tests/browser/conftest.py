@@ -19,6 +19,7 @@ try:
     from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect, sync_playwright
     from skimage import data
 
+    from tests.browser.accessibility import SCREENS
     from tests.browser.editor_page import SIDE, Pixels, written
 except ImportError:  # Playwright comes with the development extras
     collect_ignore_glob = ["test_*.py"]
@@ -30,6 +31,7 @@ from tests.installation import Installation
 Run = Callable[[str, str], Any]
 PATIENCE_MS = 30_000
 PASSWORD = "dusk-over-the-bench-42"
+ADMINISTRATOR = "administrator@example.org"
 CHROMIUM_FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -131,6 +133,37 @@ def photo() -> Pixels:
 @pytest.fixture
 def photo_file(photo: Pixels, tmp_path: Path) -> Path:
     return written(photo, tmp_path / "astronaut.png")
+
+
+@pytest.fixture(scope="session")
+def administered_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A running server with an administrator. `site` has none: the link that creates the first one would end."""
+    site = Installation(tmp_path_factory.mktemp("administered"), DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+    site.migrate()
+    site.manage("createsuperuser", "--noinput", "--email", ADMINISTRATOR)
+    with site.serving():
+        yield site
+
+
+@pytest.fixture(scope="module")
+def administrator(browser: Browser, administered_site: Installation) -> StorageState:
+    """The session of the administrator."""
+    context = browser.new_context(base_url=administered_site.url)
+    page = context.new_page()
+    page.goto("/accounts/login/")
+    page.get_by_label("Email").fill(ADMINISTRATOR)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_selector("#editor[data-ready]")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture(params=SCREENS)
+def screen(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The options of a browser context, for each kind of screen."""
+    return {**SCREENS[request.param], "reduced_motion": "reduce"}
 
 
 def watched_page(context: BrowserContext) -> Iterator[Page]:

@@ -10,45 +10,19 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from playwright.sync_api import Browser, Page, StorageState
 
-from tests.browser.accessibility import SCREENS, violations
-from tests.browser.conftest import PASSWORD, sign_up, watched_page
+from tests.browser.accessibility import violations
+from tests.browser.conftest import sign_up, watched_page
 from tests.browser.editor_page import generate, open_photo, paint_line
 from tests.installation import Installation
 
-ADMINISTRATOR = "administrator@example.org"
 NOT_PAGES = ("api/schema/", "livez", "readyz", "admin/jsi18n/", "admin/autocomplete/")
 NOT_OURS = ("api/docs/", "admin/")
 """Swagger UI and the pages of Django's admin."""
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A server of its own: where there is an administrator, the link that creates the first one ends."""
-    site = Installation(tmp_path_factory.mktemp("site"), DJANGO_SUPERUSER_PASSWORD=PASSWORD)
-    site.migrate()
-    site.manage("createsuperuser", "--noinput", "--email", ADMINISTRATOR)
-    with site.serving():
-        yield site
-
-
-@pytest.fixture(scope="module")
-def administrator(browser: Browser, site: Installation) -> StorageState:
-    """The session of a superuser."""
-    context = browser.new_context(base_url=site.url)
-    page = context.new_page()
-    page.goto("/accounts/login/")
-    page.get_by_label("Email").fill(ADMINISTRATOR)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
-    page.wait_for_selector("#editor[data-ready]")
-    state = context.storage_state()
-    context.close()
-    return state
-
-
-@pytest.fixture(params=SCREENS)
-def screen(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {**SCREENS[request.param], "reduced_motion": "reduce"}
+def site(administered_site: Installation) -> Installation:
+    return administered_site
 
 
 def test_pages_of_an_administrator(

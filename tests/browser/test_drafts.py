@@ -172,7 +172,11 @@ def test_a_killed_browser_and_a_stopped_server_lose_nothing(
         do(page, 'await studio.take("blue"); studio.stroke(13)')
         is_said(page, "Offline: saved in this browser")
         cookies = cast("list[Any]", page.context.cookies())  # Chromium writes them to disk only twice a minute
+        said = page.evaluate("studio.said.length")
         do(page, "studio.stroke(14)")
+        page.wait_for_function(
+            "(said) => studio.said.length > said && studio.said.at(-1) === 'Offline: saved in this browser'", arg=said
+        )
         os.killpg(group, signal.SIGKILL)
     with installation.serving(), own_browser(browser, chromium, profile) as (page, _):
         page.context.add_cookies(cookies)

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
-from tests.browser.accessibility import SCREENS, violations
-from tests.browser.conftest import PASSWORD, watched_page
+from tests.browser.accessibility import violations
+from tests.browser.conftest import watched_page
 from tests.conftest import png
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
 
-REVIEWER = "reviewer@example.org"
 emails = (f"reviewed{number}@example.org" for number in count(1))
 LIST = "/admin/inpainting/generation/"
 DJANGOS = (
@@ -33,6 +32,11 @@ DJANGOS = (
 class Owner:
     email: str
     key: str
+
+
+@pytest.fixture(scope="module")
+def site(administered_site: Installation) -> Installation:
+    return administered_site
 
 
 @pytest.fixture
@@ -49,31 +53,9 @@ def owner(site: Installation) -> Owner:
     return Owner(email, key)
 
 
-@pytest.fixture(scope="module")
-def reviewer(browser: Browser, site: Installation) -> StorageState:
-    """The session of a superuser."""
-    site.environment["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
-    site.manage("createsuperuser", "--noinput", "--email", REVIEWER)
-    context = browser.new_context(base_url=site.url)
-    page = context.new_page()
-    page.goto("/accounts/login/")
-    page.get_by_label("Email").fill(REVIEWER)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
-    page.wait_for_selector("#editor[data-ready]")
-    state = context.storage_state()
-    context.close()
-    return state
-
-
-@pytest.fixture(params=SCREENS)
-def screen(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {**SCREENS[request.param], "reduced_motion": "reduce"}
-
-
 @pytest.fixture
-def review(browser: Browser, site: Installation, reviewer: StorageState, screen: dict[str, Any]) -> Iterator[Page]:
-    yield from watched_page(browser.new_context(base_url=site.url, storage_state=reviewer, **screen))
+def review(browser: Browser, site: Installation, administrator: StorageState, screen: dict[str, Any]) -> Iterator[Page]:
+    yield from watched_page(browser.new_context(base_url=site.url, storage_state=administrator, **screen))
 
 
 def is_clean(page: Page) -> None:
