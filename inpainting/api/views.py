@@ -99,7 +99,8 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
     else:
         engine = options.engine
         # Without a diffusion model nothing can be painted where nothing is kept.
-        if dialect.name != NATIVE and (settings.COMPAT_REQUIRE_DIFFUSION or inpaint_request.mask.all()):
+        needed = inpaint_request.mask.any() if settings.COMPAT_REQUIRE_DIFFUSION else inpaint_request.mask.all()
+        if dialect.name != NATIVE and needed:
             engine = require_diffusion(options.catalog)
             inpaint_request = replace(inpaint_request, settings=replace(inpaint_request.settings, step_down=False))
         submission = Submission(

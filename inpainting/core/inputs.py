@@ -26,11 +26,13 @@ def build_request(
     polarity: MaskPolarity,
     conditioning_images: Mapping[str, DecodedPicture] = NO_IMAGES,
     outpaint: Outpaint | None = None,
+    *,
+    may_be_unchanged: bool = False,
 ) -> tuple[InpaintRequest, tuple[str, ...]]:
     """Build the request, with warnings about its images. A mask of another size is scaled to the image.
 
     mask: None repaints the whole image; with `outpaint`, the border alone. conditioning_images: by their names in
-    `InpaintRequest`; a control image is scaled to the canvas.
+    `InpaintRequest`; a control image is scaled to the canvas. may_be_unchanged: see `outpainting.extend`.
     """
     picture, pixels, placement = image.picture, None, None
     warnings = list(image.warnings)
@@ -39,7 +41,7 @@ def build_request(
         scaled = masks.scaling_note(mask.picture.size, picture.size)
         warnings += [*mask.warnings, *([scaled] if scaled else [])]
     if outpaint is not None:
-        picture, pixels, placement = extend(picture, outpaint, pixels)
+        picture, pixels, placement = extend(picture, outpaint, pixels, may_be_unchanged=may_be_unchanged)
     elif pixels is None:
         pixels = np.full((picture.size.height, picture.size.width), 255, np.uint8)
     pictures, more_warnings = prepare_conditioning_images(conditioning_images, picture.size)

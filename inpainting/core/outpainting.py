@@ -167,13 +167,16 @@ def outpaint_from(values: Mapping[str, Any]) -> Outpaint | None:
     return None if outpaint == Outpaint() else outpaint
 
 
-def extend(image: Picture, outpaint: Outpaint, mask: Mask | None = None) -> tuple[Picture, Mask, Placement]:
+def extend(
+    image: Picture, outpaint: Outpaint, mask: Mask | None = None, *, may_be_unchanged: bool = False
+) -> tuple[Picture, Mask, Placement]:
     """The canvas with the source image on it, the mask of the border, and where the source image lies.
 
     mask: canonical, of the source image's size; it is placed with the image and repainted as well. The border continues
     the edge pixels. The source image's pixels are the same bit for bit where `Placement.is_scaled` is False.
-    Raises InvalidRequest: `image_dimensions` for a canvas above the limits of images, `mask_empty` where no pixel is
-    to be repainted.
+    The mask is empty where a scaled source image covers the canvas; with `may_be_unchanged` also where one covers it
+    that was not scaled. Raises InvalidRequest: `image_dimensions` for a canvas above the limits of images, else
+    `mask_empty`.
     """
     placement = outpaint.placement(image.size)
     check_canvas(placement.canvas, image, field=outpaint.field)
@@ -183,7 +186,7 @@ def extend(image: Picture, outpaint: Outpaint, mask: Mask | None = None) -> tupl
     pixels = pixels.reshape(placement.canvas.height, placement.canvas.width, -1)
     band = np.full(pixels.shape[:2], 255, np.uint8)
     band[box.slices] = 0 if mask is None else masks.scaled(mask, box.size)
-    if not band.any():
+    if not (band.any() or placement.is_scaled or may_be_unchanged):
         raise InvalidRequest(
             f"Nothing to outpaint: the result would have the size of the image, {placement.canvas}.",
             code="mask_empty",

@@ -61,6 +61,8 @@ def apply_safety_checker(
     stops the check.
     Raises EngineFailed, `safety_checker_unavailable`.
     """
+    if not painting.mask.any():
+        return replace(painting, nsfw_content_detected=False)
     picture = painting.picture if painting.make_unfaded is None else painting.make_unfaded()
     pixels, (scale, _) = picture.pixels, painting.window.scale
     shown = (padded_to_square(to_rgb8(Picture(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale))

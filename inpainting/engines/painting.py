@@ -69,14 +69,16 @@ def paint(plan: Plan, engine: Engine, on_step: OnStep) -> list[Painting]:
 def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting]:
     """`settings.num_images` paintings of a plan, each composited when it is taken; its pictures are never changed.
 
-    Where the engine reads `strength` and it is 0 nothing is painted: the window is not even scaled. The last step is
-    reported again with each picture that is composited.
+    Where the mask is empty, or the engine reads `strength` and it is 0, nothing is painted: the window is not even
+    scaled. The last step is reported again with each picture that is composited.
     Raises EngineFailed if the engine returns a wrong number of pictures; EngineFailed and Cancelled from the engine
     propagate: from the call, or from the iteration where the engine makes its pictures one by one.
     """
-    if plan.settings.strength == 0 and "strength" not in plan.ignored:
-        on_step(Step(1, 1, box=plan.window.box, notes=(NOTHING_TO_DO,)))
-        return iter([unchanged(plan)] * plan.settings.num_images)
+    is_empty = not plan.mask.any()
+    if is_empty or (plan.settings.strength == 0 and "strength" not in plan.ignored):
+        notes = () if is_empty else (NOTHING_TO_DO,)
+        on_step(Step(1, 1, box=plan.window.box, notes=notes))
+        return iter([unchanged(plan, notes)] * plan.settings.num_images)
     relay = StepRelay(plan.window.box, on_step)
     return composite_each(plan, engine_pictures(prefilled(plan, relay), engine, relay), relay)
 
@@ -117,7 +119,7 @@ def composite_each(plan: Plan, pictures: Iterable[NDArray[np.uint8]], relay: Ste
         raise EngineFailed(f"{plan.engine.name} should return {count} pictures, got {number}")
 
 
-def unchanged(plan: Plan) -> Painting:
+def unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:
     return Painting(
         picture=plan.request.image,
         mask=plan.mask,
@@ -127,7 +129,7 @@ def unchanged(plan: Plan) -> Painting:
         seam_score_plain=0.0,
         colour_matched=False,
         seam_blended=False,
-        notes=(NOTHING_TO_DO,),
+        notes=notes,
     )
 
 

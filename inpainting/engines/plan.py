@@ -15,7 +15,7 @@ from inpainting.catalog import families
 from inpainting.core import masks
 from inpainting.core.codecs.formats import losses
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.geometry import plan_window
+from inpainting.core.geometry import Box, Placement, Window, plan_window
 from inpainting.core.moderation import policy
 from inpainting.core.picture import Mask
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -54,8 +54,14 @@ class Planner:
     max_megapixels: float | None = None
 
     def plan(self, request: InpaintRequest, engine: str = registry.AUTO, *, seed: int = 0) -> Plan:
-        """Plan a request with its images. Raises what `plan_settings` and `plan_pictures` raise."""
-        return plan_pictures(request, self.plan_settings(request.settings, engine, seed=seed))
+        """Plan a request with its images. Raises what `plan_settings` and `plan_pictures` raise.
+
+        Where nothing is to be painted (see `nothing_to_paint`) the engine is quick-fill, which loads no model.
+        """
+        plan = self.plan_settings(request.settings, engine, seed=seed)
+        if why := nothing_to_paint(request.placement, request.mask):
+            plan = self._plan_without_model(plan, Choice(QUICK_FILL, why))
+        return plan_pictures(request, plan)
 
     def plan_settings(self, requested: PaintSettings, engine: str = registry.AUTO, *, seed: int = 0) -> SettingsPlan:
         """Choose the engine, apply the safety checker's policy and fill in every default.
@@ -94,10 +100,14 @@ class Planner:
         why = "The device's memory was too small for the model, so the gap was closed from the picture itself"
         choice = self._without_prompt(why)
         try:
-            resolution = self.resolve(choice.engine, replace(plan.settings, model=None))
-            return plan_pictures(plan.request, planned(resolution, choice, plan.requested))
+            return plan_pictures(plan.request, self._plan_without_model(plan, choice))
         except InvalidRequest:
             return None
+
+    def _plan_without_model(self, plan: SettingsPlan, choice: Choice) -> SettingsPlan:
+        """The same settings for another engine."""
+        resolution = self.resolve(choice.engine, replace(plan.settings, model=None))
+        return planned(resolution, choice, plan.requested, plan.warnings)
 
     def choose(self, engine: str = registry.AUTO, requested: PaintSettings | None = None) -> Choice:
         """The engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
@@ -136,6 +146,14 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`.
     """
     mask = masks.effective_mask(request.mask, plan.settings)
+    lost = losses(request.image, plan.settings.output_format)
+    if why := nothing_to_paint(request.placement, mask):
+        return Plan(
+            **_fields_of(plan) | {"warnings": (*plan.warnings, why, *lost)},
+            request=replace(request, settings=plan.settings),
+            mask=mask,
+            window=Window(Box.whole(request.image.size), request.image.size),
+        )
     check_amount(mask, plan)
     bounds = masks.nonempty_bounds(mask)
     if plan.engine.needs_surroundings and mask.all():
@@ -148,7 +166,6 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     images = {name: getattr(request, name) for name in CONDITIONING_IMAGES if getattr(request, name) is not None}
     unread = unread_images(plan, images)
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
-    lost = losses(request.image, plan.settings.output_format)
     window = plan_window(bounds, request.image.size, plan.window_rule)
     parts = () if request.placement is None else passes(mask, window, plan.window_rule)
     about_mask = masks.check(mask) if request.placement is None else ()
@@ -163,6 +180,14 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
         window=window,
         passes=parts,
     )
+
+
+def nothing_to_paint(placement: Placement | None, mask: Mask) -> str:
+    """A sentence for people where an outpainting's source image covers the canvas and the mask is empty, else ""."""
+    if placement is None or mask.any():
+        return ""
+    scaled = f", scaled from {placement.source} to {placement.canvas}," if placement.is_scaled else ""
+    return f"Nothing is painted: the image{scaled} covers the whole result."
 
 
 def check_amount(mask: Mask, plan: SettingsPlan) -> None:

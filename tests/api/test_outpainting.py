@@ -54,6 +54,29 @@ def test_json_may_ask_for_a_size_and_the_image_is_scaled_down_to_it(
     assert metadata["source_box"] == [0, 16, 48, 48]
 
 
+def test_an_image_that_covers_the_size_is_scaled_and_nothing_is_painted(
+    alices_program: Client, photo: NDArray[np.uint8], photo_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inpainting.engines.quick_fill.engine.QuickFill.inpaint", None)
+    fields = {"outpaint_size": "48x32", "output_format": "jpeg", "num_images": "2"}
+    plan = outpaint(alices_program, photo_png, url=f"{URL}/dry-run", **fields)
+    metadata = outpaint(alices_program, photo_png, **fields)["metadata"]
+    again = alices_program.post(f"/api/generations/{Generation.objects.get().pk}/run-again/")
+    assert again.status_code == 202
+
+    reason = "Nothing is painted: the image, scaled from 96x64 to 48x32, covers the whole result."
+    assert (plan["engine_reason"], plan["coverage"], plan["window"]) == (reason, 0, [0, 0, 48, 32])
+    assert (metadata["engine_reason"], metadata["warnings"]) == (reason, [reason])
+    assert (metadata["source_width"], metadata["source_height"]) == (96, 64)
+    assert metadata["source_box"] == [0, 0, 48, 32]
+    for generation in Generation.objects.all():
+        for image in generation.images.all():
+            expected = cv2.resize(photo, (48, 32), interpolation=cv2.INTER_AREA)
+            assert np.array_equal(image.read().pixels, expected)
+            assert (image.outside_mask_changed_pixels, image.report["coverage"]) == (0, 0)
+    assert {generation.status for generation in Generation.objects.all()} == {"succeeded"}
+
+
 def test_16_bits_and_alpha_are_kept(alices_program: Client) -> None:
     pixels = np.random.default_rng(1).integers(0, 65536, (40, 50, 4)).astype(np.uint16)
     encoded, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA))

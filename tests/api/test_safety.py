@@ -171,6 +171,13 @@ def test_the_verdict_is_null_without_a_checker_and_a_passing_result_is_unchanged
 
 
 @pytest.mark.usefixtures("checker")
+def test_a_result_in_which_nothing_was_painted_passes(alices_program: Client, photo_png: bytes) -> None:
+    form = {"image": upload(photo_png), "prompt": "", "outpaint_size": "48x32", "safety_checker": "true"}
+    answer = alices_program.post("/api/img2img", form).json()
+    assert answer["metadata"]["nsfw_content_detected"] == [False]
+
+
+@pytest.mark.usefixtures("checker")
 @pytest.mark.parametrize("fading", ["grey", "blurred"])
 def test_a_faint_result_is_judged_at_full_strength(
     alices_program: Client, photo_png: bytes, hole: Any, fading: str

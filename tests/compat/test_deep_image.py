@@ -124,6 +124,30 @@ def test_the_source_is_centred_and_only_scaled_down(
     assert np.array_equal(result[top:bottom, left:right], expected)
 
 
+@pytest.mark.parametrize(("width", "note"), [(96, "the image covers"), (48, "scaled from 96x64 to 48x32, covers")])
+def test_a_source_that_covers_the_size_is_completed_without_painting(
+    program: Client, photo: NDArray[np.uint8], settings: Settings, width: int, note: str
+) -> None:
+    settings.COMPAT_REQUIRE_DIFFUSION = True
+    body = outpainting(width=width, height=width * 2 // 3, **generating(description="a lawn"))
+    completed = post(program, body).json()
+    result = decode_picture(download(completed["result_url"])).picture.pixels
+    expected = photo if width == 96 else cv2.resize(photo, (48, 32), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(result, expected)
+    (warning,) = completed["meta"]["warnings"]
+    assert warning.startswith("Nothing is painted")
+    assert note in warning
+    assert (completed["meta"]["engine"], Generation.objects.get().painted_pixels) == ("quick-fill", 0)
+
+
+def test_an_empty_mask_is_refused_also_where_the_source_covers_the_size(
+    program: Client, photo: NDArray[np.uint8]
+) -> None:
+    mask = base64.b64encode(png(np.zeros_like(photo))).decode()
+    body = {**inpainting(ip_image2=f"base64,{mask}"), "width": 96, "height": 64, "fit": {"canvas": "outpainting"}}
+    assert refused(post(program, body), 400)["code"] == "BAD_REQUEST"
+
+
 def test_a_response_lists_what_was_ignored(program: Client) -> None:
     got = post(program, {**inpainting(description="a lawn"), "dpi": 300})
     assert got.json()["meta"] == {

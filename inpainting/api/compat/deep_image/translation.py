@@ -65,7 +65,9 @@ def read_request(
     if values.get("fit") or mask is None or size is None:
         outpaint = Outpaint(size=str(size)) if values.get("fit") else None
         inpaint_request, notes = build_request(
-            image, mask, paint_settings, MaskPolarity.WHITE_REPAINTS, outpaint=outpaint
+            *(image, mask, paint_settings, MaskPolarity.WHITE_REPAINTS),
+            outpaint=outpaint,
+            may_be_unchanged=mask is None,
         )
     else:
         fitted = fit_within(image.picture.size, size)
