@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import Coroutine
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -17,6 +17,9 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
 
 from dreamlayer_site.body_limit import Message, Receive, Send, takes_pictures
+from dreamlayer_site.refusals import refusal
+from inpainting.api.dialects import dialect_at
+from inpainting.api.errors import Busy, api_error
 from inpainting.api.later_response import ARRIVED, LATER, EventStream, LaterResponse
 from inpainting.worker.waiting import wait_until_ended
 
@@ -60,7 +63,13 @@ class LaterResponseMiddleware:
             elif message["type"] == "http.response.start":
                 headers.extend(message["headers"])
 
-        async with self.turn(scope):
+        async with AsyncExitStack() as turn:
+            try:
+                async with asyncio.timeout(max_turn_seconds(scope)):
+                    await turn.enter_async_context(self.turn(scope))
+            except TimeoutError:
+                await self.handler.send_response(busy(scope), send)
+                return
             await self.handler(handled, noting_receive, withholding_send)
         if not found or has_disconnected:
             return
@@ -92,6 +101,17 @@ class LaterResponseMiddleware:
                 await self.handler.send_response(response, send_with_headers)
             finally:
                 await sync_to_async(response.close)()
+
+
+def max_turn_seconds(scope: Scope) -> float | None:
+    """How long a request may wait for its turn; None: without a limit."""
+    dialect = dialect_at(scope["path"])
+    return None if dialect is None else dialect.max_accept_seconds(scope["path"])
+
+
+def busy(scope: Scope) -> HttpResponse:
+    origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+    return refusal(api_error(Busy()), scope["path"], origin=origin)
 
 
 async def send_events(stream: EventStream, headers: list[tuple[bytes, bytes]], send: Send) -> None:

@@ -69,6 +69,14 @@ class DiffusionRequired(exceptions.APIException):
     default_detail = no_model_message()
 
 
+class Busy(exceptions.APIException):
+    """A request waited longer for its turn, or for its pictures, than its response may take."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "try_again"
+    default_detail = "The server is busy, so the request would be answered too late; try again in a moment."
+
+
 class TooLarge(InvalidPicture):
     """A picture has more bytes than are accepted."""
 
@@ -208,4 +216,6 @@ def framework_error(error: exceptions.APIException) -> ApiError:
         code = "csrf"
     challenge: Any = getattr(error, "auth_header", None)
     headers = {"WWW-Authenticate": str(challenge)} if challenge else {}
+    if isinstance(error, Busy):
+        headers["Retry-After"] = str(RETRY_SECONDS)
     return ApiError(status=error.status_code, code=code, message=message, headers=headers, cause=error)

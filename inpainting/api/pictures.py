@@ -18,7 +18,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from inpainting.api.concurrency_limits import limit_fetches
-from inpainting.api.errors import TooLarge
+from inpainting.api.errors import Busy, TooLarge
 from inpainting.api.media.links import read_own_link
 from inpainting.core.codecs import DecodedPicture, IntakeLimits, decode_picture
 from inpainting.core.errors import InvalidPicture
@@ -31,8 +31,6 @@ URL = re.compile(r"https?://|/(?:images|api|generations|outputs|inputs)/", re.IG
 DRAFT_PICTURE = re.compile(r"/api/draft/pictures/[0-9a-f]{64}/\?name=([^&#]{1,2000})")
 DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 MAX_NAME_CHARACTERS = 255
-MIN_FETCH_SECONDS = 5
-"""For each picture behind a URL, also where the response is due earlier: the request may have waited for its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ def read_picture(
     """Read and decode a picture. request: its user's own links may be read, and their limit of fetches counts.
 
     fetch_until: when a picture behind a URL must have arrived, on the monotonic clock; see `fetch_policy`.
-    Raises InvalidPicture, LimitReached, and what `net.download_image` raises.
+    Raises InvalidPicture, LimitReached, Busy, and what `net.download_image` raises.
     """
     data = read_bytes(sent, role, request, fetch_until=fetch_until)
     if role.png_only:
@@ -149,11 +147,16 @@ def read_bytes(sent: SentPicture, role: PictureRole, request: Request, *, fetch_
 
 
 def fetch_policy(role: PictureRole, until: float | None) -> OutboundPolicy:
-    """The site's policy with the limits of the role, and with what is left of the time `until`, in whole seconds."""
+    """The site's policy with the limits of the role, and with what is left of the time `until`, in whole seconds.
+
+    Raises Busy where less than a second is left.
+    """
     policy = replace(site_policy(), max_bytes=role.max_bytes)
     if until is None:
         return policy
-    left = max(MIN_FETCH_SECONDS, math.floor(until - time.monotonic()))
+    left = math.floor(until - time.monotonic())
+    if left < 1:
+        raise Busy
     return replace(policy, total_seconds=min(policy.total_seconds, left))
 
 

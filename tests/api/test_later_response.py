@@ -23,6 +23,7 @@ from dreamlayer_site import later_responses
 from dreamlayer_site.asgi import application
 from dreamlayer_site.later_responses import LaterResponseMiddleware
 from inpainting.api import later_response, views
+from inpainting.api.compat.deep_image import dialect as deep_image_dialect
 from inpainting.api.native.dialect import NativeApi
 from inpainting.generations import recovery, submit
 from inpainting.generations.delete import delete_all_of_user
@@ -31,6 +32,8 @@ from inpainting.realtime import events
 from inpainting.realtime.following import follow
 from inpainting.worker.waiting import wait_until_ended
 from tests.api.bodies import shape_c
+from tests.compat import deep_image
+from tests.compat.arrival import Clock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE_SECONDS = 60
@@ -42,9 +45,9 @@ def _no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Caller(ApplicationCommunicator):  # type: ignore[misc]  # channels ships no types
-    """A client of `POST /api/img2img`."""
+    """A client of `POST /api/img2img`, or of another path."""
 
-    def __init__(self, key: str, body: dict[str, Any], **headers: str) -> None:
+    def __init__(self, key: str, body: dict[str, Any], path: str = "/api/img2img", **headers: str) -> None:
         content = json.dumps(body).encode()
         sent = {
             "Host": "localhost",
@@ -56,16 +59,19 @@ class Caller(ApplicationCommunicator):  # type: ignore[misc]  # channels ships n
         scope = {
             "type": "http",
             "method": "POST",
-            "path": "/api/img2img",
+            "path": path,
             "query_string": b"",
             "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
         }
         super().__init__(application, scope)
         self.content = content
 
+    async def send(self) -> None:
+        await self.send_input({"type": "http.request", "body": self.content, "more_body": False})
+
     async def start(self) -> Generation:
         """Send the request; return its generation once the response waits for it."""
-        await self.send_input({"type": "http.request", "body": self.content, "more_body": False})
+        await self.send()
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not completion_waiters.awaited():
                 await asyncio.sleep(0.01)
@@ -140,6 +146,37 @@ async def test_the_wait_begins_before_the_request_waits_for_its_turn(
     async with call(Prefer="wait=25") as (caller, _):
         assert (await caller.answer())[0] == 202
     assert waited == [7.0]
+
+
+async def test_the_time_for_fetching_begins_before_the_request_waits_for_its_turn(
+    alices_key: str, monkeypatch: pytest.MonkeyPatch, mask_png: bytes
+) -> None:
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(later_responses, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    limits = clock.let_fetching_take(monkeypatch, 3.0, mask_png)
+
+    @asynccontextmanager
+    async def turn(*_: object) -> AsyncIterator[None]:
+        clock.now += 12.0
+        yield
+
+    monkeypatch.setattr(LaterResponseMiddleware, "turn", turn)
+    monkeypatch.setattr(later_responses, "wait_until_ended", clock.wait)
+    caller = Caller(alices_key, deep_image.inpainting(), deep_image.PROCESS)
+    await caller.send()
+    assert (await caller.answer())[2]["status"] == "in_progress"
+    assert (limits, clock.waited) == ([8, 5], [6.0])
+
+
+async def test_a_request_whose_turn_comes_too_late_is_refused(alices_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deep_image_dialect, "ACCEPT_SECONDS", 0.05)
+    monkeypatch.setattr(LaterResponseMiddleware, "turn", lambda *_: asyncio.Semaphore(0))
+    caller = Caller(alices_key, deep_image.inpainting(), deep_image.PROCESS)
+    await caller.send()
+    status, headers, problem = await caller.answer()
+    assert (status, headers["retry-after"], problem["code"]) == (503, "5", "TRY_AGAIN")
+    for path in ("/api/img2img", "/api/v6/images/inpaint", deep_image.PROCESS_LATER, "/history/"):
+        assert later_responses.max_turn_seconds({"path": path}) is None
 
 
 async def test_a_disconnect_ends_the_wait_but_not_the_generation(call: Call) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from inpainting.api import later_response, pictures, views
+from inpainting.api.compat.modelslab import dialect as modelslab
 from inpainting.net import OutboundPolicy
 
 START = 1000.0
@@ -20,7 +21,7 @@ class Clock:
         self.now = START
         self.waited: list[float | None] = []
         """For how long the responses would have waited for the end of their generations."""
-        for module in (views, later_response, pictures):
+        for module in (views, later_response, pictures, modelslab):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
         monkeypatch.setattr(later_response, "wait_until_ended", self.wait)
 

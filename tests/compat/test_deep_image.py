@@ -310,11 +310,22 @@ def test_process_result_responds_in_time_however_long_its_pictures_take(
     program: Client, monkeypatch: pytest.MonkeyPatch, white_mask: bytes
 ) -> None:
     clock = Clock(monkeypatch)
-    limits = clock.let_fetching_take(monkeypatch, 12.0, white_mask)
+    limits = clock.let_fetching_take(monkeypatch, 10.0, white_mask)
     assert post(program, inpainting()).json()["status"] == "in_progress"
-    assert (limits, clock.waited) == ([15, 13], [1.0])
+    assert (limits, clock.waited) == ([15, 10], [4.0]), "24 seconds together"
     assert post(program, inpainting(), PROCESS_LATER).json()["status"] == "in_progress"
     assert limits[2:] == [15, 15], "`process` responds once the pictures are there"
+
+
+@pytest.mark.usefixtures("_nothing_runs")
+def test_process_result_is_refused_where_no_time_is_left_for_its_pictures(
+    program: Client, monkeypatch: pytest.MonkeyPatch, white_mask: bytes
+) -> None:
+    Clock(monkeypatch).let_fetching_take(monkeypatch, 19.5, white_mask)
+    got = post(program, inpainting())
+    assert refused(got, 503)["code"] == "TRY_AGAIN"
+    assert got["Retry-After"] == "5"
+    assert not Generation.objects.exists()
 
 
 @pytest.mark.usefixtures("_nothing_runs")

@@ -120,13 +120,18 @@ class Dialect(ABC):
         """The longest time from the request's arrival to the response; None: as long as the generation takes."""
         return None
 
-    def fetch_until(self, request: Request) -> float | None:
-        """When the pictures behind URLs must have arrived, so that the response is in time; None: no limit together.
+    def max_accept_seconds(self, path: str) -> float | None:
+        """The longest time from a request's arrival until its turn has come and its pictures have been fetched.
 
-        On the monotonic clock, for `read_picture`.
+        After it the request is refused with 503; None: no limit.
         """
-        seconds = self.max_wait_seconds(request)
-        return arrival_time(request) + seconds if seconds else None
+        return None
+
+    def fetch_until(self, request: Request) -> float | None:
+        """When the pictures behind URLs must have arrived, for `read_picture`, on the monotonic clock; None: no limit
+        for all of them together."""
+        seconds = self.max_accept_seconds(request.path)
+        return None if seconds is None else arrival_time(request) + seconds
 
     def events(self, generation: Generation, request: Request) -> AsyncIterator[bytes] | None:
         """The server-sent events that are the response, instead of `render`'s; None: no events were requested."""

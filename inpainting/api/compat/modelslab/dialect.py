@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -19,10 +20,14 @@ from inpainting.api.compat.modelslab import views
 from inpainting.api.compat.modelslab.answers import error_body, eta, inline_picture, links_of, yes_or_no
 from inpainting.api.compat.modelslab.translation import read_request
 from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.later_response import arrival_time
 from inpainting.api.parsers import AnyTypeJsonParser, body_of
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.description import all_warnings, nsfw_content_detected
 from inpainting.models import Generation, Status
+
+MIN_FETCH_SECONDS = 5
+"""For the pictures behind URLs, however short the wait is and however long the request waited for its turn."""
 
 
 class ModelsLab(Dialect):
@@ -69,6 +74,11 @@ class ModelsLab(Dialect):
         sent = {name: value for name, value in body_of(request).items() if name != "key" and value not in (None, "")}
         inpaint_request, options = read_request(sent, request, fetch_until=self.fetch_until(request))
         return inpaint_request, replace(options, idempotency=idempotency)
+
+    def fetch_until(self, request: Request) -> float | None:
+        """As long as the response may take; at least MIN_FETCH_SECONDS, since a late response is no error here."""
+        in_time: float = arrival_time(request) + site.MODELSLAB_WAIT_SECONDS
+        return max(in_time, time.monotonic() + MIN_FETCH_SECONDS)
 
     def max_wait_seconds(self, request: Request) -> float | None:
         seconds: float = site.MODELSLAB_WAIT_SECONDS
