@@ -8,12 +8,15 @@ from playwright.sync_api import Page
 
 Place = tuple[float, float]
 """CSS pixels of the page."""
+REST_MS = 150
+"""Fingers that are lifted in motion are a fling, and Chromium takes the next tap as the one that stops it."""
 
 
 class Touch:
     """Sends touch and pen events; `finger` and `fingers` are trusted and are captured like those of a real screen."""
 
     def __init__(self, page: Page) -> None:
+        self.page = page
         self.devtools = page.context.new_cdp_session(page)
 
     def event(self, kind: str, *fingers: Place) -> None:
@@ -39,6 +42,7 @@ class Touch:
                 (ax + (bx - ax) * part, ay + (by - ay) * part) for (ax, ay), (bx, by) in zip(start, end, strict=True)
             ]
             self.event("touchMove", *moved)
+        self.page.wait_for_timeout(REST_MS)
         self.event("touchEnd")
 
     def pen(self, *places: Place, force: float = 0.5) -> None:

@@ -3,7 +3,7 @@
 import { push } from "editor/core/document"
 import { dragged, edgesAt, isEmpty } from "editor/tools/frame_geometry"
 
-const REACH = 14 // pixels of the screen around an edge
+const REACH = 14, FINGER = 24 // pixels of the screen around an edge, for a mouse and for a finger
 
 /** @param {import("./toolbox.js").Tooling} tooling */
 export function frame({ photo, redraw, scale, store }) {
@@ -13,8 +13,8 @@ export function frame({ photo, redraw, scale, store }) {
   return {
     name: "frame",
     byKeys: "drag",
-    down({ x, y }) {
-      const edges = edgesAt(photo(), store.view.frame, [x, y], REACH / scale())
+    down({ x, y, type }) {
+      const edges = edgesAt(photo(), store.view.frame, [x, y], (type === "touch" ? FINGER : REACH) / scale())
       live = edges ? { edges, from: [x, y], start: store.view.frame, frame: store.view.frame } : null
     },
     move(points) {

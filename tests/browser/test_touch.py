@@ -1,0 +1,107 @@
+"""The editor on a phone, with fingers and a pen: painting, zoom, palms, the frame, the divider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, StorageState, expect
+
+from tests.browser.conftest import empty_draft, watched_page
+from tests.browser.editor_page import generate, is_red, open_photo, photo_box
+from tests.browser.touch import Place, Touch
+from tests.installation import Installation
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def phone(browser: Browser, site: Installation, signed_up: StorageState, photo_file: Path) -> Iterator[Page]:
+    """The editor with an open photo."""
+    context = browser.new_context(
+        base_url=site.url,
+        viewport={"width": 390, "height": 844},
+        has_touch=True,
+        is_mobile=True,
+        storage_state=signed_up,
+    )
+    for page in watched_page(context):
+        empty_draft(page)
+        page.goto("/")
+        open_photo(page, photo_file)
+        yield page
+
+
+def at(page: Page, across: float, down: float) -> Place:
+    """This point of the photo, 0 to 1, on the page."""
+    box = photo_box(page)
+    return box["x"] + across * box["width"], box["y"] + down * box["height"]
+
+
+def test_one_finger_paints_two_zoom_and_pan_and_palms_do_nothing(phone: Page) -> None:
+    touch = Touch(phone)
+    undo, zoom = phone.get_by_role("button", name="Undo"), phone.locator("#zoom-shown")
+    touch.drag(at(phone, 0.4, 0.5), at(phone, 0.6, 0.5))
+    assert is_red(phone)
+    painted = phone.locator("#photo-covered").inner_text()
+
+    fitted, before = zoom.inner_text(), photo_box(phone)
+    touch.pinch((at(phone, 0.4, 0.3), at(phone, 0.6, 0.3)), (at(phone, 0.2, 0.3), at(phone, 0.8, 0.3)))
+    expect(zoom).not_to_have_text(fitted)
+    zoomed = photo_box(phone)
+    assert zoomed["width"] == pytest.approx(3 * before["width"], rel=0.15)
+    touch.pinch((at(phone, 0.4, 0.5), at(phone, 0.5, 0.5)), (at(phone, 0.35, 0.4), at(phone, 0.45, 0.4)))
+    panned = photo_box(phone)
+    assert panned["width"] == pytest.approx(zoomed["width"], rel=0.01)
+    assert panned["x"] < zoomed["x"] - 10
+    assert panned["y"] < zoomed["y"] - 10
+    expect(phone.locator("#photo-covered")).to_have_text(painted)
+    phone.get_by_role("button", name="Fit").tap()
+    expect(zoom).to_have_text(fitted)
+
+    touch.event("touchStart", at(phone, 0.8, 0.9))  # the palm is there before the pen
+    touch.pen(at(phone, 0.2, 0.2), at(phone, 0.3, 0.2))
+    touch.event("touchMove", at(phone, 0.9, 0.9))
+    touch.event("touchEnd")
+    touch.drag(at(phone, 0.5, 0.9), at(phone, 0.7, 0.9))  # and after it
+    assert is_red(phone, 0.25, 0.2)
+    assert not is_red(phone, 0.6, 0.9)
+    assert not is_red(phone, 0.85, 0.9)
+    undo.tap()
+    assert not is_red(phone, 0.25, 0.2)
+    expect(phone.locator("#photo-covered")).to_have_text(painted)
+    assert phone.evaluate("[scrollX, scrollY, visualViewport.scale]") == [0, 0, 1]
+
+
+def test_fingers_drag_the_edges_of_the_frame_and_the_divider(phone: Page) -> None:
+    touch = Touch(phone)
+    size = phone.locator("#tool-options").get_by_role("spinbutton", name="Width")
+    phone.get_by_role("button", name="Extend the photo").tap()
+    phone.get_by_role("button", name="Zoom out").tap()
+    expect(size).to_have_value("256")
+    x, y = at(phone, 1, 0.5)
+    touch.drag((x + 20, y), (x + 50, y))  # a finger beside the edge
+    expect(size).not_to_have_value("256")
+    wide = int(size.input_value())
+    x, y = at(phone, 0, 1)
+    touch.drag((x, y), (x - 30, y + 30))
+    assert int(size.input_value()) > wide
+    phone.get_by_role("button", name="Undo").tap()
+    expect(size).to_have_value(str(wide))
+    phone.get_by_role("button", name="Undo").tap()
+    expect(size).to_have_value("256")
+
+    phone.get_by_role("button", name="Fit").tap()
+    phone.get_by_role("button", name="Brush", exact=True).tap()
+    touch.drag(at(phone, 0.45, 0.5), at(phone, 0.55, 0.5))
+    generate(phone)
+    phone.get_by_role("button", name="Divider", exact=True).tap()
+    divider = phone.get_by_role("slider", name="Divider")
+    expect(divider).to_have_attribute("aria-valuenow", "50")
+    before = photo_box(phone)
+    touch.drag(at(phone, 0.5, 0.1), at(phone, 0.25, 0.3))
+    expect(divider).to_have_attribute("aria-valuenow", "25")
+    assert photo_box(phone) == before
+    touch.drag(at(phone, 0.7, 0.2), at(phone, 0.7, 0.4))  # elsewhere a finger moves the result
+    assert photo_box(phone)["y"] > before["y"] + 10
