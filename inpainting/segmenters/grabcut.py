@@ -132,10 +132,10 @@ def stable_region(lab: RGB, x: int, y: int) -> Mask:
         if np.count_nonzero(regions[-1]) > LARGEST * height * width:
             break
     areas = [np.count_nonzero(region) for region in regions]
-    fitting = [index for index, area in enumerate(areas) if SMALLEST <= area / (height * width) <= LARGEST]
-    between = [index for index in fitting if 0 < index < len(areas) - 1]
+    candidates = [index for index, area in enumerate(areas) if SMALLEST <= area / (height * width) <= LARGEST]
+    between = [index for index in candidates if 0 < index < len(areas) - 1]
     if not between:
-        return regions[fitting[-1] if fitting else 0]
+        return regions[candidates[-1] if candidates else 0]
     return regions[min(between, key=lambda index: (areas[index + 1] - areas[index - 1]) / areas[index])]
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.models import Generation, UploadedPicture
+from tests import drafts
 from tests.api.bodies import data_url, text, upload
 from tests.conftest import png
 
@@ -78,6 +79,15 @@ def test_the_source_image_of_a_generation_is_read_by_its_owner_alone(
     assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == (400, "url_not_allowed", "source")
 
 
+def test_an_uploaded_picture_is_read_by_its_owner_alone(
+    alice: User, alices_program: Client, bobs_program: Client, disc_png: bytes
+) -> None:
+    fields = {"picture": drafts.stored(alice, disc_png), "points": [[60, 30]]}
+    assert selected(as_json(alices_program, **fields))[30, 60] == 255
+    refused = as_json(bobs_program, **fields)
+    assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == (400, "url_not_allowed", "picture")
+
+
 @pytest.mark.parametrize(
     ("fields", "code", "field"),
     [
@@ -101,6 +111,9 @@ def test_the_source_image_of_a_generation_is_read_by_its_owner_alone(
         ({"box": [1, 2, 30, 40], "image": "bm8gcGljdHVyZQ=="}, "image_type_unsupported", "image"),
         ({"box": [1, 2, 30, 40], "image": "http://10.0.0.1/a.png"}, "url_not_allowed", "image"),
         ({"box": [1, 2, 30, 40], "source": "7"}, "field_invalid", "source"),
+        ({"box": [1, 2, 30, 40], "picture": "7"}, "field_invalid", "picture"),
+        ({"box": [1, 2, 30, 40], "picture": "0" * 64}, "field_missing", "image"),
+        ({"box": [1, 2, 30, 40], "picture": "0" * 64, "image": None}, "url_not_allowed", "picture"),
     ],
 )
 def test_a_wrong_field_is_named(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import threading
+from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 from django.urls import reverse
@@ -26,6 +26,9 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Mask, Picture
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Selection
+
+BY_ID = {"source": "generation-source", "picture": "draft-picture"}
+"""Fields with the id of a picture of the user, and the routes of these pictures."""
 
 # Each computes for up to a few seconds, so that workers and other requests keep a processor.
 _segmenting = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
@@ -48,19 +51,21 @@ class Masks(AnyBodyView):
         segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
         selection = Selection(values.get("points", ()), values.get("box"))
         with limit_segmentations(request.user):
-            picture = read_picture(sent_image(body, values.get("source")), IMAGE, request).picture
+            picture = read_picture(sent_image(body, values), IMAGE, request).picture
             selection = selection.within(picture.size)
             with _segmenting:
                 mask = segmenter.segment(picture, selection)
             return Response(SelectedMask.render(answer(mask, segmenter.name)))
 
 
-def sent_image(body: Body, source: UUID | None) -> SentPicture:
-    """The field `image`, or the source image of the generation. Raises InvalidRequest for neither and for both."""
-    sent = body.picture("image")
-    if (sent is None) == (source is None):
-        raise InvalidRequest("Send either image or source.", code="field_missing", field="image")
-    return sent or SentPicture("source", reverse("generation-source", args=[source]))
+def sent_image(body: Body, values: Mapping[str, Any]) -> SentPicture:
+    """The field `image`, or the picture whose id is sent. Raises InvalidRequest unless exactly one of them is sent."""
+    image = body.picture("image")
+    named = [SentPicture(name, reverse(route, args=[values[name]])) for name, route in BY_ID.items() if name in values]
+    sent = [*named, *([] if image is None else [image])]
+    if len(sent) != 1:
+        raise InvalidRequest("Send one of image, source and picture.", code="field_missing", field="image")
+    return sent[0]
 
 
 def answer(mask: Mask, segmenter: str) -> dict[str, Any]:

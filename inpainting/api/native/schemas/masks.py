@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inpainting.api.native.schemas.base import Answer, Constant
+from inpainting.api.native.schemas.drafts import SHA256
 from inpainting.api.setting_fields import Text, parse_json
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
@@ -58,6 +59,11 @@ class MaskForm(serializers.Serializer):
     box = BoxEdges(required=False, help_text="[left, top, right, bottom] around the object. In forms as JSON text.")
     source = serializers.UUIDField(  # type: ignore[assignment]  # the metaclass collects it
         required=False, help_text="In place of `image`: the id of a generation whose source image is read."
+    )
+    picture = serializers.RegexField(
+        f"^{SHA256}$",
+        required=False,
+        help_text="In place of `image`: the SHA-256 of a picture that was sent to `/api/draft/pictures/<sha256>/`.",
     )
     segmenter = Text(required=False, max_length=60, help_text=f"Default: {registry.DEFAULT}.")
 
