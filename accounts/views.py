@@ -1,7 +1,10 @@
-"""The pages “API keys”, “First administrator” and “Too many requests”, and the session for scripts."""
+"""The pages “API keys”, “First administrator” and “Too many requests”, and sessions."""
 
 from __future__ import annotations
 
+from allauth.account.decorators import reauthentication_required
+from allauth.usersessions.adapter import get_adapter
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
@@ -20,7 +23,9 @@ from accounts.models import ApiKey, SignedInRequest
 @never_cache
 @login_required
 @require_http_methods(["GET", "POST"])
+@reauthentication_required(allow_get=True)
 def api_keys(request: SignedInRequest) -> HttpResponse:
+    """List the keys; make one after a password or second factor of the last five minutes."""
     new_key = None
     form = ApiKeyForm(request.POST or None)
     if form.is_valid():
@@ -35,6 +40,16 @@ def api_keys(request: SignedInRequest) -> HttpResponse:
         form = ApiKeyForm()
     keys = request.user.api_keys.filter(revoked_at=None)
     return render(request, "api_keys.html", {"keys": keys, "new_key": new_key, "form": form})
+
+
+@login_required
+@require_POST
+def end_session(request: SignedInRequest, pk: int) -> HttpResponse:
+    """End another session of the user. The one of the request ends by signing out."""
+    others = UserSession.objects.filter(user=request.user).exclude(session_key=request.session.session_key)
+    get_adapter().end_sessions([get_object_or_404(others, pk=pk)])
+    messages.success(request, "That browser is signed out.")
+    return redirect("usersessions_list")
 
 
 @login_required

@@ -215,6 +215,7 @@ ROWS = [
     Row("api/images/<str:token>.<str:extension>", "/api/images/{token}.png", LINK),
     Row("<folder:folder>/<str:token>/<picture_name:name>", "/outputs/2026-11-22/{named}/a.png", LINK),
     Row("keys/<int:pk>/revoke/", "/keys/{key}/revoke/", PAGE_ACTION, method="POST"),
+    Row("accounts/sessions/<int:pk>/end/", "/accounts/sessions/{session}/end/", PAGE_ACTION, method="POST"),
     *(
         Row(f"models/<str:slug>/{action}/", f"/models/{{slug}}/{action}/", STAFF_ACTION, method="POST")
         for action in ("pull", "remove", "switch")

@@ -1,4 +1,4 @@
-"""Second factors for tests: an authenticator app and its codes, recovery codes, and signing in with them."""
+"""Second factors for tests: an authenticator app and its codes, recovery codes, signing in and confirming with them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
+from django.core.cache import cache
 from django.test import Client
 
 from accounts.models import User
@@ -33,6 +34,13 @@ def recovery_codes(user: User) -> list[str]:
 
 def enter_password(client: Client, user: User, password: str) -> Any:
     return client.post("/accounts/login/", {"login": user.email, "password": password})
+
+
+def confirm(client: Client) -> Client:
+    """Enter alice's password again, as pages ask for before what concerns the account."""
+    cache.clear()  # its limit is per account, whose primary key the tests share
+    assert client.post("/accounts/reauthenticate/", {"password": "correct horse"}).status_code == 302
+    return client
 
 
 def enter_code(client: Client, code: str) -> Any:

@@ -11,6 +11,7 @@ from django.test import Client
 
 from accounts import first_administrator
 from accounts.models import ApiKey, Scope, User
+from tests.accounts.codes import confirm
 
 
 def test_only_a_hash_of_the_key_is_stored(alice: User) -> None:
@@ -83,6 +84,7 @@ def test_the_command_creates_an_account_only_with_the_option(db: None) -> None:
 
 def test_a_person_makes_sees_and_revokes_their_keys(client: Client, alice: User, bob: User) -> None:
     client.force_login(alice)
+    confirm(client)
     page = client.post("/keys/", {"name": "my laptop", "scopes": list(Scope.values)}).content.decode()
     shown_key = max(re.findall(r"dl_live_\w+", page), key=len)
     key = ApiKey.objects.get()
@@ -103,8 +105,23 @@ def test_a_person_makes_sees_and_revokes_their_keys(client: Client, alice: User,
     assert (answer.status_code, answer.json()["code"]) == (401, "key_revoked")
 
 
+def test_a_stolen_session_makes_no_key_until_the_password_is_entered(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    sent = {"name": "my laptop", "scopes": ["read", "generate"], "expires_in_days": "30"}
+    asked = client.post("/keys/", sent)
+    assert asked["Location"] == "/accounts/reauthenticate/?next=%2Fkeys%2F"
+    client.post(asked["Location"], {"password": "a guess", "next": "/keys/"})
+    assert not ApiKey.objects.exists()
+    made = client.post(asked["Location"], {"password": "correct horse", "next": "/keys/"})
+    key = ApiKey.objects.get()  # what was sent first is not lost
+    assert (key.name, key.scopes, key.expires_at is not None) == ("my laptop", ["read", "generate"], True)
+    assert key.prefix in made.content.decode()
+    assert "no-store" in made["Cache-Control"]
+
+
 def test_pages_with_keys_are_not_stored(client: Client, alice: User) -> None:
     client.force_login(alice)
+    confirm(client)
     made = client.post("/keys/", {"name": "my laptop", "scopes": list(Scope.values)})
     setup = client.get(f"/setup/{first_administrator.make_token()}/")
     for answer in (client.get("/keys/"), made, setup, Client().get("/keys/")):
@@ -113,6 +130,7 @@ def test_pages_with_keys_are_not_stored(client: Client, alice: User) -> None:
 
 def test_a_key_ends_its_links_only_if_that_is_chosen(client: Client, alice: User) -> None:
     client.force_login(alice)
+    confirm(client)
     client.post("/keys/", {"name": "plain", "scopes": ["read"]})
     page = client.post("/keys/", {"name": "strict", "scopes": ["read"], "ends_links": "on"}).content.decode()
     assert 'name="ends_links"' in page

@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from accounts.checks import api_views_declare_their_scope, scope_errors
 from accounts.models import ApiKey, Scope, User
 from inpainting.models import Generation
+from tests.accounts.codes import confirm
 
 Generate = Callable[..., Generation]
 
@@ -110,6 +111,7 @@ def test_the_command_refuses_invalid_options(alice: User, options: tuple[str, st
 
 def test_the_page_sets_scopes_and_expiry(client: Client, alice: User) -> None:
     client.force_login(alice)
+    confirm(client)
     assert client.get("/keys/").content.decode().count("checked") == 3
     page = client.post("/keys/", {"name": "reader", "scopes": ["read"], "expires_in_days": "30"})
     key = ApiKey.objects.get()
@@ -124,6 +126,7 @@ def test_the_page_sets_scopes_and_expiry(client: Client, alice: User) -> None:
 @pytest.mark.parametrize("wrong", [{"scopes": []}, {"scopes": ["paint"]}, {"scopes": ["read"], "expires_in_days": "2"}])
 def test_the_page_refuses_invalid_input(client: Client, alice: User, wrong: dict[str, object]) -> None:
     client.force_login(alice)
+    confirm(client)
     assert 'class="error"' in client.post("/keys/", {"name": "x", **wrong}).content.decode()
     assert not ApiKey.objects.exists()
 

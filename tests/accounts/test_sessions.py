@@ -42,6 +42,26 @@ def test_signing_the_others_out_ends_their_sessions_and_closes_their_sockets(
     assert "Edge on Windows" not in here.get("/accounts/sessions/").content.decode()
 
 
+def test_one_other_session_is_ended_by_its_user_alone(alice: User, bob: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr("accounts.sessions.close_sockets", closed.append)
+    here, lost, phone = signed_in(alice), signed_in(alice, EDGE), signed_in(alice)
+    bobs = Client()
+    bobs.force_login(bob)
+    paths = {row.session_key: f"/accounts/sessions/{row.pk}/end/" for row in UserSession.objects.filter(user=alice)}
+    own, path = (paths[browser.session.session_key or ""] for browser in (here, lost))
+    page = here.get("/accounts/sessions/").content.decode()
+    assert path in page
+    assert own not in page
+    assert bobs.post(path).status_code == here.post(own).status_code == 404
+    assert here.get(path).status_code == 405
+    group = session_group(lost.session.session_key or "")
+    assert here.post(path)["Location"] == "/accounts/sessions/"
+    assert closed == [group]
+    assert "/login/" in lost.get("/account/")["Location"]
+    assert here.get("/account/").status_code == phone.get("/account/").status_code == 200
+
+
 def test_a_session_from_before_the_list_existed_appears_when_it_is_used(client: Client, alice: User) -> None:
     client.force_login(alice)
     UserSession.objects.all().delete()

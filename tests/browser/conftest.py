@@ -197,6 +197,12 @@ def sign_up(page: Page, site_url: str = "") -> str:
     return email
 
 
+def confirm(page: Page) -> None:
+    """Enter the password again, as pages ask for before what concerns the account."""
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Confirm").click()
+
+
 def chromium_path(playwright_path: Path) -> str | None:
     named = os.environ.get("DREAMLAYER_CHROMIUM")
     if named:

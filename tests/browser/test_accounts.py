@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.accounts.codes import PERIOD_SECONDS, code_of_app
 from tests.browser.accessibility import violations
-from tests.browser.conftest import PASSWORD, sign_up, watched_page
+from tests.browser.conftest import PASSWORD, confirm, sign_up, watched_page
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -41,11 +41,6 @@ def enter_password(page: Page, email: str) -> None:
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
-
-
-def confirm(page: Page) -> None:
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Confirm").click()
 
 
 def sign_out(page: Page) -> None:

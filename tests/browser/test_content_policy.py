@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from skimage import data
 
-from tests.browser.conftest import PASSWORD, PATIENCE_MS
+from tests.browser.conftest import PASSWORD, PATIENCE_MS, confirm
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -93,6 +93,7 @@ def test_no_page_violates_its_policy(console: ConsoleLog, site: Installation, fi
     console.visit("/keys/")
     page.get_by_label("Name").fill("for the walk")
     page.get_by_role("button", name="Make key").click()
+    confirm(page)
     expect(page.locator("#new-key")).to_be_visible()
     page.locator("[data-copy=new-key]").click()
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import sign_up
+from tests.browser.conftest import confirm, sign_up
 from tests.browser.editor_page import (
     SIDE,
     Pixels,
@@ -310,6 +310,7 @@ def test_a_key_is_shown_once_and_can_be_revoked(page: Page) -> None:
     page.goto("/keys/")
     page.get_by_label("Name").fill("photo script")
     page.get_by_role("button", name="Make key").click()
+    confirm(page)
     key = page.locator("#new-key").inner_text()
     assert page.locator("#curl-line").inner_text().count(key) == 1
     page.goto("/keys/")

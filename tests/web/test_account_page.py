@@ -25,7 +25,7 @@ from inpainting.media import archives
 from inpainting.media.archives import Archive, ArchiveChanged, Member
 from inpainting.models import Batch, Draft, DraftPicture, Generation, Retention, UploadedPicture, UserLimits, Verdict
 from inpainting.models.webhook_delivery import WebhookDelivery
-from tests.accounts.codes import add_app, code_of_app, enter_code, enter_password
+from tests.accounts.codes import add_app, code_of_app, confirm, enter_code, enter_password
 
 pytestmark = pytest.mark.django_db
 
@@ -51,8 +51,7 @@ def alices(alice: User) -> Client:
 @pytest.fixture
 def confirmed(alices: Client) -> Client:
     """Alice's browser after she entered her password again."""
-    assert alices.post("/accounts/reauthenticate/", {"password": "correct horse"}).status_code == 302
-    return alices
+    return confirm(alices)
 
 
 def files_of(user: User) -> set[str]:
