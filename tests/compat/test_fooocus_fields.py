@@ -77,6 +77,7 @@ WORKS: dict[str, tuple[Any, Effect]] = {
     "disable_preview": (True, lambda request, task: task["req_params"]["disable_preview"]),
     "uov_method": ("Disabled", lambda request, task: True),
 }
+IMAGE_PROMPT = {"cn_img": base64_of(png(np.full((5, 7, 3), 9, np.uint8))), "cn_weight": 0.3}
 IGNORED: dict[str, Any] = {
     "aspect_ratios_selection": "64*128",  # has an effect in text-to-image, see test_fooocus.py
     "overwrite_width": 64,
@@ -258,6 +259,40 @@ def test_an_invalid_value_is_refused(alices_program: Client, body: dict[str, Any
     (error,) = response.json()["detail"]
     assert (response.status_code, error["type"], error["loc"][:2]) == (422, kind, ["body", name])
     assert not Generation.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("sent", "listed"),
+    [
+        ({}, []),
+        ({"cn_weight": 1.5, "cn_stop": 0.2}, ["controlnet_image.cn_stop", "controlnet_image.cn_weight"]),
+        ({"cn_type": "CPDS"}, ["controlnet_image", "mixing_image_prompt_and_inpaint"]),
+        ({"cn_type": "FaceSwap"}, ["controlnet_image", "mixing_image_prompt_and_inpaint"]),
+    ],
+)
+def test_a_control_image_is_the_image_prompt_of_an_installed_adapter(
+    alices_program: Client, engine: list[InpaintRequest], body: dict[str, Any], sent: dict[str, Any], listed: list[str]
+) -> None:
+    prompts = {"controlnet_image": [{**IMAGE_PROMPT, **sent}], "mixing_image_prompt_and_inpaint": True}
+    task = task_of(post(alices_program, {**body, **prompts}))
+    assert task["meta"]["ignored"] == listed
+    (request,) = engine
+    if "cn_type" in sent:
+        assert (request.settings.ip_adapter, request.ip_adapter_image) == (None, None)
+    else:
+        assert (request.settings.ip_adapter, request.settings.ip_adapter_scale) == ("look", 1 if sent else 0.3)
+        assert request.ip_adapter_image is not None
+        assert request.ip_adapter_image.pixels.shape == (5, 7, 3)
+
+
+def test_inpainting_reads_a_control_image_only_where_it_is_mixed(
+    alices_program: Client, engine: list[InpaintRequest], body: dict[str, Any]
+) -> None:
+    prompts: dict[str, Any] = {"controlnet_image": [IMAGE_PROMPT, IMAGE_PROMPT]}
+    assert task_of(post(alices_program, {**body, **prompts}))["meta"]["ignored"] == ["controlnet_image"]
+    drawn = task_of(post(alices_program, {**prompts, "prompt": "a lawn", "overwrite_width": 64}))
+    assert drawn["meta"]["ignored"] == ["controlnet_image"], "its second picture"
+    assert [request.settings.ip_adapter for request in engine] == [None, "look"]
 
 
 def test_a_fast_performance_uses_the_lora_of_its_kind(

@@ -128,6 +128,8 @@ class FieldsWithEffect(Delivery):
     inpaint_erode_or_dilate: Annotated[int, Field(ge=-64, le=64)] = 0
     outpaint_selections: Annotated[list[Side], Few] = []
     outpaint_distance: Annotated[list[int], Field(min_length=4, max_length=4)] = [0, 0, 0, 0]
+    controlnet_image: Annotated[list[ImagePrompt], Few] = [ImagePrompt()]
+    mixing_image_prompt_and_inpaint: bool = False
     webhook_url: str | None = ""
 
 
@@ -140,7 +142,6 @@ class GenerateBody(FieldsWithEffect):
     adm_scaler_positive: Annotated[float, Field(ge=0, le=3)] = 1.5
     canny_high_threshold: Annotated[int, Field(ge=1, le=255)] = 128
     canny_low_threshold: Annotated[int, Field(ge=1, le=255)] = 64
-    controlnet_image: Annotated[list[ImagePrompt], Few] = [ImagePrompt()]
     controlnet_softness: Share = 0.25
     current_tab: Name = "uov"
     debugging_cn_preprocessor: bool = False
@@ -168,7 +169,6 @@ class GenerateBody(FieldsWithEffect):
     input_image_checkbox: bool = False
     invert_mask_checkbox: bool = False
     metadata_scheme: MetadataScheme = MetadataScheme.FOOOCUS
-    mixing_image_prompt_and_inpaint: bool = False
     mixing_image_prompt_and_vary_upscale: bool = False
     overwrite_switch: int = -1
     overwrite_upscale_strength: Annotated[float, Field(ge=-1, le=1)] = -1
@@ -184,6 +184,11 @@ class GenerateBody(FieldsWithEffect):
     skipping_cn_preprocessor: bool = False
     uov_input_image: SentPicture = None
     upscale_multiple: Annotated[float, Field(ge=1, le=5)] = 1.0
+
+    @property
+    def inpaints(self) -> bool:
+        """Whether a picture is inpainted or outpainted; else it is text-to-image."""
+        return bool(self.inpaint_input_image and (self.inpaint_mask_image_upload or self.outpaint_selections))
 
     def differs_from_default(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)

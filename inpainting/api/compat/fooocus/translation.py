@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import cv2
@@ -14,6 +15,7 @@ from rest_framework.request import Request
 
 from inpainting.api.compat.base import Options, blank_request
 from inpainting.api.compat.fooocus.body import GenerateBody, Side, UpscaleOrVary
+from inpainting.api.compat.fooocus.image_prompts import with_image_prompt
 from inpainting.api.compat.fooocus.settings import Notes, read_settings
 from inpainting.api.errors import NotBuilt
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
@@ -50,12 +52,15 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
         raise NotBuilt("Upscaling and variation are not built yet.")
     notes, catalog = Notes(body.without_effect()), Catalog()
     settings = read_settings(body, catalog, notes)
-    if body.inpaint_input_image and (body.inpaint_mask_image_upload or body.outpaint_selections):
+    if body.inpaints:
         unread = SIZE_FIELDS + (INPAINT_ONLY_FIELDS if body.outpaint_selections else ("outpaint_distance",))
         request = inpaint_request(body, settings, http_request, notes)
     else:
         unread = PICTURE_FIELDS
         request = blank_request(text_to_image_size(body, notes), settings)
+    request = with_image_prompt(request, body, catalog, notes, partial(read_picture, request=http_request))
+    if request.ip_adapter_image is None or not body.inpaints:
+        unread += ("mixing_image_prompt_and_inpaint",)
     notes.ignored.extend(name for name in unread if body.differs_from_default(name))
     return request, Options(
         warnings=tuple(notes.warnings),
