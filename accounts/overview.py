@@ -10,7 +10,7 @@ from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.db.models import Count
 
-from accounts.models import User
+from accounts.models import AuditEntry, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,20 @@ def overview(user: User) -> Overview:
 
 
 def account_record(user: User) -> dict[str, Any]:
-    """A user's account for the export, without secrets and without times that change with every sign-in."""
+    """A user's account for the export, without secrets and without times that change with every sign-in.
+
+    Of the audit log, what was done with the user's data and when, without the names and notes of administrators.
+    """
     addresses = EmailAddress.objects.filter(user=user).order_by("pk")
     factors = Authenticator.objects.filter(user=user).order_by("pk")
+    sessions = UserSession.objects.filter(user=user).order_by("pk")
+    entries = AuditEntry.objects.filter(subject=user.pk).order_by("pk")
     return {
         "email": user.email,
         "joined": user.date_joined,
         "addresses": list(addresses.values("email", "verified", "primary")),
         "second_factors": list(factors.values("type", "created_at")),
         "api_keys": list(user.api_keys.order_by("pk").values("name", "prefix", "scopes", "created_at", "expires_at")),
+        "sessions": list(sessions.values("ip", "user_agent", "created_at")),
+        "audit_log": [{"at": entry.at, "action": str(entry)} for entry in entries],
     }

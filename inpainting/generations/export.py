@@ -14,8 +14,9 @@ from accounts.models import User
 from accounts.overview import account_record
 from inpainting.generations import drafts, history
 from inpainting.generations.description import metadata
+from inpainting.generations.export_records import records_beside_generations
 from inpainting.media.archives import Archive, Member, safe_stem
-from inpainting.models import Batch, DraftPicture, Generation, Retention, UploadedPicture, WebhookDelivery
+from inpainting.models import DraftPicture, Generation, UploadedPicture
 from inpainting.models.generation_request import INPUT_IMAGES
 
 ROWS_AT_ONCE = 500
@@ -91,26 +92,6 @@ def record_of(generation: Generation, contents: Contents) -> dict[str, Any]:
         "pictures": pictures,
         "results": results,
         "metadata": metadata(generation),
-    }
-
-
-def records_beside_generations(user: User) -> dict[str, Any]:
-    deliveries = WebhookDelivery.objects.filter(owner=user).order_by("pk")
-    return {
-        "deleted_after_days": Retention.for_user(user),
-        "removed_by_an_administrator": [
-            {"id": removed.pk, "created_at": removed.created_at, "reason": removed.review_note}
-            for removed in history.removed_of(user).order_by("created_at", "pk")
-        ],
-        "batches": [
-            {
-                "id": batch.pk,
-                "created_at": batch.created_at,
-                "items": [{"name": item.name, "generation": item.generation_id} for item in batch.items.all()],
-            }
-            for batch in Batch.objects.filter(owner=user).prefetch_related("items").order_by("created_at", "pk")
-        ],
-        "webhook_deliveries": list(deliveries.values("webhook_id", "event", "url", "state", "created_at")),
     }
 
 

@@ -6,7 +6,6 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,13 +18,14 @@ from django.core.files.storage import default_storage
 from django.test import Client
 from django.utils import timezone
 
+from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, User
-from inpainting.core.picture import Picture
 from inpainting.media import archives
 from inpainting.media.archives import Archive, ArchiveChanged, Member
 from inpainting.models import Batch, Draft, DraftPicture, Generation, Retention, UploadedPicture, UserLimits, Verdict
 from inpainting.models.webhook_delivery import WebhookDelivery
 from tests.accounts.codes import add_app, code_of_app, confirm, enter_code, enter_password
+from tests.web.everything import files_of, with_everything
 
 pytestmark = pytest.mark.django_db
 
@@ -52,33 +52,6 @@ def alices(alice: User) -> Client:
 def confirmed(alices: Client) -> Client:
     """Alice's browser after she entered her password again."""
     return confirm(alices)
-
-
-def files_of(user: User) -> set[str]:
-    """The names of all stored files that rows of the user refer to."""
-    generations = Generation.objects.filter(owner=user)
-    pictures: list[Any] = [*DraftPicture.objects.filter(owner=user), *UploadedPicture.objects.filter(owner=user)]
-    for generation in generations:
-        pictures += [*generation.pictures, *generation.images.all()]
-    names = {getattr(one, field).name for one in pictures for field in ("file", "thumbnail") if hasattr(one, field)}
-    assert all(default_storage.exists(name) for name in names)
-    return names
-
-
-def with_everything(user: User, generate: Generate, batch_of: Callable[..., Batch], photo: Any) -> Generation:
-    """Give the user one of everything; returns the generation."""
-    generation = generate(user, prompt="a lawn", control_image=Picture(photo))
-    generate(user, run=False)  # queued
-    batch_of(generation)
-    UploadedPicture.from_picture(user, Picture(photo), expires_at=timezone.now() + timedelta(days=1)).save()
-    draft = DraftPicture(owner=user, sha256="0" * 64, byte_count=4, width=1, height=1)
-    draft.file.save("picture.jpeg", ContentFile(b"jpeg"))
-    Draft.objects.create(owner=user, document='{"version": 1}').pictures.add(draft)
-    Retention.set(user, 30)
-    UserLimits.objects.create(user=user, per_day=5)
-    WebhookDelivery.create_test(user, "https://alice.example/hook")
-    ApiKey.issue(user, name="script")
-    return generation
 
 
 # The page
@@ -244,7 +217,7 @@ def test_deleting_the_account_deletes_everything_but_an_anonymous_entry(
         assert "/login/" in browser.get("/account/")["Location"]
     assert Client(headers={"X-API-Key": key}).get("/api/generations/").status_code == 401
     assert not any("_auth_user_id" in session.get_decoded() for session in Session.objects.all())
-    entry = AuditEntry.objects.get()
+    entry = AuditEntry.objects.get(action=Action.DELETED)
     assert (entry.actor_id, entry.subject_id, entry.target_id) == (pk, pk, str(pk))
     assert alice.email not in str(AuditEntry.objects.values())
 

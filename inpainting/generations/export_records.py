@@ -1,0 +1,70 @@
+"""What a user has beside generations, as JSON for the export: without secrets, and without what changes by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.forms.models import model_to_dict
+
+from accounts.models import User
+from inpainting.generations import history
+from inpainting.models import Batch, Retention, Share, UserLimits, WebhookDelivery, WebhookSecret
+
+
+def records_beside_generations(user: User) -> dict[str, Any]:
+    limits = UserLimits.for_user(user)
+    return {
+        "deleted_after_days": Retention.for_user(user),
+        "limits": limits and model_to_dict(limits, exclude=("id", "user")),
+        "removed_by_an_administrator": [
+            {"id": removed.pk, "created_at": removed.created_at, "reason": removed.review_note}
+            for removed in history.removed_of(user).order_by("created_at", "pk")
+        ],
+        "batches": [batch_record(batch) for batch in batches_of(user)],
+        "shares": [share_record(share) for share in shares_of(user)],
+        "webhook_deliveries": [delivery_record(delivery) for delivery in deliveries_of(user)],
+        "webhook_secrets": list(WebhookSecret.objects.filter(owner=user).order_by("pk").values("created_at")),
+    }
+
+
+def batches_of(user: User) -> Any:
+    return Batch.objects.filter(owner=user).prefetch_related("items").order_by("created_at", "pk")
+
+
+def batch_record(batch: Batch) -> dict[str, Any]:
+    items = [
+        {"name": item.name, "generation": item.generation_id, "refusal": item.refusal} for item in batch.items.all()
+    ]
+    return {"id": batch.pk, "created_at": batch.created_at, "items": items}
+
+
+def shares_of(user: User) -> Any:
+    shares = Share.objects.filter(image__generation__in=history.for_user(user).order_by())
+    return shares.select_related("image").order_by("created_at", "pk")
+
+
+def share_record(share: Share) -> dict[str, Any]:
+    return {
+        "generation": share.image.generation_id,
+        "image": share.image.index,
+        "created_at": share.created_at,
+        "expires_at": share.expires_at,
+    }
+
+
+def deliveries_of(user: User) -> Any:
+    return WebhookDelivery.objects.filter(owner=user).prefetch_related("attempts").order_by("pk")
+
+
+def delivery_record(delivery: WebhookDelivery) -> dict[str, Any]:
+    attempts = [
+        {"at": attempt.at, "status": attempt.status, "failure": attempt.failure} for attempt in delivery.attempts.all()
+    ]
+    return {
+        "webhook_id": delivery.webhook_id,
+        "event": delivery.event,
+        "url": delivery.url,
+        "state": delivery.state,
+        "created_at": delivery.created_at,
+        "attempts": attempts,
+    }
