@@ -83,6 +83,7 @@ $(BIN)/pip:
 		echo "$(if $(PYTHON),$(PYTHON) is not one,None was found); name one: make PYTHON=/path/to/python3.13"; \
 		exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) pip  # takes half the processor time of the pip 23.2 that Python 3.11 brings
 
 $(VENV)/installed-run$(LIGHT): pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing DreamLayer into $(VENV). This downloads $$DOWNLOAD"; \

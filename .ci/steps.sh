@@ -47,8 +47,13 @@ wait_for_python_packages() {
   timeout 30m bash -c 'until [ -e .venv/installed-dev ]; do sleep 1; done'
 }
 
+# The main uses of the pages, and the modules that need no page.
 browser() {
-  tests_of tests/browser -n 2 --dist loadfile
+  tests_of tests/browser -n 2 --dist loadfile -m "smoke and not full"
+}
+
+all_browser() {
+  tests_of tests/browser -n 2 --dist loadfile -m ""
 }
 
 # Rows, locks and limits behave differently on PostgreSQL; real servers bring a database of their own.
@@ -63,7 +68,7 @@ postgresql_all() {
 
 # The rest of each matrix, and each property with as many examples as its test names.
 full_matrices() {
-  tests_of -n 2 -m "(full or hypothesis) and not attack" --hypothesis-profile=full
+  tests_of -n 2 -m "(full or hypothesis) and not attack" --hypothesis-profile=full --ignore tests/browser
 }
 
 # Alone, since each attack measures memory and the time of a page; -s prints both.

@@ -31,6 +31,7 @@ def started_with_usual_file_limit() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("server_environment", [{"DREAMLAYER_REQUEST_HEAD_SECONDS": "8"}])
 def test_silent_connections_beyond_the_usual_file_limit(
     started_with_usual_file_limit: None, server: Installation
@@ -46,6 +47,7 @@ def test_silent_connections_beyond_the_usual_file_limit(
     assert measured.slowest_page < 10
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "server_environment",
     [
@@ -87,6 +89,7 @@ def test_requests_that_arrive_slowly_are_ended(server: Installation) -> None:
     assert measured.slowest_page < 10
 
 
+@pytest.mark.full
 def test_thousands_of_connections_of_many_addresses(server: Installation) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -136,6 +139,7 @@ def test_a_full_server_answers_health_checks(server: Installation) -> None:
         assert server.get("/livez")[0] == 200
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "server_environment", [{"DREAMLAYER_BEHIND_TLS": "true", "DREAMLAYER_CONNECTIONS_PER_ADDRESS": "20"}]
 )

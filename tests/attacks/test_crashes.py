@@ -16,7 +16,7 @@ import pytest
 from tests.chaos.apps import CRASH
 from tests.installation import Installation
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.full]
 
 GENERATIONS, SIDE_BY_SIDE, KILLS = 30, 12, 5
 RUNNING, SUCCEEDED, WAITING = "status = 'running'", "status = 'succeeded'", "finished_at IS NULL"
@@ -84,7 +84,6 @@ def test_a_generation_fails_only_for_crashes_while_it_ran_alone(server: Installa
     assert count(server, "error_code = 'job_crashed_worker' AND attempts = 3") == 1
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("server_environment", [{"DREAMLAYER_DIFFUSION_DEVICE": "cpu"}])
 def test_diffusion_jobs_that_share_steps_survive_crashes(
     installed: tuple[Installation, str], submit: Callable[..., None], tmp_path_factory: pytest.TempPathFactory

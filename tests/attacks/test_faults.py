@@ -21,7 +21,7 @@ from tests.attacks.clients import large_archive
 from tests.attacks.measurement import MB
 from tests.installation import ROOT, Installation
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.full]
 
 
 def test_a_killed_server_leaves_an_archive_visibly_incomplete(

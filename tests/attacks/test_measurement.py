@@ -12,7 +12,7 @@ import pytest
 from tests.attacks.measurement import MB, Measurement
 from tests.installation import Installation
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.full]
 
 
 def test_an_idle_server_takes_no_memory_and_loads_pages(server: Installation) -> None:

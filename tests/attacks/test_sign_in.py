@@ -14,7 +14,7 @@ import pytest
 from tests.attacks.measurement import MB, Measurement
 from tests.installation import Installation
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.full]
 
 SIGN_INS = 64
 PAGE = "/accounts/login/"

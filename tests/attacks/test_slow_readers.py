@@ -13,7 +13,7 @@ from tests.attacks.clients import large_archive, large_result, requests, status_
 from tests.attacks.measurement import MB, Measurement
 from tests.installation import Installation
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.full]
 
 SIZE = 30 * MB
 

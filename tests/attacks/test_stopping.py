@@ -15,7 +15,7 @@ import pytest
 from tests.attacks.clients import FIRST_GENERATION_HANGS
 from tests.installation import Installation
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.full]
 
 CALLERS = 20
 STOP_SECONDS = 10

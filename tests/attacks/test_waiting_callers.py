@@ -17,7 +17,7 @@ from tests.attacks.clients import FIRST_GENERATION_HANGS
 from tests.attacks.measurement import MB, Measurement
 from tests.installation import Installation
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.full]
 
 CALLERS, GENERATIONS = 1000, 50
 SIDE = 256

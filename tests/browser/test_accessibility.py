@@ -45,6 +45,7 @@ def test_pages_of_a_visitor(browser: Browser, site: Installation, screen: dict[s
         assert {url: rules for url, rules in found.items() if rules} == {}
 
 
+@pytest.mark.smoke
 def test_states_of_the_editor(browser: Browser, site: Installation, screen: dict[str, Any], photo_file: Path) -> None:
     found = {}
     for page in watched_page(browser.new_context(base_url=site.url, **screen)):

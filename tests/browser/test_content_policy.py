@@ -63,6 +63,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return photo, mask
 
 
+@pytest.mark.smoke
 def test_no_page_violates_its_policy(console: ConsoleLog, site: Installation, files: tuple[Path, Path]) -> None:
     page = console.page
     console.visit("/")

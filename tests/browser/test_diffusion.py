@@ -200,6 +200,7 @@ def test_a_number_out_of_range_is_reported_and_not_sent(page: Page, photo_file: 
     expect(page.locator("#generate-message")).to_have_text(too_long)
 
 
+@pytest.mark.smoke
 def test_a_prompt_gives_two_results_and_their_settings_can_be_reopened(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)

@@ -49,6 +49,7 @@ def stored_mask(page: Page) -> Pixels:
         return np.asarray(image.convert("L"))
 
 
+@pytest.mark.smoke
 def test_a_new_user_drops_a_photo_and_a_mask_and_gets_the_object_removed(
     visitor: Page, photo: Pixels, photo_file: Path, tmp_path: Path
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_new_user_drops_a_photo_and_a_mask_and_gets_the_object_removed(
     expect(visitor.locator(".recipe")).to_contain_text("quick-fill")
 
 
+@pytest.mark.smoke
 def test_the_brush_paints_the_mask_and_every_action_can_be_undone(page: Page, photo: Pixels, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.45, to_left=0.55)

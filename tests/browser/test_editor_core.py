@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import RANDOM, Run
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.smoke]
 
 ID = "a" * 64
 

@@ -48,6 +48,7 @@ def red_pixels(page: Page) -> int:
     )
 
 
+@pytest.mark.smoke
 def test_a_visitor_erases_the_rocket_compares_and_takes_it_back(visitor: Page) -> None:
     visitor.goto("/")
     erase = visitor.get_by_role("button", name="Erase", exact=True)
@@ -90,6 +91,7 @@ def test_without_a_pointer_the_rocket_is_marked_by_a_button_and_errors_are_shown
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.smoke
 def test_a_photo_that_a_visitor_brings_is_open_after_sign_up(visitor: Page, photo_file: Path) -> None:
     visitor.goto("/")
     visitor.set_input_files("#own-photo", photo_file)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import Run
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.smoke]
 
 
 def test_a_point_converts_to_screen_coordinates_and_back(run: Run) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.browser.conftest import RANDOM, Run
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.smoke]
 
 # What each operation means, for a mask that is one array of pixels: by its definition and without any tricks.
 PLAIN = """

@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import Run
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.smoke]
 PHOTO = "const photo = { width: 600, height: 400 };"
 
 

@@ -395,6 +395,7 @@ def test_the_frame_is_dragged_and_becomes_the_fields_of_the_api(stage: Stage) ->
     assert not stage.mask().any()
 
 
+@pytest.mark.smoke
 def test_the_page_has_the_options_of_each_tool_and_sends_mask_and_frame(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     options, covered = page.locator("#tool-options"), page.locator("#photo-covered")

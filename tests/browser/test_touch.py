@@ -39,6 +39,7 @@ def at(page: Page, across: float, down: float) -> Place:
     return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
 
+@pytest.mark.smoke
 def test_one_finger_paints_two_zoom_and_pan_and_palms_do_nothing(phone: Page) -> None:
     touch = Touch(phone)
     undo, zoom = phone.get_by_role("button", name="Undo"), phone.locator("#zoom-shown")
