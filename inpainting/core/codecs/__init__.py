@@ -10,7 +10,7 @@ from inpainting.core.codecs.decoding import DecodedPicture, decode_picture, insp
 from inpainting.core.codecs.intake import STORED_LIMITS, IntakeLimits
 from inpainting.core.codecs.png_text import generation_parameters, read_png_texts, replace_png_texts
 from inpainting.core.codecs.png_writing import encode_png
-from inpainting.core.codecs.thumbnails import thumbnail_webp
+from inpainting.core.codecs.thumbnails import shrunk, thumbnail_webp
 
 __all__ = [
     "STORED_LIMITS",
@@ -22,6 +22,7 @@ __all__ = [
     "inspect_picture",
     "read_png_texts",
     "replace_png_texts",
+    "shrunk",
     "thumbnail_webp",
     "to_rgb8",
 ]

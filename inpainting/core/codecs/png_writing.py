@@ -1,7 +1,7 @@
 """Encodes pictures as PNG, fast and without loss: depth, alpha, colour profile and texts are kept.
 
 Written by hand because no library does it all: OpenCV writes neither grey with alpha, nor profiles, nor texts; Pillow
-takes ten times as long and reduces 16-bit colour to 8. zlib compresses; this module filters the rows and builds the
+takes ten times as long and reduces 16-bit colour to 8. ISA-L compresses; this module filters the rows and builds the
 chunks (https://www.w3.org/TR/png-3/).
 """
 
@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from inpainting.core.codecs.png import SIGNATURE, chunk
@@ -46,10 +47,10 @@ def encode_png(picture: Picture, *, texts: Mapping[str, str] | None = None) -> b
 def _compressed(pixels: Pixels) -> Iterator[bytes]:
     """The zlib stream of all filtered rows, in pieces.
 
-    Run lengths only (Z_RLE), at level 1: on filtered photographs it is twice as fast as a search for repeats and the
-    file is smaller, on flat pictures it still finds the runs.
+    On filtered photographs, level 2 of ISA-L takes a third of the time of zlib's run lengths (Z_RLE, level 1), and the
+    files differ by a few percent.
     """
-    stream = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    stream = isal_zlib.compressobj(2)
     height, row_bytes = pixels.shape[0], pixels[0].nbytes
     rows_a_band = max(1, BAND_BYTES // row_bytes)
     above = np.zeros((1, row_bytes), np.uint8)

@@ -19,16 +19,24 @@ QUALITIES = (80, 60, 40, 20, 5)
 80 and 36 KB at 40."""
 
 
+def shrunk(picture: Picture, side: int) -> Picture:
+    """The picture scaled down to fit into side x side pixels, never up.
+
+    Raises InvalidRequest for a side under 1 pixel.
+    """
+    if side < 1:
+        raise InvalidRequest(f"a thumbnail is at least 1 pixel wide, got {side}", field="side", limit=1, actual=side)
+    share = min(1.0, side / picture.size.longer)
+    return resize(picture, Size(max(1, round(picture.size.width * share)), max(1, round(picture.size.height * share))))
+
+
 def thumbnail_webp(picture: Picture, *, side: int, max_bytes: float = math.inf) -> bytes:
     """The picture in 8-bit sRGB, scaled down to fit into side x side pixels (never up), as WebP; alpha is kept.
 
     max_bytes: the file is made at the highest of QUALITIES at which it is no larger, else at the lowest.
     Raises InvalidRequest for a side under 1 pixel.
     """
-    if side < 1:
-        raise InvalidRequest(f"a thumbnail is at least 1 pixel wide, got {side}", field="side", limit=1, actual=side)
-    share = min(1.0, side / picture.size.longer)
-    small = resize(picture, Size(max(1, round(picture.size.width * share)), max(1, round(picture.size.height * share))))
+    small = shrunk(picture, side)
     pixels = np.ascontiguousarray(to_srgb(to_8_bits(small.colour), picture.icc_profile))
     if small.alpha is not None:
         pixels = np.dstack([pixels, to_8_bits(small.alpha)])
