@@ -38,7 +38,7 @@ def test_a_file_that_does_not_fit_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in files(tmp_path)] == ["one.png"]
 
 
-@pytest.mark.parametrize("fits", [0, 1, 2])
+@pytest.mark.parametrize("fits", [0, 1])
 def test_a_generation_that_does_not_fit_leaves_no_files(
     fits: int,
     alice: User,
@@ -50,7 +50,6 @@ def test_a_generation_that_does_not_fit_leaves_no_files(
     storage, written = DurableFileSystemStorage(location=tmp_path), []
     for model in (pictures.SourceImage, pictures.Mask):
         monkeypatch.setattr(model._meta.get_field("file"), "storage", storage)
-    monkeypatch.setattr(pictures.SourceImage._meta.get_field("thumbnail"), "storage", storage)
 
     def until_full(content: bytes) -> ContentFile:
         written.append(content)

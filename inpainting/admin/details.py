@@ -12,7 +12,7 @@ from accounts.models import AuditEntry
 from inpainting.engines import registry
 from inpainting.generations.description import measurements, metadata
 from inpainting.generations.setting_rows import LABELS, setting_rows
-from inpainting.media.previews import preview_of
+from inpainting.media.previews import preview_of, thumbnail_of
 from inpainting.models import Generation, InferenceModel
 
 MAX_ENTRIES = 20
@@ -35,9 +35,9 @@ def picture_file(generation: Generation, which: str) -> File:
     picture = pictures.get(name)
     if picture is None or size not in ("", PREVIEW, SMALL) or (size == SMALL and not hasattr(picture, "thumbnail")):
         raise Http404
-    if size == PREVIEW:
-        return preview_of(picture)
-    file: File = picture.thumbnail if size == SMALL else picture.file
+    if size == SMALL:
+        return thumbnail_of(picture)
+    file: File = preview_of(picture) if size == PREVIEW else picture.file
     return file
 
 

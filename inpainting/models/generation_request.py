@@ -166,8 +166,8 @@ class GenerationRequest(models.Model):
         """
         sent = dict(references or {})
         try:
-            kept: dict[str, Any] = {n: picture.read() for n, picture in self.references.items() if n not in sent}
-            image, mask = self.source.read(), self.mask.read_pixels()
+            kept: dict[str, Any] = {n: picture.take() for n, picture in self.references.items() if n not in sent}
+            image, mask = self.source.take(), self.mask.take_pixels()
         except FileNotFoundError as error:
             raise self.image_gone() from error
         placement = Placement.from_dict(self.placement, image.size) if self.placement else None

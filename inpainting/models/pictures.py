@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from django.conf import settings
@@ -26,13 +26,24 @@ from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, th
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, LossyCopy, format_of
 from inpainting.core.picture import Mask as MaskPixels
 from inpainting.core.picture import Picture
+from inpainting.models import recent_inputs
 
 logger = logging.getLogger(__name__)
 
-THUMBNAIL_SIDE, MAX_THUMBNAIL_BYTES = 384, 20_000
+
+class Reduction(NamedTuple):
+    """A kind of reduced copy: pixels of the longer side, and bytes of the WebP, at most."""
+
+    side: int
+    max_bytes: int
+
+
+THUMBNAIL = Reduction(384, 20_000)
 """With 24 thumbnails, a page of the history is smaller than 600 KB."""
-PREVIEW_SIDE, MAX_PREVIEW_BYTES = 1600, 400_000
+PREVIEW = Reduction(1600, 400_000)
 """With three previews, the page of a generation is smaller than 1.5 MB."""
+REDUCTIONS = {"thumbnail": THUMBNAIL, "preview": PREVIEW}
+"""Field -> the kind of its file."""
 
 
 def private_name(instance: models.Model, filename: str) -> str:
@@ -73,9 +84,21 @@ class StoredPicture(models.Model):
         with self.file.open("rb") as file:
             return decode_picture(file.read(), limits=STORED_LIMITS).picture
 
+    def keep_decoded(self, picture: Picture) -> None:
+        """Keep the picture that was just written for a worker of this process."""
+        recent_inputs.keep(str(self.file.name), picture)
+
+    def take(self) -> Picture:
+        """As `read`, but for the picture that `keep_decoded` keeps, which is not decoded again."""
+        kept = recent_inputs.take(str(self.file.name))
+        if kept is None or not self.file.storage.exists(str(self.file.name)):
+            return self.read()
+        return kept
+
     def delete_files(self) -> None:
         """Delete the files, if any were written."""
         if self.file:
+            recent_inputs.take(str(self.file.name))
             self.file.delete(save=False)
 
 
@@ -87,6 +110,9 @@ class PreviewedPicture(StoredPicture):
         help_text="WebP of at most 1600 pixels a side; empty until it is requested",
     )  # fmt: skip
 
+    REDUCED: ClassVar[tuple[str, ...]] = ("preview",)
+    """The fields of the reduced copies, each of a kind of REDUCTIONS."""
+
     class Meta:
         abstract = True
 
@@ -95,47 +121,47 @@ class PreviewedPicture(StoredPicture):
         """The row of the owner; empty after the generation was deleted."""
         return get_user_model().objects.filter(pk=self.owner_id)  # type: ignore[attr-defined]  # of the subclasses
 
-    def encode_preview(self) -> bytes:
-        """The bytes of the preview, made from the file. Raises FileNotFoundError where the file is gone."""
-        return thumbnail_webp(self.read(), side=PREVIEW_SIDE, max_bytes=MAX_PREVIEW_BYTES)
-
-    def store_preview(self, data: bytes) -> bool:
-        """Write the preview to storage and save it. False if the row was deleted or has one by now.
+    def store_reduced(self, field: str, data: bytes) -> bool:
+        """Write a reduced copy to storage and save its name. False if the row was deleted or has one by now.
 
         The lock on the owner is the one that deletions take: a deletion that has read the row would leave the file.
         """
-        self.preview.save("preview.webp", ContentFile(data), save=False)
+        file: FieldFile = getattr(self, field)
+        file.save(f"{field}.webp", ContentFile(data), save=False)
         saved = False
         try:
             with transaction.atomic():
                 list(self.owners.select_for_update(of=["self"], no_key=True))
-                rows = type(self)._default_manager.filter(pk=self.pk, preview="")
-                saved = bool(rows.update(preview=self.preview.name))
+                rows = type(self)._default_manager.filter(pk=self.pk, **{field: ""})
+                saved = bool(rows.update(**{field: file.name}))
         finally:
             if not saved:
-                self.preview.delete(save=False)
+                file.delete(save=False)
         return saved
 
     def delete_files(self) -> None:
         super().delete_files()
-        if self.preview:
-            self.preview.delete(save=False)
+        for field in self.REDUCED:
+            if file := getattr(self, field):
+                file.delete(save=False)
 
 
 class ThumbnailedPicture(PreviewedPicture):
-    thumbnail = models.FileField(upload_to=private_name, max_length=200)
+    thumbnail = models.FileField(
+        upload_to=private_name, max_length=200, blank=True, editable=False,
+        help_text="WebP of at most 384 pixels a side; empty until the generation has succeeded or it is requested",
+    )  # fmt: skip
+
+    REDUCED: ClassVar[tuple[str, ...]] = ("preview", "thumbnail")
 
     class Meta:
         abstract = True
 
-    def write_thumbnail(self, picture: Picture) -> None:
-        data = thumbnail_webp(picture, side=THUMBNAIL_SIDE, max_bytes=MAX_THUMBNAIL_BYTES)
-        self.thumbnail.save("thumbnail.webp", ContentFile(data), save=False)
 
-    def delete_files(self) -> None:
-        super().delete_files()
-        if self.thumbnail:
-            self.thumbnail.delete(save=False)
+def reduced_webp(picture: Picture, field: str) -> bytes:
+    """The bytes of a reduced copy of the kind that a field holds."""
+    kind = REDUCTIONS[field]
+    return thumbnail_webp(picture, side=kind.side, max_bytes=kind.max_bytes)
 
 
 class SourceImage(ThumbnailedPicture):
@@ -146,14 +172,10 @@ class SourceImage(ThumbnailedPicture):
 
     @classmethod
     def from_picture(cls, owner: Any, picture: Picture, *, name: str = "") -> SourceImage:
-        """Write the files to storage; the row is not saved yet."""
+        """Write the file to storage; the row is not saved yet."""
         image = cls(owner=owner, name=name[-255:])
-        try:
-            image.write(encode_png(picture), picture)
-            image.write_thumbnail(picture)
-        except OSError:
-            image.delete_files()
-            raise
+        image.write(encode_png(picture), picture)
+        image.keep_decoded(picture)
         return image
 
 
@@ -167,11 +189,20 @@ class Mask(PreviewedPicture):
         """Write the file to storage; the row is not saved yet."""
         mask, picture = cls(owner=owner), Picture(pixels[:, :, None])
         mask.write(encode_png(picture), picture)
+        mask.keep_decoded(picture)
         return mask
 
     def read_pixels(self) -> MaskPixels:
-        pixels: MaskPixels = self.read().pixels[:, :, 0].astype("uint8", copy=False)
-        return pixels
+        return grey_pixels(self.read())
+
+    def take_pixels(self) -> MaskPixels:
+        """The pixels of `take`."""
+        return grey_pixels(self.take())
+
+
+def grey_pixels(mask: Picture) -> MaskPixels:
+    pixels: MaskPixels = mask.pixels[:, :, 0].astype("uint8", copy=False)
+    return pixels
 
 
 class ReferencePicture(PreviewedPicture):
@@ -184,6 +215,7 @@ class ReferencePicture(PreviewedPicture):
         """Write the file to storage; the row is not saved yet."""
         reference = cls(owner=owner)
         reference.write(encode_png(picture), picture)
+        reference.keep_decoded(picture)
         return reference
 
 

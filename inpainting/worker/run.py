@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import cached_property, partial
 
@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
 
 from inpainting import moderation
-from inpainting.core.codecs import encode_png, generation_parameters, thumbnail_webp
+from inpainting.core.codecs import encode_png, generation_parameters, shrunk, thumbnail_webp
 from inpainting.core.codecs.formats import PNG, TOO_LARGE, copy_for
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import (
@@ -31,7 +31,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue, Step
 from inpainting.engines.painting import Painting, paint_each
 from inpainting.models import GeneratedImage, Generation
-from inpainting.models.pictures import delete_uncommitted_files
+from inpainting.models.pictures import THUMBNAIL, ThumbnailedPicture, delete_uncommitted_files, reduced_webp
 from inpainting.planning import planner
 from inpainting.realtime import events
 from inpainting.storage import out_of_space
@@ -63,6 +63,7 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
     """Run a generation that this process has claimed."""
     with heartbeat(str(generation), queue) as watch, ExitStack() as cleanup:
         images: list[GeneratedImage] = []
+        thumbnails: list[tuple[ThumbnailedPicture, Picture]] = []
         cleanup.callback(delete_uncommitted_files, images)
         try:
             if queue is Queue.CPU:  # the GPU's generations share steps
@@ -70,6 +71,7 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 cleanup.enter_context(one_at_a_time(generation.source.width * generation.source.height, waiting))
             plan = planner().plan_stored(read_request(generation), generation.engine)
             source = plan.request.image
+            thumbnails.append((generation.source, shrunk(source, THUMBNAIL.side)))
             moderate = moderation.moderator(plan.settings)
             report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=moderate is None)
             paintings = paint_or_step_down(generation, plan, report_step)
@@ -79,12 +81,14 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 if moderate is not None:
                     painting = moderate(painting, report_step.renew_lease)
                 stored = run_in_thread(partial(store, image, painting, source), report_step.renew_lease)
+                thumbnails.append((image, shrunk(stored, THUMBNAIL.side)))
                 if plan.settings.output_format != PNG:
                     run_in_thread(partial(store_copy, image, stored, plan.settings), report_step.renew_lease)
                 del stored  # A large picture takes hundreds of megabytes.
                 report_step.renew_lease()
             if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
                 images.clear()
+                store_thumbnails(thumbnails)
             else:
                 retry_until_committed(generation.end_cancelled, watch)
         except Cancelled:
@@ -230,7 +234,6 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> Pict
     if settings.EMBED_SETTINGS:
         texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
     image.write(encode_png(painting.picture, texts=texts), painting.picture)
-    image.write_thumbnail(painting.picture)
     if painting.unhidden is not None:
         image.write_hidden(encode_png(painting.unhidden, texts=texts))
     stored = image.read()
@@ -238,6 +241,19 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> Pict
     image.seam_score = painting.seam_score
     image.report = report(painting)
     return stored
+
+
+def store_thumbnails(thumbnails: Iterable[tuple[ThumbnailedPicture, Picture]]) -> None:
+    """Write thumbnails to storage after the generation has ended. Those that are not are made when they are requested.
+
+    thumbnails: stored picture and its reduced pixels.
+    """
+    for picture, small in thumbnails:
+        try:
+            if not picture.thumbnail:
+                picture.store_reduced("thumbnail", reduced_webp(small, "thumbnail"))
+        except (OSError, *DATABASE_UNAVAILABLE):
+            logger.warning("The thumbnail of %s cannot be stored", picture, exc_info=True)
 
 
 def store_copy(image: GeneratedImage, stored: Picture, requested: PaintSettings) -> None:

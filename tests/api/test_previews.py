@@ -22,10 +22,11 @@ from accounts.models import User
 from inpainting.core.picture import Picture
 from inpainting.generations.delete import delete, delete_all_of_user
 from inpainting.media import conversions
+from inpainting.media.previews import thumbnail_of
 from inpainting.models import GeneratedImage, Generation, Mask, SourceImage
 from inpainting.models.pictures import (
-    MAX_PREVIEW_BYTES,
-    MAX_THUMBNAIL_BYTES,
+    PREVIEW,
+    THUMBNAIL,
     PreviewedPicture,
     StoredPicture,
     ThumbnailedPicture,
@@ -57,7 +58,7 @@ def replace_file(picture: StoredPicture, pixels: NDArray[np.uint8]) -> None:
     image = Picture(pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis])
     picture.write(png(pixels), image)
     if isinstance(picture, ThumbnailedPicture):
-        picture.write_thumbnail(image)
+        picture.thumbnail = ""  # made from the new file when it is requested
     picture.save()
 
 
@@ -133,16 +134,16 @@ def test_a_preview_that_is_made_while_its_row_is_deleted_leaves_no_file(alice: U
     rows: list[PreviewedPicture] = [SourceImage.objects.get(), Mask.objects.get(), GeneratedImage.objects.get()]
     assert delete(generation)
     for row in rows:
-        assert not row.store_preview(b"made too late")
+        assert not row.store_reduced("preview", b"made too late")
     assert files() == before
 
 
 def test_the_second_of_two_concurrent_previews_is_not_kept(alice: User, generate: Generate) -> None:
     generate(alice)
     first, second = SourceImage.objects.get(), SourceImage.objects.get()
-    assert first.store_preview(b"first")
+    assert first.store_reduced("preview", b"first")
     before = files()
-    assert not second.store_preview(b"second")
+    assert not second.store_reduced("preview", b"second")
     assert files() == before
     assert Path(SourceImage.objects.get().preview.path).read_bytes() == b"first"
 
@@ -156,7 +157,7 @@ def test_a_preview_that_cannot_be_stored_is_sent_nevertheless(
     def fail(*args: object) -> bool:
         raise error
 
-    monkeypatch.setattr(PreviewedPicture, "store_preview", fail)
+    monkeypatch.setattr(PreviewedPicture, "store_reduced", fail)
     answer = alices_program.get(f"/api/generations/{generation.pk}/source/preview/")
     assert (answer.status_code, answer["Content-Type"]) == (200, "image/webp")
     assert Image.open(io.BytesIO(answer.getvalue())).size == (96, 64)
@@ -188,7 +189,7 @@ def test_a_page_of_24_detailed_generations_is_smaller_than_600_kilobytes(
     replace_file(first.source, detailed)
     replace_file(first.images.get(), detailed)
     image = first.images.get()
-    assert image.thumbnail.size <= MAX_THUMBNAIL_BYTES
+    assert 0 < thumbnail_of(image).size <= THUMBNAIL.max_bytes
     for _ in range(23):
         again = first.copy_for_rerun()
         again.status = first.status
@@ -212,4 +213,4 @@ def test_the_page_of_24_megapixels_is_smaller_than_1500_kilobytes(
     client.force_login(alice)
     assert loaded_bytes(client, f"/generations/{generation.pk}/") < 1.5 * MEGABYTE
     assert generation.images.get().file.size > 20 * MEGABYTE
-    assert GeneratedImage.objects.get().preview.size <= MAX_PREVIEW_BYTES
+    assert GeneratedImage.objects.get().preview.size <= PREVIEW.max_bytes

@@ -70,7 +70,7 @@ def test_fifty_parallel_calls_with_one_key_make_one_generation(alice: User, requ
     generation = Generation.objects.get()
     assert made == [generation] * 50
     assert SourceImage.objects.count() == 1
-    assert len(files() - before) == 3  # source, its thumbnail, mask: the refused requests left no files
+    assert len(files() - before) == 2  # source and mask: the refused requests left no files
 
 
 @pytest.mark.django_db(transaction=True)

@@ -98,7 +98,7 @@ def test_a_running_generation_is_cancelled_and_deleted_after_its_end(alice: User
     held.start()
     assert not delete(Generation.objects.get(pk=held.pk))
     assert not held.advance(1, 2)
-    assert len(files()) == 3
+    assert len(files()) == 2  # source and mask
     assert held.end_cancelled()
     assert delete(held)
     assert (files(), rows()) == (set(), 0)
@@ -192,7 +192,7 @@ def test_an_administrator_deletes_ended_generations_with_their_files(
     assert list(Generation.objects.all()) == [held]
     held.refresh_from_db()
     assert held.cancel_requested
-    assert len(files()) == 3
+    assert len(files()) == 2  # source and mask of the running one
     assert rows() == 3
 
 

@@ -87,6 +87,7 @@ def files_of(user: User) -> set[str]:
     pictures: list[Any] = [*DraftPicture.objects.filter(owner=user), *UploadedPicture.objects.filter(owner=user)]
     for generation in Generation.objects.filter(owner=user):
         pictures += [*generation.pictures, *generation.images.all()]
-    names = {getattr(one, field).name for one in pictures for field in ("file", "thumbnail") if hasattr(one, field)}
+    stored = [getattr(one, field, None) for one in pictures for field in ("file", "thumbnail")]
+    names = {file.name for file in stored if file}
     assert all(default_storage.exists(name) for name in names)
     return names

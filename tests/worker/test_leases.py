@@ -87,7 +87,7 @@ def test_a_worker_that_lost_its_lease_leaves_no_files(
     monkeypatch.setattr(running, "retry_until_committed", commit_after_losing_the_lease)
     run(late)
     kept = GeneratedImage.objects.get()
-    assert len(files() - before) == 2  # the image and its thumbnail
+    assert len(files() - before) == 3  # the result, its thumbnail and that of the source image
     assert default_storage.exists(str(kept.file.name))
     assert Generation.objects.get().status == Status.SUCCEEDED
 

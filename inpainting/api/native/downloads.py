@@ -24,11 +24,11 @@ from inpainting.api.views import PictureView
 from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
 from inpainting.core.settings_table import by_name
 from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, picture_response
-from inpainting.media.previews import preview_of
+from inpainting.media.previews import preview_of, thumbnail_of
 from inpainting.models import GeneratedImage, SourceImage
 
 PROBLEMS = (404, 410, 416)
-PREVIEW_PROBLEMS = (*PROBLEMS, 503)
+REDUCED_PROBLEMS = (*PROBLEMS, 503)
 
 
 class InputPicture(PictureView):
@@ -60,13 +60,13 @@ class GenerationSource(InputPicture):
     name = "source"
 
 
-@documented("Get the thumbnail of the source image", THUMBNAIL, problems=PROBLEMS)
+@documented("Get the thumbnail of the source image", THUMBNAIL, problems=REDUCED_PROBLEMS)
 class GenerationSourceThumbnail(GenerationSource):
     def file_of(self, picture: SourceImage) -> File:
-        return picture.thumbnail
+        return thumbnail_of(picture)
 
 
-@documented("Get the preview of the source image", THUMBNAIL, problems=PREVIEW_PROBLEMS)
+@documented("Get the preview of the source image", THUMBNAIL, problems=REDUCED_PROBLEMS)
 class GenerationSourcePreview(Preview, GenerationSource):
     pass
 
@@ -76,7 +76,7 @@ class GenerationMask(InputPicture):
     name = "mask"
 
 
-@documented("Get the preview of the mask", THUMBNAIL, problems=PREVIEW_PROBLEMS)
+@documented("Get the preview of the mask", THUMBNAIL, problems=REDUCED_PROBLEMS)
 class GenerationMaskPreview(Preview, GenerationMask):
     pass
 
@@ -91,12 +91,12 @@ class GenerationIpAdapterImage(InputPicture):
     name = "ip_adapter_image"
 
 
-@documented("Get the preview of the control image", THUMBNAIL, problems=PREVIEW_PROBLEMS)
+@documented("Get the preview of the control image", THUMBNAIL, problems=REDUCED_PROBLEMS)
 class GenerationControlImagePreview(Preview, GenerationControlImage):
     pass
 
 
-@documented("Get the preview of the IP-Adapter image", THUMBNAIL, problems=PREVIEW_PROBLEMS)
+@documented("Get the preview of the IP-Adapter image", THUMBNAIL, problems=REDUCED_PROBLEMS)
 class GenerationIpAdapterImagePreview(Preview, GenerationIpAdapterImage):
     pass
 
@@ -135,15 +135,15 @@ class GenerationImage(PictureView):
 class GenerationImageThumbnail(PictureView):
     required_scope = Scope.READ
 
-    @documented("Get the thumbnail of a result", THUMBNAIL, problems=PROBLEMS)
+    @documented("Get the thumbnail of a result", THUMBNAIL, problems=REDUCED_PROBLEMS)
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
-        return picture_response(request, own_image(request, pk, index).thumbnail, OWNERS_ONLY)
+        return picture_response(request, thumbnail_of(own_image(request, pk, index)), OWNERS_ONLY)
 
 
 class GenerationImagePreview(PictureView):
     required_scope = Scope.READ
 
-    @documented("Get the preview of a result", THUMBNAIL, problems=PREVIEW_PROBLEMS)
+    @documented("Get the preview of a result", THUMBNAIL, problems=REDUCED_PROBLEMS)
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
         return picture_response(request, preview_of(own_image(request, pk, index)), OWNERS_ONLY)
 

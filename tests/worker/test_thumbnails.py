@@ -1,0 +1,51 @@
+"""Thumbnails are stored after a generation has succeeded, or made when they are requested."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+from PIL import Image
+
+from accounts.models import User
+from inpainting.models import Generation, SourceImage, Status
+from inpainting.models.pictures import ThumbnailedPicture
+from inpainting.worker import run as running
+
+Generate = Callable[..., Generation]
+
+
+@pytest.mark.django_db
+def test_a_thumbnail_that_was_not_stored_is_made_when_it_is_requested(
+    alice: User, alices_program: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued = generate(alice, run=False)
+    assert not queued.source.thumbnail, "accepting a request makes none"
+    with monkeypatch.context() as killed:
+        killed.setattr(running, "store_thumbnails", lambda thumbnails: None)
+        running.run_waiting()
+    for part, row in (("source", queued.source), ("images/0", queued.images.get())):
+        webp = alices_program.get(f"/api/generations/{queued.pk}/{part}/thumbnail/").getvalue()
+        assert Image.open(io.BytesIO(webp)).size == (96, 64)
+        row.refresh_from_db()
+        assert row.thumbnail.size == len(webp)
+
+
+@pytest.mark.django_db
+def test_thumbnails_are_stored_after_the_answer(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued = generate(alice, run=False)
+    reduced, states = ThumbnailedPicture.store_reduced, []
+
+    def look(picture: ThumbnailedPicture, field: str, data: bytes) -> bool:
+        states.append(Generation.objects.get().status)
+        return reduced(picture, field, data)
+
+    monkeypatch.setattr(ThumbnailedPicture, "store_reduced", look)
+    running.run_waiting()
+    assert states == [Status.SUCCEEDED] * 2
+    assert SourceImage.objects.get().thumbnail
+    assert queued.images.get().thumbnail
