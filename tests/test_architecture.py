@@ -157,7 +157,7 @@ def test_no_package_imports_the_site_and_accounts_does_not_import_inpainting() -
 
 
 def test_the_core_is_pure() -> None:
-    allowed = {*sys.stdlib_module_names, "numpy", "cv2", "PIL", "inpainting"}
+    allowed = {*sys.stdlib_module_names, "numpy", "cv2", "PIL", "isal", "inpainting"}
     for name, tree in modules("inpainting/core").items():
         assert {found.partition(".")[0] for found in imports(tree)} <= allowed, name
 
