@@ -133,7 +133,7 @@ def test_other_origins_are_refused_unless_allowed(client: Client, db: None, sett
     settings.CORS_ALLOWED_ORIGINS = [FOREIGN]
     headers = preflight(client, "/api/img2img", FOREIGN)
     assert headers["access-control-allow-origin"] == FOREIGN
-    assert {"authorization", "x-api-key", "prefer", "content-type"} <= set(
+    assert {"authorization", "x-api-key", "key", "x-application-name", "prefer", "content-type"} <= set(
         headers["access-control-allow-headers"].replace(" ", "").split(",")
     )
     assert "access-control-allow-credentials" not in headers
