@@ -85,7 +85,7 @@ class Generation(Reviewed, GenerationRequest):
     class Meta:
         ordering: ClassVar[list[str]] = ["-created_at"]
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["owner", "-created_at"]),
+            models.Index(fields=["owner", "-created_at", "-id"], name="generation_of_owner"),
             models.Index(fields=["status", "created_at"]),
             models.Index(fields=["status"], condition=models.Q(run_alone=True), name="generation_runs_alone"),
             models.Index(
