@@ -11,12 +11,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.core.management.color import no_style
 from django.db import connection
 from django.test import Client, TransactionTestCase
 from numpy.typing import NDArray
 
 from accounts.audit import AuditEntry
 from accounts.models import ApiKey, User
+from inpainting.apps import add_shipped_models
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
@@ -35,23 +39,29 @@ strategies.load_profiles()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _flush_of_the_audit_log() -> Iterator[None]:
-    """Let tests with transactions empty the audit log: on SQLite they do so by DELETE, which its triggers refuse."""
-    migration = import_module("accounts.migrations.0005_audit_log")
-    flush = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]  # not in django-stubs
+def _flush() -> Iterator[None]:
+    """Flush the database after tests with transactions as Django does, with two differences.
 
-    def flush_without_triggers(case: TransactionTestCase) -> None:
+    Content types and permissions stay: creating them again takes longer than most tests. And the audit log is emptied,
+    on SQLite by DELETE, which its triggers refuse.
+    """
+    migration = import_module("accounts.migrations.0005_audit_log")
+    kept = {ContentType._meta.db_table, Permission._meta.db_table}
+
+    def flush(case: TransactionTestCase) -> None:
         has_entries = connection.vendor == "sqlite" and AuditEntry.objects.exists()
         if has_entries:
             with connection.schema_editor() as editor:
                 migration.drop_triggers(None, editor)
-        flush(case)
+        tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - kept
+        connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), sorted(tables)))
         if has_entries:
             with connection.schema_editor() as editor:
                 migration.create_triggers(None, editor)
+        add_shipped_models()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", flush_without_triggers)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", flush)
         yield
 
 
