@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from django import forms
-from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.forms import BaseUserCreationForm, SetPasswordMixin
 from django.utils import timezone
 
 from accounts.models import LOCAL_EMAIL, Scope, User
@@ -14,9 +15,12 @@ LIFETIMES = [("", "never"), ("1", "in a day"), ("30", "in 30 days"), ("90", "in 
 
 
 class FirstAdministratorForm(BaseUserCreationForm):
+    password1, password2 = SetPasswordMixin.create_password_fields(label2="Password (again)")
+
     class Meta:
         model = User
         fields = ("email",)
+        labels: ClassVar = {"email": "Email"}
 
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"].lower()

@@ -11,12 +11,22 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
 try:
-    from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect, sync_playwright
+    from playwright.sync_api import (
+        Browser,
+        BrowserContext,
+        ConsoleMessage,
+        Page,
+        Request,
+        StorageState,
+        expect,
+        sync_playwright,
+    )
     from skimage import data
 
     from tests.browser.accessibility import SCREENS
@@ -53,6 +63,8 @@ RANDOM = """
     const whole = (limit) => Math.floor(random() * limit)
 """
 """JavaScript: random() and whole(limit), repeatable by `state`."""
+REQUEST_FAILED = ("Failed to load resource", "WebSocket connection to")
+"""How Chromium reports a request that failed, on the console."""
 emails = (f"person{number}@example.org" for number in count(1))
 
 
@@ -81,7 +93,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def visitor(browser: Browser, site: Installation) -> Iterator[Page]:
-    """A page without a session. A script error on it fails the test."""
+    """A page without a session. `watched_page` watches it."""
     context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900})
     yield from watched_page(context)
 
@@ -97,7 +109,7 @@ def signed_up(browser: Browser, site: Installation) -> StorageState:
 
 @pytest.fixture
 def page(browser: Browser, site: Installation, signed_up: StorageState) -> Iterator[Page]:
-    """The editor with the session of a registered user. A script error on it fails the test."""
+    """The editor with the session of a registered user. `watched_page` watches it."""
     context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900}, storage_state=signed_up)
     for page in watched_page(context):
         empty_draft(page)
@@ -167,11 +179,26 @@ def screen(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def watched_page(context: BrowserContext) -> Iterator[Page]:
+    """A page of the context. Errors of scripts, of the console and of the policy, and requests to elsewhere fail.
+
+    Refused and aborted requests are no errors: tests provoke them.
+    """
     context.set_default_timeout(PATIENCE_MS)
-    page = context.new_page()
     errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(REQUEST_FAILED):
+            errors.append(message.text)
+
+    def note_elsewhere(request: Request) -> None:
+        url = urlsplit(request.url)
+        if url.scheme not in ("data", "blob") and url.hostname not in ("127.0.0.1", "localhost"):
+            errors.append(f"requested from elsewhere: {request.url}")
+
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.on("console", note)
+    context.on("request", note_elsewhere)
+    yield context.new_page()
     context.close()
     assert errors == []
 

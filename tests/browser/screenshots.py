@@ -1,116 +1,315 @@
 """Take the screenshots of the documentation: `python -m tests.browser.screenshots docs/screenshots`.
 
-Each page and state of the editor, light and dark, on a new installation without models.
+Each page and state of the editor, light and dark, each time on a new installation without models; the main ones on a
+phone too. What is empty at first is taken before it is filled.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from skimage import data
 
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, PATIENCE_MS, chromium_path
+from tests.browser.editor_page import Pixels, drop, written
+from tests.browser.walks import drag
 from tests.installation import ROOT, Installation
 
 PHOTO = ROOT / "static/img/sample.jpg"
-OBJECT = ((0.5, 0.36), (0.5, 0.94))
-"""The ends of the rocket in that photo, as parts of its width and height."""
+ROCKET = ((0.5, 0.33), (0.5, 0.98))
+"""A stroke along the rocket in that photo."""
 EMAIL = "ada@example.org"
-SIZE: ViewportSize = {"width": 1280, "height": 860}
+DESKTOP: ViewportSize = {"width": 1280, "height": 860}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+PHOTOS = {
+    "Kaffee auf dem Tisch am Fenster, noch einmal ganz ohne den Löffel aufgenommen.png": (data.coffee, (0.7, 0.45)),
+    "قطة.png": (data.cat, (0.2, 0.25)),
+    "portrait.png": (data.astronaut, (0.85, 0.3)),
+    "launch pad.png": (data.rocket, (0.7, 0.8)),
+}
+"""Photos of scikit-image, and where something is erased from them, in shares of width and height."""
+EMPTY = {"history-empty": "/history/", "batches-empty": "/batches/", "storage-empty": "/storage/"}
+EMPTY |= {"review-empty": "/admin/inpainting/generation/", "history-nothing-found": "/history/?text=nothing"}
 PAGES = {
     "history": "/history/",
+    "history-filter": "/history/?engine=quick-fill",
     "account": "/account/",
+    "account-delete": "/account/delete/",
     "two-factor": "/accounts/2fa/",
     "sessions": "/accounts/sessions/",
-    "api-keys": "/keys/",
     "storage": "/storage/",
     "models": "/models/",
     "dashboard": "/admin/",
+    "usage": "/admin/usage/",
     "review": "/admin/inpainting/generation/",
+    "audit-log": "/admin/accounts/auditentry/",
     "not-found": "/no-such-page/",
 }
+ON_PHONE = {"history": "/history/", "batches": "/batches/", "account": "/account/", "api-keys": "/keys/"}
+ON_PHONE |= {"review": "/admin/inpainting/generation/", "dashboard": "/admin/"}
 
 
 class Album:
     """Screenshots of one colour scheme, as WebP files `<name>-<scheme>.webp`."""
 
-    def __init__(self, page: Page, folder: Path, scheme: str) -> None:
-        self.page, self.folder, self.scheme = page, folder, scheme
+    def __init__(self, page: Page, site: Installation, folder: Path, scheme: str) -> None:
+        self.page, self.site, self.folder, self.scheme = page, site, folder, scheme
 
-    def take(self, name: str) -> None:
+    def take(self, name: str, path: str = "") -> None:
+        """Open the path, if there is one, and take a screenshot."""
+        if path:
+            self.page.goto(path)
         self.page.wait_for_timeout(700)  # for pictures and transitions
         image = Image.open(io.BytesIO(self.page.screenshot()))
         image.convert("RGB").save(self.folder / f"{name}-{self.scheme}.webp", quality=82, method=6)
 
     def take_all(self) -> None:
+        self.take_visit()
+        self.take_set_up()
+        for name, path in EMPTY.items():
+            self.take(name, path)
+        self.take_editor()
+        self.fill()
+        self.take_second_factor()  # confirms the password, which other pages ask for
+        for name, path in PAGES.items():
+            self.take(name, path)
+        self.take_one_generation()
+        self.take_keys()
+        self.take_batches()
+        self.take_on_phone()
+        self.take_sign_in()
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).first.click()
+
+    def take_visit(self) -> None:
+        page = self.page
+        self.take("first-page", "/")
+        drag(page, "#surface", *ROCKET)
+        self.take("first-page-marked")
+        self.press("Erase")
+        expect(page.get_by_alt_text("The photo as painted")).to_be_visible()
+        self.take("first-page-erased")
+        page.set_input_files("#own-photo", PHOTO)
+        page.wait_for_url("**/accounts/signup/**")
+        self.take("sign-up")
+        page.evaluate("import('waiting_photo').then(({ take }) => take())")  # the editor is to be empty later
+
+    def take_set_up(self) -> None:
+        """Create the administrator by the link that the server printed."""
+        page = self.page
+        link = re.search(r"http://\S+(/setup/\S+)", self.site.log)
+        assert link
+        page.goto(link[1])
+        page.get_by_label("Email").fill(EMAIL)
+        page.get_by_label("Password", exact=True).fill("short")
+        page.get_by_label("Password (again)").fill("shorter")
+        self.press("Create administrator")
+        self.take("set-up-error")
+        page.get_by_label("Password", exact=True).fill(PASSWORD)
+        page.get_by_label("Password (again)").fill(PASSWORD)
+        self.press("Create administrator")
+        page.wait_for_url("**/welcome/")
+        self.take("welcome")
+
+    def take_editor(self) -> None:
         page = self.page
         page.goto("/")
-        self.take("first-page")
-        page.goto("/accounts/login/")
-        self.take("sign-in")
-        page.get_by_label("Email").fill(EMAIL)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in", exact=True).click()
         page.wait_for_selector("#editor[data-ready]")
-        if page.locator("#editor").get_attribute("data-state") == "empty":
-            self.take("editor-empty")
+        self.take("editor-empty")
+        with tempfile.TemporaryDirectory() as folder:
+            broken = Path(folder, "holiday.png")
+            broken.write_bytes(b"no picture")
+            page.set_input_files("#photo-input", broken)
+            expect(page.locator("#photo-message")).to_be_visible()
+        self.take("editor-error")
         page.set_input_files("#photo-input", PHOTO)
         expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
-        self.paint()
+        self.take("editor-photo")
+        page.locator("#tool-size").fill("0")
+        drag(page, "#in-place", (0.5, 0.5), (0.5, 0.5))
+        expect(page.locator("#generate-hint")).to_contain_text("Was that all")
+        self.take("editor-hint")
+        self.press("Undo")
+        page.locator("#tool-size").fill("640")
+        drag(page, "#in-place", *ROCKET)
         self.take("editor-mask")
         page.locator("#more > summary").click()
         self.take("editor-settings")
         page.locator("#more-close").click()
+        self.press("Extend the photo")
+        page.get_by_label("Ratio").select_option("16:9")
+        self.press("Zoom out")
+        self.take("editor-extend")
+        self.press("Undo")
+        self.press("Brush")
+        self.press("Fit")
+        page.keyboard.press("?")
+        self.take("editor-keys")
+        self.press("Close")
         page.locator("#generate").click()
         expect(page.locator("#result")).to_be_visible()
         self.take("editor-result")
         page.locator("#compare-divider").click()
         self.take("editor-compare")
-        for name, path in PAGES.items():
-            page.goto(path)
-            self.take(name)
+        self.take_signed_out()
+
+    def take_signed_out(self) -> None:
+        page = self.page
+        cookies = page.context.cookies()
+        page.context.clear_cookies(name="sessionid")
+        page.get_by_role("button", name="Try again").click()
+        expect(page.get_by_role("dialog", name="You are signed out")).to_be_visible()
+        self.take("editor-signed-out")
+        page.context.add_cookies(cookies)  # type: ignore[arg-type]  # as they were read
         page.goto("/history/")
-        page.locator("a[href^='/generations/']").first.click()
+
+    def fill(self) -> None:
+        """Erase something from each of the photos."""
+        token = self.page.request.get("/session/").json()["csrf_token"]
+        for name, (photo, place) in PHOTOS.items():
+            files = {"image": (name, png(photo())), "mask": ("mask.png", png(mask_of(photo(), place)))}
+            sent = {
+                field: {"name": name, "mimeType": "image/png", "buffer": body} for field, (name, body) in files.items()
+            }
+            answer = self.page.request.post(
+                "/api/img2img", multipart={**sent, "prompt": ""}, headers={"X-CSRFToken": token}
+            )
+            assert answer.ok, answer.text()
+
+    def take_batches(self) -> None:
+        page = self.page
+        page.goto("/batches/")
+        page.wait_for_selector("#new-batch[data-ready]")
+        with tempfile.TemporaryDirectory() as folder:
+            photos = [(name, photo(), place) for name, (photo, place) in list(PHOTOS.items())[:3]]
+            paths = [written(pixels, Path(folder, name)) for name, pixels, _ in photos]
+            drop(page, "#new-batch", *paths)
+            page.get_by_label("One for each photo").check()
+            page.locator("#batch-submit").click()
+            expect(page.locator("#batch-message")).to_be_visible()
+            self.take("batches-error")
+            masks = [
+                written(255 - mask_of(pixels, place), Path(folder, f"{Path(name).stem}-mask.png"))
+                for name, pixels, place in photos
+            ]
+            drop(page, "#new-batch", *masks)
+            self.take("batches")
+            page.locator("#batch-submit").click()
+            page.wait_for_url("**/batches/*-*/")
+            self.take("batch-progress")
+        expect(page.locator("#batch-progress")).to_be_hidden(timeout=120_000)
+        self.take("batch")
+
+    def take_one_generation(self) -> None:
+        page = self.page
+        page.goto("/history/")
+        page.locator(".card-select").first.click()
+        self.take("history-selected")
+        page.get_by_role("button", name="Delete").click()
+        expect(page.get_by_role("button", name="Undo")).to_be_visible()
+        self.take("history-deleted")
+        self.press("Undo")
+        page.goto("/history/")
+        page.locator("a[href^='/generations/']").last.click()
         self.take("generation")
+        self.press("Create a link")
+        link = page.locator(".share-link code").text_content()
+        page.locator(".share-link").scroll_into_view_if_needed()
+        self.take("generation-shared")
+        assert link
+        self.take("shared", link)
+        page.goto("/admin/inpainting/generation/")
+        page.locator(".review-card a").first.click()
+        self.take("review-one")
 
-    def paint(self) -> None:
-        """Three strokes along the object."""
-        box = self.page.locator("#in-place").bounding_box()
-        assert box is not None
-        (x, top), (_, bottom) = OBJECT
-        for shift in (-0.012, 0.0, 0.012):
-            across = box["x"] + box["width"] * (x + shift)
-            self.page.mouse.move(across, box["y"] + box["height"] * top)
-            self.page.mouse.down()
-            self.page.mouse.move(across, box["y"] + box["height"] * bottom, steps=12)
-            self.page.mouse.up()
+    def take_keys(self) -> None:
+        self.take("api-keys-empty", "/keys/")
+        self.page.get_by_label("Name").fill("photo script")
+        self.press("Make key")
+        self.take("api-keys")
+
+    def take_second_factor(self) -> None:
+        page = self.page
+        self.take("confirm-password", "/accounts/2fa/totp/activate/")
+        page.get_by_label("Password").fill(PASSWORD)
+        self.press("Confirm")
+        page.get_by_label("Authenticator code").fill("000000")
+        self.press("Turn on")
+        self.take("two-factor-app-error")
+
+    def take_on_phone(self) -> None:
+        page = self.page
+        page.set_viewport_size(PHONE)
+        for name, path in ON_PHONE.items():
+            self.take(f"phone-{name}", path)
+        page.goto("/history/")
+        page.locator("a[href^='/generations/']").last.click()
+        self.take("phone-generation")
+        page.goto("/?sample")
+        expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+        drag(page, "#in-place", *ROCKET)
+        self.take("phone-editor-mask")
+        page.locator("#generate").click()
+        expect(page.locator("#result")).to_be_visible()
+        page.locator("#compare-divider").click()
+        self.take("phone-editor-compare")
+
+    def take_sign_in(self) -> None:
+        page = self.page
+        page.context.clear_cookies()
+        self.take("phone-first-page", "/")
+        page.set_viewport_size(DESKTOP)
+        page.goto("/accounts/login/")
+        self.take("sign-in")
+        page.get_by_label("Email").fill(EMAIL)
+        page.get_by_label("Password").fill("not this")
+        self.press("Sign in")
+        self.take("sign-in-error")
 
 
-def take_screenshots(browser: Browser, site: Installation, folder: Path) -> None:
-    expect.set_options(timeout=PATIENCE_MS)
-    for scheme in ("light", "dark"):
-        context = browser.new_context(base_url=site.url, viewport=SIZE, color_scheme=scheme)
-        context.set_default_timeout(PATIENCE_MS)
-        Album(context.new_page(), folder, scheme).take_all()
-        context.close()
+def png(pixels: Pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def mask_of(photo: Pixels, place: tuple[float, float]) -> Pixels:
+    """A mask for the API: black is repainted, a disc a quarter as high as the photo around the place."""
+    height, width = photo.shape[:2]
+    rows, columns = np.ogrid[:height, :width]
+    distance = np.hypot(columns - place[0] * width, rows - place[1] * height)
+    return np.where(distance < height / 8, 0, 255).astype(np.uint8)
+
+
+def take_screenshots(browser: Browser, site: Installation, folder: Path, scheme: str) -> None:
+    options = {"base_url": site.url, "viewport": DESKTOP, "color_scheme": scheme}
+    context = browser.new_context(**options)  # type: ignore[arg-type]  # the scheme is "light" or "dark"
+    context.set_default_timeout(PATIENCE_MS)
+    Album(context.new_page(), site, folder, scheme).take_all()
+    context.close()
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
-        site = Installation(Path(data), DJANGO_SUPERUSER_PASSWORD=PASSWORD)
-        site.migrate()
-        site.manage("createsuperuser", "--noinput", "--email", EMAIL)
-        path = chromium_path(Path(playwright.chromium.executable_path))
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-        with site.serving():
-            take_screenshots(browser, site, folder)
-        browser.close()
+    expect.set_options(timeout=PATIENCE_MS)
+    for scheme in sys.argv[2:] or ("light", "dark"):
+        with tempfile.TemporaryDirectory() as data_folder, sync_playwright() as playwright:
+            site = Installation(Path(data_folder))
+            site.migrate()
+            path = chromium_path(Path(playwright.chromium.executable_path))
+            browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+            with site.serving():
+                take_screenshots(browser, site, folder, scheme)
+            browser.close()
 
 
 if __name__ == "__main__":

@@ -1,23 +1,41 @@
-"""WCAG 2.2 AA by axe-core, on each page without parameters in its URL and in the states of the editor."""
+"""WCAG 2.2 AA by axe-core, on every page of the URL configuration and in the states of the editor."""
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
-from playwright.sync_api import Browser, Page, StorageState
+from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import sign_up, watched_page
-from tests.browser.editor_page import generate, open_photo, paint_line
+from tests.browser.editor_page import Pixels, generate, open_photo, paint_line, white_square
+from tests.conftest import png
 from tests.installation import Installation
 
-NOT_PAGES = ("api/schema/", "livez", "readyz", "admin/jsi18n/", "admin/autocomplete/")
-NOT_OURS = ("api/docs/", "admin/")
-"""Swagger UI and the pages of Django's admin."""
+NOT_PAGES = ("livez", "readyz")
+NOT_OURS = ("api/", "admin/")
+"""The APIs with Swagger UI, and Django's admin, which test_review.py checks."""
+IN_OTHER_TESTS = {"setup", "mfa_edit_webauthn", "mfa_remove_webauthn", "account_reset_password_from_key"}
+"""Checked by test_content_policy.py and test_accounts.py; here with tokens that have ended."""
+WITH_PARAMETERS = {"batch-page", "generation", "shared", "account_confirm_email"} | IN_OTHER_TESTS
+ACTIONS_AND_FILES = {
+    *(
+        "model-pull",
+        "model-remove",
+        "model-switch",
+        "generation-share",
+        "share-revoke",
+        "api-key-revoke",
+        "session-end",
+    ),
+    *("shared-picture", "shared-preview", "hidden-picture", "named-picture", "public-image", "fooocus-task"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +93,49 @@ def test_states_of_the_editor(browser: Browser, site: Installation, screen: dict
     assert {state: rules for state, rules in found.items() if rules} == {}
 
 
+def test_every_route_with_parameters_is_known() -> None:
+    """A new page with parameters in its URL has to be visited by a test, and then be named in WITH_PARAMETERS."""
+    found = {name for route, name in named_routes(get_resolver().url_patterns) if "<" in route and name}
+    assert found == WITH_PARAMETERS | ACTIONS_AND_FILES
+
+
+def test_pages_with_parameters(
+    browser: Browser, site: Installation, administrator: StorageState, screen: dict[str, Any], photo: Pixels
+) -> None:
+    context = browser.new_context(base_url=site.url, storage_state=administrator, **screen)
+    for page in watched_page(context):
+        found = {}
+        page.goto("/history/")
+        headers = {"X-CSRFToken": page.request.get("/session/").json()["csrf_token"]}
+        picture, mask = (
+            f"data:image/png;base64,{base64.b64encode(png(each)).decode()}" for each in (photo, 255 - white_square())
+        )
+        made = page.request.post(
+            "/api/batches/", data={"images": [picture, "broken"], "masks": [mask], "prompt": ""}, headers=headers
+        )
+        assert made.ok, made.text()
+        page.goto(f"/batches/{made.json()['id']}/")
+        found["batch-page"] = violations(page)
+        expect(page.locator("#batch-progress")).to_be_hidden()
+        found["batch-page, done"] = violations(page)
+        page.locator("#batch-items a[href]").first.click()
+        page.get_by_role("button", name="Create a link").click()
+        link = page.locator(".share-link code").inner_text()
+        found["generation"] = violations(page)
+        page.goto(link)
+        found["shared"] = violations(page)
+        for path in (
+            "/shared/none/",
+            "/accounts/confirm-email/none/",
+            "/accounts/password/reset/key/1-none/",
+            "/none/",
+        ):
+            page.goto(path)
+            expect(page.locator("h1")).to_be_visible()
+            found[path] = violations(page)
+        assert {state: rules for state, rules in found.items() if rules} == {}
+
+
 def opens(page: Page, path: str) -> bool:
     """Open a page. False where it is no HTML page for this person."""
     answer = page.request.get(path, max_redirects=5)
@@ -86,16 +147,17 @@ def opens(page: Page, path: str) -> bool:
 
 def paths() -> list[str]:
     """The paths of all routes without parameters, in the order of the URL configuration."""
-    found = routes(get_resolver().url_patterns)
-    return [f"/{route}" for route in found if not route.startswith((*NOT_PAGES, *NOT_OURS))]
+    found = [route for route, _ in named_routes(get_resolver().url_patterns) if not re.search(r"[<(]", route)]
+    return [f"/{route}" for route in found if not route.startswith(NOT_PAGES)]
 
 
-def routes(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterator[str]:
+def named_routes(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterator[tuple[str, str | None]]:
+    """Each route with its name, but those of the API and of Django's admin."""
     for pattern in patterns:
         route = before + str(pattern.pattern).removeprefix("^").removesuffix("$").removesuffix("\\Z")
-        if "<" in route or "(" in route:
+        if route.startswith(NOT_OURS):
             continue
         if isinstance(pattern, URLResolver):
-            yield from routes(pattern.url_patterns, route)
+            yield from named_routes(pattern.url_patterns, route)
         else:
-            yield route
+            yield route, pattern.name

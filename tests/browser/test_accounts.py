@@ -117,6 +117,10 @@ def test_a_passkey_signs_in_alone_and_after_the_password_and_sessions_are_listed
     phone.goto("/accounts/2fa/webauthn/")
     expect(phone.get_by_role("cell").get_by_text("<b>blue</b> key", exact=True)).to_be_visible()
     assert violations(phone) == []
+    for name in ("Rename", "Remove"):
+        phone.get_by_role("link", name=name).click()
+        assert violations(phone) == []
+        phone.go_back()
 
     sign_out(phone)
     phone.goto("/accounts/login/?next=/account/")

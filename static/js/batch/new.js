@@ -88,7 +88,10 @@ function show() {
   const count = now.photos.length
   const verb = form.elements.prompt.value.trim() ? "Paint in" : "Erase from"
   $("batch-submit").textContent = count ? `${verb} ${count} photo${count === 1 ? "" : "s"}` : "Erase"
-  $("batch-submit").disabled = now.isSending || !count
+  $("batch-submit").disabled = now.isSending
+  $("batch-actions").hidden = !count
+  form.classList.toggle("filled", count > 0)
+  if ($("batch-message").textContent) say("batch-message", now.isSending ? "" : whatIsMissing())
 }
 
 function aboutMasks(isEach, masks) {
