@@ -36,6 +36,11 @@ ACTIONS_AND_FILES = {
     ),
     *("shared-picture", "shared-preview", "hidden-picture", "named-picture", "public-image", "fooocus-task"),
 }
+MOST_BYTES = 200_000
+WEIGHT = """() => ["navigation", "resource"].flatMap((type) => performance.getEntriesByType(type))
+    .filter(({ name }) => !/\\.(svg|png|jpe?g|webp)$/.test(new URL(name).pathname))
+    .reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0)"""
+"""JavaScript: the bytes of the page, its scripts and its style sheets, as they were sent."""
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +53,13 @@ def test_pages_of_an_administrator(
 ) -> None:
     context = browser.new_context(base_url=site.url, storage_state=administrator, **screen)
     for page in watched_page(context):
-        found = {path: violations(page) for path in paths() if path != "/accounts/logout/" and opens(page, path)}
+        found, weights = {}, {}
+        for path in paths():
+            if path != "/accounts/logout/" and opens(page, path):
+                found[path] = violations(page)
+                weights[path] = page.evaluate(WEIGHT)
         assert len(found) > 8
+        assert {path: weight for path, weight in weights.items() if weight > MOST_BYTES} == {}
         assert {path: rules for path, rules in found.items() if rules} == {}
 
 
@@ -122,6 +132,21 @@ def test_pages_with_parameters(
         page.get_by_role("button", name="Create a link").click()
         link = page.locator(".share-link code").inner_text()
         found["generation"] = violations(page)
+        for name in ("\u0642\u0637\u0629.png", f"{'long' * 40}.png"):
+            files = {"image": (name, photo), "mask": ("mask.png", 255 - white_square())}
+            form = {
+                field: {"name": file, "mimeType": "image/png", "buffer": png(each)}
+                for field, (file, each) in files.items()
+            }
+            assert page.request.post("/api/img2img", multipart={**form, "prompt": ""}, headers=headers).ok
+        page.goto("/history/")
+        found["history, long names"] = violations(page)
+        titles = page.locator(".card-title")
+        expect(titles.filter(has_text="\u0642").first).to_have_css("direction", "rtl")
+        expect(titles.filter(has_text="long").first).to_have_css("direction", "ltr")
+        page.locator(".card-link").first.click()
+        expect(page.locator("h1")).to_contain_text("longlong")
+        found["generation, long name"] = violations(page)
         page.goto(link)
         found["shared"] = violations(page)
         for path in (

@@ -22,6 +22,7 @@ from tests.browser.editor_page import (
     kept_generation,
     more_settings,
     open_photo,
+    overlay_colour,
     paint_line,
     photo_box,
     start,
@@ -96,6 +97,13 @@ def test_the_brush_paints_the_mask_and_every_action_can_be_undone(page: Page, ph
     page.keyboard.press("x")
     assert is_red(page)
     assert not is_red(page, 0.4, 0.2)
+
+    page.keyboard.press("v")  # the outline, the mask alone, and the overlay again
+    assert overlay_colour(page) == (0, 0, 0, 0)
+    page.keyboard.press("v")
+    assert overlay_colour(page) == (0, 0, 0, 255)
+    page.keyboard.press("v")
+    assert is_red(page)
 
     page.keyboard.press("e")
     paint_line(page, from_left=0.45, to_left=0.55)
@@ -358,6 +366,7 @@ def test_the_result_is_compared_in_the_place_of_the_photo(page: Page, photo_file
     expect(page.locator("#result")).to_be_focused()
     result = page.locator("#result-image")
     assert (result.bounding_box(), photo_box(page)) == (before, before)
+    expect(result).to_have_css("animation-name", "appear")
     page.get_by_role("button", name="Divider", exact=True).click()
     divider = page.get_by_role("slider", name="Divider")
     expect(divider).to_have_attribute("aria-valuenow", "50")
@@ -385,6 +394,8 @@ def test_the_result_is_compared_in_the_place_of_the_photo(page: Page, photo_file
     expect(result).to_have_css("visibility", "visible")
     page.get_by_role("button", name="Zoom in").click()
     assert result.bounding_box() == photo_box(page) != before
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("button", name="Step 2, from the photo: Erased")).to_be_visible()
 
 
 def test_settings_are_kept_as_presets_and_for_the_next_visit(page: Page, photo_file: Path) -> None:
@@ -459,6 +470,19 @@ def test_lifting_the_brush_erases_where_that_is_switched_on(page: Page, photo_fi
     paint_line(page, from_left=0.2, to_left=0.25)
     expect(page.locator("#strip button")).to_have_count(3)
     expect(page.get_by_role("button", name="Step 2, from step 1: Erased")).to_be_visible()
+
+
+def test_a_mask_of_nothing_but_specks_gets_a_hint(page: Page, photo_file: Path, tmp_path: Path) -> None:
+    open_photo(page, photo_file)
+    hint = page.locator("#generate-hint")
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    for left in range(0, 200, 20):
+        mask[40:43, left : left + 3] = 255  # ten specks, 0.14 % of the photo
+    page.set_input_files("#mask-input", written(mask, tmp_path / "specks.png"))
+    expect(hint).to_have_text("Only specks of a few pixels are painted over.")
+    expect(page.locator("#generate")).to_be_enabled()
+    paint_line(page, from_left=0.5, to_left=0.5)
+    expect(hint).to_have_text("Brush on, or press Erase.")
 
 
 def test_a_mask_that_cannot_be_drawn_is_reported(page: Page, photo_file: Path) -> None:

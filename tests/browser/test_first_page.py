@@ -78,6 +78,9 @@ def test_a_visitor_erases_the_rocket_compares_and_takes_it_back(visitor: Page) -
 
 def test_without_a_pointer_the_rocket_is_marked_by_a_button_and_errors_are_shown(phone: Page) -> None:
     phone.goto("/")
+    assert phone.evaluate("document.getAnimations().length") > 0
+    phone.emulate_media(reduced_motion="reduce")
+    assert phone.evaluate("document.getAnimations().length") == 0
     phone.get_by_role("button", name="Mark it").focus()
     phone.keyboard.press("Enter")
     phone.route("**/sample/", lambda route: route.fulfill(status=503, json={"message": "Many are trying this."}))

@@ -147,6 +147,18 @@ def test_a_selection_by_keyboard_is_marked_downloaded_deleted_and_restored(histo
     expect(undo).to_be_hidden()
 
 
+def test_a_history_without_generations_says_what_comes_next(visitor: Page) -> None:
+    sign_up(visitor)
+    visitor.goto("/history/")
+    expect(visitor.get_by_text("Everything you paint stays here")).to_be_visible()
+    expect(visitor.get_by_role("search")).to_have_count(0)
+    visitor.goto("/history/?text=nothing")
+    expect(visitor.get_by_text("Nothing found")).to_be_visible()
+    visitor.get_by_role("link", name="Show everything").click()
+    visitor.get_by_role("link", name="Open the editor").click()
+    visitor.wait_for_selector("#editor[data-state=empty]")
+
+
 def test_without_scripts_links_and_buttons_do_the_same(
     browser: Browser, site: Installation, collector: StorageState
 ) -> None:
