@@ -159,6 +159,12 @@ def test_a_response_lists_what_was_ignored(program: Client) -> None:
     assert (got["X-DreamLayer-Engine"], got["X-DreamLayer-Ignored"]) == ("quick-fill", GENERATE + "description, dpi")
 
 
+def test_of_several_sources_those_that_were_not_read_are_listed(program: Client, photo_png: bytes) -> None:
+    files = {name: SimpleUploadedFile("a.png", photo_png, "image/png") for name in ("image", "fileName", "more")}
+    got = program.post(PROCESS, {**files, "parameters": json.dumps(inpainting())})
+    assert got.json()["meta"]["ignored"] == ["fileName", "more", "url"]
+
+
 def test_an_inpainting_controlnet_has_the_conditioning_scale(
     program: Client, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,7 +162,12 @@ def unknown_fields(sent: Mapping[str, Any], form: serializers.Serializer, prefix
         if isinstance(field, serializers.Serializer):
             yield from unknown_fields(value, field, f"{prefix}{name}.")
         elif field is None and value not in (False, "", [], {}):
-            yield f"{prefix}{name}" if FIELD_NAME.fullmatch(name) else f"{prefix}(another name)"
+            yield f"{prefix}{shown_name(name)}"
+
+
+def shown_name(name: str) -> str:
+    """The name of an ignored field as responses list it."""
+    return name if FIELD_NAME.fullmatch(name) else "(another name)"
 
 
 def echo(sent: Mapping[str, Any], form: serializers.Serializer) -> dict[str, Any]:

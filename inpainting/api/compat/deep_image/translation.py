@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from inpainting import webhooks
 from inpainting.api.compat.base import Options, build_scaled_request, origin_of
-from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, unknown_fields
+from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, shown_name, unknown_fields
 from inpainting.api.media.links import ending_key
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
 from inpainting.catalog.lookup import Catalog
@@ -62,6 +62,9 @@ def read_request(
     paint_settings = settings_of(values, generate, image.format, catalog)
     size, ignored = requested_size(values, image.picture), [*unknown_fields(sent, form)]
     ignored += fields_without_use(values, paint_settings)
+    ignored += [shown_name(name) for name in request.FILES if name != source.field]
+    if file is not None and values.get("url", "").strip():
+        ignored.append("url")
     if values.get("fit") or mask is None or size is None:
         outpaint = Outpaint(size=str(size)) if values.get("fit") else None
         inpaint_request, notes = build_request(
