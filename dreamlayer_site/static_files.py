@@ -11,10 +11,24 @@ from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage, staticfiles_storage
 from django.core.management import call_command
+from servestatic.storage import CompressedManifestStaticFilesStorage
 
 UNUSED = ["rest_framework", "redoc"]
 """Folders of packages that no page loads."""
 DIGEST = "sources.sha256"
+
+
+class StaticFilesStorage(CompressedManifestStaticFilesStorage):
+    """Hashed names also where a script imports another by a relative path, as workers do: they have no import map.
+
+    Django's `support_js_module_import_aggregation` takes import("name") for a path too, and requires semicolons.
+    """
+
+    patterns = (
+        *CompressedManifestStaticFilesStorage.patterns,
+        ("*.js", ((r"""(?P<matched>\bfrom "(?P<url>\.\.?/[^"]+\.js)")""", 'from "%(url)s"'),)),
+    )
+    max_post_process_passes = 10  # imports of imports
 
 
 def build_static_files() -> None:

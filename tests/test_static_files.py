@@ -9,6 +9,7 @@ import urllib.request
 from email.message import Message
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from django.contrib.staticfiles.storage import staticfiles_storage
@@ -50,6 +51,22 @@ def test_every_static_file_of_a_page_has_a_hashed_name_and_is_kept_by_browsers(s
             assert len(body) < 0.7 * len(gzip.decompress(body))
 
 
+def test_the_modules_of_a_worker_are_imported_by_the_names_that_pages_import(site: Installation) -> None:
+    page = fetched(site, "/accounts/login/")[1].decode()
+    found = re.search(r'<script type="importmap"[^>]*>(.*?)</script>', page, re.DOTALL)
+    assert found
+    modules = json.loads(found[1])["imports"]
+    waiting, seen = [modules["editor/raster/worker"]], set[str]()
+    while waiting:
+        address = waiting.pop()
+        body = fetched(site, address)[1]
+        script = (gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body).decode()
+        imported = {urljoin(address, path) for path in re.findall(r'\bfrom "([^"]+)"', script)}
+        waiting += imported - seen
+        seen |= imported
+    assert {modules["editor/raster/tiles"], modules["editor/core/operations"]} <= seen <= set(modules.values())
+
+
 def test_plain_names_are_served_for_a_short_time(site: Installation) -> None:
     headers, body = fetched(site, "/static/css/dreamlayer.css")
     assert "immutable" not in headers["Cache-Control"]
@@ -66,7 +83,7 @@ def source(settings: Any, tmp_path: Path) -> Path:
     settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
     settings.STATIC_ROOT = tmp_path / "collected"
     settings.STATIC_ROOT.mkdir()
-    backend = "servestatic.storage.CompressedManifestStaticFilesStorage"
+    backend = "dreamlayer_site.static_files.StaticFilesStorage"
     settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": backend}}
     script = folder / "a.js"
     script.write_text("const painted = true\n" * 100)

@@ -43,7 +43,7 @@ document.addEventListener("submit", (event) => { // delegated, for forms that ar
 })
 
 for (const element of document.querySelectorAll("[data-follow]")) {
-  const { follow } = await import("follow")
+  const { follow } = await import("job/follow")
   follow({ id: element.dataset.follow, url: element.dataset.url }, ({ percent }) => {
     if (typeof percent === "number") element.querySelector("progress").value = percent
   }).then(() => location.reload(), () => {})

@@ -100,6 +100,14 @@ def paint_line(page: Page, *, from_left: float, to_left: float, down: float = 0.
     page.mouse.up()
 
 
+def choose_tool(page: Page, name: str) -> None:
+    """Press the button of a tool; on a phone it may be behind another one."""
+    button = page.get_by_role("button", name=name, exact=True)
+    if not button.is_visible():
+        page.locator("#more-tools-button").click()
+    button.click()
+
+
 def start(page: Page) -> None:
     """Press the main button, whatever it is called."""
     page.locator("#generate").click()

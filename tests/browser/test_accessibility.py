@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import sign_up, watched_page
-from tests.browser.editor_page import Pixels, generate, open_photo, paint_line, white_square
+from tests.browser.editor_page import Pixels, choose_tool, generate, open_photo, paint_line, white_square
 from tests.conftest import png
 from tests.installation import Installation
 
@@ -89,8 +89,12 @@ def test_states_of_the_editor(browser: Browser, site: Installation, screen: dict
         found["growing"] = violations(page)
         page.get_by_role("button", name="Cancel").click()
         for tool in ("Select an object", "Rectangle", "Extend the photo"):
-            page.get_by_role("button", name=tool).click()
+            choose_tool(page, tool)
             found[tool] = violations(page)
+            if page.locator("#more-options-button").is_visible():
+                page.locator("#more-options-button").click()
+                found[f"options of {tool}"] = violations(page)
+                page.keyboard.press("Escape")
         page.keyboard.press("?")
         found["keys"] = violations(page)
         page.get_by_role("button", name="Close").click()

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Response, Route, expect
 
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, sign_up, watched_page
 from tests.browser.editor_page import drop, more_settings, open_photo, paint_line, start, white_square, written
@@ -342,3 +342,50 @@ def test_a_photo_that_is_chosen_while_the_result_opens_replaces_it(
     page.unroute_all(behavior="ignoreErrors")
     expect(page.locator("#photo-name")).to_have_text("chosen.png")
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+
+
+LOSE_ANSWERS = """
+    const listen = XMLHttpRequest.prototype.addEventListener
+    XMLHttpRequest.prototype.addEventListener = function (type, callback) {
+        const { lost } = sessionStorage
+        if (type !== "load" || !lost) return listen.call(this, type, callback)
+        if (lost === "connection") listen.call(this, type, () => this.dispatchEvent(new Event("error")))
+    }
+"""
+"""JavaScript: answers to requests with files are lost; with sessionStorage.lost = "connection", the connection too."""
+
+
+def test_a_request_without_an_answer_is_sent_again_under_its_key_and_painted_once(
+    visitor: Page, photo_file: Path
+) -> None:
+    """The server accepts it, but the page is reloaded, or the connection is lost, before the answer arrives."""
+    page = visitor
+    page.add_init_script(LOSE_ANSWERS)
+    sign_up(page)
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.4, to_left=0.6)
+    page.evaluate("sessionStorage.lost = 'answer'")
+    with page.expect_response("**/api/img2img") as first:
+        start(page)
+    assert first.value.status == 202
+    page.evaluate("sessionStorage.lost = ''")
+    with page.expect_response("**/api/img2img") as repeated:
+        page.reload()
+    assert key_of(repeated.value) == key_of(first.value)
+    expect(page.locator("#editor")).to_have_attribute("data-state", "done")
+    assert page.request.get("/api/generations/").json()["count"] == 1
+
+    page.evaluate("sessionStorage.lost = 'connection'")
+    with page.expect_response("**/api/img2img") as second:
+        page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#generate-message")).to_contain_text("The server cannot be reached")
+    page.evaluate("sessionStorage.lost = ''")
+    with page.expect_response("**/api/img2img") as repeated:
+        start(page)
+    assert key_of(repeated.value) == key_of(second.value) != key_of(first.value)
+    expect(page.locator("#editor")).to_have_attribute("data-state", "done")
+    assert page.request.get("/api/generations/").json()["count"] == 2
+
+
+def key_of(answer: Response) -> str:
+    return answer.request.headers["idempotency-key"]

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("playwright")
 pytest.importorskip("torch", reason="diffusion is not installed")
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from skimage import data
 
 from inpainting.core.codecs import decode_picture
@@ -21,6 +21,7 @@ from inpainting.core.conditioning_images import prepare_control_image
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from tests.adapter_folders import ip_adapter, network
+from tests.browser.conftest import empty_draft, watched_page
 from tests.browser.editor_page import more_settings, open_photo, paint_line, start
 from tests.conftest import png
 from tests.hub import tiny_model, written
@@ -153,6 +154,7 @@ def test_both_images_are_sent_stored_and_reopened(page: Page, pictures: dict[str
         expect(picture).to_be_visible()
         assert picture.evaluate("image => image.complete && image.naturalWidth > 0 && image.width <= 144")
 
+    empty_draft(page)  # which has the images too
     page.get_by_role("link", name="Open in editor").click()
     expect(page.locator("#more-set")).to_contain_text("ControlNet By depth")
     more_settings(page)
@@ -162,3 +164,27 @@ def test_both_images_are_sent_stored_and_reopened(page: Page, pictures: dict[str
     expect(page.locator("#ip-adapter-zone .mask-name")).to_have_text("ip-adapter.png")
     page.get_by_role("button", name="Back to the defaults").click()
     expect(guide(page)).to_have_value("")
+
+
+def test_the_images_are_part_of_the_draft_on_every_device(
+    page: Page, browser: Browser, installation: Installation, pictures: dict[str, Path]
+) -> None:
+    guide(page).select_option("depth")
+    page.get_by_label("Control image").set_input_files(pictures["guide"])
+    page.get_by_label("IP-Adapter", exact=True).select_option("look")
+    page.get_by_label("Image prompt").set_input_files(pictures["look"])
+    expect(page.locator("#saved")).to_have_text("Saved")
+    state = page.context.storage_state()
+    page.reload()
+    other = browser.new_context(base_url=installation.url, storage_state=state)
+    for device in watched_page(other):
+        device.goto("/")
+        for shown in (page, device):
+            more_settings(shown)
+            expect(shown.locator("#control-zone .mask-name")).to_have_text("guide.png")
+            expect(shown.locator("#ip-adapter-zone .mask-name")).to_have_text("look.png")
+        paint_line(device, from_left=0.48, to_left=0.52)
+        start(device)
+        content = stored_generation(device)
+        sent = decode_picture(device.request.get(content["ip_adapter_image"]).body()).picture
+        assert np.array_equal(sent.pixels, LOOK)

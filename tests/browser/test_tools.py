@@ -294,6 +294,28 @@ def test_the_wand_selects_one_colour_connected_or_all(stage: Stage) -> None:
     assert not stage.mask().any()
 
 
+def test_the_last_click_of_the_wand_is_tuned_in_one_step_of_undo(stage: Stage) -> None:
+    stage.choose("rectangle")
+    stage.drag((10, 10), (20, 20))
+    before = stage.mask()
+    stage.choose("wand", tolerance=0)
+    stage.click(200, 100)
+    narrow = np.count_nonzero(stage.mask())
+    tune = "(all) => editor.toolbox.options.set(all)"
+    for tolerance in (64, 255, 128):
+        stage.page.evaluate(tune, {"tolerance": tolerance})
+    assert np.count_nonzero(stage.mask()) > narrow
+    stage.page.evaluate(tune, {"tolerance": 255, "contiguous": False})
+    assert (stage.mask() == 255).all()
+    assert stage.operations() == ["shape", "wand"]
+    stage.page.keyboard.press("Control+Z")
+    assert np.array_equal(stage.mask(), before)
+    stage.page.evaluate(tune, {"tolerance": 10})
+    assert np.array_equal(stage.mask(), before)
+    stage.page.keyboard.press("Control+Shift+Z")
+    assert (stage.mask() == 255).all()
+
+
 def test_the_mask_grows_shrinks_and_softens_as_previewed(stage: Stage) -> None:
     stage.choose("rectangle")
     stage.drag((100, 60), (200, 140))

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.conftest import empty_draft, watched_page
-from tests.browser.editor_page import generate, is_red, open_photo, photo_box
+from tests.browser.editor_page import choose_tool, generate, is_red, open_photo, photo_box
 from tests.browser.touch import Place, Touch
 from tests.installation import Installation
 
@@ -77,8 +77,8 @@ def test_one_finger_paints_two_zoom_and_pan_and_palms_do_nothing(phone: Page) ->
 
 def test_fingers_drag_the_edges_of_the_frame_and_the_divider(phone: Page) -> None:
     touch = Touch(phone)
-    size = phone.locator("#tool-options").get_by_role("spinbutton", name="Width")
-    phone.get_by_role("button", name="Extend the photo").tap()
+    size = phone.locator("#tool-frame-width")  # among the options
+    choose_tool(phone, "Extend the photo")
     phone.get_by_role("button", name="Zoom out").tap()
     expect(size).to_have_value("256")
     x, y = at(phone, 1, 0.5)

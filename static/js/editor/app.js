@@ -1,19 +1,20 @@
 // The editor page: connects its modules. Rules and drawing live in them; here are only events and the page's state.
 
-import { ApiError, fetchFile, get, post } from "api"
+import { fetchFile, get } from "api"
 import { isBatch, sorted } from "batch/pairs"
 import { keep as keepForBatch, take as takeBatch } from "batch/waiting"
 import { dropzone, guardPage } from "dropzone"
-import { push, withState } from "editor/core/document"
-import { fileBeneath, file as maskFile } from "editor/core/operations"
+import { keptImage, push, withState } from "editor/core/document"
 import { get as getPicture, put } from "editor/core/pictures"
 import { Store } from "editor/core/store"
 import { Downloads } from "editor/downloads"
 import { Draft, inWords } from "editor/draft/draft"
-import { Refused, checkMaskFile, decode, readPhoto, sortFiles } from "editor/files"
+import { Refused, decode, readPhoto, sortFiles } from "editor/files"
+import { Hints } from "editor/hints"
 import { Commands } from "editor/input/commands"
 import { listen } from "editor/input/pointer"
 import { zoomCommands } from "editor/input/zoom"
+import { MaskFile } from "editor/mask_file"
 import { isForPeople, placeOf, say, saying } from "editor/messages"
 import { Presets } from "editor/presets"
 import { Progress } from "editor/progress"
@@ -26,40 +27,48 @@ import { ToolPanel } from "editor/tools/panel"
 import { Toolbox } from "editor/tools/toolbox"
 import { Strip } from "editor/tree/strip"
 import { Compare } from "editor/view/compare"
+import { Hole } from "editor/view/hole"
 import { MaskView } from "editor/view/mask_view"
-import { follow } from "follow"
 import { share } from "format"
+import { Job, isUnanswered } from "job/job"
+import { isComplete, requestOf } from "job/request"
 import { account } from "session"
 import { take } from "waiting_photo"
 
 const $ = (id) => document.getElementById(id)
 const jsonIn = (id) => JSON.parse($(id).textContent)
 const root = $("editor")
-const SPECK = 0.001 // a share of the photo; less is probably not what was meant
-const SPECK_PIXELS = 16
-const MOST_OF_SPECKS = 0.02 // a larger share is not searched for specks
-const PAUSE_MS = 400
 const CANCELLED = "Cancelled. Your mask is still here."
 const MODES = ["overlay", "outline", "alone"] // view/overlay.js
-const EDITING = { generation: null, step: "editing" }
+const EDITING = { generation: null, image: 0, step: "editing" }
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 const store = new Store()
-const now = { photo: null, photoUrl: "", isChecking: false, painting: null, specks: null, timer: 0, mode: MODES[0], told: "", keepsAtOnce: false, resumed: null, isBroken: false }
+const now = { photo: null, photoUrl: "", isChecking: false, mode: MODES[0], told: "", keepsAtOnce: false, resumed: null, isBroken: false }
+let draft = null
 
 const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
 const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas") }, {
   onView(viewport, photo) {
     $("zoom-shown").textContent = `${Math.round(100 * viewport.scale)} %`
     compare.place(viewport, photo, store.view.frame)
+    hole.place()
     toolbox.redraw()
   },
-  onDrawn,
+  onDrawn() {
+    refresh()
+    hints.look()
+  },
   onError() {
     now.isBroken = true
     refresh()
   },
 })
+const hole = new Hole({ bar: $("hole-bar"), light: $("light"), zoom: $("zoom"), editor: root }, mask)
+const hints = new Hints(mask, refresh)
+const maskPanel = new MaskFile(
+  { file: $("mask-file"), empty: $("mask-empty"), name: $("mask-name"), about: $("mask-about"), preview: $("mask-preview") }, mask, limits.mask,
+)
 const settingsForm = new SettingsForm($("settings"), {
   engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limitBytes: limits.image, onChange: formChanged,
 })
@@ -73,21 +82,32 @@ const downloads = new Downloads({
 })
 const progress = new Progress(
   { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
-  cancel,
+  async () => { if (!(await job.cancel())) progress.allowCancel() },
 )
+const job = new Job(root.dataset.submitUrl, {
+  onChange: refresh,
+  onSent: (sent) => progress.sent(sent),
+  onEvent,
+  onAccepted({ id }) {
+    rememberInAddress(id)
+    progress.show({ status: "queued" })
+    if (store.document.generation !== id) store.update((document) => withState(document, { generation: id, image: 0, step: "painting", request: null }))
+  },
+})
 const result = new Result({
   root: $("result"), told: $("result-told"), hold: $("compare"), download: $("download"), details: $("details"),
-  warnings: $("warnings"), hidden: $("result-hidden"), choices: $("choices"), choiceList: $("choice-list"), before: $("choice-before"), after: $("choice-after"),
+  warnings: $("warnings"), hidden: $("result-hidden"),
+  choices: $("choices"), choiceList: $("choice-list"), before: $("choice-before"), after: $("choice-after"),
   modes: { divider: $("compare-divider"), blink: $("compare-blink"), difference: $("compare-difference") },
   figures: { outside: $("figure-outside"), seam: $("figure-seam"), engine: $("figure-engine"), time: $("figure-time") },
-}, compare, downloads, (metadata) => settingsForm.nameOf(metadata))
-const strip = new Strip($("strip"), openStep)
+}, { compare, downloads, nameOf: (metadata) => settingsForm.nameOf(metadata), onChoose: (image) => store.update((document) => withState(document, { image })) })
+const strip = new Strip($("strip"), { onOpen: openStep, imageOf: (id) => keptImage(store.document, id) })
 
 // --- photo and mask -----------------------------------------------------------------------------------------------
 
 async function takeFiles(files) {
   if (store.document.step === "result") await now.resumed // the draft's result may just be opening
-  if (now.painting) return say("photo", "Something is being painted. Wait for it, or cancel it.")
+  if (job.isRunning) return say("photo", "Something is being painted. Wait for it, or cancel it.")
   if (isBatch(files)) return openBatch(sorted(files))
   const { photo, mask } = now.photo || files.length > 1 ? sortFiles(files) : { photo: files[0], mask: null }
   if (photo) await takePhoto(photo)
@@ -113,14 +133,15 @@ async function paintForBatch() {
 }
 
 /** Opens a photo, or with `parent` the result of that generation, which is then painted on. */
-async function takePhoto(file, { parent = null, isStep = false } = {}) {
-  if (now.painting) return
+async function takePhoto(file, { parent = null, image = 0, isStep = false } = {}) {
+  if (job.isRunning) return
   await saying("photo", async () => {
     const photo = await readPhoto(file, limits.image)
     const id = await put(file)
     openPhoto({ ...photo, id }, { parent, isStep })
     const { name, width, height } = photo
-    store.update((document) => push(withState(document, EDITING), { kind: "photo", photo: { id, name, width, height }, parent }))
+    store.update((document) => push(withState(document, EDITING), { kind: "photo", photo: { id, name, width, height }, parent, image }))
+    if (parent) strip.current = parent // with the result that was kept
   })
 }
 
@@ -157,14 +178,11 @@ function showStep(photo, parent, isStep) {
 
 async function takeMask(file, known = null) {
   if (!now.photo) return say("mask", "First a photo, then its mask.")
-  if (now.painting) return
+  if (job.isRunning) return
   await saying("mask", async () => {
-    checkMaskFile(file, limits.mask)
-    ;(await decode(file)).close()
-    const { repaints, flat } = await mask.inspect(file, known)
-    const picture = await put(file)
+    const { operation, flat } = await maskPanel.read(file, known)
     edit()
-    store.update((document) => push(document, { kind: "mask", operation: maskFile({ picture, name: file.name, repaints }) }))
+    store.update((document) => push(document, { kind: "mask", operation }))
     await mask.drawn()
     if (flat) say("mask", "Nothing is chosen by this mask. Invert chooses everything.")
   })
@@ -184,31 +202,13 @@ async function showDocument() {
   mask.show(store.view.operations)
   if (now.photo) compare.place(mask.viewport, now.photo, store.view.frame)
   refresh()
-  await showMaskFile(fileBeneath(operations))
-}
-
-async function showMaskFile(operation) {
-  $("mask-file").hidden = !operation
-  $("mask-empty").hidden = Boolean(operation)
-  if (!operation) return
-  $("mask-name").textContent = $("mask-name").title = operation.name
-  const seen = await mask.inspect(await getPicture(operation.picture), operation.repaints)
-  if (fileBeneath(store.view.operations) !== operation) return
-  $("mask-about").textContent = aboutMask({ ...seen, repaints: operation.repaints })
-  await mask.thumbnail($("mask-preview"))
-}
-
-function aboutMask({ repaints, flat, width, height }) {
-  if (flat) return "It has one colour only."
-  const isScaled = width !== now.photo.width || height !== now.photo.height
-  const scaled = isScaled ? ` Scaled from ${width} × ${height}.` : ""
-  return `Its ${repaints} part is repainted. Wrong way round? Invert.${scaled}`
+  await maskPanel.show(operations, now.photo)
 }
 
 // --- tools --------------------------------------------------------------------------------------------------------
 
-const isDone = () => root.dataset.state === "done" && !now.painting
-const isEditing = () => root.dataset.state === "editing" && !now.painting
+const isDone = () => root.dataset.state === "done" && !job.isRunning
+const isEditing = () => root.dataset.state === "editing" && !job.isRunning
 
 const toolbox = new Toolbox({
   surface: $("surface"), store, mask, url: $("tool-options").dataset.masksUrl, isEditing, say: (text) => toolPanel.say(text),
@@ -222,7 +222,7 @@ commands.connect({
   ...zoomCommands(mask, () => Boolean(now.photo)),
   hand: { run: () => hold(true), end: () => hold(false) },
   overlay: { run: () => { mask.mode = now.mode = MODES[(MODES.indexOf(now.mode) + 1) % MODES.length] }, isEnabled: isEditing },
-  open: { run: () => $("photo-input").click(), isEnabled: () => !now.painting },
+  open: { run: () => $("photo-input").click(), isEnabled: () => !job.isRunning },
   generate: () => $("settings").requestSubmit(),
   back: { run: back, isEnabled: isDone },
   keep: { run: useResult, isEnabled: isDone },
@@ -234,7 +234,7 @@ toolbox.subscribe(() => commands.refresh())
 // --- generating ---------------------------------------------------------------------------------------------------
 
 async function generate({ keepsAtOnce = false } = {}) {
-  if (now.painting || now.isChecking) return
+  if (job.isRunning || now.isChecking) return
   now.keepsAtOnce = keepsAtOnce
   now.isChecking = true
   await Promise.all([settingsForm.settled(), mask.drawn()])
@@ -242,48 +242,50 @@ async function generate({ keepsAtOnce = false } = {}) {
   const missing = whatIsMissing() || settingsForm.problem()
   if (missing) return say("generate", missing)
   edit()
+  remember("settings", settingsForm.reusable)
   await paint(async () => {
-    const form = new FormData()
-    form.append("image", now.photo.file, now.photo.name)
-    if (store.view.parent) form.append("parent", store.view.parent)
-    if (mask.coverage() > 0) form.append("mask", await mask.png(), "mask.png")
-    for (const [name, pixels] of Object.entries(fieldsOf(store.view.frame))) form.append(name, pixels)
-    for (const [name, value] of Object.entries(settingsForm.values())) form.append(name, value)
-    for (const [name, file] of Object.entries(settingsForm.files())) form.append(name, file, file.name)
-    remember("settings", settingsForm.reusable)
-    const { signal } = now.sending
-    const onProgress = (sent) => progress.sent(sent)
-    const accepted = await post(root.dataset.submitUrl, form, { Prefer: "respond-async" }, { onProgress, signal })
-    rememberInAddress(accepted.id)
-    store.update((document) => withState(document, { generation: accepted.id, step: "painting" }))
-    return accepted
+    const request = await requestOf(...(await whatToSend()), store.document.request)
+    store.update((document) => withState(document, { generation: null, step: "painting", request }))
+    await draft?.kept() // so that a reload sends the same request
+    return job.send(request)
   })
+}
+
+/** The fields and the files of the request. */
+async function whatToSend() {
+  const painted = mask.coverage() > 0 ? new File([await mask.png()], "mask.png") : null
+  const parent = store.view.parent
+  return [
+    { ...(parent && { parent }), ...fieldsOf(store.view.frame), ...settingsForm.values() },
+    { image: new File([now.photo.file], now.photo.name), ...(painted && { mask: painted }), ...settingsForm.files() },
+  ]
 }
 
 /** Runs `begin`, which gives {id, url} of a generation, and follows that to its end. */
 async function paint(begin) {
   for (const place of ["photo", "mask", "prompt", "generate"]) say(place, "")
-  now.painting = {}
-  now.sending = new AbortController()
   progress.start()
-  refresh()
+  hole.shine(now.photo, store.view.frame)
   try {
-    now.painting = await begin()
-    progress.show({ status: "queued" })
-    const generation = await follow(now.painting, onEvent)
-    await finish(generation)
+    await finish(await job.run(begin))
   } catch (error) {
     if (!isForPeople(error)) throw error
-    if (error.status === 404) store.update((document) => withState(document, EDITING)) // it was deleted
-    if (now.sending.signal.aborted) say("generate", CANCELLED)
+    if (error.status === 404 || !store.document.generation) notAccepted(error)
+    if (job.isAborted) say("generate", CANCELLED)
     else say(placeOf(error.field), error.message)
   } finally {
-    now.painting = null
+    job.end()
     progress.end()
+    hole.dim()
     mask.hidePreview()
-    refresh()
     if (root.dataset.state === "done") shown()
   }
+}
+
+/** Back to editing. The request is kept while it may have been accepted: sent again, it is painted once. */
+function notAccepted(error) {
+  const request = isUnanswered(error) && !job.isAborted ? store.document.request : null
+  store.update((document) => withState(document, { ...EDITING, request }))
 }
 
 /** A result is there: it is kept at once where the next stroke is to begin on it. */
@@ -295,7 +297,7 @@ function shown() {
 
 function onEvent(event) {
   progress.show(event)
-  if (event.preview) mask.showPreview(onPhoto(event.preview)).catch(() => {}) // the next one may load
+  if (event.preview) mask.showPreview(onPhoto(event.preview)).then(() => hole.soften(), () => {}) // the next one may load
 }
 
 /** A preview with its box on the photo in place of the canvas of an outpainting. */
@@ -305,29 +307,21 @@ function onPhoto({ url, box: [left, top, right, bottom] }) {
 }
 
 async function finish(generation) {
-  const state = generation.status === "succeeded" ? { generation: generation.id, step: "result" } : EDITING
+  const { image, generation: id } = store.document
+  const isShown = generation.status === "succeeded"
+  const state = isShown ? { generation: generation.id, image: id === generation.id ? image : 0, step: "result" } : EDITING
   store.update((document) => withState(document, state))
-  if (generation.status === "succeeded") {
+  if (isShown) {
+    seed.used(generation.metadata.seed)
+    await result.show(generation, state.image, now.photoUrl, now.photo.name)
     root.dataset.state = "done"
     $("surface").dataset.hand = "true"
-    seed.used(generation.metadata.seed)
     strip.add(generation)
     strip.current = generation.id
-    await result.show(generation, now.photoUrl, now.photo.name)
   } else if (generation.status === "failed") {
     say("generate", generation.error?.message ?? "The painting failed.")
   } else {
     say("generate", CANCELLED)
-  }
-}
-
-async function cancel() {
-  if (!now.painting.id) return now.sending.abort()
-  try {
-    await post(`/api/generations/${now.painting.id}/cancel/`)
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error
-    if (error.status !== 409) progress.allowCancel() // 409: it has already ended, which follow() reports
   }
 }
 
@@ -336,25 +330,6 @@ function whatIsMissing() {
   if (!now.photo) return "First drop or choose a photo."
   if (mask.coverage() === 0 && isEmpty(store.view.frame)) return now.told ? `${now.told}.` : "Brush over what should go, or drop a mask."
   return ""
-}
-
-/** Once drawing pauses, looks whether the mask is of nothing but specks. */
-function onDrawn() {
-  refresh()
-  clearTimeout(now.timer)
-  if (mask.coverage() === 0 || mask.coverage() > MOST_OF_SPECKS) return
-  now.timer = setTimeout(async () => {
-    now.specks = await mask.specks()
-    refresh()
-  }, PAUSE_MS)
-}
-
-/** What may be meant otherwise, or what comes next where there is no prompt to type. */
-function hint() {
-  const covered = mask.coverage()
-  if (covered > 0 && covered < SPECK) return `Only ${share(covered)} of the photo is painted over. Was that all?`
-  if (now.specks && covered <= MOST_OF_SPECKS && now.specks.largest < SPECK_PIXELS) return "Only specks of a few pixels are painted over."
-  return settingsForm.readsPrompts ? "" : "Brush on, or press Erase."
 }
 
 /** Whether something has just been drawn: not by redo, and not erased from the mask. */
@@ -387,20 +362,20 @@ function formChanged() {
   if (JSON.stringify(settings) !== JSON.stringify(store.document.settings)) store.update((document) => withState(document, { settings }))
 }
 
-/** The main button says what it does: erase, paint what the prompt says, or the same once more. */
+/** The main button says what it does: erase, or paint what the prompt says. */
 function nameTheButton() {
-  $("generate").textContent = root.dataset.state === "done" ? "Try again" : settingsForm.paints ? "Paint" : "Erase"
+  $("generate").textContent = settingsForm.paints ? "Paint" : "Erase"
 }
 
 /** Goes on from the result that is shown. */
 async function useResult() {
-  await openStep({ id: strip.current, url: result.url, name: result.name })
+  await openStep({ id: strip.current, url: result.url, name: result.name, image: store.document.image })
 }
 
 /** Returns to a step, whose result is painted on from there; the photo has no id. */
-async function openStep({ id, file, url, name = now.photo.name }) {
-  if (now.painting) return
-  await saying("generate", async () => takePhoto(file ?? (await fetchFile(url, name)), { parent: id, isStep: true }))
+async function openStep({ id, file, url, name = now.photo.name, image = keptImage(store.document, id) }) {
+  if (job.isRunning) return
+  await saying("generate", async () => takePhoto(file ?? (await fetchFile(url, name)), { parent: id, image, isStep: true }))
   $("surface").focus({ preventScroll: true })
 }
 
@@ -410,9 +385,7 @@ async function openFromAddress() {
   const id = wanted.get("generation") ?? wanted.get("source")
   if (wanted.has("sample")) return saying("photo", async () => takePhoto(await fetchFile(root.dataset.sampleUrl, "rocket.jpg")))
   if (wanted.has("batch")) return paintForBatch()
-  if (id && id === store.document.generation) { // the draft has it, with more than the server knows, but these
-    return saying("generate", async () => settingsForm.takeImages(await get(`/api/generations/${encodeURIComponent(id)}/`)))
-  }
+  if (id && id === store.document.generation) return // the draft has it, with more than the server knows
   if (!id) {
     const last = remembered("settings")
     if (last && !Object.keys(store.document.settings).length) await settingsForm.reuse(last)
@@ -443,11 +416,12 @@ const openDraft = () => Draft.open({
   onOtherDevice: () => say("photo", "This draft was changed on another device too. Undo leads to those changes."),
 })
 
-/** Fills the form, and follows or shows the generation that was painted or shown. */
-async function resume({ settings, generation, step }) {
+/** Fills the form; sends the request that was not answered, or follows or shows the generation that was painted or shown. */
+async function resume({ settings, generation, step, request }) {
   if (Object.keys(settings).length) await settingsForm.fill(settings)
   await now.shown
-  if (now.painting || !now.photo) return
+  if (job.isRunning || !now.photo) return
+  if (step === "painting" && !generation && request && await isComplete(request)) return paint(() => job.send(request))
   if (!generation || step === "editing") return edit()
   await strip.load(generation).catch(() => {}) // it may be deleted
   rememberInAddress(generation)
@@ -467,16 +441,17 @@ function rememberInAddress(id) {
 // --- the state of the page -------------------------------------------------------------------------------------------
 
 function refresh() {
-  const busy = Boolean(now.painting)
+  const busy = job.isRunning
   const missing = whatIsMissing()
   if (mask.coverage() > 0) now.told = ""
   root.classList.toggle("busy", busy)
+  hole.place()
   toolbox.refresh() // and with it the state of the commands
   $("change-photo").disabled = busy || !now.photo
   $("mask-input").disabled = busy || !now.photo
   $("mask-zone").classList.toggle("disabled", busy || !now.photo)
   $("generate").disabled = busy || Boolean(missing)
-  $("generate-hint").textContent = busy ? "" : missing || hint()
+  $("generate-hint").textContent = busy ? "" : missing || hints.text() || (settingsForm.readsPrompts ? "" : "Brush on, or press Erase.")
   nameTheButton()
   if (now.photo) {
     const { name, width, height } = now.photo
@@ -519,6 +494,6 @@ $("use-result").addEventListener("click", useResult)
 
 $("release-erases").checked = remembered("release-erases", false)
 refresh()
-if (account) await openDraft()
+if (account) draft = await openDraft()
 root.dataset.ready = "true" // from here on the page reacts; its tests wait for it
 openFromAddress()

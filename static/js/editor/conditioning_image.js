@@ -3,6 +3,7 @@
 
 import { fetchFile } from "api"
 import { dropzone } from "dropzone"
+import { get, put } from "editor/core/pictures"
 import { drawPreview, readPhoto } from "editor/files"
 import { saying } from "editor/messages"
 
@@ -17,6 +18,7 @@ export class ConditioningImage {
   #onChange
   #adapters
   #file = null
+  #picture = "" // the file's id
 
   /**
    * `setting` names the adapter in the API, `image` the file. `id` is the prefix of the elements' ids. `adapters` are
@@ -56,9 +58,23 @@ export class ConditioningImage {
       const { bitmap } = await readPhoto(file, this.#limitBytes)
       drawPreview(this.#zone.querySelector("canvas"), bitmap)
       bitmap.close()
+      this.#picture = await put(file)
       this.#file = file
       this.#changed()
     })
+  }
+
+  /** The chosen file as the draft keeps it: {picture: its id, name}; null without one. */
+  get kept() {
+    return this.#file && { picture: this.#picture, name: this.#file.name }
+  }
+
+  /** Chooses what `kept` gave; nothing where that is missing. @param {{picture: string, name: string} | undefined} kept */
+  async fill(kept) {
+    if (this.#file && this.#picture === kept?.picture) return
+    this.forget()
+    const file = kept?.picture && await get(kept.picture)
+    if (file) await this.take(new File([file], kept.name, { type: file.type }))
   }
 
   /** Loads the image of an earlier generation, given as the API returns it. */

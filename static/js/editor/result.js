@@ -9,14 +9,17 @@ export class Result {
   #compare
   #nameOf
   #downloads
+  #onChoose
   #source = ""
 
   /**
    * `elements` is {root, told, hold, modes, download, details, warnings, hidden, choices, choiceList, before,
    * after, figures: {outside, seam, engine, time}}, with `modes` {divider, blink, difference}; `compare` shows the
-   * picture, `downloads` offers its files; `nameOf(metadata)` gives the names of engine and model.
+   * picture, `downloads` offers its files; `nameOf(metadata)` gives the names of engine and model; `onChoose(index)` is
+   * called when another of several results is chosen.
    */
-  constructor(elements, compare, downloads, nameOf) {
+  constructor(elements, { compare, downloads, nameOf, onChoose }) {
+    this.#onChoose = onChoose
     this.#downloads = downloads
     this.#elements = elements
     this.#compare = compare
@@ -29,16 +32,21 @@ export class Result {
     elements.after.addEventListener("click", () => this.flip(+1))
   }
 
-  /** Shows a succeeded generation, its first result in full; resolves when that picture is there. */
-  async show(generation, sourceUrl, sourceName) {
+  /** Shows a succeeded generation, its result `image` (from 0) in full; resolves when that picture is there. */
+  async show(generation, image, sourceUrl, sourceName) {
     const { images, metadata } = generation
     const { root, details, figures, warnings, choices, choiceList } = this.#elements
     this.#source = sourceUrl
     const names = images.map((_, index) => `${stem(sourceName)}-dreamlayer${images.length > 1 ? `-${index + 1}` : ""}.${extension(images[index])}`)
-    const chosen = (index) => this.#choose(generation, index, names[index])
+    const choose = (index) => this.#choose(generation, index, names[index])
+    const first = image < images.length ? image : 0
     choices.hidden = images.length < 2
     const several = choices.hidden ? [] : images
-    choiceList.replaceChildren(...several.map((picture, index) => offer(picture, index, metadata.results[index]?.window, () => chosen(index))))
+    choiceList.replaceChildren(...several.map((picture, index) => offer(picture, index, metadata.results[index]?.window, () => {
+      this.#onChoose(index)
+      choose(index)
+    })))
+    for (const [index, radio] of choiceList.querySelectorAll("input").entries()) radio.checked = index === first
     this.#downloads.list(several, names)
     details.href = details.dataset.url.replace("00000000-0000-0000-0000-000000000000", generation.id)
     figures.engine.textContent = this.#nameOf(metadata)
@@ -47,7 +55,7 @@ export class Result {
     warnings.hidden = !warnings.children.length
     this.#setMode("after")
     root.hidden = false
-    await chosen(0)
+    await choose(first)
   }
 
   /** Chooses the next result, or the one before: `step` +1 or -1. */
@@ -102,7 +110,7 @@ function extension({ copy }) {
 /** A thumbnail as a radio button. */
 function offer(picture, index, box, onChoose) {
   const label = Object.assign(document.createElement("label"), { className: "choice" })
-  const radio = Object.assign(document.createElement("input"), { type: "radio", name: "result", className: "visually-hidden", checked: index === 0 })
+  const radio = Object.assign(document.createElement("input"), { type: "radio", name: "result", className: "visually-hidden" })
   radio.addEventListener("change", onChoose)
   const thumbnail = Object.assign(document.createElement("img"), { src: `${picture.url}thumbnail/`, alt: `Result ${index + 1}` })
   if (box) zoom(thumbnail, picture, box)

@@ -17,6 +17,7 @@ export class SettingsForm {
   #loras = new Loras()
   #embeddings
   #images
+  #isFilling = false
   #onChange = () => {}
 
   /**
@@ -53,7 +54,7 @@ export class SettingsForm {
     return { prompt: prompt.value.trim(), engine: engine.value, ...(model && { model }), ...this.#sent() }
   }
 
-  /** All that is entered, as `fill` takes it: also what has no effect now. */
+  /** All that is entered, as `fill` takes it: also what has no effect now. Images are {picture: id, name}. */
   entered() {
     const filled = this.#inputs.filter(({ value }) => value.trim()).map(({ name, value }) => [name, value])
     const moderation = this.#form.safety_checker_type?.value
@@ -63,18 +64,24 @@ export class SettingsForm {
       model: this.#modelOf(this.#plan.latest.engine) ?? null,
       loras: this.#loras.chosen,
       ...(moderation && { safety_checker: true, safety_checker_type: moderation }),
+      ...this.#keptImages,
     }
   }
 
-  /** What can be kept for another time: all but the prompt, as `fill` takes it. */
+  /** What can be kept for another time: all but the prompt and the images, as `fill` takes it. */
   get reusable() {
-    const { prompt, ...others } = this.entered()
-    return others
+    const others = Object.entries(this.entered()).filter(([name]) => name !== "prompt" && !(name in this.#keptImages))
+    return Object.fromEntries(others)
   }
 
-  /** Fills in what `reusable` gave; the prompt stays. */
+  /** Fills in what `reusable` gave; the prompt and the images stay. */
   async reuse(settings) {
-    await this.fill({ ...settings, prompt: this.#form.elements.prompt.value })
+    await this.fill({ ...settings, ...this.#keptImages, prompt: this.#form.elements.prompt.value })
+  }
+
+  get #keptImages() {
+    const chosen = this.#images.filter(({ kept }) => kept)
+    return Object.fromEntries(chosen.map(({ image, kept }) => [image, kept]))
   }
 
   /** Resolves when the plan answers the form as it stands: what is valid and what is sent depends on it. */
@@ -103,6 +110,12 @@ export class SettingsForm {
 
   /** Fills in what an earlier generation requested: engine and settings under the API's names. */
   async fill(requested) {
+    this.#isFilling = true // the form is not whole yet
+    try {
+      for (const image of this.#images) await image.fill(requested[image.image])
+    } finally {
+      this.#isFilling = false
+    }
     const { engine } = this.#form
     if (this.#engines.some(({ name, missing }) => name === requested.engine && !missing)) engine.value = requested.engine
     for (const select of this.#modelSelects) {
@@ -268,7 +281,7 @@ export class SettingsForm {
     const moderation = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
     const labels = [...this.#inputs.filter(isSet).map(inWords), ...this.#loras.labels, ...moderation]
     document.getElementById("more-set").textContent = labels.join(" · ")
-    this.#onChange()
+    if (!this.#isFilling) this.#onChange()
   }
 }
 

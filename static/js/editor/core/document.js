@@ -5,13 +5,15 @@ import { operation } from "editor/core/operations"
 
 /** @typedef {{id: string, name: string, width: number, height: number}} Photo  id: of its file in core/pictures.js */
 /** @typedef {{left: number, top: number, right: number, bottom: number}} Frame  margins of outpainting in pixels of the photo, >= 0 */
-/** @typedef {{kind: "photo", photo: Photo, parent: string | null}
+/** @typedef {{kind: "photo", photo: Photo, parent: string | null, image: number}
  *   | {kind: "mask", operation: import("./operations.js").Operation} | {kind: "frame", frame: Frame}} Entry
- *  a photo starts with an empty mask and no frame; parent: the generation that it is a result of */
-/** @typedef {{version: 1, entries: Entry[], cursor: number, settings: object, generation: string | null,
- *   step: "editing" | "painting" | "result"}} Document
+ *  a photo starts with an empty mask and no frame; parent: the generation that it is a result of; image: which of its
+ *  results, from 0 */
+/** @typedef {{version: 1, entries: Entry[], cursor: number, settings: object, generation: string | null, image: number,
+ *   step: "editing" | "painting" | "result", request: import("job/request").Request | null}} Document
  *  entries: all that can be undone and redone, oldest first; cursor: how many of them are in effect;
- *  settings: the form's values by the API's names; generation: the one that is painted or shown */
+ *  settings: the form's values by the API's names; generation: the one that is painted or shown; image: which of its
+ *  results is shown, from 0; request: the last one whose answer is not known; painting without a generation sends it */
 
 const VERSION = 1
 const STEPS = ["editing", "painting", "result"]
@@ -19,16 +21,18 @@ export const NO_FRAME = Object.freeze({ left: 0, top: 0, right: 0, bottom: 0 })
 
 /** @returns {Document} */
 export function emptyDocument() {
-  return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, step: "editing" })
+  return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, image: 0, step: "editing", request: null })
 }
 
 /** A document from plain JSON. Raises RangeError where it is of another version or a value is missing or wrong. @returns {Document} */
-export function readDocument({ version, entries, cursor, settings, generation, step }) {
+export function readDocument({ version, entries, cursor, settings, generation, image = 0, step, request = null }) {
   check(version === VERSION, `version ${version} of a document`)
   check(Number.isInteger(cursor) && cursor >= 0 && cursor <= entries.length, `cursor ${cursor}`)
   check(STEPS.includes(step), `step ${step}`)
   check(generation === null || typeof generation === "string", `generation ${generation}`)
-  return freeze({ version, entries: entries.map(checked), cursor, settings: { ...settings }, generation, step })
+  check(Number.isInteger(image) && image >= 0, `result ${image}`)
+  check(request === null || (typeof request.key === "string" && request.fields && request.files), "a request")
+  return freeze({ version, entries: entries.map(checked), cursor, settings: { ...settings }, generation, image, step, request })
 }
 
 /** What is in effect: the newest photo, and the frame and the operations after it.
@@ -52,11 +56,19 @@ export function push(document, entry) {
   return freeze({ ...document, entries, cursor: entries.length })
 }
 
-/** The first photo stays: there is nothing to show before it. */
-/** The document with other settings, generation or step; what can be undone stays.
- *  @param {Document} document @param {{settings?: object, generation?: string | null, step?: string}} changes @returns {Document} */
+/** Replaces the last entry in effect, as one step of undo; entries that were undone are dropped.
+ *  @param {Document} document @param {Entry} entry @returns {Document} */
+export const replaceLast = (document, entry) => push({ ...document, cursor: document.cursor - 1 }, entry)
+
+/** The document with other settings or another state; what can be undone stays.
+ *  @param {Document} document @param {Partial<Pick<Document, "settings" | "generation" | "image" | "step" | "request">>} changes
+ *  @returns {Document} */
 export const withState = (document, changes) => freeze({ ...document, ...changes })
 
+/** Which result of a generation was painted on last, from 0. @param {Document} document @param {string} id */
+export const keptImage = ({ entries }, id) => entries.findLast(({ kind, parent }) => kind === "photo" && parent === id)?.image ?? 0
+
+/** The first photo stays: there is nothing to show before it. */
 export const canUndo = ({ entries, cursor }) => cursor > (entries[0]?.kind === "photo" ? 1 : 0)
 export const canRedo = ({ entries, cursor }) => cursor < entries.length
 
@@ -64,15 +76,17 @@ export const canRedo = ({ entries, cursor }) => cursor < entries.length
 export const undo = (document) => (canUndo(document) ? freeze({ ...document, cursor: document.cursor - 1 }) : document)
 export const redo = (document) => (canRedo(document) ? freeze({ ...document, cursor: document.cursor + 1 }) : document)
 
-/** The ids of all pictures that the document needs, those of undone entries too. @returns {Set<string>} */
-export function pictureIds({ entries }) {
-  return new Set(entries.map(({ photo, operation }) => photo?.id ?? operation?.picture).filter(Boolean))
+/** The ids of all pictures that the document needs, those of undone entries and of the settings too; not those of the
+ *  request, which this browser alone keeps. @returns {Set<string>} */
+export function pictureIds({ entries, settings }) {
+  const ofSettings = Object.values(settings).map((value) => value?.picture)
+  return new Set([...entries.map(({ photo, operation }) => photo?.id ?? operation?.picture), ...ofSettings].filter(Boolean))
 }
 
 const CHECKED = {
-  photo({ photo: { id, name, width, height }, parent = null }) {
+  photo({ photo: { id, name, width, height }, parent = null, image = 0 }) {
     check(typeof id === "string" && [width, height].every((side) => Number.isInteger(side) && side > 0), "a photo")
-    return { kind: "photo", photo: Object.freeze({ id, name: String(name), width, height }), parent }
+    return { kind: "photo", photo: Object.freeze({ id, name: String(name), width, height }), parent, image }
   },
   mask: (entry) => ({ kind: "mask", operation: operation(entry.operation) }),
   frame({ frame: { left, top, right, bottom } }) {

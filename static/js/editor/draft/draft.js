@@ -6,6 +6,7 @@ import * as pictures from "editor/core/pictures"
 import { LocalDraft } from "editor/draft/local"
 import { chosen, merged } from "editor/draft/merge"
 import { Sync } from "editor/draft/sync"
+import { picturesOf } from "job/request"
 import { isSignedIn } from "session"
 
 const DRAFT_URL = "/api/draft/"
@@ -24,6 +25,7 @@ export class Draft {
   #onOtherDevice
   #state = { name: "saved", message: "", progress: null }
   #kept = null // the document that is in this browser
+  #keeping = null
   #isAdopting = false
 
   /** Opens the draft of an account into the store and keeps every change of it from then on.
@@ -61,6 +63,11 @@ export class Draft {
     return this.#sync.flush()
   }
 
+  /** Resolves when the present document is in this browser, or cannot be. */
+  async kept() {
+    await this.#keeping
+  }
+
   async #restore() {
     const kept = await this.#local.load().catch(() => null)
     const server = await get(DRAFT_URL, { inBackground }).catch(() => null)
@@ -71,7 +78,8 @@ export class Draft {
     this.#sync.begin({ revision: server?.revision ?? kept?.revision ?? 0, pictures: server?.pictures ?? [] })
     this.#adopt(document)
     if (!isEarly) this.#onAdopt(document)
-    await this.#local.keepPictures(pictureIds(this.#store.document)).catch(() => {})
+    const needed = new Set([...pictureIds(document), ...picturesOf(document.request)])
+    await this.#local.keepPictures(needed).catch(() => {})
     this.#keep({ isSynced: !isChanged })
     if (isChanged || !server) this.#sync.change(this.#store.document)
     else this.#say()
@@ -117,7 +125,12 @@ export class Draft {
     this.#isAdopting = false
   }
 
-  async #keep({ isSynced }) {
+  #keep({ isSynced }) {
+    this.#keeping = this.#write(isSynced)
+    return this.#keeping
+  }
+
+  async #write(isSynced) {
     const { document } = this.#store
     if (await this.#local.save(document, { revision: this.#sync.revision, isSynced })) this.#kept = document
     if (document === this.#store.document) this.#say()

@@ -1,5 +1,6 @@
 // The commands of the editor: one table gives their keys, labels, tooltips and the help sheet. Modules connect what
-// they do. An element with data-command="undo" runs that command; its tooltip, key and state come from here.
+// they do. An element with data-command="undo" runs that command; its tooltip, key and state come from here. With
+// data-closes it then closes the popover that it is in.
 
 import { openHelp } from "editor/input/help"
 import { forAria, matches, shown } from "editor/input/keys"
@@ -81,6 +82,7 @@ export class Commands {
     document.addEventListener("click", (event) => {
       const button = event.target.closest?.("[data-command]")
       if (button) this.run(button.dataset.command, event)
+      if (button && "closes" in button.dataset) button.closest(":popover-open")?.hidePopover()
     })
     this.connect({ help: { run: () => openHelp(this.described()) } })
   }

@@ -87,6 +87,7 @@ export class ToolPanel {
     const { values } = options
     const photo = store.view.photo
     this.#root.hidden = !photo || !isEditing()
+    this.#showChosen(tool.name)
     for (const part of this.#root.querySelectorAll("[data-for]")) {
       part.hidden = adjustment.isOpen || !part.dataset.for.split(" ").includes(tool.name)
     }
@@ -106,6 +107,14 @@ export class ToolPanel {
     const message = this.#message || (at ? `Crosshair at ${at[0]}, ${at[1]}` : "")
     if ($("tool-message").textContent !== message) $("tool-message").textContent = message
     if (photo) this.#showFrame(photo, store.view.frame)
+  }
+
+  /** The button of the tools that a phone hides shows which of them is chosen. */
+  #showChosen(name) {
+    const button = $("more-tools-button")
+    const chosen = $("more-tools").querySelector(`[data-command=${name}]`)
+    button.setAttribute("aria-label", chosen ? `More tools, ${chosen.getAttribute("aria-label")} chosen` : "More tools")
+    if (chosen) button.querySelector("use").setAttribute("href", chosen.querySelector("use").getAttribute("href"))
   }
 
   #showFrame(photo, frame) {

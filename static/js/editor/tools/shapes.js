@@ -10,7 +10,8 @@ const xy = ({ x, y }) => [x, y]
 const erasing = (options, point) => options.values.erases !== (point.alt || point.erases)
 
 /** name: "rectangle" or "ellipse". Shift makes a square or a circle. @param {import("./toolbox.js").Tooling} tooling */
-export function box(name, { add, mask, options, redraw, scale }) {
+export function box(name, tooling) {
+  const { mask, options, redraw, scale } = tooling
   let live = null
   return {
     name,
@@ -31,14 +32,11 @@ export function box(name, { add, mask, options, redraw, scale }) {
       const { from, to, erases } = live
       live = null
       const isDrawn = Math.min(Math.abs(from[0] - to[0]), Math.abs(from[1] - to[1])) * scale() >= 1
-      if (isDrawn) finish(mask, () => add(shape({ erases, shape: name, points: [from, to] })))
-      else mask.cancel()
-      redraw()
+      end(tooling, isDrawn && shape({ erases, shape: name, points: [from, to] }))
     },
     cancel() {
-      if (live) mask.cancel()
+      if (live) end(tooling)
       live = null
-      redraw()
     },
     get isDrawing() {
       return live !== null
@@ -48,7 +46,8 @@ export function box(name, { add, mask, options, redraw, scale }) {
 }
 
 /** @param {import("./toolbox.js").Tooling} tooling */
-export function lasso({ add, mask, options, redraw, scale }) {
+export function lasso(tooling) {
+  const { mask, options, redraw, scale } = tooling
   let live = null
   return {
     name: "lasso",
@@ -69,14 +68,11 @@ export function lasso({ add, mask, options, redraw, scale }) {
       if (!live) return
       const { points, erases } = live
       live = null
-      if (points.length >= 3) finish(mask, () => add(shape({ erases, shape: "polygon", points })))
-      else mask.cancel()
-      redraw()
+      end(tooling, points.length >= 3 && shape({ erases, shape: "polygon", points }))
     },
     cancel() {
-      if (live) mask.cancel()
+      if (live) end(tooling)
       live = null
-      redraw()
     },
     get isDrawing() {
       return live !== null
@@ -86,7 +82,8 @@ export function lasso({ add, mask, options, redraw, scale }) {
 }
 
 /** Ends with a click on its first corner, a second click on its last, or Enter. @param {import("./toolbox.js").Tooling} tooling */
-export function polygon({ add, mask, options, redraw, scale }) {
+export function polygon(tooling) {
+  const { mask, options, redraw, scale } = tooling
   let live = null // {corners, erases, at: where the pointer is}
   const near = (corner, point) => distance(corner, point) * scale() <= TO_CLOSE
 
@@ -94,9 +91,7 @@ export function polygon({ add, mask, options, redraw, scale }) {
     if (!live) return
     const { corners, erases } = live
     live = null
-    if (corners.length >= 3) finish(mask, () => add(shape({ erases, shape: "polygon", points: corners })))
-    else mask.cancel()
-    redraw()
+    end(tooling, corners.length >= 3 && shape({ erases, shape: "polygon", points: corners }))
   }
   function hover(point) {
     if (!live) return
@@ -125,9 +120,8 @@ export function polygon({ add, mask, options, redraw, scale }) {
     hover,
     finish: close,
     cancel() {
-      if (live) mask.cancel()
+      if (live) end(tooling)
       live = null
-      redraw()
     },
     get isDrawing() {
       return live !== null
@@ -139,7 +133,14 @@ export function polygon({ add, mask, options, redraw, scale }) {
   }
 }
 
-function finish(mask, add) {
-  mask.end()
-  add()
+/** Ends a shape that grows: with an operation it is added, without one it is dropped.
+ *  @param {import("./toolbox.js").Tooling} tooling */
+function end({ add, mask, redraw }, operation = null) {
+  if (operation) {
+    mask.end()
+    add(operation)
+  } else {
+    mask.cancel()
+  }
+  redraw()
 }

@@ -1,10 +1,22 @@
-// The magic wand: a click selects the pixels of a similar colour, connected ones or all.
+// The magic wand: a click selects the pixels of a similar colour, connected ones or all. Its options tune the last click.
 
+import { replaceLast } from "editor/core/document"
 import { wand as operation } from "editor/core/operations"
 
 /** @param {import("./toolbox.js").Tooling} tooling */
-export function wand({ add, options, photo }) {
+export function wand({ add, options, photo, store }) {
   let start = null
+  options.subscribe(({ tool, tolerance, contiguous }) => { if (tool === "wand") tune({ tolerance, contiguous }) })
+
+  /** Selects anew from where the last click was, as the same step of undo. */
+  function tune(changes) {
+    const last = store.document.entries[store.document.cursor - 1]
+    if (last?.operation?.kind !== "wand") return
+    const tuned = operation({ ...last.operation, ...changes })
+    if (JSON.stringify(tuned) === JSON.stringify(last.operation)) return
+    store.update((document) => replaceLast(document, { kind: "mask", operation: tuned }))
+  }
+
   return {
     name: "wand",
     byKeys: "click",

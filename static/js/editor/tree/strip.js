@@ -6,21 +6,24 @@ import { inOrder, merged, pathTo, stepOf } from "editor/tree/tree"
 export class Strip {
   #list
   #onOpen
-  #steps = []
+  #imageOf
+  #generations = [] // those with a result
   #photo = null
   #current = null
 
-  /** `list` is an ordered list. `onOpen({id, url, file})` is called with the step to return to; the photo has no id. */
-  constructor(list, onOpen) {
+  /** `list` is an ordered list. `onOpen({id, url, file, image})` is called with the step to return to; the photo has no
+   *  id. `imageOf(id)` gives the result of a generation that the step shows, from 0. */
+  constructor(list, { onOpen, imageOf }) {
     this.#list = list
     this.#onOpen = onOpen
+    this.#imageOf = imageOf
   }
 
   /** Begins anew with the file of a photo; `picture` is its id in core/pictures.js. */
   begin(file, picture) {
     URL.revokeObjectURL(this.#photo?.thumbnail)
     this.#photo = { id: null, label: "The photo", number: 0, file, picture, thumbnail: URL.createObjectURL(file) }
-    this.#steps = []
+    this.#generations = []
     this.current = null
   }
 
@@ -31,7 +34,7 @@ export class Strip {
 
   /** Whether this generation is a step of the strip; without one, whether `picture` is its photo. */
   has(id, picture) {
-    return id ? this.#steps.some((step) => step.id === id) : picture === this.#photo?.picture
+    return id ? this.#generations.some((generation) => generation.id === id) : picture === this.#photo?.picture
   }
 
   /** The id of the step that is shown or painted on; null for the photo. */
@@ -63,15 +66,16 @@ export class Strip {
   }
 
   #take(generations) {
-    this.#steps = merged(this.#steps, generations.map(stepOf).filter(Boolean))
+    this.#generations = merged(this.#generations, generations.filter(({ images }) => images?.length))
     this.#show()
   }
 
   #show() {
-    this.#list.hidden = !this.#steps.length
+    this.#list.hidden = !this.#generations.length
     if (!this.#photo) return
-    const path = new Set(pathTo(this.#steps, this.#current))
-    this.#list.replaceChildren(...[this.#photo, ...inOrder(this.#steps)].map((step) => this.#item(step, path)))
+    const steps = this.#generations.map((generation) => stepOf(generation, this.#imageOf(generation.id)))
+    const path = new Set(pathTo(steps, this.#current))
+    this.#list.replaceChildren(...[this.#photo, ...inOrder(steps)].map((step) => this.#item(step, path)))
     this.#list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" })
   }
 

@@ -3,10 +3,10 @@
 /** @typedef {{id: string, parent: string | null, url: string, thumbnail: string, label: string, at: string}} Step
  *  url: of the result that goes on; at: when it was made, ISO 8601 */
 
-/** A step from a generation as the API renders it; null without a result. @returns {Step | null} */
-export function stepOf({ id, parent, images, metadata, created_at }) {
+/** A step from a generation as the API renders it, with the result `image` (from 0); null without one. @returns {Step | null} */
+export function stepOf({ id, parent, images, metadata, created_at }, image = 0) {
   if (!images?.length) return null
-  const [{ url, copy }] = images
+  const { url, copy } = images[image] ?? images[0]
   const painted = metadata.prompt && !metadata.ignored.includes("prompt")
   return {
     id,
@@ -18,7 +18,7 @@ export function stepOf({ id, parent, images, metadata, created_at }) {
   }
 }
 
-/** Adds steps; a known one is replaced. @param {Step[]} steps @param {Step[]} others @returns {Step[]} */
+/** Adds steps, or generations; a known one is replaced. @template {{id: string}} T @param {T[]} steps @param {T[]} others @returns {T[]} */
 export function merged(steps, others) {
   const byId = new Map([...steps, ...others].map((step) => [step.id, step]))
   return [...byId.values()]

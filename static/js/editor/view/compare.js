@@ -70,20 +70,21 @@ export class Compare {
     this.#cut()
   }
 
-  /** Shows `after` in the place of `before`, both URLs; resolves when it is there. It fades in if it is a new one. */
+  /** Shows `after` in the place of `before`, both URLs; resolves when it is there. The first one fades into what is shown
+   *  until then; others replace it at once, so that they can be compared. */
   async show(before, after) {
     if (this.#before.src !== before) this.#before.src = before
     this.#after.src = after
-    this.#layer.classList.add("shown")
     await this.#after.decode().catch(() => {}) // a picture that cannot be loaded shows its alt text
-    this.#after.classList.remove("arriving")
-    void this.#after.offsetWidth // starts the animation anew
-    this.#after.classList.add("arriving")
+    const layer = this.#layer.classList
+    if (layer.contains("shown")) return
+    layer.add("shown", "arriving")
+    Promise.allSettled(this.#after.getAnimations().map(({ finished }) => finished)).then(() => layer.remove("arriving"))
   }
 
   hide() {
     this.mode = "after"
-    this.#layer.classList.remove("shown")
+    this.#layer.classList.remove("shown", "arriving")
   }
 
   /** While `on` the photo is shown as it was. */

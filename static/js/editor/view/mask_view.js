@@ -56,7 +56,7 @@ export class MaskView {
 
   /** The minimum scale: half of the scale at which the photo fits the stage; a small photo can be shown at 100 % too. */
   get minScale() {
-    return this.#photo ? Math.min(1 / this.#painter.density, fit(this.#photo, this.#free()).scale / 2) : 1
+    return this.#photo ? Math.min(1 / this.#painter.density, fit(this.#photo, this.free).scale / 2) : 1
   }
 
   setViewport(viewport) {
@@ -67,13 +67,13 @@ export class MaskView {
 
   /** Zooms around the middle of what is free of the panels. */
   zoomBy(factor) {
-    const { left, top, width, height } = this.#free()
+    const { left, top, width, height } = this.free
     this.setViewport(zoomAt(this.#viewport, { left: left + width / 2, top: top + height / 2 }, factor, this.minScale))
   }
 
   fit() {
     if (!this.#photo) return
-    const free = this.#free()
+    const free = this.free
     this.#isFitted = true
     this.#moveTo(pan(fit(this.#photo, free), free))
   }
@@ -184,9 +184,15 @@ export class MaskView {
     return this.#ask({ type: "png" })
   }
 
+  /** A copy of the mask of at most `side` pixels: black where it repaints, clear elsewhere.
+   *  @returns {Promise<{width: number, height: number, rgba: Uint8ClampedArray}>} */
+  shape(side) {
+    return this.#ask({ type: "thumbnail", side })
+  }
+
   /** Draws the mask, whole, in a 128-pixel square with empty space beside it: black is repainted. */
   async thumbnail(canvas) {
-    const { width, height, rgba } = await this.#ask({ type: "thumbnail", side: 2 * PREVIEW_SIDE })
+    const { width, height, rgba } = await this.shape(2 * PREVIEW_SIDE)
     const scale = PREVIEW_SIDE / Math.max(width, height)
     const place = [(PREVIEW_SIDE - width * scale) / 2, (PREVIEW_SIDE - height * scale) / 2, width * scale, height * scale]
     canvas.width = canvas.height = PREVIEW_SIDE
@@ -267,11 +273,12 @@ export class MaskView {
   }
 
   /** The part of the stage inside its padding, which leaves room for what floats over it. */
-  #free() {
+  get free() {
     const { paddingLeft, paddingTop, paddingRight, paddingBottom } = getComputedStyle(this.#surface)
     const [left, top] = [parseFloat(paddingLeft), parseFloat(paddingTop)]
     const { width, height } = this.#box()
-    return { left, top, width: width - left - parseFloat(paddingRight), height: height - top - parseFloat(paddingBottom) }
+    const [right, bottom] = [width - parseFloat(paddingRight), height - parseFloat(paddingBottom)]
+    return { left, top, right, bottom, width: right - left, height: bottom - top }
   }
 
   #resize() {

@@ -1,0 +1,48 @@
+// The mask from a file: reading it, and what the menu of the mask shows of it.
+
+import { fileBeneath, file as maskFile } from "editor/core/operations"
+import { get, put } from "editor/core/pictures"
+import { checkMaskFile, decode } from "editor/files"
+
+export class MaskFile {
+  #elements
+  #mask
+  #limitBytes
+  #shown = null // the operation
+
+  /** `elements` is {file, empty, name, about, preview}: the parts of the menu; `mask` is the mask view. */
+  constructor(elements, mask, limitBytes) {
+    this.#elements = elements
+    this.#mask = mask
+    this.#limitBytes = limitBytes
+  }
+
+  /** The operation that uses a file, and whether its picture has one colour only. Raises Refused.
+   *  @param {File} file @param {string | null} known the part that is repainted, where that is known */
+  async read(file, known) {
+    checkMaskFile(file, this.#limitBytes)
+    ;(await decode(file)).close()
+    const { repaints, flat } = await this.#mask.inspect(file, known)
+    return { operation: maskFile({ picture: await put(file), name: file.name, repaints }), flat }
+  }
+
+  /** Shows the file beneath these operations, if there is one. */
+  async show(operations, photo) {
+    const operation = this.#shown = fileBeneath(operations)
+    const { file, empty, name, about, preview } = this.#elements
+    file.hidden = !operation
+    empty.hidden = Boolean(operation)
+    if (!operation) return
+    name.textContent = name.title = operation.name
+    const seen = await this.#mask.inspect(await get(operation.picture), operation.repaints)
+    if (this.#shown !== operation) return
+    about.textContent = inWords(operation, seen, photo)
+    await this.#mask.thumbnail(preview)
+  }
+}
+
+function inWords({ repaints }, { flat, width, height }, photo) {
+  if (flat) return "It has one colour only."
+  const scaled = width !== photo.width || height !== photo.height ? ` Scaled from ${width} × ${height}.` : ""
+  return `Its ${repaints} part is repainted. Wrong way round? Invert.${scaled}`
+}

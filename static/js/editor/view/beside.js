@@ -1,0 +1,40 @@
+// Where a bar lies beside a box without covering it. Pure: no DOM.
+
+const GAP = 12
+
+/** @typedef {{left: number, top: number, right: number, bottom: number}} Box */
+
+/**
+ * The place of a bar: below, above, to the right or to the left of a box, along its middle as far as the space allows.
+ * @param {Box} box @param {{width: number, height: number}} bar @param {Box} free the space, of which the visible part of the
+ *   box counts @param {Box[]} others boxes that must stay free too
+ * @returns {{left: number, top: number} | null} null where it has no place, or nothing of the box is visible
+ */
+export function beside(box, bar, free, others = []) {
+  const seen = common(box, free)
+  if (!seen) return null
+  const left = within((seen.left + seen.right - bar.width) / 2, free.left, free.right - bar.width)
+  const top = within((seen.top + seen.bottom - bar.height) / 2, free.top, free.bottom - bar.height)
+  const places = [
+    { left, top: seen.bottom + GAP },
+    { left, top: seen.top - GAP - bar.height },
+    { left: seen.right + GAP, top },
+    { left: seen.left - GAP - bar.width, top },
+  ]
+  return places.find((place) => {
+    const taken = { ...place, right: place.left + bar.width, bottom: place.top + bar.height }
+    const isInside = taken.left >= free.left && taken.top >= free.top && taken.right <= free.right && taken.bottom <= free.bottom
+    return isInside && !others.some((other) => common(taken, other))
+  }) ?? null
+}
+
+/** What two boxes have in common, or null. */
+function common(a, b) {
+  const both = {
+    left: Math.max(a.left, b.left), top: Math.max(a.top, b.top),
+    right: Math.min(a.right, b.right), bottom: Math.min(a.bottom, b.bottom),
+  }
+  return both.left < both.right && both.top < both.bottom ? both : null
+}
+
+const within = (value, least, most) => Math.max(least, Math.min(most, value))

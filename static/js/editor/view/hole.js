@@ -1,0 +1,108 @@
+// What lies at the hole, the part of the photo that is repainted: light that passes over it while it is painted, and
+// beside it a bar with the progress, then with what can be done with the result. Without room there the bar is docked.
+
+import { beside } from "editor/view/beside"
+
+const SIDE = 1024 // of the mask's copy that gives its shape
+const NARROW = "(max-width: 820px), (max-height: 480px)" // as in the style sheet
+
+export class Hole {
+  #elements
+  #mask
+  #box = null // {left, top, right, bottom} in pixels of the photo
+  #finding = 0
+  #narrow = matchMedia(NARROW)
+
+  /** `elements` is {bar, light, zoom, editor}; the light lies on the surface. `mask` is the mask view. */
+  constructor(elements, mask) {
+    this.#elements = elements
+    this.#mask = mask
+    new ResizeObserver(() => this.place()).observe(elements.bar)
+  }
+
+  /** Painting begins: finds the hole and lets the light pass over it. `frame`: of outpainting, which is painted too. */
+  async shine(photo, frame) {
+    const { light, editor } = this.#elements
+    const finding = ++this.#finding
+    delete editor.dataset.preview
+    const { box, shape } = await shapeOf(this.#mask, photo, frame)
+    if (finding !== this.#finding) return URL.revokeObjectURL(shape)
+    URL.revokeObjectURL(light.dataset.shape)
+    light.dataset.shape = shape
+    light.style.maskImage = `url("${shape}")`
+    this.#box = box
+    light.hidden = false
+    this.place()
+  }
+
+  /** A preview of the result is shown in the hole: the light lets it be seen. */
+  soften() {
+    this.#elements.editor.dataset.preview = "true"
+  }
+
+  /** Painting has ended. The hole stays where it is. */
+  dim() {
+    this.#elements.light.hidden = true
+    delete this.#elements.editor.dataset.preview
+  }
+
+  /** Puts light and bar where the hole is. Call it when the photo moves, and when the bar appears. */
+  place() {
+    const { bar, light, zoom } = this.#elements
+    const hole = this.#box && this.#onSurface(this.#box)
+    if (hole && !light.hidden) {
+      Object.assign(light.style, {
+        width: `${hole.right - hole.left}px`, height: `${hole.bottom - hole.top}px`, transform: `translate(${hole.left}px, ${hole.top}px)`,
+      })
+    }
+    bar.dataset.docked = "false" // its size beside the hole
+    const size = { width: bar.offsetWidth, height: bar.offsetHeight }
+    if (!size.width) return
+    const surface = light.parentElement.getBoundingClientRect()
+    const { left, top, right, bottom } = zoom.getBoundingClientRect()
+    const others = [{ left: left - surface.left, top: top - surface.top, right: right - surface.left, bottom: bottom - surface.top }]
+    const place = hole && !this.#narrow.matches ? beside(hole, size, this.#mask.free, others) : null
+    bar.dataset.docked = String(!place)
+    bar.style.transform = place ? `translate(${Math.round(place.left + surface.left)}px, ${Math.round(place.top + surface.top)}px)` : ""
+  }
+
+  #onSurface({ left, top, right, bottom }) {
+    const { viewport } = this.#mask
+    const across = (x) => x * viewport.scale + viewport.left
+    const down = (y) => y * viewport.scale + viewport.top
+    return { left: across(left), top: down(top), right: across(right), bottom: down(bottom) }
+  }
+}
+
+/** The hole's box in pixels of the photo, null where there is none, and the URL of a picture of its shape in that box. */
+async function shapeOf(mask, photo, frame) {
+  const { width, height, rgba } = await mask.shape(SIDE)
+  const scale = width / photo.width
+  const canvas = document.createElement("canvas")
+  canvas.width = Math.max(1, Math.round(width + scale * (frame.left + frame.right)))
+  canvas.height = Math.max(1, Math.round(height + scale * (frame.top + frame.bottom)))
+  const context = canvas.getContext("2d", { willReadFrequently: true })
+  context.fillRect(0, 0, canvas.width, canvas.height)
+  context.putImageData(new ImageData(rgba, width, height), Math.round(scale * frame.left), Math.round(scale * frame.top))
+  const box = boxOf(context.getImageData(0, 0, canvas.width, canvas.height))
+  if (!box) return { box: null, shape: "" }
+  const cut = new OffscreenCanvas(box.right - box.left, box.bottom - box.top)
+  cut.getContext("2d").drawImage(canvas, -box.left, -box.top)
+  const inPhoto = { left: box.left / scale - frame.left, top: box.top / scale - frame.top, right: box.right / scale - frame.left, bottom: box.bottom / scale - frame.top }
+  return { box: inPhoto, shape: URL.createObjectURL(await cut.convertToBlob()) }
+}
+
+/** The box of the pixels that are not clear, or null. @param {ImageData} image */
+function boxOf({ width, height, data }) {
+  const box = { left: width, top: height, right: 0, bottom: 0 }
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (!data[4 * (y * width + x) + 3]) continue
+      box.left = Math.min(box.left, x)
+      box.right = Math.max(box.right, x + 1)
+      box.top = Math.min(box.top, y)
+      box.bottom = y + 1
+    }
+  }
+  return box.right ? box : null
+}

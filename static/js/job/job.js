@@ -1,0 +1,78 @@
+// One generation at a time: sends its request, follows it to its end, cancels it.
+
+import { ApiError, post } from "api"
+import { follow } from "job/follow"
+import { formOf } from "job/request"
+
+const RETRY_MS = 1500 // while the server still accepts the same request, sent before a reload
+
+export class Job {
+  #url
+  #listeners
+  #generation = null // {id, url}, once it is accepted
+  #sending = null // an AbortController
+
+  /** `url`: of POST /api/img2img. Listeners: onChange(): it began or ended; onSent(share): how much of the request is sent;
+   *  onAccepted(generation); onEvent(event): as in follow.js. */
+  constructor(url, listeners) {
+    this.#url = url
+    this.#listeners = listeners
+  }
+
+  get isRunning() {
+    return this.#sending !== null
+  }
+
+  /** Whether it was cancelled before the server had accepted it. */
+  get isAborted() {
+    return Boolean(this.#sending?.signal.aborted)
+  }
+
+  /** Runs `begin`, which gives {id, url} of a generation, and follows that. @returns {Promise<object>} the ended generation */
+  async run(begin) {
+    this.#sending = new AbortController()
+    this.#listeners.onChange()
+    this.#generation = await begin()
+    this.#listeners.onAccepted(this.#generation)
+    return follow(this.#generation, this.#listeners.onEvent)
+  }
+
+  /** Call it when all that follows from the end is done: another one may begin. */
+  end() {
+    this.#generation = this.#sending = null
+    this.#listeners.onChange()
+  }
+
+  /** Sends a request. @param {import("./request.js").Request} request @returns {Promise<{id: string, url: string}>} */
+  async send(request) {
+    const { signal } = this.#sending
+    const body = await formOf(request)
+    for (;;) {
+      try {
+        const headers = { Prefer: "respond-async", "Idempotency-Key": request.key }
+        return await post(this.#url, body, headers, { onProgress: this.#listeners.onSent, signal })
+      } catch (error) {
+        if (error.code !== "idempotency_in_progress" || signal.aborted) throw error
+        await new Promise((resolve) => { setTimeout(resolve, RETRY_MS) })
+      }
+    }
+  }
+
+  /** Resolves with whether it is being cancelled, or has ended. */
+  async cancel() {
+    if (!this.#generation) {
+      this.#sending?.abort()
+      return true
+    }
+    try {
+      await post(`/api/generations/${this.#generation.id}/cancel/`)
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      return error.status === 409 // it has ended, which follow() reports
+    }
+    return true
+  }
+}
+
+/** Whether a request may have been accepted although its answer is not known. @param {unknown} error */
+export const isUnanswered = (error) => error instanceof ApiError && (error.status === 0 || error.status >= 500)

@@ -1,0 +1,35 @@
+// A request to paint as plain JSON, so that the draft keeps it until the server has answered: after a reload, or a lost
+// connection, the same request is sent again under the same Idempotency-Key and is painted once.
+
+import { get, put } from "editor/core/pictures"
+
+/** @typedef {{key: string, fields: Record<string, string>, files: Record<string, {picture: string, name: string}>}} Request
+ *  key: of the header Idempotency-Key; files: their ids in core/pictures.js */
+
+/** Describes a request and keeps its files. It is the `former` one, with its key, where that asked for the same.
+ *  @param {Record<string, string | number>} fields @param {Record<string, File>} files
+ *  @param {Request | null} former the last request without an answer @returns {Promise<Request>} */
+export async function requestOf(fields, files, former) {
+  const kept = await Promise.all(Object.entries(files).map(async ([field, file]) => [field, { picture: await put(file), name: file.name }]))
+  const texts = Object.entries(fields).map(([name, value]) => [name, String(value)])
+  const content = { fields: Object.fromEntries(texts), files: Object.fromEntries(kept) }
+  const isSame = former && JSON.stringify([former.fields, former.files]) === JSON.stringify([content.fields, content.files])
+  return isSame ? former : { key: newKey(), ...content }
+}
+
+/** The ids of a request's files. @param {Request | null} request @returns {string[]} */
+export const picturesOf = (request) => Object.values(request?.files ?? {}).map(({ picture }) => picture)
+
+/** Whether all its files are in this browser; those of another device may not be. @param {Request} request */
+export const isComplete = async (request) => (await Promise.all(picturesOf(request).map(get))).every(Boolean)
+
+/** The form to send. @param {Request} request complete */
+export async function formOf({ fields, files }) {
+  const form = new FormData()
+  for (const [name, value] of Object.entries(fields)) form.append(name, value)
+  for (const [field, { picture, name }] of Object.entries(files)) form.append(field, await get(picture), name)
+  return form
+}
+
+/** crypto.randomUUID is missing where the page is not served by HTTPS. */
+const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("")

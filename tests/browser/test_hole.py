@@ -1,0 +1,196 @@
+"""What lies at the hole: the progress while it is painted, the result with its actions, on a computer and a phone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, FloatRect, Page, StorageState, WebSocketRoute, expect
+
+from tests.browser.conftest import Run, empty_draft, watched_page
+from tests.browser.editor_page import (
+    close_settings,
+    generate,
+    is_red,
+    more_settings,
+    open_photo,
+    paint_line,
+    photo_box,
+    start,
+)
+from tests.installation import Installation
+
+pytestmark = pytest.mark.browser
+
+GENERATION_URL = "/api/generations/7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d/"
+HOLE = {"from_left": 0.45, "to_left": 0.55, "down": 0.4}
+
+
+@pytest.fixture
+def phone(browser: Browser, site: Installation, signed_up: StorageState) -> Iterator[Page]:
+    size: Any = {"width": 390, "height": 844}
+    context = browser.new_context(base_url=site.url, viewport=size, storage_state=signed_up, has_touch=True)
+    for page in watched_page(context):
+        empty_draft(page)
+        page.goto("/")
+        page.wait_for_selector("#editor[data-ready]")
+        yield page
+
+
+def box_of(page: Page, selector: str) -> FloatRect:
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    return box
+
+
+def wait_on_a_fake_generation(page: Page) -> tuple[dict[str, Any], list[WebSocketRoute]]:
+    """Answer the next request with a generation that stays as the first value; the sockets that follow it."""
+    state: dict[str, Any] = {"status": "running", "position": None, "eta": None, "progress": None}
+    sockets: list[WebSocketRoute] = []
+    accepted = {"status": "processing", "id": GENERATION_URL.split("/")[3], "url": GENERATION_URL}
+    page.route("**/api/img2img", lambda route: route.fulfill(status=202, json=accepted))
+    page.route(f"**{GENERATION_URL}**", lambda route: route.fulfill(json=state))
+    page.route_web_socket("**/ws/generations/**", lambda socket: sockets.append(socket))
+    return state, sockets
+
+
+@pytest.mark.parametrize(
+    ("box", "others", "place"),
+    [
+        ([400, 200, 500, 300], [], {"left": 350, "top": 312}),  # below
+        ([0, 200, 60, 300], [], {"left": 0, "top": 312}),  # moved into the space
+        ([400, 450, 500, 560], [], {"left": 350, "top": 398}),  # above
+        ([400, 20, 500, 580], [], {"left": 512, "top": 280}),  # right
+        ([700, 20, 790, 580], [], {"left": 488, "top": 280}),  # left
+        ([20, 20, 780, 580], [], None),  # no room
+        ([900, 20, 990, 580], [], None),  # not visible
+        ([400, 200, 500, 300], [{"left": 500, "top": 330, "right": 900, "bottom": 600}], {"left": 350, "top": 148}),
+    ],
+)
+def test_a_bar_lies_beside_a_box_and_never_over_it(
+    run: Run, box: list[int], others: list[dict[str, int]], place: dict[str, int] | None
+) -> None:
+    body = """
+        const free = { left: 0, top: 0, right: 800, bottom: 600 }, bar = { width: 200, height: 40 }
+    """
+    left, top, right, bottom = box
+    hole = json.dumps({"left": left, "top": top, "right": right, "bottom": bottom})
+    assert run("editor/view/beside", f"{body} return m.beside({hole}, bar, free, {json.dumps(others)})") == place
+
+
+def test_the_progress_lies_beside_the_hole_with_light_in_it_and_follows_the_zoom(page: Page, photo_file: Path) -> None:
+    state, sockets = wait_on_a_fake_generation(page)
+    open_photo(page, photo_file)
+    paint_line(page, **HOLE)
+    start(page)
+    bar, light = page.locator("#hole-bar"), page.locator("#light")
+    expect(light).to_be_visible()
+    expect(bar).to_have_attribute("data-docked", "false")
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    photo, hole, beside = photo_box(page), box_of(page, "#light"), box_of(page, "#hole-bar")
+    assert (
+        hole["x"] < photo["x"] + 0.45 * photo["width"] < photo["x"] + 0.55 * photo["width"] < hole["x"] + hole["width"]
+    )
+    assert hole["width"] < 0.3 * photo["width"]
+    assert 0 < beside["y"] - (hole["y"] + hole["height"]) < 40
+    assert page.evaluate("getComputedStyle(document.getElementById('light')).maskImage").startswith('url("blob:')
+    page.get_by_role("button", name="Zoom in").click()
+    larger, moved = box_of(page, "#light"), box_of(page, "#hole-bar")
+    assert larger["width"] > 1.1 * hole["width"]
+    assert moved["y"] >= larger["y"] + larger["height"]
+    for _ in range(9):
+        page.get_by_role("button", name="Zoom in").click()
+    expect(bar).to_have_attribute("data-docked", "true")  # no room beside it
+    state["status"] = "cancelled"
+    sockets[-1].send(json.dumps({"type": "cancelled"}))
+    expect(page.locator("#generate-message")).to_have_text("Cancelled. Your mask is still here.")
+    expect(light).to_be_hidden()
+    expect(bar).to_be_hidden()
+    expect(page.locator("#generate")).to_be_visible()
+
+
+def test_variations_are_flipped_and_kept_at_the_hole_and_the_strip_remembers_which(
+    page: Page, photo_file: Path
+) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, **HOLE)
+    more_settings(page)
+    page.get_by_label("Images", exact=True).fill("3")
+    close_settings(page)
+    page.emulate_media(reduced_motion="reduce")
+    generate(page)
+    hole = photo_box(page)
+    beside = box_of(page, "#hole-bar")
+    assert beside["y"] > hole["y"] + 0.4 * hole["height"]
+    assert beside["y"] + beside["height"] < box_of(page, ".dock")["y"]
+    for name in ("Back", "Try again", "Keep"):
+        expect(page.locator("#hole-bar").get_by_role("button", name=name)).to_be_visible()
+    shown = page.locator("#result-image")
+    expect(shown).to_have_attribute("src", re.compile(r"/images/0/$"))
+    page.get_by_role("button", name="The next result").click()
+    page.keyboard.press("ArrowRight")
+    expect(shown).to_have_attribute("src", re.compile(r"/images/2/$"))
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#saved")).to_have_text("Saved")
+    page.reload()
+    expect(page.get_by_role("radio", name="Result 2")).to_be_checked()
+    expect(shown).to_have_attribute("src", re.compile(r"/images/1/$"))
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+    step = page.locator("#strip img").nth(1)
+    expect(step).to_have_attribute("src", re.compile(r"/images/1/thumbnail/$"))
+    expect(page.locator("#saved")).to_have_text("Saved")
+    page.reload()
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+    paint_line(page, from_left=0.2, to_left=0.25, down=0.2)
+    generate(page)
+    expect(step).to_have_attribute("src", re.compile(r"/images/1/thumbnail/$"))
+
+
+def test_on_a_phone_every_tool_is_reached_by_touch_without_scrolling_sideways(phone: Page, photo_file: Path) -> None:
+    page = phone
+    open_photo(page, photo_file)
+    fits = """() => ["toolbar", "tool-options"].every((id) => {
+        const row = document.getElementById(id), edge = row.parentElement.getBoundingClientRect().right
+        return [...row.children].every((child) => child.matches(":popover-open")
+            || child.getBoundingClientRect().right <= edge)
+    })"""
+    names = ("Magic wand", "Lasso", "Polygon", "Rectangle", "Ellipse", "Extend the photo")
+    for name in ("Brush", "Eraser", "Select an object"):
+        page.get_by_role("button", name=name, exact=True).tap()
+        assert page.evaluate(fits), name
+    more = page.locator("#more-tools-button")
+    for name in names:
+        more.tap()
+        page.get_by_role("button", name=name, exact=True).tap()
+        expect(more).to_have_accessible_name(f"More tools, {name} chosen")
+        expect(page.locator("#more-tools")).to_be_hidden()
+        assert page.evaluate(fits), name
+    more.tap()
+    page.get_by_role("button", name="Rectangle", exact=True).tap()
+    page.get_by_role("button", name="Options", exact=True).tap()
+    page.locator("#tool-box").get_by_label("Width").fill("60")
+    page.get_by_role("button", name="Add").tap()
+    page.locator("#tool-options").press("Escape")
+    page.get_by_role("button", name="More for the mask").tap()
+    page.get_by_role("button", name="Clear").tap()
+    expect(page.locator("#photo-covered")).to_have_text("nothing to repaint yet")
+    photo = photo_box(page)
+    devtools = page.context.new_cdp_session(page)
+    for kind, across in (("touchStart", 0.4), ("touchMove", 0.5), ("touchMove", 0.6)):
+        point = {"x": photo["x"] + across * photo["width"], "y": photo["y"] + across * photo["height"]}
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+    devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert is_red(page)
+    page.locator("#generate").tap()
+    expect(page.locator("#result")).to_be_visible()
+    expect(page.locator("#hole-bar")).to_have_attribute("data-docked", "true")
+    keep, dock = box_of(page, "#use-result"), box_of(page, ".dock")
+    assert dock["y"] < keep["y"]
+    assert keep["height"] >= 40
+    page.locator("#use-result").tap()
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
