@@ -18,7 +18,7 @@ UNUSED = ["rest_framework", "redoc"]
 DIGEST = "sources.sha256"
 
 
-class StaticFilesStorage(CompressedManifestStaticFilesStorage):
+class StaticFilesStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # it has no types
     """Hashed names also where a script imports another by a relative path, as workers do: they have no import map.
 
     Django's `support_js_module_import_aggregation` takes import("name") for a path too, and requires semicolons.
