@@ -128,8 +128,13 @@ class GenerationLifeCycle(RuleBasedStateMachine):
 
 
 @pytest.mark.django_db
+@pytest.mark.hypothesis
 def test_every_generation_ends_exactly_once_in_any_order_of_events() -> None:
     checks = settings(
-        max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=settings().max_examples * 3 // 10,  # 15, and 90 in the full profile
+        stateful_step_count=25,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
     )
     run_state_machine_as_test(GenerationLifeCycle, settings=checks)
