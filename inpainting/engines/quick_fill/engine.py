@@ -18,10 +18,12 @@ from inpainting.engines.quick_fill.large_holes import downscaling, fill_downscal
 from inpainting.engines.quick_fill.progress import Progress, Report, subrange
 from inpainting.engines.quick_fill.scratches import close_scratches
 
-FULL_EFFORT = 40
+FULL_EFFORT = 20
 """Up to this many holes each gets the full search; with more, the total effort stays about the same."""
-FULL_EFFORT_DOWNSCALED = 12
-"""The same for holes so large that they are downscaled: each search then takes about 2 seconds."""
+FULL_EFFORT_DOWNSCALED = 6
+"""The same for holes so large that they are downscaled: each search then takes about 3 seconds."""
+BAND_EFFORT = 0.5
+"""Bands try other offsets too, see `Band.offsets`."""
 
 
 class QuickFill:
@@ -110,7 +112,7 @@ def fill_bands(
         hole = np.zeros(around.shape[:2], bool)
         hole[place.box.relative_to(place.around).slices] = True
         rng, band = np.random.default_rng([*seed, number]), place.band(levels[place.known])
-        filled = fill_downscaled(around, ~hole, hole, factor, 1.0, rng, subrange(part, 0.1, 1.0), band)
+        filled = fill_downscaled(around, ~hole, hole, factor, BAND_EFFORT, rng, subrange(part, 0.1, 1.0), band)
         np.copyto(around, filled, where=hole[:, :, np.newaxis])
     return image
 

@@ -68,13 +68,16 @@ class Labelling:
         expanded = np.empty_like(self._current)
         expanded[ends] = graph.source_features(ends, self.offsets[label])
 
+        change = np.zeros(len(free), np.float32)
+        change[ends] = feature_distance(self._current[ends], expanded[ends])
+        # within a region both ends have the same offset, so each differs from its new source in the same way
+        as_first, as_second = change[first], change[second]
+        seam = np.flatnonzero(self.labels[first] != self.labels[second])
+        at = edges[seam]
+        as_first[seam] = feature_distance(expanded[first[seam]], self._first_as_second[at])
+        as_second[seam] = feature_distance(self._second_as_first[at], expanded[second[seam]])
         neither = self._edge_cost[edges]
-        only_second = feature_distance(self._current[first], expanded[first]) + feature_distance(
-            self._second_as_first[edges], expanded[second]
-        )
-        only_first = feature_distance(expanded[first], self._first_as_second[edges]) + feature_distance(
-            expanded[second], self._current[second]
-        )
+        only_first, only_second = as_first + change[second], change[first] + as_second
         node_change = cost - self._node_cost[nodes]
         moves = _minimum_cut(free, nodes, node_change, first, second, neither, only_first, only_second)
         self._apply(nodes[moves], label, cost[moves], expanded)

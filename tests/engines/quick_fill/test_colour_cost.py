@@ -1,0 +1,56 @@
+"""What is copied into a hole has colours that occur around it, near the same place."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.engines.quick_fill.colour_cost import colour_costs
+from inpainting.engines.quick_fill.hole_graph import HoleGraph, build_graph
+from tests.quick_fill import paint
+
+Bytes = NDArray[np.uint8]
+
+SKY = (60, 90, 220)
+
+
+def wall_with_a_painted_sky() -> tuple[Bytes, Bytes]:
+    """([160, 240, 3]: a wall with a plain sky on it whose surroundings are those of the hole; the mask)."""
+    rng = np.random.default_rng(2)
+    stones = cv2.resize(rng.integers(-30, 31, (32, 48)).astype(np.float32), (240, 160), interpolation=cv2.INTER_CUBIC)
+    wall = np.clip(stones[:, :, None] + np.array([140, 105, 70]), 0, 255).astype(np.uint8)
+    wall[60:100, 85:125] = wall[60:100, 40:80]
+    wall[74:86, 99:111] = SKY
+    mask = np.zeros((160, 240), np.uint8)
+    mask[70:90, 50:70] = 255
+    return wall, mask
+
+
+def graph_of(picture: Bytes, mask: Bytes) -> HoleGraph:
+    return build_graph(picture, mask == 0, mask > 0, 1)
+
+
+def test_a_sky_is_not_copied_into_a_wall() -> None:
+    picture, mask = wall_with_a_painted_sky()
+    for seed in range(3):
+        painted = paint(picture, mask, seed=seed)[0][mask > 0].astype(int)
+        assert (painted[:, 2] > painted[:, 0] + 60).mean() < 0.02
+
+
+def test_a_colour_costs_less_near_where_it_occurs() -> None:
+    picture = np.empty((60, 80, 3), np.uint8)
+    picture[:, :40], picture[:, 40:] = (200, 40, 40), (40, 160, 40)
+    mask = np.zeros((60, 80), np.uint8)
+    mask[20:40, 20:60] = 255
+    graph = graph_of(picture, mask)
+    red, green = colour_costs(graph, np.array([[0, -20], [0, 40]], np.int32))
+    left_edge = graph.columns < 22
+    assert green[left_edge].min() > 10 * red[left_edge].max()
+
+
+def test_the_colour_of_unknown_pixels_has_no_cost() -> None:
+    picture, mask = wall_with_a_painted_sky()
+    mask[:, 120:] = 255
+    graph = graph_of(picture, mask)
+    assert not colour_costs(graph, np.array([[0, 80]], np.int32))[0, graph.columns < 70].any()
