@@ -11,6 +11,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -49,7 +50,6 @@ PAGES = {
     "dashboard": "/admin/",
     "usage": "/admin/usage/",
     "review": "/admin/inpainting/generation/",
-    "audit-log": "/admin/accounts/auditentry/",
     "not-found": "/no-such-page/",
 }
 ON_PHONE = {"history": "/history/", "batches": "/batches/", "account": "/account/", "api-keys": "/keys/"}
@@ -176,7 +176,7 @@ class Album:
         token = self.page.request.get("/session/").json()["csrf_token"]
         for name, (photo, place) in PHOTOS.items():
             files = {"image": (name, png(photo())), "mask": ("mask.png", png(mask_of(photo(), place)))}
-            sent = {
+            sent: dict[str, Any] = {
                 field: {"name": name, "mimeType": "image/png", "buffer": body} for field, (name, body) in files.items()
             }
             answer = self.page.request.post(
@@ -229,6 +229,10 @@ class Album:
         page.goto("/admin/inpainting/generation/")
         page.locator(".review-card a").first.click()
         self.take("review-one")
+        page.get_by_label("Fine").check()
+        page.get_by_role("button", name="Save").first.click()
+        expect(page.locator(".message.success")).to_be_visible()
+        self.take("audit-log", "/admin/accounts/auditentry/")
 
     def take_keys(self) -> None:
         self.take("api-keys-empty", "/keys/")

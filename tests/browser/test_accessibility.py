@@ -138,7 +138,7 @@ def test_pages_with_parameters(
         found["generation"] = violations(page)
         for name in ("\u0642\u0637\u0629.png", f"{'long' * 40}.png"):
             files = {"image": (name, photo), "mask": ("mask.png", 255 - white_square())}
-            form = {
+            form: dict[str, Any] = {
                 field: {"name": file, "mimeType": "image/png", "buffer": png(each)}
                 for field, (file, each) in files.items()
             }
