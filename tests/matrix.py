@@ -21,6 +21,11 @@ def each_value_once(*axes: Sequence[Any]) -> list[Any]:
     ]
 
 
+def first_alone(*values: Any) -> list[Any]:
+    """The values as parameters. All but the first are marked `full`."""
+    return [values[0], *(pytest.param(value, marks=pytest.mark.full) for value in values[1:])]
+
+
 def flattened(values: Iterable[Any]) -> list[Any]:
     """The values; those of a tuple one by one."""
     return [part for value in values for part in (value if isinstance(value, tuple) else (value,))]

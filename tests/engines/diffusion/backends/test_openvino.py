@@ -33,6 +33,7 @@ from inpainting.engines.diffusion.serving.model_loading import file_fingerprint,
 from tests import tiny_loras, tiny_models, tiny_vaes
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import UNetCalls, has_arrived, request, wait_until
+from tests.matrix import first_alone
 
 if not is_installed():
     pytest.skip("OpenVINO is not installed; “pip install .[diffusion]” installs it on x86-64.", allow_module_level=True)
@@ -148,7 +149,7 @@ def forbidden(request: conversion.ConversionRequest) -> None:
     raise AssertionError("converted again")
 
 
-@pytest.mark.parametrize("slug", ["sd", *(pytest.param(slug, marks=pytest.mark.full) for slug in ("plain", "sdxl"))])
+@pytest.mark.parametrize("slug", first_alone("sd", "plain", "sdxl"))
 def test_torch_paints_the_first_image_and_openvino_the_same_images_afterwards(
     folder: Path, tmp_path: Path, specs: dict[str, ModelSpec], slug: str
 ) -> None:

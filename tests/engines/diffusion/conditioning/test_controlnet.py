@@ -29,7 +29,7 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     request,
 )
 from tests.engines.diffusion.pipelines import CPU, KINDS, SIDE, ignore_step
-from tests.matrix import each_value_once
+from tests.matrix import each_value_once, first_alone
 
 HALF: dict[str, Any] = {"control_strength": 0.5}
 MIDDLE: dict[str, Any] = {"control_start": 0.2, "control_end": 0.8}
@@ -121,7 +121,7 @@ def test_a_request_without_a_required_control_image_fails(
     assert failed.value.code == "control_image_missing"
 
 
-@pytest.mark.parametrize("family", ["sd", "sdxl"])
+@pytest.mark.parametrize("family", first_alone("sd", "sdxl"))
 def test_samples_of_a_batch_are_controlled_as_they_are_alone(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str
 ) -> None:

@@ -22,6 +22,7 @@ from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, SIDE, ddim_request, ignore_step
+from tests.matrix import first_alone
 
 LAYERS = {
     "sd": ReturnedEmbeddingsType.LAST_HIDDEN_STATES_NORMALIZED,
@@ -136,7 +137,7 @@ def test_words_after_the_last_chunk_give_a_note(models: dict[str, StableDiffusio
     assert models["sd"].tokenize(PaintSettings(prompt=words)).notes == ()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", first_alone("sd", "sdxl"))
 def test_prompts_of_all_lengths_run_at_once_with_the_results_they_have_alone(
     models: dict[str, StableDiffusion], family: str
 ) -> None:

@@ -32,6 +32,7 @@ from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import STEPS, UNetCalls, has_arrived, request, wait_until
+from tests.matrix import first_alone
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def together(batcher: Batcher) -> Iterator[Callable[..., list[Future[Any]]]]:
         yield submit_all
 
 
-@pytest.mark.parametrize("slug", ["sd", *(pytest.param(slug, marks=pytest.mark.full) for slug in ("plain", "sdxl"))])
+@pytest.mark.parametrize("slug", first_alone("sd", "plain", "sdxl"))
 def test_eight_jobs_share_the_unet_calls_with_the_results_they_have_alone(
     specs: dict[str, ModelSpec], together: Any, slug: str
 ) -> None:
