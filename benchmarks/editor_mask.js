@@ -1,7 +1,7 @@
 // The measurements of editor_mask.py: the editor's mask, and the plain way: one canvas for the whole mask, all operations
 // redrawn for each change, and its pixels read back for the coverage.
 
-import { stroke } from "editor/core/operations"
+import { feather, grow, stroke } from "editor/core/operations"
 import { MaskView } from "editor/view/mask_view"
 
 const PREPARED = 40 // strokes before the measurement
@@ -92,13 +92,29 @@ export async function measure({ width, height, size, hardness, way }) {
   }
   const start = now()
   const png = await subject.png()
-  return { results, png: { milliseconds: now() - start, bytes: png.size }, bytes: subject.bytes ?? 0 }
+  const written = { milliseconds: now() - start, bytes: png.size }
+  return { results, png: written, bytes: subject.bytes ?? 0, adjustments: subject.adjusts ? await adjustments(subject, prepared) : {} }
+}
+
+/** Milliseconds until the whole mask is grown or feathered. */
+async function adjustments(subject, prepared) {
+  const taken = {}
+  for (const [name, change] of [["grow", grow], ["feather", feather]]) {
+    for (const pixels of [16, 200]) {
+      const start = now()
+      await subject.show([...prepared, change(pixels)])
+      taken[`${name} by ${pixels}`] = now() - start
+    }
+  }
+  return taken
 }
 
 const canvases = () =>
   Object.fromEntries(["surface", "photo", "overlay"].map((id) => [id, document.getElementById(id)]))
 
 class Tiles {
+  adjusts = true
+
   constructor(width, height) {
     this.size = { width, height }
     this.mask = new MaskView(canvases(), { onDrawn: ({ bytes }) => { this.bytes = bytes } })

@@ -9,6 +9,8 @@ worker, and for one canvas of the whole mask whose operations are all drawn agai
 - thread: the page's thread, per event: its handler, the worker's answer and the painting of the next frame;
 - drawn: from the event until the pixels are on the canvas, the worker's time too, without waiting for the frame.
 
+Then the whole mask is grown and feathered.
+
 Memory: the resident set of the renderer, from /proc (Linux), with the photo decoded.
 """
 
@@ -130,6 +132,8 @@ def main() -> None:
             print("---|---|---|---|---")
             for name in ("move", "lift", "undo", "redo"):
                 print(row(name, tiles, plain))
+            for name, milliseconds in tiles["adjustments"].items():
+                print(f"{name} pixels: {milliseconds:.0f} ms")
             for title, measured in found.items():
                 print(
                     f"{title}: renderer {measured['renderer_mb']:.0f} MB, snapshots {measured['bytes'] / 2**20:.0f} MB,"

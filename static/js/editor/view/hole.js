@@ -4,7 +4,7 @@
 import { beside } from "editor/view/beside"
 
 const SIDE = 1024 // of the mask's copy that gives its shape
-const NARROW = "(max-width: 820px), (max-height: 480px)" // as in the style sheet
+const NARROW = "(max-width: 820px)" // as in the style sheet
 
 export class Hole {
   #elements
