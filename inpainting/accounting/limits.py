@@ -24,7 +24,6 @@ from inpainting.models import (
     Mask,
     ReferencePicture,
     SourceImage,
-    Status,
     UploadedPicture,
     UserLimits,
 )
@@ -75,6 +74,7 @@ class Allowance:
     def __init__(self, owner: Any) -> None:
         self.owner = owner
         self.limits = UserLimits.for_user(owner)
+        self.weight = 1 if self.limits is None else self.limits.weight
         self.accepted = self.accepted_pixels = self.accepted_bytes = 0
         if self.limits is not None:
             lock_owner(owner)
@@ -201,7 +201,7 @@ def spent(owner: Any) -> dict[str, int]:
 
 def waiting(owner: Any) -> int:
     """Number of a user's generations that are queued or running."""
-    return Generation.objects.filter(owner=owner, status__in=[Status.QUEUED, Status.RUNNING]).count()
+    return Generation.objects.filter(owner=owner, finished_at=None).count()
 
 
 def stored_bytes(owner: Any) -> int:

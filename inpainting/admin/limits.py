@@ -23,6 +23,6 @@ class RetentionAdmin(admin.ModelAdmin):
 class UserLimitsAdmin(admin.ModelAdmin):
     """The row without a user holds the defaults; a user's own row replaces them."""
 
-    list_display = ("__str__", "waiting", "per_minute", "per_day", "megapixels_per_day", "stored_megabytes")
+    list_display = ("__str__", "waiting", "per_minute", "per_day", "megapixels_per_day", "stored_megabytes", "weight")
     list_select_related = ("user",)
     raw_id_fields = ("user",)

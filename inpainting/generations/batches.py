@@ -147,13 +147,16 @@ def without_traceback(error: InvalidRequest) -> InvalidRequest:
 
 
 def save_until_limit(waiting: dict[int, Generation], allowance: Allowance) -> dict[int, InvalidRequest]:
-    """Save generations in order, by index, until one exceeds a limit. Returns that error for it and all after it."""
+    """Save generations of a batch in order, by index, until one exceeds a limit.
+
+    Returns that error for it and all after it.
+    """
     over: dict[int, InvalidRequest] = {}
     reached: LimitReached | None = None
     for index, generation in waiting.items():
         try:
             if reached is None:
-                save_and_notify(generation, allowance)
+                save_and_notify(generation, allowance, in_batch=True)
         except LimitReached as error:
             reached = error
         if reached is not None:

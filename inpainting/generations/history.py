@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import Prefetch, QuerySet
 
 from inpainting.core.errors import PaintingError
-from inpainting.models import GeneratedImage, Generation, Status, Verdict
+from inpainting.models import GeneratedImage, Generation, Verdict
 from inpainting.models.generation_request import INPUT_IMAGES
 
 
@@ -57,7 +57,7 @@ def unfinished(user: Any) -> QuerySet[Generation]:
     """The user's queued and running generations, oldest first."""
     if not user.is_authenticated:
         return Generation.objects.none()
-    live = Generation.objects.filter(owner=user, status__in=[Status.QUEUED, Status.RUNNING], deleted_at=None)
+    live = Generation.objects.filter(owner=user, finished_at=None, deleted_at=None)
     return live.order_by("created_at")
 
 

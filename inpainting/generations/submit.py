@@ -21,10 +21,12 @@ from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Generation
+from inpainting.models.fair_tags import cost_of
 from inpainting.models.generation_request import NATIVE, RequestedSettings, SharedImages
 from inpainting.models.pictures import delete_uncommitted_files
 from inpainting.planning import planner
 from inpainting.storage import check_free_space
+from inpainting.worker.run_time_estimates import expected_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -120,8 +122,10 @@ def prepare_generation(
         service_data=submission.service_data,
         parent=parent,
         shared=shared,
+        cost=cost_of(plan.window.work.area, images=plan.settings.num_images, steps=plan.settings.steps),
     )
     generation.expires_at = submission.expires_at
+    generation.likely_seconds = expected_seconds(generation)
     return generation
 
 
@@ -129,16 +133,17 @@ def random_seed() -> int:
     return 1 + secrets.randbelow(2**31 - 1)
 
 
-def save_and_notify(generation: Generation, allowance: Allowance) -> None:
+def save_and_notify(generation: Generation, allowance: Allowance, *, in_batch: bool = False) -> None:
     """Save a prepared generation within the caller's transaction and notify the workers on commit.
 
-    The parent becomes None if it was deleted meanwhile. Raises LimitReached, and then saves nothing.
+    in_batch: see `Generation.save_new`. The parent becomes None if it was deleted meanwhile.
+    Raises LimitReached, and then saves nothing.
     """
     allowance.spend(generation)
     if generation.parent_id is not None:
         parents = Generation.objects.select_for_update(no_key=True)
         generation.parent = parents.filter(pk=generation.parent_id).first()
-    generation.save_new()
+    generation.save_new(weight=allowance.weight, in_batch=in_batch)
     queue = registry.find(generation.engine).declaration.queue
     transaction.on_commit(lambda: notify_workers(queue), robust=True)
 

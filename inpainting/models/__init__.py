@@ -4,6 +4,7 @@ from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
 from inpainting.models.batch import Batch, BatchItem
 from inpainting.models.draft import Draft, DraftPicture
+from inpainting.models.fair_tags import Flow, VirtualTime
 from inpainting.models.generation import Generation, Status
 from inpainting.models.idempotency import IdempotencyKey
 from inpainting.models.ledger import Act, LedgerEntry
@@ -22,6 +23,7 @@ __all__ = [
     "DeliveryState",
     "Draft",
     "DraftPicture",
+    "Flow",
     "GeneratedImage",
     "Generation",
     "IdempotencyKey",
@@ -38,6 +40,7 @@ __all__ = [
     "UploadedPicture",
     "UserLimits",
     "Verdict",
+    "VirtualTime",
     "WebhookAttempt",
     "WebhookDelivery",
     "WebhookEvent",

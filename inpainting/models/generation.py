@@ -14,8 +14,10 @@ from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 
 from inpainting.core.request import PaintSettings
+from inpainting.engines import registry
+from inpainting.engines.base import Queue
 from inpainting.leases import NOT_LEASED, in_seconds
-from inpainting.models import completion_waiters
+from inpainting.models import completion_waiters, fair_tags
 from inpainting.models.generation_request import GenerationRequest
 from inpainting.models.pictures import GeneratedImage
 from inpainting.models.review import Reviewed
@@ -40,6 +42,7 @@ class Status(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+QUEUE_ORDER = ("queue", "status", "run_alone", "attempts", "start_tag", "created_at", "id")
 ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
@@ -69,6 +72,14 @@ class Generation(Reviewed, GenerationRequest):
     run_alone = models.BooleanField(
         default=False, editable=False, help_text="its process crashed: no other generation may run beside it"
     )
+    queue = models.CharField(max_length=10, default=Queue.CPU.value, editable=False, help_text="whose workers run it")
+    start_tag = models.BigIntegerField(
+        default=0, editable=False, help_text="the smallest of a queue starts next: see inpainting.models.fair_tags"
+    )
+    finish_tag = models.BigIntegerField(default=0, editable=False)
+    likely_seconds = models.FloatField(
+        null=True, editable=False, help_text="estimated when it was accepted; empty: without observations"
+    )
     fence = models.PositiveBigIntegerField(default=0, editable=False)
     lease_until = models.DateTimeField(
         null=True, editable=False, help_text="running: expiry of the lease; queued: earliest start"
@@ -88,6 +99,17 @@ class Generation(Reviewed, GenerationRequest):
             models.Index(fields=["owner", "-created_at", "-id"], name="generation_of_owner"),
             models.Index(fields=["status", "created_at"]),
             models.Index(fields=["status"], condition=models.Q(run_alone=True), name="generation_runs_alone"),
+            # In the order in which they start, with all that a position and an ETA read.
+            models.Index(
+                fields=[*QUEUE_ORDER, "likely_seconds", "finished_at"],
+                condition=models.Q(finished_at=None),
+                name="generation_queue_order",
+            ),
+            models.Index(
+                fields=["owner", "queue", "start_tag"],
+                condition=models.Q(finished_at=None),
+                name="generation_flow_order",
+            ),
             models.Index(
                 fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="generation_deleted"
             ),
@@ -100,9 +122,15 @@ class Generation(Reviewed, GenerationRequest):
 
     # Mutators
 
-    def save_new(self) -> None:
-        """Save the rows of a generation made by `from_request` or `copy_for_rerun`."""
+    def save_new(self, *, weight: int = 1, in_batch: bool = False) -> None:
+        """Save the rows of a generation made by `from_request` or `copy_for_rerun`, with its place in the queue.
+
+        weight: of the owner. in_batch: whether it is a picture of a batch, which gives way to single generations.
+        """
         with transaction.atomic(savepoint=False):
+            self.queue = registry.find(self.engine).declaration.queue
+            slot = fair_tags.take_slot(self, weight=weight, in_batch=in_batch)
+            self.start_tag, self.finish_tag = slot.start, slot.end
             for picture in self.pictures:
                 if picture._state.adding:  # otherwise it is shared with the parent and already saved
                     picture.save(force_insert=True)
@@ -111,18 +139,22 @@ class Generation(Reviewed, GenerationRequest):
 
     def start(self) -> bool:
         """Claim a queued generation: this process holds it, by the new fence, until the lease expires."""
-        return self._change(
-            models.Q(status=Status.QUEUED, cancel_requested=False),
-            events.running(),
-            status=Status.RUNNING,
-            started_at=Now(),
-            attempts=models.F("attempts") + 1,
-            fence=models.F("fence") + 1,
-            lease_until=in_seconds(settings.LEASE_SECONDS),
-            worker=WORKER,
-            step=0,
-            steps=0,
-        )
+        with transaction.atomic():
+            if not self._change(
+                models.Q(status=Status.QUEUED, cancel_requested=False),
+                events.running(),
+                status=Status.RUNNING,
+                started_at=Now(),
+                attempts=models.F("attempts") + 1,
+                fence=models.F("fence") + 1,
+                lease_until=in_seconds(settings.LEASE_SECONDS),
+                worker=WORKER,
+                step=0,
+                steps=0,
+            ):
+                return False
+            fair_tags.record_start(self)
+        return True
 
     def advance(
         self, step: int, steps: int, *, seconds_left: float | None = None, preview: events.Preview | None = None
@@ -143,9 +175,14 @@ class Generation(Reviewed, GenerationRequest):
 
     def step_down(self, engine: str, settings: PaintSettings, *, ignored: Collection[str], reason: str) -> bool:
         """Record a fallback to another engine. False: stop, it was cancelled or another worker holds it."""
+        queue = registry.find(engine).declaration.queue
         return self._change(
             self._held & models.Q(cancel_requested=False),
             events.running(),
+            queue=queue,
+            start_tag=fair_tags.present_tag(queue),  # where it waits if it is requeued
+            finish_tag=fair_tags.present_tag(queue),
+            likely_seconds=None,
             engine=engine,
             engine_reason=reason,
             settings=settings.to_dict(),
@@ -182,8 +219,10 @@ class Generation(Reviewed, GenerationRequest):
     def cancel(self) -> bool:
         """Cancel: at once while queued, at the next step while running. False if it has ended."""
         queued = models.Q(status=Status.QUEUED)
-        if self._change(queued, events.cancelled(), status=Status.CANCELLED, finished_at=Now()):
-            return True
+        with transaction.atomic():
+            if self._change(queued, events.cancelled(), status=Status.CANCELLED, finished_at=Now()):
+                fair_tags.return_slot(self)
+                return True
         return self._change(models.Q(status=Status.RUNNING), None, cancel_requested=True)
 
     def end_cancelled(self) -> bool:
@@ -253,7 +292,7 @@ class Generation(Reviewed, GenerationRequest):
     @classmethod
     def startable(cls) -> models.QuerySet[Generation]:
         """Queued, and past their earliest start."""
-        return cls.objects.filter(NOT_LEASED, status=Status.QUEUED)
+        return cls.objects.filter(NOT_LEASED, finished_at=None, status=Status.QUEUED)
 
     @classmethod
     def running_here(cls) -> models.QuerySet[Generation]:

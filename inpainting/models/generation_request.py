@@ -25,6 +25,8 @@ INPUT_IMAGES = ("source", "mask", *REFERENCES)
 """The input images of a generation."""
 NATIVE = "native"
 """The native API, the pages and the command line, as a value of `service`."""
+UNIT_COST = 1_000_000
+"""The cost of a generation whose plan is not known."""
 SharedImages = dict[tuple[str, str], ReferencePicture]
 """Stored conditioning images of one owner, by their names in `InpaintRequest` and their content hash."""
 
@@ -80,6 +82,9 @@ class GenerationRequest(models.Model):
         help_text="outpainting: the image's size as sent, and where it lies in `source`, the whole canvas",
     )
     painted_pixels = models.PositiveBigIntegerField(default=0, help_text="number of pixels that the mask marks")
+    cost = models.PositiveBigIntegerField(
+        default=UNIT_COST, editable=False, help_text="its share of the owner's turn: pixels x images x steps"
+    )
     warnings = models.JSONField(default=list)
     webhook_url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True, help_text="called when it has ended")
     service = models.CharField(max_length=20, default=NATIVE, help_text="name of the dialect that accepted it")
@@ -111,6 +116,7 @@ class GenerationRequest(models.Model):
         service_data: Mapping[str, Any] | None = None,
         parent: models.Model | None = None,
         shared: SharedImages | None = None,
+        cost: int = UNIT_COST,
     ) -> Self:
         """Write the images to storage and return the unsaved generation; see `save_new`.
 
@@ -149,6 +155,7 @@ class GenerationRequest(models.Model):
             sent_fields=list(sent_fields),
             service_data=dict(service_data or {}),
             parent=parent,
+            cost=cost,
         )
 
     def copy_for_rerun(self) -> Self:

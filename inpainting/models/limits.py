@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 
@@ -23,6 +24,11 @@ class UserLimits(models.Model):
     )
     stored_megabytes = models.PositiveIntegerField(
         null=True, blank=True, help_text="stored in all, in millions of bytes"
+    )
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="share of the workers' time while others wait as well: with 2 twice as much as with 1",
     )
 
     class Meta:

@@ -118,6 +118,8 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
     async def positions_polled(self, positions: Positions) -> None:
         for pk, sent in list(self.queued.items()):
             place = positions.get(pk)
+            if place is not None and place.is_minimum and sent is not None and sent < place.position:
+                continue  # it was among those that are counted, and has started a moment ago
             if place is not None and is_worth_sending(sent, place.position):
                 self.queued[pk] = place.position
                 await self.send_event(pk, queued_event(place))

@@ -22,7 +22,9 @@ def current_event(generation: Generation, place: QueuePosition | None) -> events
 
 
 def queued_event(place: QueuePosition | None) -> events.Event:
-    return events.queued() if place is None else events.queued(place.position, place.eta)
+    if place is None:
+        return events.queued()
+    return events.queued(place.position, place.eta, is_minimum=place.is_minimum)
 
 
 def progress_event(generation: Generation) -> events.Event | None:

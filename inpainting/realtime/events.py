@@ -30,6 +30,7 @@ class Event(TypedDict):
     type: Literal["queued", "running", "progress", "succeeded", "failed", "cancelled"]
     position: NotRequired[int | None]
     eta: NotRequired[float | None]
+    position_is_minimum: NotRequired[bool]
     step: NotRequired[int]
     of: NotRequired[int]
     percent: NotRequired[int]
@@ -39,8 +40,9 @@ class Event(TypedDict):
     message: NotRequired[str]
 
 
-def queued(position: int | None = None, eta: float | None = None) -> Event:
-    return {"type": "queued", "position": position, "eta": eta}
+def queued(position: int | None = None, eta: float | None = None, *, is_minimum: bool = False) -> Event:
+    event: Event = {"type": "queued", "position": position, "eta": eta}
+    return {**event, "position_is_minimum": True} if is_minimum else event
 
 
 def running() -> Event:

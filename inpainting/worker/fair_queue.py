@@ -1,49 +1,40 @@
-"""The order in which queued generations start: round robin between owners, oldest first for each, per queue."""
+"""The order in which queued generations start: by their tags, see `inpainting.models.fair_tags`."""
 
 from __future__ import annotations
 
 import threading
-from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Max, QuerySet
-from django.db.models.functions import Now
+from django.db import transaction
+from django.db.models import Q, QuerySet
 
-from inpainting.engines import registry
 from inpainting.engines.base import Queue
-from inpainting.models import Generation
+from inpainting.leases import NOT_LEASED
+from inpainting.models import Generation, Status
 from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.worker import watchdog
+
+ORDER = ("attempts", "start_tag", "created_at", "id")
+"""Attempts: only of those that must run alone, whose crashes count; the one with the fewest comes first."""
 
 _claiming = threading.Lock()
 _served: set[Queue] = set()
 """The queues from which this process has taken generations."""
 
 
-def fair_order(waiting: Iterable[tuple[UUID, int]], last_served: Mapping[int, datetime]) -> Iterator[UUID]:
-    """Yield generations in the order in which they start.
-
-    waiting: (generation, owner), oldest first. last_served: owner -> the last start of one of their generations. Owners
-    without a start come first, then the owner whose last start is the longest ago.
-    """
-    queues: dict[int, deque[UUID]] = defaultdict(deque)
-    for generation, owner in waiting:
-        queues[owner].append(generation)
-    never = [owner for owner in queues if owner not in last_served]
-    served = sorted((owner for owner in queues if owner in last_served), key=lambda owner: last_served[owner])
-    turn = deque(never + served)
-    while turn:
-        owner = turn.popleft()
-        yield queues[owner].popleft()
-        if queues[owner]:
-            turn.append(owner)
-
-
 def startable_in(queue: Queue) -> QuerySet[Generation]:
-    return Generation.startable().filter(engine__in=registry.in_queue(queue))
+    return Generation.startable().filter(queue=queue)
+
+
+def waiting_in(queue: str, *, alone: bool) -> QuerySet[Generation]:
+    """The queued generations that must run alone, or the others, in the order in which they start.
+
+    Also those whose earliest start is still to come.
+    """
+    queued = Generation.objects.filter(finished_at=None, status=Status.QUEUED, queue=queue)
+    # `run_alone IN (1)` is found in an index of SQLite, `run_alone` is not.
+    return queued.filter(run_alone__in=[alone]).order_by(*ORDER)
 
 
 def worker_count(queue: Queue) -> int:
@@ -51,21 +42,24 @@ def worker_count(queue: Queue) -> int:
     return settings.WORKERS if queue is Queue.CPU else settings.DIFFUSION_AT_ONCE
 
 
-def fair_order_in(queue: Queue = Queue.CPU) -> Iterator[UUID]:
-    """Generations of the queue that may start now: those that must run alone, then the others, each in fair order.
-
-    Of those of one owner that must run alone, the one with the fewest crashes comes first.
-    """
-    order = ("-run_alone", "attempts", "created_at", "id")
-    waiting = list(startable_in(queue).order_by(*order).values_list("id", "owner_id", "run_alone"))
-    served = Generation.objects.filter(
-        owner__in={owner for _, owner, _ in waiting},
-        engine__in=registry.in_queue(queue),
-        started_at__lte=Now(),  # a later start would put its owner last until the clock, which was set back, is there
-    ).order_by()
-    last_served = dict(served.values_list("owner").annotate(Max("started_at")))
+def fair_order_in(queue: Queue = Queue.CPU, *, limit: int | None = None) -> list[tuple[UUID, float | None]]:
+    """Waiting generations in the order in which they start, each with its likely seconds; the first `limit` of them."""
+    order: list[tuple[UUID, float | None]] = []
     for alone in (True, False):
-        yield from fair_order([(pk, owner) for pk, owner, run_alone in waiting if run_alone is alone], last_served)
+        order += waiting_in(queue, alone=alone).values_list("id", "likely_seconds")[:limit]
+    return order[:limit]
+
+
+def seconds_before(generation: Generation, limit: int) -> list[float | None]:
+    """The likely seconds of the generations that start before a waiting one, in order; the first `limit` of them."""
+    attempts, tag, created_at = generation.attempts, generation.start_tag, generation.created_at
+    peers = waiting_in(generation.queue, alone=generation.run_alone)
+    before = [] if generation.run_alone else [waiting_in(generation.queue, alone=True)]
+    before += [peers.filter(attempts__lt=attempts)] if attempts else []
+    # The range of the index, start_tag <= tag, and of those with the same tag the older ones.
+    older = Q(start_tag__lt=tag) | Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=generation.pk)
+    before.append(peers.filter(older, attempts=attempts, start_tag__lte=tag))
+    return [second for some in before for second in some.values_list("likely_seconds", flat=True)[:limit]][:limit]
 
 
 def start_next(queue: Queue = Queue.CPU) -> Generation | None:
@@ -76,18 +70,18 @@ def start_next(queue: Queue = Queue.CPU) -> Generation | None:
         running = list(Generation.running_here().values_list("run_alone", flat=True))
         if any(running) or (running and must_run_alone):
             return None
-        for pk in fair_order_in(queue):
-            if watchdog.stopping.is_set():
-                return None
-            generation = Generation.objects.select_related(*INPUT_IMAGES).filter(pk=pk).first()
-            if must_run_alone and generation is not None and not generation.run_alone:
-                return None
-            if generation is not None and generation.start():
-                return generation
+        next_ones = waiting_in(queue, alone=must_run_alone).filter(NOT_LEASED, cancel_requested=False)
+        while not watchdog.stopping.is_set():
+            with transaction.atomic():
+                # Those that other processes are starting are skipped. SQLite has one writing transaction at a time.
+                locked = next_ones.select_for_update(skip_locked=True, of=("self",), no_key=True)
+                generation = locked.select_related(*INPUT_IMAGES).first()
+                if generation is None or generation.start():
+                    return generation
     return None
 
 
 def _must_run_alone() -> bool:
     """Whether a generation that must run alone waits in a queue of this process, which then starts no other."""
-    engines = [engine for queue in _served for engine in registry.in_queue(queue)]
-    return Generation.startable().filter(run_alone=True, engine__in=engines).exists()
+    waiting = (waiting_in(queue, alone=True).filter(NOT_LEASED).values_list("pk")[:1] for queue in _served)
+    return any(list(first) for first in waiting)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -15,16 +15,17 @@ import numpy as np
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, Status
-from inpainting.worker.fair_queue import fair_order_in, worker_count
+from inpainting.worker.fair_queue import fair_order_in, seconds_before, worker_count
 
 MAX_OBSERVATIONS, NEIGHBOURS = 200, 5
 RIDGE = 1.0
 """Ridge penalty: keeps the slopes small while there are few observations."""
 AGE = 0.05
 """Distance added to an observation for each newer one: a machine's speed changes with its load."""
+EXACT_POSITIONS = 1000
+"""Positions are counted up to this one, so that they cost no more in a longer queue."""
 PACE_FROM = 0.3
 """Share of the steps after which the estimate uses only the measured pace of this run."""
 
@@ -80,10 +81,14 @@ class RuntimeEstimator:
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """position: 1 starts next. eta: seconds until it has ended, None without observations."""
+    """position: 1 starts next. eta: seconds until it has ended, None without observations.
+
+    is_minimum: more than EXACT_POSITIONS are before it; both are at least that much.
+    """
 
     position: int
     eta: float | None
+    is_minimum: bool = False
 
 
 WORKLOAD_FIELDS = ("painted_pixels", "source__width", "source__height", "mask__byte_count", "settings")
@@ -121,68 +126,93 @@ def expected_seconds(generation: Generation) -> float | None:
     return estimator_for(generation.engine).seconds([generation_workload(generation)])[0]
 
 
-def queue_position(generation: Generation) -> QueuePosition | None:
-    """The position of a queued generation; None otherwise, or where its engine no longer exists."""
+def queue_position(generation: Generation, *, was_just_accepted: bool = False) -> QueuePosition | None:
+    """The position of a queued generation; None otherwise.
+
+    was_just_accepted: nothing is known about its time that was not known then.
+    """
     if generation.status != Status.QUEUED:
         return None
-    queues = [queue for queue in Queue if generation.engine in registry.in_queue(queue)]
-    return positions_in(queues[0]).get(generation.pk) if queues else None
+    own = generation.likely_seconds if was_just_accepted else likely_seconds(generation)
+    before = seconds_before(generation, EXACT_POSITIONS)
+    is_minimum = len(before) == EXACT_POSITIONS
+    if own is None:
+        return QueuePosition(len(before) + 1, None, is_minimum)
+    free = _seconds_until_free(Queue(generation.queue), unknown=own)
+    for seconds in before:
+        _occupy(free, seconds, unknown=own)
+    return QueuePosition(len(before) + 1, _occupy(free, own, unknown=None), is_minimum)
 
 
-def positions() -> Mapping[UUID, QueuePosition]:
-    """The positions of all generations that may start now, each within its queue."""
-    return {pk: place for queue in Queue for pk, place in positions_in(queue).items()}
+class Positions(dict[UUID, QueuePosition]):
+    """The positions of the first generations of every queue. `get` returns `beyond` for any other.
+
+    beyond: the position of all others that wait; None where there are no others.
+    """
+
+    beyond: QueuePosition | None = None
+
+    def get(self, pk: UUID, default: Any = None) -> Any:
+        return super().get(pk, self.beyond if default is None else default)
 
 
-def positions_in(queue: Queue) -> Mapping[UUID, QueuePosition]:
-    """Simulate the workers of this process taking the generations in the present order."""
-    order = list(fair_order_in(queue))
-    estimators = cache(estimator_for)
-    free = [0.0] * worker_count(queue)  # seconds until each worker is free
-    running = Generation.objects.filter(status=Status.RUNNING, engine__in=registry.in_queue(queue)).values_list(
-        "started_at", "step", "steps", "engine", *WORKLOAD_FIELDS
-    )
-    for started, step, steps, engine, *fields in running:
-        heapq.heapreplace(free, _remaining(estimators, started, step, steps, engine, workload_from(fields)) or 0.0)
-    waiting = Generation.objects.filter(status=Status.QUEUED, engine__in=registry.in_queue(queue)).values_list(
-        "pk", "engine", *WORKLOAD_FIELDS
-    )
-    works: dict[str, dict[UUID, Workload]] = {}
-    for pk, engine, *fields in waiting:
-        works.setdefault(engine, {})[pk] = workload_from(fields)
-    likely: dict[UUID, float | None] = {}
-    for engine, workloads in works.items():
-        likely.update(zip(workloads, estimators(engine).seconds(list(workloads.values())), strict=True))
-    found = {}
-    for position, pk in enumerate((pk for pk in order if pk in likely), 1):
-        own = likely[pk]
-        done = free[0] + (own or 0.0)
-        heapq.heapreplace(free, done)
-        found[pk] = QueuePosition(position, None if own is None else round(done, 1))
+def positions() -> Positions:
+    """The positions of the first EXACT_POSITIONS generations of each queue, from one query for each queue."""
+    found = Positions()
+    for queue in Queue:
+        order = fair_order_in(queue, limit=EXACT_POSITIONS + 1)
+        if not order:
+            continue
+        unknown = next((seconds for _, seconds in order if seconds is not None), None)
+        if unknown is None:
+            first = Generation.objects.select_related("source", "mask").filter(pk=order[0][0]).first()
+            unknown = None if first is None else expected_seconds(first)
+        free = _seconds_until_free(queue, unknown=unknown)
+        for position, (pk, seconds) in enumerate(order, 1):
+            place = QueuePosition(position, _occupy(free, seconds, unknown=unknown), position > EXACT_POSITIONS)
+            if place.is_minimum:
+                found.beyond = place
+            else:
+                found[pk] = place
     return found
 
 
-def _remaining(
-    estimators: Callable[[str], RuntimeEstimator],
-    started_at: Any,
-    step: int,
-    steps: int,
-    engine: str,
-    workload: Workload,
-) -> float | None:
+def _seconds_until_free(queue: Queue, *, unknown: float | None) -> list[float]:
+    """A heap: for each worker of this process, the seconds until it has no running generation.
+
+    unknown: the likely seconds of a generation without an estimate.
+    """
+    free = [0.0] * worker_count(queue)
+    running = Generation.objects.filter(finished_at=None, status=Status.RUNNING, queue=queue)
+    for started, step, steps, likely in running.values_list("started_at", "step", "steps", "likely_seconds"):
+        left = _seconds_left_now(started, step, steps, unknown if likely is None else likely)
+        heapq.heapreplace(free, left or 0.0)
+    return free
+
+
+def _occupy(free: list[float], seconds: float | None, *, unknown: float | None) -> float | None:
+    """Give the next generation to the worker that is free first. Returns when it has ended; None if not known."""
+    known = unknown if seconds is None else seconds
+    end = free[0] + (known or 0.0)
+    heapq.heapreplace(free, end)
+    return None if known is None else round(end, 1)
+
+
+def likely_seconds(generation: Generation) -> float | None:
+    """As estimated when it was accepted, or now where there were no observations then."""
+    return expected_seconds(generation) if generation.likely_seconds is None else generation.likely_seconds
+
+
+def _seconds_left_now(started_at: Any, step: int, steps: int, likely: float | None) -> float | None:
     """Estimated remaining seconds of a running generation."""
-    elapsed = max(0.0, (timezone.now() - started_at).total_seconds())
-    return seconds_left(elapsed, step, steps, estimators(engine).seconds([workload])[0])
+    return seconds_left(max(0.0, (timezone.now() - started_at).total_seconds()), step, steps, likely)
 
 
 def remaining_seconds(generation: Generation) -> float | None:
     """Estimated remaining seconds; None unless the generation runs."""
     if generation.status != Status.RUNNING or generation.started_at is None:
         return None
-    workload = generation_workload(generation)
-    return _remaining(
-        estimator_for, generation.started_at, generation.step, generation.steps, generation.engine, workload
-    )
+    return _seconds_left_now(generation.started_at, generation.step, generation.steps, likely_seconds(generation))
 
 
 def seconds_left(elapsed: float, done: int, of: int, likely: float | None) -> float | None:

@@ -74,8 +74,8 @@ class ChaosConfig(AppConfig):
         # Fail points of accepting: just before the commit, and before the workers are notified.
         accept, notify_workers = Generation.save_new, submit.notify_workers
 
-        def save_new(self: Generation) -> None:
-            accept(self)
+        def save_new(self: Generation, *, weight: int = 1, in_batch: bool = False) -> None:
+            accept(self, weight=weight, in_batch=in_batch)
             die_here("accept before")
 
         def notify_after(queue: Queue = Queue.CPU) -> None:

@@ -36,7 +36,7 @@ class GenerationLifeCycle(RuleBasedStateMachine):
 
     @rule(target=held)
     def start(self) -> Generation | None:
-        for pk in fair_queue.fair_order_in():
+        for pk, _ in fair_queue.fair_order_in():
             generation = Generation.objects.get(pk=pk)
             if generation.owner == self.owner and generation.start():
                 return generation

@@ -167,7 +167,7 @@ def test_users_take_turns_and_the_oldest_generation_of_each_comes_first(
 ) -> None:
     first, second, third = (generate(alice, run=False) for _ in range(3))
     bobs = generate(bob, run=False)
-    assert list(fair_queue.fair_order_in()) == [first.pk, bobs.pk, second.pk, third.pk]
+    assert [pk for pk, _ in fair_queue.fair_order_in()] == [first.pk, bobs.pk, second.pk, third.pk]
     assert fair_queue.start_next() == first
     assert fair_queue.start_next() == bobs  # alice was served last
     assert fair_queue.start_next() == second

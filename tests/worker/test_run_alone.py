@@ -105,7 +105,7 @@ def test_one_that_must_run_alone_waits_for_the_other_queues_of_its_process(
     painting = generate(alice, run=False)
     assert start_next() == painting
     waiting, next_painting = generate(alice, run=False), generate(alice, run=False)
-    Generation.objects.filter(pk=waiting.pk).update(run_alone=True, engine="erase")
+    Generation.objects.filter(pk=waiting.pk).update(run_alone=True, engine="erase", queue=Queue.GPU)
     assert start_next(Queue.GPU) is None
     assert start_next() is None  # else the CPU queue might never be idle
     finish(painting)
@@ -119,7 +119,7 @@ def test_a_queue_that_the_process_does_not_serve_holds_up_nothing(
     alice: User, generate: Generate, on_gpu: None
 ) -> None:
     waiting, painting = generate(alice, run=False), generate(alice, run=False)
-    Generation.objects.filter(pk=waiting.pk).update(run_alone=True, engine="erase")
+    Generation.objects.filter(pk=waiting.pk).update(run_alone=True, engine="erase", queue=Queue.GPU)
     assert start_next() == painting
 
 

@@ -61,7 +61,7 @@ DIALECT = NativeApi()
 
 
 def pending_answer(generation: Generation) -> dict[str, Any]:
-    return Pending.render(generation, place=queue_position(generation))
+    return Pending.render(generation, place=queue_position(generation, was_just_accepted=True))
 
 
 def parse_prefer_header(request: Request) -> tuple[float | None, str]:

@@ -35,7 +35,7 @@ export class Progress {
     if (share === 1) bar.removeAttribute("value")
   }
 
-  show({ status, position, eta, step, of, percent, seconds_left, connected = true }) {
+  show({ status, position, position_is_minimum, eta, step, of, percent, seconds_left, connected = true }) {
     const { bar, text, detail, cancel } = this.#elements
     if (status && status !== this.#shown.status) {
       cancel.disabled = false
@@ -46,6 +46,7 @@ export class Progress {
     if (typeof percent === "number") bar.value = percent
     if (!connected) detail.textContent = "No connection; trying again…"
     else if (of) detail.textContent = joined(`Step ${step} of ${of}`, about(seconds_left, "left") || `${Math.round(percent)} %`)
+    else if (position_is_minimum) detail.textContent = `Behind more than ${(position - 1).toLocaleString()} others`
     else if (position) detail.textContent = joined(`${ordinal(position)} in line`, about(eta, "to go"))
     else detail.textContent = ""
   }

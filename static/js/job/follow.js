@@ -7,7 +7,7 @@ const ASK_MS = 1000 // without a socket
 const CHECK_MS = 10_000 // with one: it may be dead without a close event
 
 /**
- * Calls `onEvent({status, position, eta, step, of, percent, seconds_left, preview, connected})` and resolves with the
+ * Calls `onEvent({status, position, position_is_minimum, eta, step, of, percent, seconds_left, preview, connected})` and resolves with the
  * generation as the API renders it, once it has ended. A lost connection is retried; a refusal (signed out, deleted)
  * rejects with an ApiError.
  */
@@ -31,7 +31,8 @@ export async function follow({ url, id }, onEvent) {
 }
 
 /** The event that a socket would have sent, without the preview. */
-const eventOf = ({ status, position, eta, progress }) => ({ status, position, eta, connected: true, ...progress })
+const eventOf = ({ status, position, position_is_minimum, eta, progress }) =>
+  ({ status, position, position_is_minimum, eta, connected: true, ...progress })
 
 /** A socket that passes on events. `open` is true while it works; `ended` resolves at the end or when it is lost. */
 function listen(id, onEvent) {

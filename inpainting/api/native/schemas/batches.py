@@ -10,7 +10,7 @@ from django.urls import reverse
 from rest_framework import serializers
 
 from inpainting.api.native.schemas.base import Answer, Constant, Link, NumberOrText, Page, UtcDateTime
-from inpainting.api.native.schemas.generations import QueueFields
+from inpainting.api.native.schemas.generations import POSITION_IS_MINIMUM, QueueFields
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations.batches import LIVE, Retried, error_details
 from inpainting.generations.description import image_url
@@ -44,6 +44,7 @@ class BatchItemDocument(QueueFields, Answer):
     generation = serializers.UUIDField(source="generation_id", allow_null=True)
     url = serializers.CharField(allow_null=True, help_text="URL of the generation.")
     position = serializers.IntegerField(allow_null=True, min_value=1, help_text="Position in the queue; 1 starts next.")
+    position_is_minimum = serializers.BooleanField(required=False, help_text=POSITION_IS_MINIMUM)
     eta = serializers.FloatField(allow_null=True, help_text="Estimated seconds until it has been painted.")
     images = serializers.ListField(child=serializers.CharField(), help_text="Links to its results.")
     error = ItemErrorDocument(allow_null=True, help_text="Why it was refused or removed, or has failed.")
@@ -53,7 +54,9 @@ class BatchItemDocument(QueueFields, Answer):
 
     def place_of(self, item: BatchItem) -> QueuePosition | None:
         waiting: Mapping[UUID, QueuePosition] = self.context["positions"]
-        return waiting.get(item.generation.pk) if item.generation else None
+        if item.generation is None or item.state != Status.QUEUED:
+            return None
+        return waiting.get(item.generation.pk)
 
     def get_images(self, item: BatchItem) -> list[str]:
         if item.generation is None or item.generation.is_hidden:

@@ -16,7 +16,7 @@ from inpainting.generations import description
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.realtime.current_event import progress_event
-from inpainting.worker.run_time_estimates import QueuePosition
+from inpainting.worker.run_time_estimates import EXACT_POSITIONS, QueuePosition
 
 PREVIEW = "Link to a WebP of at most 1600 pixels a side."
 THUMBNAIL = "Link to a WebP of at most 384 pixels a side."
@@ -141,14 +141,24 @@ class Received(Answer):
     status = Constant("received")
 
 
+POSITION_IS_MINIMUM = (
+    f"True where more than {EXACT_POSITIONS} generations wait before it: `position` and `eta` are at least that much."
+    " Left out otherwise."
+)
+
+
 class QueueFields:
-    # Values of the fields `position` and `eta`.
+    # Values of the fields `position`, `position_is_minimum` and `eta`.
     def place_of(self, instance: Any) -> QueuePosition | None:
         raise NotImplementedError
 
     def get_position(self, instance: Any) -> int | None:
         place = self.place_of(instance)
         return None if place is None else place.position
+
+    def get_position_is_minimum(self, instance: Any) -> bool | None:
+        place = self.place_of(instance)
+        return (place is not None and place.is_minimum) or None
 
     def get_eta(self, instance: Any) -> float | None:
         place = self.place_of(instance)
@@ -158,6 +168,7 @@ class QueueFields:
 class QueuePositionAnswer(QueueFields, Answer):
     # Context: `place`, the generation's place in the queue, or None.
     position = serializers.IntegerField(allow_null=True, min_value=1, help_text="1 starts next; null: not waiting.")
+    position_is_minimum = serializers.BooleanField(required=False, help_text=POSITION_IS_MINIMUM)
     eta = serializers.FloatField(allow_null=True, help_text="Estimated seconds until it has been painted.")
 
     def place_of(self, instance: Any) -> QueuePosition | None:

@@ -1,0 +1,168 @@
+"""Start-time fair queueing: the tags that order waiting generations, given when they are accepted.
+
+P. Goyal, H. Vin and H. Cheng, "Start-Time Fair Queuing", SIGCOMM 1996: every user is a flow; a start tag is the maximum
+of the queue's virtual time and the end of the flow's last slot, which is `cost / weight` long; the smallest tag starts
+next. While two users have generations waiting, the costs that are started for each, divided by the user's weight,
+differ by at most the sum of their largest costs divided by their weights. A user who had nothing waiting has no credit.
+
+Batches give way to the user's single generations: a single one takes over the slot of the next waiting picture of a
+batch, which moves to the end of the flow. While both wait, every second slot is left to the batches. The slots of one
+user never overlap, so other users lose nothing. Where a single one needs less than the slot, the rest is left unused.
+
+Tags are integers: pixels x steps, which 64 bits count for thousands of years. Locks are taken in the order generation,
+flow, virtual time; an accepting transaction never waits for the lock of a generation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Coalesce
+
+Generation = Any
+"""The model, whose module imports this one."""
+OVERHEAD_PIXELS = 1 << 16
+"""Added to the pixels of a window: loading, compositing and storing take time however small it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The start and end tag of a generation."""
+
+    start: int
+    end: int
+
+
+class VirtualTime(models.Model):
+    """The virtual time of a queue: the largest start tag of a generation that was started."""
+
+    queue = models.CharField(max_length=10, primary_key=True)
+    tag = models.BigIntegerField(default=0)
+
+
+class Flow(models.Model):
+    """The generations of one user in one queue. Its row is locked while one is added.
+
+    next_tag: the end of the last slot. next_single_tag: the earliest start of the next single generation; every slot
+    behind it belongs to a batch. started_tag: the end of the last slot whose generation was started.
+    """
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    queue = models.CharField(max_length=10)
+    next_tag = models.BigIntegerField(default=0)
+    next_single_tag = models.BigIntegerField(default=0)
+    started_tag = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["owner", "queue"], name="one_flow_per_owner_and_queue")
+        ]
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["queue", "-started_tag"])]
+
+    def __str__(self) -> str:
+        return f"flow of user {self.owner_id} in {self.queue}"
+
+
+def cost_of(pixels: int, *, images: int, steps: int | None) -> int:
+    """The cost of a generation. pixels: of the window that the engine works on. steps: None for engines without."""
+    return (pixels + OVERHEAD_PIXELS) * images * max(1, steps or 1)
+
+
+def take_slot(generation: Generation, *, weight: int, in_batch: bool) -> Slot:
+    """The slot of a generation that is about to be saved, in the caller's transaction."""
+    length = max(1, generation.cost // weight)
+    flow = _lock_flow(generation)
+    now = _present(generation, flow)
+    start = None if in_batch else _take_over(generation, flow, max(now, flow.next_single_tag), length)
+    if start is None:
+        start = max(now, flow.next_tag)
+        flow.next_tag = start + length
+        if not in_batch:
+            flow.next_single_tag = flow.next_tag
+    else:
+        flow.next_single_tag = start + 2 * length
+    flow.save(update_fields=["next_tag", "next_single_tag"])
+    return Slot(start, start + length)
+
+
+def record_start(generation: Generation) -> None:
+    """Advance the virtual time to the start tag of a generation that was started, in the same transaction."""
+    started = Flow.objects.filter(_of(generation), started_tag__lt=generation.finish_tag)
+    started.update(started_tag=generation.finish_tag)
+    VirtualTime.objects.filter(queue=generation.queue, tag__lt=generation.start_tag).update(tag=generation.start_tag)
+
+
+def return_slot(generation: Generation) -> None:
+    """Let the flow end with its last slot again after a waiting generation was cancelled, in the same transaction."""
+    flow = Flow.objects.select_for_update().filter(_of(generation)).first()
+    if flow is not None:
+        last = _waiting(generation).order_by("-start_tag").values_list("finish_tag", flat=True).first()
+        flow.next_tag = max(flow.started_tag, last or 0)
+        flow.next_single_tag = min(flow.next_single_tag, flow.next_tag)
+        flow.save(update_fields=["next_tag", "next_single_tag"])
+
+
+def present_tag(queue: str) -> models.Expression:
+    """The virtual time of a queue, for an update."""
+    tags = VirtualTime.objects.filter(queue=queue).values("tag")
+    return Coalesce(models.Subquery(tags), 0, output_field=models.BigIntegerField())
+
+
+def _lock_flow(generation: Generation) -> Flow:
+    """The flow, created where it is missing. `virtual_time`, `is_idle`: of its queue; nothing waits or runs in it."""
+    live = type(generation)._default_manager.filter(queue=generation.queue, finished_at=None)
+    flows = Flow.objects.select_for_update(of=("self",)).annotate(
+        virtual_time=present_tag(generation.queue), is_idle=~models.Exists(live)
+    )
+    flow = flows.filter(_of(generation)).first()
+    if flow is None:
+        VirtualTime.objects.bulk_create([VirtualTime(queue=generation.queue)], ignore_conflicts=True)
+        new = Flow(owner_id=generation.owner_id, queue=generation.queue)
+        Flow.objects.bulk_create([new], ignore_conflicts=True)
+        flow = flows.get(_of(generation))
+    return flow
+
+
+def _present(generation: Generation, flow: Any) -> int:
+    """The virtual time. In an idle queue it advances to the end of all that was started: nobody owes anything."""
+    now: int = flow.virtual_time
+    if flow.is_idle:
+        ends = (
+            Flow.objects.filter(queue=generation.queue).order_by("-started_tag").values_list("started_tag", flat=True)
+        )
+        now = max(now, ends.first() or 0)
+        VirtualTime.objects.filter(queue=generation.queue, tag__lt=now).update(tag=now)
+    return now
+
+
+def _take_over(generation: Generation, flow: Flow, earliest: int, length: int) -> int | None:
+    """Free slots of batches from `earliest` on and return their start; None where none waits there.
+
+    Those that another transaction is starting keep their slots.
+    """
+    if earliest >= flow.next_tag:
+        return None
+    waiting = _waiting(generation).filter(start_tag__gte=earliest).order_by("start_tag")
+    unlocked = waiting.select_for_update(skip_locked=True, no_key=True).only("start_tag", "finish_tag")
+    first = unlocked.first()
+    if first is None:
+        return None
+    distance = max(flow.next_tag - first.start_tag, length)
+    for moved in [first, *unlocked.filter(start_tag__gt=first.start_tag, start_tag__lt=first.start_tag + length)]:
+        slot = {"start_tag": moved.start_tag + distance, "finish_tag": moved.finish_tag + distance}
+        _waiting(generation).filter(pk=moved.pk).update(**slot)
+        flow.next_tag = slot["finish_tag"]
+    return first.start_tag
+
+
+def _waiting(generation: Generation) -> models.QuerySet[Any]:
+    """The generations of the same flow that wait."""
+    live = type(generation)._default_manager.filter(finished_at=None, owner=generation.owner_id)
+    return live.filter(queue=generation.queue, status="queued")
+
+
+def _of(generation: Generation) -> models.Q:
+    return models.Q(owner=generation.owner_id, queue=generation.queue)

@@ -1,0 +1,324 @@
+"""Start-time fair queueing: the order of plain round robin, bounds of its fairness, batches, weights, cancelling."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from fractions import Fraction
+from importlib import import_module
+from itertools import combinations, pairwise
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accounts.models import User
+from inpainting.engines.base import Queue
+from inpainting.models import Flow, Generation, Mask, SourceImage, Status, VirtualTime
+from inpainting.worker import run_time_estimates
+from inpainting.worker.fair_queue import fair_order_in, start_next
+from inpainting.worker.run_time_estimates import QueuePosition, positions, queue_position
+from tests.strategies import examples
+from tests.worker.round_robin import round_robin, round_robin_in
+
+UNIT = 840
+"""Divisible by all weights of these tests, so that slots have no rounding."""
+
+
+def add(owner: User, cost: int = UNIT, *, weight: int = 1, in_batch: bool = False, **fields: Any) -> Generation:
+    facts = {"owner": owner, "byte_count": 1, "width": 1, "height": 1}
+    generation = Generation(
+        owner=owner, source=SourceImage(**facts), mask=Mask(**facts), engine="quick-fill", cost=cost,
+        settings={"num_images": 1, "steps": None}, **fields,
+    )  # fmt: skip
+    generation.save_new(weight=weight, in_batch=in_batch)
+    return generation
+
+
+def start_all() -> Iterator[Generation]:
+    while (generation := start_next()) is not None:
+        yield generation
+
+
+def finish_all() -> None:
+    for generation in Generation.objects.filter(status=Status.RUNNING):
+        generation.succeed([])
+
+
+def order() -> list[Any]:
+    return [pk for pk, _ in fair_order_in(Queue.CPU)]
+
+
+def users(number: int) -> list[User]:
+    """The same users in each example, with an empty queue that was never used."""
+    for model in (Generation, Flow, VirtualTime):
+        model._default_manager.all().delete()
+    return [User.objects.get_or_create(email=f"user-{index}@example.com")[0] for index in range(number)]
+
+
+@pytest.mark.django_db
+@settings(max_examples=examples(20), deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=20))
+def test_equal_costs_start_in_the_rounds_of_plain_round_robin(sent_by: list[int]) -> None:
+    owners = users(4)
+    sent = [add(owners[index]) for index in sent_by]
+    rounds, number = {}, defaultdict(int)  # type: ignore[var-annotated]
+    for generation in sent:
+        rounds[generation.pk] = number[generation.owner_id]
+        number[generation.owner_id] += 1
+    plain = list(round_robin([(one.pk, one.owner_id) for one in sent], {}))
+    fair = order()
+    assert [rounds[pk] for pk in fair] == [rounds[pk] for pk in plain]  # of one round, the older ones first
+    assert [one.pk for one in start_all()] == fair
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["send", "send", "send batch", "start", "start", "start"]),
+        st.integers(0, 2),
+        st.integers(1, 8),
+    ),
+    min_size=5,
+    max_size=40,
+)
+WEIGHTS = st.lists(st.integers(1, 4), min_size=3, max_size=3)
+
+
+class Fairness:
+    """Checks each start against the bound of Goyal, Vin and Cheng, over every interval in which two users wait."""
+
+    def __init__(self, weights: list[int], *, batches: bool) -> None:
+        self.owners = users(3)
+        self.weights = {owner.pk: weight for owner, weight in zip(self.owners, weights, strict=True)}
+        self.batches = batches
+        self.largest: dict[int, int] = defaultdict(int)
+        self.leads: dict[tuple[int, int], list[Fraction]] = {}
+        """Of two users who both wait: the lead of the first after each start, since both began to wait."""
+
+    def send(self, index: int, cost: int, *, in_batch: bool) -> None:
+        owner = self.owners[index]
+        add(owner, cost * UNIT, weight=self.weights[owner.pk], in_batch=in_batch)
+        self.largest[owner.pk] = max(self.largest[owner.pk], cost * UNIT)
+
+    def start(self) -> bool:
+        waiting = set(Generation.objects.filter(status=Status.QUEUED).values_list("owner", flat=True))
+        generation = start_next()
+        if generation is None:
+            return False
+        for pair in combinations(self.weights, 2):
+            if not waiting.issuperset(pair):
+                self.leads.pop(pair, None)
+                continue
+            leads = self.leads.setdefault(pair, [Fraction(0)])
+            served = Fraction(generation.cost, self.weights[generation.owner_id])
+            sign = {pair[0]: 1, pair[1]: -1}.get(generation.owner_id, 0)
+            leads.append(leads[-1] + sign * served)
+            bound = sum(Fraction(self.largest[owner], self.weights[owner]) for owner in pair)
+            assert max(leads) - min(leads) <= bound
+        return True
+
+
+@pytest.mark.django_db
+@settings(max_examples=examples(20), deadline=None)
+@given(ACTIONS, WEIGHTS)
+def test_the_served_costs_of_two_waiting_users_differ_by_their_largest_costs(
+    actions: list[tuple[str, int, int]], weights: list[int]
+) -> None:
+    check(Fairness(weights, batches=False), actions, equal_costs=False)
+
+
+@pytest.mark.django_db
+@settings(max_examples=examples(20), deadline=None)
+@given(ACTIONS, WEIGHTS)
+def test_batches_that_give_way_cost_other_users_nothing(
+    actions: list[tuple[str, int, int]], weights: list[int]
+) -> None:
+    check(Fairness(weights, batches=True), actions, equal_costs=True)
+
+
+def check(fairness: Fairness, actions: list[tuple[str, int, int]], *, equal_costs: bool) -> None:
+    for action, owner, cost in actions:
+        if action == "start":
+            fairness.start()
+        else:
+            in_batch = fairness.batches and action == "send batch"
+            fairness.send(owner, 1 if equal_costs else cost, in_batch=in_batch)
+    while fairness.start():
+        pass
+
+
+@pytest.mark.django_db
+@settings(max_examples=examples(20), deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 8)), max_size=25))
+def test_the_slots_of_one_user_never_overlap(sent: list[tuple[bool, int]]) -> None:
+    alice, bob = users(2)
+    add(bob)
+    for in_batch, cost in sent:
+        add(alice, cost * UNIT, in_batch=in_batch)
+    slots: list[tuple[int, int]] = sorted(Generation.objects.filter(owner=alice).values_list("start_tag", "finish_tag"))
+    assert all(end <= start for (_, end), (start, _) in pairwise(slots))
+
+
+@pytest.mark.django_db
+def test_a_single_generation_does_not_wait_for_a_batch_and_every_second_slot_stays_the_batchs(
+    alice: User, bob: User
+) -> None:
+    batch = [add(alice, in_batch=True) for _ in range(6)]
+    bobs = [add(bob) for _ in range(4)]
+    first, second = add(alice), add(alice)
+    owners = [batch, bobs, [first, second]]
+    started = list(start_all())
+    kinds = [next(index for index, some in enumerate(owners) if one in some) for one in started]
+    assert [set(kinds[at : at + 2]) for at in range(0, 8, 2)] == [{1, 2}, {0, 1}] * 2  # alice and bob still take turns
+    assert set(kinds[8:]) == {0}
+    assert sorted(one.pk for one in started) == sorted(one.pk for some in owners for one in some)
+
+
+@pytest.mark.django_db
+def test_a_user_with_twice_the_weight_is_served_twice_as_often(alice: User, bob: User) -> None:
+    for _ in range(8):
+        add(alice, weight=2)
+        add(bob)
+    started = [start_next() for _ in range(9)]
+    assert sum(one.owner == alice for one in started if one) == 6
+
+
+@pytest.mark.django_db
+def test_an_idle_user_gathers_no_credit_and_an_idle_queue_forgives_what_was_served(alice: User, bob: User) -> None:
+    for _ in range(20):
+        add(alice)
+    assert len(list(start_all())) == 20
+    finish_all()
+    bobs = [add(bob) for _ in range(4)]
+    alices = add(alice)
+    assert order()[:2] == [bobs[0].pk, alices.pk]
+
+
+@pytest.mark.django_db
+def test_a_requeued_generation_keeps_its_tag(alice: User, bob: User) -> None:
+    add(alice)
+    others = [add(bob) for _ in range(3)]
+    requeued = start_next()
+    assert requeued is not None
+    tag = requeued.start_tag
+    assert [start_next(), start_next()] == others[:2]
+    assert requeued.release()
+    assert (requeued.start_tag, order()[0]) == (tag, requeued.pk)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_cancelled_generations_leave_no_trace(alice: User, bob: User, *, newest_first: bool) -> None:
+    for _ in range(5):
+        add(bob)
+    cancelled = [add(alice) for _ in range(10)]
+    for generation in reversed(cancelled) if newest_first else cancelled:
+        assert generation.cancel()
+    new = add(alice)
+    assert order().index(new.pk) <= 1
+
+
+@pytest.mark.django_db
+def test_cancelling_does_not_undo_what_was_served(alice: User, bob: User) -> None:
+    add(alice, 5 * UNIT)
+    for _ in range(8):
+        add(bob)
+    assert start_next() is not None
+    add(alice).cancel()
+    new = add(alice)
+    assert order().index(new.pk) == 6  # bob's sixth, which has the same tag, is older
+
+
+@pytest.mark.django_db
+def test_what_waited_at_the_upgrade_keeps_its_order(alice: User, bob: User) -> None:
+    add(bob)
+    for generation in start_all():
+        generation.fail(code="no", message="no")
+    for owner in (bob, bob, alice, bob, alice):
+        add(owner)
+    for model in (Flow, VirtualTime):
+        model._default_manager.all().delete()
+    Generation.objects.update(start_tag=0, finish_tag=0)
+    migration = import_module("inpainting.migrations.0038_fair_tags")
+    migration.give_tags(apps, None)
+    before = list(round_robin_in(Queue.CPU))
+    assert order() == before
+    new = add(alice)
+    assert order() == [*before[:4], new.pk, before[4]] or order() == [*before, new.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_generations_of_one_user_that_are_accepted_at_once_have_slots_of_their_own(alice: User) -> None:
+    barrier = Barrier(4)
+
+    def accept() -> None:
+        barrier.wait()
+        for _ in range(5):
+            add(alice)
+        connections.close_all()
+
+    threads = [Thread(target=accept) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tags = Generation.objects.order_by("start_tag").values_list("start_tag", flat=True)
+    assert list(tags) == [number * UNIT for number in range(20)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_claim_at_once_start_each_generation_once(alice: User, bob: User) -> None:
+    for _ in range(10):
+        add(alice)
+        add(bob)
+    started: list[Generation] = []
+
+    def claim() -> None:
+        started.extend(start_all())
+        connections.close_all()
+
+    threads = [Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(started) == len({one.pk for one in started}) == 20
+
+
+@pytest.mark.django_db
+def test_a_position_is_counted_up_to_a_limit(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_time_estimates, "EXACT_POSITIONS", 3)
+    waiting = [add(alice, likely_seconds=2.0) for _ in range(6)]
+    every = [queue_position(one) for one in waiting]
+    beyond = QueuePosition(4, 8.0, is_minimum=True)
+    assert every == [QueuePosition(index, 2.0 * index) for index in (1, 2, 3)] + [beyond] * 3
+    assert [positions().get(one.pk) for one in waiting] == every
+
+
+@pytest.mark.django_db
+def test_every_query_of_the_queue_finds_its_rows_in_an_index(alice: User) -> None:
+    for _ in range(3):
+        add(alice)
+    last = add(alice)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")  # which is faster in small tables
+        with CaptureQueriesContext(connection) as queries:
+            queue_position(last)
+            positions()
+            start_next()
+            add(alice)
+        explained = 0
+        for query in queries:
+            if query["sql"].startswith(("SELECT", "UPDATE")) and "inpainting_generation" in query["sql"]:
+                explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+                cursor.execute(f"{explain} {query['sql']}")
+                plan = " / ".join(str(row[-1]) for row in cursor.fetchall())
+                assert not any(slow in plan for slow in ("SCAN", "Seq Scan", "TEMP B-TREE")), f"{query['sql']}: {plan}"
+                explained += 1
+    assert explained >= 8
