@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inpainting.core.codecs import STORED_LIMITS, DecodedPicture, decode_picture, encode_png, generation_parameters
@@ -79,6 +79,7 @@ class FileJob:
         paintings = paint(plan, registry.find(plan.engine.name), on_step)
         if self.moderate is not None:
             paintings = [self.moderate(painting, lambda: None) for painting in paintings]
+        paintings = [replace(painting, make_unfaded=None) for painting in paintings]  # It holds the engine's picture.
         reports = [
             self.write_result(index, painting, warnings, request.image)
             for index, painting in reversed([*enumerate(paintings)])
@@ -104,7 +105,9 @@ class FileJob:
         is_lossy = self.plan.settings.output_format != PNG
         copy = copy_for(painting.picture, self.plan.settings) if is_lossy else None
         data = self.encoded_png(index, painting.picture) if copy is None else copy.data
+        sha256 = hashlib.sha256(data).hexdigest()
         write_whole(out, data)
+        del data
         written = decode_picture(out.read_bytes(), limits=STORED_LIMITS).picture
         notes = [
             *painting.notes,
@@ -116,7 +119,7 @@ class FileJob:
             outside_mask_changed_pixels=outside_mask_changed_pixels(
                 image, written if copy is None else painting.picture, painting.mask
             ),
-            sha256=hashlib.sha256(data).hexdigest(),
+            sha256=sha256,
             seam_score=painting.seam_score,
             warnings=(*warnings, *notes),
             lossy=""

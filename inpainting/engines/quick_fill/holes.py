@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.core.geometry import Box, row_strips
+from inpainting.core.geometry import Box, Size, row_strips
+from inpainting.core.masks import bounds
 
 THIN_RADIUS = 4.0
 """Pixels: a component nowhere deeper than this is a scratch or a speck. Depth is the distance to the mask's edge."""
@@ -19,13 +20,29 @@ STRIP = 12
 MIN_TILE = 96
 """A hole longer than STRIP times its depth is cut into tiles, at least this many pixels wide, so that a wire across the
 picture is filled piece by piece from nearby pixels."""
+CELL = 4
+"""Pixels a side: the accuracy with which holes are found to be near each other."""
 MAX_HOLES = 500
 GRID = 2048
 """With more than MAX_HOLES holes, those in the same cell of a grid of GRID pixels are filled as one."""
 
 
 def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
-    """(thin damage [h, w], boxes of the holes): together they cover the mask. A box holds one hole, or several nearby.
+    """(thin damage [h, w], boxes of the holes): together they cover the mask. A box holds one or several nearby."""
+    thin = np.zeros_like(mask)
+    marked = bounds(mask.view(np.uint8))
+    if marked is None:
+        return thin, []
+    # Only around the masked pixels: the planes below take ten bytes a pixel.
+    around = marked.expanded(CELL).clipped(Box.whole(Size(mask.shape[1], mask.shape[0])))
+    left, top = around.left - around.left % CELL, around.top - around.top % CELL
+    part = slice(top, around.bottom), slice(left, around.right)
+    thin[part], holes = split_part(np.ascontiguousarray(mask[part]))
+    return thin, [Box(left + hole.left, top + hole.top, left + hole.right, top + hole.bottom) for hole in holes]
+
+
+def split_part(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
+    """As `split_mask`. The pixels at the edges of `mask` are 0, or lie at the picture's border.
 
     A component that is mostly deep is a hole, including its thin ends. Of one that is mostly thin, such as crossing
     scratches, only the parts too deep for a crossing are holes.
@@ -75,16 +92,16 @@ def grown(core: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Box]:
     """Boxes of components; those whose surroundings (an eighth of their size, at least 8 pixels) touch share one."""
-    canvas = np.zeros((shape[0] // 4 + 2, shape[1] // 4 + 2), np.uint8)
+    canvas = np.zeros((shape[0] // CELL + 2, shape[1] // CELL + 2), np.uint8)
     boxes = [Box(left, top, left + width, top + height) for left, top, width, height, _ in stats.tolist()]
     for box in boxes:
         reach = max(8, box.size.longer // 8)
-        start = max(0, box.left - reach) // 4, max(0, box.top - reach) // 4
-        cv2.rectangle(canvas, start, ((box.right + reach) // 4, (box.bottom + reach) // 4), 1, -1)
+        start = max(0, box.left - reach) // CELL, max(0, box.top - reach) // CELL
+        cv2.rectangle(canvas, start, ((box.right + reach) // CELL, (box.bottom + reach) // CELL), 1, -1)
     _, numbers = cv2.connectedComponents(canvas)
     groups: dict[int, Box] = {}
     for box in boxes:
-        group = int(numbers[box.top // 4, box.left // 4])
+        group = int(numbers[box.top // CELL, box.left // CELL])
         groups[group] = groups.get(group, box).union(box)
     return list(groups.values())
 
