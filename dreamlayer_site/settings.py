@@ -366,6 +366,7 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "inpainting.realtime.channel_layers.Thr
 USE_TZ = True
 TIME_ZONE = env.str("DREAMLAYER_TIME_ZONE", "UTC")
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = "dreamlayer_site.formats"
 
 LOG_LEVEL = env.str("DREAMLAYER_LOG_LEVEL", "INFO")
 LOGGING = {

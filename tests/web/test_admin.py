@@ -285,6 +285,15 @@ def test_percentiles_are_of_the_nearest_rank(percent: int, value: int) -> None:
     assert percentile([10, 9, 8, 7, 6, 5, 4, 3, 2, 1], percent) == value
 
 
+def test_dates_look_alike_on_all_pages(client: Client, administrator: User, alice: User, generate: Generate) -> None:
+    User.objects.update(date_joined=datetime(2026, 3, 7, 14, 5, tzinfo=UTC))
+    ApiKey.issue(administrator)
+    ApiKey.objects.update(created_at=datetime(2026, 3, 7, 14, 5, tzinfo=UTC))
+    Generation.objects.filter(pk=generate(alice).pk).update(created_at=datetime(2026, 3, 7, 14, 5, tzinfo=UTC))
+    for path in ("/keys/", LIST, "/admin/accounts/user/", "/admin/accounts/apikey/"):
+        assert "7 Mar 2026, 14:05" in client.get(path).content.decode(), path
+
+
 # What Django's own pages record
 
 
