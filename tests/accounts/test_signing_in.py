@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.core import signing
+from django.core.cache import cache
+from django.core.mail import EmailMessage
 from django.test import Client
 from pytest_django import Settings
 
 from accounts import first_administrator
 from accounts.models import User
+from tests.accounts.codes import is_signed_in
 
 PASSWORD = "a rather long one 42"
 
@@ -22,6 +26,34 @@ def test_signing_up_out_and_in_again(client: Client, db: None) -> None:
     assert client.get("/history/")["Location"] == "/accounts/login/?next=/history/"
     answer = client.post("/accounts/login/", {"login": "carol@example.com", "password": PASSWORD})
     assert (answer.status_code, answer["Location"]) == (302, "/")
+
+
+def test_with_e_mail_an_account_opens_once_its_address_is_confirmed(
+    client: Client, db: None, settings: Settings, mailoutbox: list[EmailMessage]
+) -> None:
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    cache.clear()
+    client.post("/accounts/signup/", {"email": "carol@example.com", "password1": PASSWORD, "password2": PASSWORD})
+    signing_in = {"login": "carol@example.com", "password": PASSWORD}
+    client.post("/accounts/login/", signing_in)
+    assert not is_signed_in(client)
+    [message] = mailoutbox
+    assert message.to == ["carol@example.com"]
+    link = next(word for word in str(message.body).split() if "/confirm-email/" in word)
+    client.post(link.partition("testserver")[2])
+    assert EmailAddress.objects.get().verified
+    other = Client()
+    assert other.post("/accounts/login/", signing_in)["Location"] == "/"
+    assert is_signed_in(other)
+
+
+def test_one_address_signs_up_twenty_times_a_minute(db: None) -> None:
+    cache.clear()
+    form = {"email": "carol@example.com", "password1": PASSWORD, "password2": "another"}
+    answers = [Client().post("/accounts/signup/", form) for _ in range(21)]
+    assert [answer.status_code for answer in answers] == [*[200] * 20, 429]
+    assert Client(REMOTE_ADDR="192.0.2.7").post("/accounts/signup/", form).status_code == 200
+    cache.clear()
 
 
 def test_a_wrong_password_is_refused(client: Client, alice: User) -> None:
