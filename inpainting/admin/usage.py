@@ -53,7 +53,7 @@ def usage_of(users: list[User]) -> list[dict[str, Any]]:
             count=Count("pk"),
             failed=Count("pk", filter=Q(status=Status.FAILED)),
             removed=Count("pk", filter=Q(verdict=Verdict.REMOVED)),
-            seconds=Sum(Epoch("finished_at") - Epoch("started_at")),
+            run_seconds=Sum(Epoch("finished_at") - Epoch("started_at")),
             last=Max("created_at"),
         )
     )  # fmt: skip
@@ -71,7 +71,7 @@ def usage_of(users: list[User]) -> list[dict[str, Any]]:
             "count": made.get("count", 0),
             "failed": made.get("failed", 0),
             "removed": made.get("removed", 0),
-            "seconds": made.get("seconds") or 0.0,
+            "seconds": made.get("run_seconds") or 0.0,
             "stored": stored.get(user.pk, 0),
             "limits": limits.get(user.pk) or limits.get(None),
             "own_limits": user.pk in limits,

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Request, StorageState, ViewportSize
 
 from tests.browser.conftest import confirm, watched_page
-from tests.browser.test_history import PAINT
+from tests.browser.painting import paint
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -46,7 +46,11 @@ def test_no_page_has_200_kilobytes_without_its_pictures(
         requests: list[Request] = []
         state = administrator if is_signed_in else None
         for page in watched_page(browser.new_context(base_url=site.url, storage_state=state)):  # with an empty cache
-            page.on("requestfinished", lambda request, found=requests: found.append(request))
+
+            def keep(request: Request, found: list[Request] = requests) -> None:
+                found.append(request)
+
+            page.on("requestfinished", keep)
             page.goto(path, wait_until="networkidle")
             weights[path] = sum(one.sizes()["responseBodySize"] for one in requests if one.resource_type != "image")
     assert min(weights.values()) > 10_000
@@ -59,8 +63,8 @@ def test_long_names_and_text_from_right_to_left_have_room_on_a_phone(
     context = browser.new_context(base_url=site.url, storage_state=administrator, viewport=PHONE)
     for page in watched_page(context):
         page.goto("/history/")
-        page.evaluate(PAINT.replace("meadow-", LONG), [1, "", True])
-        (pk,) = page.evaluate(PAINT.replace('"prompt", ""', f'"prompt", "{HEBREW}"'), [1, "", True])
+        paint(page, 1, name=LONG)
+        (pk,) = paint(page, 1, prompt=HEBREW)
         page.goto("/keys/")
         page.get_by_label("Name").fill(HEBREW)
         page.get_by_role("button", name="Make key").click()
