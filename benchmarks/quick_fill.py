@@ -1,6 +1,6 @@
 """Compare quick-fill with OpenCV's methods, PyPatchMatch and a plain shift-map call: time, memory, a contact sheet.
 
-    .venv/bin/python benchmarks/quick_fill.py [--photos DIR] [--quick] [--sheet FILE]
+    .venv/bin/python -m benchmarks.quick_fill [--photos DIR] [--quick] [--sheet FILE]
 
 Each figure comes from a child process: seconds of the call alone, after a small warm-up, and the peak memory during it.
 The methods alternate, so that load on the machine affects all of them. There is no quality figure for holes: no metric
@@ -143,8 +143,9 @@ def table(
     for _ in range(rounds):
         for method, runs in found.items():
             out = folder / f"{method}.png"
-            command = [sys.executable, __file__, "--only", method, str(image_path), str(mask_path), str(out)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            script = [sys.executable, "-m", "benchmarks.quick_fill"]
+            command = [*script, "--only", method, str(image_path), str(mask_path), str(out)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
             runs.append(json.loads(done.stdout.splitlines()[-1]))
     ours = statistics.median(run["seconds"] for run in found["quick-fill"])
     for method in methods:
