@@ -30,10 +30,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 WORKS, IGNORED, TAKEN, SILENT = "works", "ignored", "taken", "silently ignored"
 QUICK_FILL = "quick-fill"
-SIMILAR = {"sdxl", "lama", "migan"}
-"""Families that read the same settings as `sd`, or fewer than `quick-fill`."""
+IN_FULL = {"sdxl", "flux-fill", "lama", "migan"}
+"""Families that read the same settings as `sd` or fewer; .ci/full runs them."""
 MODELS = [
-    pytest.param(name, marks=[pytest.mark.full] * (name in SIMILAR)) for name in [*families.generating(), QUICK_FILL]
+    pytest.param(name, marks=[pytest.mark.full] * (name in IN_FULL)) for name in [*families.generating(), QUICK_FILL]
 ]
 DIFFUSION_FAMILIES = {"sd", "sdxl", "flux-fill"}
 FILE_FIELDS = {"output_format", "quality", "max_file_kilobytes"}

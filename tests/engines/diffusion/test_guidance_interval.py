@@ -30,6 +30,7 @@ from tests.engines.diffusion.pipelines import (
     run_reference,
 )
 from tests.engines.diffusion.serving.batches import UNetCalls
+from tests.matrix import each_value_once
 
 GUIDANCE = 7.5
 
@@ -75,15 +76,17 @@ def diffusers_result(model: StableDiffusion, requested: InpaintRequest, guided: 
     )
 
 
-@pytest.mark.parametrize(("family", "inpainting"), KINDS)
-@pytest.mark.parametrize("name", ["DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"])
 @pytest.mark.parametrize(
-    ("interval", "guided"),
-    [
-        ({"guidance_end": 0.6}, range(3)),
-        ({"guidance_start": 0.4}, range(2, STEPS)),
-        ({"guidance_start": 0.2, "guidance_end": 0.8}, range(1, 4)),
-    ],
+    ("family", "inpainting", "name", "interval", "guided"),
+    each_value_once(
+        KINDS,
+        ["DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler"],
+        [
+            ({"guidance_end": 0.6}, range(3)),
+            ({"guidance_start": 0.4}, range(2, STEPS)),
+            ({"guidance_start": 0.2, "guidance_end": 0.8}, range(1, 4)),
+        ],
+    ),
 )
 def test_guidance_in_an_interval_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], StableDiffusion],

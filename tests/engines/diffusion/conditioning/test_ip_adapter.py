@@ -198,7 +198,10 @@ def test_jobs_with_different_ip_adapters_and_without_one_run_at_once(
 
 @pytest.mark.parametrize(
     ("family", "inpainting", "kind"),
-    [("sd", False, "plain"), ("sd", True, "plus"), ("sdxl", True, "plain")],
+    [
+        ("sd", True, "plus"),
+        *(pytest.param(*kind, marks=pytest.mark.full) for kind in [("sd", False, "plain"), ("sdxl", True, "plain")]),
+    ],
 )
 def test_a_controlnet_a_lora_and_an_ip_adapter_together_equal_the_reference_pipeline(
     models: dict[tuple[str, bool], ModelSpec],

@@ -30,6 +30,7 @@ from tests.engines.diffusion.pipelines import (
     loaded_reference,
     run_reference,
 )
+from tests.matrix import each_value_once
 
 
 @pytest.fixture(autouse=True)
@@ -78,15 +79,17 @@ def diffusers_result(spec: ModelSpec, requested: InpaintRequest, used: list[Mode
     return run_reference(reference, spec, requested)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
-    "words",
-    [
-        {"prompt": "a bus, <ink>, at night"},
-        {"prompt": "<my-cat.2> on a bus"},
-        {"prompt": "a <my-cat.2> and <ink>", "clip_skip": 2},
-        {"prompt": "a bus", "negative_prompt": "<ink>"},
-    ],
+    ("family", "words"),
+    each_value_once(
+        FAMILIES,
+        [
+            {"prompt": "a bus, <ink>, at night"},
+            {"prompt": "<my-cat.2> on a bus"},
+            {"prompt": "a <my-cat.2> and <ink>", "clip_skip": 2},
+            {"prompt": "a bus", "negative_prompt": "<ink>"},
+        ],
+    ),
 )
 def test_embeddings_equal_the_reference_pipeline(
     specs: dict[str, ModelSpec],
