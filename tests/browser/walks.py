@@ -76,7 +76,13 @@ def cover_large_photo(page: Page, photo: Path, *, done: Done = ignored) -> None:
     page.set_input_files("#photo-input", photo)
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
     done("photo open")
+    options = page.locator("#more-options-button")  # of a phone
+    if options.is_visible():
+        options.click()
     page.get_by_label("Size measured on").select_option("on the photo")
+    if options.is_visible():
+        options.click()
+        expect(page.locator("#more-options")).to_be_hidden()
     page.locator("#tool-size").fill("1000")
     for number in range(STROKES):
         down = number / (STROKES - 1)
