@@ -118,6 +118,6 @@ def test_every_row_of_the_earlier_release_is_kept_and_read(released: Apps) -> No
     for lora in Lora.objects.all():
         assert lora.family == "sdxl"
     for family in FAMILIES:
-        model = InferenceModel.objects.get(slug=f"my-{family}")
-        assert (model.family, model.scheduler, model.aliases) == (family, "DDIMScheduler", ["a further name"])
-        InferenceModel._meta.get_field("family").clean(model.family, model)
+        mine = InferenceModel.objects.get(slug=f"my-{family}")
+        assert (mine.family, mine.scheduler, mine.aliases) == (family, "DDIMScheduler", ["a further name"])
+        InferenceModel._meta.get_field("family").clean(mine.family, mine)
