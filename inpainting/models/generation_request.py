@@ -134,7 +134,12 @@ class GenerationRequest(models.Model):
                 references[name] = ReferencePicture.from_picture(owner, pictures[name])
                 undo.callback(references[name].delete_files)
             undo.pop_all()
-        if shared is not None:
+        if shared is None:  # the items of a batch wait for too long
+            source.keep_decoded(request.image)
+            mask.keep_decoded(Picture(request.mask[:, :, np.newaxis]))
+            for name, picture in pictures.items():
+                references[name].keep_decoded(picture)
+        else:
             shared.update({keys[name]: picture for name, picture in references.items()})
         return cls(
             owner=owner,

@@ -175,7 +175,6 @@ class SourceImage(ThumbnailedPicture):
         """Write the file to storage; the row is not saved yet."""
         image = cls(owner=owner, name=name[-255:])
         image.write(encode_png(picture), picture)
-        image.keep_decoded(picture)
         return image
 
 
@@ -189,7 +188,6 @@ class Mask(PreviewedPicture):
         """Write the file to storage; the row is not saved yet."""
         mask, picture = cls(owner=owner), Picture(pixels[:, :, None])
         mask.write(encode_png(picture), picture)
-        mask.keep_decoded(picture)
         return mask
 
     def read_pixels(self) -> MaskPixels:
@@ -215,7 +213,6 @@ class ReferencePicture(PreviewedPicture):
         """Write the file to storage; the row is not saved yet."""
         reference = cls(owner=owner)
         reference.write(encode_png(picture), picture)
-        reference.keep_decoded(picture)
         return reference
 
 

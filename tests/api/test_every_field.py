@@ -17,6 +17,7 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 
 from django.test import Client
+from skimage import data
 
 from inpainting.api.native.fields import Img2ImgForm
 from inpainting.catalog import families
@@ -25,6 +26,7 @@ from inpainting.models import Generation
 from tests import tiny_adapters, tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_vaes
 from tests.api.bodies import shape_a, upload
 from tests.catalog_entries import add_lora, add_model
+from tests.conftest import png
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -223,7 +225,8 @@ def test_the_table_has_every_field() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.usefixtures("everything")
-def test_no_field_is_silently_ignored(model: str, alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
-    caller = Caller(alices_program, photo_png, mask_png, model)
+def test_no_field_is_silently_ignored(model: str, alices_program: Client, mask_png: bytes) -> None:
+    photo = png(data.chelsea()[100:164, 100:196])  # fur, which quick-fill continues in another way for each seed
+    caller = Caller(alices_program, photo, mask_png, model)
     seen = {field: caller.outcome(field) for field in ALTERNATIVES}
     assert seen == {field: expected(field, model) for field in ALTERNATIVES}

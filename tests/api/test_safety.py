@@ -429,8 +429,7 @@ def test_a_result_that_is_not_kept_leaves_no_hidden_file(
     monkeypatch.setattr(Generation, "succeed", cancelled_meanwhile)
     answer_for(alices_program, photo_png, mask_png, status=409, safety_checker="true")
     generation = Generation.objects.get()
-    kept = {Path(generation.source.file.path), Path(generation.source.thumbnail.path), Path(generation.mask.file.path)}
-    assert set(files()) == kept
+    assert set(files()) == {Path(generation.source.file.path), Path(generation.mask.file.path)}
 
 
 @pytest.mark.usefixtures("checker")

@@ -130,7 +130,7 @@ def test_a_partly_failed_write_leaves_no_files(alice: User, both: Generate, monk
     monkeypatch.setattr(FileSystemStorage, "save", full_at_the_last)
     with pytest.raises(OSError, match="No space"):
         both(alice)
-    assert len(written) == 5
+    assert len(written) == 4  # source, mask and both
     assert (files(), Generation.objects.count()) == (set(), 0)
 
 

@@ -315,7 +315,7 @@ def test_changes_are_recorded_with_the_values_before_and_after_but_for_secrets(
     client: Client, administrator: User, alice: User
 ) -> None:
     limits = UserLimits.objects.create(user=alice, per_day=3)
-    client.post(f"/admin/inpainting/userlimits/{limits.pk}/change/", {"user": alice.pk, "per_day": 5})
+    client.post(f"/admin/inpainting/userlimits/{limits.pk}/change/", {"user": alice.pk, "per_day": 5, "weight": 1})
     changed = AuditEntry.objects.get()
     assert (changed.action, changed.subject) == (Action.CHANGED, alice)
     assert changed.changes == [("per_day", 3, 5)]
