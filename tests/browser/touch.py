@@ -30,6 +30,7 @@ class Touch:
         for (ax, ay), (bx, by) in pairwise(places):
             for step in range(1, steps + 1):
                 self.event("touchMove", (ax + (bx - ax) * step / steps, ay + (by - ay) * step / steps))
+        self.page.wait_for_timeout(REST_MS)
         self.event("touchEnd")
 
     def pinch(self, start: tuple[Place, Place], end: tuple[Place, Place], *, steps: int = 4) -> None:
