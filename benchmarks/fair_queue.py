@@ -1,6 +1,6 @@
 """The fair queue with 10, 1,000 and 100,000 waiting beside a million ended generations: claim, position, a new slot.
 
-    python -m benchmarks.queue [--rows 1000000] [--owners 100] [--repeats 30]
+    python -m benchmarks.fair_queue [--rows 1000000] [--owners 100] [--repeats 30]
 
 Beside them the plain round robin of earlier releases, which reads every waiting row. The ratio is the time with the
 most waiting over that with the fewest. On a SQLite database in a temporary folder; DREAMLAYER_TEST_POSTGRES=1 starts a
