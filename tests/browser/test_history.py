@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
 
 from tests.browser.conftest import sign_up, watched_page
+from tests.browser.editor_page import is_red
 from tests.browser.painting import paint
 from tests.installation import Installation
 
@@ -108,6 +109,14 @@ def test_a_selection_by_keyboard_is_marked_downloaded_deleted_and_restored(histo
     undo.click()
     expect(cards.first.locator(".card-link")).to_have_attribute("href", names[0] or "")
     expect(undo).to_be_hidden()
+
+
+def test_a_generation_opens_in_the_editor_with_its_photo_and_mask(history: Page) -> None:
+    history.locator(".card-link").last.click()
+    history.get_by_role("link", name="Open in editor").click()
+    expect(history.locator("#photo-covered")).to_have_text("8.3 % to repaint")  # 16 x 16 of 64 x 48 pixels
+    assert is_red(history, 26 / 64, 22 / 48)
+    assert not is_red(history, 0.1, 0.1)
 
 
 def test_a_history_without_generations_says_what_comes_next(visitor: Page) -> None:
