@@ -385,7 +385,7 @@ async function openFromAddress() {
   const id = wanted.get("generation") ?? wanted.get("source")
   if (wanted.has("sample")) return saying("photo", async () => takePhoto(await fetchFile(root.dataset.sampleUrl, "rocket.jpg")))
   if (wanted.has("batch")) return paintForBatch()
-  if (id && id === store.document.generation) return // the draft has it, with more than the server knows
+  if (wanted.has("generation") && id === store.document.generation) return // the draft has it, with more than the server knows
   if (!id) {
     const last = remembered("settings")
     if (last && !Object.keys(store.document.settings).length) await settingsForm.reuse(last)
