@@ -188,7 +188,7 @@ def watched_page(context: BrowserContext) -> Iterator[Page]:
 
     def note(message: ConsoleMessage) -> None:
         if message.type == "error" and not message.text.startswith(REQUEST_FAILED):
-            errors.append(message.text)
+            errors.append(f"{message.text} ({message.location['url']}:{message.location['lineNumber']})")
 
     def note_elsewhere(request: Request) -> None:
         url = urlsplit(request.url)

@@ -44,7 +44,10 @@ const EDITING = { generation: null, image: 0, step: "editing" }
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 const store = new Store()
-const now = { photo: null, photoUrl: "", isChecking: false, mode: MODES[0], told: "", keepsAtOnce: false, resumed: null, isBroken: false }
+const now = {
+  photo: null, photoUrl: "", isChecking: false, mode: MODES[0], told: "", keepsAtOnce: false, resumed: null, isBroken: false,
+  wanted: new URLSearchParams(location.search), // until it is opened; the draft's photo empties the address
+}
 let draft = null
 
 const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
@@ -379,10 +382,18 @@ async function openStep({ id, file, url, name = now.photo.name, image = keptImag
   $("surface").focus({ preventScroll: true })
 }
 
+/** Whether the address names something to open in place of what the draft shows. */
+function opensAnother() {
+  const id = now.wanted.get("generation")
+  return ["sample", "batch", "source"].some((name) => now.wanted.has(name)) || Boolean(id && id !== store.document.generation)
+}
+
 /** After a reload, or from the history: ?generation=… is shown or followed, ?source=… opens its photo, ?sample the sample. */
 async function openFromAddress() {
-  const wanted = new URLSearchParams(location.search)
+  const wanted = now.wanted
   const id = wanted.get("generation") ?? wanted.get("source")
+  await now.resumed // else the draft's settings may arrive after those that are wanted
+  now.wanted = new URLSearchParams()
   if (wanted.has("sample")) return saying("photo", async () => takePhoto(await fetchFile(root.dataset.sampleUrl, "rocket.jpg")))
   if (wanted.has("batch")) return paintForBatch()
   if (wanted.has("generation") && id === store.document.generation) return // the draft has it, with more than the server knows
@@ -421,6 +432,7 @@ async function resume({ settings, generation, step, request }) {
   if (Object.keys(settings).length) await settingsForm.fill(settings)
   await now.shown
   if (job.isRunning || !now.photo) return
+  if (opensAnother()) return edit()
   if (step === "painting" && !generation && request && await isComplete(request)) return paint(() => job.send(request))
   if (!generation || step === "editing") return edit()
   await strip.load(generation).catch(() => {}) // it may be deleted
