@@ -76,6 +76,8 @@ class LatentModel(ABC):
         """Other backends compiled from this model, by image size and LoRAs."""
         self.is_tiled = False
         """Whether images are encoded and decoded in tiles, to save memory."""
+        self.fingerprint = 0
+        """Of the files that it was read from; 0 for none."""
         self._is_offloaded = False
 
     @property

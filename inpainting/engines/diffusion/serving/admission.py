@@ -11,11 +11,9 @@ import numpy as np
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion import previews
-from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.conditioning import controlnet
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.serving.backend_selection import is_available
 from inpainting.engines.diffusion.serving.batch_tuner import MAX_ROWS
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged
@@ -114,11 +112,10 @@ class Admission:
 
     def _start(self, job: Job, index: int) -> InFlightSample:
         model = self._model(job)
+        job.use(model)
         self._load_adapters(job, model)
         key = self.workload.key(job, model)
         text = job.text or self._encode(job, model, key.chunk_count)
-        if not is_available(model, job.backend):
-            job.backend = TORCH  # the model was loaded anew between two images of the job
         codec = model.codec(job.vae, job.backend)
         state, notes = model.start(job.request, index, text, codec)
         state.controlnet, state.image_prompt = job.controlnet, job.image_prompt

@@ -28,8 +28,3 @@ class BackendSelector:
     def rejection(self, model: LatentModel, size: Size, loras: ActiveLoras) -> str | None:
         """A sentence for the metadata if a faster backend was tried and failed."""
         return None
-
-
-def is_available(model: LatentModel, backend: Backend) -> bool:
-    """Whether the model, which may have been loaded anew, still has that backend. It always has torch."""
-    return backend is TORCH or any(backend is one for one in model.backends.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -27,6 +28,7 @@ from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 
 UNLIMITED = sys.maxsize
+FILES_REPLACED = "The model's files were replaced between two images of this request: the later ones are by the new."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +67,19 @@ class Job:
     steps_done: int = 0
     steps_total: int = 0
     previewed_at: float = 0.0
+    _read_with: weakref.ref[LatentModel] | None = None
+    """The model that `prompts`, `text`, `controlnet`, `image_prompt` and `backend` belong to."""
+    _fingerprint: int = 0
+
+    def use(self, model: LatentModel) -> None:
+        """Forget what belongs to another model: it may have been loaded anew since the job's last image started."""
+        if self._read_with is not None and self._read_with() is model:
+            return
+        if self.text is not None and self._fingerprint != model.fingerprint:
+            self.add_notes(FILES_REPLACED)
+        self.prompts = self.text = self.controlnet = self.image_prompt = None
+        self.backend = TORCH
+        self._read_with, self._fingerprint = weakref.ref(model), model.fingerprint
 
     @property
     def size(self) -> Size:

@@ -60,7 +60,6 @@ class ModelCache:
         self._preview_decoders: dict[str, torch.nn.Module | None] = {}
         self._models: OrderedDict[str, LatentModel] = OrderedDict()
         self._adapters: OrderedDict[str, LoadedAdapter] = OrderedDict()
-        self._fingerprints: dict[str, int] = {}
         self._sizes: dict[tuple[ModelSpec, int], int] = {}
 
     # What is loaded
@@ -75,8 +74,8 @@ class ModelCache:
 
     def loaded(self, spec: ModelSpec) -> LatentModel | None:
         """The model if it is loaded from the files as they are now."""
-        is_current = self._fingerprints.get(spec.slug, file_fingerprint(spec)) == file_fingerprint(spec)
-        return self._models.get(spec.slug) if is_current else None
+        model = self._models.get(spec.slug)
+        return model if model is not None and model.fingerprint == file_fingerprint(spec) else None
 
     def has_room(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> bool:
         """Whether a model is loaded, or can be without evicting another model or anything in use."""
@@ -110,8 +109,8 @@ class ModelCache:
 
     def add(self, model: LatentModel, fingerprint: int = 0) -> None:
         """Keep a loaded model. fingerprint: of the files it was read from, 0 for none."""
+        model.fingerprint = fingerprint
         self._models[model.spec.slug] = model
-        self._fingerprints[model.spec.slug] = fingerprint
 
     def ensure_loras_loaded(self, loras: ActiveLoras, model: LatentModel, in_use: InUse = NOTHING_IN_USE) -> None:
         """Load the LoRAs that are not loaded in a model yet; objects not in use may be evicted for them.

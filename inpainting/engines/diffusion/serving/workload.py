@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.serving.backend_selection import BackendSelector, is_available
+from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.engines.diffusion.serving.jobs import BatchKey, Job, StepBatch, WaitingSample
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
@@ -45,6 +45,7 @@ class Workload:
         """The key of a job's next image. model: None while it is not loaded, and so the key not fully known."""
         chunk_count, backend = 0, TORCH.name
         if model is not None:
+            job.use(model)
             if job.prompts is None:
                 vectors = model.load_embeddings(job.embeddings) if job.embeddings else ()
                 job.prompts = model.tokenize(job.request.settings, vectors)
@@ -55,7 +56,7 @@ class Workload:
     def _next_backend(self, job: Job, model: LatentModel, chunk_count: int) -> Backend:
         """Prepares nothing."""
         if job.text is not None:
-            return job.backend if is_available(model, job.backend) else TORCH
+            return job.backend
         if job.needs_torch:
             return TORCH
         return self.backends.ready(model, job.size, job.adapters.loras, chunk_count)

@@ -1,0 +1,71 @@
+"""A model that is replaced or evicted between two images of one request: each image is wholly that of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.jobs import FILES_REPLACED, InFlightSample, WaitingSample
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from tests import tiny_adapters, tiny_models
+from tests.engines.diffusion.pipelines import CPU, ignore_step
+from tests.engines.diffusion.serving.batches import request
+
+Painted = tuple[list[NDArray[np.uint8]], tuple[str, ...]]
+
+
+def painted(
+    spec: ModelSpec,
+    requested: InpaintRequest,
+    adapters: tuple[ModelSpec, ...] = (),
+    *,
+    after_first_start: Callable[[Batcher], object] = lambda batcher: None,
+) -> Painted:
+    """The images, one after another, and the notes."""
+    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=2)
+    start, started = batcher.admission.start, []
+
+    def starting(sample: WaitingSample) -> InFlightSample | Exception:
+        result = start(sample)
+        if not started:
+            after_first_start(batcher)
+        started.append(sample)
+        return result
+
+    batcher.admission.start = starting  # type: ignore[method-assign]
+    return batcher.paint(requested, spec, ignore_step, (), adapters)
+
+
+@pytest.mark.parametrize("controlled", [False, True])
+def test_after_a_replacement_images_are_those_of_the_new_files_with_a_note(tmp_path: Path, controlled: bool) -> None:
+    control = tiny_adapters.saved_controlnet(tmp_path / "control", "sd", Control.CANNY)
+    adapters = (control,) if controlled else ()
+    spec = tiny_models.saved(tmp_path / "one")
+    expected = [
+        painted(tiny_models.saved(tmp_path / f"{number}", seed=seed), request(seed=3 + number), adapters)
+        for number, seed in enumerate((0, 5))
+    ]
+    pictures, notes = painted(
+        spec,
+        request(seed=3, num_images=2),
+        adapters,
+        after_first_start=lambda batcher: tiny_models.saved(tmp_path / "one", seed=5),
+    )
+    for picture, ((alone,), _) in zip(pictures, expected, strict=True):
+        assert np.abs(picture.astype(int) - alone).max() <= 1
+    assert notes == (FILES_REPLACED,)
+
+
+def test_after_an_eviction_the_same_files_give_the_same_images_without_a_note(tmp_path: Path) -> None:
+    spec = tiny_models.saved(tmp_path / "one")
+    before = painted(spec, request(num_images=2))
+    after = painted(spec, request(num_images=2), after_first_start=lambda batcher: batcher.cache._models.clear())
+    assert np.array_equal(before[0], after[0])
+    assert after[1] == before[1] == ()
