@@ -32,7 +32,7 @@ class ConditionalUpdate(models.Model):
 
     def _update_where(self, condition: models.Q, **changes: Any) -> bool:
         """Change the row if the condition holds, and read the changed columns again. False if it does not."""
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             if not type(self)._default_manager.filter(condition, pk=self.pk).update(**changes):
                 return False
             self.refresh_from_db(fields=list(changes))

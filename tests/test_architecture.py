@@ -30,7 +30,7 @@ FLOORS = [
     ],
     ["inpainting.engines", "inpainting.segmenters"],
     ["inpainting.catalog"],
-    ["inpainting.leases"],
+    ["inpainting.leases", "inpainting.compiled_query"],
     ["inpainting.core"],
 ]
 

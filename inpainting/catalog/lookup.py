@@ -10,6 +10,7 @@ from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.shipped import SHIPPED_ALIASES, no_model_message
 from inpainting.catalog.specs import ADAPTER_LABELS, DraftAdapters, Kind, LoraKind, LoraSpec, ModelSpec
+from inpainting.compiled_query import CompiledQuery
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import DIFFUSION
 
@@ -23,12 +24,12 @@ class Catalog:
 
     @cached_property
     def _rows(self) -> list[InferenceModel]:
-        return list(InferenceModel.objects.filter(enabled=True))
+        return _enabled_models.instances()
 
     @cached_property
     def loras(self) -> list[Lora]:
         """The LoRAs whose files exist."""
-        return [row for row in Lora.objects.filter(enabled=True) if row.is_installed]
+        return [row for row in _enabled_loras.instances() if row.is_installed]
 
     @property
     def checkpoints(self) -> list[InferenceModel]:
@@ -149,6 +150,10 @@ class Catalog:
         vaes = [row for row in self.adapters if (row.family, row.kind) == (family, Kind.VAE)]
         tiny = [row.slug for row in vaes if row.weights is not None and class_name_in(row.weights) == TINY_VAE]
         return DraftAdapters(lora=next(iter(lcm), None), vae=next(iter(tiny), None))
+
+
+_enabled_models = CompiledQuery(lambda: InferenceModel.objects.filter(enabled=True))
+_enabled_loras = CompiledQuery(lambda: Lora.objects.filter(enabled=True))
 
 
 def filter_by_name(rows: list[InferenceModel], name: str) -> list[InferenceModel]:

@@ -9,6 +9,11 @@ Batches give way to the user's single generations: a single one takes over the s
 batch, which moves to the end of the flow. While both wait, every second slot is left to the batches. The slots of one
 user never overlap, so other users lose nothing. Where a single one needs less than the slot, the rest is left unused.
 
+All batches of a user share those slots in the order in which they were sent, rather than having a flow each. Of equal
+batches that take turns, all end at the end; one after the other, the first ends after its own time and the last no
+later. And tags are final when a generation is accepted, so that a position is a count over an index: turns would move
+every waiting picture of the user whenever another batch arrives or ends.
+
 Tags are integers: pixels x steps, which 64 bits count for thousands of years. Locks are taken in the order generation,
 flow, virtual time; an accepting transaction never waits for the lock of a generation.
 """
@@ -16,14 +21,16 @@ flow, virtual time; an accepting transaction never waits for the lock of a gener
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
+from uuid import UUID
 
+from django.apps import apps
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce
 
-Generation = Any
-"""The model, whose module imports this one."""
+from inpainting.compiled_query import CompiledQuery, Parameter
+
 OVERHEAD_PIXELS = 1 << 16
 """Added to the pixels of a window: loading, compositing and storing take time however small it is."""
 
@@ -34,6 +41,17 @@ class Slot:
 
     start: int
     end: int
+
+
+class Queued(Protocol):
+    """A `Generation`, whose module imports this one."""
+
+    pk: UUID
+    owner_id: int
+    queue: str
+    cost: int
+    start_tag: int
+    finish_tag: int
 
 
 class VirtualTime(models.Model):
@@ -71,11 +89,10 @@ def cost_of(pixels: int, *, images: int, steps: int | None) -> int:
     return (pixels + OVERHEAD_PIXELS) * images * max(1, steps or 1)
 
 
-def take_slot(generation: Generation, *, weight: int, in_batch: bool) -> Slot:
+def take_slot(generation: Queued, *, weight: int, in_batch: bool) -> Slot:
     """The slot of a generation that is about to be saved, in the caller's transaction."""
     length = max(1, generation.cost // weight)
-    flow = _lock_flow(generation)
-    now = _present(generation, flow)
+    flow, now = _lock_flow(generation)
     start = None if in_batch else _take_over(generation, flow, max(now, flow.next_single_tag), length)
     if start is None:
         start = max(now, flow.next_tag)
@@ -88,14 +105,14 @@ def take_slot(generation: Generation, *, weight: int, in_batch: bool) -> Slot:
     return Slot(start, start + length)
 
 
-def record_start(generation: Generation) -> None:
+def record_start(generation: Queued) -> None:
     """Advance the virtual time to the start tag of a generation that was started, in the same transaction."""
     started = Flow.objects.filter(_of(generation), started_tag__lt=generation.finish_tag)
     started.update(started_tag=generation.finish_tag)
     VirtualTime.objects.filter(queue=generation.queue, tag__lt=generation.start_tag).update(tag=generation.start_tag)
 
 
-def return_slot(generation: Generation) -> None:
+def return_slot(generation: Queued) -> None:
     """Let the flow end with its last slot again after a waiting generation was cancelled, in the same transaction."""
     flow = Flow.objects.select_for_update().filter(_of(generation)).first()
     if flow is not None:
@@ -105,40 +122,50 @@ def return_slot(generation: Generation) -> None:
         flow.save(update_fields=["next_tag", "next_single_tag"])
 
 
-def present_tag(queue: str) -> models.Expression:
+def present_tag(queue: object) -> models.Expression:
     """The virtual time of a queue, for an update."""
     tags = VirtualTime.objects.filter(queue=queue).values("tag")
     return Coalesce(models.Subquery(tags), 0, output_field=models.BigIntegerField())
 
 
-def _lock_flow(generation: Generation) -> Flow:
-    """The flow, created where it is missing. `virtual_time`, `is_idle`: of its queue; nothing waits or runs in it."""
-    live = type(generation)._default_manager.filter(queue=generation.queue, finished_at=None)
-    flows = Flow.objects.select_for_update(of=("self",)).annotate(
-        virtual_time=present_tag(generation.queue), is_idle=~models.Exists(live)
-    )
-    flow = flows.filter(_of(generation)).first()
-    if flow is None:
+def _lock_flow(generation: Queued) -> tuple[Flow, int]:
+    """The flow, created where it is missing, and the present virtual time of its queue."""
+    key = {"owner": generation.owner_id, "queue": generation.queue}
+    rows = _flow.rows(**key)
+    if not rows:
         VirtualTime.objects.bulk_create([VirtualTime(queue=generation.queue)], ignore_conflicts=True)
         new = Flow(owner_id=generation.owner_id, queue=generation.queue)
         Flow.objects.bulk_create([new], ignore_conflicts=True)
-        flow = flows.get(_of(generation))
-    return flow
+        rows = _flow.rows(**key)
+    pk, next_tag, next_single_tag, now, is_idle = rows[0]
+    flow = Flow(pk=pk, next_tag=next_tag, next_single_tag=next_single_tag)
+    return flow, _forgive(generation.queue, now) if is_idle else now
 
 
-def _present(generation: Generation, flow: Any) -> int:
-    """The virtual time. In an idle queue it advances to the end of all that was started: nobody owes anything."""
-    now: int = flow.virtual_time
-    if flow.is_idle:
-        ends = (
-            Flow.objects.filter(queue=generation.queue).order_by("-started_tag").values_list("started_tag", flat=True)
-        )
-        now = max(now, ends.first() or 0)
-        VirtualTime.objects.filter(queue=generation.queue, tag__lt=now).update(tag=now)
+def _forgive(queue: str, now: int) -> int:
+    """Advance the virtual time of an idle queue to the end of all that was started: nobody owes anything."""
+    ends = Flow.objects.filter(queue=queue).order_by("-started_tag").values_list("started_tag", flat=True)
+    now = max(now, ends.first() or 0)
+    VirtualTime.objects.filter(queue=queue, tag__lt=now).update(tag=now)
     return now
 
 
-def _take_over(generation: Generation, flow: Flow, earliest: int, length: int) -> int | None:
+def _locked_flow() -> models.QuerySet[Flow, Any]:
+    queue = Parameter("queue", Flow._meta.get_field("queue"))
+    live = _generations().filter(queue=queue, finished_at=None)
+    flows = Flow.objects.select_for_update(of=("self",)).filter(
+        owner=Parameter("owner", Flow._meta.get_field("owner")), queue=queue
+    )
+    return flows.annotate(now=present_tag(queue), is_idle=~models.Exists(live)).values_list(
+        "pk", "next_tag", "next_single_tag", "now", "is_idle"
+    )
+
+
+_flow = CompiledQuery(_locked_flow)
+"""A flow, locked, with the virtual time of its queue, and whether nothing waits or runs in the queue."""
+
+
+def _take_over(generation: Queued, flow: Flow, earliest: int, length: int) -> int | None:
     """Free slots of batches from `earliest` on and return their start; None where none waits there.
 
     Those that another transaction is starting keep their slots.
@@ -158,11 +185,15 @@ def _take_over(generation: Generation, flow: Flow, earliest: int, length: int) -
     return first.start_tag
 
 
-def _waiting(generation: Generation) -> models.QuerySet[Any]:
+def _generations() -> models.Manager[Any]:
+    return apps.get_model("inpainting", "Generation")._default_manager
+
+
+def _waiting(generation: Queued) -> models.QuerySet[Any]:
     """The generations of the same flow that wait."""
-    live = type(generation)._default_manager.filter(finished_at=None, owner=generation.owner_id)
+    live = _generations().filter(finished_at=None, owner=generation.owner_id)
     return live.filter(queue=generation.queue, status="queued")
 
 
-def _of(generation: Generation) -> models.Q:
+def _of(generation: Queued) -> models.Q:
     return models.Q(owner=generation.owner_id, queue=generation.queue)

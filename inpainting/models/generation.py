@@ -42,7 +42,11 @@ class Status(models.TextChoices):
     CANCELLED = "cancelled"
 
 
-QUEUE_ORDER = ("queue", "status", "run_alone", "attempts", "start_tag", "created_at", "id")
+START_ORDER = ("attempts", "start_tag", "created_at", "id")
+"""The order in which the waiting generations of a queue start: first those that must run alone, then the others.
+
+Attempts: only of those that must run alone, whose crashes count; the one with the fewest comes first.
+"""
 ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
@@ -98,10 +102,11 @@ class Generation(Reviewed, GenerationRequest):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["owner", "-created_at", "-id"], name="generation_of_owner"),
             models.Index(fields=["status", "created_at"]),
+            models.Index(fields=["engine", "status", "-created_at"], name="generation_of_engine"),
             models.Index(fields=["status"], condition=models.Q(run_alone=True), name="generation_runs_alone"),
             # In the order in which they start, with all that a position and an ETA read.
             models.Index(
-                fields=[*QUEUE_ORDER, "likely_seconds", "finished_at"],
+                fields=["queue", "status", "run_alone", *START_ORDER, "likely_seconds", "finished_at"],
                 condition=models.Q(finished_at=None),
                 name="generation_queue_order",
             ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+
+from inpainting.compiled_query import CompiledQuery, Parameter
 
 
 class UserLimits(models.Model):
@@ -43,7 +45,15 @@ class UserLimits(models.Model):
         return f"limits of {self.user or 'everybody'}"
 
     @classmethod
-    def for_user(cls, user: object) -> UserLimits | None:
+    def for_user(cls, user: Any) -> UserLimits | None:
         """The limits that apply to a user, or None."""
-        rows = cls.objects.filter(models.Q(user=user) | models.Q(user=None))
-        return rows.order_by(models.F("user").asc(nulls_last=True)).first()
+        return next(iter(_of_user.instances(user=user.pk)), None)
+
+
+def _rows_for_user() -> models.QuerySet[UserLimits]:
+    user = Parameter("user", UserLimits._meta.get_field("user"))
+    rows = UserLimits.objects.filter(models.Q(user=user) | models.Q(user=None))
+    return rows.order_by(models.F("user").asc(nulls_last=True))[:1]
+
+
+_of_user = CompiledQuery(_rows_for_user)

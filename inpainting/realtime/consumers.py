@@ -20,7 +20,8 @@ from inpainting.generations import history
 from inpainting.models import Generation, Status
 from inpainting.realtime import events
 from inpainting.realtime.current_event import current_event, queued_event
-from inpainting.realtime.queue_positions import Positions, broadcaster
+from inpainting.realtime.queue_positions import broadcaster
+from inpainting.worker.run_time_estimates import Positions
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
 
     async def positions_polled(self, positions: Positions) -> None:
         for pk, sent in list(self.queued.items()):
-            place = positions.get(pk)
+            place = positions.of(pk)
             if place is not None and place.is_minimum and sent is not None and sent < place.position:
                 continue  # it was among those that are counted, and has started a moment ago
             if place is not None and is_worth_sending(sent, place.position):

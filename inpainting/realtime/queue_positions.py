@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from typing import Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -17,12 +16,11 @@ from channels.db import database_sync_to_async
 from django.db import DatabaseError, InterfaceError
 
 from inpainting.worker import run_time_estimates
-from inpainting.worker.run_time_estimates import QueuePosition
+from inpainting.worker.run_time_estimates import Positions, QueuePosition
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-Positions = Mapping[UUID, QueuePosition]
 
 
 class Subscriber(Protocol):
@@ -33,7 +31,7 @@ class PositionBroadcaster:
     """Polls the queue while it has subscribers and passes the positions to them. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self.latest: Positions = {}
+        self.latest = Positions()
         self.subscribers: set[Subscriber] = set()
         self._polling: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -43,7 +41,7 @@ class PositionBroadcaster:
         """Return the position, at most POLL_SECONDS old. None if not queued, or queued after the last poll."""
         if asyncio.get_running_loop().time() - self._read_at > POLL_SECONDS:
             await self.read()
-        return self.latest.get(pk)
+        return self.latest.of(pk)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         self.subscribers.add(subscriber)

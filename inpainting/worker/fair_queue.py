@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
+from functools import cache, partial
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from inpainting.compiled_query import CompiledQuery, Parameter
 from inpainting.engines.base import Queue
 from inpainting.leases import NOT_LEASED
 from inpainting.models import Generation, Status
+from inpainting.models.generation import START_ORDER
 from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.worker import watchdog
-
-ORDER = ("attempts", "start_tag", "created_at", "id")
-"""Attempts: only of those that must run alone, whose crashes count; the one with the fewest comes first."""
 
 _claiming = threading.Lock()
 _served: set[Queue] = set()
@@ -27,14 +28,14 @@ def startable_in(queue: Queue) -> QuerySet[Generation]:
     return Generation.startable().filter(queue=queue)
 
 
-def waiting_in(queue: str, *, alone: bool) -> QuerySet[Generation]:
+def waiting_in(queue: object, *, alone: object) -> QuerySet[Generation]:
     """The queued generations that must run alone, or the others, in the order in which they start.
 
     Also those whose earliest start is still to come.
     """
     queued = Generation.objects.filter(finished_at=None, status=Status.QUEUED, queue=queue)
     # `run_alone IN (1)` is found in an index of SQLite, `run_alone` is not.
-    return queued.filter(run_alone__in=[alone]).order_by(*ORDER)
+    return queued.filter(run_alone__in=[alone]).order_by(*START_ORDER)
 
 
 def worker_count(queue: Queue) -> int:
@@ -52,36 +53,76 @@ def fair_order_in(queue: Queue = Queue.CPU, *, limit: int | None = None) -> list
 
 def seconds_before(generation: Generation, limit: int) -> list[float | None]:
     """The likely seconds of the generations that start before a waiting one, in order; the first `limit` of them."""
-    attempts, tag, created_at = generation.attempts, generation.start_tag, generation.created_at
-    peers = waiting_in(generation.queue, alone=generation.run_alone)
-    before = [] if generation.run_alone else [waiting_in(generation.queue, alone=True)]
-    before += [peers.filter(attempts__lt=attempts)] if attempts else []
+    first, fewer_attempts, earlier = _before(limit)
+    values = {name: getattr(generation, name) for name in ("queue", *START_ORDER)}
+    alone = generation.run_alone
+    rows = [] if alone else first.rows(queue=generation.queue)
+    rows += fewer_attempts.rows(**values, alone=alone) if generation.attempts else []
+    rows += earlier.rows(**values, alone=alone)
+    return [seconds for (seconds,) in rows[:limit]]
+
+
+@cache
+def _before(limit: int) -> tuple[CompiledQuery[Generation], CompiledQuery[Generation], CompiledQuery[Generation]]:
+    """The generations before another one: those that must run alone, and of its peers those with fewer attempts, and
+    those with as many that come earlier."""
+    attempts, tag, created_at, pk = (_parameter(name) for name in START_ORDER)
+    peers = partial(waiting_in, _parameter("queue"), alone=_parameter("run_alone", "alone"))
     # The range of the index, start_tag <= tag, and of those with the same tag the older ones.
-    older = Q(start_tag__lt=tag) | Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=generation.pk)
-    before.append(peers.filter(older, attempts=attempts, start_tag__lte=tag))
-    return [second for some in before for second in some.values_list("likely_seconds", flat=True)[:limit]][:limit]
+    older = Q(start_tag__lt=tag) | Q(created_at__lt=created_at) | Q(created_at=created_at, id__lt=pk)
+    return (
+        CompiledQuery(lambda: waiting_in(_parameter("queue"), alone=True).values_list("likely_seconds")[:limit]),
+        CompiledQuery(lambda: peers().filter(attempts__lt=attempts).values_list("likely_seconds")[:limit]),
+        CompiledQuery(
+            lambda: peers().filter(older, attempts=attempts, start_tag__lte=tag).values_list("likely_seconds")[:limit]
+        ),
+    )
 
 
 def start_next(queue: Queue = Queue.CPU) -> Generation | None:
     """Claim the next generation. None if none may start, other workers claimed them all, or this process stops."""
     with _claiming:
         _served.add(queue)
-        must_run_alone = _must_run_alone()
+        must_run_alone = any(_waiting_alone.rows(queue=served) for served in _served)
         running = list(Generation.running_here().values_list("run_alone", flat=True))
         if any(running) or (running and must_run_alone):
             return None
-        next_ones = waiting_in(queue, alone=must_run_alone).filter(NOT_LEASED, cancel_requested=False)
         while not watchdog.stopping.is_set():
             with transaction.atomic():
                 # Those that other processes are starting are skipped. SQLite has one writing transaction at a time.
-                locked = next_ones.select_for_update(skip_locked=True, of=("self",), no_key=True)
-                generation = locked.select_related(*INPUT_IMAGES).first()
+                generation = next(iter(_next.instances(queue=queue, alone=must_run_alone)), None)
                 if generation is None or generation.start():
-                    return generation
+                    return None if generation is None else _with_input_images(generation)
     return None
 
 
-def _must_run_alone() -> bool:
-    """Whether a generation that must run alone waits in a queue of this process, which then starts no other."""
-    waiting = (waiting_in(queue, alone=True).filter(NOT_LEASED).values_list("pk")[:1] for queue in _served)
-    return any(list(first) for first in waiting)
+def _with_input_images(generation: Generation) -> Generation:
+    """Read its input images, by as many queries: joined to that of the generation they take longer."""
+    for name in INPUT_IMAGES:
+        pk = getattr(generation, f"{name}_id")
+        if pk is not None:
+            (picture,) = _by_pk(Generation._meta.get_field(name).related_model).instances(pk=pk)
+            setattr(generation, name, picture)
+    return generation
+
+
+@cache
+def _by_pk(model: Any) -> CompiledQuery[Any]:
+    return CompiledQuery(lambda: model.objects.filter(pk=Parameter("pk", model._meta.pk)))
+
+
+def _parameter(field: str, name: str = "") -> Parameter:
+    return Parameter(name or field, Generation._meta.get_field(field))
+
+
+_waiting_alone = CompiledQuery(
+    lambda: waiting_in(_parameter("queue"), alone=True).filter(NOT_LEASED).values_list("pk")[:1]
+)
+"""A generation of a queue that must run alone. A process that serves the queue then starts no other."""
+_next = CompiledQuery(
+    lambda: (
+        waiting_in(_parameter("queue"), alone=_parameter("run_alone", "alone"))
+        .filter(NOT_LEASED, cancel_requested=False)
+        .select_for_update(skip_locked=True, no_key=True)[:1]
+    )
+)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+from django.db.models import QuerySet
 from django.utils import timezone
 from numpy.typing import NDArray
 
+from inpainting.compiled_query import CompiledQuery, Parameter
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, Status
 from inpainting.worker.fair_queue import fair_order_in, seconds_before, worker_count
@@ -96,18 +98,26 @@ WORKLOAD_FIELDS = ("painted_pixels", "source__width", "source__height", "mask__b
 
 def estimator_for(engine: str) -> RuntimeEstimator:
     """The estimator of an engine. Ordered by creation, which is indexed and close to the order of completion."""
-    done = Generation.objects.filter(engine=engine, status=Status.SUCCEEDED).order_by("-created_at")
-    return _estimator_up_to(engine, done.values_list("pk", "finished_at").first())
+    newest = _newest_done.rows(engine=engine)
+    return _estimator_up_to(engine, tuple(newest[0]) if newest else None)
 
 
 @lru_cache(maxsize=16)
 def _estimator_up_to(engine: str, newest: tuple[UUID, datetime] | None) -> RuntimeEstimator:
     """Fitted again only when a newer generation has succeeded, because every 202 answer needs an estimate."""
-    done = Generation.objects.filter(engine=engine, status=Status.SUCCEEDED).order_by("-created_at")[:MAX_OBSERVATIONS]
-    times = done.values_list("started_at", "finished_at", *WORKLOAD_FIELDS)
+    times = _done_by(engine).values_list("started_at", "finished_at", *WORKLOAD_FIELDS)[:MAX_OBSERVATIONS]
     return RuntimeEstimator(
         [(workload_from(fields), (end - start).total_seconds()) for start, end, *fields in times if start and end]
     )
+
+
+def _done_by(engine: object) -> QuerySet[Generation]:
+    return Generation.objects.filter(engine=engine, status=Status.SUCCEEDED).order_by("-created_at")
+
+
+_newest_done = CompiledQuery(
+    lambda: _done_by(Parameter("engine", Generation._meta.get_field("engine"))).values_list("pk", "finished_at")[:1]
+)
 
 
 def workload_from(fields: Sequence[Any]) -> Workload:
@@ -140,20 +150,20 @@ def queue_position(generation: Generation, *, was_just_accepted: bool = False) -
         return QueuePosition(len(before) + 1, None, is_minimum)
     free = _seconds_until_free(Queue(generation.queue), unknown=own)
     for seconds in before:
-        _occupy(free, seconds, unknown=own)
+        heapq.heapreplace(free, free[0] + (own if seconds is None else seconds))
     return QueuePosition(len(before) + 1, _occupy(free, own, unknown=None), is_minimum)
 
 
-class Positions(dict[UUID, QueuePosition]):
-    """The positions of the first generations of every queue. `get` returns `beyond` for any other.
+@dataclass(slots=True)
+class Positions:
+    """first: the positions of the first generations of every queue. beyond: that of all others, None without others."""
 
-    beyond: the position of all others that wait; None where there are no others.
-    """
-
+    first: dict[UUID, QueuePosition] = field(default_factory=dict)
     beyond: QueuePosition | None = None
 
-    def get(self, pk: UUID, default: Any = None) -> Any:
-        return super().get(pk, self.beyond if default is None else default)
+    def of(self, pk: UUID) -> QueuePosition | None:
+        """The position of a waiting generation. None if nothing waited behind the first ones."""
+        return self.first.get(pk, self.beyond)
 
 
 def positions() -> Positions:
@@ -173,7 +183,7 @@ def positions() -> Positions:
             if place.is_minimum:
                 found.beyond = place
             else:
-                found[pk] = place
+                found.first[pk] = place
     return found
 
 
@@ -183,11 +193,17 @@ def _seconds_until_free(queue: Queue, *, unknown: float | None) -> list[float]:
     unknown: the likely seconds of a generation without an estimate.
     """
     free = [0.0] * worker_count(queue)
-    running = Generation.objects.filter(finished_at=None, status=Status.RUNNING, queue=queue)
-    for started, step, steps, likely in running.values_list("started_at", "step", "steps", "likely_seconds"):
+    for started, step, steps, likely in _running_in.rows(queue=queue):
         left = _seconds_left_now(started, step, steps, unknown if likely is None else likely)
         heapq.heapreplace(free, left or 0.0)
     return free
+
+
+_running_in = CompiledQuery(
+    lambda: Generation.objects.filter(
+        finished_at=None, status=Status.RUNNING, queue=Parameter("queue", Generation._meta.get_field("queue"))
+    ).values_list("started_at", "step", "steps", "likely_seconds")
+)
 
 
 def _occupy(free: list[float], seconds: float | None, *, unknown: float | None) -> float | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from channels.db import database_sync_to_async as in_database
@@ -17,7 +16,7 @@ from inpainting.realtime import queue_positions
 from inpainting.realtime.consumers import is_worth_sending
 from inpainting.realtime.queue_positions import PositionBroadcaster, broadcaster
 from inpainting.worker import run_time_estimates
-from inpainting.worker.run_time_estimates import QueuePosition
+from inpainting.worker.run_time_estimates import Positions, QueuePosition
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import session_socket, signed_in
 
@@ -80,16 +79,16 @@ class CountingQueue:
     def __init__(self) -> None:
         self.pk, self.reads = uuid4(), 0
 
-    def __call__(self) -> dict[UUID, QueuePosition]:
+    def __call__(self) -> Positions:
         self.reads += 1
-        return {self.pk: QueuePosition(3, None)}
+        return Positions({self.pk: QueuePosition(3, None)})
 
 
 class Recorder:
     def __init__(self) -> None:
-        self.received: list[Mapping[UUID, QueuePosition]] = []
+        self.received: list[Positions] = []
 
-    async def positions_polled(self, latest: Mapping[UUID, QueuePosition]) -> None:
+    async def positions_polled(self, latest: Positions) -> None:
         self.received.append(latest)
 
 
@@ -128,7 +127,7 @@ async def test_the_last_positions_are_kept_while_the_database_fails(
 
     monkeypatch.setattr(run_time_estimates, "positions", fail)
     await positions.read()
-    assert positions.latest == {queue.pk: QueuePosition(3, None)}
+    assert positions.latest.first == {queue.pk: QueuePosition(3, None)}
 
 
 async def test_the_queue_is_not_read_without_subscribers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,10 +145,10 @@ async def test_the_queue_is_not_read_without_subscribers(monkeypatch: pytest.Mon
 
 
 async def test_a_broken_socket_does_not_stop_the_updates_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_time_estimates, "positions", dict)
+    monkeypatch.setattr(run_time_estimates, "positions", Positions)
 
     class Broken:
-        async def positions_polled(self, latest: Mapping[UUID, QueuePosition]) -> None:
+        async def positions_polled(self, latest: Positions) -> None:
             raise RuntimeError("gone")
 
     positions, recorder = PositionBroadcaster(), Recorder()
@@ -177,9 +176,9 @@ def test_estimates_divide_the_queue_among_the_workers(
     all_of_them = [wait(alice) for _ in range(4)]
     past = run_time_estimates.RuntimeEstimator([(run_time_estimates.generation_workload(all_of_them[0]), 4.0)])
     monkeypatch.setattr(run_time_estimates, "estimator_for", lambda engine: past)
-    assert [run_time_estimates.positions()[one.pk].eta for one in all_of_them] == [4.0, 4.0, 8.0, 8.0]
+    assert [run_time_estimates.positions().first[one.pk].eta for one in all_of_them] == [4.0, 4.0, 8.0, 8.0]
     all_of_them[0].start()
-    found = run_time_estimates.positions()
+    found = run_time_estimates.positions().first
     assert [found[one.pk].position for one in all_of_them[1:]] == [1, 2, 3]
     assert found[all_of_them[1].pk].eta == 4.0
 
@@ -187,4 +186,4 @@ def test_estimates_divide_the_queue_among_the_workers(
 def test_an_ended_generation_has_no_position(alice: User, waiting: Generation, client: Client) -> None:
     waiting.cancel()
     assert run_time_estimates.queue_position(waiting) is None
-    assert run_time_estimates.positions() == {}
+    assert run_time_estimates.positions() == Positions()

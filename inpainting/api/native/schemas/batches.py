@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from django.urls import reverse
 from rest_framework import serializers
@@ -17,7 +16,7 @@ from inpainting.generations.description import image_url
 from inpainting.generations.history import GenerationRemoved
 from inpainting.models import Batch, BatchItem, Status
 from inpainting.models.batch import ITEM_STATES, REFUSED
-from inpainting.worker.run_time_estimates import QueuePosition, positions
+from inpainting.worker.run_time_estimates import Positions, QueuePosition, positions
 
 NEEDS_NEW_PICTURE = InvalidRequest(
     "This picture was refused when it was sent; send another one in a new batch.", code="new_picture_needed"
@@ -53,10 +52,10 @@ class BatchItemDocument(QueueFields, Answer):
         return reverse("generation-detail", args=[item.generation.pk]) if item.generation else None
 
     def place_of(self, item: BatchItem) -> QueuePosition | None:
-        waiting: Mapping[UUID, QueuePosition] = self.context["positions"]
+        waiting: Positions = self.context["positions"]
         if item.generation is None or item.state != Status.QUEUED:
             return None
-        return waiting.get(item.generation.pk)
+        return waiting.of(item.generation.pk)
 
     def get_images(self, item: BatchItem) -> list[str]:
         if item.generation is None or item.generation.is_hidden:
@@ -140,6 +139,6 @@ class BatchPageDocument(Page):
     results = BatchDocument(many=True)
 
 
-def positions_of(batch: Batch) -> Mapping[UUID, QueuePosition]:
+def positions_of(batch: Batch) -> Positions:
     """The queue positions, for the context of an answer; empty, without a query, where no item waits."""
-    return positions() if any(item.state == Status.QUEUED for item in batch.items.all()) else {}
+    return positions() if any(item.state == Status.QUEUED for item in batch.items.all()) else Positions()
