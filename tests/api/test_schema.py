@@ -68,6 +68,7 @@ OPERATIONS = [
     "POST /api/img2img/dry-run",
     "POST /api/img2img/interrupt",
     "POST /api/masks/",
+    "POST /api/masks/operations/",
     "POST /api/plan/",
     "POST /api/tickets/",
     "POST /api/upload-mask",

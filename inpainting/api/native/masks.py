@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import threading
 from collections.abc import Mapping
@@ -16,14 +15,14 @@ from rest_framework.response import Response
 from accounts.models import Scope
 from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.api.native.bodies import Body, read_body
+from inpainting.api.native.mask_objects import written
 from inpainting.api.native.schemas.masks import MASKS, MaskForm, SelectedMask
 from inpainting.api.openapi import READING, documented
 from inpainting.api.pictures import IMAGE, SentPicture, read_picture
 from inpainting.api.views import AnyBodyView
 from inpainting.core import masks
-from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.picture import Mask
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Selection
 
@@ -31,7 +30,7 @@ BY_ID = {"source": "generation-source", "picture": "draft-picture"}
 """Fields with the id of a picture of the user, and the routes of these pictures."""
 
 # Each computes for up to a few seconds, so that workers and other requests keep a processor.
-_segmenting = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
+computing = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
 
 
 class Masks(AnyBodyView):
@@ -53,9 +52,9 @@ class Masks(AnyBodyView):
         with limit_segmentations(request.user):
             picture = read_picture(sent_image(body, values), IMAGE, request).picture
             selection = selection.within(picture.size)
-            with _segmenting:
+            with computing:
                 mask = segmenter.segment(picture, selection)
-            return Response(SelectedMask.render(answer(mask, segmenter.name)))
+            return Response(SelectedMask.render({**answer(mask, values["format"]), "segmenter": segmenter.name}))
 
 
 def sent_image(body: Body, values: Mapping[str, Any]) -> SentPicture:
@@ -68,14 +67,13 @@ def sent_image(body: Body, values: Mapping[str, Any]) -> SentPicture:
     return sent[0]
 
 
-def answer(mask: Mask, segmenter: str) -> dict[str, Any]:
+def answer(mask: Mask, form: str) -> dict[str, Any]:
+    """The values of an answer with a mask in this format, a MaskFormat."""
     box = masks.bounds(mask)
-    png = encode_png(Picture(mask[:, :, None]))
     return {
-        "mask": "data:image/png;base64," + base64.b64encode(png).decode(),
+        "mask": written(mask, form),
         "box": None if box is None else [box.left, box.top, box.right, box.bottom],
         "area": int(np.count_nonzero(mask)),
         "width": mask.shape[1],
         "height": mask.shape[0],
-        "segmenter": segmenter,
     }

@@ -7,6 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from inpainting.api.native.mask_objects import MaskFormat
 from inpainting.api.native.schemas.base import Answer, Constant
 from inpainting.api.native.schemas.drafts import SHA256
 from inpainting.api.setting_fields import Text, parse_json
@@ -17,6 +18,22 @@ from inpainting.segmenters import registry
 from inpainting.segmenters.base import MAX_POINTS, Point, box_around
 
 POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 3}
+SIZE = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2, "description": "Height, width."}
+COUNTS = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}}]}
+MASK_OBJECT = {
+    "type": "object",
+    "required": ["size"],
+    "properties": {
+        "size": SIZE,
+        "counts": {**COUNTS, "description": "COCO's run lengths: a list, or their compressed text."},
+        "path": {"type": "string", "description": "The `d` of an SVG path of straight lines, filled by even-odd."},
+        "polygons": {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "number"}},
+            "description": "COCO's polygons, [x, y, x, y, …] each; the mask is all of them together.",
+        },
+    },
+}
 BOX = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
 
 
@@ -65,6 +82,7 @@ class MaskForm(serializers.Serializer):
         required=False,
         help_text="In place of `image`: the SHA-256 of a picture that was sent to `/api/draft/pictures/<sha256>/`.",
     )
+    format = serializers.ChoiceField([*MaskFormat], default=MaskFormat.PNG, help_text="Of the answer.")
     segmenter = Text(required=False, max_length=60, help_text=f"Default: {registry.DEFAULT}.")
 
 
@@ -87,15 +105,25 @@ class MaskJson(MaskForm):
 MASKS = {"multipart/form-data": MaskUploadForm, "application/json": MaskJson}
 
 
-class SelectedMask(Answer):
+@extend_schema_field({"oneOf": [{"type": "string"}, MASK_OBJECT]})
+class WrittenMask(serializers.Field):
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class ChangedMask(Answer):
     status = Constant("success")
-    mask = serializers.CharField(
-        help_text="Data URL of a PNG of the image's size: white is selected, black is not (`white_repaints`)."
+    mask = WrittenMask(
+        help_text="By `format`: a data URL of a PNG in which white is selected (`white_repaints`), or an object with"
+        " `size` and `counts` or `path`."
     )
     box = serializers.ListField(
         child=serializers.IntegerField(), allow_null=True, help_text="Left, top, right, bottom of what is selected."
     )
-    area = serializers.IntegerField(help_text="Selected pixels; 0 where no object was found.")
+    area = serializers.IntegerField(help_text="Selected pixels; 0 where nothing is selected.")
     width = serializers.IntegerField()
     height = serializers.IntegerField()
+
+
+class SelectedMask(ChangedMask):
     segmenter = serializers.CharField()

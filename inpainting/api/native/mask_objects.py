@@ -1,0 +1,91 @@
+"""Masks in the formats of answers and bodies: PNG, and objects with a size and run lengths or outlines."""
+
+from __future__ import annotations
+
+import base64
+from enum import StrEnum
+from typing import Any
+
+from inpainting.core.codecs import encode_png
+from inpainting.core.codecs.intake import DEFAULT_LIMITS
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Size
+from inpainting.core.mask_formats import (
+    checked_rings,
+    compressed,
+    decompressed,
+    filled,
+    mask_of_run_lengths,
+    outlines,
+    rings_of_path,
+    run_lengths,
+    svg_path,
+)
+from inpainting.core.picture import Mask, Picture
+from inpainting.core.validation import check_count, check_range, finite_numbers
+
+MAX_POLYGONS = 100
+
+
+class MaskFormat(StrEnum):
+    PNG = "png"
+    """A data URL."""
+    RLE = "rle"
+    """COCO's run lengths as compressed text."""
+    SVG = "svg"
+    """An SVG path."""
+
+
+def written(mask: Mask, form: str) -> str | dict[str, Any]:
+    """The mask in a format. Raises InvalidRequest (`mask_too_complex`) for a path with too many corners."""
+    if form == MaskFormat.PNG:
+        return "data:image/png;base64," + base64.b64encode(encode_png(Picture(mask[:, :, None]))).decode()
+    size = list(mask.shape)
+    if form == MaskFormat.RLE:
+        return {"size": size, "counts": compressed(run_lengths(mask))}
+    return {"size": size, "path": svg_path(outlines(mask))}
+
+
+def mask_of_object(sent: dict[str, Any]) -> Mask:
+    """The mask of an object with `size`, which is height and width, and one of `counts`, `path` and `polygons`.
+
+    Raises InvalidRequest for a malformed object, and for a mask larger than pictures may be.
+    """
+    size = _size(sent.get("size"))
+    match {name: value for name, value in sent.items() if name != "size"}:
+        case {"counts": str(text), **others} if not others:
+            return mask_of_run_lengths(decompressed(text), size)
+        case {"counts": list(lengths), **others} if not others:
+            return mask_of_run_lengths(lengths, size)
+        case {"path": str(path), **others} if not others:
+            return filled(rings_of_path(path), size)
+        case {"polygons": list(polygons), **others} if not others:
+            return _union(polygons, size)
+    message = "A mask that is an object needs size and one of counts (a text or a list), path (a text) and polygons."
+    raise InvalidRequest(message, code="mask_invalid", field="mask")
+
+
+def _size(sent: Any) -> Size:
+    if not isinstance(sent, list) or len(sent) != 2 or not all(type(side) is int for side in sent):
+        raise InvalidRequest("size of the mask must be [height, width].", code="mask_invalid", field="mask")
+    for side in sent:
+        check_range("size", side, 1, DEFAULT_LIMITS.max_side, field="mask")
+    size = Size(sent[1], sent[0])
+    check_count("mask", size.area, DEFAULT_LIMITS.max_pixels, f"The mask has {size.area} pixels")
+    return size
+
+
+def _union(polygons: list[Any], size: Size) -> Mask:
+    """COCO's polygons together, each filled by itself."""
+    check_count("mask", len(polygons), MAX_POLYGONS, f"The mask has {len(polygons)} polygons")
+    rings = []
+    for polygon in polygons:
+        numbers = finite_numbers(polygon)
+        if numbers is None or len(numbers) < 6 or len(numbers) % 2:
+            message = "Each polygon of the mask must be [x, y, x, y, …] with three corners or more."
+            raise InvalidRequest(message, code="mask_invalid", field="mask")
+        rings.append(list(zip(numbers[::2], numbers[1::2], strict=True)))
+    mask = filled([], size)
+    for ring in checked_rings(rings):
+        mask |= filled([ring], size)
+    return mask

@@ -1,0 +1,62 @@
+"""`POST /api/masks/operations/`: change a mask, combine masks, convert them between formats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Scope
+from inpainting.api.concurrency_limits import limit_segmentations
+from inpainting.api.native.bodies import read_body
+from inpainting.api.native.mask_objects import mask_of_object
+from inpainting.api.native.masks import answer, computing
+from inpainting.api.native.schemas.mask_operations import MASK_OPERATIONS, OperationsForm
+from inpainting.api.native.schemas.masks import ChangedMask
+from inpainting.api.openapi import READING, documented
+from inpainting.api.pictures import MASK, SentPicture, read_picture
+from inpainting.api.views import AnyBodyView
+from inpainting.core import masks
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.masks import MaskPolarity
+from inpainting.core.picture import Mask
+
+
+class MaskOperations(AnyBodyView):
+    """Applies operations in their order and returns the mask in the requested format. Stores nothing."""
+
+    required_scope = Scope.GENERATE
+    takes_pictures = True
+
+    @documented(
+        "Change, combine or convert masks",
+        {200: ChangedMask},
+        problems=(*READING, 429, 503),
+        request=MASK_OPERATIONS,
+        name="mask_operations_create",
+    )
+    def post(self, request: Request) -> Response:
+        body = read_body(request)
+        form = OperationsForm(data={**body.fields, **body.files})
+        form.is_valid(raise_exception=True)
+        values = form.validated_data
+        with limit_segmentations(request.user):
+            mask = self.read("mask", values["mask"], values["mask_polarity"])
+            for index, (operation, sent) in enumerate(values["operations"]):
+                place = f"operations[{index}].mask"
+                other = self.read(place, sent, values["mask_polarity"]) if operation.combines else None
+                with computing:
+                    mask = operation.apply(mask, other)
+            return Response(ChangedMask.render(answer(mask, values["format"])))
+
+    def read(self, field: str, sent: Any, polarity: MaskPolarity) -> Mask:
+        """A mask in any of the formats. Raises InvalidRequest, and what `read_picture` raises."""
+        if isinstance(sent, dict):
+            return mask_of_object(sent)
+        if not isinstance(sent, UploadedFile | str):
+            message = f"{field} must be a PNG file, base64, a data URL, a URL, run lengths or outlines."
+            raise InvalidRequest(message, code="field_missing" if sent is None else "field_invalid", field=field)
+        picture = read_picture(SentPicture(field, sent), MASK, self.request).picture
+        return masks.normalise(picture, polarity=polarity, size=picture.size)
