@@ -71,7 +71,6 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 cleanup.enter_context(one_at_a_time(generation.source.width * generation.source.height, waiting))
             plan = planner().plan_stored(read_request(generation), generation.engine)
             source = plan.request.image
-            thumbnails.append((generation.source, shrunk(source, THUMBNAIL.side)))
             moderate = moderation.moderator(plan.settings)
             report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=moderate is None)
             paintings = paint_or_step_down(generation, plan, report_step)
@@ -88,7 +87,7 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 report_step.renew_lease()
             if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
                 images.clear()
-                store_thumbnails(thumbnails)
+                store_thumbnails([(generation.source, source), *thumbnails])
             else:
                 retry_until_committed(generation.end_cancelled, watch)
         except Cancelled:
@@ -246,12 +245,12 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> Pict
 def store_thumbnails(thumbnails: Iterable[tuple[ThumbnailedPicture, Picture]]) -> None:
     """Write thumbnails to storage after the generation has ended. Those that are not are made when they are requested.
 
-    thumbnails: stored picture and its reduced pixels.
+    thumbnails: stored picture and its pixels, or those of a reduced copy.
     """
-    for picture, small in thumbnails:
+    for picture, pixels in thumbnails:
         try:
             if not picture.thumbnail:
-                picture.store_reduced("thumbnail", reduced_webp(small, "thumbnail"))
+                picture.store_reduced("thumbnail", reduced_webp(pixels, "thumbnail"))
         except (OSError, *DATABASE_UNAVAILABLE):
             logger.warning("The thumbnail of %s cannot be stored", picture, exc_info=True)
 

@@ -10,8 +10,10 @@ from django.test import Client
 from PIL import Image
 
 from accounts.models import User
+from inpainting.core.picture import Picture
+from inpainting.generations.batches import copy_for_rerun
 from inpainting.models import Generation, SourceImage, Status
-from inpainting.models.pictures import ThumbnailedPicture
+from inpainting.models.pictures import ThumbnailedPicture, reduced_webp
 from inpainting.worker import run as running
 
 Generate = Callable[..., Generation]
@@ -49,3 +51,28 @@ def test_thumbnails_are_stored_after_the_answer(
     assert states == [Status.SUCCEEDED] * 2
     assert SourceImage.objects.get().thumbnail
     assert queued.images.get().thumbnail
+
+
+@pytest.mark.django_db
+def test_a_source_image_is_reduced_once_and_not_before_the_answer(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, shrunk = [], running.shrunk
+
+    def reduce(picture: Picture, side: int) -> Picture:
+        states.append(("shrunk", Generation.objects.latest("created_at").status, picture.size.longer))
+        return shrunk(picture, side)
+
+    def encode(picture: Picture, field: str) -> bytes:
+        states.append(("encoded", Generation.objects.latest("created_at").status, picture.size.longer))
+        return reduced_webp(picture, field)
+
+    monkeypatch.setattr(running, "shrunk", reduce)
+    monkeypatch.setattr(running, "reduced_webp", encode)
+    first = generate(alice)
+    result_then_both = [("shrunk", Status.RUNNING, 96), ("encoded", Status.SUCCEEDED, 96), ("encoded", Status.SUCCEEDED, 96)]
+    assert states == result_then_both
+    states.clear()
+    copy_for_rerun(first).save_new()
+    running.run_waiting()
+    assert states == result_then_both[:2], "the source image has a thumbnail by now"
