@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from inpainting.core.codecs import decode_picture, encode_png, read_png_texts, thumbnail_webp, to_rgb8
+from inpainting.core.codecs import decode_picture, encode_png, png, read_png_texts, thumbnail_webp, to_rgb8
+from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake
 from inpainting.core.errors import InvalidPicture, InvalidRequest
 from inpainting.core.picture import Picture
 from tests.core import hostile
@@ -22,6 +23,7 @@ from tests.strategies import examples
 
 PROFILES = {1: (None, hostile.grey_profile()), 3: (None, hostile.srgb_profile(), hostile.swapped_profile())}
 
+INTAKE = Intake("image", DEFAULT_LIMITS)
 ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 """Left, top and steps of PNG's seven passes (section 8.1)."""
 
@@ -73,6 +75,46 @@ def test_opencv_and_pillow_read_our_png(picture: Picture) -> None:
     else:
         theirs = theirs[:, :, [2, 1, 0, 3][: ours.shape[2]]]
     assert np.array_equal(theirs, ours)
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(picture=pictures(), position=st.floats(0, 1, exclude_max=True), difference=st.integers(0, 255))
+def test_a_png_decodes_as_by_the_decoders_own_decompression(picture: Picture, position: float, difference: int) -> None:
+    """Also with a changed byte in its image data, under a matching checksum."""
+    parts = [(kind, bytearray(body)) for kind, body in png.chunks(encode_png(picture), INTAKE)]
+    data = next(body for kind, body in parts if kind == b"IDAT")
+    data[int(position * len(data))] ^= difference
+    file = png.SIGNATURE + b"".join(png.chunk(kind, bytes(body)) for kind, body in parts)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(png, "MAX_STORED_BYTES", 0)
+        expected = outcome(file)
+    assert outcome(file) == expected
+
+
+def outcome(file: bytes) -> object:
+    """The decoded pixels, or the message of the refusal."""
+    try:
+        pixels = decode_picture(file).picture.pixels
+    except InvalidPicture as error:
+        return str(error)
+    return pixels.shape, pixels.tobytes()
+
+
+@pytest.mark.parametrize("colour_type", [hostile.GREY, hostile.COLOUR, hostile.GREY_ALPHA, hostile.COLOUR_ALPHA])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_the_decoder_gets_dense_image_data_decompressed(
+    colour_type: int, depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = np.random.default_rng(3).integers(0, 2**depth, (150, 233, hostile.CHANNELS[colour_type]))
+    samples = samples.astype(np.uint8 if depth == 8 else np.uint16)
+    file, read, decode = hostile.png_of(samples, depth, colour_type), list[bytes](), png.decode_with_opencv
+    monkeypatch.setattr(png, "decode_with_opencv", lambda data: (read.append(data), decode(data))[1])
+    assert np.array_equal(decode_picture(file).picture.pixels, samples)
+    image_data = b"".join(body for kind, body in png.chunks(read[0], INTAKE) if kind == b"IDAT")
+    rows_bytes = 150 * (1 + samples[0].nbytes)
+    assert len(zlib.decompress(image_data)) == rows_bytes
+    blocks = -(-rows_bytes // 65_535)
+    assert len(image_data) == 2 + 5 * blocks + rows_bytes + 4, "stored blocks between the header and the checksum"
 
 
 def test_a_picture_of_several_compression_bands_survives() -> None:
