@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 from inpainting.core.codecs import decode_picture, encode_png, png, read_png_texts, thumbnail_webp, to_rgb8
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake
 from inpainting.core.errors import InvalidPicture, InvalidRequest
-from inpainting.core.picture import Picture
+from inpainting.core.picture import Picture, Pixels
 from tests.core import hostile
 from tests.strategies import examples
 
@@ -108,7 +108,12 @@ def test_the_decoder_gets_dense_image_data_decompressed(
     samples = np.random.default_rng(3).integers(0, 2**depth, (150, 233, hostile.CHANNELS[colour_type]))
     samples = samples.astype(np.uint8 if depth == 8 else np.uint16)
     file, read, decode = hostile.png_of(samples, depth, colour_type), list[bytes](), png.decode_with_opencv
-    monkeypatch.setattr(png, "decode_with_opencv", lambda data: (read.append(data), decode(data))[1])
+
+    def follow(data: bytes) -> Pixels:
+        read.append(data)
+        return decode(data)
+
+    monkeypatch.setattr(png, "decode_with_opencv", follow)
     assert np.array_equal(decode_picture(file).picture.pixels, samples)
     image_data = b"".join(body for kind, body in png.chunks(read[0], INTAKE) if kind == b"IDAT")
     rows_bytes = 150 * (1 + samples[0].nbytes)
