@@ -1,0 +1,103 @@
+"""Select an object in a picture, or in a folder of them, and write its mask."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from inpainting.cli import mask_job
+from inpainting.cli.jobs import pictures_in
+from inpainting.cli.mask_job import MaskJob
+from inpainting.cli.run import error_message
+from inpainting.core.errors import PaintingError
+from inpainting.core.mask_operations import COMBINING, NAMES
+from inpainting.core.masks import MaskPolarity
+from inpainting.segmenters import registry
+from inpainting.segmenters.base import Selection
+
+
+class Command(BaseCommand):
+    help = (
+        "Select the object at a point or in a box of IMAGE and write its mask as a PNG. Given a folder, select at the "
+        "same place of every picture and write NAME_mask.png, as “manage.py inpaint” reads it; masks that exist are "
+        "skipped."
+    )
+    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own way to say it
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("image", type=Path, metavar="IMAGE")
+        parser.add_argument("-o", "--out", type=Path, required=True, help="the .png to write, or a folder")
+        parser.add_argument(
+            "--click",
+            dest="points",
+            type=mask_job.click,
+            action="append",
+            metavar="X,Y",
+            help="a point on the object, in pixels from the top left corner; may be repeated",
+        )
+        parser.add_argument(
+            "--exclude",
+            dest="points",
+            type=mask_job.excluded,
+            action="append",
+            metavar="X,Y",
+            help="a point beside the object; may be repeated",
+        )
+        parser.add_argument("--box", type=mask_job.box, metavar="L,T,R,B", help="a box around the object, in pixels")
+        parser.add_argument("--segmenter", default=registry.DEFAULT, help="its name (default %(default)s)")
+        parser.add_argument(
+            "--operation",
+            dest="operations",
+            type=mask_job.operation,
+            action="append",
+            default=[],
+            metavar="NAME[=PIXELS]",
+            help=f"{', '.join(name for name in NAMES if name not in COMBINING)}; repeated, in this order",
+        )
+        parser.add_argument(
+            "--mask-polarity",
+            choices=[MaskPolarity.BLACK_REPAINTS, MaskPolarity.WHITE_REPAINTS],
+            default=MaskPolarity.BLACK_REPAINTS,
+            help="how the object is drawn: black or white (default %(default)s, as for “manage.py inpaint”)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        os.umask(settings.USERS_UMASK)  # The masks are the user's own files.
+        try:
+            jobs = list(self.jobs(options))
+            registry.find(options["segmenter"])
+        except (PaintingError, OSError) as error:
+            raise CommandError(error_message(error)) from error
+        failed = 0
+        for job in jobs:
+            try:
+                report = job.run()
+            except (PaintingError, OSError) as error:
+                failed += 1
+                report = error_message(error)
+            else:
+                self.stdout.write(str(job.out))
+            self.stderr.write(f"{job.image.name}: {report}")
+        if failed:
+            raise CommandError(f"{failed} of {len(jobs)} could not be selected.", returncode=1)
+
+    def jobs(self, options: dict[str, Any]) -> list[MaskJob]:
+        """A job for each picture. Raises InvalidRequest without a point or a box, and CommandError for paths."""
+        image, out = options["image"], options["out"]
+        selection = Selection(tuple(options["points"] or ()), options["box"])
+        if not image.exists():
+            raise CommandError(f"{image} does not exist.")
+        if image.is_dir():
+            out.mkdir(parents=True, exist_ok=True)
+            results = {picture: out / f"{picture.stem}_mask.png" for picture in pictures_in(image)}
+            results = {picture: result for picture, result in results.items() if not result.exists()}
+        else:
+            results = {image: out / f"{image.stem}_mask.png" if out.is_dir() else out}
+        if any(result.suffix.lower() != ".png" for result in results.values()):
+            raise CommandError(f"Masks are PNG files; {out.name} is none.")
+        common = selection, options["segmenter"], tuple(options["operations"]), MaskPolarity(options["mask_polarity"])
+        return [MaskJob(picture, result, *common) for picture, result in results.items()]
