@@ -27,6 +27,7 @@ install_browser_and_database() {
   local missing=()
   command -v chromium >/dev/null || missing+=(chromium)
   compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
+  command -v redis-server >/dev/null || missing+=(redis-server)
   install_packages "${missing[@]}"
 }
 

@@ -1,4 +1,4 @@
-"""System checks of the settings. `serve` does not start if one of them fails."""
+"""System checks of the settings for the network. `serve` does not start if one of them fails."""
 
 from __future__ import annotations
 

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, JsonResponse
 
+from dreamlayer_site.body_limit import Application, Receive, Send
 from inpainting.storage import is_nearly_full
 from inpainting.worker import watchdog
 
 CACHE_SECONDS, HANGING_SECONDS = 1.0, 10.0
+HEALTH_CHECKS = ("/livez", "/readyz")
+
+
+def only_health_checks(application: Application) -> Application:
+    """An ASGI application for workers, which answers 404 to everything else."""
+
+    async def limited(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in HEALTH_CHECKS:
+            await application(scope, receive, send)
+        elif scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await send({"type": "websocket.close"})
+
+    return limited
 
 
 def livez(request: HttpRequest) -> JsonResponse:

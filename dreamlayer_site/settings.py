@@ -12,6 +12,13 @@ from csp.constants import NONCE, NONE, SELF
 from dreamlayer_site.hosts import own_hosts, without_traceback
 from dreamlayer_site.private_folder import make_private
 from dreamlayer_site.secret_key import load_or_create_secret_key
+from dreamlayer_site.service_urls import (
+    EMBEDDED_BROKER,
+    broker_settings,
+    channel_layer_settings,
+    database_settings,
+    storage_settings,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -23,7 +30,9 @@ DATA_DIR = Path(env.str("DREAMLAYER_DATA_DIR", str(BASE_DIR / "var"))).absolute(
 make_private(DATA_DIR)
 
 DEBUG = env.bool("DREAMLAYER_DEBUG", False)
-SECRET_KEY = env.str("DREAMLAYER_SECRET_KEY", "") or load_or_create_secret_key(DATA_DIR)
+SECRET_KEY = env.str("DREAMLAYER_SECRET_KEY", "")
+HAS_OWN_SECRET_KEY = bool(SECRET_KEY)
+SECRET_KEY = SECRET_KEY or load_or_create_secret_key(DATA_DIR)
 
 # `serve` sets DREAMLAYER_BIND_HOST: on all interfaces, the machine's own names and addresses are allowed hosts.
 BIND_HOST = env.str("DREAMLAYER_BIND_HOST", "127.0.0.1")
@@ -143,40 +152,44 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": env.db_url("DREAMLAYER_DATABASE_URL", f"sqlite:///{DATA_DIR / 'dreamlayer.sqlite3'}")}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    DATABASES["default"]["OPTIONS"] = {
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        # FULL: in WAL mode, lower levels can lose accepted generations on power failure.
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
-    }
-else:
-    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# Which part of the work this process does, and the queues that it works on. `serve` sets both.
+ROLE = env.str("DREAMLAYER_ROLE", "all")
+QUEUES = env.list("DREAMLAYER_QUEUES", default=["cpu", "gpu", "hooks"])
+
+# Workers: threads of the serving process. WORKERS is the number for the CPU queue.
+WORKERS = env.int("DREAMLAYER_WORKERS", max(1, (os.cpu_count() or 2) // 2))
+# The diffusion engine: generations that run concurrently and share denoising steps.
+DIFFUSION_AT_ONCE = env.int("DREAMLAYER_DIFFUSION_AT_ONCE", 16)
+
+# Each generation that runs holds one connection to PostgreSQL; webhooks, pages and requests share the rest.
+DATABASE_URL = env.str("DREAMLAYER_DATABASE_URL", "") or f"sqlite:///{DATA_DIR / 'dreamlayer.sqlite3'}"
+DATABASE_CONNECTIONS = env.int("DREAMLAYER_DATABASE_CONNECTIONS", WORKERS + DIFFUSION_AT_ONCE + 12)
+DATABASES = {"default": database_settings(DATABASE_URL, connections=DATABASE_CONNECTIONS)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # With less free space on a disk, or a tenth of a small one, requests are refused and /readyz answers 503.
 FREE_SPACE_MB = env.int("DREAMLAYER_FREE_SPACE_MB", 256)
 
-# Counters of rate limits and used codes, in the memory of the process. With the default of 300 entries, requests for
-# other addresses would remove the counter of one account in seconds.
+# Counters of rate limits and used codes: in the memory of the one process of SQLite, else in a table that all web
+# processes share. With the default of 300 entries, requests for other addresses would remove the counter of one account
+# in seconds.
 CACHES = {
     "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "dreamlayer_cache",
+        "OPTIONS": {"MAX_ENTRIES": 200_000},
+    }
+    if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql"
+    else {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "OPTIONS": {"MAX_ENTRIES": 200_000},
     }
 }
 
-# Images: private files with random names. The views check the owner; no server exposes this folder.
+# Images: private files with random names. The views check the owner; no server exposes this folder or bucket.
+STORAGE_URL = env.str("DREAMLAYER_STORAGE_URL", "")
 STORAGES = {
-    "default": {
-        "BACKEND": "inpainting.storage.DurableFileSystemStorage",
-        "OPTIONS": {
-            "location": DATA_DIR / "pictures",
-            "file_permissions_mode": 0o600,
-            "directory_permissions_mode": 0o700,
-        },
-    },
+    "default": storage_settings(STORAGE_URL, default_folder=DATA_DIR / "pictures"),
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
@@ -314,10 +327,12 @@ FETCHES_PER_USER = env.int("DREAMLAYER_FETCHES_PER_USER", 4)
 # Concurrent selections of objects (POST /api/masks/) per user and web process. Each computes for up to a few seconds.
 SEGMENTATIONS_PER_USER = env.int("DREAMLAYER_SEGMENTATIONS_PER_USER", 2)
 
-# Workers: threads of the serving process, which also contains the broker. WORKERS is the number for the CPU queue.
-WORKERS = env.int("DREAMLAYER_WORKERS", max(1, (os.cpu_count() or 2) // 2))
-CELERY_BROKER_URL = "embedded://here"
-CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 1.0}  # a fallback; messages notify their consumers
+# The broker. Its messages only make workers read the database; the embedded one is in the memory of the process.
+BROKER_URL = env.str("DREAMLAYER_BROKER_URL", "")
+CELERY_BROKER_URL = BROKER_URL or EMBEDDED_BROKER
+# Whether no other process works on this database: `serve` then requeues at its start what the last run has left.
+IS_ALONE = ROLE == "all" and not BROKER_URL
+vars().update({f"CELERY_{name}": value for name, value in broker_settings(CELERY_BROKER_URL).items()})
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
 CELERY_TASK_ROUTES = {
@@ -327,9 +342,8 @@ CELERY_TASK_ROUTES = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
-# The diffusion engine. AT_ONCE: generations that run concurrently and share denoising steps. ROWS: samples per UNet
-# call; 0 measures which batch size is fastest, 1 makes results reproducible bit for bit.
-DIFFUSION_AT_ONCE = env.int("DREAMLAYER_DIFFUSION_AT_ONCE", 16)
+# The diffusion engine. ROWS: samples per UNet call; 0 measures which batch size is fastest, 1 makes results
+# reproducible bit for bit.
 DIFFUSION_ROWS = env.int("DREAMLAYER_DIFFUSION_ROWS", 0)
 DIFFUSION_DEVICE = env.str("DREAMLAYER_DIFFUSION_DEVICE", "auto")  # cpu, cuda, cuda:1, mps
 DIFFUSION_PRECISION = env.str("DREAMLAYER_DIFFUSION_PRECISION", "auto")  # float32, float16, bfloat16
@@ -361,7 +375,8 @@ LEASE_SECONDS = env.float("DREAMLAYER_LEASE_SECONDS", 30)
 LIVE_RECHECK_SECONDS = env.float("DREAMLAYER_LIVE_RECHECK_SECONDS", 60)
 LIVE_SOCKETS_PER_USER = env.int("DREAMLAYER_LIVE_SOCKETS_PER_USER", 50)
 
-CHANNEL_LAYERS = {"default": {"BACKEND": "inpainting.realtime.channel_layers.ThreadSafeInMemoryChannelLayer"}}
+CHANNEL_URL = env.str("DREAMLAYER_CHANNEL_URL", "")
+CHANNEL_LAYERS = {"default": channel_layer_settings(CHANNEL_URL)}
 
 USE_TZ = True
 TIME_ZONE = env.str("DREAMLAYER_TIME_ZONE", "UTC")

@@ -25,6 +25,8 @@ BIND_RETRY_SECONDS = 5
 """How long binding is retried: a child whose parent was killed releases the address a moment later."""
 STOP_SECONDS = 10
 """The default of --stop-seconds: after as long, `docker stop` kills a container."""
+ROLES = ("all", "web", "worker")
+QUEUES = ("cpu", "gpu", "hooks")
 MAX_FILES = 2**20
 """The soft limit of open files is not raised further: some programs visit every possible file."""
 INVALID_SETTINGS = 78
@@ -41,6 +43,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=STOP_SECONDS,
         help="how long stopping may take: running responses are finished first (default %(default)s)",
     )
+    parser.add_argument(
+        "--role",
+        choices=ROLES,
+        default=ROLES[0],
+        help="web: pages, API and websockets; worker: the queues, and on its port only the health checks; "
+        "all: both, the default",
+    )
+    parser.add_argument(
+        "--queues",
+        type=queues,
+        default=",".join(QUEUES),
+        metavar="QUEUE,...",
+        help="the queues that it works on, unless its role is web (default %(default)s)",
+    )
+
+
+def queues(text: str) -> str:
+    """Names of queues, separated by commas, as the child reads them."""
+    names = [name.strip() for name in text.split(",")]
+    if not set(names) <= set(QUEUES):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(QUEUES)}")
+    return ",".join(names)
 
 
 def supervise(arguments: list[str]) -> int:
@@ -54,7 +78,12 @@ def supervise(arguments: list[str]) -> int:
     except OSError as error:
         print(f"Cannot listen on {options.host}:{options.port}: {error.strerror}.", file=sys.stderr)
         return 1
-    return Supervisor(listener, options.host, options.stop_seconds).run()
+    settings = {
+        "DREAMLAYER_BIND_HOST": options.host,
+        "DREAMLAYER_ROLE": options.role,
+        "DREAMLAYER_QUEUES": "" if options.role == "web" else options.queues,
+    }
+    return Supervisor(listener, settings, options.stop_seconds).run()
 
 
 def raise_file_limit() -> None:
@@ -99,9 +128,10 @@ def stop_with_parent(arguments: list[str]) -> None:
 
 
 class Supervisor:
-    def __init__(self, listener: socket.socket, host: str, stop_seconds: float = STOP_SECONDS) -> None:
+    def __init__(self, listener: socket.socket, settings: dict[str, str], stop_seconds: float = STOP_SECONDS) -> None:
+        """settings: environment variables of the child."""
         self.listener = listener
-        self.host = host
+        self.settings = settings
         self.stop_seconds = stop_seconds
         self.stopping = False
         self.child: subprocess.Popen[bytes] | None = None
@@ -130,7 +160,7 @@ class Supervisor:
         command = [sys.executable, sys.argv[0], "serve", "--child"]
         command += ["--listener-fd", str(self.listener.fileno()), "--parent-fd", str(alive_read)]
         command += ["--stop-seconds", str(self.stop_seconds)]
-        environment = {**os.environ, "DREAMLAYER_BIND_HOST": self.host}
+        environment = {**os.environ, **self.settings}
         self.child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
             command, pass_fds=[self.listener.fileno(), alive_read], env=environment
         )

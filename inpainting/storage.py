@@ -20,6 +20,10 @@ DISK_FULL = "53100"
 """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
+class StorageUnavailable(OSError):
+    """A bucket that does not answer, or forbids what was asked: the same may succeed later."""
+
+
 class DurableFileSystemStorage(FileSystemStorage):
     """FileSystemStorage whose `save` returns after the file and its directory entry are synced to disk."""
 

@@ -58,6 +58,9 @@ def file_fields(model: type[StoredPicture]) -> list[str]:
 
 def stored(storage: Storage = default_storage, folder: str = "") -> Iterator[str]:
     """The names of all files in storage."""
+    if hasattr(storage, "names_and_sizes"):  # a bucket, which lists all its files at once
+        yield from (name for name, _ in storage.names_and_sizes())
+        return
     try:
         folders, files = storage.listdir(folder)
     except FileNotFoundError:

@@ -43,6 +43,7 @@ class Installation:
         self.host = "127.0.0.1"
         self.port = free_port()
         self.start_prefix: list[str] = []
+        self.serve_options: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DREAMLAYER_", "DJANGO_"))},
@@ -78,7 +79,7 @@ class Installation:
 
     def start(self) -> subprocess.Popen[str]:
         command = [*self.start_prefix, sys.executable, str(ROOT / "manage.py"), "serve"]
-        command += ["--host", self.host, "--port", str(self.port)]
+        command += ["--host", self.host, "--port", str(self.port), *self.serve_options]
         with (self.folder / "serve.log").open("a") as log:
             self.process = subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=log, text=True, start_new_session=True

@@ -13,6 +13,8 @@ HEAVY = ("torch", "diffusers", "transformers", "accelerate")
 IMPORTED_ONLY_BY = dict.fromkeys(HEAVY, "inpainting.engines.diffusion")
 IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.engines.erase.onnx_networks"
 IMPORTED_ONLY_BY["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
+IMPORTED_ONLY_BY |= dict.fromkeys(("boto3", "botocore", "storages"), "inpainting.s3_storage")
+IMPORTED_ONLY_BY["channels_redis"] = "inpainting.realtime.redis_channel_layer"
 
 # From the top down: a package may import packages below it and those on its own line.
 FLOORS = [
@@ -26,7 +28,8 @@ FLOORS = [
     ["inpainting.accounting", "inpainting.moderation", "inpainting.planning", "inpainting.storage_audit"],
     [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.channel_layers"),
-        *("inpainting.storage", "inpainting.apps", "inpainting.checks", "inpainting.net", "inpainting.media"),
+        *("inpainting.realtime.redis_channel_layer", "inpainting.storage", "inpainting.s3_storage"),
+        *("inpainting.apps", "inpainting.checks", "inpainting.net", "inpainting.media"),
     ],
     ["inpainting.engines", "inpainting.segmenters"],
     ["inpainting.catalog"],

@@ -27,7 +27,7 @@ from inpainting.core.errors import InvalidPicture, InvalidRequest, PaintingError
 from inpainting.generations.history import GenerationRemoved
 from inpainting.media.files import PictureUnavailable
 from inpainting.models import Generation, Status
-from inpainting.storage import NOT_WRITABLE, out_of_space
+from inpainting.storage import NOT_WRITABLE, StorageUnavailable, out_of_space
 
 logger = logging.getLogger(__name__)
 
@@ -154,6 +154,11 @@ def api_error(error: Exception) -> ApiError:
         case OSError() | DatabaseError() if out_of_space(error):
             logger.error("No space left", exc_info=error)
             return ApiError(status=507, code="storage_full", message="There is no space left on the server.")
+        case StorageUnavailable():
+            logger.error("The storage does not answer", exc_info=error)
+            message = "The server's storage does not answer; try again in a moment."
+            headers = {"Retry-After": str(RETRY_SECONDS)}
+            return ApiError(status=503, code="storage_unavailable", message=message, headers=headers, cause=error)
         case OSError() if error.errno in NOT_WRITABLE:
             logger.error("The storage is read-only", exc_info=error)
             message = "The server cannot store anything now."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
@@ -17,12 +18,18 @@ from inpainting.generations.retention import SWEEP_EVERY_SECONDS, sweep
 from inpainting.generations.submit import notify_workers
 from inpainting.generations.undoable_delete import purge
 from inpainting.models import Generation, Status, WebhookDelivery, completion_waiters
-from inpainting.worker import watchdog
+from inpainting.webhooks import deliver_due
+from inpainting.worker import own_threads, watchdog
 from inpainting.worker.fair_queue import startable_in, worker_count
+from inpainting.worker.run import run_while_idle
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+HOOKS = "hooks"
+"""The queue of webhooks."""
+WEBHOOK_WORKERS = 4
+"""More than one, because a slow receiver occupies a worker for up to 15 seconds."""
 GRACE = 0.25
 """Share of the lease: the time in which a hung process may exit before its work is requeued."""
 
@@ -73,11 +80,29 @@ def poll() -> None:
         if not watchdog.is_running(str(generation)):  # otherwise this process runs it and could not renew the lease
             generation.requeue()
     for queue in Queue:
+        if queue not in settings.QUEUES:
+            continue
         idle = max(0, worker_count(queue) - watchdog.count_running(queue))
         for _ in range(startable_in(queue)[:idle].count()):
-            notify_workers(queue)
-    if WebhookDelivery.due().exists():
+            wake(queue)
+    if HOOKS in settings.QUEUES and WebhookDelivery.due().exists():
+        wake_webhook_worker()
+
+
+def wake(queue: Queue) -> None:
+    """Let an idle worker of this process look into the database. The broker is not needed: it may be away."""
+    if settings.IS_ALONE:  # the embedded broker cannot be away
+        notify_workers(queue)
+    else:
+        own_threads.start(queue, partial(run_while_idle, queue), at_most=worker_count(queue))
+
+
+def wake_webhook_worker() -> None:
+    """As `wake`, for webhooks."""
+    if settings.IS_ALONE:
         notify_webhook_worker()
+    else:
+        own_threads.start(HOOKS, deliver_due, at_most=WEBHOOK_WORKERS)
 
 
 def notify_webhook_worker() -> None:

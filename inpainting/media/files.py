@@ -16,6 +16,7 @@ from rest_framework.request import Request
 
 from inpainting.core.codecs.formats import CONTENT_TYPES, PNG, format_of
 from inpainting.media.streaming import IteratorResponse, file_chunks
+from inpainting.storage import StorageUnavailable
 
 INERT = {
     "X-Content-Type-Options": "nosniff",
@@ -49,6 +50,15 @@ class PictureGone(PictureUnavailable):
     message = "The file of this picture is gone."
 
 
+class StorageAway(PictureUnavailable):
+    """The storage does not answer now."""
+
+    status = 503
+    code = "storage_unavailable"
+    message = "The server's storage does not answer; try again in a moment."
+    headers: Mapping[str, str] = MappingProxyType({"Retry-After": "5"})
+
+
 class ConversionsBusy(PictureUnavailable):
     """Too many other pictures are being converted."""
 
@@ -75,12 +85,14 @@ def picture_response(
 ) -> HttpResponseBase:
     """The file's bytes, or the requested range of them; with a filename, as a download. 304 where the ETag matches.
 
-    Raises PictureGone and RangeNotSatisfiable.
+    Raises PictureGone, StorageAway and RangeNotSatisfiable.
     """
     try:
         size = file.size
     except (FileNotFoundError, ValueError) as error:
         raise PictureGone from error
+    except StorageUnavailable as error:
+        raise StorageAway from error
     # Files are never overwritten, so the name identifies the bytes. It is hashed to keep it private.
     etag = f'"{hashlib.sha256(str(file.name).encode()).hexdigest()[:32]}"'
     content_type = CONTENT_TYPES[format_of(str(file.name)) or PNG]

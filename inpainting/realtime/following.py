@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,8 @@ from channels.layers import get_channel_layer
 from inpainting.realtime import events
 from inpainting.worker.waiting import wait_until_ended
 
+logger = logging.getLogger(__name__)
+
 HEARTBEAT_SECONDS = 15.0
 """Proxies close connections on which nothing is sent for a minute or less."""
 
@@ -20,13 +23,15 @@ async def follow(pk: UUID, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> A
     """Yield the events until the generation has ended, was deleted, or this process stops; the last one is not among
     them. None after each `heartbeat_seconds` without an event.
 
-    At most as many events are kept for a slow reader as the channel layer's capacity; later ones are dropped.
+    At most as many events are kept for a slow reader as the channel layer's capacity; later ones are dropped. There are
+    none if the channel layer does not answer.
     """
     layer, group = get_channel_layer(), events.generation_group(pk)
-    channel = await layer.new_channel()
-    await layer.group_add(group, channel)
+    channel = await subscribe(layer, group)
     ended = asyncio.ensure_future(wait_until_ended(pk))
-    received: asyncio.Future[dict[str, Any]] = asyncio.ensure_future(layer.receive(channel))
+    received: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+    if channel is not None:
+        received = asyncio.ensure_future(layer.receive(channel))
     try:
         while not ended.done():
             waiting: set[asyncio.Future[Any]] = {ended, received}
@@ -42,4 +47,16 @@ async def follow(pk: UUID, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> A
     finally:
         ended.cancel()
         received.cancel()
-        await layer.group_discard(group, channel)
+        if channel is not None:
+            await layer.group_discard(group, channel)
+
+
+async def subscribe(layer: Any, group: str) -> str | None:
+    """Return a new channel in the group; None if the channel layer does not answer."""
+    try:
+        channel = str(await layer.new_channel())
+        await layer.group_add(group, channel)
+    except Exception:  # Each layer raises errors of its own.
+        logger.warning("The channel layer does not answer; the events of a response are left out", exc_info=True)
+        return None
+    return channel

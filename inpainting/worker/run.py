@@ -34,9 +34,9 @@ from inpainting.models import GeneratedImage, Generation
 from inpainting.models.pictures import THUMBNAIL, ThumbnailedPicture, delete_uncommitted_files, reduced_webp
 from inpainting.planning import planner
 from inpainting.realtime import events
-from inpainting.storage import out_of_space
+from inpainting.storage import StorageUnavailable, out_of_space
 from inpainting.worker import watchdog as watching
-from inpainting.worker.fair_queue import start_next
+from inpainting.worker.fair_queue import start_next, worker_count
 from inpainting.worker.large_pictures import one_at_a_time
 from inpainting.worker.run_time_estimates import expected_seconds, seconds_left
 from inpainting.worker.watchdog import Heartbeat, heartbeat
@@ -48,6 +48,8 @@ PROGRESS_EVERY_SECONDS = 0.2
 PREVIEW_SIDE = 256
 """Pixels of a preview's longer side, at most."""
 FULL_DISK_PAUSE_SECONDS = 30
+STORAGE_PAUSE_SECONDS = 5
+"""How long a generation waits after a bucket did not answer."""
 DATABASE_PAUSE_SECONDS = 1.0
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
 """Errors of a database that is locked, full or unreachable."""
@@ -56,6 +58,12 @@ DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
 def run_waiting(queue: Queue = Queue.CPU) -> None:
     """Run generations of the queue until none is left."""
     while (generation := start_next(queue)) is not None:
+        run(generation, queue)
+
+
+def run_while_idle(queue: Queue) -> None:
+    """As `run_waiting`, while this process runs fewer generations than it has workers for the queue."""
+    while watching.count_running(queue) < worker_count(queue) and (generation := start_next(queue)) is not None:
         run(generation, queue)
 
 
@@ -102,6 +110,9 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 logger.error("No space for the results of %s; it is requeued", generation)
                 cleanup.close()  # first: the release needs space as well
                 retry_until_committed(lambda: generation.release(pause_seconds=FULL_DISK_PAUSE_SECONDS), watch)
+            elif isinstance(error, StorageUnavailable):
+                logger.error("%s is requeued: %s", generation, error)
+                retry_until_committed(lambda: generation.release(pause_seconds=STORAGE_PAUSE_SECONDS), watch)
             elif isinstance(error, DATABASE_UNAVAILABLE):
                 # The process is stopping and cannot record the end: the lease expires, another worker runs it again.
                 logger.exception("The database became unreachable while %s ran", generation)

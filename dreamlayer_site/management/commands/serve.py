@@ -1,4 +1,4 @@
-"""Serve pages, API and websockets and run the workers, all in one process.
+"""Serve pages, API and websockets and run the workers: all in one process, or one role of several.
 
 `manage.py serve` starts the parent process (dreamlayer_site/supervisor.py), which runs this command as its child.
 """
@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,24 +25,26 @@ from accounts import first_administrator
 from dreamlayer_site import supervisor
 from dreamlayer_site.celery import app
 from dreamlayer_site.daphne_server import LimitedServer, ReceivedBodyMiddleware
+from dreamlayer_site.health import only_health_checks
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from dreamlayer_site.static_files import build_static_files
 from inpainting.engines.base import Queue
-from inpainting.generations.recovery import recover, release_own, start_poller
+from inpainting.generations.recovery import HOOKS, WEBHOOK_WORKERS, recover, release_own, start_poller
 from inpainting.moderation import warn_where_unavailable
 from inpainting.storage import NOT_WRITABLE
+from inpainting.worker import watchdog
 from inpainting.worker.fair_queue import worker_count
 from inpainting.worker.warm_up import start_warming_up
 
 LOCK_TIMEOUT_SECONDS = supervisor.STOP_SECONDS + 5
 EXIT_SECONDS = 1.5
 """The part of --stop-seconds that is left for the end of the process."""
-WEBHOOK_WORKERS = 4
-"""More than one, because a slow receiver occupies a worker for up to 15 seconds."""
+RESTART_SECONDS = 5.0
+"""The pause before a worker is started again whose connection to the broker has failed."""
 
 
 class Command(BaseCommand):
-    help = "Serve pages, API and websockets, and run the workers, in one process."
+    help = "Serve pages, API and websockets, and run the workers; all in one process, unless --role names one part."
 
     def add_arguments(self, parser: CommandParser) -> None:
         supervisor.add_arguments(parser)
@@ -52,31 +55,31 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["listener_fd"] is None:
             raise CommandError("Run “python manage.py serve”, without --child.")
-        with lock_data_folder(settings.DATA_DIR):
-            build_static_files()
-            # Not earlier: its middleware reads the names of the static files.
-            from dreamlayer_site.asgi import application
-
-            for queue in Queue:
-                start_workers(queue, worker_count(queue))
-            start_workers("hooks", WEBHOOK_WORKERS)
-            waiting = recover()
-            start_poller()
-            start_warming_up()
-            warn_where_unavailable()
-            self.print_addresses(options["listener_fd"], waiting)
-            endpoint = f"fd:fileno={options['listener_fd']}"
-            server = LimitedServer(
-                ReceivedBodyMiddleware(application),
-                endpoints=[endpoint],
-                server_name="DreamLayer",
-                before_stop=release_own,
-                stop_seconds=max(0, options["stop_seconds"] - EXIT_SECONDS),
-            )
-            server.run()
+        with lock_data_folder(settings.DATA_DIR) if settings.IS_ALONE else nullcontext():
+            self.serve(options["listener_fd"], stop_seconds=max(0, options["stop_seconds"] - EXIT_SECONDS))
         # Running generations have been released, and worker threads cannot be stopped: exit without waiting for them.
         logging.shutdown()
         os._exit(0)
+
+    def serve(self, listener_fd: int, *, stop_seconds: float) -> None:
+        if settings.ROLE != "worker":
+            build_static_files()
+        # Not earlier: its middleware reads the names of the static files.
+        from dreamlayer_site.asgi import application
+
+        waiting = start_working() if settings.QUEUES else 0
+        if settings.ROLE == "worker":
+            self.stdout.write(f"A worker for {', '.join(settings.QUEUES)}; {site_address(listener_fd)}/readyz")
+            self.stdout.flush()
+        else:
+            self.print_addresses(listener_fd, waiting)
+        LimitedServer(
+            ReceivedBodyMiddleware(only_health_checks(application) if settings.ROLE == "worker" else application),
+            endpoints=[f"fd:fileno={listener_fd}"],
+            server_name="DreamLayer",
+            before_stop=release_own,
+            stop_seconds=stop_seconds,
+        ).run()
 
     def check(self, *args: Any, **options: Any) -> None:
         try:
@@ -96,6 +99,19 @@ class Command(BaseCommand):
             self.stdout.write("There is no administrator yet. Create one with this link, within a day:")
             self.stdout.write(f"  {site}{reverse('setup', args=[first_administrator.make_token()])}")
         self.stdout.flush()
+
+
+def start_working() -> int:
+    """Start the workers of this process. Return the number of queued generations that the last run left."""
+    for queue in settings.QUEUES:
+        start_workers(queue, WEBHOOK_WORKERS if queue == HOOKS else worker_count(Queue(queue)))
+    # Other processes may be running what is running in the database: their leases expire if they do not.
+    waiting = recover() if settings.IS_ALONE else 0
+    start_poller()
+    if Queue.GPU in settings.QUEUES:
+        start_warming_up()
+    warn_where_unavailable()
+    return waiting
 
 
 def site_address(listener_fd: int) -> str:
@@ -143,20 +159,29 @@ def lock_data_folder(folder: Path) -> IO[str]:
 
 
 def start_workers(queue: str, count: int) -> None:
-    """Start a Celery worker on threads of this process, for one queue of the in-memory broker.
+    """Start a Celery worker on threads of this process, for one queue of the broker.
 
     Each worker has its own Celery app, because all workers of one app consume the queues selected last.
     """
     app.finalize()
     own = Celery(queue, set_as_current=False)
     own.config_from_object(app.conf)
-    worker = own.WorkController(
-        pool_cls="threads",
-        concurrency=count,
-        queues=[queue],
-        hostname=f"{queue}@{socket.gethostname()}",
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
-    )
-    threading.Thread(target=worker.start, name=f"{queue} workers", daemon=True).start()
+
+    def build() -> Any:
+        return own.WorkController(
+            pool_cls="threads",
+            concurrency=count,
+            queues=[queue],
+            hostname=f"{queue}-{os.getpid()}@{socket.gethostname()}",
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            use_eventloop=False,  # kombu has one event loop in a process, and there are several workers
+        )
+
+    def work(worker: Any) -> None:
+        worker.start()
+        while not watchdog.stopping.wait(RESTART_SECONDS):  # it has ended, because of its connection to the broker
+            build().start()
+
+    threading.Thread(target=work, args=(build(),), name=f"{queue} workers", daemon=True).start()

@@ -1,0 +1,108 @@
+"""The settings of the database, broker, channel layer and storage that their URLs stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import environ
+
+EMBEDDED_BROKER = "embedded://here"
+IN_MEMORY_CHANNEL_LAYER = "inpainting.realtime.channel_layers.ThreadSafeInMemoryChannelLayer"
+SCHEMES = {
+    "DATABASE_URL": ("sqlite", "postgres", "postgresql"),
+    "BROKER_URL": ("redis", "rediss", "amqp", "amqps"),
+    "CHANNEL_URL": ("redis", "rediss", "unix"),
+    "STORAGE_URL": ("file", "s3"),
+}
+"""Setting -> the schemes that its URL may have."""
+CONNECT_SECONDS = 2
+"""How long a process waits for a broker or a channel layer that does not answer; it then works without them."""
+
+
+def database_settings(url: str, *, connections: int) -> dict[str, Any]:
+    """An entry of DATABASES. connections: of one process to PostgreSQL, at most."""
+    database: dict[str, Any] = environ.Env.db_url_config(url)
+    options = database.setdefault("OPTIONS", {})
+    if database["ENGINE"] == "django.db.backends.sqlite3":
+        database["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            # FULL: in WAL mode, lower levels can lose accepted generations on power failure.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+        }
+    elif database["ENGINE"] == "django.db.backends.postgresql":
+        options.setdefault("connect_timeout", 5)
+        # None are kept open without work: PostgreSQL's own limit counts the connections of all processes.
+        options["pool"] = {"min_size": 0, "max_size": connections, "timeout": 10, "max_idle": 60}
+        database["CONN_HEALTH_CHECKS"] = True
+        # PgBouncer in transaction mode gives each transaction another session: a cursor of the session would be lost.
+        database["DISABLE_SERVER_SIDE_CURSORS"] = True
+    return database
+
+
+def broker_settings(url: str) -> dict[str, Any]:
+    """Celery's settings of the connection to the broker. Publishing fails within seconds; consumers connect forever."""
+    options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
+    if scheme_of(url) in ("redis", "rediss"):
+        options |= {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": 30, "socket_keepalive": True}
+    elif scheme_of(url) not in ("amqp", "amqps"):
+        return {"BROKER_TRANSPORT_OPTIONS": {"polling_interval": 1.0}}  # a fallback; messages notify their consumers
+    return {
+        "BROKER_TRANSPORT_OPTIONS": options,
+        "BROKER_CONNECTION_TIMEOUT": CONNECT_SECONDS,
+        "BROKER_CONNECTION_MAX_RETRIES": None,
+        "BROKER_CONNECTION_RETRY_ON_STARTUP": True,
+        "TASK_PUBLISH_RETRY_POLICY": {key: options[key] for key in ("max_retries", "interval_start", "interval_max")},
+    }
+
+
+def channel_layer_settings(url: str) -> dict[str, Any]:
+    """An entry of CHANNEL_LAYERS. Without a URL: in the memory of the process."""
+    if not url:
+        return {"BACKEND": IN_MEMORY_CHANNEL_LAYER}
+    host = {"address": url, "socket_connect_timeout": CONNECT_SECONDS, "health_check_interval": 15}
+    options = {"hosts": [host], "prefix": "dreamlayer"}
+    return {"BACKEND": "inpainting.realtime.redis_channel_layer.RedisChannelLayer", "CONFIG": options}
+
+
+def storage_settings(url: str, *, default_folder: Path) -> dict[str, Any]:
+    """An entry of STORAGES. Without a URL: files in `default_folder`.
+
+    file:///folder, or s3://KEY:SECRET@host/bucket/prefix?region=eu-central-1&tls=false. Without KEY:SECRET, boto3
+    looks for credentials as usual; reserved characters in them are percent-encoded.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "s3":
+        return {"BACKEND": "inpainting.s3_storage.S3PictureStorage", "OPTIONS": s3_options(url)}
+    return {
+        "BACKEND": "inpainting.storage.DurableFileSystemStorage",
+        "OPTIONS": {
+            "location": Path(unquote(parts.path)) if parts.path else default_folder,
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
+    }
+
+
+def s3_options(url: str) -> dict[str, Any]:
+    """The options of django-storages' S3Storage."""
+    parts = urlsplit(url)
+    query: Mapping[str, str] = dict(parse_qsl(parts.query))
+    bucket, _, prefix = parts.path.strip("/").partition("/")
+    host = parts.netloc.rpartition("@")[2]
+    options: dict[str, Any] = {
+        "bucket_name": unquote(bucket),
+        "location": unquote(prefix),
+        "endpoint_url": f"{'http' if query.get('tls') == 'false' else 'https'}://{host}",
+        "region_name": query.get("region", "us-east-1"),
+    }
+    if parts.username:
+        options |= {"access_key": unquote(parts.username), "secret_key": unquote(parts.password or "")}
+    return options
+
+
+def scheme_of(url: str) -> str:
+    return url.partition(":")[0].lower()

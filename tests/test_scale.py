@@ -1,0 +1,95 @@
+"""A web process and workers that are separate, on PostgreSQL, Redis and an S3 server that the tests start."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import postgres
+from tests.installation import Installation
+from tests.services import S3, Redis, redis_server, s3_server
+
+HEAVY = {"torch", "diffusers", "transformers", "accelerate", "onnxruntime"}
+
+
+class Site:
+    """The servers, one web process, and the workers that a test starts."""
+
+    def __init__(self, folder: Path, redis: Redis, s3: S3, **environment: str) -> None:
+        self.folder, self.redis, self.s3 = folder, redis, s3
+        self.environment = {
+            "DREAMLAYER_DATABASE_URL": postgres.start(),
+            "DREAMLAYER_BROKER_URL": redis.url,
+            "DREAMLAYER_CHANNEL_URL": redis.url.replace("/0", "/1"),
+            "DREAMLAYER_STORAGE_URL": s3.url,
+            "DREAMLAYER_SECRET_KEY": "of all processes",
+            "DREAMLAYER_LEASE_SECONDS": "4",
+            "DREAMLAYER_LOG_LEVEL": "INFO",
+            **environment,
+        }
+        self.web = self.process("web")
+        self.web.manage("migrate", "--verbosity", "0")
+        self.key = self.web.manage("create_api_key", "alice@example.com", "--create-user").strip()
+
+    def process(self, role: str, *options: str) -> Installation:
+        """A process of that role with a data folder of its own, as on another machine."""
+        folder = self.folder / f"{role}-{len(list(self.folder.iterdir()))}"
+        folder.mkdir()
+        installation = Installation(folder, **self.environment)
+        installation.serve_options = ["--role", role, *options]
+        return installation
+
+    @contextmanager
+    def serving(self, *workers: Installation) -> Iterator[list[subprocess.Popen[str]]]:
+        with ExitStack() as stack:
+            yield [stack.enter_context(process.serving()) for process in (self.web, *workers)]
+
+    def has_succeeded(self, url: object) -> bool:
+        return b'"succeeded"' in self.web.get(str(url), key=self.key)[1]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[Redis, S3]]:
+    if postgres.binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with redis_server() as redis, s3_server() as s3:
+        yield redis, s3
+
+
+@pytest.fixture(scope="module")
+def scaled(servers: tuple[Redis, S3], tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return Site(tmp_path_factory.mktemp("scaled"), *servers)
+
+
+@pytest.mark.full
+def test_a_generation_passes_through_web_process_worker_and_bucket(
+    scaled: Site, photo_png: bytes, mask_png: bytes
+) -> None:
+    """The web process imports no heavy library; Redis away stops nothing, and is used again when it is back."""
+    scaled.web.environment["PYTHONPROFILEIMPORTTIME"] = "1"  # it then logs each module that it imports
+    worker = scaled.process("worker", "--queues", "cpu,hooks")
+    with scaled.serving(worker):
+        status, body = scaled.web.img2img(scaled.key, photo_png, mask_png)
+        assert (status, body["status"]) == (200, "success")
+        picture = str(body["images"][0])  # type: ignore[index]
+        assert scaled.web.get(picture[picture.index("/", 8) :])[1].startswith(b"\x89PNG")
+        assert len(scaled.s3.names()) >= 3  # source, mask, result
+        assert not (scaled.web.folder / "pictures").exists()
+        assert (worker.get("/livez")[0], worker.get("/readyz")[0], worker.get("/")[0]) == (200, 200, 404)
+
+        scaled.redis.stop()
+        try:
+            status, body = scaled.web.img2img(scaled.key, photo_png, mask_png)
+            assert (status, body["status"]) == (200, "success")
+        finally:
+            scaled.redis.start()
+        assert scaled.web.img2img(scaled.key, photo_png, mask_png)[0] == 200
+    imported = set(re.findall(r"^import time:.*\| +(\S+)$", scaled.web.log, re.MULTILINE))
+    assert "inpainting.generations.submit" in imported
+    assert not HEAVY & imported
+    assert "Traceback" not in worker.log

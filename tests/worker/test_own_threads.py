@@ -1,0 +1,90 @@
+"""Workers beside others start what waits on threads of their own, without the broker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery import Task
+from kombu.exceptions import OperationalError
+
+from accounts.models import User
+from inpainting import tasks
+from inpainting.engines.base import Queue
+from inpainting.generations import recovery
+from inpainting.models import Generation, Status
+from inpainting.worker import own_threads, watchdog
+from inpainting.worker.run import run_while_idle
+
+Generate = Callable[..., Generation]
+
+
+def test_as_many_threads_as_allowed_run() -> None:
+    release, running = threading.Event(), threading.Semaphore(0)
+
+    def work() -> None:
+        running.release()
+        assert release.wait(20)
+
+    for _ in range(3):
+        own_threads.start("some", work, at_most=2)
+    assert running.acquire(timeout=20)
+    assert running.acquire(timeout=20)
+    assert not running.acquire(timeout=0.1)
+    release.set()
+    while own_threads._running["some"]:
+        pass
+    own_threads.start("some", work, at_most=2)
+    assert running.acquire(timeout=20)
+
+
+def test_the_poller_needs_no_broker_beside_other_processes(
+    alice: User, generate: Generate, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.IS_ALONE = False
+    monkeypatch.setattr(own_threads, "start", lambda name, work, at_most: work())
+    monkeypatch.setattr(recovery, "notify_workers", pytest.fail)
+    generation = generate(alice, run=False)
+    settings.QUEUES = ["gpu", "hooks"]
+    recovery.poll()
+    generation.refresh_from_db()
+    assert generation.status == Status.QUEUED  # this process does not work on its queue
+    settings.QUEUES = ["cpu"]
+    recovery.poll()
+    generation.refresh_from_db()
+    assert generation.status == Status.SUCCEEDED
+
+
+def test_the_poller_starts_no_more_than_there_are_workers(alice: User, generate: Generate, settings: Any) -> None:
+    settings.WORKERS = 1
+    generation = generate(alice, run=False)
+    with watchdog.heartbeat("another one"):
+        run_while_idle(Queue.CPU)
+        generation.refresh_from_db()
+        assert generation.status == Status.QUEUED
+    run_while_idle(Queue.CPU)
+    generation.refresh_from_db()
+    assert generation.status == Status.SUCCEEDED
+
+
+def test_after_a_failure_no_message_is_sent_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, sent = [100.0], []
+
+    def fail(self: tasks.WakeUp, *args: Any, **options: Any) -> None:
+        sent.append(clock[0])
+        raise OperationalError
+
+    monkeypatch.setattr(Task, "apply_async", fail)
+    monkeypatch.setattr(tasks, "_paused_until", 0.0)
+    monkeypatch.setattr("inpainting.tasks.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    with pytest.raises(OperationalError):
+        tasks.run_waiting.delay()
+    tasks.run_waiting.delay()
+    tasks.deliver_webhooks.delay()
+    clock[0] += tasks.PAUSE_SECONDS
+    with pytest.raises(OperationalError):
+        tasks.run_waiting.delay()
+    assert sent == [100.0, 105.0]
