@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +14,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+
+from inpainting.catalog.inspection.safetensors_header import TYPE_BITS
 
 REPO = "somebody/tiny-inpainting"
 COMMIT = "5e1f0c0de5e1f0c0de5e1f0c0de5e1f0c0de5e1f"
@@ -43,18 +45,28 @@ def weights(*, seed: int = 0, name: str = "conv_in.weight", kilobytes: int = 4) 
     return len(header).to_bytes(8, "little") + header + numbers.tobytes()
 
 
-def checkpoint(*, channels: int = 9, features: int = 768, more: str = "cond_stage_model.x") -> bytes:
-    """A checkpoint in the original layout, with the tensors by which its family is recognised."""
+def checkpoint(
+    *,
+    channels: int = 9,
+    features: int = 768,
+    more: str = "cond_stage_model.x",
+    further: Mapping[str, tuple[str, list[int]]] | None = None,
+) -> bytes:
+    """A checkpoint in the original layout, with the tensors by which its family is recognised.
+
+    further: name -> type and shape.
+    """
     shapes = {
         "model.diffusion_model.input_blocks.0.0.weight": [2, channels, 3, 3],
         "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": [2, features],
         more: [1],
     }
+    tensors = {name: ("F32", shape) for name, shape in shapes.items()} | dict(further or {})
     header: dict[str, Any] = {}
     at = 0
-    for name, shape in shapes.items():
-        end = at + 4 * int(np.prod(shape))
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, end]}
+    for name, (dtype, shape) in tensors.items():
+        end = at + TYPE_BITS[dtype] // 8 * int(np.prod(shape))
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, end]}
         at = end
     encoded = json.dumps(header).encode()
     return len(encoded).to_bytes(8, "little") + encoded + bytes(at)

@@ -187,7 +187,7 @@ class PaintSettings:
         label="Guidance rescale",
         help="How far the guided prediction is rescaled to the standard deviation of the prompted one, against "
         "overexposure (Lin et al. 2023, section 3.4); 0 is off.",
-        default_text="0",
+        default_text="0; 0.7 for models whose noise schedule ends in pure noise",
         range=(0.0, 1.0),
         idle_when=UNGUIDED,
     )

@@ -49,6 +49,45 @@ def test_a_checkpoint_is_accepted_for_its_own_family_alone(tmp_path: Path) -> No
     assert "no Stable Diffusion checkpoint" in refusal(path)
 
 
+@pytest.mark.parametrize("mark", ["edm_vpred.sigma_max", "edm_mean"])
+def test_a_checkpoint_of_edm_is_refused_with_the_reason(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(checkpoint(more="conditioner.x", further={mark: ("F32", [1])}))
+    assert mark in (message := refusal(path, "sdxl"))
+    assert "no scheduler here supports" in message
+
+
+@pytest.mark.parametrize("name", ["EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"])
+def test_a_folder_with_an_edm_scheduler_is_refused_with_the_reason(folder: Path, name: str) -> None:
+    (folder / "model_index.json").write_text(json.dumps({**INDEX, "scheduler": ["diffusers", name]}))
+    assert "no scheduler here supports" in refusal(folder)
+
+
+LAYER = "model.diffusion_model.input_blocks.1.0.in_layers.2"
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {f"{LAYER}.weight": ("U8", [4, 2])},
+        {f"{LAYER}.weight": ("F16", [4, 2]), f"{LAYER}.scale_weight": ("F32", [])},
+        {f"{LAYER}.weight": ("F8_E4M3", [4, 2]), f"{LAYER}.weight_scale": ("F8_E8M0", [4, 2])},
+        {f"{LAYER}.scale_weight": ("F32", [])},
+    ],
+)
+def test_quantised_weights_that_cannot_be_read_are_refused_by_name(
+    tmp_path: Path, tensors: dict[str, tuple[str, list[int]]]
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(
+        checkpoint(further={f"{LAYER}.weight": ("F8_E4M3", [4, 2]), f"{LAYER}.scale_weight": ("F32", [1])})
+    )
+    check_model(path, "sd")
+    path.write_bytes(checkpoint(further=tensors))
+    assert "is quantised" in (message := refusal(path))
+    assert "input_blocks.1.0" in message
+
+
 def test_the_files_beside_a_checkpoint_are_checked_too(tmp_path: Path, folder: Path) -> None:
     path = tmp_path / "mine.safetensors"
     path.write_bytes(checkpoint())

@@ -8,6 +8,7 @@ A family is added by one module here that calls `register`: modules of this pack
 from __future__ import annotations
 
 import pkgutil
+import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from importlib import import_module
@@ -49,11 +50,19 @@ class DiffusersLayout:
     pipelines: names of the pipeline classes that a model_index.json may name. components: by their name in it.
     checkpoint_prefix: prefix of tensor names by which a checkpoint file is recognised as of this family; "" fits every
     checkpoint that no other family recognises. None: models of the family come as folders only.
+    checkpoint_parts: prefixes of the tensors that are the weights of a checkpoint.
+    refusals: pattern of the names of tensors and classes -> why models with one are refused.
     """
 
     pipelines: tuple[str, ...]
     components: Mapping[str, Component]
     checkpoint_prefix: str | None = None
+    checkpoint_parts: tuple[str, ...] = ()
+    refusals: Mapping[str, str] = field(default_factory=dict)
+
+    def refusal(self, name: str) -> str:
+        """Why models with a tensor or class of that name are refused; "" where they are not."""
+        return next((reason for pattern, reason in self.refusals.items() if re.match(pattern, name)), "")
 
 
 @dataclass(frozen=True, slots=True)

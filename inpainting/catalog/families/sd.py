@@ -19,7 +19,7 @@ SCHEDULERS = tuple(
         *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"),
         *("DPMSolverSDEScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "IPNDMScheduler"),
         *("KDPM2AncestralDiscreteScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler", "LCMScheduler"),
-        *("DDIMInverseScheduler", "TCDScheduler", "EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"),
+        *("DDIMInverseScheduler", "TCDScheduler"),
     )
 )
 """Classes that the models are saved with."""
@@ -44,6 +44,12 @@ COMPONENTS = {
         ("transformers.CLIPVisionModelWithProjection",), is_required=False, has_weights=True, is_loaded=False
     ),
 }
+CHECKPOINT_PARTS = ("model.diffusion_model.", "first_stage_model.")
+"""Prefixes of UNet and VAE in checkpoints of one file."""
+REFUSALS = {
+    r"EDM|edm_": "the mark of a model trained with the continuous noise of EDM (Karras et al. 2022, arXiv 2206.00364), "
+    "which no scheduler here supports."
+}
 LORA_TENSORS = r"(unet|text_encoder(_2)?)\.|lora_(unet|te[12]?)_"
 """In the names of diffusers, of PEFT and of kohya-ss."""
 
@@ -56,6 +62,8 @@ SD = register(
             pipelines=("StableDiffusionPipeline", "StableDiffusionInpaintPipeline"),
             components=COMPONENTS,
             checkpoint_prefix="",
+            checkpoint_parts=(*CHECKPOINT_PARTS, "cond_stage_model."),
+            refusals=REFUSALS,
         ),
         implementation="inpainting.engines.diffusion.families.sd:StableDiffusion",
         pipeline_class="StableDiffusionInpaintPipeline",

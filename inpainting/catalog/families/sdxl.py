@@ -12,7 +12,7 @@ from inpainting.catalog.families import (
     ModelFamily,
     register,
 )
-from inpainting.catalog.families.sd import COMPONENTS, LORA_TENSORS
+from inpainting.catalog.families.sd import CHECKPOINT_PARTS, COMPONENTS, LORA_TENSORS, REFUSALS
 from inpainting.core.setting import DIFFUSION
 
 SDXL = register(
@@ -31,6 +31,8 @@ SDXL = register(
                 "tokenizer_2": COMPONENTS["tokenizer"],
             },
             checkpoint_prefix="conditioner.",
+            checkpoint_parts=(*CHECKPOINT_PARTS, "conditioner."),
+            refusals=REFUSALS,
         ),
         implementation="inpainting.engines.diffusion.families.sdxl:StableDiffusionXL",
         pipeline_class="StableDiffusionXLInpaintPipeline",

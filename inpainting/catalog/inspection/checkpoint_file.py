@@ -8,6 +8,7 @@ from typing import Any
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout
+from inpainting.catalog.inspection.checkpoint_tensors import check_tensors
 from inpainting.catalog.inspection.diffusers_folder import (
     check_family,
     check_folder_texts,
@@ -45,6 +46,7 @@ def check_checkpoint(path: Path, family: str) -> None:
             f"{path.name} takes {channels} channels; {PLAIN_CHANNELS} (plain) and {INPAINTING_CHANNELS} (inpainting) "
             "are supported."
         )
+    check_tensors(header, diffusers_layout(family), path.name)
     if configuration_folder(path).is_dir():
         check_folder_texts(configuration_folder(path), family)
 

@@ -67,7 +67,8 @@ def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
     if not isinstance(pipeline, str) or pipeline not in pipelines:
         raise ModelRefused(f"{INDEX} names the pipeline {quoted(pipeline)}; known are {', '.join(pipelines)}.")
     check_family(pipelines[pipeline], family)
-    declared = diffusers_layout(family).components
+    layout = diffusers_layout(family)
+    declared = layout.components
     components: dict[str, str] = {}
     for name, value in index.items():
         if not isinstance(value, list | dict):
@@ -76,9 +77,9 @@ def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
             continue
         pair = tuple(value) if isinstance(value, list) else ()
         if name not in declared or pair not in declared[name].pairs:
-            raise ModelRefused(
-                f"{INDEX} names {quoted(value)} as {name[:60]}, which is not on the list of known classes."
-            )
+            reason = layout.refusal(str(pair[-1])) if pair else ""
+            reason = reason or "which is not on the list of known classes."
+            raise ModelRefused(f"{INDEX} names {quoted(value)} as {name[:60]}, {reason}")
         components[name] = str(pair[1])
     missing = [name for name, component in declared.items() if component.is_required and name not in components]
     if missing:

@@ -51,6 +51,8 @@ def make(
         raise ValueError(f"no scheduler called {name}")
     notes = [] if class_name == name else [f"{name} does not support this model; {class_name} was used instead."]
     scheduler_class = getattr(diffusers, class_name)
+    if config.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in scheduler_parameters(scheduler_class):
+        notes.append(f"{class_name} does not start from pure noise, as this model was trained to; DDIMScheduler does.")
     overrides = latent_overrides(scheduler_class, is_trailing=is_trailing)
     if karras is not None:
         chosen = karras_overrides(scheduler_class, karras=karras)

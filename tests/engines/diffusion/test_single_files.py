@@ -17,11 +17,12 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.families.sd import RESCALED, StableDiffusion
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import original_layout, tiny_models
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
-from tests.engines.diffusion.pipelines import CPU, SIDE, denoised
+from tests.engines.diffusion.pipelines import CPU, SIDE, denoised, reference_of, request, run_reference
 
 BUILDERS: dict[str, Callable[..., Any]] = {"sd": tiny_models.sd, "sdxl": original_layout.sdxl}
 
@@ -75,6 +76,73 @@ def test_the_prediction_type_in_the_file_takes_precedence(tmp_path: Path) -> Non
     }
     torch.testing.assert_close(painted["velocity"], painted["expected"])
     assert not torch.allclose(painted["silent"], painted["expected"])
+
+
+def prepared(folder: Path, pipeline: Any, family: str = "sd", **more: torch.Tensor) -> Path:
+    """A checkpoint of a pipeline with its configuration beside it."""
+    pipeline.save_pretrained(folder / "folder")
+    path = original_layout.saved(pipeline, folder / "one" / "mine.safetensors", **more)
+    copy_configuration(folder / "folder", family, path)
+    return path
+
+
+def test_a_velocity_mark_counts_although_the_scheduler_file_names_no_prediction_type(tmp_path: Path) -> None:
+    path = prepared(tmp_path, tiny_models.sd(tmp_path), v_pred=torch.zeros(1))
+    file = path.with_name("config") / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "prediction_type"}))
+    model = load(spec_of(path, "sd"), CPU)
+    scheduler, _ = schedulers.make("DDIMScheduler", model.scheduler_config)
+    assert scheduler.config.prediction_type == "v_prediction"
+
+
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler"])
+def test_zero_terminal_snr_equals_the_reference_pipeline(tmp_path: Path, name: str) -> None:
+    path = prepared(tmp_path, original_layout.sdxl(tmp_path), "sdxl", v_pred=torch.zeros(1), ztsnr=torch.zeros(1))
+    model = load(spec_of(path, "sdxl"), CPU)
+    requested = request(scheduler=name, strength=1.0)
+    reference = reference_of(
+        model,
+        requested,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+    expected = run_reference(reference, model.spec, requested, guidance_rescale=0.7)
+    torch.testing.assert_close(denoised(model, requested), expected, rtol=1e-4, atol=1e-4)
+    assert reference.scheduler.alphas_cumprod[-1] < 1e-6
+    assert RESCALED in notes_of(model, requested)
+    without = request(scheduler=name, strength=1.0, guidance_rescale=0.0)
+    plain = run_reference(reference_of(model, without), model.spec, without)
+    torch.testing.assert_close(denoised(model, without), plain, rtol=1e-4, atol=1e-4)
+    assert notes_of(model, without) == ()
+
+
+def test_a_scheduler_without_zero_terminal_snr_is_named(tmp_path: Path) -> None:
+    path = prepared(tmp_path, tiny_models.sd(tmp_path), v_pred=torch.zeros(1), ztsnr=torch.zeros(1))
+    notes = notes_of(load(spec_of(path, "sd"), CPU), request(scheduler="HeunDiscreteScheduler"))
+    assert any("HeunDiscreteScheduler does not start from pure noise" in note for note in notes)
+
+
+def notes_of(model: StableDiffusion, requested: InpaintRequest) -> tuple[str, ...]:
+    return model.start(requested, 0, tiny_models.encoded(model, requested.settings, requested.image.size))[1]
+
+
+@pytest.mark.parametrize("family", list(BUILDERS))
+@pytest.mark.parametrize("per_row", [False, True])
+def test_scaled_fp8_gives_the_product_of_weights_and_scales(tmp_path: Path, family: str, per_row: bool) -> None:
+    path = prepared(tmp_path, BUILDERS[family](tmp_path), family)
+    tensors, expected = load_file(path), load_file(path)
+    for name in [name for name, one in tensors.items() if name.endswith("to_q.weight") or "mlp.fc1.weight" in name]:
+        scale = torch.linspace(3, 5, len(tensors[name]))[:, None] / 1e4 if per_row else torch.tensor(3e-4)
+        tensors[name] = (tensors[name] / scale).to(torch.float8_e4m3fn)
+        tensors[name.removesuffix("weight") + "scale_weight"] = scale
+        expected[name] = tensors[name].float() * scale
+    tensors["scaled_fp8"] = torch.zeros(2, dtype=torch.float8_e4m3fn)
+    assert len([name for name in tensors if name.endswith(".scale_weight")]) > 1
+    save_file(tensors, path)
+    scaled = latents(load(spec_of(path, family), CPU))
+    save_file(expected, path)
+    assert torch.equal(scaled, latents(load(spec_of(path, family), CPU)))
 
 
 def refusal(spec: ModelSpec) -> EngineFailed:

@@ -36,6 +36,12 @@ from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.families.base import LatentModel, SampleInputs
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 
+ZERO_SNR_GUIDANCE_RESCALE = 0.7
+"""For models with zero terminal SNR (Lin et al. 2023, arXiv 2305.08891, section 3.4)."""
+RESCALED = (
+    f"guidance_rescale was {ZERO_SNR_GUIDANCE_RESCALE}, the default of models whose noise schedule ends in pure noise; "
+    "0 turns it off."
+)
 DISTILLED = "This model was distilled with its guidance:"
 
 
@@ -64,6 +70,11 @@ class StableDiffusion(LatentModel):
     def is_guidance_distilled(self) -> bool:
         """Whether the UNet takes the guidance scale as an input (Meng et al. 2023, arXiv 2210.03142)."""
         return self.unet.config.time_cond_proj_dim is not None
+
+    @property
+    def ends_in_noise(self) -> bool:
+        """Whether the model was trained with zero terminal SNR."""
+        return bool(self.scheduler_config.get("rescale_betas_zero_snr"))
 
     def is_guided(self, settings: PaintSettings) -> bool:
         """Whether classifier-free guidance is applied: not at a scale of 1, nor by a guidance-distilled UNet."""
@@ -191,6 +202,11 @@ class StableDiffusion(LatentModel):
         guided = schedulers.steps_within(len(timesteps), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
             notes = (*notes, "No step lies between guidance_start and guidance_end: none was guided.")
+        rescale = settings.guidance_rescale
+        if rescale is None:
+            rescale = ZERO_SNR_GUIDANCE_RESCALE if self.ends_in_noise else 0.0
+            if rescale and guided and self.is_guided(settings):
+                notes = (*notes, RESCALED)
         state = DenoisingState(
             latents=latents,
             text=text,
@@ -203,7 +219,7 @@ class StableDiffusion(LatentModel):
             noise=noise,
             step_arguments=schedulers.step_arguments(scheduler, inputs.generator),
             guided=guided,
-            guidance_rescale=settings.guidance_rescale or 0.0,
+            guidance_rescale=rescale,
         )
         return state, notes
 

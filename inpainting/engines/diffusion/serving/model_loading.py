@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+from diffusers.loaders.single_file import load_single_file_sub_model
 from diffusers.loaders.single_file_utils import SingleFileComponentError
+from safetensors.torch import load_file
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout, ModelFamily
 from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configuration_folder, unet_channels
+from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, ZERO_SNR, scaled_weights
 from inpainting.catalog.inspection.files import INDEX, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
@@ -31,9 +35,6 @@ logger = logging.getLogger(__name__)
 # Progress bars would fill the log.
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
-
-VELOCITY_MARKER = "v_pred"
-"""Name of the tensor in checkpoints that were trained to predict velocity (Salimans and Ho 2022, arXiv 2202.00512)."""
 
 
 def file_fingerprint(spec: ModelSpec) -> int:
@@ -147,8 +148,8 @@ def read_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, fam
 def read_checkpoint(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family: ModelFamily) -> Any:
     """Read a pipeline from one file in the original layout, with the configuration and tokenizers beside it.
 
-    The number of input channels and the prediction type are those of the file if its tensors show them, because the
-    configuration may be that of a plain model.
+    The number of input channels, the prediction type and the end of the noise schedule are those of the file if its
+    tensors show them, because the configuration may be that of a plain model.
     """
     config = configuration_folder(path)
     if not config.is_dir():
@@ -157,20 +158,56 @@ def read_checkpoint(pipeline_class: type[Any], path: Path, dtype: torch.dtype, f
             f"--repin --from FILE --config SLUG_OR_FOLDER” installs both."
         )
     header = read_header(path)
-    options = {"config": str(config), "local_files_only": True, "torch_dtype": dtype}
-    try:
-        unet = diffusers.UNet2DConditionModel.from_single_file(
-            str(path), subfolder="unet", in_channels=unet_channels(header), **options
-        )
-        pipeline = pipeline_class.from_single_file(str(path), unet=unet, **options, **family.pipeline_arguments)
-    except NotImplementedError as error:  # raised by torch for a tensor without data
-        raise ValueError(missing_weights(path)) from error
-    components = [part for name, part in pipeline.components.items() if name in component_classes(family)]
-    if any(tensor.is_meta for part in components if part is not None for tensor in part.state_dict().values()):
-        raise ValueError(missing_weights(path))
-    if VELOCITY_MARKER in header:
-        pipeline.scheduler.register_to_config(prediction_type="v_prediction")
+    checkpoint = read_tensors(path, header, dtype)
+    parts = {}
+    for name, component_class in component_classes(family).items():
+        if not (config / name).is_dir():
+            continue
+        try:
+            part = load_single_file_sub_model(
+                library_name=component_class.__module__.partition(".")[0],
+                class_name=component_class.__name__,
+                name=name,
+                checkpoint=checkpoint,
+                pipelines=diffusers.pipelines,
+                is_pipeline_module=False,
+                cached_model_config_path=str(config),
+                torch_dtype=dtype,
+                local_files_only=True,
+                **({"in_channels": unet_channels(header)} if name == "unet" else {}),
+            )
+        except NotImplementedError as error:  # raised by torch for a tensor without data
+            raise ValueError(missing_weights(path)) from error
+        if any(tensor.is_meta for tensor in part.state_dict().values()):
+            raise ValueError(missing_weights(path))
+        parts[name] = part
+    # It loads the tokenizers and the scheduler.
+    pipeline = pipeline_class.from_single_file(
+        str(path), config=str(config), local_files_only=True, **parts, **family.pipeline_arguments
+    )
+    set_noise_schedule(pipeline.scheduler, header)
     return pipeline
+
+
+def read_tensors(path: Path, header: Mapping[str, Any], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint; those in scaled fp8 are multiplied by their scales, in float32, and of `dtype`."""
+    tensors = load_file(path)
+    for name, scale in scaled_weights(header).items():
+        tensors[name] = (tensors[name].float() * tensors.pop(scale).float()).to(dtype)
+    return tensors
+
+
+def set_noise_schedule(scheduler: Any, header: Mapping[str, Any]) -> None:
+    """Configure a scheduler as the tensors of a checkpoint show that the model was trained."""
+    if VELOCITY not in header:
+        return
+    values: dict[str, Any] = {"prediction_type": "v_prediction"}
+    if ZERO_SNR in header:
+        # The last timestep must be sampled (Lin et al. 2023, section 3.3).
+        values |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    # `from_config` drops the values that are listed as absent from the scheduler's own file.
+    absent = [name for name in scheduler.config.get("_use_default_values", ()) if name not in values]
+    scheduler.register_to_config(**values, _use_default_values=absent)
 
 
 def missing_weights(path: Path) -> str:
