@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 from dataclasses import dataclass, replace
@@ -80,6 +81,7 @@ class FileJob:
         if self.moderate is not None:
             paintings = [self.moderate(painting, lambda: None) for painting in paintings]
         paintings = [replace(painting, make_unfaded=None) for painting in paintings]  # It holds the engine's picture.
+        return_freed_memory()
         reports = [
             self.write_result(index, painting, warnings, request.image)
             for index, painting in reversed([*enumerate(paintings)])
@@ -132,6 +134,13 @@ class FileJob:
         if self.embeds_settings:
             texts = generation_parameters(self.plan.engine.name, self.plan.settings.to_dict(), index=index)
         return encode_png(picture, texts=texts)
+
+
+def return_freed_memory() -> None:
+    """Return freed memory to the system: glibc keeps that of arrays of up to 32 MB (M_MMAP_THRESHOLD of mallopt(3))."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None  # Not in musl or on macOS.
+    if trim is not None:
+        trim(0)
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -211,7 +211,7 @@ class _Patch:
             if is_copy:
                 whole = self.mask[top:bottom] == 255
                 scaled_up = self.painted[top:bottom] * pixels.dtype.type(unit)
-                np.copyto(pixels[top:bottom], scaled_up, where=whole[:, :, np.newaxis])
+                cv2.copyTo(scaled_up, whole.view(np.uint8), pixels[top:bottom])
                 mixes = mixes & ~whole
             # Pixel by pixel of the mask, not of its bounds: scratches all over a picture are a few percent of it.
             inside = np.nonzero(mixes)

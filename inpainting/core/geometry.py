@@ -97,9 +97,13 @@ class Box:
             and self.bottom >= other.bottom
         )
 
+    def moved(self, right: int, down: int) -> Box:
+        """This box that many pixels further right and down."""
+        return Box(self.left + right, self.top + down, self.right + right, self.bottom + down)
+
     def relative_to(self, other: Box) -> Box:
         """This box in coordinates whose origin is the top left corner of `other`."""
-        return Box(self.left - other.left, self.top - other.top, self.right - other.left, self.bottom - other.top)
+        return self.moved(-other.left, -other.top)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,8 @@ def bounds(mask: Mask) -> Box | None:
 
 def is_grey(mask: Mask) -> bool:
     """Whether any pixel is repainted only partially."""
-    return bool(((mask > 0) & (mask < 255)).any())
+    strips = row_strips(*mask.shape)
+    return any(((mask[top:bottom] > 0) & (mask[top:bottom] < 255)).any() for top, bottom in strips)
 
 
 def invert(mask: Mask) -> Mask:

@@ -133,7 +133,7 @@ def screened_poisson(
     share of the work that is done, 0..1.
     """
     operators = _screened_operators(hole, screening)
-    mask, diagonal = operators[0]
+    mask, diagonal, _ = operators[0]
     solution = np.zeros_like(force)
     residual = force * mask
     direction, before, scale = np.zeros_like(force), residual, 0.0
@@ -205,8 +205,11 @@ def _chebyshev_kernels() -> list[Floats]:
     return [np.array([[0, w / 4, 0], [w / 4, 1 - w, w / 4], [0, w / 4, 0]], np.float32) for w in alternating]
 
 
-def _screened_operators(hole: Bools, screening: float) -> list[tuple[Floats, Floats]]:
-    """The unknowns and the operator's diagonal on each level, finest first: two [h, w, 1]."""
+def _screened_operators(hole: Bools, screening: float) -> list[tuple[Floats, Floats, Floats]]:
+    """The unknowns, the operator's diagonal and the weight of a sweep on each level, finest first: three [h, w, 3].
+
+    For each channel, since numpy multiplies arrays of one shape several times as fast as it broadcasts a last axis.
+    """
     planes = [hole.astype(np.float32)]
     while min(planes[-1].shape) > 4:
         planes.append(halve(planes[-1]))
@@ -214,22 +217,24 @@ def _screened_operators(hole: Bools, screening: float) -> list[tuple[Floats, Flo
     for level, plane in enumerate(planes):
         degree = cv2.filter2D(np.ones_like(plane), -1, NEIGHBOURS, borderType=cv2.BORDER_CONSTANT)
         mask = (plane >= 0.5).astype(np.float32)
-        operators.append((mask[:, :, None], (degree + np.float32(screening * 4**level))[:, :, None]))
+        diagonal = degree + np.float32(screening * 4**level)
+        mask, diagonal = cv2.merge([mask] * 3), cv2.merge([diagonal] * 3)
+        operators.append((mask, diagonal, OMEGA * mask / diagonal))
     return operators
 
 
-def _v_cycle(force: Floats, operators: list[tuple[Floats, Floats]]) -> Floats:
+def _v_cycle(force: Floats, operators: list[tuple[Floats, Floats, Floats]]) -> Floats:
     """One multigrid V-cycle from zero towards the solution for `force`."""
-    value = np.zeros_like(force)
-    (mask, diagonal), coarser = operators[0], operators[1:]
-    for _ in range(SMOOTHINGS if coarser else COARSEST_SMOOTHINGS):
-        value += OMEGA * mask * (force - _apply(value, diagonal)) / diagonal
+    (mask, diagonal, weight), coarser = operators[0], operators[1:]
+    value = weight * force  # the first sweep from zero
+    for _ in range((SMOOTHINGS if coarser else COARSEST_SMOOTHINGS) - 1):
+        value += weight * (force - _apply(value, diagonal))
     if not coarser:
         return value
     residual = halve(mask * (force - _apply(value, diagonal))) * np.float32(4) * coarser[0][0]
     value += mask * double(_v_cycle(residual, coarser), mask.shape)
     for _ in range(SMOOTHINGS):
-        value += OMEGA * mask * (force - _apply(value, diagonal)) / diagonal
+        value += weight * (force - _apply(value, diagonal))
     return value
 
 

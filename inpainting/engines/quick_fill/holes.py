@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box, Size, row_strips
 from inpainting.core.masks import bounds
+from inpainting.engines.quick_fill.hole_graph import any_in_blocks
 
 THIN_RADIUS = 4.0
 """Pixels: a component nowhere deeper than this is a scratch or a speck. Depth is the distance to the mask's edge."""
@@ -22,6 +27,10 @@ MIN_TILE = 96
 picture is filled piece by piece from nearby pixels."""
 CELL = 4
 """Pixels a side: the accuracy with which holes are found to be near each other."""
+BLOCK = 16
+"""Pixels a side: the accuracy with which the regions are found that are examined one by one."""
+MAX_REGIONS = 50
+"""With more of them the mask is examined as one."""
 MAX_HOLES = 500
 GRID = 2048
 """With more than MAX_HOLES holes, those in the same cell of a grid of GRID pixels are filled as one."""
@@ -30,47 +39,93 @@ GRID = 2048
 def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
     """(thin damage [h, w], boxes of the holes): together they cover the mask. A box holds one or several nearby."""
     thin = np.zeros_like(mask)
-    marked = bounds(mask.view(np.uint8))
-    if marked is None:
-        return thin, []
-    # Only around the masked pixels: the planes below take ten bytes a pixel.
-    around = marked.expanded(CELL).clipped(Box.whole(Size(mask.shape[1], mask.shape[0])))
-    left, top = around.left - around.left % CELL, around.top - around.top % CELL
-    part = slice(top, around.bottom), slice(left, around.right)
-    thin[part], holes = split_part(np.ascontiguousarray(mask[part]))
-    return thin, [Box(left + hole.left, top + hole.top, left + hole.right, top + hole.bottom) for hole in holes]
-
-
-def split_part(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
-    """As `split_mask`. The pixels at the edges of `mask` are 0, or lie at the picture's border.
-
-    A component that is mostly deep is a hole, including its thin ends. Of one that is mostly thin, such as crossing
-    scratches, only the parts too deep for a crossing are holes.
-    """
-    deep = edge_distance(mask)
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    body = grown(deep > THIN_RADIUS) & mask
-    bodies = np.zeros(len(stats), np.int64)
-    for part in row_slices(mask):
-        bodies += np.bincount(numbers[part][body[part]], minlength=len(stats))
-    solid = bodies > stats[:, cv2.CC_STAT_AREA] / 2
-    loose = mask & ~solid[numbers]
-    holes = mask & ~loose | body & loose
-    del numbers
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(holes.view(np.uint8), connectivity=8)
-    deepest = np.zeros(len(stats), np.float32)
-    from_scratches = np.zeros(len(stats), bool)
-    for part in row_slices(mask):
-        np.maximum.at(deepest, numbers[part][holes[part]], deep[part][holes[part]])
-        from_scratches[numbers[part][body[part] & loose[part]]] = True
-    thick = deepest > np.where(from_scratches, CROSSING_RADIUS, THIN_RADIUS)
-    found = tiled(grouped(stats[thick], mask.shape), deep)
+    parts = [Part.of(mask, region) for region in regions(mask)]
+    thick = [part.deepest > np.where(part.from_scratches, CROSSING_RADIUS, THIN_RADIUS) for part in parts]
+    found = thick_boxes(parts, thick, mask)
     if len(found) > MANY:
-        thick &= deepest > MANY_RADIUS
-        found = tiled(grouped(stats[thick], mask.shape), deep)
+        thick = [chosen & (part.deepest > MANY_RADIUS) for part, chosen in zip(parts, thick, strict=True)]
+        found = thick_boxes(parts, thick, mask)
     if len(found) > MAX_HOLES:
         found = joined_in_cells(found)
-    return mask & ~thick[numbers], found
+    for part, chosen in zip(parts, thick, strict=True):
+        thin[part.region.slices] = mask[part.region.slices] & ~chosen[part.numbers]
+    return thin, found
+
+
+def regions(mask: NDArray[np.bool_]) -> list[Box]:
+    """Disjoint boxes that cover the mask. No two of them hold parts of holes that are near each other.
+
+    Only around the masked pixels: a `Part` takes ten bytes a pixel while it is made.
+    """
+    whole = Box.whole(Size(mask.shape[1], mask.shape[0]))
+    blocks = any_in_blocks(mask, BLOCK).view(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(blocks, connectivity=8)
+    found = [
+        Box(BLOCK * left, BLOCK * top, BLOCK * (left + width), BLOCK * (top + height)).clipped(whole)
+        for left, top, width, height, _ in stats[1:].tolist()
+    ]
+    found = grouped(found, mask.shape)
+    while len(joined := grouped(found, mask.shape, reach=0)) < len(found):
+        found = joined  # boxes around several may overlap
+    if len(found) > MAX_REGIONS:
+        found = [reduce(Box.union, found)]
+    return [box.expanded(CELL).clipped(whole) for box in found]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """The components of the mask in one region of the picture.
+
+    numbers: [h, w], the component that each pixel belongs to. boxes: of the components, in the picture. deepest: [n],
+    their greatest depths; 0 for what is certainly thin. from_scratches: [n], whether a component is the crossing of
+    scratches.
+    """
+
+    region: Box
+    numbers: NDArray[np.int32]
+    boxes: list[Box]
+    deepest: NDArray[np.float32]
+    from_scratches: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_], region: Box) -> Part:
+        """The pixels at the edges of `region` are 0 in `mask`, or lie at the picture's border.
+
+        A component that is mostly deep is a hole, including its thin ends. Of one that is mostly thin, such as crossing
+        scratches, only the parts too deep for a crossing are holes.
+        """
+        mask = np.ascontiguousarray(mask[region.slices])
+        deep = edge_distance(mask)
+        _, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+        body = grown(deep > THIN_RADIUS) & mask
+        bodies = np.zeros(len(stats), np.int64)
+        for part in row_slices(mask):
+            bodies += np.bincount(numbers[part][body[part]], minlength=len(stats))
+        solid = bodies > stats[:, cv2.CC_STAT_AREA] / 2
+        loose = mask & ~solid[numbers]
+        holes = mask & ~loose | body & loose
+        del numbers
+        _, numbers, stats, _ = cv2.connectedComponentsWithStats(holes.view(np.uint8), connectivity=8)
+        deepest = np.zeros(len(stats), np.float32)
+        from_scratches = np.zeros(len(stats), bool)
+        for part in row_slices(mask):
+            np.maximum.at(deepest, numbers[part][holes[part]], deep[part][holes[part]])
+            from_scratches[numbers[part][body[part] & loose[part]]] = True
+        boxes = [
+            Box(left, top, left + width, top + height).moved(region.left, region.top)
+            for left, top, width, height, _ in stats.tolist()
+        ]
+        return cls(region, numbers, boxes, deepest, from_scratches)
+
+
+def thick_boxes(parts: list[Part], thick: list[NDArray[np.bool_]], mask: NDArray[np.bool_]) -> list[Box]:
+    """The holes to fill: the components that are `thick` [n] in each of `parts`, some joined or cut into tiles."""
+    depths = {
+        part.boxes[number]: float(part.deepest[number])
+        for part, chosen in zip(parts, thick, strict=True)
+        for number in np.flatnonzero(chosen)
+    }
+    return tiled(grouped(list(depths), mask.shape), depths, mask)
 
 
 def row_slices(plane: NDArray[np.bool_]) -> list[slice]:
@@ -90,14 +145,13 @@ def grown(core: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return cv2.dilate(core.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))) > 0
 
 
-def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Box]:
-    """Boxes of components; those whose surroundings (an eighth of their size, at least 8 pixels) touch share one."""
+def grouped(boxes: list[Box], shape: tuple[int, ...], reach: float = 1 / 8) -> list[Box]:
+    """Those whose surroundings (`reach` times their size, at least 8 pixels) touch share one box."""
     canvas = np.zeros((shape[0] // CELL + 2, shape[1] // CELL + 2), np.uint8)
-    boxes = [Box(left, top, left + width, top + height) for left, top, width, height, _ in stats.tolist()]
     for box in boxes:
-        reach = max(8, box.size.longer // 8)
-        start = max(0, box.left - reach) // CELL, max(0, box.top - reach) // CELL
-        cv2.rectangle(canvas, start, ((box.right + reach) // CELL, (box.bottom + reach) // CELL), 1, -1)
+        margin = max(8, int(box.size.longer * reach))
+        start = max(0, box.left - margin) // CELL, max(0, box.top - margin) // CELL
+        cv2.rectangle(canvas, start, ((box.right + margin) // CELL, (box.bottom + margin) // CELL), 1, -1)
     _, numbers = cv2.connectedComponents(canvas)
     groups: dict[int, Box] = {}
     for box in boxes:
@@ -106,17 +160,33 @@ def grouped(stats: NDArray[np.int32], shape: tuple[int, ...]) -> list[Box]:
     return list(groups.values())
 
 
-def tiled(holes: list[Box], deep: NDArray[np.float32]) -> list[Box]:
-    """Long and slender holes cut into tiles that hold a part of them; others as they are."""
+def tiled(holes: list[Box], depths: dict[Box, float], mask: NDArray[np.bool_]) -> list[Box]:
+    """Long and slender holes cut into tiles, each as small as its part of the hole; others as they are.
+
+    depths: of the components.
+    """
     tiles = []
     for hole in holes:
-        side = max(MIN_TILE, int(STRIP * float(deep[hole.slices].max())))
-        covered = np.count_nonzero(deep[hole.slices]) / hole.size.area
-        if hole.size.longer <= 2 * side or covered > 0.3:
+        if hole.size.longer <= 2 * MIN_TILE or np.count_nonzero(mask[hole.slices]) / hole.size.area > 0.3:
             tiles.append(hole)
-        else:
-            tiles += [tile for tile in hole.tiles(side) if deep[tile.slices].any()]
+            continue
+        side = max(MIN_TILE, int(STRIP * max(depth for box, depth in depths.items() if hole.contains(box))))
+        if hole.size.longer <= 2 * side:
+            tiles.append(hole)
+            continue
+        for tile in even_tiles(hole, side):
+            part = bounds(np.ascontiguousarray(mask[tile.slices]).view(np.uint8))
+            if part is not None:
+                tiles.append(part.moved(tile.left, tile.top))
     return tiles
+
+
+def even_tiles(box: Box, side: int) -> list[Box]:
+    """Tiles of about `side` pixels a side, row by row, none of them a sliver."""
+    columns, rows = (max(1, round(length / side)) for length in (box.size.width, box.size.height))
+    lefts = [box.left + box.size.width * column // columns for column in range(columns + 1)]
+    tops = [box.top + box.size.height * row // rows for row in range(rows + 1)]
+    return [Box(left, top, right, bottom) for top, bottom in pairwise(tops) for left, right in pairwise(lefts)]
 
 
 def joined_in_cells(holes: list[Box]) -> list[Box]:

@@ -19,7 +19,7 @@ from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, downscaled
 from inpainting.engines.quick_fill.progress import Report, subrange
 from inpainting.engines.quick_fill.scratches import interpolate_roughly
 
-MAX_HOLE = 500_000
+MAX_HOLE = 2**18
 """Pixels that are filled at full resolution, at most. Chosen by time: a hole of 1.6 megapixels takes half of it at half
 the resolution, and looks the same."""
 MAX_AREA = 18_000_000

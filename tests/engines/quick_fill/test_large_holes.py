@@ -8,6 +8,7 @@ import pytest
 import skimage.data
 from numpy.typing import NDArray
 
+from inpainting.core.geometry import Box, Size
 from inpainting.engines.quick_fill import engine, holes, large_holes, scratches
 from inpainting.engines.quick_fill.holes import split_mask
 from inpainting.engines.quick_fill.large_holes import downscaling
@@ -101,6 +102,26 @@ def test_very_many_holes_are_filled_cell_by_cell(monkeypatch: pytest.MonkeyPatch
     for box in joined:
         covered[box.slices] = True
     assert covered[mask].all()
+
+
+def test_a_mask_is_split_the_same_way_region_by_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.zeros((700, 900), np.uint8)
+    cv2.circle(mask, (120, 130), 40, 1, -1)
+    cv2.circle(mask, (190, 130), 12, 1, -1)  # near the first: one hole
+    cv2.line(mask, (400, 80), (860, 90), 1, 3)
+    cv2.line(mask, (600, 20), (610, 160), 1, 3)
+    cv2.line(mask, (40, 400), (800, 660), 1, 30)  # a long and slender hole: tiles
+    assert len(holes.regions(mask > 0)) == 3
+    thin, found = split_mask(mask > 0)
+    monkeypatch.setattr(holes, "MAX_REGIONS", 0)
+    assert len(holes.regions(mask > 0)) == 1
+    thin_as_one, found_as_one = split_mask(mask > 0)
+    assert np.array_equal(thin, thin_as_one)
+    assert thin.any()
+    assert sorted(map(repr, found)) == sorted(map(repr, found_as_one))
+    tiles = [box for box in found if box.top >= 300]
+    assert 3 <= len(tiles) <= 8
+    assert {tile.size for tile in holes.even_tiles(Box(0, 0, 1100, 520), 500)} == {Size(550, 520)}
 
 
 def test_dense_damage_is_interpolated_in_bounded_time(texture: Bytes, monkeypatch: pytest.MonkeyPatch) -> None:
