@@ -19,7 +19,7 @@ from storages.backends.s3 import S3Storage
 
 from inpainting.storage import StorageUnavailable
 
-CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 3, 20, 3
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 3, 10, 3
 BUFFER_BYTES = 2**17
 FULL = ("QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity")
 """Error codes of servers whose disk or quota is full."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
 
 from tests.installation import free_port
 
@@ -52,10 +54,19 @@ def redis_server() -> Iterator[Redis]:
 
 
 class S3:
-    """An S3 server with one bucket, whose objects are in the memory of this process."""
+    """An S3 server with one bucket, whose objects are in the memory of this process.
 
-    def __init__(self, port: int) -> None:
-        address = f"127.0.0.1:{port}"
+    fault: None, "break" (each response ends after half of its body), or a status and a code with which all requests
+    are answered. requests: method, path and range of each.
+    """
+
+    def __init__(self) -> None:
+        self.fault: tuple[int, str] | str | None = None
+        self.requests: list[tuple[str, str, str]] = []
+        self.application = DomainDispatcherApplication(create_backend_app)
+        self.server = make_server("127.0.0.1", 0, self.answer, threaded=True, request_handler=Quiet)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{self.server.server_port}"
         self.url = f"s3://{KEY}:{SECRET}@{address}/{BUCKET}?region=eu-central-1&tls=false"
         self.client: Any = boto3.client(
             "s3",
@@ -64,17 +75,44 @@ class S3:
             aws_secret_access_key=SECRET,
             region_name="eu-central-1",
         )
-        self.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        with suppress(self.client.exceptions.BucketAlreadyOwnedByYou):  # moto's buckets outlive its servers
+            self.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        self.empty()
+
+    def answer(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        self.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"], environ.get("HTTP_RANGE", "")))
+        if isinstance(self.fault, tuple):
+            status, code = self.fault
+            start_response(f"{status} Fault", [("Content-Type", "application/xml")])
+            return [f"<Error><Code>{code}</Code><Message>on demand</Message></Error>".encode()]
+        body: Iterable[bytes] = self.application(environ, start_response)
+        return half_of(body) if self.fault == "break" and environ["REQUEST_METHOD"] == "GET" else body
 
     def names(self) -> set[str]:
         return {found["Key"] for found in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", ())}
 
+    def empty(self) -> None:
+        self.fault = None
+        for name in self.names():
+            self.client.delete_object(Bucket=BUCKET, Key=name)
+        self.requests.clear()
+
+
+class Quiet(MotoRequestHandler):  # type: ignore[misc]  # moto ships types of which mypy reads none
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log nothing."""
+
+
+def half_of(body: Iterable[bytes]) -> Iterator[bytes]:
+    whole = b"".join(body)
+    yield whole[: len(whole) // 2]
+    raise ConnectionAbortedError("on demand")
+
 
 @contextmanager
 def s3_server() -> Iterator[S3]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    service = S3()
     try:
-        yield S3(server.get_host_and_port()[1])
+        yield service
     finally:
-        server.stop()
+        service.server.shutdown()

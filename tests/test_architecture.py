@@ -25,7 +25,13 @@ FLOORS = [
     ["inpainting.generations"],
     ["inpainting.tasks"],
     ["inpainting.worker", "inpainting.webhooks", "inpainting.realtime.current_event", "inpainting.realtime.following"],
-    ["inpainting.accounting", "inpainting.moderation", "inpainting.planning", "inpainting.storage_audit"],
+    [
+        "inpainting.accounting",
+        "inpainting.moderation",
+        "inpainting.planning",
+        "inpainting.storage_audit",
+        "inpainting.storage_copy",
+    ],
     [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.channel_layers"),
         *("inpainting.realtime.redis_channel_layer", "inpainting.storage", "inpainting.s3_storage"),

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from inpainting.media.files import ConversionsBusy, PictureGone
+from inpainting.media.files import ConversionsBusy, PictureGone, StorageAway
+from inpainting.storage import StorageUnavailable
 
 WAIT_SECONDS = 10.0
 _converting = threading.BoundedSemaphore()
@@ -15,12 +16,16 @@ _converting = threading.BoundedSemaphore()
 
 @contextmanager
 def converting() -> Iterator[None]:
-    """Raises ConversionsBusy if it is not its turn within WAIT_SECONDS, and PictureGone for a file that is gone."""
+    """Raises ConversionsBusy if it is not its turn within WAIT_SECONDS; PictureGone for a file that is gone;
+    StorageAway if the storage does not answer.
+    """
     if not _converting.acquire(timeout=WAIT_SECONDS):
         raise ConversionsBusy
     try:
         yield
     except FileNotFoundError as error:
         raise PictureGone from error
+    except StorageUnavailable as error:
+        raise StorageAway from error
     finally:
         _converting.release()

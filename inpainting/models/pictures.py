@@ -27,6 +27,7 @@ from inpainting.core.codecs.formats import EXTENSIONS, PNG, LossyCopy, format_of
 from inpainting.core.picture import Mask as MaskPixels
 from inpainting.core.picture import Picture
 from inpainting.models import recent_inputs
+from inpainting.storage import StorageUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -310,14 +311,14 @@ def delete_uncommitted_files(written: Iterable[StoredPicture]) -> None:
     """Delete the files of those pictures that have no row.
 
     After an interrupted transaction only the database knows whether it was committed: the answer to a COMMIT may be
-    lost. So the rows are looked up, and the files stay where the database does not answer; `check_files` finds files
-    without rows.
+    lost. So the rows are looked up, and the files stay where the database or the storage does not answer; `check_files`
+    finds files without rows.
     """
     doubtful: dict[type[StoredPicture], list[StoredPicture]] = {}
     with ExitStack() as removing:  # an error for one file must not keep the others
         for picture in written:
             if picture._state.adding:  # its row was never saved
-                removing.callback(picture.delete_files)
+                removing.callback(delete_files_if_possible, picture)
             else:
                 doubtful.setdefault(type(picture), []).append(picture)
         for model, pictures in doubtful.items():
@@ -328,7 +329,14 @@ def delete_uncommitted_files(written: Iterable[StoredPicture]) -> None:
                 continue
             for one in pictures:
                 if one.pk not in kept:
-                    removing.callback(one.delete_files)
+                    removing.callback(delete_files_if_possible, one)
+
+
+def delete_files_if_possible(picture: StoredPicture) -> None:
+    try:
+        picture.delete_files()
+    except StorageUnavailable as error:
+        logger.warning("A file without a row stays: %s", error)
 
 
 @receiver(post_delete, sender=SourceImage)

@@ -73,11 +73,13 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
         images: list[GeneratedImage] = []
         thumbnails: list[tuple[ThumbnailedPicture, Picture]] = []
         cleanup.callback(delete_uncommitted_files, images)
+        waiting = Reporter(generation, watch).renew_lease
         try:
             if queue is Queue.CPU:  # the GPU's generations share steps
-                waiting = Reporter(generation, watch).renew_lease
                 cleanup.enter_context(one_at_a_time(generation.source.width * generation.source.height, waiting))
-            plan = planner().plan_stored(read_request(generation), generation.engine)
+            generation.pictures  # noqa: B018 - loads their rows here: the thread below has no database connection
+            request = run_in_thread(partial(read_request, generation), waiting)
+            plan = planner().plan_stored(request, generation.engine)
             source = plan.request.image
             moderate = moderation.moderator(plan.settings)
             report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=moderate is None)

@@ -1,0 +1,215 @@
+"""Pictures in a bucket: streamed, complete, and not lost when the bucket fails."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.config import Config
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from accounts.models import User
+from dreamlayer_site.service_urls import storage_settings
+from inpainting import s3_storage
+from inpainting.media.streaming import CHUNK_BYTES, file_chunks
+from inpainting.models import Generation, Status
+from inpainting.s3_storage import ObjectReader, S3PictureStorage
+from inpainting.storage import StorageUnavailable, out_of_space
+from inpainting.worker.run import run_waiting
+from tests.services import BUCKET, S3, s3_server
+
+Generate = Callable[..., Generation]
+DOWN = [(503, "SlowDown"), (403, "AccessDenied"), (404, "NoSuchBucket"), (500, "InternalError")]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    once = s3_storage.CLIENT_CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
+    monkeypatch.setattr(s3_storage, "CLIENT_CONFIG", once)
+    yield server
+    server.empty()
+
+
+@pytest.fixture
+def storage(s3: S3) -> S3PictureStorage:
+    return S3PictureStorage(**storage_settings(s3.url, default_folder=Path("/unused"))["OPTIONS"])
+
+
+@pytest.fixture
+def bucket(s3: S3, settings: Any) -> S3:
+    """The server, of which a bucket is this site's storage."""
+    default = storage_settings(s3.url, default_folder=Path("/unused"))
+    settings.STORAGES = {**settings.STORAGES, "default": default}
+    return s3
+
+
+def test_a_file_is_streamed_in_parts_and_by_ranges(
+    storage: S3PictureStorage, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = bytes(range(256)) * 8192  # 2 MiB
+    storage.save("mask/ab/one.png", ContentFile(whole))
+    asked, read_part = [], ObjectReader.read_part
+
+    def noted(self: ObjectReader, byte_count: int) -> bytes:
+        asked.append(byte_count)
+        return read_part(self, byte_count)
+
+    monkeypatch.setattr(ObjectReader, "read_part", noted)
+    s3.requests.clear()
+    chunks = list(file_chunks(storage.open("mask/ab/one.png"), range(len(whole))))
+    assert (b"".join(chunks), max(len(chunk) for chunk in chunks)) == (whole, CHUNK_BYTES)
+    assert max(asked) <= CHUNK_BYTES
+    assert len(s3.requests) == 1
+    assert b"".join(file_chunks(storage.open("mask/ab/one.png"), range(1_000_003, 1_000_203))) == whole[1000003:1000203]
+    assert s3.requests[-1][2] == "bytes=1000003-"
+    with storage.open("mask/ab/one.png") as file:
+        assert file.size == len(whole)
+        file.seek(-5, io.SEEK_END)
+        assert file.read() == whole[-5:]
+    assert storage.size("mask/ab/one.png") == len(whole)
+
+
+def test_a_missing_file_is_not_found(storage: S3PictureStorage) -> None:
+    for look in (storage.open, storage.size, storage.get_modified_time):
+        with pytest.raises(FileNotFoundError):
+            look("mask/ab/none.png")
+    assert not storage.exists("mask/ab/none.png")
+    storage.delete("mask/ab/none.png")
+
+
+@pytest.mark.parametrize("fault", DOWN)
+def test_every_failure_is_an_os_error(storage: S3PictureStorage, s3: S3, fault: tuple[int, str]) -> None:
+    storage.save("mask/ab/one.png", ContentFile(b"one"))
+    s3.fault = fault
+    with pytest.raises(StorageUnavailable, match=fault[1]):
+        storage.open("mask/ab/one.png")
+    with pytest.raises(StorageUnavailable):
+        storage.save("mask/ab/two.png", ContentFile(b"two"))
+    with pytest.raises(StorageUnavailable):
+        list(storage.names_and_sizes())
+    s3.fault = (507, "QuotaExceeded")
+    with pytest.raises(OSError, match="full") as full:
+        storage.save("mask/ab/two.png", ContentFile(b"two"))
+    assert out_of_space(full.value)
+    assert full.value.errno == errno.ENOSPC
+    s3.fault = None
+    assert s3.names() == {"mask/ab/one.png"}
+
+
+def test_a_server_that_is_away_is_an_os_error() -> None:
+    options = storage_settings("s3://K:S@127.0.0.1:9/bucket?tls=false", default_folder=Path("/unused"))["OPTIONS"]
+    with pytest.raises(StorageUnavailable):
+        S3PictureStorage(**options).open("mask/ab/one.png")
+
+
+def test_a_broken_connection_is_continued_once(storage: S3PictureStorage, s3: S3) -> None:
+    whole = bytes(range(256)) * 4096
+    storage.save("mask/ab/one.png", ContentFile(whole))
+    s3.fault = "break"
+    with storage.open("mask/ab/one.png") as file:
+        first = file.read(CHUNK_BYTES)
+        s3.fault = None
+        assert first + file.read() == whole
+    assert s3.requests[-1][2].startswith("bytes=")
+    s3.fault = "break"
+    with storage.open("mask/ab/one.png") as file, pytest.raises(StorageUnavailable):
+        file.read()
+
+
+def img2img(client: Client, photo_png: bytes, mask_png: bytes, key: str) -> Any:
+    files = {
+        "image": SimpleUploadedFile("photo.png", photo_png, "image/png"),
+        "mask": SimpleUploadedFile("mask.png", mask_png, "image/png"),
+    }
+    headers = {"X-API-Key": key, "Prefer": "respond-async"}
+    return client.post("/api/img2img", {**files, "prompt": ""}, headers=headers)
+
+
+@pytest.mark.parametrize("fault", DOWN)
+def test_without_the_bucket_a_request_is_refused_and_leaves_nothing(
+    bucket: S3, client: Client, alices_key: str, photo_png: bytes, mask_png: bytes, fault: tuple[int, str]
+) -> None:
+    bucket.fault = fault
+    answer = img2img(client, photo_png, mask_png, alices_key)
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert int(answer["Retry-After"]) > 0
+    assert not Generation.objects.exists()
+    bucket.fault = (507, "QuotaExceeded")
+    answer = img2img(client, photo_png, mask_png, alices_key)
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_generation_waits_for_the_bucket(
+    bucket: S3, alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch, *, reading: bool
+) -> None:
+    generation = generate(alice, run=False)
+    from inpainting.worker import run as running
+
+    paint = running.paint_or_step_down
+
+    def fail_afterwards(*arguments: Any) -> Any:
+        bucket.fault = (503, "SlowDown")
+        return paint(*arguments)
+
+    if reading:
+        bucket.fault = (403, "AccessDenied")
+    else:
+        monkeypatch.setattr(running, "paint_or_step_down", fail_afterwards)
+    run_waiting()
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
+    bucket.fault = None
+    monkeypatch.setattr(running, "paint_or_step_down", paint)
+    Generation.objects.update(lease_until=None)
+    run_waiting()
+    generation.refresh_from_db()
+    assert generation.status == Status.SUCCEEDED
+
+
+def test_pictures_are_sent_with_ranges_and_503_while_the_bucket_is_away(
+    bucket: S3, alice: User, alices_program: Client, generate: Generate
+) -> None:
+    generation = generate(alice)
+    url = f"/api/generations/{generation.pk}/images/0/"
+    whole = b"".join(alices_program.get(url).streaming_content)  # type: ignore[attr-defined]
+    part = alices_program.get(url, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, b"".join(part.streaming_content)) == (206, whole[10:20])  # type: ignore[attr-defined]
+    bucket.fault = (503, "SlowDown")
+    answer = alices_program.get(url)
+    assert (answer.status_code, json.loads(answer.content)["code"]) == (503, "storage_unavailable")
+    bucket.fault = None
+    bucket.client.delete_object(Bucket=BUCKET, Key=str(generation.images.get().file.name))
+    assert alices_program.get(url).status_code == 410
+
+
+def test_check_files_finds_orphans_and_missing_files(
+    bucket: S3, alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = generate(alice)
+    out = io.StringIO()
+    call_command("check_files", "--hashes", stdout=out)
+    assert out.getvalue() == "5 named by rows, 5 files: 0 missing, 0 without a row, 0 altered.\n"
+    default_storage.save("mask/ab/orphan.png", ContentFile(b"no row's"))
+    monkeypatch.setattr("inpainting.management.commands.check_files.older", lambda file, than: True)
+    bucket.client.delete_object(Bucket=BUCKET, Key=str(generation.source.file.name))
+    with pytest.raises(CommandError):
+        call_command("check_files", "--repair", stdout=out)
+    assert "orphan   mask/ab/orphan.png" in out.getvalue()
+    assert f"missing  {generation.source.file.name}" in out.getvalue()
+    assert "mask/ab/orphan.png" not in bucket.names()
