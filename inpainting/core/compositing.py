@@ -21,7 +21,7 @@ from inpainting.core.masks import bounds, feather, luminance, scaled
 from inpainting.core.picture import Mask, Picture, Pixels
 from inpainting.core.poisson import HarmonicSurface
 from inpainting.core.resizing import resized
-from inpainting.core.seams import Seam, levels
+from inpainting.core.seams import Seam, levels, true_pixels
 
 RING = 12
 """Kept pixels at most this far from the mask are the ones that the colour match is fitted on."""
@@ -174,11 +174,11 @@ class _Patch:
         return _Correction(match, blend, best, plain)
 
     def colour_match(self) -> ColourMatch | None:
-        """Fitted on the ring of kept pixels around the mask."""
+        """Fitted on the ring of kept pixels around the mask; None where the engine copied these."""
         ring = _dilated(self.inside, cv2.MORPH_RECT, RING) & self.known
-        strips = row_strips(*ring.shape)
-        if all(np.array_equal(self.painted[a:b][ring[a:b]], self.colour[a:b][ring[a:b]]) for a, b in strips):
-            return None  # the engine copied the kept pixels
+        painted = self.painted.astype(self.colour.dtype, copy=False)
+        if cv2.norm(painted, self.colour, cv2.NORM_INF, ring.view(np.uint8)) == 0:
+            return None
         at = _sample(ring, MAX_PAIRS)
         return fit_colour_match(levels(self.painted[at]), levels(self.colour[at]))
 
@@ -214,7 +214,7 @@ class _Patch:
                 cv2.copyTo(scaled_up, whole.view(np.uint8), pixels[top:bottom])
                 mixes = mixes & ~whole
             # Pixel by pixel of the mask, not of its bounds: scratches all over a picture are a few percent of it.
-            inside = np.nonzero(mixes)
+            inside = true_pixels(mixes)
             if not inside[0].size:
                 continue
             colour = levels(self.painted[top:bottom][inside])
@@ -247,9 +247,9 @@ def _weights(mask: Mask, box: Box, blur: int) -> NDArray[np.float32] | None:
 
 def _sample(plane: NDArray[np.bool_], max_count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the true pixels; of every n-th, where there are more than `max_count`."""
-    flat = np.flatnonzero(plane)
-    rows, columns = np.divmod(flat[:: max(1, -(-len(flat) // max_count))], plane.shape[1])
-    return rows, columns
+    rows, columns = true_pixels(plane)
+    every = slice(None, None, max(1, -(-len(rows) // max_count)))
+    return rows[every], columns[every]
 
 
 def _dilated(inside: NDArray[np.bool_], shape: int, pixels: int) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from inpainting.core.codecs import decode_picture, encode_png, png, read_png_texts, thumbnail_webp, to_rgb8
+from inpainting.core.codecs.decoders import decode_with_opencv
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake
 from inpainting.core.errors import InvalidPicture, InvalidRequest
 from inpainting.core.picture import Picture, Pixels
@@ -107,7 +108,7 @@ def test_the_decoder_gets_dense_image_data_decompressed(
 ) -> None:
     samples = np.random.default_rng(3).integers(0, 2**depth, (150, 233, hostile.CHANNELS[colour_type]))
     samples = samples.astype(np.uint8 if depth == 8 else np.uint16)
-    file, read, decode = hostile.png_of(samples, depth, colour_type), list[bytes](), png.decode_with_opencv
+    file, read, decode = hostile.png_of(samples, depth, colour_type), list[bytes](), decode_with_opencv
 
     def follow(data: bytes) -> Pixels:
         read.append(data)
