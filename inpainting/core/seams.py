@@ -91,8 +91,10 @@ def levels(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def true_pixels(plane: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the true pixels of `plane` [height, width]. `np.nonzero` takes six times as long, since it counts along
-    both axes."""
+    """Rows and columns of the true pixels of `plane` [height, width].
+
+    `np.nonzero` takes six times as long, since it counts along both axes.
+    """
     rows, columns = np.divmod(np.flatnonzero(plane), plane.shape[1])
     return rows, columns
 
