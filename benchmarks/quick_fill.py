@@ -63,6 +63,14 @@ def main() -> None:
                 large(Path(folder))
 
 
+def measured(method: str, image: Path, mask: Path, out: Path) -> dict[str, float]:
+    """The figures of `measure` from a child process."""
+    command = [sys.executable, "-m", "benchmarks.quick_fill", "--only", method, str(image), str(mask), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
 def measure(method: str, image_path: str, mask_path: str, out_path: str) -> dict[str, float | None]:
     """In the child process: fill once; seconds, processor seconds, peak memory in MB, longest wait between steps."""
     image, mask = read(Path(image_path)), read_mask(Path(mask_path))
@@ -142,11 +150,7 @@ def table(
     found: dict[str, list[dict[str, float]]] = {method: [] for method in methods if available(method)}
     for _ in range(rounds):
         for method, runs in found.items():
-            out = folder / f"{method}.png"
-            script = [sys.executable, "-m", "benchmarks.quick_fill"]
-            command = [*script, "--only", method, str(image_path), str(mask_path), str(out)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-            runs.append(json.loads(done.stdout.splitlines()[-1]))
+            runs.append(measured(method, image_path, mask_path, folder / f"{method}.png"))
     ours = statistics.median(run["seconds"] for run in found["quick-fill"])
     for method in methods:
         if method not in found:
@@ -160,8 +164,7 @@ def table(
         if runs[-1]["wait"] is not None:
             line += f"  {runs[-1]['steps']} steps, longest wait {max(run['wait'] for run in runs):.2f} s"
         print(line, flush=True)
-    results = {method: read(folder / f"{method}.png") for method in found}
-    return contact_row(image, mask, results)
+    return contact_row(image, mask, {method: read(folder / f"{method}.png") for method in SHEET if method in found})
 
 
 def available(method: str) -> bool:
@@ -172,7 +175,7 @@ def contact_row(image: Bytes, mask: Bytes, results: dict[str, Bytes]) -> NDArray
     red = image.copy()
     red[mask > 0] = (0.4 * red[mask > 0] + 0.6 * np.array([255, 0, 0])).astype(np.uint8)
     cells = []
-    for title, picture in [("masked", red), *((method, results[method]) for method in SHEET if method in results)]:
+    for title, picture in [("masked", red), *results.items()]:
         height = round(CELL * picture.shape[0] / picture.shape[1])
         cell = cv2.resize(picture, (CELL, height), interpolation=cv2.INTER_AREA)
         cell = cv2.copyMakeBorder(cell, 22, 4, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
