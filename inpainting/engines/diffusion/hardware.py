@@ -60,6 +60,33 @@ class Hardware:
         return int(psutil.virtual_memory().available)
 
 
+class FiniteCheck:
+    """Whether all numbers of a tensor are finite, found by the device beside its other work.
+
+    On CUDA the answer is copied to the host when the queued work is done; to read it one step later waits for nothing.
+    """
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._answer = torch.isfinite(tensor).all()
+        self._copied: torch.cuda.Event | None = None
+        if tensor.is_cuda:
+            on_device, self._answer = self._answer, torch.empty((), dtype=torch.bool, pin_memory=True)
+            self._answer.copy_(on_device, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether reading the answer may wait for the device."""
+        return self._copied is not None
+
+    @property
+    def is_finite(self) -> bool:
+        if self._copied is not None:
+            self._copied.synchronize()
+        return bool(self._answer)
+
+
 def choose(device: str = "auto", precision: str = "auto") -> Hardware:
     """The requested device and precision, or the best of this machine.
 

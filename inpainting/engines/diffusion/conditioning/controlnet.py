@@ -146,21 +146,22 @@ def residuals(
     controlled = torch.tensor(rows, device=inputs.device)
     scales = torch.tensor([strengths[row] for row in rows], device=inputs.device)[:, None, None, None]
     added = conditions.get("added_cond_kwargs")
+    dtype = network.dtype  # the UNet may have been turned to bfloat16 since
     down, middle = network(
-        inputs[controlled, :LATENT_CHANNELS],
+        inputs[controlled, :LATENT_CHANNELS].to(dtype),
         timesteps[controlled],
-        encoder_hidden_states=embeds[controlled],
-        controlnet_cond=torch.cat(images).to(network.dtype),
-        added_cond_kwargs=None if added is None else {name: tensor[controlled] for name, tensor in added.items()},
+        encoder_hidden_states=embeds[controlled].to(dtype),
+        controlnet_cond=torch.cat(images).to(dtype),
+        added_cond_kwargs=None if added is None else {k: tensor[controlled].to(dtype) for k, tensor in added.items()},
         return_dict=False,
     )
 
     def in_all_rows(residual: torch.Tensor) -> torch.Tensor:
-        scaled = (residual * scales).to(residual.dtype)
+        scaled = (residual * scales).to(inputs.dtype)
         if len(rows) == len(strengths):
             return scaled
         # Not multiplied by 0: half-precision features of an uncontrolled row may be infinite.
-        return residual.new_zeros(len(strengths), *residual.shape[1:]).index_copy_(0, controlled, scaled)
+        return scaled.new_zeros(len(strengths), *residual.shape[1:]).index_copy_(0, controlled, scaled)
 
     return {
         "down_block_additional_residuals": [in_all_rows(residual) for residual in down],

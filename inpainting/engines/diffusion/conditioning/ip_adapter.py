@@ -148,6 +148,7 @@ class LoadedIPAdapter:
         try:
             for attention, processor in processors:
                 processor.scale = [scale]
+                processor.to(unet.dtype)
                 attention.set_processor(processor)
             yield
         finally:
@@ -173,7 +174,7 @@ def with_image_prompts(
     if not prompts:
         yield embeds
         return
-    tokens = torch.cat([prompt.tokens[-rows:] for prompt, rows in prompts])
+    tokens = torch.cat([prompt.tokens[-rows:] for prompt, rows in prompts]).to(embeds.dtype)
     scales = torch.tensor([prompt.scale for prompt, rows in prompts for _ in range(rows)], device=embeds.device)
     with prompts[0][0].adapter.attached(unet, RowScale(scales[:, None, None])):
         # As the UNet's own `encoder_hid_proj` returns them: the projection was computed once, in `encode_image`.

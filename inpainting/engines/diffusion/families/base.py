@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -25,6 +25,8 @@ from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec, latent_format, to_tensor
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
+
+OVERFLOWED = "Numbers of the model left the range of float16: it computed in bfloat16."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +74,8 @@ class LatentModel(ABC):
         self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
         self.memory_fallbacks: list[str] = []
         """Sentences about what was done to save memory, for the metadata of every image painted since."""
+        self.notes: list[str] = []
+        """Sentences about how its files were read and it computes, for the metadata of every image painted since."""
         self.backends: dict[Any, Backend] = {}
         """Other backends compiled from this model, by image size and LoRAs."""
         self.is_tiled = False
@@ -162,6 +166,12 @@ class LatentModel(ABC):
 
     def _overflows(self, vae: Any) -> bool:
         return self.respects_force_upcast and bool(getattr(vae.config, "force_upcast", False))
+
+    def use_bfloat16(self) -> None:
+        """Compute the network in bfloat16, which has the range of float32, until the model is loaded again."""
+        self.hardware = replace(self.hardware, dtype=torch.bfloat16)
+        (self.unet if self.unet is not None else self.pipeline.transformer).to(torch.bfloat16)
+        self.notes.append(OVERFLOWED)
 
     # When memory is short
 

@@ -126,7 +126,7 @@ class Admission:
         job.steps_total = steps * job.request.settings.num_images
         window = np.asarray(job.request.image.pixels, np.uint8)
         previewer = previews.make_previewer(window, state, self.cache.preview_decoder(job.spec.family))
-        sample = InFlightSample(job, index, state, previewer)
+        sample = InFlightSample(job, index, state, previewer, model.hardware.dtype)
         self.workload.assign(job, model).samples.append(sample)
         return sample
 

@@ -25,6 +25,7 @@ from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.hardware import FiniteCheck
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 
 UNLIMITED = sys.maxsize
@@ -101,7 +102,7 @@ class Job:
         """Keep an image. The last one ends the job."""
         self.images[index] = image
         if len(self.images) == self.request.settings.num_images and not self.is_done:
-            self.add_notes(*model.memory_fallbacks, *self.backend.notes)
+            self.add_notes(*model.notes, *model.memory_fallbacks, *self.backend.notes)
             self.is_done = True
             images = [self.images[number] for number in sorted(self.images)]
             self.messages.put(JobSucceeded(images, tuple(self.notes)))
@@ -121,12 +122,17 @@ class WaitingSample:
 
 @dataclass(slots=True, eq=False)
 class InFlightSample:
-    """One image of a job between its start and its decoding."""
+    """One image of a job between its start and its decoding.
+
+    dtype: of the network when it started. finite: of the latents after its last step.
+    """
 
     job: Job
     index: int
     state: DenoisingState
     previewer: previews.Previewer | None
+    dtype: torch.dtype
+    finite: FiniteCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)

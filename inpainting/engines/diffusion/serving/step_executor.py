@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from inpainting.engines.base import Step
+from inpainting.engines.diffusion.hardware import FiniteCheck
+from inpainting.engines.diffusion.latent_codec import invalid_output
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged
-from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, count_rows
+from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, WaitingSample, count_rows
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,9 @@ class StepExecutor:
     def finish(self, batch: StepBatch) -> None:
         """Decode the samples that are done, together, and remove them from the batch."""
         done = [sample for sample in batch.samples if sample.state.is_done and not sample.job.is_done]
+        for sample in [one for one in done if one.finite is not None and not one.finite.is_finite]:
+            done.remove(sample)
+            self._start_again(sample, batch, steps_reported=sample.state.index)
         if not done:
             return
         with self.watchdog.deadline(LOADING_SECONDS):
@@ -81,9 +86,31 @@ class StepExecutor:
         if isinstance(prediction, Exception):
             fail(job, prediction)
             return
+        if not self._is_finite(sample):
+            self._start_again(sample, batch, steps_reported=sample.state.index - 1)
+            return
         job.steps_done += 1
         computed_by = job.computed_by(batch.model.hardware.dtype)
         job.messages.put(Step(job.steps_done, job.steps_total, self._preview(sample), computed_by=computed_by))
+
+    def _is_finite(self, sample: InFlightSample) -> bool:
+        """Whether the latents are finite, as far as that is known without waiting for the device."""
+        before, sample.finite = sample.finite, FiniteCheck(sample.state.latents)
+        known = before if sample.finite.is_queued else sample.finite
+        return known is None or known.is_finite
+
+    def _start_again(self, sample: InFlightSample, batch: StepBatch, *, steps_reported: int) -> None:
+        """Start an image with latents that are not finite once more in bfloat16, or fail its job."""
+        batch.samples.remove(sample)
+        job = sample.job
+        if sample.dtype != torch.float16:
+            fail(job, invalid_output())
+            return
+        if batch.model.hardware.dtype == torch.float16:
+            logger.warning("%s overflows in float16 and computes in bfloat16 from now on", job.spec.slug)
+            batch.model.use_bfloat16()
+        job.steps_done -= steps_reported
+        self.retries.workload.waiting.appendleft(WaitingSample(job, sample.index))
 
     def _preview(self, sample: InFlightSample) -> NDArray[np.uint8] | None:
         """A preview if one is due. One that fails is the image's last: it must not fail the job."""
