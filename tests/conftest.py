@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -65,6 +66,14 @@ def _flush() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_fsync() -> Iterator[None]:
+    """Do not wait until files are on the disk: only a power failure would show the difference."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _not_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reset the stop flag between tests."""
@@ -120,7 +129,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         DREAMLAYER_CORS_ORIGINS=ALLOWED_ORIGIN,
         DREAMLAYER_DIFFUSION_WARM_UP="unknown",
     )
-    site.migrate()
+    site.migrate_with_key()
     with site.serving():
         yield site
 
@@ -128,7 +137,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 @pytest.fixture(scope="session")
 def site_key(site: Installation) -> str:
     """The API key of a user of `site`, shared by its tests."""
-    return site.manage("create_api_key", "shared@example.com", "--create-user").strip()
+    return site.key
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +158,7 @@ def open_site(tmp_path_factory: pytest.TempPathFactory, picture_port: int) -> It
         DREAMLAYER_ALLOWED_PORTS=str(picture_port),
         LOAD_SD_INPAINT="true",
     )
-    site.migrate()
+    site.migrate_with_key()
     with site.serving():
         yield site
 
@@ -157,7 +166,7 @@ def open_site(tmp_path_factory: pytest.TempPathFactory, picture_port: int) -> It
 @pytest.fixture(scope="session")
 def open_site_key(open_site: Installation) -> str:
     """The API key of a user of `open_site`."""
-    return open_site.manage("create_api_key", "shared@example.com", "--create-user").strip()
+    return open_site.key
 
 
 @pytest.fixture

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from django.conf import settings
+from django.test import override_settings
 from numpy.typing import NDArray
 
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.engine import Diffusion
+from inpainting.models import InferenceModel
+from tests import scratch
 from tests.adapter_folders import ip_adapter, network
 from tests.catalog_entries import add_model
 from tests.fakes import pretend_installed
@@ -19,13 +26,27 @@ from tests.hub import tiny_model, written
 CONTROLS = ("inpaint", "canny", "depth", "scribble", "tile")
 
 
-def install_models(scratch: Path) -> None:
+def install_models() -> None:
     """The model “tiny”, a ControlNet by the name of each control, and the IP-Adapter “look”; all for sd."""
-    add_model("tiny", written(tiny_model(), scratch / "tiny"))
-    for control in CONTROLS:
-        folder = network(scratch / control, _class_name="ControlNetModel")
-        add_model(control, folder, "--kind", "controlnet", "--control", control)
-    add_model("look", ip_adapter(scratch / "look"), "--kind", "ip-adapter")
+    files, rows = added_models()
+    shutil.copytree(files, settings.MODELS_DIR, dirs_exist_ok=True)
+    InferenceModel.objects.bulk_create(InferenceModel(**row) for row in rows)
+
+
+@cache
+def added_models() -> tuple[Path, list[dict[str, Any]]]:
+    """The files and the rows of these models as the commands add them, which takes longer than most tests."""
+    folder = Path(scratch.folder("dreamlayer-models-"))
+    with override_settings(MODELS_DIR=folder / "models"):
+        added = [add_model("tiny", written(tiny_model(), folder / "tiny"))]
+        for control in CONTROLS:
+            origin = network(folder / control, _class_name="ControlNetModel")
+            added.append(add_model(control, origin, "--kind", "controlnet", "--control", control))
+        added.append(add_model("look", ip_adapter(folder / "look"), "--kind", "ip-adapter"))
+    own = InferenceModel.objects.filter(pk__in=[model.pk for model in added])
+    rows = [{name: value for name, value in row.items() if name != "id"} for row in own.values()]
+    own.delete()
+    return folder / "models", rows
 
 
 def record_requests(monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:

@@ -45,6 +45,8 @@ class Installation:
         self.start_prefix: list[str] = []
         self.serve_options: list[str] = []
         self.process: subprocess.Popen[str] | None = None
+        self.key = ""
+        """The API key of the user that `migrate_with_key` adds."""
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DREAMLAYER_", "DJANGO_"))},
             "DREAMLAYER_DATA_DIR": str(folder),
@@ -75,7 +77,8 @@ class Installation:
         """Copy a database with one user, also made once for the test run. Return the user's API key."""
         built = scratch.built_once("migrated-with-key", migrate_database_with_key)
         shutil.copytree(built / "data", self.folder, dirs_exist_ok=True)
-        return (built / "key").read_text()
+        self.key = (built / "key").read_text()
+        return self.key
 
     def start(self) -> subprocess.Popen[str]:
         command = [*self.start_prefix, sys.executable, str(ROOT / "manage.py"), "serve"]

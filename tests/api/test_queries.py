@@ -64,7 +64,7 @@ def catalog_queries(queries: CaptureQueriesContext) -> list[str]:
 @pytest.fixture
 def installed(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.install_models()
     fake_diffusion.record_requests(monkeypatch)
 
 

@@ -39,7 +39,7 @@ PostInpaint = Callable[..., Any]
 def engine(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
     """The requests that the engine received."""
     settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.install_models()
     return fake_diffusion.record_requests(monkeypatch)
 
 

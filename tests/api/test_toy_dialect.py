@@ -219,7 +219,7 @@ def test_the_closest_installed_model_paints(
 ) -> None:
     settings.MODELS_DIR = tmp_path / "models"
     assert paint({**body, "model": "sd15"}).json()["meta"]["engine"] == "quick-fill"
-    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.install_models()
     requests = fake_diffusion.record_requests(monkeypatch)
     answer = paint({**body, "model": "runwayml/stable-diffusion-inpainting"})
     assert answer.json()["meta"] == {"engine": "diffusion", "model": "tiny", "ignored": []}
@@ -233,7 +233,7 @@ def test_where_diffusion_is_required_it_paints_without_falling_back(
     body: dict[str, Any], settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MODELS_DIR, settings.COMPAT_REQUIRE_DIFFUSION = tmp_path / "models", True
-    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.install_models()
     requests = fake_diffusion.record_requests(monkeypatch)
     assert paint(body).json()["meta"]["engine"] == "diffusion"
     assert [request.settings.step_down for request in requests] == [False]

@@ -30,7 +30,7 @@ NUMBERS = {
 def requests(settings: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
     """The requests that reach the engine. Adds guide.png and look.png to `folder`."""
     settings.MODELS_DIR = folder / "models"
-    fake_diffusion.install_models(folder)
+    fake_diffusion.install_models()
     for slug in ("ink", "oil"):
         lora = Lora.objects.create(slug=slug, label=slug, family="sd", sha256="0" * 64, size_bytes=1)
         lora.path.parent.mkdir(parents=True, exist_ok=True)

@@ -169,7 +169,7 @@ def test_an_inpainting_controlnet_has_the_conditioning_scale(
     program: Client, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.install_models()
     requests = fake_diffusion.record_requests(monkeypatch)
     got = post(program, inpainting(description="a lawn", controlnet_conditioning_scale=0.3, negative_prompt="people"))
     assert got.json()["meta"] == {"engine": "diffusion", "model": "tiny", "ignored": [], "warnings": []}
@@ -181,7 +181,7 @@ def test_an_inpainting_controlnet_has_the_conditioning_scale(
 @pytest.mark.usefixtures("_nothing_runs")
 def test_a_controlnet_for_another_input_is_not_used(program: Client, settings: Settings, tmp_path: Path) -> None:
     settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.install_models()
     InferenceModel.objects.get(slug="inpaint").delete()
     post(program, inpainting(description="a lawn", controlnet_conditioning_scale=0.3), PROCESS_LATER)
     generation = Generation.objects.get()

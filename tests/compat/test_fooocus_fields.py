@@ -192,7 +192,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 def engine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
     """The requests that the diffusion engine received. A tiny model, a LoRA and a VAE of its family are installed."""
     settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.install_models()
     ink = Lora.objects.create(slug="ink", label="Ink", family="sd", sha256="0" * 64, size_bytes=1)
     ink.path.parent.mkdir(parents=True)
     ink.path.touch()

@@ -67,7 +67,7 @@ def test_dreamlayers_clients_find_their_image(
         refused = send(alices_program, body, photo, 255 - hole)
         assert (refused.status_code, refused.json()["code"]) == (400, "mask_required")
         settings.MODELS_DIR = tmp_path / "models"
-        fake_diffusion.install_models(tmp_path)
+        fake_diffusion.install_models()
         fake_diffusion.record_requests(monkeypatch)
     answer = send(alices_program, body, photo, 255 - hole)
     assert answer.status_code == 200, answer.content
@@ -148,7 +148,7 @@ def test_each_field_of_dreamlayers_documentation_reaches_a_model(
     expected: object,
 ) -> None:
     settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.install_models()
     requests = fake_diffusion.record_requests(monkeypatch)
     usage = json.loads((PAYLOADS / "dreamlayer/usage.json").read_text())
     usage["fields"][field] = value

@@ -61,7 +61,7 @@ def opened(answer: Any) -> Image.Image:
 def engine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
     """The requests that the diffusion engine received."""
     settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.install_models()
     return fake_diffusion.record_requests(monkeypatch)
 
 

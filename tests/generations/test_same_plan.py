@@ -87,7 +87,7 @@ def settings_of(case: Case) -> PaintSettings:
 def catalog(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
     """The requests that reach the diffusion engine."""
     settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.install_models()
     monkeypatch.setattr("inpainting.generations.submit.notify_workers", lambda queue: None)
     return fake_diffusion.record_requests(monkeypatch)
 
