@@ -10,7 +10,7 @@ from inpainting.core.geometry import Box, Size, WindowRule
 from inpainting.core.picture import Mask, Picture, Pixels
 
 SEEDS = st.integers(0, 2**32 - 1)
-PROFILES = {"default": 50, "full": 300}
+PROFILES = {"default": 25, "full": 300}
 """The most examples of a test; `pytest --hypothesis-profile=full` takes the second."""
 
 

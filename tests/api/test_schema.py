@@ -6,6 +6,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -163,20 +164,25 @@ def path_parameters(
     photo: NDArray[np.uint8],
     photo_png: bytes,
 ) -> Callable[[str], dict[str, Any]]:
-    """path_parameters(operation) -> path parameters of an object that alice owns."""
-    picture = Picture(photo)
-    done = generate(alice, control_image=picture, ip_adapter_image=picture)
-    token = SIGNER.sign(done.images.get().pk.hex)
-    webhook = WebhookDelivery.create_test(alice, "https://alice.example/hook").webhook_id
-    batch = batch_of(done)
-    sha256 = drafts.stored(alice, photo_png)
+    """path_parameters(operation) -> path parameters of an object that alice owns, made by the first call."""
+
+    @cache
+    def objects() -> tuple[Generation, Batch, dict[str, Any]]:
+        picture = Picture(photo)
+        done = generate(alice, control_image=picture, ip_adapter_image=picture)
+        ids = {
+            "webhook_id": WebhookDelivery.create_test(alice, "https://alice.example/hook").webhook_id,
+            "sha256": drafts.stored(alice, photo_png),
+            "token": SIGNER.sign(done.images.get().pk.hex),
+        }
+        return done, batch_of(done), ids
 
     def make(operation: str) -> dict[str, Any]:
+        done, batch, ids = objects()
         fresh = operation.startswith("DELETE") or "cancel" in operation or "retry" in operation
         if not fresh:
             pk = batch.pk if "batches" in operation else done.pk
-            ids = {"id": str(pk), "webhook_id": webhook, "sha256": sha256}
-            return {**ids, "index": 0, "token": token, "extension": "png"}
+            return {**ids, "id": str(pk), "index": 0, "extension": "png"}
         waiting = Generation.from_request(done.to_request(), owner=alice, engine="quick-fill")
         waiting.save_new()
         if "retry" in operation:

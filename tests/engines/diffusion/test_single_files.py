@@ -23,6 +23,7 @@ from inpainting.engines.diffusion.serving.model_loading import load
 from tests import original_layout, tiny_models
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, SIDE, denoised, reference_of, request, run_reference
+from tests.matrix import each_value_once
 
 BUILDERS: dict[str, Callable[..., Any]] = {"sd": tiny_models.sd, "sdxl": original_layout.sdxl}
 
@@ -36,8 +37,7 @@ def latents(model: StableDiffusion) -> torch.Tensor:
     return denoised(model, requested)
 
 
-@pytest.mark.parametrize("inpainting", [True, False])
-@pytest.mark.parametrize("family", list(BUILDERS))
+@pytest.mark.parametrize(("family", "inpainting"), each_value_once(list(BUILDERS), [True, False]))
 def test_a_single_file_paints_the_same_image_as_its_folder(tmp_path: Path, family: str, inpainting: bool) -> None:
     pipeline = BUILDERS[family](tmp_path, inpainting=inpainting)
     pipeline.save_pretrained(tmp_path / "folder")

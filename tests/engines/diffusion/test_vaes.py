@@ -26,6 +26,7 @@ from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models, tiny_vaes
 from tests.engines.diffusion.pipelines import CPU, KINDS, denoised, ignore_step, reference_result, request
+from tests.matrix import each_value_once
 
 CLASSES = ["AutoencoderKL", "AutoencoderTiny"]
 
@@ -36,9 +37,17 @@ def vaes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
     return {kind: tiny_vaes.saved(folder / kind.lower(), kind=kind) for kind in CLASSES}
 
 
-@pytest.mark.parametrize(("family", "inpainting"), KINDS)
-@pytest.mark.parametrize("kind", CLASSES)
-@pytest.mark.parametrize(("strength", "scheduler"), [(1.0, "DDIMScheduler"), (0.75, "EulerAncestralDiscreteScheduler")])
+@pytest.mark.parametrize(
+    ("family", "inpainting", "kind", "strength", "scheduler"),
+    each_value_once(
+        KINDS,
+        [
+            (kind, *settings)
+            for kind in CLASSES
+            for settings in [(1.0, "DDIMScheduler"), (0.75, "EulerAncestralDiscreteScheduler")]
+        ],
+    ),
+)
 def test_it_encodes_and_decodes_as_in_the_reference_pipeline(
     models: dict[tuple[str, bool], StableDiffusion],
     vaes: dict[str, ModelSpec],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import diffusers
@@ -45,6 +46,12 @@ def batcher(max_rows: int = 32) -> Batcher:
     return Batcher(ModelCache(CPU, 10**9), max_rows=max_rows)
 
 
+@cache
+def shared_batcher() -> Batcher:
+    """The batcher of tests that do not look at its cache, so that each of their models is loaded once."""
+    return batcher()
+
+
 def painted(
     one: Batcher, requested: InpaintRequest, spec: ModelSpec, parts: Sequence[ModelSpec] = ()
 ) -> NDArray[np.uint8]:
@@ -60,7 +67,7 @@ def denoised_latents(
     by: Batcher | None = None,
 ) -> list[torch.Tensor]:
     """The final latents of our loop, all requests in one batch."""
-    loop = by or batcher()
+    loop = by or shared_batcher()
     jobs = [Job(one, spec, ActiveAdapters(active_loras(one.settings.loras, loras), tuple(parts))) for one in requested]
     for job in jobs:
         loop.workload.add(job)

@@ -22,7 +22,7 @@ from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, SIDE, ddim_request, ignore_step
-from tests.matrix import first_alone
+from tests.matrix import each_value_once, first_alone
 
 LAYERS = {
     "sd": ReturnedEmbeddingsType.LAST_HIDDEN_STATES_NORMALIZED,
@@ -62,8 +62,7 @@ def compel_embeds(model: StableDiffusion, fragments: list[tuple[str, float]]) ->
     return torch.cat(parts, dim=-1)[0]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("weight", [0.0, 0.7, 1.3, 2.0])
+@pytest.mark.parametrize(("family", "weight"), each_value_once(FAMILIES, [0.0, 0.7, 1.3, 2.0]))
 def test_prompt_weights_equal_those_of_compel(models: dict[str, StableDiffusion], family: str, weight: float) -> None:
     model = models[family]
     embeds = prompt_embeds(model, f"a (red:{weight}) bus")
