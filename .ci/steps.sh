@@ -50,7 +50,7 @@ wait_for_python_packages() {
 
 # The main uses of the pages, and the modules that need no page.
 browser() {
-  tests_of tests/browser -n 2 --dist loadfile -m "smoke and not full"
+  tests_of tests/browser -n 2 --dist loadfile -m "smoke and not full" -k "not phone-dark"
 }
 
 all_browser() {

@@ -69,7 +69,8 @@ def results(server: Installation) -> list[tuple[str, int]]:
         return database.execute(query).fetchall()
 
 
-@pytest.mark.parametrize("mask", [kept_corner, pytest.param(checkerboard, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("mask", [kept_corner, checkerboard])
 def test_two_of_the_largest_pictures_at_once(server: Installation, server_key: str, mask: Callable[[], Bytes]) -> None:
     data = body(mask())
     headers = {"Content-Type": "application/json", "Prefer": "respond-async"}

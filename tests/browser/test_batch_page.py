@@ -35,7 +35,6 @@ def changed(result: Pixels, source: Path) -> np.ndarray:
     return np.any(result != np.asarray(Image.open(source)), axis=2)
 
 
-@pytest.mark.smoke
 def test_photos_dropped_together_share_the_mask_that_is_painted_on_the_first(page: Page, photos: list[Path]) -> None:
     drop(page, "#stage", *photos)
     page.wait_for_url("**/batches/")

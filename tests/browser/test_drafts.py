@@ -124,7 +124,6 @@ def sign_in_again(page: Page, email: str = "") -> None:
     dialog.get_by_role("button", name="Sign in").click()
 
 
-@pytest.mark.smoke
 def test_everything_comes_back_after_a_reload_and_on_another_device(person: Page, device: Page) -> None:
     do(person, TAKE + '; studio.set({ step: "result", generation: "7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d" })')
     there = [*TAKEN[:4], "result", "7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d"]

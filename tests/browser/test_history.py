@@ -74,7 +74,6 @@ def test_more_cards_come_as_one_scrolls_and_show_before_and_after(history: Page)
     expect(cards.last.locator(".card-tree")).to_contain_text("Step 3, from step 1")
 
 
-@pytest.mark.smoke
 def test_a_selection_by_keyboard_is_marked_downloaded_deleted_and_restored(history: Page) -> None:
     cards, count = history.locator(".card"), history.locator("#selected-count")
     names = [cards.nth(index).locator(".card-link").get_attribute("href") for index in range(3)]

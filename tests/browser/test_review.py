@@ -64,7 +64,6 @@ def is_clean(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-@pytest.mark.smoke
 def test_a_reviewer_walks_by_keys_and_removes_what_its_owner_then_cannot_open(
     review: Page, site: Installation, owner: Owner, screen: dict[str, Any]
 ) -> None:

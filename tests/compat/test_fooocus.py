@@ -26,12 +26,14 @@ from inpainting.webhooks import deliver_due
 from tests import fake_diffusion
 from tests.compat.fooocus import URL, base64_of, post, stored_mask, task_of
 from tests.conftest import png
+from tests.matrix import each_value_once
 from tests.net.fake_network import Listener, answer
 from tests.webhooks.receiving import messages, open_to, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 
 PAYLOADS = Path(__file__).parent.parent / "payloads" / "fooocus"
+NAMES = sorted(path.stem for path in PAYLOADS.glob("*.json"))
 TASK_KEYS = {
     *("id", "task_id", "req_params", "in_queue_mills", "start_mills", "finish_mills", "task_status", "progress"),
     *("webhook_url", "result", "meta"),
@@ -57,7 +59,7 @@ def picture_at(url: str, **headers: str) -> Image.Image:
 def engine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
     """The requests that the diffusion engine received."""
     settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models(tmp_path)
+    fake_diffusion.install_models()
     return fake_diffusion.record_requests(monkeypatch)
 
 
@@ -82,19 +84,18 @@ def replacements(body: dict[str, Any], photo_png: bytes, alices_program: Client)
     }
 
 
-@pytest.mark.parametrize("path", sorted(PAYLOADS.glob("*.json")), ids=lambda path: path.stem)
-@pytest.mark.parametrize("url", [URL, f"{URL}/"])
-def test_a_recorded_body_is_painted(alices_program: Client, replacements: dict[str, str], path: Path, url: str) -> None:
-    text = path.read_text()
-    for name, value in replacements.items():
-        text = text.replace(name, value)
+@pytest.mark.parametrize(("name", "url"), each_value_once(NAMES, [URL, f"{URL}/"]))
+def test_a_recorded_body_is_painted(alices_program: Client, replacements: dict[str, str], name: str, url: str) -> None:
+    text = (PAYLOADS / f"{name}.json").read_text()
+    for placeholder, value in replacements.items():
+        text = text.replace(placeholder, value)
     response = post(alices_program, text, url, Accept="*/*")
     assert response.status_code == 200
     generation = Generation.objects.latest("created_at")
     assert (generation.status, generation.service) == (Status.SUCCEEDED, "fooocus")
     size = (generation.source.width, generation.source.height)
     expected = {"documented_outpaint": (96 + 32, 64 + 21), "documented_distances": (96 + 20 + 32, 64 + 10)}
-    assert size == expected.get(path.stem, (96, 64))
+    assert size == expected.get(name, (96, 64))
 
 
 def test_a_body_without_a_json_content_type_is_read(alices_program: Client, body: dict[str, Any]) -> None:
