@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ FLOORS = [
 SURFACES = ("inpainting.api", "inpainting.web", "inpainting.admin", "inpainting.cli", "inpainting.realtime.consumers")
 
 
+@cache
 def modules(package: str) -> dict[str, ast.Module]:
     found = {}
     for path in (ROOT / package).rglob("*.py"):
@@ -55,6 +57,7 @@ def modules(package: str) -> dict[str, ast.Module]:
     return found
 
 
+@cache
 def imports(tree: ast.Module) -> set[str]:
     names = set()
     for node in ast.walk(tree):

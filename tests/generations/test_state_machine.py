@@ -131,7 +131,7 @@ class GenerationLifeCycle(RuleBasedStateMachine):
 @pytest.mark.hypothesis
 def test_every_generation_ends_exactly_once_in_any_order_of_events() -> None:
     checks = settings(
-        max_examples=settings().max_examples * 3 // 10,  # 15, and 90 in the full profile
+        max_examples=max(15, settings().max_examples * 3 // 10),  # 90 in the full profile
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=list(HealthCheck),
