@@ -48,7 +48,8 @@ def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
     if len(found) > MAX_HOLES:
         found = joined_in_cells(found)
     for part, chosen in zip(parts, thick, strict=True):
-        thin[part.region.slices] = mask[part.region.slices] & ~chosen[part.numbers]
+        here = mask[part.region.slices]
+        thin[part.region.slices] = here & ~chosen[part.numbers] if chosen.any() else here
     return thin, found
 
 
@@ -100,17 +101,19 @@ class Part:
         body = grown(deep > THIN_RADIUS) & mask
         bodies = np.zeros(len(stats), np.int64)
         for part in row_slices(mask):
-            bodies += np.bincount(numbers[part][body[part]], minlength=len(stats))
+            bodies += np.bincount(numbers[part].ravel()[np.flatnonzero(body[part])], minlength=len(stats))
         solid = bodies > stats[:, cv2.CC_STAT_AREA] / 2
-        loose = mask & ~solid[numbers]
+        loose = mask & ~solid[numbers] if solid.any() else mask
         holes = mask & ~loose | body & loose
         del numbers
         _, numbers, stats, _ = cv2.connectedComponentsWithStats(holes.view(np.uint8), connectivity=8)
         deepest = np.zeros(len(stats), np.float32)
         from_scratches = np.zeros(len(stats), bool)
         for part in row_slices(mask):
-            np.maximum.at(deepest, numbers[part][holes[part]], deep[part][holes[part]])
-            from_scratches[numbers[part][body[part] & loose[part]]] = True
+            component = numbers[part].ravel()
+            pixels = np.flatnonzero(holes[part])
+            np.maximum.at(deepest, component[pixels], deep[part].ravel()[pixels])
+            from_scratches[component[np.flatnonzero(body[part] & loose[part])]] = True
         boxes = [
             Box(left, top, left + width, top + height).moved(region.left, region.top)
             for left, top, width, height, _ in stats.tolist()

@@ -63,7 +63,7 @@ def by_tiles(
         if here.any():
             around = tile.expanded(MARGIN).clipped(whole)
             filled = interpolate(image[around.slices], damage[around.slices])
-            out[tile.slices][here] = filled[tile.relative_to(around).slices][here]
+            cv2.copyTo(filled[tile.relative_to(around).slices], here.view(np.uint8), out[tile.slices])
         report((index + 1) / len(tiles))
     return out
 
@@ -82,7 +82,7 @@ def biharmonic_fill(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArra
     factors = splu(system, permc_spec="MMD_AT_PLUS_A", panel_size=1, relax=1, options={"SymmetricMode": True})
     values = factors.solve(force)
     out = image.copy().reshape(-1, 3)
-    out[hole.ravel()] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    out[np.flatnonzero(hole)] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return out.reshape(image.shape)
 
 
