@@ -20,6 +20,10 @@ SEEN_AT = "accounts.seen_at"
 
 
 class HashingBusyMiddleware(MiddlewareMixin):
+    async_capable = False
+    """The innermost middleware. All outside of it that can be synchronous then run in the thread of the view: otherwise
+    Django passes each request to that thread and back for each method of each middleware."""
+
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if not isinstance(exception, HashingBusy):
             return None

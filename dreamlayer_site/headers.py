@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from corsheaders.middleware import CorsMiddleware
 from csp.middleware import CSPMiddleware
 from django.http import HttpRequest
@@ -22,6 +24,12 @@ HEADERS = {
 
 class PageHeaders(CSPMiddleware):
     """Adds HEADERS, and Content-Security-Policy with a nonce per response. Headers set by a view are kept."""
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        """Its methods do not block, so that no other thread calls them."""
+        get_response: Any = self.get_response
+        self.process_request(request)
+        return self.process_response(request, await get_response(request))
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         for name, value in HEADERS.items():

@@ -12,12 +12,13 @@ from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from typing import Any
 
-from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
 
 from dreamlayer_site.body_limit import Message, Receive, Send, takes_pictures
 from dreamlayer_site.refusals import refusal
+from dreamlayer_site.request_threads import RequestThreads
 from inpainting.api.dialects import dialect_at
 from inpainting.api.errors import Busy, api_error
 from inpainting.api.later_response import ARRIVED, LATER, EventStream, LaterResponse
@@ -36,6 +37,7 @@ class LaterResponseMiddleware:
 
     def __init__(self, handler: ASGIHandler) -> None:
         self.handler = handler
+        self.threads = RequestThreads()
         self.large, self.small = asyncio.Semaphore(LARGE_AT_ONCE), asyncio.Semaphore(SMALL_AT_ONCE)
 
     def turn(self, scope: Scope) -> AbstractAsyncContextManager[object]:
@@ -70,7 +72,8 @@ class LaterResponseMiddleware:
             except TimeoutError:
                 await self.handler.send_response(busy(scope), send)
                 return
-            await self.handler(handled, noting_receive, withholding_send)
+            with self.threads.one():
+                await self.handler(handled, noting_receive, withholding_send)
         if not found or has_disconnected:
             return
         later = found[0]
@@ -93,7 +96,7 @@ class LaterResponseMiddleware:
                 }
             await send(message)
 
-        async with ThreadSensitiveContext():
+        with self.threads.one():
             response = await sync_to_async(later.render)()
             if isinstance(response, HttpResponse):
                 response.headers["Content-Length"] = str(len(response.content))
