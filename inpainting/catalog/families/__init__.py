@@ -50,14 +50,15 @@ class DiffusersLayout:
     pipelines: names of the pipeline classes that a model_index.json may name. components: by their name in it.
     checkpoint_prefix: prefix of tensor names by which a checkpoint file is recognised as of this family; "" fits every
     checkpoint that no other family recognises. None: models of the family come as folders only.
-    checkpoint_parts: prefixes of the tensors that are the weights of a checkpoint.
+    checkpoint_parts: prefix of the tensors that are the weights of a checkpoint -> the component that they are all of;
+    "" for text encoders, whose tensors diffusers splits and joins.
     refusals: pattern of the names of tensors and classes -> why models with one are refused.
     """
 
     pipelines: tuple[str, ...]
     components: Mapping[str, Component]
     checkpoint_prefix: str | None = None
-    checkpoint_parts: tuple[str, ...] = ()
+    checkpoint_parts: Mapping[str, str] = field(default_factory=dict)
     refusals: Mapping[str, str] = field(default_factory=dict)
 
     def refusal(self, name: str) -> str:

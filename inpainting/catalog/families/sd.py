@@ -44,8 +44,8 @@ COMPONENTS = {
         ("transformers.CLIPVisionModelWithProjection",), is_required=False, has_weights=True, is_loaded=False
     ),
 }
-CHECKPOINT_PARTS = ("model.diffusion_model.", "first_stage_model.")
-"""Prefixes of UNet and VAE in checkpoints of one file."""
+CHECKPOINT_PARTS = {"model.diffusion_model.": "unet", "first_stage_model.": "vae"}
+"""Prefixes of tensors in checkpoints of one file."""
 REFUSALS = {
     r"EDM|edm_": "the mark of a model trained with the continuous noise of EDM (Karras et al. 2022, arXiv 2206.00364), "
     "which no scheduler here supports."
@@ -62,7 +62,7 @@ SD = register(
             pipelines=("StableDiffusionPipeline", "StableDiffusionInpaintPipeline"),
             components=COMPONENTS,
             checkpoint_prefix="",
-            checkpoint_parts=(*CHECKPOINT_PARTS, "cond_stage_model."),
+            checkpoint_parts={**CHECKPOINT_PARTS, "cond_stage_model.": ""},
             refusals=REFUSALS,
         ),
         implementation="inpainting.engines.diffusion.families.sd:StableDiffusion",

@@ -31,7 +31,7 @@ SDXL = register(
                 "tokenizer_2": COMPONENTS["tokenizer"],
             },
             checkpoint_prefix="conditioner.",
-            checkpoint_parts=(*CHECKPOINT_PARTS, "conditioner."),
+            checkpoint_parts={**CHECKPOINT_PARTS, "conditioner.": ""},
             refusals=REFUSALS,
         ),
         implementation="inpainting.engines.diffusion.families.sdxl:StableDiffusionXL",

@@ -43,6 +43,13 @@ def check_tensors(header: Mapping[str, Any], layout: DiffusersLayout, file: str)
             raise ModelRefused(f"{file} is quantised: {quoted(scale)} is no scale of fp8 numbers that is supported.")
 
 
+def check_numbers(header: Mapping[str, Any], file: str) -> None:
+    """Refuse quantised weights in a file of diffusers' or transformers' layout. Raises ModelRefused."""
+    for name, tensor in header.items():
+        if name.endswith(SCALES) or (name.endswith(WEIGHT) and tensor["dtype"] not in FLOATS):
+            raise ModelRefused(f"{file} is quantised: {quoted(name)} holds {tensor['dtype']} numbers.")
+
+
 def scaled_weights(header: Mapping[str, Any]) -> dict[str, str]:
     """Return the name of each scaled weight and that of its scale."""
     return {name.removesuffix(end) + WEIGHT: name for name in header for end in SCALES if name.endswith(end)}
@@ -55,7 +62,7 @@ def unread_tensors(header: Mapping[str, Any], layout: DiffusersLayout) -> list[s
 
 
 def is_weight(name: str, layout: DiffusersLayout) -> bool:
-    return name.startswith(layout.checkpoint_parts) and not is_extra(name)
+    return name.startswith(tuple(layout.checkpoint_parts)) and not is_extra(name)
 
 
 def is_extra(name: str) -> bool:

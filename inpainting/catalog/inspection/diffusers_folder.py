@@ -12,6 +12,7 @@ from typing import Any
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout
+from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.files import (
     CONFIG,
     INDEX,
@@ -27,6 +28,7 @@ from inpainting.catalog.inspection.files import (
 from inpainting.catalog.inspection.safetensors_header import read_header
 
 CODE_REFERENCES = ("auto_map", "custom_pipelines", "trust_remote_code")
+QUANTISATION = "quantization_config"
 
 
 def check_folder(folder: Path, family: str) -> None:
@@ -42,7 +44,7 @@ def check_folder(folder: Path, family: str) -> None:
             raise ModelRefused(f"{name} holds no {WEIGHTS} file.")
     for path in files_in(folder):
         if path.suffix == WEIGHTS:
-            read_header(path)
+            check_numbers(read_header(path), path.relative_to(folder).as_posix())
 
 
 def check_folder_texts(folder: Path, family: str) -> dict[str, str]:
@@ -111,12 +113,14 @@ def check_family(actual: str, expected: str) -> None:
 
 
 def check_configuration(configuration: object, path: Path, components: Mapping[str, str]) -> None:
-    """Refuse code by reference, another class than the index names, and shards that lie elsewhere."""
+    """Refuse code by reference, quantisation, another class than the index names, and shards that lie elsewhere."""
     if not isinstance(configuration, dict):
         return
     for word in CODE_REFERENCES:
         if word in configuration:
             raise ModelRefused(f"{path.as_posix()} refers to code of its own ({word}), which is not allowed.")
+    if QUANTISATION in configuration:
+        raise ModelRefused(f"{path.as_posix()} is of a quantised network ({QUANTISATION}), which is not supported.")
     component, class_name = path.parent.as_posix(), configuration.get("_class_name")
     if path.parent != Path(".") and class_name is not None and class_name != components.get(component):
         raise ModelRefused(f"{path.as_posix()} names the class {quoted(class_name)}, {INDEX} another.")

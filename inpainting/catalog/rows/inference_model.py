@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -181,8 +182,8 @@ class InferenceModel(ConditionalUpdate):
         """Store the hashes of the first pull: later pulls of the revision must match them. False as `progress`."""
         return self._update_where(self._held(), revision=revision, files=files)
 
-    def install(self, source: specs.Source) -> bool:
-        """End the pull: the files are in place. False as `progress`."""
+    def install(self, source: specs.Source, defaults: Mapping[str, Any] | None = None) -> bool:
+        """End the pull: the files are in place. defaults: of requests, by column. False as `progress`."""
         size = sum(file["size"] for file in self.files.values())
         return self._update_where(
             self._held(),
@@ -194,6 +195,7 @@ class InferenceModel(ConditionalUpdate):
             total_bytes=size,
             installed_at=Now(),
             lease_until=None,
+            **(defaults or {}),
         )
 
     def fail_pull(self, message: str) -> bool:

@@ -17,9 +17,12 @@ from typing import Any
 from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 
+from inpainting.catalog import families
+from inpainting.catalog.inspection.checkpoint_file import configuration_folder
+from inpainting.catalog.inspection.few_step_models import few_step_defaults
 from inpainting.catalog.inspection.files import ModelRefused, installed_weights
 from inpainting.catalog.rows.inference_model import InferenceModel
-from inpainting.catalog.specs import Source
+from inpainting.catalog.specs import Kind, Source
 from inpainting.catalog.store import converted_networks
 from inpainting.catalog.store.sources import (
     CHUNK_BYTES,
@@ -126,8 +129,18 @@ def install(model: InferenceModel, source: ModelSource, manifest: Manifest) -> N
         raise PullLost
     move_into_place(staging, model.folder)
     shutil.rmtree(staging_folder(model))
-    if not model.install(manifest.source):
+    if not model.install(manifest.source, own_defaults(model)):
         raise PullLost
+
+
+def own_defaults(model: InferenceModel) -> dict[str, Any]:
+    """Return the defaults that an installed model's configuration gives; {} where the row has other than the usual."""
+    usual = {name: InferenceModel._meta.get_field(name).default for name in ("steps", "guidance_scale", "scheduler")}
+    usual |= {name: value for name, value in families.get(model.family).defaults.items() if name in usual}
+    weights = model.weights
+    if model.kind != Kind.CHECKPOINT or weights is None or any(getattr(model, name) != usual[name] for name in usual):
+        return {}
+    return few_step_defaults(configuration_folder(weights) if weights.is_file() else weights)
 
 
 class PullProgress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from io import StringIO
@@ -321,6 +322,50 @@ def test_a_failed_addition_is_reported_and_leaves_no_row(db: None, slug: str, or
     with pytest.raises(CommandError, match=problem):
         add(slug, origin)
     assert InferenceModel.objects.count() == before
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "unet", "expected"),
+    [
+        ({"_class_name": "PNDMScheduler"}, {}, (30, 7.5, "DPMSolverMultistepScheduler")),
+        ({"_class_name": "LCMScheduler"}, {}, (4, 1.0, "LCMScheduler")),
+        ({"_class_name": "LCMScheduler"}, {"time_cond_proj_dim": 256}, (4, 8.0, "LCMScheduler")),
+        (
+            {"_class_name": "EulerAncestralDiscreteScheduler", "timestep_spacing": "trailing"},
+            {},
+            (4, 1.0, "EulerAncestralDiscreteScheduler"),
+        ),
+        (
+            {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing", "rescale_betas_zero_snr": True},
+            {},
+            (30, 7.5, "DPMSolverMultistepScheduler"),
+        ),
+        (
+            {"_class_name": "DDIMScheduler", "timestep_spacing": "trailing", "prediction_type": "v_prediction"},
+            {},
+            (30, 7.5, "DPMSolverMultistepScheduler"),
+        ),
+    ],
+)
+def test_a_model_of_few_steps_has_them_as_its_defaults(
+    db: None, tmp_path: Path, scheduler: dict[str, Any], unet: dict[str, Any], expected: tuple[int, float, str]
+) -> None:
+    folder = written(tiny_model(), tmp_path / "model")
+    changes = {"scheduler/scheduler_config.json": scheduler, "unet/config.json": unet}
+    for name, values in changes.items():
+        path = folder / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    index = json.loads((folder / "model_index.json").read_text())
+    index["scheduler"] = ["diffusers", scheduler["_class_name"]]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    add("mine", str(folder))
+    row = InferenceModel.objects.get(slug="mine")
+    assert (row.steps, row.guidance_scale, row.scheduler) == expected
+    row.steps = 12
+    row.save()
+    pull("--from", str(folder), slug="mine")
+    row.refresh_from_db()
+    assert row.steps == 12, "what an administrator has set stays"
 
 
 def test_a_pickled_checkpoint_is_not_added(db: None, tmp_path: Path, models_folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,14 @@ import torch
 
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.serving.model_loading import load
+from tests import tiny_models
 from tests.engines.diffusion.pipelines import (
+    CPU,
     KINDS,
     STEPS,
     denoised,
+    loaded_reference,
     reference_of,
     reference_result,
     request,
@@ -89,6 +95,23 @@ def test_the_dpm_solver_algorithm_equals_the_reference_pipeline(
     requested = request(scheduler="DPMSolverMultistepScheduler", algorithm_type="sde-dpmsolver++")
     expected = reference_result(model, requested, algorithm_type="sde-dpmsolver++")
     torch.testing.assert_close(denoised(model, requested), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"timestep_spacing": "trailing"}, {"timestep_spacing": "linspace", "steps_offset": 0}]
+)
+def test_the_spacing_in_the_configuration_of_a_model_equals_the_reference_pipeline(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    spec = tiny_models.saved(tmp_path / "model")
+    path = tmp_path / "model" / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    requested = request(scheduler="EulerDiscreteScheduler")
+    latents = denoised(load(spec, CPU), requested)
+    expected = run_reference(loaded_reference(spec, requested), spec, requested)
+    torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
+    usual = denoised(load(tiny_models.saved(tmp_path / "usual"), CPU), requested)
+    assert not torch.allclose(latents, usual, atol=1e-2)
 
 
 @pytest.mark.parametrize("rescale", [0.7, 1.0])

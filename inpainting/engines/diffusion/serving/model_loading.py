@@ -21,6 +21,7 @@ from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout, ModelFamily
 from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configuration_folder, unet_channels
 from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, ZERO_SNR, scaled_weights
+from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import INDEX, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
@@ -29,6 +30,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
 from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.engines.diffusion.serving.unread_parts import checkpoint_notes, configuration_notes, tensor_notes
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ def load(spec: ModelSpec, hardware: Hardware) -> Any:
     pipeline_class = getattr(diffusers, family.pipeline_class)
     read = read_checkpoint if spec.path.is_file() else read_folder
     try:
-        pipeline = read(pipeline_class, spec.path, hardware.dtype, family)
+        pipeline, notes = read(pipeline_class, spec.path, hardware.dtype, family)
     except (OSError, ValueError, RuntimeError, KeyError, SingleFileComponentError) as error:
         if is_out_of_memory(error):
             raise
@@ -103,7 +105,11 @@ def load(spec: ModelSpec, hardware: Hardware) -> Any:
         # Tensor cores compute convolutions faster in this memory format.
         pipeline.unet.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
-    return family.load_implementation()(pipeline, hardware, spec)
+    model = family.load_implementation()(pipeline, hardware, spec)
+    if notes:
+        logger.warning("%s: %s", spec.slug, " ".join(notes))
+        model.notes += notes
+    return model
 
 
 def hardware_for(family: ModelFamily, hardware: Hardware) -> Hardware:
@@ -123,9 +129,12 @@ def component_classes(family: ModelFamily) -> dict[str, type[Any]]:
     }
 
 
-def read_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: ModelFamily) -> Any:
-    """Read a pipeline in diffusers' layout, one folder for each component."""
+def read_folder(
+    pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: ModelFamily
+) -> tuple[Any, list[str]]:
+    """Read a pipeline in diffusers' layout, one folder for each component. Also returns notes about unread parts."""
     parts = dict(family.pipeline_arguments)
+    notes = list(configuration_notes(folder, component_classes(family), diffusers_layout(family.name)))
     for name, component_class in component_classes(family).items():
         if not (folder / name).is_dir():
             continue
@@ -141,12 +150,17 @@ def read_folder(pipeline_class: type[Any], folder: Path, dtype: torch.dtype, fam
         # transformers fills missing weights with random numbers.
         if loading_info["missing_keys"]:
             raise ValueError(missing_weights(folder / name))
+        notes += tensor_notes(name, loading_info["unexpected_keys"])
         parts[name] = part.eval()
-    return pipeline_class.from_pretrained(folder, use_safetensors=True, local_files_only=True, **parts)
+    return pipeline_class.from_pretrained(folder, use_safetensors=True, local_files_only=True, **parts), notes
 
 
-def read_checkpoint(pipeline_class: type[Any], path: Path, dtype: torch.dtype, family: ModelFamily) -> Any:
+def read_checkpoint(
+    pipeline_class: type[Any], path: Path, dtype: torch.dtype, family: ModelFamily
+) -> tuple[Any, list[str]]:
     """Read a pipeline from one file in the original layout, with the configuration and tokenizers beside it.
+
+    Also returns notes about unread parts.
 
     The number of input channels, the prediction type and the end of the noise schedule are those of the file if its
     tensors show them, because the configuration may be that of a plain model.
@@ -186,7 +200,9 @@ def read_checkpoint(pipeline_class: type[Any], path: Path, dtype: torch.dtype, f
         str(path), config=str(config), local_files_only=True, **parts, **family.pipeline_arguments
     )
     set_noise_schedule(pipeline.scheduler, header)
-    return pipeline
+    layout = diffusers_layout(family.name)
+    notes = [*checkpoint_notes(path.name, header, layout, parts)]
+    return pipeline, [*notes, *configuration_notes(config, component_classes(family), layout)]
 
 
 def read_tensors(path: Path, header: Mapping[str, Any], dtype: torch.dtype) -> dict[str, torch.Tensor]:

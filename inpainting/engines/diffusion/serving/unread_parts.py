@@ -1,0 +1,72 @@
+"""Sentences about what loading a model passed over: tensors and configuration values that nothing reads."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers
+
+from inpainting.catalog.families import DiffusersLayout
+from inpainting.catalog.inspection.checkpoint_tensors import is_weight, unread_tensors
+from inpainting.catalog.inspection.files import CONFIG, INDEX, json_in, quoted
+
+SCHEDULER = "scheduler"
+SCHEDULER_CONFIG = "scheduler_config.json"
+SHOWN = 3
+
+
+def tensor_notes(place: str, names: Collection[str]) -> Iterator[str]:
+    """A note about tensors of a file or folder, if there are any."""
+    if names:
+        yield f"{place} holds tensors that nothing reads ({len(names)}): {listed(names)}."
+
+
+def checkpoint_notes(
+    file: str, header: Mapping[str, Any], layout: DiffusersLayout, components: Mapping[str, Any]
+) -> Iterator[str]:
+    """Notes about the tensors of a checkpoint. components: those loaded from it, by name."""
+    yield from tensor_notes(file, unread_tensors(header, layout))
+    for prefix, component in layout.checkpoint_parts.items():
+        part = components.get(component)
+        if part is None:
+            continue
+        count = sum(name.startswith(prefix) and is_weight(name, layout) for name in header)
+        if count > len(part.state_dict()):
+            yield f"{file} holds tensors of its {component} that nothing reads ({count - len(part.state_dict())})."
+
+
+def configuration_notes(folder: Path, components: Mapping[str, Any], layout: DiffusersLayout) -> Iterator[str]:
+    """Notes about the configurations of a pipeline's folder. components: the classes of its networks, by name.
+
+    Those of text encoders and tokenizers are left out: transformers reads values of any name.
+    """
+    for name, component_class in components.items():
+        path = folder / name / CONFIG
+        if issubclass(component_class, diffusers.ModelMixin) and path.is_file():
+            yield from value_notes(path, folder, parameters([component_class]))
+    path = folder / SCHEDULER / SCHEDULER_CONFIG
+    if path.is_file():
+        names = (pair[1] for pair in layout.components[SCHEDULER].pairs)
+        yield from value_notes(path, folder, parameters(getattr(diffusers, name) for name in names))
+    if (folder / INDEX).is_file():
+        pipelines = parameters(getattr(diffusers, name) for name in layout.pipelines)
+        yield from value_notes(folder / INDEX, folder, pipelines)
+
+
+def value_notes(path: Path, folder: Path, known: Collection[str]) -> Iterator[str]:
+    unread = sorted(name for name in json_in(path) if name not in known and not name.startswith("_"))
+    if unread:
+        yield f"{path.relative_to(folder).as_posix()} has values that nothing reads: {listed(unread)}."
+
+
+def parameters(classes: Iterable[Any]) -> set[str]:
+    """The names of all values that these classes are configured with."""
+    return {name for one in classes for name in inspect.signature(one.__init__).parameters}
+
+
+def listed(names: Collection[str]) -> str:
+    shown = ", ".join(quoted(name) for name in sorted(names)[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown} and others"

@@ -1,0 +1,91 @@
+"""What loading passes over is named in a note: each tensor and each configuration value that nothing reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from inpainting.core.errors import EngineFailed
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.engines.diffusion.serving.model_loading import load
+from tests import original_layout, tiny_models
+from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
+from tests.engines.diffusion.pipelines import CPU, ignore_step
+from tests.engines.diffusion.serving.batches import request
+
+EXTRA = {
+    "model_ema.decay": torch.zeros(1),
+    "betas": torch.zeros(1000),
+    "first_stage_model.loss.logvar": torch.zeros(1),
+    "cond_stage_model.transformer.text_model.embeddings.position_ids": torch.arange(77)[None],
+}
+"""In published checkpoints, and not needed."""
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl", "flux-fill"])
+def test_a_model_as_its_library_saves_it_has_no_note(tmp_path: Path, family: str) -> None:
+    assert load(tiny_models.saved(tmp_path / "one", family), CPU).notes == []
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+def test_the_tensors_of_a_checkpoint_that_nothing_reads_are_named(tmp_path: Path, family: str) -> None:
+    pipeline = {"sd": tiny_models.sd, "sdxl": original_layout.sdxl}[family](tmp_path)
+    pipeline.save_pretrained(tmp_path / "folder")
+    path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors", **EXTRA)
+    copy_configuration(tmp_path / "folder", family, path)
+    assert load(spec_of(path, family), CPU).notes == []
+    more = {"control_model.x": torch.zeros(1), "ztsnr": torch.zeros(1), "model.diffusion_model.new.w": torch.zeros(1)}
+    save_file({**load_file(path), **more}, path)
+    assert load(spec_of(path, family), CPU).notes == [
+        "mine.safetensors holds tensors that nothing reads (2): “control_model.x”, “ztsnr”.",
+        "mine.safetensors holds tensors of its unet that nothing reads (1).",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("family", "component"),
+    [
+        ("sd", "unet"),
+        ("sd", "vae"),
+        ("sd", "text_encoder"),
+        ("flux-fill", "transformer"),
+        ("flux-fill", "text_encoder_2"),
+    ],
+)
+def test_the_tensors_of_a_folder_that_nothing_reads_are_named(tmp_path: Path, family: str, component: str) -> None:
+    spec = tiny_models.saved(tmp_path / "one", family)
+    (path,) = (tmp_path / "one" / component).glob("*.safetensors")
+    save_file({**load_file(path), "mystery.weight": torch.zeros(2)}, path, metadata={"format": "pt"})
+    assert load(spec, CPU).notes == [f"{component} holds tensors that nothing reads (1): “mystery.weight”."]
+
+
+@pytest.mark.parametrize(
+    "name", ["unet/config.json", "vae/config.json", "scheduler/scheduler_config.json", "model_index.json"]
+)
+def test_the_configuration_values_that_nothing_reads_are_named(tmp_path: Path, name: str) -> None:
+    spec = tiny_models.saved(tmp_path / "one")
+    path = tmp_path / "one" / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), "mystery": True}))
+    _, notes = Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, ignore_step)
+    assert notes == (f"{name} has values that nothing reads: “mystery”.",)
+
+
+def test_a_quantised_folder_is_refused_by_name(tmp_path: Path) -> None:
+    spec = tiny_models.saved(tmp_path / "one")
+    (path,) = (tmp_path / "one" / "unet").glob("*.safetensors")
+    tensors = load_file(path)
+    for more in ({"conv_in.scale_weight": torch.ones(1)}, {"conv_in.weight": torch.zeros(1, dtype=torch.uint8)}):
+        save_file({**tensors, **more}, path)
+        with pytest.raises(EngineFailed, match=f"is quantised: “{next(iter(more))}”") as caught:
+            load(spec, CPU)
+        assert caught.value.code == "model_refused"
+    save_file(tensors, path)
+    config = tmp_path / "one" / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "quantization_config": {"load_in_4bit": True}}))
+    with pytest.raises(EngineFailed, match="quantised network"):
+        load(spec, CPU)
