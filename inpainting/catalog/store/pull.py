@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from inpainting.catalog.inspection.checkpoint_file import configuration_folder
 from inpainting.catalog.inspection.few_step_models import few_step_defaults
 from inpainting.catalog.inspection.files import ModelRefused, installed_weights
 from inpainting.catalog.rows.inference_model import InferenceModel
-from inpainting.catalog.specs import Kind, Source
+from inpainting.catalog.specs import Kind, ModelSpec, Source
 from inpainting.catalog.store import converted_networks
 from inpainting.catalog.store.sources import (
     CHUNK_BYTES,
@@ -135,7 +136,7 @@ def install(model: InferenceModel, source: ModelSource, manifest: Manifest) -> N
 
 def own_defaults(model: InferenceModel) -> dict[str, Any]:
     """Return the defaults that an installed model's configuration gives; {} where the row has other than the usual."""
-    usual = {name: InferenceModel._meta.get_field(name).default for name in ("steps", "guidance_scale", "scheduler")}
+    usual = {one.name: one.default for one in fields(ModelSpec) if one.name in ("steps", "guidance_scale", "scheduler")}
     usual |= {name: value for name, value in families.get(model.family).defaults.items() if name in usual}
     weights = model.weights
     if model.kind != Kind.CHECKPOINT or weights is None or any(getattr(model, name) != usual[name] for name in usual):

@@ -30,7 +30,8 @@ def painted(
 ) -> Painted:
     """The images, one after another, and the notes."""
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=2)
-    start, started = batcher.admission.start, []
+    start = batcher.admission.start
+    started: list[WaitingSample] = []
 
     def starting(sample: WaitingSample) -> InFlightSample | Exception:
         result = start(sample)
