@@ -1,6 +1,6 @@
 """Selects an object with GrabCut (Rother, Kolmogorov, Blake 2004), on a reduced window around it.
 
-A box is the first guess of the object. From points alone the first guess is the even region around each.
+A box is the first guess of the object. From points alone `geodesic` makes the first guess, and GrabCut moves its edge.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.geometry import Box, Size
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.resizing import resized
+from inpainting.segmenters import geodesic
 from inpainting.segmenters.base import Point, Selection
 
 WORKING_SIDE = 448
@@ -23,10 +24,10 @@ ITERATIONS = 4
 MARGIN = 0.3
 """Of the object's longer side, around it: where GrabCut learns the colours of the background."""
 POINT_RADIUS = 3
-TOLERANCES = range(3, 60, 3)
-"""Distances from the colour of a point, in each channel of 8-bit Lab, at which its region is measured."""
-SMALLEST, LARGEST = 0.0004, 0.3
-"""Shares of the picture that the region around a point may have."""
+BAND = 12
+"""How far GrabCut may move the edge of a guess from points, in pixels of what it gets."""
+GUESS_ERROR = 4
+"""How far the edge of such a guess may be from the object's, in pixels of the guess."""
 
 RGB = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
@@ -39,7 +40,7 @@ class GrabCut:
         image, bounds = to_rgb8(picture), Box.whole(picture.size)
         guess, box = None, selection.box
         if box is None:
-            guess, box = even_region(image, selection.objects)
+            guess, box = guess_from(image, selection)
         for point in selection.objects:
             box = box.union(pixel_of(point, bounds))
         window = box.expanded(math.ceil(MARGIN * box.size.longer) + 2 * POINT_RADIUS).clipped(bounds)
@@ -68,7 +69,9 @@ def cut(pixels: RGB, window: Box, box: Box, guess: tuple[Mask, float] | None, po
     else:
         region = part_of(guess, window, Size(width, height))
         labels = np.where(region > 0, np.uint8(cv2.GC_PR_FGD), np.uint8(cv2.GC_PR_BGD))
-        labels[cv2.erode(region, disc(2)) > 0] = cv2.GC_FGD
+        band = disc(max(BAND, math.ceil(GUESS_ERROR * scale / guess[1])))
+        labels[cv2.erode(region, band) > 0] = cv2.GC_FGD
+        labels[cv2.dilate(region, band) == 0] = cv2.GC_BGD
     seeds = []
     for point in points:
         x = min(max(int((point.x - window.left) * scale), 0), width - 1)
@@ -76,67 +79,44 @@ def cut(pixels: RGB, window: Box, box: Box, guess: tuple[Mask, float] | None, po
         cv2.circle(labels, (x, y), POINT_RADIUS, cv2.GC_FGD if point.is_object else cv2.GC_BGD, -1)
         if point.is_object:
             seeds.append((x, y))
-    found = pieces_at(grab_cut(small, labels), seeds)
+    found = grab_cut(small, labels, ITERATIONS if guess is None else 1)
+    if seeds:
+        found = geodesic.connected(found, seeds)
     enlarged = cv2.resize(found, (window.size.width, window.size.height), interpolation=cv2.INTER_LINEAR)
     return np.where(enlarged > 127, np.uint8(255), np.uint8(0))
 
 
-def grab_cut(pixels: RGB, labels: Mask) -> Mask:
+def grab_cut(pixels: RGB, labels: Mask, iterations: int) -> Mask:
     """255 for the object. labels: cv2.GC_…; without a pixel of either kind there is nothing to tell apart."""
     is_object = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     if is_object.any() and not is_object.all():
         cv2.setRNGSeed(0)  # of this thread; k-means starts at random colours
         models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(np.ascontiguousarray(pixels), labels, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(np.ascontiguousarray(pixels), labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
         is_object = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     return np.where(is_object, np.uint8(255), np.uint8(0))
 
 
-def pieces_at(mask: Mask, seeds: Sequence[tuple[int, int]]) -> Mask:
-    """The components of a mask that contain one of the seeds (x, y); all of them without seeds."""
-    if not seeds:
-        return mask
-    _, labels = cv2.connectedComponents(mask, connectivity=8)
-    wanted = {int(labels[y, x]) for x, y in seeds} - {0}
-    return np.where(np.isin(labels, list(wanted)), np.uint8(255), np.uint8(0))
-
-
-def even_region(image: RGB, points: Sequence[Point]) -> tuple[tuple[Mask, float], Box]:
-    """The even regions around the points, at a scale of the image, and their bounds in the image."""
+def guess_from(image: RGB, selection: Selection) -> tuple[tuple[Mask, float], Box]:
+    """The first guess of an object from its points, at a scale of the image, and its bounds in the image."""
     height, width = image.shape[:2]
     scale = min(1.0, WORKING_SIDE / max(width, height))
     small = resized(image, scaled_size(Size(width, height), scale))
-    for _ in range(2):  # even out texture, keep edges
-        small = cv2.bilateralFilter(small, 9, 30, 5)
-    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
-    region = np.zeros(lab.shape[:2], np.uint8)
-    for point in points:
-        x, y = min(int(point.x * scale), lab.shape[1] - 1), min(int(point.y * scale), lab.shape[0] - 1)
-        region |= stable_region(lab, x, y)
-    region = cv2.morphologyEx(region, cv2.MORPH_CLOSE, disc(2))
+
+    def pixel(point: Point) -> tuple[int, int]:
+        return min(int(point.x * scale), small.shape[1] - 1), min(int(point.y * scale), small.shape[0] - 1)
+
+    others = [pixel(point) for point in selection.points if not point.is_object]
+    region = geodesic.select(small, [pixel(point) for point in selection.objects], others)
     left, top, region_width, region_height = cv2.boundingRect(region)
+    if not region_width:  # smaller than a few pixels
+        left, top = pixel(selection.objects[0])
+        region_width = region_height = 1
+    left, top = left - GUESS_ERROR, top - GUESS_ERROR
+    region_width, region_height = region_width + 2 * GUESS_ERROR, region_height + 2 * GUESS_ERROR
     edges = (left / scale, top / scale, (left + region_width) / scale, (top + region_height) / scale)
     box = Box(int(edges[0]), int(edges[1]), math.ceil(edges[2]), math.ceil(edges[3]))
     return (region, scale), box.clipped(Box(0, 0, width, height))
-
-
-def stable_region(lab: RGB, x: int, y: int) -> Mask:
-    """The region around (x, y) that grows least with the tolerance (as in MSER, Matas et al. 2002): 255 inside."""
-    height, width = lab.shape[:2]
-    regions = []
-    for tolerance in TOLERANCES:
-        filled = np.zeros((height + 2, width + 2), np.uint8)
-        flags = 8 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE | (255 << 8)
-        cv2.floodFill(lab, filled, (x, y), 0, (tolerance,) * 3, (tolerance,) * 3, flags)
-        regions.append(filled[1:-1, 1:-1])
-        if np.count_nonzero(regions[-1]) > LARGEST * height * width:
-            break
-    areas = [np.count_nonzero(region) for region in regions]
-    candidates = [index for index, area in enumerate(areas) if SMALLEST <= area / (height * width) <= LARGEST]
-    between = [index for index in candidates if 0 < index < len(areas) - 1]
-    if not between:
-        return regions[candidates[-1] if candidates else 0]
-    return regions[min(between, key=lambda index: (areas[index + 1] - areas[index - 1]) / areas[index])]
 
 
 def part_of(guess: tuple[Mask, float], window: Box, size: Size) -> Mask:

@@ -10,7 +10,7 @@ from inpainting import segmenters as package
 from inpainting.core.errors import InvalidRequest
 from inpainting.segmenters.base import Segmenter
 
-NO_SEGMENTERS = {"base", "registry"}
+NO_SEGMENTERS = {"base", "geodesic", "registry"}
 DEFAULT = "grabcut"
 
 

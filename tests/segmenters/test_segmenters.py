@@ -60,6 +60,23 @@ def test_a_click_selects_the_object_under_it() -> None:
     assert overlap(GRABCUT.segment(grey(data.coins()), Selection((Point(325, 180),))), coin()) > 0.85
 
 
+def test_further_clicks_add_the_other_parts_of_the_object() -> None:
+    photo, wanted = Picture(data.coffee()), polygon(PLATE, Size(600, 400))
+    clicks = [Point(300, 90), Point(150, 250), Point(300, 330), Point(430, 230), Point(200, 60)]
+    overlaps = [overlap(GRABCUT.segment(photo, Selection(tuple(clicks[:count]))), wanted) for count in (1, 3, 5)]
+    assert overlaps == sorted(overlaps)
+    assert overlaps[-1] > 0.8
+
+
+def test_a_click_beside_the_object_takes_away_the_part_around_it() -> None:
+    photo = np.full((80, 160, 3), 60, np.uint8)
+    photo[20:60, 20:80], photo[20:60, 80:140] = (250, 220, 40), (240, 210, 60)  # nearly the same
+    both = GRABCUT.segment(Picture(photo), Selection((Point(40, 40), Point(120, 40))))
+    assert both[40, 30] == both[40, 130] == 255
+    one = GRABCUT.segment(Picture(photo), Selection((Point(40, 40), Point(120, 40, is_object=False))))
+    assert (one[40, 30], one[40, 130]) == (255, 0)
+
+
 def test_a_click_beside_the_object_takes_away_what_the_box_has_too_much() -> None:
     photo, box = Picture(data.rocket()), Box(290, 60, 355, 425)
     beside = tuple(Point(x, y, is_object=False) for x in (296, 348) for y in (380, 400, 415))

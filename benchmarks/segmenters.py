@@ -1,0 +1,147 @@
+"""How well a segmenter finds objects by clicks and by a box, and how long a click takes.
+
+    .venv/bin/python -m benchmarks.segmenters [--photos DIR] [--segmenter NAME] [--clicks 5] [--sheet FILE]
+
+For each photo with a mask of its object: intersection over union after each click, and with the box around the object.
+The first click is at the point of the object that is deepest inside it; each further one at the deepest point of the
+largest part that is wrong, on the object or beside it (the procedure of Xu et al. 2016, section 3.3). The time is the
+processor time of the last click, on the photo as it is and scaled to 12 megapixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage import data
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from inpainting.core.geometry import Box  # noqa: E402 - the repository is on the path only now
+from inpainting.core.masks import bounds  # noqa: E402
+from inpainting.core.picture import Mask, Picture  # noqa: E402
+from inpainting.segmenters import registry  # noqa: E402
+from inpainting.segmenters.base import Point, Segmenter, Selection  # noqa: E402
+
+PIXELS = 12_000_000
+OUTLINES = {
+    "coffee": [
+        *([80, 215], [95, 175], [125, 140], [165, 112], [172, 60], [185, 35], [215, 20], [270, 14], [330, 18]),
+        *([380, 40], [400, 65], [425, 62], [415, 115], [445, 140], [470, 185], [478, 225], [465, 285], [430, 335]),
+        *([375, 370], [300, 385], [225, 380], [160, 355], [115, 315], [88, 265]),
+    ],
+    "rocket": [[312, 425], [312, 145], [320, 133], [330, 145], [332, 425]],
+}
+"""Objects in the photos of scikit-image, drawn by hand."""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--photos", type=Path, help="a folder of NAME.png and NAME_mask.png (white is the object)")
+    arguments.add_argument("--segmenter", default=registry.DEFAULT, choices=registry.segmenters())
+    arguments.add_argument("--clicks", type=int, default=5)
+    arguments.add_argument("--sheet", type=Path, help="where to write the photos with what the first click selects")
+    options = arguments.parse_args()
+    segmenter = registry.find(options.segmenter)
+    headings = [*(f"{count + 1} click{'s' * (count > 0)}" for count in range(options.clicks)), "box", "ms", "ms 12 MP"]
+    print("| object | " + " | ".join(headings) + " |\n|" + "---|" * (len(headings) + 1))
+    rows = []
+    for name, photo, truth in photos_with_masks(options.photos):
+        figures, points = by_clicks(segmenter, photo, truth, options.clicks)
+        box = bounds(truth)
+        figures.append(overlap(segmenter.segment(photo, Selection(box=box)), truth))
+        milliseconds = [1000 * processor_time(segmenter, *at_scale(photo, points, scale)) for scale in (1.0, None)]
+        rows.append(figures)
+        print(
+            f"| {name} | "
+            + " | ".join([f"{figure:.2f}" for figure in figures] + [f"{ms:.0f}" for ms in milliseconds])
+            + " |"
+        )
+        if options.sheet:
+            show(
+                options.sheet.with_stem(f"{options.sheet.stem}-{name}"),
+                photo,
+                segmenter.segment(photo, Selection(points[:1])),
+            )
+    print("| mean | " + " | ".join(f"{figure:.2f}" for figure in np.mean(rows, axis=0)) + " | | |")
+
+
+def photos_with_masks(folder: Path | None) -> Iterator[tuple[str, Picture, Mask]]:
+    for name, outline in OUTLINES.items():
+        pixels = getattr(data, name)()
+        truth = np.zeros(pixels.shape[:2], np.uint8)
+        cv2.fillPoly(truth, [np.array(outline)], 255)
+        yield name, Picture(pixels), truth
+    coins = data.coins()
+    truth = np.zeros(coins.shape, np.uint8)
+    cv2.circle(truth, (346, 187), 31, 255, -1)
+    yield "coin", Picture(np.dstack([coins] * 3)), truth
+    for path in sorted(folder.glob("*_mask.png")) if folder else ():
+        photo = cv2.cvtColor(cv2.imread(str(path.with_stem(path.stem.removesuffix("_mask")))), cv2.COLOR_BGR2RGB)
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        yield (
+            path.stem.removesuffix("_mask"),
+            Picture(photo),
+            np.where(np.asarray(mask) > 127, np.uint8(255), np.uint8(0)),
+        )
+
+
+def by_clicks(segmenter: Segmenter, photo: Picture, truth: Mask, clicks: int) -> tuple[list[float], tuple[Point, ...]]:
+    """Intersection over union after each click, and the clicks."""
+    figures: list[float] = []
+    points: tuple[Point, ...] = ()
+    found = np.zeros_like(truth)
+    for _ in range(clicks):
+        missing, surplus = truth & ~found, found & ~truth
+        (depth, place), (other_depth, other_place) = deepest(missing), deepest(surplus)
+        is_object = depth >= other_depth
+        points += (Point(*(place if is_object else other_place), is_object),)
+        found = segmenter.segment(photo, Selection(points))
+        figures.append(overlap(found, truth))
+    return figures, points
+
+
+def deepest(mask: Mask) -> tuple[float, tuple[float, float]]:
+    """The largest distance to the border of the mask, and where that is."""
+    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    _, depth, _, (x, y) = cv2.minMaxLoc(distance)
+    return depth, (float(x), float(y))
+
+
+def overlap(found: Mask, wanted: Mask) -> float:
+    return np.count_nonzero(found & wanted) / max(1, int(np.count_nonzero(found | wanted)))
+
+
+def at_scale(photo: Picture, points: tuple[Point, ...], scale: float | None) -> tuple[Picture, Selection]:
+    """The photo and the clicks, scaled; None: to PIXELS."""
+    if scale is None:
+        scale = (PIXELS / photo.size.area) ** 0.5
+    if scale == 1:
+        return photo, Selection(points)
+    pixels = cv2.resize(photo.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return Picture(pixels), Selection(tuple(Point(p.x * scale, p.y * scale, p.is_object) for p in points))
+
+
+def processor_time(segmenter: Segmenter, photo: Picture, selection: Selection) -> float:
+    """Seconds of all threads."""
+    before = time.process_time()
+    segmenter.segment(photo, selection)
+    return time.process_time() - before
+
+
+def show(path: Path, photo: Picture, found: Mask) -> None:
+    shown = np.array(photo.pixels, np.uint8)
+    shown[found > 0] = shown[found > 0] // 2 + np.array([127, 0, 0], np.uint8)
+    box = bounds(found) or Box.whole(photo.size)
+    cv2.rectangle(shown, (box.left, box.top), (box.right - 1, box.bottom - 1), (0, 255, 0), 1)
+    cv2.imwrite(str(path), cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
+
+
+if __name__ == "__main__":
+    main()
