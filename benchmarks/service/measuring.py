@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+Clock = Callable[[], float]
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -40,16 +42,30 @@ class Report:
                 file.write(json.dumps(line) + "\n")
 
     def contest(
-        self, row: str, name: str, ours: Callable[[], object], baseline: Callable[[], object] | None, what: str = ""
+        self,
+        row: str,
+        name: str,
+        ours: Callable[[], object],
+        baseline: Callable[[], object] | None,
+        what: str = "",
+        *,
+        processors: tuple[Clock, Clock] | None = None,
     ) -> None:
-        """Measure one row, the two sides in turn, so that load from outside affects both."""
-        mine, theirs = [], []
+        """Measure one row, the two sides in turn, so that load from outside affects both.
+
+        processors: how many processor seconds each side has used so far; printed as a row of its own.
+        """
+        times = []
         for number in range(self.repeats + 1):
-            pair = timed(ours), timed(baseline) if baseline else 0.0
+            started = [clock() for clock in processors or ()]
+            pair = [timed(ours), timed(baseline) if baseline else 0.0]
+            pair += [clock() - start for clock, start in zip(processors or (), started, strict=True)]
             if number:
-                mine.append(pair[0])
-                theirs.append(pair[1])
-        self.row(row, name, mine, theirs if baseline else None, what)
+                times.append(pair)
+        columns = [list(column) for column in zip(*times, strict=True)]
+        self.row(row, name, columns[0], columns[1] if baseline else None, what)
+        if processors is not None:
+            self.row(row, f"{name}, processor time", columns[2], columns[3], what)
 
 
 def summary(seconds: list[float]) -> str:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -31,6 +31,7 @@ class Site:
         self.port = port
         self.key = key
         self.folder = Path()
+        self.session = 0
 
     def ask(
         self, method: str, path: str, *, body: bytes = b"", headers: dict[str, str] | None = None
@@ -42,12 +43,21 @@ class Site:
         connection.close()
         return read
 
+    def processor_seconds(self) -> float:
+        """Used by the processes of this server so far, by proc_pid_stat(5)."""
+        ticks = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                fields = stat.read_text().rpartition(")")[2].split()  # from the third on, the state
+                ticks += int(fields[11]) + int(fields[12]) if int(fields[3]) == self.session else 0
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def livez(self) -> None:
         assert self.ask("GET", "/livez")[0] == 200
 
-    def fill(self, image: bytes, mask: bytes, *, prefer: str = "") -> bytes:
+    def fill(self, image: bytes, mask: bytes, *, prefer: str = "", output_format: str = "png") -> bytes:
         """Our answer with its picture: the call, then the link."""
-        status, body = self.ask("POST", "/api/img2img", **multipart(image, mask, prefer))  # type: ignore[arg-type]
+        status, body = self.ask("POST", "/api/img2img", **multipart(image, mask, prefer, output_format))  # type: ignore[arg-type]
         if prefer:
             assert status == 202, body
             return body
@@ -55,11 +65,12 @@ class Site:
         return self.ask("GET", urlsplit(json.loads(body)["images"][0]).path)[1]
 
 
-def multipart(image: bytes, mask: bytes, prefer: str) -> dict[str, object]:
+def multipart(image: bytes, mask: bytes, prefer: str, output_format: str) -> dict[str, object]:
     boundary = uuid4().hex
     start = f"--{boundary}\r\nContent-Disposition: form-data; name="
     body = (
-        f'{start}"prompt"\r\n\r\n\r\n{start}"image"; filename="i"\r\n\r\n'.encode()
+        f'{start}"prompt"\r\n\r\n\r\n{start}"output_format"\r\n\r\n{output_format}\r\n'.encode()
+        + f'{start}"image"; filename="i"\r\n\r\n'.encode()
         + image
         + f'\r\n{start}"mask"; filename="m.png"\r\nContent-Type: image/png\r\n\r\n'.encode()
         + mask
@@ -79,12 +90,13 @@ def ours(folder: Path) -> Iterator[Site]:
     )  # fmt: skip
     site = Site(free_port(), made.stdout.strip())
     site.folder = folder
-    with running([*manage, "serve", "--port", str(site.port)], environment, site.port):
+    with running([*manage, "serve", "--port", str(site.port)], environment, site.port) as site.session:
         yield site
 
 
 @contextmanager
-def running(command: list[str], environment: dict[str, str], port: int) -> Iterator[None]:
+def running(command: list[str], environment: dict[str, str], port: int) -> Iterator[int]:
+    """Start a server, wait until it listens, and yield the number of its session."""
     server = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -97,7 +109,7 @@ def running(command: list[str], environment: dict[str, str], port: int) -> Itera
             except OSError:
                 assert time.monotonic() < deadline, "the server never listened"
                 time.sleep(0.2)
-        yield
+        yield server.pid
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
@@ -130,7 +142,7 @@ def iopaint(environment_folder: Path | None) -> Iterator[Site | None]:
     if environment_folder is None:
         yield None
         return
-    port = free_port()
+    site = Site(free_port())
     command = [
         str(environment_folder / "bin/iopaint"),
         "start",
@@ -139,7 +151,7 @@ def iopaint(environment_folder: Path | None) -> Iterator[Site | None]:
         "--device",
         "cpu",
         "--port",
-        str(port),
+        str(site.port),
     ]
-    with running(command, {**os.environ, "HF_HUB_OFFLINE": "1"}, port):
-        yield Site(port)
+    with running(command, {**os.environ, "HF_HUB_OFFLINE": "1"}, site.port) as site.session:
+        yield site
