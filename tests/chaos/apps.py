@@ -66,11 +66,13 @@ class ChaosConfig(AppConfig):
     def ready(self) -> None:
         from inpainting.generations import submit
         from inpainting.models import Generation
+        from inpainting.models.pictures import PreviewedPicture
         from inpainting.worker import run
 
         registry.engines()["quick-fill"] = SlowEngine()
         with_fail_points(run, "store", "result")
         with_fail_points(Generation, "succeed", "commit")
+        with_fail_points(PreviewedPicture, "store_reduced", "thumbnail")
         # Fail points of accepting: just before the commit, and before the workers are notified.
         accept, notify_workers = Generation.save_new, submit.notify_workers
 

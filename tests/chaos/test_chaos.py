@@ -159,3 +159,31 @@ def test_a_hung_process_is_ended_and_its_generation_runs_again(
         installation.wait_until(lambda: b'"succeeded"' in installation.get(str(answer["url"]), key=key)[1])
         assert installation.children_of(server.pid) != [child]
     assert "no progress" in installation.log
+
+
+@pytest.mark.parametrize(("moment", "missing"), [("commit after", 2), ("thumbnail before", 2), ("thumbnail after", 1)])
+def test_thumbnails_that_a_killed_process_did_not_store_are_made_when_requested(
+    tmp_path: Path, photo_png: bytes, mask_png: bytes, moment: str, missing: int
+) -> None:
+    """Killed after the generation has succeeded: before both thumbnails, that of the source and that of the result, are
+    stored, or between them."""
+    installation = Installation(tmp_path, DJANGO_SETTINGS_MODULE="tests.chaos.settings", DREAMLAYER_WORKERS="1")
+    installation.migrate()
+    chaos = Chaos(installation, photo_png, mask_png)
+
+    def without_thumbnail() -> int:
+        sources = chaos.rows("SELECT id FROM inpainting_sourceimage WHERE thumbnail = ''")
+        return len(sources + chaos.rows("SELECT id FROM inpainting_generatedimage WHERE thumbnail = ''"))
+
+    with installation.serving() as server:
+        (child,) = installation.children_of(server.pid)
+        (tmp_path / "fail-point").write_text(moment)
+        answer = installation.img2img(chaos.key, photo_png, mask_png, prefer="respond-async")[1]
+        installation.wait_until(lambda: installation.children_of(server.pid) not in ([], [child]))
+        installation.wait_until(lambda: installation.get("/readyz")[0] == 200)
+        assert chaos.count("status = 'succeeded' AND attempts = 1") == 1
+        assert without_thumbnail() == missing
+        for part in ("source", "images/0"):
+            status, webp = installation.get(f"/api/generations/{answer['id']}/{part}/thumbnail/", key=chaos.key)
+            assert (status, webp[8:12]) == (200, b"WEBP")
+        assert without_thumbnail() == 0

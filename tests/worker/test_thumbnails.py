@@ -21,16 +21,21 @@ Generate = Callable[..., Generation]
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("in_browser", [False, True])
 def test_a_thumbnail_that_was_not_stored_is_made_when_it_is_requested(
-    alice: User, alices_program: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch
+    alice: User, alices_program: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch, in_browser: bool
 ) -> None:
+    client = alices_program
+    if in_browser:
+        client = Client()
+        client.force_login(alice)
     queued = generate(alice, run=False)
     assert not queued.source.thumbnail, "accepting a request makes none"
     with monkeypatch.context() as killed:
         killed.setattr(running, "store_thumbnails", lambda thumbnails: None)
         running.run_waiting()
     for part, row in (("source", queued.source), ("images/0", queued.images.get())):
-        webp = alices_program.get(f"/api/generations/{queued.pk}/{part}/thumbnail/").getvalue()
+        webp = client.get(f"/api/generations/{queued.pk}/{part}/thumbnail/").getvalue()
         assert Image.open(io.BytesIO(webp)).size == (96, 64)
         row.refresh_from_db()
         assert row.thumbnail.size == len(webp)
