@@ -110,7 +110,7 @@ def cases() -> dict[str, tuple[Bytes, Bytes]]:
     """24 photos with a mask: each photo with each shape, at a place of its own."""
     import skimage.data
 
-    found = {}
+    found: dict[str, tuple[Bytes, Bytes]] = {}
     for number, name in enumerate(PHOTOS):
         photo = skimage.data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(skimage.data, name)()
         photo = photo if photo.ndim == 3 else cv2.cvtColor(photo, cv2.COLOR_GRAY2RGB)

@@ -132,6 +132,7 @@ def test_modelslab_pys_base64_helpers(open_site: Installation, open_site_key: st
     assert base64_to_image(text).size == (256, 256)
 
 
+@pytest.mark.full  # a server of its own; `follow` fetches in every form
 def test_modelslab_py_fetches(impatient_site: tuple[Installation, str]) -> None:
     community = community_of(*impatient_site)
     image, mask = image_to_base64(picture_host.photo()), image_to_base64(picture_host.mask())
