@@ -3,10 +3,15 @@
 import { EMPTY, FULL, Mask, SIDE, Tile, blend, bytesOf, settled } from "./tiles.js"
 
 const LARGEST_STEP = 0.02 // of the radius: a piece with changing pressure is drawn in parts of one radius each
+const STEPS = 4096 // of an edge's squares of distances: several for each opacity
+// By opacity: the part of the soft edge from outside on, 0 to 1, at which it begins. There 255 times the curve 3t^2 - 2t^3 is
+// that opacity less 0.5, so rounding gives it.
+const PARTS = Float64Array.from({ length: 256 }, (_, value) => 0.5 - Math.sin(Math.asin(1 - (2 * value - 1) / 255) / 3))
 
 export class StrokeDrawer {
   #cover // per tile: how opaque the stroke is, the maximum of its pieces; FULL, or undefined where it is not
   #last = null
+  #edge = null // of the last radius
 
   /** @param {Mask} base @param {import("../core/operations.js").Stroke} stroke its points are not read */
   constructor(base, { erases, size, hardness }) {
@@ -46,15 +51,23 @@ export class StrokeDrawer {
     }
   }
 
+  #edgeOf(inner, outer) {
+    if (this.#edge?.inner !== inner || this.#edge.outer !== outer) this.#edge = new Edge(inner, outer)
+    return this.#edge
+  }
+
   /** A line with round ends. `isContinued`: its start is already drawn with the same radius, perhaps. */
   #capsule(from, to, isContinued, changed) {
     const outer = to.radius + 0.5
     const inner = Math.max(0, Math.min(to.radius * this.hardness, to.radius - 0.5))
+    const edge = this.#edgeOf(inner, outer)
     const line = new Capsule(from, to, isContinued && from.radius === to.radius)
     const reach = {
       left: Math.floor(Math.min(from.x, to.x) - outer), right: Math.ceil(Math.max(from.x, to.x) + outer),
       top: Math.floor(Math.min(from.y, to.y) - outer), bottom: Math.ceil(Math.max(from.y, to.y) + outer),
     }
+    const outside = line.intervals(outer, reach)
+    const inside = line.intervals(inner, reach)
     for (const index of this.base.indicesIn(reach)) {
       if (this.#cover[index] === FULL || this.base.tiles[index] === (this.erases ? EMPTY : FULL)) continue
       const tile = this.base.boxOf(index)
@@ -64,34 +77,33 @@ export class StrokeDrawer {
       }
       let part = box
       if (line.contains(tile, inner)) this.#cover[index] = FULL
-      else part = this.#draw(line, inner, outer, index, tile, box)
+      else part = this.#draw(line, edge, { outside, inside, top: reach.top }, index, tile, box)
       if (part) changed.set(index, union(changed.get(index), part))
     }
   }
 
   /** Draws the line on a tile's cover. @returns {import("./tiles.js").Box | null} what changed, in the tile's pixels */
-  #draw(line, inner, outer, index, tile, box) {
+  #draw(line, edge, { outside, inside, top }, index, tile, box) {
     const changed = { left: SIDE, top: SIDE, right: 0, bottom: 0 }
     const span = { left: SIDE, right: 0 } // the changed pixels of a row
     for (let row = box.top; row < box.bottom; row++) {
-      const y = tile.top + row + 0.5
-      const [from, to] = line.interval(y, outer)
-      const start = Math.max(box.left, Math.ceil(from - 0.5) - tile.left)
-      const end = Math.min(box.right, Math.floor(to - 0.5) + 1 - tile.left)
+      const at = 2 * (tile.top + row - top)
+      const start = Math.max(box.left, outside[at] - tile.left)
+      const end = Math.min(box.right, outside[at + 1] - tile.left)
       if (start >= end) continue
       const { alpha } = (this.#cover[index] ??= new Tile(new Uint8Array(SIDE * SIDE), 0))
-      const [fullFrom, fullTo] = inner > 0 ? line.interval(y, inner) : [0, 0]
-      const fullStart = Math.max(start, Math.min(end, Math.ceil(fullFrom - 0.5) - tile.left))
-      const fullEnd = Math.max(fullStart, Math.min(end, Math.floor(fullTo - 0.5) + 1 - tile.left))
-      const first = row * SIDE
-      Object.assign(span, { left: SIDE, right: 0 })
-      line.drawEdge(alpha, first, start, fullStart, tile.left, y, inner, outer, span)
-      line.drawEdge(alpha, first, fullEnd, end, tile.left, y, inner, outer, span)
+      const fullStart = Math.max(start, Math.min(end, inside[at] - tile.left))
+      const fullEnd = Math.max(fullStart, Math.min(end, inside[at + 1] - tile.left))
+      const values = alpha.subarray(row * SIDE, (row + 1) * SIDE)
+      span.left = SIDE
+      span.right = 0
+      line.drawEdge(values, start, fullStart, tile.left, tile.top + row, edge, span)
+      line.drawEdge(values, fullEnd, end, tile.left, tile.top + row, edge, span)
       let [left, right] = [fullStart, fullEnd]
-      while (left < right && alpha[first + left] === 255) left++
-      while (left < right && alpha[first + right - 1] === 255) right--
+      while (left < right && values[left] === 255) left++
+      while (left < right && values[right - 1] === 255) right--
       if (left < right) {
-        alpha.fill(255, first + left, first + right)
+        values.fill(255, left, right)
         span.left = Math.min(span.left, left)
         span.right = Math.max(span.right, right)
       }
@@ -122,6 +134,45 @@ export class StrokeDrawer {
   }
 }
 
+/** The opacity at each distance between the two radii. */
+class Edge {
+  constructor(inner, outer) {
+    this.inner = inner
+    this.outer = outer
+    this.first = inner * inner
+    this.scale = STEPS / (outer * outer - this.first)
+    this.limits = PARTS.map((part) => (outer - part * (outer - inner)) ** 2) // by opacity: the largest square of a distance
+    this.limits[0] = Infinity
+    this.values = new Uint8Array(STEPS + 1) // by the square of the distance, in equal steps: the opacity where the step begins
+    for (let value = 255, step = 0; value > 0; value--) {
+      const end = Math.floor((this.limits[value] - this.first) * this.scale) + 1
+      if (end > step) this.values.fill(value, step, end)
+      step = Math.max(step, end)
+    }
+  }
+
+  /** Raises the values from `start` to `end` to the opacity at (slope * x + offset)^2 + rest, the square of a distance. */
+  raise(values, start, end, slope, offset, rest, span) {
+    const { first, scale, limits, values: opacities } = this
+    let left = SIDE
+    let right = 0
+    for (let x = start; x < end; x++) {
+      const away = slope * x + offset
+      const square = away * away + rest
+      const step = ((square - first) * scale) | 0
+      let value = opacities[step < 0 ? 0 : step > STEPS ? STEPS : step]
+      while (square > limits[value]) value--
+      if (value <= values[x]) continue
+      values[x] = value
+      if (!right) left = x
+      right = x + 1
+    }
+    if (!right) return
+    if (left < span.left) span.left = left
+    if (right > span.right) span.right = right
+  }
+}
+
 /** The line between two points, and distances from it. */
 class Capsule {
   constructor(from, to, withoutStart) {
@@ -140,31 +191,37 @@ class Capsule {
     return Math.sqrt(right * right + down * down)
   }
 
-  /** Raises the pixels from `start` to `end` of a row to the opacity at their distance: a smooth curve between the radii. */
-  drawEdge(alpha, first, start, end, tileLeft, y, inner, outer, span) {
-    const { dx, dy, length } = this
-    const softness = outer - inner
-    const top = y - this.from.y
-    for (let x = start; x < end; x++) {
-      const left = tileLeft + x + 0.5 - this.from.x
-      const projected = left * dx + top * dy
-      const along = projected < 0 ? 0 : projected > length ? length : projected
-      const right = left - along * dx
-      const down = top - along * dy
-      const part = (outer - Math.sqrt(right * right + down * down)) / softness
-      if (part <= 0) continue
-      const value = part >= 1 ? 255 : Math.round(255 * part * part * (3 - 2 * part))
-      if (value <= alpha[first + x]) continue
-      alpha[first + x] = value
-      if (x < span.left) span.left = x
-      if (x >= span.right) span.right = x + 1
-    }
+  /** Raises the pixels from `start` to `end` of a row to the opacity at their distance: from the line, or from the nearer end. */
+  drawEdge(values, start, end, left, row, edge, span) {
+    if (start >= end) return
+    const around = (point, first, last) => edge.raise(values, first, last, 1, left + 0.5 - point.x, (row + 0.5 - point.y) ** 2, span)
+    const [across, down] = [left + 0.5 - this.from.x, row + 0.5 - this.from.y]
+    const [from, to] = slab(this.dx, down * this.dy, 0, this.length) // between the two ends
+    if (from > to) return around(down * this.dy > 0 ? this.to : this.from, start, end)
+    const first = within(Math.ceil(from - across), start, end)
+    const last = within(Math.floor(to - across) + 1, first, end)
+    around(this.dx < 0 ? this.to : this.from, start, first)
+    edge.raise(values, first, last, this.dy, across * this.dy - down * this.dx, 0, span)
+    around(this.dx < 0 ? this.from : this.to, last, end)
   }
 
   /** Whether the whole box is within `radius`. */
   contains({ left, top, right, bottom }, radius) {
     return this.distance(left, top) <= radius && this.distance(right, top) <= radius
       && this.distance(left, bottom) <= radius && this.distance(right, bottom) <= radius
+  }
+
+  /** By row of a box: the first pixel within `radius`, and the one after the last. */
+  intervals(radius, { top, bottom }) {
+    const found = new Int32Array(2 * (bottom - top))
+    if (radius <= 0) return found
+    for (let row = top; row < bottom; row++) {
+      const [from, to] = this.interval(row + 0.5, radius)
+      if (from > to) continue
+      found[2 * (row - top)] = Math.ceil(from - 0.5)
+      found[2 * (row - top) + 1] = Math.floor(to - 0.5) + 1
+    }
+    return found
   }
 
   /** Where a row is within `radius`: [from, to], one interval because the shape is convex; from > to where it is not. */
@@ -188,6 +245,8 @@ class Capsule {
     return [from, to]
   }
 }
+
+const within = (value, low, high) => Math.max(low, Math.min(high, value))
 
 /** The x with low <= slope * x + offset <= high. */
 function slab(slope, offset, low, high) {

@@ -145,14 +145,17 @@ export function composite(mask, cover, erases) {
 export function blend(tile, below, above, erases, { left, top, right, bottom }) {
   const { alpha } = tile
   const [unders, overs] = [below.alpha ?? BYTES[below.value], above.alpha]
+  let added = 0
   for (let y = top; y < bottom; y++) {
     for (let i = y * SIDE + left; i < y * SIDE + right; i++) {
-      const kept = ((unders[i] * (255 - overs[i]) + 127) / 255) | 0 // rounded
-      const value = erases ? kept : overs[i] + kept
-      tile.sum += value - alpha[i]
+      const over = overs[i]
+      const kept = ((unders[i] * (255 - over) + 127) * 32897) >>> 23 // divided by 255 and rounded
+      const value = erases ? kept : over + kept
+      added += value - alpha[i]
       alpha[i] = value
     }
   }
+  tile.sum += added
 }
 
 /** A mask whose bytes are made tile by tile; `write(alpha, box)` fills those of one. A tile that it refuses by false is empty. */

@@ -4,7 +4,7 @@ import { stroke } from "editor/core/operations"
 import { distance } from "editor/tools/geometry"
 
 const CLOSEST = 0.75 // pixels of the screen between two points of a stroke
-const CLOSEST_SHARE = 0.02 // of the brush's size: each point of a large brush changes millions of pixels
+const CLOSEST_SHARE = { hard: 0.02, soft: 0.05 } // of the brush's size: each point of a large brush changes millions of pixels
 
 /** @param {import("./toolbox.js").Tooling} tooling */
 export function brush(name, { add, mask, options, scale, size }) {
@@ -34,7 +34,8 @@ export function brush(name, { add, mask, options, scale, size }) {
     },
     move(points) {
       if (!live) return
-      const closest = Math.max(CLOSEST / scale(), CLOSEST_SHARE * live.size)
+      const share = CLOSEST_SHARE.soft + (CLOSEST_SHARE.hard - CLOSEST_SHARE.soft) * live.hardness
+      const closest = Math.max(CLOSEST / scale(), share * live.size)
       const far = []
       for (const point of points.map(pressed)) {
         const isFar = distance(far.at(-1) ?? live.points.at(-1), point) >= closest
