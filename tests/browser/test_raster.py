@@ -240,6 +240,23 @@ def test_a_wide_disc_and_a_blur_reach_over_tiles(run: Run) -> None:
     assert [value + middle[499 - x] for x, value in enumerate(middle[:300]) if 238 <= x < 262] == [255] * 24
 
 
+@pytest.mark.parametrize("pixels", [20, -20])
+def test_a_soft_mask_grows_by_a_wide_disc(run: Run, pixels: int) -> None:
+    """Soft edges far wider and far narrower than the disc."""
+    body = f"""{PLAIN}{DRAWING}
+        const soft = [[160, 150, 120], [30, 250, 200]].map(([size, ...end]) =>
+            m.stroke({{ size, hardness: 0.2, points: [[40, 40], end] }}))
+        await drawing.show({{ keep: 0, added: soft, count: 2 }})
+        const before = read()
+        const operation = m.grow({pixels})
+        await drawing.show({{ keep: 2, added: [operation], count: 3 }})
+        return [largest(read(), PLAIN.grow(before, operation)), largest(read(), before)]
+    """
+    difference, change = run("editor/core/operations", body)
+    assert difference == 0
+    assert change > 100
+
+
 def test_the_png_is_the_mask_with_black_for_what_is_repainted(run: Run) -> None:
     body = f"""{PLAIN}{DRAWING}
         const {{ png }} = await import("editor/raster/png")

@@ -1,7 +1,10 @@
-// Grows, shrinks and feathers a mask. Only tiles near an edge of the mask are computed, those beside each other together,
-// in a time that hardly depends on the number of pixels.
+// Grows, shrinks and feathers a mask. Only tiles near an edge of the mask are computed, those beside each other together.
+// The time hardly depends on the number of pixels; that of wide soft edges grows with it, but slowly.
 
 import { FULL, Mask, SIDE, inverted, tileOf } from "./tiles.js"
+
+const RUN = 8 // pixels of a row that are searched together
+const GROUP = 8 // rows of the disc that have one bound
 
 /** Each pixel becomes the maximum within a disc; a negative radius shrinks. Beyond the picture its border goes on. */
 export function grow(mask, pixels) {
@@ -19,23 +22,15 @@ function dilated(bytes, width, height, radius, halves) {
   const result = reached(bytes, width, height, radius, halves, 255)
   if (!isPartly(bytes)) return result
   const partly = reached(bytes, width, height, radius, halves, 1)
-  const open = Array.from({ length: height }, () => []) // by row: the pixels within reach of partly repainted ones alone
+  const maxima = new PartlyMaxima(bytes, width, height, radius, halves)
   for (let y = radius; y < height - radius; y++) {
-    for (let x = radius, i = y * width + radius; x < width - radius; x++, i++) if (partly[i] !== result[i]) open[y].push(x)
-  }
-  for (let y = 0; y < height; y++) {
-    const row = bytes.subarray(y * width, (y + 1) * width)
-    if (!isPartly(row)) continue
-    const maxima = rowMaxima(row, 2 * radius + 1)
-    for (let to = Math.max(radius, y - radius); to <= Math.min(height - radius - 1, y + radius); to++) {
-      const half = halves[Math.abs(to - y)]
-      const level = 31 - Math.clz32(2 * half + 1)
-      const values = maxima[level]
-      const last = half + 1 - (1 << level)
-      for (const x of open[to]) {
-        const value = Math.max(values[x - half], values[x + last])
-        if (value > result[to * width + x]) result[to * width + x] = value
-      }
+    for (let x = radius, i = y * width + radius; x < width - radius; x++, i++) {
+      if (partly[i] === result[i]) continue
+      let end = x + 1 // of the pixels within reach of partly repainted ones alone
+      while (end < Math.min(x + RUN, width - radius) && partly[y * width + end] !== result[y * width + end]) end++
+      maxima.raise(result, x, end, y)
+      i += end - x - 1
+      x = end - 1
     }
   }
   return result
@@ -73,16 +68,77 @@ function reached(bytes, width, height, radius, halves, least) {
   return result
 }
 
-/** For each level up to `longest`: the maximum of the 2^level values from each place of a row on. */
-function rowMaxima(row, longest) {
-  const levels = [row]
+/** Finds the largest of the partly repainted pixels within a disc. Most rows of the disc are passed over: a bound of what
+ *  they hold, for several pixels beside each other and for several rows, is not above what is already found. */
+class PartlyMaxima {
+  #best = 0 // the row, from the middle of the disc, in which the last search found most
+
+  constructor(bytes, width, height, radius, halves) {
+    Object.assign(this, { width, height, radius, halves })
+    const values = bytes.map((value) => (value === 255 ? 0 : value))
+    const groups = new Uint8Array(width * Math.ceil(height / GROUP)) // the maximum of GROUP rows
+    for (let i = 0; i < values.length; i++) {
+      const group = Math.floor(i / (width * GROUP)) * width + (i % width)
+      if (values[i] > groups[group]) groups[group] = values[i]
+    }
+    this.rows = maximaOf(values, 2 * radius + RUN)
+    this.groups = maximaOf(groups, 2 * radius + RUN)
+  }
+
+  /** Raises the pixels of `result` from `start` to `end` in row `y` to the maximum within the disc around each. */
+  raise(result, start, end, y) {
+    const { radius, halves } = this
+    const first = y * this.width
+    let found = this.#raiseFrom(result, first, start, end, y, this.#best)
+    for (let top = Math.floor((y - radius) / GROUP) * GROUP; top <= y + radius; top += GROUP) {
+      const [from, to] = [Math.max(top - y, -radius), Math.min(top + GROUP - 1 - y, radius)]
+      const half = halves[from > 0 ? from : to < 0 ? -to : 0]
+      if (highest(this.groups, (top / GROUP) * this.width + start - half, end - start + 2 * half) <= found) continue
+      for (let down = from; down <= to; down++) {
+        const half = halves[Math.abs(down)]
+        if (highest(this.rows, (y + down) * this.width + start - half, end - start + 2 * half) <= found) continue
+        const more = this.#raiseFrom(result, first, start, end, y, down)
+        if (more > found) [found, this.#best] = [more, down]
+      }
+    }
+  }
+
+  /** Raises the pixels by the disc's row that is `down` from its middle. @returns {number} the lowest of them then */
+  #raiseFrom(result, first, start, end, y, down) {
+    const half = this.halves[Math.abs(down)]
+    const level = 31 - Math.clz32(2 * half + 1)
+    const values = this.rows[level]
+    const from = (y + down) * this.width - half
+    const last = from + 2 * half + 1 - (1 << level)
+    let lowest = 255
+    for (let x = start; x < end; x++) {
+      const a = values[from + x]
+      const b = values[last + x]
+      const value = a > b ? a : b
+      if (value > result[first + x]) result[first + x] = value
+      if (result[first + x] < lowest) lowest = result[first + x]
+    }
+    return lowest
+  }
+}
+
+/** By level: the maximum of the 2^level values from each place on, up to `longest` values. */
+function maximaOf(values, longest) {
+  const levels = [values]
   for (let size = 1; 2 * size <= longest; size *= 2) {
     const before = levels.at(-1)
     const maxima = before.slice()
-    for (let i = 0; i + size < row.length; i++) if (before[i + size] > maxima[i]) maxima[i] = before[i + size]
+    for (let i = 0; i + size < maxima.length; i++) if (before[i + size] > maxima[i]) maxima[i] = before[i + size]
     levels.push(maxima)
   }
   return levels
+}
+
+/** The maximum of `count` values. */
+function highest(levels, first, count) {
+  const level = 31 - Math.clz32(count)
+  const values = levels[level]
+  return Math.max(values[first], values[first + count - (1 << level)])
 }
 
 /** A blur that reaches `pixels` far: three box filters, about a Gaussian filter. */
