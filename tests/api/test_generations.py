@@ -28,6 +28,7 @@ def test_the_owner_reads_the_whole_generation(
     content = alices_program.get(f"/api/generations/{generation.pk}/").json()
     assert (content["status"], content["engine"], content["prompt"]) == ("succeeded", "quick-fill", "a lawn")
     assert content["error"] is None
+    assert content["source_name"] == generation.source.name
     assert content["progress"]["percent"] == 100
     (image,) = content["images"]
     assert image["outside_mask_changed_pixels"] == 0

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import base64
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.urls import URLPattern, URLResolver, get_resolver
-from playwright.sync_api import Browser, Page, StorageState, expect
+from django.urls import get_resolver
+from playwright.sync_api import Browser, StorageState, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import sign_up, watched_page
 from tests.browser.editor_page import Pixels, choose_tool, generate, open_photo, paint_line, white_square
+from tests.browser.routes import named_routes, opens, paths
 from tests.conftest import png
 from tests.installation import Installation
 
-NOT_PAGES = ("livez", "readyz")
-NOT_OURS = ("api/", "admin/")
-"""The APIs with Swagger UI, and Django's admin, which test_review.py checks."""
 IN_OTHER_TESTS = {"setup", "mfa_edit_webauthn", "mfa_remove_webauthn", "account_reset_password_from_key"}
 """Checked by test_content_policy.py and test_accounts.py; here with tokens that have ended."""
 WITH_PARAMETERS = {"batch-page", "generation", "shared", "account_confirm_email"} | IN_OTHER_TESTS
@@ -36,11 +32,6 @@ ACTIONS_AND_FILES = {
     ),
     *("shared-picture", "shared-preview", "hidden-picture", "named-picture", "public-image", "fooocus-task"),
 }
-MOST_BYTES = 200_000
-WEIGHT = """() => ["navigation", "resource"].flatMap((type) => performance.getEntriesByType(type))
-    .filter(({ name }) => !/\\.(svg|png|jpe?g|webp)$/.test(new URL(name).pathname))
-    .reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0)"""
-"""JavaScript: the bytes of the page, its scripts and its style sheets, as they were sent."""
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +44,11 @@ def test_pages_of_an_administrator(
 ) -> None:
     context = browser.new_context(base_url=site.url, storage_state=administrator, **screen)
     for page in watched_page(context):
-        found, weights = {}, {}
+        found = {}
         for path in paths():
             if path != "/accounts/logout/" and opens(page, path):
                 found[path] = violations(page)
-                weights[path] = page.evaluate(WEIGHT)
         assert len(found) > 8
-        assert {path: weight for path, weight in weights.items() if weight > MOST_BYTES} == {}
         assert {path: rules for path, rules in found.items() if rules} == {}
 
 
@@ -136,21 +125,6 @@ def test_pages_with_parameters(
         page.get_by_role("button", name="Create a link").click()
         link = page.locator(".share-link code").inner_text()
         found["generation"] = violations(page)
-        for name in ("\u0642\u0637\u0629.png", f"{'long' * 40}.png"):
-            files = {"image": (name, photo), "mask": ("mask.png", 255 - white_square())}
-            form: dict[str, Any] = {
-                field: {"name": file, "mimeType": "image/png", "buffer": png(each)}
-                for field, (file, each) in files.items()
-            }
-            assert page.request.post("/api/img2img", multipart={**form, "prompt": ""}, headers=headers).ok
-        page.goto("/history/")
-        found["history, long names"] = violations(page)
-        titles = page.locator(".card-title")
-        expect(titles.filter(has_text="\u0642").first).to_have_css("direction", "rtl")
-        expect(titles.filter(has_text="long").first).to_have_css("direction", "ltr")
-        page.locator(".card-link").first.click()
-        expect(page.locator("h1")).to_contain_text("longlong")
-        found["generation, long name"] = violations(page)
         page.goto(link)
         found["shared"] = violations(page)
         for path in (
@@ -163,30 +137,3 @@ def test_pages_with_parameters(
             expect(page.locator("h1")).to_be_visible()
             found[path] = violations(page)
         assert {state: rules for state, rules in found.items() if rules} == {}
-
-
-def opens(page: Page, path: str) -> bool:
-    """Open a page. False where it is no HTML page for this person."""
-    answer = page.request.get(path, max_redirects=5)
-    if not answer.ok or not answer.headers["content-type"].startswith("text/html"):
-        return False
-    page.goto(path)
-    return True
-
-
-def paths() -> list[str]:
-    """The paths of all routes without parameters, in the order of the URL configuration."""
-    found = [route for route, _ in named_routes(get_resolver().url_patterns) if not re.search(r"[<(]", route)]
-    return [f"/{route}" for route in found if not route.startswith(NOT_PAGES)]
-
-
-def named_routes(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterator[tuple[str, str | None]]:
-    """Each route with its name, but those of the API and of Django's admin."""
-    for pattern in patterns:
-        route = before + str(pattern.pattern).removeprefix("^").removesuffix("$").removesuffix("\\Z")
-        if route.startswith(NOT_OURS):
-            continue
-        if isinstance(pattern, URLResolver):
-            yield from named_routes(pattern.url_patterns, route)
-        else:
-            yield route, pattern.name

@@ -113,6 +113,7 @@ def test_a_selection_by_keyboard_is_marked_downloaded_deleted_and_restored(histo
 def test_a_generation_opens_in_the_editor_with_its_photo_and_mask(history: Page) -> None:
     history.locator(".card-link").last.click()
     history.get_by_role("link", name="Open in editor").click()
+    expect(history.locator("#photo-name")).to_have_text(re.compile(r"^meadow-\d+\.png$"))
     expect(history.locator("#photo-covered")).to_have_text("8.3 % to repaint")  # 16 x 16 of 64 x 48 pixels
     assert is_red(history, 26 / 64, 22 / 48)
     assert not is_red(history, 0.1, 0.1)

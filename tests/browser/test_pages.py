@@ -1,21 +1,30 @@
-"""What holds for every page: its weight, and room for long names and for text from right to left."""
+"""What holds for every page: its weight, its layout on a wide screen, and room for long names from either side."""
 
 from __future__ import annotations
 
-import pytest
-from playwright.sync_api import Browser, Request, StorageState, ViewportSize
+from pathlib import Path
 
+import pytest
+from playwright.sync_api import Browser, Request, StorageState, ViewportSize, expect
+
+from tests.browser.accessibility import violations
 from tests.browser.conftest import confirm, watched_page
+from tests.browser.editor_page import generate, open_photo, paint_line
 from tests.browser.painting import paint
+from tests.browser.routes import opens, paths
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
 
 REVIEW = "/admin/inpainting/generation/"
-PAGES = ("/", "/history/", "/account/", "/keys/", "/batches/", "/models/", "/admin/", REVIEW)
+OF_THE_ADMIN = ("/admin/", "/admin/usage/", REVIEW)
 MAX_BYTES = 200_000
 PHONE: ViewportSize = {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 2560, "height": 1440}
+LONGEST_LINE_EM = 50  # about 100 characters
+MOST_PIXELS_AWAY = 120
 LONG = "Ein-Dateiname-ohne-jedes-Leerzeichen-" * 5
+ARABIC = "\u0642\u0637\u0629"
 HEBREW = "שלום עולם, זו תמונה של כלב בפארק"
 DIRECTIONS = """
 (text) => {
@@ -32,29 +41,88 @@ DIRECTIONS = """
 """The directions of the visible elements with that text."""
 
 
+WEIGHT = """() => ["navigation", "resource"].flatMap((type) => performance.getEntriesByType(type))
+    .filter(({ name }) => !/\\.(svg|png|jpe?g|webp)$|\\/pictures\\//.test(new URL(name).pathname))
+    .reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0)"""
+"""The bytes of the page, its scripts and its style sheets, as they were sent; without those of workers."""
+LONG_LINES = """
+(most) => {
+    const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT)
+    const found = []
+    while (walker.nextNode()) {
+        const text = walker.currentNode
+        const element = text.parentElement
+        const range = document.createRange()
+        range.selectNodeContents(text)
+        const widest = Math.max(0, ...[...range.getClientRects()].map(({ width }) => width))
+        const isProse = element.checkVisibility() && !element.closest("pre, code, .visually-hidden")
+        if (isProse && widest > most * parseFloat(getComputedStyle(element).fontSize)) found.push(text.data)
+    }
+    return found
+}
+"""
+"""The texts with a line of more than so many em."""
+GAPS = """
+(names) => {
+    const photo = document.getElementById("in-place").getBoundingClientRect()
+    return names.map((name) => {
+        const box = document.querySelector(name).getBoundingClientRect()
+        const across = Math.max(0, box.left - photo.right, photo.left - box.right)
+        const down = Math.max(0, box.top - photo.bottom, photo.top - box.bottom)
+        return Math.round(Math.hypot(across, down))
+    })
+}
+"""
+"""The pixels between the photo and each of these elements."""
+
+
 @pytest.fixture(scope="module")
 def site(administered_site: Installation) -> Installation:
     return administered_site
 
 
 @pytest.mark.parametrize("is_signed_in", [False, True])
-def test_no_page_has_200_kilobytes_without_its_pictures(
+def test_every_page_is_light_and_readable_on_a_wide_screen(
     browser: Browser, site: Installation, administrator: StorageState, is_signed_in: bool
 ) -> None:
-    weights: dict[str, int] = {}
-    for path in PAGES if is_signed_in else ("/", "/accounts/login/"):
-        requests: list[Request] = []
-        state = administrator if is_signed_in else None
-        for page in watched_page(browser.new_context(base_url=site.url, storage_state=state)):  # with an empty cache
-
-            def keep(request: Request, found: list[Request] = requests) -> None:
-                found.append(request)
-
-            page.on("requestfinished", keep)
-            page.goto(path, wait_until="networkidle")
-            weights[path] = sum(one.sizes()["responseBodySize"] for one in requests if one.resource_type != "image")
+    """At most 200 kilobytes without its pictures, nothing that scrolls sideways, and no line too long to read."""
+    state = administrator if is_signed_in else None
+    weights, widths, lines = {}, {}, {}
+    for page in watched_page(browser.new_context(base_url=site.url, storage_state=state, viewport=WIDE)):
+        for path in (*paths(), *OF_THE_ADMIN) if is_signed_in else paths():
+            if path == "/accounts/logout/" or not opens(page, path):
+                continue
+            weights[path] = page.evaluate(WEIGHT)
+            widths[path] = page.evaluate("document.documentElement.scrollWidth")
+            lines[path] = page.evaluate(LONG_LINES, LONGEST_LINE_EM)
+    assert len(weights) > 8
     assert min(weights.values()) > 10_000
-    assert max(weights.values()) <= MAX_BYTES, weights
+    assert {path: weight for path, weight in weights.items() if weight > MAX_BYTES} == {}
+    assert widths == dict.fromkeys(widths, WIDE["width"])
+    assert {path: found for path, found in lines.items() if found} == {}
+
+
+def test_the_editor_is_light_and_its_controls_lie_near_the_photo(
+    browser: Browser, site: Installation, administrator: StorageState, photo_file: Path
+) -> None:
+    context = browser.new_context(base_url=site.url, storage_state=administrator, viewport=WIDE)
+    for page in watched_page(context):
+        requests: list[Request] = []
+
+        def keep(request: Request, found: list[Request] = requests) -> None:
+            found.append(request)
+
+        page.on("requestfinished", keep)
+        page.goto("/", wait_until="networkidle")  # with an empty cache
+        weight = sum(one.sizes()["responseBodySize"] for one in requests if one.resource_type != "image")
+        assert 100_000 < weight <= MAX_BYTES, "with the scripts of the worker"
+        open_photo(page, photo_file)
+        paint_line(page, from_left=0.4, to_left=0.6)
+        names = [".photo-bar", "#zoom", "#settings"]
+        gaps = page.evaluate(GAPS, names)
+        generate(page)
+        gaps += page.evaluate(GAPS, [*names, "#strip"])
+        assert max(gaps) <= MOST_PIXELS_AWAY, gaps
 
 
 def test_long_names_and_text_from_right_to_left_have_room_on_a_phone(
@@ -63,8 +131,18 @@ def test_long_names_and_text_from_right_to_left_have_room_on_a_phone(
     context = browser.new_context(base_url=site.url, storage_state=administrator, viewport=PHONE)
     for page in watched_page(context):
         page.goto("/history/")
-        paint(page, 1, name=LONG)
+        (long,) = paint(page, 1, name=LONG)
+        paint(page, 1, name=ARABIC)
         (pk,) = paint(page, 1, prompt=HEBREW)
+        page.reload()
+        titles = page.locator(".card-title")
+        expect(titles.filter(has_text=ARABIC).first).to_have_css("direction", "rtl")
+        expect(titles.filter(has_text=LONG[:30]).first).to_have_css("direction", "ltr")
+        found = {"history": violations(page)}
+        page.goto(f"/generations/{long}/")
+        expect(page.locator("h1")).to_contain_text(LONG[:60])
+        found["generation"] = violations(page)
+        assert {name: rules for name, rules in found.items() if rules} == {}
         page.goto("/keys/")
         page.get_by_label("Name").fill(HEBREW)
         page.get_by_role("button", name="Make key").click()

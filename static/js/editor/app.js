@@ -2,8 +2,9 @@
 
 import { fetchFile, get } from "api"
 import { isBatch, sorted } from "batch/pairs"
-import { keep as keepForBatch, take as takeBatch } from "batch/waiting"
 import { dropzone, guardPage } from "dropzone"
+import { openFromAddress, opensAnother, rememberInAddress } from "editor/address"
+import { BatchMask } from "editor/batch_mask"
 import { keptImage, push, withState } from "editor/core/document"
 import { get as getPicture, put } from "editor/core/pictures"
 import { Store } from "editor/core/store"
@@ -44,10 +45,7 @@ const EDITING = { generation: null, image: 0, step: "editing" }
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 const store = new Store()
-const now = {
-  photo: null, photoUrl: "", isChecking: false, mode: MODES[0], told: "", keepsAtOnce: false, resumed: null, isBroken: false,
-  wanted: new URLSearchParams(location.search), // until it is opened; the draft's photo empties the address
-}
+const now = { photo: null, photoUrl: "", isChecking: false, mode: MODES[0], told: "", keepsAtOnce: false, resumed: null, isBroken: false }
 let draft = null
 
 const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
@@ -104,6 +102,13 @@ const result = new Result({
   modes: { divider: $("compare-divider"), blink: $("compare-blink"), difference: $("compare-difference") },
   figures: { outside: $("figure-outside"), seam: $("figure-seam"), engine: $("figure-engine"), time: $("figure-time") },
 }, { compare, downloads, nameOf: (metadata) => settingsForm.nameOf(metadata), onChoose: (image) => store.update((document) => withState(document, { image })) })
+const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: root.dataset.batchesUrl }, {
+  settings: () => settingsForm.values(),
+  async painted() {
+    await mask.drawn()
+    return now.photo && mask.coverage() > 0 ? mask.png() : null
+  },
+})
 const strip = new Strip($("strip"), { onOpen: openStep, imageOf: (id) => keptImage(store.document, id) })
 
 // --- photo and mask -----------------------------------------------------------------------------------------------
@@ -111,28 +116,10 @@ const strip = new Strip($("strip"), { onOpen: openStep, imageOf: (id) => keptIma
 async function takeFiles(files) {
   if (store.document.step === "result") await now.resumed // the draft's result may just be opening
   if (job.isRunning) return say("photo", "Something is being painted. Wait for it, or cancel it.")
-  if (isBatch(files)) return openBatch(sorted(files))
+  if (isBatch(files)) return batch.leave(sorted(files))
   const { photo, mask } = now.photo || files.length > 1 ? sortFiles(files) : { photo: files[0], mask: null }
   if (photo) await takePhoto(photo)
   if (mask && now.photo) await takeMask(mask)
-}
-
-/** Leads to the page of batches with these photos, and with the mask that is painted now. */
-async function openBatch({ photos, masks }) {
-  await mask.drawn()
-  const painted = now.photo && mask.coverage() > 0 ? await mask.png() : null
-  await keepForBatch({ photos, masks, painted, settings: settingsForm.values() })
-  location.assign(root.dataset.batchesUrl)
-}
-
-/** Opens the first photo of a batch, to paint the mask of all on it. */
-async function paintForBatch() {
-  const batch = await takeBatch()
-  if (!batch) return
-  await takePhoto(batch.photos[0])
-  $("batch-bar").hidden = false
-  $("batch-use").textContent = `Use this mask for ${batch.photos.length} photos`
-  $("batch-use").addEventListener("click", () => openBatch(batch))
 }
 
 /** Opens a photo, or with `parent` the result of that generation, which is then painted on. */
@@ -382,39 +369,28 @@ async function openStep({ id, file, url, name = now.photo.name, image = keptImag
   $("surface").focus({ preventScroll: true })
 }
 
-/** Whether the address names something to open in place of what the draft shows. */
-function opensAnother() {
-  const id = now.wanted.get("generation")
-  return ["sample", "batch", "source"].some((name) => now.wanted.has(name)) || Boolean(id && id !== store.document.generation)
-}
-
-/** After a reload, or from the history: ?generation=… is shown or followed, ?source=… opens its photo, ?sample the sample. */
-async function openFromAddress() {
-  const wanted = now.wanted
-  const id = wanted.get("generation") ?? wanted.get("source")
-  await now.resumed // else the draft's settings may arrive after those that are wanted
-  now.wanted = new URLSearchParams()
-  if (wanted.has("sample")) return saying("photo", async () => takePhoto(await fetchFile(root.dataset.sampleUrl, "rocket.jpg")))
-  if (wanted.has("batch")) return paintForBatch()
-  if (wanted.has("generation") && id === store.document.generation) return // the draft has it, with more than the server knows
-  if (!id) {
-    const last = remembered("settings")
-    if (last && !Object.keys(store.document.settings).length) await settingsForm.reuse(last)
-    const waiting = await take() // from the first page, before the person signed up
-    return waiting && takePhoto(waiting)
-  }
+/** Opens the photo of a generation, or with `isFollowed` the generation itself, with its settings and its mask. */
+async function openGeneration(id, { isFollowed }) {
   await saying("photo", async () => {
     const url = `/api/generations/${encodeURIComponent(id)}/`
     const generation = await get(url)
-    await takePhoto(await fetchFile(generation.source, "photo.png"), { parent: generation.parent })
+    await takePhoto(await fetchFile(generation.source, generation.source_name || "photo.png"), { parent: generation.parent })
     await strip.load(id)
     await settingsForm.fill(generation.metadata.requested)
     await settingsForm.takeImages(generation)
     await takeMask(await fetchFile(generation.mask, "mask.png"), "light") // as the server stores it: white = repaint
-    if (!wanted.has("generation")) return
+    if (!isFollowed) return
     rememberInAddress(id)
     await paint(async () => ({ id, url }))
   })
+}
+
+/** The settings of last time, and a photo that was chosen on the first page before the person signed up. */
+async function openNew() {
+  const last = remembered("settings")
+  if (last && !Object.keys(store.document.settings).length) await settingsForm.reuse(last)
+  const waiting = await take()
+  if (waiting) await takePhoto(waiting)
 }
 
 // --- the draft ------------------------------------------------------------------------------------------------------
@@ -432,7 +408,7 @@ async function resume({ settings, generation, step, request }) {
   if (Object.keys(settings).length) await settingsForm.fill(settings)
   await now.shown
   if (job.isRunning || !now.photo) return
-  if (opensAnother()) return edit()
+  if (opensAnother(store.document.generation)) return edit()
   if (step === "painting" && !generation && request && await isComplete(request)) return paint(() => job.send(request))
   if (!generation || step === "editing") return edit()
   await strip.load(generation).catch(() => {}) // it may be deleted
@@ -444,10 +420,6 @@ function showSaved(state) {
   $("saved").dataset.state = state.name
   $("saved").textContent = inWords(state)
   $("saved").title = state.message
-}
-
-function rememberInAddress(id) {
-  window.history.replaceState(null, "", id ? `?generation=${encodeURIComponent(id)}` : location.pathname)
 }
 
 // --- the state of the page -------------------------------------------------------------------------------------------
@@ -508,4 +480,10 @@ $("release-erases").checked = remembered("release-erases", false)
 refresh()
 if (account) draft = await openDraft()
 root.dataset.ready = "true" // from here on the page reacts; its tests wait for it
-openFromAddress()
+openFromAddress({
+  resumed: now.resumed, // else the draft's settings may arrive after those that are wanted
+  known: () => store.document.generation, // the draft has it, with more than the server knows
+  openGeneration, openNew,
+  openSample: () => saying("photo", async () => takePhoto(await fetchFile(root.dataset.sampleUrl, "rocket.jpg"))),
+  openBatch: () => batch.open(takePhoto),
+})

@@ -286,6 +286,7 @@ class GenerationDocument(Answer):
 
 
 class WholeGenerationDocument(GenerationDocument, QueuePositionAnswer):
+    source_name = serializers.CharField(source="source.name", help_text="Name of the uploaded file; empty without one.")
     children = serializers.ListField(child=serializers.UUIDField())
 
     def get_children(self, generation: Generation) -> list[UUID]:
