@@ -35,6 +35,12 @@ def test_a_model_in_diffusers_layout_is_accepted(folder: Path) -> None:
     check_model(folder, "sd")
 
 
+@pytest.mark.parametrize("pipeline", ["StableDiffusionImg2ImgPipeline", "LatentConsistencyModelPipeline"])
+def test_a_model_saved_from_another_pipeline_of_the_same_parts_is_accepted(folder: Path, pipeline: str) -> None:
+    (folder / "model_index.json").write_text(json.dumps({**INDEX, "_class_name": pipeline}))
+    check_model(folder, "sd")
+
+
 def test_a_checkpoint_is_accepted_for_its_own_family_alone(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     for channels in (4, 9):

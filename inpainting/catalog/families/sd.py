@@ -59,7 +59,10 @@ SD = register(
         label="Stable Diffusion",
         engine=DIFFUSION,
         layout=DiffusersLayout(
-            pipelines=("StableDiffusionPipeline", "StableDiffusionInpaintPipeline"),
+            pipelines=(
+                *("StableDiffusionPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionImg2ImgPipeline"),
+                *("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline"),
+            ),
             components=COMPONENTS,
             checkpoint_prefix="",
             checkpoint_parts={**CHECKPOINT_PARTS, "cond_stage_model.": ""},

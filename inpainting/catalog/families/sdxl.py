@@ -21,7 +21,10 @@ SDXL = register(
         label="SDXL",
         engine=DIFFUSION,
         layout=DiffusersLayout(
-            pipelines=("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline"),
+            pipelines=(
+                *("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline"),
+                "StableDiffusionXLImg2ImgPipeline",
+            ),
             components={
                 **COMPONENTS,
                 # The refiner, which is loaded the same way, has the second encoder alone.

@@ -15,7 +15,7 @@ from inpainting.catalog.inspection.diffusers_folder import (
     diffusers_layout,
     is_text,
 )
-from inpainting.catalog.inspection.files import CONFIG, INDEX, WEIGHTS, ModelRefused, check_names, json_object
+from inpainting.catalog.inspection.files import CONFIG, INDEX, WEIGHTS, ModelRefused, check_names, json_object, names_in
 from inpainting.catalog.inspection.safetensors_header import read_header
 
 CONFIGURATION = "config"
@@ -94,7 +94,7 @@ def configuration_files(folder: Path, family: str) -> list[str]:
 
     Raises ModelRefused for a folder that is no pipeline of the family.
     """
-    components = check_folder_texts(folder, family)
+    components = check_folder_texts(folder, family, [*filter(is_text, names_in(folder, is_cached=True))])
     needed = [
         f"{component}/{name}"
         for component in components

@@ -6,7 +6,7 @@ The classes that it names are looked up in the declaration of its family; no con
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,9 +20,9 @@ from inpainting.catalog.inspection.files import (
     WEIGHTS,
     ModelRefused,
     check_names,
-    files_in,
     json_in,
     json_object,
+    names_in,
     quoted,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
@@ -31,26 +31,35 @@ CODE_REFERENCES = ("auto_map", "custom_pipelines", "trust_remote_code")
 QUANTISATION = "quantization_config"
 
 
-def check_folder(folder: Path, family: str) -> None:
-    """Check a pipeline of that family, weights included. Raises ModelRefused."""
-    components = check_folder_texts(folder, family)
+def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) -> None:
+    """Check a pipeline of that family, weights included. names: of the files that belong to it; all files by default.
+
+    Raises ModelRefused.
+    """
+    names = names_in(folder) if names is None else names
+    components = check_folder_texts(folder, family, names)
     declared = diffusers_layout(family).components
     for name in components:
         if not declared[name].has_weights:
             continue
-        if not (folder / name / CONFIG).is_file():
+        inside = [path.name for path in map(PurePosixPath, names) if path.parent.as_posix() == name]
+        if CONFIG not in inside:
             raise ModelRefused(f"{name} holds no {CONFIG}.")
-        if not list((folder / name).glob(f"*{WEIGHTS}")):
+        if not any(one.endswith(WEIGHTS) for one in inside):
             raise ModelRefused(f"{name} holds no {WEIGHTS} file.")
-    for path in files_in(folder):
-        if path.suffix == WEIGHTS:
-            check_numbers(read_header(path), path.relative_to(folder).as_posix())
+    for file in names:
+        if file.endswith(WEIGHTS):
+            check_numbers(read_header(folder / file), file)
 
 
-def check_folder_texts(folder: Path, family: str) -> dict[str, str]:
-    """Check all files of a pipeline but its weights. Return the classes of its components. Raises ModelRefused."""
-    files = [path.relative_to(folder) for path in files_in(folder)]
-    check_names(path.as_posix() for path in files)
+def check_folder_texts(folder: Path, family: str, names: Sequence[str] | None = None) -> dict[str, str]:
+    """Check the files of a pipeline but its weights. Return the classes of its components. Raises ModelRefused.
+
+    names: as for `check_folder`.
+    """
+    names = names_in(folder) if names is None else names
+    check_names(names)
+    files = list(map(Path, names))
     if Path(INDEX) not in files:
         raise ModelRefused(f"{folder.name} holds no {INDEX}, so it is no model in diffusers' layout.")
     components = check_index(json_object((folder / INDEX).read_bytes(), INDEX), family)
@@ -156,7 +165,7 @@ def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str,
 
 def is_text(name: str) -> bool:
     """Whether the file is a configuration or vocabulary, not an index of weight shards."""
-    return name.endswith((".json", ".txt")) and f"{WEIGHTS}.index" not in name
+    return name.endswith((".json", ".txt")) and ".index." not in PurePosixPath(name).name
 
 
 def is_variant(name: str, variant: str) -> bool:

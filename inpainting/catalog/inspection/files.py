@@ -61,20 +61,30 @@ def installed_weights(folder: Path) -> Path | None:
     return files[0] if len(files) == 1 else None
 
 
-def files_in(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder. Raises ModelRefused at a link that leads out of it."""
-    home = folder.resolve()
+def files_in(folder: Path, *, is_cached: bool = False) -> Iterator[Path]:
+    """Yield every file below a folder. Raises ModelRefused at a link that leads out of it.
+
+    is_cached: the folder may be a snapshot in huggingface_hub's cache, whose files are links to the blobs beside it.
+    """
+    homes = [folder.resolve()]
+    if is_cached and homes[0].parent.name == "snapshots":
+        homes.append(homes[0].parent.parent / "blobs")
     for place, folders, names in os.walk(folder):
         for name in [*folders, *names]:
             path = Path(place, name)
-            if path.is_symlink() and not path.resolve().is_relative_to(home):
+            if path.is_symlink() and not any(path.resolve().is_relative_to(home) for home in homes):
                 raise ModelRefused(f"{path.relative_to(folder)} is a link that leads out of the folder.")
         yield from (Path(place, name) for name in sorted(names))
 
 
-def names_in(folder: Path) -> list[str]:
+def names_in(folder: Path, *, is_cached: bool = False) -> list[str]:
     """Return the names of all files below a folder, relative to it. Raises ModelRefused as `files_in`."""
-    return [path.relative_to(folder).as_posix() for path in files_in(folder)]
+    return [path.relative_to(folder).as_posix() for path in files_in(folder, is_cached=is_cached)]
+
+
+def unsafe_names(names: Iterable[str]) -> list[str]:
+    """Return those of pickles and programs."""
+    return [name for name in names if PurePosixPath(name).suffix.lower() in (*PICKLES, *PROGRAMS)]
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from inpainting.catalog.inspection.onnx_files import check_onnx
 from inpainting.catalog.inspection.safety_checker_files import check_safety_checker, safety_checker_files
 
 
-def check_model(path: Path, family: str) -> None:
+def check_model(path: Path, family: str, names: Sequence[str] | None = None) -> None:
     """Check files of that family before anything loads them. Raises ModelRefused.
 
     path: a folder in diffusers' layout, one `.safetensors` checkpoint, one `.onnx` network or a safety
-    checker's folder.
+    checker's folder. names: of the files in a folder in diffusers' layout that belong to the model; all by default.
     """
     layout = families.get(family).layout
     if not path.exists():
@@ -30,7 +30,7 @@ def check_model(path: Path, family: str) -> None:
         case SafetyCheckerLayout():
             check_safety_checker(path)
         case DiffusersLayout() if path.is_dir():
-            check_folder(path, family)
+            check_folder(path, family, names)
         case DiffusersLayout():
             check_checkpoint(path, family)
 

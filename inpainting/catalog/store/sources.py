@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from inpainting.catalog import families
-from inpainting.catalog.families import OnnxLayout
+from inpainting.catalog.families import DiffusersLayout, OnnxLayout
 from inpainting.catalog.inspection.adapter_files import adapter_files, check_adapter
 from inpainting.catalog.inspection.checkpoint_file import (
     CONFIGURATION,
@@ -18,7 +18,7 @@ from inpainting.catalog.inspection.checkpoint_file import (
     configuration_folder,
     text_features,
 )
-from inpainting.catalog.inspection.files import INDEX, check_names, json_in, names_in
+from inpainting.catalog.inspection.files import INDEX, check_names, json_in, names_in, unsafe_names
 from inpainting.catalog.inspection.model_files import check_model, model_files
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.rows.inference_model import InferenceModel
@@ -52,16 +52,27 @@ class ManifestFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All files of a model. revision: the hub's commit hash; of local files the pinned one, or ""."""
+    """All files of a model. revision: the hub's commit hash; of local files the pinned one, or "".
+
+    left: names of pickles and programs that lie beside them in a local folder and are not installed.
+    """
 
     source: Source
     revision: str
     files: tuple[ManifestFile, ...]
     licence: str = ""
+    left: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:
         return sum(file.size for file in self.files)
+
+    @property
+    def left_sentence(self) -> str:
+        """A sentence about `left`, "" where there are none."""
+        more = f" and {len(self.left) - 4} more" if len(self.left) > 4 else ""
+        names = ", ".join(self.left[:4])
+        return f"Not installed, because they may run programs: {names}{more}." if self.left else ""
 
 
 class ModelSource(Protocol):
@@ -93,11 +104,13 @@ class LocalSource:
         is_checkpoint = model.kind == Kind.CHECKPOINT
         is_onnx = is_checkpoint and isinstance(families.get(model.family).layout, OnnxLayout)
         if self.path.is_dir():
-            if is_checkpoint and not is_onnx:
-                check_installable(self.path, model)
-            names = self._names_in_folder(model)
+            present = names_in(self.path, is_cached=True)
+            names = self._names_in_folder(model, present)
             if not is_onnx:
-                return self._manifest(model, Source.FOLDER, names)
+                if is_checkpoint:
+                    check_model(self.path, model.family, names)
+                manifest = self._manifest(model, Source.FOLDER, names)
+                return replace(manifest, left=tuple(unsafe_names(sorted(set(present) - set(names)))))
             self.path = self.path / names[0]
         check_installable(self.path, model)
         names = [self.path.name]
@@ -106,13 +119,15 @@ class LocalSource:
             names += [f"{CONFIGURATION}/{name}" for name in configuration_files(self._configuration, model.family)]
         return self._manifest(model, Source.FILE, names)
 
-    def _names_in_folder(self, model: InferenceModel) -> list[str]:
-        """The model's files in a folder that may hold others too."""
-        present = names_in(self.path)
-        check_names(present)
+    def _names_in_folder(self, model: InferenceModel, present: list[str]) -> list[str]:
+        """The model's files in a folder that may hold others too. Of a pipeline or adapter the safe ones are enough."""
         if model.kind != Kind.CHECKPOINT:
-            return adapter_files(present, Kind(model.kind), model.family, model.variant)
-        return model_files(present, model.family, model.variant, partial(json_in, self.path / INDEX))
+            names = adapter_files(present, Kind(model.kind), model.family, model.variant)
+        else:
+            names = model_files(present, model.family, model.variant, partial(json_in, self.path / INDEX))
+        is_strict = model.kind == Kind.CHECKPOINT and not isinstance(families.get(model.family).layout, DiffusersLayout)
+        check_names(present if is_strict else names)
+        return names
 
     def _manifest(self, model: InferenceModel, source: Source, names: list[str]) -> Manifest:
         files = tuple(ManifestFile(name, self._origin(name).stat().st_size) for name in names)

@@ -88,7 +88,9 @@ class Command(BaseCommand):
             raise CommandError(" ".join(error.messages)) from error
         except PullLost as error:
             raise CommandError("Another pull of this model has taken over.") from error
-        if is_local:
+        if manifest is not None:
+            if manifest.left:
+                self.stdout.write(manifest.left_sentence)
             self.stdout.write(f"{model.slug} is installed in {model.folder}.")
         else:
             self.stdout.write(

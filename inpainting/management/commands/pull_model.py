@@ -78,6 +78,8 @@ class Command(BaseCommand):
             self.stdout.write(f"  revision {manifest.revision}{'' if model.revision else ', pinned from now on'}")
         self.stdout.write(f"  licence  {model.licence or manifest.licence or 'not known'} {model.licence_url}".rstrip())
         self.stdout.write(f"  size     {len(manifest.files)} files, {filesizeformat(manifest.size_bytes)}")
+        if manifest.left:
+            self.stdout.write(manifest.left_sentence)
         self.stdout.flush()
 
 

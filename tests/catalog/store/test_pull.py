@@ -215,10 +215,54 @@ def test_a_folder_must_match_the_pinned_hashes(hub: Hub, model: InferenceModel, 
     assert "vae/diffusion_pytorch_model.safetensors is not the file that was pinned" in refusal("--from", str(other))
 
 
-def test_a_folder_with_a_pickle_is_refused(model: InferenceModel, tmp_path: Path, models_folder: Path) -> None:
-    folder = written(tiny_model(**{"unet/x.ckpt": b"pickle"}), tmp_path / "copy")
-    assert "unet/x.ckpt may hold a pickle" in refusal("--from", str(folder))
+UNPREFERRED = "unet/diffusion_pytorch_model.safetensors"
+LEFT = {
+    "unet/x.ckpt": b"pickle",
+    "unet/diffusion_pytorch_model.bin": b"pickle",
+    "unet/diffusion_pytorch_model.bin.index.json": b'{"weight_map": {"a": "diffusion_pytorch_model.bin"}}',
+    "convert.py": b"print()",
+    ".git/hooks/pre-push.sh": b"#!/bin/sh",
+}
+
+
+def test_of_a_folder_with_pickles_the_safe_files_are_installed_and_the_others_named(
+    model: InferenceModel, tmp_path: Path, models_folder: Path
+) -> None:
+    folder = written(tiny_model(**LEFT), tmp_path / "copy")
+    output = pull("--from", str(folder))
+    assert (
+        "may run programs: .git/hooks/pre-push.sh, convert.py, unet/diffusion_pytorch_model.bin, unet/x.ckpt." in output
+    )
+    assert everything_in(models_folder / "tiny") == {*tiny_model()} - {"README.md", UNPREFERRED}
+    assert "may run programs" in add("added", str(folder))
+    check_model(models_folder / "added", "sd")
+
+
+def test_a_folder_with_a_component_that_is_a_pickle_alone_is_refused(
+    model: InferenceModel, tmp_path: Path, models_folder: Path
+) -> None:
+    folder = written(tiny_model(**LEFT), tmp_path / "copy")
+    for path in (folder / "unet").glob("*.safetensors"):
+        path.unlink()
+    assert "unet comes without a .safetensors file; it has unet/diffusion" in refusal("--from", str(folder))
     assert not models_folder.exists()
+
+
+def test_a_snapshot_in_the_cache_of_the_hub_is_installed_from_its_blobs(
+    model: InferenceModel, tmp_path: Path, models_folder: Path
+) -> None:
+    cache = tmp_path / "models--somebody--tiny"
+    folder = cache / "snapshots" / COMMIT
+    for number, path in enumerate(path for path in written(tiny_model(), folder).rglob("*") if path.is_file()):
+        blob = cache / "blobs" / str(number)
+        blob.parent.mkdir(exist_ok=True)
+        path.rename(blob)
+        path.symlink_to(os.path.relpath(blob, path.parent))
+    pull("--from", str(folder))
+    assert not any(path.is_symlink() for path in models_folder.rglob("*"))
+    check_model(models_folder / "tiny", "sd")
+    (folder / "vae/more.json").symlink_to(cache.parent / "elsewhere.json")
+    assert "vae/more.json is a link" in refusal("--from", str(folder))
 
 
 def add(slug: str, origin: str, *arguments: str, family: str = "sd") -> str:
