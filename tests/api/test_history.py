@@ -71,6 +71,7 @@ def test_the_list_can_be_filtered(alice: User, alices_program: Client, generate:
     assert found(alices_program, service="toy") == [str(path.pk)]
     assert found(alices_program, prompt="LAWN green") == [str(lawn.pk)]
     assert found(alices_program, prompt="green path") == []
+    assert found(alices_program, prompt=" \N{NO-BREAK SPACE}") == found(alices_program)  # no words
     assert found(alices_program, prompt="%") == []
     day_ago = (timezone.now() - timedelta(days=1)).isoformat()
     assert found(alices_program, created_after=day_ago) == [str(lawn.pk)]

@@ -21,7 +21,9 @@ class Search(PageQuery):
     service = serializers.CharField(required=False, max_length=20, help_text="native, or the name of a service.")
     created_after = serializers.DateTimeField(required=False, help_text="ISO 8601; UTC without a time zone.")
     created_before = serializers.DateTimeField(required=False, help_text="ISO 8601; UTC without a time zone.")
-    prompt = serializers.CharField(required=False, max_length=300, help_text="Words of the prompt, in any case.")
+    prompt = serializers.CharField(
+        required=False, max_length=300, allow_blank=True, help_text="Words of the prompt, in any case."
+    )
     tree = serializers.UUIDField(required=False, help_text="A generation: all of its edit tree, from the root on.")
 
 
