@@ -54,3 +54,14 @@ def test_the_colour_of_unknown_pixels_has_no_cost() -> None:
     mask[:, 120:] = 255
     graph = graph_of(picture, mask)
     assert not colour_costs(graph, np.array([[0, 80]], np.int32))[0, graph.columns < 70].any()
+
+
+def test_a_plain_source_costs_more_in_detailed_surroundings() -> None:
+    rng = np.random.default_rng(3)
+    speckled = cv2.resize(rng.integers(60, 197, (40, 40)).astype(np.uint8), (120, 120), interpolation=cv2.INTER_NEAREST)
+    picture = np.full((120, 240, 3), 128, np.uint8)  # at the right plain, of the same mean colour
+    picture[:, :120] = speckled[:, :, None]
+    mask = np.zeros((120, 240), np.uint8)
+    mask[50:70, 70:90] = 255
+    other_speckles, plain = colour_costs(graph_of(picture, mask), np.array([[0, -40], [0, 100]], np.int32))
+    assert plain.min() > 3 * np.median(other_speckles)
