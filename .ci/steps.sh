@@ -28,6 +28,7 @@ install_browser_and_database() {
   command -v chromium >/dev/null || missing+=(chromium)
   compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
   command -v redis-server >/dev/null || missing+=(redis-server)
+  [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
   install_packages "${missing[@]}"
 }
 

@@ -1,14 +1,17 @@
-"""Redis and S3 servers that the tests start themselves, and can stop and start again."""
+"""Redis, PgBouncer and S3 servers that the tests start themselves."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -51,6 +54,28 @@ def redis_server() -> Iterator[Redis]:
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def pgbouncer(database_url: str, folder: Path, *, connections: int) -> Iterator[str]:
+    """Yield the URL of a PgBouncer in transaction mode. connections: to the server, at most. folder: for its files."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        pytest.skip("PgBouncer is not installed (Debian: apt install pgbouncer)")
+    port, behind = free_port(), urlsplit(database_url)
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\npostgres = host={behind.hostname} port={behind.port} user={behind.username}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+        f"pool_mode = transaction\ndefault_pool_size = {connections}\nmax_client_conn = 200\n"
+    )
+    folder.chmod(0o755)
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses to run as root
+    process = subprocess.Popen([program, "-q", *user, str(folder / "pgbouncer.ini")], stderr=subprocess.DEVNULL)
+    try:
+        yield f"postgres://{behind.username}@127.0.0.1:{port}/postgres"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 class S3:

@@ -15,11 +15,12 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from accounts.models import User
 from dreamlayer_site.service_urls import storage_settings
 from inpainting import s3_storage
+from inpainting.media.files import picture_or_text_response
 from inpainting.media.streaming import CHUNK_BYTES, file_chunks
 from inpainting.models import Generation, Status
 from inpainting.s3_storage import ObjectReader, S3PictureStorage
@@ -193,6 +194,8 @@ def test_pictures_are_sent_with_ranges_and_503_while_the_bucket_is_away(
     bucket.fault = (503, "SlowDown")
     answer = alices_program.get(url)
     assert (answer.status_code, json.loads(answer.content)["code"]) == (503, "storage_unavailable")
+    page = picture_or_text_response(RequestFactory().get("/"), generation.images.get().file)
+    assert (page.status_code, page["Content-Type"]) == (503, "text/plain")
     bucket.fault = None
     bucket.client.delete_object(Bucket=BUCKET, Key=str(generation.images.get().file.name))
     assert alices_program.get(url).status_code == 410

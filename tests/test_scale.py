@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import pytest
 
 from tests import postgres
 from tests.installation import Installation
-from tests.services import S3, Redis, redis_server, s3_server
+from tests.services import S3, Redis, pgbouncer, redis_server, s3_server
 
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "onnxruntime"}
 
@@ -93,3 +96,25 @@ def test_a_generation_passes_through_web_process_worker_and_bucket(
     assert "inpainting.generations.submit" in imported
     assert not HEAVY & imported
     assert "Traceback" not in worker.log
+
+
+@pytest.mark.full
+def test_behind_pgbouncer_a_killed_worker_loses_nothing_and_connections_stay_bounded(
+    servers: tuple[Redis, S3], tmp_path: Path, photo_png: bytes, mask_png: bytes
+) -> None:
+    (tmp_path / "site").mkdir()
+    few = {"DREAMLAYER_WORKERS": "1", "DREAMLAYER_DIFFUSION_AT_ONCE": "1", "DREAMLAYER_DATABASE_CONNECTIONS": "10"}
+    with pgbouncer(postgres.start(), tmp_path, connections=4) as url:
+        site = Site(tmp_path / "site", *servers, DREAMLAYER_DATABASE_URL=url, **few)
+        workers = [site.process("worker"), site.process("worker")]
+        with site.serving(*workers) as (_, killed, _), ThreadPoolExecutor(8) as callers:
+            accepted = [
+                callers.submit(site.web.img2img, site.key, photo_png, mask_png, prefer="respond-async")
+                for _ in range(40)
+            ]
+            bodies = [future.result() for future in accepted]
+            assert {status for status, _ in bodies} == {202}
+            os.killpg(killed.pid, signal.SIGKILL)
+            for _, body in bodies:
+                site.web.wait_until(lambda body=body: site.has_succeeded(body["url"]))  # type: ignore[misc]
+        assert ": 0 missing" in site.web.manage("check_files", "--hashes", "--older-than-hours", "1")

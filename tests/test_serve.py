@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from argparse import ArgumentTypeError
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from importlib.util import find_spec
@@ -56,6 +57,7 @@ def test_a_generation_runs_through_real_workers(
 @pytest.mark.full  # test_architecture.py finds the imports without starting anything
 def test_the_built_in_engine_imports_no_heavy_libraries(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> None:
     heavy = {"torch", "diffusers", "transformers", "accelerate", "onnxruntime"}
+    of_several_processes = {"boto3", "botocore", "channels_redis", "psycopg", "psycopg_pool", "redis", "storages"}
     assert find_spec("torch") or os.environ.get("CI") != "true", "without torch here, nothing could import it"
     installation = Installation(tmp_path)
     key = installation.migrate_with_key()
@@ -66,7 +68,13 @@ def test_the_built_in_engine_imports_no_heavy_libraries(tmp_path: Path, photo_pn
         assert (status, body["status"]) == (200, "success")
     imported = set(re.findall(r"^import time:.*\| +(\S+)$", installation.log, re.MULTILINE))
     assert {"inpainting.engines.quick_fill.filling", "inpainting.worker.run", "cv2"} <= imported
-    assert not heavy & imported
+    assert not (heavy | of_several_processes) & imported
+
+
+def test_only_known_queues_are_taken() -> None:
+    assert supervisor.queues("cpu, hooks") == "cpu,hooks"
+    with pytest.raises(ArgumentTypeError, match="'cpu,slow' is not a list of cpu, gpu, hooks"):
+        supervisor.queues("cpu,slow")
 
 
 def test_an_unknown_warm_up_model_is_a_warning(site: Installation) -> None:
