@@ -1,10 +1,11 @@
 """The fair queue with 10, 1,000 and 100,000 waiting beside a million ended generations: claim, position, a new slot.
 
-    python -m benchmarks.fair_queue [--rows 1000000] [--owners 100] [--repeats 30]
+    python -m benchmarks.fair_queue [--database postgresql] [--rows 1000000] [--owners 100] [--repeats 30]
 
-Beside them the plain round robin of earlier releases, which reads every waiting row. The ratio is the time with the
-most waiting over that with the fewest. On a SQLite database in a temporary folder; DREAMLAYER_TEST_POSTGRES=1 starts a
-PostgreSQL server for the run. Prints a markdown table, and how the database finds the rows of each query.
+Beside them the plain round robin of earlier releases, which reads every waiting row. The ratio is the processor time
+with the most waiting over that with the fewest; that of PostgreSQL's process for the connection counts. On a SQLite
+database in a temporary folder, or a PostgreSQL server that is started for the run; a database of an earlier run is used
+again, by DREAMLAYER_DATABASE_URL. Prints a markdown table, and how the database finds the rows of each query.
 """
 
 # ruff: noqa: E402 - models are imported after django.setup
@@ -14,9 +15,11 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import django
@@ -25,6 +28,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+if "postgresql" in sys.argv:
+    os.environ["DREAMLAYER_TEST_POSTGRES"] = "1"
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"  # a data folder, and a server, of this run alone
 django.setup()
 
@@ -41,12 +46,14 @@ COST = 1_000_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--rows", type=int, default=1_000_000, help="ended generations")
     parser.add_argument("--owners", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=30)
     options = parser.parse_args()
     call_command("migrate", verbosity=0)
-    firsts = fill_history(options.rows, options.owners)
+    Generation.objects.filter(finished_at=None)._raw_delete("default")
+    firsts = ended_of_each_owner() or fill_history(options.rows, options.owners)
     took: dict[str, list[str]] = {}
     for waiting in WAITING:
         fill_queue(waiting, firsts)
@@ -55,11 +62,13 @@ def main() -> None:
         for name, (call, undo, repeats) in calls(options.repeats).items():
             took.setdefault(name, []).append(timed(call, undo, repeats))
     about = f"{connection.vendor}, {options.rows} ended generations, {options.owners} owners"
-    print(f"{about}; load {os.getloadavg()[0]:.1f}. Milliseconds: median, minimum\n")
+    print(
+        f"{about}; load {os.getloadavg()[0]:.1f}. Milliseconds of processor time: median, minimum; then by the clock\n"
+    )
     print("| | " + " | ".join(f"{waiting:,} waiting" for waiting in WAITING) + " | ratio of the medians, minima |")
     print("|---|" + "---|" * (len(WAITING) + 1))
     for name, each in took.items():
-        few, many = ([float(number) for number in text.split(", ")] for text in (each[0], each[-1]))
+        few, many = ([float(number) for number in text.split("; ")[0].split(", ")] for text in (each[0], each[-1]))
         print(f"| {name} | " + " | ".join(each) + f" | {many[0] / few[0]:.1f}, {many[1] / few[1]:.1f} |")
     for name, (call, undo, _) in calls(1).items():
         if "round robin" not in name:
@@ -86,14 +95,25 @@ def release_all() -> None:
 
 
 def timed(call: Callable[[], object], undo: Callable[[], object], repeats: int) -> str:
-    """The median and the minimum, after one call that only warms up."""
-    seconds = []
+    """The median and the minimum of the processor time and by the clock, after one call that only warms up."""
+    busy, passed = [], []
     for _ in range(repeats + 1):
-        start = time.perf_counter()
+        start, busy_before = time.perf_counter(), processor_seconds()
         call()
-        seconds.append(time.perf_counter() - start)
+        busy.append(processor_seconds() - busy_before)
+        passed.append(time.perf_counter() - start)
         undo()
-    return f"{statistics.median(seconds[1:]) * 1e3:.2f}, {min(seconds[1:]) * 1e3:.2f}"
+    each = (f"{statistics.median(some[1:]) * 1e3:.2f}, {min(some[1:]) * 1e3:.2f}" for some in (busy, passed))
+    return "; ".join(each)
+
+
+def processor_seconds() -> float:
+    """Used so far by this thread, and by the process of PostgreSQL that serves its connection."""
+    seconds = time.thread_time()
+    if connection.vendor == "postgresql":
+        backend = connection.connection.info.backend_pid
+        seconds += int(Path(f"/proc/{backend}/schedstat").read_text().split()[0]) / 1e9
+    return seconds
 
 
 def take_slot_of(generation: Generation) -> None:
@@ -130,6 +150,12 @@ def fill_history(rows: int, count: int) -> list[Generation]:
     while made < rows:
         made += copy_rows(min(made, rows - made))
     return firsts
+
+
+def ended_of_each_owner() -> list[Generation]:
+    """Of an earlier run: one ended generation of each owner."""
+    owners = User.objects.filter(email__startswith="user-").order_by("pk")
+    return [Generation.objects.filter(owner=owner)[0] for owner in owners]
 
 
 def fill_queue(waiting: int, firsts: list[Generation]) -> None:

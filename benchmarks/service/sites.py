@@ -80,7 +80,8 @@ def multipart(image: bytes, mask: bytes, prefer: str, output_format: str) -> dic
 
 
 @contextmanager
-def ours(folder: Path) -> Iterator[Site]:
+def ours(folder: Path, *options: str) -> Iterator[Site]:
+    """A server on a new data folder. options: of `serve`."""
     environment = {**os.environ, "DREAMLAYER_DATA_DIR": str(folder)}
     manage = [sys.executable, str(ROOT / "manage.py")]
     subprocess.run([*manage, "migrate", "--verbosity", "0"], env=environment, check=True)
@@ -90,7 +91,8 @@ def ours(folder: Path) -> Iterator[Site]:
     )  # fmt: skip
     site = Site(free_port(), made.stdout.strip())
     site.folder = folder
-    with running([*manage, "serve", "--port", str(site.port)], environment, site.port) as site.session:
+    command = [*manage, "serve", "--port", str(site.port), *options]
+    with running(command, environment, site.port) as site.session:
         yield site
 
 
