@@ -48,12 +48,13 @@ def configuration_notes(folder: Path, components: Mapping[str, Any], layout: Dif
         if issubclass(component_class, diffusers.ModelMixin) and path.is_file():
             yield from value_notes(path, folder, parameters([component_class]))
     path = folder / SCHEDULER / SCHEDULER_CONFIG
-    if path.is_file():
-        names = (pair[1] for pair in layout.components[SCHEDULER].pairs)
+    if path.is_file() and SCHEDULER in layout.components:
+        names = [pair[1] for pair in layout.components[SCHEDULER].pairs]
         yield from value_notes(path, folder, parameters(getattr(diffusers, name) for name in names))
-    if (folder / INDEX).is_file():
-        pipelines = parameters(getattr(diffusers, name) for name in layout.pipelines)
-        yield from value_notes(folder / INDEX, folder, pipelines)
+    # A family may declare pipelines that diffusers does not have.
+    pipelines = [getattr(diffusers, name) for name in layout.pipelines if hasattr(diffusers, name)]
+    if pipelines and (folder / INDEX).is_file():
+        yield from value_notes(folder / INDEX, folder, parameters(pipelines))
 
 
 def value_notes(path: Path, folder: Path, known: Collection[str]) -> Iterator[str]:
