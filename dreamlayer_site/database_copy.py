@@ -56,7 +56,8 @@ def copy_model(model: type[models.Model]) -> int:
     source: Iterator[models.Model] = model._base_manager.using(SOURCE).order_by("pk").iterator(ROWS_AT_ONCE)
     count = 0
     while rows := list(islice(source, ROWS_AT_ONCE)):
-        model._base_manager._insert(rows, fields=fields, using=DEFAULT_DB_ALIAS, raw=True)
+        insert = model._base_manager._insert  # type: ignore[attr-defined]  # as Model.save_base, which loaddata calls
+        insert(rows, fields=fields, using=DEFAULT_DB_ALIAS, raw=True)
         count += len(rows)
     return count
 

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +23,7 @@ HEAVY = {"torch", "diffusers", "transformers", "accelerate", "onnxruntime"}
 class Site:
     """The servers, one web process, and the workers that a test starts."""
 
-    def __init__(self, folder: Path, redis: Redis, s3: S3, **environment: str) -> None:
+    def __init__(self, folder: Path, redis: Redis, s3: S3, environment: Mapping[str, str] | None = None) -> None:
         self.folder, self.redis, self.s3 = folder, redis, s3
         self.environment = {
             "DREAMLAYER_DATABASE_URL": postgres.start(),
@@ -33,7 +33,7 @@ class Site:
             "DREAMLAYER_SECRET_KEY": "of all processes",
             "DREAMLAYER_LEASE_SECONDS": "4",
             "DREAMLAYER_LOG_LEVEL": "INFO",
-            **environment,
+            **(environment or {}),
         }
         self.web = self.process("web")
         self.web.manage("migrate", "--verbosity", "0")
@@ -105,7 +105,7 @@ def test_behind_pgbouncer_a_killed_worker_loses_nothing_and_connections_stay_bou
     (tmp_path / "site").mkdir()
     few = {"DREAMLAYER_WORKERS": "1", "DREAMLAYER_DIFFUSION_AT_ONCE": "1", "DREAMLAYER_DATABASE_CONNECTIONS": "10"}
     with pgbouncer(postgres.start(), tmp_path, connections=4) as url:
-        site = Site(tmp_path / "site", *servers, DREAMLAYER_DATABASE_URL=url, **few)
+        site = Site(tmp_path / "site", *servers, {"DREAMLAYER_DATABASE_URL": url, **few})
         workers = [site.process("worker"), site.process("worker")]
         with site.serving(*workers) as (_, killed, _), ThreadPoolExecutor(8) as callers:
             accepted = [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.migrations.recorder import MigrationRecorder
 
 from dreamlayer_site import database_copy
 from dreamlayer_site.database_copy import CopyRefused
@@ -58,7 +59,7 @@ def test_a_source_that_is_missing_or_the_target_itself_is_refused(settings: obje
 
 def test_databases_of_different_versions_are_refused(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
     applied = iter([{("inpainting", "0001"): None}, {("inpainting", "0001"): None, ("inpainting", "0002"): None}])
-    monkeypatch.setattr(database_copy.MigrationRecorder, "applied_migrations", lambda self: next(applied))
+    monkeypatch.setattr(MigrationRecorder, "applied_migrations", lambda self: next(applied))
     monkeypatch.setattr(database_copy, "connections", {"source": None, "default": None})
     with pytest.raises(CopyRefused, match=r"one of the two databases only: inpainting\.0002"):
         database_copy.check_migrations()
