@@ -3,7 +3,7 @@
     python -m benchmarks.accepting [--requests 300] [--callers 4]
 
 Three servers one after the other, each with a new data folder: one that paints nothing; one beside a worker in a
-process of its own; the usual one, whose workers are its threads. Processor time is that of the server's process alone.
+process of its own; the usual one, whose workers are its threads. Processor time: of the server without that worker.
 Floor: two synced files and one committed row of SQLite, as often as one thread can, without a server.
 """
 
@@ -26,8 +26,6 @@ from pathlib import Path
 
 from benchmarks.service.measuring import timed
 from benchmarks.service.sites import ROOT, Site, encoded, multipart, ours, scene
-
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -54,7 +52,7 @@ def main() -> None:
 
 def accept(site: Site, number: int, callers: int, *, paints: bool) -> str:
     photo, mask = scene(64)
-    parts = multipart(encoded(photo, ".png"), encoded(255 - mask, ".png"), "respond-async")
+    parts = multipart(encoded(photo, ".png"), encoded(255 - mask, ".png"), "respond-async", "png")
     headers: dict[str, str] = {"X-API-Key": site.key, **parts["headers"]}  # type: ignore[dict-item]
     kept = threading.local()
 
@@ -72,11 +70,10 @@ def accept(site: Site, number: int, callers: int, *, paints: bool) -> str:
     while paints and waiting(site):
         assert time.monotonic() < deadline, "nothing is painted"
         time.sleep(0.5)
-    server = serving_process(site.folder)
-    before, started = processor_seconds(server), time.perf_counter()
+    before, started = site.processor_seconds(), time.perf_counter()
     with ThreadPoolExecutor(callers) as threads:
         each = sorted(threads.map(lambda _: timed(send), range(number)))
-    passed, busy = time.perf_counter() - started, processor_seconds(server) - before
+    passed, busy = time.perf_counter() - started, site.processor_seconds() - before
     return row(each, passed, busy)
 
 
@@ -128,25 +125,6 @@ def worker(folder: str) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
-
-
-def serving_process(folder: Path) -> int:
-    """The child of `serve` on that data folder that listens for requests."""
-    found = subprocess.run(["pgrep", "-f", "serve --child"], capture_output=True, text=True, check=True).stdout.split()
-    own = [int(pid) for pid in found if f"DREAMLAYER_DATA_DIR={folder}\0".encode() in environment_of(pid)]
-    return own[0]
-
-
-def environment_of(pid: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return b""
-
-
-def processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 if __name__ == "__main__":
