@@ -288,7 +288,8 @@ def test_a_compatible_vae_is_offered_and_used(page: Page, photo_file: Path) -> N
     recipe = kept_metadata(page)
     assert (recipe["vae"], recipe["guidance_end"], recipe["embeddings"]) == ("soft", 0.5, [])
     open_details(page)
-    page.get_by_role("link", name="Open in editor").click()
+    with page.expect_response(re.compile("/mask/")):  # after the settings, which the draft shows before them
+        page.get_by_role("link", name="Open in editor").click()
     expect(page.locator("#more-set")).to_contain_text("VAE soft")
     expect(page.get_by_label("Denoising strength")).to_have_value("0.75")
     more_settings(page)
