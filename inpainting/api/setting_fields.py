@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from inpainting.api.parsers import JSON_VALUES, json_value
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import LORA_WEIGHTS, MAX_EMBEDDINGS, MAX_LORAS, MAX_SEED, RANGES, LoraUse
@@ -153,9 +153,11 @@ class Slugs(serializers.Field):
 
 
 def parse_json(text: str, field: serializers.Field) -> Any:
+    """The value of a form field that holds JSON, under the limits of JSON bodies."""
+    JSON_VALUES.count(text.encode(errors="replace"))
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return json_value(text)
+    except ValueError as error:
         raise InvalidRequest(f"{field.field_name} is not JSON.", field=field.field_name) from error
 
 

@@ -19,6 +19,8 @@ from inpainting.core.validation import check_count
 
 MAX_CORNERS = 200_000
 """Corners of all outlines of a mask. A mask with more is noise, which run lengths or a PNG hold better."""
+MAX_RUNS = 2_000_000
+"""Runs of a mask. One with more is noise, which a PNG holds better; writing them takes about half a second."""
 MAX_CROSSINGS = 10_000_000
 """Rows that all edges of all outlines may cross together: filling them takes about a second."""
 CHUNK = 2**20
@@ -32,9 +34,13 @@ def run_lengths(mask: Mask) -> list[int]:
     """The lengths of alternating runs, column by column from the top left, beginning with pixels not selected.
 
     COCO's uncompressed `counts` (cocodataset.org, format of results). Any value above 0 is selected.
+    Raises InvalidRequest (`mask_too_complex`) above MAX_RUNS.
     """
     pixels = (mask > 0).ravel(order="F")
     changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    if len(changes) >= MAX_RUNS:
+        message = f"The mask has {len(changes) + 1} runs; at most {MAX_RUNS} are allowed."
+        raise InvalidRequest(message, code="mask_too_complex", field="format", limit=MAX_RUNS, actual=len(changes) + 1)
     edges = np.concatenate(([0], changes, [pixels.size]))
     lengths: list[int] = np.diff(edges).tolist()
     return [0, *lengths] if pixels[0] else lengths
@@ -65,12 +71,12 @@ def compressed(lengths: Sequence[int]) -> str:
 
 
 def decompressed(text: str) -> list[int]:
-    """The run lengths of COCO's compressed text. Raises InvalidRequest for anything else."""
+    """The run lengths of COCO's compressed text. Raises InvalidRequest for anything else, and above MAX_RUNS."""
     lengths: list[int] = []
     number = shift = 0
     for character in text:
         bits = ord(character) - 48
-        if not 0 <= bits < 64 or shift > 30:
+        if not 0 <= bits < 64 or shift > 30 or len(lengths) == MAX_RUNS:
             break
         number |= (bits & 31) << shift
         shift += 5
@@ -172,11 +178,16 @@ def rings_of_path(path: str) -> list[Ring]:
     check_count("mask", len(path), MAX_PATH_CHARACTERS, f"The path has {len(path)} characters")
     rings: list[list[tuple[float, float]]] = []
     x = y = 0.0
+    is_closed = False
     for command, numbers in _segments(path):
         name, is_relative = command.upper(), command.islower()
         if name == "Z":
             x, y = rings[-1][0]
+            is_closed = True
             continue
+        if is_closed and name != "M":  # a new outline begins where the last one began
+            rings.append([(x, y)])
+        is_closed = False
         count = _LENGTHS[name]
         for index in range(0, len(numbers), count):
             here = numbers[index : index + count]

@@ -105,5 +105,7 @@ def test_wrong_arguments_are_refused(photos: Path, arguments: tuple[str, ...], w
 def test_paths_are_checked(photos: Path) -> None:
     with pytest.raises(CommandError, match="does not exist"):
         mask(photos / "c.png", "-o", photos.parent / "mask.png", "--click", "3,3")
+    with pytest.raises(CommandError, match="would replace the picture"):
+        mask(photos / "a.png", "-o", photos / "a.png", "--click", "60,30")
     with pytest.raises(CommandError, match="PNG files"):
         mask(photos / "a.png", "-o", photos.parent / "mask.jpg", "--click", "3,3")

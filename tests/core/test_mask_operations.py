@@ -185,6 +185,21 @@ def test_counts_that_do_not_add_up_are_refused(lengths: list[Any]) -> None:
         mask_formats.mask_of_run_lengths(lengths, Size(10, 9))
 
 
+def test_after_a_closed_outline_the_next_one_begins_at_its_start() -> None:
+    rings = mask_formats.rings_of_path("M0 0L10 0L10 10ZL5 5L0 5")
+    assert [ring.tolist() for ring in rings] == [[[0, 0], [10, 0], [10, 10]], [[0, 0], [5, 5], [0, 5]]]
+
+
+def test_noise_has_too_many_runs() -> None:
+    noise = np.zeros((1000, 4001), np.uint8)
+    noise[::2] = 255
+    with pytest.raises(InvalidRequest, match="runs; at most 2000000") as refused:
+        mask_formats.run_lengths(noise)
+    assert refused.value.code == "mask_too_complex"
+    with pytest.raises(InvalidRequest, match="COCO"):
+        mask_formats.decompressed("1" * (mask_formats.MAX_RUNS + 1))
+
+
 def test_noise_has_too_many_corners() -> None:
     noise = np.where(np.random.default_rng(0).random((600, 600)) < 0.5, np.uint8(255), np.uint8(0))
     with pytest.raises(InvalidRequest, match="corners") as refused:

@@ -6,10 +6,12 @@ import base64
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
 from inpainting.core.codecs import encode_png
 from inpainting.core.codecs.intake import DEFAULT_LIMITS
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.geometry import Size
+from inpainting.core.geometry import Box, Size
 from inpainting.core.mask_formats import (
     checked_rings,
     compressed,
@@ -36,8 +38,8 @@ class MaskFormat(StrEnum):
     """An SVG path."""
 
 
-def written(mask: Mask, form: str) -> str | dict[str, Any]:
-    """The mask in a format. Raises InvalidRequest (`mask_too_complex`) for a path with too many corners."""
+def encode_mask(mask: Mask, form: str) -> str | dict[str, Any]:
+    """The mask in a format. Raises InvalidRequest (`mask_too_complex`) for too many corners or runs."""
     if form == MaskFormat.PNG:
         return "data:image/png;base64," + base64.b64encode(encode_png(Picture(mask[:, :, None]))).decode()
     size = list(mask.shape)
@@ -46,11 +48,21 @@ def written(mask: Mask, form: str) -> str | dict[str, Any]:
     return {"size": size, "path": svg_path(outlines(mask))}
 
 
-def mask_of_object(sent: dict[str, Any]) -> Mask:
+def mask_of_object(sent: dict[str, Any], field: str) -> Mask:
     """The mask of an object with `size`, which is height and width, and one of `counts`, `path` and `polygons`.
 
+    field: the name of what was sent, for errors.
     Raises InvalidRequest for a malformed object, and for a mask larger than pictures may be.
     """
+    try:
+        return _mask_of(sent)
+    except InvalidRequest as error:
+        raise InvalidRequest(
+            error.message, code=error.code, field=field, limit=error.limit, actual=error.actual
+        ) from error
+
+
+def _mask_of(sent: dict[str, Any]) -> Mask:
     size = _size(sent.get("size"))
     match {name: value for name, value in sent.items() if name != "size"}:
         case {"counts": str(text), **others} if not others:
@@ -76,7 +88,7 @@ def _size(sent: Any) -> Size:
 
 
 def _union(polygons: list[Any], size: Size) -> Mask:
-    """COCO's polygons together, each filled by itself."""
+    """COCO's polygons together, each filled by itself within its bounds."""
     check_count("mask", len(polygons), MAX_POLYGONS, f"The mask has {len(polygons)} polygons")
     rings = []
     for polygon in polygons:
@@ -85,7 +97,16 @@ def _union(polygons: list[Any], size: Size) -> Mask:
             message = "Each polygon of the mask must be [x, y, x, y, …] with three corners or more."
             raise InvalidRequest(message, code="mask_invalid", field="mask")
         rings.append(list(zip(numbers[::2], numbers[1::2], strict=True)))
-    mask = filled([], size)
+    mask = np.zeros((size.height, size.width), np.uint8)
+    pixels = 0
     for ring in checked_rings(rings):
-        mask |= filled([ring], size)
+        left, top = np.maximum(np.floor(ring.min(axis=0)), 0).astype(int).tolist()
+        right, bottom = np.minimum(np.ceil(ring.max(axis=0)), (size.width, size.height)).astype(int).tolist()
+        if right <= left or bottom <= top:
+            continue
+        box = Box(left, top, right, bottom)
+        pixels += box.size.area
+        if pixels > 2 * DEFAULT_LIMITS.max_pixels:
+            raise InvalidRequest("The polygons overlap too much.", code="mask_too_complex", field="mask")
+        mask[box.slices] |= filled([ring - (box.left, box.top)], box.size)
     return mask

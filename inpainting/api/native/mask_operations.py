@@ -49,12 +49,14 @@ class MaskOperations(AnyBodyView):
                 other = self.read(place, sent, values["mask_polarity"]) if operation.combines else None
                 with computing:
                     mask = operation.apply(mask, other)
-            return Response(ChangedMask.render(answer(mask, values["format"])))
+            with computing:
+                return Response(ChangedMask.render(answer(mask, values["format"])))
 
     def read(self, field: str, sent: Any, polarity: MaskPolarity) -> Mask:
         """A mask in any of the formats. Raises InvalidRequest, and what `read_picture` raises."""
         if isinstance(sent, dict):
-            return mask_of_object(sent)
+            with computing:
+                return mask_of_object(sent, field)
         if not isinstance(sent, UploadedFile | str):
             message = f"{field} must be a PNG file, base64, a data URL, a URL, run lengths or outlines."
             raise InvalidRequest(message, code="field_missing" if sent is None else "field_invalid", field=field)

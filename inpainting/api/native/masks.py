@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from accounts.models import Scope
 from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.api.native.bodies import Body, read_body
-from inpainting.api.native.mask_objects import written
+from inpainting.api.native.mask_objects import encode_mask
 from inpainting.api.native.schemas.masks import MASKS, MaskForm, SelectedMask
 from inpainting.api.openapi import READING, documented
 from inpainting.api.pictures import IMAGE, SentPicture, read_picture
@@ -54,7 +54,8 @@ class Masks(AnyBodyView):
             selection = selection.within(picture.size)
             with computing:
                 mask = segmenter.segment(picture, selection)
-            return Response(SelectedMask.render({**answer(mask, values["format"]), "segmenter": segmenter.name}))
+                values = {**answer(mask, values["format"]), "segmenter": segmenter.name}
+            return Response(SelectedMask.render(values))
 
 
 def sent_image(body: Body, values: Mapping[str, Any]) -> SentPicture:
@@ -71,7 +72,7 @@ def answer(mask: Mask, form: str) -> dict[str, Any]:
     """The values of an answer with a mask in this format, a MaskFormat."""
     box = masks.bounds(mask)
     return {
-        "mask": written(mask, form),
+        "mask": encode_mask(mask, form),
         "box": None if box is None else [box.left, box.top, box.right, box.bottom],
         "area": int(np.count_nonzero(mask)),
         "width": mask.shape[1],

@@ -99,5 +99,7 @@ class Command(BaseCommand):
             results = {image: out / f"{image.stem}_mask.png" if out.is_dir() else out}
         if any(result.suffix.lower() != ".png" for result in results.values()):
             raise CommandError(f"Masks are PNG files; {out.name} is none.")
+        if any(result.resolve() == picture.resolve() for picture, result in results.items()):
+            raise CommandError("The mask would replace the picture.")
         common = selection, options["segmenter"], tuple(options["operations"]), MaskPolarity(options["mask_polarity"])
         return [MaskJob(picture, result, *common) for picture, result in results.items()]
