@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 from inpainting.engines.base import Queue
 from inpainting.webhooks import deliver_due
-from inpainting.worker.run import run_waiting as run_all_waiting
+from inpainting.worker.run import run_while_idle
 
 NOTIFICATION_SECONDS = 10
 """Lifetime of a wake-up message. The poller sends another every second, so an older one is of no use."""
@@ -38,12 +38,12 @@ class WakeUp(Task):  # type: ignore[misc]  # celery ships no types
 
 @shared_task(base=WakeUp, name="run_waiting", expires=NOTIFICATION_SECONDS)
 def run_waiting() -> None:
-    run_all_waiting(Queue.CPU)
+    run_while_idle(Queue.CPU)
 
 
 @shared_task(base=WakeUp, name="run_waiting_on_gpu", expires=NOTIFICATION_SECONDS)
 def run_waiting_on_gpu() -> None:
-    run_all_waiting(Queue.GPU)
+    run_while_idle(Queue.GPU)
 
 
 @shared_task(base=WakeUp, name="deliver_webhooks", expires=NOTIFICATION_SECONDS)

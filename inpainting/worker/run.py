@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import logging
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import cached_property, partial
@@ -61,10 +63,22 @@ def run_waiting(queue: Queue = Queue.CPU) -> None:
         run(generation, queue)
 
 
+_workers: Counter[Queue] = Counter()
+"""The calls of `run_while_idle` in progress."""
+_workers_lock = threading.Lock()
+
+
 def run_while_idle(queue: Queue) -> None:
-    """As `run_waiting`, while this process runs fewer generations than it has workers for the queue."""
-    while watching.count_running(queue) < worker_count(queue) and (generation := start_next(queue)) is not None:
-        run(generation, queue)
+    """As `run_waiting`, unless as many calls are in progress as this process has workers for the queue."""
+    with _workers_lock:
+        if _workers[queue] >= worker_count(queue):
+            return
+        _workers[queue] += 1
+    try:
+        run_waiting(queue)
+    finally:
+        with _workers_lock:
+            _workers[queue] -= 1
 
 
 def run(generation: Generation, queue: Queue = Queue.CPU) -> None:

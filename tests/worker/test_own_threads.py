@@ -16,7 +16,7 @@ from inpainting import tasks
 from inpainting.engines.base import Queue
 from inpainting.generations import recovery
 from inpainting.models import Generation, Status
-from inpainting.worker import own_threads, watchdog
+from inpainting.worker import own_threads
 from inpainting.worker.run import run_while_idle
 
 Generate = Callable[..., Generation]
@@ -58,16 +58,21 @@ def test_the_poller_needs_no_broker_beside_other_processes(
     assert generation.status == Status.SUCCEEDED
 
 
-def test_the_poller_starts_no_more_than_there_are_workers(alice: User, generate: Generate, settings: Any) -> None:
+def test_messages_and_the_poller_together_start_no_more_than_there_are_workers(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.WORKERS = 1
-    generation = generate(alice, run=False)
-    with watchdog.heartbeat("another one"):
-        run_while_idle(Queue.CPU)
-        generation.refresh_from_db()
-        assert generation.status == Status.QUEUED
+    claims = []
+
+    def start_next(queue: Queue) -> None:
+        claims.append(queue)
+        tasks.run_waiting()  # as another thread would at this time
+
+    monkeypatch.setattr("inpainting.worker.run.start_next", start_next)
     run_while_idle(Queue.CPU)
-    generation.refresh_from_db()
-    assert generation.status == Status.SUCCEEDED
+    assert claims == [Queue.CPU]
+    tasks.run_waiting()  # the first one has ended
+    assert claims == [Queue.CPU] * 2
 
 
 def test_after_a_failure_no_message_is_sent_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

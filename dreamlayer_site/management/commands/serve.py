@@ -19,6 +19,7 @@ from typing import IO, Any
 from celery import Celery
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
+from django.db import connection
 from django.urls import reverse
 
 from accounts import first_administrator
@@ -105,8 +106,8 @@ def start_working() -> int:
     """Start the workers of this process. Return the number of queued generations that the last run left."""
     for queue in settings.QUEUES:
         start_workers(queue, WEBHOOK_WORKERS if queue == HOOKS else worker_count(Queue(queue)))
-    # Other processes may be running what is running in the database: their leases expire if they do not.
-    waiting = recover() if settings.IS_ALONE else 0
+    # On other databases than SQLite another process may be running them: if not, their leases expire.
+    waiting = recover() if settings.IS_ALONE and connection.vendor == "sqlite" else 0
     start_poller()
     if Queue.GPU in settings.QUEUES:
         start_warming_up()

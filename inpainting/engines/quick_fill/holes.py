@@ -29,6 +29,8 @@ CELL = 4
 """Pixels a side: the accuracy with which holes are found to be near each other."""
 BLOCK = 16
 """Pixels a side: the accuracy with which the regions are found that are examined one by one."""
+MAX_PASSES = 16
+"""Passes in which overlapping boxes are joined. A chain of specks may need one for each; then all are one region."""
 MAX_REGIONS = 50
 """With more of them the mask is examined as one."""
 MAX_HOLES = 500
@@ -66,9 +68,13 @@ def regions(mask: NDArray[np.bool_]) -> list[Box]:
         for left, top, width, height, _ in stats[1:].tolist()
     ]
     found = grouped(found, mask.shape)
-    while len(joined := grouped(found, mask.shape, reach=0)) < len(found):
+    for _ in range(MAX_PASSES):
+        joined = grouped(found, mask.shape, reach=0)
+        is_stable = len(joined) == len(found)
+        if is_stable:
+            break
         found = joined  # boxes around several may overlap
-    if len(found) > MAX_REGIONS:
+    if len(found) > MAX_REGIONS or not is_stable:
         found = [reduce(Box.union, found)]
     return [box.expanded(CELL).clipped(whole) for box in found]
 
