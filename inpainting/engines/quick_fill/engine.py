@@ -11,18 +11,19 @@ from inpainting.core import masks
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size
 from inpainting.engines.base import OnStep, Plan
-from inpainting.engines.quick_fill.bands import PlacedBand, bands_around, kept_box, uniqueness
+from inpainting.engines.quick_fill.bands import PlacedBand, bands_around, kept_box
 from inpainting.engines.quick_fill.declaration import CONTEXT, MIN_CONTEXT, QUICK_FILL
 from inpainting.engines.quick_fill.holes import THIN_RADIUS, split_mask
 from inpainting.engines.quick_fill.large_holes import downscaling, fill_downscaled
 from inpainting.engines.quick_fill.progress import Progress, Report, subrange
 from inpainting.engines.quick_fill.scratches import close_scratches
+from inpainting.engines.quick_fill.uniqueness import uniqueness
 
 FULL_EFFORT = 20
 """Up to this many holes each gets the full search; with more, the total effort stays about the same."""
 FULL_EFFORT_DOWNSCALED = 4
 """The same for holes so large that they are downscaled: each search then takes about 2 seconds."""
-BAND_EFFORT = 0.5
+BAND_EFFORT = 0.25
 """Bands try other offsets too, see `Band.offsets`."""
 
 
@@ -106,18 +107,16 @@ def fill_bands(
     image: NDArray[np.uint8], bands: list[PlacedBand], seed: tuple[int, int], report: Report
 ) -> NDArray[np.uint8]:
     """`image` [h, w, 3], which is written, with the bands filled in turn; filled ones count as known."""
-    factor = downscaling(sum(band.box.size.area for band in bands), [band.around.size.area for band in bands])
+    factor = downscaling(sum(band.box.size.area for band in bands), [band.area for band in bands])
     levels: dict[Box, NDArray[np.float32]] = {}
     for number, place in enumerate(bands):
         part = subrange(report, number / len(bands), (number + 1) / len(bands))
         if place.known not in levels:
             levels[place.known] = uniqueness(image[place.known.slices], subrange(part, 0.0, 0.1))
-        around = image[place.around.slices]
-        hole = np.zeros(around.shape[:2], bool)
-        hole[place.box.relative_to(place.around).slices] = True
-        rng, band = np.random.default_rng([*seed, number]), place.band(levels[place.known])
-        filled = fill_downscaled(around, ~hole, hole, factor, BAND_EFFORT, rng, subrange(part, 0.1, 1.0), band)
-        np.copyto(around, filled, where=hole[:, :, np.newaxis])
+        hole, band = place.hole(), place.band(levels[place.known])
+        rng, rest = np.random.default_rng([*seed, number]), subrange(part, 0.1, 1.0)
+        filled = fill_downscaled(place.with_mirror(image), ~hole, hole, factor, BAND_EFFORT, rng, rest, band)
+        np.copyto(image[place.around.slices], place.unmirrored(filled), where=place.unmirrored(hole)[:, :, np.newaxis])
     return image
 
 

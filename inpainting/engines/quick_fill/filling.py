@@ -15,6 +15,7 @@ from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, HoleGraph, In
 from inpainting.engines.quick_fill.labelling import Labelling
 from inpainting.engines.quick_fill.offsets import coverage, dominant, find_matches
 from inpainting.engines.quick_fill.progress import Report, subrange
+from inpainting.engines.quick_fill.repetition import RepetitionLabelling
 from inpainting.engines.quick_fill.upsampling import near_seams, upsample
 
 QUERIES = 4_000
@@ -149,7 +150,8 @@ def label_coarse(
     near = cv2.dilate(graph.hole.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
     lab = graph.features[:, :, :3].astype(np.float32)
     queries = int(effort * min(QUERIES, 800 + 6 * pixels // 10))
-    matches = find_matches(lab, graph.known, near, queries, rng, subrange(report, 0.0, 0.2))
+    known = graph.known if band is None else band.without_margin(graph)
+    matches = find_matches(lab, known, near, queries, rng, subrange(report, 0.0, 0.2))
     most_labels = int(effort * min(LABELS, 32 + pixels // 30)) + 4
     offsets = dominant(matches, coverage(graph.hole, graph.known), most_labels)
     offsets = with_coverage(graph, offsets)
@@ -160,21 +162,25 @@ def label_coarse(
         costs += far[:, None]
     else:
         offsets = np.concatenate([offsets, band.offsets(graph)])
-        costs = band.costs(graph, offsets)
+        costs = colour_costs(graph, offsets)
+        costs += band.costs(graph, offsets)
     every = np.arange(pixels)
     for cost, offset in zip(costs, offsets, strict=True):
         cost += graph.data_cost(every, offset)
     labels = costs.argmin(axis=0).astype(np.int32)
-    labelling = Labelling(graph, offsets, lambda label, nodes: costs[label, nodes], labels)
+    if band is None:
+        labelling = Labelling(graph, offsets, lambda label, nodes: costs[label, nodes], labels)
+    else:
+        labelling = RepetitionLabelling(graph, offsets, costs, labels, band.originals(graph))
     report(0.25)
     for label in range(len(offsets)):
         labelling.expand(label)
         report(0.25 + 0.5 * (label + 1) / len(offsets))
-    # a second round is worth its time only near seams, and for offsets in use
-    used = np.unique(labelling.labels).tolist()
-    for index, label in enumerate(used):
-        labelling.expand(label, candidates=near_seams(graph, labelling.labels, 3))
-        report(0.75 + 0.25 * (index + 1) / len(used))
+    # a second round is worth its time only near seams, and for offsets in use; in bands all may repeat less
+    again = np.unique(labelling.labels).tolist()
+    for index, label in enumerate(again):
+        labelling.expand(label, candidates=near_seams(graph, labelling.labels, 3) if band is None else None)
+        report(0.75 + 0.25 * (index + 1) / len(again))
     return offsets, labelling.labels
 
 

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from inpainting.core.geometry import Box, Size
 from inpainting.core.picture import Picture
 from inpainting.core.seams import seam_score
-from inpainting.engines.quick_fill import bands
-from inpainting.engines.quick_fill.bands import bands_around, kept_box
+from inpainting.engines.quick_fill import bands, filling, repetition
+from inpainting.engines.quick_fill.bands import MARGIN, Band, PlacedBand, bands_around, kept_box
+from inpainting.engines.quick_fill.engine import BAND_EFFORT
+from inpainting.engines.quick_fill.filling import fill
+from inpainting.engines.quick_fill.hole_graph import Floats, HoleGraph, Ints, build_graph
 from tests.quick_fill import flat_error, paint, weave
 from tests.strategies import boxes_in, examples, sizes
 
@@ -75,8 +78,103 @@ def red_share(picture: Bytes, mask: Bytes) -> float:
 def test_an_object_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, mask = lawn_with_a_ball()
     assert red_share(paint(picture, mask)[0], mask) == 0
+
+    def no_costs(graph: HoleGraph, offsets: Ints) -> Floats:
+        return np.zeros((len(offsets), len(graph.rows)), np.float32)
+
+    monkeypatch.setattr(filling, "colour_costs", no_costs)
+    assert red_share(paint(picture, mask)[0], mask) == 0, "uniqueness is enough, also where the colours fit"
     monkeypatch.setattr(bands, "UNIQUE_COST", np.float32(0))
     assert red_share(paint(picture, mask)[0], mask) > 0, "without its cost the object is no example"
+
+
+def one_band(axis: int, inward: int, breadth: int = 36) -> tuple[Bytes, PlacedBand]:
+    """(noise of 300x320 pixels, its band on one side)."""
+    noise = np.random.default_rng(5).integers(0, 256, (300, 320, 3)).astype(np.uint8)
+    kept = [0, 0, 320, 300]
+    kept[1 - axis if inward > 0 else 3 - axis] += inward * breadth
+    (band,) = bands_around(Box(*kept), Size(320, 300))
+    assert (band.axis, band.inward, band.breadth) == (axis, inward, breadth)
+    return noise, band
+
+
+SIDES = pytest.mark.parametrize(("axis", "inward"), [(0, 1), (0, -1), (1, 1), (1, -1)])
+
+
+@SIDES
+def test_the_strip_is_there_a_second_time_mirrored(axis: int, inward: int) -> None:
+    image, band = one_band(axis, inward)
+    filled, hole = band.with_mirror(image), band.hole()
+    assert np.array_equal(band.unmirrored(filled), image[band.around.slices])
+    # as if the band were at the left
+    image, filled = (np.moveaxis(plane, axis, 1)[:, ::inward] for plane in (image, filled))
+    hole = np.moveaxis(hole, axis, 1)[:, ::inward]
+    strip = image[:, 36 : 36 + band.strip]
+    edge = np.repeat(strip[:, :1], MARGIN, axis=1)
+    assert np.array_equal(filled, np.hstack([image[:, :36], strip, strip[:, ::-1], edge]))
+    assert hole[:, :36].all()
+    assert not hole[:, 36:].any()
+
+
+@SIDES
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_mirrored_pixels_count_as_those_that_they_repeat(axis: int, inward: int, factor: int) -> None:
+    image, placed = one_band(axis, inward)
+    graph, band = graph_and_band(image, placed, factor)
+    originals = band.originals(graph)
+    colours = graph.features[:, :, :3].reshape(-1, 3)
+    sources = band.without_margin(graph)
+    assert np.array_equal(colours[originals[sources]], colours[sources.ravel()])
+    unmirrored = np.zeros(graph.shape, bool)
+    np.moveaxis(unmirrored, axis, 0)[::inward][: (placed.breadth + placed.strip) // factor] = True
+    assert unmirrored.ravel()[originals].all()
+    assert np.array_equal(originals[unmirrored], np.flatnonzero(unmirrored))
+
+
+def graph_and_band(image: Bytes, placed: PlacedBand, factor: int = 1) -> tuple[HoleGraph, Band]:
+    """The graph of the picture with its mirror image, and the band of a picture in which nothing is unique."""
+    hole, mirrored = placed.hole(), placed.with_mirror(image)
+    graph = build_graph(mirrored, ~hole, hole, factor)
+    size = placed.known.size
+    return graph, placed.band(np.zeros((size.height, size.width), np.float32))
+
+
+def test_stars_are_seldom_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    points = np.where(rng.random((120, 216)) < 0.003, 1000.0, 0.0)
+    sky = 20 + cv2.GaussianBlur(points, (0, 0), 1.5) + rng.normal(0, 1, points.shape)
+    image = np.repeat(sky.clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+    (placed,) = bands_around(Box(96, 0, 216, 120), Size(216, 120))
+
+    def often_repeated() -> float:
+        """The share of the band's pixels whose source is copied to more than two places."""
+        graph, band = graph_and_band(image, placed)
+        picture = placed.with_mirror(image)
+        rng = np.random.default_rng(1)
+        filled = fill(picture, graph.known, graph.hole, BAND_EFFORT, rng, lambda done: None, band)
+        rows, columns = graph.rows + filled.offsets[:, 0], graph.columns + filled.offsets[:, 1]
+        sources = band.originals(graph)[rows, columns]
+        return float((np.bincount(sources)[sources] > 2).mean())
+
+    assert often_repeated() < 0.3
+    monkeypatch.setattr(repetition, "REPEAT_COST", 0.0)
+    assert often_repeated() > 0.6, "without its cost the picture is no example"
+
+
+@SIDES
+def test_mirroring_costs_more_where_lines_are_oblique(axis: int, inward: int) -> None:
+    image, placed = one_band(axis, inward)
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+
+    def mean_cost(line: NDArray[np.int_]) -> float:
+        stripes = np.where(line % 24 < 6, np.uint8(200), np.uint8(60))
+        graph, band = graph_and_band(np.dstack([stripes] * 3), placed)
+        offset = np.zeros((1, 2), np.int32)
+        offset[0, axis] = inward * 2 * placed.strip
+        return float(band.costs(graph, offset).mean())
+
+    straight, oblique = [mean_cost(rows), mean_cost(columns)], [mean_cost(rows + columns), mean_cost(rows - columns)]
+    assert min(oblique) > 3 * max(straight)
 
 
 def test_a_sky_continues_without_an_edge() -> None:
