@@ -29,7 +29,9 @@ from inpainting.engines.diffusion.hardware import FiniteCheck
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 
 UNLIMITED = sys.maxsize
-FILES_REPLACED = "The model's files were replaced between two images of this request: the later ones are by the new."
+FILES_REPLACED = (
+    "The model's files were replaced during this request: its later images were painted with the new files."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
