@@ -1,8 +1,10 @@
-"""Second factors in a real browser: an authenticator app, recovery codes, and passkeys of a virtual authenticator."""
+"""The account in a real browser: second factors, passkeys of a virtual authenticator, usage, export, deletion."""
 
 from __future__ import annotations
 
+import re
 import time
+import zipfile
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.accounts.codes import PERIOD_SECONDS, code_of_app
 from tests.browser.accessibility import violations
 from tests.browser.conftest import PASSWORD, confirm, sign_up, watched_page
+from tests.browser.painting import paint
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -144,3 +147,49 @@ def test_a_passkey_signs_in_alone_and_after_the_password_and_sessions_are_listed
     phone.goto("/accounts/login/")
     phone.get_by_role("button", name="Use a passkey").click()
     expect(phone.get_by_role("alert").filter(has_text="Try again")).to_be_visible()
+
+
+def test_a_user_sees_the_usage_ends_another_session_takes_everything_along_and_deletes_the_account(
+    browser: Browser, context: BrowserContext, phone: Page
+) -> None:
+    email = sign_up(phone)
+    (pk,) = paint(phone, 1)
+    other_context = browser.new_context(base_url=phone.url)
+    other = other_context.new_page()
+    enter_password(other, email)
+    other.wait_for_selector("#editor[data-ready]")
+    phone.goto("/accounts/sessions/")
+    phone.get_by_role("button", name="Sign out Chrom").click()
+    expect(phone.get_by_text("You are signed in nowhere else.")).to_be_visible()
+    other.goto("/history/")
+    expect(other.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+
+    phone.goto("/account/")
+    usage = phone.locator(".usage").filter(has_text="Generations in the last 24 hours")
+    expect(usage.locator(".figure")).to_have_text(re.compile(r"^\s*1\b"))
+    with phone.expect_download() as download:
+        phone.get_by_role("link", name="Export", exact=True).click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        assert [name for name in archive.namelist() if pk in name]
+    phone.get_by_role("link", name="Manage storage").click()
+    phone.get_by_label("Days").fill("30")
+    phone.get_by_role("button", name="Save").click()
+    phone.goto("/account/")
+    expect(phone.get_by_text("Deleted 30 days after their end.")).to_be_visible()
+
+    phone.get_by_role("link", name="Delete account").click()
+    confirm(phone)
+    expect(phone.get_by_text("1 generation with all pictures")).to_be_visible()
+    address = phone.get_by_label("Your email address")
+    address.fill("somebody@example.org")
+    phone.get_by_role("button", name="Delete my account").click()
+    expect(phone.get_by_text("This is not the address of your account.")).to_be_visible()
+    assert violations(phone) == []
+    address.fill(email)
+    phone.get_by_role("button", name="Delete my account").click()
+    expect(phone.get_by_text("Your account and everything in it are deleted.")).to_be_visible()
+    enter_password(phone, email)
+    expect(phone.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+    expect(phone.get_by_text("not correct")).to_be_visible()
+    other_context.close()

@@ -63,7 +63,10 @@ def test_a_new_user_drops_a_photo_and_a_mask_and_gets_the_object_removed(
     drop(visitor, "#mask-zone", written(white_square(), tmp_path / "hole.png"))
     expect(visitor.locator("#mask-name")).to_have_text("hole.png")
     preview = visitor.locator("#mask-preview")
-    assert preview.evaluate("canvas => [canvas.width, canvas.height]") == [128, 128]
+    middle_and_corner = preview.evaluate(
+        "canvas => [64, 10].map((at) => [...canvas.getContext('2d').getImageData(at, at, 1, 1).data])"
+    )
+    assert middle_and_corner == [[0, 0, 0, 255], [255, 255, 255, 255]]
     assert is_red(visitor)
     assert not is_red(visitor, 0.3, 0.3)
 
@@ -197,12 +200,18 @@ def test_a_mask_that_is_not_a_png_is_refused(page: Page, photo: Pixels, photo_fi
     assert not is_red(page)
 
 
-def test_a_mask_over_ten_megabytes_is_refused(page: Page, photo_file: Path, tmp_path: Path) -> None:
+def test_a_mask_over_ten_megabytes_is_refused_and_one_of_one_colour_chooses_nothing(
+    page: Page, photo_file: Path, tmp_path: Path
+) -> None:
     open_photo(page, photo_file)
     path = tmp_path / "huge.png"
     path.write_bytes(bytes(11 * 2**20))
     page.set_input_files("#mask-input", path)
-    expect(page.locator("#mask-message")).to_have_text("Masks must be 10 MB or less; this one has 11 MB.")
+    message = page.locator("#mask-message")
+    expect(message).to_have_text("Masks must be 10 MB or less; this one has 11 MB.")
+    page.set_input_files("#mask-input", written(np.zeros((SIDE, SIDE), np.uint8), tmp_path / "black.png"))
+    expect(message).to_have_text("Nothing is chosen by this mask. Invert chooses everything.")
+    expect(page.locator("#generate")).to_be_disabled()
 
 
 def test_a_damaged_photo_is_refused_and_the_page_stays_usable(page: Page, photo_file: Path, tmp_path: Path) -> None:
@@ -215,6 +224,10 @@ def test_a_damaged_photo_is_refused_and_the_page_stays_usable(page: Page, photo_
 
 
 def test_ignored_settings_are_disabled_with_the_reason(page: Page) -> None:
+    """Without a model the prompt is not there, and one line says why; the button is for erasing."""
+    expect(page.locator("#prompt")).to_be_hidden()
+    expect(page.locator("#generate")).to_have_text("Erase")
+    expect(page.locator("#engine-missing")).to_contain_text(re.compile("has no model here yet|light installation"))
     for name in ("prompt", "negative_prompt", "denoising_strength"):
         expect(page.locator(f"[name={name}]")).to_be_disabled()
     expect(page.locator("#ignored-reason")).to_have_text("Quick fill does not read it.")
@@ -370,6 +383,12 @@ def test_the_result_is_compared_in_the_place_of_the_photo(page: Page, photo_file
     page.get_by_role("button", name="Divider", exact=True).click()
     divider = page.get_by_role("slider", name="Divider")
     expect(divider).to_have_attribute("aria-valuenow", "50")
+    line, gear, told = (page.locator(name).bounding_box() for name in ("#divider", "#more > summary", "#result-told"))
+    assert line is not None
+    assert gear is not None
+    assert told is not None
+    assert (line["y"], line["height"]) == pytest.approx((before["y"], before["height"]), abs=1)
+    assert gear["y"] < told["y"] + told["height"] < gear["y"] + gear["height"], "not in a row of its own"
     divider.press("ArrowRight")
     assert int(divider.get_attribute("aria-valuenow") or 0) > 50
     divider.press("Home")
@@ -381,6 +400,8 @@ def test_the_result_is_compared_in_the_place_of_the_photo(page: Page, photo_file
     page.mouse.move(before["x"] + before["width"] * 0.75, before["y"] + 20, steps=4)
     page.mouse.up()
     expect(divider).to_have_attribute("aria-valuenow", "75")
+    cut = result.evaluate("image => parseFloat(image.style.clipPath.split(' ').at(-1))")
+    assert cut == pytest.approx(0.75 * before["width"], abs=1), "left of the line is the photo as it was"
     page.get_by_role("button", name="Difference").click()
     expect(divider).to_be_hidden()
     expect(result).to_have_css("mix-blend-mode", "difference")

@@ -110,6 +110,27 @@ def test_a_selection_by_keyboard_is_marked_downloaded_deleted_and_restored(histo
     expect(undo).to_be_hidden()
 
 
+def test_the_history_is_searched_and_filtered_on_the_page(history: Page) -> None:
+    cards, count = history.locator(".card"), history.locator("#history-count")
+    search = history.get_by_label("Search")
+    search.fill("meadow-1.png")
+    search.press("Enter")
+    expect(cards).to_have_count(2)  # of 24 and of two that were painted together
+    expect(search).to_have_value("meadow-1.png")
+    history.get_by_role("link", name="Show everything").click()
+    expect(count).to_have_text("27")
+    history.get_by_text("Filter", exact=True).click()
+    history.get_by_label("To", exact=True).fill("2020-01-01")
+    history.get_by_role("button", name="Search").click()
+    expect(history.get_by_text("Nothing found")).to_be_visible()
+    expect(history.get_by_text("Filter (1)")).to_be_visible()
+    history.get_by_label("To", exact=True).fill("")
+    history.get_by_label("From", exact=True).fill("2020-01-01")
+    history.get_by_label("State").select_option("Finished")
+    history.get_by_role("button", name="Search").click()
+    expect(count).to_have_text("27")
+
+
 def test_a_generation_opens_in_the_editor_with_its_photo_and_mask(history: Page) -> None:
     history.locator(".card-link").last.click()
     history.get_by_role("link", name="Open in editor").click()

@@ -1,4 +1,4 @@
-"""The editor on a phone, with fingers and a pen: painting, zoom, palms, the frame, the divider."""
+"""The editor on a phone, with fingers and a pen: painting, zoom, palms, every tool, the frame, the divider."""
 
 from __future__ import annotations
 
@@ -75,6 +75,61 @@ def test_one_finger_paints_two_zoom_and_pan_and_palms_do_nothing(phone: Page) ->
     assert phone.evaluate("[scrollX, scrollY, visualViewport.scale]") == [0, 0, 1]
 
 
+def test_every_tool_is_used_by_a_finger_and_the_brush_by_a_pen(phone: Page) -> None:
+    touch, covered = Touch(phone), phone.locator("#photo-covered")
+    nothing = "nothing to repaint yet"
+    undo = phone.get_by_role("button", name="Undo")
+    box = (at(phone, 0.2, 0.2), at(phone, 0.4, 0.4))
+    around = [at(phone, *corner) for corner in ((0.2, 0.2), (0.4, 0.2), (0.4, 0.4), (0.2, 0.4))]
+
+    def taps(*places: Place) -> None:
+        for place in places:
+            phone.touchscreen.tap(*place)
+
+    for name, draw in {
+        "Rectangle": lambda: touch.drag(*box),
+        "Ellipse": lambda: touch.drag(*box),
+        "Lasso": lambda: touch.drag(*around),
+        "Polygon": lambda: taps(*around, around[0]),
+    }.items():
+        choose_tool(phone, name)
+        draw()
+        assert is_red(phone, 0.3, 0.3), name
+        assert not is_red(phone, 0.6, 0.6), name
+        assert is_red(phone, 0.22, 0.22) is (name != "Ellipse"), name
+        undo.tap()
+        expect(covered).to_have_text(nothing)
+    for name, select in (
+        ("Magic wand", lambda: taps(at(phone, 0.5, 0.4))),
+        ("Select an object", lambda: taps(at(phone, 0.5, 0.4))),
+        ("Select an object", lambda: touch.drag(at(phone, 0.2, 0.1), at(phone, 0.8, 0.7))),
+    ):
+        choose_tool(phone, name)
+        select()
+        expect(covered).not_to_have_text(nothing)
+        assert not is_red(phone, 0.02, 0.02), name
+        undo.tap()
+        expect(covered).to_have_text(nothing)
+
+    phone.get_by_role("button", name="Brush", exact=True).tap()
+
+    def stroke(force: float) -> str:
+        """The share of the photo that a stroke of the pen covers."""
+        touch.pen(at(phone, 0.3, 0.5), at(phone, 0.7, 0.5), force=force)
+        assert is_red(phone)
+        share = covered.inner_text()
+        undo.tap()
+        expect(covered).to_have_text(nothing)
+        return share
+
+    hard, light = stroke(1), stroke(0.3)
+    assert hard != light
+    phone.get_by_role("button", name="Options", exact=True).tap()
+    phone.get_by_label("Pen pressure").uncheck()
+    phone.keyboard.press("Escape")
+    assert stroke(0.3) == hard
+
+
 def test_fingers_drag_the_edges_of_the_frame_and_the_divider(phone: Page) -> None:
     touch = Touch(phone)
     size = phone.locator("#tool-frame-width")  # among the options
@@ -104,5 +159,19 @@ def test_fingers_drag_the_edges_of_the_frame_and_the_divider(phone: Page) -> Non
     touch.drag(at(phone, 0.5, 0.1), at(phone, 0.25, 0.3))
     expect(divider).to_have_attribute("aria-valuenow", "25")
     assert photo_box(phone) == before
+    hold = phone.get_by_role("button", name="Hold").bounding_box()
+    assert hold is not None
+    result = phone.locator("#result-image")
+    touch.event("touchStart", (hold["x"] + hold["width"] / 2, hold["y"] + hold["height"] / 2))
+    expect(result).to_have_css("visibility", "hidden")
+    touch.event("touchEnd")
+    expect(result).to_have_css("visibility", "visible")
     touch.drag(at(phone, 0.7, 0.2), at(phone, 0.7, 0.4))  # elsewhere a finger moves the result
     assert photo_box(phone)["y"] > before["y"] + 10
+
+    photo, step = phone.locator("#strip button").first, phone.locator("#strip button").nth(1)
+    photo.tap()
+    expect(phone.locator("#result")).to_be_hidden()
+    expect(photo).to_have_attribute("aria-current", "step")
+    step.tap()
+    expect(step).to_have_attribute("aria-current", "step")

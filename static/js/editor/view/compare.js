@@ -107,11 +107,13 @@ export class Compare {
       this.#after.style.clipPath = ""
       return
     }
-    const { left, width } = this.#box
+    const { left, top, width, height } = this.#box
     const stage = this.#stage
     const x = Math.min(Math.max(this.#share * stage.width, left, 0), left + width, stage.width)
+    const y = Math.max(top, 0)
     this.#after.style.clipPath = `inset(0 0 0 ${x - left}px)`
-    this.#divider.style.transform = `translateX(${x}px)`
+    this.#divider.style.transform = `translate(${x}px, ${y}px)`
+    this.#divider.style.height = `${Math.max(0, Math.min(top + height, stage.height) - y)}px`
     this.#divider.setAttribute("aria-valuenow", String(Math.round((100 * (x - left)) / (width || 1))))
   }
 }
