@@ -223,8 +223,9 @@ def test_a_damaged_photo_is_refused_and_the_page_stays_usable(page: Page, photo_
     expect(page.locator("#photo-message")).to_be_hidden()
 
 
-def test_ignored_settings_are_disabled_with_the_reason(page: Page) -> None:
+def test_ignored_settings_are_disabled_with_the_reason(page: Page, photo_file: Path) -> None:
     """Without a model the prompt is not there, and one line says why; the button is for erasing."""
+    open_photo(page, photo_file)
     expect(page.locator("#prompt")).to_be_hidden()
     expect(page.locator("#generate")).to_have_text("Erase")
     expect(page.locator("#engine-missing")).to_contain_text(re.compile("has no model here yet|light installation"))
