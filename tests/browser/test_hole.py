@@ -22,6 +22,7 @@ from tests.browser.editor_page import (
     photo_box,
     start,
 )
+from tests.browser.touch import Touch
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -180,11 +181,8 @@ def test_on_a_phone_every_tool_is_reached_by_touch_without_scrolling_sideways(ph
     page.get_by_role("button", name="Clear").tap()
     expect(page.locator("#photo-covered")).to_have_text("nothing to repaint yet")
     photo = photo_box(page)
-    devtools = page.context.new_cdp_session(page)
-    for kind, across in (("touchStart", 0.4), ("touchMove", 0.5), ("touchMove", 0.6)):
-        point = {"x": photo["x"] + across * photo["width"], "y": photo["y"] + across * photo["height"]}
-        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
-    devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    places = [(photo["x"] + part * photo["width"], photo["y"] + part * photo["height"]) for part in (0.4, 0.6)]
+    Touch(page).drag(*places)
     assert is_red(page)
     page.locator("#generate").tap()
     expect(page.locator("#result")).to_be_visible()
