@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -86,12 +86,13 @@ def test_every_tool_is_used_by_a_finger_and_the_brush_by_a_pen(phone: Page) -> N
         for place in places:
             phone.touchscreen.tap(*place)
 
-    for name, draw in {
+    shapes: dict[str, Callable[[], None]] = {
         "Rectangle": lambda: touch.drag(*box),
         "Ellipse": lambda: touch.drag(*box),
         "Lasso": lambda: touch.drag(*around),
         "Polygon": lambda: taps(*around, around[0]),
-    }.items():
+    }
+    for name, draw in shapes.items():
         choose_tool(phone, name)
         draw()
         assert is_red(phone, 0.3, 0.3), name
@@ -99,11 +100,12 @@ def test_every_tool_is_used_by_a_finger_and_the_brush_by_a_pen(phone: Page) -> N
         assert is_red(phone, 0.22, 0.22) is (name != "Ellipse"), name
         undo.tap()
         expect(covered).to_have_text(nothing)
-    for name, select in (
+    selections: list[tuple[str, Callable[[], None]]] = [
         ("Magic wand", lambda: taps(at(phone, 0.5, 0.4))),
         ("Select an object", lambda: taps(at(phone, 0.5, 0.4))),
         ("Select an object", lambda: touch.drag(at(phone, 0.2, 0.1), at(phone, 0.8, 0.7))),
-    ):
+    ]
+    for name, select in selections:
         choose_tool(phone, name)
         select()
         expect(covered).not_to_have_text(nothing)
