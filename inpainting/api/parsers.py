@@ -57,11 +57,11 @@ ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """U+0000 as `json.dumps` writes it: after an even number of backslashes."""
 
 
-def json_value(text: str, *, storable: bool = True) -> Any:
-    """Parse JSON; of a repeated key the last value counts.
+def json_object(text: str, *, storable: bool = True) -> dict[str, Any]:
+    """Parse one JSON object; of a repeated key the last value counts.
 
     storable: also refuse numbers that are not finite and the character U+0000, which JSON columns cannot hold.
-    Raises ValueError for anything else, NaN and infinities, and texts that are not Unicode.
+    Raises ValueError for any other JSON, NaN and infinities, and texts that are not Unicode.
     """
     try:
         value = json.loads(text, parse_constant=refuse_constant, parse_float=finite if storable else None)
@@ -74,12 +74,6 @@ def json_value(text: str, *, storable: bool = True) -> Any:
         raise ValueError("it is nested too deeply") from error
     except UnicodeEncodeError as error:
         raise ValueError("it holds characters that are not text") from error
-    return value
-
-
-def json_object(text: str, *, storable: bool = True) -> dict[str, Any]:
-    """Parse one JSON object. Raises ValueError for any other JSON, and as `json_value`."""
-    value = json_value(text, storable=storable)
     if not isinstance(value, dict):
         raise ValueError("it is not an object")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from inpainting.api.parsers import JSON_VALUES, json_value
+from inpainting.api.parsers import JSON_VALUES
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import LORA_WEIGHTS, MAX_EMBEDDINGS, MAX_LORAS, MAX_SEED, RANGES, LoraUse
@@ -153,11 +154,11 @@ class Slugs(serializers.Field):
 
 
 def parse_json(text: str, field: serializers.Field) -> Any:
-    """The value of a form field that holds JSON, under the limits of JSON bodies."""
+    """The value of a form field that holds JSON, of as many values as a JSON body. Its texts may not be Unicode."""
     JSON_VALUES.count(text.encode(errors="replace"))
     try:
-        return json_value(text)
-    except ValueError as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"{field.field_name} is not JSON.", field=field.field_name) from error
 
 

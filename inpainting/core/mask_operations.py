@@ -96,7 +96,8 @@ class Operation:
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
-            message = f"There is no operation “{self.name[:60]}”; the operations are: {', '.join(NAMES)}."
+            name = self.name[:60].encode(errors="replace").decode()
+            message = f"There is no operation “{name}”; the operations are: {', '.join(NAMES)}."
             raise InvalidRequest(message, field=FIELD)
         if self.name in NUMERIC:
             check_range(self.name, self.number, 1, NUMERIC[self.name].highest, field=FIELD)

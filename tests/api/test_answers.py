@@ -149,6 +149,7 @@ def calls(
         "POST /api/img2img, refused": lambda: posted("/api/img2img", body(num_images="99")),
         "POST /api/img2img/dry-run": lambda: posted("/api/img2img/dry-run", body()),
         "POST /api/masks/": lambda: posted("/api/masks/", {"image": upload(photo_png), "box": "[8, 8, 60, 50]"}),
+        "POST /api/masks/operations/": lambda: posted("/api/masks/operations/", {"mask": upload(mask_png)}),
         "POST /api/plan/": lambda: posted("/api/plan/", {"prompt": "a lawn"}),
         "POST /api/img2img/interrupt": lambda: posted("/api/img2img/interrupt"),
         "POST /api/tickets/": lambda: posted("/api/tickets/"),

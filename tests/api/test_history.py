@@ -25,6 +25,7 @@ from inpainting.core.codecs import decode_picture
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models import Batch, GeneratedImage, Generation, Mask, SourceImage, Status, UserLimits
+from inpainting.worker.run_time_estimates import Positions
 from tests.api.bodies import shape_a, shape_c
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -272,7 +273,7 @@ def test_queue_positions_are_computed_only_for_batches_with_queued_items(
     batch_of: Callable[..., Batch],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    look = Mock(return_value={})
+    look = Mock(return_value=Positions())
     monkeypatch.setattr(batch_schemas, "positions", look)
     for batch, looks in ((batch_of(generate(alice)), 0), (batch_of(generate(alice), queued(alice)), 1)):
         assert alices_program.get(f"/api/batches/{batch.pk}/").status_code == 200

@@ -29,7 +29,7 @@ try:
     )
     from skimage import data
 
-    from tests.browser.accessibility import SCREENS
+    from tests.browser.accessibility import IN_EVERY_RUN, SCREENS
     from tests.browser.editor_page import SIDE, Pixels, written
 except ImportError:  # Playwright comes with the development extras
     collect_ignore_glob = ["test_*.py"]
@@ -172,7 +172,7 @@ def administrator(browser: Browser, administered_site: Installation) -> StorageS
     return state
 
 
-@pytest.fixture(params=SCREENS)
+@pytest.fixture(params=[pytest.param(name, marks=() if name in IN_EVERY_RUN else pytest.mark.full) for name in SCREENS])
 def screen(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The options of a browser context, for each kind of screen."""
     return {**SCREENS[request.param], "reduced_motion": "reduce"}

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Response, Route, expect
 
+from tests.browser.accessibility import violations
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, sign_up, watched_page
 from tests.browser.editor_page import drop, more_settings, open_photo, paint_line, start, white_square, written
 from tests.installation import Installation
@@ -255,6 +256,7 @@ def test_a_closed_dialog_is_not_opened_again_by_itself(person: Page, site: Insta
     end_session(person, site)
     do(person, "studio.stroke(13)")
     dialog = person.get_by_role("dialog", name="You are signed out")
+    assert violations(person) == []
     dialog.get_by_role("button", name="Not now").click()
     is_said(person, "Signed out: saved in this browser")
     do(person, "studio.stroke(14); await studio.draft.flush()")

@@ -25,6 +25,7 @@ from pytest_django import Settings
 from accounts.models import User
 from dreamlayer_site import health
 from inpainting import tasks
+from inpainting.core.keepalive import run_in_thread
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Queue
@@ -418,15 +419,14 @@ def locked(path: str) -> Iterator[None]:
 
 def after_the_start(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
     """Call `happens` when a worker has started a generation and has not painted a step."""
-    read = running.read_request
 
-    def read_and_break(generation: Generation) -> InpaintRequest:
-        request = read(generation)
-        monkeypatch.setattr(running, "read_request", read)
+    def read_and_break(read: Callable[[], InpaintRequest], on_wait: Callable[[], None]) -> InpaintRequest:
+        request = run_in_thread(read, on_wait)
+        monkeypatch.setattr(running, "run_in_thread", run_in_thread)
         happens()
         return request
 
-    monkeypatch.setattr(running, "read_request", read_and_break)
+    monkeypatch.setattr(running, "run_in_thread", read_and_break)
 
 
 def during_a_database_wait(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> list[float | None]:
