@@ -64,7 +64,11 @@ def test_a_new_user_drops_a_photo_and_a_mask_and_gets_the_object_removed(
     expect(visitor.locator("#mask-name")).to_have_text("hole.png")
     preview = visitor.locator("#mask-preview")
     middle_and_corner = preview.evaluate(
-        "canvas => [64, 10].map((at) => [...canvas.getContext('2d').getImageData(at, at, 1, 1).data])"
+        """async (canvas) => {
+            const pixel = (at) => [...canvas.getContext("2d").getImageData(at, at, 1, 1).data]
+            while (!pixel(64)[3]) await new Promise(requestAnimationFrame) // it is drawn after the name is shown
+            return [pixel(64), pixel(10)]
+        }"""
     )
     assert middle_and_corner == [[0, 0, 0, 255], [255, 255, 255, 255]]
     assert is_red(visitor)
