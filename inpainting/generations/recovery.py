@@ -21,7 +21,7 @@ from inpainting.models import Generation, Status, WebhookDelivery, completion_wa
 from inpainting.webhooks import deliver_due
 from inpainting.worker import own_threads, watchdog
 from inpainting.worker.fair_queue import startable_in, worker_count
-from inpainting.worker.run import run_while_idle
+from inpainting.worker.run import run_waiting
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def wake(queue: Queue) -> None:
     if settings.IS_ALONE:  # the embedded broker cannot be away
         notify_workers(queue)
     else:
-        own_threads.start(queue, partial(run_while_idle, queue), at_most=worker_count(queue))
+        own_threads.start(queue, partial(run_waiting, queue), at_most=worker_count(queue))
 
 
 def wake_webhook_worker() -> None:

@@ -1,4 +1,4 @@
-"""Threads on which the poller runs what waits, so that a worker needs no message from the broker."""
+"""Bounded work of this process: on the thread of a message, or on one of its own, for which no broker is needed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,36 @@ _running: Counter[str] = Counter()
 _lock = threading.Lock()
 
 
+def run(name: str, work: Callable[[], None], *, at_most: int) -> None:
+    """Run `work` on this thread, unless work of that name runs `at_most` times already."""
+    if _may_run(name, at_most):
+        _run(name, work)
+
+
 def start(name: str, work: Callable[[], None], *, at_most: int) -> None:
-    """Run `work` on a new thread, unless `at_most` threads of that name are running."""
+    """As `run`, on a new thread, whose database connections are closed at its end."""
+
+    def work_and_close() -> None:
+        try:
+            work()
+        finally:
+            connections.close_all()
+
+    if _may_run(name, at_most):
+        threading.Thread(target=_run, args=(name, work_and_close), name=f"{name} (poller)", daemon=True).start()
+
+
+def _may_run(name: str, at_most: int) -> bool:
     with _lock:
         if _running[name] >= at_most:
-            return
+            return False
         _running[name] += 1
-    threading.Thread(target=_run, args=(name, work), name=f"{name} (poller)", daemon=True).start()
+    return True
 
 
 def _run(name: str, work: Callable[[], None]) -> None:
     try:
         work()
     finally:
-        connections.close_all()
         with _lock:
             _running[name] -= 1

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import cached_property, partial
@@ -37,6 +35,7 @@ from inpainting.models.pictures import THUMBNAIL, ThumbnailedPicture, delete_unc
 from inpainting.planning import planner
 from inpainting.realtime import events
 from inpainting.storage import StorageUnavailable, out_of_space
+from inpainting.worker import own_threads
 from inpainting.worker import watchdog as watching
 from inpainting.worker.fair_queue import start_next, worker_count
 from inpainting.worker.large_pictures import one_at_a_time
@@ -63,22 +62,9 @@ def run_waiting(queue: Queue = Queue.CPU) -> None:
         run(generation, queue)
 
 
-_workers: Counter[Queue] = Counter()
-"""The calls of `run_while_idle` in progress."""
-_workers_lock = threading.Lock()
-
-
 def run_while_idle(queue: Queue) -> None:
-    """As `run_waiting`, unless as many calls are in progress as this process has workers for the queue."""
-    with _workers_lock:
-        if _workers[queue] >= worker_count(queue):
-            return
-        _workers[queue] += 1
-    try:
-        run_waiting(queue)
-    finally:
-        with _workers_lock:
-            _workers[queue] -= 1
+    """As `run_waiting`, unless as many workers as this process has for the queue are at work."""
+    own_threads.run(queue, partial(run_waiting, queue), at_most=worker_count(queue))
 
 
 def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
