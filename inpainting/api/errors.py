@@ -25,7 +25,7 @@ from inpainting.accounting.limits import LimitReached
 from inpainting.catalog.shipped import no_model_message
 from inpainting.core.errors import InvalidPicture, InvalidRequest, PaintingError
 from inpainting.generations.history import GenerationRemoved
-from inpainting.media.files import PictureUnavailable
+from inpainting.media.files import PictureUnavailable, StorageAway
 from inpainting.models import Generation, Status
 from inpainting.storage import NOT_WRITABLE, StorageUnavailable, out_of_space
 
@@ -156,9 +156,7 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(status=507, code="storage_full", message="There is no space left on the server.")
         case StorageUnavailable():
             logger.error("The storage does not answer", exc_info=error)
-            message = "The server's storage does not answer; try again in a moment."
-            headers = {"Retry-After": str(RETRY_SECONDS)}
-            return ApiError(status=503, code="storage_unavailable", message=message, headers=headers, cause=error)
+            return picture_unavailable(StorageAway())
         case OSError() if error.errno in NOT_WRITABLE:
             logger.error("The storage is read-only", exc_info=error)
             message = "The server cannot store anything now."
