@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,50 +52,50 @@ class MaskJob:
         return f"{100 * share:.3g} % selected"
 
 
-def _argument(parse: Callable[[str], Value], text: str, shape: str) -> Value:
-    """The parsed value. Raises ArgumentTypeError with the message of InvalidRequest, or with the expected shape."""
-    try:
-        return parse(text)
-    except InvalidRequest as error:
-        raise ArgumentTypeError(error.message) from None
-    except (ValueError, OverflowError):
-        raise ArgumentTypeError(f"{text!r} is not {shape}") from None
+def _argument(shape: str) -> Callable[[Callable[[str], Value]], Callable[[str], Value]]:
+    """Let argparse report what a parser of text raises: the message of InvalidRequest, or else the expected shape."""
+
+    def decorate(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+        @wraps(parse)
+        def parse_argument(text: str) -> Value:
+            try:
+                return parse(text)
+            except InvalidRequest as error:
+                raise ArgumentTypeError(error.message) from None
+            except (ValueError, OverflowError):
+                raise ArgumentTypeError(f"{text!r} is not {shape}") from None
+
+        return parse_argument
+
+    return decorate
 
 
+@_argument("X,Y")
 def click(text: str) -> Point:
     """Parse X,Y: a point on the object."""
-
-    def parse(text: str) -> Point:
-        x, y = map(float, text.split(","))
-        return Point(x, y)
-
-    return _argument(parse, text, "X,Y")
+    x, y = map(float, text.split(","))
+    return Point(x, y)
 
 
+@_argument("X,Y")
 def excluded(text: str) -> Point:
     """Parse X,Y: a point beside the object."""
-    point = click(text)
-    return Point(point.x, point.y, is_object=False)
+    x, y = map(float, text.split(","))
+    return Point(x, y, is_object=False)
 
 
+@_argument("LEFT,TOP,RIGHT,BOTTOM")
 def box(text: str) -> Box:
     """Parse LEFT,TOP,RIGHT,BOTTOM."""
-
-    def parse(text: str) -> Box:
-        left, top, right, bottom = map(float, text.split(","))
-        return box_around(left, top, right, bottom)
-
-    return _argument(parse, text, "LEFT,TOP,RIGHT,BOTTOM")
+    left, top, right, bottom = map(float, text.split(","))
+    return box_around(left, top, right, bottom)
 
 
+@_argument("NAME or NAME=PIXELS")
 def operation(text: str) -> Operation:
     """Parse NAME or NAME=PIXELS."""
-
-    def parse(text: str) -> Operation:
-        name, equals, pixels = text.partition("=")
-        found = Operation(name, int(pixels) if equals else None)
-        if found.combines:
-            raise InvalidRequest(f"{name} needs another mask, which this command does not take.", field="operations")
-        return found
-
-    return _argument(parse, text, "NAME or NAME=PIXELS")
+    name, equals, pixels = text.partition("=")
+    found = Operation(name, int(pixels) if equals else None)
+    if found.combines:
+        raise InvalidRequest(f"{name} needs another mask, which this command does not take.", field="operations")
+    return found
