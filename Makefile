@@ -19,7 +19,8 @@ TORCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
 # --only-binary: every package has a wheel, so no compiler is needed.
-INSTALL := $(BIN)/pip install --disable-pip-version-check --quiet --only-binary :all: --constraint constraints.txt
+# setuptools warns at each editable installation of folders that could hide the package; DreamLayer installs none.
+INSTALL := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/pip install --disable-pip-version-check --quiet --only-binary :all: --constraint constraints.txt
 EXTRAS := $(if $(LIGHT),,diffusion$(comma)erase)
 CPU_TORCH_INDEX := https://download.pytorch.org/whl/cpu
 INSTALL_CPU_TORCH := $(if $(LIGHT),,$(if $(TORCH),$(INSTALL) --no-deps --index-url $(CPU_TORCH_INDEX) torch))
