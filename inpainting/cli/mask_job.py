@@ -18,7 +18,7 @@ from inpainting.core.mask_operations import Operation
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.picture import Picture
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import Point, Selection, box_around
+from inpainting.segmenters.base import Point, Selection, box_around, candidates_of
 
 Value = TypeVar("Value")
 
@@ -40,7 +40,7 @@ class MaskJob:
         Raises InvalidRequest where nothing is selected, whatever decoding raises, and OSError.
         """
         picture = decode_picture(self.image.read_bytes()).picture
-        mask = registry.find(self.segmenter).segment(picture, self.selection.within(picture.size))
+        mask = candidates_of(registry.find(self.segmenter), picture, self.selection)[0].mask
         for operation in self.operations:
             mask = operation.apply(mask)
         if not mask.any():

@@ -1,17 +1,36 @@
-"""The segmenter interface: where the object is, the declaration, and the method `segment`."""
+"""The segmenter interface: what a request says about the object, the declaration, and the method `segment`."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.picture import Mask, Picture
-from inpainting.core.validation import check_count, check_range
+from inpainting.core.validation import check_count, check_range, check_text
 
 MAX_POINTS = 100
+MAX_WORDS_CHARACTERS = 500
+
+
+class Hint(StrEnum):
+    """What a request says about the object, and a segmenter reads."""
+
+    POINTS = "points"
+    BOX = "box"
+    WORDS = "words"
+    CATEGORY = "category"
+
+
+HOW_TO_MARK = {
+    Hint.POINTS: "a point on it",
+    Hint.BOX: "a box around it",
+    Hint.WORDS: "words for it",
+    Hint.CATEGORY: "its category",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +44,46 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Where the object is: points on and beside it, a box around it, or both.
+    """The object: points on and beside it, a box around it, words for it, or its category; by default the main one.
 
-    Raises InvalidRequest without a box and without a point on the object, and for more than MAX_POINTS points.
+    Raises InvalidRequest for more than MAX_POINTS points or MAX_WORDS_CHARACTERS characters.
     """
 
     points: tuple[Point, ...] = ()
     box: Box | None = None
+    words: str = ""
+    category: str = ""
 
     def __post_init__(self) -> None:
         check_count("points", len(self.points), MAX_POINTS, f"points has {len(self.points)} entries")
-        if self.box is None and not self.objects:
-            message = "Mark the object: send a point on it, or a box around it."
-            raise InvalidRequest(message, code="field_missing", field="points")
+        check_text("words", self.words, MAX_WORDS_CHARACTERS)
+
+    @property
+    def hints(self) -> frozenset[Hint]:
+        """What the request says. Points beside the object alone say nothing about it."""
+        said = {
+            Hint.POINTS: self.objects,
+            Hint.BOX: self.box is not None,
+            Hint.WORDS: self.words.strip(),
+            Hint.CATEGORY: self.category,
+        }
+        return frozenset(hint for hint, value in said.items() if value)
+
+    def check_for(self, segmenter: Segmenter) -> None:
+        """Raise InvalidRequest for hints that the segmenter does not read, or where it needs one and has none."""
+        sent = self.hints | ({Hint.POINTS} if self.points else set())
+        if unread := sorted(sent - segmenter.reads):
+            read = (
+                f"it reads {' and '.join(sorted(segmenter.reads))}" if segmenter.reads else "it takes the picture alone"
+            )
+            message = f"The segmenter {segmenter.name} does not read {unread[0]}; {read}."
+            raise InvalidRequest(message, code="field_invalid", field=unread[0])
+        if segmenter.needs and not segmenter.needs & self.hints:
+            ways = [HOW_TO_MARK[hint] for hint in Hint if hint in segmenter.needs]
+            message = f"Mark the object: send {', or '.join(ways)}."
+            raise InvalidRequest(
+                message, code="field_missing", field=next(hint for hint in Hint if hint in segmenter.needs)
+            )
 
     @property
     def objects(self) -> tuple[Point, ...]:
@@ -52,7 +98,7 @@ class Selection:
         if self.box is None:
             return self
         try:
-            return Selection(self.points, self.box.clipped(Box.whole(image)))
+            return replace(self, box=self.box.clipped(Box.whole(image)))
         except InvalidRequest as error:
             message = f"box lies outside the image, which is {image}."
             raise InvalidRequest(message, code="field_out_of_range", field="box") from error
@@ -67,14 +113,50 @@ def box_around(left: float, top: float, right: float, bottom: float) -> Box:
 
 
 class Segmenter(Protocol):
-    """Finds the pixels of one object. Deterministic: the same picture and selection give the same mask."""
+    """Finds the pixels of one object. Deterministic: the same picture and selection give the same mask.
+
+    reads: the hints that change its mask. needs: it needs one of these; empty where it finds the main object itself.
+    """
 
     name: str
     label: str
+    reads: frozenset[Hint]
+    needs: frozenset[Hint]
 
     def segment(self, picture: Picture, selection: Selection) -> Mask:
-        """The object's pixels as 255, all others as 0; nothing where no object is found.
+        """The object's pixels as 255, all others as 0, soft edges between; nothing where no object is found.
 
-        selection: within the picture. Its points on the object decide which of several pieces belong to it.
+        selection: checked by `check_for` and within the picture. Its points on the object decide which of several
+        pieces belong to it.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One of several masks that fit a selection. score: 0 to 1; None where a segmenter does not rate its mask."""
+
+    mask: Mask
+    score: float | None = None
+
+
+@runtime_checkable
+class RatesCandidates(Protocol):
+    """A segmenter that finds several masks, such as a part, the whole thing and the group around it."""
+
+    def candidates(self, picture: Picture, selection: Selection) -> list[Candidate]:
+        """At least one mask, the best one, which `segment` returns, first."""
+        ...
+
+
+def candidates_of(segmenter: Segmenter, picture: Picture, selection: Selection) -> list[Candidate]:
+    """The masks that any segmenter finds, the best one first.
+
+    Raises InvalidRequest for a selection outside the picture, or one that the segmenter cannot use; and what
+    segmenters of models raise: InvalidRequest, `model_unavailable`, where the model is not installed, and EngineFailed.
+    """
+    selection.check_for(segmenter)
+    selection = selection.within(picture.size)
+    if isinstance(segmenter, RatesCandidates):
+        return segmenter.candidates(picture, selection)
+    return [Candidate(segmenter.segment(picture, selection))]

@@ -16,7 +16,7 @@ from inpainting.core.geometry import Box, Size
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.resizing import resized
 from inpainting.segmenters import geodesic
-from inpainting.segmenters.base import Point, Selection
+from inpainting.segmenters.base import Hint, Point, Selection
 
 WORKING_SIDE = 448
 """Longer side of what GrabCut gets. With the iterations below it takes 0.1 to 3 s, of any picture."""
@@ -35,6 +35,7 @@ RGB = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 class GrabCut:
     name = "grabcut"
     label = "GrabCut"
+    reads = needs = frozenset({Hint.POINTS, Hint.BOX})
 
     def segment(self, picture: Picture, selection: Selection) -> Mask:
         image, bounds = to_rgb8(picture), Box.whole(picture.size)

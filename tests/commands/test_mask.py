@@ -92,6 +92,7 @@ def test_what_cannot_be_selected_is_reported_and_the_rest_written(photos: Path) 
         (("--click", "3,3", "--operation", "grow=x"), "is not NAME or NAME=PIXELS"),
         (("--click", "3,3", "--operation", "add"), "needs another mask"),
         (("--click", "3,3", "--segmenter", "none"), "no segmenter called"),
+        (("--click", "3,3", "--words", "cup"), "grabcut does not read words"),
         (("--click", "300,3"), "could not be selected"),
     ],
 )

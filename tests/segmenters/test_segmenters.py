@@ -14,7 +14,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.picture import Mask, Picture
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import MAX_POINTS, Point, Segmenter, Selection, box_around
+from inpainting.segmenters.base import MAX_POINTS, Point, Segmenter, Selection, box_around, candidates_of
 
 EVERY = pytest.mark.parametrize("segmenter", registry.segmenters().values(), ids=lambda segmenter: segmenter.name)
 GRABCUT = registry.find("grabcut")
@@ -125,11 +125,21 @@ def test_the_smallest_pictures_are_segmented(segmenter: Segmenter, size: tuple[i
         assert segmenter.segment(photo, selection).shape == size
 
 
-def test_a_selection_needs_the_object_and_few_points() -> None:
-    with pytest.raises(InvalidRequest, match="Mark the object"):
-        Selection((Point(3, 3, is_object=False),))
+def test_a_segmenter_refuses_a_selection_without_the_object_and_hints_that_it_does_not_read() -> None:
+    photo = Picture(data.coffee())
+    with pytest.raises(InvalidRequest, match=r"send a point on it, or a box around it\.") as refused:
+        candidates_of(GRABCUT, photo, Selection((Point(3, 3, is_object=False),)))
+    assert (refused.value.code, refused.value.field) == ("field_missing", "points")
+    with pytest.raises(InvalidRequest, match="grabcut does not read words; it reads box and points"):
+        candidates_of(GRABCUT, photo, Selection((Point(3, 3),), words="cup"))
+
+
+@pytest.mark.parametrize("count", [MAX_POINTS + 1, 10_000])
+def test_a_selection_has_few_points_and_words(count: int) -> None:
     with pytest.raises(InvalidRequest, match="at most 100"):
-        Selection((Point(1, 1),) * (MAX_POINTS + 1))
+        Selection((Point(1, 1),) * count)
+    with pytest.raises(InvalidRequest, match="at most 500"):
+        Selection(words="teacup " * count)
 
 
 def test_a_selection_lies_within_the_image() -> None:
@@ -139,6 +149,8 @@ def test_a_selection_lies_within_the_image() -> None:
         with pytest.raises(InvalidRequest) as refused:
             selection.within(image)
         assert refused.value.code == "field_out_of_range"
+        with pytest.raises(InvalidRequest):
+            candidates_of(GRABCUT, Picture(np.zeros((64, 96, 3), np.uint8)), selection)
 
 
 def test_an_unknown_segmenter_is_refused_with_the_names() -> None:

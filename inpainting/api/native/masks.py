@@ -24,7 +24,7 @@ from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Mask
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import Selection
+from inpainting.segmenters.base import Hint, Selection, candidates_of
 
 BY_ID = {"source": "generation-source", "picture": "draft-picture"}
 """Fields with the id of a picture of the user, and the routes of these pictures."""
@@ -48,12 +48,12 @@ class Masks(AnyBodyView):
         form.is_valid(raise_exception=True)
         values = form.validated_data
         segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
-        selection = Selection(values.get("points", ()), values.get("box"))
+        selection = Selection(**{name: values[name] for name in Hint if name in values})
+        selection.check_for(segmenter)
         with limit_segmentations(request.user):
             picture = read_picture(sent_image(body, values), IMAGE, request).picture
-            selection = selection.within(picture.size)
             with computing:
-                mask = segmenter.segment(picture, selection)
+                mask = candidates_of(segmenter, picture, selection)[0].mask
                 values = {**answer(mask, values["format"]), "segmenter": segmenter.name}
             return Response(SelectedMask.render(values))
 

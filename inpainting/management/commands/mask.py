@@ -48,6 +48,8 @@ class Command(BaseCommand):
             help="a point beside the object; may be repeated",
         )
         parser.add_argument("--box", type=mask_job.box, metavar="L,T,R,B", help="a box around the object, in pixels")
+        parser.add_argument("--words", default="", help="what to select; some segmenters read it")
+        parser.add_argument("--category", default="", help="of garments: full, upper or lower")
         parser.add_argument("--segmenter", default=registry.DEFAULT, help="its name (default %(default)s)")
         parser.add_argument(
             "--operation",
@@ -86,9 +88,10 @@ class Command(BaseCommand):
             raise CommandError(f"{failed} of {len(jobs)} could not be selected.", returncode=1)
 
     def jobs(self, options: dict[str, Any]) -> list[MaskJob]:
-        """A job for each picture. Raises InvalidRequest without a point or a box, and CommandError for paths."""
+        """A job for each picture. Raises InvalidRequest unless the object is marked, and CommandError for paths."""
         image, out = options["image"], options["out"]
-        selection = Selection(tuple(options["points"] or ()), options["box"])
+        selection = Selection(tuple(options["points"] or ()), options["box"], options["words"], options["category"])
+        selection.check_for(registry.find(options["segmenter"]))
         if not image.exists():
             raise CommandError(f"{image} does not exist.")
         if image.is_dir():

@@ -15,7 +15,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.validation import finite_numbers
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import MAX_POINTS, Point, box_around
+from inpainting.segmenters.base import MAX_POINTS, MAX_WORDS_CHARACTERS, Point, box_around
 
 POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 3}
 SIZE = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2, "description": "Height, width."}
@@ -67,13 +67,15 @@ class BoxEdges(serializers.Field):
 
 
 class MaskForm(serializers.Serializer):
-    """What to select. A point on the object, or a box around it, is needed."""
+    """What to select. Each segmenter says which of points, box, words and category it reads, and which it needs."""
 
     points = Points(
         required=False,
         help_text="[[x, y, 1 or 0], …] in pixels: 1, the default, on the object, 0 beside it. In forms as JSON text.",
     )
     box = BoxEdges(required=False, help_text="[left, top, right, bottom] around the object. In forms as JSON text.")
+    words = Text(required=False, max_length=MAX_WORDS_CHARACTERS, help_text="What to select; some segmenters read it.")
+    category = Text(required=False, max_length=60, help_text="Of garments: `full`, `upper` or `lower`.")
     source = serializers.UUIDField(  # type: ignore[assignment]  # the metaclass collects it
         required=False, help_text="In place of `image`: the id of a generation whose source image is read."
     )
