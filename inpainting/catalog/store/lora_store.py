@@ -14,19 +14,20 @@ from django.db import transaction
 from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.inspection.lora_files import MAX_LORA_BYTES, LoraRefused, check_finite, check_lora, too_large
 from inpainting.catalog.rows.lora import Lora
+from inpainting.catalog.store.converted_networks import sha256_file
 from inpainting.catalog.store.hub import HubSource
 from inpainting.catalog.store.pull import check_free_space, verify
-from inpainting.catalog.store.sources import CHUNK_BYTES, Manifest
+from inpainting.catalog.store.sources import CHUNK_BYTES, Manifest, link
 
 
-def add(lora: Lora, origin: Path) -> None:
+def add(lora: Lora, origin: Path, *, is_linked: bool = False) -> None:
     """Save a new LoRA with a copy of its file. Raises LoraRefused, ValidationError and OSError, and then adds nothing.
 
-    The copy is checked too: the original may change meanwhile.
+    The copy is checked too: the original may change meanwhile. is_linked: see `LocalSource`.
     """
     check_lora(origin, lora.family)
     with staged(lora) as copy:
-        lora.sha256, lora.size_bytes = copy_file(origin, copy)
+        lora.sha256, lora.size_bytes = copy_file(origin, copy, is_linked=is_linked)
 
 
 def pull(lora: Lora, hub: HubSource, manifest: Manifest) -> None:
@@ -69,8 +70,10 @@ def remove(lora: Lora) -> None:
     path.unlink(missing_ok=True)
 
 
-def copy_file(origin: Path, target: Path) -> tuple[str, int]:
-    """Copy a file. Return its SHA-256 and size. Raises LoraRefused where it cannot be read."""
+def copy_file(origin: Path, target: Path, *, is_linked: bool = False) -> tuple[str, int]:
+    """Copy or link a file. Return its SHA-256 and size. Raises LoraRefused where it cannot be read."""
+    if is_linked and link(origin, target):
+        return sha256_file(target), target.stat().st_size
     digest, size = hashlib.sha256(), 0
     try:
         with origin.open("rb") as source, target.open("xb") as copy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -90,12 +91,13 @@ class LocalSource:
 
     config: for a checkpoint, whose file lacks text encoder and scheduler settings: the slug of an installed model whose
     configuration is copied, or a folder in diffusers' layout, with or without weights. "" is the first installed model
-    that fits.
+    that fits. is_linked: whether the files get a second name in the folder of models, in place of a copy.
     """
 
-    def __init__(self, path: Path, *, config: str = "") -> None:
+    def __init__(self, path: Path, *, config: str = "", is_linked: bool = False) -> None:
         self.path = path
         self.config = config
+        self.is_linked = is_linked
         self._configuration: Path | None = None
 
     def manifest(self, model: InferenceModel) -> Manifest:
@@ -160,6 +162,9 @@ class LocalSource:
         )
 
     def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
+        if self.is_linked and link(self._origin(file.name), target):
+            on_bytes(file.size)
+            return
         with self._origin(file.name).open("rb") as original, target.open("wb") as copy:
             while chunk := original.read(CHUNK_BYTES):
                 copy.write(chunk)
@@ -169,6 +174,16 @@ class LocalSource:
         if self._configuration is not None and name.startswith(f"{CONFIGURATION}/"):
             return self._configuration / name.removeprefix(f"{CONFIGURATION}/")
         return self.path if self.path.is_file() else self.path / name
+
+
+def link(origin: Path, target: Path) -> bool:
+    """Make `target` a second name of a file, in place of a copy. False where the disk cannot."""
+    try:
+        target.unlink(missing_ok=True)
+        os.link(origin.resolve(), target)
+    except OSError:
+        return False
+    return True
 
 
 def check_installable(path: Path, model: InferenceModel) -> None:

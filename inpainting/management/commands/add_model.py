@@ -1,4 +1,4 @@
-"""Add a model or adapter to the catalog: a local file or folder, or a repository on the hub."""
+"""Add models and adapters to the catalog: a file, a folder, a repository on the hub, or all that a folder holds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inpainting.catalog import families
+from inpainting.catalog.inspection.scanning import scan
 from inpainting.catalog.specs import Control, Kind, ModelSpec, Source
+from inpainting.catalog.store.additions import add, add_found, exists, named
 from inpainting.catalog.store.hub import check_repo
-from inpainting.catalog.store.pull import PullLost, pull
+from inpainting.catalog.store.pull import PullLost
 from inpainting.catalog.store.sources import LocalSource
 from inpainting.core.errors import PaintingError
 from inpainting.core.setting import ERASE
@@ -22,12 +24,13 @@ class Command(BaseCommand):
     help = (
         "Add a model: a folder in diffusers' layout, one .safetensors checkpoint, one .onnx network (families "
         f"{' and '.join(families.names(engine=ERASE))}), or an adapter for models of a family. Local files are copied "
-        "and ready at once; pull_model downloads the files of a repository on the hub."
+        "and ready at once; pull_model downloads the files of a repository on the hub. With --scan: list the models, "
+        "adapters and LoRAs in the models folder of another program, and add them with --add."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("slug", help="name in the API: a-z, 0-9, full stop, underscore, hyphen")
-        parser.add_argument("--family", required=True, choices=families.names())
+        parser.add_argument("slug", nargs="?", help="name in the API: a-z, 0-9, full stop, underscore, hyphen")
+        parser.add_argument("--family", choices=families.names())
         parser.add_argument(
             "--kind",
             default=Kind.CHECKPOINT.value,
@@ -37,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--control", choices=[control.value for control in Control], help="kind of control image of a ControlNet"
         )
-        parser.add_argument("--from", dest="origin", required=True, metavar="FOLDER_FILE_OR_HUB_REPO")
+        parser.add_argument("--from", dest="origin", metavar="FOLDER_FILE_OR_HUB_REPO")
         parser.add_argument(
             "--config",
             default="",
@@ -50,8 +53,25 @@ class Command(BaseCommand):
             "--variant", default="", help="preferred variant of the files, such as fp16, or the name of an .onnx file"
         )
         parser.add_argument("--alias", action="append", default=[], help="further name in the API; may be repeated")
+        parser.add_argument("--scan", type=Path, metavar="FOLDER", help="list what the folder and its subfolders hold")
+        parser.add_argument("--add", action="store_true", help="with --scan: add it, by hard links where the disk can")
+        parser.add_argument(
+            "--copy", action="store_true", help="with --add: copy the files, so that they may be removed"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["scan"] is not None:
+            if options["slug"] or options["origin"] or options["family"]:
+                raise CommandError("--scan finds out names and families itself; leave out slug, --from and --family.")
+            self.scan(options["scan"].expanduser(), adds=options["add"], is_linked=not options["copy"])
+            return
+        if options["add"] or options["copy"]:
+            raise CommandError("--add and --copy go with --scan.")
+        if not (options["slug"] and options["origin"] and options["family"]):
+            raise CommandError("A slug, --family and --from are needed, or --scan FOLDER.")
+        self.add(options)
+
+    def add(self, options: dict[str, Any]) -> None:
         path = Path(options["origin"])
         is_local = path.exists() or options["origin"].startswith((".", "/", "~"))
         try:
@@ -70,29 +90,39 @@ class Command(BaseCommand):
                     **families.get(options["family"]).defaults,
                 )
             )
-            if not is_local:
-                check_repo(model.repo)
+            if is_local:
+                manifest = add(model, LocalSource(path.expanduser(), config=options["config"]))
+                if manifest.left:
+                    self.stdout.write(manifest.left_sentence)
+                self.stdout.write(f"{model.slug} is installed in {model.folder}.")
+                return
+            check_repo(model.repo)
             model.full_clean()
-            source = LocalSource(path.expanduser(), config=options["config"])
-            manifest = source.manifest(model) if is_local else None
             model.save(force_insert=True)
-            if manifest is not None and model.start_pull():
-                try:
-                    pull(model, source, manifest)
-                except BaseException:
-                    model.delete()  # it was not there before
-                    raise
         except PaintingError as error:
             raise CommandError(error.message) from error
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         except PullLost as error:
             raise CommandError("Another pull of this model has taken over.") from error
-        if manifest is not None:
-            if manifest.left:
-                self.stdout.write(manifest.left_sentence)
-            self.stdout.write(f"{model.slug} is installed in {model.folder}.")
-        else:
-            self.stdout.write(
-                f"{model.slug} is in the catalog; “python manage.py pull_model {model.slug}” installs it."
-            )
+        self.stdout.write(f"{model.slug} is in the catalog; “python manage.py pull_model {model.slug}” installs it.")
+
+    def scan(self, folder: Path, *, adds: bool, is_linked: bool) -> None:
+        """List what a folder holds, add it if `adds`, and name what is left with the reason."""
+        if not folder.is_dir():
+            raise CommandError(f"There is no folder {folder}.")
+        ready = 0
+        for slug, found in named(list(scan(folder))):
+            place = found.path.relative_to(folder).as_posix()
+            if found.reason:
+                self.stdout.write(f"  left  {place}: {found.reason}")
+                continue
+            is_new = not exists(slug, found)
+            ready += is_new
+            what = " ".join(filter(None, (found.kind, found.control, "for" if found.control else "", found.family)))
+            self.stdout.write(f"{'   new' if is_new else '  here'}  {place}: {what}, {slug}")
+            if is_new and adds and (message := add_found(slug, found, is_linked=is_linked)):
+                self.stdout.write(f"        {message}")
+        if not adds:
+            more = f"; “add_model --scan {folder} --add” adds them." if ready else "."
+            self.stdout.write(f"{ready} to add{more}")

@@ -1,0 +1,198 @@
+"""What lies in the models folder of A1111, ComfyUI or InvokeAI: each file recognised by its content, not by its place.
+
+Only JSON, the headers of safetensors files and the numbers of embeddings are read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from inpainting.catalog import families
+from inpainting.catalog.inspection.adapter_files import CLASSES, IP_ADAPTER_TENSORS, check_adapter
+from inpainting.catalog.inspection.checkpoint_file import UNET_PREFIX, check_checkpoint, detect_checkpoint_family
+from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_families, pipeline_files
+from inpainting.catalog.inspection.embedding_files import MAX_EMBEDDING_BYTES
+from inpainting.catalog.inspection.files import (
+    CONFIG,
+    IMAGE_ENCODER,
+    INDEX,
+    ONNX,
+    PICKLES,
+    WEIGHTS,
+    ModelRefused,
+    json_object,
+    names_in,
+    quoted,
+)
+from inpainting.catalog.inspection.lora_files import DOWN, OTHER_KINDS, check_lora, detect_family
+from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.specs import Control, Kind
+
+LORA = "lora"
+"""In place of a kind of models."""
+FLUX_TENSOR = "double_blocks.0."
+HALF = "fp16"
+"""The variant of folders that have it; plain weights otherwise."""
+SUFFIXES = (WEIGHTS, ONNX, ".gguf", *PICKLES)
+"""Files that are listed; others hold no weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model, adapter or LoRA, or a file that cannot be added.
+
+    path: as `add_model --from` takes it. kind: a `Kind` or LORA, "" for what cannot be added. control: of a ControlNet.
+    variant: as of `ModelSpec`. reason: why it cannot be added, "" where it can.
+    """
+
+    path: Path
+    kind: Kind | str = ""
+    family: str = ""
+    control: str = ""
+    variant: str = ""
+    reason: str = ""
+
+    @property
+    def slug(self) -> str:
+        """A slug made of the name of the file or folder; of a snapshot in the hub's cache that of its repository."""
+        name = self.path.name if self.path.is_dir() else self.path.stem
+        if self.kind is Kind.IP_ADAPTER:
+            name = self.variant
+        if self.path.parent.name == "snapshots":
+            name = self.path.parent.parent.name.rpartition("--")[2]
+        return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:60] or "model"
+
+
+def scan(folder: Path) -> Iterator[Found]:
+    """Yield what lies in a folder and below it, files that are damaged or refused with the reason."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(place)
+        found = None
+        if INDEX in names or CONFIG in names:
+            found = checked(here, pipeline_in if INDEX in names else network_in)
+        if found is not None:
+            folders.clear()
+            yield found
+            continue
+        if here.name == IMAGE_ENCODER:
+            continue
+        for name in sorted(names):
+            path = here / name
+            if path.suffix.lower() not in SUFFIXES:
+                continue
+            if not path.resolve().is_relative_to(folder.resolve()):
+                yield Found(path, reason="It is a link that leads out of the folder.")
+            elif (one := checked(path, file_at)) is not None:
+                yield one
+
+
+def checked(path: Path, look: Callable[[Path], Found | None]) -> Found | None:
+    """Return what `look` finds, with the reason for which it was refused."""
+    try:
+        return look(path)
+    except ModelRefused as error:
+        return Found(path, reason=error.message)
+    except OSError as error:
+        return Found(path, reason=f"It cannot be read: {error.strerror or error}.")
+
+
+def pipeline_in(folder: Path) -> Found:
+    """A pipeline in diffusers' layout. Raises ModelRefused."""
+    index = json_object((folder / INDEX).read_bytes(), INDEX)
+    family = pipeline_families().get(str(index.get("_class_name")))
+    if family is None:
+        raise ModelRefused(f"It is a pipeline of the class {quoted(index.get('_class_name'))}, which is not supported.")
+    check_folder(folder, family, pipeline_files(names_in(folder, is_cached=True), index, HALF, family))
+    return Found(folder, Kind.CHECKPOINT, family, variant=HALF)
+
+
+def network_in(folder: Path) -> Found | None:
+    """A VAE or ControlNet in diffusers' layout; None for another folder with a config.json. Raises ModelRefused."""
+    class_name = json_object((folder / CONFIG).read_bytes(), CONFIG).get("_class_name")
+    kind = next((kind for kind, names in CLASSES.items() if class_name in names), None)
+    return None if kind is None else adapter_at(folder, kind, HALF)
+
+
+def adapter_at(path: Path, kind: Kind, variant: str = "") -> Found:
+    """An adapter of that kind, for the one family that accepts it. Raises ModelRefused."""
+    found = Found(path, kind, variant=variant)
+    fitting, refusals = [], []
+    for family in families.registered():
+        if not family.text_features:
+            continue  # it supports no adapters
+        try:
+            check_adapter(path, family.name, kind)
+            fitting.append(family.name)
+        except ModelRefused as error:
+            refusals.append(error)
+    if not fitting:
+        raise refusals[0]
+    if len(fitting) > 1:
+        choice = "|".join(fitting)
+        raise ModelRefused(
+            f"Its numbers fit the families {' and '.join(fitting)}: add_model {found.slug} --family {choice} "
+            f"--kind {kind} --from {quoted(str(path))}"
+        )
+    if kind is Kind.CONTROLNET:
+        found = replace(found, control=control_of(found.slug))
+        if not found.control:
+            raise ModelRefused(
+                f"Its name does not tell the kind of control image: add_model {found.slug} --family {fitting[0]} "
+                f"--kind controlnet --control {'|'.join(Control)} --from {path}"
+            )
+    return replace(found, family=fitting[0])
+
+
+def control_of(name: str) -> str:
+    """Return the kind of control image that the name of a ControlNet contains; "" for none or several."""
+    matching = [control for control in Control if control.value in name]
+    return matching[0] if len(matching) == 1 else ""
+
+
+def file_at(path: Path) -> Found | None:
+    """A model, adapter or LoRA of one file. Raises ModelRefused for one that is not known."""
+    suffix = path.suffix.lower()
+    if suffix in PICKLES:
+        raise ModelRefused(f"A {suffix} file may hold a pickle, which can run any program.")
+    if suffix != WEIGHTS:
+        raise ModelRefused(f"{suffix} files are not recognised by a scan.")
+    header = read_header(path)
+    if any(FLUX_TENSOR in name for name in header):
+        raise ModelRefused("It is a transformer of FLUX; FLUX.1 Fill is added as a folder with its text encoders.")
+    if any(name.startswith(UNET_PREFIX) for name in header):
+        family = detect_checkpoint_family(header)
+        check_checkpoint(path, family)
+        return Found(path, Kind.CHECKPOINT, family)
+    if any(name.endswith(DOWN) or any(mark in name for mark in OTHER_KINDS) for name in header):
+        return lora_at(path, header)
+    if header and all(name.startswith(IP_ADAPTER_TENSORS) for name in header):
+        return ip_adapter_at(path, header)
+    if path.stat().st_size <= MAX_EMBEDDING_BYTES and len(header) <= 2:
+        return adapter_at(path, Kind.EMBEDDING)
+    raise ModelRefused(f"No model or adapter that is supported holds {quoted(next(iter(header), 'nothing'))}.")
+
+
+def lora_at(path: Path, header: Mapping[str, Any]) -> Found:
+    family = detect_family(header)
+    if family is None:
+        choice = "|".join(families.with_loras())
+        raise ModelRefused(f"It is a LoRA of no certain family: add_lora SLUG --family {choice} --from {path}")
+    check_lora(path, family)
+    return Found(path, LORA, family)
+
+
+def ip_adapter_at(path: Path, header: Mapping[str, Any]) -> Found:
+    """An IP-Adapter, whose image encoder must lie beside it. Raises ModelRefused."""
+    width = next((tensor["shape"][-1] for name, tensor in header.items() if name.endswith("to_k_ip.weight")), 0)
+    matching = [family.name for family in families.registered() if width in family.text_features]
+    if len(matching) != 1:
+        raise ModelRefused(f"It is an IP-Adapter for text features of {width}, which no family has.")
+    if not (path.parent / IMAGE_ENCODER / CONFIG).is_file():
+        raise ModelRefused(f"It is an IP-Adapter without the folder {IMAGE_ENCODER} beside it.")
+    return Found(path.parent, Kind.IP_ADAPTER, matching[0], variant=path.stem)

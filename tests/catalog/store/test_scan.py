@@ -1,0 +1,122 @@
+"""`add_model --scan` over the models folders of other programs."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+from safetensors.numpy import save_file
+
+from inpainting.models import InferenceModel, Lora
+from tests.hub import checkpoint, tiny_model, weights, written
+
+
+@pytest.fixture
+def folder(tmp_path: Path, settings: Any) -> Path:
+    """Files as A1111, ComfyUI and InvokeAI keep them, with some that cannot be added."""
+    settings.MODELS_DIR = tmp_path / "models"
+    place = tmp_path / "webui"
+    files = {
+        "Stable-diffusion/My Style (v1.5).safetensors": checkpoint(),
+        "Stable-diffusion/old.ckpt": b"\x80\x02.",
+        "Stable-diffusion/cosxl.safetensors": checkpoint(
+            more="conditioner.x", further={"edm_vpred.sigma_max": ("F32", [1])}
+        ),
+        "unet/flux1.safetensors": weights(name="double_blocks.0.img_attn.qkv.weight"),
+        "upscale/4x.safetensors": weights(name="conv_first.weight", kilobytes=32 * 1024),
+        "broken.safetensors": b"\xff" * 64,
+        **{f"diffusers/sd-inpaint/{name}": content for name, content in tiny_model().items()},
+        "diffusers/sd-inpaint/unet/diffusion_pytorch_model.bin": b"\x80\x02.",
+        "controlnet/control_canny/config.json": json.dumps(
+            {"_class_name": "ControlNetModel", "cross_attention_dim": 768}
+        ).encode(),
+        "controlnet/control_canny/diffusion_pytorch_model.safetensors": weights(),
+        "vae/any/config.json": b'{"_class_name": "AutoencoderKL"}',
+        "vae/any/diffusion_pytorch_model.safetensors": weights(),
+    }
+    written(files, place)
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    lora = {f"{layer}.lora_down.weight": np.ones((4, 768)), f"{layer}.lora_up.weight": np.ones((8, 4))}
+    for name, tensors in {"Lora/Hats": lora, "embeddings/cat": {"emb_params": np.ones((2, 768))}}.items():
+        path = place / f"{name}.safetensors"
+        path.parent.mkdir()
+        save_file({key: value.astype(np.float32) for key, value in tensors.items()}, path)
+    (place / "outside.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
+    (tmp_path / "elsewhere.safetensors").write_bytes(checkpoint())
+    return place
+
+
+def scan(*arguments: str) -> dict[str, str]:
+    """The lines of the output: path -> what is said of it; those without a path under ""."""
+    output = StringIO()
+    call_command("add_model", "--scan", *arguments, stdout=output)
+    lines = [line.strip() for line in output.getvalue().splitlines()]
+    listed = [line.partition("  ")[2].partition(": ") for line in lines if line.startswith(("new", "here", "left"))]
+    return {path: said for path, _, said in listed} | {"": lines[-1]}
+
+
+def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None:
+    before = InferenceModel.objects.count()
+    found = scan(str(folder))
+    assert found["Lora/Hats.safetensors"] == "lora sd, hats"
+    assert found["Stable-diffusion/My Style (v1.5).safetensors"] == "checkpoint sd, my-style-v1.5"
+    assert found["diffusers/sd-inpaint"] == "checkpoint sd, sd-inpaint"
+    assert found["controlnet/control_canny"] == "controlnet canny for sd, control_canny"
+    assert found["embeddings/cat.safetensors"] == "embedding sd, cat"
+    assert found[""].startswith("5 to add")
+    assert InferenceModel.objects.count() == before
+    assert not Lora.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Stable-diffusion/old.ckpt", "may hold a pickle"),
+        ("Stable-diffusion/cosxl.safetensors", "no scheduler here supports"),
+        ("unet/flux1.safetensors", "transformer of FLUX"),
+        ("upscale/4x.safetensors", "holds “conv_first.weight”"),
+        ("broken.safetensors", "its header does not fit"),
+        ("vae/any", "fit the families sd and sdxl: add_model any --family sd|sdxl --kind vae"),
+        ("outside.safetensors", "a link that leads out"),
+    ],
+)
+def test_what_is_left_is_named_with_the_reason(folder: Path, db: None, name: str, reason: str) -> None:
+    assert reason in scan(str(folder))[name]
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_what_a_scan_finds_is_added_without_using_more_of_the_disk(folder: Path, db: None, is_copied: bool) -> None:
+    written(tiny_model(), folder / "Stable-diffusion/config")
+    (folder / "Stable-diffusion/config/unet/diffusion_pytorch_model.fp16.safetensors").unlink()
+    scan(str(folder), "--add", *(["--copy"] if is_copied else []))
+    model = InferenceModel.objects.get(slug="my-style-v1.5")
+    assert model.is_installed
+    assert model.weights is not None
+    original = folder / "Stable-diffusion/My Style (v1.5).safetensors"
+    assert model.weights.samefile(original) is not is_copied
+    lora = Lora.objects.get(slug="hats")
+    assert lora.path.samefile(folder / "Lora/Hats.safetensors") is not is_copied
+    pipeline = InferenceModel.objects.get(slug="sd-inpaint")
+    assert pipeline.is_installed
+    assert not list(pipeline.folder.rglob("*.bin")), "a pickle was added"
+    assert InferenceModel.objects.get(slug="control_canny").control == "canny"
+    assert scan(str(folder))[""] == "0 to add."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mine", "--scan", "."], "leave out slug"),
+        (["--add"], "go with --scan"),
+        (["mine", "--family", "sd"], "--from are needed"),
+        (["--scan", "/nowhere"], "no folder /nowhere"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(db: None, arguments: list[str], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        call_command("add_model", *arguments)
