@@ -112,13 +112,16 @@ def waiting(site: Site) -> int:
     return count["queued"] + count["running"]
 
 
+WORKER = "import django; django.setup(); from inpainting.generations.recovery import poll_forever; poll_forever()"
+
+
 @contextmanager
 def worker(folder: str) -> Iterator[None]:
-    """A Celery worker in a process of its own, on the same data folder, which polls the database."""
-    command = [sys.executable, "-m", "celery", "-A", "dreamlayer_site", "worker", "--pool", "threads", "-c", "1"]
+    """A worker in a process of its own, on the same data folder, which polls the database."""
     process = subprocess.Popen(
-        [*command, "-Q", "cpu", "--without-gossip", "--without-mingle"], cwd=ROOT, stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, env={**os.environ, "DREAMLAYER_DATA_DIR": folder},
+        [sys.executable, "-c", WORKER], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        env={**os.environ, "DREAMLAYER_DATA_DIR": folder, "DREAMLAYER_QUEUES": "cpu",
+             "DJANGO_SETTINGS_MODULE": "dreamlayer_site.settings"},
     )  # fmt: skip
     try:
         yield

@@ -9,7 +9,6 @@ from celery import Task, shared_task
 from kombu.exceptions import OperationalError
 
 from inpainting.engines.base import Queue
-from inpainting.webhooks import deliver_due
 from inpainting.worker.run import run_while_idle
 
 NOTIFICATION_SECONDS = 10
@@ -44,8 +43,3 @@ def run_waiting() -> None:
 @shared_task(base=WakeUp, name="run_waiting_on_gpu", expires=NOTIFICATION_SECONDS)
 def run_waiting_on_gpu() -> None:
     run_while_idle(Queue.GPU)
-
-
-@shared_task(base=WakeUp, name="deliver_webhooks", expires=NOTIFICATION_SECONDS)
-def deliver_webhooks() -> None:
-    deliver_due()

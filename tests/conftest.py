@@ -28,7 +28,7 @@ from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import Batch, BatchItem, Generation
-from inpainting.worker import watchdog
+from inpainting.worker import own_threads, watchdog
 from tests import strategies
 from tests.installation import Installation
 from tests.picture_host import picture_host
@@ -78,6 +78,12 @@ def _no_fsync() -> Iterator[None]:
 def _not_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reset the stop flag between tests."""
     monkeypatch.setattr(watchdog, "stopping", threading.Event())
+
+
+@pytest.fixture
+def polled_work_runs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The poller runs what waits on its own thread and returns when it has ended."""
+    monkeypatch.setattr(own_threads, "start", own_threads.run)
 
 
 @pytest.fixture

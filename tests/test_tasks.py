@@ -8,7 +8,7 @@ from dreamlayer_site.celery import app
 from inpainting import tasks
 
 
-@pytest.mark.parametrize("task", [tasks.run_waiting, tasks.run_waiting_on_gpu, tasks.deliver_webhooks])
+@pytest.mark.parametrize("task", [tasks.run_waiting, tasks.run_waiting_on_gpu])
 def test_an_unread_notification_expires(task: object) -> None:
     assert task.name in app.tasks  # type: ignore[attr-defined]
     assert task.expires == tasks.NOTIFICATION_SECONDS  # type: ignore[attr-defined]

@@ -1,21 +1,16 @@
-"""The poller: requeues generations with expired leases, wakes idle workers, and deletes what is to be deleted."""
+"""The poller: requeues generations with expired leases, starts work that waits, and deletes what is to be deleted."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from functools import partial
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
-from django.utils import timezone
-from kombu.exceptions import OperationalError
 
-from inpainting import tasks
 from inpainting.engines.base import Queue
-from inpainting.generations.retention import SWEEP_EVERY_SECONDS, sweep
-from inpainting.generations.submit import notify_workers
+from inpainting.generations.retention import sweep_if_due
 from inpainting.generations.undoable_delete import purge
 from inpainting.models import Generation, Status, WebhookDelivery, completion_waiters
 from inpainting.webhooks import deliver_due
@@ -40,9 +35,7 @@ def recover() -> int:
         generation.requeue()
     WebhookDelivery.release_leases()
     waiting = Generation.objects.filter(status=Status.QUEUED).count()
-    for queue in Queue:
-        for _ in range(min(startable_in(queue).count(), worker_count(queue))):
-            notify_workers(queue)
+    start_waiting_work()
     return waiting
 
 
@@ -60,14 +53,13 @@ def start_poller() -> None:
 
 
 def poll_forever() -> None:
-    never, sweep_at = threading.Event(), 0.0
+    never = threading.Event()
     while not never.wait(POLL_SECONDS):
         watchdog.end_if_hung()
         try:
             poll()
             purge()
-            if time.monotonic() >= sweep_at and sweep(timezone.now()):
-                sweep_at = time.monotonic() + SWEEP_EVERY_SECONDS
+            sweep_if_due()
         except (DatabaseError, InterfaceError):
             logger.warning("The database does not answer; polling again in a moment", exc_info=True)
         finally:
@@ -75,38 +67,20 @@ def poll_forever() -> None:
 
 
 def poll() -> None:
-    """Requeue abandoned generations; wake workers for queued generations and due webhooks."""
+    """Requeue abandoned generations; start queued generations and due webhooks."""
     for generation in Generation.abandoned(grace_seconds=settings.LEASE_SECONDS * GRACE):
         if not watchdog.is_running(str(generation)):  # otherwise this process runs it and could not renew the lease
             generation.requeue()
+    start_waiting_work()
+
+
+def start_waiting_work() -> None:
+    """Start what waits in the queues of this process, on threads of its own: no message is needed."""
     for queue in Queue:
         if queue not in settings.QUEUES:
             continue
         idle = max(0, worker_count(queue) - watchdog.count_running(queue))
         for _ in range(startable_in(queue)[:idle].count()):
-            wake(queue)
+            own_threads.start(queue, partial(run_waiting, queue), at_most=worker_count(queue))
     if HOOKS in settings.QUEUES and WebhookDelivery.due().exists():
-        wake_webhook_worker()
-
-
-def wake(queue: Queue) -> None:
-    """Let an idle worker of this process look into the database. The broker is not needed: it may be away."""
-    if settings.IS_ALONE:  # the embedded broker cannot be away
-        notify_workers(queue)
-    else:
-        own_threads.start(queue, partial(run_waiting, queue), at_most=worker_count(queue))
-
-
-def wake_webhook_worker() -> None:
-    """As `wake`, for webhooks."""
-    if settings.IS_ALONE:
-        notify_webhook_worker()
-    else:
         own_threads.start(HOOKS, deliver_due, at_most=WEBHOOK_WORKERS)
-
-
-def notify_webhook_worker() -> None:
-    try:
-        tasks.deliver_webhooks.delay()
-    except OperationalError:
-        logger.warning("The broker does not answer; due webhooks wait for the next poll", exc_info=True)

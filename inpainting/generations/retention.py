@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from inpainting.accounting.limits import prune_ledger
 from inpainting.generations import drafts
@@ -16,6 +18,7 @@ from inpainting.models import (
     DeliveryState,
     Draft,
     Generation,
+    PeriodicJob,
     Retention,
     Share,
     UploadedPicture,
@@ -26,8 +29,26 @@ from inpainting.models.generation import ENDED
 logger = logging.getLogger(__name__)
 
 SWEEP_EVERY_SECONDS = 3600.0
+LOOK_SECONDS = 60.0
+"""How often each process looks whether a sweep is due."""
+SWEEP = "retention"
+"""The name of the periodic job."""
 MAX_DELETED_PER_SWEEP = 50
 """Keeps a sweep short."""
+
+
+_look_at = float("-inf")
+
+
+def sweep_if_due() -> None:
+    """Sweep in the one process that claims it; again at its next call until nothing expired is left."""
+    global _look_at
+    if time.monotonic() < _look_at:
+        return
+    _look_at = time.monotonic() + LOOK_SECONDS
+    if PeriodicJob.claim(SWEEP, seconds=SWEEP_EVERY_SECONDS) and not sweep(timezone.now()):
+        PeriodicJob.release(SWEEP)
+        _look_at = float("-inf")
 
 
 def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from inpainting.generations import history
 from inpainting.generations.delete import delete_ended
 from inpainting.leases import in_seconds
-from inpainting.models import Generation
+from inpainting.models import Generation, PeriodicJob
 from inpainting.models.generation import ENDED
 
 UNDO_SECONDS = 30
@@ -24,6 +24,10 @@ GRACE_SECONDS = 5
 """Between the end of that time and the deletion, so that no generation is restored and deleted at once."""
 MAX_DELETED_PER_POLL = 20
 """Keeps a poll short."""
+PURGE = "purge"
+"""The name of the periodic job."""
+PURGE_SECONDS = 60.0
+"""When another process may go on if the one that purges has died."""
 
 
 def hide(user: Any, pks: Collection[UUID]) -> int:
@@ -45,10 +49,16 @@ def recently_deleted(user: Any) -> QuerySet[Generation]:
 
 
 def purge() -> None:
-    """Delete some of the generations whose deletion can no longer be undone, with their files.
+    """Delete some of the generations whose deletion can no longer be undone, with their files, in one process.
 
     One that still runs is deleted by a later call.
     """
-    hidden = Generation.objects.filter(deleted_at__lt=in_seconds(-UNDO_SECONDS - GRACE_SECONDS)).order_by("deleted_at")
-    for pk in hidden.values_list("pk", flat=True)[:MAX_DELETED_PER_POLL]:
-        delete_ended(pk)
+    too_late = in_seconds(-UNDO_SECONDS - GRACE_SECONDS)
+    hidden = Generation.objects.filter(deleted_at__lt=too_late, status__in=ENDED).order_by("deleted_at")
+    pks = list(hidden.values_list("pk", flat=True)[:MAX_DELETED_PER_POLL])
+    if pks and PeriodicJob.claim(PURGE, seconds=PURGE_SECONDS):
+        try:
+            for pk in pks:
+                delete_ended(pk)
+        finally:
+            PeriodicJob.release(PURGE)

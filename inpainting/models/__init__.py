@@ -9,6 +9,7 @@ from inpainting.models.generation import Generation, Status
 from inpainting.models.idempotency import IdempotencyKey
 from inpainting.models.ledger import Act, LedgerEntry
 from inpainting.models.limits import UserLimits
+from inpainting.models.periodic_job import PeriodicJob
 from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage, UploadedPicture
 from inpainting.models.retention import Retention
 from inpainting.models.review import Verdict
@@ -32,6 +33,7 @@ __all__ = [
     "Lora",
     "Mask",
     "ModelState",
+    "PeriodicJob",
     "ReferencePicture",
     "Retention",
     "Share",

@@ -291,6 +291,7 @@ def test_a_generation_that_waits_for_the_database_is_not_requeued(
     assert (generation.status, generation.attempts) == (Status.SUCCEEDED, 1)
 
 
+@pytest.mark.usefixtures("polled_work_runs_at_once")
 def test_a_result_that_a_stopping_process_cannot_commit_is_run_again(
     alice: User, waits: Generate, sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

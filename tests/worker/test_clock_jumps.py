@@ -41,11 +41,12 @@ def test_running_work_of_a_living_process_continues(alice: User, generate: Gener
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR], ids=["forward", "back"])
+@pytest.mark.usefixtures("polled_work_runs_at_once")
 def test_work_of_a_dead_process_runs_again_at_the_next_start(alice: User, generate: Generate, by: timedelta) -> None:
     generation = generate(alice, run=False)
     assert start_next() == generation
     set_clock(by)
-    recovery.recover()  # tasks run immediately in these tests
+    recovery.recover()
     generation.refresh_from_db()
     assert generation.status == Status.SUCCEEDED
 

@@ -147,6 +147,7 @@ def test_a_failing_event_or_notification_undoes_nothing(
     assert default_storage.exists(str(generation.source.file.name))
 
 
+@pytest.mark.usefixtures("polled_work_runs_at_once")
 def test_a_notification_that_cannot_be_sent_loses_nothing(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,12 +41,10 @@ def test_as_many_threads_as_allowed_run() -> None:
     assert running.acquire(timeout=20)
 
 
-def test_the_poller_needs_no_broker_beside_other_processes(
-    alice: User, generate: Generate, settings: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("polled_work_runs_at_once")
+def test_the_poller_starts_what_waits_in_the_queues_of_its_process(
+    alice: User, generate: Generate, settings: Any
 ) -> None:
-    settings.IS_ALONE = False
-    monkeypatch.setattr(own_threads, "start", lambda name, work, at_most: work())
-    monkeypatch.setattr(recovery, "notify_workers", pytest.fail)
     generation = generate(alice, run=False)
     settings.QUEUES = ["gpu", "hooks"]
     recovery.poll()
@@ -88,7 +86,7 @@ def test_after_a_failure_no_message_is_sent_for_some_seconds(monkeypatch: pytest
     with pytest.raises(OperationalError):
         tasks.run_waiting.delay()
     tasks.run_waiting.delay()
-    tasks.deliver_webhooks.delay()
+    tasks.run_waiting_on_gpu.delay()
     clock[0] += tasks.PAUSE_SECONDS
     with pytest.raises(OperationalError):
         tasks.run_waiting.delay()

@@ -11,7 +11,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.generations import recovery
 from inpainting.models import Generation, Status
-from inpainting.worker import fair_queue, watchdog
+from inpainting.worker import fair_queue, own_threads, watchdog
 from inpainting.worker.fair_queue import start_next
 from tests.fakes import PlainEngine, declared
 
@@ -167,12 +167,12 @@ def test_a_release_does_not_count_and_it_still_runs_alone(alice: User, generate:
     assert (first.attempts, first.run_alone) == (0, True)
 
 
-def test_the_poller_wakes_all_idle_workers(alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_poller_starts_all_idle_workers(alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many workers as before start again after the last one that had to run alone."""
-    notified: list[Queue] = []
-    monkeypatch.setattr(recovery, "notify_workers", notified.append)
+    started: list[str] = []
+    monkeypatch.setattr(own_threads, "start", lambda name, work, at_most: started.append(name))
     monkeypatch.setattr(recovery, "worker_count", lambda queue: 4)
     for _ in range(3):
         generate(alice, run=False)
     recovery.poll()
-    assert notified == [Queue.CPU] * 3
+    assert started == [Queue.CPU] * 3

@@ -6,14 +6,12 @@ import logging
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import Celery
 from django.core.management import call_command
 
-from dreamlayer_site import celery as worker
+from dreamlayer_site.management.commands import serve
 from inpainting.engines import registry
 from inpainting.engines.diffusion.serving import model_cache
 from inpainting.worker.warm_up import start_warming_up
@@ -82,12 +80,12 @@ def test_without_the_setting_nothing_is_loaded(settings: Any) -> None:
 
 @pytest.mark.parametrize(("queues", "warms"), [(["cpu", "gpu"], True), (["cpu", "hooks"], False)])
 def test_of_separate_workers_the_gpu_worker_loads_it(
-    monkeypatch: pytest.MonkeyPatch, queues: list[str], warms: bool
+    monkeypatch: pytest.MonkeyPatch, settings: Any, queues: list[str], warms: bool
 ) -> None:
     calls: list[bool] = []
-    monkeypatch.setattr("inpainting.generations.recovery.start_poller", lambda: None)
-    monkeypatch.setattr("inpainting.worker.warm_up.start_warming_up", lambda: calls.append(True))
-    app = Celery("a worker", set_as_current=False)
-    app.amqp.queues.select(queues)
-    worker.start_background_threads(SimpleNamespace(app=app))
+    settings.QUEUES, settings.IS_ALONE = queues, False
+    monkeypatch.setattr(serve, "start_workers", lambda queue, count: None)
+    monkeypatch.setattr(serve, "start_poller", lambda: None)
+    monkeypatch.setattr(serve, "start_warming_up", lambda: calls.append(True))
+    serve.start_working()
     assert bool(calls) is warms

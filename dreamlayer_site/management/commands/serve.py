@@ -30,7 +30,7 @@ from dreamlayer_site.health import only_health_checks
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from dreamlayer_site.static_files import build_static_files
 from inpainting.engines.base import Queue
-from inpainting.generations.recovery import HOOKS, WEBHOOK_WORKERS, recover, release_own, start_poller
+from inpainting.generations.recovery import recover, release_own, start_poller
 from inpainting.moderation import warn_where_unavailable
 from inpainting.storage import NOT_WRITABLE
 from inpainting.worker import watchdog
@@ -104,8 +104,9 @@ class Command(BaseCommand):
 
 def start_working() -> int:
     """Start the workers of this process. Return the number of queued generations that the last run left."""
-    for queue in settings.QUEUES:
-        start_workers(queue, WEBHOOK_WORKERS if queue == HOOKS else worker_count(Queue(queue)))
+    for queue in Queue:
+        if queue in settings.QUEUES:
+            start_workers(queue, worker_count(queue))
     # On other databases than SQLite another process may be running them: if not, their leases expire.
     waiting = recover() if settings.IS_ALONE and connection.vendor == "sqlite" else 0
     start_poller()
@@ -159,7 +160,7 @@ def lock_data_folder(folder: Path) -> IO[str]:
             time.sleep(0.2)
 
 
-def start_workers(queue: str, count: int) -> None:
+def start_workers(queue: Queue, count: int) -> None:
     """Start a Celery worker on threads of this process, for one queue of the broker.
 
     Each worker has its own Celery app, because all workers of one app consume the queues selected last.
