@@ -29,6 +29,7 @@ install_browser_and_database() {
   compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
   command -v redis-server >/dev/null || missing+=(redis-server)
   [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
+  [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
   install_packages "${missing[@]}"
 }
 

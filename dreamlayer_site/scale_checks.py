@@ -68,6 +68,21 @@ def role_is_known(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Err
 
 
 @register()
+def pictures_can_be_sent(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
+    """Refuse a sender of the pictures that is unknown or cannot reach the storage."""
+    sender, is_bucket = settings.PICTURES_SENT_BY, scheme_of(settings.STORAGE_URL) == "s3"
+    reason = {
+        "web": "",
+        "nginx": "the pictures are in a bucket, and nginx sends files" if is_bucket else "",
+        "bucket": "" if is_bucket else "the pictures are not in a bucket",
+    }.get(sender, "there is no such choice")
+    if not reason:
+        return []
+    hint = "It is web, nginx (with files), or bucket (with DREAMLAYER_STORAGE_URL=s3://…)."
+    return [Error(f"DREAMLAYER_PICTURES_SENT_BY is “{sender}”: {reason}.", hint=hint, id="dreamlayer.E011")]
+
+
+@register()
 def processes_share_their_services(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
     """Refuse what only one process can use where several processes work together."""
     is_sqlite = scheme_of(settings.DATABASE_URL) == "sqlite"

@@ -69,8 +69,8 @@ def channel_layer_settings(url: str) -> dict[str, Any]:
     return {"BACKEND": "inpainting.realtime.redis_channel_layer.RedisChannelLayer", "CONFIG": options}
 
 
-def storage_settings(url: str, *, default_folder: Path) -> dict[str, Any]:
-    """An entry of STORAGES. Without a URL: files in `default_folder`.
+def storage_settings(url: str, *, default_folder: Path, group_reads: bool = False) -> dict[str, Any]:
+    """An entry of STORAGES. Without a URL: files in `default_folder`. group_reads: whether the files' group may read.
 
     file:///folder, or s3://KEY:SECRET@host/bucket/prefix?region=eu-central-1&tls=false. Without KEY:SECRET, boto3
     looks for credentials as usual; reserved characters in them are percent-encoded.
@@ -82,8 +82,8 @@ def storage_settings(url: str, *, default_folder: Path) -> dict[str, Any]:
         "BACKEND": "inpainting.storage.DurableFileSystemStorage",
         "OPTIONS": {
             "location": Path(unquote(parts.path)) if parts.path else default_folder,
-            "file_permissions_mode": 0o600,
-            "directory_permissions_mode": 0o700,
+            "file_permissions_mode": 0o640 if group_reads else 0o600,
+            "directory_permissions_mode": 0o750 if group_reads else 0o700,
         },
     }
 

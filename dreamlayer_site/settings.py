@@ -188,8 +188,12 @@ CACHES = {
 
 # Images: private files with random names. The views check the owner; no server exposes this folder or bucket.
 STORAGE_URL = env.str("DREAMLAYER_STORAGE_URL", "")
+# web: this process. nginx: it reads the files, after the view has checked the request. bucket: signed links redirect.
+PICTURES_SENT_BY = env.str("DREAMLAYER_PICTURES_SENT_BY", "web")
 STORAGES = {
-    "default": storage_settings(STORAGE_URL, default_folder=DATA_DIR / "pictures"),
+    "default": storage_settings(
+        STORAGE_URL, default_folder=DATA_DIR / "pictures", group_reads=PICTURES_SENT_BY == "nginx"
+    ),
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -23,9 +23,16 @@ CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 3, 10, 3
 BUFFER_BYTES = 2**17
 FULL = ("QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity")
 """Error codes of servers whose disk or quota is full."""
+RESPONSE_HEADERS = {
+    "Content-Type": "ResponseContentType",
+    "Content-Disposition": "ResponseContentDisposition",
+    "Cache-Control": "ResponseCacheControl",
+}
+"""Header -> the parameter of GetObject that sets it in the response."""
 CLIENT_CONFIG = Config(
     connect_timeout=CONNECT_SECONDS,
     read_timeout=READ_SECONDS,
+    signature_version="s3v4",  # also of presigned links
     retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
     max_pool_connections=64,
     # Servers other than Amazon's often know neither bucket names in the host nor boto3's newer checksums.
@@ -68,57 +75,92 @@ class S3PictureStorage(S3Storage):  # type: ignore[misc]  # django-storages ship
         }
 
     @cached_property
-    def shared_connection(self) -> Any:
-        return super().connection
+    def client(self) -> Any:
+        """Clients are thread-safe, resources are not, and building one for every request takes too long.
+
+        https://docs.aws.amazon.com/boto3/latest/guide/clients.html#multithreading-or-multiprocessing-with-clients
+        """
+        return self._create_session().client(
+            "s3", region_name=self.region_name, endpoint_url=self.endpoint_url, config=self.client_config
+        )
 
     @property
     def connection(self) -> Any:
-        """boto3's resource. One per thread, as django-storages has it, would be built anew for every request."""
-        return self.shared_connection
+        raise NotImplementedError("Use `client`: boto3's resources are not thread-safe.")
 
-    def key(self, name: str) -> str:
-        return str(self._normalize_name(name))
+    def at(self, name: str) -> dict[str, str]:
+        """The parameters of a request that name an object."""
+        return {"Bucket": self.bucket_name, "Key": str(self._normalize_name(name))}
 
     def get(self, name: str, start: int = 0) -> dict[str, Any]:
         """The response to a GET of the object from byte `start` on; "Body" is a stream."""
         byte_range = {"Range": f"bytes={start}-"} if start else {}
         with translated(name):
-            client = self.connection.meta.client
-            response: dict[str, Any] = client.get_object(Bucket=self.bucket_name, Key=self.key(name), **byte_range)
+            response: dict[str, Any] = self.client.get_object(**self.at(name), **byte_range)
+        return response
+
+    def head(self, name: str) -> dict[str, Any]:
+        """The response to a HEAD of the object. Raises FileNotFoundError."""
+        with translated(name):
+            response: dict[str, Any] = self.client.head_object(**self.at(name))
         return response
 
     def _open(self, name: str, mode: str = "rb") -> File:
         return File(io.BufferedReader(ObjectReader(self, name), BUFFER_BYTES), name)
 
     def _save(self, name: str, content: File) -> str:
+        parameters = self._get_write_parameters(name)
+        content.seek(0)
         with translated(name):
-            return str(super()._save(name, content))
+            self.client.upload_fileobj(
+                KeptOpen(content), **self.at(name), ExtraArgs=parameters, Config=self.transfer_config
+            )
+        return name
 
     def delete(self, name: str) -> None:
-        with translated(name):
-            super().delete(name)
+        with translated(name), suppress(FileNotFoundError):
+            self.client.delete_object(**self.at(name))
 
     def exists(self, name: str) -> bool:
-        with translated(name):
-            return bool(super().exists(name))
+        try:
+            self.head(name)
+        except FileNotFoundError:
+            return False
+        return True
 
     def size(self, name: str) -> int:
-        with translated(name):
-            return int(super().size(name))
+        return int(self.head(name)["ContentLength"])
 
     def get_modified_time(self, name: str) -> datetime:
+        modified: datetime = self.head(name)["LastModified"]
+        return modified
+
+    def presigned_url(self, name: str, *, seconds: int, headers: Mapping[str, str]) -> str:
+        """A link to the object for everyone who has it. headers: of the response, of those in RESPONSE_HEADERS."""
+        sent = {RESPONSE_HEADERS[key]: value for key, value in headers.items() if key in RESPONSE_HEADERS}
         with translated(name):
-            modified: datetime = super().get_modified_time(name)
-            return modified
+            return str(
+                self.client.generate_presigned_url("get_object", Params={**self.at(name), **sent}, ExpiresIn=seconds)
+            )
 
     def names_and_sizes(self) -> Iterator[tuple[str, int]]:
         """All files in storage, a thousand per request."""
         prefix = f"{self.location.strip('/')}/" if self.location else ""
-        pages = self.connection.meta.client.get_paginator("list_objects_v2")
+        pages = self.client.get_paginator("list_objects_v2")
         with translated(prefix):
             for page in pages.paginate(Bucket=self.bucket_name, Prefix=prefix):
                 for found in page.get("Contents", ()):
                     yield found["Key"].removeprefix(prefix), found["Size"]
+
+
+class KeptOpen:
+    """A file that is uploaded: boto3 closes what it has uploaded."""
+
+    def __init__(self, file: File) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class ObjectReader(io.RawIOBase):

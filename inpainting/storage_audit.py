@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any
 
 from django.core.files.storage import Storage, default_storage
-from django.db import models
 
 from inpainting.models import DraftPicture, GeneratedImage, Mask, ReferencePicture, SourceImage, UploadedPicture
 from inpainting.models.pictures import StoredPicture
@@ -43,17 +42,13 @@ class NamedFile:
 def named_files() -> Iterator[NamedFile]:
     """Every file that a row refers to."""
     for model in MODELS:
-        fields = file_fields(model)
+        fields = model.file_fields()
         for row in model._default_manager.order_by().values("pk", *fields, *model.HASHES.values()).iterator():
             for field in fields:
                 if row[field]:  # most results have no hidden file and no copy
                     yield NamedFile(
                         row[field], model, row["pk"], row[model.HASHES[field]] if field in model.HASHES else ""
                     )
-
-
-def file_fields(model: type[StoredPicture]) -> list[str]:
-    return [field.name for field in model._meta.get_fields() if isinstance(field, models.FileField)]
 
 
 def stored(storage: Storage = default_storage, folder: str = "") -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Redis, PgBouncer and S3 servers that the tests start themselves."""
+"""Redis, PgBouncer, nginx and S3 servers that the tests start themselves."""
 
 from __future__ import annotations
 
@@ -76,6 +76,27 @@ def pgbouncer(database_url: str, folder: Path, *, connections: int) -> Iterator[
     finally:
         process.terminate()
         process.wait()
+
+
+@contextmanager
+def nginx(folder: Path, server: str) -> Iterator[str]:
+    """Yield the URL of an nginx. server: the content of its `server` block, without `listen`. folder: for its files."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed (Debian: apt install nginx-light)")
+    port = free_port()
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/nginx.pid; {'user root;' if os.geteuid() == 0 else ''} events {{}}"
+        f"http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{port}; {server} }} }}"
+    )
+    command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    with (folder / "nginx.log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
 
 
 class S3:

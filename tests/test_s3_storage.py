@@ -6,29 +6,44 @@ import errno
 import io
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from botocore.config import Config
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client, RequestFactory
+from django.utils import timezone
 
 from accounts.models import User
 from dreamlayer_site.service_urls import storage_settings
 from inpainting import s3_storage
+from inpainting.generations.delete import delete_ended
+from inpainting.generations.retention import sweep
 from inpainting.media.files import picture_or_text_response
 from inpainting.media.streaming import CHUNK_BYTES, file_chunks
-from inpainting.models import Generation, Status
+from inpainting.models import Generation, SourceImage, Status, UndeletedFile
 from inpainting.s3_storage import ObjectReader, S3PictureStorage
 from inpainting.storage import StorageUnavailable, out_of_space
 from inpainting.worker.run import run_waiting
+from tests.service_clients import CALLS, Caller
 from tests.services import BUCKET, S3, s3_server
+from tests.tcp_proxy import tcp_proxy
 
 Generate = Callable[..., Generation]
+SHAPES = {
+    "native": {"code", "message", "status"},
+    "sd-inpaint": {"detail"},
+    "fooocus": {"detail"},
+    "deep-image": {"code", "message"},
+    "modelslab": {"status", "message"},
+}
+"""Service -> the keys of its errors."""
 DOWN = [(503, "SlowDown"), (403, "AccessDenied"), (404, "NoSuchBucket"), (500, "InternalError")]
 
 
@@ -116,6 +131,28 @@ def test_a_server_that_is_away_is_an_os_error() -> None:
     options = storage_settings("s3://K:S@127.0.0.1:9/bucket?tls=false", default_folder=Path("/unused"))["OPTIONS"]
     with pytest.raises(StorageUnavailable):
         S3PictureStorage(**options).open("mask/ab/one.png")
+
+
+def test_a_server_that_stalls_or_is_cut_off_is_an_os_error(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert s3_storage.CLIENT_CONFIG.read_timeout == s3_storage.READ_SECONDS <= 10
+    monkeypatch.setattr(s3_storage, "CLIENT_CONFIG", s3_storage.CLIENT_CONFIG.merge(Config(read_timeout=0.5)))
+    with tcp_proxy(s3.url) as network:
+        options = storage_settings(network.url, default_folder=Path("/unused"))["OPTIONS"]
+        storage = S3PictureStorage(**options)
+        whole = bytes(range(256)) * 2**15  # 8 MiB: more than the buffers of a connection
+        storage.save("mask/ab/one.png", ContentFile(whole))
+        for state in ("stalled", "cut"):
+            with storage.open("mask/ab/one.png") as file:
+                assert file.read(16) == whole[:16]
+                network.set(state)
+                with pytest.raises(StorageUnavailable):
+                    file.read()
+            with pytest.raises(StorageUnavailable):
+                storage.save("mask/ab/two.png", ContentFile(whole))
+            network.set("open")
+            with storage.open("mask/ab/one.png") as file:
+                assert file.read() == whole
+    assert "mask/ab/one.png" in s3.names()
 
 
 def test_a_broken_connection_is_continued_once(storage: S3PictureStorage, s3: S3) -> None:
@@ -216,3 +253,85 @@ def test_check_files_finds_orphans_and_missing_files(
     assert "orphan   mask/ab/orphan.png" in out.getvalue()
     assert f"missing  {generation.source.file.name}" in out.getvalue()
     assert "mask/ab/orphan.png" not in bucket.names()
+
+
+def test_files_that_a_bucket_did_not_delete_are_deleted_by_a_later_sweep(
+    bucket: S3, alice: User, generate: Generate, django_capture_on_commit_callbacks: Any
+) -> None:
+    generation = generate(alice)
+    names = bucket.names()
+    assert names
+    bucket.fault = (503, "SlowDown")
+    with django_capture_on_commit_callbacks(execute=True):
+        assert delete_ended(generation.pk)
+    assert sweep(timezone.now())  # the bucket is still away
+    bucket.fault = None
+    assert bucket.names() == names == set(UndeletedFile.objects.values_list("name", flat=True))
+    assert sweep(timezone.now())
+    assert not bucket.names()
+    assert not UndeletedFile.objects.exists()
+
+
+def test_files_of_a_refused_request_are_deleted_later(
+    bucket: S3, client: Client, alices_key: str, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = SourceImage.from_picture
+
+    def last_answer(*arguments: Any, **options: Any) -> SourceImage:
+        source = written(*arguments, **options)
+        bucket.fault = (503, "SlowDown")
+        return source
+
+    monkeypatch.setattr(SourceImage, "from_picture", last_answer)
+    assert img2img(client, photo_png, mask_png, alices_key).status_code == 503
+    bucket.fault = None
+    (name,) = bucket.names()
+    assert UndeletedFile.objects.get().name == name
+    sweep(timezone.now())
+    assert not bucket.names()
+
+
+def test_all_threads_share_one_client(storage: S3PictureStorage) -> None:
+    """boto3 documents clients as thread-safe, and resources as not."""
+
+    def round_trip(number: int) -> bool:
+        data = number.to_bytes(2, "big") * 50_000
+        name = storage.save(f"mask/ab/{number}.png", ContentFile(data))
+        with storage.open(name) as file:
+            return file.read() == data and storage.size(name) == len(data)
+
+    with ThreadPoolExecutor(16) as threads:
+        assert all(threads.map(round_trip, range(64)))
+    with pytest.raises(NotImplementedError):
+        storage.connection  # noqa: B018 - django-storages' resource
+
+
+class Refused(Exception):
+    pass
+
+
+class InProcess(Caller):
+    """A client that raises Refused with the status and the body of an answer that is not a success."""
+
+    def send(self, method: str, path: str, *, headers: Any = None, **body: Any) -> Any:
+        sent: Any = requests.Request(method, self.site, headers=headers, **body).prepare()
+        answer: Any = Client().generic(
+            method, path, sent.body, sent.headers["Content-Type"], headers={"X-API-Key": self.api_key}
+        )
+        raise Refused(answer.status_code, answer.get("Retry-After"), json.loads(answer.content))
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("fault", [(503, "SlowDown"), (507, "QuotaExceeded")])
+def test_each_service_reports_the_bucket_in_its_own_shape(
+    bucket: S3, alices_key: str, name: str, fault: tuple[int, str]
+) -> None:
+    bucket.fault = fault
+    with pytest.raises(Refused) as refused:
+        CALLS[name](InProcess("http://testserver", alices_key, 1))
+    status, retry_after, body = refused.value.args
+    message = "no space" if fault[0] == 507 else "storage does not answer"
+    assert (status, message in json.dumps(body)) == (fault[0], True)
+    assert set(body) >= SHAPES[name.partition(",")[0]]
+    assert bool(retry_after) == (fault[0] == 503)
+    assert not Generation.objects.exists()

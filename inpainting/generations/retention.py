@@ -25,6 +25,7 @@ from inpainting.models import (
     WebhookDelivery,
 )
 from inpainting.models.generation import ENDED
+from inpainting.models.undeleted_file import delete_remembered_files
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def sweep_if_due() -> None:
 
 
 def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
-    """Delete about `at_most` expired generations with their images; expired drafts and uploads. True if none is left.
+    """Delete about `at_most` expired generations with their images; expired drafts and uploads; files whose deletion
+    failed. True if none is left.
 
     Applies the site's rule, each user's own and the generation's `expires_at`, so the shortest of them takes effect.
     """
@@ -75,7 +77,7 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
     drafts.delete_unnamed(now)
     if deleted:
         logger.info("Deleted %d expired generations", deleted)
-    return deleted < at_most
+    return delete_remembered_files() and deleted < at_most
 
 
 def too_old_after(days: int | None, user: Any, *, now: datetime) -> QuerySet[Generation]:

@@ -7,8 +7,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
 
+from django.conf import settings
 from django.core.files import File
+from django.db.models.fields.files import FieldFile
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
@@ -30,6 +34,10 @@ FOR_EVERY_ORIGIN = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "accept-ranges, content-range, etag",
 }
+NGINX_LOCATION = "/stored-pictures/"
+"""The internal location of nginx that has the files of the storage."""
+PRESIGNED_SECONDS = 60
+"""Enough to follow a redirect; a download that has begun may take longer."""
 RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 
 
@@ -85,21 +93,49 @@ def picture_response(
 ) -> HttpResponseBase:
     """The file's bytes, or the requested range of them; with a filename, as a download. 304 where the ETag matches.
 
+    With PICTURES_SENT_BY "nginx", a stored file is named to nginx, which sends it.
     Raises PictureGone, StorageAway and RangeNotSatisfiable.
     """
+    size = size_of(file)
+    # Files are never overwritten, so the name identifies the bytes. It is hashed to keep it private.
+    etag = f'"{hashlib.sha256(str(file.name).encode()).hexdigest()[:32]}"'
+    headers = picture_headers(file, headers, filename)
+    if settings.PICTURES_SENT_BY == "nginx" and isinstance(file, FieldFile):
+        return HttpResponse(headers={**headers, "X-Accel-Redirect": quote(f"{NGINX_LOCATION}{file.name}")})
+    return ranged_response(request, partial(file_chunks, file), size=size, etag=etag, headers=headers)
+
+
+def linked_picture_response(
+    request: HttpRequest | Request, file: File, headers: dict[str, str], *, filename: str | None = None
+) -> HttpResponseBase:
+    """As `picture_response`, for a signed link; with PICTURES_SENT_BY "bucket", a redirect to the bucket.
+
+    Only for links: a client would send the API key or cookie of another request to the bucket, too.
+    """
+    # Pages allow pictures of their own origin only. A presigned link is for one method.
+    is_sent_here = request.headers.get("Sec-Fetch-Site") == "same-origin" or request.method == "HEAD"
+    if settings.PICTURES_SENT_BY != "bucket" or is_sent_here or not isinstance(file, FieldFile):
+        return picture_response(request, file, headers, filename=filename)
+    size_of(file)  # one that is gone is 410 here, not the bucket's error
+    sent = picture_headers(file, headers, filename)
+    storage: Any = file.storage  # S3PictureStorage; its module needs boto3
+    url = storage.presigned_url(file.name, seconds=PRESIGNED_SECONDS, headers=sent)
+    return HttpResponse(status=302, headers={**headers, "Location": url, "Cache-Control": "private, no-store"})
+
+
+def size_of(file: File) -> int:
+    """The bytes of a stored file. Raises PictureGone and StorageAway."""
     try:
-        size = file.size
+        return int(file.size)
     except (FileNotFoundError, ValueError) as error:
         raise PictureGone from error
     except StorageUnavailable as error:
         raise StorageAway from error
-    # Files are never overwritten, so the name identifies the bytes. It is hashed to keep it private.
-    etag = f'"{hashlib.sha256(str(file.name).encode()).hexdigest()[:32]}"'
-    content_type = CONTENT_TYPES[format_of(str(file.name)) or PNG]
-    headers = {"Content-Type": content_type, **headers}
-    if filename:
-        headers["Content-Disposition"] = f'attachment; filename="{filename}"'
-    return ranged_response(request, partial(file_chunks, file), size=size, etag=etag, headers=headers)
+
+
+def picture_headers(file: File, headers: Mapping[str, str], filename: str | None) -> dict[str, str]:
+    disposition = {"Content-Disposition": f'attachment; filename="{filename}"'} if filename else {}
+    return {"Content-Type": CONTENT_TYPES[format_of(str(file.name)) or PNG], **headers, **disposition}
 
 
 def ranged_response(

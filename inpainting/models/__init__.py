@@ -14,6 +14,7 @@ from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, S
 from inpainting.models.retention import Retention
 from inpainting.models.review import Verdict
 from inpainting.models.share import Share
+from inpainting.models.undeleted_file import UndeletedFile
 from inpainting.models.webhook_delivery import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent
 from inpainting.models.webhook_secret import WebhookSecret
 
@@ -39,6 +40,7 @@ __all__ = [
     "Share",
     "SourceImage",
     "Status",
+    "UndeletedFile",
     "UploadedPicture",
     "UserLimits",
     "Verdict",

@@ -9,7 +9,6 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Iterable
-from contextlib import ExitStack
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
@@ -27,7 +26,7 @@ from inpainting.core.codecs.formats import EXTENSIONS, PNG, LossyCopy, format_of
 from inpainting.core.picture import Mask as MaskPixels
 from inpainting.core.picture import Picture
 from inpainting.models import recent_inputs
-from inpainting.storage import StorageUnavailable
+from inpainting.models.undeleted_file import delete_file
 
 logger = logging.getLogger(__name__)
 
@@ -97,10 +96,16 @@ class StoredPicture(models.Model):
         return kept
 
     def delete_files(self) -> None:
-        """Delete the files, if any were written."""
-        if self.file:
-            recent_inputs.take(str(self.file.name))
-            self.file.delete(save=False)
+        """Delete the files that were written, now or, while the storage does not delete them, later."""
+        recent_inputs.take(str(self.file.name))
+        for name in self.file_fields():
+            if file := getattr(self, name):
+                delete_file(file)
+
+    @classmethod
+    def file_fields(cls) -> list[str]:
+        """The names of the fields that name files."""
+        return [field.name for field in cls._meta.get_fields() if isinstance(field, models.FileField)]
 
 
 class PreviewedPicture(StoredPicture):
@@ -110,9 +115,6 @@ class PreviewedPicture(StoredPicture):
         upload_to=private_name, max_length=200, blank=True, editable=False,
         help_text="WebP of at most 1600 pixels a side; empty until it is requested",
     )  # fmt: skip
-
-    REDUCED: ClassVar[tuple[str, ...]] = ("preview",)
-    """The fields of the reduced copies, each of a kind of REDUCTIONS."""
 
     class Meta:
         abstract = True
@@ -137,14 +139,8 @@ class PreviewedPicture(StoredPicture):
                 saved = bool(rows.update(**{field: file.name}))
         finally:
             if not saved:
-                file.delete(save=False)
+                delete_file(file)
         return saved
-
-    def delete_files(self) -> None:
-        super().delete_files()
-        for field in self.REDUCED:
-            if file := getattr(self, field):
-                file.delete(save=False)
 
 
 class ThumbnailedPicture(PreviewedPicture):
@@ -152,8 +148,6 @@ class ThumbnailedPicture(PreviewedPicture):
         upload_to=private_name, max_length=200, blank=True, editable=False,
         help_text="WebP of at most 384 pixels a side; empty until the generation has succeeded or it is requested",
     )  # fmt: skip
-
-    REDUCED: ClassVar[tuple[str, ...]] = ("preview", "thumbnail")
 
     class Meta:
         abstract = True
@@ -300,43 +294,29 @@ class GeneratedImage(ThumbnailedPicture):
         """The format of `delivered`."""
         return format_of(str(self.delivered.name)) or PNG
 
-    def delete_files(self) -> None:
-        super().delete_files()
-        for file in (self.hidden_file, self.copy_file):
-            if file:
-                file.delete(save=False)
-
 
 def delete_uncommitted_files(written: Iterable[StoredPicture]) -> None:
     """Delete the files of those pictures that have no row.
 
     After an interrupted transaction only the database knows whether it was committed: the answer to a COMMIT may be
-    lost. So the rows are looked up, and the files stay where the database or the storage does not answer; `check_files`
-    finds files without rows.
+    lost. So the rows are looked up, and the files stay where the database does not answer; `check_files` finds files
+    without rows.
     """
     doubtful: dict[type[StoredPicture], list[StoredPicture]] = {}
-    with ExitStack() as removing:  # an error for one file must not keep the others
-        for picture in written:
-            if picture._state.adding:  # its row was never saved
-                removing.callback(delete_files_if_possible, picture)
-            else:
-                doubtful.setdefault(type(picture), []).append(picture)
-        for model, pictures in doubtful.items():
-            try:
-                kept = model._default_manager.in_bulk([one.pk for one in pictures])
-            except Error:
-                logger.warning("The database does not answer; the files of uncommitted rows stay", exc_info=True)
-                continue
-            for one in pictures:
-                if one.pk not in kept:
-                    removing.callback(delete_files_if_possible, one)
-
-
-def delete_files_if_possible(picture: StoredPicture) -> None:
-    try:
-        picture.delete_files()
-    except StorageUnavailable as error:
-        logger.warning("A file without a row stays: %s", error)
+    for picture in written:
+        if picture._state.adding:  # its row was never saved
+            picture.delete_files()
+        else:
+            doubtful.setdefault(type(picture), []).append(picture)
+    for model, pictures in doubtful.items():
+        try:
+            kept = model._default_manager.in_bulk([one.pk for one in pictures])
+        except Error:
+            logger.warning("The database does not answer; the files of uncommitted rows stay", exc_info=True)
+            continue
+        for one in pictures:
+            if one.pk not in kept:
+                one.delete_files()
 
 
 @receiver(post_delete, sender=SourceImage)

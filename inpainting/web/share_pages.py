@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import SignedInRequest
 from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.generations import history, shares
-from inpainting.media.files import INERT, PictureUnavailable, picture_response
+from inpainting.media.files import INERT, PictureUnavailable, linked_picture_response
 from inpainting.media.previews import preview_of
 from inpainting.models import Share
 
@@ -71,7 +71,7 @@ def shared_picture(request: HttpRequest, token: str) -> HttpResponseBase:
     image = shared_or_404(token).image
     filename = f"dreamlayer.{EXTENSIONS[image.format]}"
     try:
-        return picture_response(request, image.delivered, {**INERT, **PUBLIC}, filename=filename)
+        return linked_picture_response(request, image.delivered, {**INERT, **PUBLIC}, filename=filename)
     except PictureUnavailable as error:
         return HttpResponse(error.message, status=error.status, content_type="text/plain")
 
@@ -80,7 +80,7 @@ def shared_picture(request: HttpRequest, token: str) -> HttpResponseBase:
 def shared_preview(request: HttpRequest, token: str) -> HttpResponseBase:
     image = shared_or_404(token).image
     try:
-        return picture_response(request, preview_of(image), {**INERT, **PUBLIC})
+        return linked_picture_response(request, preview_of(image), {**INERT, **PUBLIC})
     except PictureUnavailable as error:
         return HttpResponse(error.message, status=error.status, content_type="text/plain")
 

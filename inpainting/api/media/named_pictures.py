@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from inpainting.api.media.links import named_picture
 from inpainting.api.media.results import file_in_format
 from inpainting.core.codecs.formats import FORMATS_BY_EXTENSION, PNG, format_of
-from inpainting.media.files import FOR_EVERY_ORIGIN, PictureUnavailable, picture_response
+from inpainting.media.files import FOR_EVERY_ORIGIN, PictureUnavailable, linked_picture_response
 
 CONVERTING_FOLDERS = ("outputs", "inputs")
 """Where an Accept header with exactly one image type chooses the format, as in the Fooocus API."""
@@ -27,7 +27,7 @@ def get_named_picture(request: HttpRequest, folder: str, token: str, name: str) 
     if converts:
         format = accepted_format(request.headers.get("Accept", "")) or format
     try:
-        response = picture_response(request, file_in_format(picture, format), FOR_EVERY_ORIGIN)
+        response = linked_picture_response(request, file_in_format(picture, format), FOR_EVERY_ORIGIN)
     except PictureUnavailable as error:
         response = HttpResponse(status=error.status, headers={**FOR_EVERY_ORIGIN, **error.headers})
     if converts:

@@ -23,7 +23,7 @@ from inpainting.api.setting_fields import Choice
 from inpainting.api.views import PictureView
 from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
 from inpainting.core.settings_table import by_name
-from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, picture_response
+from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, linked_picture_response, picture_response
 from inpainting.media.previews import preview_of, thumbnail_of
 from inpainting.models import GeneratedImage, SourceImage
 
@@ -160,7 +160,8 @@ class PublicImage(PictureView):
         image = public_image(token)
         if image is None or extension not in (EXTENSIONS[PNG], EXTENSIONS[image.format]):
             raise NotFound("Image not found", code="not_found")
-        return picture_response(request, file_in_format(image, FORMATS_BY_EXTENSION[extension]), FOR_EVERY_ORIGIN)
+        file = file_in_format(image, FORMATS_BY_EXTENSION[extension])
+        return linked_picture_response(request, file, FOR_EVERY_ORIGIN)
 
 
 def own_image(request: Request, pk: UUID, index: int) -> GeneratedImage:

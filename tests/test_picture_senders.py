@@ -1,0 +1,119 @@
+"""Pictures that nginx or the bucket sends, after the web process has checked the request."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.test import Client, RequestFactory
+
+from accounts.models import User
+from dreamlayer_site.scale_checks import pictures_can_be_sent
+from dreamlayer_site.service_urls import storage_settings
+from inpainting.api.media.links import public_image_url
+from inpainting.models import Generation
+from tests.installation import ROOT, Installation
+from tests.services import BUCKET, S3, nginx, s3_server
+
+Generate = Callable[..., Generation]
+
+
+@pytest.fixture
+def bucket(settings: Any) -> Iterator[S3]:
+    with s3_server() as s3:
+        default = storage_settings(s3.url, default_folder=Path("/unused"))
+        settings.STORAGES = {**settings.STORAGES, "default": default}
+        settings.PICTURES_SENT_BY = "bucket"
+        yield s3
+        s3.empty()
+
+
+def fetch(url: str, **headers: str) -> tuple[int, Any, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def test_a_signed_link_redirects_to_the_private_bucket_for_a_minute(
+    bucket: S3, alice: User, alices_program: Client, generate: Generate
+) -> None:
+    generation = generate(alice)
+    file = generation.images.get().file
+    path = urlsplit(public_image_url(generation.images.get(), RequestFactory().get("/"))).path
+    answer = Client().get(path)
+    assert (answer.status_code, answer["Cache-Control"]) == (302, "private, no-store")
+    assert "X-Amz-Expires=60" in answer["Location"]
+    status, headers, data = fetch(answer["Location"])
+    with file.open("rb") as stored:
+        assert (status, headers["Content-Type"], data) == (200, "image/png", stored.read())
+    assert headers["Cache-Control"] == "private, no-store"
+    for sent_here in (
+        Client().get(path, headers={"Sec-Fetch-Site": "same-origin"}),
+        alices_program.get(f"/api/generations/{generation.pk}/images/0/"),
+    ):
+        assert b"".join(sent_here.streaming_content) == data  # type: ignore[attr-defined]
+    assert Client().head(path).status_code == 200
+    assert Client().get(path.replace(".png", "x.png")).status_code == 404
+    bucket.client.delete_object(Bucket=BUCKET, Key=str(file.name))
+    assert Client().get(path).status_code == 410
+    bucket.fault = (503, "SlowDown")
+    assert Client().get(path).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("sender", "url", "reason"),
+    [
+        ("bucket", "", "the pictures are not in a bucket"),
+        ("nginx", "s3://K:S@host/bucket", "the pictures are in a bucket, and nginx sends files"),
+        ("apache", "", "there is no such choice"),
+        ("nginx", "file:///srv/pictures", None),
+        ("bucket", "s3://K:S@host/bucket", None),
+    ],
+)
+def test_a_sender_that_cannot_reach_the_pictures_is_refused(
+    settings: Any, sender: str, url: str, reason: str | None
+) -> None:
+    settings.PICTURES_SENT_BY, settings.STORAGE_URL = sender, url
+    errors = pictures_can_be_sent(None)
+    assert [str(error.msg).rpartition(": ")[2] for error in errors] == ([f"{reason}."] if reason else [])
+
+
+def test_nginx_sends_files_after_the_web_process_has_checked_the_request(
+    tmp_path: Path, photo_png: bytes, mask_png: bytes
+) -> None:
+    """With the location of docs/scaling.md."""
+    site = Installation(tmp_path / "data", DREAMLAYER_PICTURES_SENT_BY="nginx")
+    key = site.migrate_with_key()
+    found = re.search(r"<!-- nginx location -->\n```nginx\n(.*?)```", (ROOT / "docs/scaling.md").read_text(), re.DOTALL)
+    assert found is not None
+    location = found[1].replace("/srv/pictures/", f"{tmp_path}/data/pictures/")
+    proxied = f"location / {{ proxy_pass {site.url}; proxy_set_header Host $http_host; }} {location}"
+    with site.serving(), nginx(tmp_path, proxied) as front:
+        pk = site.img2img(key, photo_png, mask_png)[1]["id"]
+        url = f"{front}/api/generations/{pk}/images/0/"
+        status, headers, data = fetch(url, **{"X-API-Key": key})
+        assert (status, headers["Content-Type"], data[:4]) == (200, "image/png", b"\x89PNG")
+        assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cache-Control"].startswith("private")
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        status, headers, part = fetch(url, **{"X-API-Key": key, "Range": "bytes=10-19"})
+        assert (status, part) == (206, data[10:20])
+        assert fetch(url, **{"X-API-Key": key, "If-None-Match": headers["ETag"]})[0] == 304
+        assert fetch(f"{url}?download", **{"X-API-Key": key})[1]["Content-Disposition"].startswith("attachment")
+        assert site.get(f"/api/generations/{pk}/images/0/", key=key) == (200, b"")  # without nginx
+        assert fetch(url)[0] == 401
+        (stored,) = (tmp_path / "data" / "pictures" / "generatedimage").rglob("*.png")
+        assert stored.read_bytes() == data
+        assert stored.stat().st_mode & 0o777 == 0o640
+        assert fetch(f"{front}/stored-pictures/{stored.relative_to(tmp_path / 'data' / 'pictures')}")[0] == 404
+        stored.unlink()
+        assert fetch(url, **{"X-API-Key": key})[0] == 410
