@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
+import numpy as np
 import pytest
 from allauth.account.forms import default_token_generator
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
@@ -45,6 +46,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.generations import shares
 from inpainting.generations.review import give_verdict
+from inpainting.generations.uploads import store_mask
 from inpainting.models import (
     Batch,
     Generation,
@@ -61,6 +63,7 @@ from inpainting.realtime.routing import websocket_urlpatterns
 from tests import drafts
 
 Cell = int | str
+FOUND = {"segmenter": "grabcut", "box": [0, 0, 8, 8], "area": 64, "score": None}
 OPEN = 101
 """An accepted websocket that stays open; the cell of a refused one is its close code."""
 SIGN_IN = "302 to the sign-in page"
@@ -177,6 +180,10 @@ ROWS = [
         scope=Scope.GENERATE,
     ),
     Row(BATCH, "/api/batches/{open_batch}/", (401, 204, 204, *API[3:]), method="DELETE", scope=Scope.MANAGE),
+    Row("api/masks/<uuid:pk>/", "/api/masks/{mask}/", API),
+    Row("api/masks/<uuid:pk>/file/", "/api/masks/{mask}/file/", API),
+    # Alice deletes it first, so it is not there any more for her key.
+    Row("api/masks/<uuid:pk>/", "/api/masks/{mask}/", (401, 204, 404, *API[3:]), method="DELETE", scope=Scope.MANAGE),
     Row("api/draft/pictures/<sha256:sha256>/", "/api/draft/pictures/{sha256}/", API),
     # An empty file, which everybody may send: of two users with the same picture, each uploads it.
     Row(
@@ -274,7 +281,7 @@ ROWS = [
 ]
 MISSING = {
     "generation": UUID(int=4 << 76 | 8 << 60),
-    **dict.fromkeys(("waiting", "hidden", "share"), UUID(int=4 << 76 | 8 << 60)),
+    **dict.fromkeys(("waiting", "hidden", "share", "mask"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(("batch", "open_batch"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(
         ("key", "user", "group", "email", "content_type", "retention", "limits", "delivery", "entry"), 999999
@@ -386,6 +393,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "entry": AuditEntry.record(alice, Action.ADDED, model).pk,
         "webhook": delivery.webhook_id,
         "sha256": drafts.stored(alice, photo_png),
+        "mask": store_mask(alice, np.full((8, 8), 255, np.uint8), FOUND).pk,
         "share": shares.share(generation.images.get(), days=1).pk,
         "shared": shares.token(shares.share(generation.images.get(), days=1)),
         "token": SIGNER.sign(generation.images.get().pk.hex),

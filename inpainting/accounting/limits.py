@@ -36,7 +36,9 @@ WEBHOOKS_PER_MINUTE = 30
 """Limit on test deliveries and redeliveries. Each calls another machine, so the limit applies to all users."""
 
 UPLOADED_PICTURES = 100
-"""Limit on the uploaded pictures of a user that have not expired."""
+"""Limit on the pictures that a user uploaded and that have not expired."""
+FOUND_MASKS = 1000
+"""Limit on the masks that were found for a user and that have not expired."""
 DRAFT_PICTURES = 500
 """Limit on the pictures that a user uploaded for drafts and batches: each selected object is one."""
 
@@ -151,11 +153,17 @@ def spend_webhook(owner: Any) -> None:
     LedgerEntry.objects.create(owner=owner, act=Act.WEBHOOK)
 
 
-def check_upload(owner: Any, model: type[UploadedPicture | DraftPicture] = UploadedPicture) -> None:
-    """Check the limits on uploaded pictures, in the transaction that saves one. Raises LimitReached."""
+def check_upload(picture: UploadedPicture | DraftPicture) -> None:
+    """Check the limits on stored pictures, in the transaction that saves this one. Raises LimitReached."""
+    owner = picture.owner
     lock_owner(owner)
-    count, what = model._default_manager.filter(owner=owner).count(), str(model._meta.verbose_name_plural)
-    refuse_over(UPLOADED_PICTURES if model is UploadedPicture else DRAFT_PICTURES, count, what, QUOTA, None)
+    if isinstance(picture, DraftPicture):
+        count, limit, what = DraftPicture.objects.filter(owner=owner).count(), DRAFT_PICTURES, "draft pictures"
+    else:
+        is_upload = picture.found is None
+        count = UploadedPicture.objects.filter(owner=owner, found__isnull=is_upload).count()
+        limit, what = (UPLOADED_PICTURES, "uploaded pictures") if is_upload else (FOUND_MASKS, "masks")
+    refuse_over(limit, count, what, QUOTA, None)
     limits = UserLimits.for_user(owner)
     if limits is not None and limits.stored_megabytes is not None:
         refuse_over(limits.stored_megabytes, stored_bytes(owner) // 10**6, "megabytes stored", QUOTA, None)

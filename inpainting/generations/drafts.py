@@ -109,7 +109,7 @@ def store_picture(owner: Any, sha256: str, file: File) -> None:
     committed = False
     try:
         with transaction.atomic(durable=True):
-            check_upload(owner, DraftPicture)  # locks the owner, so no concurrent request stores the same file
+            check_upload(picture)  # locks the owner, so no concurrent request stores the same file
             if not mine.exists():
                 picture.save(force_insert=True)
         committed = True

@@ -1,4 +1,4 @@
-"""Idempotency keys: a repeated key returns the same generation or batch, however often and concurrently it is sent.
+"""Idempotency keys: a repeated key returns the same generation, batch or mask, however often it is sent.
 
 As in Stripe's API: the request is compared with the first one of that key, and refused requests are not remembered.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.models import Batch, Generation, IdempotencyKey
+from inpainting.models import Batch, Generation, IdempotencyKey, UploadedPicture
 
 MAX_CHARACTERS = 255
 
@@ -40,8 +40,14 @@ class Idempotency:
         known = self._known(owner)
         return None if known is None else known.batch
 
+    def earlier_mask(self, owner: Any) -> UploadedPicture | None:
+        """The mask that this key created earlier. Raises InvalidRequest if the request was another."""
+        known = self._known(owner)
+        return None if known is None else known.mask
+
     def _known(self, owner: Any) -> IdempotencyKey | None:
-        known = IdempotencyKey.objects.select_related("generation", "batch").filter(owner=owner, key=self.key).first()
+        keys = IdempotencyKey.objects.select_related("generation", "batch", "mask")
+        known = keys.filter(owner=owner, key=self.key).first()
         if known is not None and known.digest != self.digest:
             raise InvalidRequest(
                 "This Idempotency-Key was used with another request; a new request needs a new key.",
@@ -57,3 +63,7 @@ class Idempotency:
     def remember_batch(self, batch: Batch) -> None:
         """As `remember`."""
         IdempotencyKey.objects.create(owner=batch.owner, key=self.key, digest=self.digest, batch=batch)
+
+    def remember_mask(self, mask: UploadedPicture) -> None:
+        """As `remember`."""
+        IdempotencyKey.objects.create(owner=mask.owner, key=self.key, digest=self.digest, mask=mask)

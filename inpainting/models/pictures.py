@@ -212,15 +212,23 @@ class ReferencePicture(PreviewedPicture):
 
 
 class UploadedPicture(StoredPicture):
-    """A picture that a client uploaded to name it in later requests; deleted by the retention sweep when it expires."""
+    """A picture that later requests name: uploaded by a client, or a mask that a segmenter found.
+
+    Deleted by the retention sweep when it expires.
+    """
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="uploaded_pictures")
     expires_at = models.DateTimeField(db_index=True, editable=False)
+    found = models.JSONField(
+        null=True, editable=False, help_text="of a mask that was found: segmenter, box, area, score; empty: uploaded"
+    )
 
     @classmethod
-    def from_picture(cls, owner: Any, picture: Picture, *, expires_at: datetime) -> UploadedPicture:
+    def from_picture(
+        cls, owner: Any, picture: Picture, *, expires_at: datetime, found: dict[str, Any] | None = None
+    ) -> UploadedPicture:
         """Write the file to storage; the row is not saved yet."""
-        uploaded = cls(owner=owner, expires_at=expires_at)
+        uploaded = cls(owner=owner, expires_at=expires_at, found=found)
         uploaded.write(encode_png(picture), picture)
         return uploaded
 

@@ -26,6 +26,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, negative_data_reject
 from accounts.models import User
 from inpainting.api.media.links import SIGNER
 from inpainting.core.picture import Picture
+from inpainting.generations.uploads import store_mask
 from inpainting.models import Batch, Generation, WebhookDelivery
 from tests import drafts
 from tests.api.bodies import text
@@ -35,6 +36,7 @@ Generate = Callable[..., Generation]
 OPERATIONS = [
     "DELETE /api/batches/{id}/",
     "DELETE /api/generations/{id}/",
+    "DELETE /api/masks/{id}/",
     "GET /api/batches/",
     "GET /api/batches/{id}/",
     "GET /api/batches/{id}/results.zip",
@@ -55,6 +57,9 @@ OPERATIONS = [
     "GET /api/generations/{id}/source/",
     "GET /api/generations/{id}/source/preview/",
     "GET /api/generations/{id}/source/thumbnail/",
+    "GET /api/masks/",
+    "GET /api/masks/{id}/",
+    "GET /api/masks/{id}/file/",
     "GET /api/models",
     "GET /api/usage/",
     "GET /api/webhooks/deliveries/",
@@ -183,6 +188,9 @@ def path_parameters(
 
     def make(operation: str) -> dict[str, Any]:
         done, batch, ids = objects()
+        if "masks" in operation:
+            found = {"segmenter": "grabcut", "box": [0, 0, 8, 8], "area": 64, "score": None}
+            return {"id": str(store_mask(alice, np.full((8, 8), 255, np.uint8), found).pk)}
         fresh = operation.startswith("DELETE") or "cancel" in operation or "retry" in operation
         if not fresh:
             pk = batch.pk if "batches" in operation else done.pk

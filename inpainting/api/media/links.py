@@ -24,6 +24,7 @@ from accounts.permissions import check_scope
 from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
+from inpainting.generations.uploads import find_mask
 from inpainting.models import (
     DraftPicture,
     GeneratedImage,
@@ -43,7 +44,7 @@ AnyPicture = GeneratedImage | DraftPicture | InputPicture
 INPUTS: dict[str, type[InputPicture]] = {str(model._meta.model_name): model for model in get_args(InputPicture)}
 INPUT_ROUTES = {f"generation-{name.replace('_', '-')}": name for name in INPUT_IMAGES}
 PICTURE_ROUTES = {
-    *("public-image", "public-image-twin", "named-picture", "generation-image", "draft-picture"),
+    *("public-image", "public-image-twin", "named-picture", "generation-image", "draft-picture", "mask-file"),
     *INPUT_ROUTES,
 }
 
@@ -200,6 +201,8 @@ def picture_of(route: str, arguments: dict[str, Any], user: Any) -> AnyPicture |
         return picture if picture is not None and owner_of(picture) == user.pk else None
     if route == "draft-picture":
         return DraftPicture.objects.filter(owner=user, sha256=arguments["sha256"]).first()
+    if route == "mask-file":
+        return find_mask(user, arguments["pk"])
     generation = history.for_user(user).filter(pk=arguments["pk"]).first()
     if generation is None:
         return None

@@ -12,7 +12,8 @@ from inpainting.api.native.bodies import read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.native.requests import checked_webhook_url, read_idempotency
-from inpainting.api.pictures import IMAGE, MASK, PictureRole, SentPicture, read_picture
+from inpainting.api.native.sent_masks import SentMask, read_mask
+from inpainting.api.pictures import IMAGE, SentPicture, read_picture
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedPicture
 from inpainting.core.errors import InvalidRequest
@@ -61,9 +62,9 @@ def accept_batch(request: Request) -> Batch:
     shared = SharedInput(
         paint_settings, polarity, outpaint_from(values), warnings, conditioning_images_in(body, request)
     )
-    masks_of_items: Sequence[OnePicture | DecodedPicture | None] = masks or [None] * len(images)
+    masks_of_items: Sequence[OnePicture | SentMask | None] = masks or [None] * len(images)
     if len(masks) == 1:
-        masks_of_items = [read_one(masks[0], MASK, request)] * len(images)
+        masks_of_items = [read_mask(readable(masks[0]), request, polarity)] * len(images)
     return submit_batch(
         (batch_input(image, mask, shared, request) for image, mask in zip(images, masks_of_items, strict=True)),
         owner=request.user,
@@ -105,22 +106,24 @@ def check_counts(images: int, masks: int, *, needs_masks: bool) -> None:
 
 
 def batch_input(
-    image: OnePicture, mask: OnePicture | DecodedPicture | None, shared: SharedInput, request: Request
+    image: OnePicture, mask: OnePicture | SentMask | None, shared: SharedInput, request: Request
 ) -> BatchInput:
     """Read one item of the batch. Called when it is submitted, so that at most one is in memory."""
     name = image.name if isinstance(image, SentPicture) else ""
     try:
-        source = read_one(image, IMAGE, request)
-        decoded_mask = mask if isinstance(mask, DecodedPicture | None) else read_one(mask, MASK, request)
+        source = read_picture(readable(image), IMAGE, request)
+        if mask is not None and not isinstance(mask, SentMask):
+            mask = read_mask(readable(mask), request, shared.polarity)
+        decoded, polarity = (None, shared.polarity) if mask is None else (mask.decoded, mask.polarity)
         inpaint_request, notes = build_request(
-            source, decoded_mask, shared.settings, shared.polarity, shared.conditioning_images, shared.outpaint
+            source, decoded, shared.settings, polarity, shared.conditioning_images, shared.outpaint
         )
     except InvalidRequest as error:
         return BatchInput(name, error)
     return BatchInput(name, inpaint_request, (*shared.warnings, *notes))
 
 
-def read_one(sent: OnePicture, role: PictureRole, request: Request) -> DecodedPicture:
+def readable(sent: OnePicture) -> SentPicture:
     if isinstance(sent, InvalidRequest):
         raise sent
-    return read_picture(sent, role, request)
+    return sent

@@ -15,8 +15,9 @@ from inpainting.api.native.mask_objects import mask_of_object
 from inpainting.api.native.masks import answer, computing
 from inpainting.api.native.schemas.mask_operations import MASK_OPERATIONS, OperationsForm
 from inpainting.api.native.schemas.masks import ChangedMask
+from inpainting.api.native.sent_masks import read_mask
 from inpainting.api.openapi import READING, documented
-from inpainting.api.pictures import MASK, SentPicture, read_picture
+from inpainting.api.pictures import SentPicture
 from inpainting.api.views import AnyBodyView
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
@@ -58,7 +59,8 @@ class MaskOperations(AnyBodyView):
             with computing:
                 return mask_of_object(sent, field)
         if not isinstance(sent, UploadedFile | str):
-            message = f"{field} must be a PNG file, base64, a data URL, a URL, run lengths or outlines."
+            message = f"{field} must be a PNG file, base64, a data URL, a URL, an id, run lengths or outlines."
             raise InvalidRequest(message, code="field_missing" if sent is None else "field_invalid", field=field)
-        picture = read_picture(SentPicture(field, sent), MASK, self.request).picture
-        return masks.normalise(picture, polarity=polarity, size=picture.size)
+        read = read_mask(SentPicture(field, sent), self.request, polarity)
+        picture = read.decoded.picture
+        return masks.normalise(picture, polarity=read.polarity, size=picture.size)

@@ -1,4 +1,4 @@
-"""`POST /api/masks/`: select an object by points on it or a box around it."""
+"""`/api/masks/`: select an object by points on it or a box around it, and the masks that were found."""
 
 from __future__ import annotations
 
@@ -6,23 +6,33 @@ import os
 import threading
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import numpy as np
+from django.http import Http404
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.mask_objects import encode_mask
-from inpainting.api.native.schemas.masks import MASKS, MaskForm, SelectedMask
-from inpainting.api.openapi import READING, documented
+from inpainting.api.native.pagination import PageQuery, read_query, render_page
+from inpainting.api.native.requests import read_idempotency
+from inpainting.api.native.schemas.masks import MASKS, FoundMask, FoundMaskPage, MaskForm, SelectedMask
+from inpainting.api.openapi import KEY, PICTURE, READING, documented
 from inpainting.api.pictures import IMAGE, SentPicture, read_picture
-from inpainting.api.views import AnyBodyView
+from inpainting.api.views import AnyBodyView, PictureView
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Mask
+from inpainting.generations.uploads import find_mask, masks_of, store_mask
+from inpainting.media.files import OWNERS_ONLY, picture_response
+from inpainting.models import UploadedPicture
+from inpainting.models.pictures import grey_pixels
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Hint, Selection, candidates_of
 
@@ -34,28 +44,88 @@ computing = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
 
 
 class Masks(AnyBodyView):
-    """Takes a picture and where the object is. Stores nothing."""
+    """Takes a picture and where the object is. The mask is stored, unless `store` is false or nothing was found."""
 
-    required_scope = Scope.GENERATE
+    required_scope = {"GET": Scope.READ, "POST": Scope.GENERATE}  # noqa: RUF012 - read by DRF, never changed
     takes_pictures = True
 
     @documented(
-        "Select an object", {200: SelectedMask}, problems=(*READING, 429, 503), request=MASKS, name="masks_create"
+        "List the masks that were found for you, newest first",
+        {200: FoundMaskPage},
+        problems=(400, 404),
+        parameters=[PageQuery],
+        name="masks_list",
+    )
+    def get(self, request: Request) -> Response:
+        return Response(render_page(FoundMaskPage, masks_of(request.user), read_query(request), request))
+
+    @documented(
+        "Select an object",
+        {200: SelectedMask, 201: SelectedMask},
+        problems=(*READING, 409, 422, 429, 503, 507),
+        request=MASKS,
+        parameters=[KEY],
+        name="masks_create",
     )
     def post(self, request: Request) -> Response:
+        """201 with its Location where the mask was stored, otherwise 200."""
         body = read_body(request)
         form = MaskForm(data=body.fields)
         form.is_valid(raise_exception=True)
-        values = form.validated_data
+        values, idempotency = form.validated_data, read_idempotency(request, body)
+        stored = idempotency.earlier_mask(request.user) if idempotency else None
+        if stored is not None:
+            return created({**answer(grey_pixels(stored.read()), values["format"]), "candidates": []}, stored, request)
         segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
         selection = Selection(**{name: values[name] for name in Hint if name in values})
         selection.check_for(segmenter)
         with limit_segmentations(request.user):
             picture = read_picture(sent_image(body, values), IMAGE, request).picture
             with computing:
-                mask = candidates_of(segmenter, picture, selection)[0].mask
-                values = {**answer(mask, values["format"]), "segmenter": segmenter.name}
-            return Response(SelectedMask.render(values))
+                best, *others = candidates_of(segmenter, picture, selection)
+                found = {**answer(best.mask, values["format"]), "score": best.score, "segmenter": segmenter.name}
+                found["candidates"] = [
+                    {**answer(other.mask, values["format"]), "score": other.score} for other in others
+                ]
+            if not values["store"] or not found["area"]:
+                return Response(SelectedMask.render(found))
+            kept = {name: found[name] for name in ("segmenter", "box", "area", "score")}
+            stored = store_mask(request.user, best.mask, kept, idempotency=idempotency)
+        return created(found, stored, request)
+
+
+def created(values: Mapping[str, Any], stored: UploadedPicture, request: Request) -> Response:
+    """The answer about a mask that is stored. values: of `answer`."""
+    body = SelectedMask.render({**FoundMask.render(stored, request=request), **values})
+    return Response(body, status=201, headers={"Location": reverse("mask", args=[stored.pk])})
+
+
+def own_mask(request: Request, pk: UUID) -> UploadedPicture:
+    found = find_mask(request.user, pk)
+    if found is None:
+        raise Http404
+    return found
+
+
+class MaskDetail(APIView):
+    required_scope = {"GET": Scope.READ, "DELETE": Scope.MANAGE}  # noqa: RUF012 - read by DRF, never changed
+
+    @documented("Get a mask that was found", {200: FoundMask}, problems=(404,), name="masks_retrieve")
+    def get(self, request: Request, pk: UUID) -> Response:
+        return Response(FoundMask.render(own_mask(request, pk), request=request))
+
+    @documented("Delete a mask that was found", {204: None}, problems=(404,), name="masks_destroy")
+    def delete(self, request: Request, pk: UUID) -> Response:
+        own_mask(request, pk).delete()
+        return Response(status=204)
+
+
+class MaskFile(PictureView):
+    required_scope = Scope.READ
+
+    @documented("Get the PNG of a mask: white is selected", PICTURE, problems=(404, 410, 416), name="masks_file")
+    def get(self, request: Request, pk: UUID) -> HttpResponseBase:
+        return picture_response(request, own_mask(request, pk).file, OWNERS_ONLY)
 
 
 def sent_image(body: Body, values: Mapping[str, Any]) -> SentPicture:

@@ -33,7 +33,7 @@ def read_query(request: Request, serializer_class: type[serializers.Serializer] 
 
 
 def render_page(schema: type[Page], rows: QuerySet[Any], query: dict[str, Any], request: Request) -> dict[str, Any]:
-    """The requested page of the rows. Raises NotFound for a page after the last."""
+    """The requested page of the rows, with the request as context. Raises NotFound for a page after the last."""
     paginator = Paginator(rows, query["page_size"])
     try:
         page = paginator.page(query["page"])
@@ -46,4 +46,4 @@ def render_page(schema: type[Page], rows: QuerySet[Any], query: dict[str, Any], 
         "previous": replace_query_param(url, "page", page.previous_page_number()) if page.has_previous() else None,
         "results": list(page),
     }
-    return schema.render(values)
+    return schema.render(values, request=request)

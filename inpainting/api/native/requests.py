@@ -12,7 +12,8 @@ from inpainting.api.compat.base import Options, Repeated
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.fields import GenerationForm, checked, settings_from
-from inpainting.api.pictures import IMAGE, MASK, read_picture
+from inpainting.api.native.sent_masks import read_mask
+from inpainting.api.pictures import IMAGE, read_picture
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.inputs import build_request
@@ -57,15 +58,16 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
     registry.check_name(engine)
     image = read_picture(sent, IMAGE, request)
     sent_mask = body.picture("mask")
-    mask = None if sent_mask is None else read_picture(sent_mask, MASK, request)
+    mask = None if sent_mask is None else read_mask(sent_mask, request, MaskPolarity(values["mask_polarity"]))
     if mask is None and outpaint is None and planner(catalog).choose(engine, settings).engine.needs_surroundings:
         raise InvalidRequest(
             "No mask file provided. Without a mask the whole image is repainted, which only a diffusion model can do.",
             code="mask_required",
             field="mask",
         )
-    images, polarity = conditioning_images_in(body, request), MaskPolarity(values["mask_polarity"])
-    inpaint_request, notes = build_request(image, mask, settings, polarity, images, outpaint)
+    images = conditioning_images_in(body, request)
+    decoded, polarity = (None, MaskPolarity.BLACK_REPAINTS) if mask is None else (mask.decoded, mask.polarity)
+    inpaint_request, notes = build_request(image, decoded, settings, polarity, images, outpaint)
     return inpaint_request, Options(
         engine=engine,
         source_name=sent.name,

@@ -82,6 +82,8 @@ urlpatterns = [
     path("api/draft/pictures/<sha256:sha256>/", drafts.DraftPictureView.as_view(), name="draft-picture"),
     path("api/engines/", catalog.Engines.as_view(), name="engines"),
     path("api/masks/", masks.Masks.as_view(), name="masks"),
+    path("api/masks/<uuid:pk>/", masks.MaskDetail.as_view(), name="mask"),
+    path("api/masks/<uuid:pk>/file/", masks.MaskFile.as_view(), name="mask-file"),
     path("api/masks/operations/", mask_operations.MaskOperations.as_view(), name="mask-operations"),
     path("api/models", catalog.Models.as_view(), name="models"),
     path("api/models/", catalog.Models.as_view()),

@@ -10,6 +10,7 @@ from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 CONTROL_IMAGE = "The conditioning image of a depth, scribble or tile ControlNet; scaled to the size of the image."
 IP_ADAPTER_IMAGE = "The image prompt of an IP-Adapter; of any size."
+OR_ID = "Or the id of a mask that `POST /api/masks/` found: what it selects is repainted. "
 WITHOUT_MASK = "Without a mask the whole image is repainted, which needs a diffusion model; outpainting needs none."
 
 
@@ -19,7 +20,8 @@ class Upload(GenerationForm):
     image = serializers.FileField(help_text="PNG, JPEG, WebP or GIF, up to 32 MB; or a text, as in JSON.")
     mask = serializers.FileField(
         required=False,
-        help_text=f"PNG up to 10 MB: white is kept and black repainted, unless mask_polarity is sent. {WITHOUT_MASK}",
+        help_text="PNG up to 10 MB: white is kept and black repainted, unless mask_polarity is sent. "
+        f"{OR_ID}{WITHOUT_MASK}",
     )
     control_image = serializers.FileField(required=False, help_text=f"As image. {CONTROL_IMAGE}")
     ip_adapter_image = serializers.FileField(required=False, help_text=f"As image. {IP_ADAPTER_IMAGE}")
@@ -29,7 +31,7 @@ class Json(serializers.Serializer):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
     input_image = serializers.CharField(help_text="Base64, a data URL, an http(s) URL, or a link of this site.")
-    mask = serializers.CharField(required=False, help_text=f"PNG, as input_image. {WITHOUT_MASK}")
+    mask = serializers.CharField(required=False, help_text=f"PNG, as input_image. {OR_ID}{WITHOUT_MASK}")
     control_image = serializers.CharField(required=False, help_text=f"As input_image. {CONTROL_IMAGE}")
     ip_adapter_image = serializers.CharField(required=False, help_text=f"As input_image. {IP_ADAPTER_IMAGE}")
     prompt = Img2ImgForm().fields["prompt"]

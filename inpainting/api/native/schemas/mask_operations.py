@@ -73,7 +73,7 @@ class OperationsBase(serializers.Serializer):
 class OperationsForm(OperationsBase):
     """The same with the mask."""
 
-    mask = MaskField(help_text="A PNG, as a text (base64, data URL or URL), or an object; in forms also a file.")
+    mask = MaskField(help_text="A PNG (base64, data URL or URL), the id of a mask, or an object; in forms also a file.")
 
 
 class OperationsUploadForm(OperationsBase):

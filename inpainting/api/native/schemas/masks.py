@@ -7,13 +7,16 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from inpainting.api.compat.base import origin_of
+from inpainting.api.media.links import ending_key, picture_link
 from inpainting.api.native.mask_objects import MaskFormat
-from inpainting.api.native.schemas.base import Answer, Constant
+from inpainting.api.native.schemas.base import Answer, Constant, Link, Page, UtcDateTime
 from inpainting.api.native.schemas.drafts import SHA256
 from inpainting.api.setting_fields import Text, parse_json
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.validation import finite_numbers
+from inpainting.models import UploadedPicture
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import MAX_POINTS, MAX_WORDS_CHARACTERS, Point, box_around
 
@@ -86,6 +89,9 @@ class MaskForm(serializers.Serializer):
     )
     format = serializers.ChoiceField([*MaskFormat], default=MaskFormat.PNG, help_text="Of the answer.")
     segmenter = Text(required=False, max_length=60, help_text=f"Default: {registry.DEFAULT}.")
+    store = serializers.BooleanField(
+        default=True, help_text="Whether the mask is stored, for later requests to name it by its `id`."
+    )
 
 
 class MaskUploadForm(MaskForm):
@@ -127,5 +133,47 @@ class ChangedMask(Answer):
     height = serializers.IntegerField()
 
 
+SCORE = "How well it fits, 0 to 1; null where the segmenter does not say."
+
+
+class MaskCandidate(Answer):
+    mask = WrittenMask(help_text="As `mask` of the answer.")
+    box = serializers.ListField(child=serializers.IntegerField(), allow_null=True)
+    area = serializers.IntegerField()
+    score = serializers.FloatField(allow_null=True, help_text=SCORE)
+
+
+class FoundMask(Answer):
+    """A stored mask."""
+
+    id = serializers.UUIDField(help_text="Accepted as `mask` by later requests: what it selects is repainted.")
+    file = Link("mask-file", help_text="The path of the PNG, in which white is selected.")
+    url = serializers.URLField(help_text="A signed link to the PNG, which the APIs of other services accept.")
+    created_at = UtcDateTime()
+    expires_at = UtcDateTime(help_text="When it is deleted; a day after it was found by default.")
+    segmenter = serializers.CharField(source="found.segmenter")
+    box = serializers.ListField(source="found.box", child=serializers.IntegerField())
+    area = serializers.IntegerField(source="found.area")
+    score = serializers.FloatField(source="found.score", allow_null=True, help_text=SCORE)
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+
+    def get_url(self, mask: UploadedPicture) -> str:
+        request = self.context["request"]
+        return picture_link("inputs", "mask.png", mask, origin=origin_of(request), key=ending_key(request))
+
+
+class FoundMaskPage(Page):
+    results = FoundMask(many=True)
+
+
 class SelectedMask(ChangedMask):
     segmenter = serializers.CharField()
+    score = serializers.FloatField(allow_null=True, help_text=SCORE)
+    candidates = MaskCandidate(many=True, help_text="Other masks that fit, best first; they are not stored.")
+    id = serializers.UUIDField(
+        required=False, help_text="Of the stored mask: accepted as `mask` by later requests. Not with `store` false."
+    )
+    file = serializers.CharField(required=False, help_text="The path of the PNG.")
+    url = serializers.URLField(required=False, help_text="A signed link to the PNG.")
+    expires_at = UtcDateTime(required=False, help_text="When it is deleted.")

@@ -31,6 +31,7 @@ export function object({ add, options, photo, photoBitmap, redraw, say, scale, s
     const inPart = ([x, y]) => [(x - part[0]) * factor, (y - part[1]) * factor]
     const form = new FormData()
     form.append("image", blob, "part.jpg")
+    form.append("store", "false")
     if (box) form.append("box", JSON.stringify([...inPart(box.slice(0, 2)), ...inPart(box.slice(2))]))
     else form.append("points", JSON.stringify([inPart(from)]))
     const answer = await post(url, form)
