@@ -6,17 +6,19 @@ import threading
 import time
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.utils.decorators import async_only_middleware
 
 from dreamlayer_site.body_limit import Application, Receive, Send
 from inpainting.storage import is_nearly_full
 from inpainting.worker import watchdog
 
 CACHE_SECONDS, HANGING_SECONDS = 1.0, 10.0
-HEALTH_CHECKS = ("/livez", "/readyz")
 
 
 def only_health_checks(application: Application) -> Application:
@@ -42,6 +44,19 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """Return 200 if the database responds and requests can be stored, else 503 with the reasons."""
     problems = {"service": "is stopping"} if watchdog.stopping.is_set() else check.problems()
     return JsonResponse({"status": "unavailable" if problems else "ok", **problems}, status=503 if problems else 200)
+
+
+@async_only_middleware
+def health_checks(get_response: Any) -> Any:
+    """Answer the health checks, whatever host they name: probes take the address of a container."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        if view := HEALTH_CHECKS.get(request.path):
+            return await sync_to_async(view)(request)
+        response: HttpResponseBase = await get_response(request)
+        return response
+
+    return middleware
 
 
 class CachedCheck:
@@ -88,3 +103,4 @@ def find_problems() -> dict[str, str]:
 
 
 check = CachedCheck()
+HEALTH_CHECKS = {"/livez": livez, "/readyz": readyz}

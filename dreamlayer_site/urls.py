@@ -6,7 +6,6 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
-from dreamlayer_site import health
 from inpainting.admin.dashboard import dashboard_page
 from inpainting.admin.usage import usage_page
 
@@ -27,6 +26,4 @@ urlpatterns = [
     path("admin/", dashboard_page, name="dashboard"),
     path("admin/usage/", usage_page, name="usage-of-users"),
     path("admin/", admin.site.urls),
-    path("livez", health.livez),
-    path("readyz", health.readyz),
 ]

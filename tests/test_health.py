@@ -40,6 +40,13 @@ def test_it_is_ready_and_leaves_no_file(client: Client, db: None, settings: Sett
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_probes_may_name_any_host(client: Client, db: None, settings: Settings, path: str) -> None:
+    settings.ALLOWED_HOSTS = ["paint.example.org"]
+    assert client.get(path, headers={"host": "10.1.2.3:8000"}).status_code == 200
+    assert client.get("/accounts/login/", headers={"host": "10.1.2.3:8000"}).status_code == 400
+
+
 def test_a_read_only_folder_is_reported_until_it_is_writable(
     client: Client, db: None, settings: Settings, tmp_path: Path, clock: list[float]
 ) -> None:
