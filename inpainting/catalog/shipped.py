@@ -248,6 +248,11 @@ KINDS = {DIFFUSION: "diffusion model", ERASE: "model for erasing", MODERATION: "
 """Engine -> the word for its models in messages."""
 
 
+def of_family(family: str) -> list[ModelSpec]:
+    """Return the shipped models of a family."""
+    return [spec for spec in SHIPPED if spec.family == family]
+
+
 def no_model_message(engine: str = DIFFUSION) -> str:
     """Return the message for a request to an engine of which no model is installed."""
     slug = next(spec.slug for spec in SHIPPED if families.get(spec.family).engine == engine)

@@ -117,6 +117,8 @@ class ModelFamily:
     ignored_settings: names of `PaintSettings` fields that change nothing. reads_prompt_weights: `(words:1.3)`.
     text_layer: the layer of the text encoder, counted from the end, whose output its networks were trained on.
     text_features: widths of text features that its networks attend to -> slug of a shipped model of that width.
+    configurations: widths of text features -> names in `catalog.configurations` for a checkpoint of one file: of models
+    that predict noise, and of those that predict velocity if there are any.
     latent_channels, vae_scaling_factor: of its VAEs; None where that is not checked.
     preview_decoder: slug of the shipped tiny VAE, in the folder of all models.
     shared_image_encoder_mark: IP-Adapters with this in their name use the image encoder of another family's adapters in
@@ -139,6 +141,7 @@ class ModelFamily:
     reads_prompt_weights: bool = False
     text_layer: int = 1
     text_features: Mapping[int, str] = field(default_factory=dict)
+    configurations: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     latent_channels: int | None = None
     vae_scaling_factor: float | None = None
     lora: LoraSupport | None = None

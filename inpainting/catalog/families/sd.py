@@ -80,6 +80,7 @@ SD = register(
         defaults={"width": 512, "height": 512},
         reads_prompt_weights=True,
         text_features={768: "sd15-inpainting", 1024: "sd2-inpainting"},
+        configurations={768: ("sd15",), 1024: ("sd2", "sd2-v")},
         latent_channels=4,
         vae_scaling_factor=0.18215,
         lora=LoraSupport(components=("unet", "text_encoder"), tensors=LORA_TENSORS, own_tensors=r"\Alora_te_"),

@@ -45,6 +45,7 @@ SDXL = register(
         reads_prompt_weights=True,
         text_layer=2,
         text_features={2048: "sdxl-inpainting"},
+        configurations={2048: ("sdxl",)},
         latent_channels=4,
         vae_scaling_factor=0.13025,
         lora=LoraSupport(

@@ -8,7 +8,7 @@ from typing import Any
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout
-from inpainting.catalog.inspection.checkpoint_tensors import check_tensors
+from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, check_tensors
 from inpainting.catalog.inspection.diffusers_folder import (
     check_family,
     check_folder_texts,
@@ -17,6 +17,7 @@ from inpainting.catalog.inspection.diffusers_folder import (
 )
 from inpainting.catalog.inspection.files import CONFIG, INDEX, WEIGHTS, ModelRefused, check_names, json_object, names_in
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.shipped import of_family
 
 CONFIGURATION = "config"
 """Folder beside a checkpoint with what its weights lack: a pipeline in diffusers' layout without weights."""
@@ -34,7 +35,8 @@ def check_checkpoint(path: Path, family: str) -> None:
     if diffusers_layout(family).checkpoint_prefix is None:
         raise ModelRefused(
             f"{path.name} is one file; a model of the family {family} comes as a folder in diffusers' layout alone, "
-            "for its text encoders are in no checkpoint of one file."
+            "for its text encoders are in no checkpoint of one file. "
+            + "".join(f"“python manage.py pull_model {spec.slug}” gets them with it." for spec in of_family(family))
         )
     header = read_header(path)
     if not any(name.startswith(UNET_PREFIX) for name in header):
@@ -87,6 +89,25 @@ def can_configure(folder: Path, header: Mapping[str, Any]) -> bool:
     except OSError:
         return False
     return width is None or unet.get("cross_attention_dim") == width
+
+
+def usual_configuration(header: Mapping[str, Any], family: str) -> str:
+    """Return the name of the published configuration for a checkpoint, "" where there is none of its shape.
+
+    Raises ModelRefused where the file does not tell what the network predicts, which decides the configuration.
+    """
+    names = families.get(family).configurations.get(text_features(header) or 0, ())
+    if len(names) < 2:
+        return next(iter(names), "")
+    noise, velocity = names
+    if VELOCITY in header:
+        return velocity
+    if unet_channels(header) == INPAINTING_CHANNELS:
+        return noise  # as the published inpainting model
+    raise ModelRefused(
+        "The file does not tell whether the network predicts noise, as models of 512 pixels do, or velocity, as those "
+        f"of 768 do: add --config {noise} or --config {velocity}."
+    )
 
 
 def configuration_files(folder: Path, family: str) -> list[str]:

@@ -164,7 +164,10 @@ def file_at(path: Path) -> Found | None:
         raise ModelRefused(f"{suffix} files are not recognised by a scan.")
     header = read_header(path)
     if any(FLUX_TENSOR in name for name in header):
-        raise ModelRefused("It is a transformer of FLUX; FLUX.1 Fill is added as a folder with its text encoders.")
+        raise ModelRefused(
+            "It is a transformer of FLUX without its text encoders; FLUX.1 Fill is added as a folder in diffusers' "
+            "layout, which “python manage.py pull_model flux-fill” gets."
+        )
     if any(name.startswith(UNET_PREFIX) for name in header):
         family = detect_checkpoint_family(header)
         check_checkpoint(path, family)

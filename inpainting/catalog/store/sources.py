@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Protocol
 
-from inpainting.catalog import families
+from inpainting.catalog import configurations, families
 from inpainting.catalog.families import DiffusersLayout, OnnxLayout
 from inpainting.catalog.inspection.adapter_files import adapter_files, check_adapter
 from inpainting.catalog.inspection.checkpoint_file import (
@@ -17,7 +20,7 @@ from inpainting.catalog.inspection.checkpoint_file import (
     can_configure,
     configuration_files,
     configuration_folder,
-    text_features,
+    usual_configuration,
 )
 from inpainting.catalog.inspection.files import INDEX, check_names, json_in, names_in, unsafe_names
 from inpainting.catalog.inspection.model_files import check_model, model_files
@@ -90,8 +93,9 @@ class LocalSource:
     """A folder, a `.safetensors` checkpoint or adapter, or an `.onnx` network of this machine.
 
     config: for a checkpoint, whose file lacks text encoder and scheduler settings: the slug of an installed model whose
-    configuration is copied, or a folder in diffusers' layout, with or without weights. "" is the first installed model
-    that fits. is_linked: whether the files get a second name in the folder of models, in place of a copy.
+    configuration is copied, a folder in diffusers' layout, with or without weights, or a name in
+    `catalog.configurations`. "" is the published configuration for weights of its shape, or that of an installed model.
+    is_linked: whether the files get a second name in the folder of models, in place of a copy.
     """
 
     def __init__(self, path: Path, *, config: str = "", is_linked: bool = False) -> None:
@@ -139,27 +143,43 @@ class LocalSource:
         """Return the folder that configures the checkpoint. Raises ModelUnavailable with the command that helps."""
         header = read_header(self.path)
         if self.config:
-            other = InferenceModel.objects.filter(slug=self.config).first()
-            named = Path(self.config).expanduser() if other is None else installed_configuration(other)
-            if named is None:
-                raise ModelUnavailable(f"{self.config} is not installed; “python manage.py pull_model {self.config}”.")
-            if not named.is_dir():
-                raise ModelUnavailable(f"--config names an installed model or a folder; “{self.config}” is neither.")
+            named = self._named_configuration()
             if not can_configure(named, header):
                 raise ModelUnavailable(f"The configuration of {self.config} is that of another kind of model.")
             return named
         own = configuration_folder(self.path)
-        candidates = [own, *map(installed_configuration, InferenceModel.objects.filter(family=model.family))]
-        for folder in candidates:
+        if own.is_dir() and can_configure(own, header):
+            return own
+        if name := usual_configuration(header, model.family):
+            return self._published_configuration(name)
+        for folder in map(installed_configuration, InferenceModel.objects.filter(family=model.family)):
             if folder is not None and folder.is_dir() and can_configure(folder, header):
                 return folder
-        shipped = {width: slug for family in families.registered() for width, slug in family.text_features.items()}
-        slug = shipped.get(text_features(header) or 0, "SLUG")
         raise ModelUnavailable(
-            f"{self.path.name} holds only weights, and there is no installed model whose configuration fits. "
-            f"“python manage.py pull_model {slug}” installs one; or name a folder in diffusers' layout, weights "
-            "or not, with --config."
+            f"{self.path.name} holds only weights, of no published shape, and no installed model has a "
+            "configuration that fits. Name a folder in diffusers' layout, weights or not, with --config."
         )
+
+    def _named_configuration(self) -> Path:
+        other = InferenceModel.objects.filter(slug=self.config).first()
+        named = Path(self.config).expanduser() if other is None else installed_configuration(other)
+        if self.config in configurations.NAMES and (named is None or not named.is_dir()):
+            return self._published_configuration(self.config)
+        if named is None:
+            raise ModelUnavailable(f"{self.config} is not installed; “python manage.py pull_model {self.config}”.")
+        if not named.is_dir():
+            known = ", ".join(configurations.NAMES)
+            raise ModelUnavailable(
+                f"--config names an installed model, a folder or one of {known}; “{self.config}” is neither."
+            )
+        return named
+
+    def _published_configuration(self, name: str) -> Path:
+        """Write a published configuration into a folder that is removed together with this object."""
+        folder = Path(mkdtemp(prefix="dreamlayer-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        configurations.write_configuration(name, folder)
+        return folder
 
     def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
         if self.is_linked and link(self._origin(file.name), target):

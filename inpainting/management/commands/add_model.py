@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from inpainting.catalog import families
+from inpainting.catalog import configurations, families
 from inpainting.catalog.inspection.scanning import scan
 from inpainting.catalog.specs import Control, Kind, ModelSpec, Source
 from inpainting.catalog.store.additions import add, add_found, exists, named
@@ -44,8 +44,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--config",
             default="",
-            metavar="SLUG_OR_FOLDER",
-            help="for a checkpoint file: installed model or folder in diffusers' layout with the same configuration",
+            metavar="NAME",
+            help="for a checkpoint file: installed model or folder in diffusers' layout with the same configuration, "
+            f"or one of {', '.join(configurations.NAMES)}",
         )
         parser.add_argument("--label", help="name on the pages; default: the slug")
         parser.add_argument("--licence", default="", help="shown with the model")

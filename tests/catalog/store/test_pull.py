@@ -298,12 +298,50 @@ def test_a_local_checkpoint_is_added_and_installed(
         add("dream", str(local_checkpoint), f"--config={folder}")
 
 
-def test_a_local_checkpoint_copies_the_configuration_of_a_matching_installed_model(
-    hub: Hub, model: InferenceModel, local_checkpoint: Path, tmp_path: Path, models_folder: Path
+@pytest.mark.parametrize(
+    ("shape", "family", "attends_to", "prediction"),
+    [
+        ({}, "sd", 768, "epsilon"),
+        ({"channels": 4}, "sd", 768, "epsilon"),
+        ({"features": 1024}, "sd", 1024, "epsilon"),
+        ({"features": 1024, "channels": 4, "further": {"v_pred": ("F32", [1])}}, "sd", 1024, "v_prediction"),
+        ({"features": 2048, "more": "conditioner.x"}, "sdxl", 2048, "epsilon"),
+    ],
+)
+def test_a_checkpoint_of_a_published_shape_needs_no_installed_model(
+    db: None, tmp_path: Path, models_folder: Path, shape: Any, family: str, attends_to: int, prediction: str
 ) -> None:
+    path = tmp_path / "dream.safetensors"
+    path.write_bytes(checkpoint(**shape))
+    call_command("add_model", "dream", f"--family={family}", f"--from={path}", stdout=StringIO())
+    folder = models_folder / "dream" / "config"
+    assert json.loads((folder / "unet/config.json").read_text())["cross_attention_dim"] == attends_to
+    scheduler = json.loads((folder / "scheduler/scheduler_config.json").read_text())
+    assert scheduler["prediction_type"] == prediction
+    assert InferenceModel.objects.get(slug="dream").is_installed
+
+
+def test_a_checkpoint_of_stable_diffusion_2_that_may_predict_either_is_asked_about(
+    db: None, tmp_path: Path, models_folder: Path
+) -> None:
+    path = tmp_path / "dream.safetensors"
+    path.write_bytes(checkpoint(features=1024, channels=4))
+    with pytest.raises(CommandError, match="--config sd2 or --config sd2-v"):
+        add("dream", str(path))
+    add("dream", str(path), "--config=sd2-v")
+    scheduler = models_folder / "dream/config/scheduler/scheduler_config.json"
+    assert json.loads(scheduler.read_text())["prediction_type"] == "v_prediction"
+
+
+def test_a_checkpoint_of_another_shape_copies_the_configuration_of_a_matching_installed_model(
+    hub: Hub, model: InferenceModel, tmp_path: Path, models_folder: Path
+) -> None:
+    local_checkpoint = tmp_path / "dream_v8.safetensors"
+    local_checkpoint.write_bytes(checkpoint(features=512))
+    hub.files["unet/config.json"] = hub.files["unet/config.json"].replace(b"768", b"512")
     other = written(tiny_model(**{"unet/config.json": b'{"cross_attention_dim": 1024}'}), tmp_path / "other")
     add("other", str(other))
-    with pytest.raises(CommandError, match=r"pull_model sd15-inpainting.*--config"):
+    with pytest.raises(CommandError, match=r"of no published shape.*--config"):
         add("dream", str(local_checkpoint))
     with pytest.raises(CommandError, match="another kind of model"):
         add("dream", str(local_checkpoint), "--config=other")
@@ -313,14 +351,14 @@ def test_a_local_checkpoint_copies_the_configuration_of_a_matching_installed_mod
     remove_files(InferenceModel.objects.get(slug="tiny"))
     kept = models_folder / "dream" / "config"
     assert everything_in(kept) == TEXTS
-    assert "768" in (kept / "unet/config.json").read_text()
+    assert "512" in (kept / "unet/config.json").read_text()
     add("again", str(local_checkpoint), "--config=dream")
     assert everything_in(models_folder / "again" / "config") == TEXTS
 
 
 @pytest.mark.parametrize(
     ("config", "problem"),
-    [("nowhere", "neither"), ("sd15", "pull_model sd15"), ("/dev/null", "neither")],
+    [("nowhere", "neither"), ("sd15-inpainting", "pull_model sd15-inpainting"), ("/dev/null", "neither")],
 )
 def test_an_invalid_configuration_is_reported(db: None, local_checkpoint: Path, config: str, problem: str) -> None:
     with pytest.raises(CommandError, match=problem):

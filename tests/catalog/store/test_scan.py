@@ -91,8 +91,6 @@ def test_what_is_left_is_named_with_the_reason(folder: Path, db: None, name: str
 
 @pytest.mark.parametrize("is_copied", [False, True])
 def test_what_a_scan_finds_is_added_without_using_more_of_the_disk(folder: Path, db: None, is_copied: bool) -> None:
-    written(tiny_model(), folder / "Stable-diffusion/config")
-    (folder / "Stable-diffusion/config/unet/diffusion_pytorch_model.fp16.safetensors").unlink()
     scan(str(folder), "--add", *(["--copy"] if is_copied else []))
     model = InferenceModel.objects.get(slug="my-style-v1.5")
     assert model.is_installed

@@ -1,0 +1,54 @@
+"""Configurations of the published models, for checkpoints of one file, which hold weights alone.
+
+Each JSON file holds the files of a pipeline in diffusers' layout by their names, as its publisher configured them:
+`sd15` (runwayml), `sd2` and `sd2-v` (stabilityai: the base model of 512 pixels, which predicts noise, and that of 768,
+which predicts velocity), `sdxl` (stabilityai). All of them read CLIP's vocabulary (Radford et al. 2021, arXiv
+2103.00020), which follows from the merges of its byte pair encoding.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+NAMES = tuple(sorted(path.stem for path in HERE.glob("*.json")))
+TOKENIZER = "tokenizer_config.json"
+WORD_END = "</w>"
+SPECIAL_WORDS = ("<|startoftext|>", "<|endoftext|>")
+
+
+def write_configuration(name: str, folder: Path) -> None:
+    """Write the pipeline without weights of one of NAMES into a folder."""
+    files = json.loads((HERE / f"{name}.json").read_bytes())
+    for path, values in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(values, indent=2))
+        if target.name == TOKENIZER:
+            merges = clip_merges()
+            vocabulary = {word: number for number, word in enumerate(clip_words(merges))}
+            (target.parent / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+            (target.parent / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
+
+
+def clip_merges() -> list[str]:
+    """Return the merges of CLIP's byte pair encoding, in their order."""
+    return gzip.decompress((HERE / "clip_merges.txt.gz").read_bytes()).decode().splitlines()
+
+
+def clip_words(merges: list[str]) -> Iterator[str]:
+    """Yield the words of CLIP's vocabulary by number: bytes, bytes that end a word, merged ones, the special ones."""
+    letters = byte_letters()
+    yield from letters
+    yield from (letter + WORD_END for letter in letters)
+    yield from (merge.replace(" ", "") for merge in merges)
+    yield from SPECIAL_WORDS
+
+
+def byte_letters() -> list[str]:
+    """Return the character for each byte in GPT-2's byte pair encoding: printable bytes first, then from U+0100 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    return [*map(chr, printable), *map(chr, range(256, 512 - len(printable)))]

@@ -1,0 +1,55 @@
+"""Published configurations: the tokenizer reads text as CLIP does, and the networks have the published sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inpainting.catalog import configurations, families
+from inpainting.catalog.inspection.diffusers_folder import check_folder_texts
+
+diffusers = pytest.importorskip("diffusers", reason="a light installation has no diffusers")
+torch = pytest.importorskip("torch", reason="a light installation has no torch")
+transformers = pytest.importorskip("transformers", reason="a light installation has no transformers")
+
+SIZES = {
+    "sd15": {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480},
+    "sd2": {"unet": 865_910_724, "vae": 83_653_863, "text_encoder": 340_387_840},
+    "sdxl": {
+        "unet": 2_567_463_684,
+        "vae": 83_653_863,
+        "text_encoder": 123_060_480,
+        "text_encoder_2": 694_659_840,
+    },
+}
+"""Parameters of the published networks."""
+SIZES["sd2-v"] = SIZES["sd2"]
+CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
+
+
+@pytest.mark.parametrize("name", configurations.NAMES)
+def test_a_configuration_is_accepted_and_has_the_published_number_of_parameters(name: str, tmp_path: Path) -> None:
+    configurations.write_configuration(name, tmp_path)
+    (family,) = (one.name for one in families.registered() if name in sum(one.configurations.values(), ()))
+    components = check_folder_texts(tmp_path, family)
+    for part, size in SIZES[name].items():
+        with torch.device("meta"):
+            if part in CLASSES:
+                network_class = getattr(diffusers, CLASSES[part])
+                network = network_class.from_config(network_class.load_config(tmp_path / part))
+            else:
+                network_class = getattr(transformers, components[part])
+                network = network_class(network_class.config_class.from_pretrained(tmp_path / part))
+        assert sum(one.numel() for one in network.parameters()) == size, part
+
+
+def test_text_gets_the_numbers_of_the_published_vocabulary(tmp_path: Path) -> None:
+    configurations.write_configuration("sdxl", tmp_path)
+    for folder, padding in (("tokenizer", 49407), ("tokenizer_2", 0)):
+        tokenizer = transformers.CLIPTokenizer.from_pretrained(tmp_path / folder, local_files_only=True)
+        assert len(tokenizer) == 49408
+        # As in the examples of openai/CLIP and transformers.
+        assert tokenizer("a photo of a cat")["input_ids"] == [49406, 320, 1125, 539, 320, 2368, 49407]
+        padded = tokenizer("a", padding="max_length")["input_ids"]
+        assert padded == [49406, 320, 49407, *[padding] * 74]
