@@ -42,7 +42,7 @@ def livez(request: HttpRequest) -> JsonResponse:
 
 def readyz(request: HttpRequest) -> JsonResponse:
     """Return 200 if the database responds and requests can be stored, else 503 with the reasons."""
-    problems = {"service": "is stopping"} if watchdog.stopping.is_set() else check.problems()
+    problems = {"service": "is stopping"} if watchdog.draining.is_set() else check.problems()
     return JsonResponse({"status": "unavailable" if problems else "ok", **problems}, status=503 if problems else 200)
 
 

@@ -71,6 +71,6 @@ class StoppingServer(Server):  # type: ignore[misc]  # daphne ships no types
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Ask clients to close their connections while this server stops."""
-        if watchdog.stopping.is_set() and message["type"] == "http.response.start":
+        if watchdog.draining.is_set() and message["type"] == "http.response.start":
             message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
         await super().handle_reply(protocol, message)

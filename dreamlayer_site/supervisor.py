@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
 FAILED_START_SECONDS = 1.5
@@ -25,6 +26,7 @@ BIND_RETRY_SECONDS = 5
 """How long binding is retried: a child whose parent was killed releases the address a moment later."""
 STOP_SECONDS = 10
 """The default of --stop-seconds: after as long, `docker stop` kills a container."""
+ENV_FILE = Path(__file__).resolve().parent.parent / ".env"
 ROLES = ("all", "web", "worker")
 QUEUES = ("cpu", "gpu", "hooks")
 MAX_FILES = 2**20
@@ -41,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stop-seconds",
         type=float,
         default=STOP_SECONDS,
-        help="how long stopping may take: running responses are finished first (default %(default)s)",
+        help="how long stopping may take after DREAMLAYER_DRAIN_SECONDS: running responses are finished first "
+        "(default %(default)s)",
     )
     parser.add_argument(
         "--role",
@@ -74,6 +77,11 @@ def supervise(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     raise_file_limit()
     try:
+        drain_seconds = read_drain_seconds()
+    except ValueError:
+        print(f"DREAMLAYER_DRAIN_SECONDS is “{os.environ['DREAMLAYER_DRAIN_SECONDS']}”, not a number.", file=sys.stderr)
+        return 1
+    try:
         listener = listen(options.host, options.port)
     except OSError as error:
         print(f"Cannot listen on {options.host}:{options.port}: {error.strerror}.", file=sys.stderr)
@@ -83,7 +91,16 @@ def supervise(arguments: list[str]) -> int:
         "DREAMLAYER_ROLE": options.role,
         "DREAMLAYER_QUEUES": "" if options.role == "web" else options.queues,
     }
-    return Supervisor(listener, settings, options.stop_seconds).run()
+    return Supervisor(listener, settings, options.stop_seconds, drain_seconds=drain_seconds).run()
+
+
+def read_drain_seconds() -> float:
+    """How long the child goes on with what it runs before it stops. Raises ValueError."""
+    if ENV_FILE.exists():
+        from environ import Env  # not at the top: without the file it is not needed here
+
+        Env.read_env(ENV_FILE)
+    return float(os.environ.get("DREAMLAYER_DRAIN_SECONDS") or 0)
 
 
 def raise_file_limit() -> None:
@@ -128,11 +145,19 @@ def stop_with_parent(arguments: list[str]) -> None:
 
 
 class Supervisor:
-    def __init__(self, listener: socket.socket, settings: dict[str, str], stop_seconds: float = STOP_SECONDS) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        settings: dict[str, str],
+        stop_seconds: float = STOP_SECONDS,
+        *,
+        drain_seconds: float = 0,
+    ) -> None:
         """settings: environment variables of the child."""
         self.listener = listener
         self.settings = settings
         self.stop_seconds = stop_seconds
+        self.drain_seconds = drain_seconds
         self.stopping = False
         self.child: subprocess.Popen[bytes] | None = None
 
@@ -178,7 +203,7 @@ class Supervisor:
         with contextlib.suppress(OSError):  # Connections are refused from now on. Some systems do not allow it.
             self.listener.shutdown(socket.SHUT_RDWR)
         signal.signal(signal.SIGALRM, self.kill)
-        signal.setitimer(signal.ITIMER_REAL, max(1, self.stop_seconds))
+        signal.setitimer(signal.ITIMER_REAL, max(1, self.drain_seconds + self.stop_seconds))
 
     def kill(self, signum: int, frame: object) -> None:
         if self.child is not None:

@@ -37,6 +37,7 @@ from inpainting.net import (
     post_json,
     site_policy,
 )
+from inpainting.worker import watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ def check_url(url: str, *, field: str) -> None:
 
 
 def deliver_due() -> None:
-    """Send all deliveries that are due."""
-    while (delivery := WebhookDelivery.due().first()) is not None:
+    """Send all deliveries that are due, until this process is to stop."""
+    while not watchdog.draining.is_set() and (delivery := WebhookDelivery.due().first()) is not None:
         deliver(delivery)
 
 

@@ -76,7 +76,8 @@ def _no_fsync() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _not_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reset the stop flag between tests."""
+    """Reset the stop flags between tests."""
+    monkeypatch.setattr(watchdog, "draining", threading.Event())
     monkeypatch.setattr(watchdog, "stopping", threading.Event())
 
 

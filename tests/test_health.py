@@ -112,7 +112,7 @@ def test_during_a_check_the_previous_result_is_returned_unless_it_hangs(
 
 
 def test_a_stopping_server_is_not_ready(client: Client, db: None) -> None:
-    watchdog.stopping.set()
+    watchdog.draining.set()
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "service": "is stopping"})
     assert client.get("/livez").status_code == 200

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests import postgres
@@ -118,3 +119,43 @@ def test_behind_pgbouncer_a_killed_worker_loses_nothing_and_connections_stay_bou
             for _, body in bodies:
                 site.web.wait_until(lambda body=body: site.has_succeeded(body["url"]))  # type: ignore[misc]
         assert ": 0 missing" in site.web.manage("check_files", "--hashes", "--older-than-hours", "1")
+
+
+@pytest.mark.full
+def test_a_process_that_is_to_stop_finishes_its_work_or_returns_it(
+    servers: tuple[Redis, S3], tmp_path: Path, photo_png: bytes, mask_png: bytes
+) -> None:
+    """No attempt is counted for what a worker returns, and a web process answers its open requests first."""
+    slow = {
+        "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
+        "DREAMLAYER_WORKERS": "1",
+        "DREAMLAYER_LEASE_SECONDS": "60",
+    }
+    site = Site(tmp_path, *servers, {**slow, "DREAMLAYER_DRAIN_SECONDS": "100"})
+    finishing, returning = site.process("worker", "--queues", "cpu"), site.process("worker", "--queues", "cpu")
+    returning.environment["DREAMLAYER_DRAIN_SECONDS"] = "0.1"
+    for worker in (finishing, returning):
+        (worker.folder / "hold").touch()
+
+    def states() -> list[tuple[str, int]]:
+        with psycopg.connect(site.environment["DREAMLAYER_DATABASE_URL"]) as database:
+            return database.execute("SELECT status, attempts FROM inpainting_generation ORDER BY created_at").fetchall()
+
+    with ThreadPoolExecutor(2) as callers, site.web.serving() as web:
+        with finishing.serving() as process:
+            waiting = callers.submit(site.web.img2img, site.key, photo_png, mask_png)
+            site.web.wait_until(lambda: states() == [("running", 1)])
+            assert site.web.img2img(site.key, photo_png, mask_png, prefer="respond-async")[0] == 202
+            for stopping in (process, web):
+                stopping.send_signal(signal.SIGTERM)
+            site.web.wait_until(lambda: (finishing.get("/readyz")[0], site.web.get("/readyz")[0]) == (0, 0))
+            (finishing.folder / "hold").unlink()
+            assert process.wait(60) == 0
+        assert waiting.result(60)[1]["status"] == "success"
+        assert web.wait(60) == 0
+    assert states() == [("succeeded", 1), ("queued", 0)]
+    with returning.serving() as process:
+        site.web.wait_until(lambda: states()[1] == ("running", 1))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert states() == [("succeeded", 1), ("queued", 0)]

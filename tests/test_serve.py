@@ -72,6 +72,20 @@ def test_the_built_in_engine_imports_no_heavy_libraries(tmp_path: Path, photo_pn
     assert not (heavy | of_several_processes) & imported
 
 
+def test_the_parent_reads_the_time_to_finish_work_from_the_environment_and_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "ENV_FILE", tmp_path / ".env")
+    monkeypatch.setenv("DREAMLAYER_DRAIN_SECONDS", "")
+    assert supervisor.read_drain_seconds() == 0
+    monkeypatch.delenv("DREAMLAYER_DRAIN_SECONDS")
+    (tmp_path / ".env").write_text("DREAMLAYER_DRAIN_SECONDS=60\n")
+    assert supervisor.read_drain_seconds() == 60
+    monkeypatch.setenv("DREAMLAYER_DRAIN_SECONDS", "soon")
+    with pytest.raises(ValueError, match="soon"):
+        supervisor.read_drain_seconds()
+
+
 def test_only_known_queues_are_taken() -> None:
     assert supervisor.queues("cpu, hooks") == "cpu,hooks"
     with pytest.raises(ArgumentTypeError, match="'cpu,slow' is not a list of cpu, gpu, hooks"):

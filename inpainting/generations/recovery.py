@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from functools import partial
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from inpainting.worker.run import run_waiting
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+DRAIN_POLL_SECONDS = 0.1
 HOOKS = "hooks"
 """The queue of webhooks."""
 WEBHOOK_WORKERS = 4
@@ -39,8 +41,21 @@ def recover() -> int:
     return waiting
 
 
+def stop_working(*, drain_seconds: float) -> None:
+    """Start nothing any more, let what runs and the requests that wait for results end, and release what is left."""
+    watchdog.draining.set()
+    deadline = time.monotonic() + drain_seconds
+    if settings.QUEUES:  # otherwise other processes work for the requests that wait here
+        own_threads.wait_until_idle(seconds=drain_seconds)
+    else:
+        while completion_waiters.awaited() and time.monotonic() < deadline:
+            time.sleep(DRAIN_POLL_SECONDS)
+    release_own()
+
+
 def release_own() -> None:
     """Release the generations of this process, which stops, without counting the attempt."""
+    watchdog.draining.set()
     watchdog.stopping.set()
     completion_waiters.wake_all()
     for generation in Generation.running_here():
@@ -71,7 +86,8 @@ def poll() -> None:
     for generation in Generation.abandoned(grace_seconds=settings.LEASE_SECONDS * GRACE):
         if not watchdog.is_running(str(generation)):  # otherwise this process runs it and could not renew the lease
             generation.requeue()
-    start_waiting_work()
+    if not watchdog.draining.is_set():
+        start_waiting_work()
 
 
 def start_waiting_work() -> None:

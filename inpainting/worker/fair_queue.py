@@ -87,7 +87,7 @@ def start_next(queue: Queue = Queue.CPU) -> Generation | None:
         running = list(Generation.running_here().values_list("run_alone", flat=True))
         if any(running) or (running and must_run_alone):
             return None
-        while not watchdog.stopping.is_set():
+        while not watchdog.draining.is_set():
             with transaction.atomic():
                 # Those that other processes are starting are skipped. SQLite has one writing transaction at a time.
                 generation = next(iter(_next.instances(queue=queue, alone=must_run_alone)), None)

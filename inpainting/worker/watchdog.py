@@ -39,8 +39,10 @@ class Heartbeat:
         return time.monotonic() - self.last_progress
 
 
+draining = threading.Event()
+"""Set when this process is to stop: no work is started any more."""
 stopping = threading.Event()
-"""Set when this process is to stop: no work is started any more, and waiting requests return."""
+"""Set when its time to finish work is over: running generations are released, and waiting requests return."""
 
 _watches: set[Heartbeat] = set()
 _lock = threading.Lock()

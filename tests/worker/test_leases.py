@@ -19,7 +19,7 @@ from inpainting import tasks
 from inpainting.generations import recovery, submit
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.realtime import events
-from inpainting.worker import fair_queue
+from inpainting.worker import fair_queue, own_threads
 from inpainting.worker import run as running
 from inpainting.worker.run import run, run_waiting
 from inpainting.worker.waiting import wait_until_ended
@@ -174,3 +174,23 @@ def test_users_take_turns_and_the_oldest_generation_of_each_comes_first(
     assert fair_queue.start_next() == second
     assert fair_queue.start_next() == third
     assert fair_queue.start_next() is None
+
+
+def test_before_it_stops_a_process_waits_for_what_it_runs_and_starts_nothing(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+
+    def wait_until_idle(*, seconds: float) -> bool:
+        waits.append(seconds)
+        assert fair_queue.start_next() is None
+        assert started.succeed([])
+        return True
+
+    monkeypatch.setattr(own_threads, "wait_until_idle", wait_until_idle)
+    generate(alice, run=False), generate(alice, run=False)
+    started = fair_queue.start_next()
+    assert started is not None
+    recovery.stop_working(drain_seconds=7)
+    assert waits == [7]
+    assert sorted(Generation.objects.values_list("status", "attempts")) == [("queued", 0), ("succeeded", 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,3 +92,12 @@ def test_after_a_failure_no_message_is_sent_for_some_seconds(monkeypatch: pytest
     with pytest.raises(OperationalError):
         tasks.run_waiting.delay()
     assert sent == [100.0, 105.0]
+
+
+def test_it_waits_until_all_work_has_ended() -> None:
+    assert own_threads.wait_until_idle(seconds=0)
+    end = threading.Event()
+    own_threads.start("some", partial(end.wait, 20), at_most=1)
+    assert not own_threads.wait_until_idle(seconds=0.01)
+    end.set()
+    assert own_threads.wait_until_idle(seconds=20)

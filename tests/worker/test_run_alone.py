@@ -162,7 +162,7 @@ def test_a_release_does_not_count_and_it_still_runs_alone(alice: User, generate:
     for _ in range(4):
         assert start_next() == first
         recovery.release_own()
-        watchdog.stopping.clear()
+        watchdog.draining.clear()
     first.refresh_from_db()
     assert (first.attempts, first.run_alone) == (0, True)
 

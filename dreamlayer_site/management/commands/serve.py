@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +31,7 @@ from dreamlayer_site.health import only_health_checks
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from dreamlayer_site.static_files import build_static_files
 from inpainting.engines.base import Queue
-from inpainting.generations.recovery import recover, release_own, start_poller
+from inpainting.generations.recovery import recover, start_poller, stop_working
 from inpainting.moderation import warn_where_unavailable
 from inpainting.storage import NOT_WRITABLE
 from inpainting.worker import watchdog
@@ -57,7 +58,8 @@ class Command(BaseCommand):
         if options["listener_fd"] is None:
             raise CommandError("Run “python manage.py serve”, without --child.")
         with lock_data_folder(settings.DATA_DIR) if settings.IS_ALONE else nullcontext():
-            self.serve(options["listener_fd"], stop_seconds=max(0, options["stop_seconds"] - EXIT_SECONDS))
+            stop_seconds = settings.DRAIN_SECONDS + max(0, options["stop_seconds"] - EXIT_SECONDS)
+            self.serve(options["listener_fd"], stop_seconds=stop_seconds)
         # Running generations have been released, and worker threads cannot be stopped: exit without waiting for them.
         logging.shutdown()
         os._exit(0)
@@ -78,7 +80,7 @@ class Command(BaseCommand):
             ReceivedBodyMiddleware(only_health_checks(application) if settings.ROLE == "worker" else application),
             endpoints=[f"fd:fileno={listener_fd}"],
             server_name="DreamLayer",
-            before_stop=release_own,
+            before_stop=partial(stop_working, drain_seconds=settings.DRAIN_SECONDS),
             stop_seconds=stop_seconds,
         ).run()
 
