@@ -8,6 +8,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models.signals import post_migrate
 
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
+from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.engines import registry
 
 
@@ -31,10 +32,11 @@ def add_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = global_apps
     except LookupError:
         return  # the table does not exist at the migration that was chosen
     columns = {field.name for field in model._meta.fields}
+    longest = model._meta.get_field("repo").max_length
     rows = model.objects.using(using)
     existing = set(rows.values_list("slug", flat=True))
-    shipped = (*SHIPPED, *(SHIPPED_ADAPTERS if "kind" in columns else ()))
-    missing = [spec_columns(spec) for spec in shipped if spec.slug not in existing]
+    shipped = (*SHIPPED, *(SHIPPED_ADAPTERS if "kind" in columns else ()), *SHIPPED_TOOLS)
+    missing = [spec_columns(spec) for spec in shipped if spec.slug not in existing and len(spec.repo) <= longest]
     # Another process may add them at the same moment.
     rows.bulk_create(
         [model(**{name: value for name, value in values.items() if name in columns}) for values in missing],

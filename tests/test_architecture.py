@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "diffusers", "transformers", "accelerate")
 IMPORTED_ONLY_BY = dict.fromkeys(HEAVY, "inpainting.engines.diffusion")
-IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.engines.erase.onnx_networks"
+IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.engines.onnx_sessions"
 IMPORTED_ONLY_BY["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
 IMPORTED_ONLY_BY |= dict.fromkeys(("boto3", "botocore", "storages"), "inpainting.s3_storage")
 IMPORTED_ONLY_BY["channels_redis"] = "inpainting.realtime.redis_channel_layer"

@@ -122,3 +122,41 @@ def with_external_numbers() -> bytes:
     entry.key, entry.value = "location", "../../etc/passwd"
     data: bytes = model.SerializeToString()
     return data
+
+
+def salient(side: int | str = 320, *, name: str = "input.1", channels: int = 1, gain: float = 1) -> bytes:
+    """A graph with the input and outputs of the published U²-Net and IS-Net: one picture, several maps.
+
+    Channel n of the first output is the picture's colour channel n, brighter towards the right, times `gain`.
+    """
+    sides = ("batch", side, side) if isinstance(side, str) else (1, side, side)
+    batch, *square = sides
+    nodes = [
+        helper.make_node("Slice", [name, "first", "end", "axis"], ["maps"]),
+        helper.make_node("Mul", ["maps", "gain"], ["d0"]),
+        helper.make_node("Neg", ["d0"], ["d1"]),
+    ]
+    numbers = [
+        number("first", [0], np.int64),
+        number("end", [channels], np.int64),
+        number("axis", [1], np.int64),
+        number("gain", gain),
+    ]
+    if channels == 4:  # the background where no colour is strong
+        nodes[1:2] = [
+            helper.make_node("Mul", ["maps", "gain"], ["colours"]),
+            helper.make_node("ReduceMax", ["colours"], ["most"], axes=[1], keepdims=1),
+            helper.make_node("Sub", ["half", "most"], ["background"]),
+            helper.make_node("Concat", ["background", "colours"], ["d0"], axis=1),
+        ]
+        numbers.append(number("half", 1))
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(name, FLOAT, [batch, 3, *square])],
+        [helper.make_tensor_value_info(output, FLOAT, [batch, channels, *square]) for output in ("d0", "d1")],
+        numbers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    data: bytes = model.SerializeToString()
+    return data

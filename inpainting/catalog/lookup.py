@@ -46,6 +46,15 @@ class Catalog:
         generating = families.generating()
         return [row for row in self._rows if row.kind == kind and row.family in generating]
 
+    def tools(self, use: str) -> list[InferenceModel]:
+        """The models that paint nothing, installed or not. use: MODERATION, SEGMENTATION or CAPTIONS."""
+        names = families.names(engine=use)
+        return [row for row in self._rows if row.kind == Kind.CHECKPOINT and row.family in names]
+
+    def find_tool(self, name: str, use: str) -> InferenceModel | None:
+        """The model of that name for a use, installed or not; None where there is none."""
+        return next(iter(filter_by_name(self.tools(use), name)), None)
+
     def installed(self, engine: str = DIFFUSION) -> list[InferenceModel]:
         """Return the installed checkpoints of an engine, the default one first."""
         names = families.names(engine=engine)

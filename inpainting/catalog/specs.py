@@ -96,6 +96,10 @@ class Source(StrEnum):
     HUB = "hub"
     FOLDER = "folder"
     FILE = "file"
+    URL = "url"
+
+
+REMOTE = (Source.HUB, Source.URL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,8 @@ class ModelSpec:
     """A model that an engine can load. Checked when built; raises InvalidRequest.
 
     control: kind of control image, of ControlNets only.
-    repo, revision: on the hub; revision is a full commit hash, or "" for the newest at the first pull.
+    repo, revision: on the hub, or the https address of a single file, with `#sha256=…` or `#md5=…` where its publisher
+    names that hash; revision is a full commit hash, or "" for the newest at the first pull.
     variant: preferred variant of the weights, such as "fp16"; "" is the plain one. Where a repository has several ONNX
     files, embeddings or IP-Adapters, the name of the file without suffix.
     size_bytes: of the download, None until a pull has asked the hub. memory_bytes: estimated need of one painting at

@@ -1,4 +1,4 @@
-"""The segmenters of this process, by name: one for each module beside this one."""
+"""The segmenters by name: one for each module beside this one, and the segmentation models of the catalog."""
 
 from __future__ import annotations
 
@@ -7,29 +7,41 @@ from functools import cache
 from importlib import import_module
 
 from inpainting import segmenters as package
+from inpainting.catalog.families import SEGMENTATION
+from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest
 from inpainting.segmenters.base import Segmenter
+from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter
 
-NO_SEGMENTERS = {"base", "geodesic", "registry"}
+NO_SEGMENTERS = {"base", "geodesic", "networks", "registry"}
 DEFAULT = "grabcut"
 
 
 @cache
 def segmenters() -> dict[str, Segmenter]:
-    """Every segmenter by its name, made by `create` of its module."""
+    """The segmenters that need no model, by name, made by `create` of their module."""
     names = (module.name for module in pkgutil.iter_modules(package.__path__) if module.name not in NO_SEGMENTERS)
     made: list[Segmenter] = [import_module(f"{package.__name__}.{name}").create() for name in names]
     return {segmenter.name: segmenter for segmenter in made}
 
 
 def find(name: str) -> Segmenter:
-    """The segmenter of that name. Raises InvalidRequest, `segmenter_not_found`, which lists the names."""
+    """The segmenter of that name: of a module, or else a model of the catalog.
+
+    Raises InvalidRequest: `segmenter_not_found`, which lists the names, or `model_unavailable` with the command that
+    installs the model.
+    """
     segmenter = segmenters().get(name)
-    if segmenter is None:
+    if segmenter is not None:
+        return segmenter
+    catalog = Catalog()
+    row = catalog.find_tool(name, SEGMENTATION)
+    if row is None:
+        names = [*segmenters(), *(row.slug for row in catalog.tools(SEGMENTATION))]
         raise InvalidRequest(
-            f"There is no segmenter called “{name[:60]}”; the segmenters are: {', '.join(segmenters())}.",
+            f"There is no segmenter called “{name[:60]}”; the segmenters are: {', '.join(names)}.",
             code="segmenter_not_found",
             field="segmenter",
             actual=name[:60],
         )
-    return segmenter
+    return CatalogSegmenter(row.spec)

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.audit import Action
 from accounts.models import AuditEntry, SignedInRequest
 from inpainting.catalog import families
-from inpainting.catalog.families import MODERATION
+from inpainting.catalog.families import CAPTIONS, MODERATION, SEGMENTATION
 from inpainting.catalog.specs import Kind
 from inpainting.catalog.store.pull import remove_files, start_pull_process
 from inpainting.core.errors import PaintingError
@@ -30,6 +30,8 @@ TITLES: dict[str, str] = {
     Kind.IP_ADAPTER: "IP-Adapters: an image prompt",
     Kind.EMBEDDING: "Embeddings: words for the prompt",
     Kind.VAE: "VAEs: encoders and decoders",
+    SEGMENTATION: "Segmenters: find an object",
+    CAPTIONS: "Captioners: describe a picture",
     MODERATION: "Safety checkers",
     UNKNOWN: "Models of families that this version does not know",
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inpainting.catalog import families
-from inpainting.catalog.families import MODERATION, DiffusersLayout, ModelFamily
+from inpainting.catalog.families import TOOLS, DiffusersLayout, ModelFamily
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.settings_table import SETTINGS
@@ -23,7 +23,7 @@ MAY_NAME_FAMILIES = ("inpainting/catalog/families", "inpainting/catalog/shipped.
 
 @pytest.mark.parametrize("family", DECLARED, ids=[family.name for family in DECLARED])
 def test_a_declaration_refers_only_to_what_exists(family: ModelFamily) -> None:
-    assert family.engine in {*registry.engines(), MODERATION}
+    assert family.engine in {*registry.engines(), *TOOLS}
     shipped = {spec.slug: spec for spec in (*SHIPPED, *SHIPPED_ADAPTERS)}
     assert {shipped[slug].family for slug in family.text_features.values()} <= {family.name}
     assert family.ignored_settings <= {row.name for row in SETTINGS}

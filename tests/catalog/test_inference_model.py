@@ -17,6 +17,7 @@ from inpainting.api.native.fields import Img2ImgForm, checked
 from inpainting.apps import add_shipped_models
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
+from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.specs import Source
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import InferenceModel
@@ -37,8 +38,8 @@ def install(model: InferenceModel, settings: Any, tmp_path: Path) -> None:
 
 def test_the_shipped_models_are_listed_and_none_is_installed(db: None) -> None:
     rows = list(InferenceModel.objects.all())
-    assert [row.slug for row in rows] == [spec.slug for spec in (*SHIPPED, *SHIPPED_ADAPTERS)]
-    assert [row.spec for row in rows] == [*SHIPPED, *SHIPPED_ADAPTERS]
+    assert [row.slug for row in rows] == [spec.slug for spec in (*SHIPPED, *SHIPPED_ADAPTERS, *SHIPPED_TOOLS)]
+    assert [row.spec for row in rows] == [*SHIPPED, *SHIPPED_ADAPTERS, *SHIPPED_TOOLS]
     assert Catalog().default() is None
     for row in rows:
         row.full_clean()

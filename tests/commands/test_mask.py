@@ -96,7 +96,7 @@ def test_what_cannot_be_selected_is_reported_and_the_rest_written(photos: Path) 
         (("--click", "300,3"), "could not be selected"),
     ],
 )
-def test_wrong_arguments_are_refused(photos: Path, arguments: tuple[str, ...], words: str) -> None:
+def test_wrong_arguments_are_refused(db: None, photos: Path, arguments: tuple[str, ...], words: str) -> None:
     out = photos.parent / "mask.png"
     with pytest.raises(CommandError, match=words):
         mask(photos / "a.png", "-o", out, *arguments)

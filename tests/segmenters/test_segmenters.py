@@ -153,6 +153,6 @@ def test_a_selection_lies_within_the_image() -> None:
             candidates_of(GRABCUT, Picture(np.zeros((64, 96, 3), np.uint8)), selection)
 
 
-def test_an_unknown_segmenter_is_refused_with_the_names() -> None:
+def test_an_unknown_segmenter_is_refused_with_the_names(db: None) -> None:
     with pytest.raises(InvalidRequest, match="the segmenters are: grabcut"):
         registry.find("magic")

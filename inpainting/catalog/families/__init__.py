@@ -16,8 +16,11 @@ from typing import Any
 
 from inpainting.core.settings_table import SCHEDULERS
 
-MODERATION = "moderation"
-"""In place of an engine's name: the user of the family's models is the safety checker."""
+MODERATION, SEGMENTATION, CAPTIONS = "moderation", "segmentation", "captions"
+"""In place of an engine's name: the models are safety checkers, segmenters or captioners, and paint nothing."""
+TOOLS = frozenset({MODERATION, SEGMENTATION, CAPTIONS})
+ANY_NAME = ""
+"""In place of the name of a network's only input."""
 MAX_GUIDANCE_SCALE = 20.0
 """Highest `guidance_scale` of families that declare no other."""
 
@@ -66,12 +69,12 @@ class DiffusersLayout:
         return next((reason for pattern, reason in self.refusals.items() if re.match(pattern, name)), "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OnnxLayout:
-    """One ONNX file with the inputs `image` and `mask`. element_type: of inputs and output, by ONNX's number and by
-    name."""
+    """One ONNX file. element_type: of inputs and output, by ONNX's number and by name. inputs: name -> channels."""
 
     element_type: tuple[int, str]
+    inputs: Mapping[str, int] = field(default_factory=lambda: {"image": 3, "mask": 1})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,8 @@ class ModelFamily:
     """A model architecture: how its models are built, checked, loaded and run. Whether a model was trained for
     inpainting is read from its weights.
 
-    name: in the API, the catalog and commands. label: for people. engine: DIFFUSION, ERASE or MODERATION.
+    name: in the API, the catalog and commands. label: for people. engine: DIFFUSION, ERASE or one of
+    TOOLS.
     implementation: "module:name" of the class or function that computes. pipeline_class: the class of diffusers that
     its files are loaded with; pipeline_arguments: passed to it, such as components that are not loaded.
     overflows_float16: its activations do not fit float16; bfloat16 is used instead.
@@ -152,7 +156,7 @@ class ModelFamily:
     @property
     def generates(self) -> bool:
         """Whether people may choose its models to paint with."""
-        return self.engine != MODERATION
+        return self.engine not in TOOLS
 
     def clip_skip_of_layer(self, layer: int) -> int:
         """The setting `clip_skip`, which is 1 for `text_layer`, for a layer of the text encoder counted from its end.

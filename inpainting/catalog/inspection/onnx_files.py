@@ -1,4 +1,4 @@
-"""One ONNX network for erasing, checked without loading it.
+"""One ONNX network, checked without loading it.
 
 Its graph is made of ONNX's own operators and holds all of its numbers itself.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inpainting.catalog.families import OnnxLayout
+from inpainting.catalog.families import ANY_NAME, OnnxLayout
 from inpainting.catalog.inspection import onnx_protobuf
 from inpainting.catalog.inspection.files import ONNX, ModelRefused, check_names, quoted
 from inpainting.catalog.inspection.onnx_protobuf import OnnxFile
 
 MAX_ONNX_BYTES = 2**30
-"""The largest that is published has 208 MB; protobuf itself ends at 2 GB."""
+"""The largest that is published, BiRefNet, has 973 MB; protobuf itself ends at 2 GB."""
 ONNX_DOMAINS = frozenset({"", "ai.onnx"})
 """Operator domains that a graph may use: ONNX's own, by either name. Others run libraries of third parties."""
 ONNX_SIDES = (64, 2048)
@@ -44,21 +44,25 @@ def check_onnx_size(name: str, size: int) -> None:
 
 
 def check_inputs_and_output(name: str, file: OnnxFile, family: str, layout: OnnxLayout) -> None:
-    """Inputs: image [1, 3, side, side] and mask [1, 1, side, side]; one output. Any size may be free."""
+    """Inputs: [1, channels, side, side]; at least one output. Any size may be free."""
     number, type_name = layout.element_type
-    if set(file.inputs) != {"image", "mask"} or not file.outputs:
+    wanted = dict(layout.inputs)
+    if ANY_NAME in wanted and len(file.inputs) == 1:
+        wanted = {next(iter(file.inputs)): wanted[ANY_NAME]}
+    if set(file.inputs) != set(wanted) or not file.outputs:
         names = ", ".join(sorted(file.inputs)) or "nothing"
-        raise ModelRefused(f"{name} takes {quoted(names)}; the family {family} takes image and mask.")
+        expected = "one picture" if ANY_NAME in wanted else " and ".join(wanted)
+        raise ModelRefused(f"{name} takes {quoted(names)}; the family {family} takes {expected}.")
     for value in (*file.inputs.values(), next(iter(file.outputs.values()))):
         if value.type != number:
             raise ModelRefused(
                 f"{name} takes or gives something else than {type_name}, so it is not of the family {family}."
             )
     sides = set()
-    for part, channels in (("image", 3), ("mask", 1)):
+    for part, channels in wanted.items():
         shape = file.inputs[part].shape
         if len(shape) != 4 or shape[0] not in (None, 1) or shape[1] not in (None, channels):
-            raise ModelRefused(f"{name} takes {part} in another shape than [1, {channels}, height, width].")
+            raise ModelRefused(f"{name} takes {quoted(part)} in another shape than [1, {channels}, height, width].")
         sides |= set(shape[2:])
     if len(sides) > 1 or not all(side is None or ONNX_SIDES[0] <= side <= ONNX_SIDES[1] for side in sides):
         raise ModelRefused(f"{name} must take squares of {ONNX_SIDES[0]} to {ONNX_SIDES[1]} pixels, or any size.")

@@ -70,7 +70,11 @@ class InferenceModel(ConditionalUpdate):
         choices=source_choices,
         default=specs.Source.HUB.value,
     )
-    repo = models.CharField(max_length=96, blank=True, help_text="repository on the hub, such as owner/name")
+    repo = models.CharField(
+        max_length=300,
+        blank=True,
+        help_text="repository on the hub, such as owner/name, or the https address of a file",
+    )
     revision = models.CharField(
         max_length=40, blank=True, help_text="full commit hash; empty: the newest, pinned by the first pull",
         validators=[RegexValidator(specs.REVISION, "A revision is a whole commit hash of 40 characters.")],
@@ -128,7 +132,7 @@ class InferenceModel(ConditionalUpdate):
             raise ValidationError({"is_fallback": f"A model of the family {self.family} paints nothing."})
         if self.is_fallback and self.kind != Kind.CHECKPOINT:
             raise ValidationError({"is_fallback": "An adapter paints nothing by itself."})
-        if self.source == specs.Source.HUB and not self.repo:
+        if self.source in (specs.Source.HUB, specs.Source.URL) and not self.repo:
             raise ValidationError({"repo": "A model from the hub needs a repository."})
         is_checkpoint = self.kind == Kind.CHECKPOINT and self.family in families.names()
         if is_checkpoint and self.guidance_scale is not None:

@@ -189,15 +189,18 @@ def verify(
     Raises ModelRefused for other bytes than promised or pinned, and removes the file.
     """
     sha256, git_sha1 = hashlib.sha256(), hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
+    md5 = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as opened:
         while chunk := opened.read(CHUNK_BYTES):
             sha256.update(chunk)
             git_sha1.update(chunk)
+            md5.update(chunk)
             report(f"Checking {file.name}")
     wrong = (
         path.stat().st_size != file.size
         or file.sha256 not in ("", sha256.hexdigest())
         or file.git_sha1 not in ("", git_sha1.hexdigest())
+        or file.md5 not in ("", md5.hexdigest())
     )
     if wrong:
         path.unlink()

@@ -45,13 +45,20 @@ class ModelUnavailable(EngineFailed):
 class ManifestFile:
     """One file: its name in the model's folder, its size, and the hashes that its source promises, if any.
 
-    sha256: of the bytes, in hex. git_sha1: of git's blob, in hex.
+    sha256, md5: of the bytes, in hex. git_sha1: of git's blob, in hex.
     """
 
     name: str
     size: int
     sha256: str = ""
     git_sha1: str = ""
+    md5: str = ""
+
+    @property
+    def published_hash(self) -> str:
+        """The hash that the source promises, with its name; "" where it promises none."""
+        promised = {"sha256": self.sha256, "md5": self.md5, "git": self.git_sha1}
+        return next((f"{name} {value}" for name, value in promised.items() if value), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from inpainting.catalog import families
-from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.core.keepalive import run_in_thread
-from inpainting.engines.erase.network_inputs import Inputs, PrepareInputs
-
-logger = logging.getLogger(__name__)
+from inpainting.engines.erase.network_inputs import PrepareInputs
+from inpainting.engines.onnx_sessions import load_session, run_session
 
 SIDE = 512
 """Side of the window in pixels for a graph with dynamic sizes: both families were published for it."""
-FAILURES = (
-    *(errors.Fail, errors.InvalidArgument, errors.InvalidGraph),
-    *(errors.InvalidProtobuf, errors.NoSuchFile, errors.NotImplemented),
-    *(errors.RuntimeException, errors.EPFail, RuntimeError, ValueError),
-)
 
 
 class OnnxNetwork:
     """A session of one ONNX file. side: height and width of its input, in pixels."""
 
     def __init__(self, spec: ModelSpec, path: Path) -> None:
-        check_model(path, spec.family)
-        options = onnxruntime.SessionOptions()
-        options.use_deterministic_compute = True
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except FAILURES as error:
-            logger.exception("%s cannot be loaded", spec.slug)
-            reason = str(error).splitlines()[0][:200]
-            raise EngineFailed(
-                f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable"
-            ) from error
+        self.session = load_session(spec, path)
         self.label = spec.label
         self.inputs: PrepareInputs = families.get(spec.family).load_implementation()
         width = next(node for node in self.session.get_inputs() if node.name == "image").shape[-1]
@@ -62,7 +39,7 @@ class OnnxNetwork:
         """
         visible = transformed(np.where(hole[:, :, None], np.uint8(0), picture), symmetry)
         feeds = self.inputs(visible, transformed(hole, symmetry))
-        painted = self._run(feeds, on_wait)
+        painted = run_session(self.session, self.label, feeds, on_wait)
         if painted.shape != (1, 3, self.side, self.side) or not np.isfinite(painted).all():
             raise EngineFailed(
                 f"The model {self.label} returned {painted.shape} {painted.dtype}, or values that are not finite.",
@@ -71,25 +48,6 @@ class OnnxNetwork:
         # Both return 0 to 255: LaMa as float32, which may exceed the range slightly, MI-GAN as uint8.
         colours = np.clip(np.rint(painted[0].astype(np.float32)), 0, 255).astype(np.uint8)
         return np.ascontiguousarray(inverse_transformed(colours.transpose(1, 2, 0), symmetry))
-
-    def _run(self, feeds: Inputs, on_wait: Callable[[], None]) -> NDArray[Any]:
-        options = onnxruntime.RunOptions()
-
-        def keepalive() -> None:
-            try:
-                on_wait()
-            except BaseException:
-                options.terminate = True
-                raise
-
-        try:
-            return np.asarray(run_in_thread(partial(self.session.run, None, feeds, options), keepalive)[0])
-        except FAILURES as error:
-            logger.exception("%s failed", self.label)
-            raise EngineFailed(
-                f"The model {self.label} failed ({type(error).__name__}); see the server's log.",
-                code="model_failed",
-            ) from error
 
 
 def transformed(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from inpainting.catalog.specs import Control, Kind, ModelSpec, Source
 from inpainting.catalog.store.additions import add, add_found, exists, named
 from inpainting.catalog.store.hub import check_repo
 from inpainting.catalog.store.pull import PullLost
+from inpainting.catalog.store.release_file import RELEASE, release
 from inpainting.catalog.store.sources import LocalSource
 from inpainting.core.errors import PaintingError
 from inpainting.core.setting import ERASE
@@ -40,7 +41,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--control", choices=[control.value for control in Control], help="kind of control image of a ControlNet"
         )
-        parser.add_argument("--from", dest="origin", metavar="FOLDER_FILE_OR_HUB_REPO")
+        parser.add_argument("--from", dest="origin", metavar="FOLDER_FILE_URL_OR_HUB_REPO")
         parser.add_argument(
             "--config",
             default="",
@@ -75,6 +76,7 @@ class Command(BaseCommand):
     def add(self, options: dict[str, Any]) -> None:
         path = Path(options["origin"])
         is_local = path.exists() or options["origin"].startswith((".", "/", "~"))
+        remote = Source.URL if options["origin"].startswith(RELEASE) else Source.HUB
         try:
             model = InferenceModel.from_spec(
                 ModelSpec(
@@ -83,7 +85,7 @@ class Command(BaseCommand):
                     family=options["family"],
                     kind=Kind(options["kind"]),
                     control=Control(options["control"]) if options["control"] else None,
-                    source=Source.FOLDER if is_local else Source.HUB,
+                    source=Source.FOLDER if is_local else remote,
                     repo="" if is_local else options["origin"],
                     variant=options["variant"],
                     licence=options["licence"],
@@ -97,7 +99,7 @@ class Command(BaseCommand):
                     self.stdout.write(manifest.left_sentence)
                 self.stdout.write(f"{model.slug} is installed in {model.folder}.")
                 return
-            check_repo(model.repo)
+            (release if model.source == Source.URL else check_repo)(model.repo)
             model.full_clean()
             model.save(force_insert=True)
         except PaintingError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,24 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
 from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.specs import REMOTE, Source
 from inpainting.catalog.store.hub import HubSource, go_online
 from inpainting.catalog.store.pull import PullLost, pull
+from inpainting.catalog.store.release_file import RELEASE, UrlSource
 from inpainting.catalog.store.sources import LocalSource, Manifest, ModelSource
 from inpainting.core.errors import PaintingError
 from inpainting.models import InferenceModel
+from inpainting.net import RemoteFile, open_remote_file, site_policy
+
+DOWNLOAD_SECONDS = 6 * 3600.0
+"""The longest time for one connection."""
 
 
 class Command(BaseCommand):
     help = (
-        "Install the files of a model from its repository on the hub, or from a local folder. Resumes interrupted "
-        "downloads and checks every hash. The first pull pins revision and hashes; later pulls must match them."
+        "Install the files of a model from its repository on the hub, its https address, or from a local folder. "
+        "Resumes interrupted downloads and checks every hash. The first pull pins revision and hashes; later pulls "
+        "must match them."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -68,19 +77,30 @@ class Command(BaseCommand):
             return LocalSource(path, config=config)
         if not model.repo:
             raise ModelRefused(f"{model.slug} has no repository on the hub; --from names its folder or file.")
+        if model.repo.startswith(RELEASE):
+            return UrlSource(model.repo, open_release)
         go_online()
         return HubSource()
 
     def describe(self, model: InferenceModel, manifest: Manifest) -> None:
         self.stdout.write(f"{model.label} ({model.slug})")
-        self.stdout.write(f"  from     {model.repo if manifest.source == 'hub' else 'this machine'}")
+        self.stdout.write(f"  from     {model.repo if manifest.source in REMOTE else 'this machine'}")
         if manifest.revision:
             self.stdout.write(f"  revision {manifest.revision}{'' if model.revision else ', pinned from now on'}")
         self.stdout.write(f"  licence  {model.licence or manifest.licence or 'not known'} {model.licence_url}".rstrip())
+        if manifest.source == Source.URL:
+            self.stdout.write(
+                f"  hash     {manifest.files[0].published_hash or 'none published; the first pull pins its own'}"
+            )
         self.stdout.write(f"  size     {len(manifest.files)} files, {filesizeformat(manifest.size_bytes)}")
         if manifest.left:
             self.stdout.write(manifest.left_sentence)
         self.stdout.flush()
+
+
+def open_release(url: str, first_byte: int) -> AbstractContextManager[RemoteFile]:
+    policy = replace(site_policy(), total_seconds=DOWNLOAD_SECONDS)
+    return open_remote_file(url, first_byte=first_byte, policy=policy)
 
 
 def confirmed() -> bool:

@@ -395,7 +395,7 @@ def test_a_repository_is_added_and_pulled(db: None, hub: Hub) -> None:
         ("mine", "/no/such/folder", "There is no folder"),
         ("mine", "a/b--c", "no repository"),
         ("mine", "../../no/such", "There is no folder"),
-        ("mine", "https://example.org/x", "no repository"),
+        ("mine", "https://example.org/x", "no https address"),
         ("sd15", REPO, "already"),
     ],
 )

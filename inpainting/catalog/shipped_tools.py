@@ -1,0 +1,64 @@
+"""Segmenters and captioners that the catalog lists from the start. Their weights are not shipped."""
+
+from __future__ import annotations
+
+from inpainting.catalog.specs import ModelSpec, Source
+
+MB = 10**6
+APACHE, MIT, NOT_STATED = "Apache-2.0", "MIT", "not stated by its publisher"
+REMBG = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
+
+SALIENT_OBJECTS = tuple(
+    ModelSpec(
+        slug=slug,
+        label=label,
+        family=family,
+        source=Source.URL,
+        repo=f"{REMBG}/{file}.onnx#md5={md5}",
+        licence=licence,
+        licence_url=f"https://github.com/{project}",
+        size_bytes=size * MB,
+        memory_bytes=memory * MB,
+    )
+    for slug, label, family, file, md5, licence, project, size, memory in (
+        (
+            *("u2net", "U²-Net", "u2net", "u2net", "60024c5c889badc19c04ad937298a77b"),
+            *(APACHE, "xuebinqin/U-2-Net", 176, 700),
+        ),
+        (
+            *("u2netp", "U²-Net, small", "u2net", "u2netp", "8e83ca70e441ab06c318d82300c84806"),
+            *(APACHE, "xuebinqin/U-2-Net", 5, 400),
+        ),
+        (
+            *("u2net_human_seg", "U²-Net for people", "u2net", "u2net_human_seg", "c09ddc2e0104f800e3e1bb4652583d1f"),
+            *(APACHE, "xuebinqin/U-2-Net", 176, 700),
+        ),
+        (
+            *("u2net_cloth_seg", "U²-Net for garments", "u2net-cloth-seg", "u2net_cloth_seg"),
+            *("2434d1f3cb744e0e49386c906e5a08bb", MIT, "levindabhi/cloth-segmentation", 176, 2_000),
+        ),
+        (
+            *("silueta", "Silueta", "u2net", "silueta", "55e59e0d8062d2f5d013f4725ee84782"),
+            *(NOT_STATED, "xuebinqin/U-2-Net/issues/295", 44, 400),
+        ),
+        (
+            *("isnet-general-use", "IS-Net", "isnet", "isnet-general-use", "fc16ebd8b0c10d971d3513d564d01e29"),
+            *(APACHE, "xuebinqin/DIS", 179, 1_500),
+        ),
+        (
+            *("isnet-anime", "IS-Net for drawings", "isnet-anime", "isnet-anime", "6f184e756bb3bd901c8849220a83e38e"),
+            *(APACHE, "SkyTNT/anime-segmentation", 176, 1_500),
+        ),
+        (
+            *("birefnet-general", "BiRefNet", "birefnet", "BiRefNet-general-epoch_244"),
+            *("7a35a0141cbbc80de11d9c9a28f52697", MIT, "ZhengPeng7/BiRefNet", 973, 8_000),
+        ),
+        (
+            *("birefnet-general-lite", "BiRefNet, small", "birefnet", "BiRefNet-general-bb_swin_v1_tiny-epoch_232"),
+            *("4fab47adc4ff364be1713e97b7e66334", MIT, "ZhengPeng7/BiRefNet", 224, 4_000),
+        ),
+    )
+)
+"""The ONNX files of rembg's release, by rembg's names. Its source states their MD5; sizes and memory are estimates."""
+
+SHIPPED_TOOLS = SALIENT_OBJECTS

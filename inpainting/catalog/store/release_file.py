@@ -1,0 +1,91 @@
+"""A model that is one file at an https address, such as that of a release."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from inpainting.catalog.inspection.files import ModelRefused, quoted
+from inpainting.catalog.inspection.model_files import model_files
+from inpainting.catalog.inspection.onnx_files import check_onnx_size
+from inpainting.catalog.rows.inference_model import InferenceModel
+from inpainting.catalog.specs import Source
+from inpainting.catalog.store.sources import Manifest, ManifestFile, ModelUnavailable, OnBytes
+from inpainting.core.errors import EngineFailed
+
+RELEASE = "https://"
+ATTEMPTS = 5
+"""Times that an interrupted download is resumed."""
+PAUSE_SECONDS = 1.0
+URL = re.compile(
+    r"https://[^#\s]+/(?P<name>[\w.-]+\.onnx)(?:#(?:sha256=(?P<sha256>[0-9a-f]{64})|md5=(?P<md5>[0-9a-f]{32})))?"
+)
+
+
+class Remote(Protocol):
+    """size: of the whole file in bytes. body: from the requested byte on."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def body(self) -> Iterator[bytes]: ...
+
+
+OpenRemote = Callable[[str, int], AbstractContextManager[Remote]]
+"""(URL, first byte) -> the file. Raises EngineFailed, also while the body is read."""
+
+
+def release(url: str) -> tuple[str, str, str]:
+    """The name of the file at an address, its SHA-256 and its MD5, "" where not stated. Raises ModelRefused."""
+    match = URL.fullmatch(url)
+    if match is None:
+        raise ModelRefused(
+            f"{quoted(url)} is no https address of an .onnx file, with “#sha256=…” or “#md5=…” at its end or without."
+        )
+    return match["name"], match["sha256"] or "", match["md5"] or ""
+
+
+class UrlSource:
+    """One file at an address. Raises ModelRefused for another kind of address."""
+
+    def __init__(self, url: str, open_remote: OpenRemote) -> None:
+        self.url = url.partition("#")[0]
+        self.name, self.sha256, self.md5 = release(url)
+        self.open_remote = open_remote
+
+    def manifest(self, model: InferenceModel) -> Manifest:
+        model_files([self.name], model.family, "", dict)
+        with self.open_remote(self.url, 0) as remote:
+            size = remote.size
+        check_onnx_size(self.name, size)
+        return Manifest(Source.URL, "", (ManifestFile(self.name, size, sha256=self.sha256, md5=self.md5),))
+
+    def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self.append(file, target, on_bytes)
+                return
+            except EngineFailed as error:
+                if attempt == ATTEMPTS:
+                    raise ModelUnavailable(error.message) from error
+                time.sleep(PAUSE_SECONDS * attempt)
+
+    def append(self, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
+        """Append to a file what is missing of it."""
+        with target.open("ab") as opened:
+            missing = file.size - opened.tell()
+            if missing <= 0:
+                return
+            with self.open_remote(self.url, opened.tell()) as remote:
+                for part in remote.body:
+                    opened.write(part[:missing])
+                    on_bytes(len(part[:missing]))
+                    missing -= len(part)
+                    if missing <= 0:
+                        return
+        raise ModelUnavailable(f"{self.url} ended before all of the file had come.")

@@ -1,0 +1,69 @@
+"""onnxruntime sessions of the networks of the catalog, on the CPU. Imports onnxruntime."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+from inpainting.catalog.inspection.model_files import check_model
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.core.keepalive import run_in_thread
+
+logger = logging.getLogger(__name__)
+
+FAILURES = (
+    *(errors.Fail, errors.InvalidArgument, errors.InvalidGraph),
+    *(errors.InvalidProtobuf, errors.NoSuchFile, errors.NotImplemented),
+    *(errors.RuntimeException, errors.EPFail, RuntimeError, ValueError),
+)
+
+
+def load_session(spec: ModelSpec, path: Path) -> onnxruntime.InferenceSession:
+    """Check an ONNX file and load it. Raises EngineFailed: `model_refused`, `model_unavailable`."""
+    check_model(path, spec.family)
+    options = onnxruntime.SessionOptions()
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except FAILURES as error:
+        logger.exception("%s cannot be loaded", spec.slug)
+        reason = str(error).splitlines()[0][:200]
+        raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error
+
+
+def run_session(
+    session: onnxruntime.InferenceSession,
+    label: str,
+    feeds: Mapping[str, NDArray[Any]],
+    on_wait: Callable[[], None] = lambda: None,
+) -> NDArray[Any]:
+    """The first output. label: the model's, for messages. Raises EngineFailed, `model_failed`.
+
+    on_wait: called while the network runs; an exception from it terminates the run.
+    """
+    options = onnxruntime.RunOptions()
+
+    def keepalive() -> None:
+        try:
+            on_wait()
+        except BaseException:
+            options.terminate = True
+            raise
+
+    try:
+        return np.asarray(run_in_thread(partial(session.run, None, feeds, options), keepalive)[0])
+    except FAILURES as error:
+        logger.exception("%s failed", label)
+        raise EngineFailed(
+            f"The model {label} failed ({type(error).__name__}); see the server's log.", code="model_failed"
+        ) from error
