@@ -365,6 +365,8 @@ SAFETY_CHECKER = env.str("DREAMLAYER_SAFETY_CHECKER", "off")
 MAX_PAINT_MEGAPIXELS = env.float("DREAMLAYER_MAX_PAINT_MEGAPIXELS", 40)
 # Whether the compatible APIs answer 503 instead of painting with another engine while no diffusion model is installed.
 COMPAT_REQUIRE_DIFFUSION = env.bool("DREAMLAYER_COMPAT_REQUIRE_DIFFUSION", False)
+# Of FooocusAPI: whether generate_mask uses the built-in segmenter where the requested model is not installed.
+FOOOCUS_BUILT_IN_MASKS = env.bool("DREAMLAYER_FOOOCUS_BUILT_IN_MASKS", False)
 # Of FooocusAPI: called for requests without webhook_url; and whether the message is a JSON text that contains JSON.
 FOOOCUS_WEBHOOK_URL = env.str("DREAMLAYER_FOOOCUS_WEBHOOK_URL", "")
 FOOOCUS_WEBHOOK_AS_TEXT = env.bool("DREAMLAYER_FOOOCUS_WEBHOOK_AS_TEXT", False)

@@ -38,7 +38,7 @@ FLOORS = [
         *("inpainting.realtime.redis_channel_layer", "inpainting.storage", "inpainting.s3_storage"),
         *("inpainting.apps", "inpainting.checks", "inpainting.net", "inpainting.media"),
     ],
-    ["inpainting.engines", "inpainting.segmenters"],
+    ["inpainting.engines", "inpainting.segmenters", "inpainting.captioning"],
     ["inpainting.catalog"],
     ["inpainting.leases", "inpainting.compiled_query"],
     ["inpainting.core"],

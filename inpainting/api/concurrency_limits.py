@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -42,3 +43,7 @@ class ConcurrencyLimit:
 
 limit_fetches = ConcurrencyLimit("pictures fetched at a time", "FETCHES_PER_USER")
 limit_segmentations = ConcurrencyLimit("objects selected at a time", "SEGMENTATIONS_PER_USER")
+
+# Each computes for up to a few seconds, so that workers and other requests keep a processor.
+computing = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
+"""Held while an object is selected or a picture is described."""

@@ -23,6 +23,7 @@ class Hint(StrEnum):
     BOX = "box"
     WORDS = "words"
     CATEGORY = "category"
+    TOLERANCE = "tolerance"
 
 
 HOW_TO_MARK = {
@@ -46,17 +47,21 @@ class Point:
 class Selection:
     """The object: points on and beside it, a box around it, words for it, or its category; by default the main one.
 
-    Raises InvalidRequest for more than MAX_POINTS points or MAX_WORDS_CHARACTERS characters.
+    tolerance: by how much a colour may differ, 0 to 255; None is the segmenter's default. Raises InvalidRequest for
+    more than MAX_POINTS points, more than MAX_WORDS_CHARACTERS characters, or a tolerance out of range.
     """
 
     points: tuple[Point, ...] = ()
     box: Box | None = None
     words: str = ""
     category: str = ""
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         check_count("points", len(self.points), MAX_POINTS, f"points has {len(self.points)} entries")
         check_text("words", self.words, MAX_WORDS_CHARACTERS)
+        if self.tolerance is not None:
+            check_range("tolerance", self.tolerance, 0, 255)
 
     @property
     def hints(self) -> frozenset[Hint]:
@@ -66,6 +71,7 @@ class Selection:
             Hint.BOX: self.box is not None,
             Hint.WORDS: self.words.strip(),
             Hint.CATEGORY: self.category,
+            Hint.TOLERANCE: self.tolerance is not None,
         }
         return frozenset(hint for hint, value in said.items() if value)
 

@@ -582,12 +582,6 @@ def test_models_and_styles_are_listed(alices_program: Client, engine: list[Inpai
     assert styles[:3] == ["Fooocus V2", "Fooocus Enhance", "Fooocus Sharp"]
 
 
-@pytest.mark.parametrize("tool", ["generate_mask", "describe-image"])
-def test_tools_are_not_built_yet(alices_program: Client, body: dict[str, Any], tool: str) -> None:
-    response = post(alices_program, {"image": body["inpaint_input_image"]}, f"/v1/tools/{tool}")
-    assert (response.status_code, response.json()) == (501, {"detail": "This tool is not built yet."})
-
-
 # Errors
 
 

@@ -183,10 +183,13 @@ def test_fooocus_programs(open_site: Installation, picture_port: int, folder: Pa
         assert image.size == (width + width // 3, height + height // 3)
 
 
-def test_fooocus_masks_are_refused_as_not_implemented(open_site: Installation, picture_port: int, folder: Path) -> None:
+def test_fooocus_masks_name_the_command_that_installs_the_model(
+    open_site: Installation, picture_port: int, folder: Path
+) -> None:
     replaced = {FOOOCUS_PICTURE: f"http://127.0.0.1:{picture_port}/photo.png", FOOOCUS: open_site.url}
     answer = run_python(text_of("fooocus/generate_mask.py", **replaced), folder)["response"]
-    assert (answer.status_code, list(answer.json())) == (501, ["detail"])
+    assert answer.status_code == 400
+    assert "manage.py pull_model isnet-general-use" in answer.json()["detail"]
 
 
 # Deep-Image

@@ -22,6 +22,7 @@ from inpainting.catalog.shipped_tools import SALIENT_OBJECTS
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.picture import Picture
+from inpainting.engines.loaded_models import LoadedModels
 from inpainting.models import InferenceModel
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Segmenter, Selection, candidates_of
@@ -148,12 +149,12 @@ def test_a_model_of_ones_own_is_found_by_its_name(tmp_path: Path) -> None:
 def test_few_networks_stay_loaded_and_a_changed_file_is_loaded_again(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog_segmenter, "loaded_models", catalog_segmenter.LoadedModels())
+    fresh = LoadedModels()
+    monkeypatch.setattr(catalog_segmenter, "loaded_models", fresh)
     photo = Picture(data.coffee()[:40, :40])
     for slug in ("u2net", "u2netp", "silueta"):
         install(slug, network_of(slug, side=64)).segment(photo, Selection())
-    loaded = catalog_segmenter.loaded_models._loaded
-    assert [path.parent.name for path in loaded] == ["u2netp", "silueta"]
+    assert [path.parent.name for path in fresh._loaded] == ["u2netp", "silueta"]
     flat = registry.find("silueta")
     path = flat.path  # type: ignore[attr-defined]
     path.write_bytes(network_of("silueta", side=64, gain=0))

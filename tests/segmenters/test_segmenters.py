@@ -154,5 +154,5 @@ def test_a_selection_lies_within_the_image() -> None:
 
 
 def test_an_unknown_segmenter_is_refused_with_the_names(db: None) -> None:
-    with pytest.raises(InvalidRequest, match="the segmenters are: grabcut"):
+    with pytest.raises(InvalidRequest, match="the segmenters are: colour, grabcut, saliency, u2net"):
         registry.find("magic")

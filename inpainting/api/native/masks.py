@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -17,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
-from inpainting.api.concurrency_limits import limit_segmentations
+from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.mask_objects import encode_mask
 from inpainting.api.native.pagination import PageQuery, read_query, render_page
@@ -38,9 +36,6 @@ from inpainting.segmenters.base import Hint, Selection, candidates_of
 
 BY_ID = {"source": "generation-source", "picture": "draft-picture"}
 """Fields with the id of a picture of the user, and the routes of these pictures."""
-
-# Each computes for up to a few seconds, so that workers and other requests keep a processor.
-computing = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
 
 
 class Masks(AnyBodyView):

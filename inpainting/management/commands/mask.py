@@ -50,6 +50,7 @@ class Command(BaseCommand):
         parser.add_argument("--box", type=mask_job.box, metavar="L,T,R,B", help="a box around the object, in pixels")
         parser.add_argument("--words", default="", help="what to select; some segmenters read it")
         parser.add_argument("--category", default="", help="of garments: full, upper or lower")
+        parser.add_argument("--tolerance", type=float, help="of the segmenter colour: 0 to 255")
         parser.add_argument("--segmenter", default=registry.DEFAULT, help="its name (default %(default)s)")
         parser.add_argument(
             "--operation",
@@ -90,7 +91,9 @@ class Command(BaseCommand):
     def jobs(self, options: dict[str, Any]) -> list[MaskJob]:
         """A job for each picture. Raises InvalidRequest unless the object is marked, and CommandError for paths."""
         image, out = options["image"], options["out"]
-        selection = Selection(tuple(options["points"] or ()), options["box"], options["words"], options["category"])
+        selection = Selection(
+            tuple(options["points"] or ()), options["box"], options["words"], options["category"], options["tolerance"]
+        )
         selection.check_for(registry.find(options["segmenter"]))
         if not image.exists():
             raise CommandError(f"{image} does not exist.")

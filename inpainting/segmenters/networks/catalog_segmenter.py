@@ -1,9 +1,7 @@
-"""A model of the catalog as a segmenter: loaded with its first picture, evicted by more recently used ones."""
+"""A model of the catalog as a segmenter."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,10 +9,8 @@ from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Mask, Picture
+from inpainting.engines.loaded_models import loaded_models
 from inpainting.segmenters.base import Candidate, Hint, Selection
-
-MAX_LOADED = 2
-"""Models in memory at once: one that finds by words and one that outlines."""
 
 
 class Networks(Protocol):
@@ -50,26 +46,4 @@ class CatalogSegmenter:
 
     def loaded(self) -> Any:
         """What the family's `load` returns. Raises EngineFailed where it cannot be loaded."""
-        return loaded_models.get(self.networks, self.spec, self.path)
-
-
-class LoadedModels:
-    """The most recently used models of this process. One whose files have changed is loaded again."""
-
-    def __init__(self) -> None:
-        self._loaded: OrderedDict[Path, tuple[int, Any]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, networks: Networks, spec: ModelSpec, path: Path) -> Any:
-        with self._lock:
-            modified_at = path.stat().st_mtime_ns if path.exists() else 0
-            loaded = self._loaded.pop(path, None)
-            if loaded is None or loaded[0] != modified_at:
-                while len(self._loaded) >= MAX_LOADED:
-                    self._loaded.popitem(last=False)
-                loaded = modified_at, networks.load(spec, path)
-            self._loaded[path] = loaded
-        return loaded[1]
-
-
-loaded_models = LoadedModels()
+        return loaded_models.get(self.networks.load, self.spec, self.path)

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from inpainting.api.compat import fastapi
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS
+from inpainting.segmenters.base import MAX_WORDS_CHARACTERS
 
 NO_PICTURE = ("", "None", "none", "null", "string")
 """Texts that stand for no picture. `string` is what the service's interactive documentation fills in."""
@@ -197,6 +199,52 @@ class GenerateBody(FieldsWithEffect):
         """The fields without effect that were sent with another value than their default."""
         without_effect = type(self).model_fields.keys() - FieldsWithEffect.model_fields.keys()
         return sorted(filter(self.differs_from_default, without_effect))
+
+
+class MaskModel(StrEnum):
+    U2NET = "u2net"
+    U2NETP = "u2netp"
+    U2NET_HUMAN_SEG = "u2net_human_seg"
+    U2NET_CLOTH_SEG = "u2net_cloth_seg"
+    SILUETA = "silueta"
+    ISNET_GENERAL_USE = "isnet-general-use"
+    ISNET_ANIME = "isnet-anime"
+    SAM = "sam"
+
+
+class MaskBody(BaseModel):
+    """The body of `/v1/tools/generate_mask`, and `allow_built_in`, a field of our own."""
+
+    image: str
+    mask_model: MaskModel = MaskModel.ISNET_GENERAL_USE
+    cloth_category: Name = "full"
+    dino_prompt_text: Annotated[str, Field(max_length=MAX_WORDS_CHARACTERS)] = ""
+    sam_model: Name = "vit_b"
+    box_threshold: Share = 0.3
+    text_threshold: Share = 0.25
+    sam_max_detections: Annotated[int, Field(ge=0, le=10)] = 0
+    dino_erode_or_dilate: Annotated[float, Field(ge=-64, le=64)] = 0
+    dino_debug: bool = False
+    allow_built_in: bool = False
+
+
+class ImageType(StrEnum):
+    PHOTO = "Photo"
+    ANIME = "Anime"
+
+
+class DescribeBody(BaseModel):
+    """The body of `/v1/tools/describe-image`."""
+
+    image: str
+    image_type: ImageType = ImageType.PHOTO
+
+
+class DescribeForm(BaseModel):
+    """The form of earlier versions of the service, which send `type` in the URL."""
+
+    image: fastapi.File
+    type: ImageType = ImageType.PHOTO
 
 
 PICTURES = ("inpaint_input_image", "inpaint_mask_image_upload", "uov_input_image", "enhance_input_image")

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from accounts.authentication import key_from_headers
 from inpainting.api.compat import fastapi
 from inpainting.api.compat.base import Dialect, Options, json_response, origin_of
-from inpainting.api.compat.fooocus import views
+from inpainting.api.compat.fooocus import tools, views
 from inpainting.api.compat.fooocus.body import NOT_STORED, Delivery, GenerateBody, OutputFormat
 from inpainting.api.compat.fooocus.events import stream
 from inpainting.api.compat.fooocus.tasks import pending_task, task
@@ -25,7 +25,7 @@ from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.media.links import ending_key
 from inpainting.api.media.results import result_bytes
-from inpainting.api.parsers import AnyTypeJsonParser, body_of
+from inpainting.api.parsers import AnyTypeJsonParser, FormDataParser, body_of
 from inpainting.api.views import InpaintView
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.description import all_warnings
@@ -68,13 +68,16 @@ class Fooocus(Dialect):
     @property
     def urls(self) -> Sequence[URLPattern]:
         generate = InpaintView.as_view(parser_classes=(AnyTypeJsonParser,))
-        tool, control = views.Tool.as_view(), views.Control.as_view(parser_classes=(AnyTypeJsonParser,))
+        generate_mask = tools.GenerateMask.as_view(parser_classes=(AnyTypeJsonParser,))
+        describe_image = tools.DescribeImage.as_view(parser_classes=(FormDataParser, AnyTypeJsonParser))
+        control = views.Control.as_view(parser_classes=(AnyTypeJsonParser,))
         return [
             re_path(r"^v1/engine/generate/?$", generate),
             re_path(r"^v1/engine/control/?$", control),
             re_path(r"^v1/engines/all-models/?$", views.ModelList.as_view()),
             re_path(r"^v1/engines/styles/?$", views.StyleList.as_view()),
-            re_path(r"^v1/tools/(?:generate_mask|describe-image)/?$", tool),
+            re_path(r"^v1/tools/generate_mask/?$", generate_mask),
+            re_path(r"^v1/tools/describe-image/?$", describe_image),
             re_path(r"^tasks/?$", views.TaskList.as_view()),
             re_path(r"^tasks/(?P<task_id>[^/]+)/?$", views.TaskDetail.as_view(), name="fooocus-task"),
         ]

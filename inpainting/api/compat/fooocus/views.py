@@ -17,7 +17,6 @@ from inpainting.api.compat.base import json_response
 from inpainting.api.compat.fooocus.body import ControlQuery, TaskQuery, TaskSelection
 from inpainting.api.compat.fooocus.styles import STYLES
 from inpainting.api.compat.fooocus.tasks import CONTROL, task
-from inpainting.api.errors import NotBuilt
 from inpainting.api.views import DialectView
 from inpainting.catalog.lookup import Catalog
 from inpainting.generations import history
@@ -108,15 +107,6 @@ class StyleList(DialectView):
 
     def get(self, request: Request) -> HttpResponse:
         return json_response(list(STYLES))
-
-
-class Tool(DialectView):
-    """`generate_mask` and `describe-image`."""
-
-    takes_pictures = True
-
-    def post(self, request: Request) -> HttpResponse:
-        raise NotBuilt("This tool is not built yet.")
 
 
 def in_utc(time: datetime) -> datetime:

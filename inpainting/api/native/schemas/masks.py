@@ -79,6 +79,9 @@ class MaskForm(serializers.Serializer):
     box = BoxEdges(required=False, help_text="[left, top, right, bottom] around the object. In forms as JSON text.")
     words = Text(required=False, max_length=MAX_WORDS_CHARACTERS, help_text="What to select; some segmenters read it.")
     category = Text(required=False, max_length=60, help_text="Of garments: `full`, `upper` or `lower`.")
+    tolerance = serializers.FloatField(
+        required=False, min_value=0, max_value=255, help_text="Of the segmenter `colour`: difference of each channel."
+    )
     source = serializers.UUIDField(  # type: ignore[assignment]  # the metaclass collects it
         required=False, help_text="In place of `image`: the id of a generation whose source image is read."
     )

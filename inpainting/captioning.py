@@ -1,0 +1,69 @@
+"""Words for a picture: by a captioning model of the catalog where one is installed, else a plain description."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.catalog import families
+from inpainting.catalog.families import CAPTIONS
+from inpainting.catalog.lookup import Catalog
+from inpainting.core.codecs.colour import to_rgb8
+from inpainting.core.picture import Picture
+from inpainting.engines.loaded_models import loaded_models
+
+NO_MODEL = "colours"
+"""In place of a model's name: the description was made from the colours alone."""
+MAX_COLOURS = 2
+MIN_SHARE = 0.15
+"""Of the pixels: rarer colours are not named."""
+HUES = ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink", "red")
+HUE_ENDS = (8, 22, 35, 80, 98, 128, 150, 172)
+"""Upper ends of HUES in OpenCV's hues of 0 to 179."""
+GREYS = ("black", "dark grey", "grey", "light grey", "white")
+
+
+class Style(StrEnum):
+    PHOTO = "photo"
+    ANIME = "anime"
+
+
+BEGINNINGS = {Style.PHOTO: "a photo", Style.ANIME: "an anime drawing"}
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """text: for a prompt. captioner: the slug of the model, or NO_MODEL."""
+
+    text: str
+    captioner: str
+
+
+def describe(picture: Picture, style: Style = Style.PHOTO, *, catalog: Catalog | None = None) -> Caption:
+    """Describe a picture with the first installed captioning model. Raises EngineFailed where it fails."""
+    installed = [row.spec for row in (catalog or Catalog()).tools(CAPTIONS) if row.is_installed]
+    for spec in installed[:1]:
+        if spec.path is not None:
+            captioner = families.get(spec.family).load_implementation()
+            model = loaded_models.get(captioner.load, spec, spec.path)
+            return Caption(captioner.caption(model, spec, to_rgb8(picture), BEGINNINGS[style]), spec.slug)
+    return Caption(describe_colours(to_rgb8(picture), style), NO_MODEL)
+
+
+def describe_colours(pixels: NDArray[np.uint8], style: Style) -> str:
+    """Name the commonest colours of RGB [height, width, 3]: all that is certain without a model."""
+    small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA)
+    hue, saturation, value = (channel.ravel() for channel in cv2.split(cv2.cvtColor(small, cv2.COLOR_RGB2HSV)))
+    is_grey = (saturation < 40) | (value < 40)
+    greys = np.array(GREYS)[np.minimum(value // 52, len(GREYS) - 1)]
+    names = np.where(is_grey, greys, np.array(HUES)[np.searchsorted(HUE_ENDS, hue)])
+    found, counts = np.unique(names, return_counts=True)
+    common = [
+        str(found[index]) for index in np.argsort(-counts, kind="stable") if counts[index] >= MIN_SHARE * names.size
+    ]
+    colours = " and ".join(common[:MAX_COLOURS]) or "many colours"
+    return f"{BEGINNINGS[style]} in {colours}"

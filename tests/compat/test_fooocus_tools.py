@@ -1,0 +1,155 @@
+"""`generate_mask` and `describe-image` of FooocusAPI: fields, answers and errors of the service."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from django.test import Client
+from numpy.typing import NDArray
+from PIL import Image
+
+from inpainting.api.compat.fooocus.body import MaskModel
+from tests.compat.fooocus import base64_of, post
+from tests.conftest import png
+
+MASK, DESCRIBE = "/v1/tools/generate_mask", "/v1/tools/describe-image"
+
+
+@pytest.fixture(autouse=True)
+def models_folder(tmp_path: Path, settings: Any) -> Path:
+    settings.MODELS_DIR = tmp_path / "models"
+    return tmp_path / "models"
+
+
+def disc() -> NDArray[np.uint8]:
+    """120 x 90: a bright disc of radius 25 in the middle of a dark picture."""
+    pixels = np.full((90, 120, 3), (20, 60, 20), np.uint8)
+    cv2.circle(pixels, (60, 45), 25, (240, 60, 60), -1)
+    return pixels
+
+
+PHOTO = base64_of(png(disc()))
+
+
+def mask_of(response: Any) -> Image.Image:
+    assert response.status_code == 200, response.content
+    text = response.json()
+    assert isinstance(text, str)
+    return Image.open(BytesIO(base64.b64decode(text, validate=True)))
+
+
+def install(slug: str, tmp_path: Path, **network: Any) -> None:
+    pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
+    from tests import tiny_networks
+
+    path = tmp_path / f"{slug}.onnx"
+    path.write_bytes(tiny_networks.salient(64, **network))
+    call_command("pull_model", slug, "--yes", f"--from={path}", stdout=StringIO())
+
+
+@pytest.mark.parametrize("model", [None, "u2net", "u2netp", "u2net_human_seg", "silueta", "isnet-anime"])
+def test_the_answer_is_the_base64_of_a_grey_mask_of_the_pictures_size(
+    alices_program: Client, tmp_path: Path, model: str | None
+) -> None:
+    install(model or "isnet-general-use", tmp_path)
+    response = post(alices_program, {"image": PHOTO, **({"mask_model": model} if model else {})}, MASK)
+    mask = mask_of(response)
+    assert (mask.format, mask.mode, mask.size) == ("PNG", "L", (120, 90))
+    pixels = np.asarray(mask)
+    assert pixels[45, 60] >= 240
+    assert pixels[5, 5] < 40
+    assert response.headers["X-DreamLayer-Segmenter"] == (model or "isnet-general-use")
+
+
+def test_a_category_of_garments_is_read_by_its_model_alone(alices_program: Client, tmp_path: Path) -> None:
+    install("u2net_cloth_seg", tmp_path, channels=4)
+    body = {"image": PHOTO, "mask_model": "u2net_cloth_seg", "box_threshold": 0.4}
+    for category, is_selected in (("upper", True), ("lower", False), ("full", False)):  # upper is red in the network
+        response = post(alices_program, {**body, "cloth_category": category}, MASK)
+        assert (np.asarray(mask_of(response))[45, 60] > 200) == is_selected
+        assert response.headers["X-DreamLayer-Ignored"] == "box_threshold"
+    refused = post(alices_program, {**body, "cloth_category": "hat"}, MASK)
+    assert (refused.status_code, "upper, lower, full" in refused.json()["detail"]) == (400, True)
+
+
+@pytest.mark.parametrize("model", [model for model in MaskModel if model != "sam"])
+def test_without_the_model_the_error_names_the_command(alices_program: Client, model: str) -> None:
+    response = post(alices_program, {"image": PHOTO, "mask_model": model, "dino_prompt_text": "disc"}, MASK)
+    assert response.status_code == 400
+    assert "manage.py pull_model" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("allowed_by", ["caller", "site"])
+def test_where_it_is_allowed_the_built_in_segmenter_answers_and_says_so(
+    alices_program: Client, settings: Any, allowed_by: str
+) -> None:
+    settings.FOOOCUS_BUILT_IN_MASKS = allowed_by == "site"
+    body = {"image": PHOTO, "mask_model": "u2net", **({"allow_built_in": True} if allowed_by == "caller" else {})}
+    response = post(alices_program, body, MASK)
+    pixels = np.asarray(mask_of(response))
+    assert (pixels[45, 60], pixels[5, 5]) == (255, 0)
+    assert response.headers["X-DreamLayer-Segmenter"] == "saliency"
+    assert response.headers["X-DreamLayer-Ignored"] == "mask_model"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind", "field"),
+    [
+        ({}, "missing", "image"),
+        ({"image": PHOTO, "mask_model": "sam2"}, "enum", "mask_model"),
+        ({"image": PHOTO, "box_threshold": 1.5}, "less_than_equal", "box_threshold"),
+        ({"image": PHOTO, "sam_max_detections": 11}, "less_than_equal", "sam_max_detections"),
+        ({"image": PHOTO, "dino_erode_or_dilate": -65}, "greater_than_equal", "dino_erode_or_dilate"),
+        ({"image": PHOTO, "dino_prompt_text": "x" * 10_000}, "string_too_long", "dino_prompt_text"),
+        ({"image": None}, "string_type", "image"),
+    ],
+)
+def test_a_wrong_field_is_answered_with_422(alices_program: Client, sent: Any, kind: str, field: str) -> None:
+    response = post(alices_program, sent, MASK)
+    assert response.status_code == 422, response.content
+    assert (response.json()["detail"][0]["type"], response.json()["detail"][0]["loc"]) == (kind, ["body", field])
+
+
+def test_a_picture_that_cannot_be_read_is_answered_with_400(alices_program: Client) -> None:
+    for image in ("", "no base64!", base64_of(b"no picture"), "http://127.0.0.1/photo.png"):
+        for url in (MASK, DESCRIBE):
+            response = post(alices_program, {"image": image, "allow_built_in": True}, url)
+            assert (response.status_code, list(response.json())) == (400, ["detail"]), response.content
+
+
+def test_a_key_is_needed(client: Client) -> None:
+    for url in (MASK, DESCRIBE):
+        assert post(client, {"image": PHOTO}, url).status_code == 403
+
+
+# describe-image
+
+
+@pytest.mark.parametrize(("image_type", "begins"), [(None, "a photo"), ("Photo", "a photo"), ("Anime", "an anime")])
+def test_without_a_model_the_description_names_the_colours_and_the_header_says_so(
+    alices_program: Client, image_type: str | None, begins: str
+) -> None:
+    response = post(alices_program, {"image": PHOTO, **({"image_type": image_type} if image_type else {})}, DESCRIBE)
+    assert response.status_code == 200, response.content
+    assert list(response.json()) == ["describe"]
+    assert response.json()["describe"].startswith(begins)
+    assert "green and red" in response.json()["describe"]
+    assert response.headers["X-DreamLayer-Captioner"] == "colours"
+
+
+def test_the_form_of_earlier_versions_is_read(alices_program: Client) -> None:
+    picture = SimpleUploadedFile("photo.png", png(disc()), "image/png")
+    response = alices_program.post(f"{DESCRIBE}?type=Anime", {"image": picture})
+    assert response.json()["describe"].startswith("an anime drawing")
+    for sent in ({}, {"image": ""}):
+        assert alices_program.post(DESCRIBE, sent).status_code == 422
+    wrong = alices_program.post(f"{DESCRIBE}?type=Sketch", {"image": SimpleUploadedFile("a.png", png(disc()))})
+    assert wrong.status_code == 422
